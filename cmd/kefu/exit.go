@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/config"
+)
+
+// The exit codes, which scripts rely on.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2 // bad usage or configuration
+	exitNothing = 3 // nothing matched
+	exitPartly  = 4 // partly done
+)
+
+// exitError is an error that says with which code the process ends.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// usagef is for what the user asked for wrongly.
+func usagef(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// nothingf is for a question that was fine but found nothing.
+func nothingf(format string, args ...any) error {
+	return &exitError{exitNothing, fmt.Errorf(format, args...)}
+}
+
+// partlyf is for a deed that was done to some and not to others.
+func partlyf(format string, args ...any) error {
+	return &exitError{exitPartly, fmt.Errorf(format, args...)}
+}
+
+// exit reports how a command ended and returns the code for it. cmd is the one that ran or was meant.
+func (c *cli) exit(cmd *cobra.Command, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if errors.Is(err, context.Canceled) {
+		c.complain("interrupted")
+		return exitFailed
+	}
+	c.complain(err.Error())
+	var invalid *config.Error
+	var exit *exitError
+	switch {
+	case errors.As(err, &exit):
+		if exit.code == exitUsage {
+			c.hintf("Run '%s --help' for usage.", cmd.CommandPath())
+		}
+		return exit.code
+	case errors.As(err, &invalid):
+		c.hintf("Run 'kefu config reference' for the keys there are.")
+		return exitUsage
+	case !c.started: // cobra found fault with the command line before any command of ours saw it
+		c.hintf("Run '%s --help' for usage.", cmd.CommandPath())
+		return exitUsage
+	default:
+		return exitFailed
+	}
+}
+
+// addressInUse turns the error of a listener into the one sentence that helps.
+func addressInUse(err error, address, flag string) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	return fmt.Errorf("%s is in use by another program: choose another address with %s; port 0 picks a free one", address, flag)
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/kefuhq/kefu/internal/config"
+)
+
+// cli is one run of the program: where it reads and writes, what was asked of every command, and what they share.
+type cli struct {
+	in      io.Reader
+	out     io.Writer // results only, so that they can be piped
+	err     io.Writer // everything else: notes, questions, logs, errors
+	environ []string
+	tty     terminal
+
+	// Flags of every command.
+	configFile string
+	appID      string
+	format     format
+	yes        bool
+	quiet      bool
+	noColor    bool
+
+	search    []string       // where to look for the file; nil means the usual places
+	overrides map[string]any // configuration keys set by a command's own flags
+	loaded    *config.Config
+	started   bool // a command's own code was reached
+}
+
+// terminal is what is known about the other end of in, out and err.
+type terminal struct {
+	in, out, err bool
+	width        int // of out, in columns; 0 when it is no terminal
+}
+
+func newCLI(environ []string, in io.Reader, out, err io.Writer) *cli {
+	c := &cli{in: in, out: out, err: err, environ: environ, format: formatTable, overrides: map[string]any{}}
+	c.tty.in, _ = isTerminal(in)
+	c.tty.err, _ = isTerminal(err)
+	c.tty.out, c.tty.width = isTerminal(out)
+	return c
+}
+
+// isTerminal tells whether a stream is one, and how wide.
+func isTerminal(stream any) (yes bool, width int) {
+	f, ok := stream.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor is a small number
+		return false, 0
+	}
+	width, _, err := term.GetSize(int(f.Fd())) //nolint:gosec // as above
+	if err != nil {
+		return true, 0
+	}
+	return true, width
+}
+
+// getenv is a variable of this run's environment, empty when not set.
+func (c *cli) getenv(name string) string {
+	for _, entry := range slices.Backward(c.environ) {
+		if key, value, ok := strings.Cut(entry, "="); ok && key == name {
+			return value
+		}
+	}
+	return ""
+}
+
+// execute runs one command line and returns the exit code.
+func (c *cli) execute(ctx context.Context, args []string) int {
+	root := newRootCmd(c)
+	root.SetArgs(negativeCodesLast(args))
+	cmd, err := root.ExecuteContextC(ctx)
+	return c.exit(cmd, err)
+}
+
+// The groups of commands in the help.
+const (
+	groupRun    = "run"
+	groupIntent = "intent"
+	groupApp    = "app"
+	groupSetup  = "setup"
+	groupTool   = "tool"
+)
+
+func newRootCmd(c *cli) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kefu",
+		Short: "Deliver WeChat customer-service messages from NATS JetStream",
+		Long: `kefu takes send-intents from NATS JetStream and delivers them through WeChat's customer-service API:
+in order per user, within each account's rate, once, and with a clear end for every message.
+
+Configuration: --config FILE, else KEFU_CONFIG, else ./kefu.yaml, else /etc/kefu/kefu.yaml;
+KEFU_ variables win over the file (KEFU_NATS_URL for nats.url), flags win over both.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4 partly done.`,
+		Example: `  kefu errcode 45015                  what a code means and what to do
+  kefu validate packets.ndjson        check messages before publishing them
+  kefu sandbox                        a fake WeChat API to develop against
+  kefu config reference --example     a configuration file to start from`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	root.AddGroup(
+		&cobra.Group{ID: groupRun, Title: "Run:"},
+		&cobra.Group{ID: groupIntent, Title: "Messages:"},
+		&cobra.Group{ID: groupApp, Title: "Apps and operation:"},
+		&cobra.Group{ID: groupSetup, Title: "Set up:"},
+		&cobra.Group{ID: groupTool, Title: "Tools:"},
+	)
+	root.SetHelpCommandGroupID(groupTool)
+	root.SetCompletionCommandGroupID(groupTool)
+	c.addFlags(root)
+	root.AddCommand(
+		newConfigCmd(c),
+		newErrcodeCmd(c),
+		newSandboxCmd(c),
+		newValidateCmd(c),
+		newVersionCmd(c),
+	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	c.markStart(root)
+	return root
+}
+
+// addFlags adds what every command understands.
+func (c *cli) addFlags(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.StringVar(&c.configFile, "config", "", "configuration `file`")
+	flags.StringVar(&c.appID, "app", "", "`appid` of the app; may be left out when there is one")
+	flags.VarP(&c.format, "output", "o", "`format` of what is printed: table, json or ndjson")
+	flags.BoolVar(&c.yes, "yes", false, "do what is asked without asking back")
+	flags.BoolVar(&c.quiet, "quiet", false, "print results and errors only")
+	flags.BoolVar(&c.noColor, "no-color", false, "no colours, as with NO_COLOR set")
+	c.complete(root, "output", func() []string { return []string{"table", "json", "ndjson"} })
+	c.complete(root, "app", c.appChoices)
+	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml") // the flag was added above
+}
+
+// complete lets the shell complete a flag of cmd with what choices returns.
+func (c *cli) complete(cmd *cobra.Command, flag string, choices func() []string) {
+	// It fails only for a flag that does not exist or is completed twice, which TestEveryFlagIsDescribed would show.
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return choices(), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// markStart has every command note that its own code was reached: an error before that is one of usage.
+func (c *cli) markStart(cmd *cobra.Command) {
+	if runE := cmd.RunE; runE != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			c.started = true
+			return runE(cmd, args)
+		}
+	}
+	for _, child := range cmd.Commands() {
+		c.markStart(child)
+	}
+}
+
+// newGroupCmd is a command that only holds others: alone it prints its help, and a word it does not know is an error, which cobra
+// by itself reports for the root command only.
+func newGroupCmd(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(children...)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := ""
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = ", did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), hint)
+	}
+	return cmd
+}
+
+// arguments checks how many arguments there are and calls them by their name in the error. highest below 0 is any number.
+func arguments(lowest, highest int, name string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < lowest:
+			return usagef("%s is missing", name)
+		case highest == 0 && len(args) > 0:
+			return usagef("unexpected argument %q", args[0])
+		case highest >= 0 && len(args) > highest:
+			return usagef("unexpected argument %q after %s", args[highest], name)
+		}
+		return nil
+	}
+}
+
+// noArguments refuses any.
+func noArguments(cmd *cobra.Command, args []string) error { return arguments(0, 0, "")(cmd, args) }
+
+// negativeCodesLast lets people write `kefu errcode -1`, which would be a flag called 1: negative numbers go behind a "--".
+func negativeCodesLast(args []string) []string {
+	if !slices.Contains(args, "errcode") || slices.Contains(args, "--") {
+		return args
+	}
+	var rest, codes []string
+	for _, arg := range args {
+		if n, err := strconv.Atoi(arg); err == nil && n < 0 {
+			codes = append(codes, arg)
+		} else {
+			rest = append(rest, arg)
+		}
+	}
+	if len(codes) == 0 {
+		return args
+	}
+	return append(append(rest, "--"), codes...)
+}

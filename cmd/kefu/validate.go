@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// validate is `kefu validate`.
+type validate struct {
+	cli     *cli
+	invalid bool
+	limits  schema.Limits
+}
+
+func newValidateCmd(c *cli) *cobra.Command {
+	v := &validate{cli: c}
+	cmd := &cobra.Command{
+		Use:     "validate FILE…",
+		Short:   "Check messages before publishing them, offline",
+		GroupID: groupIntent,
+		Long: `Checks message packets, as the API takes them, by the same rules as the worker: nothing is sent or published.
+A file holds one packet as JSON, a JSON list of packets, or one packet per line (NDJSON); - is standard input.
+The limits are the API's, or those of an app with --app. Exit code 1 when any packet is invalid.`,
+		Example: `  kefu validate packet.json
+  kefu validate --invalid campaign.ndjson
+  jq -c '.[]' packets.json | kefu validate - -o ndjson`,
+		Args: arguments(1, -1, "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd.Context(), args) },
+	}
+	cmd.Flags().BoolVar(&v.invalid, "invalid", false, "list invalid packets only")
+	return cmd
+}
+
+// checked is the verdict on one packet.
+type checked struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"` // where it starts; 0 when the file could not be read
+	MsgType string `json:"msgtype,omitempty"`
+	Valid   bool   `json:"valid"`
+	Field   string `json:"field,omitempty"` // that breaks the rule
+	Rule    string `json:"rule,omitempty"`
+}
+
+func (v *validate) run(ctx context.Context, files []string) error {
+	if err := v.setLimits(); err != nil {
+		return err
+	}
+	var rows []checked
+	valid, invalid := 0, 0
+	tell := func(row checked) error {
+		if row.Valid {
+			valid++
+		} else {
+			invalid++
+		}
+		switch {
+		case row.Valid && v.invalid:
+			return nil
+		case v.cli.format == formatNDJSON:
+			return v.cli.line(row) // as it comes: a file may be longer than memory
+		}
+		rows = append(rows, row)
+		return nil
+	}
+	for _, file := range files {
+		if err := v.file(ctx, file, tell); err != nil {
+			return err
+		}
+	}
+	if v.cli.format != formatNDJSON {
+		if err := v.table(rows); err != nil {
+			return err
+		}
+	}
+	switch {
+	case invalid > 0:
+		return fmt.Errorf("%d of %s invalid", invalid, count(valid+invalid, "packet"))
+	case valid == 0:
+		return nothingf("no packet found")
+	}
+	v.cli.notef("%s, all valid", count(valid, "packet"))
+	return nil
+}
+
+// setLimits takes the limits of the app that was named, if any: the command works without a configuration.
+func (v *validate) setLimits() error {
+	if v.cli.appID == "" {
+		return nil
+	}
+	app, err := v.cli.app("")
+	v.limits = app.Limits
+	return err
+}
+
+// file tells the verdict on each packet of a file. A file that cannot be read is a verdict too: the others are still checked.
+func (v *validate) file(ctx context.Context, name string, tell func(checked) error) error {
+	unreadable := func(err error) error {
+		return tell(checked{File: name, Field: "file", Rule: strings.TrimPrefix(err.Error(), "open "+name+": ")})
+	}
+	in := v.cli.in
+	if name == "-" {
+		name = "stdin"
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return unreadable(err)
+		}
+		defer f.Close() //nolint:errcheck // nothing was written
+		in = f
+	}
+	packets := newPackets(name, in)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		line, raw, err := packets.next()
+		if err == io.EOF { //nolint:errorlint // packets.next returns it bare
+			return nil
+		}
+		if err != nil {
+			return unreadable(err)
+		}
+		if err := tell(v.check(name, line, raw)); err != nil {
+			return err
+		}
+	}
+}
+
+func (v *validate) check(file string, line int, raw []byte) checked {
+	row := checked{File: file, Line: line}
+	packet, err := schema.Decode(raw, v.limits)
+	if err != nil {
+		row.Field, row.Rule = fieldAndRule(err)
+		return row
+	}
+	row.Valid, row.MsgType = true, packet.Body.MsgType()
+	return row
+}
+
+func (v *validate) table(rows []checked) error {
+	return list(v.cli, rows, []column[checked]{
+		{title: "PACKET", cell: checked.place},
+		{title: "MSGTYPE", cell: func(r checked) string { return r.MsgType }},
+		{title: "VERDICT", cell: checked.verdict, wraps: true, style: func(r checked) style {
+			if r.Valid {
+				return green
+			}
+			return red
+		}},
+	})
+}
+
+func (r checked) place() string {
+	if r.Line == 0 {
+		return r.File
+	}
+	return fmt.Sprintf("%s:%d", r.File, r.Line)
+}
+
+func (r checked) verdict() string {
+	switch {
+	case r.Valid:
+		return "ok"
+	case r.Field == "":
+		return r.Rule
+	default:
+		return r.Field + ": " + r.Rule
+	}
+}

@@ -1,0 +1,261 @@
+// Package broker is everything kefu knows about NATS JetStream: how to
+// connect so that a broker that goes away for minutes is waited for, the
+// JetStream objects as data (topology.go), publishing that survives a leader
+// change (Outbox), pulling only what can be worked on soon (Puller), reading
+// a stream without a consumer (Scan), and the embedded server of `kefu dev`
+// and small installations.
+//
+// It knows nothing of WeChat: an intent is bytes on a subject here.
+//
+//	conn, err := broker.Connect(ctx, broker.Options{URL: "nats://127.0.0.1:4222", Name: "kefu worker"})
+//	...
+//	defer conn.Close()
+//	plan, err := broker.NewPlan(ctx, conn.JS, spec)
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// MinServer is the oldest nats-server that has all kefu relies on (schedules
+// with sub-second times, consumer pauses, atomic batches with de-duplication).
+const MinServer = "2.14.0"
+
+// ErrServerTooOld says that the broker lacks what kefu relies on.
+var ErrServerTooOld = errors.New("nats-server too old")
+
+// Options say where the broker is and how to prove who we are.
+type Options struct {
+	URL       string // nats://host:port[,…]; not needed with InProcess
+	Name      string // shown in the broker's connection list
+	CredsFile string // NATS credentials (JWT and seed); "" for none
+	CAFile    string // PEM; "" for the system's roots
+	CertFile  string // client certificate; with KeyFile
+	KeyFile   string
+
+	// InProcess connects to an embedded server without a socket.
+	InProcess nats.InProcessConnProvider
+
+	// FirstWait is how long Connect waits for the first connection before it
+	// fails. Zero waits until the context ends: right for a daemon.
+	FirstWait time.Duration
+
+	// Log gets one line when the broker goes away and one when it is back.
+	Log *slog.Logger
+}
+
+// Conn is a connection to the broker and what is built on it.
+type Conn struct {
+	NC     *nats.Conn
+	JS     jetstream.JetStream
+	Outbox *Outbox
+
+	log         *slog.Logger
+	up          atomic.Bool
+	reconnected chan struct{} // closed and replaced at each reconnect
+	hooks       hooks
+}
+
+// Connect dials the broker and waits until it answers, for FirstWait or until
+// ctx ends. Later interruptions are waited out for ever: the default of
+// nats.go, giving up after two minutes, would turn a broker restart into an
+// outage of every worker.
+func Connect(ctx context.Context, o Options) (*Conn, error) {
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Conn{log: log}
+	nc, err := nats.Connect(o.URL, c.options(o)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", redactURL(o.URL), err)
+	}
+	c.NC = nc
+	if err := c.awaitFirst(ctx, o); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	if err := checkVersion(nc.ConnectedServerVersion()); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	if c.JS, err = jetstream.New(nc, jetstream.WithDefaultTimeout(apiTimeout)); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	if c.Outbox, err = newOutbox(nc); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	c.hooks.add(c.Outbox.kick)
+	return c, nil
+}
+
+// apiTimeout bounds one JetStream API request: long enough for a leader
+// election, short enough that a person at the terminal is still there.
+const apiTimeout = 5 * time.Second
+
+func (c *Conn) options(o Options) []nats.Option {
+	opts := []nats.Option{
+		nats.Name(o.Name),
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 500*time.Millisecond),
+		nats.Timeout(2 * time.Second),
+		// A half-open link is noticed after 20 s; the default takes minutes.
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		// Nothing is buffered while the broker is away: a publish then fails at
+		// once and the Outbox repeats it, so memory stays bounded by us.
+		nats.ReconnectBufSize(-1),
+		// Rotated credentials must not end the connection for good.
+		nats.IgnoreAuthErrorAbort(),
+		nats.DrainTimeout(15 * time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			// Permission errors arrive here only; the request itself just times out.
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			c.log.Warn("nats", "error", err, "subject", subject)
+		}),
+		nats.ConnectHandler(func(nc *nats.Conn) { c.up.Store(true) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if c.up.Swap(false) {
+				c.log.Warn("broker away, trying again until it is back", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			if !c.up.Swap(true) {
+				c.log.Info("broker back", "server", nc.ConnectedServerName())
+			}
+			c.hooks.run()
+		}),
+	}
+	if o.CredsFile != "" {
+		opts = append(opts, nats.UserCredentials(o.CredsFile))
+	}
+	if o.CAFile != "" {
+		opts = append(opts, nats.RootCAs(o.CAFile))
+	}
+	if o.CertFile != "" {
+		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
+	}
+	if strings.Contains(o.URL, "tls://") || o.CAFile != "" || o.CertFile != "" {
+		opts = append(opts, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
+		// Secure replaces the TLS configuration: the files are named again after it.
+		if o.CAFile != "" {
+			opts = append(opts, nats.RootCAs(o.CAFile))
+		}
+		if o.CertFile != "" {
+			opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
+		}
+	}
+	if o.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(o.InProcess))
+	}
+	return opts
+}
+
+// awaitFirst returns when the connection stands. It says once that the broker
+// is not there, not every second.
+func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
+	if o.FirstWait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.FirstWait)
+		defer cancel()
+	}
+	changes := c.NC.StatusChanged(nats.CONNECTED)
+	said := false
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for !c.NC.IsConnected() {
+		select {
+		case <-changes:
+		case <-tick.C: // a change before StatusChanged was called would be missed otherwise
+			if !said && o.FirstWait == 0 {
+				said = true
+				c.log.Warn("no broker yet, trying until there is one", "url", redactURL(o.URL), "error", c.NC.LastError())
+			}
+		case <-ctx.Done():
+			err := c.NC.LastError()
+			if err == nil {
+				err = context.Cause(ctx)
+			}
+			return fmt.Errorf("no NATS server answers at %s: %w", redactURL(o.URL), err)
+		}
+	}
+	if said {
+		c.log.Info("broker found", "server", c.NC.ConnectedServerName())
+	}
+	c.up.Store(true)
+	return nil
+}
+
+// Connected says whether the broker is there now.
+func (c *Conn) Connected() bool { return c.NC.IsConnected() }
+
+// OnReconnect has f called (from nats.go's callback goroutine; it must not
+// block) after each reconnect.
+func (c *Conn) OnReconnect(f func()) { c.hooks.add(f) }
+
+// Close ends the connection. What is still in the outbox fails with ErrClosed.
+func (c *Conn) Close() {
+	c.Outbox.close()
+	c.NC.Close()
+}
+
+func checkVersion(version string) error {
+	if compareVersions(version, MinServer) < 0 {
+		return fmt.Errorf("%w: this is %s, kefu needs %s or newer", ErrServerTooOld, version, MinServer)
+	}
+	return nil
+}
+
+// compareVersions compares the first three numbers of two versions; a
+// pre-release of a version counts as that version.
+func compareVersions(a, b string) int {
+	x, y := versionNumbers(a), versionNumbers(b)
+	for i := range x {
+		if x[i] != y[i] {
+			return x[i] - y[i]
+		}
+	}
+	return 0
+}
+
+func versionNumbers(v string) [3]int {
+	var n [3]int
+	core, _, _ := strings.Cut(strings.TrimPrefix(v, "v"), "-")
+	for i, part := range strings.SplitN(core, ".", 3) {
+		n[i], _ = strconv.Atoi(part)
+	}
+	return n
+}
+
+// redactURL drops user and password of every address in a comma-separated list.
+func redactURL(urls string) string {
+	parts := strings.Split(urls, ",")
+	for i, p := range parts {
+		if at := strings.LastIndexByte(p, '@'); at >= 0 {
+			scheme := ""
+			if s := strings.Index(p, "://"); s >= 0 {
+				scheme = p[:s+3]
+			}
+			parts[i] = scheme + p[at+1:]
+		}
+	}
+	return strings.Join(parts, ",")
+}

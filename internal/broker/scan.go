@@ -1,0 +1,152 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Stored is one message as a stream holds it.
+type Stored struct {
+	Subject string
+	Seq     uint64
+	Time    time.Time
+	Header  nats.Header
+	Data    []byte
+}
+
+// ScanOptions choose what Scan reads.
+type ScanOptions struct {
+	Subject string    // filter, with wildcards; "" for all
+	Seq     uint64    // first sequence; 0 for the oldest
+	Since   time.Time // first time stamp, instead of Seq
+}
+
+// ErrStopScan, returned by the function given to Scan, ends it without an error.
+var ErrStopScan = errors.New("stop scan")
+
+const scanBatch = 512
+
+// Scan reads a stream's messages in order and calls f for each. It makes no
+// consumer: a work queue would not allow a second one, and reading must leave
+// no trace. What is stored while it runs may or may not be seen.
+func (c *Conn) Scan(ctx context.Context, stream string, o ScanOptions, f func(Stored) error) error {
+	inbox := c.NC.NewInbox()
+	sub, err := c.NC.SubscribeSync(inbox)
+	if err != nil {
+		return fmt.Errorf("scan %s: %w", stream, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return fmt.Errorf("scan %s: %w", stream, err)
+	}
+	req := scanRequest{Batch: scanBatch, Seq: max(o.Seq, 1), NextFor: o.Subject}
+	if !o.Since.IsZero() {
+		req.Seq, req.StartTime = 0, &o.Since
+	}
+	for {
+		last, pending, err := c.scanOnce(ctx, stream, sub, inbox, req, f)
+		if errors.Is(err, ErrStopScan) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("scan %s: %w", stream, err)
+		}
+		if last == 0 || pending == 0 {
+			return nil
+		}
+		req.Seq, req.StartTime = last+1, nil
+	}
+}
+
+type scanRequest struct {
+	Batch     int        `json:"batch"`
+	Seq       uint64     `json:"seq,omitempty"`
+	NextFor   string     `json:"next_by_subj,omitempty"`
+	StartTime *time.Time `json:"start_time,omitempty"`
+}
+
+// scanOnce asks for one batch and reads it to its end.
+func (c *Conn) scanOnce(ctx context.Context, stream string, sub *nats.Subscription, inbox string, req scanRequest, f func(Stored) error) (last, pending uint64, err error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := c.NC.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body); err != nil {
+		return 0, 0, err
+	}
+	for {
+		wait, cancel := context.WithTimeout(ctx, apiTimeout)
+		m, err := sub.NextMsgWithContext(wait)
+		cancel()
+		if err != nil {
+			return 0, 0, err
+		}
+		switch m.Header.Get("Status") {
+		case "":
+		case "204": // end of batch
+			pending, _ = strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
+			return last, pending, nil
+		case "404": // nothing matches
+			return 0, 0, nil
+		case "503":
+			return 0, 0, ErrNoStream
+		default:
+			return 0, 0, fmt.Errorf("broker answers %s %s", m.Header.Get("Status"), m.Header.Get("Description"))
+		}
+		s, err := storedFrom(m)
+		if err != nil {
+			return 0, 0, err
+		}
+		last = s.Seq
+		if err := f(s); err != nil {
+			return 0, 0, err
+		}
+	}
+}
+
+// storedFrom turns a direct-get answer into what was stored: the envelope
+// headers of the answer itself are taken off.
+func storedFrom(m *nats.Msg) (Stored, error) {
+	seq, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
+	if err != nil {
+		return Stored{}, fmt.Errorf("unreadable sequence in a direct-get answer: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
+	if err != nil {
+		return Stored{}, fmt.Errorf("unreadable time in a direct-get answer: %w", err)
+	}
+	s := Stored{Subject: m.Header.Get("Nats-Subject"), Seq: seq, Time: at, Data: m.Data}
+	for _, h := range []string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence"} {
+		m.Header.Del(h)
+	}
+	s.Header = m.Header
+	return s, nil
+}
+
+// Get reads one message by its sequence. A sequence that is not there (any
+// more) is ErrNoMessage.
+func (c *Conn) Get(ctx context.Context, stream string, seq uint64) (Stored, error) {
+	req := fmt.Appendf(nil, `{"seq":%d}`, seq)
+	m, err := c.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, req)
+	if err != nil {
+		return Stored{}, fmt.Errorf("get %s/%d: %w", stream, seq, err)
+	}
+	switch s := m.Header.Get("Status"); s {
+	case "":
+		return storedFrom(m)
+	case "404":
+		return Stored{}, ErrNoMessage
+	default:
+		return Stored{}, fmt.Errorf("get %s/%d: broker answers %s %s", stream, seq, s, strings.ToLower(m.Header.Get("Description")))
+	}
+}
+
+// ErrNoMessage says that a sequence holds no message.
+var ErrNoMessage = errors.New("no such message")

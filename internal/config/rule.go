@@ -1,0 +1,282 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// rule is how the text of one key becomes the value of its field.
+type rule struct {
+	kind    string // of Key.Type
+	allowed string // of Key.Allowed
+	// set stores the value in the field, a pointer, or says what is wrong with it as the end of a sentence: "is not within 1..64".
+	set func(field any, raw string) string
+	// show is the value as an error may print it; nil prints it as it is. A rule whose values may be secrets shows nothing.
+	show func(raw string) string
+	// secret marks a file that only the process should be able to read.
+	secret bool
+}
+
+// complain is the sentence about a value that was refused.
+func (r rule) complain(raw, complaint string) string {
+	if r.show != nil {
+		raw = r.show(raw)
+	}
+	if raw == "" && r.show != nil {
+		return "the value " + complaint
+	}
+	return fmt.Sprintf("%q %s", raw, complaint)
+}
+
+func hidden(string) string { return "" }
+
+// number is what has bounds.
+type number interface {
+	int | int64 | float64 | time.Duration | Size
+}
+
+// between takes numbers from lowest to highest, both included.
+func between[T number](lowest, highest T) rule {
+	allowed := fmt.Sprintf("%s..%s", format(lowest), format(highest))
+	return rule{
+		kind: kindOf(lowest), allowed: allowed,
+		set: func(field any, raw string) string {
+			into := field.(*T) //nolint:forcetypeassert // row and rule stand on one line of the table; a mismatch fails every test
+			if complaint := parse(into, raw); complaint != "" {
+				return complaint
+			}
+			if cmp.Compare(*into, lowest) < 0 || cmp.Compare(*into, highest) > 0 {
+				return "is not within " + allowed
+			}
+			return ""
+		},
+	}
+}
+
+// oneOf takes the given words.
+func oneOf[T ~string](words ...T) rule {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = string(w)
+	}
+	allowed := strings.Join(list, ", ")
+	return rule{
+		kind: "choice", allowed: allowed,
+		set: func(field any, raw string) string {
+			*field.(*T) = T(raw) //nolint:forcetypeassert // see between
+			if !slices.Contains(list, raw) {
+				return "is not one of " + allowed
+			}
+			return ""
+		},
+	}
+}
+
+// text takes what check has no complaint about.
+func text(kind, allowed string, check func(raw string) string) rule {
+	return rule{kind: kind, allowed: allowed, set: func(field any, raw string) string {
+		*field.(*string) = raw //nolint:forcetypeassert // see between
+		return check(raw)
+	}}
+}
+
+var boolean = rule{kind: "boolean", allowed: "true, false", set: func(field any, raw string) string {
+	switch raw {
+	case "true", "false":
+		*field.(*bool) = raw == "true" //nolint:forcetypeassert // see between
+		return ""
+	}
+	return "is not one of true, false"
+}}
+
+var token = rule{kind: "token", allowed: tokenForms, show: hidden, set: func(field any, raw string) string {
+	source, err := ParseTokenSource(raw)
+	*field.(*TokenSource) = source //nolint:forcetypeassert // see between
+	if err != nil {
+		return "is not one of " + tokenForms
+	}
+	return ""
+}}
+
+var address = text("address", "HOST:PORT", func(raw string) string {
+	_, port, err := net.SplitHostPort(raw)
+	if err != nil {
+		return "is not an address such as 127.0.0.1:8080"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "has no port within 0..65535"
+	}
+	return ""
+})
+
+// web takes http as well: whether that is allowed depends on the host and on wechat.allow_http, so check decides.
+var web = shown(RedactURL, text("url", "https://HOST", func(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || !isWebURL(raw) {
+		return "is not a URL such as https://api.weixin.qq.com"
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "is more than scheme, host and path"
+	}
+	return ""
+}))
+
+var natsURL = shown(RedactURL, text("url", "embedded, nats://HOST:PORT, tls://HOST:PORT, ws://…, wss://…", func(raw string) string {
+	if raw == Embedded {
+		return ""
+	}
+	for part := range strings.SplitSeq(raw, ",") {
+		u, err := url.Parse(strings.TrimSpace(part))
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return "is not embedded and not an address such as nats://127.0.0.1:4222"
+		}
+	}
+	return ""
+}))
+
+var folder = text("folder", "a path", func(raw string) string {
+	if raw == "" {
+		return "is not a path"
+	}
+	return ""
+})
+
+var file = text("file", "a path", func(string) string { return "" })
+
+var secretFile = func() rule {
+	r := shown(hideSecret, text("file", "a path", notASecret))
+	r.secret = true
+	return r
+}()
+
+var variable = shown(hideSecret, text("text", "a variable's name", func(raw string) string {
+	if complaint := notASecret(raw); complaint != "" {
+		return complaint
+	}
+	if raw != "" && !variableName.MatchString(raw) {
+		return "is not the name of an environment variable"
+	}
+	return ""
+}))
+
+var appid = text("text", "[A-Za-z0-9_-]{1,128}", func(raw string) string {
+	if schema.CheckToken("appid", raw) != nil {
+		return "is not 1 to 128 of the characters A-Z a-z 0-9 _ -"
+	}
+	return ""
+})
+
+var label = text("text", "1..64 characters", func(raw string) string {
+	if !utf8.ValidString(raw) || utf8.RuneCountInString(raw) > 64 || strings.ContainsFunc(raw, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "is not up to 64 printable characters"
+	}
+	return ""
+})
+
+var (
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	looksSecret  = regexp.MustCompile(`^[0-9a-fA-F]{32}$`) // an AppSecret's form
+)
+
+// notASecret catches an AppSecret put where its place is asked for, before the "path" gets into a log.
+func notASecret(raw string) string {
+	if looksSecret.MatchString(raw) {
+		return "looks like an AppSecret itself: put that into a file only kefu can read, and the file's path here"
+	}
+	return ""
+}
+
+// hideSecret shows a path or name unless it could be a secret in the wrong place.
+func hideSecret(raw string) string {
+	if looksSecret.MatchString(raw) || !strings.ContainsAny(raw, `/\.`) && !variableName.MatchString(raw) {
+		return ""
+	}
+	return raw
+}
+
+func shown(show func(string) string, r rule) rule {
+	r.show = show
+	return r
+}
+
+// parse reads raw into the number behind into, or says what is wrong with it.
+func parse(into any, raw string) string {
+	switch into := into.(type) {
+	case *int:
+		n, err := strconv.Atoi(plainDigits(raw))
+		if err != nil {
+			return "is not a whole number"
+		}
+		*into = n
+	case *int64:
+		n, err := strconv.ParseInt(plainDigits(raw), 10, 64)
+		if err != nil {
+			return "is not a whole number"
+		}
+		*into = n
+	case *float64:
+		x, err := strconv.ParseFloat(raw, 64)
+		if err != nil || math.IsNaN(x) {
+			return "is not a number"
+		}
+		*into = x
+	case *time.Duration:
+		d, err := time.ParseDuration(raw)
+		if err != nil {
+			return "is not a duration such as 30s, 10m or 48h"
+		}
+		*into = d
+	case *Size:
+		n, err := ParseSize(raw)
+		if err != nil {
+			return "is not a size such as 4GiB, 512MB or 1048576"
+		}
+		*into = n
+	}
+	return ""
+}
+
+// plainDigits takes the underscores out of 5_000_000, as YAML 1.1 allows them.
+func plainDigits(raw string) string {
+	if strings.HasPrefix(raw, "_") || strings.HasSuffix(raw, "_") || strings.Contains(raw, "__") {
+		return raw
+	}
+	return strings.ReplaceAll(raw, "_", "")
+}
+
+// format writes a value as the file would hold it.
+func format(value any) string {
+	switch v := value.(type) {
+	case time.Duration:
+		return duration(v)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+func kindOf(value any) string {
+	switch value.(type) {
+	case time.Duration:
+		return "duration"
+	case Size:
+		return "size"
+	case float64:
+		return "number"
+	default:
+		return "integer"
+	}
+}

@@ -1,0 +1,126 @@
+// Package deadletter is the box of what was not sent, KEFU_DEAD: what goes
+// into it (Message), how people find something there (Filter, List), what
+// would happen if it were sent again (Plan), and sending it again (Replay).
+//
+// A letter holds the message as it was published. A replay publishes those
+// very bytes to kefu.again as the next generation of the intent, waits until
+// the queue has them, and only then takes the letter out of the box: killed in
+// between, it leaves a letter too many and never a message too few, and the
+// second run's message is a duplicate to the broker or a repeat to the ledger.
+//
+//	box := deadletter.Open(conn)
+//	filter := deadletter.Filter{AppID: "wx…", Reasons: []schema.Reason{schema.Exhausted}}
+//	plan, err := box.Plan(ctx, filter, options, time.Now())
+//	fmt.Println(plan.Fates[deadletter.WillBeSent], plan.Takes)
+//	options.Through = plan.Through // what dies from here on is not of this replay
+//	result, err := box.Replay(ctx, filter, options)
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Item is one letter in the box.
+type Item struct {
+	Letter schema.Letter
+	Seq    uint64    // in KEFU_DEAD
+	Stored time.Time // by the broker's clock
+	Broken bool      // what is stored is no letter; Letter says what is known of it
+}
+
+// Box is KEFU_DEAD.
+type Box struct {
+	conn *broker.Conn
+}
+
+// Open makes the box on a connection. It asks the broker nothing.
+func Open(conn *broker.Conn) *Box { return &Box{conn: conn} }
+
+// clockSkew is how much earlier than it died a letter may have been stored,
+// by clocks that disagree.
+const clockSkew = 10 * time.Minute
+
+// List calls f for each letter that the filter matches, the oldest first. An
+// error of f ends it and is returned, but for [broker.ErrStopScan], which only
+// ends it.
+func (b *Box) List(ctx context.Context, filter Filter, f func(Item) error) error {
+	return b.list(ctx, filter, 0, f)
+}
+
+// list is List up to a sequence, 0 for all.
+func (b *Box) list(ctx context.Context, filter Filter, through uint64, f func(Item) error) error {
+	opts := broker.ScanOptions{Subject: filter.Subject()}
+	if !filter.Since.IsZero() {
+		opts.Since = filter.Since.Add(-clockSkew)
+	}
+	may := filter.glance()
+	return b.conn.Scan(ctx, schema.StreamDead, opts, func(s broker.Stored) error {
+		if through > 0 && s.Seq > through {
+			return broker.ErrStopScan
+		}
+		if !may(s.Data) {
+			return nil
+		}
+		item := itemOf(s)
+		if !filter.Match(&item.Letter) {
+			return nil
+		}
+		return f(item)
+	})
+}
+
+// Get returns the letters of one intent, the oldest first: one that was
+// replayed may have died again. appID may be empty when the id is enough.
+func (b *Box) Get(ctx context.Context, appID, id string) ([]Item, error) {
+	var out []Item
+	err := b.List(ctx, Filter{AppID: appID, IDs: []string{id}}, func(i Item) error {
+		out = append(out, i)
+		return nil
+	})
+	return out, err
+}
+
+// codeNoMessage is JetStream's "no message found" for a deletion.
+const codeNoMessage = 10037
+
+// Delete takes a letter out of the box. One that is gone already is no error:
+// two operators may replay at once.
+func (b *Box) Delete(ctx context.Context, seq uint64) error {
+	// The stream's own DeleteMsg would first ask for the stream, for each letter.
+	request := fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq)
+	m, err := b.conn.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.DELETE."+schema.StreamDead, request)
+	if err != nil {
+		return fmt.Errorf("delete letter %d: %w", seq, err)
+	}
+	var answer struct {
+		Error *broker.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return fmt.Errorf("delete letter %d: unreadable answer: %w", seq, err)
+	}
+	if answer.Error != nil && answer.Error.Code != codeNoMessage {
+		return fmt.Errorf("delete letter %d: %w", seq, answer.Error)
+	}
+	return nil
+}
+
+// last is the highest sequence in the box.
+func (b *Box) last(ctx context.Context) (uint64, error) {
+	s, err := b.conn.JS.Stream(ctx, schema.StreamDead)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0, fmt.Errorf("%s: %w (run kefu setup)", schema.StreamDead, broker.ErrNoStream)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look at %s: %w", schema.StreamDead, err)
+	}
+	return s.CachedInfo().State.LastSeq, nil
+}

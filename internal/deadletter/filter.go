@@ -1,0 +1,160 @@
+package deadletter
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Filter chooses letters. Every field that is set must hold; a list holds when
+// one of its values does. The zero Filter chooses all.
+type Filter struct {
+	AppID      string
+	IDs        []string
+	Reasons    []schema.Reason
+	Errcodes   []int // of the last answer
+	Lane       schema.Lane
+	Campaign   string
+	Source     string
+	OpenID     string
+	Generation int       // 0 for any
+	Since      time.Time // died then or later
+	Until      time.Time // died before then
+	Text       string    // stands in detail or errmsg, in any letter case
+}
+
+// IsZero says whether the filter chooses everything: what changes much asks
+// for that by name.
+func (f Filter) IsZero() bool { return f.String() == "" }
+
+// Match says whether the filter chooses a letter.
+func (f Filter) Match(l *schema.Letter) bool {
+	switch {
+	case f.AppID != "" && f.AppID != l.AppID,
+		len(f.IDs) > 0 && !slices.Contains(f.IDs, l.ID),
+		len(f.Reasons) > 0 && !slices.Contains(f.Reasons, l.Reason),
+		len(f.Errcodes) > 0 && (l.Errcode == nil || !slices.Contains(f.Errcodes, *l.Errcode)),
+		f.Lane != "" && f.Lane != l.Lane,
+		f.Campaign != "" && f.Campaign != l.Campaign,
+		f.Source != "" && f.Source != l.Source,
+		f.OpenID != "" && f.OpenID != l.OpenID,
+		f.Generation > 0 && f.Generation != l.Generation,
+		!f.Since.IsZero() && l.DiedAt.Before(f.Since),
+		!f.Until.IsZero() && !l.DiedAt.Before(f.Until):
+		return false
+	}
+	return f.Text == "" || contains(l.Detail, f.Text) || contains(l.Errmsg, f.Text)
+}
+
+func contains(s, part string) bool {
+	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
+}
+
+// Subject is the narrowest subject under which every letter lies that the
+// filter can choose: the broker then sends no others. An appid or reason that
+// is none leaves its place open, and Match refuses what comes.
+func (f Filter) Subject() string {
+	app, reason := "*", "*"
+	if f.AppID != "" && schema.CheckToken("appid", f.AppID) == nil {
+		app = f.AppID
+	}
+	if len(f.Reasons) == 1 && schema.CheckToken("reason", string(f.Reasons[0])) == nil {
+		reason = string(f.Reasons[0])
+	}
+	return "kefu.dead." + app + "." + reason
+}
+
+// glance returns a test on the stored bytes that lets pass all that the filter
+// may choose: looking for one id in a million letters need not decode them.
+func (f Filter) glance() func(data []byte) bool {
+	var needles [][]byte
+	for _, id := range f.IDs {
+		needles = append(needles, encoded(id))
+	}
+	if len(needles) == 0 && f.OpenID != "" {
+		needles = append(needles, encoded(f.OpenID))
+	}
+	if len(needles) == 0 || len(needles) > 8 {
+		return func([]byte) bool { return true }
+	}
+	return func(data []byte) bool {
+		return slices.ContainsFunc(needles, func(n []byte) bool { return bytes.Contains(data, n) })
+	}
+}
+
+// encoded is s as encode writes it.
+func encoded(s string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string always can be
+	return bytes.TrimSpace(b.Bytes())
+}
+
+// String is the filter in words, as the audit keeps it: "app=wx… reason=expired,unknown".
+// A recipient appears as a short hash only. It is "" for a filter that chooses everything.
+func (f Filter) String() string {
+	var words []string
+	add := func(name, value string) {
+		if value != "" {
+			words = append(words, name+"="+value)
+		}
+	}
+	add("app", f.AppID)
+	add("id", some(f.IDs))
+	reasons := make([]string, len(f.Reasons))
+	for i, r := range f.Reasons {
+		reasons[i] = string(r)
+	}
+	add("reason", strings.Join(reasons, ","))
+	codes := make([]string, len(f.Errcodes))
+	for i, c := range f.Errcodes {
+		codes[i] = strconv.Itoa(c)
+	}
+	add("errcode", strings.Join(codes, ","))
+	add("lane", string(f.Lane))
+	add("campaign", f.Campaign)
+	add("source", f.Source)
+	if f.OpenID != "" {
+		add("openid", hashed(f.OpenID))
+	}
+	if f.Generation > 0 {
+		add("generation", strconv.Itoa(f.Generation))
+	}
+	if !f.Since.IsZero() {
+		add("since", f.Since.UTC().Format(time.RFC3339))
+	}
+	if !f.Until.IsZero() {
+		add("until", f.Until.UTC().Format(time.RFC3339))
+	}
+	if f.Text != "" {
+		add("text", strconv.Quote(openids.ReplaceAllStringFunc(f.Text, hashed)))
+	}
+	return strings.Join(words, " ")
+}
+
+// some lists a few values and counts the rest.
+func some(values []string) string {
+	const most = 20
+	if len(values) <= most {
+		return strings.Join(values, ",")
+	}
+	return strings.Join(values[:most], ",") + " and " + strconv.Itoa(len(values)-most) + " more"
+}
+
+// openids is what an openid looks like: 28 characters, the first an o.
+var openids = regexp.MustCompile(`\bo[A-Za-z0-9_-]{27}\b`)
+
+// hashed stands for a recipient where it must not be named.
+func hashed(openid string) string {
+	sum := sha256.Sum256([]byte(openid))
+	return "#" + hex.EncodeToString(sum[:5])
+}

@@ -1,0 +1,87 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker"
+)
+
+const cancelPrefix = "cancel."
+
+// Withdrawal is an order not to send an intent any more.
+type Withdrawal struct {
+	Generation int       `json:"generation"` // of the id that is withdrawn; a later life of it is not
+	By         string    `json:"by"`
+	At         time.Time `json:"at"`
+}
+
+// Withdrawals are the ids that were withdrawn and not met yet.
+type Withdrawals struct {
+	conn   *broker.Conn
+	reader *broker.Follower
+
+	mu   sync.RWMutex
+	keys map[string]Withdrawal
+}
+
+// OpenWithdrawals begins to follow them.
+func OpenWithdrawals(ctx context.Context, conn *broker.Conn, log *slog.Logger) (*Withdrawals, error) {
+	w := &Withdrawals{conn: conn, keys: make(map[string]Withdrawal)}
+	var err error
+	if w.reader, err = conn.WatchState(ctx, cancelPrefix, broker.FollowOptions{Log: log}, w.learn); err != nil {
+		return nil, fmt.Errorf("withdrawals: %w", err)
+	}
+	return w, nil
+}
+
+// Close ends following.
+func (w *Withdrawals) Close() { w.reader.Stop() }
+
+func (w *Withdrawals) learn(e broker.StateEntry) {
+	name := strings.TrimPrefix(e.Key, cancelPrefix)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var v Withdrawal
+	if e.Deleted || json.Unmarshal(e.Value, &v) != nil {
+		delete(w.keys, name)
+		return
+	}
+	w.keys[name] = v
+}
+
+// Has says whether a generation of an intent was withdrawn.
+func (w *Withdrawals) Has(appID string, key Key, generation int) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if len(w.keys) == 0 { // the usual case costs no string
+		return false
+	}
+	v, ok := w.keys[cancelName(appID, key)]
+	return ok && generation <= v.Generation
+}
+
+// Met forgets a withdrawal that was carried out.
+func (w *Withdrawals) Met(appID string, key Key) {
+	w.conn.Outbox.Publish(broker.DeleteState(cancelPrefix+cancelName(appID, key)), nil)
+}
+
+// Withdraw orders that a generation of an intent shall not be sent. The order
+// is kept for keep, the time an intent can be waiting.
+func Withdraw(ctx context.Context, conn *broker.Conn, appID, id string, v Withdrawal, keep time.Duration) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return conn.SaveState(ctx, broker.PutState(cancelPrefix+cancelName(appID, KeyOf(appID, id)), body, keep))
+}
+
+func cancelName(appID string, key Key) string {
+	return appID + "." + strconv.FormatUint(uint64(key), 16)
+}

@@ -1,0 +1,180 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Key stands for one intent id of one app: 64 bits of a hash. With a hundred
+// million remembered ids the chance that any two share a key is 0.03 %, and it
+// would show as an `id-reuse` letter, never as a silent loss.
+type Key uint64
+
+// KeyOf hashes an app and an intent id.
+func KeyOf(appID, id string) Key {
+	b := make([]byte, 0, len(appID)+1+len(id))
+	b = append(b, appID...)
+	b = append(b, 0)
+	b = append(b, id...)
+	sum := sha256.Sum256(b)
+	return Key(binary.BigEndian.Uint64(sum[:]))
+}
+
+// BodyOf hashes a packet as published: a repeat of an id with another body is
+// a mistake of the producer's, not a repeat.
+func BodyOf(packet []byte) uint32 {
+	sum := sha256.Sum256(packet)
+	return binary.BigEndian.Uint32(sum[:])
+}
+
+// Kind is what a mark says.
+type Kind uint8
+
+// The kinds of marks. Their numbers are stored: never change one.
+const (
+	Start     Kind = 1 // the call is about to be made
+	Clear     Kind = 2 // nothing is under way; Attempt attempts are spent
+	Later     Kind = 3 // went to KEFU_LATER; attempt number Attempt comes from there
+	Sent      Kind = 4 // terminal
+	Dead      Kind = 5 // terminal; a letter is in KEFU_DEAD
+	Cancelled Kind = 6 // terminal
+	Suspect   Kind = 7 // handed out again without an end of the time before
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Start:
+		return "start"
+	case Clear:
+		return "clear"
+	case Later:
+		return "later"
+	case Sent:
+		return "sent"
+	case Dead:
+		return "dead"
+	case Cancelled:
+		return "cancelled"
+	case Suspect:
+		return "suspect"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// Terminal says whether an intent's generation ends with this mark.
+func (k Kind) Terminal() bool { return k == Sent || k == Dead || k == Cancelled }
+
+// Mark is one entry of the log.
+type Mark struct {
+	Key  Key
+	Seq  uint64 // of the message in the app's send stream, below 2^48
+	Body uint32
+	Kind Kind
+
+	// Generation counts how often the id came to life: 0 in a Start or Suspect
+	// leaves it to the ledger (a producer does not know it), 1 is the first.
+	Generation uint16
+	Attempt    uint8 // see Kind
+	Unknown    uint8 // attempts so far whose outcome nobody knows
+	Again      bool  // the message came by kefu.again: a retry, replay or due intent, not a producer's repeat
+}
+
+// A batch of marks, as stored in one message: a version byte, the batch's
+// number in eight bytes, then 24 bytes for each mark:
+//
+//	0  key          8
+//	8  sequence     6
+//	14 body         4
+//	18 generation   2
+//	20 attempt      1
+//	21 unknown      1
+//	22 kind         1
+//	23 flags        1   bit 0: again
+const (
+	version    = 1
+	headerSize = 1 + 8
+	markSize   = 24
+	flagAgain  = 1
+	maxSeq     = 1<<48 - 1
+)
+
+var errBatch = errors.New("ledger: unreadable batch of marks")
+
+func appendHeader(dst []byte, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, version), number)
+}
+
+func appendMark(dst []byte, m Mark) []byte {
+	var b [markSize]byte
+	binary.BigEndian.PutUint64(b[6:], m.Seq&maxSeq) // the key overwrites its two upper bytes, which are zero
+	binary.BigEndian.PutUint64(b[0:], uint64(m.Key))
+	binary.BigEndian.PutUint32(b[14:], m.Body)
+	binary.BigEndian.PutUint16(b[18:], m.Generation)
+	b[20], b[21], b[22] = m.Attempt, m.Unknown, byte(m.Kind)
+	if m.Again {
+		b[23] = flagAgain
+	}
+	return append(dst, b[:]...)
+}
+
+// readBatch calls f for each mark of a stored batch.
+func readBatch(data []byte, f func(Mark)) error {
+	if len(data) < headerSize || data[0] != version || (len(data)-headerSize)%markSize != 0 {
+		return errBatch
+	}
+	for b := data[headerSize:]; len(b) > 0; b = b[markSize:] {
+		f(Mark{
+			Key:        Key(binary.BigEndian.Uint64(b[0:])),
+			Seq:        binary.BigEndian.Uint64(b[6:]) & maxSeq,
+			Body:       binary.BigEndian.Uint32(b[14:]),
+			Generation: binary.BigEndian.Uint16(b[18:]),
+			Attempt:    b[20],
+			Unknown:    b[21],
+			Kind:       Kind(b[22]),
+			Again:      b[23]&flagAgain != 0,
+		})
+	}
+	return nil
+}
+
+// batchNumber reads only the number of a stored batch; 0 for none.
+func batchNumber(data []byte) uint64 {
+	if len(data) < headerSize {
+		return 0
+	}
+	return binary.BigEndian.Uint64(data[1:])
+}
+
+// window remembers which of a worker's last batches were applied: a batch that
+// was published twice, further apart than the broker's duplicate window, must
+// not undo what came between.
+type window struct {
+	top  uint64
+	bits uint64 // bit i: top-i was applied
+}
+
+func (w *window) has(n uint64) bool {
+	if n > w.top {
+		return false
+	}
+	d := w.top - n
+	return d >= 64 || w.bits&(1<<d) != 0
+}
+
+func (w *window) add(n uint64) {
+	if n > w.top {
+		if d := n - w.top; d < 64 {
+			w.bits <<= d
+		} else {
+			w.bits = 0
+		}
+		w.top = n
+		w.bits |= 1
+		return
+	}
+	if d := w.top - n; d < 64 {
+		w.bits |= 1 << d
+	}
+}

@@ -1,0 +1,106 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// answer is one reply of the API.
+type answer struct {
+	status   int
+	body     []byte
+	errcode  int
+	coded    bool // the body says errcode (or is a token), so errcode means something
+	accepted bool // a message was taken for delivery
+}
+
+// unusual names an answer without an errcode for records and totals.
+func (a *answer) unusual() string {
+	if a.coded || a.status == 0 {
+		return ""
+	}
+	if a.status == http.StatusOK {
+		return "body"
+	}
+	return "http " + strconv.Itoa(a.status)
+}
+
+var okBody = []byte(`{"errcode":0,"errmsg":"ok"}`)
+
+// accept is the answer to a message that was taken for delivery. Shared bytes: nobody writes to an answer's body.
+func accept() answer {
+	return answer{status: http.StatusOK, body: okBody, coded: true, accepted: true}
+}
+
+// refuse is the API's answer with this errcode, worded as the real one.
+func refuse(code int) answer { return refuseWith(code, wording(code)) }
+
+func refuseWith(code int, msg string) answer {
+	b := append([]byte(`{"errcode":`), strconv.Itoa(code)...)
+	b = append(b, `,"errmsg":`...)
+	b = append(appendJSON(b, msg), '}')
+	return answer{status: http.StatusOK, body: b, errcode: code, coded: true}
+}
+
+// wordings are the errmsgs of the real API without their rid, as SDK error tables and users' threads quote them.
+var wordings = map[int]string{
+	-1:    "system error",
+	40001: "invalid credential, access_token is invalid or not latest, could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
+	40002: "invalid grant_type",
+	40003: "invalid openid",
+	40007: "invalid media_id",
+	40008: "invalid message type",
+	40013: "invalid appid",
+	40014: "invalid access_token",
+	40066: "invalid url",
+	40125: "invalid appsecret",
+	40164: "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
+	41001: "access_token missing",
+	41002: "appid missing",
+	41004: "appsecret missing",
+	41009: "missing openid",
+	42001: "access_token expired",
+	43001: "require GET method",
+	43002: "require POST method",
+	43004: "require subscribe",
+	44002: "empty post data",
+	45002: "content size out of limit",
+	45008: "article size out of limit",
+	45009: "reach max api daily quota limit",
+	45011: "api minute-quota reach limit  mustslower  retry next minute",
+	45015: "response out of time limit or subscription is canceled",
+	45047: "out of response count limit",
+	47001: "data format error",
+	48001: "api unauthorized",
+	50002: "user limited",
+}
+
+// wording is the errmsg of a code with the tail that the real API appends: the request's id, unique and starting with the time. Codes
+// without a known text get the tail alone, which is what the real API does for undocumented ones.
+func wording(code int) string {
+	return strings.TrimLeft(wordings[code]+rid(), " ")
+}
+
+func rid() string {
+	return fmt.Sprintf(" rid: %08x-%08x-%08x", uint32(time.Now().Unix()), rand.Uint32(), rand.Uint32())
+}
+
+// toJSON encodes without the HTML escaping of encoding/json, which the real API does not do and which makes texts hard to read.
+func toJSON(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimRight(buf.Bytes(), "\n"), err
+}
+
+func appendJSON(b []byte, s string) []byte {
+	quoted, _ := toJSON(s) // a string always encodes
+	return append(b, quoted...)
+}

@@ -1,0 +1,244 @@
+package sandbox
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// token is an access token the sandbox accepts, or has accepted.
+type token struct {
+	value      string
+	appID      string
+	expires    atomic.Int64 // Unix nanoseconds
+	superseded atomic.Bool  // a newer one of its family was issued; good until expires all the same
+	stale      atomic.Bool  // made invalid before its time
+}
+
+// check returns the errcode of a call made with the token: 0, 40001 (not the latest) or 42001 (its time is over).
+func (t *token) check(now time.Time) int {
+	switch over := now.UnixNano() >= t.expires.Load(); {
+	case t.stale.Load(), over && t.superseded.Load():
+		return 40001
+	case over:
+		return 42001
+	}
+	return 0
+}
+
+// family keeps the two token calls apart: a token got by one does not retire one got by the other.
+type family struct {
+	appID  string
+	stable bool
+}
+
+// tokens are all tokens issued. Every send looks one up; issuing is rare.
+type tokens struct {
+	ttl     time.Duration
+	overlap time.Duration // how long an old token lives beside its successor
+	prefix  string
+
+	mu      sync.RWMutex
+	byValue map[string]*token
+	current map[family]*token
+	sweepAt int
+	issued  int
+	forced  int
+}
+
+func newTokens(ttl time.Duration, prefix string) *tokens {
+	return &tokens{
+		ttl:     ttl,
+		overlap: ttl / 24, // 7200 s: the documented 5 minutes
+		prefix:  prefix,
+		byValue: map[string]*token{},
+		current: map[family]*token{},
+		sweepAt: 1024,
+	}
+}
+
+func (ts *tokens) find(value string) *token {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return ts.byValue[value]
+}
+
+// stable returns the app's stable token: the same one until its last moments, or a new one at once when forced, which kills the old one.
+func (ts *tokens) stable(appID string, force bool, now time.Time) *token {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	fam := family{appID, true}
+	old := ts.current[fam]
+	if force {
+		ts.forced++
+		if old != nil {
+			old.stale.Store(true)
+		}
+	} else if old != nil && old.check(now) == 0 && old.expires.Load()-now.UnixNano() > int64(ts.overlap) {
+		return old
+	}
+	return ts.issue(fam, now)
+}
+
+// legacy returns a new token each time; the one before it lives on for the overlap only. Two processes that both refresh
+// therefore kill each other's tokens, as they do with the real call.
+func (ts *tokens) legacy(appID string, now time.Time) *token {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	fam := family{appID, false}
+	if old := ts.current[fam]; old != nil {
+		old.superseded.Store(true)
+		old.expires.Store(min(old.expires.Load(), now.Add(ts.overlap).UnixNano()))
+	}
+	return ts.issue(fam, now)
+}
+
+func (ts *tokens) issue(fam family, now time.Time) *token {
+	// As long as real ones: a client that stores tokens in too small a place should notice here.
+	t := &token{value: ts.prefix + rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text(), appID: fam.appID}
+	t.expires.Store(now.Add(ts.ttl).UnixNano())
+	ts.current[fam] = t
+	ts.issued++
+	ts.remember(t, now)
+	return t
+}
+
+func (ts *tokens) grant(appID, value string, now time.Time) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := &token{value: value, appID: appID}
+	t.expires.Store(now.Add(ts.ttl).UnixNano())
+	ts.remember(t, now)
+}
+
+// remember adds a token and now and then drops those long dead, so that a client that fetches tokens in a loop fills no memory.
+// A dropped token is unknown and draws 40001.
+func (ts *tokens) remember(t *token, now time.Time) {
+	ts.byValue[t.value] = t
+	if len(ts.byValue) < ts.sweepAt {
+		return
+	}
+	for value, old := range ts.byValue {
+		if old.check(now) != 0 {
+			delete(ts.byValue, value)
+		}
+	}
+	ts.sweepAt = max(1024, 2*len(ts.byValue))
+}
+
+// expire makes the tokens of these apps stale, of all apps when none is given.
+func (ts *tokens) expire(appIDs []string) {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	for _, t := range ts.byValue {
+		if len(appIDs) == 0 || slices.Contains(appIDs, t.appID) {
+			t.stale.Store(true)
+		}
+	}
+}
+
+// expireOf makes the tokens of one app stale, of all when the call did not say whose it is.
+func (ts *tokens) expireOf(appID string) {
+	if appID == "" {
+		ts.expire(nil)
+		return
+	}
+	ts.expire([]string{appID})
+}
+
+func (ts *tokens) counts() (issued, forced int) {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return ts.issued, ts.forced
+}
+
+func (ts *tokens) forgetCounts() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.issued, ts.forced = 0, 0
+}
+
+// tokenWish is what a token call asks for.
+type tokenWish struct {
+	ok        bool   // the body could be read
+	GrantType string `json:"grant_type"`
+	AppID     string `json:"appid"`
+	Secret    string `json:"secret"`
+	Force     bool   `json:"force_refresh"`
+}
+
+func (s *Sandbox) readStableToken(q *request) {
+	q.wanted.ok = json.Unmarshal([]byte(q.body), &q.wanted) == nil
+	s.hideSecret(q)
+}
+
+func (s *Sandbox) readToken(q *request) {
+	v, err := url.ParseQuery(q.query)
+	q.wanted = tokenWish{ok: err == nil, GrantType: v.Get("grant_type"), AppID: v.Get("appid"), Secret: v.Get("secret")}
+	s.hideSecret(q)
+}
+
+// hideSecret drops the body of a token call before anything can keep it: the secret in it may be a real one that was sent to the wrong
+// address, and what was received can be read by everybody.
+func (s *Sandbox) hideSecret(q *request) {
+	q.appID = strings.Clone(q.wanted.AppID)
+	q.body = ""
+}
+
+func (s *Sandbox) answerStableToken(q *request) answer {
+	switch {
+	case q.method != http.MethodPost:
+		return refuse(43002)
+	case q.size == 0:
+		return refuse(44002)
+	case !q.wanted.ok:
+		return refuse(47001)
+	}
+	if code := s.checkWish(&q.wanted); code != 0 {
+		return refuse(code)
+	}
+	return s.tokenAnswer(s.tokens.stable(q.wanted.AppID, q.wanted.Force, q.at), q.at)
+}
+
+func (s *Sandbox) answerToken(q *request) answer {
+	if q.method != http.MethodGet {
+		return refuse(43001)
+	}
+	if code := s.checkWish(&q.wanted); code != 0 {
+		return refuse(code)
+	}
+	return s.tokenAnswer(s.tokens.legacy(q.wanted.AppID, q.at), q.at)
+}
+
+func (s *Sandbox) checkWish(w *tokenWish) int {
+	secret, known := s.opts.Apps[w.AppID]
+	switch {
+	case w.GrantType != "client_credential":
+		return 40002
+	case w.AppID == "":
+		return 41002
+	case w.Secret == "":
+		return 41004
+	case len(s.opts.Apps) == 0:
+		return 0
+	case !known:
+		return 40013
+	case w.Secret != secret:
+		return 40125
+	}
+	return 0
+}
+
+func (s *Sandbox) tokenAnswer(t *token, now time.Time) answer {
+	left := max(1, (t.expires.Load()-now.UnixNano())/int64(time.Second))
+	b := append([]byte(`{"access_token":`), appendJSON(nil, t.value)...)
+	b = strconv.AppendInt(append(b, `,"expires_in":`...), left, 10)
+	return answer{status: http.StatusOK, body: append(b, '}'), coded: true}
+}

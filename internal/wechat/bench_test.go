@@ -1,0 +1,88 @@
+package wechat
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+var benchPacket = []byte(`{"touser":"oABCD1234567890abcdefghijkl","msgtype":"text","text":{"content":"` +
+	strings.Repeat("您好", 20) + `"}}`)
+
+// BenchmarkSend measures a send beside the barest loop of net/http that does the same work, in one run against one
+// server in this process: "bare" POSTs with http.Client.Do and compares the answer's text.
+func BenchmarkSend(b *testing.B) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header()["Content-Type"] = []string{"application/json"}
+		_, _ = io.WriteString(w, plainOK)
+	}))
+	defer server.Close()
+	hc, err := NewHTTPClient(HTTPOptions{Timeout: 10 * time.Second, IdlePerHost: 256})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer hc.CloseIdleConnections()
+	token := fixedToken(strings.Repeat("t", 136))
+	client := NewClient(hc, server.URL, token)
+	ctx := context.Background()
+
+	b.Run("bare", func(b *testing.B) {
+		url := server.URL + "/cgi-bin/message/custom/send?access_token=" + token.secret.Reveal()
+		b.ReportAllocs()
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := barePost(ctx, hc, url); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+	b.Run("send", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := client.Send(ctx, benchPacket); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
+
+func barePost(ctx context.Context, hc *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(benchPacket))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	resp, err := hc.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && string(body) != plainOK {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// BenchmarkCheck measures reading an answer that is not the plain ok.
+func BenchmarkCheck(b *testing.B) {
+	a := answer{status: 200, body: []byte(`{"errcode":45015,"errmsg":"response out of time limit or subscription is canceled rid: 5f7a1b2c-0a1b2c3d-1a2b3c4d"}`)}
+	m := hide(strings.Repeat("t", 136))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, e := check(CallSend, &a, false, m); e == nil || e.Code != 45015 {
+			b.Fatal(e)
+		}
+	}
+}

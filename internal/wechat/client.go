@@ -1,0 +1,152 @@
+package wechat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+)
+
+// Client calls the API as one app. It is safe for use by many goroutines, starts none, and needs no closing.
+type Client struct {
+	wire   wire
+	tokens TokenSource
+	send   endpoint
+}
+
+// NewClient returns a client that reaches the API at baseURL ("https://api.weixin.qq.com", or a sandbox's) through hc
+// with the tokens of tokens. hc should come from NewHTTPClient: with any other transport an error after a connection
+// was had is always FaultUnknown. A baseURL that is not an absolute http(s) URL makes every call fail with FaultConfig.
+func NewClient(hc *http.Client, baseURL string, tokens TokenSource) *Client {
+	return &Client{
+		wire:   newWire(hc),
+		tokens: tokens,
+		send:   newEndpoint(CallSend, http.MethodPost, baseURL, "/cgi-bin/message/custom/send"),
+	}
+}
+
+// Probe asks whether a token can be had, past all caches and pauses of the token source. It sends no message.
+func (c *Client) Probe(ctx context.Context) error {
+	if p, ok := c.tokens.(interface {
+		Probe(ctx context.Context) error
+	}); ok {
+		return asTokenError(p.Probe(ctx))
+	}
+	_, err := c.tokens.Token(ctx)
+	return asTokenError(err)
+}
+
+// do makes one call: token, exchange, check. A stale token is replaced and the same call made once more; this costs the
+// caller nothing, since WeChat refused the first without acting on it. A token still refused then is FaultToken.
+func (c *Client) do(ctx context.Context, to *endpoint, body []byte) (reply, error) {
+	token, err := c.tokens.Token(ctx)
+	if err != nil {
+		return nil, asTokenError(err)
+	}
+	r, failed := c.call(ctx, to, token, body)
+	if failed == nil {
+		return r, nil
+	}
+	if failed.Fault != FaultToken {
+		return nil, failed
+	}
+	c.tokens.Stale(token)
+	if token, err = c.tokens.Token(ctx); err != nil {
+		return nil, asTokenError(err)
+	}
+	if r, failed = c.call(ctx, to, token, body); failed != nil {
+		return nil, failed
+	}
+	return r, nil
+}
+
+// plainOK is what the API answers to a send that it accepts.
+const plainOK = `{"errcode":0,"errmsg":"ok"}`
+
+func (c *Client) call(ctx context.Context, to *endpoint, token Secret, body []byte) (reply, *Error) {
+	req, err := to.request(token)
+	if err != nil {
+		return nil, &Error{Call: to.call, Fault: FaultConfig, Err: err}
+	}
+	a, left, err := c.wire.exchange(ctx, req, body)
+	if err != nil {
+		return nil, broken(to.call, err, left, private(token, body))
+	}
+	if a.status == http.StatusOK && string(a.body) == plainOK {
+		return nil, nil // nearly every answer to a send: no JSON machinery for it
+	}
+	return check(to.call, &a, to.codeless, private(token, body))
+}
+
+// private is what no error of a call may show: the token, and the openid of the body, which an errmsg may repeat.
+func private(token Secret, body []byte) mask {
+	var packet struct {
+		ToUser string `json:"touser"`
+	}
+	_ = json.Unmarshal(body, &packet) // a body that is no JSON names no openid
+	return hide(token.Reveal(), packet.ToUser)
+}
+
+// endpoint is one method of the API: its place and form, and the request made ready for the token last used. A token
+// lives for two hours, so in the hot path no URL is parsed or built.
+type endpoint struct {
+	call     Call
+	method   string
+	url      *url.URL // without the token; nil when the base URL is no use
+	codeless bool     // success has no errcode
+	ready    atomic.Pointer[readyRequest]
+}
+
+type readyRequest struct {
+	token Secret
+	req   *http.Request
+}
+
+var errBaseURL = errors.New("the base url is not an absolute http or https url")
+
+func newEndpoint(call Call, method, baseURL, path string) endpoint {
+	return endpoint{call: call, method: method, url: parseURL(strings.TrimSuffix(baseURL, "/") + path)}
+}
+
+// parseURL returns nil for what is not an absolute http(s) URL. The reason is not kept: it would repeat the URL.
+func parseURL(s string) *url.URL {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil
+	}
+	return u
+}
+
+// request returns the endpoint's request with token in its query. It is shared: exchange copies it.
+func (e *endpoint) request(token Secret) (*http.Request, error) {
+	if made := e.ready.Load(); made != nil && made.token.Equal(token) {
+		return made.req, nil
+	}
+	if e.url == nil {
+		return nil, errBaseURL
+	}
+	u := *e.url
+	u.RawQuery = "access_token=" + url.QueryEscape(token.Reveal())
+	req := newRequest(e.method, &u)
+	e.ready.Store(&readyRequest{token: token, req: req})
+	return req, nil
+}
+
+// newRequest makes a request to be copied by exchange. An Idempotency-Key header must never be added: with it net/http
+// repeats a POST whose connection broke after the server had read it (measured: the message arrives twice).
+func newRequest(method string, u *url.URL) *http.Request {
+	req := &http.Request{
+		Method: method,
+		URL:    u,
+		Host:   u.Host,
+		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"User-Agent": {"kefu"}},
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	return req
+}

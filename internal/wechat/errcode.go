@@ -1,0 +1,199 @@
+package wechat
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Call is a family of API calls: the same errcode can mean different things in two of them.
+type Call string
+
+// The call families.
+const (
+	CallAny       Call = ""          // in the table only: whatever the call
+	CallSend      Call = "send"      // /cgi-bin/message/custom/send
+	CallToken     Call = "token"     // fetching an access token, from WeChat or from a token server or file
+	CallTyping    Call = "typing"    // /cgi-bin/message/custom/typing
+	CallKFAccount Call = "kfaccount" // /customservice/kfaccount/…, getkflist, getonlinekflist
+	CallQuota     Call = "quota"     // quota/get, clear_quota, rid/get
+)
+
+// Code is one row of the table: what an errcode means on a family of calls.
+type Code struct {
+	Call   Call   `json:"call"` // CallAny: on every call that has no row of its own
+	Code   int    `json:"code"`
+	Name   string `json:"name"` // ours, snake_case, unique within the family
+	Fault  Fault  `json:"fault"`
+	En     string `json:"en"` // what it means
+	Zh     string `json:"zh"`
+	Source string `json:"source"` // where that is written
+	DoEn   string `json:"do_en"`  // what the operator can do
+	DoZh   string `json:"do_zh"`
+}
+
+type key struct {
+	call Call
+	code int
+}
+
+// table is every row by its key. The rows are data in the errcode_*.go files beside this one.
+var table = func() map[key]*Code {
+	t := make(map[key]*Code)
+	for _, rows := range [][]Code{generalCodes, tokenCodes, platformCodes, contentCodes, serviceCodes} {
+		for i := range rows {
+			t[key{rows[i].Call, rows[i].Code}] = &rows[i]
+		}
+	}
+	return t
+}()
+
+// elsewhere is where Explain looks last: a code keeps its meaning on nearly every call, so a row of another family
+// (45015 on typing, 40005 on an avatar upload) is better than none.
+var elsewhere = [...]Call{CallSend, CallKFAccount, CallTyping, CallQuota, CallToken}
+
+// Explain returns the row of code on call: the family's own, else the one for any call, else another family's, else
+// the default row, whose Fault is FaultUnlisted.
+func Explain(call Call, code int) Code {
+	if row := lookup(call, code); row != nil {
+		return *row
+	}
+	return Code{
+		Call:   call,
+		Code:   code,
+		Name:   "unlisted",
+		Fault:  FaultUnlisted,
+		En:     "a code that kefu does not know",
+		Zh:     "kefu 尚未收录的返回码",
+		Source: "none",
+		DoEn: "Read the errmsg, and look the code up in WeChat's return-code pages; with the rid the app's developer can query " +
+			"the call for 7 days.",
+		DoZh: "请查看 errmsg，并在微信官方返回码文档中查询；该公众号的开发者可在 7 天内凭 rid 查询这次调用的详情。",
+	}
+}
+
+// Codes returns every row, sorted by code and then family.
+func Codes() []Code {
+	all := make([]Code, 0, len(table))
+	for _, row := range table {
+		all = append(all, *row)
+	}
+	slices.SortFunc(all, func(a, b Code) int {
+		return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Call, b.Call))
+	})
+	return all
+}
+
+func lookup(call Call, code int) *Code {
+	if row := table[key{call, code}]; row != nil {
+		return row
+	}
+	if row := table[key{CallAny, code}]; row != nil {
+		return row
+	}
+	for _, other := range elsewhere {
+		if row := table[key{other, code}]; row != nil {
+			return row
+		}
+	}
+	return nil
+}
+
+// tokenFault is what a fault on a token call means for the message that needed the token. The message was certainly
+// not sent and is not to blame, so it must neither be buried nor lose an attempt: an answer without use is the way
+// out's fault, and a refusal, whatever its reason, is for an operator to mend.
+func tokenFault(f Fault) Fault {
+	switch f {
+	case FaultMinuteQuota, FaultDayQuota, FaultConfig, FaultUpstream:
+		return f
+	case FaultBusy, FaultUnknown, FaultNone:
+		return FaultUpstream
+	default:
+		return FaultConfig
+	}
+}
+
+// Where a row's meaning is written. The SDK lists carry WeChat's own English errmsg.
+const (
+	srcOJPM = "official return-code pages; WxJava, wechatpy and Mud.Wechat lists"
+	srcOJP  = "official return-code pages; WxJava and wechatpy lists"
+	srcOJM  = "official return-code pages; WxJava and Mud.Wechat lists"
+	srcOM   = "official return-code pages; Mud.Wechat list"
+	srcOJ   = "official return-code pages; WxJava list"
+	srcO    = "official return-code pages"
+	srcJPM  = "WxJava, wechatpy and Mud.Wechat lists"
+	srcJP   = "WxJava and wechatpy lists"
+	srcJM   = "WxJava and Mud.Wechat lists"
+	srcPM   = "wechatpy and Mud.Wechat lists"
+	srcJ    = "WxJava list"
+	srcM    = "Mud.Wechat list"
+	srcJPC  = "WxJava and wechatpy lists; community reports"
+	srcJMC  = "WxJava and Mud.Wechat lists; community reports"
+	srcJC   = "WxJava list; community reports"
+	srcPC   = "wechatpy list; community reports"
+	srcC    = "community reports"
+)
+
+// What an operator can do, where many rows share it.
+const (
+	doTokenEn = "Nothing at first: kefu fetches the token again by itself. If it keeps coming, find the other system that refreshes " +
+		"this app's token, or check that the token belongs to this app."
+	doTokenZh = "通常无需处理：kefu 会自动重新获取 access_token。若反复出现，请检查是否有其他系统在刷新该公众号的 access_token，或所用 access_token 是否属于该公众号。"
+
+	doWaitEn = "Nothing: kefu waits and goes on by itself."
+	doWaitZh = "无需处理：kefu 会等待后自动继续。"
+
+	doPlatformEn = "Only seen when a third-party platform calls for the app: renew the authorisation on that platform."
+	doPlatformZh = "仅在第三方平台代公众号调用时出现：请在该平台重新授权。"
+
+	doBugEn = "The message is not to blame: check wechat.base_url and any proxy in between; otherwise report it to the kefu project with the rid."
+	doBugZh = "与消息内容无关：请检查 wechat.base_url 及中间代理；若均无误，请附上 rid 向 kefu 项目反馈。"
+
+	doEncoderEn = "kefu always sends raw UTF-8: check that no proxy rewrites the body, and report it with the rid."
+	doEncoderZh = "kefu 始终以原样 UTF-8 发送：请检查中间代理是否改写了请求体，并附上 rid 反馈。"
+
+	doNeverEn = "Not expected from the calls that kefu makes: read the errmsg and report it with the rid."
+	doNeverZh = "kefu 所用接口不应返回此码：请查看 errmsg，并附上 rid 反馈。"
+
+	doMPEn = "Log in to mp.weixin.qq.com as the app's administrator, read the notices there and settle what they ask; then: kefu app probe."
+	doMPZh = "请以管理员身份登录 mp.weixin.qq.com 查看站内通知并按要求处理，之后执行 kefu app probe。"
+
+	doAllowIPEn = "Add the address named in the errmsg to the app's IP allow-list on mp.weixin.qq.com (set it behind NAT to every egress address); " +
+		"kefu goes on by itself within minutes."
+	doAllowIPZh = "请在 mp.weixin.qq.com 将 errmsg 中的 IP 加入该公众号的 IP 白名单（经 NAT 出口时需加入全部出口 IP）；几分钟内 kefu 会自动恢复。"
+
+	doConfirmEn = "Ask the app's administrator to confirm the request that WeChat has sent to their phone; kefu tries again by itself."
+	doConfirmZh = "请公众号管理员在手机微信中确认该请求；kefu 会自动重试。"
+
+	doSecretEn = "Copy the AppID and AppSecret from mp.weixin.qq.com once more into the app's appid and secret file; kefu reads the file again by itself."
+	doSecretZh = "请在 mp.weixin.qq.com 重新核对 AppID 与 AppSecret，并更新配置中的 appid 和密钥文件；kefu 会自动重新读取密钥文件。"
+
+	doProducerEn = "Correct the producer and publish the message again."
+	doProducerZh = "请修正生产方生成的消息后重新发布。"
+
+	doMediaEn = "Upload the media again (temporary media lives 3 days) and publish the message with the new media_id."
+	doMediaZh = "请重新上传素材（临时素材仅保留 3 天），并用新的 media_id 重新发布消息。"
+
+	doLinkEn = "Replace the link in the message and publish it again."
+	doLinkZh = "请更换消息中的链接后重新发布。"
+
+	doWeappEn = "Link the mini program to the app on mp.weixin.qq.com and check its appid and page path in the message."
+	doWeappZh = "请在 mp.weixin.qq.com 将该小程序与公众号关联，并核对消息中的小程序 appid 与页面路径。"
+
+	doUserEn = "Nothing to repair: the user can be reached again after writing to the app."
+	doUserZh = "无需修复：用户再次给公众号发消息后方可回复。"
+
+	doFollowEn = "Nothing to repair: the user must follow the app (again) first."
+	doFollowZh = "无需修复：用户需先（重新）关注该公众号。"
+
+	doKFEn = "Compare with kefu kfaccount list, and correct the kf_account."
+	doKFZh = "请对照 kefu kfaccount list 的结果修正客服帐号。"
+
+	doKFInputEn = "Correct the value and run the command again."
+	doKFInputZh = "请修正参数后重新执行命令。"
+
+	doKFEnableEn = "Enable the new customer service on mp.weixin.qq.com and add a first kfaccount; it takes about 5 minutes to count."
+	doKFEnableZh = "请在 mp.weixin.qq.com 开通新版客服功能并添加首个客服帐号，约 5 分钟后生效。"
+
+	doNothingEn = "Nothing."
+	doNothingZh = "无需处理。"
+)

@@ -1,0 +1,183 @@
+package wechat
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+)
+
+// documented is every errcode that the project's fact sheet lists, section 3.
+const documented = `
+0 -1 -1000 268487001 268487002 40001 40002 40013 40014 40125 40164 40243 41001 41002 41004 42001 42002 42003 42006 42007
+43001 43002 43003 45009 45011 44991 45035 45040 45104 48001 48003 48004 48006 48008 48009 45103 45102 50001 50002 50003
+50004 50007 61003 61004 61007 61023 61024 89501 89502 89503 89504 89505 89506 89507
+40003 40004 40005 40006 40007 40008 40009 40010 40011 40012 40023 40033 40035 40038 40039 40048 40097 40066 40068 40155
+40073 40080 40101 40118 40121 40128 40130 40132 40137 40165 40166 40168 40173 40200 40213 40214 40249 41005 41006 41009
+41011 43004 43005 43019 43101 44001 44002 44003 44004 45001 45002 45003 45004 45005 45006 45007 45008 45015 45037 45038
+45047 45050 45162 45166 45064 45065 45066 45067 45086 45087 45093 45094 45098 45099 45113 45157 45158 45159 46001 46004
+47001 47002 48002 49003 50005 53600 65400 65401 61452 65402 70000 87009 87014 88000 9001001 9001002 9001003 4 1007
+45072 45080 45081 61400 61401 61450 61451 61453 61454 61455 61456 61457 61458 61459 61500 61501 65403 65404 65405 65406
+65407 65408 65409 65410 65411 65412 65413 65414 65415 65416 65417 76001 76002 76003 76004 76021 76022`
+
+func TestEveryDocumentedCodeHasARow(t *testing.T) {
+	t.Parallel()
+	codes := make(map[int]bool)
+	for _, c := range Codes() {
+		codes[c.Code] = true
+	}
+	for word := range strings.FieldsSeq(documented) {
+		var code int
+		require.NoError(t, json.Unmarshal([]byte(word), &code))
+		require.True(t, codes[code], "errcode %d has no row", code)
+	}
+	require.GreaterOrEqual(t, len(codes), 140)
+}
+
+func TestRowsAreComplete(t *testing.T) {
+	t.Parallel()
+	rows := 0
+	for _, part := range [][]Code{generalCodes, tokenCodes, platformCodes, contentCodes, serviceCodes} {
+		rows += len(part)
+	}
+	require.Len(t, table, rows, "two rows have the same key")
+
+	calls := map[Call]bool{CallAny: true, CallSend: true, CallToken: true, CallTyping: true, CallKFAccount: true, CallQuota: true}
+	names := make(map[Call]map[string]int)
+	snake := regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+	for _, c := range Codes() {
+		at := []any{"%q %d", c.Call, c.Code}
+		require.True(t, calls[c.Call], at...)
+		require.Regexp(t, snake, c.Name, at...)
+		if names[c.Call] == nil {
+			names[c.Call] = make(map[string]int)
+		}
+		require.NotContains(t, names[c.Call], c.Name, at...)
+		names[c.Call][c.Name] = c.Code
+
+		require.Equal(t, c.Code == 0, c.Fault == FaultNone, at...)
+		require.Less(t, c.Fault, faultCount, at...)
+		for _, text := range []string{c.En, c.Zh, c.Source, c.DoEn, c.DoZh} {
+			require.NotEmpty(t, strings.TrimSpace(text), at...)
+			require.Equal(t, strings.TrimSpace(text), text, at...)
+		}
+		for _, text := range []string{c.DoEn, c.DoZh} {
+			require.Regexp(t, `[.。]$`, text, at...)
+		}
+		for _, text := range []string{c.Zh, c.DoZh} {
+			require.True(t, strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) }), at...)
+		}
+		for _, text := range []string{c.En, c.Source} {
+			require.False(t, strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) }), at...)
+		}
+	}
+}
+
+func TestExplainKnowsTheFault(t *testing.T) {
+	t.Parallel()
+	for fault, codes := range map[Fault][]int{
+		FaultNone:        {0},
+		FaultBusy:        {-1, -1000, 268487001, 268487002},
+		FaultToken:       {40001, 40014, 41001, 42001},
+		FaultMinuteQuota: {45011, 44991},
+		FaultDayQuota:    {45009},
+		FaultRecipient: {
+			40003, 43004, 43005, 43019, 43101, 45015, 45037, 45038, 45047, 45093, 46004, 48002, 49003, 50005, 70000,
+		},
+		FaultConfig: {
+			40002, 40013, 40125, 40164, 40243, 41002, 41004, 42007, 43003, 45035, 45040, 45087, 45094, 45102, 48001, 48004,
+			50001, 50002, 50004, 61004, 65400, 89503, 89506,
+		},
+		FaultMessage: {
+			40004, 40007, 40008, 40033, 44002, 44004, 45001, 45002, 45008, 45086, 46001, 47001, 47002, 48008, 61452, 65401, 65402,
+			87014,
+		},
+		FaultUnlisted: {4, 1007, 99999, -2, 1 << 30},
+	} {
+		for _, code := range codes {
+			require.Equal(t, fault, Explain(CallSend, code).Fault, "send %d", code)
+		}
+	}
+}
+
+func TestExplainTakesTheFamilyFirst(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		call  Call
+		code  int
+		want  string
+		fault Fault
+	}{
+		"40001 on a send is a stale token":                    {CallSend, 40001, "token_not_latest", FaultToken},
+		"40001 on a kfaccount call is a stale token too":      {CallKFAccount, 40001, "token_not_latest", FaultToken},
+		"40001 on a token call is a wrong secret":             {CallToken, 40001, "appsecret_wrong", FaultConfig},
+		"61452 on a send names the message's kfaccount":       {CallSend, 61452, "unknown_kfaccount", FaultMessage},
+		"61452 on a kfaccount call names the call's":          {CallKFAccount, 61452, "kfaccount_invalid", FaultMessage},
+		"a general code holds on every call":                  {CallTyping, 45011, "minute_quota_reached", FaultMinuteQuota},
+		"a send's code keeps its meaning on typing":           {CallTyping, 45015, "window_closed", FaultRecipient},
+		"without a family any row is found":                   {CallAny, 45015, "window_closed", FaultRecipient},
+		"an unknown code has the default row":                 {CallSend, 99999, "unlisted", FaultUnlisted},
+		"an unknown code of an unknown family has it as well": {Call("x"), 99999, "unlisted", FaultUnlisted},
+	} {
+		got := Explain(row.call, row.code)
+		require.Equal(t, row.want, got.Name, name)
+		require.Equal(t, row.fault, got.Fault, name)
+		require.Equal(t, row.code, got.Code, name)
+		require.NotEmpty(t, got.DoZh, name)
+	}
+}
+
+func TestCodesAreSortedAndMarshal(t *testing.T) {
+	t.Parallel()
+	codes := Codes()
+	for i := 1; i < len(codes); i++ {
+		a, b := codes[i-1], codes[i]
+		require.True(t, a.Code < b.Code || a.Code == b.Code && a.Call < b.Call)
+	}
+	data, err := json.Marshal(Explain(CallSend, 45015))
+	require.NoError(t, err)
+	require.Contains(t, string(data), `"call":"send","code":45015,"name":"window_closed","fault":"recipient"`)
+}
+
+func TestATokenCallNeverSpeaksAgainstTheMessage(t *testing.T) {
+	t.Parallel()
+	allowed := map[Fault]bool{FaultConfig: true, FaultUpstream: true, FaultMinuteQuota: true, FaultDayQuota: true}
+	for f := range faultCount {
+		require.True(t, allowed[tokenFault(f)], f.String())
+	}
+	require.Equal(t, FaultUpstream, tokenFault(FaultBusy))
+	require.Equal(t, FaultUpstream, tokenFault(FaultUnknown))
+	require.Equal(t, FaultConfig, tokenFault(FaultUnlisted))
+	require.Equal(t, FaultConfig, tokenFault(FaultToken))
+}
+
+func TestFaultsHaveNamesAndTexts(t *testing.T) {
+	t.Parallel()
+	require.Equal(t,
+		"none message recipient busy token minute_quota day_quota config upstream unknown unlisted",
+		func() string {
+			names := []string{FaultNone.String()}
+			for _, f := range Faults() {
+				names = append(names, f.String())
+			}
+			return strings.Join(names, " ")
+		}())
+	for f := range faultCount {
+		en, zh := f.Does()
+		require.NotEmpty(t, en, f.String())
+		require.NotEmpty(t, zh, f.String())
+
+		text, err := f.MarshalText()
+		require.NoError(t, err)
+		var back Fault
+		require.NoError(t, back.UnmarshalText(text))
+		require.Equal(t, f, back)
+	}
+	en, zh := Fault(99).Does()
+	require.Empty(t, en+zh)
+	require.Equal(t, "fault(99)", Fault(99).String())
+	require.Error(t, new(Fault).UnmarshalText([]byte("nonsense")))
+}

@@ -1,0 +1,20 @@
+package wechat
+
+import "context"
+
+// Send delivers one packet of the customer-service API, JSON as the API document shows it, and returns nil when WeChat
+// has accepted it (errcode 0), else an *Error:
+//
+//	answered       the errcode's fault, or by HTTP status: 3xx, 412 config · 429 minute quota · 503 busy
+//	no token       Call is CallToken; config, quota or upstream: the packet was certainly not sent
+//	not sent       FaultUpstream, or FaultConfig for a bad certificate: see Error.NotSent
+//	unknown        FaultUnknown: the request may have left and no usable answer came
+//
+// A stale token (40001, 40014, 41001, 42001) is replaced and the packet sent once more within the call. When ctx ends,
+// errors.Is finds its error in the result, and the fault still tells whether the packet had left.
+//
+// API: /doc/service/api/customer/message/api_sendcustommessage on developers.weixin.qq.com.
+func (c *Client) Send(ctx context.Context, packet []byte) error {
+	_, err := c.do(ctx, &c.send, packet)
+	return err
+}

@@ -1,0 +1,93 @@
+package wechat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+)
+
+var errNoSecret = errors.New("the app secret is empty")
+
+// StableToken is the TokenSource that fetches tokens from WeChat's own stable_token endpoint with the AppSecret. In
+// normal mode, which is the only one used here, the endpoint gives every process the same token until it nears its
+// end, so no process needs to lead. A refresh is never forced: that retires the token for all others, and only 20 a day
+// are allowed. So after Stale the very same token may come back; it is then handed out, and Stale for it not heard for
+// a pause of 1 s growing to 30 s.
+//
+// API: /doc/service/api/base/api_getstableaccesstoken on developers.weixin.qq.com.
+type StableToken struct{ *grants }
+
+// NewStableToken returns the token source of the app appID. secret is asked for the AppSecret at every fetch, so that a
+// replaced secret file counts at once; its error, or an empty secret, is FaultConfig. Close the source when done.
+func NewStableToken(hc *http.Client, baseURL, appID string, secret func() (Secret, error)) *StableToken {
+	s := &stableFetch{
+		wire:  newWire(hc),
+		place: newEndpoint(CallToken, http.MethodPost, baseURL, "/cgi-bin/stable_token"),
+		appID: appID, secret: secret,
+	}
+	return &StableToken{newGrants(s.fetch)}
+}
+
+type stableFetch struct {
+	wire   wire
+	place  endpoint
+	appID  string
+	secret func() (Secret, error)
+}
+
+func (s *stableFetch) fetch(ctx context.Context) (Secret, time.Duration, error) {
+	secret, err := s.secret()
+	if err != nil {
+		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: hide(secret.Reveal()).err(err)}
+	}
+	if secret.Empty() {
+		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errNoSecret}
+	}
+	if s.place.url == nil {
+		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errBaseURL}
+	}
+	body, err := json.Marshal(map[string]any{
+		"grant_type":    "client_credential",
+		"appid":         s.appID,
+		"secret":        secret.Reveal(),
+		"force_refresh": false,
+	})
+	if err != nil {
+		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: hide(secret.Reveal()).err(err)}
+	}
+	return fetchToken(ctx, &s.wire, newRequest(http.MethodPost, s.place.url), body, hide(secret.Reveal()))
+}
+
+// fetchToken makes one token call and reads {"access_token","expires_in"} from the answer. Nothing that can go wrong
+// here speaks against a message that waits for the token.
+func fetchToken(ctx context.Context, w *wire, req *http.Request, body []byte, m mask) (Secret, time.Duration, error) {
+	a, left, err := w.exchange(ctx, req, body)
+	if err != nil {
+		return Secret{}, 0, broken(CallToken, err, left, m)
+	}
+	r, failed := check(CallToken, &a, true, m)
+	if failed != nil {
+		return Secret{}, 0, failed
+	}
+	token := r.text("access_token")
+	if !isToken(token) {
+		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultUpstream, HTTPStatus: a.status, Err: errNoToken}
+	}
+	seconds, _ := r.integer("expires_in") // missing or nonsense: 0, and the least life there is
+	return NewSecret(token), time.Duration(min(max(seconds, 0), int64(maxTokenLife/time.Second))) * time.Second, nil
+}
+
+// maxToken bounds an access token, in bytes. WeChat asks for room for 512.
+const maxToken = 4096
+
+// isToken reports whether s can be an access token: printable ASCII without blanks.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxToken
+}

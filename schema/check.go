@@ -1,0 +1,253 @@
+package schema
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits are the bounds that an app may set, because the API's differ with time and account. Fields below 1 mean the defaults.
+type Limits struct {
+	NewsArticles int // Most articles of a news message; default 10, the API's page today says 1.
+	TextBytes    int // Most bytes of UTF-8 of a text; default 2048.
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.NewsArticles < 1 {
+		l.NewsArticles = 10
+	}
+	if l.TextBytes < 1 {
+		l.TextBytes = 2048
+	}
+	return l
+}
+
+// FieldError says which field breaks which rule, in words for the producer. It never holds the value: texts and openids stay out of
+// errors and logs.
+type FieldError struct {
+	// Field is the JSON path ("news.articles[2].title"), "packet" for the packet as a whole, or the name of a header or subject token.
+	Field string
+
+	// Rule is what is wrong with it, as in "2049 bytes, at most 2048". Positions are offsets into the packet, from 0.
+	Rule string
+}
+
+// Error returns the field and the rule.
+func (e *FieldError) Error() string { return e.Field + ": " + e.Rule }
+
+// under puts the name of the enclosing object in front of the field.
+func (e *FieldError) under(name string) *FieldError {
+	switch {
+	case e.Field == "" || e.Field[0] == '[':
+		e.Field = name + e.Field
+	default:
+		e.Field = name + "." + e.Field
+	}
+	return e
+}
+
+// A rule returns what is wrong with the value of a required field, "" when nothing is.
+type rule func(value string, limits Limits) string
+
+func notBlank(value string, _ Limits) string {
+	if strings.TrimSpace(value) == "" {
+		return "blank"
+	}
+	return ""
+}
+
+func textSize(value string, limits Limits) string {
+	switch {
+	case value == "":
+		return "empty, at least 1 byte"
+	case len(value) > limits.TextBytes:
+		return fmt.Sprintf("%d bytes, at most %d", len(value), limits.TextBytes)
+	}
+	return ""
+}
+
+// The API's page prints its music example with these in place of URLs. Whoever publishes the examples of the page as they stand, to
+// see the thing work, must not be refused for it; no other value that is not a URL passes.
+func musicURL(value string, _ Limits) string   { return absoluteURL(value, "MUSIC_URL") }
+func hqMusicURL(value string, _ Limits) string { return absoluteURL(value, "HQ_MUSIC_URL") }
+
+func absoluteURL(value, placeholder string) string {
+	if value == placeholder {
+		return ""
+	}
+	if strings.TrimSpace(value) == "" {
+		return "blank"
+	}
+	u, err := url.Parse(value) // Its error quotes the value: not for ours.
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.ContainsFunc(value, unicode.IsSpace) {
+		return "must be an absolute http or https URL"
+	}
+	return ""
+}
+
+// kfAccount wants prefix@wechatid and leaves the letters of both to the API, which has widened them more than once.
+func kfAccount(value string, _ Limits) string {
+	if strings.TrimSpace(value) == "" {
+		return "blank"
+	}
+	prefix, id, found := strings.Cut(value, "@")
+	if !found || prefix == "" || id == "" || strings.Contains(id, "@") || strings.ContainsFunc(value, unicode.IsSpace) {
+		return "must be prefix@wechatid"
+	}
+	return ""
+}
+
+// Check applies the rules of [Decode] to a packet built in Go, and those that only such a packet can break: valid UTF-8, no control
+// characters, unknown fields in normal form, at most [MaxPacket] bytes when written. What passes, Decode accepts. The error is a
+// [*FieldError].
+func (p *Packet) Check(limits Limits) error {
+	limits = limits.withDefaults()
+	if err := p.check(limits, true); err != nil {
+		return err
+	}
+	if err := checkExtra(p.Extra, 1, topLevel[:]); err != nil {
+		return err.under("packet")
+	}
+	if n := len(Encode(p)); n > MaxPacket {
+		return tooLarge(n)
+	}
+	return nil
+}
+
+// check applies the rules to each known field. What comes from Decode needs less: it has read only clean strings and checked the
+// entries of lists.
+func (p *Packet) check(limits Limits, built bool) *FieldError {
+	switch {
+	case p.ToUser == "":
+		return &FieldError{Field: "touser", Rule: "missing"}
+	case !isToken(p.ToUser):
+		return &FieldError{Field: "touser", Rule: tokenRule}
+	case p.Body == nil:
+		return &FieldError{Field: "msgtype", Rule: "missing"}
+	}
+	if err := p.Body.form().check(limits, built, 2); err != nil {
+		return err.under(p.Body.MsgType())
+	}
+	if p.CustomService != nil {
+		if err := p.CustomService.form().check(limits, built, 2); err != nil {
+			return err.under(customService)
+		}
+	}
+	if p.AIMsgContext != nil {
+		if err := p.AIMsgContext.form().check(limits, built, 2); err != nil {
+			return err.under(aiMsgContext)
+		}
+	}
+	return nil
+}
+
+func (f form) check(limits Limits, built bool, depth int) *FieldError {
+	for i := range f.fields {
+		field := &f.fields[i]
+		var err *FieldError
+		switch {
+		case field.str != nil:
+			err = field.checkText(limits, built, f.empty.has(i))
+		case field.list != nil:
+			err = field.checkList(limits, built, depth+1)
+		}
+		if err != nil {
+			return err.under(field.name)
+		}
+	}
+	if built {
+		names := f.names()
+		return checkExtra(*f.extra, depth, names[:])
+	}
+	return nil
+}
+
+func (f *field) checkText(limits Limits, built, given bool) *FieldError {
+	value := *f.str
+	if built {
+		if rule := unclean(value); rule != "" {
+			return &FieldError{Rule: rule}
+		}
+	}
+	if f.rule == nil {
+		return nil
+	}
+	if value == "" && !given {
+		return &FieldError{Rule: "missing"}
+	}
+	if rule := f.rule(value, limits); rule != "" {
+		return &FieldError{Rule: rule}
+	}
+	return nil
+}
+
+func (f *field) checkList(limits Limits, built bool, depth int) *FieldError {
+	n := f.list.len()
+	if err := countRule(f.list, n, limits); err != nil || !built {
+		return err
+	}
+	for i := range n {
+		if err := f.list.at(i).check(limits, built, depth+1); err != nil {
+			return err.under(index(i))
+		}
+	}
+	return nil
+}
+
+func countRule(l list, n int, limits Limits) *FieldError {
+	most, noun := l.most(limits)
+	switch {
+	case n < 1:
+		return &FieldError{Rule: "no " + noun + ", at least 1"}
+	case n > most:
+		return &FieldError{Rule: fmt.Sprintf("%d %s, at most %d", n, noun, most)}
+	}
+	return nil
+}
+
+func index(i int) string { return "[" + strconv.Itoa(i) + "]" }
+
+// unclean returns what is wrong with the characters of a string, "" when nothing is.
+func unclean(s string) string {
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(s[i:]); size < 2 {
+				return "not valid UTF-8 at byte " + strconv.Itoa(i)
+			}
+		}
+		if isForbidden(r) {
+			return fmt.Sprintf("control character %U at byte %d", r, i)
+		}
+	}
+	return ""
+}
+
+// checkExtra checks the unknown fields of an object at the given depth, where other names are known.
+func checkExtra(extra []Member, depth int, known []string) *FieldError {
+	var others siblings
+	for i, member := range extra {
+		rule := others.add(member.Name)
+		for _, name := range known {
+			if name != "" && strings.EqualFold(member.Name, name) {
+				rule = "named as the known field " + strconv.Quote(name)
+			}
+		}
+		if rule == "" {
+			rule = unclean(member.Name)
+		}
+		if rule == "" {
+			if normal, err := normalize(member.Value, depth+1); err != nil {
+				rule = err.Rule
+			} else if string(normal) != string(member.Value) {
+				rule = "value not in normal form: use NewMember"
+			}
+		}
+		if rule != "" {
+			return &FieldError{Rule: "unknown field " + index(i) + ": " + rule}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,378 @@
+package schema
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Decode reads a packet and checks all that the contract promises before anything is sent. raw must be valid UTF-8, at most
+// [MaxPacket] bytes, and exactly one JSON object; no key may come twice in an object, not even in another letter case; strings hold no
+// control characters but escaped tab and line breaks, and no lone surrogates; objects and arrays nest at most 32 deep. Fields must
+// have the type the API gives them, required ones must be there, and their values must obey the rules of their type.
+//
+// The error is a [*FieldError] that names the field and the rule, and no value. The packet shares no memory with raw.
+func Decode(raw []byte, limits Limits) (*Packet, error) {
+	if len(raw) > MaxPacket {
+		return nil, tooLarge(len(raw))
+	}
+	if !utf8.Valid(raw) {
+		return nil, &FieldError{Field: "packet", Rule: unclean(string(raw))}
+	}
+	d := decoder{scanner: scanner{s: string(raw)}, limits: limits.withDefaults()}
+	p := new(Packet)
+	err := d.packet(p)
+	if err == nil {
+		err = p.check(d.limits, false)
+	}
+	if err != nil {
+		if err.Field == "" {
+			err.Field = "packet"
+		}
+		return nil, err
+	}
+	// A packet is never written longer than it came, but for a wxcard that gets its msgtype.
+	if len(raw) > MaxPacket-len(`"msgtype":"wxcard",`) {
+		if n := len(Encode(p)); n > MaxPacket {
+			return nil, tooLarge(n)
+		}
+	}
+	return p, nil
+}
+
+func tooLarge(n int) *FieldError {
+	return &FieldError{Field: "packet", Rule: fmt.Sprintf("%d bytes, at most %d", n, MaxPacket)}
+}
+
+// PeekToUser returns the touser of a packet that Decode refuses, or "" when none can be found that might be an openid. It is for
+// finding the letters of a person: it forgives letter case, bad characters, and whatever is wrong behind the touser.
+func PeekToUser(raw []byte) string {
+	s := scanner{s: string(raw), lenient: true}
+	s.blank()
+	if s.open('{', "an object", 1) != nil {
+		return ""
+	}
+	var skipped []byte
+	for first := true; ; first = false {
+		key, more, err := s.member(first)
+		if err != nil || !more {
+			return ""
+		}
+		if strings.EqualFold(key, toUser) && s.peek() == '"' {
+			if openid, err := s.text(); err == nil && isToken(openid) {
+				return openid
+			}
+			return ""
+		}
+		if skipped, err = s.value(skipped[:0], 2); err != nil {
+			return ""
+		}
+	}
+}
+
+// normalize returns a JSON value in normal form, as it would stand at the given depth of a packet.
+func normalize(value []byte, depth int) ([]byte, *FieldError) {
+	if !utf8.Valid(value) {
+		return nil, &FieldError{Rule: unclean(string(value))}
+	}
+	s := scanner{s: string(value)}
+	s.blank()
+	normal, err := s.value(make([]byte, 0, len(value)), depth)
+	if err != nil {
+		return nil, err
+	}
+	if s.blank(); s.i < len(s.s) {
+		return nil, s.broken("nothing may follow the value")
+	}
+	return normal, nil
+}
+
+// Indexes of the packet's own fields among the names of topLevel; the msgtypes follow.
+const (
+	atToUser = iota
+	atMsgType
+	atCustomService
+	atAIMsgContext
+	atTypes
+)
+
+// topLevel are the names that are known in a packet.
+var topLevel = func() (names [atTypes + len(types)]string) {
+	names[atToUser], names[atMsgType], names[atCustomService], names[atAIMsgContext] = toUser, msgType, customService, aiMsgContext
+	for i, t := range types {
+		names[atTypes+i] = t.name
+	}
+	return names
+}()
+
+func topLevelIndex(key string) int {
+	for i := range topLevel {
+		if topLevel[i] == key {
+			return i
+		}
+	}
+	return -1
+}
+
+// names are the known ones of a form, "" for each that it does not use.
+func (f *form) names() (names [len(fields{})]string) {
+	for i := range f.fields {
+		names[i] = f.fields[i].name
+	}
+	return names
+}
+
+func (f *form) index(key string) int {
+	for i := range f.fields {
+		if f.fields[i].name == key && key != "" {
+			return i
+		}
+	}
+	return -1
+}
+
+// decoder reads a packet into its forms in one pass.
+type decoder struct {
+	scanner
+	limits Limits
+	values []byte // The values of all unknown fields, one after the other: one allocation for any number of them.
+}
+
+func (d *decoder) packet(p *Packet) *FieldError {
+	if strings.HasPrefix(d.s, "\uFEFF") {
+		return &FieldError{Rule: "begins with a byte order mark"}
+	}
+	d.blank()
+	if err := d.open('{', "a JSON object", 1); err != nil {
+		return err
+	}
+	var (
+		met    uint32 // Of the names of topLevel.
+		kind   string
+		others siblings
+	)
+	for first := true; ; first = false {
+		key, more, err := d.member(first)
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		at := topLevelIndex(key)
+		if at < 0 {
+			if err := d.unknown(&p.Extra, key, &others, 1, topLevel[:]); err != nil {
+				return err
+			}
+			continue
+		}
+		if met>>at&1 != 0 {
+			return &FieldError{Rule: "duplicate key " + strconv.Quote(key)}
+		}
+		met |= 1 << at
+		switch at {
+		case atToUser:
+			p.ToUser, err = d.str("a string")
+		case atMsgType:
+			kind, err = d.str("a string")
+		case atCustomService:
+			p.CustomService = new(CustomService)
+			err = d.fill(p.CustomService.form(), 2)
+		case atAIMsgContext:
+			p.AIMsgContext = new(AIMsgContext)
+			err = d.fill(p.AIMsgContext.form(), 2)
+		default:
+			p.Body = types[at-atTypes].make()
+			err = d.fill(p.Body.form(), 2)
+		}
+		if err != nil {
+			return err.under(key)
+		}
+	}
+	if d.blank(); d.i < len(d.s) {
+		return d.broken("nothing may follow the object")
+	}
+	if p.ToUser == "" && met>>atToUser&1 != 0 {
+		return &FieldError{Field: toUser, Rule: "blank"}
+	}
+	return checkKind(kind, met>>atMsgType&1 != 0, met>>atTypes)
+}
+
+// checkKind tells whether the objects that a packet holds, a set of indexes of types, are the one that its msgtype asks for.
+func checkKind(kind string, given bool, objects uint32) *FieldError {
+	const wxcard = "wxcard"
+	if !given {
+		// The page's example of a card has no msgtype. Of other types that is a mistake: the page's text requires it.
+		if objects != 1<<(topLevelIndex(wxcard)-atTypes) {
+			return &FieldError{Field: msgType, Rule: "missing"}
+		}
+		return nil
+	}
+	want := topLevelIndex(kind) - atTypes
+	if want < 0 {
+		return &FieldError{Field: msgType, Rule: unknownType(kind)}
+	}
+	for i := range types {
+		if i != want && objects>>i&1 != 0 {
+			return &FieldError{Field: types[i].name, Rule: "not allowed with msgtype " + kind}
+		}
+	}
+	if objects == 0 {
+		return &FieldError{Field: kind, Rule: "missing"}
+	}
+	return nil
+}
+
+// unknownType shows the msgtype only when it looks like one: anything else may be a text or an openid that went into the wrong field.
+func unknownType(kind string) string {
+	if strings.TrimSpace(kind) == "" {
+		return "blank"
+	}
+	shown := ""
+	if len(kind) <= 20 && strings.IndexFunc(kind, func(r rune) bool { return r >= 0x80 || !isWord(byte(r)) }) < 0 {
+		shown = " " + strconv.Quote(kind)
+	}
+	return "unknown type" + shown + " (known: " + strings.Join(MsgTypes(), ", ") + ")"
+}
+
+// fill reads an object into its form. That a string is missing is found by check; a list and a flag have no value that says so.
+func (d *decoder) fill(f form, depth int) *FieldError {
+	if err := d.open('{', "an object", depth); err != nil {
+		return err
+	}
+	var (
+		met    fieldSet
+		others siblings
+	)
+	for first := true; ; first = false {
+		key, more, err := d.member(first)
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		at := f.index(key)
+		if at < 0 {
+			names := f.names()
+			if err := d.unknown(f.extra, key, &others, depth, names[:]); err != nil {
+				return err
+			}
+			continue
+		}
+		if met.has(at) {
+			return &FieldError{Rule: "duplicate key " + strconv.Quote(key)}
+		}
+		met.add(at)
+		field := &f.fields[at]
+		if err := d.field(field, depth+1); err != nil {
+			return err.under(key)
+		}
+		if field.str != nil && *field.str == "" {
+			f.empty.add(at)
+		}
+	}
+	for i := range f.fields {
+		if field := &f.fields[i]; (field.flag != nil || field.list != nil) && !met.has(i) {
+			return &FieldError{Field: field.name, Rule: "missing"}
+		}
+	}
+	return nil
+}
+
+func (d *decoder) field(f *field, depth int) (err *FieldError) {
+	c := d.peek()
+	digit := c == '-' || '0' <= c && c <= '9'
+	switch {
+	case f.list != nil:
+		return d.list(f.list, depth)
+	case f.flag != nil:
+		return d.flag(f.flag, digit)
+	case f.number == nil:
+		*f.str, err = d.str("a string")
+	case digit:
+		*f.number = true
+		*f.str, err = d.number()
+	default:
+		*f.str, err = d.str("a string or a number")
+	}
+	return err
+}
+
+func (d *decoder) str(kind string) (string, *FieldError) {
+	if err := d.want('"', kind); err != nil {
+		return "", err
+	}
+	return d.text()
+}
+
+func (d *decoder) flag(flag *bool, digit bool) *FieldError {
+	const kind = "0 or 1"
+	if !digit {
+		return d.want('0', kind)
+	}
+	digits, err := d.number()
+	if err != nil {
+		return err
+	}
+	if digits != "0" && digits != "1" {
+		return &FieldError{Rule: "must be " + kind}
+	}
+	*flag = digits == "1"
+	return nil
+}
+
+// list reads an array of objects. Entries beyond the limit are counted and not kept, and each entry is checked before the next is
+// read: an array of ten thousand empty objects costs no memory.
+func (d *decoder) list(l list, depth int) *FieldError {
+	if err := d.open('[', "an array", depth); err != nil {
+		return err
+	}
+	most, _ := l.most(d.limits)
+	n := 0
+	for {
+		more, err := d.step(n == 0, ']')
+		if err != nil {
+			return err
+		}
+		if !more {
+			return countRule(l, n, d.limits)
+		}
+		if n < most {
+			entry := l.add()
+			if err = d.fill(entry, depth+1); err == nil {
+				err = entry.check(d.limits, false, depth+1)
+			}
+		} else {
+			_, err = d.value(nil, depth+1)
+		}
+		if err != nil {
+			return err.under(index(n))
+		}
+		n++
+	}
+}
+
+// unknown reads a field that this package does not know. It may not be a known one in another letter case: the API would not see it.
+func (d *decoder) unknown(extra *[]Member, key string, others *siblings, depth int, known []string) *FieldError {
+	for _, name := range known {
+		if name != "" && strings.EqualFold(key, name) {
+			return &FieldError{Field: name, Rule: "must be spelled in lower case"}
+		}
+	}
+	if rule := others.add(key); rule != "" {
+		return d.fault(d.key, rule)
+	}
+	if d.values == nil {
+		d.values = make([]byte, 0, len(d.s)-d.i)
+	}
+	start := len(d.values)
+	var err *FieldError
+	if d.values, err = d.value(d.values, depth+1); err != nil {
+		return err
+	}
+	end := len(d.values)
+	*extra = append(*extra, Member{Name: key, Value: d.values[start:end:end]})
+	return nil
+}

@@ -1,0 +1,65 @@
+package schema
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxID is the longest id of an intent in bytes.
+const maxID = 128
+
+// separator stands between the parts of the broker message ids that kefu makes itself. It is not ASCII, and [CheckID] accepts nothing
+// else: no id of a producer can equal one of these and swallow a retry or a letter through the duplicate window.
+const separator = "·"
+
+// CheckID tells whether id may name an intent: 1 to 128 bytes of printable ASCII (0x20 to 0x7E), with no blank at either end, because
+// header parsers trim there and two ids would become one. The error is a [*FieldError] for "id".
+func CheckID(id string) error {
+	if rule := idRule(id); rule != "" {
+		return &FieldError{Field: "id", Rule: rule}
+	}
+	return nil
+}
+
+func idRule(id string) string {
+	switch {
+	case id == "":
+		return "empty, 1 to 128 bytes"
+	case len(id) > maxID:
+		return strconv.Itoa(len(id)) + " bytes, at most 128"
+	case id[0] == ' ' || id[len(id)-1] == ' ':
+		return "must not begin or end with a blank"
+	}
+	for i := range len(id) {
+		if id[i] < ' ' || id[i] > '~' {
+			return "must be printable ASCII"
+		}
+	}
+	return ""
+}
+
+// DefaultID is the id of an intent whose producer gave none: when its stream was created (UTC, to the millisecond) and its sequence
+// there, as in "20261124T001500.123Z-42". The creation time keeps ids apart when a stream is deleted and made anew.
+func DefaultID(streamCreated time.Time, seq uint64) string {
+	return streamCreated.UTC().Format("20060102T150405.000Z") + "-" + strconv.FormatUint(seq, 10)
+}
+
+// AgainMsgID is the broker message id of an intent that kefu publishes again: to kefu.again, and to KEFU_LATER, where all apps meet
+// and hop counts how often it was put back because its queue was full. The id must have passed [CheckID].
+func AgainMsgID(appID, id string, generation, attempt, hop int) string {
+	return msgID(appID, id, strconv.Itoa(generation), strconv.Itoa(attempt), strconv.Itoa(hop))
+}
+
+// LetterMsgID is the broker message id of a dead letter. KEFU_DEAD is shared by all apps; seq is the sequence of the intent in its
+// stream, which keeps apart two intents under one id (the letter of an id-reuse is not that of the intent it collides with).
+func LetterMsgID(appID, id string, generation int, seq uint64) string {
+	return msgID(appID, id, strconv.Itoa(generation), strconv.FormatUint(seq, 10))
+}
+
+// ReceiptMsgID is the broker message id of a receipt.
+func ReceiptMsgID(appID, id string, generation int) string {
+	return msgID(appID, id, strconv.Itoa(generation))
+}
+
+func msgID(parts ...string) string { return strings.Join(parts, separator) }

@@ -1,0 +1,439 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// app is everything this worker holds of one Official Account. Its state is
+// guarded by mu; whoever changes it calls pump before unlocking.
+//
+// It is open, or closing (held or stopping: nothing is pulled or started, what
+// is under way ends), or closed (everything that had not been started was given
+// back, in the order of the queue). A hold thus occupies nothing, and what was
+// handed out before it comes again in order after it.
+type app struct {
+	w       *Worker
+	cfg     App
+	gate    *gate.Gate
+	created time.Time // of its stream: the first part of default ids
+
+	// guarded by slots.mu
+	queued, granted bool
+
+	mu         sync.Mutex
+	phase      phase
+	stopping   bool
+	idle       chan struct{} // closed when stopping and nothing is held any more
+	lanes      []*lane       // live shards, then bulk
+	turn       int           // live lane to look at first
+	inflight   map[uint64]*delivery
+	recipients map[string]*recipient
+	running    int
+	draining   int // pullers that may still deliver
+	upstream   int // calls in a row that could not leave
+	timer      *time.Timer
+	timerAt    time.Time
+}
+
+type phase uint8
+
+const (
+	open phase = iota
+	closing
+	closed
+)
+
+// recipient is a live user with an intent on its way; later ones wait in order.
+type recipient struct{ later []*delivery }
+
+func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
+	s, err := w.conn.JS.Stream(ctx, schema.SendStream(cfg.ID))
+	if err != nil {
+		return nil, fmt.Errorf("the queue of app %s: %w (kefu setup creates it)", cfg.ID, err)
+	}
+	info := s.CachedInfo()
+	a := &app{
+		w: w, cfg: cfg, gate: keeper.App(cfg.ID, cfg.Rate), created: info.Created,
+		idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
+	}
+	if a.cfg.Concurrency <= 0 || a.cfg.Concurrency > w.cfg.Concurrency {
+		a.cfg.Concurrency = w.cfg.Concurrency
+	}
+	for shard := range broker.Shards(info.Config) {
+		a.lanes = append(a.lanes, newLane(a, schema.Live, shard))
+	}
+	a.lanes = append(a.lanes, newLane(a, schema.Bulk, 0))
+	a.timer = time.AfterFunc(time.Hour, a.poke)
+	a.timer.Stop()
+	return a, nil
+}
+
+func (a *app) start() {
+	a.gate.OnChange(a.poke)
+	for _, l := range a.lanes {
+		l.bind()
+	}
+	a.poke()
+}
+
+// poke looks at everything anew: after a change of the gate, a free slot, or
+// time that passed.
+func (a *app) poke() {
+	a.mu.Lock()
+	a.pump()
+	a.mu.Unlock()
+	if other := a.w.slots.forgo(a); other != nil {
+		other.poke()
+	}
+}
+
+// stop begins to give up everything; the channel is closed when that is done.
+func (a *app) stop() <-chan struct{} {
+	a.mu.Lock()
+	a.stopping = true
+	a.pump()
+	a.mu.Unlock()
+	return a.idle
+}
+
+func (a *app) holding() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.inflight)
+}
+
+// arrive takes a message that the broker handed out.
+func (a *app) arrive(l *lane, m *nats.Msg) {
+	d, ok := newDelivery(a, l, m)
+	if !ok {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known := a.inflight[d.seq]; known != nil {
+		// The consumer was made anew (a broker restart, a silent lane) and hands
+		// out what is still in hand here: only the way to acknowledge it changed.
+		known.setReply(m.Reply)
+		return
+	}
+	if a.phase == closed { // sent before the broker learned that nothing is wanted
+		_ = a.w.conn.NakReply(m.Reply)
+		return
+	}
+	a.inflight[d.seq] = d
+	l.held++
+	if a.phase == open {
+		a.enqueue(d)
+	}
+	a.pump()
+}
+
+// enqueue puts a delivery where it waits for its turn.
+func (a *app) enqueue(d *delivery) {
+	d.place = ready
+	if d.lane.kind == schema.Live {
+		r := a.recipients[d.subject.Key]
+		if r != nil {
+			d.place = behind
+			r.later = append(r.later, d)
+			return
+		}
+		a.recipients[d.subject.Key] = &recipient{}
+	}
+	d.lane.ready.pushBack(d)
+}
+
+// pump moves everything on that can move: it changes phase, starts what may be
+// started, and asks the broker for more. a.mu is held.
+func (a *app) pump() {
+	now := time.Now()
+	a.turnPhase(now)
+	if a.phase != open {
+		return
+	}
+	for a.startOne(now) {
+	}
+	trying := a.gate.Trying(now)
+	for _, l := range a.lanes {
+		l.top(trying)
+	}
+}
+
+// startOne starts the next intent if there is one, a slot and a permission for it.
+func (a *app) startOne(now time.Time) bool {
+	if a.running >= a.cfg.Concurrency {
+		return false
+	}
+	l := a.nextLane()
+	if l == nil || !a.w.slots.take(a) {
+		return false
+	}
+	p, wait := a.gate.Permit(l.kind, now)
+	if !p.OK {
+		if wait > 0 {
+			a.wake(now.Add(wait))
+		}
+		if other := a.w.slots.put(); other != nil {
+			a.w.running.Go(other.poke) // not here: its lock and ours have no order
+		}
+		return false
+	}
+	d := l.ready.popFront()
+	d.place, d.permission = under, p
+	a.running++
+	a.w.running.Go(func() { d.handle() })
+	return true
+}
+
+// nextLane is the lane whose turn it is: live before bulk, live shards in turn.
+func (a *app) nextLane() *lane {
+	shards := len(a.lanes) - 1
+	for i := range shards {
+		l := a.lanes[(a.turn+i)%shards]
+		if l.ready.len() > 0 {
+			a.turn = (a.turn + i + 1) % shards
+			return l
+		}
+	}
+	if bulk := a.lanes[shards]; bulk.ready.len() > 0 {
+		return bulk
+	}
+	return nil
+}
+
+// turnPhase opens or closes the app as the gate and the worker's life say.
+func (a *app) turnPhase(now time.Time) {
+	shut := a.stopping || a.gate.Closed(now)
+	if a.phase == open && shut {
+		a.phase = closing
+		for _, l := range a.lanes {
+			a.draining++
+			a.w.running.Go(func() { l.puller.Pause(a.drained) }) // drained takes our lock
+		}
+	}
+	if a.phase == closing && a.running == 0 && a.draining == 0 {
+		a.giveBack()
+		a.phase = closed
+	}
+	if a.phase == closed {
+		if a.stopping {
+			a.checkIdle()
+			return
+		}
+		if !shut {
+			a.phase = open
+			for _, l := range a.lanes {
+				if err := l.puller.Resume(); err != nil {
+					a.w.log.Warn("lane", "app", a.cfg.ID, "lane", l.name, "error", err)
+					a.wake(now.Add(time.Second))
+				}
+			}
+		}
+	}
+	if !a.stopping {
+		if h, held := a.gate.Held(); held && h.Until.After(now) {
+			a.wake(h.Until)
+		}
+	}
+}
+
+// drained is called when a paused puller can deliver nothing more.
+func (a *app) drained() {
+	a.mu.Lock()
+	a.draining--
+	a.pump()
+	a.mu.Unlock()
+}
+
+// giveBack returns everything that has not been started to the broker, oldest
+// first: it comes again in the order in which it is given back.
+func (a *app) giveBack() {
+	var back []*delivery
+	for _, d := range a.inflight {
+		if d.place != settling {
+			back = append(back, d)
+		}
+	}
+	slices.SortFunc(back, func(x, y *delivery) int {
+		if x.seq < y.seq {
+			return -1
+		}
+		return 1
+	})
+	for _, d := range back {
+		if d.suspect { // given back in good health: the next hand-out is no sign of a crash
+			a.w.ledger.Write(d.mark(ledger.Clear), nil)
+		}
+		_ = a.w.conn.NakReply(d.getReply()) // without a connection the broker hands it out again by itself
+		a.drop(d)
+	}
+	for _, l := range a.lanes {
+		l.ready = queue{}
+	}
+	clear(a.recipients)
+}
+
+// drop forgets a delivery. a.mu is held.
+func (a *app) drop(d *delivery) {
+	if a.inflight[d.seq] != d {
+		return
+	}
+	delete(a.inflight, d.seq)
+	d.lane.held--
+	d.place = gone
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
+func (a *app) checkIdle() {
+	if len(a.inflight) > 0 {
+		return
+	}
+	select {
+	case <-a.idle:
+	default:
+		close(a.idle)
+	}
+}
+
+// afterwards is what happens to a delivery when its slot is given back.
+type afterwards struct {
+	place place         // settling, waiting or returned
+	delay time.Duration // waiting: until it is tried again
+	held  bool          // waiting: the recipient's later intents wait as well
+}
+
+// finish takes a delivery out of its slot.
+func (a *app) finish(d *delivery, next afterwards, reached bool) {
+	a.gate.Done(d.permission, reached)
+	a.mu.Lock()
+	a.running--
+	other := a.w.slots.put()
+	if d.place == under { // its settlement may be over already
+		d.place = next.place
+	}
+	switch next.place {
+	case waiting:
+		if a.phase == open {
+			d.timer = time.AfterFunc(next.delay, func() { a.again(d) })
+		}
+		if !next.held {
+			a.release(d)
+		}
+	case settling:
+		a.release(d)
+	}
+	a.pump()
+	if d.place == returned && a.phase == open { // the hold it was returned for is over already
+		d.place = ready
+		d.lane.ready.pushFront(d)
+		a.pump()
+	}
+	a.mu.Unlock()
+	if other != nil {
+		other.poke()
+	}
+}
+
+// release lets the recipient's next intent have its turn.
+func (a *app) release(d *delivery) {
+	if d.lane.kind != schema.Live || d.released {
+		return
+	}
+	d.released = true
+	r := a.recipients[d.subject.Key]
+	if r == nil {
+		return
+	}
+	if len(r.later) == 0 {
+		delete(a.recipients, d.subject.Key)
+		return
+	}
+	next := r.later[0]
+	r.later = r.later[1:]
+	next.place = ready
+	next.lane.ready.pushFront(next)
+}
+
+// again brings a delivery back that waited in the process.
+func (a *app) again(d *delivery) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if d.place != waiting || a.phase != open {
+		return
+	}
+	if d.released {
+		d.released = false
+		a.enqueue(d)
+	} else {
+		d.place = ready
+		d.lane.ready.pushFront(d)
+	}
+	a.pump()
+}
+
+// settled forgets a delivery that was acknowledged.
+func (a *app) settled(d *delivery) {
+	a.mu.Lock()
+	a.drop(d)
+	a.pump()
+	a.mu.Unlock()
+}
+
+// wake has the app poked at a time, if not earlier. a.mu is held.
+func (a *app) wake(at time.Time) {
+	now := time.Now()
+	if a.timerAt.After(now) && !at.Before(a.timerAt) {
+		return
+	}
+	a.timerAt = at
+	a.timer.Reset(max(at.Sub(now), time.Millisecond))
+}
+
+// blocked counts a call that could not leave; reached ends the count.
+func (a *app) blocked(fault wechat.Fault) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if fault == wechat.FaultUpstream {
+		a.upstream++
+	} else {
+		a.upstream = 0
+	}
+	return a.upstream
+}
+
+// keepAlive renews what has been in hand for a while.
+func (a *app) keepAlive(now time.Time) {
+	a.mu.Lock()
+	for _, d := range a.inflight {
+		if now.Sub(d.renewed) >= broker.AckRenew {
+			d.renewed = now
+			_ = a.w.conn.ProgressReply(d.getReply())
+		}
+	}
+	a.mu.Unlock()
+	for _, l := range a.lanes {
+		l.puller.Check(now)
+	}
+}
+
+// reconnected makes sure that the consumers still exist: those in memory do
+// not outlive the broker.
+func (a *app) reconnected() {
+	for _, l := range a.lanes {
+		l.lost(broker.ErrConsumerGone)
+	}
+}

@@ -1,0 +1,200 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/schema"
+)
+
+const (
+	// maxSuspects is how often an intent may be handed out again without an end
+	// before it is taken for what kills the worker.
+	maxSuspects = 3
+
+	// soon is the shortest time that KEFU_LATER is worth: it is a 250 ms clock,
+	// and a round trip through it costs more than to wait here.
+	soon = time.Second
+
+	// otherHands is how long to leave an intent alone that a living worker has
+	// started: its call ends within 10 s.
+	otherHands = time.Second
+)
+
+// run handles one intent, once: from the message to the verdict that is then
+// settled. It says what happens to the delivery afterwards, and whether the
+// API was reached without a reason to hold the app.
+func (d *delivery) run() (next afterwards, reached bool) {
+	if !d.parsed {
+		if err := d.decode(); err != nil {
+			return d.settleBury(schema.Invalid, err.Error(), nil), false
+		}
+		if d.nth > 1 {
+			d.suspect = true
+			s, err := d.write(ledger.Suspect)
+			switch {
+			case err != nil:
+				return afterwards{place: returned}, false
+			case s.Suspects >= maxSuspects:
+				return d.settleBury(schema.Poison, "the worker died handling it three times", nil), false
+			}
+		}
+	}
+	if next, done := d.beforeCall(); done {
+		return next, false
+	}
+	s, err := d.write(ledger.Start)
+	if err != nil {
+		return afterwards{place: returned}, false
+	}
+	d.generation = s.Generation
+	switch s.Ruling {
+	case ledger.Ended, ledger.Repeat:
+		return d.settleKnown(s), false
+	case ledger.Reuse:
+		return d.settleBury(schema.IDReuse, "its id belongs to an earlier intent with another body", nil), false
+	case ledger.Started:
+		return d.abandoned(s), false
+	}
+	// The wait for the ledger may have been long (a broker restart): look again.
+	now := time.Now()
+	if d.app.gate.Closed(now) && !d.permission.Trial {
+		return d.settleReturn(), false
+	}
+	if !now.Before(d.deadline) {
+		return d.settleBury(schema.Expired, "its deadline passed before the call", nil), false
+	}
+	return d.call(now)
+}
+
+// beforeCall is what can be known without the API and the ledger's word.
+func (d *delivery) beforeCall() (next afterwards, done bool) {
+	now := time.Now()
+	if d.app.gate.Closed(now) {
+		return afterwards{place: returned}, true
+	}
+	known, ok := d.app.w.ledger.Peek(d.key)
+	if ok && known.Kind == ledger.Clear && known.Seq == d.seq {
+		// Handed out before, here or elsewhere, and put back with attempts spent.
+		d.attempt = max(d.attempt, int(known.Attempt)+1)
+		d.unknown = max(d.unknown, int(known.Unknown))
+	}
+	if d.app.w.withdrawals.Has(d.app.cfg.ID, d.key, d.generation) {
+		return d.settleCancel(), true
+	}
+	if !now.Before(d.deadline) {
+		return d.settleBury(schema.Expired, "its deadline passed before it could be sent", nil), true
+	}
+	if wait := d.env.SendAt.Sub(now); wait > 0 {
+		if !d.env.SendAt.Before(d.deadline) {
+			return d.settleBury(schema.Expired, "its send-at is not before its deadline", nil), true
+		}
+		if wait < soon {
+			return afterwards{place: waiting, delay: wait}, true
+		}
+		return d.settleLater(d.env.SendAt), true
+	}
+	return afterwards{}, false
+}
+
+// abandoned deals with an intent whose call was begun by another worker and
+// whose end nobody wrote.
+func (d *delivery) abandoned(s ledger.Standing) afterwards {
+	if s.Worker == d.app.w.cfg.Process.Name || d.app.w.pool.Alive(s.Worker) {
+		return afterwards{place: waiting, delay: otherHands, held: true}
+	}
+	d.attempt, d.unknown = max(s.Attempts, 1), s.Unknown
+	d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: s.Worker})
+	next, _ := d.act(outcome{fault: wechat.FaultUnknown, detail: "the worker that had begun to send it is gone"}, nil)
+	return next
+}
+
+// call makes the attempt and acts on its outcome.
+func (d *delivery) call(now time.Time) (afterwards, bool) {
+	w := d.app.w
+	err := d.app.cfg.Sender.Send(w.work, d.packet)
+	took := time.Since(now)
+	if err != nil && errors.Is(context.Cause(w.work), errGrace) {
+		var e *wechat.Error
+		if !errors.As(err, &e) || e.Fault == wechat.FaultUnknown {
+			// Cut off by the end of the grace period: nobody knows. The mark stands
+			// alone in the ledger, which says just that to whoever gets it next.
+			return afterwards{place: returned}, false
+		}
+	}
+	o, apiErr := outcomeOf(err)
+	w.metrics.called(d.app.cfg.ID, o.fault, took)
+	d.tried = append(d.tried, attemptOf(d.attempt, now, took, o, apiErr, w.cfg.Process.Name))
+	return d.act(o, apiErr)
+}
+
+// act decides, and settles the verdict.
+func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached bool) {
+	now := time.Now()
+	onUnknown := d.env.Unknown
+	if onUnknown == "" {
+		onUnknown = d.app.cfg.OnUnknown
+	}
+	v := decide(policy{d.app.cfg.Retry, onUnknown}, o, standing{
+		attempt:  d.attempt,
+		unknown:  d.unknown,
+		left:     d.deadline.Sub(now),
+		upstream: d.app.blocked(o.fault),
+		now:      now,
+		jitter:   rand.Float64(),
+	})
+	if o.fault == wechat.FaultUnknown {
+		d.unknown++
+	}
+	switch v.do {
+	case doDone:
+		d.attempt++
+		return d.settleSent(), true
+	case doBury:
+		d.attempt++
+		return d.settleBury(v.reason, v.detail, e), true
+	case doRetry:
+		d.attempt++
+		return d.settleRetry(v.delay), true
+	case doAgain:
+		return d.settleAgain(v.delay), false
+	default: // doHold
+		return d.settleHold(v, e, now), false
+	}
+}
+
+// outcomeOf reads what the sender returned.
+func outcomeOf(err error) (outcome, *wechat.Error) {
+	if err == nil {
+		return outcome{}, nil
+	}
+	var e *wechat.Error
+	if !errors.As(err, &e) {
+		return outcome{fault: wechat.FaultUnknown, detail: err.Error()}, nil
+	}
+	return outcome{fault: e.Fault, detail: e.Error(), retryAfter: e.RetryAfter}, e
+}
+
+// Outcomes of attempts as letters and Kefu-Tried name them: the fault, or sent.
+const (
+	outcomeSent    = "sent"
+	outcomeUnknown = "unknown"
+)
+
+func attemptOf(n int, at time.Time, took time.Duration, o outcome, e *wechat.Error, worker string) schema.Attempt {
+	t := schema.Attempt{Number: n, At: at.UTC(), DurationMS: float64(took.Microseconds()) / 1000, Outcome: o.fault.String(), Worker: worker}
+	if o.fault == wechat.FaultNone {
+		t.Outcome = outcomeSent
+	}
+	if e != nil {
+		t.Errmsg, t.RID, t.HTTPStatus = e.Msg, e.RID, e.HTTPStatus
+		if e.HasCode {
+			t.Errcode = &e.Code
+		}
+	}
+	return t
+}

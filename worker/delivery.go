@@ -1,0 +1,233 @@
+package worker
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// place is where a delivery is within its app.
+type place uint8
+
+const (
+	returned place = iota // to be given back when the app closes
+	ready                 // waits for slot and permission
+	behind                // waits behind its recipient's earlier intent
+	under                 // has a slot: its handler alone touches it
+	waiting               // for a timer
+	settling              // its end is being written; then acknowledged
+	gone
+)
+
+// delivery is one intent in the hands of this worker, from the message that
+// brought it to its acknowledgement.
+type delivery struct {
+	app     *app
+	lane    *lane
+	msg     *nats.Msg
+	subject schema.Subject
+	seq     uint64
+	stored  time.Time
+	nth     int // how often the consumer handed it out; forgotten at a hand-over
+
+	// guarded by app.mu
+	place      place
+	released   bool // the recipient's later intents do not wait for it
+	renewed    time.Time
+	timer      *time.Timer
+	permission gate.Permission
+
+	replyMu sync.Mutex
+	reply   string // how to acknowledge it; replaced when the consumer was made anew
+
+	// the handler's
+	parsed     bool
+	retrying   time.Time // since when it holds back its recipient
+	suspect    bool      // its Suspect mark must be taken back when it is given back
+	env        schema.Envelope
+	id         string
+	key        ledger.Key
+	body       uint32
+	packet     []byte // what goes to the API
+	published  time.Time
+	deadline   time.Time
+	generation int
+	attempt    int // number of the next attempt
+	unknown    int // attempts so far of unknown outcome
+	tried      []schema.Attempt
+}
+
+func newDelivery(a *app, l *lane, m *nats.Msg) (*delivery, bool) {
+	meta, ok := broker.ParseDelivery(m.Reply)
+	if !ok {
+		a.w.log.Error("a message without a readable ack subject was left alone", "app", a.cfg.ID)
+		return nil, false
+	}
+	d := &delivery{
+		app: a, lane: l, msg: m, seq: meta.Seq, stored: meta.Stored, nth: meta.Delivered,
+		reply: m.Reply, renewed: time.Now(),
+	}
+	var err error
+	if d.subject, err = schema.ParseSubject(m.Subject); err != nil {
+		// The stream's subjects bind the first tokens; the last may be anything a
+		// NATS client can publish. The handler buries it.
+		d.subject = schema.Subject{AppID: a.cfg.ID, Lane: l.kind, Shard: -1, Key: m.Subject}
+	}
+	return d, true
+}
+
+func (d *delivery) setReply(reply string) {
+	d.replyMu.Lock()
+	d.reply = reply
+	d.replyMu.Unlock()
+}
+
+func (d *delivery) getReply() string {
+	d.replyMu.Lock()
+	defer d.replyMu.Unlock()
+	return d.reply
+}
+
+// ack acknowledges the message and forgets the delivery.
+func (d *delivery) ack() {
+	if err := d.app.w.conn.AckReply(d.getReply()); err != nil {
+		d.app.w.log.Debug("ack", "app", d.app.cfg.ID, "id", d.id, "error", err) // handed out again, the ledger knows its end
+	}
+	d.app.settled(d)
+}
+
+// handle is one intent's time in a slot: taken in pump, given back here.
+func (d *delivery) handle() {
+	next := afterwards{place: returned}
+	reached := false
+	defer func() {
+		if r := recover(); r != nil {
+			next, reached = d.panicked(r), false
+		}
+		d.app.finish(d, next, reached)
+	}()
+	next, reached = d.run()
+}
+
+// panicked turns a panic into a pause; an intent that does it again and again
+// is poison.
+func (d *delivery) panicked(r any) afterwards {
+	w := d.app.w
+	w.metrics.panics.Inc()
+	// The value of a panic may hold parts of the message: only where it happened is logged.
+	w.log.Error("panic while handling an intent", "app", d.app.cfg.ID, "id", d.id, "kind", fmt.Sprintf("%T", r), "at", origin(debug.Stack()))
+	if !d.parsed {
+		d.identify()
+	}
+	if s, err := d.write(ledger.Suspect); err == nil && s.Suspects >= maxSuspects {
+		return d.settleBury(schema.Poison, "handling it failed three times", nil)
+	}
+	return afterwards{place: waiting, delay: time.Second, held: true}
+}
+
+// origin is the first line of a stack that lies in kefu itself.
+func origin(stack []byte) string {
+	for line := range strings.Lines(string(stack)) {
+		if i := strings.Index(line, "kefuhq/kefu/"); i >= 0 && strings.Contains(line, ".go:") {
+			return strings.TrimSpace(line[i:])
+		}
+	}
+	return "unknown"
+}
+
+// identify finds out which intent this is, as well as a broken one allows.
+func (d *delivery) identify() error {
+	env, err := schema.ParseEnvelope(d.msg.Header, d.subject.Again)
+	d.env = env
+	d.id = env.ID
+	if d.id == "" {
+		d.id = schema.DefaultID(d.app.created, d.seq)
+	}
+	d.published = d.stored
+	if !env.PublishedAt.IsZero() {
+		d.published = env.PublishedAt
+	}
+	d.generation, d.attempt = max(env.Generation, 1), max(env.Attempt, 1)
+	d.tried = env.Tried
+	for _, t := range d.tried {
+		if t.Outcome == outcomeUnknown {
+			d.unknown++
+		}
+	}
+	d.deadline = env.ExpiresAt
+	if d.deadline.IsZero() {
+		d.deadline = d.published.Add(d.app.cfg.ExpireAfter)
+	}
+	d.key = ledger.KeyOf(d.app.cfg.ID, d.id)
+	d.body = ledger.BodyOf(d.msg.Data)
+	if known, ok := d.app.w.ledger.Peek(d.key); ok && !d.subject.Again {
+		d.generation = max(int(known.Generation), 1)
+		if (known.Kind == ledger.Dead || known.Kind == ledger.Cancelled) && known.Seq != d.seq {
+			d.generation++ // the id's next life
+		}
+	}
+	return err
+}
+
+// decode reads the intent; its error is a sentence for the dead letter.
+func (d *delivery) decode() error {
+	err := d.identify()
+	d.parsed = true
+	if err != nil {
+		return err
+	}
+	if _, err := schema.ParseSubject(d.msg.Subject); err != nil {
+		return err
+	}
+	packet, err := schema.Decode(d.msg.Data, d.app.cfg.Limits)
+	if err != nil {
+		return err
+	}
+	if err := d.subject.CheckPacket(packet); err != nil {
+		return err
+	}
+	d.packet = schema.Encode(packet)
+	return nil
+}
+
+// mark is the ledger's entry for this delivery. A producer does not know an
+// id's generation, so what comes on kefu.send leaves it to the ledger.
+func (d *delivery) mark(kind ledger.Kind) ledger.Mark {
+	m := ledger.Mark{
+		Key: d.key, Seq: d.seq, Body: d.body, Kind: kind, Again: d.subject.Again,
+		Generation: uint16(d.generation), Attempt: uint8(min(d.attempt, 255)), Unknown: uint8(min(d.unknown, 255)),
+	}
+	if (kind == ledger.Start || kind == ledger.Suspect) && !d.subject.Again {
+		m.Generation = 0
+	}
+	if kind == ledger.Clear || kind == ledger.Sent || kind == ledger.Dead || kind == ledger.Cancelled {
+		m.Attempt-- // attempts spent
+	}
+	return m
+}
+
+// write puts a mark into the ledger and waits for what it says; an error means
+// that the worker is stopping.
+func (d *delivery) write(kind ledger.Kind) (ledger.Standing, error) {
+	type answer struct {
+		s   ledger.Standing
+		err error
+	}
+	ch := make(chan answer, 1)
+	d.app.w.ledger.Write(d.mark(kind), func(s ledger.Standing, err error) { ch <- answer{s, err} })
+	select {
+	case a := <-ch:
+		return a.s, a.err
+	case <-d.app.w.work.Done():
+		return ledger.Standing{}, errGrace
+	}
+}

@@ -1,0 +1,169 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+const (
+	// maxAckPending is the broker's bound on what one lane may have handed out
+	// to all workers; what a worker really asks for is lane.top's business.
+	maxAckPending = 10000
+
+	// ahead is for how long a lane pulls ahead of the rate: long enough not to
+	// ask for single messages, short enough that AckWait never runs out in the
+	// buffer.
+	ahead = 500 * time.Millisecond
+)
+
+// lane is one consumer of an app's queue: a live shard or bulk.
+type lane struct {
+	app    *app
+	kind   schema.Lane
+	name   string
+	config jetstream.ConsumerConfig
+	puller *broker.Puller
+	target int // messages in hand and on their way, at most
+
+	mending atomic.Bool
+
+	// guarded by app.mu
+	ready queue
+	held  int // deliveries of this lane in app.inflight
+}
+
+func newLane(a *app, kind schema.Lane, shard int) *lane {
+	l := &lane{app: a, kind: kind, target: 2 * a.cfg.Concurrency}
+	if r := a.cfg.Rate.PerSecond; r > 0 {
+		l.target = min(l.target, max(int(r*ahead.Seconds()), 4))
+	}
+	if kind == schema.Live {
+		l.config = broker.LiveConsumer(a.cfg.ID, shard, maxAckPending)
+	} else {
+		l.config = broker.BulkConsumer(a.cfg.ID, maxAckPending)
+	}
+	l.name = l.config.Durable
+	l.puller = a.w.conn.NewPuller(schema.SendStream(a.cfg.ID), l.name, func(m *nats.Msg) { a.arrive(l, m) }, l.lost)
+	return l
+}
+
+// top asks for as many messages as there is room for. Deliveries that wait for
+// a retry or behind their recipient take no room, up to a bound: one busy
+// recipient must not stop the others of its shard. app.mu is held.
+func (l *lane) top(trying bool) {
+	want := l.target
+	if trying {
+		want = 1 // a hold that is being tried needs one intent
+	}
+	room := want - l.ready.len() - l.app.running
+	if l.held >= 4*l.target+1000 {
+		room = 0
+	}
+	l.puller.Top(room)
+}
+
+// lost is told why a request ended without a message.
+func (l *lane) lost(reason error) {
+	if reason == nil {
+		l.app.poke()
+		return
+	}
+	if errors.Is(reason, broker.ErrConsumerGone) || errors.Is(reason, broker.ErrSilent) {
+		l.bind()
+		return
+	}
+	l.app.w.log.Debug("lane", "app", l.app.cfg.ID, "lane", l.name, "error", reason)
+	l.bind()
+}
+
+// bind sees to it that the consumer exists and the puller reads it, and tries
+// until it does. A second call while one is under way changes nothing.
+func (l *lane) bind() {
+	l.app.mu.Lock()
+	defer l.app.mu.Unlock() // Run waits for what was begun before stopping was set
+	if l.app.stopping || !l.mending.CompareAndSwap(false, true) {
+		return
+	}
+	l.app.w.running.Go(func() {
+		err := backoff.Retry(func() error { return l.ensure() }, backoff.WithContext(patient(), l.app.w.work))
+		l.mending.Store(false)
+		if err == nil {
+			l.app.poke()
+		}
+	})
+}
+
+func (l *lane) ensure() error {
+	a := l.app
+	a.mu.Lock()
+	stopping := a.stopping
+	a.mu.Unlock()
+	if stopping {
+		return backoff.Permanent(context.Canceled)
+	}
+	l.puller.Forget()
+	ctx, cancel := context.WithTimeout(a.w.work, 5*time.Second)
+	defer cancel()
+	subject := "queue " + a.cfg.ID + " " + l.name
+	if _, err := a.w.conn.JS.CreateOrUpdateConsumer(ctx, schema.SendStream(a.cfg.ID), l.config); err != nil {
+		if a.w.conn.Connected() {
+			a.w.trouble(subject, fmt.Sprintf("lane %s of app %s cannot be read: %v", l.name, a.cfg.ID, err))
+		}
+		return err
+	}
+	a.w.trouble(subject, "")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.phase != open {
+		return nil // opening resumes the puller
+	}
+	return l.puller.Resume()
+}
+
+// patient is the pause between tries of something that must succeed some day.
+func patient() backoff.BackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = 100 * time.Millisecond
+	b.MaxInterval = 5 * time.Second
+	b.MaxElapsedTime = 0
+	return b
+}
+
+// queue is a list of deliveries that can grow at both ends.
+type queue struct {
+	front []*delivery // in reverse order
+	back  []*delivery
+	head  int // of back
+}
+
+func (q *queue) len() int { return len(q.front) + len(q.back) - q.head }
+
+func (q *queue) pushBack(d *delivery) { q.back = append(q.back, d) }
+
+func (q *queue) pushFront(d *delivery) { q.front = append(q.front, d) }
+
+func (q *queue) popFront() *delivery {
+	if n := len(q.front); n > 0 {
+		d := q.front[n-1]
+		q.front[n-1] = nil
+		q.front = q.front[:n-1]
+		return d
+	}
+	d := q.back[q.head]
+	q.back[q.head] = nil
+	q.head++
+	if q.head == len(q.back) {
+		q.back, q.head = q.back[:0], 0
+	}
+	return d
+}

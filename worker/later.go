@@ -1,0 +1,220 @@
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// laterMessage is an intent as KEFU_LATER holds it until at. One subject for
+// each message: a second schedule on a subject would replace the first.
+func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int, at time.Time, packet []byte) *nats.Msg {
+	to.Again, to.Shard = true, -1
+	id := schema.AgainMsgID(appID, env.ID, env.Generation, env.Attempt, hop)
+	sum := sha256.Sum256([]byte(id))
+	m := &nats.Msg{
+		Subject: schema.LaterWaitSubject(appID, hex.EncodeToString(sum[:12])),
+		Header:  nats.Header(env.Header()),
+		Data:    packet,
+	}
+	m.Header.Set(schema.HeaderMsgID, id)
+	// Written by hand: the library's option knows whole seconds only.
+	m.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
+	m.Header.Set("Nats-Schedule-Target", schema.LaterDueSubject(appID))
+	m.Header.Set(schema.HeaderTarget, to.String())
+	m.Header.Set(schema.HeaderHop, strconv.Itoa(hop))
+	return m
+}
+
+// dispatcher moves what has become due from KEFU_LATER to kefu.again. Every
+// worker has one; they share a consumer.
+//
+// It never gives a message back: a full queue of one app would then fill the
+// consumer and stop all others. What the queue refuses is scheduled anew.
+type dispatcher struct {
+	w       *Worker
+	puller  *broker.Puller
+	mending atomic.Bool
+
+	mu       sync.Mutex
+	stopping bool
+	moving   int
+	drained  bool
+	idle     chan struct{}
+}
+
+const (
+	dispatchAhead = 512              // messages in hand and on their way
+	fullPause     = 2 * time.Second  // first pause when a queue is full, growing with each hop
+	fullPauseMost = time.Minute      //
+	strangePause  = 30 * time.Second // when nobody takes the app's intents
+)
+
+func newDispatcher(w *Worker) *dispatcher {
+	d := &dispatcher{w: w, idle: make(chan struct{})}
+	d.puller = w.conn.NewPuller(schema.StreamLater, broker.DispatchConsumer().Durable, d.move, d.lost)
+	return d
+}
+
+func (d *dispatcher) start() { d.lost(broker.ErrConsumerGone) }
+
+func (d *dispatcher) reconnected() { d.lost(broker.ErrConsumerGone) }
+
+func (d *dispatcher) lost(reason error) {
+	if reason == nil {
+		d.top()
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping || !d.mending.CompareAndSwap(false, true) {
+		return
+	}
+	d.w.running.Go(func() {
+		err := backoff.Retry(d.bind, backoff.WithContext(patient(), d.w.work))
+		d.mending.Store(false)
+		if err == nil {
+			d.top()
+		}
+	})
+}
+
+func (d *dispatcher) bind() error {
+	d.mu.Lock()
+	stopping := d.stopping
+	d.mu.Unlock()
+	if stopping {
+		return backoff.Permanent(context.Canceled)
+	}
+	d.puller.Forget()
+	ctx, cancel := context.WithTimeout(d.w.work, 5*time.Second)
+	defer cancel()
+	if _, err := d.w.conn.JS.CreateOrUpdateConsumer(ctx, schema.StreamLater, broker.DispatchConsumer()); err != nil {
+		if d.w.conn.Connected() {
+			d.w.trouble("dispatcher", fmt.Sprintf("what becomes due cannot be read: %v", err))
+		}
+		return err
+	}
+	d.w.trouble("dispatcher", "")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping {
+		return backoff.Permanent(context.Canceled)
+	}
+	return d.puller.Resume()
+}
+
+func (d *dispatcher) top() {
+	d.mu.Lock()
+	room := dispatchAhead - d.moving
+	d.mu.Unlock()
+	d.puller.Top(room)
+}
+
+// stop begins to end; the channel is closed when nothing is being moved.
+func (d *dispatcher) stop() <-chan struct{} {
+	d.mu.Lock()
+	d.stopping = true
+	d.mu.Unlock()
+	d.puller.Pause(func() {
+		d.mu.Lock()
+		d.drained = true
+		d.checkIdle()
+		d.mu.Unlock()
+	})
+	return d.idle
+}
+
+func (d *dispatcher) checkIdle() {
+	if d.stopping && d.drained && d.moving == 0 {
+		select {
+		case <-d.idle:
+		default:
+			close(d.idle)
+		}
+	}
+}
+
+// move publishes one due intent to its lane, and acknowledges it when it is
+// stored there.
+func (d *dispatcher) move(m *nats.Msg) {
+	d.mu.Lock()
+	d.moving++
+	d.mu.Unlock()
+	env, to, hop, err := readLater(m)
+	if err != nil {
+		// Only kefu writes here; whatever else it is, it must not block the rest.
+		d.w.log.Error("an unreadable message in KEFU_LATER was dropped", "subject", m.Subject, "error", err)
+		d.done(m)
+		return
+	}
+	out := &nats.Msg{Subject: to.String(), Header: nats.Header(env.Header()), Data: m.Data}
+	out.Header.Set(schema.HeaderMsgID, schema.AgainMsgID(to.AppID, env.ID, env.Generation, env.Attempt, 0))
+	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
+		if err == nil {
+			d.done(m)
+			return
+		}
+		pause := strangePause
+		if broker.Full(err) {
+			pause = min(fullPause<<min(hop, 8), fullPauseMost)
+		} else {
+			d.w.log.Warn("a due intent is not taken by its queue, trying later", "app", to.AppID, "id", env.ID, "error", err)
+		}
+		again := laterMessage(to.AppID, to, env, hop+1, time.Now().Add(pause), m.Data)
+		d.w.conn.Outbox.Publish(again, func(_ broker.Ack, err error) {
+			if err == nil {
+				d.done(m)
+				return
+			}
+			d.left() // handed out again after its AckWait
+		})
+	})
+}
+
+func (d *dispatcher) done(m *nats.Msg) {
+	_ = d.w.conn.AckReply(m.Reply) // a lost one moves it twice: a duplicate at the queue
+	d.left()
+}
+
+func (d *dispatcher) left() {
+	d.mu.Lock()
+	d.moving--
+	d.checkIdle()
+	stopping := d.stopping
+	d.mu.Unlock()
+	if !stopping {
+		d.top()
+	}
+}
+
+// readLater reads a message of laterMessage after it became due.
+func readLater(m *nats.Msg) (env schema.Envelope, to schema.Subject, hop int, err error) {
+	if to, err = schema.ParseSubject(m.Header.Get(schema.HeaderTarget)); err != nil {
+		return env, to, 0, err
+	}
+	if !to.Again {
+		return env, to, 0, fmt.Errorf("target %s is not kefu.again", m.Header.Get(schema.HeaderTarget))
+	}
+	hop, _ = strconv.Atoi(m.Header.Get(schema.HeaderHop))
+	own := make(map[string][]string, len(m.Header))
+	for name, values := range m.Header {
+		if !strings.HasPrefix(name, "Nats-") && name != schema.HeaderTarget && name != schema.HeaderHop {
+			own[name] = values
+		}
+	}
+	env, err = schema.ParseEnvelope(own, true)
+	return env, to, hop, err
+}

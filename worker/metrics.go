@@ -1,0 +1,91 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// metrics are the worker's series. Labels come from closed sets, apps from the
+// configuration; every series exists from the start, so that a dashboard shows
+// zero instead of nothing.
+type metrics struct {
+	intents      *prometheus.CounterVec   // app, lane, state, reason
+	latency      *prometheus.HistogramVec // app, lane
+	calls        *prometheus.CounterVec   // app, outcome
+	callSeconds  *prometheus.HistogramVec // app
+	duplicates   *prometheus.CounterVec   // app
+	retries      *prometheus.CounterVec   // app
+	repeats      *prometheus.CounterVec   // app
+	panics       prometheus.Counter
+	receiptsLost prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "kefu", Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		intents: counter("intents_total", "Intents that ended, by state and reason.", "app", "lane", "state", "reason"),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "kefu", Name: "intent_seconds", Help: "Time from publication to the end of an intent.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200},
+		}, []string{"app", "lane"}),
+		calls: counter("api_calls_total", "Calls of the API, by what came of them.", "app", "outcome"),
+		callSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "kefu", Name: "api_call_seconds", Help: "Duration of calls of the API.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"app"}),
+		duplicates:   counter("possible_duplicates_total", "Intents that ended after an attempt of unknown outcome.", "app"),
+		retries:      counter("retries_total", "Attempts that were put off for another one.", "app"),
+		repeats:      counter("repeats_total", "Messages acknowledged because their intent was dealt with before.", "app"),
+		panics:       prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kefu", Name: "panics_total", Help: "Panics while handling an intent."}),
+		receiptsLost: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kefu", Name: "receipts_lost_total", Help: "Receipts that the broker refused."}),
+	}
+	for _, a := range apps {
+		m.initialise(a.ID)
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.intents, m.latency, m.calls, m.callSeconds, m.duplicates, m.retries, m.repeats, m.panics, m.receiptsLost} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) initialise(app string) {
+	for _, lane := range []schema.Lane{schema.Live, schema.Bulk} {
+		m.intents.WithLabelValues(app, string(lane), string(schema.Sent), "")
+		m.intents.WithLabelValues(app, string(lane), string(schema.Cancelled), "")
+		for _, r := range schema.Reasons() {
+			m.intents.WithLabelValues(app, string(lane), string(schema.Dead), string(r))
+		}
+		m.latency.WithLabelValues(app, string(lane))
+	}
+	for _, f := range wechat.Faults() {
+		m.calls.WithLabelValues(app, f.String())
+	}
+	m.callSeconds.WithLabelValues(app)
+	m.duplicates.WithLabelValues(app)
+	m.retries.WithLabelValues(app)
+	m.repeats.WithLabelValues(app)
+}
+
+func (m *metrics) called(app string, f wechat.Fault, took time.Duration) {
+	m.calls.WithLabelValues(app, f.String()).Inc()
+	m.callSeconds.WithLabelValues(app).Observe(took.Seconds())
+}
+
+func (m *metrics) settled(app string, lane schema.Lane, state schema.State, reason schema.Reason, took time.Duration, duplicate bool) {
+	m.intents.WithLabelValues(app, string(lane), string(state), string(reason)).Inc()
+	m.latency.WithLabelValues(app, string(lane)).Observe(took.Seconds())
+	if duplicate {
+		m.duplicates.WithLabelValues(app).Inc()
+	}
+}

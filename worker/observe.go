@@ -1,0 +1,122 @@
+package worker
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// observe is the one place that tells the outside of an intent's end: one log
+// line, one metric.
+func (d *delivery) observe(state schema.State, reason schema.Reason, detail string) {
+	w := d.app.w
+	now := time.Now()
+	w.metrics.settled(d.app.cfg.ID, d.lane.kind, state, reason, now.Sub(d.published), d.possibleDuplicate())
+	level := slog.LevelInfo
+	if state == schema.Dead {
+		level = slog.LevelWarn
+	}
+	if !w.log.Enabled(context.Background(), level) { // twenty thousand a second must not cost a hash each
+		return
+	}
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = append(attrs,
+		slog.String("app", d.app.cfg.ID), slog.String("id", d.id), slog.String("lane", string(d.lane.kind)),
+		slog.String("to", w.hash(d.recipient())), slog.Int("attempts", d.attempt-1),
+		slog.Duration("after", now.Sub(d.published).Round(time.Millisecond)))
+	if d.generation > 1 {
+		attrs = append(attrs, slog.Int("generation", d.generation))
+	}
+	if d.lane.kind == schema.Bulk {
+		attrs = append(attrs, slog.String("campaign", d.subject.Key))
+	}
+	if reason != "" {
+		attrs = append(attrs, slog.String("reason", string(reason)), slog.String("why", detail))
+	}
+	if d.possibleDuplicate() {
+		attrs = append(attrs, slog.Bool("possible_duplicate", true))
+	}
+	w.log.LogAttrs(context.Background(), level, string(state), attrs...)
+}
+
+func (d *delivery) recipient() string {
+	if d.lane.kind == schema.Live {
+		return d.subject.Key
+	}
+	return schema.PeekToUser(d.msg.Data)
+}
+
+// hash stands for an openid in the log: the same person has the same one in
+// every line, and nobody can look up who it is.
+func (w *Worker) hash(openID string) string {
+	if openID == "" {
+		return ""
+	}
+	mac := hmac.New(sha256.New, w.cfg.LogKey)
+	mac.Write([]byte(openID))
+	return hex.EncodeToString(mac.Sum(nil)[:4])
+}
+
+// receipt is what became of the intent, for its producer; nil when none is wanted.
+func (d *delivery) receipt(state schema.State, reason schema.Reason) *schema.Receipt {
+	switch d.app.w.cfg.Receipts {
+	case ReceiptsOff:
+		return nil
+	case ReceiptsFailures:
+		if state == schema.Sent {
+			return nil
+		}
+	}
+	r := &schema.Receipt{
+		ID: d.id, AppID: d.app.cfg.ID, Generation: d.generation, State: state, Lane: d.lane.kind, Source: d.env.Source,
+		Reason: reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate() || reason == schema.Unknown,
+		PublishedAt: d.published.UTC(), SettledAt: time.Now().UTC(),
+	}
+	if d.lane.kind == schema.Bulk {
+		r.Campaign = d.subject.Key
+	}
+	if n := len(d.tried); n > 0 && state == schema.Dead {
+		last := d.tried[n-1]
+		r.Errcode, r.Errmsg, r.RID = last.Errcode, last.Errmsg, last.RID
+	}
+	return r
+}
+
+// publishReceipt stores a receipt and calls then. A receipt that the broker
+// refuses is counted and let go: the intent has ended, and to keep it for want
+// of a receipt would help nobody.
+func (d *delivery) publishReceipt(r *schema.Receipt, then func()) {
+	if r == nil {
+		then()
+		return
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		d.app.w.metrics.receiptsLost.Inc()
+		then()
+		return
+	}
+	msg := &nats.Msg{
+		Subject: schema.ReceiptSubject(r.AppID, r.State),
+		Data:    body,
+		Header:  nats.Header{schema.HeaderMsgID: {schema.ReceiptMsgID(r.AppID, r.ID, r.Generation)}},
+	}
+	d.app.w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
+		if err != nil {
+			d.app.w.metrics.receiptsLost.Inc()
+			d.app.w.trouble("KEFU_RECEIPT", "receipts cannot be stored: "+err.Error())
+		} else {
+			d.app.w.trouble("KEFU_RECEIPT", "")
+		}
+		then()
+	})
+}

@@ -1,0 +1,242 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Settling carries a verdict out at the broker. Everything that must be stored
+// for it is stored before the message is acknowledged, and the ledger learns
+// each end before the acknowledgement. None of it is waited for in the slot:
+// the outbox and the ledger call back.
+
+// refusedPause is how long to wait before a letter or a retry that the broker
+// refused (its stream is full or missing) is offered again.
+const refusedPause = 5 * time.Second
+
+func (d *delivery) settleSent() afterwards {
+	d.observe(schema.Sent, "", "")
+	left := countdown(d.ack)
+	d.app.w.ledger.Write(d.mark(ledger.Sent), func(ledger.Standing, error) { left.one() })
+	d.publishReceipt(d.receipt(schema.Sent, ""), left.one)
+	return afterwards{place: settling}
+}
+
+// settleKnown acknowledges what was dealt with before: the answer to an
+// acknowledgement that was lost, or a producer's repeat.
+func (d *delivery) settleKnown(s ledger.Standing) afterwards {
+	d.app.w.metrics.repeats.WithLabelValues(d.app.cfg.ID).Inc()
+	d.app.w.log.Debug("known already", "app", d.app.cfg.ID, "id", d.id, "ruling", s.Ruling, "was", s.Kind)
+	if s.Ruling == ledger.Ended && s.Kind == ledger.Sent {
+		// The worker may have died between the ledger and the receipt. If it did
+		// not, the receipt's id makes this one a duplicate.
+		d.attempt, d.unknown = s.Attempts+1, s.Unknown
+		d.publishReceipt(d.receipt(schema.Sent, ""), d.ack)
+	} else {
+		d.ack()
+	}
+	return afterwards{place: settling}
+}
+
+// settleBury puts the intent into the dead letters: letter and receipt first,
+// then the ledger, then the acknowledgement.
+func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Error) afterwards {
+	letter := d.letter(reason, detail, e)
+	msg, err := deadletter.Message(letter)
+	if err != nil { // cannot be written as JSON: nothing a retry would mend
+		d.app.w.log.Error("dead letter", "app", d.app.cfg.ID, "id", d.id, "error", err)
+		return afterwards{place: returned}
+	}
+	d.insist(msg, "KEFU_DEAD", "dead letters cannot be stored", func() {
+		d.observe(schema.Dead, reason, detail)
+		d.publishReceipt(d.receipt(schema.Dead, reason), func() {
+			if reason == schema.IDReuse {
+				d.ack() // the ledger's entry belongs to the intent that came first
+				return
+			}
+			d.app.w.ledger.Write(d.mark(ledger.Dead), func(ledger.Standing, error) { d.ack() })
+		})
+	})
+	return afterwards{place: settling}
+}
+
+func (d *delivery) settleCancel() afterwards {
+	d.observe(schema.Cancelled, "", "")
+	d.publishReceipt(d.receipt(schema.Cancelled, ""), func() {
+		d.app.w.ledger.Write(d.mark(ledger.Cancelled), func(ledger.Standing, error) {
+			d.app.w.withdrawals.Met(d.app.cfg.ID, d.key)
+			d.ack()
+		})
+	})
+	return afterwards{place: settling}
+}
+
+// settleRetry puts the next attempt off: here, as long as that may hold back
+// the recipient's later intents or is over in a moment; otherwise in KEFU_LATER.
+func (d *delivery) settleRetry(delay time.Duration) afterwards {
+	d.app.w.metrics.retries.WithLabelValues(d.app.cfg.ID).Inc()
+	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
+	now := time.Now()
+	if d.retrying.IsZero() {
+		d.retrying = now
+	}
+	live := d.lane.kind == schema.Live
+	if delay < soon || live && now.Add(delay).Sub(d.retrying) <= d.app.cfg.HoldBack {
+		return afterwards{place: waiting, delay: delay, held: true}
+	}
+	return d.settleLater(now.Add(delay))
+}
+
+// settleAgain tries once more in a moment; nothing was sent and no attempt spent.
+func (d *delivery) settleAgain(delay time.Duration) afterwards {
+	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
+	return afterwards{place: waiting, delay: delay, held: true}
+}
+
+// settleLater hands the intent to KEFU_LATER until a time.
+func (d *delivery) settleLater(at time.Time) afterwards {
+	d.insist(d.laterMessage(at), "KEFU_LATER", "intents cannot be put off", func() {
+		d.app.w.ledger.Write(d.mark(ledger.Later), func(ledger.Standing, error) { d.ack() })
+	})
+	return afterwards{place: settling}
+}
+
+// settleHold holds the app and gives the intent back, no attempt spent.
+func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwards {
+	h := gate.Hold{Kind: v.hold, Reason: v.detail, By: d.app.w.cfg.Process.Name}
+	if e != nil {
+		h.Errmsg, h.RID = e.Msg, e.RID
+		if e.HasCode {
+			h.Errcode = e.Code
+		}
+	}
+	if before, held := d.app.gate.Held(); !held || before.Kind != h.Kind {
+		d.app.w.log.Warn("app held", "app", d.app.cfg.ID, "kind", h.Kind, "why", h.Reason)
+	}
+	d.app.gate.Hold(h, d.permission, v.hint, now)
+	return d.settleReturn()
+}
+
+// settleReturn takes the Start back and gives the intent back. The ledger must
+// know before the broker does, or the redelivery looks like a crash.
+func (d *delivery) settleReturn() afterwards {
+	if n := len(d.tried); n > 0 && d.tried[n-1].Number == d.attempt {
+		d.tried = d.tried[:n-1] // it spent no attempt
+	}
+	_, _ = d.write(ledger.Clear) // an error means that the worker is being cut off: the mark is then read as unknown
+	return afterwards{place: returned}
+}
+
+// insist stores a message that the intent's acknowledgement depends on. While
+// the broker refuses it, the original stays where it is.
+func (d *delivery) insist(msg *nats.Msg, stream, trouble string, then func()) {
+	w := d.app.w
+	w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
+		switch {
+		case err == nil:
+			w.trouble(stream, "")
+			then()
+		case errors.Is(err, broker.ErrClosed) || w.work.Err() != nil:
+			// The worker is ending; the intent is handed out again.
+		default:
+			w.trouble(stream, fmt.Sprintf("%s: %v", trouble, err))
+			time.AfterFunc(refusedPause, func() {
+				if d.app.surrender(d) {
+					return
+				}
+				d.insist(msg, stream, trouble, then)
+			})
+		}
+	})
+}
+
+// surrender gives a delivery back whose end cannot be stored, when the worker
+// is stopping anyway.
+func (a *app) surrender(d *delivery) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.stopping {
+		return false
+	}
+	_ = a.w.conn.NakReply(d.getReply())
+	a.drop(d)
+	a.pump()
+	return true
+}
+
+// laterMessage is the intent as KEFU_LATER holds it until at.
+func (d *delivery) laterMessage(at time.Time) *nats.Msg {
+	env := d.env
+	env.ID, env.Generation, env.Attempt, env.PublishedAt, env.Tried = d.id, d.generation, d.attempt, d.published.UTC(), d.lastTried()
+	return laterMessage(d.app.cfg.ID, d.subject, env, 0, at, d.msg.Data)
+}
+
+// lastTried bounds what a header has to carry.
+func (d *delivery) lastTried() []schema.Attempt {
+	const most = 8
+	return d.tried[max(0, len(d.tried)-most):]
+}
+
+// letter is all that is known about an intent that will not be sent.
+func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) *schema.Letter {
+	l := &schema.Letter{
+		ID: d.id, AppID: d.app.cfg.ID, Generation: d.generation, Lane: d.lane.kind, Source: d.env.Source,
+		Reason: reason, Detail: detail, PossibleDuplicate: d.possibleDuplicate() || reason == schema.Unknown,
+		Attempts: d.tried, Subject: d.subject.String(), Sequence: d.seq,
+		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: d.app.w.cfg.Process.Name,
+	}
+	if _, err := schema.ParseSubject(d.msg.Subject); err != nil {
+		l.Subject = d.msg.Subject // as it came: nothing else is known of it
+	}
+	if d.lane.kind == schema.Live {
+		l.OpenID = d.subject.Key
+	} else {
+		l.Campaign, l.OpenID = d.subject.Key, schema.PeekToUser(d.msg.Data)
+	}
+	if e != nil {
+		l.Errmsg, l.RID, l.HTTPStatus = e.Msg, e.RID, e.HTTPStatus
+		if e.HasCode {
+			l.Errcode = &e.Code
+		}
+	}
+	if n := len(d.tried); n > 0 {
+		l.FirstAt, l.LastAt = d.tried[0].At, d.tried[n-1].At
+	}
+	l.SetPacket(d.msg.Data)
+	l.SetHeader(d.msg.Header)
+	return l
+}
+
+// possibleDuplicate says whether the message may have reached the API more
+// than once: an attempt of unknown outcome was followed by another.
+func (d *delivery) possibleDuplicate() bool { return d.unknown > 0 }
+
+// countdown runs f when one has been called twice: for the two things that are
+// stored side by side when an intent was sent.
+func countdown(f func()) *latch {
+	l := &latch{f: f}
+	l.left.Store(2)
+	return l
+}
+
+type latch struct {
+	left atomic.Int32
+	f    func()
+}
+
+func (l *latch) one() {
+	if l.left.Add(-1) == 0 {
+		l.f()
+	}
+}

@@ -1,0 +1,321 @@
+// Package worker is the engine: it pulls intents from the queue, attempts them
+// and settles them.
+//
+// Five nouns, one direction: an Intent is one message that somebody wants
+// delivered; an attempt is one call of the API; it yields an outcome; decide
+// (verdict.go), a pure function, turns the outcome into a Verdict; settling
+// carries the verdict out at the broker. The path of one intent, top to
+// bottom:
+//
+//	app.pump      takes a slot and a permission, before an intent is touched
+//	delivery.run  decode → ledger start → send → decide           (deliver.go)
+//	settle        the only place that acknowledges                (settle.go)
+//	observe       one log line, one metric, one receipt           (observe.go)
+//
+// An app (app.go) owns what was handed to this worker and not given up yet; its
+// lanes (lane.go) are the live shards and bulk. What must wait longer than a
+// moment goes to KEFU_LATER, and the dispatcher (later.go) brings it back.
+//
+// Numbers that fit together: an API call ends after 10 s, the broker hands out
+// a message again 12 s after the last sign of life of its worker, a sign of
+// life is given every 4 s, and a worker whose heartbeat is 12 s old is dead.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Receipts says for which intents a receipt is published.
+type Receipts string
+
+// The settings of receipts.
+const (
+	ReceiptsAll      Receipts = "all"
+	ReceiptsFailures Receipts = "failures" // dead and cancelled
+	ReceiptsOff      Receipts = "off"
+)
+
+// Sender makes one attempt to send a packet. It returns nil when the API said
+// errcode 0, or a *wechat.Error; anything else counts as an unknown outcome.
+type Sender interface {
+	Send(ctx context.Context, packet []byte) error
+}
+
+// App is one Official Account.
+type App struct {
+	ID          string
+	Name        string // shown to people
+	Sender      Sender
+	Rate        gate.Rate
+	Concurrency int // calls in flight, at most; of the worker's
+	Retry       Retry
+	OnUnknown   schema.UnknownPolicy
+	ExpireAfter time.Duration // deadline of intents that name none, from publication
+	HoldBack    time.Duration // for how long a retry holds back the recipient's later intents
+	Limits      schema.Limits
+}
+
+// Config of a worker. It is not changed.
+type Config struct {
+	Process     pool.Worker // who this is; Name must be new (pool.NewName)
+	Apps        []App
+	Concurrency int           // calls in flight in this process
+	Grace       time.Duration // for what is under way when Run is told to stop
+	Receipts    Receipts
+	Ledger      bool          // false: a crash may send twice, and nobody will know
+	LedgerKeep  time.Duration // as the stream's max age
+	LogKey      []byte        // keys the hash that stands for an openid in the log
+	Log         *slog.Logger
+	Metrics     prometheus.Registerer // nil: not exported
+}
+
+// log of intents: what worker needs of package ledger.
+type intentLog interface {
+	Write(m ledger.Mark, done func(ledger.Standing, error))
+	Peek(k ledger.Key) (ledger.Entry, bool)
+	WorkerName(e ledger.Entry) string
+}
+
+// ErrUnclean says that the grace period ended before all that was under way
+// did. Nothing is lost: what had no end is handed out again.
+var ErrUnclean = errors.New("stopped before everything under way had ended")
+
+// errGrace ends the calls that are still under way when grace is over.
+var errGrace = errors.New("grace period over")
+
+// Worker carries intents from the queue to the API.
+type Worker struct {
+	cfg     Config
+	conn    *broker.Conn
+	log     *slog.Logger
+	metrics *metrics
+	slots   slots
+
+	ledger      intentLog
+	pool        *pool.Pool
+	withdrawals *ledger.Withdrawals
+	apps        []*app
+
+	work    context.Context // of calls; ends when grace is over
+	running sync.WaitGroup  // goroutines that handle intents or mend lanes
+
+	mu       sync.Mutex
+	troubles map[string]string // what keeps the worker from its work, by subject
+	started  bool
+}
+
+// New makes a worker on a connection; Run starts it.
+func New(cfg Config, conn *broker.Conn) (*Worker, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Process.Name == "" || cfg.Concurrency < 1 {
+		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
+	}
+	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string)}
+	w.slots.free = cfg.Concurrency
+	var err error
+	if w.metrics, err = newMetrics(cfg.Metrics, cfg.Apps); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	return w, nil
+}
+
+// Run works until ctx ends, then stops pulling, finishes what is under way
+// within the grace period, gives the rest back in order, and returns. Every
+// goroutine it started has ended by then.
+func (w *Worker) Run(ctx context.Context) error {
+	var endWork context.CancelCauseFunc
+	w.work, endWork = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer endWork(nil)
+
+	keeper, closeAll, err := w.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	for _, cfg := range w.cfg.Apps {
+		a, err := newApp(ctx, w, cfg, keeper)
+		if err != nil {
+			return err
+		}
+		w.apps = append(w.apps, a)
+	}
+	dispatcher := newDispatcher(w)
+	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAlive()
+	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
+	w.conn.OnReconnect(func() {
+		for _, a := range w.apps {
+			a.reconnected()
+		}
+		dispatcher.reconnected()
+	})
+	for _, a := range w.apps {
+		a.start()
+	}
+	dispatcher.start()
+	w.setStarted(true)
+	w.log.Info("worker started", "worker", w.cfg.Process.Name, "apps", len(w.apps), "concurrency", w.cfg.Concurrency)
+
+	<-ctx.Done()
+	w.setStarted(false)
+	w.log.Info("stopping: finishing what is under way", "grace", w.cfg.Grace)
+	clean := w.drain(dispatcher)
+	endWork(errGrace)
+	stopAlive()
+	w.running.Wait()
+	_ = w.conn.NC.FlushTimeout(2 * time.Second) // acks are not confirmed; a lost one costs a look into the ledger
+	if !clean {
+		return ErrUnclean
+	}
+	w.log.Info("worker stopped")
+	return nil
+}
+
+// open gets in step with the pool: everything that must be known before the
+// first intent is touched.
+func (w *Worker) open(ctx context.Context) (*gate.Keeper, func(), error) {
+	var undo []func()
+	closeAll := func() {
+		for _, f := range slices.Backward(undo) {
+			f()
+		}
+	}
+	fail := func(err error) (*gate.Keeper, func(), error) {
+		closeAll()
+		return nil, nil, err
+	}
+	// The pool first, so that the marks of this worker are a living one's.
+	p, err := pool.Join(ctx, w.conn, w.cfg.Process, w.log)
+	if err != nil {
+		return fail(err)
+	}
+	w.pool = p
+	undo = append(undo, func() {
+		leave, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		p.Leave(leave)
+	})
+	w.ledger = ledger.Off{}
+	if w.cfg.Ledger {
+		l, err := ledger.Open(ctx, w.conn, ledger.Options{Worker: w.cfg.Process.Name, Keep: w.cfg.LedgerKeep, Log: w.log})
+		if err != nil {
+			return fail(err)
+		}
+		w.ledger = l
+		undo = append(undo, l.Close)
+	}
+	if w.withdrawals, err = ledger.OpenWithdrawals(ctx, w.conn, w.log); err != nil {
+		return fail(err)
+	}
+	undo = append(undo, w.withdrawals.Close)
+	keeper, err := gate.Open(ctx, w.conn, w.log)
+	if err != nil {
+		return fail(err)
+	}
+	undo = append(undo, keeper.Close)
+	return keeper, closeAll, nil
+}
+
+// drain stops every app and waits until all they hold has ended or been given
+// back, for the grace period at most.
+func (w *Worker) drain(d *dispatcher) bool {
+	dispatcherIdle := d.stop()
+	idle := make([]<-chan struct{}, 0, len(w.apps)+1)
+	for _, a := range w.apps {
+		idle = append(idle, a.stop())
+	}
+	idle = append(idle, dispatcherIdle)
+	grace := time.NewTimer(w.cfg.Grace)
+	defer grace.Stop()
+	for _, ch := range idle {
+		select {
+		case <-ch:
+		case <-grace.C:
+			left := 0
+			for _, a := range w.apps {
+				left += a.holding()
+			}
+			w.log.Warn("grace period over", "under_way", left)
+			return false
+		}
+	}
+	return true
+}
+
+// keepAlive tells the broker of everything in hand that it is still worked on,
+// and notices lanes that have fallen silent.
+func (w *Worker) keepAlive(ctx context.Context, d *dispatcher) {
+	t := time.NewTicker(broker.AckRenew / 4)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			for _, a := range w.apps {
+				a.keepAlive(now)
+			}
+			d.puller.Check(now)
+		}
+	}
+}
+
+// Troubles lists in sentences what keeps the worker from its work; none means
+// ready.
+func (w *Worker) Troubles() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	if !w.started {
+		out = append(out, "the worker is not running")
+	}
+	if !w.conn.Connected() {
+		out = append(out, "the broker is away")
+	}
+	for _, s := range w.troubles {
+		out = append(out, s)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// trouble sets or, with an empty sentence, clears what Troubles says about a
+// subject. It logs the beginning and the end.
+func (w *Worker) trouble(subject, sentence string) {
+	w.mu.Lock()
+	before := w.troubles[subject]
+	if sentence == "" {
+		delete(w.troubles, subject)
+	} else {
+		w.troubles[subject] = sentence
+	}
+	w.mu.Unlock()
+	switch {
+	case sentence != "" && before == "":
+		w.log.Error(sentence, "subject", subject)
+	case sentence == "" && before != "":
+		w.log.Info("over: "+before, "subject", subject)
+	}
+}
+
+func (w *Worker) setStarted(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.started = on
+}
