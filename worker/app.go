@@ -163,7 +163,8 @@ func (a *app) pump() {
 	if a.phase != open {
 		return
 	}
-	for a.startOne(now) {
+	for d := a.take(now); d != nil; d = a.take(now) {
+		a.w.running.Go(func() { a.work(d) })
 	}
 	trying := a.gate.Trying(now)
 	for _, l := range a.lanes {
@@ -171,14 +172,22 @@ func (a *app) pump() {
 	}
 }
 
-// startOne starts the next intent if there is one, a slot and a permission for it.
-func (a *app) startOne(now time.Time) bool {
+// work handles one intent after the other in a slot, as long as there is one:
+// a goroutine that lives on has its stack grown already.
+func (a *app) work(d *delivery) {
+	for d != nil {
+		d = d.handle()
+	}
+}
+
+// take gets the next intent if there is one, a slot and a permission for it.
+func (a *app) take(now time.Time) *delivery {
 	if a.running >= a.cfg.Concurrency {
-		return false
+		return nil
 	}
 	l := a.nextLane()
 	if l == nil || !a.w.slots.take(a) {
-		return false
+		return nil
 	}
 	p, wait := a.gate.Permit(l.kind, now)
 	if !p.OK {
@@ -188,13 +197,12 @@ func (a *app) startOne(now time.Time) bool {
 		if other := a.w.slots.put(); other != nil {
 			a.w.running.Go(other.poke) // not here: its lock and ours have no order
 		}
-		return false
+		return nil
 	}
 	d := l.ready.popFront()
 	d.place, d.permission = under, p
 	a.running++
-	a.w.running.Go(func() { d.handle() })
-	return true
+	return d
 }
 
 // nextLane is the lane whose turn it is: live before bulk, live shards in turn.
@@ -316,8 +324,8 @@ type afterwards struct {
 	held  bool          // waiting: the recipient's later intents wait as well
 }
 
-// finish takes a delivery out of its slot.
-func (a *app) finish(d *delivery, next afterwards, reached bool) {
+// finish takes a delivery out of its slot, and returns one that may have it next.
+func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *delivery) {
 	a.gate.Done(d.permission, reached)
 	a.mu.Lock()
 	a.running--
@@ -336,6 +344,10 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) {
 	case settling:
 		a.release(d)
 	}
+	now := time.Now()
+	if a.turnPhase(now); a.phase == open {
+		successor = a.take(now)
+	}
 	a.pump()
 	if d.place == returned && a.phase == open { // the hold it was returned for is over already
 		d.place = ready
@@ -346,6 +358,7 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) {
 	if other != nil {
 		other.poke()
 	}
+	return successor
 }
 
 // release lets the recipient's next intent have its turn.

@@ -105,17 +105,19 @@ func (d *delivery) ack() {
 	d.app.settled(d)
 }
 
-// handle is one intent's time in a slot: taken in pump, given back here.
-func (d *delivery) handle() {
+// handle is one intent's time in a slot: taken in pump, given back here, where
+// it may go to a successor.
+func (d *delivery) handle() (successor *delivery) {
 	next := afterwards{place: returned}
 	reached := false
 	defer func() {
 		if r := recover(); r != nil {
 			next, reached = d.panicked(r), false
 		}
-		d.app.finish(d, next, reached)
+		successor = d.app.finish(d, next, reached)
 	}()
 	next, reached = d.run()
+	return nil
 }
 
 // panicked turns a panic into a pause; an intent that does it again and again

@@ -5,8 +5,8 @@
 //
 // A call comes in and takes one way: it is read, the script is asked whether a [Rule] acts on it, the outcome is decided, a [Record] is
 // kept, and only then is it answered (or reset, or left hanging). So the record is the oracle: it knows what was processed even when the
-// client does not. [Record].Delivered says that a message was taken for delivery, Answered that the client was given the errcode, and the
-// two differ exactly where a real outcome is unknown.
+// client does not. [Record].Delivered says that a message was taken for delivery, Answered that the client was given the errcode; without
+// an answer, Delivered is what the client cannot know.
 //
 // Without a rule the API answers as the real one does as far as that is known: it wants a valid access token (41001, 40001, 42001) and
 // a Content-Length (a chunked body gets HTTP 412 with no body), a POST (43002) with a body (44002) that is JSON (47001), with touser
@@ -79,6 +79,6 @@
 // # Cost
 //
 // On the path of a send nothing is decoded into values: one scan checks the JSON and finds touser and msgtype, one string holds the body,
-// one short lock guards the memory of calls. With the work of net/http that is about what net/http costs alone. The benchmark in this
-// package measures it in CPU time of the serving process, with the clients in another.
+// one short lock guards the memory of calls. That adds about a sixth to what net/http takes alone. BenchmarkSend measures it in CPU time
+// of the serving process, with the clients in another.
 package sandbox

@@ -33,7 +33,7 @@ const pageSize = 1024
 
 type recipientKey struct{ appID, openID string }
 
-// recipient is somebody who was sent something. It costs about 150 bytes and stays until what was received is forgotten.
+// recipient is somebody who was sent something. It stays until what was received is forgotten.
 type recipient struct {
 	openID   string // the one copy of it: not a part of a body, which it would keep in memory beyond the ring
 	inFlight int

@@ -38,6 +38,7 @@ type Options struct {
 	Seed uint64
 
 	// Keep is how many calls are remembered; the oldest go first. Zero is [DefaultKeep], below zero keeps none. Totals count on.
+	// A call costs about 130 bytes and its body, and each different recipient about as much again until [Sandbox.Forget].
 	Keep int
 
 	// DropBodies remembers calls without their bodies, only with a hash of them.

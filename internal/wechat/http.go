@@ -19,6 +19,10 @@ const (
 	dialTimeout    = 5 * time.Second
 	tlsTimeout     = 5 * time.Second
 
+	// idleTimeout is below the 75 s after which nginx closes idle connections by default: if the other side closes first,
+	// a send written at that very moment is unknown.
+	idleTimeout = 60 * time.Second
+
 	// maxReply bounds the body of an answer and maxReplyHeader its headers, in bytes: real ones have some hundred, and
 	// what answers in WeChat's place may send without end.
 	maxReply       = 64 << 10
@@ -71,7 +75,7 @@ func NewHTTPClient(o HTTPOptions) (*http.Client, error) {
 		TLSHandshakeTimeout:    tlsTimeout,
 		MaxIdleConns:           2 * idle, // the API's host, and the token server's
 		MaxIdleConnsPerHost:    idle,
-		IdleConnTimeout:        75 * time.Second,
+		IdleConnTimeout:        idleTimeout,
 		DisableCompression:     true, // 200 KB of gzip can hold 200 MB; real answers have 27 bytes
 		MaxResponseHeaderBytes: maxReplyHeader,
 		// HTTP/1.1 only: the count of bytes written that tells "not sent" from "unknown" is per connection, and on an

@@ -3,6 +3,7 @@ package wechat
 import (
 	"context"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -45,3 +46,6 @@ func respond(r *http.Request, status int, body string) *http.Response {
 func gotConn(r *http.Request, conn net.Conn, reused bool) {
 	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{Conn: conn, Reused: reused})
 }
+
+// quiet is the error log of test servers whose clients break connections on purpose.
+var quiet = log.New(io.Discard, "", 0)

@@ -1,0 +1,204 @@
+package schema_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// The JSON of letters and receipts is read by other teams: these tests hold it still.
+
+func TestLetterJSON(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, time.November, 24, 0, 15, 0, 500_000_000, time.UTC)
+	code := 45015
+	l := schema.Letter{
+		ID: "order-7", AppID: "wx1", Generation: 2, Lane: schema.Live, OpenID: "o1", Source: "shop",
+		Reason: schema.Recipient, Detail: "the reply window is closed", Errcode: &code, Errmsg: "response out of time limit", RID: "r1", HTTPStatus: 200,
+		PossibleDuplicate: true,
+		Attempts: []schema.Attempt{
+			{Number: 1, At: at, DurationMS: 12.5, Outcome: "unknown", Worker: "w1"},
+			{Number: 2, At: at.Add(time.Second), DurationMS: 30, Outcome: "recipient", Errcode: &code, Errmsg: "response out of time limit", RID: "r1", HTTPStatus: 200, Worker: "w2"},
+		},
+		Subject: "kefu.send.wx1.live.o1", Sequence: 42,
+		PublishedAt: at.Add(-time.Minute), FirstAt: at, LastAt: at.Add(time.Second), DiedAt: at.Add(2 * time.Second), Worker: "w2",
+	}
+	l.SetPacket([]byte(`{"touser":"o1"}`))
+	l.SetHeader(map[string][]string{"Nats-Msg-Id": {"order-7"}, "Kefu-Source": {"shop"}})
+	requireJSON(t, l, `{
+  "id": "order-7",
+  "appid": "wx1",
+  "generation": 2,
+  "lane": "live",
+  "openid": "o1",
+  "source": "shop",
+  "reason": "recipient",
+  "detail": "the reply window is closed",
+  "errcode": 45015,
+  "errmsg": "response out of time limit",
+  "rid": "r1",
+  "http_status": 200,
+  "possible_duplicate": true,
+  "attempts": [
+    {
+      "n": 1,
+      "at": "2026-11-24T00:15:00.5Z",
+      "ms": 12.5,
+      "outcome": "unknown",
+      "worker": "w1"
+    },
+    {
+      "n": 2,
+      "at": "2026-11-24T00:15:01.5Z",
+      "ms": 30,
+      "outcome": "recipient",
+      "errcode": 45015,
+      "errmsg": "response out of time limit",
+      "rid": "r1",
+      "http_status": 200,
+      "worker": "w2"
+    }
+  ],
+  "subject": "kefu.send.wx1.live.o1",
+  "headers": {
+    "Kefu-Source": [
+      "shop"
+    ],
+    "Nats-Msg-Id": [
+      "order-7"
+    ]
+  },
+  "body": "{\"touser\":\"o1\"}",
+  "sequence": 42,
+  "published_at": "2026-11-24T00:14:00.5Z",
+  "first_at": "2026-11-24T00:15:00.5Z",
+  "last_at": "2026-11-24T00:15:01.5Z",
+  "died_at": "2026-11-24T00:15:02.5Z",
+  "worker": "w2"
+}`)
+}
+
+func TestLetterJSONOfWhatNeverWasTried(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, time.November, 24, 0, 15, 0, 0, time.UTC)
+	l := schema.Letter{
+		ID: "20261124T001500.000Z-7", AppID: "wx1", Generation: 1, Lane: schema.Bulk, Campaign: "spring", Reason: schema.Invalid,
+		Subject: "kefu.send.wx1.bulk.spring", Sequence: 7, PublishedAt: at, DiedAt: at,
+	}
+	l.SetPacket([]byte("\xC4\xE3\x00"))
+	l.SetHeader(map[string][]string{"X-Name": {"ok", "\xC4\xE3"}, "X-\xFF": {""}})
+	requireJSON(t, l, `{
+  "id": "20261124T001500.000Z-7",
+  "appid": "wx1",
+  "generation": 1,
+  "lane": "bulk",
+  "campaign": "spring",
+  "reason": "invalid",
+  "subject": "kefu.send.wx1.bulk.spring",
+  "headers_base64": [
+    {
+      "name": "WC1OYW1l",
+      "value": "b2s="
+    },
+    {
+      "name": "WC1OYW1l",
+      "value": "xOM="
+    },
+    {
+      "name": "WC3/",
+      "value": ""
+    }
+  ],
+  "body_base64": "xOMA",
+  "sequence": 7,
+  "published_at": "2026-11-24T00:15:00Z",
+  "died_at": "2026-11-24T00:15:00Z"
+}`)
+}
+
+func TestReceiptJSON(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, time.November, 24, 0, 15, 0, 0, time.UTC)
+	zero, code := 0, -1
+	requireJSON(t, schema.Receipt{
+		ID: "order-7", AppID: "wx1", Generation: 1, State: schema.Sent, Lane: schema.Live, Errcode: &zero, Attempts: 1, PublishedAt: at, SettledAt: at.Add(time.Second),
+	}, `{
+  "id": "order-7",
+  "appid": "wx1",
+  "generation": 1,
+  "state": "sent",
+  "lane": "live",
+  "errcode": 0,
+  "attempts": 1,
+  "published_at": "2026-11-24T00:15:00Z",
+  "settled_at": "2026-11-24T00:15:01Z"
+}`)
+	requireJSON(t, schema.Receipt{
+		ID: "order-8", AppID: "wx1", Generation: 3, State: schema.Dead, Lane: schema.Bulk, Campaign: "spring", Source: "shop", Reason: schema.Exhausted,
+		Errcode: &code, Errmsg: "system error", RID: "r1", Attempts: 6, PossibleDuplicate: true, PublishedAt: at, SettledAt: at,
+	}, `{
+  "id": "order-8",
+  "appid": "wx1",
+  "generation": 3,
+  "state": "dead",
+  "lane": "bulk",
+  "campaign": "spring",
+  "source": "shop",
+  "reason": "exhausted",
+  "errcode": -1,
+  "errmsg": "system error",
+  "rid": "r1",
+  "attempts": 6,
+  "possible_duplicate": true,
+  "published_at": "2026-11-24T00:15:00Z",
+  "settled_at": "2026-11-24T00:15:00Z"
+}`)
+}
+
+// requireJSON compares the JSON of v with want, and reads it back.
+func requireJSON[V any](t *testing.T, v V, want string) {
+	t.Helper()
+	text, err := json.MarshalIndent(v, "", "  ")
+	require.NoError(t, err)
+	require.Equal(t, want, string(text))
+	var back V
+	require.NoError(t, json.Unmarshal(text, &back))
+	require.Equal(t, v, back)
+}
+
+func TestALetterKeepsEveryByte(t *testing.T) {
+	t.Parallel()
+	header := map[string][]string{"Nats-Msg-Id": {"1"}, "X-GBK": {"\xC4\xE3", "b"}, "X-Two": {"1", "2"}, "\xFF": {"\x00"}}
+	for _, packet := range []string{"", "{}", "a\x00\u2028\uFFFD<&>\r\n", "\xFF\xFE", "\xED\xA0\x80"} {
+		var l schema.Letter
+		l.SetPacket([]byte("\xFF")) // What was set before must not shine through.
+		l.SetPacket([]byte(packet))
+		l.SetHeader(header)
+		text, err := json.Marshal(&l)
+		require.NoError(t, err)
+		var back schema.Letter
+		require.NoError(t, json.Unmarshal(text, &back))
+		require.Equal(t, packet, string(back.Packet()))
+		require.Equal(t, header, back.Header())
+	}
+}
+
+func TestReasonsAreTheContracts(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []schema.Reason{"invalid", "expired", "rejected", "recipient", "exhausted", "unknown", "id-reuse", "poison"}, schema.Reasons())
+	schema.Reasons()[0] = "changed"
+	require.Equal(t, schema.Invalid, schema.Reasons()[0])
+}
+
+func TestTerminalStates(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[schema.State]bool{
+		"queued": false, "waiting": false, "in_flight": false, "sent": true, "dead": true, "cancelled": true, "": false,
+	} {
+		require.Equal(t, want, state.Terminal(), "%s", state)
+	}
+}
