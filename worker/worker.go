@@ -137,8 +137,9 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 
 // Run works until ctx ends, then stops pulling, finishes what is under way
 // within the grace period, gives the rest back in order, and returns. Every
-// goroutine it started has ended by then.
-func (w *Worker) Run(ctx context.Context) error {
+// goroutine it started has ended by then. ready, which may be nil, is called
+// when intents are being taken.
+func (w *Worker) Run(ctx context.Context, ready func()) error {
 	var endWork context.CancelCauseFunc
 	w.work, endWork = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer endWork(nil)
@@ -171,6 +172,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	dispatcher.start()
 	w.setStarted(true)
 	w.log.Info("worker started", "worker", w.cfg.Process.Name, "apps", len(w.apps), "concurrency", w.cfg.Concurrency)
+	if ready != nil {
+		ready()
+	}
 
 	<-ctx.Done()
 	w.setStarted(false)

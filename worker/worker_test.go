@@ -97,7 +97,7 @@ func (b *bed) start() (stop func() error) {
 	b.NoError(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
+	go func() { done <- w.Run(ctx, nil) }()
 	return func() error {
 		cancel()
 		select {

@@ -125,10 +125,12 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 	c.addFlags(root)
 	root.AddCommand(
 		newConfigCmd(c),
+		newDevCmd(c),
 		newErrcodeCmd(c),
 		newSandboxCmd(c),
 		newValidateCmd(c),
 		newVersionCmd(c),
+		newWorkerCmd(c),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

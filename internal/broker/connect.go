@@ -214,6 +214,7 @@ func (c *Conn) OnReconnect(f func()) { c.hooks.add(f) }
 // Close ends the connection. What is still in the outbox fails with ErrClosed.
 func (c *Conn) Close() {
 	c.Outbox.close()
+	c.up.Store(false) // what follows is no loss of the broker
 	c.NC.Close()
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -84,4 +85,28 @@ func (c *Conn) SaveState(ctx context.Context, m *nats.Msg) error {
 		return fmt.Errorf("write %s: %w", strings.TrimPrefix(m.Subject, statePrefix), err)
 	}
 	return nil
+}
+
+// StateOnce sets a key that has no value yet, and returns the value it has
+// then: value, or what somebody else set before.
+func (c *Conn) StateOnce(ctx context.Context, key string, value []byte) ([]byte, error) {
+	m := PutState(key, value, 0)
+	m.Header.Set("Nats-Expected-Last-Subject-Sequence", "0")
+	_, err := c.Outbox.PublishWait(ctx, m)
+	if err == nil {
+		return value, nil
+	}
+	var refused *APIError
+	if !errors.As(err, &refused) || refused.Code != CodeWrongLastSeq {
+		return nil, fmt.Errorf("write %s: %w", key, err)
+	}
+	var stored []byte
+	err = c.Scan(ctx, "KV_"+schema.BucketState, ScanOptions{Subject: statePrefix + key}, func(s Stored) error {
+		stored = s.Data
+		return nil
+	})
+	if err == nil && stored == nil {
+		err = ErrNoMessage
+	}
+	return stored, err
 }

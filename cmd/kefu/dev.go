@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/wechat"
+)
+
+// devApp is the app that `kefu dev` makes up when none is configured.
+const devApp = "wx0000000000000001"
+
+// devCmd is `kefu dev`.
+type devCmd struct {
+	cli     *cli
+	data    string
+	sandbox string
+	nats    string
+	probes  string
+	latency string
+	level   slog.LevelVar
+}
+
+func newDevCmd(c *cli) *cobra.Command {
+	d := &devCmd{cli: c}
+	cmd := &cobra.Command{
+		Use:     "dev",
+		Short:   "Run everything in one process: broker, fake WeChat API and worker",
+		GroupID: groupRun,
+		Long: `Runs a broker, the fake WeChat API (see kefu sandbox) and a worker in one process, so that everything can be tried on a
+machine that has nothing else: publish with any NATS client or kefu send, and watch what becomes of it. Nothing reaches
+WeChat. Ctrl-C stops it; what was queued is forgotten unless --data names a folder to keep it in.
+
+A configuration file is not needed. If there is one, its apps and their settings are used, but never their secrets.`,
+		Example: `  kefu dev
+  kefu dev --latency 20ms..80ms
+  kefu dev --data ./dev-data --nats 127.0.0.1:4333`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&d.data, "data", "", "`folder` that keeps the queues; without it they end with the process")
+	flags.StringVar(&d.nats, "nats", "", "`address` where the broker listens (default nats.listen, 127.0.0.1:4222)")
+	flags.StringVar(&d.sandbox, "sandbox", "127.0.0.1:8091", "`address` of the fake API; port 0 picks a free one")
+	flags.StringVar(&d.probes, "probes", "", "`address` of probes and metrics (default worker.listen, 127.0.0.1:8080)")
+	flags.StringVar(&d.latency, "latency", "", "how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
+	c.addLogFlags(cmd, &d.level)
+	return cmd
+}
+
+func (d *devCmd) run(ctx context.Context) error {
+	latency, err := parseLatency(d.latency)
+	if err != nil {
+		return err
+	}
+	cfg, err := d.cli.config()
+	if err != nil {
+		return err
+	}
+	log := d.logger()
+	if d.nats != "" {
+		cfg.NATS.Listen = d.nats
+	}
+	if d.probes != "" {
+		cfg.Worker.Listen = d.probes
+	}
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: cfg.NATS.Listen, Dir: d.data, Log: log})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	box := sandbox.New(sandbox.Options{Latency: latency, Log: slog.New(slog.DiscardHandler)})
+	api, err := box.Listen(d.sandbox)
+	if err != nil {
+		return addressInUse(err, d.sandbox, "--sandbox")
+	}
+	defer func() { _ = box.Close() }() // nothing of it outlives the process
+
+	cfg.WeChat.BaseURL = api
+	if len(cfg.Apps) == 0 {
+		cfg.Apps = []config.App{{AppID: devApp, Name: "dev", Settings: cfg.Defaults}}
+	}
+	for i := range cfg.Apps {
+		// Whatever the file says, no real secret is read and no real token server asked.
+		cfg.Apps[i].Token = config.TokenSource{Kind: config.TokenStable}
+	}
+	run := &daemonRun{
+		cfg: cfg, log: log,
+		secret:  func(config.App) (wechat.Secret, error) { return wechat.NewSecret("sandbox"), nil },
+		started: func(probes string) { d.announce(cfg, e.URL(), api, probes) },
+	}
+	if err := run.run(ctx, broker.Options{InProcess: e.Server}); err != nil {
+		return err
+	}
+	d.cli.notef("stopped")
+	return nil
+}
+
+// logger writes readable lines even when nobody's terminal is at the other
+// end: the lines of dev are for people.
+func (d *devCmd) logger() *slog.Logger {
+	if d.cli.tty.err {
+		return d.cli.logger(&d.level)
+	}
+	return slog.New(tint.NewTextHandler(d.cli.err, &tint.Options{Level: &d.level, TimeFormat: time.TimeOnly, NoColor: true}))
+}
+
+func (d *devCmd) announce(cfg *config.Config, nats, api, probes string) {
+	self := invocation()
+	app := cfg.Apps[0].AppID
+	_ = d.cli.printf(`kefu dev is running; nothing reaches WeChat.
+
+  broker    %s
+  API       %s   (fake: its page says how to script it)
+  probes    %s/readyz  %s/metrics
+  app       %s
+
+Try in another terminal:
+
+  %s send --to user1 --text '你好, kefu' --wait
+  curl -s '%s/sandbox/received?newest=1'
+  curl -s %s/sandbox/rules -d '{"call":"send","openid":"user2","errcode":45015}'
+  %s send --to user2 --text 'too late' --wait
+  %s dead list
+  nats pub --jetstream kefu.send.%s.live.user1 '{"touser":"user1","msgtype":"text","text":{"content":"hi"}}'
+
+Ctrl-C stops it.
+
+`, nats, api, probes, probes, app, self, api, api, self, self, app)
+}
+
+// invocation is how the user started this program.
+func invocation() string {
+	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
+		return "go run ./cmd/kefu"
+	}
+	return "kefu"
+}
+

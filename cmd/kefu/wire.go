@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/worker"
+)
+
+// brokerSpec is what the JetStream objects have to be for a configuration.
+func brokerSpec(cfg *config.Config) broker.Spec {
+	spec := broker.Spec{Replicas: cfg.NATS.Replicas, LedgerKeep: cfg.Worker.Ledger.Keep}
+	for _, app := range cfg.Apps {
+		spec.Apps = append(spec.Apps, broker.AppSpec{
+			AppID:           app.AppID,
+			LiveShards:      app.LiveShards,
+			DuplicateWindow: app.DuplicateWindow,
+			QueueMessages:   app.Queue.Messages,
+			QueueBytes:      int64(app.Queue.Bytes),
+		})
+	}
+	return spec
+}
+
+// secrets says how an app's AppSecret is read.
+type secrets func(config.App) (wechat.Secret, error)
+
+// configuredSecret reads it from where the configuration says, each time: a
+// replaced file is picked up without a restart.
+func configuredSecret(app config.App) (wechat.Secret, error) {
+	text, err := app.ReadSecret()
+	return wechat.NewSecret(text), err
+}
+
+// workerConfig wires the worker of a configuration.
+func workerConfig(cfg *config.Config, secret secrets, log *slog.Logger, metrics prometheus.Registerer, logKey []byte) (worker.Config, error) {
+	hc, err := wechat.NewHTTPClient(wechat.HTTPOptions{
+		Timeout: cfg.WeChat.Timeout, CAFile: cfg.WeChat.CAFile, IdlePerHost: cfg.Worker.Concurrency,
+	})
+	if err != nil {
+		return worker.Config{}, err
+	}
+	host, _ := os.Hostname() // a name for people; without one the rest of it is enough
+	out := worker.Config{
+		Process: pool.Worker{
+			Name: pool.NewName(host), Host: host, PID: os.Getpid(), Version: readBuildInfo().Version, Started: time.Now().UTC(),
+		},
+		Concurrency: cfg.Worker.Concurrency,
+		Grace:       cfg.Worker.Grace,
+		Receipts:    worker.Receipts(cfg.Worker.Receipts),
+		Ledger:      cfg.Worker.Ledger.Mode == config.LedgerFull,
+		LedgerKeep:  cfg.Worker.Ledger.Keep,
+		LogKey:      logKey,
+		Log:         log,
+		Metrics:     metrics,
+	}
+	for _, app := range cfg.Apps {
+		out.Apps = append(out.Apps, worker.App{
+			ID:     app.AppID,
+			Name:   app.Label(),
+			Sender: wechat.NewClient(hc, cfg.WeChat.BaseURL, tokenSource(hc, cfg, app, secret)),
+			Rate: gate.Rate{
+				PerSecond: app.Rate.PerSecond, Burst: app.Rate.Burst,
+				PerDay: int64(app.Rate.PerDay), LiveReserve: app.Rate.LiveReserve,
+			},
+			Concurrency: app.Concurrency,
+			Retry:       worker.Retry(app.Retry),
+			OnUnknown:   app.OnUnknown,
+			ExpireAfter: app.ExpireAfter,
+			HoldBack:    app.HoldBack,
+			Limits:      app.Limits,
+		})
+	}
+	return out, nil
+}
+
+// tokenSource is where an app's access token comes from.
+func tokenSource(hc *http.Client, cfg *config.Config, app config.App, secret secrets) wechat.TokenSource {
+	switch app.Token.Kind {
+	case config.TokenFile:
+		return wechat.NewFileToken(app.Token.Path)
+	case config.TokenURL:
+		return wechat.NewURLToken(hc, app.Token.URL)
+	default:
+		return wechat.NewStableToken(hc, cfg.WeChat.BaseURL, app.AppID, func() (wechat.Secret, error) { return secret(app) })
+	}
+}
+
+// newRegistry is a metrics registry with the process's own figures.
+func newRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	build := readBuildInfo()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "kefu", Name: "build_info", Help: "1; its labels say which kefu this is.",
+		ConstLabels: prometheus.Labels{"version": build.Version, "go": build.Go},
+	})
+	info.Set(1)
+	reg.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return reg
+}
+
+// logKeyName is where the pool keeps the key of the hash that stands for an
+// openid in its logs: with one key, a person has the same hash on every worker.
+const logKeyName = "pool.log_key"
+
+// logKey reads the pool's key, or makes it.
+func logKey(ctx context.Context, conn *broker.Conn) ([]byte, error) {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	stored, err := conn.StateOnce(ctx, logKeyName, key)
+	if err != nil {
+		return nil, fmt.Errorf("the key of the log's hashes: %w", err)
+	}
+	return stored, nil
+}
+
+// provision brings the JetStream objects in line with the configuration, as
+// far as nothing is lost by it, and says what differs otherwise.
+func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *slog.Logger) error {
+	plan, err := broker.NewPlan(ctx, conn.JS, brokerSpec(cfg))
+	if err != nil {
+		return err
+	}
+	if !cfg.Worker.Provision {
+		for _, c := range plan.Changes {
+			if c.Kind == broker.Create {
+				return fmt.Errorf("%s is missing: run kefu setup, or set worker.provision", c.Stream)
+			}
+			log.Warn("the broker differs from the configuration", "change", c.String())
+		}
+		return nil
+	}
+	left, err := plan.Apply(ctx, conn.JS, false)
+	if err != nil {
+		return err
+	}
+	for _, c := range left {
+		log.Warn("left as it is, because messages would be lost or stranded; kefu setup tells more", "change", c.String())
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/ops"
+	"github.com/kefuhq/kefu/worker"
+)
+
+// workerCmd is `kefu worker`.
+type workerCmd struct {
+	cli   *cli
+	level slog.LevelVar
+}
+
+func newWorkerCmd(c *cli) *cobra.Command {
+	w := &workerCmd{cli: c}
+	cmd := &cobra.Command{
+		Use:     "worker",
+		Short:   "Run the worker: take intents from the queue and send them",
+		GroupID: groupRun,
+		Long: `Takes send-intents from the queues of the configured apps and sends them, until it is told to stop. Start as many as you
+like against one broker. With nats.url: embedded it also runs the broker, stored on disk, listening for producers.
+
+SIGTERM or Ctrl-C: what is under way is finished (worker.grace), the rest given back, exit code 0; exit code 1 when the
+grace period was too short, in which case nothing is lost either. A second signal ends the process at once.`,
+		Example: `  kefu worker --config /etc/kefu/kefu.yaml
+  KEFU_NATS_URL=nats://nats:4222 kefu worker --log-level debug`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return w.run(cmd.Context()) },
+	}
+	c.addLogFlags(cmd, &w.level)
+	return cmd
+}
+
+func (w *workerCmd) run(ctx context.Context) error {
+	cfg, err := w.cli.config()
+	if err != nil {
+		return err
+	}
+	if err := cfg.RequireApps(); err != nil {
+		return err
+	}
+	d := &daemonRun{cfg: cfg, secret: configuredSecret, log: w.cli.logger(&w.level)}
+	options, err := brokerOptions(cfg)
+	if err != nil && !cfg.NATS.IsEmbedded() {
+		return err
+	}
+	if cfg.NATS.IsEmbedded() {
+		// Every write reaches the disk before it is acknowledged: this broker has no
+		// second copy anywhere.
+		e, err := broker.StartEmbedded(broker.EmbeddedOptions{
+			Listen: cfg.NATS.Listen, Dir: cfg.NATS.StoreDir, SyncAlways: true, Log: d.log,
+		})
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		d.log.Info("embedded broker", "url", e.URL(), "store", cfg.NATS.StoreDir)
+		options = broker.Options{InProcess: e.Server}
+	}
+	return d.run(ctx, options)
+}
+
+// daemonRun is the life of a worker process, from the connection to the end.
+type daemonRun struct {
+	cfg    *config.Config
+	secret secrets
+	log    *slog.Logger
+
+	// started is called once, when intents are being taken.
+	started func(opsURL string)
+
+	mu     sync.Mutex
+	worker *worker.Worker // nil until there is a broker
+}
+
+func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
+	registry := newRegistry()
+	// The probes come first: a worker that waits for its broker is alive and not ready.
+	probes, err := ops.Listen(d.cfg.Worker.Listen, ops.Handler(d.troubles, registry))
+	if err != nil {
+		return addressInUse(err, d.cfg.Worker.Listen, "worker.listen")
+	}
+	defer func() { _ = probes.Close() }() // it only answered questions
+	options.Name, options.Log = "kefu worker", d.log
+	conn, err := broker.Connect(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := provision(ctx, conn, d.cfg, d.log); err != nil {
+		return err
+	}
+	key, err := logKey(ctx, conn)
+	if err != nil {
+		return err
+	}
+	wc, err := workerConfig(d.cfg, d.secret, d.log, registry, key)
+	if err != nil {
+		return err
+	}
+	w, err := worker.New(wc, conn)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.worker = w
+	d.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) })
+	defer stop()
+	return w.Run(ctx, func() {
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nobody listens outside systemd
+		if d.started != nil {
+			d.started(probes.URL)
+		}
+	})
+}
+
+func (d *daemonRun) troubles() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.worker == nil {
+		return []string{"starting: there is no broker yet"}
+	}
+	return d.worker.Troubles()
+}

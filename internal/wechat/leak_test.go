@@ -1,0 +1,207 @@
+package wechat
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// requireNoLeak asserts that no form of printing of value, and of every error below it, shows one of the secrets.
+func requireNoLeak(t *testing.T, value any, secrets ...string) {
+	t.Helper()
+	var shown bytes.Buffer
+	text := slog.New(slog.NewTextHandler(&shown, nil))
+	lines := slog.New(slog.NewJSONHandler(&shown, nil))
+	var show func(v any)
+	show = func(v any) {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+			fmt.Fprintf(&shown, verb+"\n", v)
+		}
+		text.Error("x", "v", v, slog.Group("g", "v", v))
+		lines.Error("x", "v", v, slog.Group("g", "v", v))
+		switch e := v.(type) {
+		case interface{ Unwrap() error }:
+			if inner := e.Unwrap(); inner != nil {
+				show(inner)
+			}
+		case interface{ Unwrap() []error }:
+			for _, inner := range e.Unwrap() {
+				show(inner)
+			}
+		}
+		if e, ok := v.(*Error); ok {
+			show(*e)
+		}
+	}
+	show(value)
+	for _, secret := range secrets {
+		require.NotContains(t, shown.String(), secret)
+		require.NotContains(t, shown.String(), url.QueryEscape(secret))
+		require.NotContains(t, shown.String(), fmt.Sprintf("%x", secret))
+	}
+}
+
+// TestLeaksNothing holds every call of the package against every failure there is, with a server that repeats whatever
+// it was told wherever it can, and looks for the token, the AppSecret and the openid in all that comes out.
+func TestLeaksNothing(t *testing.T) {
+	t.Parallel()
+	const token, openid = "TOKEN/canary+0123456789==", "oOPENID-canary-1234"
+	secrets := []string{token, appSecret, openid}
+	echo := strings.Join([]string{token, url.QueryEscape(token), appSecret, openid}, " ")
+
+	closed := newPeer(t, func(*session) {})
+	require.NoError(t, closed.listener.Close())
+	raw := func(text string, then func(s *session)) string {
+		return newPeer(t, func(s *session) {
+			s.read()
+			s.say(text)
+			then(s)
+		}).url
+	}
+	quit, hold := func(*session) {}, func(s *session) { <-s.done }
+	http1 := func(status, header, body string) string {
+		return fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, header, len(body), body)
+	}
+	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = quiet
+	untrusted.StartTLS()
+	t.Cleanup(untrusted.Close)
+	mute := newPeer(t, hold)
+
+	failures := map[string]string{ // name → base URL
+		"refused":           closed.url,
+		"no such host":      "http://no-such-host.invalid",
+		"unusable base URL": "ht!tp://" + url.PathEscape(token),
+		"base URL in parts": "http://user:" + url.QueryEscape(token) + "@127.0.0.1:1/%zz",
+		"timeout":           mute.url,
+		"TLS stalls":        strings.Replace(mute.url, "http:", "https:", 1),
+		"TLS not trusted":   untrusted.URL,
+		"TLS where none is": strings.Replace(raw("", quit), "http:", "https:", 1),
+		"reset before": newPeer(t, func(s *session) {
+			_, _ = s.in.Peek(1)
+			s.reset()
+		}).url,
+		"reset after":          raw("", (*session).reset),
+		"closed after":         raw("", quit),
+		"not HTTP":             raw(echo+"\r\n\r\n", quit),
+		"a strange status":     raw("HTTP/1.1 "+echo+"\r\n\r\n", quit),
+		"a strange header":     raw("HTTP/1.1 200 OK\r\n"+echo+"\r\n\r\n", quit),
+		"a strange length":     raw("HTTP/1.1 200 OK\r\nContent-Length: "+echo+"\r\n\r\n", quit),
+		"a strange encoding":   raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: "+echo+"\r\n\r\n", quit),
+		"a strange chunk":      raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+echo+"\r\n", quit),
+		"body dries up":        raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+echo, hold),
+		"body cut short":       raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+echo, quit),
+		"redirect":             raw(http1("302 Found", "Location: https://elsewhere.example/?access_token="+token+"\r\n", echo), quit),
+		"redirect to a secret": raw(http1("302 Found", "Location: https://"+openid+".example/\r\n", echo), quit),
+		"redirect to nowhere":  raw(http1("302 Found", "Location: http://%zz"+token+"\r\n", echo), quit),
+		"429":                  raw(http1("429 Slow Down", "Retry-After: "+token+"\r\n", echo), quit),
+		"412":                  raw(http1("412 "+token, "", echo), quit),
+		"500":                  raw(http1("500 "+token, "", echo), quit),
+		"503":                  raw(http1("503 "+token, "", echo), quit),
+		"empty":                raw(http1("200 OK", "", ""), quit),
+		"text":                 raw(http1("200 OK", "", echo), quit),
+		"bad JSON":             raw(http1("200 OK", "", `{"errcode":"`+echo+`"`), quit),
+		"bad errcode":          raw(http1("200 OK", "", `{"errcode":"`+echo+`"}`), quit),
+		"no errcode":           raw(http1("200 OK", "", `{"x":"`+echo+`"}`), quit),
+	}
+	for _, code := range []int{-1, 40001, 40003, 40164, 42001, 45009, 45011, 45015, 47001, 99999} {
+		body := fmt.Sprintf(`{"errcode":%d,"errmsg":"%s rid: %s"}`, code, echo, token)
+		failures[fmt.Sprintf("errcode %d", code)] = raw(http1("200 OK", "", body), quit)
+		failures[fmt.Sprintf("errcode %d by 500", code)] = raw(http1("500 Oops", "", body), quit)
+	}
+
+	for name, base := range failures {
+		for method, call := range map[string]func(ctx context.Context, hc *http.Client) (error, []any){
+			"send": func(ctx context.Context, hc *http.Client) (error, []any) {
+				c := NewClient(hc, base, fixedToken(token))
+				return c.Send(ctx, packet), []any{c, *c} //nolint:govet // copied to be printed
+			},
+			"stable token": func(ctx context.Context, hc *http.Client) (error, []any) {
+				s := NewStableToken(hc, base, "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
+				defer s.Close()
+				err := s.Probe(ctx)
+				return err, []any{s, s.State()}
+			},
+			"token url": func(ctx context.Context, hc *http.Client) (error, []any) {
+				s := NewURLToken(hc, base+"/?a="+url.QueryEscape(token)+"&b="+appSecret+"&c="+openid)
+				defer s.Close()
+				return s.Probe(ctx), []any{s, s.State()}
+			},
+		} {
+			t.Run(method+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				known := secrets
+				if method == "stable token" {
+					known = []string{appSecret} // the only one it has been told
+				}
+				timeout := patience
+				if name == "timeout" || name == "TLS stalls" || name == "body dries up" {
+					timeout = soon
+				}
+				err, others := call(t.Context(), httpClient(t, timeout))
+				require.Error(t, err)
+				requireNoLeak(t, err, known...)
+				for _, other := range others {
+					requireNoLeak(t, other, known...)
+				}
+			})
+		}
+	}
+}
+
+func TestTokenFileErrorsShowNoToken(t *testing.T) {
+	t.Parallel()
+	f := NewFileToken(filepath.Join(t.TempDir(), "token"))
+	f.now.Store(&fileState{token: NewSecret(canary), checked: time.Now()})
+	requireNoLeak(t, f, canary)
+	f.Stale(NewSecret(canary))
+	_, err := f.Token(t.Context())
+	require.Error(t, err)
+	requireNoLeak(t, err, canary)
+	requireNoLeak(t, f, canary)
+}
+
+// TestAChainThatShowsASecretIsCutOff: what is left of it is its text without the secret, and its nature.
+func TestAChainThatShowsASecretIsCutOff(t *testing.T) {
+	t.Parallel()
+	m := hide(canary)
+	for name, row := range map[string]struct {
+		err  error
+		want string
+		is   error
+	}{
+		"a url.Error":            {&url.Error{Op: "Post", URL: "http://x/?access_token=" + canary, Err: context.DeadlineExceeded}, "context deadline exceeded", context.DeadlineExceeded},
+		"a wrapped url.Error":    {fmt.Errorf("oops: %w", &url.Error{Op: "Post", URL: canary, Err: io.EOF}), "EOF", io.EOF},
+		"one within another":     {&url.Error{URL: canary, Err: &url.Error{URL: canary, Err: io.EOF}}, "EOF", io.EOF},
+		"a text":                 {fmt.Errorf("got %s: %w", canary, io.ErrUnexpectedEOF), "got [redacted]: unexpected EOF", io.ErrUnexpectedEOF},
+		"a text deep below":      {fmt.Errorf("a: %w", errors.Join(errors.New("b"), errors.New(canary))), "a: b [redacted]", nil},
+		"a field and not a text": {hiddenField{canary}, "nothing to see", nil},
+		"nothing of the kind":    {&tls.RecordHeaderError{Msg: "x"}, "tls: x", nil},
+	} {
+		got := m.err(row.err)
+		require.EqualError(t, got, row.want, name)
+		requireNoLeak(t, got, canary)
+		if row.is != nil {
+			require.ErrorIs(t, got, row.is, name)
+		}
+	}
+	var kept *tls.RecordHeaderError
+	require.ErrorAs(t, m.err(&tls.RecordHeaderError{Msg: "x"}), &kept)
+}
+
+type hiddenField struct{ field string }
+
+func (hiddenField) Error() string { return "nothing to see" }

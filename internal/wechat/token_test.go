@@ -1,0 +1,479 @@
+package wechat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const appSecret = "APPSECRET-canary-0123456789"
+
+// pass lets d go by; only in synctest bubbles, where it costs nothing.
+func pass(d time.Duration) { <-time.After(d) }
+
+// tokenAPI is a stable_token endpoint inside a synctest bubble, where there are no sockets.
+type tokenAPI struct {
+	calls  atomic.Int64
+	answer func(n int64) (*http.Response, error) // n: the number of the call, from 1
+	body   atomic.Pointer[string]
+}
+
+func (a *tokenAPI) RoundTrip(r *http.Request) (*http.Response, error) {
+	data, _ := io.ReadAll(r.Body)
+	body := string(data)
+	a.body.Store(&body)
+	return a.answer(a.calls.Add(1))
+}
+
+func says(status int, body string) (*http.Response, error) { return respond(nil, status, body), nil }
+
+// numbered answers token-1, token-2, … with the given life in seconds.
+func numbered(expires int) func(n int64) (*http.Response, error) {
+	return func(n int64) (*http.Response, error) {
+		return says(200, fmt.Sprintf(`{"access_token":"token-%d","expires_in":%d}`, n, expires))
+	}
+}
+
+func (a *tokenAPI) source() *StableToken {
+	return NewStableToken(&http.Client{Transport: a}, "https://api.example.com", "wx1",
+		func() (Secret, error) { return NewSecret(appSecret), nil })
+}
+
+func requireToken(t *testing.T, s TokenSource, want string) {
+	t.Helper()
+	got, err := s.Token(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, got.Reveal())
+}
+
+func TestStableTokenAsksAsTheDocumentSays(t *testing.T) {
+	t.Parallel()
+	var req *http.Request
+	var body []byte
+	hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		req = r
+		body, _ = io.ReadAll(r.Body)
+		return respond(r, 200, `{"access_token":"T","expires_in":7200}`), nil
+	})}
+	s := NewStableToken(hc, "https://api.example.com/", "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
+	defer s.Close()
+	requireToken(t, s, "T")
+	require.Equal(t, http.MethodPost, req.Method)
+	require.Equal(t, "https://api.example.com/cgi-bin/stable_token", req.URL.String())
+	require.EqualValues(t, len(body), req.ContentLength)
+	require.JSONEq(t, `{"grant_type":"client_credential","appid":"wx1","secret":"`+appSecret+`","force_refresh":false}`, string(body))
+}
+
+func TestManyCallersShareOneFetch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		a := &tokenAPI{}
+		a.answer = func(n int64) (*http.Response, error) {
+			<-release
+			return numbered(7200)(n)
+		}
+		s := a.source()
+		defer s.Close()
+		got := make(chan string, 256)
+		for range cap(got) {
+			go func() {
+				token, err := s.Token(t.Context())
+				if err == nil {
+					got <- token.Reveal()
+				}
+			}()
+		}
+		synctest.Wait()
+		// One caller gives up; the fetch goes on for the others.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.Token(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		var e *Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, FaultUpstream, e.Fault)
+		require.True(t, e.Timeout() && e.NotSent())
+
+		close(release)
+		for range cap(got) {
+			require.Equal(t, "token-1", <-got)
+		}
+		require.EqualValues(t, 1, a.calls.Load())
+		requireToken(t, s, "token-1")
+		require.EqualValues(t, 1, a.calls.Load())
+	})
+}
+
+func TestRenewalIsEarlyAndInTheBackground(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{}, 1)
+		a := &tokenAPI{}
+		a.answer = func(n int64) (*http.Response, error) {
+			<-release
+			return numbered(7200)(n)
+		}
+		s := a.source()
+		defer s.Close()
+		release <- struct{}{}
+		requireToken(t, s, "token-1")
+		require.Equal(t, 2*time.Hour, s.State().Expires.Sub(s.State().Fetched))
+
+		pass(2*time.Hour - 5*time.Minute - time.Second)
+		requireToken(t, s, "token-1")
+		synctest.Wait()
+		require.EqualValues(t, 1, a.calls.Load(), "too early: the endpoint would hand out the same token")
+
+		pass(80 * time.Second) // within the last 5 minutes, past the jitter
+		for range 100 {
+			requireToken(t, s, "token-1") // never waits
+			synctest.Wait()
+		}
+		require.EqualValues(t, 2, a.calls.Load())
+		release <- struct{}{}
+		synctest.Wait()
+		requireToken(t, s, "token-2")
+	})
+}
+
+func TestAFailedRenewalIsInvisibleWhileTheTokenLasts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &tokenAPI{}
+		a.answer = func(n int64) (*http.Response, error) {
+			if n == 1 {
+				return numbered(7200)(n)
+			}
+			return nil, syscall.ECONNREFUSED
+		}
+		s := a.source()
+		defer s.Close()
+		requireToken(t, s, "token-1")
+		pass(2*time.Hour - 200*time.Second)
+		for range 199 {
+			requireToken(t, s, "token-1")
+			pass(time.Second)
+		}
+		require.LessOrEqual(t, a.calls.Load(), int64(14), "it was asked with growing pauses")
+		require.GreaterOrEqual(t, a.calls.Load(), int64(8))
+		require.True(t, s.State().Valid)
+		require.ErrorIs(t, s.State().Err, syscall.ECONNREFUSED)
+
+		pass(2 * time.Second)
+		_, err := s.Token(t.Context())
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		require.False(t, s.State().Valid)
+
+		a.answer = numbered(7200)
+		pass(31 * time.Second)
+		token, err := s.Token(t.Context())
+		require.NoError(t, err)
+		require.NotEqual(t, "token-1", token.Reveal())
+		require.NoError(t, s.State().Err)
+	})
+}
+
+func TestSendersCannotHammerABrokenEndpoint(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &tokenAPI{answer: func(int64) (*http.Response, error) {
+			return says(200, `{"errcode":40125,"errmsg":"invalid appsecret"}`)
+		}}
+		s := a.source()
+		defer s.Close()
+		for range 600 { // ten minutes, a hundred senders every second
+			for range 100 {
+				_, err := s.Token(t.Context())
+				require.ErrorIs(t, err, &Error{Call: CallToken, Code: 40125, HasCode: true})
+			}
+			pass(time.Second)
+		}
+		require.LessOrEqual(t, a.calls.Load(), int64(40))
+		require.GreaterOrEqual(t, a.calls.Load(), int64(20), "the pause is at most 30 s")
+
+		// A probe asks at once.
+		before := a.calls.Load()
+		require.Error(t, s.Probe(t.Context()))
+		require.Equal(t, before+1, a.calls.Load())
+		a.answer = numbered(7200)
+		require.NoError(t, s.Probe(t.Context()))
+		_, err := s.Token(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, before+2, a.calls.Load())
+	})
+}
+
+func TestRetryAfterOfTheEndpointIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &tokenAPI{answer: func(int64) (*http.Response, error) {
+			r := respond(nil, 429, "")
+			r.Header.Set("Retry-After", "120")
+			return r, nil
+		}}
+		s := a.source()
+		defer s.Close()
+		for range 119 {
+			_, err := s.Token(t.Context())
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, FaultMinuteQuota, e.Fault)
+			require.Equal(t, 2*time.Minute, e.RetryAfter)
+			pass(time.Second)
+		}
+		require.EqualValues(t, 1, a.calls.Load())
+	})
+}
+
+func TestExpiresInIsTakenWithinReason(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]time.Duration{
+		`{"access_token":"a","expires_in":7200}`:           2 * time.Hour,
+		`{"access_token":"a","expires_in":"7200"}`:         2 * time.Hour,
+		`{"access_token":"a","expires_in":300}`:            5 * time.Minute,
+		`{"access_token":"a","expires_in":0}`:              time.Minute,
+		`{"access_token":"a","expires_in":-5}`:             time.Minute,
+		`{"access_token":"a"}`:                             time.Minute,
+		`{"access_token":"a","expires_in":null}`:           time.Minute,
+		`{"access_token":"a","expires_in":"soon"}`:         time.Minute,
+		`{"access_token":"a","expires_in":1e9}`:            2 * time.Hour,
+		`{"access_token":"a","expires_in":99999999999999}`: 2 * time.Hour,
+		`{"access_token":"a","expires_in":-9e15}`:          time.Minute,
+		`{"access_token":"a","expires_in":1e300}`:          time.Minute,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &tokenAPI{answer: func(int64) (*http.Response, error) { return says(200, body) }}
+			s := a.source()
+			defer s.Close()
+			requireToken(t, s, "a")
+			require.Equal(t, want, s.State().Expires.Sub(s.State().Fetched), body)
+			for range 600 { // no busy loop, whatever it says
+				requireToken(t, s, "a")
+				pass(time.Second)
+			}
+			require.LessOrEqual(t, a.calls.Load(), int64(12), body)
+		})
+	}
+}
+
+func TestStaleDropsThatVeryToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &tokenAPI{answer: numbered(7200)}
+		s := a.source()
+		defer s.Close()
+		s.Stale(NewSecret("before there is one"))
+		requireToken(t, s, "token-1")
+		s.Stale(NewSecret("token-0"))
+		requireToken(t, s, "token-1")
+		s.Stale(NewSecret("token-1"))
+		requireToken(t, s, "token-2")
+		for range 256 { // the many that used the old one and come late
+			s.Stale(NewSecret("token-1"))
+		}
+		requireToken(t, s, "token-2")
+		require.EqualValues(t, 2, a.calls.Load())
+	})
+}
+
+func TestTheSameTokenAgainIsHandedOutAndNotAskedForAllTheTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &tokenAPI{answer: func(int64) (*http.Response, error) { return says(200, `{"access_token":"same","expires_in":7000}`) }}
+		s := a.source()
+		defer s.Close()
+		for range 600 { // ten minutes of senders who are refused
+			for range 20 {
+				token, err := s.Token(t.Context())
+				require.NoError(t, err)
+				s.Stale(token)
+			}
+			pass(time.Second)
+		}
+		require.LessOrEqual(t, a.calls.Load(), int64(40))
+		require.GreaterOrEqual(t, a.calls.Load(), int64(20))
+		require.NotContains(t, *a.body.Load(), `"force_refresh":true`)
+
+		a.answer = numbered(7200)
+		pass(31 * time.Second)
+		s.Stale(NewSecret("same"))
+		token, err := s.Token(t.Context())
+		require.NoError(t, err)
+		s.Stale(token) // a new token may be called stale at once
+		again, err := s.Token(t.Context())
+		require.NoError(t, err)
+		require.False(t, again.Equal(token))
+	})
+}
+
+func TestTokenFailuresAreClassed(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		status int
+		body   string
+		fault  Fault
+	}{
+		"a wrong secret":               {200, `{"errcode":40001,"errmsg":"x"}`, FaultConfig},
+		"a wrong appid":                {200, `{"errcode":40013}`, FaultConfig},
+		"a wrong appsecret":            {200, `{"errcode":40125}`, FaultConfig},
+		"the IP is not allowed":        {200, `{"errcode":40164,"errmsg":"invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist"}`, FaultConfig},
+		"the administrator must act":   {200, `{"errcode":89503}`, FaultConfig},
+		"a frozen secret":              {200, `{"errcode":40243}`, FaultConfig},
+		"POST required":                {200, `{"errcode":43002}`, FaultConfig},
+		"a code about a message":       {200, `{"errcode":47001}`, FaultConfig},
+		"a code never seen":            {200, `{"errcode":99999}`, FaultConfig},
+		"the daily quota":              {200, `{"errcode":45009}`, FaultDayQuota},
+		"the minute quota":             {200, `{"errcode":45011}`, FaultMinuteQuota},
+		"busy":                         {200, `{"errcode":-1}`, FaultUpstream},
+		"429":                          {429, ``, FaultMinuteQuota},
+		"412":                          {412, ``, FaultConfig},
+		"a redirect":                   {302, ``, FaultConfig},
+		"500":                          {500, ``, FaultUpstream},
+		"503":                          {503, ``, FaultUpstream},
+		"404":                          {404, ``, FaultUpstream},
+		"nothing":                      {200, ``, FaultUpstream},
+		"HTML":                         {200, `<html>`, FaultUpstream},
+		"cut short":                    {200, `{"access_token":"a`, FaultUpstream},
+		"no token":                     {200, `{"expires_in":7200}`, FaultUpstream},
+		"an empty token":               {200, `{"access_token":"","expires_in":7200}`, FaultUpstream},
+		"a token with a line break":    {200, `{"access_token":"a\r\nb","expires_in":7200}`, FaultUpstream},
+		"a token that is far too long": {200, `{"access_token":"` + strings.Repeat("a", maxToken+1) + `"}`, FaultUpstream},
+		"errcode 0 without a token":    {200, `{"errcode":0,"errmsg":"ok"}`, FaultUpstream},
+		"a token together with ok":     {200, `{"errcode":0,"errmsg":"ok","access_token":"a","expires_in":7200}`, FaultNone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := &tokenAPI{answer: func(int64) (*http.Response, error) { return says(row.status, row.body) }}
+			s := a.source()
+			defer s.Close()
+			err := NewClient(nil, "http://127.0.0.1:1", s).Probe(t.Context())
+			if row.fault == FaultNone {
+				require.NoError(t, err)
+				return
+			}
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, row.fault, e.Fault, err.Error())
+			require.Equal(t, CallToken, e.Call)
+			require.True(t, e.NotSent())
+		})
+	}
+}
+
+func TestTheSecretIsReadForEveryFetch(t *testing.T) {
+	t.Parallel()
+	a := &tokenAPI{answer: numbered(7200)}
+	secrets := []func() (Secret, error){
+		func() (Secret, error) { return Secret{}, fmt.Errorf("secret file: %w", os.ErrNotExist) },
+		func() (Secret, error) { return Secret{}, nil },
+		func() (Secret, error) { return NewSecret("first"), nil },
+		func() (Secret, error) { return NewSecret("second"), nil },
+	}
+	s := NewStableToken(&http.Client{Transport: a}, "https://api.example.com", "wx1", func() (Secret, error) {
+		next := secrets[0]
+		secrets = secrets[1:]
+		return next()
+	})
+	defer s.Close()
+
+	err := s.Probe(t.Context())
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.EqualError(t, err, "token: config: secret file: file does not exist")
+	require.ErrorIs(t, s.Probe(t.Context()), errNoSecret)
+	require.Zero(t, a.calls.Load())
+	for _, want := range []string{"first", "second"} {
+		require.NoError(t, s.Probe(t.Context()))
+		var body struct{ Secret string }
+		require.NoError(t, json.Unmarshal([]byte(*a.body.Load()), &body))
+		require.Equal(t, want, body.Secret)
+	}
+}
+
+func TestCloseEndsAFetch(t *testing.T) {
+	t.Parallel()
+	started := make(chan struct{})
+	hc := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		close(started)
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	})}
+	s := NewStableToken(hc, "https://api.example.com", "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
+	result := make(chan error, 1)
+	go func() {
+		_, err := s.Token(t.Context())
+		result <- err
+	}()
+	<-started
+	s.Close()
+	require.ErrorIs(t, <-result, context.Canceled)
+	s.Close()
+	_, err := s.Token(t.Context())
+	require.Error(t, err)
+}
+
+func TestURLToken(t *testing.T) {
+	t.Parallel()
+	const key, password = "KEY-canary-1234", "PASSWORD-canary-1234"
+	for name, row := range map[string]struct {
+		status int
+		body   string
+		err    error
+		fault  Fault
+	}{
+		"a token":                    {200, `{"access_token":"T","expires_in":100}`, nil, FaultNone},
+		"401":                        {401, ``, nil, FaultConfig},
+		"404":                        {404, `<html>` + key, nil, FaultConfig},
+		"408":                        {408, ``, nil, FaultUpstream},
+		"429":                        {429, ``, nil, FaultMinuteQuota},
+		"500":                        {500, ``, nil, FaultUpstream},
+		"a redirect":                 {302, ``, nil, FaultConfig},
+		"an errcode passed on":       {200, `{"errcode":45009,"errmsg":"` + key + `"}`, nil, FaultDayQuota},
+		"an errcode that is unknown": {200, `{"errcode":5,"errmsg":"` + password + `"}`, nil, FaultConfig},
+		"nothing":                    {200, ``, nil, FaultUpstream},
+		"broken":                     {0, ``, errors.New("broken " + password), FaultUpstream},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var req *http.Request
+			s := NewURLToken(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				req = r
+				if row.err != nil {
+					return nil, row.err
+				}
+				return respond(r, row.status, row.body), nil
+			})}, "https://user:"+password+"@tokens.example.com/wx1?key="+key)
+			defer s.Close()
+			got, err := s.Token(t.Context())
+			require.Equal(t, http.MethodGet, req.Method)
+			require.Equal(t, "https://tokens.example.com/wx1?key="+key, req.URL.String())
+			require.Nil(t, req.Body)
+			user, pass, _ := req.BasicAuth()
+			require.Equal(t, "user "+password, user+" "+pass)
+			if row.fault == FaultNone {
+				require.NoError(t, err)
+				require.Equal(t, "T", got.Reveal())
+				return
+			}
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, row.fault, e.Fault, err.Error())
+			requireNoLeak(t, err, key, password)
+		})
+	}
+	bad := NewURLToken(nil, "tokens.example.com")
+	defer bad.Close()
+	require.ErrorIs(t, bad.Probe(t.Context()), errTokenURL)
+}
