@@ -153,18 +153,48 @@ func strangerError(name string) *FieldError {
 		strings.Join([]string{HeaderExpiresAt, HeaderSendAt, HeaderUnknown, HeaderSource}, ", ") + ")"}
 }
 
-// parseTime reads RFC 3339 by its letter (time.Parse would take "2026-1-2" for more than it is). The zero time of Go passes for RFC
-// 3339 too, but is what a producer prints who forgot to set one: taking it for "none" would let the message live for ever.
+// parseTime reads RFC 3339 by its letter. The zero time of Go passes for that too, but is what a producer prints who forgot to set one:
+// taking it for "none" would let the message live for ever.
 func parseTime(t *time.Time, value string) string {
 	const rule = "must be a time in RFC 3339, as 2026-11-24T08:15:00+08:00, from 1970 to 9999"
-	if err := t.UnmarshalText([]byte(value)); err != nil {
+	parsed, err := time.Parse(time.RFC3339, value) // Its error quotes the value: not for ours.
+	if err != nil || !looksRFC3339(value) {
 		return rule
 	}
-	*t = t.UTC()
+	*t = parsed.UTC()
 	if t.Year() < 1970 || t.Year() > 9999 {
 		return rule
 	}
 	return ""
+}
+
+// looksRFC3339 refuses what time.Parse takes beyond RFC 3339: a comma for the point, an hour of one digit, offsets of 24:60.
+func looksRFC3339(value string) bool {
+	const shape = "0000-00-00T00:00:00"
+	if len(value) <= len(shape) || !hasShape(value[:len(shape)], shape) {
+		return false
+	}
+	zone := value[len(shape):]
+	if zone[0] == '.' {
+		zone = strings.TrimLeft(zone[1:], "0123456789")
+	}
+	if zone == "Z" {
+		return true
+	}
+	return (hasShape(zone, "+00:00") || hasShape(zone, "-00:00")) && zone[1:3] < "24" && zone[4:6] < "60"
+}
+
+// hasShape reports whether s is shape with any digit in the place of each 0.
+func hasShape(s, shape string) bool {
+	if len(s) != len(shape) {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] != shape[i] && (shape[i] != '0' || s[i] < '0' || s[i] > '9') {
+			return false
+		}
+	}
+	return true
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -146,7 +146,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"an unknown field with escapes", extra(one("a", `"\u4e2d"`)), "packet: unknown field [0]: value not in normal form: use NewMember"},
 		{"an unknown field with invalid UTF-8", extra(one("a", "\"\xFF\"")), "packet: unknown field [0]: not valid UTF-8 at byte 1"},
 		{"an unknown field too deep", extra(one("a", strings.Repeat(`[`, 32)+strings.Repeat(`]`, 32))), "packet: unknown field [0]: nested deeper than 32 at byte 31"},
-		{"a packet too large", extra(one("a", `"`+strings.Repeat("a", schema.MaxPacket)+`"`)), "packet: 65595 bytes, at most 65536"},
+		{"a packet too large", extra(one("a", `"`+strings.Repeat("a", schema.MaxPacket)+`"`)), "packet: 65597 bytes, at most 65536"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -145,4 +145,3 @@ func invocation() string {
 	}
 	return "kefu"
 }
-

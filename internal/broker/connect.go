@@ -15,10 +15,10 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -61,10 +61,10 @@ type Conn struct {
 	JS     jetstream.JetStream
 	Outbox *Outbox
 
-	log         *slog.Logger
-	up          atomic.Bool
-	reconnected chan struct{} // closed and replaced at each reconnect
-	hooks       hooks
+	log     *slog.Logger
+	up      atomic.Bool
+	refused atomic.Pointer[error] // why the last attempt to connect failed
+	hooks   hooks
 }
 
 // Connect dials the broker and waits until it answers, for FirstWait or until
@@ -79,7 +79,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	c := &Conn{log: log}
 	nc, err := nats.Connect(o.URL, c.options(o)...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", redactURL(o.URL), err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w", redactURL(o.URL), withoutURL(err))
 	}
 	c.NC = nc
 	if err := c.awaitFirst(ctx, o); err != nil {
@@ -131,7 +131,10 @@ func (c *Conn) options(o Options) []nats.Option {
 			}
 			c.log.Warn("nats", "error", err, "subject", subject)
 		}),
-		nats.ConnectHandler(func(nc *nats.Conn) { c.up.Store(true) }),
+		nats.ConnectHandler(func(*nats.Conn) { c.up.Store(true) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.refused.Store(&err) }),
+		// Our own Close is no interruption to report.
+		nats.NoCallbacksAfterClientClose(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if c.up.Swap(false) {
 				c.log.Warn("broker away, trying again until it is back", "error", err)
@@ -147,21 +150,12 @@ func (c *Conn) options(o Options) []nats.Option {
 	if o.CredsFile != "" {
 		opts = append(opts, nats.UserCredentials(o.CredsFile))
 	}
+	// A CA or a certificate, like the scheme tls://, makes nats.go insist on TLS 1.2 or newer.
 	if o.CAFile != "" {
 		opts = append(opts, nats.RootCAs(o.CAFile))
 	}
 	if o.CertFile != "" {
 		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
-	}
-	if strings.Contains(o.URL, "tls://") || o.CAFile != "" || o.CertFile != "" {
-		opts = append(opts, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
-		// Secure replaces the TLS configuration: the files are named again after it.
-		if o.CAFile != "" {
-			opts = append(opts, nats.RootCAs(o.CAFile))
-		}
-		if o.CertFile != "" {
-			opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
-		}
 	}
 	if o.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(o.InProcess))
@@ -178,6 +172,7 @@ func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
 		defer cancel()
 	}
 	changes := c.NC.StatusChanged(nats.CONNECTED)
+	defer c.NC.RemoveStatusListener(changes)
 	said := false
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -187,10 +182,10 @@ func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
 		case <-tick.C: // a change before StatusChanged was called would be missed otherwise
 			if !said && o.FirstWait == 0 {
 				said = true
-				c.log.Warn("no broker yet, trying until there is one", "url", redactURL(o.URL), "error", c.NC.LastError())
+				c.log.Warn("no broker yet, trying until there is one", "url", redactURL(o.URL), "error", c.whyNot())
 			}
 		case <-ctx.Done():
-			err := c.NC.LastError()
+			err := c.whyNot()
 			if err == nil {
 				err = context.Cause(ctx)
 			}
@@ -200,16 +195,25 @@ func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
 	if said {
 		c.log.Info("broker found", "server", c.NC.ConnectedServerName())
 	}
-	c.up.Store(true)
 	return nil
+}
+
+// whyNot is what the last attempt to connect failed with. LastError of nats.go
+// is empty between two attempts.
+func (c *Conn) whyNot() error {
+	if err := c.refused.Load(); err != nil {
+		return *err
+	}
+	return c.NC.LastError()
 }
 
 // Connected says whether the broker is there now.
 func (c *Conn) Connected() bool { return c.NC.IsConnected() }
 
 // OnReconnect has f called (from nats.go's callback goroutine; it must not
-// block) after each reconnect.
-func (c *Conn) OnReconnect(f func()) { c.hooks.add(f) }
+// block) after each reconnect, until remove is called. A call that has begun
+// may still be running when remove returns.
+func (c *Conn) OnReconnect(f func()) (remove func()) { return c.hooks.add(f) }
 
 // Close ends the connection. What is still in the outbox fails with ErrClosed.
 func (c *Conn) Close() {
@@ -244,6 +248,15 @@ func versionNumbers(v string) [3]int {
 		n[i], _ = strconv.Atoi(part)
 	}
 	return n
+}
+
+// withoutURL keeps an address, which may hold a password, out of an error.
+func withoutURL(err error) error {
+	var bad *url.Error
+	if errors.As(err, &bad) {
+		return errors.New("this is no address")
+	}
+	return err
 }
 
 // redactURL drops user and password of every address in a comma-separated list.

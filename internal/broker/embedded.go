@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -39,6 +41,9 @@ type Embedded struct {
 
 // StartEmbedded starts a broker and returns when it takes connections. A port
 // that is taken is ErrAddressInUse.
+//
+// Two brokers must never share a folder: nats-server does not notice, and they
+// would destroy each other's streams.
 func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	host, port, err := splitListen(o.Listen)
 	if err != nil {
@@ -59,17 +64,22 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 		StoreDir:   e.Dir,
 		SyncAlways: o.SyncAlways,
 		NoSigs:     true, // signals belong to cmd
-		NoLog:      o.Log == nil,
 	})
 	if err != nil {
 		e.remove()
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
-	if o.Log != nil {
-		s.SetLoggerV2(serverLog{o.Log}, false, false, false)
+	said := &serverLog{log: o.Log}
+	if said.log == nil {
+		said.log = slog.New(slog.DiscardHandler)
 	}
+	s.SetLoggerV2(said, false, false, false)
 	e.Server = s
-	s.Start()
+	s.Start() // reads the streams; returns when it listens, or early when it cannot go on, which it only logs
+	if why := said.fatal.Load(); why != nil {
+		e.Close()
+		return nil, fmt.Errorf("embedded broker at %s with its files in %s: %s", o.Listen, e.Dir, *why)
+	}
 	if !s.ReadyForConnections(10 * time.Second) {
 		e.Close()
 		return nil, fmt.Errorf("embedded broker at %s with its files in %s did not get ready", o.Listen, e.Dir)
@@ -107,8 +117,11 @@ func splitListen(listen string) (host string, port int, err error) {
 		return h, server.RANDOM_PORT, nil
 	}
 	l, err := net.Listen("tcp", listen)
-	if err != nil {
+	if errors.Is(err, syscall.EADDRINUSE) {
 		return "", 0, fmt.Errorf("embedded broker cannot listen at %s: %w (is another broker or kefu running?)", listen, ErrAddressInUse)
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("embedded broker cannot listen: %w", err)
 	}
 	_ = l.Close()
 	return h, port, nil
@@ -116,17 +129,28 @@ func splitListen(listen string) (host string, port int, err error) {
 
 // serverLog passes the broker's own lines on: its notices are noise for whoever
 // runs kefu, its warnings and errors are not.
-type serverLog struct{ log *slog.Logger }
+type serverLog struct {
+	log   *slog.Logger
+	fatal atomic.Pointer[string] // the first line that says why it cannot run
+}
 
-func (l serverLog) Noticef(f string, v ...any) {
+func (l *serverLog) Noticef(f string, v ...any) {
 	l.log.Debug("nats-server", "said", fmt.Sprintf(f, v...))
 }
-func (l serverLog) Warnf(f string, v ...any) { l.log.Warn("nats-server", "said", fmt.Sprintf(f, v...)) }
-func (l serverLog) Fatalf(f string, v ...any) {
+
+func (l *serverLog) Warnf(f string, v ...any) {
+	l.log.Warn("nats-server", "said", fmt.Sprintf(f, v...))
+}
+
+func (l *serverLog) Errorf(f string, v ...any) {
 	l.log.Error("nats-server", "said", fmt.Sprintf(f, v...))
 }
-func (l serverLog) Errorf(f string, v ...any) {
-	l.log.Error("nats-server", "said", fmt.Sprintf(f, v...))
+
+func (l *serverLog) Fatalf(f string, v ...any) {
+	said := fmt.Sprintf(f, v...)
+	l.fatal.CompareAndSwap(nil, &said)
+	l.log.Error("nats-server", "said", said)
 }
-func (l serverLog) Debugf(string, ...any) {}
-func (l serverLog) Tracef(string, ...any) {}
+
+func (l *serverLog) Debugf(string, ...any) {}
+func (l *serverLog) Tracef(string, ...any) {}

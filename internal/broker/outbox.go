@@ -2,16 +2,21 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // ErrClosed is what a publish ends with when the connection is closed for good.
@@ -34,16 +39,16 @@ func (e *APIError) Error() string {
 
 // Codes of refusals that callers treat apart.
 const (
-	CodeTooManyMessages = 10077 // discard new: maximum messages
-	CodeTooManyBytes    = 10122 // discard new: maximum bytes
-	CodeTooLarge        = 10054 // message larger than the stream or server allows
-	CodeWrongLastSeq    = 10071 // expected last sequence did not hold
+	CodeStoreFailed  = 10077 // the stream did not take it: full (see Full), or its disk failed
+	CodeTooLarge     = 10054 // message larger than the stream allows
+	CodeWrongLastSeq = 10071 // expected last sequence did not hold
 )
 
-// Full says whether err is a stream's "no room".
+// Full says whether err is a stream's "no room", for messages or for bytes.
 func Full(err error) bool {
 	var e *APIError
-	return errors.As(err, &e) && (e.Code == CodeTooManyMessages || e.Code == CodeTooManyBytes)
+	// The one code stands for every failure to store; the server's sentence tells them apart.
+	return errors.As(err, &e) && e.Code == CodeStoreFailed && strings.HasPrefix(e.Description, "maximum ")
 }
 
 // Ack is the broker's word that a message is stored.
@@ -56,11 +61,15 @@ type Ack struct {
 // Outbox publishes messages and repeats each until the broker has answered.
 //
 // A leader change or a lost connection swallows the answer of a publish that
-// may have been stored. So each message must carry a Nats-Msg-Id that is its
-// own: the repeat then is a duplicate, never a second message. Silence is
-// waited out without limit (the result of an API call must not be forgotten
-// because the broker restarts); a refusal is the caller's to deal with, after
-// patience for those that pass by themselves.
+// may have been stored. So each message carries a Nats-Msg-Id that is its own
+// (one without gets one): the repeat then is a duplicate, never a second
+// message. Silence is waited out without limit (the result of an API call must
+// not be forgotten because the broker restarts); a refusal is the caller's to
+// deal with, after patience for those that pass by themselves.
+//
+// Repeats leave in the order in which the messages were published first, but a
+// message whose repeat is still to come may be overtaken by a later one. Who
+// needs an order waits for the answer to the one before.
 type Outbox struct {
 	nc     *nats.Conn
 	prefix string // reply subjects are prefix + number
@@ -77,17 +86,22 @@ type Outbox struct {
 
 // publish is one message that waits for its answer.
 type publish struct {
-	msg   *nats.Msg
-	done  func(Ack, error)
-	first time.Time // first attempt
-	due   time.Time // repeat at
-	wait  time.Duration
+	number  uint64
+	msg     *nats.Msg
+	done    func(Ack, error)
+	due     time.Time // repeat at
+	wait    time.Duration
+	refused time.Time // since when the broker says that it cannot just now; zero while it says nothing
 }
 
 const (
 	firstRepeat = 400 * time.Millisecond // a leader change costs this, not the 5 s of a default publish
 	maxRepeat   = 2 * time.Second
 	sweepEvery  = 50 * time.Millisecond
+
+	// sweepMost bounds the repeats of one sweep: a broker that answers late
+	// because it is overloaded must not get everything again every two seconds.
+	sweepMost = 200
 
 	// patience is how long "no responders" and "no leader" are taken for an
 	// election rather than for a missing stream.
@@ -116,39 +130,49 @@ func newOutbox(nc *nats.Conn) (*Outbox, error) {
 	return o, nil
 }
 
-// Publish sends msg and has done called once with the outcome: from the
-// connection's reading goroutine, so it must not block. msg belongs to the
-// outbox until then. done may be nil.
-func (o *Outbox) Publish(msg *nats.Msg, done func(Ack, error)) {
-	now := time.Now()
-	p := &publish{msg: msg, done: done, first: now, due: now.Add(firstRepeat), wait: firstRepeat}
+// Publish sends msg and has done called once with the outcome: never from
+// within Publish, but from the goroutine that reads all answers, so it must not
+// block. msg is the outbox's from now on. done may be nil.
+func (o *Outbox) Publish(msg *nats.Msg, done func(Ack, error)) { o.publish(msg, done) }
+
+func (o *Outbox) publish(msg *nats.Msg, done func(Ack, error)) (number uint64) {
+	if msg.Header == nil {
+		msg.Header = nats.Header{}
+	}
+	if msg.Header.Get(jetstream.MsgIDHeader) == "" {
+		msg.Header.Set(jetstream.MsgIDHeader, nuid.Next())
+	}
+	p := &publish{msg: msg, done: done, due: time.Now().Add(firstRepeat), wait: firstRepeat}
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
-		p.finish(Ack{}, ErrClosed)
-		return
+		p.fail(ErrClosed)
+		return 0
 	}
 	o.next++
-	n := o.next
-	msg.Reply = o.prefix + strconv.FormatUint(n, 36)
-	o.pending[n] = p
+	p.number = o.next
+	msg.Reply = o.prefix + strconv.FormatUint(p.number, 36)
+	o.pending[p.number] = p
 	o.mu.Unlock()
 	o.send(p)
+	return p.number
 }
 
 // PublishWait is Publish for those who have nothing better to do meanwhile.
-// When ctx ends first, the message may or may not be stored.
+// When ctx ends first, the message may or may not be stored, and is not
+// repeated any more.
 func (o *Outbox) PublishWait(ctx context.Context, msg *nats.Msg) (Ack, error) {
 	type result struct {
 		ack Ack
 		err error
 	}
 	ch := make(chan result, 1)
-	o.Publish(msg, func(a Ack, err error) { ch <- result{a, err} })
+	number := o.publish(msg, func(a Ack, err error) { ch <- result{a, err} })
 	select {
 	case r := <-ch:
 		return r.ack, r.err
 	case <-ctx.Done():
+		o.take(number)
 		return Ack{}, fmt.Errorf("publish to %s: no answer from the broker: %w", msg.Subject, context.Cause(ctx))
 	}
 }
@@ -160,9 +184,30 @@ func (o *Outbox) Pending() int {
 	return len(o.pending)
 }
 
+// take removes a message from those that wait; nil when it is not among them.
+func (o *Outbox) take(number uint64) *publish {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := o.pending[number]
+	delete(o.pending, number)
+	return p
+}
+
 func (o *Outbox) send(p *publish) {
-	// An error means that the connection is away just now: the sweep repeats it.
-	_ = o.nc.PublishMsg(p.msg)
+	err := o.nc.PublishMsg(p.msg)
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, nats.ErrConnectionClosed):
+		err = ErrClosed
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrHeadersNotSupported):
+		err = fmt.Errorf("publish to %q: %w", p.msg.Subject, err)
+	default:
+		return // the connection is away just now: the sweep repeats it
+	}
+	if p = o.take(p.number); p != nil {
+		p.fail(err)
+	}
 }
 
 // answer takes the broker's reply to one publish.
@@ -172,20 +217,27 @@ func (o *Outbox) answer(m *nats.Msg) {
 		return
 	}
 	ack, err := parseAck(m)
+	if err != nil && passing(err) && o.bear(n, time.Now()) {
+		return
+	}
+	if p := o.take(n); p != nil { // nil: answered already, the first attempt's answer came late
+		p.finish(ack, err)
+	}
+}
+
+// bear says whether a refusal that passes is still to be waited out.
+func (o *Outbox) bear(number uint64, now time.Time) bool {
 	o.mu.Lock()
-	p := o.pending[n]
-	if p == nil { // answered already: the first attempt's answer came late
-		o.mu.Unlock()
-		return
+	defer o.mu.Unlock()
+	p := o.pending[number]
+	if p == nil {
+		return true
 	}
-	if err != nil && passing(err) && time.Since(p.first) < patience {
-		p.due = time.Now().Add(p.wait)
-		o.mu.Unlock()
-		return
+	if p.refused.IsZero() { // silence before it does not count: the broker may have been away for minutes
+		p.refused = now
 	}
-	delete(o.pending, n)
-	o.mu.Unlock()
-	p.finish(ack, err)
+	p.due = now.Add(p.wait)
+	return now.Sub(p.refused) < patience
 }
 
 func (p *publish) finish(a Ack, err error) {
@@ -194,10 +246,24 @@ func (p *publish) finish(a Ack, err error) {
 	}
 }
 
+// fail is finish for the callers' own goroutine, which may hold a lock that
+// done wants.
+func (p *publish) fail(err error) {
+	if p.done != nil {
+		go p.done(Ack{}, err)
+	}
+}
+
 // passing are refusals that an election or a restart brings with it.
 func passing(err error) bool {
+	if errors.Is(err, ErrNoStream) {
+		return true
+	}
 	var e *APIError
-	return errors.Is(err, ErrNoStream) || errors.As(err, &e) && (e.Status == 503 || e.Status == 500)
+	if !errors.As(err, &e) || e.Status != 503 && e.Status != 500 {
+		return false
+	}
+	return !Full(err) && e.Description != "message too large" // both come as 503
 }
 
 var ackPrefix = []byte(`{"stream":`)
@@ -265,29 +331,42 @@ func (o *Outbox) sweep() {
 		case <-o.stop:
 			return
 		case now := <-t.C:
-			if o.nc.IsConnected() {
-				o.repeat(func(p *publish) bool { return now.After(p.due) })
+			switch {
+			case o.nc.IsConnected():
+				o.repeat(sweepMost, func(p *publish) bool { return now.After(p.due) }, func(p *publish) {
+					p.wait = min(2*p.wait, maxRepeat)
+				})
+			case o.nc.IsClosed(): // by somebody else: nothing will ever be answered, and send learns it
+				o.kick()
 			}
 		}
 	}
 }
 
 // kick repeats everything at once: after a reconnect nothing that was sent
-// before will be answered.
+// before will be answered, and what was refused before says nothing any more.
 func (o *Outbox) kick() {
-	o.repeat(func(*publish) bool { return true })
+	o.repeat(math.MaxInt, func(*publish) bool { return true }, func(p *publish) {
+		p.wait, p.refused = firstRepeat, time.Time{}
+	})
 }
 
-func (o *Outbox) repeat(due func(*publish) bool) {
+// repeat sends again what is due, oldest first, after mark has noted it (with
+// the lock held).
+func (o *Outbox) repeat(most int, due func(*publish) bool, mark func(*publish)) {
 	var again []*publish
 	now := time.Now()
 	o.mu.Lock()
 	for _, p := range o.pending {
 		if due(p) {
-			p.wait = min(2*p.wait, maxRepeat)
-			p.due = now.Add(p.wait)
 			again = append(again, p)
 		}
+	}
+	slices.SortFunc(again, func(x, y *publish) int { return cmp.Compare(x.number, y.number) })
+	again = again[:min(len(again), most)]
+	for _, p := range again {
+		mark(p)
+		p.due = now.Add(p.wait)
 	}
 	o.mu.Unlock()
 	for _, p := range again {

@@ -11,7 +11,7 @@
 //	box := deadletter.Open(conn)
 //	filter := deadletter.Filter{AppID: "wx…", Reasons: []schema.Reason{schema.Exhausted}}
 //	plan, err := box.Plan(ctx, filter, options, time.Now())
-//	fmt.Println(plan.Fates[deadletter.WillBeSent], plan.Takes)
+//	fmt.Println(plan.Fates[deadletter.WillBeSent], "will be sent in", plan.Takes)
 //	options.Through = plan.Through // what dies from here on is not of this replay
 //	result, err := box.Replay(ctx, filter, options)
 package deadletter
@@ -53,13 +53,13 @@ const clockSkew = 10 * time.Minute
 // error of f ends it and is returned, but for [broker.ErrStopScan], which only
 // ends it.
 func (b *Box) List(ctx context.Context, filter Filter, f func(Item) error) error {
-	return b.list(ctx, filter, 0, f)
+	return b.from(ctx, filter, 0, 0, f)
 }
 
-// list is List up to a sequence, 0 for all.
-func (b *Box) list(ctx context.Context, filter Filter, through uint64, f func(Item) error) error {
-	opts := broker.ScanOptions{Subject: filter.Subject()}
-	if !filter.Since.IsZero() {
+// from is List from one sequence through another; 0 is no bound.
+func (b *Box) from(ctx context.Context, filter Filter, seq, through uint64, f func(Item) error) error {
+	opts := broker.ScanOptions{Subject: filter.Subject(), Seq: seq}
+	if seq == 0 && !filter.Since.IsZero() {
 		opts.Since = filter.Since.Add(-clockSkew)
 	}
 	may := filter.glance()
@@ -96,6 +96,8 @@ const codeNoMessage = 10037
 // two operators may replay at once.
 func (b *Box) Delete(ctx context.Context, seq uint64) error {
 	// The stream's own DeleteMsg would first ask for the stream, for each letter.
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	request := fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq)
 	m, err := b.conn.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.DELETE."+schema.StreamDead, request)
 	if err != nil {

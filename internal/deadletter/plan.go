@@ -91,7 +91,7 @@ func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time)
 	}
 	var notes notes
 	queues := queues{box: b}
-	err := b.list(ctx, filter, p.Through, func(item Item) error {
+	err := b.from(ctx, filter, 0, p.Through, func(item Item) error {
 		if o.Limit > 0 && p.Replayable >= o.Limit {
 			return errEnough
 		}

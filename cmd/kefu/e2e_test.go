@@ -1,0 +1,256 @@
+package main_test
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/schema"
+)
+
+const (
+	live = "kefu.send." + app + ".live."
+	bulk = "kefu.send." + app + ".bulk."
+)
+
+// documentPackets are the examples of the customer-service API document, as
+// they stand there (the card's without the page's slip of a comma).
+var documentPackets = map[string]string{
+	"text": `{
+    "touser":"OPENID",
+    "msgtype":"text",
+    "text":
+    {
+         "content":"Hello World"
+    }
+}`,
+	"image": `{
+    "touser":"OPENID",
+    "msgtype":"image",
+    "image":
+    {
+      "media_id":"MEDIA_ID"
+    }
+}`,
+	"voice": `{
+    "touser":"OPENID",
+    "msgtype":"voice",
+    "voice":
+    {
+      "media_id":"MEDIA_ID"
+    }
+}`,
+	"video": `{
+    "touser":"OPENID",
+    "msgtype":"video",
+    "video":
+    {
+      "media_id":"MEDIA_ID",
+      "thumb_media_id":"MEDIA_ID",
+      "title":"TITLE",
+      "description":"DESCRIPTION"
+    }
+}`,
+	"music": `{
+    "touser":"OPENID",
+    "msgtype":"music",
+    "music":
+    {
+      "title":"MUSIC_TITLE",
+      "description":"MUSIC_DESCRIPTION",
+      "musicurl":"MUSIC_URL",
+      "hqmusicurl":"HQ_MUSIC_URL",
+      "thumb_media_id":"THUMB_MEDIA_ID" 
+    }
+}`,
+	"news": `{
+    "touser":"OPENID",
+    "msgtype":"news",
+    "news":{
+        "articles": [
+         {
+             "title":"Happy Day",
+             "description":"Is Really A Happy Day",
+             "url":"URL",
+             "picurl":"PIC_URL"
+         },
+         {
+             "title":"Happy Day",
+             "description":"Is Really A Happy Day",
+             "url":"URL",
+             "picurl":"PIC_URL"
+         }
+         ]
+    }
+}`,
+	"wxcard": ` {
+
+  "touser":"OPENID", 
+  "wxcard":{              
+           "card_id":"123dsdajkasd231jhksad",
+           "card_ext":"xxxxxxxxxxxxxxxxxxx"             
+            }
+}`,
+	"text with customservice": `{
+    "touser":"OPENID",
+    "msgtype":"text",
+    "text":
+    {
+         "content":"Hello World"
+    },
+    "customservice":
+    {
+         "kf_account": "test1@kftest"
+    }
+}`,
+}
+
+func TestEveryPacketOfTheDocumentArrives(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.start()
+	receipts := s.receipts()
+	for i, name := range sortedKeys(documentPackets) {
+		packet := strings.ReplaceAll(documentPackets[name], "OPENID", fmt.Sprintf("OPENID%d", i))
+		s.publish(live+fmt.Sprintf("OPENID%d", i), packet)
+		r := receipts(1)[0]
+		s.Equal(schema.Sent, r.State, "%s: %s %s", name, r.Reason, r.Errmsg)
+
+		want := packet
+		if name == "wxcard" { // the document forgets its msgtype; it is sent with it
+			want = strings.Replace(packet, `"touser"`, `"msgtype":"wxcard","touser"`, 1)
+		}
+		got := s.api.Newest(sandbox.Filter{OpenID: fmt.Sprintf("OPENID%d", i)}, 1)
+		s.Len(got, 1, name)
+		s.JSONEq(want, got[0].Body, name)
+		s.False(got[0].Escaped, "%s went out with \\u escapes", name)
+	}
+	s.NoError(s.stop(syscall.SIGTERM))
+}
+
+func TestWhatIsInvalidNeverReachesTheAPI(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.start()
+	receipts := s.receipts()
+	articles := func(n int) string {
+		return strings.TrimSuffix(strings.Repeat(`{"title":"t","description":"d","url":"u","picurl":"p"},`, n), ",")
+	}
+	s.publish(live+"ten", `{"touser":"ten","msgtype":"news","news":{"articles":[`+articles(10)+`]}}`)
+	s.Equal(schema.Sent, receipts(1)[0].State, "ten articles are fine")
+
+	invalid := map[string]string{
+		`{"touser":"U","msgtype":"news","news":{"articles":[` + articles(11) + `]}}`:                   "news.articles: 11 articles, at most 10",
+		`{"touser":"U","msgtype":"image","image":{}}`:                                                  "image.media_id: missing",
+		`{"touser":"U","msgtype":"voice","voice":{}}`:                                                  "voice.media_id: missing",
+		`{"touser":"U","msgtype":"video","video":{"thumb_media_id":"T"}}`:                              "video.media_id: missing",
+		`{"touser":"U","msgtype":"video","video":{"media_id":"M"}}`:                                    "video.thumb_media_id: missing",
+		`{"touser":"U","msgtype":"music","music":{"musicurl":"http://a/b","hqmusicurl":"http://a/b"}}`: "music.thumb_media_id: missing",
+		`{"touser":"U","msgtype":"text","text":{"content":"a"},"touser":"V"}`:                          "duplicate",
+		`{"touser":"other","msgtype":"text","text":{"content":"a"}}`:                                   "touser",
+		`not json`: "packet",
+	}
+	for packet := range invalid {
+		s.publish(live+"U", packet)
+	}
+	s.publish(live+"U", documentPackets["text"], "Kefu-Expires", "tomorrow") // a typo must not send a late message
+	for _, r := range receipts(len(invalid) + 1) {
+		s.Equal(schema.Dead, r.State)
+		s.Equal(schema.Invalid, r.Reason)
+	}
+	found := map[string]string{}
+	for _, l := range s.letters() {
+		s.Equal(schema.Invalid, l.Reason)
+		found[l.Body] = l.Detail
+	}
+	for packet, why := range invalid {
+		s.Contains(found[packet], why, packet)
+	}
+	s.Contains(found[documentPackets["text"]], "Kefu-Expires")
+	s.Equal(map[string]int{"ten": 1}, s.posts(), "nothing invalid reached the API")
+	s.NoError(s.stop(syscall.SIGTERM))
+}
+
+func TestErrcodesLeadToTheirVerdicts(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.start()
+	receipts := s.receipts()
+	text := func(openID string) string {
+		return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"}}`, openID)
+	}
+	rows := []struct {
+		openID   string
+		rule     sandbox.Rule
+		state    schema.State
+		reason   schema.Reason
+		attempts int
+	}{
+		{"errcode0", sandbox.Rule{OpenID: "nobody", Errcode: -1}, schema.Sent, "", 1},
+		{"errcode40003", sandbox.Rule{OpenID: "errcode40003", Errcode: 40003}, schema.Dead, schema.Recipient, 1},
+		{"errcode40007", sandbox.Rule{OpenID: "errcode40007", Errcode: 40007}, schema.Dead, schema.Rejected, 1},
+		{"errcode45015", sandbox.Rule{OpenID: "errcode45015", Errcode: 45015}, schema.Dead, schema.Recipient, 1},
+		{"errcode45047", sandbox.Rule{OpenID: "errcode45047", Errcode: 45047}, schema.Dead, schema.Recipient, 1},
+		{"busytwice", sandbox.Rule{OpenID: "busytwice", Errcode: -1, Times: 2}, schema.Sent, "", 3},
+	}
+	for _, row := range rows {
+		s.api.Add(row.rule)
+		s.publish(live+row.openID, text(row.openID), "Nats-Msg-Id", row.openID)
+		r := receipts(1)[0]
+		s.Equal(row.openID, r.ID)
+		s.Equal(row.state, r.State, row.openID)
+		s.Equal(row.reason, r.Reason, row.openID)
+		s.Equal(row.attempts, r.Attempts, row.openID)
+		s.False(r.PossibleDuplicate, row.openID)
+	}
+
+	tokens := s.api.Stats().TokensIssued
+	s.api.Add(sandbox.Rule{OpenID: "stale", ExpireTokens: true, Times: 1})
+	s.publish(live+"stale", text("stale"))
+	r := receipts(1)[0]
+	s.Equal(schema.Sent, r.State)
+	s.Equal(1, r.Attempts, "a stale token costs no attempt")
+	s.Equal(2, s.api.Count(sandbox.Filter{OpenID: "stale"}), "40001, then the same intent again")
+	s.Equal(tokens+1, s.api.Stats().TokensIssued, "one more token call")
+	s.NoError(s.stop(syscall.SIGTERM))
+}
+
+func TestAHeldAppKeepsItsIntents(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{45009, 40164} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			rule := sandbox.Rule{Call: "send", Errcode: code}
+			if code == 40164 { // the address is refused where the token is fetched
+				rule.Call, rule.Errmsg = "token", "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"
+			}
+			id := s.api.Add(rule)
+			s.start()
+			receipts := s.receipts()
+			const n = 50
+			for i := range n {
+				s.publish(live+fmt.Sprintf("u%d", i), fmt.Sprintf(`{"touser":"u%d","msgtype":"text","text":{"content":"hello"}}`, i))
+			}
+			s.Eventually(func() bool {
+				out, _ := s.kefu("app", "list", "-o", "json")
+				return strings.Contains(out, fmt.Sprint(code))
+			}, 20*time.Second, 200*time.Millisecond, "kefu app list does not say why the app is held")
+			s.Empty(s.letters(), "nothing dies of it")
+			s.EqualValues(n, s.queued(), "everything stays queued")
+
+			s.True(s.api.Remove(id))
+			_, code := s.kefu("app", "resume", app)
+			s.Equal(0, code)
+			for _, r := range receipts(n) {
+				s.Equal(schema.Sent, r.State)
+				s.Equal(1, r.Attempts, "a hold costs no attempt")
+			}
+			s.Empty(s.letters())
+			s.NoError(s.stop(syscall.SIGTERM))
+		})
+	}
+}

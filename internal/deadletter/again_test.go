@@ -1,0 +1,130 @@
+package deadletter
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestAgainKeepsTheMessage(t *testing.T) {
+	t.Parallel()
+	l := letter("order-1",
+		header("kefu-source", "shop"), header("Kefu-Unknown", "park"), header("X-Request-Id", "r1"),
+		header("Kefu-Expires-At", "2026-11-26T00:00:00Z"), header("Nats-Expected-Stream", "S"),
+		header("Kefu-Send-At", "2026-11-24T11:00:00Z"))
+	l.SetPacket([]byte("{ \"touser\" : \"x\",\xff 1.0e2 }")) // whatever it is
+	msg, err := Options{}.again(&Item{Letter: *l}, noon)
+	require.NoError(t, err)
+	require.Equal(t, "kefu.again."+app+".live."+openid, msg.Subject)
+	require.Equal(t, l.Packet(), msg.Data)
+	require.Equal(t, schema.AgainMsgID(app, "order-1", 2, 1, 0), msg.Header.Get("Nats-Msg-Id"))
+	require.Equal(t, []string{"r1"}, msg.Header["X-Request-Id"])
+	require.NotContains(t, msg.Header, "Nats-Expected-Stream")
+
+	env, err := schema.ParseEnvelope(msg.Header, true)
+	require.NoError(t, err)
+	require.Equal(t, schema.Envelope{
+		ID: "order-1", Generation: 2, Attempt: 1, Source: "shop", Unknown: schema.Park, PublishedAt: l.PublishedAt,
+		ExpiresAt: time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC),
+	}, env)
+}
+
+func TestAgainOfWhatWasRetried(t *testing.T) {
+	t.Parallel()
+	before := schema.Envelope{
+		ID: "order-1", Generation: 3, Attempt: 4, Source: "shop", PublishedAt: noon.Add(-time.Hour),
+		Tried: []schema.Attempt{{Number: 3, At: noon, Outcome: "busy"}},
+	}
+	l := letter("order-1", bulk("c"))
+	l.Subject, l.Generation = "kefu.again."+app+".bulk.c", 3
+	l.Headers = before.Header()
+	msg, err := Options{ExpiresIn: time.Hour}.again(&Item{Letter: *l}, noon)
+	require.NoError(t, err)
+	require.Equal(t, "kefu.again."+app+".bulk.c", msg.Subject)
+	env, err := schema.ParseEnvelope(msg.Header, true)
+	require.NoError(t, err)
+	require.Equal(t, schema.Envelope{
+		ID: "order-1", Generation: 4, Attempt: 1, Source: "shop", PublishedAt: before.PublishedAt, ExpiresAt: noon.Add(time.Hour),
+	}, env)
+}
+
+func TestNewIDs(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 128)
+	for _, id := range []string{"order-1", long} {
+		item := &Item{Letter: *letter(id, of(schema.IDReuse))}
+		_, err := Options{}.again(item, noon)
+		require.ErrorIs(t, err, foreignID)
+		msg, err := Options{NewIDs: true}.again(item, noon)
+		require.NoError(t, err)
+		env, err := schema.ParseEnvelope(msg.Header, true)
+		require.NoError(t, err)
+		require.Equal(t, 1, env.Generation)
+		require.NotEqual(t, id, env.ID)
+		require.True(t, strings.HasSuffix(env.ID, "~7"))
+		require.Equal(t, schema.AgainMsgID(app, env.ID, 1, 1, 0), msg.Header.Get("Nats-Msg-Id"))
+	}
+	msg, err := Options{NewIDs: true}.again(&Item{Letter: *letter("mine")}, noon)
+	require.NoError(t, err)
+	require.Equal(t, "mine", msg.Header.Get("Kefu-Id"), "an id that is its own stays")
+}
+
+func TestForesee(t *testing.T) {
+	t.Parallel()
+	settings := map[string]App{app: {ExpireAfter: 48 * time.Hour}}
+	held := map[string]App{app: {Held: "paused by ann"}}
+	tests := []struct {
+		name    string
+		letter  *schema.Letter
+		options Options
+		at      time.Duration // after noon
+		noQueue bool
+		want    Fate
+		why     string
+	}{
+		{"busy then, so it may pass now", letter("a"), Options{Apps: settings}, 0, false, WillBeSent, ""},
+		{"an unknown outcome is worth a try", letter("a", of(schema.Unknown)), Options{Apps: settings}, 0, false, WillBeSent, ""},
+		{"its app is held", letter("a"), Options{Apps: held}, 0, false, WillWait, "paused by ann"},
+		{"its app has no queue", letter("a"), Options{}, 0, true, CannotBe, string(noQueue)},
+		{"its own deadline has passed", letter("a", header("Kefu-Expires-At", "2026-11-24T11:59:59Z")), Options{}, 0, false, WillExpire, string(pastDue)},
+		{"the app's deadline has passed", letter("a", published(noon.Add(-48*time.Hour))), Options{Apps: settings}, 0, false, WillExpire, string(pastDue)},
+		{"its own deadline wins over the app's", letter("a", published(noon.Add(-48*time.Hour)), header("Kefu-Expires-At", "2026-12-01T00:00:00Z")),
+			Options{Apps: settings}, 0, false, WillBeSent, ""},
+		{"its deadline passes before its turn", letter("a", header("Kefu-Expires-At", "2026-11-24T12:10:00Z")), Options{}, 20 * time.Minute, false, WillExpire,
+			"its deadline passes before its turn comes: raise the rate or give a new one"},
+		{"a new deadline saves it", letter("a", of(schema.Expired), published(noon.Add(-48*time.Hour))), Options{Apps: settings, ExpiresIn: time.Hour}, 0, false, WillBeSent, ""},
+		{"the API refused the message", letter("a", of(schema.Rejected), code(40007)), Options{}, 0, false, SameAgain, "40007: "},
+		{"the API refused the user", letter("a", of(schema.Recipient), code(45015)), Options{}, 0, false, SameAgain, "45015: "},
+		{"a final code that the table has learned to retry", letter("a", of(schema.Rejected), code(-1)), Options{}, 0, false, WillBeSent, ""},
+		{"a packet that is still invalid", letter("a", of(schema.Invalid), func(l *schema.Letter) { l.SetPacket([]byte("{}")) }), Options{}, 0, false, SameAgain, "msgtype"},
+		{"a packet that a new limit allows", letter("a", of(schema.Invalid)), Options{}, 0, false, WillBeSent, ""},
+		{"a packet that is another recipient's", letter("a", of(schema.Invalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.oX" }),
+			Options{}, 0, false, SameAgain, "touser"},
+		{"what stopped the worker", letter("a", of(schema.Poison)), Options{}, 0, false, SameAgain, "three times"},
+		{"an id that is another's", letter("a", of(schema.IDReuse)), Options{}, 0, false, CannotBe, string(foreignID)},
+		{"a subject that is none", letter("a", of(schema.Invalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.a b" }),
+			Options{}, 0, false, CannotBe, "its subject cannot be published to: openid must be 1 to 128 of A-Z a-z 0-9 _ -"},
+		{"a header that is not valid", letter("a", of(schema.Invalid), header("Kefu-Expire-At", "2026")), Options{}, 0, false, CannotBe, "its headers are not valid: Kefu-Expire-At"},
+		{"a send-at that lies ahead", letter("a", header("Kefu-Send-At", "2026-11-24T13:00:00Z")), Options{}, 0, false, CannotBe, string(notYet)},
+		{"another app's subject", letter("a", func(l *schema.Letter) { l.AppID = "wx2" }), Options{}, 0, false, CannotBe, string(otherApp)},
+		{"one replayed beyond what can be counted", letter("a", func(l *schema.Letter) { l.Generation = 65535 }), Options{}, 0, false, CannotBe, string(wornOut)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			fate, why := tt.options.foresee(&Item{Letter: *tt.letter}, !tt.noQueue, noon, noon.Add(tt.at))
+			require.Equal(t, tt.want, fate, why)
+			require.Contains(t, why, tt.why)
+			if tt.why == "" {
+				require.Empty(t, why)
+			}
+		})
+	}
+	fate, why := Options{}.foresee(&Item{Broken: true}, true, noon, noon)
+	require.Equal(t, CannotBe, fate)
+	require.Equal(t, string(notALetter), why)
+}

@@ -1,0 +1,145 @@
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	app    = "wx0000000000000001"
+	openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0"
+)
+
+// noon is when the letters of these tests died.
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// letter is one that a replay would send.
+func letter(id string, change ...func(*schema.Letter)) *schema.Letter {
+	l := &schema.Letter{
+		ID: id, AppID: app, Generation: 1, Lane: schema.Live, OpenID: openid, Reason: schema.Exhausted,
+		Detail: "the API was busy six times", Subject: "kefu.send." + app + ".live." + openid, Sequence: 7,
+		PublishedAt: noon.Add(-time.Hour), DiedAt: noon, Worker: "worker-1",
+		Headers: map[string][]string{"Nats-Msg-Id": {id}},
+	}
+	l.SetPacket([]byte(`{"touser":"` + openid + `","msgtype":"text","text":{"content":"` + id + `"}}`))
+	for _, f := range change {
+		f(l)
+	}
+	return l
+}
+
+func of(reason schema.Reason) func(*schema.Letter) {
+	return func(l *schema.Letter) { l.Reason = reason }
+}
+
+func code(n int) func(*schema.Letter) {
+	return func(l *schema.Letter) { l.Errcode = &n }
+}
+
+func bulk(campaign string) func(*schema.Letter) {
+	return func(l *schema.Letter) {
+		l.Lane, l.Campaign, l.Subject = schema.Bulk, campaign, "kefu.send."+app+".bulk."+campaign
+	}
+}
+
+func header(name, value string) func(*schema.Letter) {
+	return func(l *schema.Letter) { l.Headers[name] = []string{value} }
+}
+
+func published(at time.Time) func(*schema.Letter) {
+	return func(l *schema.Letter) { l.PublishedAt = at }
+}
+
+// bed is a broker with the objects of one app.
+type bed struct {
+	*require.Assertions
+	t    *testing.T
+	conn *broker.Conn
+	box  *Box
+}
+
+func newBed(t *testing.T, queue int64) *bed {
+	t.Helper()
+	r := require.New(t)
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: t.TempDir()})
+	r.NoError(err)
+	t.Cleanup(e.Close)
+	conn, err := broker.Connect(t.Context(), broker.Options{URL: e.URL(), Name: "test"})
+	r.NoError(err)
+	t.Cleanup(conn.Close)
+	plan, err := broker.NewPlan(t.Context(), conn.JS, broker.Spec{Replicas: 1, LedgerKeep: time.Hour, Apps: []broker.AppSpec{{
+		AppID: app, LiveShards: 2, DuplicateWindow: time.Minute, QueueMessages: queue, QueueBytes: 1 << 30}}})
+	r.NoError(err)
+	_, err = plan.Apply(t.Context(), conn.JS, false)
+	r.NoError(err)
+	return &bed{Assertions: r, t: t, conn: conn, box: Open(conn)}
+}
+
+func (b *bed) bury(letters ...*schema.Letter) {
+	b.t.Helper()
+	for _, l := range letters {
+		msg, err := Message(l)
+		b.NoError(err)
+		_, err = b.conn.Outbox.PublishWait(b.t.Context(), msg)
+		b.NoError(err)
+	}
+}
+
+// ids are those in the box, in order.
+func (b *bed) ids(f Filter) []string {
+	b.t.Helper()
+	var ids []string
+	b.NoError(b.box.List(b.t.Context(), f, func(i Item) error {
+		ids = append(ids, i.Letter.ID)
+		return nil
+	}))
+	return ids
+}
+
+func (b *bed) queued() []broker.Stored {
+	b.t.Helper()
+	var out []broker.Stored
+	b.NoError(b.conn.Scan(b.t.Context(), schema.SendStream(app), broker.ScanOptions{}, func(s broker.Stored) error {
+		out = append(out, s)
+		return nil
+	}))
+	return out
+}
+
+func (b *bed) audited() []broker.AuditEntry {
+	b.t.Helper()
+	var out []broker.AuditEntry
+	b.NoError(b.conn.Scan(b.t.Context(), schema.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
+		var e broker.AuditEntry
+		b.NoError(json.Unmarshal(s.Data, &e))
+		out = append(out, e)
+		return nil
+	}))
+	return out
+}
+
+func (b *bed) replay(f Filter, o Options) Result {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	defer cancel()
+	result, err := b.box.Replay(ctx, f, o)
+	b.NoError(err)
+	return result
+}
+
+func (b *bed) publish(subject string, data string, headers nats.Header) {
+	b.t.Helper()
+	_, err := b.conn.Outbox.PublishWait(b.t.Context(), &nats.Msg{Subject: subject, Data: []byte(data), Header: headers})
+	b.NoError(err)
+}

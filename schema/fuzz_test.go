@@ -1,0 +1,171 @@
+package schema_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// FuzzDecode holds Decode to its promises: whatever it takes means the same to encoding/json, before and after it is written anew.
+func FuzzDecode(f *testing.F) {
+	for _, example := range documented {
+		f.Add([]byte(example.packet))
+	}
+	for _, tt := range accepted {
+		f.Add([]byte(tt.packet))
+	}
+	f.Add([]byte(`{"touser":"o","msgtype":"text","text":{"content":"\ud83d\ude00"},"x":{"\ud83d\ude00":[1e400,-0.0E-1,"\/"]}}`))
+	f.Add([]byte(`{"touser":"o","msgtype":"text","text":{"content":"a","Content":"b"}}`))
+	f.Add([]byte(`{"touser":"o","msgtype":"text","text":{"content":"\u0000"},"image":{}}`))
+	f.Add([]byte("{\"touser\":\"o\",\"msgtype\":\"text\",\"text\":{\"content\":\"\xC2\"}}"))
+	f.Add([]byte("{\"touser\":\"o\",\"wxcard\":{\"card_id\":\"\u0085\u00A0\"}}"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		p, err := schema.Decode(raw, schema.Limits{})
+		if err != nil {
+			var field *schema.FieldError
+			require.ErrorAs(t, err, &field)
+			require.NotEmpty(t, field.Field)
+			require.NotEmpty(t, field.Rule)
+			require.Nil(t, p)
+			return
+		}
+		require.True(t, utf8.Valid(raw))
+		require.True(t, json.Valid(raw))
+		out := schema.Encode(p)
+		requireSameMeaning(t, string(raw), string(out))
+		requireRoundTrip(t, p)
+		again, err := schema.Decode(out, schema.Limits{})
+		require.NoError(t, err)
+		require.Equal(t, string(out), string(schema.Encode(again)))
+		require.LessOrEqual(t, len(out), schema.MaxPacket)
+		require.Negative(t, bytes.IndexFunc(out, unicode.IsControl))
+		require.NotContains(t, string(bytes.ReplaceAll(out, []byte(`\\`), nil)), `\u`)
+		require.Equal(t, p.ToUser, schema.PeekToUser(raw))
+	})
+}
+
+// FuzzPeekToUser reads what Decode refuses.
+func FuzzPeekToUser(f *testing.F) {
+	f.Add([]byte(`{"text":{"content":"\ud800"},"ToUser":"o"}`))
+	f.Add([]byte("{\"x\":\"\xC2"))
+	f.Add([]byte(`{"x":"\`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if openid := schema.PeekToUser(raw); openid != "" {
+			require.NoError(t, schema.CheckToken("touser", openid))
+		}
+	})
+}
+
+// FuzzNewMember holds the normal form still and its meaning too.
+func FuzzNewMember(f *testing.F) {
+	f.Add([]byte(` {"a" : [ 1.0 , "\u4e2d\"\n" , null ] } `))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		m, err := schema.NewMember("x", value)
+		if err != nil {
+			return
+		}
+		requireSameMeaning(t, `{"msgtype":0,"x":`+string(value)+`}`, `{"msgtype":0,"x":`+string(m.Value)+`}`)
+		again, err := schema.NewMember("x", m.Value)
+		require.NoError(t, err)
+		require.Equal(t, m, again)
+		p := &schema.Packet{ToUser: "o", Body: &schema.Text{Content: "a"}, Extra: []schema.Member{m}}
+		if len(value) < schema.MaxPacket/2 {
+			requireRoundTrip(t, p)
+		}
+	})
+}
+
+// FuzzCheck holds Check to Decode: what passes the one passes the other and arrives as it was built.
+func FuzzCheck(f *testing.F) {
+	f.Add("o", "a\n\"\\\u2028", "t", "http://a/b", "1", "x", []byte(`[1]`))
+	f.Add("o", "", "\x00", "MUSIC_URL", "a@b", "TITLE", []byte(`{}`))
+	f.Fuzz(func(t *testing.T, touser, a, b, url, id, name string, value []byte) {
+		extra := []schema.Member{{Name: name, Value: value}}
+		for _, body := range []schema.Body{
+			&schema.Text{Content: a, Extra: extra},
+			&schema.Video{MediaID: a, ThumbMediaID: b, Title: id, Description: url},
+			&schema.Music{MusicURL: url, HQMusicURL: url, ThumbMediaID: a, Title: b},
+			&schema.News{Articles: []schema.Article{{Title: a, Description: b, URL: url, PicURL: id}, {Extra: extra}}},
+			&schema.MsgMenu{HeadContent: a, List: []schema.MenuItem{{ID: id, Content: b, Extra: extra}}, TailContent: url},
+		} {
+			p := &schema.Packet{ToUser: touser, Body: body, CustomService: &schema.CustomService{KFAccount: id}, Extra: extra}
+			if p.Check(schema.Limits{}) == nil {
+				requireRoundTrip(t, p)
+			}
+		}
+	})
+}
+
+// FuzzParseEnvelope reads headers as lines of "Name: value".
+func FuzzParseEnvelope(f *testing.F) {
+	f.Add("Nats-Msg-Id: 1\nKefu-Expires-At: 2026-11-24T08:15:00.5+08:00\nKefu-Unknown: park\nKefu-Source: shop\ntraceparent: "+traceparent, false)
+	f.Add("Kefu-Id: 1\nkefu-generation: 2\nKefu-Attempt: 3\nKefu-Published-At: 2026-11-24T00:15:00Z\nKefu-Tried: "+triedOnce+"\nKefu-Hop: 1", true)
+	f.Add("Kefu-Send-At: 9999-12-31T23:59:59-23:59", false)
+	f.Add("Kefu-Send-At: 1970-01-01T00:00:00+00:01", false)
+	f.Add("Kefu-Id: 1\nKefu-Generation: 1\nKefu-Attempt: 1\nKefu-Tried: null", true)
+	f.Add("KEFU-SEND-AT: x\nkefu-Send-At: y", false)
+	f.Fuzz(func(t *testing.T, lines string, again bool) {
+		h := map[string][]string{}
+		for line := range strings.Lines(lines) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+			h[name] = append(h[name], value)
+		}
+		e, err := schema.ParseEnvelope(h, again)
+		if err != nil {
+			var field *schema.FieldError
+			require.True(t, errors.As(err, &field))
+			require.NotEmpty(t, field.Field)
+			return
+		}
+		require.GreaterOrEqual(t, e.Generation, 1)
+		require.GreaterOrEqual(t, e.Attempt, 1)
+		if e.ID == "" {
+			require.False(t, again)
+			e.ID = "default"
+		}
+		back, err := schema.ParseEnvelope(e.Header(), true)
+		require.NoError(t, err)
+		require.Equal(t, e.Header(), back.Header()) // Not the values themselves: a time read from JSON knows its zone by pointer.
+		if !again {
+			require.NoError(t, e.Check())
+		}
+	})
+}
+
+// FuzzSubject takes subjects apart and puts them together.
+func FuzzSubject(f *testing.F) {
+	f.Add("kefu.send.wx1.live.3.o")
+	f.Add("kefu.again.wx1.bulk.spring")
+	f.Add("kefu.send.wx1.live.*")
+	f.Add("kefu.send.wx1.live.999999999.o")
+	for _, token := range crafted {
+		f.Add("kefu.send." + token + ".live." + token)
+	}
+	f.Fuzz(func(t *testing.T, subject string) {
+		s, err := schema.ParseSubject(subject)
+		if err != nil {
+			require.Zero(t, s)
+			return
+		}
+		require.NoError(t, s.Check())
+		published := s.String()
+		require.Negative(t, strings.IndexFunc(published, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
+		}))
+		if s.Shard < 0 {
+			require.Equal(t, subject, published)
+		}
+		s.Shard = -1
+		again, err := schema.ParseSubject(published)
+		require.NoError(t, err)
+		require.Equal(t, s, again)
+	})
+}
