@@ -3,10 +3,15 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +20,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -28,9 +34,10 @@ type fakeAPI struct {
 	posts  map[string]int
 	order  []string
 	answer func(text string, n int) error
+	hang   bool
 }
 
-func (f *fakeAPI) Send(_ context.Context, packet []byte) error {
+func (f *fakeAPI) Send(ctx context.Context, packet []byte) error {
 	var p struct {
 		Text struct{ Content string } `json:"text"`
 	}
@@ -42,6 +49,10 @@ func (f *fakeAPI) Send(_ context.Context, packet []byte) error {
 	n := f.posts[p.Text.Content]
 	f.order = append(f.order, p.Text.Content)
 	f.mu.Unlock()
+	if f.hang {
+		<-ctx.Done()
+		return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown, Err: ctx.Err()}
+	}
 	if f.answer == nil {
 		return nil
 	}
@@ -55,6 +66,8 @@ type bed struct {
 	conn     *broker.Conn
 	api      *fakeAPI
 	app      App
+	grace    time.Duration
+	worker   *Worker // the one started last
 	receipts chan schema.Receipt
 }
 
@@ -63,7 +76,6 @@ func newBed(t *testing.T) *bed {
 	r := require.New(t)
 	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: t.TempDir()})
 	r.NoError(err)
-	t.Cleanup(e.Close)
 	conn, err := broker.Connect(t.Context(), broker.Options{URL: e.URL(), Name: "test"})
 	r.NoError(err)
 	t.Cleanup(conn.Close)
@@ -72,10 +84,11 @@ func newBed(t *testing.T) *bed {
 	r.NoError(err)
 	_, err = plan.Apply(t.Context(), conn.JS, false)
 	r.NoError(err)
-	b := &bed{Assertions: r, t: t, embedded: e, conn: conn, api: &fakeAPI{posts: make(map[string]int)}, receipts: make(chan schema.Receipt, 10000)}
+	b := &bed{Assertions: r, t: t, embedded: e, conn: conn, grace: 5 * time.Second, api: &fakeAPI{posts: make(map[string]int)}, receipts: make(chan schema.Receipt, 10000)}
 	b.app = App{ID: appID, Sender: b.api, Rate: gate.Rate{}, Concurrency: 64,
 		Retry: Retry{Attempts: 6, First: 20 * time.Millisecond, Cap: time.Second}, OnUnknown: schema.Resend,
 		ExpireAfter: time.Hour, HoldBack: 5 * time.Second}
+	t.Cleanup(func() { b.embedded.Close() })
 	_, err = conn.NC.Subscribe("kefu.receipt.>", func(m *nats.Msg) {
 		var rec schema.Receipt
 		if json.Unmarshal(m.Data, &rec) == nil {
@@ -93,8 +106,9 @@ func (b *bed) start() (stop func() error) {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 128,
-		Grace: 5 * time.Second, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.conn)
+		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.conn)
 	b.NoError(err)
+	b.worker = w
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx, nil) }()
@@ -107,6 +121,16 @@ func (b *bed) start() (stop func() error) {
 			panic("worker does not stop")
 		}
 	}
+}
+
+// restartBroker stops the broker and starts it again with the same files and port.
+func (b *bed) restartBroker() {
+	b.t.Helper()
+	u, err := url.Parse(b.embedded.URL())
+	b.NoError(err)
+	b.embedded.Close()
+	b.embedded, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: u.Host, Dir: b.embedded.Dir})
+	b.NoError(err)
 }
 
 func (b *bed) publish(subject, id, text, touser string, header ...string) {
@@ -137,29 +161,376 @@ func apiError(code int) error {
 	return &wechat.Error{Call: wechat.CallSend, Code: code, HasCode: true, Fault: c.Fault, HTTPStatus: 200}
 }
 
-func TestIntentIsSent(t *testing.T) {
+func (b *bed) receiptOf(id string) schema.Receipt {
+	b.t.Helper()
+	r := b.receipt()
+	b.Equal(id, r.ID)
+	return r
+}
+
+func (b *bed) posts(text string) int {
+	b.api.mu.Lock()
+	defer b.api.mu.Unlock()
+	return b.api.posts[text]
+}
+
+const (
+	live = "kefu.send." + appID + ".live."
+	bulk = "kefu.send." + appID + ".bulk."
+)
+
+func (b *bed) queued() uint64 {
+	b.t.Helper()
+	s, err := b.conn.JS.Stream(b.t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	return s.CachedInfo().State.Msgs
+}
+
+func TestAnIntentIsSentAndSaidSo(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
-	b.publish("kefu.send."+appID+".live.user1", "one", "hello", "user1")
-	r := b.receipt()
+	b.publish(live+"user1", "one", "hello", "user1", "Kefu-Source", "orders")
+	r := b.receiptOf("one")
 	b.Equal(schema.Sent, r.State)
-	b.Equal("one", r.ID)
 	b.Equal(1, r.Attempts)
+	b.Equal("orders", r.Source)
+	b.False(r.PossibleDuplicate)
+	b.Eventually(func() bool { return b.queued() == 0 }, 5*time.Second, 5*time.Millisecond)
 	b.NoError(stop())
 }
 
 func TestBusyTwiceThenSent(t *testing.T) {
+	t.Parallel()
+	for _, lane := range []string{live + "user1", bulk + "c1"} {
+		b := newBed(t)
+		b.api.answer = func(_ string, n int) error {
+			if n <= 2 {
+				return apiError(-1)
+			}
+			return nil
+		}
+		stop := b.start()
+		b.publish(lane, "one", "hello", "user1")
+		r := b.receiptOf("one")
+		b.Equal(schema.Sent, r.State)
+		b.Equal(3, r.Attempts)
+		b.NoError(stop())
+	}
+}
+
+func TestALongerRetryGoesThroughLater(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
+	b.app.Retry.First = 1500 * time.Millisecond
+	b.app.Retry.Cap = 1500 * time.Millisecond
 	b.api.answer = func(_ string, n int) error {
-		if n <= 2 {
+		if n == 1 {
 			return apiError(-1)
 		}
 		return nil
 	}
 	stop := b.start()
-	b.publish("kefu.send."+appID+".bulk.c1", "one", "hello", "user1")
-	r := b.receipt()
+	b.publish(bulk+"c1", "one", "hello", "user1", "Kefu-Source", "crm")
+	r := b.receiptOf("one")
 	b.Equal(schema.Sent, r.State)
-	b.Equal(3, r.Attempts)
+	b.Equal(2, r.Attempts)
+	b.Equal("crm", r.Source, "headers survive the waiting")
+	b.Equal("c1", r.Campaign)
+	b.NoError(stop())
+}
+
+func TestSendAtIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	at := time.Now().Add(1700 * time.Millisecond)
+	b.publish(live+"user1", "later", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano))
+	soon := time.Now().Add(400 * time.Millisecond)
+	b.publish(live+"user2", "soon", "hi", "user2", "Kefu-Send-At", soon.Format(time.RFC3339Nano))
+	r := b.receiptOf("soon")
+	b.False(r.SettledAt.Before(soon))
+	r = b.receiptOf("later")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(1, r.Attempts, "waiting for its time is no attempt")
+	b.False(r.SettledAt.Before(at))
+	b.NoError(stop())
+}
+
+func TestDeadlines(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At", time.Now().Add(-time.Second).Format(time.RFC3339))
+	r := b.receiptOf("late")
+	b.Equal(schema.Dead, r.State)
+	b.Equal(schema.Expired, r.Reason)
+	b.Zero(b.posts("hello"))
+	b.NoError(stop())
+}
+
+func TestUnknownOutcomes(t *testing.T) {
+	t.Parallel()
+	unknown := func(string, int) error { return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown} }
+	once := func(_ string, n int) error {
+		if n == 1 {
+			return unknown("", 0)
+		}
+		return nil
+	}
+	rows := []struct {
+		name      string
+		answer    func(string, int) error
+		header    []string
+		state     schema.State
+		reason    schema.Reason
+		posts     int
+		duplicate bool
+	}{
+		{"resend sends once more", once, nil, schema.Sent, "", 2, true},
+		{"and gives up after the second", unknown, nil, schema.Dead, schema.Unknown, 2, true},
+		{"park gives up at once", once, []string{"Kefu-Unknown", "park"}, schema.Dead, schema.Unknown, 1, true},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			b.api.answer = row.answer
+			stop := b.start()
+			b.publish(live+"user1", "one", "hello", "user1", row.header...)
+			r := b.receiptOf("one")
+			b.Equal(row.state, r.State)
+			b.Equal(row.reason, r.Reason)
+			b.Equal(row.duplicate, r.PossibleDuplicate)
+			b.Equal(row.posts, b.posts("hello"))
+			b.NoError(stop())
+		})
+	}
+}
+
+func TestARepeatIsSentOnce(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.publish(live+"user1", "one", "hello", "user1")
+	b.Equal(schema.Sent, b.receiptOf("one").State)
+
+	// Past the broker's duplicate window the ledger has to know: a stream that was
+	// purged of its memory stands for that.
+	b.forgetDuplicates()
+	b.publish(live+"user1", "one", "hello", "user1")
+	b.forgetDuplicates()
+	b.publish(live+"user1", "one", "another text", "user1")
+	r := b.receiptOf("one")
+	b.Equal(schema.Dead, r.State)
+	b.Equal(schema.IDReuse, r.Reason)
+	b.Equal(1, b.posts("hello"))
+	b.Zero(b.posts("another text"))
+	b.Eventually(func() bool { return b.queued() == 0 }, 5*time.Second, 5*time.Millisecond)
+	b.NoError(stop())
+}
+
+// forgetDuplicates shortens the stream's duplicate window so that it has passed.
+func (b *bed) forgetDuplicates() {
+	b.t.Helper()
+	s, err := b.conn.JS.Stream(b.t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	cfg := s.CachedInfo().Config
+	cfg.Duplicates = 100 * time.Millisecond
+	_, err = b.conn.JS.UpdateStream(b.t.Context(), cfg)
+	b.NoError(err)
+	<-time.After(300 * time.Millisecond)
+}
+
+func TestAnIDLivesAgainAfterItsDeath(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.api.answer = func(_ string, n int) error {
+		if n == 1 {
+			return apiError(45015)
+		}
+		return nil
+	}
+	stop := b.start()
+	b.publish(live+"user1", "one", "hello", "user1")
+	r := b.receiptOf("one")
+	b.Equal(schema.Recipient, r.Reason)
+	b.Equal(1, r.Generation)
+	b.forgetDuplicates()
+	b.publish(live+"user1", "one", "hello", "user1")
+	r = b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(2, r.Generation)
+	b.NoError(stop())
+}
+
+func TestOneRecipientsIntentsGoOutInOrder(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.HoldBack = 10 * time.Second
+	const users, each = 10, 20
+	b.api.answer = func(text string, n int) error {
+		if n == 1 && strings.HasSuffix(text, "7") { // each of these holds back those behind it
+			return apiError(-1)
+		}
+		return nil
+	}
+	for i := range each {
+		for u := range users {
+			user := fmt.Sprintf("u%d", u)
+			b.publish(live+user, fmt.Sprintf("%s-%d", user, i), fmt.Sprintf("%s-%d", user, i), user)
+		}
+	}
+	stop := b.start()
+	for range users * each {
+		b.Equal(schema.Sent, b.receipt().State)
+	}
+	b.NoError(stop())
+	next := map[string]int{}
+	for _, text := range b.api.order {
+		user, number, _ := strings.Cut(text, "-")
+		i, err := strconv.Atoi(number)
+		b.NoError(err)
+		if i == next[user]-1 { // the second attempt of what was busy
+			continue
+		}
+		b.Equal(next[user], i, "%s out of order", user)
+		next[user]++
+	}
+}
+
+func TestAHoldSpendsNothingAndEndsWithATrial(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	var down atomic.Bool
+	down.Store(true)
+	b.api.answer = func(string, int) error {
+		if down.Load() {
+			return &wechat.Error{Call: wechat.CallToken, Fault: wechat.FaultUpstream, Err: errors.New("connection refused")}
+		}
+		return nil
+	}
+	stop := b.start()
+	const n = 200
+	for i := range n {
+		b.publish(live+fmt.Sprintf("u%d", i%20), fmt.Sprintf("id%d", i), "t", fmt.Sprintf("u%d", i%20))
+	}
+	b.Eventually(func() bool {
+		holds, err := gate.Holds(b.t.Context(), b.conn)
+		return err == nil && len(holds[appID]) == 1 && holds[appID][0].Kind == gate.Upstream
+	}, 10*time.Second, 10*time.Millisecond)
+	b.EqualValues(n, b.queued())
+	down.Store(false)
+	for range n {
+		r := b.receipt()
+		b.Equal(schema.Sent, r.State)
+		b.Equal(1, r.Attempts)
+	}
+	b.Eventually(func() bool {
+		holds, err := gate.Holds(b.t.Context(), b.conn)
+		return err == nil && len(holds[appID]) == 0
+	}, 5*time.Second, 10*time.Millisecond, "the hold is lifted for everybody")
+	b.NoError(stop())
+}
+
+func TestStoppingGivesBackWhatWasNotStarted(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Concurrency = 4
+	release := make(chan struct{})
+	b.api.answer = func(string, int) error { <-release; return nil }
+	stop := b.start()
+	const n = 40
+	for i := range n {
+		b.publish(bulk+"c", fmt.Sprintf("id%d", i), "t", "user1")
+	}
+	b.Eventually(func() bool { return b.posts("t") == 4 }, 5*time.Second, time.Millisecond)
+	stopped := make(chan error, 1)
+	a := b.worker.apps[0]
+	go func() { stopped <- stop() }()
+	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.stopping }, 5*time.Second, time.Millisecond)
+	close(release)
+	b.NoError(<-stopped)
+	b.Equal(4, b.posts("t"), "only what was under way went out")
+	b.EqualValues(n-4, b.queued())
+
+	b.api.answer = nil
+	stop = b.start()
+	for range n {
+		r := b.receipt()
+		b.Equal(schema.Sent, r.State)
+		b.Equal(1, r.Attempts)
+		b.False(r.PossibleDuplicate)
+	}
+	b.Equal(n, b.posts("t"), "each once over both lives")
+	b.NoError(stop())
+}
+
+func TestAGracePeriodThatIsTooShortLosesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.grace = 100 * time.Millisecond
+	b.api.hang = true
+	stop := b.start()
+	b.publish(live+"user1", "one", "hello", "user1")
+	b.Eventually(func() bool { return b.posts("hello") == 1 }, 5*time.Second, time.Millisecond)
+	b.ErrorIs(stop(), ErrUnclean)
+	b.EqualValues(1, b.queued())
+}
+
+func TestAWithdrawnIntentIsNotSent(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.NoError(gate.Pause(b.t.Context(), b.conn, appID, "test", "me"))
+	stop := b.start()
+	b.publish(live+"user1", "one", "hello", "user1")
+	b.NoError(ledger.Withdraw(b.t.Context(), b.conn, appID, "one", ledger.Withdrawal{Generation: 1}, time.Hour))
+	b.NoError(gate.Resume(b.t.Context(), b.conn, appID))
+	r := b.receiptOf("one")
+	b.Equal(schema.Cancelled, r.State)
+	b.Zero(b.posts("hello"))
+	b.NoError(stop())
+}
+
+func TestAPanicIsPoisonAfterTheThird(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.api.answer = func(text string, _ int) error {
+		if text == "boom" {
+			panic("a bug")
+		}
+		return nil
+	}
+	stop := b.start()
+	b.publish(live+"user1", "bad", "boom", "user1")
+	b.publish(live+"user2", "good", "fine", "user2")
+	b.Equal(schema.Sent, b.receiptOf("good").State)
+	r := b.receiptOf("bad")
+	b.Equal(schema.Dead, r.State)
+	b.Equal(schema.Poison, r.Reason)
+	b.NoError(stop())
+}
+
+func TestTheBrokerRestartsUnderTheWorker(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	const n = 300
+	for i := range n {
+		b.publish(bulk+"c", fmt.Sprintf("id%d", i), fmt.Sprintf("t%d", i), "user1")
+		if i == 100 {
+			b.restartBroker()
+		}
+	}
+	ends := map[string]int{}
+	for len(ends) < n {
+		r := b.receipt()
+		b.Equal(schema.Sent, r.State)
+		ends[r.ID]++
+	}
+	for i := range n {
+		b.Equal(1, b.posts(fmt.Sprintf("t%d", i)), "no second post by this worker")
+	}
+	b.Eventually(func() bool { return b.queued() == 0 }, 10*time.Second, 10*time.Millisecond)
 	b.NoError(stop())
 }

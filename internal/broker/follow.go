@@ -2,12 +2,16 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // FollowOptions choose what a Follower reads.
@@ -15,32 +19,63 @@ type FollowOptions struct {
 	Subject string // filter; "" for all
 
 	// Latest begins with the newest message of each subject, as a key-value
-	// watch does; otherwise everything is read from the oldest on.
+	// watch does, and does so again after each interruption; otherwise everything
+	// is read once, from the oldest on.
 	Latest bool
 
+	// Anew, without Latest, is called when the stream is not what it was: made
+	// anew, or cut back by a power failure. It is then read from its beginning
+	// once more, and what was written to it lately may be lost.
+	Anew func()
+
 	Log *slog.Logger
+
+	begin, end func() // around each reading of what stands; with Latest
 }
 
-// Follower reads a stream in order and goes on reading what is added, over
-// reconnects and restarts of the broker.
+// Follower reads a stream with limits retention in order and goes on reading
+// what is added, over reconnects and restarts of the broker.
+//
+// It is not built on nats.go's ordered consumer: that one heals itself in a
+// goroutine of its own, so that two messages can be handled at once and Stop
+// can take many seconds. Here one goroutine does everything.
 type Follower struct {
 	conn   *Conn
 	stream string
 	opts   FollowOptions
-	f      func(jetstream.Msg, Delivery)
+	f      func(Stored)
 
-	mu       sync.Mutex
-	next     uint64        // sequence to go on from; 0 before the first message
 	caughtUp chan struct{} // closed when what was stored at the beginning has been read
 	kick     chan struct{}
 	stop     context.CancelFunc
 	done     chan struct{}
+
+	mu     sync.Mutex
+	broken context.CancelCauseFunc // ends the reading of the present consumer
+
+	// the reading goroutine's
+	created time.Time // of the stream
+	last    Stored    // the newest message that was read; only its sequence and time
 }
+
+// Reasons why a reader is replaced by another.
+var (
+	errReconnected = errors.New("reconnected")
+	errGap         = errors.New("a message was lost on its way")
+	errAnew        = errors.New("the stream is not what it was")
+)
+
+const (
+	followAhead  = 1000                   // messages on their way
+	followLeft   = time.Minute            // after which the broker forgets a follower that says nothing
+	followRepeat = 250 * time.Millisecond // between two tries to begin
+	followQuiet  = 200 * time.Millisecond // without a message before a follower asks whether there are more
+)
 
 // Follow calls f for each message of a stream, one after the other, and
 // returns when everything that was stored before has been passed to f. f must
-// not block for long.
-func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f func(jetstream.Msg, Delivery)) (*Follower, error) {
+// not block for long, and must not call Stop.
+func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f func(Stored)) (*Follower, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -49,18 +84,14 @@ func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f fun
 		conn: c, stream: stream, opts: o, f: f,
 		caughtUp: make(chan struct{}), kick: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
 	}
+	unhook := c.OnReconnect(w.reconnected)
 	first, err := w.open(ctx)
 	if err != nil {
+		unhook()
 		stop()
 		return nil, fmt.Errorf("follow %s: %w", stream, explain(err))
 	}
-	c.OnReconnect(func() {
-		select {
-		case w.kick <- struct{}{}:
-		default:
-		}
-	})
-	go w.run(run, first)
+	go w.run(run, first, unhook)
 	select {
 	case <-w.caughtUp:
 		return w, nil
@@ -76,94 +107,268 @@ func (w *Follower) Stop() {
 	<-w.done
 }
 
-func (w *Follower) run(ctx context.Context, reader jetstream.ConsumeContext) {
+// reconnected has the reader replaced at once: the broker may have restarted,
+// and its consumer with it.
+func (w *Follower) reconnected() {
+	w.mu.Lock()
+	if w.broken != nil {
+		w.broken(errReconnected)
+	}
+	w.mu.Unlock()
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (w *Follower) run(ctx context.Context, r *reader, unhook func()) {
 	defer close(w.done)
+	defer unhook()
 	for {
+		var err error
+		if r != nil {
+			err = w.read(ctx, r)
+			r.close()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if r, err = w.reopen(ctx, err); err == nil {
+			continue
+		}
+		w.opts.Log.Debug("follow", "stream", w.stream, "error", err)
 		select {
 		case <-ctx.Done():
-		case <-w.kick: // the broker may have restarted, and the reader's consumer with it
-		case <-reader.Closed():
-		}
-		reader.Stop()
-		<-reader.Closed()
-		for {
-			if ctx.Err() != nil {
-				return
-			}
-			var err error
-			if reader, err = w.open(ctx); err == nil {
-				break
-			}
-			w.opts.Log.Debug("follow", "stream", w.stream, "error", err)
-			select {
-			case <-ctx.Done():
-			case <-w.kick:
-			case <-time.After(250 * time.Millisecond):
-			}
+			return
+		case <-w.kick:
+		case <-time.After(followRepeat):
 		}
 	}
 }
 
-func (w *Follower) open(ctx context.Context) (jetstream.ConsumeContext, error) {
-	wait, cancel := context.WithTimeout(ctx, apiTimeout)
+func (w *Follower) reopen(ctx context.Context, why error) (*reader, error) {
+	w.opts.Log.Debug("follow", "stream", w.stream, "again", why)
+	select {
+	case <-w.kick: // what it would say is done now
+	default:
+	}
+	return w.open(ctx)
+}
+
+// reader is one consumer, from its making to its end.
+type reader struct {
+	w       *Follower
+	api     string // end of its API subjects: stream.consumer
+	inbox   string
+	sub     *nats.Subscription
+	initial uint64 // messages that stood when it was made
+	order   uint64 // of the last message
+	open    int    // messages that were asked for and have not come
+	stands  bool   // everything that stood has been read
+}
+
+// open makes a consumer that begins where the last one ended.
+func (w *Follower) open(ctx context.Context) (*reader, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
-	if w.opts.Subject != "" {
-		cfg.FilterSubjects = []string{w.opts.Subject}
-	}
-	w.mu.Lock()
-	switch next := w.next; {
-	case next > 0:
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, next
-	case w.opts.Latest:
-		cfg.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
-		if w.opts.Subject == "" {
-			cfg.FilterSubjects = []string{">"}
-		}
-	}
-	w.mu.Unlock()
-	consumer, err := w.conn.JS.OrderedConsumer(wait, w.stream, cfg)
+	stream, err := w.conn.JS.Stream(ctx, w.stream)
 	if err != nil {
 		return nil, err
 	}
-	if consumer.CachedInfo().NumPending == 0 {
-		w.arrived()
+	info := stream.CachedInfo()
+	if !w.created.IsZero() && !info.Created.Equal(w.created) || info.State.LastSeq < w.last.Seq {
+		w.anew()
 	}
-	return consumer.Consume(w.take,
-		jetstream.PullMaxMessages(2000),
-		jetstream.PullExpiry(pullExpires),
-		jetstream.PullHeartbeat(pullHeartbeat),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			w.opts.Log.Debug("follow", "stream", w.stream, "error", err)
-		}))
+	w.created = info.Created
+	cfg := jetstream.ConsumerConfig{
+		Name:              "follow-" + nuid.Next(),
+		FilterSubject:     w.opts.Subject,
+		AckPolicy:         jetstream.AckNonePolicy,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: followLeft,
+	}
+	switch {
+	case w.opts.Latest:
+		cfg.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
+		if cfg.FilterSubject == "" {
+			cfg.FilterSubject = ">"
+		}
+	case w.last.Seq > 0:
+		// With the last message once more, to see that it is still the same.
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.last.Seq
+	}
+	consumer, err := w.conn.JS.CreateConsumer(ctx, w.stream, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{w: w, api: w.stream + "." + cfg.Name, inbox: w.conn.NC.NewInbox(), initial: consumer.CachedInfo().NumPending}
+	if r.sub, err = w.conn.NC.SubscribeSync(r.inbox); err != nil {
+		return nil, err
+	}
+	if err := r.sub.SetPendingLimits(-1, -1); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
 }
 
-func (w *Follower) take(m jetstream.Msg) {
-	d, ok := ParseDelivery(m.Reply())
-	if !ok {
-		return
+// close has the broker forget the consumer, as well as a connection allows.
+func (r *reader) close() {
+	_ = r.w.conn.NC.PublishRequest("$JS.API.CONSUMER.DELETE."+r.api, r.inbox, nil)
+	_ = r.sub.Unsubscribe()
+}
+
+// anew begins from the beginning.
+func (w *Follower) anew() {
+	w.last = Stored{}
+	if w.opts.Anew != nil {
+		w.opts.Anew()
 	}
+}
+
+// read passes on what a consumer hands out, until it can give no more.
+func (w *Follower) read(ctx context.Context, r *reader) error {
+	ctx, broken := context.WithCancelCause(ctx)
+	defer broken(nil)
 	w.mu.Lock()
-	stale := d.Seq < w.next // read before the reader was opened anew
-	if !stale {
-		w.next = d.Seq + 1
-	}
+	w.broken = broken
 	w.mu.Unlock()
-	if stale {
-		return
+	select {
+	case <-w.kick: // while the consumer was being made
+		return errReconnected
+	default:
 	}
-	w.f(m, d)
-	if d.Pending == 0 {
-		w.arrived()
+	watchdog := time.AfterFunc(silence, func() { broken(ErrSilent) })
+	defer watchdog.Stop()
+	if w.opts.begin != nil {
+		w.opts.begin()
+	}
+	r.stood(r.initial == 0)
+	for {
+		if err := r.ask(); err != nil {
+			return err
+		}
+		m, err := r.wait(ctx)
+		if err != nil {
+			return err
+		}
+		watchdog.Reset(silence)
+		if m == nil {
+			continue // nothing for a moment
+		}
+		if m.Reply == "" {
+			if err := r.status(m); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.take(r, m); err != nil {
+			return err
+		}
 	}
 }
 
-func (w *Follower) arrived() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.caughtUp:
-	default:
-		close(w.caughtUp)
+// ask keeps messages coming.
+func (r *reader) ask() error {
+	if r.open > followAhead/2 {
+		return nil
 	}
+	batch := followAhead - r.open
+	if err := r.w.conn.NC.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+r.api, r.inbox, pullRequest(batch)); err != nil {
+		return err
+	}
+	r.open += batch
+	return nil
+}
+
+// wait gets the next message. While what stands has not all been read it looks
+// every now and then whether the rest is still there: what is deleted or runs
+// out before it was handed out never comes.
+func (r *reader) wait(ctx context.Context) (*nats.Msg, error) {
+	if r.stands {
+		m, err := r.sub.NextMsgWithContext(ctx)
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return m, reading(err)
+	}
+	m, err := r.sub.NextMsg(followQuiet)
+	switch {
+	case err == nil:
+		return m, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case !errors.Is(err, nats.ErrTimeout):
+		return nil, reading(err)
+	}
+	consumer, err := r.w.conn.JS.Consumer(ctx, r.w.stream, r.api[len(r.w.stream)+1:])
+	if err != nil {
+		return nil, err
+	}
+	// What the broker sent before this answer is here already.
+	waiting, _, err := r.sub.Pending()
+	if err != nil {
+		return nil, err
+	}
+	r.stood(consumer.CachedInfo().NumPending == 0 && waiting == 0)
+	return nil, nil
+}
+
+// stood notes that everything that stood when the reader began has been read.
+func (r *reader) stood(all bool) {
+	if !all || r.stands {
+		return
+	}
+	r.stands = true
+	if r.w.opts.end != nil {
+		r.w.opts.end()
+	}
+	select {
+	case <-r.w.caughtUp:
+	default:
+		close(r.w.caughtUp)
+	}
+}
+
+func (r *reader) status(m *nats.Msg) error {
+	switch status := m.Header.Get("Status"); status {
+	case "100":
+		return nil
+	case "408":
+		if left, ok := unserved(m); ok {
+			r.open = max(r.open-left, 0)
+		} else {
+			r.open = 0
+		}
+		return nil
+	default:
+		return fmt.Errorf("%w: %s %s", ErrConsumerGone, status, m.Header.Get("Description"))
+	}
+}
+
+func (w *Follower) take(r *reader, m *nats.Msg) error {
+	d, ok := ParseDelivery(m.Reply)
+	if !ok {
+		return fmt.Errorf("unreadable ack subject %s", strconv.Quote(m.Reply))
+	}
+	r.open--
+	r.order++
+	if d.Order != r.order {
+		return errGap
+	}
+	switch s := (Stored{Subject: m.Subject, Seq: d.Seq, Time: d.Stored, Header: m.Header, Data: m.Data}); {
+	case w.opts.Latest:
+		w.f(s)
+	case d.Seq == w.last.Seq:
+		if !d.Stored.Equal(w.last.Time) {
+			w.anew()
+			return errAnew
+		}
+	default:
+		w.last.Seq, w.last.Time = d.Seq, d.Stored
+		w.f(s)
+	}
+	r.stood(d.Pending == 0 || r.order >= r.initial)
+	return nil
 }

@@ -43,20 +43,18 @@ type Puller struct {
 	mu       sync.Mutex
 	sub      *nats.Subscription // nil while paused
 	inbox    string
-	requests []pullRequest // open ones, oldest first
-	numbered uint64
+	open     int       // messages that were asked for and have not come
+	number   uint64    // of the last request
+	void     uint64    // requests up to this one count no more
 	heard    time.Time // last message or heartbeat
-}
-
-type pullRequest struct {
-	number uint64
-	left   int
+	draining []func()  // not nil from Pause until nothing more can come: whom to tell
+	resume   bool      // Resume was called meanwhile
 }
 
 // NewPuller makes a paused Puller. deliver gets each message, lost each reason
 // why nothing more will come before the consumer has been made again and
-// Resume called; both are called from the subscription's goroutine and must
-// not block for long.
+// Resume called, or nil when it is only to ask again with Top. Both are called
+// from the subscription's goroutine and must not block for long.
 func (c *Conn) NewPuller(stream, consumer string, deliver func(*nats.Msg), lost func(error)) *Puller {
 	return &Puller{
 		nc:      c.NC,
@@ -66,10 +64,21 @@ func (c *Conn) NewPuller(stream, consumer string, deliver func(*nats.Msg), lost 
 	}
 }
 
-// Resume makes the puller ready for requests.
+// Resume makes the puller ready for requests. While a pause is not over it
+// takes effect at its end, or two goroutines would deliver at once and out of
+// order; lost(nil) is called then.
 func (p *Puller) Resume() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.draining != nil {
+		p.resume = true
+		return nil
+	}
+	return p.subscribe()
+}
+
+// subscribe begins to listen. p.mu is held.
+func (p *Puller) subscribe() error {
 	if p.sub != nil {
 		return nil
 	}
@@ -78,27 +87,61 @@ func (p *Puller) Resume() error {
 	if err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}
-	p.sub, p.inbox, p.requests = sub, inbox, nil
+	// What was asked for is the bound. Beyond nats.go's own (64 MB) messages are
+	// dropped, and come again when AckWait is over, out of order.
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		_ = sub.Unsubscribe()
+		return fmt.Errorf("pull: %w", err)
+	}
+	p.sub, p.inbox, p.open, p.void = sub, inbox, 0, p.number
 	return nil
 }
 
 // Pause takes all open requests back. What the broker sent before it learned
-// of that is still delivered; drained is called when nothing more can come.
+// of that is still delivered; drained is called when nothing more can come. A
+// message that finds nobody listening is handed out anew at once.
 func (p *Puller) Pause(drained func()) {
 	p.mu.Lock()
+	p.resume = false
 	sub := p.sub
-	p.sub, p.requests = nil, nil
+	switch {
+	case sub != nil:
+		p.sub, p.open, p.void = nil, 0, p.number
+		p.draining = []func(){drained}
+	case p.draining != nil: // the pause before is not over yet
+		p.draining = append(p.draining, drained)
+	}
+	over := p.draining == nil
 	p.mu.Unlock()
-	if sub == nil {
+	if over {
 		drained()
 		return
 	}
-	sub.SetClosedHandler(func(string) { drained() })
-	if err := sub.Drain(); err != nil {
-		// No connection: nothing is on its way, and Unsubscribe runs the handler.
-		if sub.Unsubscribe() != nil {
-			drained()
-		}
+	if sub == nil {
+		return
+	}
+	var once sync.Once
+	sub.SetClosedHandler(func(string) { once.Do(p.drained) })
+	if err := sub.Drain(); err != nil { // the connection is closed; the handler may run all the same
+		once.Do(p.drained)
+	}
+}
+
+// drained ends a pause.
+func (p *Puller) drained() {
+	p.mu.Lock()
+	tell, resume := p.draining, p.resume
+	p.draining, p.resume = nil, false
+	var err error
+	if resume {
+		err = p.subscribe()
+	}
+	p.mu.Unlock()
+	for _, f := range tell {
+		f()
+	}
+	if resume {
+		p.lost(err)
 	}
 }
 
@@ -108,35 +151,32 @@ func (p *Puller) Pause(drained func()) {
 func (p *Puller) Top(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sub == nil {
+	if p.sub == nil || n <= p.open || p.open > 0 && n < 2*p.open {
 		return
 	}
-	open := 0
-	for _, r := range p.requests {
-		open += r.left
-	}
-	if n <= open || open > 0 && n < 2*open {
-		return
-	}
-	p.numbered++
-	batch := n - open
-	req := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, batch, pullExpires.Nanoseconds(), pullHeartbeat.Nanoseconds())
-	if err := p.nc.PublishRequest(p.next, p.inbox+strconv.FormatUint(p.numbered, 36), req); err != nil {
+	batch := n - p.open
+	reply := p.inbox + strconv.FormatUint(p.number+1, 36)
+	if err := p.nc.PublishRequest(p.next, reply, pullRequest(batch)); err != nil {
 		return // not connected: the reconnect asks again
 	}
-	if len(p.requests) == 0 {
+	if p.open == 0 {
 		p.heard = time.Now()
 	}
-	p.requests = append(p.requests, pullRequest{p.numbered, batch})
+	p.number++
+	p.open = n
+}
+
+func pullRequest(batch int) []byte {
+	return fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, batch, pullExpires.Nanoseconds(), pullHeartbeat.Nanoseconds())
 }
 
 // Check reports a consumer that has fallen silent under an open request. It
 // is to be called every few seconds.
 func (p *Puller) Check(now time.Time) {
 	p.mu.Lock()
-	silent := p.sub != nil && len(p.requests) > 0 && now.Sub(p.heard) > silence && p.nc.IsConnected()
+	silent := p.sub != nil && p.open > 0 && now.Sub(p.heard) > silence && p.nc.IsConnected()
 	if silent {
-		p.requests = nil
+		p.open, p.void = 0, p.number
 	}
 	p.mu.Unlock()
 	if silent {
@@ -144,11 +184,13 @@ func (p *Puller) Check(now time.Time) {
 	}
 }
 
-// Forget drops the account of open requests, as a reconnect does at the broker.
+// Forget drops the account of open requests, when their consumer is made anew
+// or the connection was lost. One that the broker still serves (an interruption
+// it did not notice) brings its messages in addition to those asked for next.
 func (p *Puller) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.requests = nil
+	p.open, p.void = 0, p.number
 }
 
 func (p *Puller) handle(inbox string, m *nats.Msg) {
@@ -159,15 +201,10 @@ func (p *Puller) handle(inbox string, m *nats.Msg) {
 		}
 	}
 	p.mu.Lock()
-	if inbox == p.inbox {
+	if inbox == p.inbox && p.sub != nil {
 		p.heard = time.Now()
-		// Requests are served oldest first.
-		if len(p.requests) > 0 {
-			p.requests[0].left--
-			if p.requests[0].left <= 0 {
-				p.requests = p.requests[1:]
-			}
-		}
+		// The broker takes turns among the open requests, so only their sum is known.
+		p.open = max(p.open-1, 0)
 	}
 	p.mu.Unlock()
 	p.deliver(m)
@@ -175,40 +212,41 @@ func (p *Puller) handle(inbox string, m *nats.Msg) {
 
 // status takes what the broker says about a request.
 func (p *Puller) status(inbox string, m *nats.Msg, status string) {
+	n, _ := strconv.ParseUint(strings.TrimPrefix(m.Subject, inbox), 36, 64)
 	p.mu.Lock()
-	if inbox != p.inbox || p.sub == nil {
+	if inbox != p.inbox || p.sub == nil || n <= p.void {
 		p.mu.Unlock()
-		return // of a request before the last pause
+		return // of a request before the last pause, or one of several whose consumer is gone
 	}
 	p.heard = time.Now()
 	if status == "100" {
 		p.mu.Unlock()
 		return
 	}
-	// Every other status ends its request.
-	n, _ := strconv.ParseUint(strings.TrimPrefix(m.Subject, inbox), 36, 64)
-	for i, r := range p.requests {
-		if r.number == n {
-			p.requests = append(p.requests[:i:i], p.requests[i+1:]...)
-			break
-		}
-	}
-	description := strings.ToLower(m.Header.Get("Description"))
-	gone := status == "503" || status == "409" && strings.Contains(description, "consumer deleted")
-	if gone {
-		p.requests = nil
+	// Every other status ends its request. One that says how much of it was left
+	// speaks for itself alone, any other for the consumer.
+	if left, ok := unserved(m); ok {
+		p.open = max(p.open-left, 0)
+	} else {
+		p.open, p.void = 0, p.number
 	}
 	p.mu.Unlock()
+	description := strings.ToLower(m.Header.Get("Description"))
 	switch {
-	case gone:
+	case status == "503" || status == "409" && strings.Contains(description, "consumer deleted"):
 		p.lost(ErrConsumerGone)
 	case status == "408" || status == "404":
-		// The request's time was over: ask again.
-		p.lost(nil)
+		p.lost(nil) // the request's time was over: ask again
 	default:
 		// Leadership change, server shutdown, limits: asked again, after a look at the consumer.
 		p.lost(fmt.Errorf("pull request ended: %s %s", status, description))
 	}
+}
+
+// unserved is how many messages a request that ended had still to get.
+func unserved(m *nats.Msg) (int, bool) {
+	left, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
+	return left, err == nil && left >= 0
 }
 
 // Delivery is what the broker says about a message it hands out; it stands in
@@ -217,6 +255,7 @@ type Delivery struct {
 	Stream    string
 	Delivered int       // 1 for the first time this consumer hands it out
 	Seq       uint64    // in the stream
+	Order     uint64    // what this consumer hands out has no gap in it
 	Stored    time.Time // when the broker stored it
 	Pending   uint64    // further messages waiting at the consumer
 }
@@ -242,18 +281,18 @@ func ParseDelivery(reply string) (Delivery, bool) {
 	t := tok[:n]
 	if n >= 9 { // domain, account hash, then as before
 		t = t[2:]
-	}
-	if len(t) < 7 {
+	} else if n != 7 {
 		return Delivery{}, false
 	}
 	delivered, e1 := strconv.Atoi(t[2])
 	seq, e2 := strconv.ParseUint(t[3], 10, 64)
 	stored, e3 := strconv.ParseInt(t[5], 10, 64)
 	pending, e4 := strconv.ParseUint(t[6], 10, 64)
-	if e1 != nil || e2 != nil || e3 != nil || e4 != nil {
+	order, e5 := strconv.ParseUint(t[4], 10, 64)
+	if e1 != nil || e2 != nil || e3 != nil || e4 != nil || e5 != nil {
 		return Delivery{}, false
 	}
-	return Delivery{Stream: t[0], Delivered: delivered, Seq: seq, Stored: time.Unix(0, stored), Pending: pending}, true
+	return Delivery{Stream: t[0], Delivered: delivered, Seq: seq, Order: order, Stored: time.Unix(0, stored), Pending: pending}, true
 }
 
 // What is published to an ack subject.

@@ -79,26 +79,24 @@ func (c *Conn) scanOnce(ctx context.Context, stream string, sub *nats.Subscripti
 		return 0, 0, err
 	}
 	if err := c.NC.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body); err != nil {
-		return 0, 0, err
+		return 0, 0, reading(err)
 	}
 	for {
 		wait, cancel := context.WithTimeout(ctx, apiTimeout)
 		m, err := sub.NextMsgWithContext(wait)
 		cancel()
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, reading(err)
 		}
-		switch m.Header.Get("Status") {
+		switch status := statusOf(m); status {
 		case "":
 		case "204": // end of batch
 			pending, _ = strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
 			return last, pending, nil
 		case "404": // nothing matches
 			return 0, 0, nil
-		case "503":
-			return 0, 0, ErrNoStream
 		default:
-			return 0, 0, fmt.Errorf("broker answers %s %s", m.Header.Get("Status"), m.Header.Get("Description"))
+			return 0, 0, fmt.Errorf("broker answers %s %s", status, strings.ToLower(m.Header.Get("Description")))
 		}
 		s, err := storedFrom(m)
 		if err != nil {
@@ -111,20 +109,57 @@ func (c *Conn) scanOnce(ctx context.Context, stream string, sub *nats.Subscripti
 	}
 }
 
+// statusOf is the status of an answer that is not a stored message. A stored
+// one may have a header Status of its own: whoever publishes chooses them.
+func statusOf(m *nats.Msg) string {
+	if _, stored := m.Header["Nats-Sequence"]; stored {
+		return ""
+	}
+	return m.Header.Get("Status")
+}
+
+// reading says in kefu's words why nothing could be read.
+func reading(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return ErrNoStream
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		return ErrAway
+	}
+	return err
+}
+
+// ErrAway says that there is no connection to the broker at the moment.
+var ErrAway = errors.New("no connection to the broker")
+
 // storedFrom turns a direct-get answer into what was stored: the envelope
-// headers of the answer itself are taken off.
+// headers of the answer itself are taken off. They stand last: one of the same
+// name that the publisher set comes before.
 func storedFrom(m *nats.Msg) (Stored, error) {
-	seq, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
+	envelope := func(name string) string {
+		values := m.Header[name]
+		if len(values) == 0 {
+			return ""
+		}
+		last := values[len(values)-1]
+		if values = values[:len(values)-1]; len(values) == 0 {
+			delete(m.Header, name)
+		} else {
+			m.Header[name] = values
+		}
+		return last
+	}
+	seq, err := strconv.ParseUint(envelope("Nats-Sequence"), 10, 64)
 	if err != nil {
 		return Stored{}, fmt.Errorf("unreadable sequence in a direct-get answer: %w", err)
 	}
-	at, err := time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
+	at, err := time.Parse(time.RFC3339Nano, envelope("Nats-Time-Stamp"))
 	if err != nil {
 		return Stored{}, fmt.Errorf("unreadable time in a direct-get answer: %w", err)
 	}
-	s := Stored{Subject: m.Header.Get("Nats-Subject"), Seq: seq, Time: at, Data: m.Data}
-	for _, h := range []string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence"} {
-		m.Header.Del(h)
+	s := Stored{Subject: envelope("Nats-Subject"), Seq: seq, Time: at, Data: m.Data}
+	for _, name := range []string{"Nats-Stream", "Nats-Num-Pending", "Nats-Last-Sequence"} {
+		envelope(name)
 	}
 	s.Header = m.Header
 	return s, nil
@@ -136,9 +171,9 @@ func (c *Conn) Get(ctx context.Context, stream string, seq uint64) (Stored, erro
 	req := fmt.Appendf(nil, `{"seq":%d}`, seq)
 	m, err := c.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, req)
 	if err != nil {
-		return Stored{}, fmt.Errorf("get %s/%d: %w", stream, seq, err)
+		return Stored{}, fmt.Errorf("get %s/%d: %w", stream, seq, reading(err))
 	}
-	switch s := m.Header.Get("Status"); s {
+	switch s := statusOf(m); s {
 	case "":
 		return storedFrom(m)
 	case "404":

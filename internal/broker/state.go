@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/kefuhq/kefu/schema"
 )
@@ -27,16 +28,45 @@ type StateEntry struct {
 	Key     string
 	Value   []byte // nil when the key is gone
 	Deleted bool
+	Expired bool // gone because its life time was over, or nobody knows why
 	Time    time.Time
 	Seq     uint64
 }
 
 // WatchState calls f for every key below prefix (as "app.") as it stands and
-// for each change of it, and returns when f has seen all that stands now.
+// for each change of it, and returns when f has seen all that stands now. What
+// changed while the broker could not be reached is made up for.
 func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f func(StateEntry)) (*Follower, error) {
+	// The mark of a deletion is stored for minutes only. A key whose mark came
+	// and went unseen is missing from what stands after the interruption.
+	known := make(map[string]uint64) // keys that have a value, and its sequence
+	var stands map[string]bool       // nil but while what stands is read
 	o.Subject, o.Latest = statePrefix+prefix+">", true
-	return c.Follow(ctx, "KV_"+schema.BucketState, o, func(m jetstream.Msg, d Delivery) {
-		f(stateEntry(m.Subject(), m.Headers(), m.Data(), d.Stored, d.Seq))
+	o.begin = func() { stands = make(map[string]bool) }
+	o.end = func() {
+		for key := range known {
+			if !stands[key] {
+				delete(known, key)
+				f(StateEntry{Key: key, Deleted: true, Expired: true, Time: time.Now()})
+			}
+		}
+		stands = nil
+	}
+	return c.Follow(ctx, "KV_"+schema.BucketState, o, func(s Stored) {
+		e := stateEntry(s)
+		if stands != nil {
+			stands[e.Key] = true
+		}
+		switch seq, had := known[e.Key]; {
+		case e.Deleted:
+			delete(known, e.Key)
+			if had || stands == nil {
+				f(e)
+			}
+		case !had || seq != e.Seq:
+			known[e.Key] = e.Seq
+			f(e)
+		}
 	})
 }
 
@@ -44,7 +74,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 func (c *Conn) ReadState(ctx context.Context, prefix string) ([]StateEntry, error) {
 	var out []StateEntry
 	err := c.Scan(ctx, "KV_"+schema.BucketState, ScanOptions{Subject: statePrefix + prefix + ">"}, func(s Stored) error {
-		if e := stateEntry(s.Subject, s.Header, s.Data, s.Time, s.Seq); !e.Deleted {
+		if e := stateEntry(s); !e.Deleted {
 			out = append(out, e)
 		}
 		return nil
@@ -52,30 +82,44 @@ func (c *Conn) ReadState(ctx context.Context, prefix string) ([]StateEntry, erro
 	return out, err
 }
 
-func stateEntry(subject string, h nats.Header, data []byte, at time.Time, seq uint64) StateEntry {
-	e := StateEntry{Key: strings.TrimPrefix(subject, statePrefix), Value: data, Time: at, Seq: seq}
+func stateEntry(s Stored) StateEntry {
+	e := StateEntry{Key: strings.TrimPrefix(s.Subject, statePrefix), Value: s.Data, Time: s.Time, Seq: s.Seq}
 	// A deletion is the library's KV-Operation, the end of a life time the server's marker.
-	if h.Get("KV-Operation") != "" || h.Get("Nats-Marker-Reason") != "" {
-		e.Value, e.Deleted = nil, true
+	marker := s.Header.Get("Nats-Marker-Reason")
+	if s.Header.Get("KV-Operation") != "" || marker != "" {
+		e.Value, e.Deleted, e.Expired = nil, true, marker == "MaxAge"
 	}
 	return e
 }
 
-// PutState is the message that sets a key. A ttl above zero (whole seconds) has the broker remove
-// it by itself.
+// tombstone is for how long the mark of a deletion is kept: for those who
+// watch. Without an end each worker and each withdrawal there ever was would
+// leave one for good.
+const tombstone = 10 * time.Minute
+
+// PutState is the message that sets a key. A ttl above zero has the broker
+// remove it by itself; it is rounded up to whole seconds, the broker's measure.
 func PutState(key string, value []byte, ttl time.Duration) *nats.Msg {
-	m := nats.NewMsg(statePrefix + key)
+	m := stateMessage(key)
 	m.Data = value
 	if ttl > 0 {
-		m.Header.Set("Nats-TTL", ttl.Round(time.Second).String())
+		m.Header.Set("Nats-TTL", (ttl + time.Second - 1).Truncate(time.Second).String())
 	}
 	return m
 }
 
 // DeleteState is the message that removes a key.
 func DeleteState(key string) *nats.Msg {
-	m := nats.NewMsg(statePrefix + key)
+	m := stateMessage(key)
 	m.Header.Set("KV-Operation", "DEL")
+	m.Header.Set("Nats-TTL", tombstone.String())
+	return m
+}
+
+// stateMessage has an id of its own: the outbox may have to repeat it.
+func stateMessage(key string) *nats.Msg {
+	m := nats.NewMsg(statePrefix + key)
+	m.Header.Set(jetstream.MsgIDHeader, nuid.Next())
 	return m
 }
 

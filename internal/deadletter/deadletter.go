@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -89,9 +90,6 @@ func (b *Box) Get(ctx context.Context, appID, id string) ([]Item, error) {
 	return out, err
 }
 
-// codeNoMessage is JetStream's "no message found" for a deletion.
-const codeNoMessage = 10037
-
 // Delete takes a letter out of the box. One that is gone already is no error:
 // two operators may replay at once.
 func (b *Box) Delete(ctx context.Context, seq uint64) error {
@@ -109,10 +107,18 @@ func (b *Box) Delete(ctx context.Context, seq uint64) error {
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
 		return fmt.Errorf("delete letter %d: unreadable answer: %w", seq, err)
 	}
-	if answer.Error != nil && answer.Error.Code != codeNoMessage {
+	if answer.Error != nil && !gone(answer.Error) {
 		return fmt.Errorf("delete letter %d: %w", seq, answer.Error)
 	}
 	return nil
+}
+
+// gone says whether the broker refused a deletion because there is nothing
+// to delete: with one code for a gap, with another and the words of its store
+// for what lies before the first message.
+func gone(e *broker.APIError) bool {
+	const sequenceNotFound, deleteFailed = 10043, 10057
+	return e.Code == sequenceNotFound || e.Code == deleteFailed && strings.HasSuffix(e.Description, "found")
 }
 
 // last is the highest sequence in the box.

@@ -248,7 +248,7 @@ const (
 
 func (n *notes) add(fate Fate, text, id string) {
 	at := slices.IndexFunc(n.list, func(o Note) bool { return o.Fate == fate && o.Text == text })
-	if at < 0 && len(n.list) == mostNotes {
+	if at < 0 && len(n.list) >= mostNotes {
 		text = "for other reasons"
 		at = slices.IndexFunc(n.list, func(o Note) bool { return o.Fate == fate && o.Text == text })
 	}

@@ -39,8 +39,8 @@ type Permission struct {
 
 // Gate is one app's. All methods are safe for concurrent use.
 type Gate struct {
-	appID   string
-	publish func(appID string, operator bool, h *Hold) // shares a hold (nil: its end) with the pool
+	appID string
+	share func(g *Gate, operator bool) // tells the pool what stored says, now or soon
 
 	mu       sync.Mutex
 	limiter  *rate.Limiter
@@ -53,13 +53,13 @@ type Gate struct {
 	changed  func()
 }
 
-func newGate(appID string, r Rate, publish func(string, bool, *Hold)) *Gate {
+func newGate(appID string, r Rate, share func(*Gate, bool)) *Gate {
 	limit := rate.Inf
 	if r.PerSecond > 0 {
 		limit = rate.Limit(r.PerSecond)
 	}
 	r.Burst = max(r.Burst, 1)
-	return &Gate{appID: appID, publish: publish, limiter: rate.NewLimiter(limit, r.Burst), rate: r, changed: func() {}}
+	return &Gate{appID: appID, share: share, limiter: rate.NewLimiter(limit, r.Burst), rate: r, changed: func() {}}
 }
 
 // OnChange has f called after each begin and end of a hold, from any
@@ -175,7 +175,7 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	}
 	changed := g.changed
 	g.mu.Unlock()
-	g.publish(g.appID, h.Kind == Operator, &h)
+	g.share(g, h.Kind == Operator)
 	changed()
 }
 
@@ -199,9 +199,19 @@ func (g *Gate) Done(p Permission, reached bool) {
 	changed := g.changed
 	g.mu.Unlock()
 	if ended {
-		g.publish(g.appID, false, nil)
+		g.share(g, false)
 	}
 	changed()
+}
+
+// stored is the hold as the pool is to know it; nil for none.
+func (g *Gate) stored(operator bool) *Hold {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if operator {
+		return g.operator
+	}
+	return g.hold
 }
 
 // learn takes over what another worker or an operator wrote.
@@ -215,9 +225,10 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 			g.hold, g.trial = h, false
 		}
 	case g.hold != nil:
-		// Somebody lifted it: one intent first, the rest after its success.
+		// Somebody lifted it: one intent first, the rest after its success. Should
+		// it fail, the pauses begin anew.
 		lifted := *g.hold
-		lifted.Until = now
+		lifted.Until, lifted.Tries = now, 0
 		g.hold = &lifted
 	}
 	changed := g.changed

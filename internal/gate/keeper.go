@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -17,16 +18,20 @@ type Keeper struct {
 	log    *slog.Logger
 	reader *broker.Follower
 
-	mu    sync.Mutex
-	gates map[string]*Gate
-	holds map[string]stored // as KEFU_STATE has them
+	mu      sync.Mutex
+	gates   map[string]*Gate
+	holds   map[string]stored // as KEFU_STATE has them
+	writing map[string]bool   // keys whose write has no answer yet; true when it is out of date already
 }
 
 type stored struct{ hold, operator *Hold }
 
 // Open begins to follow the holds of all apps.
 func Open(ctx context.Context, conn *broker.Conn, log *slog.Logger) (*Keeper, error) {
-	k := &Keeper{conn: conn, log: log, gates: make(map[string]*Gate), holds: make(map[string]stored)}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	k := &Keeper{conn: conn, log: log, gates: make(map[string]*Gate), holds: make(map[string]stored), writing: make(map[string]bool)}
 	var err error
 	if k.reader, err = conn.WatchState(ctx, "app.", broker.FollowOptions{Log: log}, k.learn); err != nil {
 		return nil, fmt.Errorf("holds: %w", err)
@@ -77,24 +82,52 @@ func (k *Keeper) learn(e broker.StateEntry) {
 	}
 }
 
-// share tells the pool. It need not be waited for: this worker acts on it
-// already, and the outbox repeats it until the broker has it.
-func (k *Keeper) share(appID string, operator bool, h *Hold) {
+// share tells the pool what a gate says now. It need not be waited for: this
+// worker acts on it already, and the outbox repeats it until the broker has it.
+//
+// One write of a key at a time, always of the newest state: two that are
+// repeated could arrive in the wrong order, and a hold that was lifted would
+// stand again.
+func (k *Keeper) share(g *Gate, operator bool) {
 	kind := Quota
 	if operator {
 		kind = Operator
 	}
-	key := AppKey(appID, kind)
-	if h == nil {
-		k.conn.Outbox.Publish(broker.DeleteState(key), nil)
-		return
+	key := AppKey(g.appID, kind)
+	k.mu.Lock()
+	_, busy := k.writing[key]
+	k.writing[key] = busy
+	k.mu.Unlock()
+	if !busy {
+		k.write(g, operator, key)
 	}
-	body, err := json.Marshal(h)
-	if err != nil {
-		k.log.Error("holds", "app", appID, "error", err)
-		return
+}
+
+func (k *Keeper) write(g *Gate, operator bool, key string) {
+	msg := broker.DeleteState(key)
+	if h := g.stored(operator); h != nil {
+		body, err := json.Marshal(h)
+		if err != nil { // a time beyond the year 9999
+			k.log.Error("holds", "app", g.appID, "error", err)
+		}
+		msg = broker.PutState(key, body, 0)
 	}
-	k.conn.Outbox.Publish(broker.PutState(key, body, 0), nil)
+	k.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
+		if err != nil && !errors.Is(err, broker.ErrClosed) {
+			k.log.Error("a hold could not be shared with the pool", "app", g.appID, "error", err)
+		}
+		k.mu.Lock()
+		outdated := k.writing[key]
+		if outdated {
+			k.writing[key] = false
+		} else {
+			delete(k.writing, key)
+		}
+		k.mu.Unlock()
+		if outdated {
+			k.write(g, operator, key)
+		}
+	})
 }
 
 // Holds reads what KEFU_STATE says of each app, for people.

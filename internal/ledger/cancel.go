@@ -28,12 +28,17 @@ type Withdrawals struct {
 	reader *broker.Follower
 
 	mu   sync.RWMutex
-	keys map[string]Withdrawal
+	keys map[string]order
+}
+
+type order struct {
+	Withdrawal
+	seq uint64 // in KEFU_STATE
 }
 
 // OpenWithdrawals begins to follow them.
 func OpenWithdrawals(ctx context.Context, conn *broker.Conn, log *slog.Logger) (*Withdrawals, error) {
-	w := &Withdrawals{conn: conn, keys: make(map[string]Withdrawal)}
+	w := &Withdrawals{conn: conn, keys: make(map[string]order)}
 	var err error
 	if w.reader, err = conn.WatchState(ctx, cancelPrefix, broker.FollowOptions{Log: log}, w.learn); err != nil {
 		return nil, fmt.Errorf("withdrawals: %w", err)
@@ -48,8 +53,8 @@ func (w *Withdrawals) learn(e broker.StateEntry) {
 	name := strings.TrimPrefix(e.Key, cancelPrefix)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var v Withdrawal
-	if e.Deleted || json.Unmarshal(e.Value, &v) != nil {
+	v := order{seq: e.Seq}
+	if e.Deleted || json.Unmarshal(e.Value, &v.Withdrawal) != nil {
 		delete(w.keys, name)
 		return
 	}
@@ -69,7 +74,17 @@ func (w *Withdrawals) Has(appID string, key Key, generation int) bool {
 
 // Met forgets a withdrawal that was carried out.
 func (w *Withdrawals) Met(appID string, key Key) {
-	w.conn.Outbox.Publish(broker.DeleteState(cancelPrefix+cancelName(appID, key)), nil)
+	name := cancelName(appID, key)
+	w.mu.RLock()
+	v, ok := w.keys[name]
+	w.mu.RUnlock()
+	if !ok {
+		return // forgotten already
+	}
+	m := broker.DeleteState(cancelPrefix + name)
+	// A later life of the id may have been withdrawn meanwhile: that order stays.
+	m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(v.seq, 10))
+	w.conn.Outbox.Publish(m, nil)
 }
 
 // Withdraw orders that a generation of an intent shall not be sent. The order

@@ -21,11 +21,15 @@ type Event struct {
 func History(ctx context.Context, conn *broker.Conn, key Key) ([]Event, error) {
 	var out []Event
 	err := conn.Scan(ctx, schema.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
-		return readBatch(s.Data, func(m Mark) {
+		if _, err := checkBatch(s.Data); err != nil {
+			return nil // workers skip it as well
+		}
+		readBatch(s.Data, func(m Mark) {
 			if m.Key == key {
 				out = append(out, Event{Time: s.Time, Worker: strings.TrimPrefix(s.Subject, "kefu.ledger."), Mark: m})
 			}
 		})
+		return nil
 	})
 	return out, err
 }

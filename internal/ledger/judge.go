@@ -1,15 +1,39 @@
 package ledger
 
-// Entry is what the ledger remembers of one intent.
+// Entry is what the ledger remembers of one intent: 24 bytes, of which a pool
+// holds millions.
 type Entry struct {
-	Seq        uint64
+	Seq        uint64 // of the message that carries the intent now: the producer's, then those of its retries
 	Body       uint32
-	Worker     uint32 // index of the worker that made the last Start
+	origin     uint32 // low half of the sequence of the message that began this life of the id
+	Worker     uint16 // number of the worker that made the last Start
 	Generation uint16
 	Attempt    uint8
 	Unknown    uint8
-	Kind       Kind
+	Kind       Kind  // zero: nothing but Suspect marks
 	Suspects   uint8 // Suspect marks since the last sign that handling it works
+}
+
+// Renews says whether a producer's message, stored under seq, begins a new
+// life of the id: the one before ended dead or cancelled, and this is not the
+// message that it began with, handed out again because its acknowledgement was
+// lost.
+func (e Entry) Renews(seq uint64) bool {
+	return (e.Kind == Dead || e.Kind == Cancelled) && seq != e.Seq && uint32(seq) != e.origin
+}
+
+// of says whether a mark speaks of the message that carries the intent, or of
+// a retry that carries it on (whose sequence may be lower: the stream may have
+// been made anew meanwhile). Another message under the same id is a producer's
+// repeat: what becomes of it says nothing about the intent.
+func (e Entry) of(m Mark) bool { return m.Seq == e.Seq || m.Again }
+
+// entry is what is remembered after a mark that decides for itself.
+func (m Mark) entry(w uint16) Entry {
+	return Entry{
+		Seq: m.Seq, Body: m.Body, origin: uint32(m.Seq), Worker: w,
+		Generation: max(m.Generation, 1), Attempt: m.Attempt, Unknown: m.Unknown, Kind: m.Kind,
+	}
 }
 
 // Ruling is what the log says about a Start: whether this message may be sent.
@@ -42,40 +66,38 @@ type Standing struct {
 // apply says how a mark by worker w changes what is remembered, and, for a
 // Start, what it may do. known is false when nothing is remembered of the key.
 // It depends on nothing but its arguments: every worker that reads the log
-// comes to the same result.
-func apply(e Entry, known bool, m Mark, w uint32) (Entry, Ruling) {
+// comes to the same result. Its table test is the specification.
+func apply(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 	switch m.Kind {
 	case Start:
 		return applyStart(e, known, m, w)
 	case Suspect:
 		if !known {
-			e = Entry{Seq: m.Seq, Body: m.Body, Worker: w, Generation: max(m.Generation, 1)}
+			e = m.entry(w)
+			e.Kind, e.Attempt, e.Unknown = 0, 0, 0
 		}
 		if e.Suspects < 255 {
 			e.Suspects++
 		}
 		return e, 0
 	case Clear:
-		return applyClear(e, known, m, w), 0
-	default:
-		return applyEnd(e, known, m, w), 0
+		return applyClear(e, m, w), 0
+	case Later, Sent, Dead, Cancelled:
+		return applyEnd(e, m, w), 0
 	}
+	return e, 0 // of a later version of kefu
 }
 
-func applyStart(e Entry, known bool, m Mark, w uint32) (Entry, Ruling) {
-	next := Entry{
-		Seq: m.Seq, Body: m.Body, Worker: w, Attempt: m.Attempt, Unknown: m.Unknown, Kind: Start,
-		Generation: max(m.Generation, 1), Suspects: e.Suspects,
-	}
+func applyStart(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
+	next := m.entry(w)
+	next.Suspects = e.Suspects
 	if !known || e.Kind == 0 {
 		return next, Go
 	}
-	if m.Generation == 0 {
-		// Published by a producer: after dead or cancelled it is a new life of the
-		// id, unless it is the very message that ended so.
+	if m.Generation == 0 { // a producer's message: it does not know the id's generation
 		next.Generation = e.Generation
-		if (e.Kind == Dead || e.Kind == Cancelled) && e.Seq != m.Seq {
-			next.Generation = e.Generation + 1
+		if e.Renews(m.Seq) {
+			next.Generation++
 			next.Suspects = 0
 			return next, Go
 		}
@@ -89,26 +111,28 @@ func applyStart(e Entry, known bool, m Mark, w uint32) (Entry, Ruling) {
 	case m.Body != e.Body:
 		return e, Reuse
 	}
+	next.origin = e.origin
 	same := m.Seq == e.Seq
+	onward := e.of(m) && m.Attempt > e.Attempt // the attempt after those that are remembered
 	switch e.Kind {
 	case Clear:
-		if same || m.Again {
+		if same || onward {
 			return next, Go
 		}
 		return e, Repeat // the first one is still queued and will go on by itself
-	case Later:
-		if !same && m.Again && m.Attempt >= e.Attempt {
-			return next, Go
-		}
-		if same {
+	case Later: // its Attempt is the one to come
+		switch {
+		case same:
 			return e, Ended
+		case e.of(m) && m.Attempt >= e.Attempt:
+			return next, Go
 		}
 		return e, Repeat
 	case Start:
 		switch {
 		case same && w == e.Worker && m.Attempt >= e.Attempt:
-			return next, Go // the next attempt in the same hands, or the same batch read twice
-		case m.Attempt > e.Attempt && (same || m.Again):
+			return next, Go // in the same hands, which know what they do
+		case onward:
 			return next, Go // taken over, or a retry whose predecessor's end was not written
 		case same:
 			return e, Started
@@ -121,35 +145,43 @@ func applyStart(e Entry, known bool, m Mark, w uint32) (Entry, Ruling) {
 	return e, Repeat
 }
 
-// applyClear takes a Start back. Only the worker that made it may, or a slow
-// worker could take back what its successor has started.
-func applyClear(e Entry, known bool, m Mark, w uint32) Entry {
-	if !known || e.Kind == 0 {
-		return Entry{Seq: m.Seq, Body: m.Body, Worker: w, Generation: max(m.Generation, 1), Attempt: m.Attempt, Unknown: m.Unknown, Kind: Clear}
-	}
-	if e.Kind.Terminal() || e.Kind == Start && e.Worker != w || m.Generation < e.Generation {
+// applyClear takes a Start back. A slow worker must not take back what its
+// successor has started: only the worker that made a Start may say that nothing
+// was sent, others only that its attempt is over.
+func applyClear(e Entry, m Mark, w uint16) Entry {
+	generation := max(m.Generation, 1)
+	if generation < e.Generation {
 		return e
 	}
-	e.Kind, e.Attempt, e.Unknown, e.Seq, e.Suspects = Clear, m.Attempt, m.Unknown, m.Seq, 0
+	e.Suspects = 0 // whoever wrote it is in good health
+	switch {
+	case e.Kind == 0, generation > e.Generation:
+		return m.entry(w)
+	case m.Seq != e.Seq:
+		return e
+	case e.Kind == Clear, e.Kind == Start && (e.Worker == w || m.Attempt >= e.Attempt):
+		e.Kind, e.Attempt, e.Unknown = Clear, m.Attempt, m.Unknown
+	}
 	return e
 }
 
 // applyEnd takes Later and the terminal kinds. Sent is never overruled within
 // a generation: it happened.
-func applyEnd(e Entry, known bool, m Mark, w uint32) Entry {
-	generation := max(m.Generation, 1)
-	if known && generation < e.Generation {
+func applyEnd(e Entry, m Mark, w uint16) Entry {
+	next := m.entry(w)
+	if e.Kind == 0 || next.Generation > e.Generation {
+		return next
+	}
+	next.origin = e.origin
+	switch {
+	case next.Generation < e.Generation, e.Kind == Sent:
 		return e
+	case m.Kind == Sent:
+		return next
+	case !e.of(m):
+		return e
+	case m.Kind == Later && (e.Kind.Terminal() || m.Attempt < e.Attempt || m.Attempt == e.Attempt && e.Kind != Later):
+		return e // that attempt has begun already: a slow worker put off what its successor did
 	}
-	if known && generation == e.Generation && e.Kind != 0 {
-		if e.Kind == Sent || m.Kind == Later && e.Kind.Terminal() {
-			return e
-		}
-		// A producer's other message under the same id (invalid, or withdrawn) ends
-		// for itself; it says nothing about the one that came first.
-		if !m.Again && m.Seq != e.Seq {
-			return e
-		}
-	}
-	return Entry{Seq: m.Seq, Body: m.Body, Worker: w, Generation: generation, Attempt: m.Attempt, Unknown: m.Unknown, Kind: m.Kind}
+	return next
 }

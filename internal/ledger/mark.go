@@ -119,11 +119,16 @@ func appendMark(dst []byte, m Mark) []byte {
 	return append(dst, b[:]...)
 }
 
-// readBatch calls f for each mark of a stored batch.
-func readBatch(data []byte, f func(Mark)) error {
+// checkBatch says whether a stored batch can be read, and its number.
+func checkBatch(data []byte) (number uint64, err error) {
 	if len(data) < headerSize || data[0] != version || (len(data)-headerSize)%markSize != 0 {
-		return errBatch
+		return 0, errBatch
 	}
+	return binary.BigEndian.Uint64(data[1:]), nil
+}
+
+// readBatch calls f for each mark of a batch that passed checkBatch.
+func readBatch(data []byte, f func(Mark)) {
 	for b := data[headerSize:]; len(b) > 0; b = b[markSize:] {
 		f(Mark{
 			Key:        Key(binary.BigEndian.Uint64(b[0:])),
@@ -135,46 +140,5 @@ func readBatch(data []byte, f func(Mark)) error {
 			Kind:       Kind(b[22]),
 			Again:      b[23]&flagAgain != 0,
 		})
-	}
-	return nil
-}
-
-// batchNumber reads only the number of a stored batch; 0 for none.
-func batchNumber(data []byte) uint64 {
-	if len(data) < headerSize {
-		return 0
-	}
-	return binary.BigEndian.Uint64(data[1:])
-}
-
-// window remembers which of a worker's last batches were applied: a batch that
-// was published twice, further apart than the broker's duplicate window, must
-// not undo what came between.
-type window struct {
-	top  uint64
-	bits uint64 // bit i: top-i was applied
-}
-
-func (w *window) has(n uint64) bool {
-	if n > w.top {
-		return false
-	}
-	d := w.top - n
-	return d >= 64 || w.bits&(1<<d) != 0
-}
-
-func (w *window) add(n uint64) {
-	if n > w.top {
-		if d := n - w.top; d < 64 {
-			w.bits <<= d
-		} else {
-			w.bits = 0
-		}
-		w.top = n
-		w.bits |= 1
-		return
-	}
-	if d := w.top - n; d < 64 {
-		w.bits |= 1 << d
 	}
 }

@@ -10,7 +10,7 @@ func (Off) Write(m Mark, done func(Standing, error)) {
 	if done == nil {
 		return
 	}
-	done(Standing{Ruling: Go, Generation: int(max(m.Generation, 1)), Attempts: int(m.Attempt) - 1, Unknown: int(m.Unknown)}, nil)
+	done(Standing{Ruling: Go, Generation: int(max(m.Generation, 1)), Attempts: max(int(m.Attempt)-1, 0), Unknown: int(m.Unknown)}, nil)
 }
 
 // Peek knows nothing.

@@ -1,0 +1,105 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// TestDecide is the contract's table of verdicts.
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2026, 11, 24, 12, 0, 30, 0, gate.Beijing)
+	resend := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute}, onUnknown: schema.Resend}
+	park := resend
+	park.onUnknown = schema.Park
+	first := standing{attempt: 1, left: time.Hour, now: noon, jitter: 0.5, upstream: 1}
+	with := func(change func(*standing)) standing {
+		s := first
+		change(&s)
+		return s
+	}
+	const why = "the sentence of the error"
+	fault := func(f wechat.Fault) outcome { return outcome{fault: f, detail: why} }
+
+	rows := []struct {
+		name string
+		p    policy
+		o    outcome
+		s    standing
+		want Verdict
+	}{
+		{"errcode 0 is sent", resend, outcome{}, first, Verdict{do: doDone}},
+		{"a code about the message buries it at once", resend, fault(wechat.FaultMessage), first, Verdict{do: doBury, reason: schema.Rejected, detail: why}},
+		{"a code about the user buries it at once", resend, fault(wechat.FaultRecipient), first, Verdict{do: doBury, reason: schema.Recipient, detail: why}},
+
+		{"busy the first time waits a second", resend, fault(wechat.FaultBusy), first, Verdict{do: doRetry, delay: time.Second}},
+		{"busy the fifth time waits five minutes", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.attempt = 5 }), Verdict{do: doRetry, delay: 5 * time.Minute}},
+		{"busy the sixth time is exhausted", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doBury, reason: schema.Exhausted, detail: why}},
+		{"a retry past the deadline is a letter now", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.left = 900 * time.Millisecond }),
+			Verdict{do: doBury, reason: schema.Expired, detail: "the next attempt would come after its deadline; the last one: " + why}},
+
+		{"a token still stale after its refresh holds the app", resend, fault(wechat.FaultToken), first, Verdict{do: doHold, hold: gate.Config, detail: why}},
+		{"our configuration holds the app", resend, fault(wechat.FaultConfig), first, Verdict{do: doHold, hold: gate.Config, detail: why}},
+		{"45011 holds until the next minute", resend, fault(wechat.FaultMinuteQuota), first,
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: noon.Truncate(time.Minute).Add(time.Minute + 500*time.Millisecond)}},
+		{"Retry-After says how long", resend, outcome{fault: wechat.FaultMinuteQuota, detail: why, retryAfter: 5 * time.Second}, first,
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: noon.Add(5500 * time.Millisecond)}},
+		{"45009 holds until Beijing's midnight", resend, fault(wechat.FaultDayQuota), first,
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: time.Date(2026, 11, 25, 0, 1, 2, 0, gate.Beijing)}},
+
+		{"one call that cannot leave is tried again, no attempt spent", resend, fault(wechat.FaultUpstream), first, Verdict{do: doAgain, delay: 300 * time.Millisecond}},
+		{"the third in a row holds the app", resend, fault(wechat.FaultUpstream), with(func(s *standing) { s.upstream = 3 }), Verdict{do: doHold, hold: gate.Upstream, detail: why}},
+		{"no way out never buries, however many attempts were made", resend, fault(wechat.FaultUpstream), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doAgain, delay: 300 * time.Millisecond}},
+
+		{"an unknown outcome is sent once more", resend, fault(wechat.FaultUnknown), first, Verdict{do: doRetry, delay: time.Second}},
+		{"the second unknown outcome is the end", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.attempt, s.unknown = 2, 1 }), Verdict{do: doBury, reason: schema.Unknown, detail: why}},
+		{"park buries an unknown outcome at once", park, fault(wechat.FaultUnknown), first, Verdict{do: doBury, reason: schema.Unknown, detail: why}},
+		{"unknown at the last attempt is unknown, not exhausted", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doBury, reason: schema.Unknown, detail: why}},
+		{"a fault of a later version counts as unknown", park, fault(wechat.Fault(200)), first, Verdict{do: doBury, reason: schema.Unknown, detail: why}},
+
+		{"a code never seen is tried twice", resend, fault(wechat.FaultUnlisted), first, Verdict{do: doRetry, delay: time.Second}},
+		{"and then rejected", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt = 2 }), Verdict{do: doBury, reason: schema.Rejected, detail: why}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			got := decide(row.p, row.o, row.s)
+			require.True(t, row.want.hint.Equal(got.hint), "until %s, got %s", row.want.hint, got.hint)
+			row.want.hint, got.hint = time.Time{}, time.Time{}
+			require.Equal(t, row.want, got)
+		})
+	}
+}
+
+// TestEveryErrcodeHasItsVerdict goes through the whole errcode table.
+func TestEveryErrcodeHasItsVerdict(t *testing.T) {
+	t.Parallel()
+	p := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, onUnknown: schema.Resend}
+	want := map[wechat.Fault]do{
+		wechat.FaultNone: doDone, wechat.FaultMessage: doBury, wechat.FaultRecipient: doBury, wechat.FaultBusy: doRetry,
+		wechat.FaultToken: doHold, wechat.FaultMinuteQuota: doHold, wechat.FaultDayQuota: doHold, wechat.FaultConfig: doHold,
+		wechat.FaultUpstream: doAgain, wechat.FaultUnknown: doRetry, wechat.FaultUnlisted: doRetry,
+	}
+	for _, c := range wechat.Codes() {
+		v := decide(p, outcome{fault: c.Fault}, standing{attempt: 1, left: time.Hour, now: time.Unix(0, 0), upstream: 1})
+		require.Equal(t, want[c.Fault], v.do, "%s %d (%s)", c.Call, c.Code, c.Fault)
+	}
+}
+
+func TestRetryDelay(t *testing.T) {
+	t.Parallel()
+	r := Retry{Attempts: 20, First: time.Second, Cap: 5 * time.Minute}
+	for n, want := range map[int]time.Duration{
+		1: time.Second, 2: 4 * time.Second, 3: 15 * time.Second, 4: time.Minute, 5: 5 * time.Minute, 6: 5 * time.Minute, 20: 5 * time.Minute,
+	} {
+		require.Equal(t, want, r.delay(n, 0.5), "attempt %d", n)
+		require.InDelta(t, 0.8*want.Seconds(), r.delay(n, 0).Seconds(), 1e-6)
+		require.InDelta(t, 1.2*want.Seconds(), r.delay(n, 1).Seconds(), 1e-6)
+	}
+}
