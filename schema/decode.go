@@ -330,6 +330,7 @@ func (d *decoder) list(l list, depth int) *FieldError {
 		return err
 	}
 	most, _ := l.most(d.limits)
+	var skipped []byte
 	n := 0
 	for {
 		more, err := d.step(n == 0, ']')
@@ -345,7 +346,7 @@ func (d *decoder) list(l list, depth int) *FieldError {
 				err = entry.check(d.limits, false, depth+1)
 			}
 		} else {
-			_, err = d.value(nil, depth+1)
+			skipped, err = d.value(skipped[:0], depth+1)
 		}
 		if err != nil {
 			return err.under(index(n))

@@ -113,6 +113,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a leading comma", `{,}`, `packet: not JSON: a key must be a string at byte 1`},
 		{"no comma", `{"touser":"o" "msgtype":"text"}`, `packet: not JSON: a comma or } must stand here at byte 14`},
 		{"no comma in an array", with(`,"x":[1 2]`), `packet: not JSON: a comma or ] must stand here at byte 61`},
+		{"no comma between articles", body("news", `{"articles":[{} {}]}`), `news.articles: not JSON: a comma or ] must stand here at byte 54`},
+		{"a bare key deep down", with(`,"x":{1}`), `packet: not JSON: a key must be a string at byte 59`},
 		{"brackets that cross", with(`,"x":[1}`), `packet: not JSON: a comma or ] must stand here at byte 60`},
 		{"a comment", with(`/**/`), `packet: not JSON: a comma or } must stand here at byte 53`},
 		{"a word that is none", with(`,"x":nil`), `packet: not JSON: a value must stand here at byte 58`},
@@ -157,6 +159,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a surrogate in an unknown field", with(`,"x":"\ud83d"`), `packet: lone surrogate at byte 59`},
 		{"an unknown escape", text(`"\x41"`), `text.content: not JSON: unknown escape at byte 50`},
 		{"an escape cut short", text(`"\u12"`), `text.content: not JSON: four hex digits must follow \u at byte 50`},
+		{"an escape cut short at the end", text(`"\u"`), `text.content: not JSON: four hex digits must follow \u at byte 50`},
 		{"an escape that is no number", text(`"\u12g4"`), `text.content: not JSON: four hex digits must follow \u at byte 50`},
 
 		// Keys.

@@ -45,7 +45,11 @@ type configReport struct {
 }
 
 func (c *cli) checkConfig() error {
-	cfg, warnings, err := config.Load(c.source())
+	src, err := c.source()
+	if err != nil {
+		return err
+	}
+	cfg, warnings, err := config.Load(src)
 	report := configReport{OK: err == nil, Problems: []config.Problem{}, Warnings: append([]config.Warning{}, warnings...)}
 	var invalid *config.Error
 	switch {

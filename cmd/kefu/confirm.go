@@ -58,6 +58,6 @@ func (c *cli) readLine(ctx context.Context) (string, error) {
 		return r.line, r.err
 	case <-ctx.Done():
 		c.hintf("")
-		return "", context.Cause(ctx)
+		return "", ctx.Err()
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -20,15 +21,25 @@ func (c *cli) logger(level slog.Leveler) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: level}))
 	}
 	return slog.New(tint.NewTextHandler(c.err, &tint.Options{
-		Level:      level,
-		TimeFormat: time.TimeOnly,
-		NoColor:    !c.colours(true),
-		// tint quotes what is odd in values, but writes the message as it is.
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.MessageKey && len(groups) == 0 {
-				a.Value = slog.StringValue(clean(a.Value.String()))
-			}
-			return a
-		},
+		Level:       level,
+		TimeFormat:  time.TimeOnly,
+		NoColor:     !c.colours(true),
+		ReplaceAttr: harmless,
 	}))
+}
+
+// harmless takes out of a log line for a terminal what could play with that: tint passes escape sequences on. An errmsg of WeChat's
+// or a line of the broker's log is text from outside.
+func harmless(_ []string, a slog.Attr) slog.Attr {
+	value := a.Value.Resolve()
+	switch value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(clean(value.String()))
+	case slog.KindAny:
+		if _, isLevel := value.Any().(slog.Level); isLevel {
+			return a // tint shows it in its own way
+		}
+		a.Value = slog.StringValue(clean(fmt.Sprint(value.Any())))
+	}
+	return a
 }

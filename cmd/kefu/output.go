@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -25,7 +26,7 @@ func (f *format) Set(s string) error {
 		*f = format(s)
 		return nil
 	}
-	return fmt.Errorf("not one of table, json, ndjson")
+	return errors.New("not one of table, json, ndjson")
 }
 
 func (f *format) String() string { return string(*f) }
@@ -48,6 +49,9 @@ func list[T any](c *cli, rows []T, columns []column[T]) error {
 			rows = []T{} // an empty list, not null
 		}
 		return c.json(rows)
+	}
+	if len(rows) == 0 {
+		return nil // a head without a table says nothing
 	}
 	cells := make([][]cell, len(rows))
 	for i, row := range rows {

@@ -23,8 +23,11 @@ type packets struct {
 	whole  *json.Decoder // of content, when it is not lines
 	text   []byte
 	inList bool
-	broken bool
+	ended  bool
+	unread bool // there is more behind a packet that is no JSON
 }
+
+var byteOrder = []byte("\ufeff")
 
 const (
 	lookAhead  = 256 << 10 // enough to see two packets
@@ -38,22 +41,32 @@ func newPackets(name string, in io.Reader) *packets {
 	case ".ndjson", ".jsonl":
 		p.lines = true
 	default:
-		start, _ := p.in.Peek(lookAhead) // what is wrong with the file shows again when it is read
-		p.lines = onePerLine(start)
+		p.lines = p.onePerLine()
 	}
 	return p
 }
 
 // onePerLine tells from the start of a file whether each line is a packet of its own: the first line is an object, or was meant to
-// be one and the next starts another.
-func onePerLine(start []byte) bool {
-	start = bytes.TrimPrefix(start, []byte("\ufeff"))
-	first, rest, _ := bytes.Cut(bytes.TrimSpace(start), []byte("\n"))
-	first = bytes.TrimSpace(first)
-	if !bytes.HasPrefix(first, []byte("{")) || !bytes.HasSuffix(first, []byte("}")) {
-		return false
+// be one and the next starts another. It reads no further than it must, since the file may be a pipe that is slow to fill.
+func (p *packets) onePerLine() bool {
+	for want := 1; ; want = p.in.Buffered() + 1 {
+		_, err := p.in.Peek(want)                  // what is wrong with the file shows again when it is read
+		start, _ := p.in.Peek(p.in.Buffered())     // all of what is there
+		start = bytes.TrimPrefix(start, byteOrder) // what editors on Windows put first
+		first, rest, ended := bytes.Cut(bytes.TrimLeft(start, " \t\r\n"), []byte("\n"))
+		first, rest = bytes.TrimSpace(first), bytes.TrimSpace(rest)
+		isObject := bytes.HasPrefix(first, []byte("{")) && bytes.HasSuffix(first, []byte("}"))
+		switch {
+		case isObject && json.Valid(first):
+			return true
+		case ended && !isObject:
+			return false
+		case ended && len(rest) > 0:
+			return rest[0] == '{'
+		case err != nil || len(start) >= lookAhead-len(byteOrder):
+			return false
+		}
 	}
-	return json.Valid(first) || bytes.HasPrefix(bytes.TrimSpace(rest), []byte("{"))
 }
 
 // next returns a packet's text and the line it starts on; io.EOF after the last.
@@ -72,7 +85,7 @@ func (p *packets) nextLine() (int, []byte, error) {
 		}
 		p.line++
 		if p.line == 1 {
-			raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
+			raw = bytes.TrimPrefix(raw, byteOrder)
 		}
 		if raw = bytes.TrimSpace(raw); len(raw) > 0 {
 			return p.line, raw, nil
@@ -106,27 +119,35 @@ func (p *packets) nextValue() (int, []byte, error) {
 			return 0, nil, err
 		}
 	}
-	if p.broken {
+	if p.ended {
 		return 0, nil, io.EOF
+	}
+	if p.inList && !p.whole.More() {
+		return 0, nil, p.endOfList()
 	}
 	start := p.skip()
 	if start == len(p.text) {
 		return 0, nil, io.EOF
 	}
-	if !p.whole.More() && p.inList {
-		p.broken = true // nothing is read behind the end of the list
-		if _, err := p.whole.Token(); err == nil && p.skip() == len(p.text) {
-			return 0, nil, io.EOF
-		}
-		return p.lineAt(start), p.text[start:], nil
-	}
 	var raw json.RawMessage
 	if err := p.whole.Decode(&raw); err != nil {
 		// Where the next packet starts cannot be told; what the schema says about the rest is the verdict on all of it.
-		p.broken = true
+		p.ended, p.unread = true, bytes.Contains(p.text[start:], []byte("\n{"))
 		return p.lineAt(start), p.text[start:min(len(p.text), start+schema.MaxPacket)], nil
 	}
 	return p.lineAt(start), raw, nil
+}
+
+// endOfList is io.EOF at the end of a list, if that is the end of the file too.
+func (p *packets) endOfList() error {
+	p.ended = true
+	if _, err := p.whole.Token(); err != nil {
+		return errors.New("the list of packets does not end")
+	}
+	if p.skip() < len(p.text) {
+		return errors.New("there is something behind the list of packets")
+	}
+	return io.EOF
 }
 
 func (p *packets) readWhole() error {
@@ -137,7 +158,7 @@ func (p *packets) readWhole() error {
 	if len(text) > mostWhole {
 		return fmt.Errorf("is larger than %d MiB: write one packet per line (NDJSON) instead", mostWhole>>20)
 	}
-	p.text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	p.text = bytes.TrimPrefix(text, byteOrder)
 	p.whole = json.NewDecoder(bytes.NewReader(p.text))
 	if trimmed := bytes.TrimSpace(p.text); len(trimmed) > 0 && trimmed[0] == '[' {
 		if _, err := p.whole.Token(); err != nil {

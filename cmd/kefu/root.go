@@ -24,16 +24,16 @@ type cli struct {
 
 	// Flags of every command.
 	configFile string
+	settings   []string // KEY=VALUE of the configuration
 	appID      string
 	format     format
 	yes        bool
 	quiet      bool
 	noColor    bool
 
-	search    []string       // where to look for the file; nil means the usual places
-	overrides map[string]any // configuration keys set by a command's own flags
-	loaded    *config.Config
-	started   bool // a command's own code was reached
+	search  []string // where to look for the file; nil means the usual places
+	loaded  *config.Config
+	started bool // a command's own code was reached
 }
 
 // terminal is what is known about the other end of in, out and err.
@@ -43,7 +43,7 @@ type terminal struct {
 }
 
 func newCLI(environ []string, in io.Reader, out, err io.Writer) *cli {
-	c := &cli{in: in, out: out, err: err, environ: environ, format: formatTable, overrides: map[string]any{}}
+	c := &cli{in: in, out: out, err: err, environ: environ, format: formatTable}
 	c.tty.in, _ = isTerminal(in)
 	c.tty.err, _ = isTerminal(err)
 	c.tty.out, c.tty.width = isTerminal(out)
@@ -53,10 +53,10 @@ func newCLI(environ []string, in io.Reader, out, err io.Writer) *cli {
 // isTerminal tells whether a stream is one, and how wide.
 func isTerminal(stream any) (yes bool, width int) {
 	f, ok := stream.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor is a small number
+	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return false, 0
 	}
-	width, _, err := term.GetSize(int(f.Fd())) //nolint:gosec // as above
+	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		return true, 0
 	}
@@ -98,10 +98,11 @@ func newRootCmd(c *cli) *cobra.Command {
 in order per user, within each account's rate, once, and with a clear end for every message.
 
 Configuration: --config FILE, else KEFU_CONFIG, else ./kefu.yaml, else /etc/kefu/kefu.yaml;
-KEFU_ variables win over the file (KEFU_NATS_URL for nats.url), flags win over both.
+KEFU_ variables win over the file (KEFU_NATS_URL for nats.url), --set wins over both.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4 partly done.`,
-		Example: `  kefu errcode 45015                  what a code means and what to do
+		Example: `  kefu dev                            everything in one process, to try it out
+  kefu errcode 45015                  what a code means and what to do
   kefu validate packets.ndjson        check messages before publishing them
   kefu sandbox                        a fake WeChat API to develop against
   kefu config reference --example     a configuration file to start from`,
@@ -142,6 +143,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 func (c *cli) addFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.configFile, "config", "", "configuration `file`")
+	flags.StringArrayVar(&c.settings, "set", nil, "set a configuration `key=value`, such as worker.grace=10s; may be repeated")
 	flags.StringVar(&c.appID, "app", "", "`appid` of the app; may be left out when there is one")
 	flags.VarP(&c.format, "output", "o", "`format` of what is printed: table, json or ndjson")
 	flags.BoolVar(&c.yes, "yes", false, "do what is asked without asking back")
@@ -149,6 +151,7 @@ func (c *cli) addFlags(root *cobra.Command) {
 	flags.BoolVar(&c.noColor, "no-color", false, "no colours, as with NO_COLOR set")
 	c.complete(root, "output", func() []string { return []string{"table", "json", "ndjson"} })
 	c.complete(root, "app", c.appChoices)
+	c.complete(root, "set", settingChoices)
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml") // the flag was added above
 }
 
@@ -177,6 +180,7 @@ func (c *cli) markStart(cmd *cobra.Command) {
 // by itself reports for the root command only.
 func newGroupCmd(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(children...)
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()

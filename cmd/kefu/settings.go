@@ -6,12 +6,17 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 )
 
-// override sets a configuration key from a flag of the command. It comes before c.config.
-func (c *cli) override(key string, value any) { c.overrides[key] = value }
-
 // source is where this run's configuration comes from.
-func (c *cli) source() config.Source {
-	return config.Source{File: c.configFile, Environ: c.environ, Flags: c.overrides, Search: c.search}
+func (c *cli) source() (config.Source, error) {
+	src := config.Source{File: c.configFile, Environ: c.environ, Search: c.search, Flags: map[string]any{}}
+	for _, setting := range c.settings {
+		key, value, ok := strings.Cut(setting, "=")
+		if !ok {
+			return src, usagef("--set %s is not KEY=VALUE", key)
+		}
+		src.Flags[key] = value
+	}
+	return src, nil
 }
 
 // config loads the configuration, once. Its warnings go to the user.
@@ -19,7 +24,11 @@ func (c *cli) config() (*config.Config, error) {
 	if c.loaded != nil {
 		return c.loaded, nil
 	}
-	cfg, warnings, err := config.Load(c.source())
+	src, err := c.source()
+	if err != nil {
+		return nil, err
+	}
+	cfg, warnings, err := config.Load(src)
 	for _, w := range warnings {
 		c.warn(w.String())
 	}
@@ -79,13 +88,26 @@ func appNames(cfg *config.Config) string {
 
 // appChoices are the appids for the shell's completion, each with the app's name. It stays silent about a bad configuration.
 func (c *cli) appChoices() []string {
-	cfg, _, err := config.Load(c.source())
+	src, err := c.source()
+	if err != nil {
+		return nil
+	}
+	cfg, _, err := config.Load(src)
 	if err != nil {
 		return nil
 	}
 	var choices []string
 	for _, app := range cfg.Apps {
 		choices = append(choices, app.AppID+"\t"+app.Label())
+	}
+	return choices
+}
+
+// settingChoices are the keys for the completion of --set.
+func settingChoices() []string {
+	var choices []string
+	for _, k := range config.Keys() {
+		choices = append(choices, k.Path+"=\t"+k.Doc)
 	}
 	return choices
 }

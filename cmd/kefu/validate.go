@@ -81,7 +81,7 @@ func (v *validate) run(ctx context.Context, files []string) error {
 	}
 	switch {
 	case invalid > 0:
-		return fmt.Errorf("%d of %s invalid", invalid, count(valid+invalid, "packet"))
+		return fmt.Errorf("%s: %d valid, %d invalid", count(valid+invalid, "packet"), valid, invalid)
 	case valid == 0:
 		return nothingf("no packet found")
 	}
@@ -127,7 +127,11 @@ func (v *validate) file(ctx context.Context, name string, tell func(checked) err
 		if err != nil {
 			return unreadable(err)
 		}
-		if err := tell(v.check(name, line, raw)); err != nil {
+		row := v.check(name, line, raw)
+		if packets.unread && !row.Valid {
+			row.Rule += "; what follows was not checked"
+		}
+		if err := tell(row); err != nil {
 			return err
 		}
 	}

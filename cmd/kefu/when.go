@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ type longDuration time.Duration
 func (d *longDuration) Set(s string) error {
 	long, ok := parseLong(s)
 	if !ok {
-		return usagef("want a duration such as 90m, 36h or 7d")
+		return errors.New("want a duration such as 90m, 36h or 7d")
 	}
 	*d = longDuration(long)
 	return nil

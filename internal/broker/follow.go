@@ -23,9 +23,9 @@ type FollowOptions struct {
 	// is read once, from the oldest on.
 	Latest bool
 
-	// Anew, without Latest, is called when the stream is not what it was: made
-	// anew, or cut back by a power failure. It is then read from its beginning
-	// once more, and what was written to it lately may be lost.
+	// Anew is called when the stream is not what it was: made anew, or (noticed
+	// without Latest only) cut back by a power failure. It is then read from its
+	// beginning once more, and what was written to it lately may be lost.
 	Anew func()
 
 	Log *slog.Logger
@@ -254,6 +254,9 @@ func (w *Follower) read(ctx context.Context, r *reader) error {
 			return err
 		}
 		watchdog.Reset(silence)
+		if ctx.Err() != nil { // a message that is there already goes before the end of the context
+			return context.Cause(ctx)
+		}
 		if m == nil {
 			continue // nothing for a moment
 		}
@@ -275,7 +278,7 @@ func (r *reader) ask() error {
 		return nil
 	}
 	batch := followAhead - r.open
-	if err := r.w.conn.NC.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+r.api, r.inbox, pullRequest(batch)); err != nil {
+	if err := r.w.conn.NC.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+r.api, r.inbox, pullRequest(batch, pullExpires, pullHeartbeat)); err != nil {
 		return err
 	}
 	r.open += batch

@@ -67,6 +67,10 @@ type Ack struct {
 // not be forgotten because the broker restarts); a refusal is the caller's to
 // deal with, after patience for those that pass by themselves.
 //
+// A conditional write (Nats-Expected-…) whose answer was lost is refused when it
+// is repeated: the server looks at the condition before the id. Its writer has
+// to look at what is there.
+//
 // Repeats leave in the order in which the messages were published first, but a
 // message whose repeat is still to come may be overtaken by a later one. Who
 // needs an order waits for the answer to the one before.
@@ -74,6 +78,8 @@ type Outbox struct {
 	nc     *nats.Conn
 	prefix string // reply subjects are prefix + number
 	sub    *nats.Subscription
+
+	patience time.Duration
 
 	mu      sync.Mutex
 	next    uint64
@@ -110,11 +116,12 @@ const (
 
 func newOutbox(nc *nats.Conn) (*Outbox, error) {
 	o := &Outbox{
-		nc:      nc,
-		prefix:  nc.NewInbox() + ".",
-		pending: make(map[uint64]*publish),
-		stop:    make(chan struct{}),
-		done:    make(chan struct{}),
+		nc:       nc,
+		prefix:   nc.NewInbox() + ".",
+		patience: patience,
+		pending:  make(map[uint64]*publish),
+		stop:     make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 	sub, err := nc.Subscribe(o.prefix+"*", o.answer)
 	if err != nil {
@@ -237,7 +244,7 @@ func (o *Outbox) bear(number uint64, now time.Time) bool {
 		p.refused = now
 	}
 	p.due = now.Add(p.wait)
-	return now.Sub(p.refused) < patience
+	return now.Sub(p.refused) < o.patience
 }
 
 func (p *publish) finish(a Ack, err error) {
@@ -292,33 +299,25 @@ func parseAck(m *nats.Msg) (Ack, error) {
 	return r.Ack, nil
 }
 
-// quickAck reads exactly `{"stream":"NAME","seq":N}` (white space as the server
-// writes it) and nothing else.
+// quickAck reads exactly `{"stream":"NAME","seq":N}`, as the server writes it
+// without a domain, and nothing else.
 func quickAck(b []byte) (Ack, bool) {
-	b = b[len(ackPrefix):]
-	if len(b) < 2 || b[0] != '"' {
+	name, rest, ok := bytes.Cut(b[len(ackPrefix):], []byte(`","seq":`))
+	if !ok || len(name) == 0 || name[0] != '"' || bytes.ContainsFunc(name[1:], func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 		return Ack{}, false
 	}
-	end := bytes.IndexByte(b[1:], '"')
-	if end < 0 {
+	digits, ok := bytes.CutSuffix(rest, []byte("}"))
+	if !ok || len(digits) == 0 || len(digits) > 19 || digits[0] == '0' {
 		return Ack{}, false
 	}
-	name := b[1 : 1+end]
-	b = b[2+end:]
-	const seq = `,"seq":`
-	if !bytes.HasPrefix(b, []byte(seq)) {
-		return Ack{}, false
-	}
-	b = b[len(seq):]
 	var n uint64
-	i := 0
-	for ; i < len(b) && b[i] >= '0' && b[i] <= '9'; i++ {
-		n = n*10 + uint64(b[i]-'0')
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return Ack{}, false
+		}
+		n = n*10 + uint64(c-'0')
 	}
-	if i == 0 || i+1 != len(b) || b[i] != '}' {
-		return Ack{}, false
-	}
-	return Ack{Stream: string(name), Seq: n}, true
+	return Ack{Stream: string(name[1:]), Seq: n}, true
 }
 
 // sweep repeats what was not answered in time.

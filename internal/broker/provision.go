@@ -7,8 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kefuhq/kefu/schema"
 )
 
 // ChangeKind says what a difference means.
@@ -19,7 +23,9 @@ const (
 	Create  ChangeKind = "create"  // the object is missing
 	Update  ChangeKind = "update"  // can be changed in place, nothing is lost
 	Lossy   ChangeKind = "lossy"   // can be changed in place, but drops what is stored
-	Refused ChangeKind = "refused" // cannot be changed while the object holds messages
+	Refused ChangeKind = "refused" // cannot be changed, or not while the object holds messages
+
+	none ChangeKind = "" // no difference that matters
 )
 
 // Change is one difference.
@@ -116,7 +122,8 @@ func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (l
 // explain puts the one sentence an operator needs before the usual suspects.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("the broker runs without JetStream: start nats-server with -js or a jetstream block: %w", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("the broker did not answer in time (no quorum, or no permission for the JetStream API): %w", err)
@@ -136,6 +143,62 @@ func always(k ChangeKind) func(a, b jetstream.StreamConfig, s jetstream.StreamSt
 	return func(jetstream.StreamConfig, jetstream.StreamConfig, jetstream.StreamState) ChangeKind { return k }
 }
 
+// setting is a field of a plain type that can be changed in place.
+func setting[T any](name string, at func(*jetstream.StreamConfig) *T) field {
+	return field{
+		name: name,
+		get:  func(c jetstream.StreamConfig) string { return fmt.Sprint(*at(&c)) },
+		set:  func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { *at(d) = *at(&w) },
+		kind: always(Update),
+	}
+}
+
+// ability is something that a stream may be able to do besides what is asked
+// of it: that hurts nobody, and most of them cannot be taken away.
+func ability(name string, at func(*jetstream.StreamConfig) *bool) field {
+	return field{
+		name: name,
+		get:  func(c jetstream.StreamConfig) string { return fmt.Sprint(*at(&c)) },
+		set:  func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { *at(d) = *at(d) || *at(&w) },
+		kind: func(have, _ jetstream.StreamConfig, _ jetstream.StreamState) ChangeKind {
+			if *at(&have) {
+				return none
+			}
+			return Update
+		},
+	}
+}
+
+// ban is something that a stream forbids for good.
+func ban(name string, at func(*jetstream.StreamConfig) *bool) field {
+	f := setting(name, at)
+	f.kind = func(have, _ jetstream.StreamConfig, _ jetstream.StreamState) ChangeKind {
+		if *at(&have) {
+			return Refused
+		}
+		return Update
+	}
+	return f
+}
+
+// limit is a number of which zero and less mean none.
+func limit[T int | int32 | int64](name string, at func(*jetstream.StreamConfig) *T, stored func(jetstream.StreamState) uint64) field {
+	f := setting(name, at)
+	f.get = func(c jetstream.StreamConfig) string {
+		if *at(&c) <= 0 {
+			return "unlimited"
+		}
+		return fmt.Sprint(*at(&c))
+	}
+	f.kind = func(_, want jetstream.StreamConfig, state jetstream.StreamState) ChangeKind {
+		return lossyIf(*at(&want) > 0 && stored(state) > uint64(*at(&want)))
+	}
+	return f
+}
+
+// nothing is for limits that concern only what is yet to come.
+func nothing(jetstream.StreamState) uint64 { return 0 }
+
 // fields is the whole of what is compared: a setting that is not here is the operator's.
 var fields = []field{
 	{"subjects", func(c jetstream.StreamConfig) string {
@@ -147,9 +210,8 @@ var fields = []field{
 		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Retention = w.Retention }, always(Refused)},
 	{"storage", func(c jetstream.StreamConfig) string { return c.Storage.String() },
 		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Storage = w.Storage }, always(Refused)},
-	{"discard", func(c jetstream.StreamConfig) string { return c.Discard.String() },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Discard = w.Discard }, always(Update)},
-	{"live_shards", func(c jetstream.StreamConfig) string { return fmt.Sprint(Shards(c)) },
+	setting("discard", func(c *jetstream.StreamConfig) *jetstream.DiscardPolicy { return &c.Discard }),
+	{"live_shards", shardsOf,
 		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.SubjectTransform = w.SubjectTransform },
 		// What is queued keeps its old shard: a recipient would be in two shards at once.
 		func(_, _ jetstream.StreamConfig, s jetstream.StreamState) ChangeKind {
@@ -158,37 +220,41 @@ var fields = []field{
 			}
 			return Update
 		}},
-	{"max_msgs", func(c jetstream.StreamConfig) string { return unlimited(c.MaxMsgs) },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.MaxMsgs = w.MaxMsgs },
-		func(_, w jetstream.StreamConfig, s jetstream.StreamState) ChangeKind {
-			return lossyIf(w.MaxMsgs > 0 && s.Msgs > uint64(w.MaxMsgs))
-		}},
-	{"max_bytes", func(c jetstream.StreamConfig) string { return unlimited(c.MaxBytes) },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.MaxBytes = w.MaxBytes },
-		func(_, w jetstream.StreamConfig, s jetstream.StreamState) ChangeKind {
-			return lossyIf(w.MaxBytes > 0 && s.Bytes > uint64(w.MaxBytes))
-		}},
+	limit("max_msgs", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgs },
+		func(s jetstream.StreamState) uint64 { return s.Msgs }),
+	limit("max_bytes", func(c *jetstream.StreamConfig) *int64 { return &c.MaxBytes },
+		func(s jetstream.StreamState) uint64 { return s.Bytes }),
+	limit("max_msgs_per_subject", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgsPerSubject }, nothing),
 	{"max_age", func(c jetstream.StreamConfig) string { return c.MaxAge.String() },
 		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.MaxAge = w.MaxAge },
 		func(h, w jetstream.StreamConfig, s jetstream.StreamState) ChangeKind {
 			return lossyIf(w.MaxAge > 0 && (h.MaxAge == 0 || w.MaxAge < h.MaxAge) && s.Msgs > 0)
 		}},
-	{"max_msg_size", func(c jetstream.StreamConfig) string { return unlimited(int64(c.MaxMsgSize)) },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.MaxMsgSize = w.MaxMsgSize }, always(Update)},
-	{"duplicates", func(c jetstream.StreamConfig) string { return c.Duplicates.String() },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Duplicates = w.Duplicates }, always(Update)},
-	{"replicas", func(c jetstream.StreamConfig) string { return fmt.Sprint(c.Replicas) },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Replicas = w.Replicas }, always(Update)},
-	{"allow_direct", func(c jetstream.StreamConfig) string { return fmt.Sprint(c.AllowDirect) },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.AllowDirect = w.AllowDirect }, always(Update)},
-	{"allow_atomic", func(c jetstream.StreamConfig) string { return fmt.Sprint(c.AllowAtomicPublish) },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.AllowAtomicPublish = w.AllowAtomicPublish }, always(Update)},
-	{"allow_msg_schedules", func(c jetstream.StreamConfig) string { return fmt.Sprint(c.AllowMsgSchedules) },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.AllowMsgSchedules = w.AllowMsgSchedules }, always(Update)},
-	{"allow_msg_ttl", func(c jetstream.StreamConfig) string { return fmt.Sprint(c.AllowMsgTTL) },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) {
-			d.AllowMsgTTL, d.SubjectDeleteMarkerTTL, d.AllowRollup = w.AllowMsgTTL, w.SubjectDeleteMarkerTTL, w.AllowRollup
-		}, always(Update)},
+	limit("max_msg_size", func(c *jetstream.StreamConfig) *int32 { return &c.MaxMsgSize }, nothing),
+	setting("duplicates", func(c *jetstream.StreamConfig) *time.Duration { return &c.Duplicates }),
+	setting("replicas", func(c *jetstream.StreamConfig) *int { return &c.Replicas }),
+	setting("no_ack", func(c *jetstream.StreamConfig) *bool { return &c.NoAck }), // the outbox would wait for ever
+	ability("allow_direct", func(c *jetstream.StreamConfig) *bool { return &c.AllowDirect }),
+	ability("allow_atomic", func(c *jetstream.StreamConfig) *bool { return &c.AllowAtomicPublish }),
+	ability("allow_msg_schedules", func(c *jetstream.StreamConfig) *bool { return &c.AllowMsgSchedules }),
+	ability("allow_msg_ttl", func(c *jetstream.StreamConfig) *bool { return &c.AllowMsgTTL }),
+	ability("allow_rollup", func(c *jetstream.StreamConfig) *bool { return &c.AllowRollup }),
+	setting("subject_delete_marker_ttl", func(c *jetstream.StreamConfig) *time.Duration { return &c.SubjectDeleteMarkerTTL }),
+	ban("deny_delete", func(c *jetstream.StreamConfig) *bool { return &c.DenyDelete }),
+	ban("deny_purge", func(c *jetstream.StreamConfig) *bool { return &c.DenyPurge }),
+}
+
+// shardsOf is the number of live shards, or the transform itself when it is not
+// the one that makes them.
+func shardsOf(c jetstream.StreamConfig) string {
+	n := Shards(c)
+	if t := c.SubjectTransform; t != nil {
+		appID := strings.TrimPrefix(c.Name, strings.TrimSuffix(schema.SendStream("x"), "x"))
+		if ours := shardTransform(appID, n); *t != *ours {
+			return t.Source + " → " + t.Destination
+		}
+	}
+	return fmt.Sprint(n)
 }
 
 func lossyIf(lossy bool) ChangeKind {
@@ -198,18 +264,15 @@ func lossyIf(lossy bool) ChangeKind {
 	return Update
 }
 
-func unlimited(n int64) string {
-	if n <= 0 {
-		return "unlimited"
-	}
-	return fmt.Sprint(n)
-}
-
 func compare(have, want jetstream.StreamConfig, state jetstream.StreamState) []Change {
 	var out []Change
 	for _, f := range fields {
-		if h, w := f.get(have), f.get(want); h != w {
-			out = append(out, Change{Stream: want.Name, Field: f.name, Have: h, Want: w, Kind: f.kind(have, want, state)})
+		h, w := f.get(have), f.get(want)
+		if h == w {
+			continue
+		}
+		if kind := f.kind(have, want, state); kind != none {
+			out = append(out, Change{Stream: want.Name, Field: f.name, Have: h, Want: w, Kind: kind})
 		}
 	}
 	return out

@@ -40,6 +40,8 @@ type Puller struct {
 	deliver func(*nats.Msg)
 	lost    func(error)
 
+	expires, heartbeat time.Duration // of a request
+
 	mu       sync.Mutex
 	sub      *nats.Subscription // nil while paused
 	inbox    string
@@ -61,6 +63,7 @@ func (c *Conn) NewPuller(stream, consumer string, deliver func(*nats.Msg), lost 
 		next:    "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer,
 		deliver: deliver,
 		lost:    lost,
+		expires: pullExpires, heartbeat: pullHeartbeat,
 	}
 }
 
@@ -156,7 +159,7 @@ func (p *Puller) Top(n int) {
 	}
 	batch := n - p.open
 	reply := p.inbox + strconv.FormatUint(p.number+1, 36)
-	if err := p.nc.PublishRequest(p.next, reply, pullRequest(batch)); err != nil {
+	if err := p.nc.PublishRequest(p.next, reply, pullRequest(batch, p.expires, p.heartbeat)); err != nil {
 		return // not connected: the reconnect asks again
 	}
 	if p.open == 0 {
@@ -166,8 +169,8 @@ func (p *Puller) Top(n int) {
 	p.open = n
 }
 
-func pullRequest(batch int) []byte {
-	return fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, batch, pullExpires.Nanoseconds(), pullHeartbeat.Nanoseconds())
+func pullRequest(batch int, expires, heartbeat time.Duration) []byte {
+	return fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, batch, expires.Nanoseconds(), heartbeat.Nanoseconds())
 }
 
 // Check reports a consumer that has fallen silent under an open request. It

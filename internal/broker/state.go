@@ -39,8 +39,8 @@ type StateEntry struct {
 func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f func(StateEntry)) (*Follower, error) {
 	// The mark of a deletion is stored for minutes only. A key whose mark came
 	// and went unseen is missing from what stands after the interruption.
-	known := make(map[string]uint64) // keys that have a value, and its sequence
-	var stands map[string]bool       // nil but while what stands is read
+	known := make(map[string]time.Time) // keys that have a value, and when it was stored
+	var stands map[string]bool          // nil but while what stands is read
 	o.Subject, o.Latest = statePrefix+prefix+">", true
 	o.begin = func() { stands = make(map[string]bool) }
 	o.end = func() {
@@ -57,14 +57,14 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 		if stands != nil {
 			stands[e.Key] = true
 		}
-		switch seq, had := known[e.Key]; {
+		switch at, had := known[e.Key]; {
 		case e.Deleted:
 			delete(known, e.Key)
 			if had || stands == nil {
 				f(e)
 			}
-		case !had || seq != e.Seq:
-			known[e.Key] = e.Seq
+		case !had || !at.Equal(e.Time): // not one that was read before an interruption
+			known[e.Key] = e.Time
 			f(e)
 		}
 	})

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -39,6 +40,10 @@ const (
 // over the 64 KiB that a packet may have.
 const maxSendMsg = schema.MaxPacket + 16<<10
 
+// window is for how long a stream recognises repeats of the outbox, where
+// nothing needs longer: each id costs memory.
+const window = 2 * time.Minute
+
 // Streams returns every stream that spec asks for, shared ones first.
 func Streams(spec Spec) []jetstream.StreamConfig {
 	out := []jetstream.StreamConfig{
@@ -69,17 +74,22 @@ func SendStream(app AppSpec) jetstream.StreamConfig {
 		},
 		// A recipient always falls into the same shard, and a shard is read by
 		// one worker at a time: that is what order rests on.
-		SubjectTransform: &jetstream.SubjectTransformConfig{
-			Source:      "kefu.*." + app.AppID + ".live.*",
-			Destination: fmt.Sprintf("kefu.{{wildcard(1)}}.%s.live.{{partition(%d,2)}}.{{wildcard(2)}}", app.AppID, app.LiveShards),
-		},
+		SubjectTransform:   shardTransform(app.AppID, app.LiveShards),
 		Retention:          jetstream.WorkQueuePolicy,
 		Discard:            jetstream.DiscardNew, // a full queue refuses; discard-old would silently drop the oldest
 		MaxMsgs:            app.QueueMessages,
 		MaxBytes:           app.QueueBytes,
 		MaxMsgSize:         maxSendMsg,
-		Duplicates:         app.DuplicateWindow,
-		AllowAtomicPublish: true, // campaigns publish in batches: one fsync for a thousand
+		Duplicates:         cmp.Or(app.DuplicateWindow, window), // the broker's own choice as well
+		AllowAtomicPublish: true,                                // campaigns publish in batches: one fsync for a thousand
+	}
+}
+
+// shardTransform puts the shard in front of the openid.
+func shardTransform(appID string, shards int) *jetstream.SubjectTransformConfig {
+	return &jetstream.SubjectTransformConfig{
+		Source:      "kefu.*." + appID + ".live.*",
+		Destination: fmt.Sprintf("kefu.{{wildcard(1)}}.%s.live.{{partition(%d,2)}}.{{wildcard(2)}}", appID, shards),
 	}
 }
 
@@ -123,7 +133,7 @@ func receiptStream() jetstream.StreamConfig {
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
 		MaxAge:      3 * 24 * time.Hour,
-		Duplicates:  2 * time.Minute, // a repeat comes within AckWait; ids cost memory at a thousand a second
+		Duplicates:  window, // a repeat comes within AckWait; ids cost memory at a thousand a second
 	}
 }
 
@@ -135,7 +145,7 @@ func ledgerStream(keep time.Duration) jetstream.StreamConfig {
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
 		MaxAge:      keep,
-		Duplicates:  2 * time.Minute, // a batch of marks is repeated until its ack comes
+		Duplicates:  min(window, keep), // a batch of marks is repeated until its ack comes; never longer than the age
 	}
 }
 
@@ -149,7 +159,7 @@ func auditStream() jetstream.StreamConfig {
 		MaxAge:      365 * 24 * time.Hour,
 		DenyDelete:  true, // an audit that can be edited is none
 		DenyPurge:   true,
-		Duplicates:  2 * time.Minute,
+		Duplicates:  window,
 	}
 }
 
@@ -175,7 +185,7 @@ func bucket(name string, history int64) jetstream.StreamConfig {
 		MaxMsgsPerSubject: history,
 		AllowRollup:       true,
 		DenyDelete:        true,
-		Duplicates:        2 * time.Minute,
+		Duplicates:        window,
 		// Heartbeats and cancel marks carry a life time of their own; watchers
 		// are told of each end by a marker.
 		AllowMsgTTL:            true,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -29,7 +30,13 @@ func WriteExample(w io.Writer) error {
 	for i := 0; i < len(root.Content); i += 2 {
 		root.Content[i].HeadComment = exampleGroups[root.Content[i].Value]
 	}
-	return encode(w, root)
+	var body bytes.Buffer
+	if err := encode(&body, root); err != nil {
+		return err
+	}
+	// The encoder writes no empty lines; one before each group is worth a trick.
+	_, err := w.Write(bytes.ReplaceAll(body.Bytes(), []byte("\n# "), []byte("\n\n# ")))
+	return err
 }
 
 const exampleHead = `# kefu's configuration: every key at its default. Leave out what you do not change.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -27,7 +28,7 @@ type Source struct {
 	// what may be absent.
 	Environ []string
 
-	// Flags are the values given on the command line, by key ("worker.listen").
+	// Flags are the values given on the command line, by key ("worker.listen", "apps[0].rate.burst").
 	Flags map[string]any
 
 	// Search is where to look when no file is named; nil means DefaultFiles.
@@ -55,6 +56,9 @@ func Load(src Source) (*Config, []Warning, error) {
 	}
 	return l.cfg, l.warnings, nil
 }
+
+// flagPlace is where a value from the command line was set.
+const flagPlace = "flag"
 
 // sortProblems puts those of the file first, from top to bottom, as whoever mends it goes through it.
 func (l *loader) sortProblems() {
@@ -168,15 +172,24 @@ func reason(err error) string {
 
 func (l *loader) loadFlags(flags map[string]any) {
 	given := map[string]any{}
-	for key, value := range flags {
-		if !known().leaves[pattern(key)] {
-			// Not the user's mistake but ours; still better said than ignored.
-			l.problems = append(l.problems, Problem{File: "flag", Key: key, Text: "unknown key " + key, inText: true})
+	for _, path := range slices.Sorted(maps.Keys(flags)) {
+		key := internal(path)
+		_, name := split(key)
+		complaint := ""
+		switch {
+		case isSecretName(name):
+			complaint = literalSecret(key)
+		case strings.HasPrefix(key, "apps[]"):
+			complaint = path + " names no app: number it, as in apps[0]"
+		case !known().leaves[pattern(key)]:
+			complaint = "unknown key " + path + suggestion(key, "")
+		default:
+			given[key] = format(flags[path])
 			continue
 		}
-		given[key] = format(value)
+		l.problems = append(l.problems, Problem{File: flagPlace, Key: path, Text: complaint, inText: true})
 	}
-	l.layer(confmap.Provider(given, "."), nil, func(string) origin { return origin{place: "flag"} })
+	l.layer(confmap.Provider(given, "."), nil, func(string) origin { return origin{place: flagPlace} })
 }
 
 // decode turns every value into its field.

@@ -86,7 +86,8 @@ func TestFlagsWinOverTheEnvironmentWinsOverTheFile(t *testing.T) {
 	cfg := loaded(t, given{
 		file:    file,
 		environ: []string{"KEFU_WORKER_LISTEN=127.0.0.1:2", "KEFU_WORKER_GRACE=2s", "KEFU_DEFAULTS_RATE_PER_SECOND=7.5", "KEFU_NATS_STORE_DIR="},
-		flags:   map[string]any{"worker.listen": "127.0.0.1:3", "defaults.hold_back": 3 * time.Second, "nats.replicas": 3},
+		flags: map[string]any{"worker.listen": "127.0.0.1:3", "defaults.hold_back": 3 * time.Second, "nats.replicas": 3,
+			"apps[0].appid": "wx1", "apps[0].secret_env": "S"},
 	})
 	require.Equal(t, "127.0.0.1:3", cfg.Worker.Listen)
 	require.Equal(t, 2*time.Second, cfg.Worker.Grace)
@@ -95,6 +96,8 @@ func TestFlagsWinOverTheEnvironmentWinsOverTheFile(t *testing.T) {
 	require.Equal(t, 3*time.Second, cfg.Defaults.HoldBack)
 	require.Equal(t, 3, cfg.NATS.Replicas)
 	require.Equal(t, "/file", cfg.NATS.StoreDir, "an empty variable counts as not set")
+
+	require.Equal(t, "wx1", cfg.Apps[0].AppID)
 
 	require.Equal(t, "flag", cfg.Origin("worker.listen"))
 	require.Equal(t, "KEFU_WORKER_GRACE", cfg.Origin("worker.grace"))
@@ -229,7 +232,12 @@ func TestWhatIsRefused(t *testing.T) {
 			`kefu.yaml:1: nats.url: "nats://REDACTED@h:4222,http://x" is not embedded and not an address such as nats://127.0.0.1:4222`},
 		{"no folder", given{file: "nats: {store_dir: ''}"}, `kefu.yaml:1: nats.store_dir: "" is not a path`},
 		{"a value from a flag", given{flags: map[string]any{"worker.concurrency": 0}}, `flag: worker.concurrency: "0" is not within 1..65536`},
-		{"a flag of ours that is no key", given{flags: map[string]any{"worker.nope": 0}}, `flag: unknown key worker.nope`},
+		{"a flag that is no key", given{flags: map[string]any{"worker.concurency": 0}},
+			`flag: unknown key worker.concurency, did you mean worker.concurrency?`},
+		{"a flag for any app", given{flags: map[string]any{"apps[].appid": "wx1"}}, "flag: apps[].appid names no app: number it, as in apps[0]"},
+		{"a secret in a flag", given{flags: map[string]any{"apps[0].secret": "hunter2"}},
+			"flag: apps[0].secret is not a key: a secret never stands in the configuration; " +
+				"put it into a file only kefu can read and name that in secret_file"},
 
 		{"the API over http", given{file: "wechat: {base_url: 'http://sandbox:8091'}"},
 			`kefu.yaml:1: wechat.base_url: "http://sandbox:8091" is not https: the access token would cross the network in clear text; ` +

@@ -137,6 +137,7 @@ func TestEveryDefaultKeepsItsOwnRule(t *testing.T) {
 		if k.Default == "" {
 			continue
 		}
+		require.NotContains(t, k.Path, "[]", "only what is not of an app has a default")
 		_, _, problems := load(t, given{flags: map[string]any{k.Path: k.Default}})
 		require.Empty(t, problems, k.Path)
 	}

@@ -40,6 +40,7 @@ func (r rule) complain(raw, complaint string) string {
 	return fmt.Sprintf("%q %s", raw, complaint)
 }
 
+// hidden is the show of a rule whose values are, or could by mistake be, secrets.
 func hidden(string) string { return "" }
 
 // number is what has bounds.
@@ -53,7 +54,7 @@ func between[T number](lowest, highest T) rule {
 	return rule{
 		kind: kindOf(lowest), allowed: allowed,
 		set: func(field any, raw string) string {
-			into := field.(*T) //nolint:forcetypeassert // row and rule stand on one line of the table; a mismatch fails every test
+			into := field.(*T) // row and rule stand on one line of the table: a mismatch panics in every test
 			if complaint := parse(into, raw); complaint != "" {
 				return complaint
 			}
@@ -75,7 +76,7 @@ func oneOf[T ~string](words ...T) rule {
 	return rule{
 		kind: "choice", allowed: allowed,
 		set: func(field any, raw string) string {
-			*field.(*T) = T(raw) //nolint:forcetypeassert // see between
+			*field.(*T) = T(raw)
 			if !slices.Contains(list, raw) {
 				return "is not one of " + allowed
 			}
@@ -87,7 +88,7 @@ func oneOf[T ~string](words ...T) rule {
 // text takes what check has no complaint about.
 func text(kind, allowed string, check func(raw string) string) rule {
 	return rule{kind: kind, allowed: allowed, set: func(field any, raw string) string {
-		*field.(*string) = raw //nolint:forcetypeassert // see between
+		*field.(*string) = raw
 		return check(raw)
 	}}
 }
@@ -95,7 +96,7 @@ func text(kind, allowed string, check func(raw string) string) rule {
 var boolean = rule{kind: "boolean", allowed: "true, false", set: func(field any, raw string) string {
 	switch raw {
 	case "true", "false":
-		*field.(*bool) = raw == "true" //nolint:forcetypeassert // see between
+		*field.(*bool) = raw == "true"
 		return ""
 	}
 	return "is not one of true, false"
@@ -103,7 +104,7 @@ var boolean = rule{kind: "boolean", allowed: "true, false", set: func(field any,
 
 var token = rule{kind: "token", allowed: tokenForms, show: hidden, set: func(field any, raw string) string {
 	source, err := ParseTokenSource(raw)
-	*field.(*TokenSource) = source //nolint:forcetypeassert // see between
+	*field.(*TokenSource) = source
 	if err != nil {
 		return "is not one of " + tokenForms
 	}
@@ -156,12 +157,12 @@ var folder = text("folder", "a path", func(raw string) string {
 var file = text("file", "a path", func(string) string { return "" })
 
 var secretFile = func() rule {
-	r := shown(hideSecret, text("file", "a path", notASecret))
+	r := shown(hidden, text("file", "a path", notASecret))
 	r.secret = true
 	return r
 }()
 
-var variable = shown(hideSecret, text("text", "a variable's name", func(raw string) string {
+var variable = shown(hidden, text("text", "a variable's name", func(raw string) string {
 	if complaint := notASecret(raw); complaint != "" {
 		return complaint
 	}
@@ -196,14 +197,6 @@ func notASecret(raw string) string {
 		return "looks like an AppSecret itself: put that into a file only kefu can read, and the file's path here"
 	}
 	return ""
-}
-
-// hideSecret shows a path or name unless it could be a secret in the wrong place.
-func hideSecret(raw string) string {
-	if looksSecret.MatchString(raw) || !strings.ContainsAny(raw, `/\.`) && !variableName.MatchString(raw) {
-		return ""
-	}
-	return raw
 }
 
 func shown(show func(string) string, r rule) rule {

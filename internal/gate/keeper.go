@@ -18,10 +18,18 @@ type Keeper struct {
 	log    *slog.Logger
 	reader *broker.Follower
 
-	mu      sync.Mutex
-	gates   map[string]*Gate
-	holds   map[string]stored // as KEFU_STATE has them
-	writing map[string]bool   // keys whose write has no answer yet; true when it is out of date already
+	mu    sync.Mutex
+	gates map[string]*Gate
+	holds map[string]stored // as KEFU_STATE has them
+	own   map[string]*own   // what this worker wrote, by key
+}
+
+// own is this worker's side of one key.
+type own struct {
+	seq      uint64 // of the newest write; what stands before it in the log is out of date
+	flying   bool   // a write has no answer yet
+	outdated bool   // and the gate has changed since
+	missed   *broker.StateEntry
 }
 
 type stored struct{ hold, operator *Hold }
@@ -31,9 +39,9 @@ func Open(ctx context.Context, conn *broker.Conn, log *slog.Logger) (*Keeper, er
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	k := &Keeper{conn: conn, log: log, gates: make(map[string]*Gate), holds: make(map[string]stored), writing: make(map[string]bool)}
+	k := &Keeper{conn: conn, log: log, gates: make(map[string]*Gate), holds: make(map[string]stored), own: make(map[string]*own)}
 	var err error
-	if k.reader, err = conn.WatchState(ctx, "app.", broker.FollowOptions{Log: log}, k.learn); err != nil {
+	if k.reader, err = conn.WatchState(ctx, "app.", broker.FollowOptions{Log: log, Anew: k.anew}, k.learn); err != nil {
 		return nil, fmt.Errorf("holds: %w", err)
 	}
 	return k, nil
@@ -53,6 +61,15 @@ func (k *Keeper) App(appID string, r Rate) *Gate {
 	return g
 }
 
+// anew forgets the sequences of a bucket that is gone.
+func (k *Keeper) anew() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, mine := range k.own {
+		mine.seq = 0
+	}
+}
+
 func (k *Keeper) learn(e broker.StateEntry) {
 	appID, operator, ok := ParseAppKey(e.Key)
 	if !ok {
@@ -68,6 +85,17 @@ func (k *Keeper) learn(e broker.StateEntry) {
 		h = &parsed
 	}
 	k.mu.Lock()
+	if mine := k.own[e.Key]; mine != nil {
+		if mine.flying { // before or after ours? its answer will tell
+			mine.missed = &e
+			k.mu.Unlock()
+			return
+		}
+		if e.Seq > 0 && e.Seq <= mine.seq {
+			k.mu.Unlock()
+			return
+		}
+	}
 	s := k.holds[appID]
 	if operator {
 		s.operator = h
@@ -95,37 +123,48 @@ func (k *Keeper) share(g *Gate, operator bool) {
 	}
 	key := AppKey(g.appID, kind)
 	k.mu.Lock()
-	_, busy := k.writing[key]
-	k.writing[key] = busy
+	mine := k.own[key]
+	if mine == nil {
+		mine = &own{}
+		k.own[key] = mine
+	}
+	busy := mine.flying
+	mine.flying, mine.outdated = true, busy
 	k.mu.Unlock()
 	if !busy {
 		k.write(g, operator, key)
 	}
 }
 
+// write publishes what a gate says, until that is what was published.
 func (k *Keeper) write(g *Gate, operator bool, key string) {
 	msg := broker.DeleteState(key)
 	if h := g.stored(operator); h != nil {
 		body, err := json.Marshal(h)
-		if err != nil { // a time beyond the year 9999
+		if err != nil { // a time beyond the year 9999: the others will find out by themselves
 			k.log.Error("holds", "app", g.appID, "error", err)
 		}
 		msg = broker.PutState(key, body, 0)
 	}
-	k.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
+	k.conn.Outbox.Publish(msg, func(a broker.Ack, err error) {
 		if err != nil && !errors.Is(err, broker.ErrClosed) {
 			k.log.Error("a hold could not be shared with the pool", "app", g.appID, "error", err)
 		}
 		k.mu.Lock()
-		outdated := k.writing[key]
-		if outdated {
-			k.writing[key] = false
-		} else {
-			delete(k.writing, key)
+		mine := k.own[key]
+		mine.seq = max(mine.seq, a.Seq)
+		again := mine.outdated
+		mine.flying, mine.outdated = again, false
+		var missed *broker.StateEntry
+		if !again {
+			missed, mine.missed = mine.missed, nil
 		}
 		k.mu.Unlock()
-		if outdated {
+		if again {
 			k.write(g, operator, key)
+		}
+		if missed != nil {
+			k.learn(*missed)
 		}
 	})
 }

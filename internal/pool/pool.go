@@ -26,7 +26,11 @@ const (
 	// Lease is how long a worker counts as alive after its last sign of life.
 	Lease = 12 * time.Second
 	// renew leaves room for two lost heartbeats.
-	renew  = 4 * time.Second
+	renew = 4 * time.Second
+	// settle is how long after this worker came or came back nobody is taken for
+	// dead. When the broker was away for longer than Lease, the keys of all
+	// workers have ended though all live, and each needs a moment to renew its own.
+	settle = renew
 	prefix = "worker."
 )
 
@@ -44,11 +48,15 @@ type Worker struct {
 type Pool struct {
 	conn   *broker.Conn
 	self   Worker
+	log    *slog.Logger
 	reader *broker.Follower
+	unhook func()
 
 	mu    sync.RWMutex
-	alive map[string]bool
+	alive map[string]bool // false: left, and said so
+	since time.Time       // when this worker came or came back
 
+	now  chan struct{} // renew at once
 	stop context.CancelFunc
 	done chan struct{}
 }
@@ -69,29 +77,40 @@ func NewName(host string) string {
 
 // Join announces this worker and returns when it sees the others.
 func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger) (*Pool, error) {
-	p := &Pool{conn: conn, self: self, alive: make(map[string]bool), done: make(chan struct{})}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p := &Pool{
+		conn: conn, self: self, log: log, alive: make(map[string]bool), since: time.Now(),
+		now: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
+	}
 	if err := p.beat(ctx); err != nil {
+		stop()
 		return nil, fmt.Errorf("join the pool: %w", err)
 	}
 	var err error
 	if p.reader, err = conn.WatchState(ctx, prefix, broker.FollowOptions{Log: log}, p.learn); err != nil {
+		stop()
 		return nil, fmt.Errorf("join the pool: %w", err)
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p.stop = stop
-	go p.keep(run, log)
+	p.unhook = conn.OnReconnect(p.back)
+	go p.keep(run)
 	return p, nil
 }
 
-// Alive says whether a worker has given a sign of life within Lease.
+// Alive says whether a worker has given a sign of life within Lease, or may
+// have been kept from it by the broker.
 func (p *Pool) Alive(worker string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return p.alive[worker]
+	alive, known := p.alive[worker]
+	return alive || !known && time.Since(p.since) < settle
 }
 
 // Leave takes this worker out of the pool, so that nobody waits for its lease.
 func (p *Pool) Leave(ctx context.Context) {
+	p.unhook()
 	p.stop()
 	<-p.done
 	p.reader.Stop()
@@ -99,15 +118,29 @@ func (p *Pool) Leave(ctx context.Context) {
 	_ = p.conn.SaveState(ctx, broker.DeleteState(prefix+p.self.Name))
 }
 
+// back is called after each reconnect.
+func (p *Pool) back() {
+	p.mu.Lock()
+	p.since = time.Now()
+	p.mu.Unlock()
+	select {
+	case p.now <- struct{}{}:
+	default:
+	}
+}
+
 func (p *Pool) learn(e broker.StateEntry) {
 	name := strings.TrimPrefix(e.Key, prefix)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.Deleted {
+	switch {
+	case !e.Deleted:
+		p.alive[name] = true
+	case e.Expired:
 		delete(p.alive, name)
-		return
+	default:
+		p.alive[name] = false
 	}
-	p.alive[name] = true
 }
 
 func (p *Pool) beat(ctx context.Context) error {
@@ -118,7 +151,7 @@ func (p *Pool) beat(ctx context.Context) error {
 	return p.conn.SaveState(ctx, broker.PutState(prefix+p.self.Name, body, Lease))
 }
 
-func (p *Pool) keep(ctx context.Context, log *slog.Logger) {
+func (p *Pool) keep(ctx context.Context) {
 	defer close(p.done)
 	t := time.NewTicker(renew)
 	defer t.Stop()
@@ -127,10 +160,11 @@ func (p *Pool) keep(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		case <-p.now:
 		}
 		wait, cancel := context.WithTimeout(ctx, renew)
 		if err := p.beat(wait); err != nil && ctx.Err() == nil {
-			log.Debug("heartbeat", "error", err)
+			p.log.Debug("heartbeat", "error", err)
 		}
 		cancel()
 	}

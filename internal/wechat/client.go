@@ -108,7 +108,11 @@ type readyRequest struct {
 var errBaseURL = errors.New("the base url is not an absolute http or https url")
 
 func newEndpoint(call Call, method, baseURL, path string) endpoint {
-	return endpoint{call: call, method: method, url: parseURL(strings.TrimSuffix(baseURL, "/") + path)}
+	e := endpoint{call: call, method: method}
+	if parseURL(baseURL) != nil { // with the path behind it, "http://" would have a host
+		e.url = parseURL(strings.TrimSuffix(baseURL, "/") + path)
+	}
+	return e
 }
 
 // parseURL returns nil for what is not an absolute http(s) URL. The reason is not kept: it would repeat the URL.

@@ -18,7 +18,8 @@ import (
 type wire struct {
 	rt      http.RoundTripper
 	timeout time.Duration
-	traced  bool // rt calls the hooks of httptrace
+	traced  bool    // rt calls the hooks of httptrace
+	direct  *direct // makes the exchanges instead of rt, when it can
 }
 
 func newWire(hc *http.Client) wire {
@@ -28,6 +29,9 @@ func newWire(hc *http.Client) wire {
 	}
 	if hc != nil && hc.Timeout > 0 {
 		w.timeout = hc.Timeout
+	}
+	if s, ok := w.rt.(*straight); ok {
+		w.direct = s.direct
 	}
 	_, w.traced = w.rt.(*http.Transport)
 	return w
@@ -71,6 +75,9 @@ func (w *wire) exchange(ctx context.Context, tmpl *http.Request, body []byte) (a
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, w.timeout)
 		defer cancel()
+	}
+	if w.direct != nil {
+		return w.direct.exchange(ctx, tmpl, body, nil)
 	}
 	for stale := 1; ; stale++ {
 		f := new(flight)

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -184,7 +183,7 @@ func TestNotSent(t *testing.T) {
 func TestTimeoutWhileConnectingIsNotSent(t *testing.T) {
 	t.Parallel()
 	hc := httpClient(t, soon)
-	hc.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+	hc.Transport.(*straight).direct.plain = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -208,16 +207,10 @@ func TestTheCallersEndIsSeenAndTheFaultToldApart(t *testing.T) {
 	require.EqualValues(t, 1, p.posts.Load())
 }
 
-// watched tells when the client has closed its side.
-type watched struct {
-	net.Conn
-	ended chan struct{}
-	once  sync.Once
-}
-
-func (w *watched) Close() error {
-	w.once.Do(func() { close(w.ended) })
-	return w.Conn.Close()
+// awaitEnd returns when the end of a connection has reached this side.
+func awaitEnd(t *testing.T, conn net.Conn) {
+	t.Helper()
+	require.Eventually(t, func() bool { return !alive(conn) }, patience, time.Millisecond)
 }
 
 func TestAnIdleConnectionClosedByThePeerCostsNothing(t *testing.T) {
@@ -234,23 +227,20 @@ func TestAnIdleConnectionClosedByThePeerCostsNothing(t *testing.T) {
 				end(s)
 			})
 			hc := httpClient(t, patience)
-			conns := make(chan *watched, 1)
-			hc.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conns := make(chan net.Conn, 1)
+			hc.Transport.(*straight).direct.plain = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-				if err != nil {
-					return nil, err
+				if err == nil {
+					conns <- conn
 				}
-				w := &watched{Conn: conn, ended: make(chan struct{})}
-				conns <- w
-				return &countedConn{Conn: w}, nil
+				return conn, err
 			}
 			client := NewClient(hc, p.url, fixedToken(canary))
 			for i := range 50 {
 				require.NoError(t, client.Send(t.Context(), packet))
 				require.EqualValues(t, i+1, p.posts.Load(), "each message arrives exactly once")
-				// The client has seen the end and closed its side; net/http may still hand the connection out. (A send that
-				// is written before the client sees the end is unknown, and rightly so.)
-				<-(<-conns).ended
+				// A send that is written before the end has arrived is unknown, and rightly so.
+				awaitEnd(t, <-conns)
 			}
 		})
 	}
@@ -297,7 +287,7 @@ func TestTheCountOfBytesDecides(t *testing.T) {
 			})
 			hc := httpClient(t, patience)
 			var conns atomic.Int64
-			hc.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			hc.Transport.(*straight).direct.plain = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conns.Add(1)
 				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 				return &countedConn{Conn: &flaky{conn, row.fail, row.after}}, err

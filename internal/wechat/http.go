@@ -85,13 +85,30 @@ func NewHTTPClient(o HTTPOptions) (*http.Client, error) {
 	if o.ProxyFromEnvironment {
 		transport.Proxy = http.ProxyFromEnvironment
 	}
+	var rt http.RoundTripper = transport
+	if transport.Proxy == nil {
+		rt = &straight{Transport: transport, direct: newDirect(&d, idle)}
+	}
 	return &http.Client{
-		Transport: transport,
+		Transport: rt,
 		Timeout:   timeout,
 		// A redirect would carry the token to another host, in the Referer and, by 307 and 308, with the message. This
 		// package never follows one (it does not use Client.Do); the rule is for whoever else is handed this client.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
+}
+
+// straight is the transport of a client without a proxy: the wire makes its
+// exchanges over direct; whoever else is handed the client has net/http's own.
+type straight struct {
+	*http.Transport
+	direct *direct
+}
+
+// CloseIdleConnections closes those of both.
+func (s *straight) CloseIdleConnections() {
+	s.Transport.CloseIdleConnections()
+	s.direct.closeIdle()
 }
 
 func certPool(file string) (*x509.CertPool, error) {
@@ -156,6 +173,9 @@ type countedConn struct {
 	net.Conn
 	written atomic.Int64
 }
+
+// NetConn is the connection below, for alive.
+func (c *countedConn) NetConn() net.Conn { return c.Conn }
 
 func (c *countedConn) Write(p []byte) (int, error) {
 	c.written.Add(int64(len(p)))

@@ -88,7 +88,7 @@ func TestNewHTTPClientIsStrict(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, defaultTimeout, hc.Timeout)
 	require.Nil(t, hc.Jar)
-	transport := hc.Transport.(*http.Transport)
+	transport := hc.Transport.(*straight).Transport
 	require.Nil(t, transport.Proxy)
 	require.True(t, transport.DisableCompression)
 	require.False(t, transport.ForceAttemptHTTP2)
@@ -251,24 +251,20 @@ func TestTLSBreaksAreToldApartToo(t *testing.T) {
 		_ = conn.Close()
 	})
 	base := "https" + strings.TrimPrefix(idle.url, "http")
-	transport := hc.Transport.(*http.Transport)
-	dial := transport.DialTLSContext
-	conns := make(chan *watched, 1)
-	transport.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
+	direct := hc.Transport.(*straight).direct
+	connect := direct.secure
+	conns := make(chan net.Conn, 1)
+	direct.secure = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := connect(ctx, network, addr)
+		if err == nil {
+			conns <- conn
 		}
-		counted := conn.(*countedConn)
-		w := &watched{Conn: counted.Conn, ended: make(chan struct{})}
-		counted.Conn = w
-		conns <- w
-		return counted, nil
+		return conn, err
 	}
 	client := NewClient(hc, base, fixedToken(canary))
 	for i := range 20 {
 		require.NoError(t, client.Send(t.Context(), packet))
 		require.EqualValues(t, i+1, idle.posts.Load())
-		<-(<-conns).ended
+		awaitEnd(t, <-conns)
 	}
 }

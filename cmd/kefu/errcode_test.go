@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/wechat"
+)
+
+// codes runs the command and returns the rows of its JSON.
+func codes(t *testing.T, line string) []map[string]any {
+	t.Helper()
+	var rows []map[string]any
+	got := kefu(t, try{args: args(line + " -o json")})
+	require.NoError(t, json.Unmarshal([]byte(got.out), &rows), got.err)
+	return rows
+}
+
+func TestErrcodeExplainsOneInBothLanguages(t *testing.T) {
+	t.Parallel()
+	row := wechat.Explain(wechat.CallSend, 45015)
+	for locale, expects := range map[string]struct{ en, zh bool }{
+		"":                 {true, true},
+		"LANG=C.UTF-8":     {true, true},
+		"LANG=en_US.UTF-8": {true, false},
+		"LANG=zh_CN.UTF-8": {false, true},
+		"LC_ALL=zh_HK":     {false, true},
+		"LC_MESSAGES=de":   {true, false},
+	} {
+		got := kefu(t, try{args: args("errcode 45015"), environ: []string{locale}})
+		require.Equal(t, exitDone, got.code)
+		require.Equal(t, expects.en, strings.Contains(got.out, row.En), locale)
+		require.Equal(t, expects.zh, strings.Contains(got.out, row.Zh), locale)
+		does, _ := row.Fault.Does()
+		require.Equal(t, expects.en, strings.Contains(got.out, does), locale)
+		require.Equal(t, expects.en, strings.Contains(got.out, row.DoEn), locale)
+		require.Contains(t, got.out, "recipient")
+	}
+	asked := kefu(t, try{args: args("errcode 45015 --lang zh"), environ: []string{"LANG=en_US"}})
+	require.NotContains(t, asked.out, row.En)
+	require.Contains(t, asked.out, row.Zh)
+}
+
+func TestACodeIsExplainedForEachCallItDiffersOn(t *testing.T) {
+	t.Parallel()
+	rows := codes(t, "errcode 40001")
+	require.Greater(t, len(rows), 1, "a stale token on a send, a wrong secret on a token call")
+	faults := map[any]bool{}
+	for _, row := range rows {
+		require.InDelta(t, 40001, row["code"], 0)
+		faults[row["fault"]] = true
+	}
+	require.Greater(t, len(faults), 1)
+
+	one := codes(t, "errcode 40001 --call token")
+	require.Len(t, one, 1)
+	require.Equal(t, "token", one[0]["call"])
+	require.Equal(t, "config", one[0]["fault"])
+	require.NotEmpty(t, one[0]["does_en"])
+	require.NotEmpty(t, one[0]["does_zh"])
+}
+
+func TestErrcodeTakesTheCodeMinusOne(t *testing.T) {
+	t.Parallel()
+	got := kefu(t, try{args: args("errcode -1 --lang en")})
+	require.Equal(t, exitDone, got.code)
+	require.Contains(t, got.out, "busy")
+}
+
+func TestErrcodeListsAndFilters(t *testing.T) {
+	t.Parallel()
+	all := codes(t, "errcode")
+	require.Len(t, all, len(wechat.Codes()))
+	for _, fault := range faultNames() {
+		for _, row := range codes(t, "errcode --fault "+fault) {
+			require.Equal(t, fault, row["fault"])
+		}
+	}
+	var numbers []float64
+	for _, row := range codes(t, "errcode --search quota --call any") {
+		require.Empty(t, row["call"])
+		numbers = append(numbers, row["code"].(float64))
+	}
+	require.Contains(t, numbers, 45009.0)
+	require.True(t, slices.IsSorted(numbers))
+
+	table := kefu(t, try{args: args("errcode --fault day_quota --lang en"), width: 60, environ: []string{"NO_COLOR=1"}})
+	require.True(t, strings.HasPrefix(table.out, " CODE  CALL   FAULT      MEANING\n45009  "), table.out)
+}
+
+func TestAnUnknownCodeIsExitCodeThreeAndStillExplained(t *testing.T) {
+	t.Parallel()
+	got := kefu(t, try{args: args("errcode 12345678 --lang en")})
+	require.Equal(t, exitNothing, got.code)
+	require.Equal(t, "kefu: kefu does not know the code 12345678\n", got.err)
+	does, _ := wechat.FaultUnlisted.Does()
+	require.Contains(t, got.out, does, "what becomes of it is still worth knowing")
+	require.Len(t, codes(t, "errcode 12345678"), 1)
+
+	narrowed := kefu(t, try{args: args("errcode 45015 --fault busy")})
+	require.Equal(t, result{exitNothing, "", "kefu: kefu does not know the code 45015 among the codes you asked for\n"}, narrowed)
+	nothing := kefu(t, try{args: args("errcode --search frobnicate -o json")})
+	require.Equal(t, result{exitNothing, "[]\n", "kefu: no code matches\n"}, nothing)
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// startSandbox runs the command until the test ends and returns its address; stop ends it early and returns the exit code.
+func startSandbox(t *testing.T, line string) (url string, stop func() int) {
+	t.Helper()
+	results, out := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	var notes bytes.Buffer
+	c := newCLI(nil, strings.NewReader(""), out, &notes)
+	go func() {
+		done <- c.execute(ctx, args("sandbox --quiet --listen 127.0.0.1:0 "+line))
+		_ = out.Close()
+	}()
+	url, err := bufio.NewReader(results).ReadString('\n')
+	require.NoError(t, err)
+	stop = func() int {
+		cancel()
+		return <-done
+	}
+	t.Cleanup(cancel)
+	return strings.TrimSpace(url), stop
+}
+
+// post calls the sandbox and returns what it answers.
+func post(t *testing.T, url, body string) map[string]any {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, response.Body.Close()) }()
+	var answer map[string]any
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&answer))
+	return answer
+}
+
+func TestTheSandboxServesUntilItIsStopped(t *testing.T) {
+	t.Parallel()
+	rules := filepath.Join(t.TempDir(), "rules.json")
+	require.NoError(t, os.WriteFile(rules, []byte(`{"call":"send","openid":"oBusy","errcode":-1}`), 0o600))
+	url, stop := startSandbox(t, "--latency 0s..1ms --token-ttl 90s --rules "+rules)
+
+	token := post(t, url+"/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"wx1","secret":"any"}`)
+	require.InDelta(t, 90, token["expires_in"], 0)
+	send := url + "/cgi-bin/message/custom/send?access_token=" + token["access_token"].(string)
+	require.InDelta(t, 0, post(t, send, goodPacket)["errcode"], 0)
+	require.InDelta(t, -1, post(t, send, strings.Replace(goodPacket, "o1", "oBusy", 1))["errcode"], 0)
+
+	require.Equal(t, exitDone, stop())
+}
+
+func TestTheSandboxTellsItsAddressAsJSON(t *testing.T) {
+	t.Parallel()
+	line, stop := startSandbox(t, "-o ndjson")
+	var answer struct {
+		URL   string
+		Rules int
+	}
+	require.NoError(t, json.Unmarshal([]byte(line), &answer))
+	require.True(t, strings.HasPrefix(answer.URL, "http://127.0.0.1:"))
+	require.Equal(t, exitDone, stop())
+}
+
+func TestTheSandboxSaysWhatToTry(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // it starts, says so, and stops
+	got := kefu(t, try{args: args("sandbox --listen 127.0.0.1:0"), ctx: ctx})
+	require.Equal(t, exitDone, got.code)
+	url := strings.TrimSpace(got.out)
+	require.Contains(t, got.err, "KEFU_WECHAT_BASE_URL="+url)
+	require.Contains(t, got.err, "curl -s "+url+"/")
+	require.Contains(t, got.err, "Have 5 % of sends busy")
+	require.True(t, strings.HasSuffix(got.err, "Ctrl-C stops it.\nstopped\n"), got.err)
+}
+
+func TestAnAddressInUseIsOneSentence(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, taken.Close()) })
+	address := taken.Addr().String()
+	require.Equal(t,
+		result{exitFailed, "", "kefu: " + address + " is in use by another program: choose another address with --listen; port 0 picks a free one\n"},
+		kefu(t, try{args: args("sandbox --listen " + address)}))
+}
+
+func TestBadRulesAreRefusedBeforeAnythingRuns(t *testing.T) {
+	t.Parallel()
+	for text, says := range map[string]string{
+		`[{"call":"send"},{"reset":"never"}]`: "rule 2: rule: reset: not unread, before or after",
+		`{"cal":"send"}`:                      `unknown field "cal"`,
+		`[{"call":`:                           "unexpected end of JSON input",
+	} {
+		path := filepath.Join(t.TempDir(), "rules.json")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		got := kefu(t, try{args: []string{"sandbox", "--rules", path}})
+		require.Equal(t, exitUsage, got.code)
+		require.Contains(t, got.err, path)
+		require.Contains(t, got.err, says)
+	}
+}

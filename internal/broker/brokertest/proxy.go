@@ -1,0 +1,135 @@
+package brokertest
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+)
+
+// Proxy is a way to a broker that can be cut, or made deaf: what the broker
+// says is then lost while it hears everything.
+type Proxy struct {
+	t        testing.TB
+	to       string
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	cut    bool
+	deaf   bool
+	closed bool
+	conns  map[net.Conn]bool
+}
+
+// NewProxy opens a way to a broker; it ends with the test.
+func NewProxy(t testing.TB, b *Broker) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &Proxy{t: t, to: strings.TrimPrefix(b.URL(), "nats://"), listener: l, conns: make(map[net.Conn]bool)}
+	p.running.Go(p.accept)
+	t.Cleanup(func() {
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
+		_ = l.Close()
+		p.Cut()
+		p.running.Wait()
+	})
+	return p
+}
+
+// Connect makes a connection through the proxy that ends with the test.
+func (p *Proxy) Connect() *broker.Conn {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), Patience)
+	defer cancel()
+	conn, err := broker.Connect(ctx, broker.Options{URL: "nats://" + p.listener.Addr().String(), Name: p.t.Name()})
+	require.NoError(p.t, err)
+	p.t.Cleanup(conn.Close)
+	return conn
+}
+
+// Cut ends every connection and lets none through until Mend.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = true
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+// Deafen loses what the broker says from now on, until the connection is made
+// anew after Mend.
+func (p *Proxy) Deafen() { p.set(func() { p.deaf = true }) }
+
+// Mend lets connections through again.
+func (p *Proxy) Mend() { p.set(func() { p.cut, p.deaf = false, false }) }
+
+func (p *Proxy) set(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
+func (p *Proxy) accept() {
+	for {
+		near, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.running.Go(func() { p.carry(near) })
+	}
+}
+
+func (p *Proxy) carry(near net.Conn) {
+	defer func() { _ = near.Close() }()
+	far, err := net.Dial("tcp", p.to)
+	if err != nil {
+		return
+	}
+	defer func() { _ = far.Close() }()
+	p.mu.Lock()
+	if p.cut || p.closed {
+		p.mu.Unlock()
+		return
+	}
+	p.conns[near], p.conns[far] = true, true
+	p.mu.Unlock()
+	defer p.set(func() { delete(p.conns, near); delete(p.conns, far) })
+
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, _ = io.Copy(far, near)
+		_ = far.Close()
+	})
+	both.Go(func() {
+		_, _ = io.Copy(hearing{p, near}, far)
+		_ = near.Close()
+	})
+	both.Wait()
+}
+
+// hearing is the way back, which Deafen closes.
+type hearing struct {
+	p  *Proxy
+	to net.Conn
+}
+
+func (h hearing) Write(b []byte) (int, error) {
+	h.p.mu.Lock()
+	deaf := h.p.deaf
+	h.p.mu.Unlock()
+	if deaf {
+		return len(b), nil
+	}
+	return h.to.Write(b)
+}

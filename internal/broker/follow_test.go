@@ -1,0 +1,263 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+)
+
+// follow follows a stream; what comes goes into the channel.
+func follow(t *testing.T, conn *broker.Conn, stream string, o broker.FollowOptions) (*broker.Follower, chan broker.Stored) {
+	t.Helper()
+	got := make(chan broker.Stored, 100000)
+	w, err := conn.Follow(t.Context(), stream, o, func(s broker.Stored) { got <- s })
+	require.NoError(t, err)
+	t.Cleanup(w.Stop)
+	return w, got
+}
+
+// next waits for n messages and returns their bodies.
+func next(t *testing.T, got <-chan broker.Stored, n int) []string {
+	t.Helper()
+	var all []broker.Stored
+	for range n {
+		all = append(all, brokertest.Await(t, got, "a message"))
+	}
+	return bodies(all)
+}
+
+// consumers is how many a stream has.
+func consumers(t *testing.T, conn *broker.Conn, stream string) int {
+	t.Helper()
+	return state(t, conn, stream).Consumers
+}
+
+func TestFollowReturnsWhenThePastWasReadAndGoesOn(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 2500)
+	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	require.Len(t, got, 2500)
+	require.Equal(t, numbers(1, 2501), next(t, got, 2500))
+	letters(t, conn, 3)
+	require.Equal(t, numbers(1, 4), next(t, got, 3))
+}
+
+func TestFollowReturnsAtOnceWhenNothingIsThereToRead(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		fill int
+		o    broker.FollowOptions
+	}{
+		{"an empty stream", 0, broker.FollowOptions{}},
+		{"nothing matches", 5, broker.FollowOptions{Subject: "kefu.dead.wx9.*"}},
+		{"no keys", 0, broker.FollowOptions{Latest: true}},
+		{"no keys that match", 5, broker.FollowOptions{Latest: true, Subject: "kefu.dead.wx9.*"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			conn := brokertest.New(t)
+			letters(t, conn, c.fill)
+			begin := time.Now()
+			_, got := follow(t, conn, "KEFU_DEAD", c.o)
+			require.Less(t, time.Since(begin), broker.Silence)
+			require.Empty(t, got)
+		})
+	}
+}
+
+func TestFollowIsDoneThoughTheNewestMessageDoesNotMatch(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 6) // the last one is of wx2
+	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{Subject: "kefu.dead.wx1.*"})
+	require.Equal(t, []string{"1", "3", "5"}, next(t, got, 3))
+	letters(t, conn, 4)
+	require.Equal(t, []string{"1", "3"}, next(t, got, 2))
+}
+
+func TestFollowIsDoneThoughTheRestWasDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 4000)
+	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	require.NoError(t, err)
+	n := 0
+	w, err := conn.Follow(t.Context(), "KEFU_DEAD", broker.FollowOptions{}, func(broker.Stored) {
+		if n++; n == 1 {
+			if err := s.Purge(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	require.NoError(t, err)
+	t.Cleanup(w.Stop)
+	require.Less(t, n, 4000, "the purge came in time")
+}
+
+func TestFollowOfWhatIsNotThereFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	_, err := conn.Follow(t.Context(), "MISSING", broker.FollowOptions{}, func(broker.Stored) {})
+	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
+	require.Equal(t, 1, conn.Hooks(), "the outbox's alone")
+}
+
+func TestFollowEndsWithItsContextWhileItReadsThePast(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 100)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	last := uint64(0)
+	w, err := conn.Follow(ctx, "KEFU_DEAD", broker.FollowOptions{}, func(s broker.Stored) {
+		if last = s.Seq; last == 50 {
+			cancel(errors.New("told to stop"))
+		}
+	})
+	if err == nil { // it was quick
+		require.EqualValues(t, 100, last)
+		w.Stop()
+	} else {
+		require.EqualError(t, err, "follow KEFU_DEAD: not read to its end yet: told to stop")
+		require.GreaterOrEqual(t, last, uint64(50))
+	}
+	require.Equal(t, 1, conn.Hooks())
+}
+
+func TestAStoppedFollowerLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 10)
+	w, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	next(t, got, 10)
+	require.Equal(t, 2, conn.Hooks())
+	require.Equal(t, 1, consumers(t, conn, "KEFU_DEAD"))
+	w.Stop()
+	w.Stop() // twice does no harm
+	require.Equal(t, 1, conn.Hooks())
+	require.Eventually(t, func() bool { return consumers(t, conn, "KEFU_DEAD") == 0 }, brokertest.Patience, 5*time.Millisecond)
+	letters(t, conn, 1)
+	require.Empty(t, got)
+}
+
+func TestAFollowerMissesNothingOverRestartsAndReadsNothingTwice(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	letters(t, conn, 20)
+	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	var wg sync.WaitGroup
+	const total = 2000
+	acks := make(chan struct{}, total)
+	wg.Go(func() {
+		for i := range total {
+			<-publish(t, conn, intentTo("kefu.dead.wx1.rejected", strconv.Itoa(i)))
+			acks <- struct{}{}
+		}
+	})
+	for range 2 {
+		for range total / 4 {
+			<-acks
+		}
+		b.Restart()
+	}
+	wg.Wait()
+	for i := range total + 20 {
+		require.EqualValues(t, i+1, brokertest.Await(t, got, "a message").Seq)
+	}
+	require.Empty(t, got)
+}
+
+func TestAFollowerWhoseConsumerIsDeletedMakesAnother(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 5)
+	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	next(t, got, 5)
+	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	require.NoError(t, err)
+	for name := range s.ConsumerNames(t.Context()).Name() {
+		require.NoError(t, s.DeleteConsumer(t.Context(), name))
+	}
+	letters(t, conn, 3)
+	require.Equal(t, numbers(1, 4), next(t, got, 3))
+	require.Empty(t, got)
+	require.Equal(t, 1, consumers(t, conn, "KEFU_DEAD"))
+}
+
+func TestAFollowerOfTheLatestSeesTheNewestOfEachSubject(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 10)
+	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{Latest: true})
+	require.Len(t, got, 2)
+	require.Equal(t, []string{"9", "10"}, next(t, got, 2))
+	letters(t, conn, 2)
+	require.Equal(t, []string{"1", "2"}, next(t, got, 2))
+}
+
+func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		lose func(t *testing.T, b *brokertest.Broker, conn *broker.Conn)
+		want []string // what is read after it
+	}{
+		{
+			name: "it was made anew",
+			lose: func(t *testing.T, _ *brokertest.Broker, conn *broker.Conn) {
+				require.NoError(t, conn.JS.DeleteStream(t.Context(), "KEFU_DEAD"))
+				brokertest.Provision(t, conn, brokertest.Spec())
+			},
+			want: []string{"new"},
+		},
+		{
+			name: "it was cut back, and is shorter now",
+			lose: func(t *testing.T, b *brokertest.Broker, conn *broker.Conn) {
+				back := brokertest.Reconnected(t, conn)
+				b.Restore()
+				brokertest.Await(t, back, "the reconnect")
+			},
+			want: []string{"1", "2", "3", "new"},
+		},
+		{
+			name: "it was cut back, and has grown again before anybody looked",
+			lose: func(t *testing.T, b *brokertest.Broker, conn *broker.Conn) {
+				back := brokertest.Reconnected(t, conn)
+				b.Restore(func(other *broker.Conn) { letters(t, other, 2) })
+				brokertest.Await(t, back, "the reconnect")
+			},
+			want: []string{"1", "2", "3", "1", "2", "new"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := brokertest.Start(t)
+			conn := b.Connect()
+			letters(t, conn, 3)
+			back := brokertest.Reconnected(t, conn)
+			b.Save()
+			brokertest.Await(t, back, "the reconnect")
+			letters(t, conn, 2)
+			anew := make(chan struct{}, 10)
+			_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{Anew: func() { anew <- struct{}{} }})
+			next(t, got, 5)
+			c.lose(t, b, conn)
+			_, err := conn.Outbox.PublishWait(t.Context(), intentTo("kefu.dead.wx1.rejected", "new"))
+			require.NoError(t, err)
+			require.Equal(t, c.want, next(t, got, len(c.want)))
+			require.Len(t, anew, 1)
+			require.Empty(t, got)
+		})
+	}
+}

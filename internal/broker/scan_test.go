@@ -1,0 +1,189 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+)
+
+// letters fills KEFU_DEAD: message i has the body i, and is of wx1 or wx2 in turn.
+func letters(t testing.TB, conn *broker.Conn, n int) {
+	t.Helper()
+	acks := make(chan error, n)
+	for i := 1; i <= n; i++ {
+		conn.Outbox.Publish(&nats.Msg{
+			Subject: fmt.Sprintf("kefu.dead.wx%d.rejected", 2-i%2), Header: nats.Header{"N": {strconv.Itoa(i)}}, Data: []byte(strconv.Itoa(i)),
+		}, func(_ broker.Ack, err error) { acks <- err })
+	}
+	for range n {
+		require.NoError(t, brokertest.Await(t, acks, "an ack"))
+	}
+}
+
+func bodies(all []broker.Stored) []string {
+	out := make([]string, 0, len(all))
+	for _, s := range all {
+		out = append(out, string(s.Data))
+	}
+	return out
+}
+
+func TestScanReadsEverythingOverManyBatches(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	const n = 2*broker.ScanBatch + 300
+	letters(t, conn, n)
+	all := stored(t, conn, "KEFU_DEAD", broker.ScanOptions{})
+	require.Equal(t, numbers(1, n+1), bodies(all))
+	for i, s := range all {
+		require.EqualValues(t, i+1, s.Seq)
+		require.WithinDuration(t, time.Now(), s.Time, time.Minute)
+		require.Equal(t, strconv.Itoa(i+1), s.Header.Get("N"))
+		require.Len(t, s.Header, 2, "what the publisher set, no envelope: %v", s.Header)
+	}
+	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	require.NoError(t, err)
+	require.Zero(t, s.CachedInfo().State.Consumers, "reading leaves no trace")
+}
+
+func TestScanOfExactlyOneBatch(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, broker.ScanBatch)
+	require.Len(t, stored(t, conn, "KEFU_DEAD", broker.ScanOptions{}), broker.ScanBatch)
+}
+
+func TestScanChooses(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 10)
+	var middle time.Time
+	for _, s := range stored(t, conn, "KEFU_DEAD", broker.ScanOptions{}) {
+		if s.Seq == 6 {
+			middle = s.Time
+		}
+	}
+	for _, c := range []struct {
+		name string
+		o    broker.ScanOptions
+		want []string
+	}{
+		{"by subject", broker.ScanOptions{Subject: "kefu.dead.wx1.rejected"}, []string{"1", "3", "5", "7", "9"}},
+		{"by a subject with a wildcard", broker.ScanOptions{Subject: "kefu.dead.*.rejected"}, numbers(1, 11)},
+		{"nothing has the subject", broker.ScanOptions{Subject: "kefu.dead.*.poison"}, nil},
+		{"from a sequence", broker.ScanOptions{Seq: 8}, []string{"8", "9", "10"}},
+		{"from a sequence by subject", broker.ScanOptions{Seq: 8, Subject: "kefu.dead.wx1.>"}, []string{"9"}},
+		{"from beyond the end", broker.ScanOptions{Seq: 11}, nil},
+		{"from a time", broker.ScanOptions{Since: middle}, numbers(6, 11)},
+		{"from just after a time", broker.ScanOptions{Since: middle.Add(1)}, numbers(7, 11)},
+		{"from a time by subject", broker.ScanOptions{Since: middle, Subject: "kefu.dead.wx1.*"}, []string{"7", "9"}},
+		{"from a time in the future", broker.ScanOptions{Since: time.Now().Add(time.Hour)}, nil},
+		{"from a time before everything", broker.ScanOptions{Since: time.Now().Add(-time.Hour)}, numbers(1, 11)},
+		{"from a time, whatever the sequence says", broker.ScanOptions{Since: middle, Seq: 9}, numbers(6, 11)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, append([]string{}, c.want...), bodies(stored(t, conn, "KEFU_DEAD", c.o)))
+		})
+	}
+}
+
+func TestScanStepsOverGaps(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	const n = 1500
+	letters(t, conn, n)
+	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	require.NoError(t, err)
+	var want []string
+	for i := 1; i <= n; i++ {
+		if i <= 3 || i > 10 && i <= 700 || i == 1000 || i == n {
+			require.NoError(t, s.DeleteMsg(t.Context(), uint64(i)))
+		} else {
+			want = append(want, strconv.Itoa(i))
+		}
+	}
+	require.Equal(t, want, bodies(stored(t, conn, "KEFU_DEAD", broker.ScanOptions{})))
+	require.Equal(t, want, bodies(stored(t, conn, "KEFU_DEAD", broker.ScanOptions{Seq: 2})), "the first sequence need not be there")
+	require.NoError(t, s.Purge(t.Context()))
+	require.Empty(t, stored(t, conn, "KEFU_DEAD", broker.ScanOptions{}))
+}
+
+func TestScanReadsAWorkQueueWithoutDisturbingIt(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, "wx1")
+	p := newPulled(t, conn, 5)
+	p.Top(2)
+	p.take(2)
+	require.Len(t, stored(t, conn, "KEFU_SEND_wx1", broker.ScanOptions{}), 5)
+	require.EqualValues(t, 3, p.info().NumPending)
+}
+
+func TestScanEndsAsItsFunctionSays(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 600)
+	n := 0
+	require.NoError(t, conn.Scan(t.Context(), "KEFU_DEAD", broker.ScanOptions{}, func(broker.Stored) error {
+		n++
+		if n == 520 {
+			return fmt.Errorf("enough: %w", broker.ErrStopScan)
+		}
+		return nil
+	}))
+	require.Equal(t, 520, n)
+	broken := errors.New("broken")
+	require.ErrorIs(t, conn.Scan(t.Context(), "KEFU_DEAD", broker.ScanOptions{}, func(broker.Stored) error { return broken }), broken)
+}
+
+func TestScanAndGetSayWhyTheyCannotRead(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	nothing := func(broker.Stored) error { return nil }
+	require.ErrorIs(t, conn.Scan(t.Context(), "MISSING", broker.ScanOptions{}, nothing), broker.ErrNoStream)
+	_, err := conn.Get(t.Context(), "MISSING", 1)
+	require.ErrorIs(t, err, broker.ErrNoStream)
+	_, err = conn.Get(t.Context(), "KEFU_DEAD", 7)
+	require.ErrorIs(t, err, broker.ErrNoMessage)
+	_, err = conn.Get(t.Context(), "KEFU_DEAD", 0)
+	require.EqualError(t, err, "get KEFU_DEAD/0: broker answers 408 empty request")
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, conn.Scan(ended, "KEFU_DEAD", broker.ScanOptions{}, nothing), context.Canceled)
+
+	b.Stop()
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
+	require.ErrorIs(t, conn.Scan(t.Context(), "KEFU_DEAD", broker.ScanOptions{}, nothing), broker.ErrAway)
+	_, err = conn.Get(t.Context(), "KEFU_DEAD", 1)
+	require.ErrorIs(t, err, broker.ErrAway)
+}
+
+func TestHeadersOfAPublisherCannotPassForTheBrokers(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, "wx1")
+	hostile := nats.Header{"Status": {"404"}, "Description": {"Not Found"}, "Nats-Sequence": {"99"}, "Nats-Subject": {"kefu.send.wx1.bulk.x"}, "Nats-Time-Stamp": {"never"}}
+	_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{Subject: "kefu.send.wx1.bulk.c", Header: hostile, Data: []byte("1")})
+	require.NoError(t, err)
+	_, err = put(t, conn, "kefu.send.wx1.bulk.c")
+	require.NoError(t, err)
+	all := stored(t, conn, "KEFU_SEND_wx1", broker.ScanOptions{})
+	require.Len(t, all, 2, "the scan must not end at the first")
+	require.EqualValues(t, 1, all[0].Seq)
+	require.Equal(t, "kefu.send.wx1.bulk.c", all[0].Subject)
+	require.Equal(t, "404", all[0].Header.Get("Status"))
+	require.Equal(t, []string{"99"}, all[0].Header["Nats-Sequence"], "what was published is shown as it was")
+	one, err := conn.Get(t.Context(), "KEFU_SEND_wx1", 1)
+	require.NoError(t, err)
+	require.Equal(t, all[0], one)
+}

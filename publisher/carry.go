@@ -1,0 +1,259 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// attempt is how long the broker has to answer before the publish is
+	// repeated: a leader change then costs half a second.
+	attempt = 500 * time.Millisecond
+
+	// pause is the wait after the broker said that it cannot just now.
+	pause = 150 * time.Millisecond
+
+	// patience is how long "nobody takes this subject" is taken for an election,
+	// for an app whose queue has never answered. One that has is waited for.
+	patience = 1500 * time.Millisecond
+
+	// window is how many single publishes may wait for their answer at once.
+	window = 512
+)
+
+// jitter spreads a wait by a fifth either way: many publishers that lost the
+// same broker must not come back in step.
+func jitter(d time.Duration) time.Duration {
+	return d - d/5 + rand.N(2*d/5)
+}
+
+// courier carries publications to the broker, each in a message of its own.
+// All of it happens in the goroutine that called carry.
+type courier struct {
+	p     *Publisher
+	appID string
+	queue []*publication // not tried yet
+	open  map[*publication]bool
+	busy  map[string]bool // subjects of the live ones among open
+
+	arrivals chan arrival
+	gone     chan struct{} // closed when nobody reads arrivals any more
+	timer    *time.Timer
+	wake     time.Time // when the timer rings; zero: not set
+
+	alone time.Time // since when there is nobody; zero: there is
+	stop  error     // why what has not been tried will not be
+	said  error     // the connection's last error before this began
+}
+
+type arrival struct {
+	pub *publication
+	answer
+}
+
+// carry publishes and returns when all are settled. The error says that more of
+// the same would fail, too: the queue is full or unknown, or time is over.
+func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication) error {
+	c := &courier{
+		p: p, appID: appID, queue: pubs,
+		open:     make(map[*publication]bool, min(window, len(pubs))),
+		busy:     make(map[string]bool),
+		arrivals: make(chan arrival, min(window, len(pubs))),
+		gone:     make(chan struct{}),
+		timer:    time.NewTimer(attempt),
+		said:     p.nc.LastError(),
+	}
+	defer close(c.gone)
+	defer c.timer.Stop()
+	for {
+		c.fill()
+		if len(c.open) == 0 {
+			break // all were tried, or none may be any more
+		}
+		select {
+		case a := <-c.arrivals:
+			c.hear(a)
+		case <-c.timer.C:
+			c.repeat()
+		case <-ctx.Done():
+			c.giveUp(context.Cause(ctx))
+		}
+	}
+	for _, pub := range c.queue {
+		pub.fail(c.stop)
+	}
+	return c.stop
+}
+
+// fill sends what may be under way at once. Of one recipient that is one
+// message: a repeat of the first must not arrive behind the second.
+func (c *courier) fill() {
+	for c.stop == nil && len(c.queue) > 0 && len(c.open) < window {
+		pub := c.queue[0]
+		if pub.live {
+			if c.busy[pub.msg.Subject] {
+				return
+			}
+			c.busy[pub.msg.Subject] = true
+		}
+		c.queue = c.queue[1:]
+		c.open[pub] = true
+		pub.reply, pub.forget = c.p.answers.expect(func(a answer) {
+			select {
+			case c.arrivals <- arrival{pub, a}:
+			case <-c.gone:
+			}
+		})
+		c.try(pub)
+	}
+}
+
+// try sends a publication once.
+func (c *courier) try(pub *publication) {
+	if nc := c.p.nc; !nc.IsConnected() && !nc.IsClosed() && !nc.IsDraining() {
+		// nats.go would keep each try in its buffer and send them all later.
+		pub.why = nats.ErrDisconnected
+		c.retry(pub, pause)
+		return
+	}
+	pub.msg.Reply = pub.reply
+	switch err := c.p.nc.PublishMsg(pub.msg); {
+	case err == nil:
+		pub.sent++
+		c.retry(pub, attempt)
+	case errors.Is(err, nats.ErrMaxPayload):
+		c.settle(pub, func() { pub.fail(c.tooLarge(pub, err)) })
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
+		pub.why = err
+		c.retry(pub, pause)
+	default: // closed, draining
+		c.stop = fmt.Errorf("publish: %w", err)
+		c.settle(pub, func() { pub.abandon(err) })
+	}
+}
+
+func (c *courier) retry(pub *publication, wait time.Duration) {
+	pub.due = time.Now().Add(jitter(wait))
+	c.ring(pub.due)
+}
+
+// ring has the timer ring at t, or earlier.
+func (c *courier) ring(t time.Time) {
+	if c.wake.IsZero() || t.Before(c.wake) {
+		c.wake = t
+		c.timer.Reset(time.Until(t))
+	}
+}
+
+func (c *courier) settle(pub *publication, how func()) {
+	how()
+	pub.forget()
+	delete(c.open, pub)
+	delete(c.busy, pub.msg.Subject)
+}
+
+// hear deals with one answer.
+func (c *courier) hear(a arrival) {
+	pub := a.pub
+	if !c.open[pub] {
+		return // answered before
+	}
+	if a.verdict != nobody {
+		c.alone = time.Time{}
+	}
+	switch a.verdict {
+	case stored:
+		c.p.known.LoadOrStore(c.appID, struct{}{})
+		c.settle(pub, func() { pub.accept(a.stream, a.seq, a.duplicate) })
+	case nobody:
+		pub.denied++
+		pub.why = a.err
+		c.missing(pub)
+	case passing:
+		pub.denied++
+		pub.why = a.err
+		c.retry(pub, pause)
+	case full:
+		c.stop = &refusal{is: ErrQueueFull, cause: a.err, text: fmt.Sprintf("the queue of app %s is full, nothing was stored: %v", c.appID, a.err)}
+		c.settle(pub, func() { pub.fail(c.stop) })
+	case large:
+		c.settle(pub, func() { pub.fail(c.tooLarge(pub, a.err)) })
+	default:
+		c.settle(pub, func() { pub.fail(fmt.Errorf("the broker refused intent %s: %w", pub.result.ID, a.err)) })
+	}
+}
+
+// missing decides between an election and an app that is not there.
+func (c *courier) missing(pub *publication) {
+	now := time.Now()
+	if c.alone.IsZero() {
+		c.alone = now
+	}
+	_, known := c.p.known.Load(c.appID)
+	if known || pub.sent > pub.denied || now.Sub(c.alone) < patience {
+		c.retry(pub, pause)
+		return
+	}
+	c.stop = &refusal{is: ErrUnknownApp, text: fmt.Sprintf("no app %s here: no queue takes its intents; is the appid right, and has kefu been set up for it?", c.appID)}
+	c.settle(pub, func() { pub.fail(c.stop) })
+}
+
+func (c *courier) tooLarge(pub *publication, cause error) error {
+	return &refusal{is: ErrTooLarge, cause: cause, text: fmt.Sprintf("intent %s is larger than the broker takes: %d bytes without headers", pub.result.ID, len(pub.msg.Data))}
+}
+
+// repeat tries again what has waited long enough.
+func (c *courier) repeat() {
+	c.wake = time.Time{}
+	now := time.Now()
+	for pub := range c.open {
+		switch {
+		case now.Before(pub.due):
+			c.ring(pub.due)
+		case c.forbidden(pub):
+			c.settle(pub, func() {
+				pub.fail(&refusal{is: ErrForbidden, text: fmt.Sprintf("this connection may not publish to the %s queue of app %s", lane(pub), c.appID)})
+			})
+		default:
+			c.try(pub)
+		}
+	}
+}
+
+func lane(pub *publication) string {
+	if pub.live {
+		return "live"
+	}
+	return "bulk"
+}
+
+// forbidden tells whether the broker has refused the permission to publish. It
+// says so to the connection only, and never answers the publish.
+func (c *courier) forbidden(pub *publication) bool {
+	return c.violated(`Publish to "` + pub.msg.Subject + `"`)
+}
+
+func (c *courier) violated(what string) bool {
+	err := c.p.nc.LastError()
+	return err != nil && err != c.said && //nolint:errorlint // the very same error is one from before this call
+		errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), what)
+}
+
+// giveUp settles all that is under way: time is over.
+func (c *courier) giveUp(cause error) {
+	if c.violated(`Subscription to "` + c.p.answers.prefix) {
+		cause = errors.Join(cause, errors.New("this connection may not subscribe to its inbox, so it hears no answer"))
+	}
+	if c.stop == nil {
+		c.stop = &refusal{is: ErrNotQueued, cause: cause, text: fmt.Sprintf("not published, time was over before: %v", cause)}
+	}
+	for pub := range c.open {
+		c.settle(pub, func() { pub.abandon(cause) })
+	}
+}

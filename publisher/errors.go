@@ -1,0 +1,54 @@
+package publisher
+
+import "errors"
+
+// What a publish can end with, besides a [*schema.FieldError] for an intent
+// that breaks a rule. Errors hold no openid and nothing of a packet.
+var (
+	// ErrUnknownApp: no queue takes intents of this app: the appid is wrong, or
+	// kefu has not been set up for it.
+	ErrUnknownApp = errors.New("unknown app")
+
+	// ErrQueueFull: the app's queue has as many intents or bytes as it may have.
+	// Nothing was stored or dropped. It passes when the workers catch up: slow
+	// down and try again.
+	ErrQueueFull = errors.New("queue full")
+
+	// ErrTooLarge: the packet, or the message with its headers, is larger than
+	// kefu or the broker takes.
+	ErrTooLarge = errors.New("too large")
+
+	// ErrForbidden: the connection has no permission to publish to this queue.
+	ErrForbidden = errors.New("forbidden")
+
+	// ErrNotQueued: time ran out, and the intent has certainly not been stored:
+	// the broker was away, or the intent was not tried.
+	ErrNotQueued = errors.New("not queued")
+
+	// ErrOutcomeOpen: time ran out, and the broker was given the intent but has
+	// not answered. It may be stored. Publishing it again under the same id is
+	// safe.
+	ErrOutcomeOpen = errors.New("outcome open")
+
+	// ErrNoReceipt: no receipt of the intent is stored.
+	ErrNoReceipt = errors.New("no receipt")
+
+	// ErrWatcherClosed: the watcher was closed, or its connection.
+	ErrWatcherClosed = errors.New("watcher closed")
+)
+
+// refusal is a sentence for people that still matches what it is.
+type refusal struct {
+	is    error // one of the above
+	text  string
+	cause error // may be nil
+}
+
+func (e *refusal) Error() string { return e.text }
+
+func (e *refusal) Unwrap() []error {
+	if e.cause == nil {
+		return []error{e.is}
+	}
+	return []error{e.is, e.cause}
+}
