@@ -33,7 +33,7 @@ type answer struct {
 	duplicate bool
 	batch     string // of a committed batch: its id and how many it holds
 	count     int
-	err       error // of a refusal: a *jetstream.APIError
+	err       error // why it is not stored; of a refusal a *jetstream.APIError
 }
 
 // Error codes of JetStream, from nats-server's errors.json.
@@ -50,13 +50,16 @@ const (
 	codeNoBatches          = 10174 // the stream does not allow atomic batches
 )
 
+// errForeign is for an answer that a publish cannot have from JetStream.
+var errForeign = errors.New("the answer is not JetStream's: somebody else listens on the queue's subject")
+
 // readAnswer tells what the broker said.
 func readAnswer(m *nats.Msg) answer {
 	if len(m.Data) == 0 {
 		if m.Header.Get("Status") == "503" {
 			return answer{verdict: nobody, err: nats.ErrNoResponders}
 		}
-		return answer{verdict: begun}
+		return answer{verdict: begun, err: errForeign}
 	}
 	var r struct {
 		Stream    string              `json:"stream"`
@@ -67,7 +70,7 @@ func readAnswer(m *nats.Msg) answer {
 		Error     *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(m.Data, &r); err != nil || r.Error == nil && r.Stream == "" {
-		return answer{verdict: refused, err: errors.New("the answer is not JetStream's: somebody else listens on the queue's subject")}
+		return answer{verdict: refused, err: errForeign}
 	}
 	if r.Error != nil {
 		return answer{verdict: judge(r.Error), err: r.Error}
@@ -151,3 +154,12 @@ func (a *answers) take(m *nats.Msg) {
 }
 
 func (a *answers) close() error { return a.sub.Unsubscribe() }
+
+// code is the error code of a refusal, 0 for none.
+func (a answer) code() int {
+	var e *jetstream.APIError
+	if errors.As(a.err, &e) {
+		return int(e.ErrorCode)
+	}
+	return 0
+}

@@ -248,7 +248,7 @@ func (c *courier) violated(what string) bool {
 // giveUp settles all that is under way: time is over.
 func (c *courier) giveUp(cause error) {
 	if c.violated(`Subscription to "` + c.p.answers.prefix) {
-		cause = errors.Join(cause, errors.New("this connection may not subscribe to its inbox, so it hears no answer"))
+		cause = fmt.Errorf("%w (this connection may not subscribe to its inbox, so it hears no answer)", cause)
 	}
 	if c.stop == nil {
 		c.stop = &refusal{is: ErrNotQueued, cause: cause, text: fmt.Sprintf("not published, time was over before: %v", cause)}

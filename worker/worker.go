@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -115,6 +116,7 @@ type Worker struct {
 
 	mu       sync.Mutex
 	troubles map[string]string // what keeps the worker from its work, by subject
+	troubled atomic.Int32      // how many
 	started  bool
 }
 
@@ -302,6 +304,9 @@ func (w *Worker) Troubles() []string {
 // trouble sets or, with an empty sentence, clears what Troubles says about a
 // subject. It logs the beginning and the end.
 func (w *Worker) trouble(subject, sentence string) {
+	if sentence == "" && w.troubled.Load() == 0 {
+		return // the usual case, for each receipt: no lock
+	}
 	w.mu.Lock()
 	before := w.troubles[subject]
 	if sentence == "" {
@@ -309,6 +314,7 @@ func (w *Worker) trouble(subject, sentence string) {
 	} else {
 		w.troubles[subject] = sentence
 	}
+	w.troubled.Store(int32(len(w.troubles))) //nolint:gosec // a handful
 	w.mu.Unlock()
 	switch {
 	case sentence != "" && before == "":

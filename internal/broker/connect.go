@@ -215,6 +215,19 @@ func (c *Conn) Connected() bool { return c.NC.IsConnected() }
 // may still be running when remove returns.
 func (c *Conn) OnReconnect(f func()) (remove func()) { return c.hooks.add(f) }
 
+// UntilReconnect returns a context that ends at the next reconnect: what was
+// asked before it is never answered. end must be called.
+func (c *Conn) UntilReconnect(ctx context.Context) (until context.Context, end context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	remove := c.OnReconnect(func() { cancel(errReconnected) })
+	return ctx, func(cause error) {
+		remove()
+		cancel(cause)
+	}
+}
+
+var errReconnected = errors.New("the connection to the broker was lost meanwhile")
+
 // Close ends the connection. What is still in the outbox fails with ErrClosed.
 func (c *Conn) Close() {
 	c.Outbox.close()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,9 +49,6 @@ type Follower struct {
 	stop     context.CancelFunc
 	done     chan struct{}
 
-	mu     sync.Mutex
-	broken context.CancelCauseFunc // ends the reading of the present consumer
-
 	// the reading goroutine's
 	created time.Time // of the stream
 	last    Stored    // the newest message that was read; only its sequence and time
@@ -60,9 +56,8 @@ type Follower struct {
 
 // Reasons why a reader is replaced by another.
 var (
-	errReconnected = errors.New("reconnected")
-	errGap         = errors.New("a message was lost on its way")
-	errAnew        = errors.New("the stream is not what it was")
+	errGap  = errors.New("a message was lost on its way")
+	errAnew = errors.New("the stream is not what it was")
 )
 
 const (
@@ -110,11 +105,6 @@ func (w *Follower) Stop() {
 // reconnected has the reader replaced at once: the broker may have restarted,
 // and its consumer with it.
 func (w *Follower) reconnected() {
-	w.mu.Lock()
-	if w.broken != nil {
-		w.broken(errReconnected)
-	}
-	w.mu.Unlock()
 	select {
 	case w.kick <- struct{}{}:
 	default:
@@ -152,6 +142,8 @@ func (w *Follower) reopen(ctx context.Context, why error) (*reader, error) {
 	case <-w.kick: // what it would say is done now
 	default:
 	}
+	ctx, end := w.conn.UntilReconnect(ctx)
+	defer end(nil)
 	return w.open(ctx)
 }
 
@@ -229,17 +221,14 @@ func (w *Follower) anew() {
 
 // read passes on what a consumer hands out, until it can give no more.
 func (w *Follower) read(ctx context.Context, r *reader) error {
-	ctx, broken := context.WithCancelCause(ctx)
-	defer broken(nil)
-	w.mu.Lock()
-	w.broken = broken
-	w.mu.Unlock()
+	ctx, end := w.conn.UntilReconnect(ctx)
+	defer end(nil)
 	select {
 	case <-w.kick: // while the consumer was being made
 		return errReconnected
 	default:
 	}
-	watchdog := time.AfterFunc(silence, func() { broken(ErrSilent) })
+	watchdog := time.AfterFunc(silence, func() { end(ErrSilent) })
 	defer watchdog.Stop()
 	if w.opts.begin != nil {
 		w.opts.begin()

@@ -140,7 +140,7 @@ func TestAStoppedFollowerLeavesNothingBehind(t *testing.T) {
 	letters(t, conn, 10)
 	w, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
 	next(t, got, 10)
-	require.Equal(t, 2, conn.Hooks())
+	require.Greater(t, conn.Hooks(), 1)
 	require.Equal(t, 1, consumers(t, conn, "KEFU_DEAD"))
 	w.Stop()
 	w.Stop() // twice does no harm

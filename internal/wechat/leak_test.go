@@ -48,9 +48,9 @@ func requireNoLeak(t *testing.T, value any, secrets ...string) {
 	}
 	show(value)
 	for _, secret := range secrets {
-		require.NotContains(t, shown.String(), secret)
-		require.NotContains(t, shown.String(), url.QueryEscape(secret))
-		require.NotContains(t, shown.String(), fmt.Sprintf("%x", secret))
+		for _, form := range []string{secret, url.QueryEscape(secret), fmt.Sprintf("%x", secret)} {
+			require.False(t, strings.Contains(shown.String(), form), "%q is shown by %v", form, value)
+		}
 	}
 }
 
@@ -59,7 +59,6 @@ func requireNoLeak(t *testing.T, value any, secrets ...string) {
 func TestLeaksNothing(t *testing.T) {
 	t.Parallel()
 	const token, openid = "TOKEN/canary+0123456789==", "oOPENID-canary-1234"
-	secrets := []string{token, appSecret, openid}
 	echo := strings.Join([]string{token, url.QueryEscape(token), appSecret, openid}, " ")
 
 	closed := newPeer(t, func(*session) {})
@@ -127,7 +126,7 @@ func TestLeaksNothing(t *testing.T) {
 		for method, call := range map[string]func(ctx context.Context, hc *http.Client) (error, []any){
 			"send": func(ctx context.Context, hc *http.Client) (error, []any) {
 				c := NewClient(hc, base, fixedToken(token))
-				return c.Send(ctx, packet), []any{c, *c} //nolint:govet // copied to be printed
+				return c.Send(ctx, packet), []any{c}
 			},
 			"stable token": func(ctx context.Context, hc *http.Client) (error, []any) {
 				s := NewStableToken(hc, base, "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
@@ -143,10 +142,11 @@ func TestLeaksNothing(t *testing.T) {
 		} {
 			t.Run(method+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				known := secrets
-				if method == "stable token" {
-					known = []string{appSecret} // the only one it has been told
-				}
+				known := map[string][]string{ // what the call has been told, and so can repeat
+					"send":         {token, openid},
+					"stable token": {appSecret},
+					"token url":    {token, appSecret, openid},
+				}[method]
 				timeout := patience
 				if name == "timeout" || name == "TLS stalls" || name == "body dries up" {
 					timeout = soon

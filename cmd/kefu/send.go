@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/publisher"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// sendCmd is `kefu send`.
+type sendCmd struct {
+	cli       *cli
+	to        string
+	text      string
+	kfAccount string
+	packet    string
+	id        string
+	campaign  string
+	sendAt    string
+	expiresIn time.Duration
+	unknown   string
+	source    string
+	wait      bool
+	timeout   time.Duration
+}
+
+func newSendCmd(c *cli) *cobra.Command {
+	s := &sendCmd{cli: c}
+	cmd := &cobra.Command{
+		Use:     "send",
+		Short:   "Publish one message, and see what becomes of it",
+		GroupID: groupIntent,
+		Long: `Publishes one send-intent to the queue of an app, as a producer would: a text from flags, or any packet of the
+customer-service API as JSON from a file or from standard input. With --wait it prints what became of it and ends with exit
+code 1 when it was not sent.`,
+		Example: `  kefu send --to oUser1 --text '您的订单已发货' --wait
+  kefu send --packet image.json --id order-4711-image --wait
+  echo '{"touser":"oUser1","msgtype":"text","text":{"content":"hi"}}' | kefu send --packet -
+  kefu send --to oUser1 --text 'tomorrow' --send-at 2026-12-24T09:00:00+08:00
+  kefu send --to oUser1 --text 'sale' --campaign spring-sale`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.to, "to", "", "`openid` of the recipient, with --text")
+	f.StringVar(&s.text, "text", "", "`text` to send")
+	f.StringVar(&s.kfAccount, "kf-account", "", "`kfaccount` it comes from, as prefix@wechatid, with --text")
+	f.StringVar(&s.packet, "packet", "", "JSON `file` with a packet of the API; - is standard input")
+	f.StringVar(&s.id, "id", "", "`id` of the intent: a repeat of it is sent once (default: a new one)")
+	f.StringVar(&s.campaign, "campaign", "", "`name` of a campaign: send it in the bulk lane")
+	f.StringVar(&s.sendAt, "send-at", "", "hold it until this `time` (RFC 3339)")
+	f.DurationVar(&s.expiresIn, "expires-in", 0, "never send it later than this `duration` from now")
+	f.StringVar(&s.unknown, "unknown", "", "when nobody knows whether it was sent: resend or park (`policy`; default: the app's)")
+	f.StringVar(&s.source, "source", "", "`name` of the service it comes from")
+	f.BoolVar(&s.wait, "wait", false, "wait until it has ended, and print how")
+	f.DurationVar(&s.timeout, "timeout", time.Minute, "how long to wait at most, with --wait")
+	c.complete(cmd, "unknown", func() []string { return []string{string(schema.Resend), string(schema.Park)} })
+	_ = cmd.MarkFlagFilename("packet", "json") // the flag was added above
+	return cmd
+}
+
+func (s *sendCmd) run(ctx context.Context) error {
+	packet, err := s.message()
+	if err != nil {
+		return err
+	}
+	options, err := s.options()
+	if err != nil {
+		return err
+	}
+	conn, err := s.cli.broker(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	app, err := s.cli.oneApp(ctx, conn, "")
+	if err != nil {
+		return err
+	}
+	p, err := publisher.New(conn.JS, publisher.WithLimits(app.Limits))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Close() }() // the connection ends with the command
+	if s.wait {
+		return s.publishAndWait(ctx, p, app.AppID, packet, options)
+	}
+	accepted, err := p.PublishJSON(ctx, app.AppID, packet, options...)
+	if err != nil {
+		return asUsage(err)
+	}
+	return s.printAccepted(accepted)
+}
+
+// message is the packet as JSON.
+func (s *sendCmd) message() ([]byte, error) {
+	switch {
+	case s.packet != "" && (s.text != "" || s.to != "" || s.kfAccount != ""):
+		return nil, usagef("--packet holds the whole message: leave out --to, --text and --kf-account")
+	case s.packet == "" && (s.text == "" || s.to == ""):
+		return nil, usagef("what to send? give --to and --text, or --packet")
+	case s.packet != "":
+		return s.readPacket()
+	}
+	p := &schema.Packet{ToUser: s.to, Body: &schema.Text{Content: s.text}}
+	if s.kfAccount != "" {
+		p.CustomService = &schema.CustomService{KFAccount: s.kfAccount}
+	}
+	return schema.Encode(p), nil
+}
+
+func (s *sendCmd) readPacket() ([]byte, error) {
+	in := s.cli.in
+	if s.packet != "-" {
+		f, err := os.Open(s.packet)
+		if err != nil {
+			return nil, usagef("--packet: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // nothing was written
+		in = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, schema.MaxPacket+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.packet, err)
+	}
+	return raw, nil
+}
+
+func (s *sendCmd) options() ([]publisher.PublishOption, error) {
+	var out []publisher.PublishOption
+	if s.id != "" {
+		out = append(out, publisher.WithID(s.id))
+	}
+	if s.campaign != "" {
+		out = append(out, publisher.WithBulk(s.campaign))
+	}
+	if s.sendAt != "" {
+		at, err := time.Parse(time.RFC3339, s.sendAt)
+		if err != nil {
+			return nil, usagef("--send-at %q is not a time as in 2026-12-24T09:00:00+08:00", s.sendAt)
+		}
+		out = append(out, publisher.WithSendAt(at))
+	}
+	if s.expiresIn > 0 {
+		out = append(out, publisher.WithExpiresIn(s.expiresIn))
+	}
+	switch policy := schema.UnknownPolicy(s.unknown); policy {
+	case "":
+	case schema.Resend, schema.Park:
+		out = append(out, publisher.WithUnknown(policy))
+	default:
+		return nil, usagef("--unknown %q is not one of resend, park", s.unknown)
+	}
+	if s.source != "" {
+		out = append(out, publisher.WithSource(s.source))
+	}
+	return out, nil
+}
+
+// asUsage makes what is wrong with the message itself an error of usage.
+func asUsage(err error) error {
+	var field *schema.FieldError
+	if errors.As(err, &field) {
+		return usagef("%w", err)
+	}
+	return err
+}
+
+func (s *sendCmd) printAccepted(a publisher.Accepted) error {
+	if s.cli.format != formatTable {
+		return s.cli.value(struct {
+			ID        string `json:"id"`
+			AppID     string `json:"appid"`
+			Stream    string `json:"stream"`
+			Sequence  uint64 `json:"sequence"`
+			Duplicate bool   `json:"duplicate"`
+		}{a.ID, a.AppID, a.Stream, a.Seq, a.Duplicate})
+	}
+	if a.Duplicate {
+		return s.cli.printf("%s  already accepted before; it is sent once\n", a.ID)
+	}
+	return s.cli.printf("%s  accepted\n", a.ID)
+}
+
+func (s *sendCmd) publishAndWait(ctx context.Context, p *publisher.Publisher, appID string, packet []byte, options []publisher.PublishOption) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout,
+		fmt.Errorf("no receipt within %s: kefu find says where it is (receipts may be off)", s.timeout))
+	defer cancel()
+	r, err := p.PublishJSONAndWait(ctx, appID, packet, options...)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.DeadlineExceeded) {
+			return cause
+		}
+		return asUsage(err)
+	}
+	if err := s.printReceipt(r); err != nil {
+		return err
+	}
+	if r.State != schema.Sent {
+		return &exitError{exitFailed, fmt.Errorf("%s was not sent", r.ID)}
+	}
+	return nil
+}
+
+func (s *sendCmd) printReceipt(r schema.Receipt) error {
+	if s.cli.format != formatTable {
+		return s.cli.value(r)
+	}
+	text := fmt.Sprintf("%s  %s", r.ID, r.State)
+	if r.Reason != "" {
+		text += fmt.Sprintf(" (%s)", r.Reason)
+	}
+	text += fmt.Sprintf(" after %s, %s", r.SettledAt.Sub(r.PublishedAt).Round(time.Millisecond), count(r.Attempts, "attempt"))
+	if r.Errcode != nil {
+		text += fmt.Sprintf("\nerrcode %d: %s", *r.Errcode, clean(r.Errmsg))
+	}
+	if r.PossibleDuplicate {
+		text += "\nit may have arrived twice: the outcome of an attempt is unknown"
+	}
+	return s.cli.printf("%s\n", text)
+}

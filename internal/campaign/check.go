@@ -1,0 +1,184 @@
+package campaign
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Job is a campaign: whom to send what.
+type Job struct {
+	AppID    string
+	Campaign string // its name, a subject token
+	Source   Source
+	Template *Template     // nil: the rows of an NDJSON file are packets
+	Limits   schema.Limits // of the app
+}
+
+// Summary is what is known of a file that was read as a whole.
+type Summary struct {
+	Rows       int            `json:"rows"`       // without the header and blank lines
+	Recipients int            `json:"recipients"` // rows to publish: valid ones, each recipient once
+	Invalid    int            `json:"invalid"`    // rows that break a rule
+	Repeated   int            `json:"repeated"`   // valid rows whose recipient had a row before; the first counts
+	MsgTypes   map[string]int `json:"msgtypes,omitempty"`
+	Problems   []Problem      `json:"problems,omitempty"` // the first MostProblems of them
+	File       string         `json:"file_sha256"`
+	Template   string         `json:"template_sha256,omitempty"`
+}
+
+// Problem is what is wrong with one row. It holds no value of the row.
+type Problem struct {
+	Line  int    `json:"line"` // where the row begins, from 1
+	Field string `json:"field"`
+	Rule  string `json:"rule"`
+}
+
+// MostProblems is how many problems a summary lists.
+const MostProblems = 100
+
+// idChars of base32 are 130 bits of the hash: no two recipients of any campaign ever share an id.
+const idChars = 26
+
+var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// ID is the id of the intent for one recipient: the campaign and a hash. The same recipient of the same campaign always has the same
+// id, so publishing again is a repeat. Ids are logged, and openids must not be: hence the hash. A campaign's name beyond 101 bytes is
+// cut in the id; the hash is of all of it.
+func ID(appID, campaign, openID string) string {
+	sum := sha256.Sum256([]byte(appID + "\x00" + campaign + "\x00" + openID))
+	const most = 128 - 1 - idChars
+	return campaign[:min(len(campaign), most)] + "-" + idEncoding.EncodeToString(sum[:])[:idChars]
+}
+
+// check says whether app and campaign can stand in a subject.
+func (j Job) check() error {
+	return schema.Subject{AppID: j.AppID, Lane: schema.Bulk, Shard: -1, Key: j.Campaign}.Check()
+}
+
+// Check reads the whole file and says what would be published. Bad rows are no error: they are counted and listed. An error means
+// that the file as a whole cannot be used; it names a line or a placeholder and no value.
+func (j Job) Check(ctx context.Context) (Summary, error) {
+	s := Summary{MsgTypes: make(map[string]int)}
+	if err := j.check(); err != nil {
+		return s, err
+	}
+	if j.Template != nil {
+		s.Template = j.Template.Digest()
+	}
+	var err error
+	s.File, err = j.walk(ctx, func(r row) error {
+		s.Rows++
+		switch {
+		case r.problem != nil:
+			s.Invalid++
+			if len(s.Problems) < MostProblems {
+				s.Problems = append(s.Problems, *r.problem)
+			}
+		case r.repeated:
+			s.Repeated++
+		default:
+			s.Recipients++
+			s.MsgTypes[r.msgType]++
+		}
+		return nil
+	})
+	return s, err
+}
+
+// row is one row of the file, judged.
+type row struct {
+	number   int // from 0
+	line     int
+	problem  *Problem
+	repeated bool
+	id       string
+	msgType  string
+	packet   []byte // valid until the next row
+}
+
+// walk reads the file from its start, calls f for each row, and returns the file's digest.
+func (j Job) walk(ctx context.Context, f func(row) error) (digest string, err error) {
+	file, err := j.Source.Open()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }()
+	sum := sha256.New()
+	rows, err := newReader(io.TeeReader(file, sum), j.Source.Format, j.Template)
+	if err != nil {
+		return "", err
+	}
+	// Of each recipient 16 bytes of a hash stay in memory, enough that no two of any file are ever taken for one.
+	seen := make(map[[16]byte]struct{})
+	var buffer []byte
+	for number := 0; ; number++ {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		line, packet, err := rows.next(buffer[:0])
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		buffer = packet
+		r := row{number: number, line: line, packet: packet}
+		var broken *schema.FieldError
+		switch {
+		case errors.As(err, &broken):
+			r.problem = &Problem{Line: line, Field: broken.Field, Rule: broken.Rule}
+		case err != nil:
+			return "", fmt.Errorf("line %d: %w", line, err)
+		default:
+			j.judge(&r, seen)
+		}
+		if err := f(r); err != nil {
+			return "", err
+		}
+	}
+	if err := rows.end(); err != nil {
+		return "", err
+	}
+	return digestOf(sum), nil
+}
+
+// judge checks a packet and whether its recipient had one before.
+func (j Job) judge(r *row, seen map[[16]byte]struct{}) {
+	packet, err := schema.Decode(r.packet, j.Limits)
+	if err != nil {
+		r.problem = &Problem{Line: r.line, Field: "packet", Rule: err.Error()}
+		var broken *schema.FieldError
+		if errors.As(err, &broken) {
+			r.problem.Field, r.problem.Rule = broken.Field, broken.Rule
+		}
+		return
+	}
+	r.id, r.msgType = ID(j.AppID, j.Campaign, packet.ToUser), packet.Body.MsgType()
+	sum := sha256.Sum256([]byte(packet.ToUser))
+	key := [16]byte(sum[:16])
+	if _, r.repeated = seen[key]; !r.repeated {
+		seen[key] = struct{}{}
+	}
+}
+
+// digest reads the file once more, only to tell whether it is still the same.
+func (j Job) digest() (string, error) {
+	file, err := j.Source.Open()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", err
+	}
+	return digestOf(sum), nil
+}
+
+func digestOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }

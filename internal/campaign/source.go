@@ -1,0 +1,109 @@
+package campaign
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Format is how a file of recipients is written.
+type Format string
+
+// The formats of a file.
+const (
+	CSV    Format = "csv"    // RFC 4180 with a header row, in UTF-8
+	NDJSON Format = "ndjson" // one JSON object on each line
+)
+
+// Source is a file of recipients. It is opened several times and must read the same each time.
+type Source struct {
+	Format Format
+	Open   func() (io.ReadCloser, error)
+}
+
+const (
+	byteOrderMark = "\ufeff"
+
+	// maxRow is the longest row in bytes: a packet has at most 64 KiB, a row may hold more columns than are used. It also bounds
+	// what is read behind a quote that is never closed.
+	maxRow = 1 << 20
+)
+
+// File is a source on disk. The format follows from the name (.csv, .ndjson, .jsonl), else from the first character: { is NDJSON.
+// Only regular files can be read twice.
+func File(path string) (Source, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Source{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return Source{}, fmt.Errorf("%s is no regular file: it is read twice, to check and to publish", path)
+	}
+	s := Source{Open: func() (io.ReadCloser, error) { return os.Open(path) }}
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".csv":
+		s.Format = CSV
+	case ".ndjson", ".jsonl":
+		s.Format = NDJSON
+	default:
+		s.Format, err = s.guess()
+	}
+	return s, err
+}
+
+// guess tells the format from the start of the file.
+func (s Source) guess() (Format, error) {
+	f, err := s.Open()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	start, err := bufio.NewReader(f).Peek(512)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	start = bytes.TrimSpace(bytes.TrimPrefix(start, []byte(byteOrderMark)))
+	if bytes.HasPrefix(start, []byte("{")) {
+		return NDJSON, nil
+	}
+	return CSV, nil
+}
+
+// errRowTooLong ends the reading of a file: where the next row begins cannot be told.
+var errRowTooLong = fmt.Errorf("a row is longer than %d bytes: is a quote not closed?", maxRow)
+
+// rowLimit is a reader that gives only so much for each row.
+type rowLimit struct {
+	in   io.Reader
+	left int
+}
+
+// row allows another row.
+func (l *rowLimit) row() { l.left = maxRow }
+
+func (l *rowLimit) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errRowTooLong
+	}
+	n, err := l.in.Read(p)
+	l.left -= n
+	return n, err
+}
+
+// skipMark takes a byte order mark off the start.
+func skipMark(in *bufio.Reader) error {
+	start, err := in.Peek(len(byteOrderMark))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if string(start) == byteOrderMark {
+		_, err = in.Discard(len(byteOrderMark))
+		return err
+	}
+	return nil
+}
