@@ -19,9 +19,9 @@ const (
 	// pause is the wait after the broker said that it cannot just now.
 	pause = 150 * time.Millisecond
 
-	// patience is how long "nobody takes this subject" is taken for an election,
-	// for an app whose queue has never answered. One that has is waited for.
-	patience = 1500 * time.Millisecond
+	// election is how long "nobody takes this subject" is taken for one, for an
+	// app whose queue has never answered. One that has is waited for.
+	election = 1500 * time.Millisecond
 
 	// window is how many single publishes may wait for their answer at once.
 	window = 512
@@ -47,9 +47,11 @@ type courier struct {
 	timer    *time.Timer
 	wake     time.Time // when the timer rings; zero: not set
 
-	alone time.Time // since when there is nobody; zero: there is
-	stop  error     // why what has not been tried will not be
-	said  error     // the connection's last error before this began
+	alone    time.Time     // since when there is nobody; zero: there is
+	patience time.Duration // how long without a result; 0: until the context ends
+	progress time.Time     // when there last was one
+	stop     error         // why what has not been tried will not be
+	said     error         // the connection's last error before this began
 }
 
 type arrival struct {
@@ -67,11 +69,18 @@ func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication
 		arrivals: make(chan arrival, min(window, len(pubs))),
 		gone:     make(chan struct{}),
 		timer:    time.NewTimer(attempt),
+		progress: time.Now(),
 		said:     p.nc.LastError(),
+	}
+	if _, has := ctx.Deadline(); !has {
+		c.patience = p.timeout
 	}
 	defer close(c.gone)
 	defer c.timer.Stop()
 	for {
+		if ctx.Err() != nil {
+			c.giveUp(context.Cause(ctx))
+		}
 		c.fill()
 		if len(c.open) == 0 {
 			break // all were tried, or none may be any more
@@ -82,11 +91,14 @@ func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication
 		case <-c.timer.C:
 			c.repeat()
 		case <-ctx.Done():
-			c.giveUp(context.Cause(ctx))
 		}
 	}
 	for _, pub := range c.queue {
-		pub.fail(c.stop)
+		if pub.sent > pub.denied { // with a batch
+			pub.abandon(c.stop)
+		} else {
+			pub.fail(c.stop)
+		}
 	}
 	return c.stop
 }
@@ -153,6 +165,7 @@ func (c *courier) ring(t time.Time) {
 
 func (c *courier) settle(pub *publication, how func()) {
 	how()
+	c.progress = time.Now()
 	pub.forget()
 	delete(c.open, pub)
 	delete(c.busy, pub.msg.Subject)
@@ -196,7 +209,7 @@ func (c *courier) missing(pub *publication) {
 		c.alone = now
 	}
 	_, known := c.p.known.Load(c.appID)
-	if known || pub.sent > pub.denied || now.Sub(c.alone) < patience {
+	if known || pub.sent > pub.denied || now.Sub(c.alone) < election {
 		c.retry(pub, pause)
 		return
 	}
@@ -212,6 +225,10 @@ func (c *courier) tooLarge(pub *publication, cause error) error {
 func (c *courier) repeat() {
 	c.wake = time.Time{}
 	now := time.Now()
+	if c.patience > 0 && now.Sub(c.progress) > c.patience {
+		c.giveUp(fmt.Errorf("%w after %s", context.DeadlineExceeded, c.patience))
+		return
+	}
 	for pub := range c.open {
 		switch {
 		case now.Before(pub.due):

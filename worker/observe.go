@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"log/slog"
 	"time"
 
@@ -99,7 +98,7 @@ func (d *delivery) publishReceipt(r *schema.Receipt, then func()) {
 		then()
 		return
 	}
-	body, err := json.Marshal(r)
+	body, err := appendReceipt(make([]byte, 0, 320), r)
 	if err != nil {
 		d.app.w.metrics.receiptsLost.Inc()
 		then()
