@@ -2,18 +2,239 @@ package publisher
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"time"
 
-	"github.com/kefuhq/kefu/schema"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 )
 
-// Intent is one message of a batch: a packet, in Go or as JSON, and its options.
-type Intent struct {
-	Packet  *schema.Packet
-	JSON    []byte // Instead of Packet: published byte for byte.
-	Options []PublishOption
+const (
+	// batchMessages is the most that one atomic batch may hold (nats-server:
+	// streamDefaultMaxAtomicBatchSize).
+	batchMessages = 1000
+
+	// batchBytes keeps a batch of large packets from holding up others: a
+	// replicated stream proposes it as a whole.
+	batchBytes = 4 << 20
+
+	// batchLeast is from how many on a batch is worth its own round trip.
+	batchLeast = 16
+
+	// commitWait is how long the broker has to store a batch before single
+	// publishes find out whether it did.
+	commitWait = 3 * time.Second
+
+	// batchAgain is for how long a queue that allows no batches is not asked
+	// again: its settings may change.
+	batchAgain = time.Minute
+)
+
+// The headers of an atomic batch, from NATS' ADR-50.
+const (
+	headerBatchID     = "Nats-Batch-Id"
+	headerBatchSeq    = "Nats-Batch-Sequence"
+	headerBatchCommit = "Nats-Batch-Commit"
+)
+
+// PublishBatch puts many intents of one app into its queue; opts hold for all.
+// It is for volume: up to a thousand share one write to the broker's disk. It
+// returns a result for each intent, in their order, and an error when any of
+// them was not accepted: how many, and the first one's.
+//
+// It is no transaction. Each intent is accepted or refused for itself: those
+// that break a rule do not keep back the others, and a full queue takes what
+// fits. Intents of one recipient are stored in their order; when one of them
+// fails, those behind it may not. An id that comes twice is stored once.
+//
+// When ctx has no deadline it ends when nothing was stored for 15 s. What has
+// not been tried then is [ErrNotQueued].
+func (p *Publisher) PublishBatch(ctx context.Context, appID string, intents []Intent, opts ...PublishOption) ([]Result, error) {
+	results := make([]Result, len(intents))
+	var stop error
+	for start := 0; start < len(intents); {
+		pubs := p.chunk(appID, intents[start:], opts)
+		if stop == nil {
+			stop = p.publishChunk(ctx, appID, pubs)
+		}
+		for i, pub := range pubs {
+			if !pub.settled {
+				pub.fail(stop)
+			}
+			results[start+i] = pub.result
+		}
+		start += len(pubs)
+	}
+	return results, summary(results)
 }
 
-// PublishBatch x.
-func (p *Publisher) PublishBatch(ctx context.Context, appID string, intents []Intent) error {
-	return nil
+// chunk composes as many intents as one batch may hold.
+func (p *Publisher) chunk(appID string, intents []Intent, opts []PublishOption) []*publication {
+	pubs := make([]*publication, 0, min(batchMessages, len(intents)))
+	size := 0
+	for _, in := range intents {
+		if len(pubs) == batchMessages || size >= batchBytes {
+			break
+		}
+		pub := p.compose(appID, in, opts)
+		if pub.msg != nil {
+			size += len(pub.msg.Data)
+		}
+		pubs = append(pubs, pub)
+	}
+	return pubs
+}
+
+// publishChunk settles pubs. The error is why more of the same would fail, too;
+// some may then be left unsettled.
+//
+// A batch is never more than the fast way. Whatever comes in between (the
+// stream allows none, an id was stored before, there is no room for all, the
+// answer was lost) the single way settles, under the same ids: a batch is
+// stored as a whole or not at all, and in the former case every single publish
+// is answered as a duplicate.
+func (p *Publisher) publishChunk(ctx context.Context, appID string, pubs []*publication) error {
+	first, rest := distinct(pubs)
+	if len(first) < batchLeast || !p.commit(ctx, appID, first) {
+		if err := p.carry(ctx, appID, first); err != nil {
+			return err
+		}
+	}
+	return p.carry(ctx, appID, rest)
+}
+
+// distinct parts what is to be published into those whose id has not come yet,
+// and the repeats: one of these would have the broker refuse the whole batch.
+func distinct(pubs []*publication) (first, rest []*publication) {
+	first = make([]*publication, 0, len(pubs))
+	var ids map[string]bool
+	for _, pub := range pubs {
+		switch id := pub.result.ID; {
+		case pub.settled:
+		case pub.unique:
+			first = append(first, pub)
+		case ids[id]:
+			rest = append(rest, pub)
+		default:
+			if ids == nil {
+				ids = make(map[string]bool, len(pubs))
+			}
+			ids[id] = true
+			first = append(first, pub)
+		}
+	}
+	return first, rest
+}
+
+// commit publishes pubs as one atomic batch. It settles all of them or, when
+// it reports false, none.
+func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publication) bool {
+	until, single := p.singles.Load(appID)
+	if single && time.Now().Before(until.(time.Time)) || ctx.Err() != nil || !p.nc.IsConnected() {
+		return false
+	}
+	b := &batch{nc: p.nc, id: nuid.Next(), heard: make(chan answer, 4)}
+	reply, forget := p.answers.expect(func(a answer) {
+		select {
+		case b.heard <- a:
+		default: // one for the first and one for the last is all that is read
+		}
+	})
+	defer forget()
+	last, ok := b.send(ctx, pubs, reply)
+	if b.code == codeNoBatches {
+		p.singles.Store(appID, time.Now().Add(batchAgain))
+	}
+	if !ok || last.batch != b.id || last.count != len(pubs) {
+		for _, pub := range pubs {
+			strip(pub.msg)
+			if b.open {
+				pub.sent++ // stored with the batch, for all we know
+			}
+		}
+		return false
+	}
+	p.known.LoadOrStore(appID, struct{}{})
+	for i, pub := range pubs {
+		pub.accept(last.stream, last.seq-uint64(len(pubs)-1-i), false)
+	}
+	return true
+}
+
+// batch is one atomic batch on its way.
+type batch struct {
+	nc    *nats.Conn
+	id    string
+	heard chan answer
+
+	open bool // the last message left, and was not answered
+	code int  // why the broker refused it
+}
+
+// send publishes the messages: the first waits until the broker agrees, the
+// others for nothing, the last for the batch to be stored.
+func (b *batch) send(ctx context.Context, pubs []*publication, reply string) (last answer, ok bool) {
+	for i, pub := range pubs {
+		m := pub.msg
+		m.Reply = ""
+		m.Header[headerBatchID] = []string{b.id}
+		m.Header[headerBatchSeq] = []string{strconv.Itoa(i + 1)}
+		switch i {
+		case 0:
+			m.Reply = reply
+		case len(pubs) - 1:
+			m.Header[headerBatchCommit] = []string{"1"}
+			m.Reply = reply
+			b.open = true // an error may come after all bytes have left
+		}
+		if b.nc.PublishMsg(m) != nil {
+			return answer{}, false
+		}
+		if i == 0 {
+			if a, came := b.await(ctx, attempt); !came || a.verdict != begun {
+				return answer{}, false
+			}
+		}
+	}
+	last, ok = b.await(ctx, commitWait)
+	b.open = !ok
+	return last, ok && last.verdict == stored
+}
+
+func (b *batch) await(ctx context.Context, wait time.Duration) (answer, bool) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case a := <-b.heard:
+		b.code = a.code()
+		return a, true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return answer{}, false
+}
+
+// strip makes a message of a batch a single one again.
+func strip(m *nats.Msg) {
+	delete(m.Header, headerBatchID)
+	delete(m.Header, headerBatchSeq)
+	delete(m.Header, headerBatchCommit)
+}
+
+// summary says how many were not accepted, and why the first of them was not.
+func summary(results []Result) error {
+	failed := 0
+	var first error
+	for i := range results {
+		if err := results[i].Err; err != nil {
+			if failed++; first == nil {
+				first = err
+			}
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d intents were not accepted, the first of them: %w", failed, len(results), first)
 }

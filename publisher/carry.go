@@ -62,6 +62,9 @@ type arrival struct {
 // carry publishes and returns when all are settled. The error says that more of
 // the same would fail, too: the queue is full or unknown, or time is over.
 func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication) error {
+	if len(pubs) == 0 {
+		return nil
+	}
 	c := &courier{
 		p: p, appID: appID, queue: pubs,
 		open:     make(map[*publication]bool, min(window, len(pubs))),

@@ -3,94 +3,91 @@ package publisher
 import (
 	"time"
 
-	"github.com/nats-io/nuid"
-
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Option sets something for all that a [Publisher] publishes.
+// Option sets up a [Publisher].
 type Option func(*Publisher)
 
-// WithLimits sets the bounds that packets are checked against, which should be those of the app's configuration. Fields below 1 mean
-// the defaults.
-func WithLimits(l schema.Limits) Option { return func(p *Publisher) { p.limits = l } }
+// WithLimits sets the bounds that packets are checked against, when the apps'
+// settings are not the usual ones (10 articles of news, 2048 bytes of text).
+func WithLimits(limits schema.Limits) Option {
+	return func(p *Publisher) { p.limits = limits }
+}
 
-// WithDefaultSource names the publishing service for intents published without [WithSource]: 1 to 64 bytes of printable ASCII without
-// blanks. It is shown in letters, receipts, filters and metrics.
-func WithDefaultSource(name string) Option { return func(p *Publisher) { p.source = name } }
+// WithTimeout sets for how long a publish whose context has no deadline is
+// repeated before it gives up. The default is 15 s: an election of the broker's
+// takes up to 10 s.
+func WithTimeout(d time.Duration) Option {
+	return func(p *Publisher) { p.timeout = d }
+}
 
-// PublishOption says how one intent is to be treated. Their order does not matter.
-type PublishOption func(*intent)
+// WithDefaults sets options for every intent; those of a call go before them.
+// [WithSource] is the usual one.
+func WithDefaults(opts ...PublishOption) Option {
+	return func(p *Publisher) { p.defaults = append(p.defaults, opts...) }
+}
 
-// intent is what the options of one publish say.
-type intent struct {
-	env       schema.Envelope
+// PublishOption says something about one intent. The same option given twice
+// counts as given last.
+type PublishOption func(*order)
+
+// order is what the options of an intent ask for.
+type order struct {
+	envelope  schema.Envelope
+	named     bool // an id was given, be it ""
 	bulk      bool
 	campaign  string
 	expiresIn *time.Duration
 }
 
-// WithID gives the intent's id, the idempotency key: 1 to 128 bytes of printable ASCII with no blank at either end. Default: a random one.
+// WithID gives the intent its id, 1 to 128 bytes of printable ASCII: a repeat of
+// an id is sent once. Ids appear in logs: they should name an occasion
+// ("order-4711-shipped"), not a person.
 func WithID(id string) PublishOption {
-	return func(i *intent) {
-		if id == "" {
-			id = " " // an id that came out empty is a bug of the producer's, which a random one would hide
-		}
-		i.env.ID = id
-	}
+	return func(o *order) { o.envelope.ID, o.named = id, true }
 }
 
-// WithBulk puts the intent into the bulk lane, as part of a campaign: 1 to 128 of A-Z a-z 0-9 _ -. Default: the live lane, under the
-// packet's touser.
+// WithBulk puts the intent into the bulk lane, under the name of a campaign (1
+// to 128 of A-Z a-z 0-9 _ -): it yields to conversation, keeps no order, and can
+// be counted, paused and cancelled with its campaign. Without it an intent is
+// live: part of a conversation, in order for its recipient.
 func WithBulk(campaign string) PublishOption {
-	return func(i *intent) { i.bulk, i.campaign = true, campaign }
+	return func(o *order) { o.bulk, o.campaign = true, campaign }
 }
 
-// WithSendAt holds the intent until t. The zero time means now.
-func WithSendAt(t time.Time) PublishOption { return func(i *intent) { i.env.SendAt = t } }
+// WithSendAt has the intent held until t.
+func WithSendAt(t time.Time) PublishOption {
+	return func(o *order) { o.envelope.SendAt = t }
+}
 
-// WithExpiresAt has the intent never sent later than t; it then is a dead letter, reason expired. The zero time means the app's
-// setting, 48 hours after publishing if that is not changed. It excludes [WithExpiresIn].
-func WithExpiresAt(t time.Time) PublishOption { return func(i *intent) { i.env.ExpiresAt = t } }
+// WithExpiresAt has the intent end as a dead letter, expired, when it could not
+// be sent until t. Without it the app's setting holds, as a rule 48 hours: WeChat
+// takes no answer to a user later than that.
+func WithExpiresAt(t time.Time) PublishOption {
+	return func(o *order) { o.envelope.ExpiresAt, o.expiresIn = t, nil }
+}
 
-// WithExpiresIn is [WithExpiresAt], counted from the call that publishes. d must be positive.
-func WithExpiresIn(d time.Duration) PublishOption { return func(i *intent) { i.expiresIn = &d } }
+// WithExpiresIn is WithExpiresAt, counted from the call.
+func WithExpiresIn(d time.Duration) PublishOption {
+	return func(o *order) { o.expiresIn = &d }
+}
 
-// WithUnknown says what to do when the request left and no usable answer came: schema.Resend, once more, or schema.Park, leave it to
-// people. Default: the app's setting.
-func WithUnknown(u schema.UnknownPolicy) PublishOption { return func(i *intent) { i.env.Unknown = u } }
+// WithUnknown says what to do when the request to WeChat left and no usable
+// answer came: [schema.Resend] it, which may send it twice, or [schema.Park] it
+// as a dead letter. Without it the app's setting holds.
+func WithUnknown(policy schema.UnknownPolicy) PublishOption {
+	return func(o *order) { o.envelope.Unknown = policy }
+}
 
-// WithSource names the publishing service for this intent, see [WithDefaultSource].
-func WithSource(name string) PublishOption { return func(i *intent) { i.env.Source = name } }
+// WithSource names the publishing service (1 to 64 bytes of printable ASCII
+// without blanks). It is shown in dead letters, receipts and metrics.
+func WithSource(name string) PublishOption {
+	return func(o *order) { o.envelope.Source = name }
+}
 
-// WithTraceparent passes on a W3C trace context, which is continued to the API call. One that is not valid is dropped.
-func WithTraceparent(tp string) PublishOption { return func(i *intent) { i.env.Traceparent = tp } }
-
-// envelope puts the options together and checks them.
-func (p *Publisher) intent(now time.Time, opts []PublishOption) (intent, error) {
-	var i intent
-	for _, o := range opts {
-		if o != nil {
-			o(&i)
-		}
-	}
-	if i.env.ID == "" {
-		i.env.ID = nuid.Next()
-	}
-	if i.env.Source == "" {
-		i.env.Source = p.source
-	}
-	if i.expiresIn != nil {
-		if !i.env.ExpiresAt.IsZero() {
-			return i, &schema.FieldError{Field: schema.HeaderExpiresAt, Rule: "given twice, as a time and as a duration"}
-		}
-		if *i.expiresIn <= 0 {
-			return i, &schema.FieldError{Field: schema.HeaderExpiresAt, Rule: "the duration must be positive"}
-		}
-		i.env.ExpiresAt = now.Add(*i.expiresIn)
-	}
-	if err := schema.CheckID(i.env.ID); err != nil {
-		return i, err
-	}
-	return i, i.env.Check()
+// WithTraceparent continues a W3C trace to the call of the API. One that is not
+// valid is ignored, as the W3C asks.
+func WithTraceparent(traceparent string) PublishOption {
+	return func(o *order) { o.envelope.Traceparent = traceparent }
 }

@@ -1,8 +1,56 @@
+// Package publisher is the door for programs that have something to say to a
+// user of a WeChat Official Account: it puts send-intents into kefu's queue.
+//
+// An intent is the packet of the customer-service API, one message to one user
+// of one app (an Official Account). Accepted means that the queue has stored
+// it: from then on kefu sends it, once, in order for each recipient, or says in
+// a dead letter why not. [Publisher.Publish] returns when that is certain:
+//
+//	nc, err := nats.Connect("nats://127.0.0.1:4222", nats.MaxReconnects(-1))
+//	...
+//	js, err := jetstream.New(nc)
+//	...
+//	p, err := publisher.New(js)
+//	...
+//	accepted, err := p.Publish(ctx, "wx0000000000000001",
+//		&schema.Packet{ToUser: openid, Body: &schema.Text{Content: "您的订单已发货"}},
+//		publisher.WithID("order-4711-shipped"), publisher.WithExpiresIn(30*time.Minute))
+//
+// # Once
+//
+// Each intent has an id, the key by which kefu recognises a repeat. Give it
+// one that stands for the occasion ([WithID]: "order-4711-shipped"), and the
+// program may publish it again after a crash without a second message. Without
+// one a random id is made for each call; then the repeats that a call makes
+// itself are recognised, those of the program are not.
+//
+// A broker that elects a new leader or restarts swallows answers. So a publish
+// is repeated, under the same id, about every half second until the broker has
+// answered, ctx has ended or (when ctx has no deadline) 15 s are over.
+//
+// # Errors
+//
+// An error that is a [*schema.FieldError] says what is wrong with the intent;
+// [ErrUnknownApp], [ErrTooLarge] and [ErrForbidden] will not pass by
+// themselves either. [ErrQueueFull] and [ErrNotQueued] will: nothing was
+// stored. After [ErrOutcomeOpen] nobody knows: publish again with the same id,
+// which every [Accepted] holds, also one that comes with an error.
+//
+// # Many, and what became of them
+//
+// [Publisher.PublishBatch] publishes thousands at once, with a result for each.
+// [Publisher.PublishAndWait] and [Publisher.Watch] tell what became of an
+// intent, from the receipts that workers publish.
+//
+// Publishing needs the permission to publish to kefu.send.<appid>.> and to
+// subscribe to the connection's inbox, and no right to the JetStream API.
+// Receipts need the API's consumers on the stream KEFU_RECEIPT besides.
 package publisher
 
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,113 +59,80 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Publisher publishes intents. It is safe for concurrent use, and needs no closing: the connection is the caller's.
+// Publisher publishes intents. It is made once for a connection, lives as long
+// as it, and may be used by many goroutines at once.
 type Publisher struct {
-	js     jetstream.JetStream
-	nc     *nats.Conn
-	limits schema.Limits
-	source string
+	js       jetstream.JetStream
+	nc       *nats.Conn
+	answers  *answers
+	limits   schema.Limits
+	timeout  time.Duration
+	defaults []PublishOption
+
+	known   sync.Map // appid → struct{}: its queue has answered once, so it exists
+	singles sync.Map // appid → time.Time: its queue takes no batches until then
 }
 
-// Accepted is the broker's word that an intent is stored.
+// Accepted says that the queue has stored an intent.
 type Accepted struct {
-	ID     string
-	AppID  string
-	Stream string
-	Seq    uint64 // Where it is stored in Stream; of a duplicate, where the first one was.
+	// ID is the intent's id, given or made. It is set with an error too: to
+	// publish again under the same id.
+	ID string
 
-	// Duplicate says that the id had been accepted before, and that nothing was stored now, whatever the packet. It is also true
-	// when an earlier try of the same call got through and only its answer did not.
+	AppID  string
+	Stream string // the queue
+	Seq    uint64 // its number there
+
+	// Duplicate: the queue holds an intent of this id, or took one lately (10
+	// minutes, unless the app says otherwise), and has dropped this one. A given
+	// id may also meet its own echo, when an earlier try of this very call was
+	// stored and the answer to it was lost.
 	Duplicate bool
 }
 
-// New returns a publisher on the connection of js. The error is a [*schema.FieldError] for a bad default source.
+// defaultTimeout is how long a publish is repeated when its context sets no
+// end: an election takes up to 10 s.
+const defaultTimeout = 15 * time.Second
+
+// New makes a publisher on the connection of js. The connection stays the
+// caller's. It should never give up ([nats.MaxReconnects] of -1; the default
+// ends it after two minutes without a broker).
 func New(js jetstream.JetStream, opts ...Option) (*Publisher, error) {
-	if js == nil || js.Conn() == nil {
-		return nil, errors.New("publisher: no connection")
+	p := &Publisher{js: js, nc: js.Conn(), timeout: defaultTimeout}
+	for _, opt := range opts {
+		opt(p)
 	}
-	p := &Publisher{js: js, nc: js.Conn()}
-	for _, o := range opts {
-		if o != nil {
-			o(p)
-		}
+	if p.timeout <= 0 {
+		return nil, errors.New("publisher: the timeout must be above zero")
 	}
-	if err := (schema.Envelope{ID: "x", Source: p.source}).Check(); err != nil {
+	var err error
+	if p.answers, err = newAnswers(p.nc); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// Publish checks the packet and puts it into the queue of the app. It returns when the broker has stored it. With an error, too,
-// Accepted.ID is the id to publish again under.
+// Close gives back what the publisher holds of the connection, an inbox. Who
+// closes the connection need not call it. Nothing may be published any more.
+func (p *Publisher) Close() error { return p.answers.close() }
+
+// Publish puts an intent into the queue of an app and returns when it is
+// stored. The packet is checked first, see [schema.Packet.Check].
 func (p *Publisher) Publish(ctx context.Context, appID string, packet *schema.Packet, opts ...PublishOption) (Accepted, error) {
 	return p.publish(ctx, appID, Intent{Packet: packet, Options: opts})
 }
 
-// PublishJSON is Publish for a packet that is JSON already. It is checked, and stored byte for byte.
+// PublishJSON is Publish for a packet that is ready as JSON. It is checked, see
+// [schema.Decode], and published byte for byte as it is. raw must not change
+// until PublishJSON returns.
 func (p *Publisher) PublishJSON(ctx context.Context, appID string, raw []byte, opts ...PublishOption) (Accepted, error) {
 	return p.publish(ctx, appID, Intent{JSON: raw, Options: opts})
 }
 
 func (p *Publisher) publish(ctx context.Context, appID string, in Intent) (Accepted, error) {
-	acc := Accepted{AppID: appID}
-	m, err := p.message(appID, in)
-	if m != nil {
-		acc.ID = idOf(m)
+	pub := p.compose(appID, in, nil)
+	if !pub.settled {
+		_ = p.carry(ctx, appID, []*publication{pub}) // the result says the same
 	}
-	if err != nil {
-		return acc, err
-	}
-	a, err := p.deliver(ctx, appID, m)
-	if err != nil {
-		return acc, err
-	}
-	return acc.with(a), nil
-}
-
-// message makes the message of one intent. With a bad intent whose id is good, it is one that holds nothing but the id.
-func (p *Publisher) message(appID string, in Intent) (*nats.Msg, error) {
-	i, err := p.intent(time.Now(), in.Options)
-	if err != nil {
-		return nil, err
-	}
-	m := &nats.Msg{Header: nats.Header(i.env.SendHeader())}
-	packet, raw, err := p.packet(in)
-	if err != nil {
-		return m, err
-	}
-	s := schema.Subject{AppID: appID, Lane: schema.Live, Shard: -1, Key: packet.ToUser}
-	if i.bulk {
-		s.Lane, s.Key = schema.Bulk, i.campaign
-	}
-	if err := s.Check(); err != nil {
-		return m, err
-	}
-	m.Subject, m.Data = s.String(), raw
-	return m, nil
-}
-
-// packet returns the intent's packet, checked, and its bytes.
-func (p *Publisher) packet(in Intent) (*schema.Packet, []byte, error) {
-	switch {
-	case in.Packet != nil && in.JSON != nil:
-		return nil, nil, &schema.FieldError{Field: "packet", Rule: "given twice, in Go and as JSON"}
-	case in.Packet != nil:
-		if err := in.Packet.Check(p.limits); err != nil {
-			return nil, nil, err
-		}
-		return in.Packet, schema.Encode(in.Packet), nil
-	case in.JSON != nil:
-		packet, err := schema.Decode(in.JSON, p.limits)
-		return packet, in.JSON, err
-	default:
-		return nil, nil, &schema.FieldError{Field: "packet", Rule: "missing"}
-	}
-}
-
-func idOf(m *nats.Msg) string { return m.Header[schema.HeaderMsgID][0] }
-
-func (a Accepted) with(k pubAck) Accepted {
-	a.Stream, a.Seq, a.Duplicate = k.Stream, k.Seq, k.Duplicate
-	return a
+	return pub.result.Accepted, pub.result.Err
 }

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -21,12 +19,22 @@ import (
 // Each call makes a consumer of its own at the broker. More than a few at once
 // share a [Watcher].
 func (p *Publisher) PublishAndWait(ctx context.Context, appID string, packet *schema.Packet, opts ...PublishOption) (schema.Receipt, error) {
+	return p.publishAndWait(ctx, appID, Intent{Packet: packet, Options: opts})
+}
+
+// PublishJSONAndWait is PublishAndWait for a packet that is ready as JSON, see
+// [Publisher.PublishJSON].
+func (p *Publisher) PublishJSONAndWait(ctx context.Context, appID string, raw []byte, opts ...PublishOption) (schema.Receipt, error) {
+	return p.publishAndWait(ctx, appID, Intent{JSON: raw, Options: opts})
+}
+
+func (p *Publisher) publishAndWait(ctx context.Context, appID string, in Intent) (schema.Receipt, error) {
 	w, err := p.Watch(ctx, appID) // before publishing, or the receipt may be there first
 	if err != nil {
 		return schema.Receipt{AppID: appID}, err
 	}
 	defer w.Close()
-	accepted, err := p.Publish(ctx, appID, packet, opts...)
+	accepted, err := p.publish(ctx, appID, in)
 	if err != nil {
 		return schema.Receipt{ID: accepted.ID, AppID: appID}, err
 	}
@@ -83,7 +91,7 @@ func (p *Publisher) find(ctx context.Context, appID, id string, from from, last 
 	var newest *schema.Receipt
 	quoted, _ := json.Marshal(id) // as it stands in the JSON; a string cannot fail
 	for left := s.pending; left > 0; {
-		m, err := s.next(ctx)
+		m, err := s.next()
 		if err != nil {
 			return nil, 0, err
 		}
@@ -105,34 +113,3 @@ func readReceipt(data []byte) (schema.Receipt, bool) {
 	err := json.Unmarshal(data, &r)
 	return r, err == nil && r.State.Terminal()
 }
-
-// from is where to begin to read.
-type from struct {
-	seq  uint64    // here
-	time time.Time // or then
-	all  bool      // or at the beginning; otherwise at what is new
-}
-
-// source reads the receipts of an app in order. It is an ephemeral consumer
-// without acks, like nats.go's ordered one, which waits up to 20 s in its Stop
-// while the broker is away. Any doubt that something is missing ends it; who
-// needs to go on opens another behind the last sequence.
-type source struct {
-	p       *Publisher
-	name    string
-	it      jetstream.MessagesContext
-	ctx     context.Context //nolint:containedctx // ends with the source, or the connection's interruption
-	cancel  context.CancelFunc
-	start   uint64 // sequence of the first that it may read
-	pending uint64 // how many there were when it was opened
-	read    uint64
-}
-
-// stored receipt, or other message
-type receiptMsg struct {
-	data    []byte
-	seq     uint64
-	pending uint64 // how many are behind it
-}
-
-var errGap = errors.New("receipts went missing on the way")

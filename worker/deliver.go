@@ -116,7 +116,9 @@ func (d *delivery) abandoned(s ledger.Standing) afterwards {
 // call makes the attempt and acts on its outcome.
 func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w := d.app.w
+	d.calling = true
 	err := d.app.cfg.Sender.Send(w.work, d.packet)
+	d.calling = false
 	took := time.Since(now)
 	if err != nil && errors.Is(context.Cause(w.work), errGrace) {
 		var e *wechat.Error

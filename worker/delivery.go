@@ -52,6 +52,7 @@ type delivery struct {
 	// the handler's
 	parsed     bool
 	retrying   time.Time // since when it holds back its recipient
+	calling    bool      // the API is being called
 	suspect    bool      // its Suspect mark must be taken back when it is given back
 	env        schema.Envelope
 	id         string
@@ -127,8 +128,12 @@ func (d *delivery) panicked(r any) afterwards {
 	w.metrics.panics.Inc()
 	// The value of a panic may hold parts of the message: only where it happened is logged.
 	w.log.Error("panic while handling an intent", "app", d.app.cfg.ID, "id", d.id, "kind", fmt.Sprintf("%T", r), "at", origin(debug.Stack()))
+	if d.calling { // it may have been sent
+		d.calling = false
+		d.unknown++
+	}
 	if !d.parsed {
-		d.identify()
+		_ = d.identify() // what is wrong with it is said when it is handled again
 	}
 	if s, err := d.write(ledger.Suspect); err == nil && s.Suspects >= maxSuspects {
 		return d.settleBury(schema.Poison, "handling it failed three times", nil)

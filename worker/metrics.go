@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -88,4 +89,44 @@ func (m *metrics) settled(app string, lane schema.Lane, state schema.State, reas
 	if duplicate {
 		m.duplicates.WithLabelValues(app).Inc()
 	}
+}
+
+// state is what is read at each scrape: how things stand now.
+type state struct{ w *Worker }
+
+var (
+	connectedDesc = prometheus.NewDesc("kefu_broker_connected", "1 when the broker is there.", nil, nil)
+	troublesDesc  = prometheus.NewDesc("kefu_troubles", "What keeps the worker from its work, counted; /readyz says it in sentences.", nil, nil)
+	outboxDesc    = prometheus.NewDesc("kefu_outbox_pending", "Messages published and not yet answered by the broker.", nil, nil)
+	handDesc      = prometheus.NewDesc("kefu_intents_in_hand", "Intents handed to this worker and not yet ended or given back.", []string{"app"}, nil)
+	heldDesc      = prometheus.NewDesc("kefu_app_held", "1 while an app is held, by kind.", []string{"app", "kind"}, nil)
+)
+
+func (s state) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, outboxDesc, handDesc, heldDesc} {
+		ch <- d
+	}
+}
+
+func (s state) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(connectedDesc, truth(s.w.conn.Connected()))
+	gauge(troublesDesc, float64(len(s.w.Troubles())))
+	gauge(outboxDesc, float64(s.w.conn.Outbox.Pending()))
+	for _, a := range s.w.current() {
+		gauge(handDesc, float64(a.holding()), a.cfg.ID)
+		h, held := a.gate.Held()
+		for _, kind := range []gate.Kind{gate.Quota, gate.Config, gate.Upstream, gate.Operator} {
+			gauge(heldDesc, truth(held && h.Kind == kind), a.cfg.ID, string(kind))
+		}
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -38,9 +38,10 @@ func (d *delivery) settleSent() afterwards {
 func (d *delivery) settleKnown(s ledger.Standing) afterwards {
 	d.app.w.metrics.repeats.WithLabelValues(d.app.cfg.ID).Inc()
 	d.app.w.log.Debug("known already", "app", d.app.cfg.ID, "id", d.id, "ruling", s.Ruling, "was", s.Kind)
-	if s.Ruling == ledger.Ended && s.Kind == ledger.Sent {
-		// The worker may have died between the ledger and the receipt. If it did
-		// not, the receipt's id makes this one a duplicate.
+	if s.Kind == ledger.Sent {
+		// A producer may wait for the receipt of its repeat, or the worker may have
+		// died between the ledger and the receipt. If that is stored already and
+		// young, its id makes this one a duplicate.
 		d.attempt, d.unknown = s.Attempts+1, s.Unknown
 		d.publishReceipt(d.receipt(schema.Sent, ""), d.ack)
 	} else {

@@ -134,6 +134,11 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	if w.metrics, err = newMetrics(cfg.Metrics, cfg.Apps); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
+	if cfg.Metrics != nil {
+		if err := cfg.Metrics.Register(state{w}); err != nil {
+			return nil, fmt.Errorf("worker: %w", err)
+		}
+	}
 	return w, nil
 }
 
@@ -156,18 +161,21 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
+		w.mu.Lock()
 		w.apps = append(w.apps, a)
+		w.mu.Unlock()
 	}
 	dispatcher := newDispatcher(w)
 	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAlive()
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
-	w.conn.OnReconnect(func() {
+	forget := w.conn.OnReconnect(func() {
 		for _, a := range w.apps {
 			a.reconnected()
 		}
 		dispatcher.reconnected()
 	})
+	defer forget()
 	for _, a := range w.apps {
 		a.start()
 	}
@@ -322,6 +330,13 @@ func (w *Worker) trouble(subject, sentence string) {
 	case sentence == "" && before != "":
 		w.log.Info("over: "+before, "subject", subject)
 	}
+}
+
+// current are the apps, for a scrape that may come before Run has them all.
+func (w *Worker) current() []*app {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.apps
 }
 
 func (w *Worker) setStarted(on bool) {

@@ -319,9 +319,12 @@ func TestARepeatIsSentOnce(t *testing.T) {
 	// purged of its memory stands for that.
 	b.forgetDuplicates()
 	b.publish(live+"user1", "one", "hello", "user1")
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State, "who repeats a publish may wait for its receipt")
+	b.Equal(1, r.Attempts)
 	b.forgetDuplicates()
 	b.publish(live+"user1", "one", "another text", "user1")
-	r := b.receiptOf("one")
+	r = b.receiptOf("one")
 	b.Equal(schema.Dead, r.State)
 	b.Equal(schema.IDReuse, r.Reason)
 	b.Equal(1, b.posts("hello"))

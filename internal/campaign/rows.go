@@ -56,6 +56,7 @@ type tableReader struct {
 	width    int
 	column   map[string]int
 	openID   int // the recipient's column; -1 when the template has it from another
+	line     int // where the last good row began
 }
 
 func newTableReader(in io.Reader, limit *rowLimit, t *Template) (*tableReader, error) {
@@ -116,15 +117,16 @@ func (r *tableReader) next(dst []byte) (int, []byte, error) {
 	cells, err := r.in.Read()
 	var broken *csv.ParseError
 	switch {
-	case errors.As(err, &broken) && errors.Is(broken.Err, errRowTooLong), errors.Is(err, errRowTooLong):
-		line, _ := r.in.FieldPos(0)
-		return line, dst, errRowTooLong
-	case errors.As(err, &broken):
+	case errors.As(err, &broken) && errors.Is(broken.Err, csv.ErrBareQuote):
 		return broken.StartLine, dst, &schema.FieldError{Field: "row", Rule: "not CSV: " + broken.Err.Error()}
+	case errors.As(err, &broken):
+		// A quote at a wrong place may have swallowed any number of rows: nobody must be left out by that.
+		return broken.StartLine, dst, fmt.Errorf("not CSV: %w", broken.Err)
 	case err != nil:
-		return 0, dst, err
+		return r.line + 1, dst, err
 	}
 	line, _ := r.in.FieldPos(0)
+	r.line = line
 	if len(cells) != r.width {
 		return line, dst, &schema.FieldError{Field: "row", Rule: fmt.Sprintf("has %d columns, the header %d", len(cells), r.width)}
 	}

@@ -19,7 +19,7 @@ type Entry struct {
 // message that it began with, handed out again because its acknowledgement was
 // lost.
 func (e Entry) Renews(seq uint64) bool {
-	return (e.Kind == Dead || e.Kind == Cancelled) && seq != e.Seq && uint32(seq) != e.origin
+	return (e.Kind == Dead || e.Kind == Cancelled) && uint32(seq) != e.origin
 }
 
 // of says whether a mark speaks of the message that carries the intent, or of
@@ -149,15 +149,16 @@ func applyStart(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 // successor has started: only the worker that made a Start may say that nothing
 // was sent, others only that its attempt is over.
 func applyClear(e Entry, m Mark, w uint16) Entry {
+	if e.Kind == 0 {
+		return m.entry(w)
+	}
 	generation := max(m.Generation, 1)
 	if generation < e.Generation {
 		return e
 	}
 	e.Suspects = 0 // whoever wrote it is in good health
 	switch {
-	case e.Kind == 0, generation > e.Generation:
-		return m.entry(w)
-	case m.Seq != e.Seq:
+	case generation > e.Generation, m.Seq != e.Seq: // not started yet: nothing to take back
 		return e
 	case e.Kind == Clear, e.Kind == Start && (e.Worker == w || m.Attempt >= e.Attempt):
 		e.Kind, e.Attempt, e.Unknown = Clear, m.Attempt, m.Unknown

@@ -100,14 +100,6 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 	if l.reader, err = conn.Follow(ctx, schema.StreamLedger, broker.FollowOptions{Anew: l.anew, Log: log}, l.take); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	// A name that was used before goes on where it ended, or its batches would be
-	// taken for repeats.
-	l.mu.Lock()
-	before := l.top[l.index.worker(o.Worker)]
-	l.mu.Unlock()
-	l.out.Lock()
-	l.number = before
-	l.out.Unlock()
 	return l, nil
 }
 
@@ -290,6 +282,9 @@ var errTwins = errors.New("ledger: another process writes under this worker's na
 func (l *Ledger) landed(number uint64) []entry {
 	l.out.Lock()
 	defer l.out.Unlock()
+	// A name that was used before goes on where it ended, or its batches would be
+	// taken for repeats.
+	l.number = max(l.number, number)
 	f := l.flights[number]
 	if f == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 type Client struct {
 	wire   wire
 	tokens TokenSource
-	send   endpoint
+	send   *endpoint
 }
 
 // NewClient returns a client that reaches the API at baseURL ("https://api.weixin.qq.com", or a sandbox's) through hc
@@ -107,8 +107,8 @@ type readyRequest struct {
 
 var errBaseURL = errors.New("the base url is not an absolute http or https url")
 
-func newEndpoint(call Call, method, baseURL, path string) endpoint {
-	e := endpoint{call: call, method: method}
+func newEndpoint(call Call, method, baseURL, path string) *endpoint {
+	e := &endpoint{call: call, method: method}
 	if parseURL(baseURL) != nil { // with the path behind it, "http://" would have a host
 		e.url = parseURL(strings.TrimSuffix(baseURL, "/") + path)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -26,8 +27,9 @@ type direct struct {
 	secure  dial // for https
 	maxIdle int  // connections kept for a host
 
-	mu    sync.Mutex
-	hosts map[string]*idleConns
+	mu       sync.Mutex
+	hosts    map[string]*idleConns
+	sweeping bool // a timer will call sweep
 }
 
 // dial makes a connection, as net.Dialer.DialContext does.
@@ -45,7 +47,9 @@ type directConn struct {
 	out    []byte // the request, head and body: one write
 	tmpl   *http.Request
 	head   []byte // of tmpl, up to the length of the body
-	idle   time.Time
+
+	idle     time.Time // since when it has none
+	deadline time.Time // of the exchange before
 }
 
 func newDirect(d *dialer, maxIdle int) *direct {
@@ -93,6 +97,9 @@ func (d *direct) conn(ctx context.Context, tmpl *http.Request) (c *directConn, r
 		c := d.pop(tmpl)
 		if c == nil {
 			break
+		}
+		if now.After(c.deadline) {
+			_ = c.SetDeadline(time.Time{}) // else alive could not look; a failure it sees itself
 		}
 		if now.Sub(c.idle) < idleTimeout && alive(c.Conn) {
 			return c, true, nil
@@ -145,15 +152,46 @@ func (d *direct) put(tmpl *http.Request, c *directConn) {
 		h = &idleConns{}
 		d.hosts[tmpl.URL.Host] = h
 	}
-	var old *directConn
-	if len(h.conns) > 0 && (len(h.conns) >= d.maxIdle || c.idle.Sub(h.conns[0].idle) > idleTimeout) {
-		old = h.conns[0]
-		h.conns = append(h.conns[:0], h.conns[1:]...)
-	}
 	h.conns = append(h.conns, c)
+	var old *directConn
+	if len(h.conns) > d.maxIdle {
+		old = h.conns[0]
+		h.conns = slices.Delete(h.conns, 0, 1)
+	}
+	if !d.sweeping {
+		d.sweeping = true
+		time.AfterFunc(idleTimeout, d.sweep)
+	}
 	d.mu.Unlock()
 	if old != nil {
 		_ = old.Close() // nothing was under way on it
+	}
+}
+
+// sweep closes what has been idle for too long, and comes again as long as
+// there is anything idle: after a burst no socket stays behind half closed.
+func (d *direct) sweep() {
+	var old []*directConn
+	d.mu.Lock()
+	since, left := time.Now().Add(-idleTimeout), 0
+	for host, h := range d.hosts {
+		n := 0
+		for n < len(h.conns) && !h.conns[n].idle.After(since) {
+			n++
+		}
+		old = append(old, h.conns[:n]...)
+		h.conns = slices.Delete(h.conns, 0, n)
+		left += len(h.conns)
+		if len(h.conns) == 0 {
+			delete(d.hosts, host)
+		}
+	}
+	if d.sweeping = left > 0; d.sweeping {
+		time.AfterFunc(idleTimeout/2, d.sweep)
+	}
+	d.mu.Unlock()
+	for _, c := range old {
+		_ = c.Close() // nothing was under way on it
 	}
 }
 
@@ -173,13 +211,19 @@ func (d *direct) closeIdle() {
 // exchange writes the request and reads the answer. keep tells whether the
 // connection may carry another one.
 func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, body, room []byte) (a answer, left, keep bool, err error) {
-	deadline, _ := ctx.Deadline() // the wire always sets one
-	if err := c.SetDeadline(deadline); err != nil {
+	c.deadline, _ = ctx.Deadline() // the wire always sets one
+	if err := c.SetDeadline(c.deadline); err != nil {
 		return answer{}, false, false, err
 	}
-	// A context that ends early ends the exchange through the deadline.
+	// A context that ends early ends the exchange through the deadline. If it
+	// ends just as the exchange does, that may still be about to happen, and
+	// would then strike the exchange after this one.
 	release := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer release()
+	defer func() {
+		if !release() {
+			keep = false
+		}
+	}()
 
 	if c.tmpl != tmpl { // one for each token, that is for hours
 		c.tmpl, c.head = tmpl, appendHead(nil, tmpl)
@@ -213,7 +257,7 @@ func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, body, roo
 	}
 	a.tooBig = len(a.body) > maxReply
 	// What is left in the reader belongs to nobody: such a peer is not asked again.
-	keep = !resp.Close && !a.tooBig && c.reader.Buffered() == 0
+	keep = !resp.Close && !a.tooBig && c.reader.Buffered() == 0 && a.status != http.StatusSwitchingProtocols
 	return a, true, keep, nil
 }
 
@@ -221,7 +265,7 @@ func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, body, roo
 const maxInterim = 5
 
 func (c *directConn) readHead(tmpl *http.Request) (*http.Response, error) {
-	c.limit.N = maxReplyHeader
+	c.limit.N = 1<<40
 	for range maxInterim {
 		resp, err := http.ReadResponse(c.reader, tmpl)
 		if err != nil {

@@ -12,15 +12,19 @@ import (
 	"time"
 )
 
-// wire makes single HTTP exchanges. It stands on RoundTrip and not on http.Client.Do, because one exchange is all that
-// is ever wanted and Do adds only what does harm here: it parses the Location of a redirect before it asks whether to
-// follow, puts the URL with the token into a Referer and into every error, and keeps cookies.
+// wire makes single HTTP exchanges: over connections of its own (direct) with a client of NewHTTPClient, else, which is
+// to say through a proxy or with a foreign client, over the client's RoundTrip. It never uses http.Client.Do, because one
+// exchange is all that is ever wanted and Do adds only what does harm here: it parses the Location of a redirect before
+// it asks whether to follow, puts the URL with the token into a Referer and into every error, and keeps cookies.
 type wire struct {
+	direct  *direct // nil: rt makes the exchanges
 	rt      http.RoundTripper
 	timeout time.Duration
-	traced  bool    // rt calls the hooks of httptrace
-	direct  *direct // makes the exchanges instead of rt, when it can
+	traced  bool // rt calls the hooks of httptrace
 }
+
+// usualReply is room for the answers that come nearly always, in bytes: they then cost one allocation.
+const usualReply = 128
 
 func newWire(hc *http.Client) wire {
 	w := wire{rt: http.DefaultTransport, timeout: defaultTimeout}
@@ -54,7 +58,7 @@ type flight struct {
 	reused bool         // … that had been used before
 	conn   *countedConn // nil if it was not one of ours
 	before int64        // bytes written on it by earlier exchanges
-	room   [512]byte
+	room   [usualReply]byte
 }
 
 func (f *flight) gotConn(info httptrace.GotConnInfo) {
@@ -77,7 +81,7 @@ func (w *wire) exchange(ctx context.Context, tmpl *http.Request, body []byte) (a
 		defer cancel()
 	}
 	if w.direct != nil {
-		return w.direct.exchange(ctx, tmpl, body, nil)
+		return w.direct.exchange(ctx, tmpl, body, make([]byte, 0, usualReply))
 	}
 	for stale := 1; ; stale++ {
 		f := new(flight)
@@ -139,14 +143,15 @@ func withContext(ctx context.Context, err error) error {
 	return err
 }
 
-// readAll reads r into buf, to the end or until more than maxReply bytes are there. Reading to the end gives the
-// connection back for reuse; a body that is too long costs the connection, which is right.
+// readAll reads r into buf, to the end or until one byte more than maxReply is there, and not a byte more: what bounds
+// the connection below may come next and would look like an answer cut short. Reading to the end gives the connection
+// back for reuse; a body that is too long costs the connection, which is right.
 func readAll(r io.Reader, buf []byte) ([]byte, error) {
 	for len(buf) <= maxReply {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
+		n, err := r.Read(buf[len(buf):min(cap(buf), maxReply+1)])
 		buf = buf[:len(buf)+n]
 		if errors.Is(err, io.EOF) {
 			break

@@ -99,20 +99,22 @@ func TestBrokenSends(t *testing.T) {
 			}
 		}, FaultUnknown, 1, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newPeer(t, row.serve)
-			timeout := patience
-			if row.timeout {
-				timeout = soon
-			}
-			e := send(t, t.Context(), httpClient(t, timeout), p.url)
-			require.NotNil(t, e)
-			require.Equal(t, row.fault, e.Fault, e.Error())
-			require.False(t, e.NotSent())
-			require.Equal(t, row.timeout, e.Timeout(), e.Error())
-			require.Equal(t, row.posts, p.posts.Load())
-		})
+		for way, client := range ways {
+			t.Run(name+" by "+way, func(t *testing.T) {
+				t.Parallel()
+				p := newPeer(t, row.serve)
+				timeout := patience
+				if row.timeout {
+					timeout = soon
+				}
+				e := send(t, t.Context(), client(t, timeout), p.url)
+				require.NotNil(t, e)
+				require.Equal(t, row.fault, e.Fault, e.Error())
+				require.False(t, e.NotSent())
+				require.Equal(t, row.timeout, e.Timeout(), e.Error())
+				require.Equal(t, row.posts, p.posts.Load())
+			})
+		}
 	}
 }
 
@@ -124,25 +126,27 @@ func TestABodyWithoutEndIsCutOff(t *testing.T) {
 		"until the end":         "Connection: close\r\n",
 		"gzip, never asked for": "Content-Encoding: gzip\r\nContent-Length: 10737418240\r\n",
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var written atomic.Int64
-			p := newPeer(t, func(s *session) {
-				if s.read().Header.Get("Accept-Encoding") != "" {
-					s.t.Error("compression was asked for")
-				}
-				s.say("HTTP/1.1 200 OK\r\n" + header + "\r\n")
-				block := strings.Repeat("1000\r\n"+strings.Repeat("x", 0x1000)+"\r\n", 16)
-				for err, n := error(nil), 0; err == nil; written.Add(int64(n)) {
-					n, err = io.WriteString(s.Conn, block)
-				}
+		for way, client := range ways {
+			t.Run(name+" by "+way, func(t *testing.T) {
+				t.Parallel()
+				var written atomic.Int64
+				p := newPeer(t, func(s *session) {
+					if s.read().Header.Get("Accept-Encoding") != "" {
+						s.t.Error("compression was asked for")
+					}
+					s.say("HTTP/1.1 200 OK\r\n" + header + "\r\n")
+					block := strings.Repeat("1000\r\n"+strings.Repeat("x", 0x1000)+"\r\n", 16)
+					for err, n := error(nil), 0; err == nil; written.Add(int64(n)) {
+						n, err = io.WriteString(s.Conn, block)
+					}
+				})
+				e := send(t, t.Context(), client(t, patience), p.url)
+				require.Equal(t, FaultUnknown, e.Fault)
+				require.ErrorIs(t, e, errTooBig)
+				require.EqualValues(t, 1, p.posts.Load())
+				require.Less(t, written.Load(), int64(64<<20), "more than the buffers of the sockets hold")
 			})
-			e := send(t, t.Context(), httpClient(t, patience), p.url)
-			require.Equal(t, FaultUnknown, e.Fault)
-			require.ErrorIs(t, e, errTooBig)
-			require.EqualValues(t, 1, p.posts.Load())
-			require.Less(t, written.Load(), int64(64<<20), "more than the buffers of the sockets hold")
-		})
+		}
 	}
 }
 
@@ -166,30 +170,34 @@ func TestNotSent(t *testing.T) {
 		"the TLS handshake stalls":    {t.Context(), strings.Replace(mute.url, "http:", "https:", 1), soon, context.DeadlineExceeded},
 		"a server that speaks no TLS": {t.Context(), strings.Replace(newPeer(t, func(s *session) { s.say("HTTP/1.1 400 Bad Request\r\n\r\n") }).url, "http:", "https:", 1), patience, nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := send(t, row.ctx, httpClient(t, row.timeout), row.base)
-			require.NotNil(t, e)
-			require.Equal(t, FaultUpstream, e.Fault, e.Error())
-			require.True(t, e.NotSent())
-			if row.is != nil {
-				require.ErrorIs(t, e, row.is)
-			}
-		})
+		for way, client := range ways {
+			t.Run(name+" by "+way, func(t *testing.T) {
+				t.Parallel()
+				e := send(t, row.ctx, client(t, row.timeout), row.base)
+				require.NotNil(t, e)
+				require.Equal(t, FaultUpstream, e.Fault, e.Error())
+				require.True(t, e.NotSent())
+				if row.is != nil {
+					require.ErrorIs(t, e, row.is)
+				}
+			})
+		}
 	}
-	require.Zero(t, closed.posts.Load()+mute.posts.Load())
+	t.Cleanup(func() { require.Zero(t, closed.posts.Load()+mute.posts.Load()) })
 }
 
 func TestTimeoutWhileConnectingIsNotSent(t *testing.T) {
 	t.Parallel()
-	hc := httpClient(t, soon)
-	hc.Transport.(*straight).direct.plain = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
+	for way, client := range ways {
+		hc := client(t, soon)
+		connectBy(hc, func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		e := send(t, t.Context(), hc, "http://192.0.2.1")
+		require.Equal(t, FaultUpstream, e.Fault, way)
+		require.True(t, e.Timeout(), way)
 	}
-	e := send(t, t.Context(), hc, "http://192.0.2.1")
-	require.Equal(t, FaultUpstream, e.Fault)
-	require.True(t, e.Timeout())
 }
 
 func TestTheCallersEndIsSeenAndTheFaultToldApart(t *testing.T) {
@@ -228,13 +236,13 @@ func TestAnIdleConnectionClosedByThePeerCostsNothing(t *testing.T) {
 			})
 			hc := httpClient(t, patience)
 			conns := make(chan net.Conn, 1)
-			hc.Transport.(*straight).direct.plain = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			connectBy(hc, func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 				if err == nil {
 					conns <- conn
 				}
 				return conn, err
-			}
+			})
 			client := NewClient(hc, p.url, fixedToken(canary))
 			for i := range 50 {
 				require.NoError(t, client.Send(t.Context(), packet))
@@ -278,35 +286,37 @@ func TestTheCountOfBytesDecides(t *testing.T) {
 		"a used connection that fails after one byte":          {2, 1, 2, FaultUnknown, 1, 1},
 		"a used connection that fails within the last message": {2, len(packet), 2, FaultUnknown, 1, 1},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newPeer(t, func(s *session) {
-				for s.read() != nil {
-					s.ok()
+		for way, client := range ways {
+			t.Run(name+" by "+way, func(t *testing.T) {
+				t.Parallel()
+				p := newPeer(t, func(s *session) {
+					for s.read() != nil {
+						s.ok()
+					}
+				})
+				hc := client(t, patience)
+				var conns atomic.Int64
+				connectBy(hc, func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conns.Add(1)
+					conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+					return &countedConn{Conn: &flaky{conn, row.fail, row.after}}, err
+				})
+				var last *Error
+				for range row.sends {
+					require.Nil(t, last)
+					last = send(t, t.Context(), hc, p.url)
 				}
+				if row.fault == FaultNone {
+					require.Nil(t, last)
+				} else {
+					require.Equal(t, row.fault, last.Fault, last.Error())
+					require.Equal(t, row.fault == FaultUpstream, last.NotSent())
+					require.ErrorIs(t, last, syscall.EPIPE)
+				}
+				require.Equal(t, row.posts, p.posts.Load())
+				require.Equal(t, row.conns, conns.Load())
 			})
-			hc := httpClient(t, patience)
-			var conns atomic.Int64
-			hc.Transport.(*straight).direct.plain = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				conns.Add(1)
-				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-				return &countedConn{Conn: &flaky{conn, row.fail, row.after}}, err
-			}
-			var last *Error
-			for range row.sends {
-				require.Nil(t, last)
-				last = send(t, t.Context(), hc, p.url)
-			}
-			if row.fault == FaultNone {
-				require.Nil(t, last)
-			} else {
-				require.Equal(t, row.fault, last.Fault, last.Error())
-				require.Equal(t, row.fault == FaultUpstream, last.NotSent())
-				require.ErrorIs(t, last, syscall.EPIPE)
-			}
-			require.Equal(t, row.posts, p.posts.Load())
-			require.Equal(t, row.conns, conns.Load())
-		})
+		}
 	}
 }
 

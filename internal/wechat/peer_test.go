@@ -99,6 +99,26 @@ func httpClient(t *testing.T, timeout time.Duration) *http.Client {
 	return hc
 }
 
+// ways are the two ways in which exchanges are made: over connections of our own, and, as through a proxy, by net/http.
+var ways = map[string]func(t *testing.T, timeout time.Duration) *http.Client{
+	"our own connections": httpClient,
+	"net/http": func(t *testing.T, timeout time.Duration) *http.Client {
+		hc := httpClient(t, timeout)
+		hc.Transport = hc.Transport.(*straight).Transport
+		t.Cleanup(hc.CloseIdleConnections)
+		return hc
+	},
+}
+
+// connectBy has a client of either way make its plain connections by connect.
+func connectBy(hc *http.Client, connect dial) {
+	if s, ok := hc.Transport.(*straight); ok {
+		s.direct.plain = connect
+	} else {
+		hc.Transport.(*http.Transport).DialContext = connect
+	}
+}
+
 // soon is a timeout that is meant to pass; patience is one that is not.
 const (
 	soon     = 50 * time.Millisecond

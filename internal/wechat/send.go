@@ -15,6 +15,6 @@ import "context"
 //
 // API: /doc/service/api/customer/message/api_sendcustommessage on developers.weixin.qq.com.
 func (c *Client) Send(ctx context.Context, packet []byte) error {
-	_, err := c.do(ctx, &c.send, packet)
+	_, err := c.do(ctx, c.send, packet)
 	return err
 }

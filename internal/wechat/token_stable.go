@@ -32,7 +32,7 @@ func NewStableToken(hc *http.Client, baseURL, appID string, secret func() (Secre
 
 type stableFetch struct {
 	wire   wire
-	place  endpoint
+	place  *endpoint
 	appID  string
 	secret func() (Secret, error)
 }

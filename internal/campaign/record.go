@@ -1,0 +1,115 @@
+package campaign
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Record is what is kept of a campaign, as JSON in the bucket KEFU_JOB under campaign.<appid>.<campaign>. It names no recipient.
+type Record struct {
+	AppID    string `json:"appid"`
+	Campaign string `json:"campaign"`
+	File     string `json:"file_sha256"`
+	Template string `json:"template_sha256,omitempty"` // of the normal form; "" when the rows are packets
+
+	Source    string    `json:"source,omitempty"`     // Kefu-Source of its intents
+	SendAt    time.Time `json:"send_at,omitzero"`     // held until then
+	ExpiresIn float64   `json:"expires_in,omitempty"` // seconds, as asked for at the first start
+	ExpiresAt time.Time `json:"expires_at,omitzero"`  // what became of it: one deadline for all
+
+	Rows       int `json:"rows"`
+	Next       int `json:"next"`       // checkpoint: every row before this one (from 0) needs nothing any more
+	Published  int `json:"published"`  // stored by the broker, of the rows before Next
+	Duplicates int `json:"duplicates"` // the broker had the id already, of the rows before Next
+	Invalid    int `json:"invalid"`    // left out, of all rows
+	Repeated   int `json:"repeated"`   // the recipient had a row before, of all rows
+
+	StartedAt  time.Time `json:"started_at"`
+	UpdatedAt  time.Time `json:"updated_at"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	By         string    `json:"by,omitempty"`
+
+	// Run tells the run that wrote this from all others: of two at the same time the later one goes on.
+	Run string `json:"run"`
+}
+
+// Finished says whether every row has been published.
+func (r Record) Finished() bool { return !r.FinishedAt.IsZero() }
+
+// ErrUnknown says that there is no campaign of this name.
+var ErrUnknown = errors.New("no such campaign")
+
+// ErrTakenOver ends a run when another one of the same campaign has begun. Nothing is lost or sent twice by that.
+var ErrTakenOver = errors.New("another run of this campaign has taken over")
+
+const jobStream = "KV_" + schema.BucketJob
+
+func recordSubject(appID, campaign string) string {
+	return "$KV." + schema.BucketJob + ".campaign." + appID + "." + campaign
+}
+
+// ReadRecord reads what is kept of a campaign, and the sequence it has in the bucket. ErrUnknown when there is nothing.
+func ReadRecord(ctx context.Context, conn *broker.Conn, appID, campaign string) (Record, uint64, error) {
+	var r Record
+	if err := (Job{AppID: appID, Campaign: campaign}).check(); err != nil {
+		return r, 0, err
+	}
+	stored, err := readStored(ctx, conn, recordSubject(appID, campaign))
+	if err != nil {
+		return r, 0, err
+	}
+	if len(stored.Data) == 0 { // nothing, or the mark of a deletion
+		return r, stored.Seq, ErrUnknown
+	}
+	if err := json.Unmarshal(stored.Data, &r); err != nil {
+		return r, 0, fmt.Errorf("the record of campaign %s cannot be read: %w", campaign, err)
+	}
+	return r, stored.Seq, nil
+}
+
+func readStored(ctx context.Context, conn *broker.Conn, subject string) (broker.Stored, error) {
+	var last broker.Stored
+	err := conn.Scan(ctx, jobStream, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
+		last = s
+		return nil
+	})
+	return last, err
+}
+
+// writeRecord stores r if the bucket still holds what the last writing left there, and returns its new sequence.
+func writeRecord(ctx context.Context, conn *broker.Conn, r Record, last uint64) (uint64, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	m := nats.NewMsg(recordSubject(r.AppID, r.Campaign))
+	m.Data = body
+	m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(last, 10))
+	ack, err := conn.Outbox.PublishWait(ctx, m)
+	if err == nil {
+		return ack.Seq, nil
+	}
+	var refused *broker.APIError
+	if !errors.As(err, &refused) || refused.Code != broker.CodeWrongLastSeq {
+		return 0, fmt.Errorf("write the record of campaign %s: %w", r.Campaign, err)
+	}
+	// A repeat of a writing whose answer was lost is refused as well: then it is our own text that is there.
+	stored, err := readStored(ctx, conn, m.Subject)
+	switch {
+	case err != nil:
+		return 0, err
+	case bytes.Equal(stored.Data, body):
+		return stored.Seq, nil
+	}
+	return 0, ErrTakenOver
+}

@@ -1,0 +1,399 @@
+package campaign
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker"
+)
+
+// Intent is one message for the bulk lane, already checked.
+type Intent struct {
+	ID   string
+	JSON []byte // the packet
+}
+
+// Terms are what all intents of a campaign have in common.
+type Terms struct {
+	Campaign  string
+	Source    string    // "" for none
+	SendAt    time.Time // zero for at once
+	ExpiresAt time.Time // zero for the app's setting
+}
+
+// Accepted is the broker's word on one intent.
+type Accepted struct {
+	Duplicate bool  // its id was there already
+	Err       error // not stored, or nobody knows; ErrQueueFull for want of room
+}
+
+// Queue publishes intents with acknowledgement: one answer for each, in their order. An error is about all of them.
+type Queue interface {
+	PublishBulk(ctx context.Context, appID string, terms Terms, intents []Intent) ([]Accepted, error)
+}
+
+// ErrQueueFull in an answer of a Queue says that the app's queue has no room at the moment.
+var ErrQueueFull = errors.New("queue full")
+
+// Errors with which a start is refused. Their sentences say what to do.
+var (
+	ErrInvalidRows = errors.New("the file has invalid rows")
+	ErrOtherFile   = errors.New("a campaign of this name was started with another file")
+	ErrOtherTerms  = errors.New("a campaign of this name was started otherwise")
+	ErrChanged     = errors.New("the file was changed meanwhile")
+	ErrTooLate     = errors.New("the campaign's deadline has passed")
+)
+
+// Options say how a campaign is started.
+type Options struct {
+	Conn    *broker.Conn
+	Queue   Queue
+	Summary *Summary // of Check, to save doing it again; it is verified that the file is still the same
+
+	SkipInvalid bool // leave bad rows out instead of refusing the file
+	By          string
+
+	// The following are fixed by a campaign's first start. A later one may leave them out, not change them.
+	Source    string
+	SendAt    time.Time
+	ExpiresIn time.Duration // from the first start, or from SendAt if that is later; 0 for the app's setting
+
+	Batch int // intents in one publish and between two checkpoints; 0 for 500
+
+	// Progress is told after each step how many of the file's rows are done. waiting says why it does not go on just now, or is "".
+	Progress func(done, total int, waiting string)
+}
+
+// Result is what a start did.
+type Result struct {
+	Record
+	Resumed         bool          `json:"resumed"`          // an earlier run was continued
+	AlreadyFinished bool          `json:"already_finished"` // there was nothing left to do
+	Took            time.Duration `json:"-"`
+}
+
+const (
+	defaultBatch = 500
+
+	// lastWords is for how long a run that is told to stop waits for answers of what it has published, and then for its checkpoint
+	// to be stored.
+	lastWords = 3 * time.Second
+)
+
+// Start publishes the campaign, or what an earlier run of the same name has left: from its checkpoint on, if file and template are the
+// same. A full queue is waited for. When ctx ends, or something fails, what the broker has acknowledged is on record, and the result
+// says so besides the error.
+func (j Job) Start(ctx context.Context, o Options) (Result, error) {
+	began := time.Now()
+	summary, err := j.checked(ctx, o)
+	if err != nil {
+		return Result{}, err
+	}
+	r := &run{job: j, options: o, batch: o.Batch}
+	if r.batch <= 0 {
+		r.batch = defaultBatch
+	}
+	err = r.open(ctx, summary)
+	if err == nil && !r.result.AlreadyFinished {
+		err = r.publish(ctx, summary.File)
+	}
+	r.result.Record, r.result.Took = r.record, time.Since(began)
+	return r.result, err
+}
+
+// checked is the summary of a file that may be published.
+func (j Job) checked(ctx context.Context, o Options) (Summary, error) {
+	var s Summary
+	if o.Summary == nil {
+		var err error
+		if s, err = j.Check(ctx); err != nil {
+			return s, err
+		}
+	} else {
+		s = *o.Summary
+		if err := j.check(); err != nil {
+			return s, err
+		}
+		now, err := j.digest()
+		if err != nil {
+			return s, err
+		}
+		if now != s.File {
+			return s, fmt.Errorf("%w: check it again", ErrChanged)
+		}
+	}
+	switch {
+	case s.Invalid > 0 && !o.SkipInvalid:
+		return s, fmt.Errorf("%w: %d of %d; correct them, or leave them out", ErrInvalidRows, s.Invalid, s.Rows)
+	case s.Recipients == 0:
+		return s, errors.New("the file has nobody to send to")
+	}
+	return s, nil
+}
+
+// run is one run of a campaign.
+type run struct {
+	job     Job
+	options Options
+	batch   int
+
+	record Record // as it stands; what the bucket holds is seq
+	seq    uint64
+	terms  Terms
+	result Result
+}
+
+// open finds what an earlier run has left, or begins the record.
+func (r *run) open(ctx context.Context, s Summary) error {
+	o := r.options
+	record, seq, err := ReadRecord(ctx, o.Conn, r.job.AppID, r.job.Campaign)
+	now := time.Now().UTC()
+	switch {
+	case errors.Is(err, ErrUnknown):
+		record = Record{
+			AppID: r.job.AppID, Campaign: r.job.Campaign, File: s.File, Template: s.Template, Source: o.Source,
+			SendAt: o.SendAt.UTC(), ExpiresIn: o.ExpiresIn.Seconds(), Rows: s.Rows, StartedAt: now, By: o.By,
+		}
+		if o.ExpiresIn > 0 {
+			record.ExpiresAt = later(now, o.SendAt).Add(o.ExpiresIn).UTC()
+		}
+	case err != nil:
+		return err
+	default:
+		if err := r.same(record, s); err != nil {
+			return err
+		}
+		r.result.Resumed = true
+	}
+	r.record, r.seq = record, seq
+	if record.Finished() {
+		r.result.AlreadyFinished = true
+		return nil
+	}
+	if !record.ExpiresAt.IsZero() && !now.Before(record.ExpiresAt) {
+		return fmt.Errorf("%w: start the rest as a campaign of another name", ErrTooLate)
+	}
+	r.record.Invalid, r.record.Repeated, r.record.Run = s.Invalid, s.Repeated, rand.Text()
+	r.terms = Terms{Campaign: record.Campaign, Source: record.Source, SendAt: record.SendAt, ExpiresAt: record.ExpiresAt}
+	return r.save(ctx)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// same says whether this start asks for what was begun.
+func (r *run) same(old Record, s Summary) error {
+	o := r.options
+	switch {
+	case old.File != s.File:
+		return fmt.Errorf("%w: give this one another name", ErrOtherFile)
+	case old.Template != s.Template:
+		return fmt.Errorf("%w: with another template; give this one another name", ErrOtherTerms)
+	case o.Source != "" && o.Source != old.Source:
+		return fmt.Errorf("%w: with another source; leave it out to go on", ErrOtherTerms)
+	case !o.SendAt.IsZero() && !o.SendAt.Equal(old.SendAt):
+		return fmt.Errorf("%w: for another time to send; leave it out to go on", ErrOtherTerms)
+	case o.ExpiresIn != 0 && o.ExpiresIn.Seconds() != old.ExpiresIn:
+		return fmt.Errorf("%w: with another time to expire; leave it out to go on", ErrOtherTerms)
+	}
+	return nil
+}
+
+// save stores the record.
+func (r *run) save(ctx context.Context) error {
+	r.record.UpdatedAt = time.Now().UTC()
+	seq, err := writeRecord(ctx, r.options.Conn, r.record, r.seq)
+	if err == nil {
+		r.seq = seq
+	}
+	return err
+}
+
+// saveLast stores the record although the run is over.
+func (r *run) saveLast(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	return r.save(ctx)
+}
+
+func (r *run) progress(waiting string) {
+	if r.options.Progress != nil {
+		r.options.Progress(r.record.Next, r.record.Rows, waiting)
+	}
+}
+
+// publish goes through the file from the checkpoint to the end.
+func (r *run) publish(ctx context.Context, digest string) error {
+	r.progress("")
+	var b batch
+	now, err := r.job.walk(ctx, func(row row) error {
+		if row.number < r.record.Next {
+			return nil
+		}
+		if row.problem != nil && !r.options.SkipInvalid {
+			return ErrChanged
+		}
+		b.end = row.number + 1
+		if row.problem != nil || row.repeated {
+			return nil
+		}
+		b.add(row)
+		if len(b.intents) < r.batch {
+			return nil
+		}
+		return r.flush(ctx, &b)
+	})
+	if err == nil && now != digest {
+		err = ErrChanged
+	}
+	if err == nil {
+		err = r.flush(ctx, &b)
+	}
+	if err == nil {
+		r.record.FinishedAt = time.Now().UTC()
+	}
+	if errors.Is(err, ErrTakenOver) {
+		return err // the record is the other's
+	}
+	return errors.Join(err, r.saveLast(ctx))
+}
+
+// batch is rows that are published together.
+type batch struct {
+	intents []Intent
+	rows    []int // of intents, by number
+	end     int   // the row behind the last one that was read
+}
+
+func (b *batch) add(row row) {
+	b.intents = append(b.intents, Intent{ID: row.id, JSON: append([]byte(nil), row.packet...)})
+	b.rows = append(b.rows, row.number)
+}
+
+// flush publishes a batch and moves the checkpoint behind it. When it fails, the checkpoint is at the first intent that was not
+// acknowledged.
+func (r *run) flush(ctx context.Context, b *batch) error {
+	answers, err := r.deliver(ctx, b.intents)
+	for i, a := range answers {
+		if a.Err != nil {
+			break
+		}
+		r.record.Next = b.rows[i] + 1
+		if a.Duplicate {
+			r.record.Duplicates++
+		} else {
+			r.record.Published++
+		}
+	}
+	if err != nil {
+		return err
+	}
+	r.record.Next = b.end
+	*b = batch{end: b.end}
+	r.progress("")
+	return r.save(ctx)
+}
+
+// errOpen stands for an answer that has not come.
+var errOpen = errors.New("no answer from the broker")
+
+// deliver publishes intents until each is acknowledged. Room in a full queue is waited for; anything else that goes wrong ends it.
+// There is one answer for each intent, in any case.
+func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error) {
+	answers := make([]Accepted, len(intents))
+	open := make([]int, len(intents)) // which are not acknowledged
+	for i := range intents {
+		answers[i].Err, open[i] = errOpen, i
+	}
+	for wait := firstWait; len(open) > 0; wait = min(2*wait, mostWait) {
+		if ctx.Err() != nil {
+			return answers, ctx.Err()
+		}
+		before := len(open)
+		full, err := r.try(ctx, intents, answers, &open)
+		if err != nil {
+			return answers, err
+		}
+		if !full {
+			continue
+		}
+		if len(open) < before {
+			wait = firstWait
+		}
+		r.progress("the queue is full")
+		if err := pause(ctx, wait); err != nil {
+			return answers, err
+		}
+	}
+	return answers, nil
+}
+
+// Waits for room in a full queue. The workers empty it by hundreds a second.
+const (
+	firstWait = 200 * time.Millisecond
+	mostWait  = 5 * time.Second
+)
+
+// try publishes once what is open.
+func (r *run) try(ctx context.Context, intents []Intent, answers []Accepted, open *[]int) (full bool, err error) {
+	some := make([]Intent, len(*open))
+	for i, at := range *open {
+		some[i] = intents[at]
+	}
+	// What is on its way when the run is told to stop gets a moment to be acknowledged.
+	grace, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() {
+		_ = pause(grace, lastWords)
+		cancel(context.Cause(ctx))
+	})
+	defer stop()
+	got, err := r.options.Queue.PublishBulk(grace, r.job.AppID, r.terms, some)
+	if err == nil && len(got) != len(some) {
+		err = fmt.Errorf("%w: %d of %d answers", errOpen, len(got), len(some))
+	}
+	var left []int
+	var refused error
+	for i, at := range *open {
+		if i < len(got) {
+			answers[at] = got[i]
+		}
+		if answers[at].Err == nil {
+			continue
+		}
+		left = append(left, at)
+		if errors.Is(answers[at].Err, ErrQueueFull) {
+			full = true
+		} else if refused == nil {
+			refused = answers[at].Err
+		}
+	}
+	*open = left
+	switch {
+	case ctx.Err() != nil && len(left) > 0:
+		return full, ctx.Err()
+	case err != nil && !errors.Is(err, ErrQueueFull):
+		return full, err
+	case refused != nil && (err == nil || !errors.Is(refused, errOpen)):
+		return full, refused
+	}
+	return full || err != nil, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,92 @@
+package ledger
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// BenchmarkWrite is what the ledger lets through: an intent waits for its Start,
+// as the worker does, and writes its Sent without waiting.
+func BenchmarkWrite(b *testing.B) {
+	for _, slots := range []int{1, 64, 256} {
+		b.Run(fmt.Sprintf("slots=%d", slots), func(b *testing.B) {
+			srv := brokertest.Start(b)
+			l := open(b, srv.Connect(), "bench")
+			var next atomic.Uint64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range slots {
+				wg.Go(func() {
+					done := make(chan Standing, 1)
+					for {
+						n := next.Add(1)
+						if n > uint64(b.N) {
+							return
+						}
+						k := Key(n * 0x9e3779b97f4a7c15)
+						l.Write(Mark{Key: k, Kind: Start, Seq: n, Attempt: 1}, func(s Standing, _ error) { done <- s })
+						if s := <-done; s.Ruling != Go {
+							b.Errorf("%v", s)
+						}
+						l.Write(Mark{Key: k, Kind: Sent, Seq: n, Generation: 1, Attempt: 1}, nil)
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(2*float64(b.N)/b.Elapsed().Seconds(), "marks/s")
+			batches := uint64(0)
+			if s, err := srv.Connect().JS.Stream(b.Context(), schema.StreamLedger); err == nil {
+				batches = s.CachedInfo().State.LastSeq
+			}
+			b.ReportMetric(2*float64(b.N)/float64(max(batches, 1)), "marks/batch")
+		})
+	}
+}
+
+// BenchmarkIndex is the part of it that holds the lock: a mark of what is not
+// known yet, among a million that are.
+func BenchmarkIndex(b *testing.B) {
+	x := newIndex(72 * time.Hour)
+	w := x.worker("a")
+	for i := range 1_000_000 {
+		x.advance(noon.Add(time.Duration(i) * 72 * time.Hour / 1_000_000)) // spread over all epochs
+		x.mark(Mark{Key: Key(i), Kind: Start, Seq: 1, Attempt: 1}, w)
+	}
+	k := Key(1 << 40)
+	for b.Loop() {
+		k++
+		x.mark(Mark{Key: k, Kind: Start, Seq: 1, Attempt: 1}, w)
+	}
+}
+
+// BenchmarkOpen is how long a worker waits for a million marks at its start.
+func BenchmarkOpen(b *testing.B) {
+	srv := brokertest.Start(b)
+	conn := srv.Connect()
+	l := open(b, conn, "past")
+	const n = 1_000_000
+	var left sync.WaitGroup
+	left.Add(n)
+	for i := range n {
+		l.Write(Mark{Key: Key(i), Kind: Start, Seq: 1, Attempt: 1}, func(Standing, error) { left.Done() })
+	}
+	left.Wait()
+	l.Close()
+	for b.Loop() {
+		l, err := Open(b.Context(), conn, Options{Worker: "new", Keep: brokertest.Keep})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if l.Len() != n {
+			b.Fatal(l.Len())
+		}
+		l.Close()
+	}
+}

@@ -1,0 +1,483 @@
+package ledger
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// act is one mark of a story, and what the ledger must say to it.
+type act struct {
+	by       string
+	m        Mark
+	want     Ruling
+	life     int // generation the answer must name; 0 for any
+	attempts int // spent, that the answer must name; -1 for any
+	suspects int
+	whose    string // worker that the answer must name
+}
+
+func mark(by string, kind Kind, seq uint64, attempt uint8) act {
+	return act{by: by, m: Mark{Key: 1, Kind: kind, Seq: seq, Attempt: attempt, Body: 7}, attempts: -1}
+}
+
+// The verbs of the stories. A producer's Start names no generation, all others do.
+func start(by string, seq uint64, attempt uint8) act { return mark(by, Start, seq, attempt) }
+func suspect(by string, seq uint64) act              { return mark(by, Suspect, seq, 1) }
+func cleared(by string, seq uint64, spent uint8) act { return mark(by, Clear, seq, spent).gen(1) }
+func later(by string, seq uint64, next uint8) act    { return mark(by, Later, seq, next).gen(1) }
+func sent(by string, seq uint64, spent uint8) act    { return mark(by, Sent, seq, spent).gen(1) }
+func dead(by string, seq uint64, spent uint8) act    { return mark(by, Dead, seq, spent).gen(1) }
+func cancelled(by string, seq uint64) act            { return mark(by, Cancelled, seq, 0).gen(1) }
+
+func (a act) gen(n uint16) act { a.m.Generation = n; return a }
+func (a act) body(n uint32) act {
+	a.m.Body = n
+	return a
+}
+
+// again is a message that came by kefu.again, which knows its generation.
+func (a act) again() act {
+	a.m.Again, a.m.Generation = true, max(a.m.Generation, 1)
+	return a
+}
+
+func (a act) is(r Ruling) act        { a.want = r; return a }
+func (a act) inLife(n int) act       { a.life = n; return a }
+func (a act) withSpent(n int) act    { a.attempts = n; return a }
+func (a act) counts(n int) act       { a.suspects = n; return a }
+func (a act) startedBy(w string) act { a.whose = w; return a }
+
+// TestTheRulesOfTheLedger is the specification of apply: the ledger's paragraph
+// of contract.md, section 2, in stories. Sequences are those of an app's
+// stream: 10 is the producer's message, 15 a producer's repeat of its id, 20
+// and later what came by kefu.again.
+func TestTheRulesOfTheLedger(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		story []act
+	}{
+		// The usual way.
+		{"what nobody has marked may be sent", []act{
+			start("a", 10, 1).is(Go).inLife(1).withSpent(0),
+		}},
+		{"a redelivery of what was sent is acknowledged", []act{
+			start("a", 10, 1).is(Go), sent("a", 10, 1),
+			start("b", 10, 1).is(Ended).withSpent(1),
+		}},
+		{"a redelivery of what died is acknowledged: dead is final", []act{
+			start("a", 10, 1).is(Go), dead("a", 10, 1),
+			start("b", 10, 1).is(Ended).inLife(1),
+		}},
+		{"a redelivery of what was cancelled is acknowledged", []act{
+			cancelled("a", 10), start("b", 10, 1).is(Ended),
+		}},
+		{"a redelivery of what was put off is acknowledged: it waits in KEFU_LATER", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2),
+			start("b", 10, 1).is(Ended),
+		}},
+
+		// A crash.
+		{"a redelivery of what was started and has no end is the question of its worker's life", []act{
+			start("a", 10, 1).is(Go),
+			start("b", 10, 1).is(Started).startedBy("a").withSpent(1),
+		}},
+		{"it stays so however often it is asked", []act{
+			start("a", 10, 1).is(Go),
+			start("b", 10, 1).is(Started), start("c", 10, 1).is(Started).startedBy("a"), start("b", 10, 1).is(Started),
+		}},
+		{"whoever takes over goes on with the next attempt", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started),
+			start("b", 10, 2).is(Go).withSpent(1),
+			start("c", 10, 2).is(Started).startedBy("b"),
+		}},
+		{"of two that take over, one does", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started), start("c", 10, 1).is(Started),
+			start("c", 10, 2).is(Go), start("b", 10, 2).is(Started).startedBy("c"),
+		}},
+		{"one that was taken for dead gets nothing more", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 2).is(Go),
+			start("a", 10, 2).is(Started).startedBy("b"),
+		}},
+		{"whoever takes over may put it off", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started), later("b", 10, 2),
+			start("c", 20, 2).again().is(Go),
+		}},
+		{"whoever takes over may say that the attempt is over", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started), cleared("b", 10, 1),
+			start("c", 10, 1).is(Go),
+		}},
+		{"but not that nothing was sent", []act{
+			start("a", 10, 1).is(Go), cleared("b", 10, 0),
+			start("b", 10, 1).is(Started).startedBy("a"),
+		}},
+
+		// Certainly not sent.
+		{"what was given back before it was sent may be sent", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 0),
+			start("b", 10, 1).is(Go).withSpent(0),
+		}},
+		{"what was given back before it was started may be sent", []act{
+			suspect("a", 10).counts(1), cleared("a", 10, 0), start("b", 10, 1).is(Go),
+		}},
+		{"after an attempt that is spent comes the next one", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 1),
+			start("a", 10, 2).is(Go).withSpent(1),
+		}},
+		{"a slow worker cannot take back what its successor started", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 2).is(Go), cleared("a", 10, 0),
+			start("c", 10, 2).is(Started).startedBy("b"),
+		}},
+		{"nor say that its attempt is over", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 2).is(Go), cleared("a", 10, 1),
+			start("c", 10, 2).is(Started).startedBy("b"),
+		}},
+		{"giving back changes nothing about an end", []act{
+			start("a", 10, 1).is(Go), sent("a", 10, 1), cleared("b", 10, 0),
+			start("c", 10, 1).is(Ended),
+		}},
+		{"nor about what was put off: its redelivery is given back, it itself waits", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2), cleared("b", 10, 0),
+			start("b", 10, 1).is(Ended), start("c", 20, 2).again().is(Go),
+		}},
+		{"giving back a repeat does not take back what came first", []act{
+			start("a", 10, 1).is(Go), cleared("a", 15, 0),
+			start("b", 10, 1).is(Started),
+		}},
+
+		// One worker's own.
+		{"in the same hands the next attempt follows at once", []act{
+			start("a", 10, 1).is(Go), start("a", 10, 2).is(Go),
+		}},
+		{"in the same hands the same attempt may be begun again: it knows what it does", []act{
+			start("a", 10, 1).is(Go), start("a", 10, 1).is(Go),
+		}},
+		{"but an earlier one is a mistake", []act{
+			start("a", 10, 2).is(Go), start("a", 10, 1).is(Started),
+		}},
+
+		// Retries through KEFU_LATER.
+		{"the retry that was waited for goes on", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2),
+			start("b", 20, 2).again().is(Go).withSpent(1), sent("b", 20, 2),
+			start("c", 20, 2).again().is(Ended).withSpent(2),
+		}},
+		{"a second copy of a retry is a repeat", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2),
+			start("b", 20, 2).again().is(Go), start("c", 21, 2).again().is(Repeat),
+		}},
+		{"a copy of an earlier retry is a repeat", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2), start("a", 20, 2).again().is(Go), later("a", 20, 3),
+			start("b", 21, 2).again().is(Repeat),
+			start("c", 30, 3).again().is(Go),
+		}},
+		{"the message that was put off, handed out again after its retry was sent, is a repeat", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2), start("b", 20, 2).again().is(Go), sent("b", 20, 2),
+			start("c", 10, 1).is(Repeat),
+		}},
+		{"and after its retry died it does not begin a new life", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2), start("b", 20, 2).again().is(Go), dead("b", 20, 2),
+			start("c", 10, 1).is(Repeat).inLife(1),
+		}},
+		{"a retry whose predecessor's end was not written goes on", []act{
+			start("a", 10, 1).is(Go), start("b", 20, 2).again().is(Go),
+		}},
+		{"then the predecessor's redelivery is a repeat", []act{
+			start("a", 10, 1).is(Go), start("b", 20, 2).again().is(Go),
+			start("c", 10, 1).is(Repeat),
+		}},
+		{"a slow worker cannot put off what its successor has begun", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 2).is(Go), later("a", 10, 2),
+			start("c", 10, 2).is(Started).startedBy("b"),
+		}},
+		{"an intent that waits for its time is started when it comes back", []act{
+			later("a", 10, 1), start("b", 20, 1).again().is(Go).withSpent(0),
+		}},
+		{"a retry goes on though the stream was made anew and its sequence is lower", []act{
+			start("a", 1000, 1).is(Go), later("a", 1000, 2), start("b", 3, 2).again().is(Go),
+		}},
+		{"a retry that is given back may be started by whoever gets it", []act{
+			later("a", 10, 2), start("b", 20, 2).again().is(Go), cleared("b", 20, 1).again(),
+			start("c", 20, 2).again().is(Go),
+		}},
+		{"a second copy of it waits for the first", []act{
+			later("a", 10, 2), start("b", 20, 2).again().is(Go), cleared("b", 20, 1).again(),
+			start("c", 21, 1).again().is(Repeat),
+		}},
+
+		// A producer's repeats.
+		{"a repeat while the first is on its way is acknowledged", []act{
+			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat),
+		}},
+		{"a repeat while the first waits for its retry is acknowledged", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2), start("b", 15, 1).is(Repeat),
+		}},
+		{"a repeat while the first is held is acknowledged", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), start("b", 15, 1).is(Repeat), start("b", 10, 1).is(Go),
+		}},
+		{"a repeat of what was sent is acknowledged", []act{
+			start("a", 10, 1).is(Go), sent("a", 10, 1), start("b", 15, 1).is(Repeat),
+		}},
+		{"another body under the id of what is on its way is a letter", []act{
+			start("a", 10, 1).is(Go), start("b", 15, 1).body(8).is(Reuse),
+		}},
+		{"another body under the id of what was sent is a letter", []act{
+			start("a", 10, 1).is(Go), sent("a", 10, 1), start("b", 15, 1).body(8).is(Reuse),
+		}},
+		{"the first goes on whatever is said of its repeats", []act{
+			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat), dead("b", 15, 0), cancelled("b", 16), later("b", 17, 1),
+			start("c", 10, 1).is(Started).startedBy("a"),
+		}},
+
+		// Further lives.
+		{"after dead the id begins a new life, with another body if it wants", []act{
+			start("a", 10, 1).is(Go), dead("a", 10, 1),
+			start("b", 30, 1).body(8).is(Go).inLife(2),
+		}},
+		{"after cancelled too", []act{
+			cancelled("a", 10), start("b", 30, 1).is(Go).inLife(2),
+		}},
+		{"the new life has its own end", []act{
+			start("a", 10, 1).is(Go), dead("a", 10, 1), start("b", 30, 1).is(Go).inLife(2), sent("b", 30, 1).gen(2),
+			start("c", 30, 1).is(Ended).inLife(2), start("c", 40, 1).is(Repeat).inLife(2),
+		}},
+		{"the end of the old life says nothing about the new one", []act{
+			start("a", 10, 1).is(Go), dead("a", 10, 1), start("b", 30, 1).is(Go).inLife(2), dead("a", 10, 1), sent("a", 10, 1), cleared("a", 10, 0), later("a", 10, 2),
+			start("c", 30, 1).is(Started).startedBy("b").inLife(2),
+		}},
+		{"a retry of the old life is acknowledged", []act{
+			start("a", 10, 1).is(Go), dead("a", 10, 1), start("b", 30, 1).is(Go).inLife(2),
+			start("c", 20, 2).again().gen(1).is(Ended),
+		}},
+		{"a replay names its life", []act{
+			start("a", 10, 1).is(Go), dead("a", 10, 1),
+			start("b", 30, 1).again().gen(2).is(Go).inLife(2), sent("b", 30, 1).gen(2),
+			start("c", 40, 1).is(Repeat).inLife(2),
+		}},
+		{"a second copy of a replay is a repeat", []act{
+			dead("a", 10, 1), start("b", 30, 1).again().gen(2).is(Go), start("c", 31, 1).again().gen(2).is(Repeat),
+		}},
+		{"a replay may have another body: somebody mended it", []act{
+			dead("a", 10, 1), start("b", 30, 1).again().gen(2).body(9).is(Go),
+		}},
+		{"the ledger remembers too little of a replay's past: it goes on all the same", []act{
+			start("b", 30, 1).again().gen(5).is(Go).inLife(5), start("c", 40, 1).is(Repeat).inLife(5),
+		}},
+
+		// Ends.
+		{"sent is never overruled: it happened", []act{
+			start("a", 10, 1).is(Go), sent("a", 10, 1), dead("b", 10, 1), cancelled("b", 10), later("b", 10, 2),
+			start("c", 10, 1).is(Ended), start("c", 30, 1).is(Repeat),
+		}},
+		{"sent overrules what was believed before", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started), dead("b", 10, 1), sent("a", 10, 1),
+			start("c", 15, 1).is(Repeat).inLife(1),
+		}},
+		{"sent counts though its retry is on its way already", []act{
+			start("a", 10, 1).is(Go), later("b", 10, 2), start("c", 20, 2).again().is(Go), sent("a", 10, 1),
+			start("d", 20, 2).again().is(Repeat),
+		}},
+		{"what died cannot be put off", []act{
+			start("a", 10, 1).is(Go), dead("a", 10, 1), later("b", 10, 2),
+			start("c", 20, 2).again().is(Repeat),
+		}},
+		{"what dies unstarted is remembered", []act{
+			dead("a", 10, 0), start("b", 10, 1).is(Ended),
+		}},
+		{"a retry that dies unstarted ends the intent", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2), dead("b", 20, 1).again(),
+			start("c", 20, 2).again().is(Ended), start("c", 30, 1).is(Go).inLife(2),
+		}},
+
+		// Suspects.
+		{"each redelivery without an end counts", []act{
+			suspect("a", 10).counts(1), suspect("b", 10).counts(2), suspect("c", 10).counts(3),
+		}},
+		{"a start is no sign that handling it works", []act{
+			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), suspect("b", 10).counts(2),
+		}},
+		{"being given back in good health is one", []act{
+			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), cleared("a", 10, 0), suspect("b", 10).counts(1),
+		}},
+		{"so is giving back what has not begun its new life", []act{
+			dead("a", 10, 1), suspect("b", 30).counts(1), cleared("b", 30, 0).gen(2), suspect("c", 30).counts(1),
+			start("c", 30, 1).is(Go).inLife(2),
+		}},
+		{"even when nothing else is to be taken back", []act{
+			start("a", 10, 1).is(Go), later("a", 10, 2), suspect("b", 10).counts(1), cleared("b", 10, 0), suspect("c", 10).counts(1),
+		}},
+		{"an end is one", []act{
+			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), later("a", 10, 2), suspect("b", 20).counts(1),
+		}},
+		{"a new life begins without suspicion", []act{
+			dead("a", 10, 1), suspect("b", 30).counts(1), start("b", 30, 1).is(Go).inLife(2), suspect("c", 30).counts(1),
+		}},
+		{"suspicion does not stand in the way of the first start", []act{
+			suspect("a", 10).counts(1), suspect("b", 10).counts(2), start("b", 10, 1).is(Go).withSpent(0),
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			x := newIndex(time.Hour)
+			for i, a := range c.story {
+				s := x.mark(a.m, x.worker(a.by))
+				line := fmt.Sprintf("line %d: %s %s %d", i+1, a.by, a.m.Kind, a.m.Seq)
+				require.Equal(t, a.want.String(), s.Ruling.String(), line)
+				if a.life > 0 {
+					require.Equal(t, a.life, s.Generation, line)
+				}
+				if a.attempts >= 0 {
+					require.Equal(t, a.attempts, s.Attempts, line)
+				}
+				if a.m.Kind == Suspect {
+					require.Equal(t, a.suspects, s.Suspects, line)
+				}
+				if a.whose != "" {
+					require.Equal(t, a.whose, s.Worker, line)
+				}
+			}
+		})
+	}
+}
+
+func TestAMarkOfALaterVersionChangesNothing(t *testing.T) {
+	t.Parallel()
+	x := newIndex(time.Hour)
+	w := x.worker("a")
+	x.mark(start("a", 10, 1).m, w)
+	before, _ := x.get(1)
+	require.Zero(t, x.mark(Mark{Key: 1, Kind: 99, Seq: 10, Generation: 9}, w).Ruling)
+	after, _ := x.get(1)
+	require.Equal(t, before, after)
+}
+
+func TestSuspicionDoesNotWrapAround(t *testing.T) {
+	t.Parallel()
+	x := newIndex(time.Hour)
+	w := x.worker("a")
+	for range 300 {
+		require.Positive(t, x.mark(suspect("a", 10).m, w).Suspects)
+	}
+	require.Equal(t, 255, x.mark(suspect("a", 10).m, w).Suspects)
+}
+
+func TestRenewsSaysWhatStartWillDo(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		x := newIndex(time.Hour)
+		x.worker("a")
+		x.worker("b")
+		for range r.IntN(6) {
+			x.mark(randomMark(r, 1), uint16(r.IntN(2)))
+		}
+		m := Mark{Key: 0, Kind: Start, Seq: uint64(10 + r.IntN(4)), Attempt: 1, Body: 7}
+		e, known := x.get(0)
+		s := x.mark(m, 0)
+		require.Equal(t, known && e.Renews(m.Seq), s.Ruling == Go && s.Generation > max(int(e.Generation), 1))
+	}
+}
+
+// randomMark is any mark that workers might write about few intents, however
+// they came to do so.
+func randomMark(r *rand.Rand, keys int) Mark {
+	m := Mark{
+		Key: Key(r.IntN(keys)), Kind: Kind(1 + r.IntN(7)), Seq: uint64(10 + r.IntN(4)), Body: 7,
+		Attempt: uint8(r.IntN(4)), Unknown: uint8(r.IntN(2)), Generation: uint16(r.IntN(3)), Again: r.IntN(2) == 0,
+	}
+	if m.Again && m.Generation == 0 {
+		m.Generation = 1
+	}
+	return m
+}
+
+// referee watches a log and fails when two got Go who must not.
+type referee struct {
+	t      require.TestingT
+	holder map[call]Mark
+	by     map[call]uint16
+	sent   map[Key]int // newest generation that was sent
+}
+
+// call is one that the API must get once.
+type call struct {
+	key        Key
+	generation int
+	attempt    uint8
+}
+
+func newReferee(t require.TestingT) *referee {
+	return &referee{t: t, holder: make(map[call]Mark), by: make(map[call]uint16), sent: make(map[Key]int)}
+}
+
+func (f *referee) watch(m Mark, w uint16, s Standing) {
+	switch m.Kind {
+	case Start:
+		if s.Ruling != Go {
+			return
+		}
+		if n, ok := f.sent[m.Key]; ok {
+			require.Greater(f.t, s.Generation, n, "Go for what was sent: %+v", m)
+		}
+		c := call{m.Key, s.Generation, m.Attempt}
+		if first, taken := f.holder[c]; taken {
+			require.Equal(f.t, f.by[c], w, "two workers got Go for one attempt: %+v and %+v", first, m)
+			require.Equal(f.t, first.Seq, m.Seq, "two messages got Go for one attempt: %+v and %+v", first, m)
+		}
+		f.holder[c], f.by[c] = m, w
+	case Clear:
+		// Whoever says that nothing was sent lets the attempt be made again.
+		for c := range f.holder {
+			if c.key == m.Key && c.generation == int(max(m.Generation, 1)) && (f.by[c] == w || m.Attempt >= c.attempt) {
+				delete(f.holder, c)
+			}
+		}
+	case Sent:
+		f.sent[m.Key] = max(f.sent[m.Key], int(max(m.Generation, 1)))
+	}
+}
+
+func TestNoTwoGetGoForOneAttempt(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		x, f := newIndex(time.Hour), newReferee(t)
+		for range 400 {
+			m, w := randomMark(r, 3), x.worker(fmt.Sprint(r.IntN(3)))
+			// A Sent of a life that has not begun would be a worker's invention.
+			if e, ok := x.get(m.Key); m.Kind == Sent && (!ok || m.Generation > e.Generation) {
+				continue
+			}
+			f.watch(m, w, x.mark(m, w))
+		}
+	}
+}
+
+func FuzzNoTwoGetGoForOneAttempt(f *testing.F) {
+	f.Add([]byte{0x10, 0, 0x20, 1, 0x30, 2})
+	f.Fuzz(func(t *testing.T, story []byte) {
+		x, ref := newIndex(time.Hour), newReferee(t)
+		for len(story) >= 3 {
+			a, b, w := story[0], story[1], uint16(story[2]%3)
+			story = story[3:]
+			m := Mark{
+				Key: 1, Kind: Kind(1 + a%7), Seq: 10 + uint64(a>>3%4), Body: 7, Attempt: b % 4, Unknown: b >> 2 % 2,
+				Generation: uint16(b >> 3 % 3), Again: b>>5%2 == 0,
+			}
+			if m.Again && m.Generation == 0 {
+				m.Generation = 1
+			}
+			if e, ok := x.get(m.Key); m.Kind == Sent && (!ok || m.Generation > e.Generation) {
+				continue
+			}
+			for _, name := range []string{"a", "b", "c"} {
+				x.worker(name)
+			}
+			ref.watch(m, w, x.mark(m, w))
+		}
+	})
+}

@@ -1,0 +1,449 @@
+package ledger
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func open(t testing.TB, conn *broker.Conn, worker string) *Ledger {
+	t.Helper()
+	l, err := Open(t.Context(), conn, Options{Worker: worker, Keep: brokertest.Keep})
+	require.NoError(t, err)
+	t.Cleanup(l.Close)
+	return l
+}
+
+// answer is what came of a mark.
+type answer struct {
+	s   Standing
+	err error
+}
+
+// send writes a mark; a second answer fails the test.
+func send(t testing.TB, l *Ledger, m Mark) <-chan answer {
+	t.Helper()
+	ch := make(chan answer, 1)
+	l.Write(m, func(s Standing, err error) {
+		select {
+		case ch <- answer{s, err}:
+		default:
+			t.Error("answered twice")
+		}
+	})
+	return ch
+}
+
+func write(t testing.TB, l *Ledger, m Mark) Standing {
+	t.Helper()
+	a := brokertest.Await(t, send(t, l, m), "the word of the ledger")
+	require.NoError(t, a.err)
+	return a.s
+}
+
+func TestAMarkIsAnsweredAndRemembered(t *testing.T) {
+	t.Parallel()
+	l := open(t, brokertest.New(t), "a")
+	key := KeyOf("wx1", "id-1")
+	_, ok := l.Peek(key)
+	require.False(t, ok)
+	require.Equal(t, Standing{Ruling: Go, Generation: 1}, write(t, l, Mark{Key: key, Kind: Start, Seq: 10, Attempt: 1}))
+	e, ok := l.Peek(key)
+	require.True(t, ok)
+	require.Equal(t, Start, e.Kind)
+	require.Equal(t, "a", l.WorkerName(e))
+	require.Equal(t, 1, l.Len())
+	write(t, l, Mark{Key: key, Kind: Sent, Seq: 10, Generation: 1, Attempt: 1})
+	require.Equal(t, Ended, write(t, l, Mark{Key: key, Kind: Start, Seq: 10, Attempt: 1}).Ruling)
+	l.Write(Mark{Key: key, Kind: Clear, Seq: 10, Generation: 1}, nil) // nobody need wait
+}
+
+func TestOpenReadsThePast(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	l := open(t, b.Connect(), "a")
+	const n = 3000
+	var last <-chan answer
+	for i := range n {
+		last = send(t, l, Mark{Key: Key(i), Kind: Start, Seq: 10, Attempt: 1})
+	}
+	brokertest.Await(t, last, "the last mark")
+	l.Close()
+
+	later := open(t, b.Connect(), "b")
+	require.Equal(t, n, later.Len())
+	s := write(t, later, Mark{Key: 7, Kind: Start, Seq: 10, Attempt: 1})
+	require.Equal(t, Started, s.Ruling)
+	require.Equal(t, "a", s.Worker)
+}
+
+func TestTwoLedgersOnOneBrokerSeeEachOther(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one, two := open(t, b.Connect(), "one"), open(t, b.Connect(), "two")
+	require.Equal(t, Go, write(t, one, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1}).Ruling)
+	s := write(t, two, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	require.Equal(t, Started, s.Ruling)
+	require.Equal(t, "one", s.Worker)
+	write(t, one, Mark{Key: 1, Kind: Sent, Seq: 10, Generation: 1, Attempt: 1})
+	require.Equal(t, Ended, write(t, two, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1}).Ruling)
+}
+
+func TestOfRacingWorkersExactlyOneGetsGoThoughTheBrokerRestarts(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	const workers, keys = 4, 4000
+	var (
+		wg       sync.WaitGroup
+		ledgers  [workers]*Ledger
+		rulings  [workers][keys]Standing
+		answered = make(chan struct{}, workers*keys)
+	)
+	for w := range workers {
+		ledgers[w] = open(t, b.Connect(), fmt.Sprint("w", w))
+	}
+	for w := range workers {
+		wg.Go(func() {
+			slots := make(chan struct{}, 64)
+			order := rand.New(rand.NewPCG(uint64(w), 1)).Perm(keys)
+			var mine sync.WaitGroup
+			for i := range keys {
+				k := i
+				if w%2 == 1 { // half of them in the same order, half not
+					k = order[i]
+				}
+				slots <- struct{}{}
+				mine.Add(1)
+				ledgers[w].Write(Mark{Key: Key(k), Kind: Start, Seq: uint64(k), Attempt: 1}, func(s Standing, err error) {
+					defer mine.Done()
+					if err != nil {
+						t.Error(err)
+					}
+					rulings[w][k] = s
+					answered <- struct{}{}
+					<-slots
+				})
+			}
+			mine.Wait()
+		})
+	}
+	for range 2 {
+		for range workers * keys / 4 {
+			brokertest.Await(t, answered, "answers")
+		}
+		b.Restart()
+	}
+	wg.Wait()
+	for k := range keys {
+		winner := ""
+		for w := range workers {
+			if rulings[w][k].Ruling == Go {
+				require.Empty(t, winner, "two workers got Go for key %d", k)
+				winner = fmt.Sprint("w", w)
+			}
+		}
+		require.NotEmpty(t, winner, "nobody got Go for key %d", k)
+		for w := range workers {
+			if s := rulings[w][k]; s.Ruling != Go {
+				require.Equal(t, Started, s.Ruling)
+				require.Equal(t, winner, s.Worker, "all agree on who was first")
+			}
+		}
+	}
+}
+
+// TestRandomMarksOfRacingWorkers has several workers write whatever they like
+// about few intents, and a referee read the log afterwards.
+func TestRandomMarksOfRacingWorkers(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	const workers, marks = 3, 3000
+	var wg sync.WaitGroup
+	for w := range workers {
+		l := open(t, b.Connect(), fmt.Sprint("w", w))
+		r := rand.New(rand.NewPCG(uint64(w), 3))
+		wg.Go(func() {
+			var last <-chan answer
+			for range marks {
+				m := randomMark(r, 20)
+				m.Generation = min(m.Generation, 1)
+				last = send(t, l, m)
+				if r.IntN(50) == 0 {
+					<-last
+				}
+			}
+			<-last
+		})
+	}
+	wg.Wait()
+	conn := b.Connect()
+	x, f := newIndex(time.Hour), newReferee(t)
+	total := 0
+	require.NoError(t, conn.Scan(t.Context(), schema.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
+		readBatch(s.Data, func(m Mark) {
+			total++
+			w := x.worker(s.Subject)
+			f.watch(m, w, x.mark(m, w))
+		})
+		return nil
+	}))
+	require.Equal(t, workers*marks, total)
+}
+
+func TestMarksStandInTheLogInTheOrderInWhichTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	p := brokertest.NewProxy(t, b)
+	l := open(t, p.Connect(), "a")
+	const n = 3000
+	var last <-chan answer
+	for i := range n {
+		last = send(t, l, Mark{Key: Key(i), Kind: Start, Seq: uint64(i), Attempt: 1})
+		switch {
+		case i%1000 == 500: // answers are lost on their way, and then the connection
+			p.Deafen()
+		case i%1000 == 600:
+			p.Cut()
+			p.Mend()
+		}
+		if i%100 == 99 && i%1000 < 500 {
+			brokertest.Await(t, last, "an answer")
+		}
+	}
+	brokertest.Await(t, last, "the last answer")
+	next := uint64(0)
+	require.NoError(t, b.Connect().Scan(t.Context(), schema.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
+		readBatch(s.Data, func(m Mark) {
+			require.Equal(t, next, m.Seq, "neither out of order nor twice")
+			next++
+		})
+		return nil
+	}))
+	require.EqualValues(t, n, next)
+}
+
+func TestABatchThatWasStoredTwiceCountsOnce(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	l := open(t, conn, "a")
+	batch := func(number uint64, marks ...Mark) []byte {
+		data := appendHeader(nil, number)
+		for _, m := range marks {
+			data = appendMark(data, m)
+		}
+		return data
+	}
+	// As another worker that was cut off for longer than the broker remembers ids.
+	begun := Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1}
+	given := Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1}
+	for i, data := range [][]byte{batch(1, begun), batch(2, given), batch(1, begun)} {
+		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{
+			Subject: schema.LedgerSubject("slow"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint("slow:", i)}}, Data: data,
+		})
+		require.NoError(t, err)
+	}
+	require.Equal(t, Go, write(t, l, begun).Ruling, "the repeat of the Start must not undo the Clear")
+	require.Equal(t, Go, write(t, l, Mark{Key: 2, Kind: Start, Seq: 1, Attempt: 1}).Ruling)
+}
+
+func TestWhatIsNotABatchIsSkipped(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	for i, data := range [][]byte{nil, []byte("hello"), {9, 0, 0, 0, 0, 0, 0, 0, 1}, append(appendHeader(nil, 1), 1, 2, 3)} {
+		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{
+			Subject: schema.LedgerSubject("strange"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint(i)}}, Data: data,
+		})
+		require.NoError(t, err)
+	}
+	l := open(t, conn, "a")
+	require.Zero(t, l.Len())
+	require.Equal(t, Go, write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1}).Ruling)
+	events, err := History(t.Context(), conn, 1)
+	require.NoError(t, err)
+	require.Len(t, events, 1)
+}
+
+func TestMarksWaitWhileTheBrokerIsAway(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	l := open(t, conn, "a")
+	write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	b.Stop()
+	var waiting []<-chan answer
+	for i := range 2000 {
+		waiting = append(waiting, send(t, l, Mark{Key: Key(100 + i), Kind: Start, Seq: 10, Attempt: 1}))
+	}
+	for _, ch := range waiting {
+		require.Empty(t, ch)
+	}
+	b.Start()
+	for _, ch := range waiting {
+		a := brokertest.Await(t, ch, "an answer")
+		require.NoError(t, a.err)
+		require.Equal(t, Go, a.s.Ruling)
+	}
+	require.Equal(t, 2001, l.Len())
+}
+
+func TestMarksSurviveThatTheirStreamIsMissingForAWhile(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	l := open(t, conn, "a")
+	write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamLedger))
+	var waiting []<-chan answer
+	for i := range 5 {
+		waiting = append(waiting, send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: uint8(i + 1)}))
+	}
+	// The outbox gives up on a stream that stays missing; the ledger does not.
+	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	brokertest.Provision(t, conn, brokertest.Spec())
+	for i, ch := range waiting {
+		a := brokertest.Await(t, ch, "an answer")
+		require.NoError(t, a.err)
+		require.Equal(t, Go, a.s.Ruling)
+		require.Equal(t, i, a.s.Attempts, "in their order")
+	}
+	require.Equal(t, Started.String(), write(t, open(t, conn, "b"), Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}).Ruling.String())
+	e, ok := l.Peek(1)
+	require.True(t, ok, "what was read before is not forgotten")
+	require.Equal(t, Start, e.Kind)
+}
+
+func TestMarksSurviveALogThatIsCutBackBeforeTheyAreRead(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	l := open(t, conn, "a")
+	write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	back := brokertest.Reconnected(t, conn)
+	b.Save()
+	brokertest.Await(t, back, "the reconnect")
+	// The reader is kept busy, so that what follows is stored and not read back.
+	held, busy := make(chan struct{}), make(chan struct{})
+	l.Write(Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}, func(Standing, error) { close(busy); <-held })
+	brokertest.Await(t, busy, "the reader to be busy")
+	lost := send(t, l, Mark{Key: 3, Kind: Start, Seq: 10, Attempt: 1})
+	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	b.Restore()
+	close(held)
+	a := brokertest.Await(t, lost, "an answer")
+	require.NoError(t, a.err)
+	require.Equal(t, Go, a.s.Ruling)
+	require.Equal(t, Go, write(t, l, Mark{Key: 4, Kind: Start, Seq: 10, Attempt: 1}).Ruling, "and it goes on")
+}
+
+func TestCloseAnswersWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	l := open(t, b.Connect(), "a")
+	write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	b.Stop()
+	waiting := make([]<-chan answer, 0, 1500)
+	for i := range cap(waiting) {
+		waiting = append(waiting, send(t, l, Mark{Key: Key(i), Kind: Start, Seq: 10, Attempt: 1}))
+	}
+	l.Close()
+	for _, ch := range waiting {
+		require.ErrorIs(t, brokertest.Await(t, ch, "an answer").err, ErrClosed)
+	}
+	require.ErrorIs(t, brokertest.Await(t, send(t, l, Mark{Key: 1, Kind: Sent}), "an answer").err, ErrClosed)
+	l.Close() // twice does no harm
+	l.Write(Mark{Key: 1, Kind: Sent}, nil)
+}
+
+func TestAnAnswerMayWriteTheNextMark(t *testing.T) {
+	t.Parallel()
+	l := open(t, brokertest.New(t), "a")
+	done := make(chan Standing, 1)
+	l.Write(Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1}, func(Standing, error) {
+		l.Write(Mark{Key: 1, Kind: Sent, Seq: 10, Generation: 1, Attempt: 1}, func(s Standing, _ error) { done <- s })
+	})
+	require.Equal(t, Start, brokertest.Await(t, done, "the second answer").Kind)
+}
+
+func TestANameThatWasUsedBeforeGoesOn(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	first := open(t, b.Connect(), "a")
+	for i := range 10 {
+		write(t, first, Mark{Key: Key(i), Kind: Start, Seq: 10, Attempt: 1})
+	}
+	first.Close()
+	second := open(t, b.Connect(), "a")
+	require.Equal(t, Go, write(t, second, Mark{Key: 100, Kind: Start, Seq: 10, Attempt: 1}).Ruling)
+}
+
+func TestTwoProcessesUnderOneNameDoNotHang(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one, two := open(t, b.Connect(), "a"), open(t, b.Connect(), "a")
+	for i := range Key(5) {
+		write(t, one, Mark{Key: i, Kind: Start, Seq: 10, Attempt: 1})
+		require.Eventually(t, func() bool { _, ok := two.Peek(i); return ok }, brokertest.Patience, time.Millisecond)
+		write(t, two, Mark{Key: 10 + i, Kind: Start, Seq: 10, Attempt: 1})
+		require.Eventually(t, func() bool { _, ok := one.Peek(10 + i); return ok }, brokertest.Patience, time.Millisecond)
+	}
+}
+
+func TestHistoryTellsTheStoryOfOneIntent(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one, two := open(t, b.Connect(), "one"), open(t, b.Connect(), "two")
+	story := []Mark{
+		{Key: 5, Kind: Start, Seq: 10, Body: 3, Attempt: 1},
+		{Key: 5, Kind: Later, Seq: 10, Body: 3, Generation: 1, Attempt: 2},
+		{Key: 5, Kind: Start, Seq: 20, Body: 3, Generation: 1, Attempt: 2, Again: true},
+		{Key: 5, Kind: Sent, Seq: 20, Body: 3, Generation: 1, Attempt: 2, Unknown: 1, Again: true},
+	}
+	for i, m := range story {
+		write(t, []*Ledger{one, two}[i/2], m)
+		write(t, one, Mark{Key: 6, Kind: Suspect, Seq: 1})
+	}
+	events, err := History(t.Context(), b.Connect(), 5)
+	require.NoError(t, err)
+	require.Len(t, events, len(story))
+	for i, e := range events {
+		require.Equal(t, story[i], e.Mark)
+		require.Equal(t, []string{"one", "two"}[i/2], e.Worker)
+		require.WithinDuration(t, time.Now(), e.Time, time.Minute)
+	}
+	events, err = History(t.Context(), b.Connect(), 99)
+	require.NoError(t, err)
+	require.Empty(t, events)
+}
+
+func TestOpenWithoutItsStreamFails(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.Bare(t).Connect()
+	_, err := Open(t.Context(), conn, Options{Worker: "a", Keep: time.Hour})
+	require.ErrorContains(t, err, "ledger: follow KEFU_LEDGER")
+}
+
+func TestOffAllowsEverythingAndRemembersNothing(t *testing.T) {
+	t.Parallel()
+	var l Off
+	for range 2 {
+		l.Write(Mark{Key: 1, Kind: Start, Attempt: 2, Unknown: 1}, func(s Standing, err error) {
+			require.NoError(t, err)
+			require.Equal(t, Standing{Ruling: Go, Generation: 1, Attempts: 1, Unknown: 1}, s)
+		})
+	}
+	l.Write(Mark{Key: 1, Kind: Sent}, nil)
+	_, ok := l.Peek(1)
+	require.False(t, ok)
+	require.Empty(t, l.WorkerName(Entry{}))
+}
