@@ -19,8 +19,13 @@ const (
 	// replicated stream proposes it as a whole.
 	batchBytes = 4 << 20
 
-	// batchLeast is from how many on a batch is worth its own round trip.
-	batchLeast = 16
+	// batchLeast is from how many on a batch is worth it: the broker stages each
+	// in files of its own, which takes it some 4 ms (measured).
+	batchLeast = 32
+
+	// agreeWait is how long it has to agree to a batch. A queue that lost its
+	// leader says so at once; this is for answers that are lost.
+	agreeWait = 2 * time.Second
 
 	// commitWait is how long the broker has to store a batch before single
 	// publishes find out whether it did.
@@ -192,7 +197,7 @@ func (b *batch) send(ctx context.Context, pubs []*publication, reply string) (la
 			return answer{}, false
 		}
 		if i == 0 {
-			if a, came := b.await(ctx, attempt); !came || a.verdict != begun {
+			if a, came := b.await(ctx, agreeWait); !came || a.verdict != begun {
 				return answer{}, false
 			}
 		}

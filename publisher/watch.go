@@ -24,7 +24,8 @@ import (
 type Watcher struct {
 	p     *Publisher
 	appID string
-	stop  context.CancelFunc
+	keep  int // how many receipts it remembers
+	stop  context.CancelCauseFunc
 	done  chan struct{}
 
 	mu      sync.Mutex
@@ -54,19 +55,19 @@ const remembered = 16384
 // Watch opens a watcher: each receipt that is published from now on is known
 // to it. ctx is for the opening alone; [Watcher.Close] ends it.
 func (p *Publisher) Watch(ctx context.Context, appID string) (*Watcher, error) {
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	opened := context.AfterFunc(ctx, stop)
+	run, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	opened := context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })
 	s, err := p.open(run, appID, from{})
 	if !opened() && err == nil { // ctx ended meanwhile, and the source with it
 		s.close()
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		stop()
+		stop(nil)
 		return nil, err
 	}
 	w := &Watcher{
-		p: p, appID: appID, stop: stop, done: make(chan struct{}), begin: s.start,
+		p: p, appID: appID, keep: remembered, stop: stop, done: make(chan struct{}), begin: s.start,
 		got: make(map[string]heard), waiting: make(map[string]map[chan schema.Receipt]bool),
 	}
 	go w.run(run, s)
@@ -75,7 +76,7 @@ func (p *Publisher) Watch(ctx context.Context, appID string) (*Watcher, error) {
 
 // Close ends the watcher, and every Wait with [ErrWatcherClosed].
 func (w *Watcher) Close() {
-	w.stop()
+	w.stop(ErrWatcherClosed)
 	<-w.done
 }
 
@@ -167,7 +168,7 @@ func (w *Watcher) take(r schema.Receipt) {
 	w.count++
 	w.got[r.ID] = heard{r, w.count}
 	w.order = append(w.order, mention{r.ID, w.count})
-	if len(w.order) > remembered {
+	if len(w.order) > w.keep {
 		oldest := w.order[0]
 		w.order = w.order[1:]
 		if w.got[oldest.id].n == oldest.n {

@@ -125,10 +125,17 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 	root.SetCompletionCommandGroupID(groupTool)
 	c.addFlags(root)
 	root.AddCommand(
+		newAppCmd(c),
+		newCampaignCmd(c),
+		newCancelCmd(c),
 		newConfigCmd(c),
+		newDeadCmd(c),
 		newDevCmd(c),
 		newErrcodeCmd(c),
+		newFindCmd(c),
 		newSandboxCmd(c),
+		newSendCmd(c),
+		newSetupCmd(c),
 		newValidateCmd(c),
 		newVersionCmd(c),
 		newWorkerCmd(c),

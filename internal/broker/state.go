@@ -41,6 +41,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 	// and went unseen is missing from what stands after the interruption.
 	known := make(map[string]time.Time) // keys that have a value, and when it was stored
 	var stands map[string]bool          // nil but while what stands is read
+	first := true
 	o.Subject, o.Latest = statePrefix+prefix+">", true
 	o.begin = func() { stands = make(map[string]bool) }
 	o.end = func() {
@@ -50,7 +51,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 				f(StateEntry{Key: key, Deleted: true, Expired: true, Time: time.Now()})
 			}
 		}
-		stands = nil
+		stands, first = nil, false
 	}
 	return c.Follow(ctx, "KV_"+schema.BucketState, o, func(s Stored) {
 		e := stateEntry(s)
@@ -60,7 +61,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 		switch at, had := known[e.Key]; {
 		case e.Deleted:
 			delete(known, e.Key)
-			if had || stands == nil {
+			if had || !first { // set and deleted, it may be, while nobody could see it
 				f(e)
 			}
 		case !had || !at.Equal(e.Time): // not one that was read before an interruption

@@ -60,7 +60,7 @@ type tableReader struct {
 }
 
 func newTableReader(in io.Reader, limit *rowLimit, t *Template) (*tableReader, error) {
-	r := &tableReader{in: csv.NewReader(in), limit: limit, template: t, column: make(map[string]int), openID: -1}
+	r := &tableReader{in: csv.NewReader(in), limit: limit, template: t, column: make(map[string]int), openID: -1, line: 1}
 	r.in.FieldsPerRecord = -1 // a row that is too short is a bad row, not the end
 	r.in.ReuseRecord = true
 	header, err := r.in.Read()

@@ -27,7 +27,7 @@ type Terms struct {
 // Accepted is the broker's word on one intent.
 type Accepted struct {
 	Duplicate bool  // its id was there already
-	Err       error // not stored, or nobody knows; ErrQueueFull for want of room
+	Err       error // not stored, or nobody knows; ErrQueueFull and ErrAway pass by themselves
 }
 
 // Queue publishes intents with acknowledgement: one answer for each, in their order. An error is about all of them.
@@ -35,8 +35,11 @@ type Queue interface {
 	PublishBulk(ctx context.Context, appID string, terms Terms, intents []Intent) ([]Accepted, error)
 }
 
-// ErrQueueFull in an answer of a Queue says that the app's queue has no room at the moment.
-var ErrQueueFull = errors.New("queue full")
+// Answers of a Queue that pass by themselves: a campaign waits for their end and tries again under the same id.
+var (
+	ErrQueueFull = errors.New("the queue is full")
+	ErrAway      = errors.New("the broker is away")
+)
 
 // Errors with which a start is refused. Their sentences say what to do.
 var (
@@ -299,101 +302,4 @@ func (r *run) flush(ctx context.Context, b *batch) error {
 	*b = batch{end: b.end}
 	r.progress("")
 	return r.save(ctx)
-}
-
-// errOpen stands for an answer that has not come.
-var errOpen = errors.New("no answer from the broker")
-
-// deliver publishes intents until each is acknowledged. Room in a full queue is waited for; anything else that goes wrong ends it.
-// There is one answer for each intent, in any case.
-func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error) {
-	answers := make([]Accepted, len(intents))
-	open := make([]int, len(intents)) // which are not acknowledged
-	for i := range intents {
-		answers[i].Err, open[i] = errOpen, i
-	}
-	for wait := firstWait; len(open) > 0; wait = min(2*wait, mostWait) {
-		if ctx.Err() != nil {
-			return answers, ctx.Err()
-		}
-		before := len(open)
-		full, err := r.try(ctx, intents, answers, &open)
-		if err != nil {
-			return answers, err
-		}
-		if !full {
-			continue
-		}
-		if len(open) < before {
-			wait = firstWait
-		}
-		r.progress("the queue is full")
-		if err := pause(ctx, wait); err != nil {
-			return answers, err
-		}
-	}
-	return answers, nil
-}
-
-// Waits for room in a full queue. The workers empty it by hundreds a second.
-const (
-	firstWait = 200 * time.Millisecond
-	mostWait  = 5 * time.Second
-)
-
-// try publishes once what is open.
-func (r *run) try(ctx context.Context, intents []Intent, answers []Accepted, open *[]int) (full bool, err error) {
-	some := make([]Intent, len(*open))
-	for i, at := range *open {
-		some[i] = intents[at]
-	}
-	// What is on its way when the run is told to stop gets a moment to be acknowledged.
-	grace, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() {
-		_ = pause(grace, lastWords)
-		cancel(context.Cause(ctx))
-	})
-	defer stop()
-	got, err := r.options.Queue.PublishBulk(grace, r.job.AppID, r.terms, some)
-	if err == nil && len(got) != len(some) {
-		err = fmt.Errorf("%w: %d of %d answers", errOpen, len(got), len(some))
-	}
-	var left []int
-	var refused error
-	for i, at := range *open {
-		if i < len(got) {
-			answers[at] = got[i]
-		}
-		if answers[at].Err == nil {
-			continue
-		}
-		left = append(left, at)
-		if errors.Is(answers[at].Err, ErrQueueFull) {
-			full = true
-		} else if refused == nil {
-			refused = answers[at].Err
-		}
-	}
-	*open = left
-	switch {
-	case ctx.Err() != nil && len(left) > 0:
-		return full, ctx.Err()
-	case err != nil && !errors.Is(err, ErrQueueFull):
-		return full, err
-	case refused != nil && (err == nil || !errors.Is(refused, errOpen)):
-		return full, refused
-	}
-	return full || err != nil, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -3,6 +3,7 @@
 package wechat
 
 import (
+	"errors"
 	"net"
 	"syscall"
 )
@@ -31,7 +32,7 @@ func alive(c net.Conn) bool {
 	err = raw.Read(func(fd uintptr) bool {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
+		quiet = errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK)
 		return true
 	})
 	return err == nil && quiet

@@ -131,7 +131,7 @@ func TestAForeignTokenSourcesErrorIsClassed(t *testing.T) {
 func TestABadBaseURLIsConfig(t *testing.T) {
 	t.Parallel()
 	for _, base := range []string{"", "api.weixin.qq.com", "ftp://x", "http://", "http://%zz", "://"} {
-		e := send(t, t.Context(), httpClient(t, patience), base)
+		e := send(t.Context(), t, httpClient(t, patience), base)
 		require.Equal(t, FaultConfig, e.Fault, base)
 		require.True(t, e.NotSent())
 
@@ -145,7 +145,7 @@ func TestABadBaseURLIsConfig(t *testing.T) {
 func TestThePersonIsNotNamed(t *testing.T) {
 	t.Parallel()
 	server := newAPI(t, func(string) string { return `{"errcode":40003,"errmsg":"invalid openid oOPENID-canary-1234 rid: 1"}` })
-	e := send(t, t.Context(), httpClient(t, patience), server.URL)
+	e := send(t.Context(), t, httpClient(t, patience), server.URL)
 	require.Equal(t, "invalid openid [redacted] rid: 1", e.Msg)
 }
 

@@ -265,7 +265,7 @@ func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, body, roo
 const maxInterim = 5
 
 func (c *directConn) readHead(tmpl *http.Request) (*http.Response, error) {
-	c.limit.N = 1<<40
+	c.limit.N = maxReplyHeader
 	for range maxInterim {
 		resp, err := http.ReadResponse(c.reader, tmpl)
 		if err != nil {

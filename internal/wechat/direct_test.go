@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -21,6 +23,7 @@ type pipes struct {
 	closed atomic.Int64 // of those, closed by the client
 	reply  string
 	read   func() // runs before the client reads
+	had    func() // runs after it
 }
 
 type pipeEnd struct {
@@ -32,7 +35,11 @@ func (e *pipeEnd) Read(b []byte) (int, error) {
 	if e.p.read != nil {
 		e.p.read()
 	}
-	return e.Conn.Read(b)
+	n, err := e.Conn.Read(b)
+	if e.p.had != nil {
+		e.p.had()
+	}
+	return n, err
 }
 
 func (e *pipeEnd) Close() error {
@@ -127,14 +134,14 @@ func TestAContextThatEndsWithItsExchangeCostsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{reply: fine}
 		client, direct := p.client(t, 8)
+		defer direct.closeIdle()
 		ctx, cancel := context.WithCancel(t.Context())
-		p.read = cancel
-		_ = client.Send(ctx, packet) // may have come through, or not
-		p.read = nil
+		p.had = cancel
+		require.NoError(t, client.Send(ctx, packet))
+		p.had = nil
+		synctest.Wait()
 		require.NoError(t, client.Send(t.Context(), packet))
 		require.EqualValues(t, 2, p.conns.Load())
-		direct.closeIdle()
-		pass(2 * time.Minute)
 	})
 }
 
@@ -172,6 +179,23 @@ func TestConnectionsThatCannotBeTrustedAreNotUsedAgain(t *testing.T) {
 			require.Equal(t, p.conns.Load(), p.closed.Load(), name)
 			pass(2 * time.Minute)
 		})
+	}
+}
+
+func TestReadAllAsksForNotAByteMoreThanItMay(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, usualReply, maxReply, maxReply + 1} {
+		broken := io.MultiReader(strings.NewReader(strings.Repeat("x", size)), iotest.ErrReader(io.ErrUnexpectedEOF))
+		got, err := readAll(iotest.DataErrReader(broken), make([]byte, 0, usualReply))
+		if size > maxReply { // what comes next is not looked at
+			require.NoError(t, err)
+			require.Len(t, got, size)
+		} else {
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		}
+		got, err = readAll(strings.NewReader(strings.Repeat("x", size)), nil)
+		require.NoError(t, err)
+		require.Len(t, got, size)
 	}
 }
 

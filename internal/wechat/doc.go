@@ -8,8 +8,8 @@
 // Three rules shape the code:
 //
 //   - Not sent, answered and unknown are three different things. Only an error after the first byte of the request may
-//     have left is [FaultUnknown], because only then a repeat can reach the user twice. The bytes are counted on the
-//     connection itself (see countedConn), never guessed from the kind of error.
+//     have left is [FaultUnknown], because only then a repeat can reach the user twice. What counts is how many bytes
+//     the connection took (see direct, and countedConn for proxies), never the kind of error.
 //   - A failure to get a token never speaks against the message: it is classed as config, quota or upstream, so it
 //     costs the message nothing.
 //   - The access token travels in the query of the URL. So no error of this package holds a URL query, net/http's own

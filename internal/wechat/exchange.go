@@ -143,9 +143,9 @@ func withContext(ctx context.Context, err error) error {
 	return err
 }
 
-// readAll reads r into buf, to the end or until one byte more than maxReply is there, and not a byte more: what bounds
-// the connection below may come next and would look like an answer cut short. Reading to the end gives the connection
-// back for reuse; a body that is too long costs the connection, which is right.
+// readAll reads r into buf, to the end or until more than maxReply bytes are there, whatever would come next: what bounds
+// the connection below would look like an answer cut short. Reading to the end gives the connection back for reuse; a
+// body that is too long costs the connection, which is right.
 func readAll(r io.Reader, buf []byte) ([]byte, error) {
 	for len(buf) <= maxReply {
 		if len(buf) == cap(buf) {
@@ -153,10 +153,10 @@ func readAll(r io.Reader, buf []byte) ([]byte, error) {
 		}
 		n, err := r.Read(buf[len(buf):min(cap(buf), maxReply+1)])
 		buf = buf[:len(buf)+n]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
+			return buf, nil
+		case err != nil && len(buf) <= maxReply:
 			return nil, err
 		}
 	}

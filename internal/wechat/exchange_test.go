@@ -20,7 +20,7 @@ import (
 
 var packet = []byte(`{"touser":"oOPENID-canary-1234","msgtype":"text","text":{"content":"你好 <a href=\"https://x\">&</a>"}}`)
 
-func send(t *testing.T, ctx context.Context, hc *http.Client, base string) *Error {
+func send(ctx context.Context, t *testing.T, hc *http.Client, base string) *Error {
 	t.Helper()
 	err := NewClient(hc, base, fixedToken(canary)).Send(ctx, packet)
 	if err == nil {
@@ -107,7 +107,7 @@ func TestBrokenSends(t *testing.T) {
 				if row.timeout {
 					timeout = soon
 				}
-				e := send(t, t.Context(), client(t, timeout), p.url)
+				e := send(t.Context(), t, client(t, timeout), p.url)
 				require.NotNil(t, e)
 				require.Equal(t, row.fault, e.Fault, e.Error())
 				require.False(t, e.NotSent())
@@ -140,7 +140,7 @@ func TestABodyWithoutEndIsCutOff(t *testing.T) {
 						n, err = io.WriteString(s.Conn, block)
 					}
 				})
-				e := send(t, t.Context(), client(t, patience), p.url)
+				e := send(t.Context(), t, client(t, patience), p.url)
 				require.Equal(t, FaultUnknown, e.Fault)
 				require.ErrorIs(t, e, errTooBig)
 				require.EqualValues(t, 1, p.posts.Load())
@@ -173,7 +173,7 @@ func TestNotSent(t *testing.T) {
 		for way, client := range ways {
 			t.Run(name+" by "+way, func(t *testing.T) {
 				t.Parallel()
-				e := send(t, row.ctx, client(t, row.timeout), row.base)
+				e := send(row.ctx, t, client(t, row.timeout), row.base)
 				require.NotNil(t, e)
 				require.Equal(t, FaultUpstream, e.Fault, e.Error())
 				require.True(t, e.NotSent())
@@ -194,7 +194,7 @@ func TestTimeoutWhileConnectingIsNotSent(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
-		e := send(t, t.Context(), hc, "http://192.0.2.1")
+		e := send(t.Context(), t, hc, "http://192.0.2.1")
 		require.Equal(t, FaultUpstream, e.Fault, way)
 		require.True(t, e.Timeout(), way)
 	}
@@ -208,7 +208,7 @@ func TestTheCallersEndIsSeenAndTheFaultToldApart(t *testing.T) {
 		cancel() // shutdown, while the message is under way
 		<-s.done
 	})
-	e := send(t, ctx, httpClient(t, patience), p.url)
+	e := send(ctx, t, httpClient(t, patience), p.url)
 	require.Equal(t, FaultUnknown, e.Fault)
 	require.ErrorIs(t, e, context.Canceled)
 	require.False(t, e.Timeout())
@@ -304,7 +304,7 @@ func TestTheCountOfBytesDecides(t *testing.T) {
 				var last *Error
 				for range row.sends {
 					require.Nil(t, last)
-					last = send(t, t.Context(), hc, p.url)
+					last = send(t.Context(), t, hc, p.url)
 				}
 				if row.fault == FaultNone {
 					require.Nil(t, last)
@@ -348,7 +348,7 @@ func TestAForeignTransportIsNotTrusted(t *testing.T) {
 		"so may what it wraps with its URL": {&url.Error{Op: "Post", URL: "http://x?access_token=" + canary, Err: errors.New("broken")}, FaultUnknown},
 	} {
 		hc := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, row.err })}
-		e := send(t, t.Context(), hc, "http://x")
+		e := send(t.Context(), t, hc, "http://x")
 		require.Equal(t, row.fault, e.Fault, name)
 		require.NotContains(t, e.Error(), canary)
 	}
@@ -359,7 +359,7 @@ func TestAForeignTransportIsNotTrusted(t *testing.T) {
 	})
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	require.Equal(t, FaultUnknown, send(t, t.Context(), &http.Client{Transport: transport}, p.url).Fault)
+	require.Equal(t, FaultUnknown, send(t.Context(), t, &http.Client{Transport: transport}, p.url).Fault)
 }
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
@@ -382,7 +382,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 				w.Header().Set("Location", location)
 				w.WriteHeader(status)
 			}))
-			e := send(t, t.Context(), httpClient(t, patience), server.URL)
+			e := send(t.Context(), t, httpClient(t, patience), server.URL)
 			server.Close()
 			require.Equal(t, FaultConfig, e.Fault)
 			require.Equal(t, status, e.HTTPStatus)

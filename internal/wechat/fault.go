@@ -116,7 +116,7 @@ func (f Fault) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 func (f *Fault) UnmarshalText(text []byte) error {
 	for i := range faults {
 		if faults[i].name == string(text) {
-			*f = Fault(i) //nolint:gosec // below faultCount
+			*f = Fault(i)
 			return nil
 		}
 	}

@@ -196,7 +196,7 @@ func TestTLS(t *testing.T) {
 			}
 			hc, err := NewHTTPClient(o)
 			require.NoError(t, err)
-			e := send(t, t.Context(), hc, server.URL)
+			e := send(t.Context(), t, hc, server.URL)
 			hc.CloseIdleConnections()
 			server.Close()
 			if row.fault == FaultNone {
@@ -225,7 +225,7 @@ func TestTLSBreaksAreToldApartToo(t *testing.T) {
 		_, _ = s.in.Peek(1)
 		s.reset()
 	})
-	e := send(t, t.Context(), hc, "https"+strings.TrimPrefix(during.url, "http"))
+	e := send(t.Context(), t, hc, "https"+strings.TrimPrefix(during.url, "http"))
 	require.Equal(t, FaultUpstream, e.Fault, e.Error())
 
 	// Reset after the request was read.
@@ -236,7 +236,7 @@ func TestTLSBreaksAreToldApartToo(t *testing.T) {
 		}
 		s.reset()
 	})
-	e = send(t, t.Context(), hc, "https"+strings.TrimPrefix(after.url, "http"))
+	e = send(t.Context(), t, hc, "https"+strings.TrimPrefix(after.url, "http"))
 	require.Equal(t, FaultUnknown, e.Fault, e.Error())
 	require.EqualValues(t, 1, after.posts.Load())
 

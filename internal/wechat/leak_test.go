@@ -127,21 +127,22 @@ func TestLeaksNothing(t *testing.T) {
 	}
 
 	for name, base := range failures {
-		for method, call := range map[string]func(ctx context.Context, hc *http.Client) (error, []any){
-			"send": func(ctx context.Context, hc *http.Client) (error, []any) {
+		for method, call := range map[string]func(ctx context.Context, hc *http.Client) ([]any, error){
+			"send": func(ctx context.Context, hc *http.Client) ([]any, error) {
 				c := NewClient(hc, base, fixedToken(token))
-				return c.Send(ctx, packet), []any{c}
+				return []any{c}, c.Send(ctx, packet)
 			},
-			"stable token": func(ctx context.Context, hc *http.Client) (error, []any) {
+			"stable token": func(ctx context.Context, hc *http.Client) ([]any, error) {
 				s := NewStableToken(hc, base, "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
 				defer s.Close()
 				err := s.Probe(ctx)
-				return err, []any{s, s.State()}
+				return []any{s, s.State()}, err
 			},
-			"token url": func(ctx context.Context, hc *http.Client) (error, []any) {
+			"token url": func(ctx context.Context, hc *http.Client) ([]any, error) {
 				s := NewURLToken(hc, base+"/?a="+url.QueryEscape(token)+"&b="+appSecret+"&c="+openid)
 				defer s.Close()
-				return s.Probe(ctx), []any{s, s.State()}
+				err := s.Probe(ctx)
+				return []any{s, s.State()}, err
 			},
 		} {
 			t.Run(method+"/"+name, func(t *testing.T) {
@@ -155,7 +156,7 @@ func TestLeaksNothing(t *testing.T) {
 				if name == "timeout" || name == "TLS stalls" || name == "body dries up" {
 					timeout = soon
 				}
-				err, others := call(t.Context(), httpClient(t, timeout))
+				others, err := call(t.Context(), httpClient(t, timeout))
 				require.Error(t, err)
 				requireNoLeak(t, err, known...)
 				for _, other := range others {

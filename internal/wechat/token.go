@@ -70,7 +70,7 @@ type grants struct {
 	fetching atomic.Bool            // spares senders the lock of flight while a renewal runs
 	flight   singleflight.Group
 
-	ctx  context.Context //nolint:containedctx // the life of fetches, which outlive the call that started them
+	ctx  context.Context // the life of fetches, which outlive the calls that start them
 	stop context.CancelFunc
 
 	mu      sync.Mutex
@@ -215,7 +215,7 @@ func (g *grants) failed(err error) {
 func (g *grants) keep(token Secret, life time.Duration, asked time.Time) {
 	life = clamp(life, minTokenLife, maxTokenLife)
 	margin := min(renewMargin, life/10)
-	margin -= time.Duration(rand.Int64N(int64(margin) / 4)) //nolint:gosec // jitter: many processes, one endpoint
+	margin -= time.Duration(rand.Int64N(int64(margin) / 4)) // many processes, one endpoint: not all at once
 	next := &grant{token: token, fetched: asked, expires: asked.Add(life)}
 	next.renew = next.expires.Add(-margin)
 

@@ -130,7 +130,7 @@ func (f *FileToken) read(s *fileState) {
 
 // readTokenFile reads the file through one handle, so that the token belongs to the file described.
 func readTokenFile(path string) (Secret, os.FileInfo, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	file, err := os.Open(path)
 	if err != nil {
 		return Secret{}, nil, fmt.Errorf("token file: %w", err)
 	}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func newAppCmd(c *cli) *cobra.Command {
+	return newGroupCmd(&cobra.Command{
+		Use:     "app",
+		Short:   "See which apps are held and why, pause and resume them",
+		GroupID: groupApp,
+		Long: `An app is one Official Account. It is held when nothing of it can be sent for a reason that is not a message's: its quota is
+used up, its configuration is wrong, nothing reaches WeChat, or an operator paused it. What is queued then stays queued.`,
+		Example: `  kefu app list
+  kefu app pause wx0000000000000001 --reason 'wrong text in the campaign'
+  kefu app resume wx0000000000000001`,
+	}, newAppListCmd(c), newAppPauseCmd(c), newAppResumeCmd(c))
+}
+
+// appRow is one app as `kefu app list` shows it.
+type appRow struct {
+	AppID      string      `json:"appid"`
+	Name       string      `json:"name,omitempty"`
+	Configured bool        `json:"configured"`
+	Live       uint64      `json:"live"` // queued
+	Bulk       uint64      `json:"bulk"`
+	Held       bool        `json:"held"`
+	Holds      []gate.Hold `json:"holds,omitempty"`
+	Do         string      `json:"do,omitempty"` // what an operator can do
+}
+
+func newAppListCmd(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the apps: what is queued, what is held and why",
+		Example: `  kefu app list
+  kefu app list -o json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.appList(cmd.Context()) },
+	}
+}
+
+func (c *cli) appList(ctx context.Context) error {
+	conn, err := c.broker(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	apps, err := c.knownApps(ctx, conn)
+	if err != nil {
+		return err
+	}
+	holds, err := gate.Holds(ctx, conn)
+	if err != nil {
+		return err
+	}
+	rows := make([]appRow, 0, len(apps))
+	for _, app := range apps {
+		row := appRow{AppID: app.AppID, Name: app.Name, Configured: app.configured, Holds: holds[app.AppID]}
+		row.Held, row.Do = len(row.Holds) > 0, whatToDo(row.Holds)
+		if app.queue {
+			if row.Live, row.Bulk, err = backlog(ctx, conn, app.AppID); err != nil {
+				return err
+			}
+		}
+		rows = append(rows, row)
+	}
+	now := time.Now()
+	return list(c, rows, []column[appRow]{
+		{title: "app", cell: func(r appRow) string { return r.AppID }},
+		{title: "name", cell: func(r appRow) string { return r.Name }},
+		{title: "live", cell: func(r appRow) string { return grouped(int64(r.Live)) }, right: true}, //nolint:gosec // a queue's length
+		{title: "bulk", cell: func(r appRow) string { return grouped(int64(r.Bulk)) }, right: true}, //nolint:gosec // a queue's length
+		{title: "held", cell: func(r appRow) string { return heldFor(r.Holds, now) }, style: func(r appRow) style {
+			if r.Held {
+				return yellow
+			}
+			return green
+		}},
+		{title: "why", cell: func(r appRow) string { return whyHeld(r.Holds) }, wraps: true},
+		{title: "what to do", cell: func(r appRow) string { return r.Do }, wraps: true},
+	})
+}
+
+// backlog counts an app's queued intents by lane.
+func backlog(ctx context.Context, conn *broker.Conn, appID string) (live, bulk uint64, err error) {
+	stream, err := conn.JS.Stream(ctx, schema.SendStream(appID))
+	if err != nil {
+		return 0, 0, fmt.Errorf("the queue of %s: %w", appID, err)
+	}
+	// Campaigns are few; recipients may be many, so live is the rest.
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("kefu.*."+appID+".bulk.*"))
+	if err != nil {
+		return 0, 0, fmt.Errorf("the queue of %s: %w", appID, err)
+	}
+	for _, n := range info.State.Subjects {
+		bulk += n
+	}
+	return info.State.Msgs - min(bulk, info.State.Msgs), bulk, nil
+}
+
+func heldFor(holds []gate.Hold, now time.Time) string {
+	if len(holds) == 0 {
+		return "no"
+	}
+	parts := make([]string, len(holds))
+	for i, h := range holds {
+		parts[i] = fmt.Sprintf("%s for %s", h.Kind, about(now.Sub(h.Since)))
+		if h.Until.After(now) {
+			parts[i] += ", next try in " + about(h.Until.Sub(now))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func whyHeld(holds []gate.Hold) string {
+	parts := make([]string, len(holds))
+	for i, h := range holds {
+		parts[i] = h.Reason
+		if h.Kind == gate.Operator {
+			parts[i] += " (" + h.By + ")"
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// whatToDo is an operator's way out of a hold.
+func whatToDo(holds []gate.Hold) string {
+	var parts []string
+	for _, h := range holds {
+		switch {
+		case h.Kind == gate.Operator:
+			parts = append(parts, "kefu app resume, when the time has come")
+		case h.Errcode != 0:
+			parts = append(parts, wechat.Explain(wechat.CallSend, h.Errcode).DoEn)
+		case h.Kind == gate.Upstream:
+			parts = append(parts, "look at this machine's way to the API: DNS, routes, proxies; it goes on by itself")
+		default:
+			parts = append(parts, "mend what it says; it is tried again by itself, or at once with kefu app resume")
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func newAppPauseCmd(c *cli) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:     "pause [APPID]",
+		Short:   "Hold an app: nothing of it is sent until it is resumed",
+		Long:    `Holds an app until an operator resumes it. What is queued stays queued and spends no attempt; what is being sent just now ends.`,
+		Example: `  kefu app pause wx0000000000000001 --reason 'wrong text in the campaign'`,
+		Args:    arguments(0, 1, "APPID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.changeApp(cmd.Context(), args, "pause", reason, func(ctx context.Context, conn *broker.Conn, appID string) error {
+				return gate.Pause(ctx, conn, appID, reason, c.actor())
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "paused by an operator", "`why`, for those who find it held")
+	return cmd
+}
+
+func newAppResumeCmd(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "resume [APPID]",
+		Short: "Lift every hold of an app",
+		Long: `Lifts every hold of an app: an operator's at once; after one that WeChat, the configuration or the network drew, a single
+message is tried first, and the rest follow when it went well.`,
+		Example: `  kefu app resume wx0000000000000001`,
+		Args:    arguments(0, 1, "APPID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.changeApp(cmd.Context(), args, "resume", "", gate.Resume)
+		},
+	}
+}
+
+// changeApp does something to one app and writes it down.
+func (c *cli) changeApp(ctx context.Context, args []string, verb, detail string, do func(context.Context, *broker.Conn, string) error) error {
+	argument := ""
+	if len(args) > 0 {
+		argument = args[0]
+	}
+	conn, err := c.broker(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	app, err := c.oneApp(ctx, conn, argument)
+	if err != nil {
+		return err
+	}
+	if err := c.audit(ctx, conn, broker.AuditEntry{Verb: verb, AppID: app.AppID, Count: 1, Detail: detail}); err != nil {
+		return err
+	}
+	if err := do(ctx, conn, app.AppID); err != nil {
+		return err
+	}
+	if c.format != formatTable {
+		return c.value(struct {
+			AppID string `json:"appid"`
+			Did   string `json:"did"`
+		}{app.AppID, verb})
+	}
+	return c.printf("%s %sd\n", app.AppID, verb)
+}

@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/campaign"
+	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/publisher"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// newCampaignCmd is `kefu campaign`.
+func newCampaignCmd(c *cli) *cobra.Command {
+	return newGroupCmd(&cobra.Command{
+		Use:     "campaign",
+		Short:   "Send one message to many users",
+		GroupID: groupIntent,
+		Long: `A campaign is a file of recipients that becomes intents of the bulk lane, which yields to conversations. Its name stands in
+the subject, receipts and letters: letters, digits, - and _.`,
+		Example: `  kefu campaign start double-11 --file recipients.csv --template packet.json --dry-run
+  kefu campaign start double-11 --file recipients.csv --template packet.json
+  kefu campaign status double-11`,
+	}, newCampaignStartCmd(c), newCampaignStatusCmd(c))
+}
+
+// campaignStart is `kefu campaign start`.
+type campaignStart struct {
+	cli         *cli
+	file        string
+	template    string
+	dryRun      bool
+	skipInvalid bool
+	source      string
+	sendAt      string
+	expiresIn   longDuration
+}
+
+// campaignAsks is from how many recipients on a start asks first.
+const campaignAsks = 1000
+
+func newCampaignStartCmd(c *cli) *cobra.Command {
+	s := &campaignStart{cli: c}
+	cmd := &cobra.Command{
+		Use:   "start NAME",
+		Short: "Publish a message for each recipient in a file",
+		Long: `The file is CSV in UTF-8 with a header row and a column openid (or touser), or NDJSON with an object on each line. The template
+is a packet as the API takes it, with {{column}} inside its strings:
+
+  {"msgtype":"text","text":{"content":"{{name}}，您的订单 {{order}} 已发货"}}
+
+Without a template each line of the NDJSON file is a whole packet. The whole file is checked before anything is published; bad
+rows stop the start unless --skip-invalid leaves them out. A recipient who is in the file twice gets the first message only.
+
+It can be interrupted and run again with the same name, file and template: it goes on behind what the queue has acknowledged, and
+nobody gets it twice. A full queue is waited for. More than 1,000 recipients are asked about first.
+
+Exit codes: 0 all published, 1 failed or interrupted, 4 when rows were left out.`,
+		Example: `  kefu campaign start double-11 --file recipients.csv --template packet.json --dry-run
+  kefu campaign start double-11 --file recipients.csv --template packet.json --expires-in 6h --yes
+  kefu campaign start notice-7 --file packets.ndjson --skip-invalid --source crm`,
+		Args: arguments(1, 1, "NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&s.file, "file", "", "`file` of recipients, CSV or NDJSON")
+	flags.StringVar(&s.template, "template", "", "`file` with the packet as JSON, with {{column}} in its strings")
+	flags.BoolVar(&s.dryRun, "dry-run", false, "check the file and say what would be published")
+	flags.BoolVar(&s.skipInvalid, "skip-invalid", false, "leave bad rows out")
+	flags.StringVar(&s.source, "source", "", "`name` of the service it comes from (Kefu-Source)")
+	flags.StringVar(&s.sendAt, "send-at", "", "`time` until which it is held: 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
+	flags.Var(&s.expiresIn, "expires-in", "send nothing later than this after the start, or after --send-at")
+	_ = cmd.MarkFlagFilename("file", "csv", "ndjson", "jsonl") // the flag was added above
+	_ = cmd.MarkFlagFilename("template", "json")               // likewise
+	return cmd
+}
+
+func (s *campaignStart) run(ctx context.Context, name string) error {
+	options, err := s.options(name, time.Now())
+	if err != nil {
+		return err
+	}
+	if s.dryRun {
+		app, err := s.cli.app("")
+		if err != nil {
+			return err
+		}
+		_, summary, err := s.check(ctx, app, name)
+		if err != nil {
+			return err
+		}
+		return s.report(summary, summaryFields(summary), summary.Invalid)
+	}
+	conn, err := s.cli.broker(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	app, err := s.cli.oneApp(ctx, conn, "")
+	if err != nil {
+		return err
+	}
+	job, summary, err := s.check(ctx, app.App, name)
+	if err != nil {
+		return err
+	}
+	options.Conn, options.Summary = conn, &summary
+	return s.publish(ctx, app.App, job, options)
+}
+
+// check reads template and file as a whole. It ends the command when they are not fit to be published.
+func (s *campaignStart) check(ctx context.Context, app config.App, name string) (campaign.Job, campaign.Summary, error) {
+	job, err := s.job(app, name)
+	if err != nil {
+		return job, campaign.Summary{}, err
+	}
+	summary, err := job.Check(ctx)
+	if err != nil {
+		return job, summary, fmt.Errorf("%s: %w", s.file, err)
+	}
+	return job, summary, s.judge(summary)
+}
+
+// options are those that need no file and no broker.
+func (s *campaignStart) options(name string, now time.Time) (campaign.Options, error) {
+	o := campaign.Options{SkipInvalid: s.skipInvalid, Source: s.source, ExpiresIn: time.Duration(s.expiresIn)}
+	if err := schema.CheckToken("NAME", name); err != nil {
+		return o, usagef("%w", err)
+	}
+	if s.file == "" {
+		return o, usagef("whom to send to? give --file")
+	}
+	if err := (schema.Envelope{ID: "x", Source: s.source}).Check(); err != nil {
+		return o, usagef("--source: %w", err)
+	}
+	if _, ago := parseLong(s.sendAt); ago {
+		return o, usagef("--send-at is a time, such as \"2026-11-24 08:15\"")
+	}
+	var err error
+	o.SendAt, err = parseWhen("send-at", s.sendAt, now)
+	return o, err
+}
+
+// job reads the template and finds the file.
+func (s *campaignStart) job(app config.App, name string) (campaign.Job, error) {
+	job := campaign.Job{AppID: app.AppID, Campaign: name, Limits: app.Limits}
+	var err error
+	if job.Source, err = campaign.File(s.file); err != nil {
+		return job, usagef("--file: %w", err)
+	}
+	if s.template == "" {
+		if job.Source.Format == campaign.CSV {
+			return job, usagef("a CSV file needs a --template")
+		}
+		return job, nil
+	}
+	f, err := os.Open(s.template)
+	if err != nil {
+		return job, usagef("--template: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	raw, err := io.ReadAll(io.LimitReader(f, 4*schema.MaxPacket))
+	if err != nil {
+		return job, fmt.Errorf("read %s: %w", s.template, err)
+	}
+	job.Template, err = campaign.ParseTemplate(raw)
+	return job, err
+}
+
+// judge shows what is wrong with the file, and ends the command when that is too much.
+func (s *campaignStart) judge(summary campaign.Summary) error {
+	const most = 20
+	shown := summary.Problems[:min(most, len(summary.Problems))]
+	if !s.cli.quiet {
+		for _, p := range shown {
+			s.cli.hintf("%s", clean(fmt.Sprintf("%s:%d: %s: %s", s.file, p.Line, p.Field, p.Rule)))
+		}
+		if more := summary.Invalid - len(shown); more > 0 {
+			s.cli.hintf("and %s more", grouped(int64(more)))
+		}
+	}
+	switch {
+	case summary.Invalid > 0 && !s.skipInvalid:
+		return fmt.Errorf("%s of %s cannot be sent: nothing was published; correct them, or leave them out with --skip-invalid",
+			grouped(int64(summary.Invalid)), counted(summary.Rows, "row"))
+	case summary.Recipients == 0:
+		return fmt.Errorf("%s: nobody to send to", s.file)
+	}
+	return nil
+}
+
+// publish asks, writes down what is done, and does it.
+func (s *campaignStart) publish(ctx context.Context, app config.App, job campaign.Job, o campaign.Options) error {
+	p, err := publisher.New(o.Conn.JS, publisher.WithLimits(app.Limits))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Close() }() // the connection ends with the command
+	o.Queue, o.By = campaignQueue{p}, s.cli.actor()
+	if err := s.ask(ctx, app, job, o); err != nil {
+		return err
+	}
+	bar := s.cli.campaignBar(o.Summary.Rows, job.Campaign)
+	o.Progress = func(done, _ int, waiting string) { bar.show(done, waiting) }
+	result, err := job.Start(ctx, o)
+	bar.end()
+	return s.finish(result, err)
+}
+
+// ask has the user confirm what is large, and writes it down. A finished campaign needs neither.
+func (s *campaignStart) ask(ctx context.Context, app config.App, job campaign.Job, o campaign.Options) error {
+	record, _, err := campaign.ReadRecord(ctx, o.Conn, job.AppID, job.Campaign)
+	unknown := errors.Is(err, campaign.ErrUnknown)
+	if err != nil && !unknown {
+		return err
+	}
+	if record.Finished() {
+		return nil
+	}
+	detail := "started"
+	verb := "Publish"
+	if !unknown {
+		detail, verb = fmt.Sprintf("continued behind row %d of %d", record.Next, record.Rows), "Go on to publish"
+		s.cli.notef("%s was begun %s by %s: %s of %s done", job.Campaign, moment(record.StartedAt), clean(record.By),
+			grouped(int64(record.Next)), counted(record.Rows, "row"))
+	}
+	for _, f := range summaryFields(*o.Summary) {
+		s.cli.notef("%-12s %s", f.name, f.value)
+	}
+	if o.Summary.Recipients > campaignAsks {
+		question := fmt.Sprintf("%s %s to users of %s?", verb, counted(o.Summary.Recipients, "message"), app.Label())
+		if err := s.cli.confirm(ctx, question); err != nil {
+			return err
+		}
+	}
+	return s.cli.audit(ctx, o.Conn, broker.AuditEntry{
+		Verb: "campaign", AppID: job.AppID, Count: o.Summary.Recipients, Detail: detail,
+		Filter: fmt.Sprintf("campaign=%s file_sha256=%s", job.Campaign, o.Summary.File),
+	})
+}
+
+// finish prints what was done and says how it ended.
+func (s *campaignStart) finish(r campaign.Result, err error) error {
+	if err != nil && r.StartedAt.IsZero() {
+		return err
+	}
+	fields := resultFields(r)
+	if err == nil {
+		if r.AlreadyFinished {
+			s.cli.notef("%s was finished %s: nothing was published now", r.Campaign, moment(r.FinishedAt))
+		}
+		return s.report(r, fields, r.Invalid)
+	}
+	if perr := record(s.cli, r, fields); perr != nil {
+		return perr
+	}
+	if !errors.Is(err, campaign.ErrTakenOver) && !errors.Is(err, campaign.ErrChanged) && !errors.Is(err, campaign.ErrTooLate) {
+		s.cli.hintf("Stopped at row %s of %s. The same command goes on from there.", grouped(int64(r.Next)), grouped(int64(r.Rows)))
+	}
+	return err
+}
+
+// report prints a result, and is exit code 4 when rows were left out.
+func (s *campaignStart) report(v any, fields []field, invalid int) error {
+	if err := record(s.cli, v, fields); err != nil {
+		return err
+	}
+	switch {
+	case invalid == 0:
+		return nil
+	case s.dryRun:
+		return partlyf("%s would be left out", counted(invalid, "bad row"))
+	default:
+		return partlyf("left out: %s", counted(invalid, "bad row"))
+	}
+}
+
+// someRows is a number that is not worth a line when it is 0.
+func someRows(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return grouped(int64(n))
+}
+
+func summaryFields(s campaign.Summary) []field {
+	var types []string
+	for t, n := range s.MsgTypes {
+		types = append(types, fmt.Sprintf("%s %s", grouped(int64(n)), t))
+	}
+	slices.Sort(types)
+	return []field{
+		{name: "rows", value: grouped(int64(s.Rows))},
+		{name: "recipients", value: grouped(int64(s.Recipients)), style: green},
+		{name: "repeated", value: someRows(s.Repeated)},
+		{name: "invalid", value: someRows(s.Invalid), style: yellow},
+		{name: "msgtypes", value: strings.Join(types, ", ")},
+	}
+}
+
+func resultFields(r campaign.Result) []field {
+	return []field{
+		{name: "campaign", value: r.Campaign},
+		{name: "app", value: r.AppID},
+		{name: "rows done", value: fmt.Sprintf("%s of %s", grouped(int64(r.Next)), grouped(int64(r.Rows)))},
+		{name: "published", value: grouped(int64(r.Published)), style: green},
+		{name: "were queued already", value: someRows(r.Duplicates)},
+		{name: "repeated", value: someRows(r.Repeated)},
+		{name: "left out", value: someRows(r.Invalid), style: yellow},
+		{name: "send at", value: moment(r.SendAt)},
+		{name: "expires at", value: moment(r.ExpiresAt)},
+		{name: "finished", value: moment(r.FinishedAt)},
+	}
+}
+
+// campaignBar shows how far a campaign has come, on a terminal only.
+func (c *cli) campaignBar(rows int, title string) *bar {
+	if !c.tty.err || c.quiet {
+		return &bar{}
+	}
+	return &bar{title: title, bar: progressbar.NewOptions(rows,
+		progressbar.OptionSetWriter(c.err),
+		progressbar.OptionSetDescription(title),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(),
+		progressbar.OptionSetItsString("rows"),
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	)}
+}

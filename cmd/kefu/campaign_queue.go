@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kefuhq/kefu/internal/campaign"
+	"github.com/kefuhq/kefu/publisher"
+)
+
+// campaignQueue is the publisher as a campaign sees it.
+type campaignQueue struct{ publisher *publisher.Publisher }
+
+// PublishBulk publishes intents of a campaign.
+func (q campaignQueue) PublishBulk(ctx context.Context, appID string, terms campaign.Terms, intents []campaign.Intent) ([]campaign.Accepted, error) {
+	common := []publisher.PublishOption{publisher.WithBulk(terms.Campaign)}
+	if terms.Source != "" {
+		common = append(common, publisher.WithSource(terms.Source))
+	}
+	if !terms.SendAt.IsZero() {
+		common = append(common, publisher.WithSendAt(terms.SendAt))
+	}
+	if !terms.ExpiresAt.IsZero() {
+		common = append(common, publisher.WithExpiresAt(terms.ExpiresAt))
+	}
+	batch := make([]publisher.Intent, len(intents))
+	for i, in := range intents {
+		batch[i] = publisher.Intent{JSON: in.JSON, Options: append([]publisher.PublishOption{publisher.WithID(in.ID)}, common...)}
+	}
+	results, err := q.publisher.PublishBatch(ctx, appID, batch)
+	if len(results) != len(batch) {
+		return nil, err
+	}
+	accepted := make([]campaign.Accepted, len(results)) // err only sums up what each result says
+	for i, r := range results {
+		accepted[i] = campaign.Accepted{Duplicate: r.Duplicate, Err: r.Err}
+		switch {
+		case errors.Is(r.Err, publisher.ErrQueueFull):
+			accepted[i].Err = fmt.Errorf("%w: %w", campaign.ErrQueueFull, r.Err)
+		case errors.Is(r.Err, publisher.ErrNotQueued), errors.Is(r.Err, publisher.ErrOutcomeOpen):
+			accepted[i].Err = fmt.Errorf("%w: %w", campaign.ErrAway, r.Err)
+		}
+	}
+	return accepted, nil
+}

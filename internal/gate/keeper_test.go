@@ -1,0 +1,191 @@
+package gate
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func keep(t *testing.T, conn *broker.Conn) *Keeper {
+	t.Helper()
+	k, err := Open(t.Context(), conn, nil)
+	require.NoError(t, err)
+	t.Cleanup(k.Close)
+	return k
+}
+
+// soon waits for what the pool brings about.
+func soon(t *testing.T, f func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, f, brokertest.Patience, time.Millisecond, what)
+}
+
+func held(g *Gate) bool { _, ok := g.Held(); return ok }
+
+// stands is what KEFU_STATE says of wx1.
+func stands(t *testing.T, conn *broker.Conn) []Hold {
+	t.Helper()
+	holds, err := Holds(t.Context(), conn)
+	require.NoError(t, err)
+	return holds["wx1"]
+}
+
+func TestAHoldReachesThePoolWithinASecond(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	one, two := keep(t, conn).App("wx1", Rate{}), keep(t, b.Connect()).App("wx1", Rate{})
+	changed := make(chan struct{}, 100)
+	two.OnChange(func() { changed <- struct{}{} })
+
+	now := time.Now()
+	p, _ := one.Permit(schema.Live, now)
+	one.Hold(Hold{Kind: Config, Reason: "ip not in whitelist", Errcode: 40164, Errmsg: "invalid ip 1.2.3.4", RID: "r", By: "w1"}, p, time.Time{}, now)
+	one.Done(p, false)
+	require.Eventually(t, func() bool { return two.Closed(time.Now()) }, time.Second, time.Millisecond, "the other worker's gate closes")
+	brokertest.Await(t, changed, "the other worker to be told")
+	mine, _ := one.Held()
+	theirs, _ := two.Held()
+	require.Equal(t, mine.Until.UnixNano(), theirs.Until.UnixNano())
+	require.Equal(t, "invalid ip 1.2.3.4", theirs.Errmsg)
+	require.Len(t, stands(t, conn), 1)
+
+	// Its time comes; one worker's trial goes well, the other then tries its own.
+	due := mine.Until
+	trial, _ := one.Permit(schema.Live, due)
+	require.True(t, trial.Trial)
+	one.Done(trial, true)
+	require.False(t, held(one))
+	soon(t, func() bool { h, ok := two.Held(); return ok && h.Until.Before(due) }, "the other hears that it is over")
+	q, _ := two.Permit(schema.Bulk, time.Now())
+	require.Equal(t, Permission{OK: true, Trial: true}, q)
+	two.Done(q, true)
+	require.False(t, held(two))
+	soon(t, func() bool { return len(stands(t, conn)) == 0 }, "nothing is left in the pool")
+	require.False(t, held(one), "and its own words come back to nobody")
+}
+
+func TestAGateIsMadeAsThePoolKnowsIt(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	g := keep(t, conn).App("wx1", Rate{})
+	now := time.Now()
+	p, _ := g.Permit(schema.Live, now)
+	g.Hold(upstream(), p, now.Add(time.Hour), now)
+	require.NoError(t, Pause(t.Context(), conn, "wx1", "maintenance", "me"))
+	soon(t, func() bool { return len(stands(t, conn)) == 2 }, "both stand")
+
+	late := keep(t, b.Connect()).App("wx1", Rate{})
+	h, ok := late.Held()
+	require.True(t, ok)
+	require.Equal(t, Operator, h.Kind)
+	require.Equal(t, "maintenance", h.Reason)
+	require.Equal(t, "me", h.By)
+	require.NotNil(t, late.stored(false))
+	require.False(t, held(keep(t, b.Connect()).App("wx2", Rate{})))
+}
+
+func TestAnOperatorPausesAndResumes(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	g := keep(t, conn).App("wx1", Rate{})
+	require.NoError(t, Pause(t.Context(), conn, "wx1", "maintenance", "me"))
+	soon(t, func() bool { return held(g) }, "it is held")
+	require.NoError(t, Resume(t.Context(), conn, "wx1"))
+	soon(t, func() bool { return !held(g) }, "it is not")
+	p, _ := g.Permit(schema.Live, time.Now())
+	require.Equal(t, Permission{OK: true}, p, "no trial after an operator's own hold")
+
+	g.Hold(Hold{Kind: Quota}, p, time.Now().Add(time.Hour), time.Now())
+	soon(t, func() bool { return len(stands(t, conn)) == 1 }, "it stands")
+	require.NoError(t, Resume(t.Context(), conn, "wx1"))
+	soon(t, func() bool { return g.Trying(time.Now()) }, "the platform's is tried before its time")
+}
+
+func TestThePoolEndsUpWithTheGatesLastWord(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		holds int // the last of them open or not
+		open  bool
+	}{
+		{"drawn", 1, false},
+		{"drawn and lifted", 1, true},
+		{"drawn, lifted and drawn again", 2, false},
+		{"many times", 20, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := brokertest.Start(t)
+			conn := b.Connect()
+			g := keep(t, conn).App("wx1", Rate{})
+			back := brokertest.Reconnected(t, conn)
+			b.Stop() // all of it happens while the broker is away
+			now := time.Now()
+			for i := range c.holds {
+				p, _ := g.Permit(schema.Live, now)
+				g.Hold(upstream(), p, now.Add(time.Hour), now)
+				if i < c.holds-1 || c.open {
+					now = now.Add(time.Hour)
+					trial, _ := g.Permit(schema.Live, now)
+					require.True(t, trial.Trial)
+					g.Done(trial, true)
+				}
+			}
+			require.LessOrEqual(t, conn.Outbox.Pending(), 1, "one write at a time")
+			b.Start()
+			brokertest.Await(t, back, "the reconnect")
+			require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, time.Millisecond)
+			require.Equal(t, c.open, len(stands(t, conn)) == 0)
+			require.Equal(t, !c.open, held(g), "and what it wrote has not changed its mind")
+			late := keep(t, b.Connect()).App("wx1", Rate{})
+			require.Equal(t, !c.open, held(late))
+		})
+	}
+}
+
+func TestAWordOfAnotherThatComesBetweenIsNotMissed(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	p := brokertest.NewProxy(t, b)
+	far, near := p.Connect(), b.Connect()
+	g := keep(t, far).App("wx1", Rate{})
+	now := time.Now()
+	permission, _ := g.Permit(schema.Live, now)
+	// The hold is stored, its answer lost; then an operator lifts it.
+	p.Deafen()
+	g.Hold(upstream(), permission, now.Add(time.Hour), now)
+	soon(t, func() bool { return len(stands(t, near)) == 1 }, "it stands")
+	require.NoError(t, Resume(t.Context(), near, "wx1"))
+	p.Cut()
+	p.Mend()
+	require.Eventually(t, func() bool { return g.Trying(time.Now()) }, brokertest.Patience, time.Millisecond)
+}
+
+func TestAnUnreadableHoldIsReportedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	g := keep(t, conn).App("wx1", Rate{})
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState("app.wx1.hold", []byte("hello"), 0)))
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState("app.wx1.later", []byte("{}"), 0)))
+	_, err := Holds(t.Context(), conn)
+	require.ErrorContains(t, err, "app.wx1.hold: unreadable hold")
+	require.NoError(t, Pause(t.Context(), conn, "wx1", "x", "me"))
+	soon(t, func() bool { return held(g) }, "what comes after it is read")
+	require.Nil(t, g.stored(false))
+}
+
+func TestOpenWithoutTheBucketFails(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.Bare(t).Connect()
+	_, err := Open(t.Context(), conn, nil)
+	require.ErrorContains(t, err, "holds: follow KV_KEFU_STATE")
+}

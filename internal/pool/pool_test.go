@@ -1,0 +1,186 @@
+package pool
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func join(t *testing.T, conn *broker.Conn, name string) *Pool {
+	t.Helper()
+	p, err := Join(t.Context(), conn, Worker{Name: name, Host: "host", PID: 7, Version: "v1", Started: time.Now().UTC()}, nil)
+	require.NoError(t, err)
+	return p
+}
+
+// settled has a pool forget that it has only just come.
+func settled(p *Pool) *Pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = time.Now().Add(-settle)
+	return p
+}
+
+func eventually(t *testing.T, f func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, f, brokertest.Patience, time.Millisecond, what)
+}
+
+func TestWorkersSeeEachOtherComeAndGo(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	one := join(t, conn, "one")
+	defer one.Leave(t.Context())
+	require.True(t, one.Alive("one"), "itself")
+	two := join(t, b.Connect(), "two")
+	require.True(t, two.Alive("one"), "Join returns when it sees the others")
+	eventually(t, func() bool { return settled(one).Alive("two") }, "the other has come")
+	workers, err := Workers(t.Context(), conn)
+	require.NoError(t, err)
+	require.Len(t, workers, 2)
+	require.Equal(t, "one", workers[0].Name)
+	require.Equal(t, 7, workers[0].PID)
+	require.WithinDuration(t, time.Now(), workers[0].Seen, time.Minute)
+
+	two.Leave(t.Context())
+	eventually(t, func() bool { return !one.Alive("two") }, "the other has left")
+	workers, err = Workers(t.Context(), conn)
+	require.NoError(t, err)
+	require.Len(t, workers, 1)
+	require.True(t, one.Alive("one"))
+}
+
+func TestOneThatLeftCountsAsDeadAtOnce(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one, two := join(t, b.Connect(), "one"), join(t, b.Connect(), "two")
+	defer one.Leave(t.Context())
+	eventually(t, func() bool { _, known := one.lookup("two"); return known }, "the other has come")
+	two.Leave(t.Context())
+	eventually(t, func() bool { alive, _ := one.lookup("two"); return !alive }, "the other has left")
+	one.back()
+	require.False(t, one.Alive("two"), "there is nothing to wait for, even just after a reconnect")
+}
+
+// lookup is what the pool knows of a worker.
+func (p *Pool) lookup(name string) (alive, known bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	alive, known = p.alive[name]
+	return alive, known
+}
+
+func TestAWorkerThatWasKilledIsDeadWhenItsKeyEnds(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	p := join(t, conn, "one")
+	defer p.Leave(t.Context())
+	body, err := json.Marshal(Worker{Name: "killed"})
+	require.NoError(t, err)
+	// Its last sign of life, with what is left of the lease.
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(prefix+"killed", body, time.Second)))
+	eventually(t, func() bool { _, known := p.lookup("killed"); return known }, "its sign of life")
+	require.True(t, settled(p).Alive("killed"))
+	eventually(t, func() bool { return !settled(p).Alive("killed") }, "the end of its key")
+}
+
+func TestNobodyIsTakenForDeadJustAfterAnInterruption(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	p := join(t, conn, "one")
+	defer p.Leave(t.Context())
+	require.True(t, p.Alive("stranger"), "this worker has only just come: the stranger may be about to renew its key")
+	require.False(t, settled(p).Alive("stranger"))
+
+	back := brokertest.Reconnected(t, conn)
+	b.Restart()
+	brokertest.Await(t, back, "the reconnect")
+	eventually(t, func() bool { return p.Alive("stranger") }, "after a reconnect it is the same")
+	require.False(t, settled(p).Alive("stranger"))
+}
+
+func TestASignOfLifeIsGivenAtOnceAfterAnInterruption(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	p := join(t, conn, "one")
+	defer p.Leave(t.Context())
+	seen := func() time.Time {
+		workers, err := Workers(t.Context(), conn)
+		if err != nil || len(workers) == 0 {
+			return time.Time{}
+		}
+		return workers[0].Seen
+	}
+	first := seen()
+	b.Restart()
+	eventually(t, func() bool { return seen().After(first) }, "another sign of life")
+}
+
+func TestTheLeaseIsRenewed(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	p := join(t, conn, "one")
+	defer p.Leave(t.Context())
+	last := func() uint64 {
+		s, err := conn.JS.Stream(t.Context(), "KV_"+schema.BucketState)
+		require.NoError(t, err)
+		return s.CachedInfo().State.LastSeq
+	}
+	begin := last()
+	eventually(t, func() bool { return last() > begin }, "the next sign of life")
+	m, err := conn.Get(t.Context(), "KV_"+schema.BucketState, last())
+	require.NoError(t, err)
+	require.Equal(t, Lease.String(), m.Header.Get("Nats-TTL"))
+	require.Equal(t, 3*renew, Lease, "two may be lost")
+}
+
+func TestJoinFailsWithoutTheBucket(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.Bare(t).Connect()
+	_, err := Join(t.Context(), conn, Worker{Name: "one"}, nil)
+	require.ErrorContains(t, err, "join the pool: write worker.one: no stream takes this subject")
+}
+
+func TestNamesAreTokensAndNew(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, host, want string }{
+		{"a plain host", "kefu-0", "kefu-0-"},
+		{"a full name", "kefu-0.kefu.svc", "kefu-0-kefu-svc-"},
+		{"what NATS has a meaning for", "a.*.> b", "a-----b-"},
+		{"another script", "客服", "---"},
+		{"no name", "", "-"},
+		{"a name that is too long", strings.Repeat("x", 200), strings.Repeat("x", 60) + "-"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			one, two := NewName(c.host), NewName(c.host)
+			require.True(t, strings.HasPrefix(one, c.want), one)
+			require.Len(t, one, len(c.want)+10)
+			require.NotEqual(t, one, two)
+			require.NotEmpty(t, schema.LedgerSubject(one), "it must be a subject token")
+		})
+	}
+}
+
+func TestWorkersReportsWhatItCannotRead(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(prefix+"odd", []byte("hello"), 0)))
+	_, err := Workers(t.Context(), conn)
+	require.ErrorContains(t, err, "worker.odd: ")
+}

@@ -1,0 +1,433 @@
+package publisher_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/publisher"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestAnIntentIsStoredAsTheContractSays(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS, publisher.WithDefaults(publisher.WithSource("shop"), publisher.WithUnknown(schema.Resend)))
+	sendAt := time.Date(2026, 12, 24, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
+	packet := raw("oAlice", "你好 <b>")
+
+	a, err := p.PublishJSON(t.Context(), app, packet,
+		publisher.WithID("order 4711"), publisher.WithSendAt(sendAt), publisher.WithExpiresAt(sendAt.Add(time.Hour)),
+		publisher.WithUnknown(schema.Park), publisher.WithTraceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+	require.NoError(t, err)
+	require.Equal(t, publisher.Accepted{ID: "order 4711", AppID: app, Stream: "KEFU_SEND_wx1", Seq: 1}, a)
+
+	stored := queued(t, conn)
+	require.Len(t, stored, 1)
+	require.Equal(t, packet, stored[0].Data, "byte for byte")
+	require.Equal(t, nats.Header{
+		"Nats-Msg-Id":     {"order 4711"},
+		"Kefu-Send-At":    {"2026-12-24T01:00:00Z"},
+		"Kefu-Expires-At": {"2026-12-24T02:00:00Z"},
+		"Kefu-Unknown":    {"park"}, // the call's option goes before the publisher's
+		"Kefu-Source":     {"shop"},
+		"traceparent":     {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+	}, stored[0].Header)
+	_, err = schema.ParseEnvelope(stored[0].Header, false)
+	require.NoError(t, err)
+}
+
+func TestTheLaneIsLiveUnlessACampaignIsNamed(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+	require.NoError(t, err)
+	_, err = p.Publish(t.Context(), app, text("oBob", "sale"), publisher.WithBulk("spring-sale"))
+	require.NoError(t, err)
+
+	stored := queued(t, conn)
+	require.Len(t, stored, 2)
+	live, err := schema.ParseSubject(stored[0].Subject)
+	require.NoError(t, err)
+	require.Equal(t, schema.Live, live.Lane)
+	require.Equal(t, "oAlice", live.Key)
+	require.Equal(t, "kefu.send.wx1.bulk.spring-sale", stored[1].Subject)
+	require.Equal(t, `{"touser":"oBob","msgtype":"text","text":{"content":"sale"}}`, string(stored[1].Data))
+}
+
+func TestExpiresInCountsFromTheCall(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	before := time.Now()
+	_, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithExpiresIn(time.Hour))
+	require.NoError(t, err)
+	e, err := schema.ParseEnvelope(queued(t, conn)[0].Header, false)
+	require.NoError(t, err)
+	require.WithinRange(t, e.ExpiresAt, before.Add(time.Hour), time.Now().Add(time.Hour))
+}
+
+func TestARepeatOfAnIDIsAnsweredAsDuplicate(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	first, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
+	require.NoError(t, err)
+	require.False(t, first.Duplicate)
+	second, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
+	require.NoError(t, err)
+	require.True(t, second.Duplicate)
+	require.Equal(t, first.Seq, second.Seq)
+	require.Len(t, queued(t, conn), 1)
+}
+
+func TestWithoutAnIDEachCallIsAnIntentOfItsOwn(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	a, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+	require.NoError(t, err)
+	b, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+	require.NoError(t, err)
+	require.NotEqual(t, a.ID, b.ID)
+	require.Equal(t, []string{a.ID, b.ID}, ids(queued(t, conn)))
+}
+
+func TestWhatBreaksARuleIsRefusedBeforeItLeaves(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	soon := time.Now().Add(time.Hour)
+	secret := "oSecretPerson"
+	for _, row := range []struct {
+		when  string
+		appID string
+		json  string
+		opts  []publisher.PublishOption
+		field string
+	}{
+		{when: "the packet is no JSON", json: secret, field: "packet"},
+		{when: "there is no packet", json: ``, field: "packet"},
+		{when: "a field is missing", json: `{"touser":"` + secret + `","msgtype":"text","text":{}}`, field: "text.content"},
+		{when: "a text is too long", json: string(raw(secret, strings.Repeat("a", 2049))), field: "text.content"},
+		{when: "the recipient is no openid", json: string(raw("oAlice.>", "hi")), field: "touser"},
+		{when: "the appid is none", appID: "wx1.*", field: "appid"},
+		{when: "the id is empty", opts: []publisher.PublishOption{publisher.WithID("")}, field: "id"},
+		{when: "the id is no ASCII", opts: []publisher.PublishOption{publisher.WithID("订单")}, field: "Nats-Msg-Id"},
+		{when: "the campaign has a dot", opts: []publisher.PublishOption{publisher.WithBulk("spring.sale")}, field: "campaign"},
+		{when: "the campaign is empty", opts: []publisher.PublishOption{publisher.WithBulk("")}, field: "campaign"},
+		{when: "the source has a blank", opts: []publisher.PublishOption{publisher.WithSource("my shop")}, field: "Kefu-Source"},
+		{when: "the policy is unheard of", opts: []publisher.PublishOption{publisher.WithUnknown("hope")}, field: "Kefu-Unknown"},
+		{when: "it expires at once", opts: []publisher.PublishOption{publisher.WithExpiresIn(0)}, field: "Kefu-Expires-At"},
+		{when: "it expires before it is due", opts: []publisher.PublishOption{publisher.WithSendAt(soon), publisher.WithExpiresAt(soon)}, field: "Kefu-Send-At"},
+	} {
+		t.Run(row.when, func(t *testing.T) {
+			t.Parallel()
+			appID, body := app, []byte(row.json)
+			if row.appID != "" {
+				appID = row.appID
+			}
+			if row.field != "packet" && row.json == "" {
+				body = raw(secret, "hi")
+			}
+			_, err := p.PublishJSON(t.Context(), appID, body, row.opts...)
+			var field *schema.FieldError
+			require.ErrorAs(t, err, &field)
+			require.Equal(t, row.field, field.Field)
+			require.NotContains(t, err.Error(), secret)
+		})
+	}
+	t.Cleanup(func() { require.Empty(t, queued(t, conn)) })
+}
+
+func TestLimitsAreThePublishersOwn(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS, publisher.WithLimits(schema.Limits{TextBytes: 3}))
+	_, err := p.Publish(t.Context(), app, text("oAlice", "four"))
+	var field *schema.FieldError
+	require.ErrorAs(t, err, &field)
+}
+
+func TestAPacketThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS, publisher.WithLimits(schema.Limits{TextBytes: 1 << 20}))
+	long := strings.Repeat("a", schema.MaxPacket)
+
+	t.Run("is refused here", func(t *testing.T) {
+		for _, publish := range []func() (publisher.Accepted, error){
+			func() (publisher.Accepted, error) { return p.Publish(t.Context(), app, text("oAlice", long)) },
+			func() (publisher.Accepted, error) { return p.PublishJSON(t.Context(), app, raw("oAlice", long)) },
+		} {
+			_, err := publish()
+			require.ErrorIs(t, err, publisher.ErrTooLarge)
+			var field *schema.FieldError
+			require.ErrorAs(t, err, &field)
+			require.Equal(t, "packet", field.Field)
+		}
+	})
+	t.Run("or by a stream that takes less", func(t *testing.T) {
+		send(t, conn, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1000 })
+		a, err := p.Publish(t.Context(), app, text("oAlice", long[:2000]))
+		require.ErrorIs(t, err, publisher.ErrTooLarge)
+		require.ErrorContains(t, err, a.ID)
+	})
+}
+
+func TestAPacketThatTheServerDoesNotTake(t *testing.T) {
+	t.Parallel()
+	nc := protectedBroker(t, &server.Options{MaxPayload: 1024})("any")
+	p := newPublisher(t, nc)
+	_, err := p.Publish(t.Context(), app, text("oAlice", strings.Repeat("a", 2000)))
+	require.ErrorIs(t, err, publisher.ErrTooLarge)
+	require.ErrorIs(t, err, nats.ErrMaxPayload)
+}
+
+func TestAFullQueueRefusesAndKeepsWhatItHas(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	send(t, conn, func(c *jetstream.StreamConfig) { c.MaxMsgs = 2 })
+	p := newPublisher(t, conn.JS)
+	for _, id := range []string{"a", "b"} {
+		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(id))
+		require.NoError(t, err)
+	}
+	_, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID("c"))
+	require.ErrorIs(t, err, publisher.ErrQueueFull)
+	require.ErrorContains(t, err, "the queue of app wx1 is full")
+	var refusal *jetstream.APIError
+	require.ErrorAs(t, err, &refusal)
+
+	again, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
+	require.NoError(t, err, "a repeat needs no room")
+	require.True(t, again.Duplicate)
+	require.Equal(t, []string{"a", "b"}, ids(queued(t, conn)))
+
+	send(t, conn, func(c *jetstream.StreamConfig) { c.MaxMsgs = 3 })
+	_, err = p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID("c"))
+	require.NoError(t, err)
+}
+
+func TestAnUnknownAppIsSaidAtOnce(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	began := time.Now()
+	_, err := p.Publish(t.Context(), "wxTypo", text("oAlice", "hi"))
+	require.ErrorIs(t, err, publisher.ErrUnknownApp)
+	require.ErrorContains(t, err, "no app wxTypo here")
+	require.Less(t, time.Since(began), 5*time.Second)
+}
+
+func TestAnAppThatHasAnsweredOnceIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+	require.NoError(t, err)
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.SendStream(app)))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond) // longer than an unknown app is waited for
+	defer cancel()
+	_, err = p.Publish(ctx, app, text("oAlice", "hi"))
+	require.ErrorIs(t, err, publisher.ErrNotQueued)
+	require.NotErrorIs(t, err, publisher.ErrUnknownApp)
+
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+		done <- err
+	}()
+	brokertest.Provision(t, conn, brokertest.Spec(app))
+	require.NoError(t, brokertest.Await(t, done, "the publish"))
+}
+
+func TestAnAnswerThatIsLostCostsOneRepeatAndNoSecondIntent(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, app)
+	for name, opts := range map[string][]publisher.PublishOption{
+		"with an id made here": nil,
+		"with a given id":      {publisher.WithID("a")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := losing(1, `"seq":`)
+			p := newPublisher(t, e.connect(t, b.URL()))
+			conn := b.Connect()
+			before := len(queued(t, conn))
+			a, err := p.Publish(t.Context(), app, text("oAlice", "hi"), opts...)
+			require.NoError(t, err)
+			require.Equal(t, 1, e.count())
+			require.Equal(t, opts != nil, a.Duplicate, "an id made here cannot have been there before")
+			stored := queued(t, conn)
+			require.Len(t, stored, before+1)
+			require.Equal(t, stored[before].Seq, a.Seq)
+		})
+	}
+}
+
+func TestABrokerThatRestartsIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, app)
+	conn := b.Connect()
+	p := newPublisher(t, conn.JS)
+	back := brokertest.Reconnected(t, conn)
+	b.Stop()
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+		done <- err
+	}()
+	b.Start()
+	brokertest.Await(t, back, "the connection")
+	require.NoError(t, brokertest.Await(t, done, "the publish"))
+	require.Len(t, queued(t, conn), 1)
+}
+
+func TestTimeIsOver(t *testing.T) {
+	t.Parallel()
+	t.Run("before the broker answered: the outcome is open, and the same id settles it", func(t *testing.T) {
+		t.Parallel()
+		b := brokertest.Start(t, app)
+		conn := b.Connect()
+		p := newPublisher(t, losing(-1, `"seq":`).connect(t, b.URL()))
+		ctx, cancel := context.WithCancelCause(t.Context())
+		why := errors.New("the user went away")
+		go func() {
+			eventually(t, conn, 1)
+			cancel(why)
+		}()
+		a, err := p.Publish(ctx, app, text("oAlice", "hi"))
+		require.ErrorIs(t, err, publisher.ErrOutcomeOpen)
+		require.ErrorIs(t, err, why)
+		require.NotErrorIs(t, err, publisher.ErrNotQueued)
+		require.ErrorContains(t, err, "publishing it again under this id is safe")
+		require.NotEmpty(t, a.ID)
+
+		again, err := newPublisher(t, conn.JS).Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(a.ID))
+		require.NoError(t, err)
+		require.True(t, again.Duplicate)
+	})
+	t.Run("before anything was sent: it is not queued", func(t *testing.T) {
+		t.Parallel()
+		b := brokertest.Start(t, app)
+		conn := b.Connect()
+		p := newPublisher(t, conn.JS)
+		b.Stop()
+		require.Eventually(t, func() bool { return !conn.NC.IsConnected() }, brokertest.Patience, time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := p.Publish(ctx, app, text("oAlice", "hi"))
+		require.ErrorIs(t, err, publisher.ErrNotQueued)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, publisher.ErrOutcomeOpen)
+	})
+	t.Run("before the call: nothing is sent", func(t *testing.T) {
+		t.Parallel()
+		conn := brokertest.New(t, app)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := newPublisher(t, conn.JS).Publish(ctx, app, text("oAlice", "hi"))
+		require.ErrorIs(t, err, publisher.ErrNotQueued)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Empty(t, queued(t, conn))
+	})
+	t.Run("without a deadline, by the publisher's own", func(t *testing.T) {
+		t.Parallel()
+		b := brokertest.Start(t, app)
+		p := newPublisher(t, losing(-1, `"seq":`).connect(t, b.URL()), publisher.WithTimeout(700*time.Millisecond))
+		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+		require.ErrorIs(t, err, publisher.ErrOutcomeOpen)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "after 700ms")
+	})
+	t.Run("because the connection is closed", func(t *testing.T) {
+		t.Parallel()
+		conn := brokertest.New(t, app)
+		p := newPublisher(t, conn.JS)
+		conn.Close()
+		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+		require.ErrorIs(t, err, publisher.ErrNotQueued)
+		require.ErrorIs(t, err, nats.ErrConnectionClosed)
+	})
+}
+
+// protectedBroker starts a broker with users, each of them without a password,
+// and returns how to connect as one.
+func protectedBroker(t testing.TB, o *server.Options) func(user string) jetstream.JetStream {
+	t.Helper()
+	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir(), true, true
+	s, err := server.NewServer(o)
+	require.NoError(t, err)
+	s.Start()
+	require.True(t, s.ReadyForConnections(brokertest.Patience))
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	return func(user string) jetstream.JetStream {
+		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(user, user), nats.CustomInboxPrefix("_INBOX_"+user),
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		js, err := jetstream.New(nc)
+		require.NoError(t, err)
+		return js
+	}
+}
+
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	producer := &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"kefu.send.wx1.live.*"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_producer.>"}},
+	}
+	deaf := &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"kefu.send.>"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"elsewhere"}},
+	}
+	as := protectedBroker(t, &server.Options{Users: []*server.User{
+		{Username: "admin", Password: "admin"},
+		{Username: "producer", Password: "producer", Permissions: producer},
+		{Username: "deaf", Password: "deaf", Permissions: deaf},
+	}})
+	_, err := as("admin").CreateStream(t.Context(), broker.SendStream(brokertest.App(app)))
+	require.NoError(t, err)
+	p := newPublisher(t, as("producer"))
+
+	t.Run("to publish and to hear answers are enough", func(t *testing.T) {
+		t.Parallel()
+		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+		require.NoError(t, err)
+	})
+	t.Run("that are missing are said soon, and name no openid", func(t *testing.T) {
+		t.Parallel()
+		_, err := p.Publish(t.Context(), "wx2", text("oAlice", "hi"))
+		require.ErrorIs(t, err, publisher.ErrForbidden)
+		require.EqualError(t, err, "this connection may not publish to the live queue of app wx2")
+	})
+	t.Run("to hear answers are needed", func(t *testing.T) {
+		t.Parallel()
+		p := newPublisher(t, as("deaf"), publisher.WithTimeout(700*time.Millisecond))
+		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+		require.ErrorIs(t, err, publisher.ErrOutcomeOpen)
+		require.ErrorContains(t, err, "may not subscribe to its inbox")
+	})
+}
+
+func TestAPublisherNeedsATimeout(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	_, err := publisher.New(conn.JS, publisher.WithTimeout(0))
+	require.Error(t, err)
+}

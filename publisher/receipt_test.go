@@ -1,0 +1,291 @@
+package publisher_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/publisher"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// settle publishes a receipt as a worker does.
+func settle(t testing.TB, js jetstream.JetStream, r schema.Receipt) {
+	t.Helper()
+	data, err := json.Marshal(r)
+	require.NoError(t, err)
+	_, err = js.Publish(context.Background(), schema.ReceiptSubject(r.AppID, r.State), data)
+	require.NoError(t, err)
+}
+
+func sent(id string) schema.Receipt {
+	return schema.Receipt{ID: id, AppID: app, Generation: 1, State: schema.Sent, Lane: schema.Live, Attempts: 1}
+}
+
+// work settles everything in the app's queue as sent until the test ends.
+func work(t testing.TB, conn *broker.Conn) {
+	t.Helper()
+	c, err := conn.JS.CreateConsumer(t.Context(), schema.SendStream(app), jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
+	require.NoError(t, err)
+	run, err := c.Consume(func(m jetstream.Msg) {
+		settle(t, conn.JS, sent(m.Headers().Get(schema.HeaderMsgID)))
+		_ = m.Ack()
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		run.Stop()
+		<-run.Closed()
+	})
+}
+
+func watch(t testing.TB, p *publisher.Publisher) *publisher.Watcher {
+	t.Helper()
+	w, err := p.Watch(t.Context(), app)
+	require.NoError(t, err)
+	t.Cleanup(w.Close)
+	return w
+}
+
+// wait waits in the background.
+func wait(ctx context.Context, w *publisher.Watcher, id string) <-chan schema.Receipt {
+	ch := make(chan schema.Receipt, 1)
+	go func() {
+		if r, err := w.Wait(ctx, id); err == nil {
+			ch <- r
+		}
+	}()
+	return ch
+}
+
+func consumers(t testing.TB, conn *broker.Conn) int {
+	t.Helper()
+	s, err := conn.JS.Stream(t.Context(), schema.StreamReceipt)
+	require.NoError(t, err)
+	return s.CachedInfo().State.Consumers
+}
+
+func TestPublishAndWaitTellsHowItEnded(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	work(t, conn)
+
+	r, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
+	require.NoError(t, err)
+	require.Equal(t, sent("a"), r)
+	r, err = p.PublishJSONAndWait(t.Context(), app, raw("oAlice", "hi"))
+	require.NoError(t, err)
+	require.Equal(t, schema.Sent, r.State)
+
+	t.Run("also of one that was published and had ended before", func(t *testing.T) {
+		r, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
+		require.NoError(t, err)
+		require.Equal(t, sent("a"), r)
+	})
+	t.Run("and leaves nothing at the broker", func(t *testing.T) {
+		require.Zero(t, consumers(t, conn))
+	})
+}
+
+func TestPublishAndWaitWithoutAWorker(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	r, err := p.PublishAndWait(ctx, app, text("oAlice", "hi"), publisher.WithID("a"))
+	require.ErrorIs(t, err, publisher.ErrNoReceipt)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "does it publish them")
+	require.Equal(t, schema.Receipt{ID: "a", AppID: app}, r)
+	require.Len(t, queued(t, conn), 1)
+}
+
+func TestPublishAndWaitOfABadIntent(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	_, err := newPublisher(t, conn.JS).PublishAndWait(t.Context(), app, text("oAlice", ""))
+	var field *schema.FieldError
+	require.ErrorAs(t, err, &field)
+}
+
+func TestAWatcherKnowsWhatCameBeforeItWasAsked(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	settle(t, conn.JS, sent("old"))
+	w := watch(t, p)
+
+	asked := wait(t.Context(), w, "b")
+	settle(t, conn.JS, sent("a"))
+	settle(t, conn.JS, sent("b"))
+	require.Equal(t, "b", brokertest.Await(t, asked, "a receipt").ID)
+	r, err := w.Wait(t.Context(), "a")
+	require.NoError(t, err)
+	require.Equal(t, sent("a"), r)
+
+	t.Run("but not what was there before it", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := w.Wait(ctx, "old")
+		require.ErrorIs(t, err, publisher.ErrNoReceipt)
+	})
+	t.Run("and not what is another app's", func(t *testing.T) {
+		other := sent("c")
+		other.AppID = "wx2"
+		settle(t, conn.JS, other)
+		settle(t, conn.JS, sent("d"))
+		_, err := w.Wait(t.Context(), "d")
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err = w.Wait(ctx, "c")
+		require.ErrorIs(t, err, publisher.ErrNoReceipt)
+	})
+	t.Run("and the newest of several", func(t *testing.T) {
+		replayed := sent("a")
+		replayed.Generation = 2
+		settle(t, conn.JS, replayed)
+		settle(t, conn.JS, sent("e"))
+		_, err := w.Wait(t.Context(), "e")
+		require.NoError(t, err)
+		r, err := w.Wait(t.Context(), "a")
+		require.NoError(t, err)
+		require.Equal(t, 2, r.Generation)
+	})
+	t.Run("whoever asks, however many", func(t *testing.T) {
+		one, two := wait(t.Context(), w, "f"), wait(t.Context(), w, "f")
+		settle(t, conn.JS, sent("f"))
+		brokertest.Await(t, one, "the first to know")
+		brokertest.Await(t, two, "the second to know")
+	})
+}
+
+func TestAWatcherThatForgotLooksItUp(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	w := watch(t, newPublisher(t, conn.JS))
+	w.Remember(3)
+	for i := range 10 {
+		settle(t, conn.JS, sent(fmt.Sprintf("id-%d", i)))
+	}
+	for i := 9; i >= 0; i-- {
+		id := fmt.Sprintf("id-%d", i)
+		r, err := w.Wait(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, sent(id), r)
+	}
+}
+
+func TestAWatcherOutlivesTheBroker(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, app)
+	conn := b.Connect()
+	w := watch(t, newPublisher(t, conn.JS))
+	early := wait(t.Context(), w, "a")
+	back := brokertest.Reconnected(t, conn)
+	b.Restart()
+	settle(t, b.Connect().JS, sent("a")) // perhaps before the watcher is back
+	brokertest.Await(t, back, "the connection")
+	require.Equal(t, sent("a"), brokertest.Await(t, early, "the receipt"))
+}
+
+func TestAWatcherOutlivesItsConsumer(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	w := watch(t, newPublisher(t, conn.JS))
+	s, err := conn.JS.Stream(t.Context(), schema.StreamReceipt)
+	require.NoError(t, err)
+	for name := range s.ConsumerNames(t.Context()).Name() {
+		require.NoError(t, s.DeleteConsumer(t.Context(), name))
+	}
+	settle(t, conn.JS, sent("a"))
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Patience)
+	defer cancel()
+	r, err := w.Wait(ctx, "a")
+	require.NoError(t, err)
+	require.Equal(t, sent("a"), r)
+}
+
+func TestAClosedWatcherSaysSo(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*publisher.Watcher, *broker.Conn){
+		"by its owner":        func(w *publisher.Watcher, _ *broker.Conn) { w.Close() },
+		"with its connection": func(_ *publisher.Watcher, c *broker.Conn) { c.Close() },
+		"by its owner, twice": func(w *publisher.Watcher, _ *broker.Conn) { w.Close(); w.Close() },
+		"while the broker is away": func(w *publisher.Watcher, c *broker.Conn) {
+			_ = c.NC.ForceReconnect()
+			w.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn := brokertest.New(t, app)
+			w := watch(t, newPublisher(t, conn.JS))
+			done := make(chan error, 1)
+			go func() {
+				_, err := w.Wait(t.Context(), "a")
+				done <- err
+			}()
+			end(w, conn)
+			require.ErrorIs(t, brokertest.Await(t, done, "the wait to end"), publisher.ErrWatcherClosed)
+		})
+	}
+}
+
+func TestWatchingThatCannotBegin(t *testing.T) {
+	t.Parallel()
+	t.Run("because there is no stream of receipts", func(t *testing.T) {
+		t.Parallel()
+		conn := brokertest.Bare(t).Connect()
+		_, err := newPublisher(t, conn.JS).Watch(t.Context(), app)
+		require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
+	})
+	t.Run("because the appid is none", func(t *testing.T) {
+		t.Parallel()
+		conn := brokertest.New(t, app)
+		_, err := newPublisher(t, conn.JS).Watch(t.Context(), "*")
+		var field *schema.FieldError
+		require.ErrorAs(t, err, &field)
+	})
+	t.Run("because time is over", func(t *testing.T) {
+		t.Parallel()
+		b := brokertest.Start(t, app)
+		p := newPublisher(t, losing(-1, "").connect(t, b.URL()))
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := p.Watch(ctx, app)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+func TestReceiptFindsTheNewestOfAnID(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	_, err := p.Receipt(t.Context(), app, "a")
+	require.ErrorIs(t, err, publisher.ErrNoReceipt)
+
+	dead := schema.Receipt{ID: "a", AppID: app, Generation: 1, State: schema.Dead, Reason: schema.Exhausted, Lane: schema.Live}
+	replayed := sent("a")
+	replayed.Generation = 2
+	for _, r := range []schema.Receipt{sent("b"), dead, sent(`"a"`), replayed, sent("c")} {
+		settle(t, conn.JS, r)
+	}
+	r, err := p.Receipt(t.Context(), app, "a")
+	require.NoError(t, err)
+	require.Equal(t, replayed, r)
+	r, err = p.Receipt(t.Context(), app, `"a"`)
+	require.NoError(t, err)
+	require.Equal(t, sent(`"a"`), r)
+	_, err = p.Receipt(t.Context(), app, "d")
+	require.ErrorIs(t, err, publisher.ErrNoReceipt)
+	require.Zero(t, consumers(t, conn))
+}
