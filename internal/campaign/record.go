@@ -86,30 +86,36 @@ func readStored(ctx context.Context, conn *broker.Conn, subject string) (broker.
 	return last, err
 }
 
-// writeRecord stores r if the bucket still holds what the last writing left there, and returns its new sequence.
+// writeRecord stores r if the bucket still holds what this run's last writing left there, and returns its new sequence.
 func writeRecord(ctx context.Context, conn *broker.Conn, r Record, last uint64) (uint64, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return 0, err
 	}
-	m := nats.NewMsg(recordSubject(r.AppID, r.Campaign))
-	m.Data = body
-	m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(last, 10))
-	ack, err := conn.Outbox.PublishWait(ctx, m)
-	if err == nil {
-		return ack.Seq, nil
+	for {
+		m := nats.NewMsg(recordSubject(r.AppID, r.Campaign))
+		m.Data = body
+		m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(last, 10))
+		ack, err := conn.Outbox.PublishWait(ctx, m)
+		if err == nil {
+			return ack.Seq, nil
+		}
+		var refused *broker.APIError
+		if !errors.As(err, &refused) || refused.Code != broker.CodeWrongLastSeq {
+			return 0, fmt.Errorf("write the record of campaign %s: %w", r.Campaign, err)
+		}
+		// What is there may be our own: the answer to an earlier writing was lost, or not waited for.
+		stored, err := readStored(ctx, conn, m.Subject)
+		if err != nil {
+			return 0, err
+		}
+		var there Record
+		switch {
+		case bytes.Equal(stored.Data, body):
+			return stored.Seq, nil
+		case stored.Seq == last || json.Unmarshal(stored.Data, &there) != nil || there.Run != r.Run:
+			return 0, ErrTakenOver
+		}
+		last = stored.Seq
 	}
-	var refused *broker.APIError
-	if !errors.As(err, &refused) || refused.Code != broker.CodeWrongLastSeq {
-		return 0, fmt.Errorf("write the record of campaign %s: %w", r.Campaign, err)
-	}
-	// A repeat of a writing whose answer was lost is refused as well: then it is our own text that is there.
-	stored, err := readStored(ctx, conn, m.Subject)
-	switch {
-	case err != nil:
-		return 0, err
-	case bytes.Equal(stored.Data, body):
-		return stored.Seq, nil
-	}
-	return 0, ErrTakenOver
 }

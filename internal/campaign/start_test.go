@@ -211,6 +211,26 @@ func TestAnInterruptWhileTheQueueIsFullStopsAtOnce(t *testing.T) {
 	require.Equal(t, []int{3, 3}, []int{result.Next, result.Published})
 }
 
+func TestAnInterruptBetweenPublishAndCheckpointKeepsTheCheckpoint(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	q := &outbox{conn: conn}
+	for done := 10; done < 100; done += 10 {
+		ctx, cancel := context.WithCancel(t.Context())
+		result, err := job(t, recipients(100)).Start(ctx, Options{Conn: conn, Queue: q, Batch: 10, Progress: func(at, _ int, _ string) {
+			if at == done {
+				cancel()
+			}
+		}})
+		cancel()
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, ErrTakenOver)
+		kept, _, err := ReadRecord(t.Context(), conn, app, "double-11")
+		require.NoError(t, err)
+		require.Equal(t, []int{done, done, done}, []int{result.Next, kept.Next, kept.Published})
+	}
+}
+
 func TestWhatIsNotTheSameCampaignIsRefused(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
