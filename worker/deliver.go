@@ -116,9 +116,12 @@ func (d *delivery) abandoned(s ledger.Standing) afterwards {
 // call makes the attempt and acts on its outcome.
 func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w := d.app.w
-	d.calling = true
-	err := d.app.cfg.Sender.Send(w.work, d.packet)
-	d.calling = false
+	err := d.probe()
+	if err == nil {
+		d.calling = true
+		err = d.app.cfg.Sender.Send(w.work, d.packet)
+		d.calling = false
+	}
 	took := time.Since(now)
 	if err != nil && errors.Is(context.Cause(w.work), errGrace) {
 		var e *wechat.Error
@@ -132,6 +135,17 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w.metrics.called(d.app.cfg.ID, o.fault, took)
 	d.tried = append(d.tried, attemptOf(d.attempt, now, took, o, apiErr, w.cfg.Process.Name))
 	return d.act(o, apiErr)
+}
+
+// probe asks, before the one intent that tries whether a hold is over, whether
+// the app can get a token at all: past every cache, since somebody may have
+// mended just now what the last answer was about.
+func (d *delivery) probe() error {
+	p, ok := d.app.cfg.Sender.(Prober)
+	if !ok || !d.permission.Trial {
+		return nil
+	}
+	return p.Probe(d.app.w.work)
 }
 
 // act decides, and settles the verdict.

@@ -56,6 +56,12 @@ type Sender interface {
 	Send(ctx context.Context, packet []byte) error
 }
 
+// Prober is a Sender that can find out without sending whether anything could
+// be sent. It returns nil or a *wechat.Error.
+type Prober interface {
+	Probe(ctx context.Context) error
+}
+
 // App is one Official Account.
 type App struct {
 	ID          string

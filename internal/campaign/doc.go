@@ -1,8 +1,8 @@
 // Package campaign turns a file of recipients into published bulk intents, once each, however often it is interrupted.
 //
 // A file is CSV or NDJSON and is read as a stream, twice: first all of it is checked, then it is published. A template is a packet with
-// {{column}} in its strings. What is left to chance is nothing: an intent's id follows from app, campaign and recipient, so publishing
-// it again is a repeat; and a record in the bucket KEFU_JOB says up to which row the broker has acknowledged everything. The
+// {{column}} in its strings. Two things make it safe to go on after any end: an intent's id follows from app, campaign and recipient,
+// so publishing it again is a repeat; and a record in the bucket KEFU_JOB says up to which row the broker has acknowledged everything. The
 // checkpoint moves at the acknowledgement, never when a row is read: what was read only would be skipped after a crash.
 //
 //	template, err := campaign.ParseTemplate([]byte(`{"msgtype":"text","text":{"content":"{{name}}，您好"}}`))
