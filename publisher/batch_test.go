@@ -216,7 +216,7 @@ func TestABatchThatRunsOutOfTimeHasAResultForEach(t *testing.T) {
 	conn := b.Connect()
 	ctx, cancel := context.WithCancel(t.Context())
 	e := &ear{lose: func(payload []byte) bool { // the second batch's word is the last that is heard
-		if len(payload) > 2 && len(queued(t, conn)) >= 2000 {
+		if len(payload) > 2 && holds(conn) >= 2000 {
 			cancel()
 			return true
 		}

@@ -148,7 +148,7 @@ func (c *courier) try(pub *publication) {
 		pub.why = err
 		c.retry(pub, pause)
 	default: // closed, draining
-		c.stop = fmt.Errorf("publish: %w", err)
+		c.stop = &refusal{is: ErrNotQueued, cause: err, text: fmt.Sprintf("not published: %v", err)}
 		c.settle(pub, func() { pub.abandon(err) })
 	}
 }

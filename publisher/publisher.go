@@ -44,7 +44,8 @@
 //
 // Publishing needs the permission to publish to kefu.send.<appid>.> and to
 // subscribe to the connection's inbox, and no right to the JetStream API.
-// Receipts need the API's consumers on the stream KEFU_RECEIPT besides.
+// Receipts need $JS.API.CONSUMER.CREATE.KEFU_RECEIPT.>, and MSG.NEXT and DELETE
+// of its consumers, besides.
 package publisher
 
 import (

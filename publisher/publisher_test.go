@@ -304,7 +304,7 @@ func TestTimeIsOver(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("the user went away")
 		go func() {
-			eventually(t, conn, 1)
+			eventually(conn, 1)
 			cancel(why)
 		}()
 		a, err := p.Publish(ctx, app, text("oAlice", "hi"))
@@ -396,13 +396,24 @@ func TestPermissions(t *testing.T) {
 		Publish:   &server.SubjectPermission{Allow: []string{"kefu.send.>"}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"elsewhere"}},
 	}
+	curious := &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{
+			"kefu.send.wx1.live.*", "$JS.API.CONSUMER.CREATE.KEFU_RECEIPT.>",
+			"$JS.API.CONSUMER.MSG.NEXT.KEFU_RECEIPT.*", "$JS.API.CONSUMER.DELETE.KEFU_RECEIPT.*",
+		}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_curious.>"}},
+	}
 	as := protectedBroker(t, &server.Options{Users: []*server.User{
 		{Username: "admin", Password: "admin"},
 		{Username: "producer", Password: "producer", Permissions: producer},
+		{Username: "curious", Password: "curious", Permissions: curious},
 		{Username: "deaf", Password: "deaf", Permissions: deaf},
 	}})
-	_, err := as("admin").CreateStream(t.Context(), broker.SendStream(brokertest.App(app)))
-	require.NoError(t, err)
+	admin := as("admin")
+	for _, cfg := range broker.Streams(brokertest.Spec(app)) {
+		_, err := admin.CreateStream(t.Context(), cfg)
+		require.NoError(t, err)
+	}
 	p := newPublisher(t, as("producer"))
 
 	t.Run("to publish and to hear answers are enough", func(t *testing.T) {
@@ -415,6 +426,20 @@ func TestPermissions(t *testing.T) {
 		_, err := p.Publish(t.Context(), "wx2", text("oAlice", "hi"))
 		require.ErrorIs(t, err, publisher.ErrForbidden)
 		require.EqualError(t, err, "this connection may not publish to the live queue of app wx2")
+	})
+	t.Run("to read receipts are four in all", func(t *testing.T) {
+		t.Parallel()
+		p := newPublisher(t, as("curious"))
+		w := watch(t, p)
+		a, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+		require.NoError(t, err)
+		settle(t, admin, sent(a.ID))
+		r, err := w.Wait(t.Context(), a.ID)
+		require.NoError(t, err)
+		require.Equal(t, sent(a.ID), r)
+		r, err = p.Receipt(t.Context(), app, a.ID)
+		require.NoError(t, err)
+		require.Equal(t, sent(a.ID), r)
 	})
 	t.Run("to hear answers are needed", func(t *testing.T) {
 		t.Parallel()

@@ -52,7 +52,7 @@ type source struct {
 	read    uint64
 }
 
-// stored is a message as the source reads it.
+// storedReceipt is a message as the source reads it.
 type storedReceipt struct {
 	data    []byte
 	seq     uint64

@@ -91,7 +91,7 @@ func (s *campaignStart) run(ctx context.Context, name string) error {
 		return err
 	}
 	if s.dryRun {
-		app, err := s.cli.app("")
+		app, err := s.offline()
 		if err != nil {
 			return err
 		}
@@ -116,6 +116,18 @@ func (s *campaignStart) run(ctx context.Context, name string) error {
 	}
 	options.Conn, options.Summary = conn, &summary
 	return s.publish(ctx, app.App, job, options)
+}
+
+// offline is the app as far as a file can be checked without a broker: where none is configured, as with kefu dev, any will do.
+func (s *campaignStart) offline() (config.App, error) {
+	cfg, err := s.cli.config()
+	if err != nil {
+		return config.App{}, err
+	}
+	if len(cfg.Apps) == 0 && s.cli.appID == "" {
+		return config.App{AppID: devApp, Settings: cfg.Defaults}, nil
+	}
+	return s.cli.app("")
 }
 
 // check reads template and file as a whole. It ends the command when they are not fit to be published.

@@ -302,7 +302,7 @@ func (s *stage) checkCanaries() {
 			s.NotContains(string(body), canarySecret)
 		}
 		_ = s.process.Process.Kill()
-		<-s.exited
+		s.Error(<-s.exited, "it was killed")
 	}
 	s.NoError(filepath.WalkDir(filepath.Join(s.dir, "data"), func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -28,7 +28,7 @@ type ScanOptions struct {
 	Since   time.Time // first time stamp, instead of Seq
 }
 
-// ErrStopScan, returned by the function given to Scan, ends it without an error.
+// ErrStopScan ends a Scan without an error when its function returns it.
 var ErrStopScan = errors.New("stop scan")
 
 const scanBatch = 512

@@ -94,7 +94,9 @@ func (l *loader) layer(provider koanf.Provider, parser koanf.Parser, place func(
 	for _, key := range layer.Keys() {
 		l.cfg.origins[key] = place(key)
 		if i, _, ok := cutApp(key); ok {
-			l.apps[i] = l.apps[i] // mentioned; where it starts is the file's to say
+			if _, mentioned := l.apps[i]; !mentioned {
+				l.apps[i] = origin{} // where it starts is the file's to say
+			}
 		}
 	}
 	if err := l.values.Merge(layer); err != nil {

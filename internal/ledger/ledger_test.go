@@ -208,10 +208,10 @@ func TestMarksStandInTheLogInTheOrderInWhichTheyWereWritten(t *testing.T) {
 	var last <-chan answer
 	for i := range n {
 		last = send(t, l, Mark{Key: Key(i), Kind: Start, Seq: uint64(i), Attempt: 1})
-		switch {
-		case i%1000 == 500: // answers are lost on their way, and then the connection
+		switch i % 1000 {
+		case 500: // answers are lost on their way, and then the connection
 			p.Deafen()
-		case i%1000 == 600:
+		case 600:
 			p.Cut()
 			p.Mend()
 		}

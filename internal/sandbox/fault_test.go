@@ -233,7 +233,7 @@ func TestResets(t *testing.T) {
 		srv.EnableHTTP2 = true
 		srv.StartTLS()
 		defer srv.Close()
-		_, err := srv.Client().Post(srv.URL+"/cgi-bin/stable_token", "application/json", strings.NewReader(`{}`)) //nolint:bodyclose // there is none
+		_, err := srv.Client().Post(srv.URL+"/cgi-bin/stable_token", "application/json", strings.NewReader(`{}`))
 		require.ErrorContains(t, err, "INTERNAL_ERROR")
 		require.Equal(t, "reset after", sb.Received()[0].Fault)
 	})

@@ -95,7 +95,7 @@ func barePost(ctx context.Context, hc *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && string(body) != plainOK {
 		err = io.ErrUnexpectedEOF

@@ -57,7 +57,7 @@ func (e *Error) Unwrap() error { return e.Err }
 //
 //	errors.Is(err, &wechat.Error{Code: 45015, HasCode: true})
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) //nolint:errorlint // Is must not unwrap its target
+	t, ok := target.(*Error) // Is must not unwrap its target
 	return ok && t.HasCode && e.HasCode && t.Code == e.Code && (t.Call == CallAny || t.Call == e.Call)
 }
 

@@ -224,7 +224,7 @@ func awaitEnd(t *testing.T, conn net.Conn) {
 func TestAnIdleConnectionClosedByThePeerCostsNothing(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(s *session){
-		"closed": func(s *session) { _ = s.Conn.Close() },
+		"closed": func(s *session) { _ = s.Close() },
 		"reset":  (*session).reset,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -324,8 +324,7 @@ func TestDeadConnectionsAreReplacedAFewTimesOnly(t *testing.T) {
 	t.Parallel()
 	tries := 0
 	conn, other := net.Pipe()
-	defer conn.Close()
-	defer other.Close()
+	defer func() { _, _ = conn.Close(), other.Close() }()
 	w := wire{traced: true, timeout: patience, rt: roundTrip(func(r *http.Request) (*http.Response, error) {
 		tries++
 		gotConn(r, &countedConn{Conn: conn}, true)

@@ -87,7 +87,7 @@ func (s *session) ok() {
 // reset ends the connection with a TCP reset.
 func (s *session) reset() {
 	_ = s.Conn.(*net.TCPConn).SetLinger(0)
-	_ = s.Conn.Close()
+	_ = s.Close()
 }
 
 // httpClient returns a client as NewHTTPClient makes it, whose idle connections end with the test.

@@ -1,0 +1,32 @@
+package ledger
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTell(t *testing.T) {
+	t.Parallel()
+	mark := func(kind Kind, seq uint64, generation uint16, attempt uint8) Mark {
+		return Mark{Key: 7, Seq: seq, Body: 1, Kind: kind, Generation: generation, Attempt: attempt}
+	}
+	s := Tell([]Event{
+		{Worker: "a", Mark: mark(Start, 1, 0, 1)},
+		{Worker: "a", Mark: mark(Dead, 1, 1, 1)},
+		{Worker: "b", Mark: mark(Start, 1, 0, 1)}, // the acknowledgement was lost
+		{Worker: "b", Mark: mark(Start, 5, 0, 1)}, // published again after its death
+		{Worker: "b", Mark: mark(Sent, 5, 2, 1)},
+		{Worker: "a", Mark: mark(Start, 9, 0, 1)}, // a repeat of what was sent
+	})
+	rulings, generations := []Ruling{}, []int{}
+	for _, e := range s.Events {
+		rulings, generations = append(rulings, e.Ruling), append(generations, e.Generation)
+	}
+	require.Equal(t, []Ruling{Go, 0, Ended, Go, 0, Repeat}, rulings)
+	require.Equal(t, []int{1, 1, 1, 2, 2, 2}, generations)
+	require.True(t, s.Known)
+	require.Equal(t, Sent, s.Now.Kind)
+	require.Equal(t, "b", s.Worker)
+	require.Equal(t, Story{}, Tell(nil))
+}
