@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -98,4 +99,12 @@ func TestTheExampleFileIsAConfiguration(t *testing.T) {
 	require.Equal(t, exitDone, example.code)
 	got := kefu(t, try{args: args("config check --quiet"), file: example.out})
 	require.Equal(t, result{exitDone, "kefu.yaml: ok, 1 app, 1 warning\n", ""}, got)
+}
+
+func TestTheExampleInDeployIsTheReference(t *testing.T) {
+	t.Parallel()
+	want, err := os.ReadFile("../../deploy/kefu.yaml")
+	require.NoError(t, err)
+	got := kefu(t, try{args: args("config reference --example")})
+	require.Equal(t, string(want), got.out, "write it anew: kefu config reference --example > deploy/kefu.yaml")
 }

@@ -215,9 +215,28 @@ func (c *Conn) Connected() bool { return c.NC.IsConnected() }
 // may still be running when remove returns.
 func (c *Conn) OnReconnect(f func()) (remove func()) { return c.hooks.add(f) }
 
-// UntilReconnect returns a context that ends at the next reconnect: what was
-// asked before it is never answered. end must be called.
-func (c *Conn) UntilReconnect(ctx context.Context) (until context.Context, end context.CancelCauseFunc) {
+// Ask calls f, which asks the JetStream API for something, and calls it again
+// when the connection was lost under it, until ctx ends: what was asked before a
+// reconnect is never answered, and waiting for it costs seconds. f must bear to
+// be called twice.
+func (c *Conn) Ask(ctx context.Context, f func(context.Context) error) error {
+	for {
+		until, end := c.untilReconnect(ctx)
+		err := f(until)
+		if err != nil && ctx.Err() == nil && !c.NC.IsConnected() && !c.NC.IsClosed() {
+			<-until.Done() // no use to ask before
+		}
+		lost := errors.Is(context.Cause(until), errReconnected)
+		end(nil)
+		if err == nil || !lost {
+			return err
+		}
+	}
+}
+
+// untilReconnect returns a context that ends at the next reconnect. end must
+// be called.
+func (c *Conn) untilReconnect(ctx context.Context) (until context.Context, end context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	remove := c.OnReconnect(func() { cancel(errReconnected) })
 	return ctx, func(cause error) {

@@ -230,3 +230,58 @@ func TestCompareVersions(t *testing.T) {
 		})
 	}
 }
+
+func TestAskRepeatsWhatWasLostWithTheConnection(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	p := brokertest.NewProxy(t, b)
+	conn := p.Connect()
+	asked := make(chan struct{}, 10)
+	ask := func() <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			done <- conn.Ask(t.Context(), func(ctx context.Context) error {
+				asked <- struct{}{}
+				_, err := conn.JS.Stream(ctx, "KEFU_DEAD")
+				return err
+			})
+		}()
+		return done
+	}
+	p.Deafen() // the question is heard, the answer lost
+	done := ask()
+	brokertest.Await(t, asked, "the question")
+	p.Cut()
+	p.Mend()
+	require.NoError(t, brokertest.Await(t, done, "the answer"))
+	brokertest.Await(t, asked, "the question for the second time")
+
+	p.Cut() // there is nobody to ask
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
+	done = ask()
+	brokertest.Await(t, asked, "the question")
+	require.Empty(t, done)
+	p.Mend()
+	require.NoError(t, brokertest.Await(t, done, "the answer"))
+	require.Equal(t, 1, conn.Hooks(), "the outbox's alone")
+}
+
+func TestAskReturnsWhatTheBrokerSays(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Bare(t)
+	conn := b.Connect()
+	_, err := conn.JS.Stream(t.Context(), "MISSING")
+	require.ErrorIs(t, conn.Ask(t.Context(), func(ctx context.Context) error {
+		_, err := conn.JS.Stream(ctx, "MISSING")
+		return err
+	}), err)
+
+	b.Stop()
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.Error(t, conn.Ask(ctx, func(ctx context.Context) error {
+		_, err := conn.JS.Stream(ctx, "MISSING")
+		return err
+	}), "its context bounds it")
+}

@@ -80,7 +80,11 @@ func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f fun
 		caughtUp: make(chan struct{}), kick: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
 	}
 	unhook := c.OnReconnect(w.reconnected)
-	first, err := w.open(ctx)
+	var first *reader
+	err := c.Ask(ctx, func(ctx context.Context) (err error) {
+		first, err = w.open(ctx)
+		return err
+	})
 	if err != nil {
 		unhook()
 		stop()
@@ -142,7 +146,7 @@ func (w *Follower) reopen(ctx context.Context, why error) (*reader, error) {
 	case <-w.kick: // what it would say is done now
 	default:
 	}
-	ctx, end := w.conn.UntilReconnect(ctx)
+	ctx, end := w.conn.untilReconnect(ctx)
 	defer end(nil)
 	return w.open(ctx)
 }
@@ -221,7 +225,7 @@ func (w *Follower) anew() {
 
 // read passes on what a consumer hands out, until it can give no more.
 func (w *Follower) read(ctx context.Context, r *reader) error {
-	ctx, end := w.conn.UntilReconnect(ctx)
+	ctx, end := w.conn.untilReconnect(ctx)
 	defer end(nil)
 	select {
 	case <-w.kick: // while the consumer was being made

@@ -48,7 +48,7 @@ var exampleGroups = map[string]string{
 	"nats":     "The broker.",
 	"wechat":   "The API.",
 	"worker":   "The daemon: kefu worker.",
-	"console":  "The operators' web page: kefu console.",
+	"console":  "The operators' web page, which this version does not have yet.",
 	"defaults": "For every app; each key may be set per app.",
 	"apps":     "One entry per Official Account; besides these keys it may have any key of defaults.",
 }

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -71,19 +72,11 @@ type bed struct {
 
 func newBed(t *testing.T, queue int64) *bed {
 	t.Helper()
-	r := require.New(t)
-	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: t.TempDir()})
-	r.NoError(err)
-	t.Cleanup(e.Close)
-	conn, err := broker.Connect(t.Context(), broker.Options{URL: e.URL(), Name: "test"})
-	r.NoError(err)
-	t.Cleanup(conn.Close)
-	plan, err := broker.NewPlan(t.Context(), conn.JS, broker.Spec{Replicas: 1, LedgerKeep: time.Hour, Apps: []broker.AppSpec{{
-		AppID: app, LiveShards: 2, DuplicateWindow: time.Minute, QueueMessages: queue, QueueBytes: 1 << 30}}})
-	r.NoError(err)
-	_, err = plan.Apply(t.Context(), conn.JS, false)
-	r.NoError(err)
-	return &bed{Assertions: r, t: t, conn: conn, box: Open(conn)}
+	conn := brokertest.Bare(t).Connect()
+	spec := brokertest.Spec(app)
+	spec.Apps[0].QueueMessages = queue
+	brokertest.Provision(t, conn, spec)
+	return &bed{Assertions: require.New(t), t: t, conn: conn, box: Open(conn)}
 }
 
 func (b *bed) bury(letters ...*schema.Letter) {

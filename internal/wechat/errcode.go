@@ -154,8 +154,8 @@ const (
 	doNeverEn = "Not expected from the calls that kefu makes: read the errmsg and report it with the rid."
 	doNeverZh = "kefu 所用接口不应返回此码：请查看 errmsg，并附上 rid 反馈。"
 
-	doMPEn = "Log in to mp.weixin.qq.com as the app's administrator, read the notices there and settle what they ask; then: kefu app probe."
-	doMPZh = "请以管理员身份登录 mp.weixin.qq.com 查看站内通知并按要求处理，之后执行 kefu app probe。"
+	doMPEn = "Log in to mp.weixin.qq.com as the app's administrator, read the notices there and settle what they ask; then: kefu app resume."
+	doMPZh = "请以管理员身份登录 mp.weixin.qq.com 查看站内通知并按要求处理，之后执行 kefu app resume。"
 
 	doAllowIPEn = "Add the address named in the errmsg to the app's IP allow-list on mp.weixin.qq.com (set it behind NAT to every egress address); " +
 		"kefu goes on by itself within minutes."
@@ -185,8 +185,8 @@ const (
 	doFollowEn = "Nothing to repair: the user must follow the app (again) first."
 	doFollowZh = "无需修复：用户需先（重新）关注该公众号。"
 
-	doKFEn = "Compare with kefu kfaccount list, and correct the kf_account."
-	doKFZh = "请对照 kefu kfaccount list 的结果修正客服帐号。"
+	doKFEn = "Compare with the accounts on mp.weixin.qq.com, and correct the kf_account."
+	doKFZh = "请对照 mp.weixin.qq.com 上的客服帐号列表修正。"
 
 	doKFInputEn = "Correct the value and run the command again."
 	doKFInputZh = "请修正参数后重新执行命令。"

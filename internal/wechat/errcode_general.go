@@ -135,8 +135,8 @@ var generalCodes = []Code{
 	{
 		CallAny, 45009, "day_quota_reached", FaultDayQuota,
 		"the daily quota of this API is used up", "接口调用次数已达当日上限", srcOJPM,
-		"Wait for midnight Beijing time, or clear the quota on mp.weixin.qq.com (10 times a month); kefu app quota shows what is left.",
-		"可等待北京时间零点重置，或在 mp.weixin.qq.com 清零额度（每月 10 次）；kefu app quota 可查看剩余额度。",
+		"Wait for midnight Beijing time, or clear the quota on mp.weixin.qq.com (10 times a month).",
+		"可等待北京时间零点重置，或在 mp.weixin.qq.com 清零额度（每月 10 次）。",
 	},
 	{
 		CallAny, 45011, "minute_quota_reached", FaultMinuteQuota,

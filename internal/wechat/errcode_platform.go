@@ -34,8 +34,8 @@ var platformCodes = []Code{
 		CallSend, 45015, "window_closed", FaultRecipient,
 		"the reply window is closed (48 hours after a message, 1 minute after a menu click, scan or follow), or the user has left",
 		"回复时间超过限制（用户发消息后 48 小时，点击菜单、扫码或关注后 1 分钟），或用户已取消关注", srcJPC,
-		"Nothing to repair for this message. If it comes soon after the user acted, the queue is too slow: kefu pool shows the lag.",
-		"该消息无法补救。若用户刚有动作就出现，说明排队过久，可用 kefu pool 查看积压。",
+		"Nothing to repair for this message. If it comes soon after the user acted, the queue is too slow: kefu app list shows the backlog.",
+		"该消息无法补救。若用户刚有动作就出现，说明排队过久，可用 kefu app list 查看积压。",
 	},
 	{
 		CallSend, 45037, "never_talked", FaultRecipient,
