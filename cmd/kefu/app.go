@@ -78,18 +78,18 @@ func (c *cli) appList(ctx context.Context) error {
 	}
 	now := time.Now()
 	return list(c, rows, []column[appRow]{
-		{title: "app", cell: func(r appRow) string { return r.AppID }},
-		{title: "name", cell: func(r appRow) string { return r.Name }},
-		{title: "live", cell: func(r appRow) string { return grouped(int64(r.Live)) }, right: true}, //nolint:gosec // a queue's length
-		{title: "bulk", cell: func(r appRow) string { return grouped(int64(r.Bulk)) }, right: true}, //nolint:gosec // a queue's length
-		{title: "held", cell: func(r appRow) string { return heldFor(r.Holds, now) }, style: func(r appRow) style {
+		{title: "APP", cell: func(r appRow) string { return r.AppID }},
+		{title: "NAME", cell: func(r appRow) string { return r.Name }},
+		{title: "LIVE", cell: func(r appRow) string { return grouped(int64(r.Live)) }, right: true}, //nolint:gosec // a queue's length
+		{title: "BULK", cell: func(r appRow) string { return grouped(int64(r.Bulk)) }, right: true}, //nolint:gosec // a queue's length
+		{title: "HELD", cell: func(r appRow) string { return heldFor(r.Holds, now) }, style: func(r appRow) style {
 			if r.Held {
 				return yellow
 			}
 			return green
 		}},
-		{title: "why", cell: func(r appRow) string { return whyHeld(r.Holds) }, wraps: true},
-		{title: "what to do", cell: func(r appRow) string { return r.Do }, wraps: true},
+		{title: "WHY", cell: func(r appRow) string { return whyHeld(r.Holds) }, wraps: true},
+		{title: "WHAT TO DO", cell: func(r appRow) string { return r.Do }, wraps: true},
 	})
 }
 
@@ -143,7 +143,11 @@ func whatToDo(holds []gate.Hold) string {
 		case h.Kind == gate.Operator:
 			parts = append(parts, "kefu app resume, when the time has come")
 		case h.Errcode != 0:
-			parts = append(parts, wechat.Explain(wechat.CallSend, h.Errcode).DoEn)
+			call := wechat.CallSend
+			if h.Kind == gate.Config { // mostly drawn by fetching a token, where 40001 is a wrong secret
+				call = wechat.CallToken
+			}
+			parts = append(parts, wechat.Explain(call, h.Errcode).DoEn)
 		case h.Kind == gate.Upstream:
 			parts = append(parts, "look at this machine's way to the API: DNS, routes, proxies; it goes on by itself")
 		default:
@@ -156,14 +160,19 @@ func whatToDo(holds []gate.Hold) string {
 func newAppPauseCmd(c *cli) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use:     "pause [APPID]",
-		Short:   "Hold an app: nothing of it is sent until it is resumed",
-		Long:    `Holds an app until an operator resumes it. What is queued stays queued and spends no attempt; what is being sent just now ends.`,
+		Use:   "pause [APPID]",
+		Short: "Hold an app: nothing of it is sent until it is resumed",
+		Long: `Holds an app until an operator resumes it. What is queued stays queued and spends no attempt, though its deadline goes on;
+what is being sent just now ends.`,
 		Example: `  kefu app pause wx0000000000000001 --reason 'wrong text in the campaign'`,
 		Args:    arguments(0, 1, "APPID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.changeApp(cmd.Context(), args, "pause", reason, func(ctx context.Context, conn *broker.Conn, appID string) error {
-				return gate.Pause(ctx, conn, appID, reason, c.actor())
+			return c.changeApp(cmd.Context(), args, appChange{
+				verb: "pause", detail: reason,
+				says: "%s is paused: nothing more of it is sent until kefu app resume %[1]s",
+				do: func(ctx context.Context, conn *broker.Conn, appID string) error {
+					return gate.Pause(ctx, conn, appID, reason, c.actor())
+				},
 			})
 		},
 	}
@@ -176,17 +185,35 @@ func newAppResumeCmd(c *cli) *cobra.Command {
 		Use:   "resume [APPID]",
 		Short: "Lift every hold of an app",
 		Long: `Lifts every hold of an app: an operator's at once; after one that WeChat, the configuration or the network drew, a single
-message is tried first, and the rest follow when it went well.`,
+message is tried first, and the rest follow when it went well. An app that is not held is left as it is.`,
 		Example: `  kefu app resume wx0000000000000001`,
 		Args:    arguments(0, 1, "APPID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.changeApp(cmd.Context(), args, "resume", "", gate.Resume)
+			return c.changeApp(cmd.Context(), args, appChange{
+				verb: "resume", says: "%s is resumed", unlessHeld: "%s was not held: there is nothing to resume", do: gate.Resume,
+			})
 		},
 	}
 }
 
+// appChange is what an operator does to one app.
+type appChange struct {
+	verb       string
+	detail     string
+	says       string // afterwards, about the appid
+	unlessHeld string // says that there is nothing to do for an app that is not held; "": there is
+	do         func(ctx context.Context, conn *broker.Conn, appID string) error
+}
+
+// changedApp is the answer as JSON.
+type changedApp struct {
+	AppID   string      `json:"appid"`
+	Changed bool        `json:"changed"`
+	Holds   []gate.Hold `json:"holds"` // those in force afterwards
+}
+
 // changeApp does something to one app and writes it down.
-func (c *cli) changeApp(ctx context.Context, args []string, verb, detail string, do func(context.Context, *broker.Conn, string) error) error {
+func (c *cli) changeApp(ctx context.Context, args []string, change appChange) error {
 	argument := ""
 	if len(args) > 0 {
 		argument = args[0]
@@ -200,17 +227,26 @@ func (c *cli) changeApp(ctx context.Context, args []string, verb, detail string,
 	if err != nil {
 		return err
 	}
-	if err := c.audit(ctx, conn, broker.AuditEntry{Verb: verb, AppID: app.AppID, Count: 1, Detail: detail}); err != nil {
+	holds, err := gate.Holds(ctx, conn)
+	if err != nil {
 		return err
 	}
-	if err := do(ctx, conn, app.AppID); err != nil {
+	says, changes := change.says, change.unlessHeld == "" || len(holds[app.AppID]) > 0
+	if !changes {
+		says = change.unlessHeld
+	} else {
+		if err := c.audit(ctx, conn, broker.AuditEntry{Verb: change.verb, AppID: app.AppID, Count: 1, Detail: change.detail}); err != nil {
+			return err
+		}
+		if err := change.do(ctx, conn, app.AppID); err != nil {
+			return err
+		}
+	}
+	if c.format == formatTable {
+		return c.printf(says+"\n", app.AppID)
+	}
+	if holds, err = gate.Holds(ctx, conn); err != nil {
 		return err
 	}
-	if c.format != formatTable {
-		return c.value(struct {
-			AppID string `json:"appid"`
-			Did   string `json:"did"`
-		}{app.AppID, verb})
-	}
-	return c.printf("%s %sd\n", app.AppID, verb)
+	return c.value(changedApp{app.AppID, changes, append([]gate.Hold{}, holds[app.AppID]...)})
 }

@@ -247,6 +247,9 @@ func (s *campaignStart) ask(ctx context.Context, app config.App, job campaign.Jo
 			grouped(int64(record.Next)), counted(record.Rows, "row"))
 	}
 	for _, f := range summaryFields(*o.Summary) {
+		if f.value == "" {
+			continue
+		}
 		s.cli.notef("%-12s %s", f.name, f.value)
 	}
 	if o.Summary.Recipients > campaignAsks {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,17 +19,15 @@ func newCancelCmd(c *cli) *cobra.Command {
 		Short:   "Withdraw an intent: do not send it any more",
 		GroupID: groupIntent,
 		Long: `Withdraws an intent that is queued or waits for its time: workers do not send it when its turn comes, and its receipt says
-cancelled. A call that is under way just now cannot be taken back.
+cancelled. A call that is under way just now cannot be taken back, but it is not tried again.
 
 Exit code 1 when it has ended already, 3 when nothing is known of it.`,
-		Example: `  kefu cancel order-4711-reminder`,
-		Args:    arguments(1, 1, "ID"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return c.cancelIntent(cmd.Context(), args[0]) },
+		Example: `  kefu cancel order-4711-reminder
+  kefu cancel order-4711-reminder --app wx0000000000000001`,
+		Args: arguments(1, 1, "ID"),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.cancelIntent(cmd.Context(), args[0]) },
 	}
 }
-
-// withdrawalKeep outlives the longest wait that an intent may have by default.
-const withdrawalKeep = 30 * 24 * time.Hour
 
 func (c *cli) cancelIntent(ctx context.Context, id string) error {
 	conn, err := c.broker(ctx)
@@ -40,43 +39,90 @@ func (c *cli) cancelIntent(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	var ended *whereabouts
-	for _, app := range apps {
-		w, err := locate(ctx, conn, app.AppID, id)
-		if err != nil {
+	found, err := locate(ctx, conn, apps, id)
+	if err != nil {
+		return err
+	}
+	w, err := theOneToCancel(found, id)
+	if err != nil {
+		return err
+	}
+	if !w.Withdrawn {
+		if err := c.withdraw(ctx, conn, w); err != nil {
 			return err
 		}
-		switch {
-		case w.State == "":
-		case w.State.Terminal():
-			ended = &w
-		default:
-			return c.withdraw(ctx, conn, w)
-		}
-	}
-	if ended != nil {
-		return fmt.Errorf("%s has ended already: %s", id, ended.State)
-	}
-	return nothingf("nothing is known of %s: it was never accepted, or all traces of it have expired", id)
-}
-
-func (c *cli) withdraw(ctx context.Context, conn *broker.Conn, w whereabouts) error {
-	if err := c.audit(ctx, conn, broker.AuditEntry{Verb: "cancel", AppID: w.AppID, Filter: "id=" + w.ID, Count: 1}); err != nil {
-		return err
-	}
-	order := ledger.Withdrawal{Generation: max(w.Generation, 1), By: c.actor(), At: time.Now().UTC()}
-	if err := ledger.Withdraw(ctx, conn, w.AppID, w.ID, order, withdrawalKeep); err != nil {
-		return err
 	}
 	if c.format != formatTable {
-		return c.value(struct {
-			ID    string       `json:"id"`
-			AppID string       `json:"appid"`
-			Was   schema.State `json:"was"`
-		}{w.ID, w.AppID, w.State})
+		return c.value(cancelled{w.ID, w.AppID, w.Generation, w.State, w.Withdrawn})
 	}
-	if w.State == schema.InFlight {
-		return c.printf("%s withdrawn; it is being sent just now, which cannot be taken back\n", w.ID)
+	return c.printf("%s\n", clean(w.afterCancel()))
+}
+
+// cancelled is the answer as JSON.
+type cancelled struct {
+	ID         string       `json:"id"`
+	AppID      string       `json:"appid"`
+	Generation int          `json:"generation"`
+	Was        schema.State `json:"was"` // in_flight: this attempt may still arrive
+	Before     bool         `json:"withdrawn_before,omitempty"`
+}
+
+// theOneToCancel is the intent that has not ended. One that has is no mistake of whoever asks, but nothing was done.
+func theOneToCancel(found []whereabouts, id string) (whereabouts, error) {
+	var open []whereabouts
+	for _, w := range found {
+		if !w.State.Terminal() {
+			open = append(open, w)
+		}
 	}
-	return c.printf("%s withdrawn; it was %s and will not be sent\n", w.ID, w.State)
+	switch {
+	case len(open) == 1:
+		return open[0], nil
+	case len(open) > 1:
+		return whereabouts{}, usagef("several apps have an intent %q: name one with --app", id)
+	case len(found) == 0:
+		return whereabouts{}, unknownIntent(id)
+	}
+	return whereabouts{}, errors.New(found[0].tooLate())
+}
+
+// tooLate says why there is nothing to cancel.
+func (w whereabouts) tooLate() string {
+	switch w.State {
+	case schema.Sent:
+		return fmt.Sprintf("%q was sent already", w.ID)
+	case schema.Cancelled:
+		return fmt.Sprintf("%q was cancelled already", w.ID)
+	}
+	reason := ""
+	if w.Reason != "" {
+		reason = " (" + string(w.Reason) + ")"
+	}
+	return fmt.Sprintf("%q is dead already%s: it is not sent unless somebody replays it", w.ID, reason)
+}
+
+func (w whereabouts) afterCancel() string {
+	switch {
+	case w.Withdrawn:
+		return fmt.Sprintf("%q was withdrawn already, by %s: it will not be sent", w.ID, w.WithdrawnBy)
+	case w.State == schema.InFlight:
+		return fmt.Sprintf("%q is withdrawn. It is being sent just now, which cannot be taken back; it will not be tried again", w.ID)
+	case w.State == schema.Waiting && !w.Until.IsZero():
+		return fmt.Sprintf("%q is withdrawn. It was waiting until %s and will not be sent", w.ID, moment(w.Until))
+	}
+	return fmt.Sprintf("%q is withdrawn. It was %s and will not be sent", w.ID, w.State)
+}
+
+// withdrawalKeep is how long an order is kept after the intent's time has come: longer than a queue is ever behind.
+const withdrawalKeep = 30 * 24 * time.Hour
+
+func (c *cli) withdraw(ctx context.Context, conn *broker.Conn, w whereabouts) error {
+	entry := broker.AuditEntry{Verb: "cancel", AppID: w.AppID, Filter: "id=" + w.ID, Count: 1, Detail: "was " + string(w.State)}
+	if err := c.audit(ctx, conn, entry); err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	order := ledger.Withdrawal{Generation: w.Generation, By: c.actor(), At: now}
+	keep := withdrawalKeep + max(0, w.Until.Sub(now)) // a send-at may be years ahead
+	return ledger.Withdraw(ctx, conn, w.AppID, w.ID, order, keep)
 }

@@ -1,21 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
-	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -31,17 +27,18 @@ func newFindCmd(c *cli) *cobra.Command {
 		Use:     "find ID",
 		Short:   "Find an intent: where it is, what happened, why",
 		GroupID: groupIntent,
-		Long: `Looks for an intent by its id in the queue, among what waits, in the ledger, the receipts and the dead letters, and says where
-it stands and what happened to it. With --openid it lists what is queued or dead of one person instead.
+		Long: `Looks for an intent by its id in the ledger, the queue, among what waits, the receipts and the dead letters, and says where it
+stands and what happened to it. With --openid it lists what is queued, waiting or dead of one person instead.
 
-Exit code 3 when nothing is known: it was never accepted, or all traces have expired.`,
+As JSON it is a list: an id may be known to several apps. Exit code 3 when nothing is known: it was never accepted, or all
+traces of it have expired.`,
 		Example: `  kefu find order-4711-shipped
-  kefu find order-4711-shipped -o json
+  kefu find order-4711-shipped --app wx0000000000000001 -o json
   kefu find --openid oUser1`,
 		Args: arguments(0, 1, "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args) },
 	}
-	cmd.Flags().StringVar(&f.openID, "openid", "", "list what is queued or dead of this `openid`")
+	cmd.Flags().StringVar(&f.openID, "openid", "", "list what is queued, waiting or dead of this `openid`")
 	return cmd
 }
 
@@ -61,247 +58,133 @@ func (f *findCmd) run(ctx context.Context, args []string) error {
 	if f.openID != "" {
 		return f.person(ctx, conn, apps)
 	}
-	found := false
+	found, err := locate(ctx, conn, apps, args[0])
+	if err != nil {
+		return err
+	}
+	if f.cli.format != formatTable {
+		if err := list(f.cli, found, nil); err != nil {
+			return err
+		}
+	} else if err := f.print(found); err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return unknownIntent(args[0])
+	}
+	return nil
+}
+
+func unknownIntent(id string) error {
+	return nothingf("nothing is known of %q: it was never accepted, or all traces of it have expired", id)
+}
+
+// locate finds an intent in every app that knows it.
+func locate(ctx context.Context, conn *broker.Conn, apps []knownApp, id string) ([]whereabouts, error) {
+	var found []whereabouts
 	for _, app := range apps {
-		w, err := locate(ctx, conn, app.AppID, args[0])
+		t, err := gather(ctx, conn, app, id)
 		if err != nil {
+			return nil, err
+		}
+		if t.found() {
+			found = append(found, t.judge())
+		}
+	}
+	return found, nil
+}
+
+func (f *findCmd) print(found []whereabouts) error {
+	for i, w := range found {
+		if i > 0 {
+			if err := f.cli.printf("\n"); err != nil {
+				return err
+			}
+		}
+		if err := record(f.cli, nil, w.fields()); err != nil {
 			return err
 		}
-		if w.State == "" {
-			continue
+		if err := f.cli.printf("\n"); err != nil {
+			return err
 		}
-		found = true
-		if err := f.print(w); err != nil {
+		if err := list(f.cli, w.Events, w.columns()); err != nil {
 			return err
 		}
 	}
-	if !found {
-		return nothingf("nothing is known of %s: it was never accepted, or all traces of it have expired", args[0])
-	}
 	return nil
 }
 
-// whereabouts is all that is known of an intent.
-type whereabouts struct {
-	ID         string          `json:"id"`
-	AppID      string          `json:"appid"`
-	State      schema.State    `json:"state"` // of the newest generation
-	Generation int             `json:"generation"`
-	Attempts   int             `json:"attempts"`
-	Reason     schema.Reason   `json:"reason,omitempty"`
-	Detail     string          `json:"detail,omitempty"`
-	Subject    string          `json:"subject,omitempty"`  // where it is queued
-	Sequence   uint64          `json:"sequence,omitempty"` // there
-	Until      time.Time       `json:"until,omitzero"`     // what it waits for
-	Withdrawn  bool            `json:"withdrawn,omitempty"`
-	Receipt    *schema.Receipt `json:"receipt,omitempty"`
-	Events     []happening     `json:"events"`
-}
-
-// happening is one thing that is known to have happened to it.
-type happening struct {
-	At     time.Time `json:"at"`
-	What   string    `json:"what"`
-	Worker string    `json:"worker,omitempty"`
-}
-
-// locate asks every place that may know an intent. Its State is empty when none does.
-func locate(ctx context.Context, conn *broker.Conn, appID, id string) (whereabouts, error) {
-	w := whereabouts{ID: id, AppID: appID}
-	history, err := ledger.History(ctx, conn, ledger.KeyOf(appID, id))
-	if err != nil {
-		return w, err
-	}
-	w.fromLedger(history)
-	for _, look := range []func(context.Context, *broker.Conn) error{w.inReceipts, w.inLetters, w.inQueue, w.inLater, w.inWithdrawals} {
-		if err := look(ctx, conn); err != nil {
-			return w, err
-		}
-	}
-	slices.SortStableFunc(w.Events, func(a, b happening) int { return a.At.Compare(b.At) })
-	return w, nil
-}
-
-func (w *whereabouts) fromLedger(history []ledger.Event) {
-	for _, e := range history {
-		w.Events = append(w.Events, happening{At: e.Time, What: wording(e.Mark), Worker: e.Worker})
-		w.Generation = max(w.Generation, int(e.Mark.Generation), 1)
-		w.Attempts, w.Sequence = int(e.Mark.Attempt), e.Mark.Seq
-		switch e.Mark.Kind {
-		case ledger.Start:
-			w.State = schema.InFlight
-		case ledger.Clear:
-			w.State = schema.Queued
-		case ledger.Later:
-			w.State, w.Attempts = schema.Waiting, int(e.Mark.Attempt)-1
-		case ledger.Sent:
-			w.State = schema.Sent
-		case ledger.Dead:
-			w.State = schema.Dead
-		case ledger.Cancelled:
-			w.State = schema.Cancelled
-		}
-	}
-}
-
-func wording(m ledger.Mark) string {
-	switch m.Kind {
-	case ledger.Start:
-		return fmt.Sprintf("attempt %d begun", m.Attempt)
-	case ledger.Clear:
-		return fmt.Sprintf("given back, %s spent", count(int(m.Attempt), "attempt"))
-	case ledger.Later:
-		return fmt.Sprintf("put off, attempt %d comes later", m.Attempt)
-	case ledger.Suspect:
-		return "handed out again without an end of the time before"
-	}
-	return m.Kind.String()
-}
-
-func (w *whereabouts) inReceipts(ctx context.Context, conn *broker.Conn) error {
-	o := broker.ScanOptions{Subject: "kefu.receipt." + w.AppID + ".>"}
-	if len(w.Events) > 0 {
-		o.Since = w.Events[0].At.Add(-time.Minute)
-	}
-	name := []byte(`"id":"` + w.ID + `"`)
-	return conn.Scan(ctx, schema.StreamReceipt, o, func(s broker.Stored) error {
-		var r schema.Receipt
-		if !bytes.Contains(s.Data, name) || json.Unmarshal(s.Data, &r) != nil || r.ID != w.ID {
-			return nil
-		}
-		w.Events = append(w.Events,
-			happening{At: r.PublishedAt, What: "published"},
-			happening{At: r.SettledAt, What: strings.TrimSpace(string(r.State)+" "+string(r.Reason)) + ", receipt published"})
-		if r.Generation >= w.Generation {
-			w.Generation, w.State, w.Reason, w.Attempts, w.Receipt = r.Generation, r.State, r.Reason, r.Attempts, &r
-		}
-		return nil
-	})
-}
-
-func (w *whereabouts) inLetters(ctx context.Context, conn *broker.Conn) error {
-	items, err := deadletter.Open(conn).Get(ctx, w.AppID, w.ID)
-	if err != nil {
-		return err
-	}
-	for _, i := range items {
-		w.Events = append(w.Events, happening{At: i.Letter.DiedAt, What: "dead letter: " + i.Letter.Detail, Worker: i.Letter.Worker})
-		if i.Letter.Generation >= w.Generation {
-			w.Generation, w.State, w.Reason, w.Detail = i.Letter.Generation, schema.Dead, i.Letter.Reason, i.Letter.Detail
-			w.Attempts = len(i.Letter.Attempts)
-		}
-	}
-	return nil
-}
-
-func (w *whereabouts) inQueue(ctx context.Context, conn *broker.Conn) error {
-	if w.State.Terminal() {
-		return nil
-	}
-	stream, err := conn.JS.Stream(ctx, schema.SendStream(w.AppID))
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("the queue of %s: %w", w.AppID, err)
-	}
-	created := stream.CachedInfo().Created
-	return conn.Scan(ctx, schema.SendStream(w.AppID), broker.ScanOptions{}, func(s broker.Stored) error {
-		if idOf(s, created) != w.ID {
-			return nil
-		}
-		w.Subject, w.Sequence = s.Subject, s.Seq
-		w.Events = append(w.Events, happening{At: s.Time, What: "queued"})
-		if w.State == "" || w.State == schema.Waiting {
-			w.State = schema.Queued
-		}
-		w.Generation = max(w.Generation, 1)
-		return broker.ErrStopScan
-	})
-}
-
-// idOf is the id of a queued intent.
-func idOf(s broker.Stored, created time.Time) string {
-	for _, name := range []string{schema.HeaderID, schema.HeaderMsgID} {
-		if id := s.Header.Get(name); id != "" {
-			return id
-		}
-	}
-	return schema.DefaultID(created, s.Seq)
-}
-
-func (w *whereabouts) inLater(ctx context.Context, conn *broker.Conn) error {
-	if w.State.Terminal() {
-		return nil
-	}
-	return conn.Scan(ctx, schema.StreamLater, broker.ScanOptions{Subject: "kefu.later.wait." + w.AppID + ".*"}, func(s broker.Stored) error {
-		if s.Header.Get(schema.HeaderID) != w.ID {
-			return nil
-		}
-		w.State, w.Generation = schema.Waiting, max(w.Generation, 1)
-		if at, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(s.Header.Get("Nats-Schedule"), "@at ")); err == nil {
-			w.Until = at
-		}
-		return broker.ErrStopScan
-	})
-}
-
-func (w *whereabouts) inWithdrawals(ctx context.Context, conn *broker.Conn) error {
-	v, ok, err := ledger.Withdrawn(ctx, conn, w.AppID, w.ID)
-	if err != nil {
-		return err
-	}
-	if ok && !w.State.Terminal() {
-		w.Withdrawn = true
-		w.Events = append(w.Events, happening{At: v.At, What: "withdrawn by " + v.By})
-	}
-	return nil
-}
-
-func (f *findCmd) print(w whereabouts) error {
+func (w whereabouts) fields() []field {
 	state := string(w.State)
 	if w.Reason != "" {
-		state += " (" + string(w.Reason) + ")"
+		state += ", " + string(w.Reason)
+	}
+	place := ""
+	if w.Stream != "" {
+		place = fmt.Sprintf("%s, sequence %d", w.Stream, w.Sequence)
+	}
+	fields := []field{
+		{name: "id", value: w.ID, style: bold},
+		{name: "app", value: w.AppID},
+		{name: "state", value: state, style: stateStyle(w.State)},
 	}
 	if w.Withdrawn {
-		state += ", withdrawn: it will not be sent"
+		fields = append(fields, field{name: "withdrawn", value: "by " + w.WithdrawnBy + ": it will not be sent", style: yellow})
 	}
-	lines := []field{
-		{name: "id", value: w.ID},
-		{name: "app", value: w.AppID},
-		{name: "state", value: state},
-		{name: "why", value: w.Detail},
-		{name: "attempts", value: fmt.Sprint(w.Attempts)},
+	duplicate := ""
+	if w.PossibleDuplicate {
+		duplicate = "yes: an attempt had an unknown outcome, so it may have arrived once more"
 	}
-	if w.Generation > 1 {
-		lines = append(lines, field{name: "generation", value: fmt.Sprint(w.Generation)})
-	}
-	if !w.Until.IsZero() {
-		lines = append(lines, field{name: "until", value: moment(w.Until)})
-	}
-	if r := w.Receipt; r != nil && r.PossibleDuplicate {
-		lines = append(lines, field{name: "note", value: "it may have arrived twice: the outcome of an attempt is unknown"})
-	}
-	if err := record(f.cli, w, lines); err != nil || f.cli.format != formatTable {
-		return err
-	}
-	if err := f.cli.printf("\n"); err != nil {
-		return err
-	}
-	return list(f.cli, w.Events, []column[happening]{
-		{title: "when", cell: func(h happening) string { return moment(h.At) }},
-		{title: "what", cell: func(h happening) string { return h.What }, wraps: true},
-		{title: "worker", cell: func(h happening) string { return h.Worker }},
-	})
+	return append(fields,
+		field{name: "why", value: w.Detail},
+		field{name: "answer", value: strings.TrimSpace(errcodeText(w.Errcode) + " " + w.Errmsg)},
+		field{name: "rid", value: w.RID},
+		field{name: "possible duplicate", value: duplicate, style: yellow},
+		field{name: "until", value: moment(w.Until)},
+		field{name: "worker", value: w.Worker},
+		field{name: "attempts", value: strconv.Itoa(w.Attempts)},
+		field{name: "generation", value: strconv.Itoa(w.Generation)},
+		field{name: "lane", value: string(w.Lane)},
+		field{name: "campaign", value: w.Campaign},
+		field{name: "source", value: w.Source},
+		field{name: "stored", value: place, style: faint},
+	)
 }
 
-// ofPerson is an intent of one person that is queued or dead.
+func stateStyle(s schema.State) style {
+	switch s {
+	case schema.Sent:
+		return green
+	case schema.Dead:
+		return red
+	case schema.Cancelled:
+		return yellow
+	default:
+		return ""
+	}
+}
+
+// columns are those of the events; of an intent with one life its number says nothing.
+func (w whereabouts) columns() []column[happening] {
+	columns := []column[happening]{
+		{title: "WHEN", cell: func(h happening) string { return h.At.Local().Format("2006-01-02 15:04:05.000") }},
+		{title: "WHAT", cell: func(h happening) string { return h.What }, wraps: true},
+	}
+	if slices.ContainsFunc(w.Events, func(h happening) bool { return h.Generation > 1 }) {
+		columns = append(columns, column[happening]{title: "GENERATION", right: true, cell: func(h happening) string { return strconv.Itoa(h.Generation) }})
+	}
+	return append(columns, column[happening]{title: "WORKER", cell: func(h happening) string { return h.Worker }})
+}
+
+// ofPerson is an intent of one person that is queued, waiting or dead.
 type ofPerson struct {
 	AppID string       `json:"appid"`
 	ID    string       `json:"id"`
 	State schema.State `json:"state"`
+	Lane  schema.Lane  `json:"lane"`
 	Why   string       `json:"why,omitempty"`
-	At    time.Time    `json:"at"`
+	At    time.Time    `json:"at"` // since when
+	Until time.Time    `json:"until,omitzero"`
 }
 
 func (f *findCmd) person(ctx context.Context, conn *broker.Conn, apps []knownApp) error {
@@ -310,58 +193,77 @@ func (f *findCmd) person(ctx context.Context, conn *broker.Conn, apps []knownApp
 	}
 	var rows []ofPerson
 	for _, app := range apps {
-		queued, err := queuedFor(ctx, conn, app, f.openID)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, queued...)
-		err = deadletter.Open(conn).List(ctx, deadletter.Filter{AppID: app.AppID}, func(i deadletter.Item) error {
-			if i.Letter.OpenID == f.openID {
-				rows = append(rows, ofPerson{app.AppID, i.Letter.ID, schema.Dead, string(i.Letter.Reason), i.Letter.DiedAt})
+		for _, look := range []func(context.Context, *broker.Conn, knownApp, string) ([]ofPerson, error){queuedFor, waitingFor, deadFor} {
+			more, err := look(ctx, conn, app, f.openID)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return err
+			rows = append(rows, more...)
 		}
 	}
-	if len(rows) == 0 {
-		return nothingf("nothing is queued or dead of this person")
-	}
-	return list(f.cli, rows, []column[ofPerson]{
-		{title: "app", cell: func(r ofPerson) string { return r.AppID }},
-		{title: "id", cell: func(r ofPerson) string { return r.ID }, wraps: true},
-		{title: "state", cell: func(r ofPerson) string { return string(r.State) }},
-		{title: "why", cell: func(r ofPerson) string { return r.Why }},
-		{title: "since", cell: func(r ofPerson) string { return moment(r.At) }},
+	err := list(f.cli, rows, []column[ofPerson]{
+		{title: "APP", cell: func(r ofPerson) string { return r.AppID }},
+		{title: "ID", cell: func(r ofPerson) string { return r.ID }, wraps: true},
+		{title: "STATE", cell: func(r ofPerson) string { return string(r.State) }, style: func(r ofPerson) style { return stateStyle(r.State) }},
+		{title: "LANE", cell: func(r ofPerson) string { return string(r.Lane) }},
+		{title: "WHY", cell: func(r ofPerson) string { return r.Why }},
+		{title: "SINCE", cell: func(r ofPerson) string { return moment(r.At) }},
+		{title: "UNTIL", cell: func(r ofPerson) string { return moment(r.Until) }},
 	})
+	if err == nil && len(rows) == 0 {
+		err = nothingf("nothing is queued, waiting or dead of this person")
+	}
+	return err
 }
 
 // queuedFor lists a person's queued intents: live ones by their subject, bulk ones by their packet.
-func queuedFor(ctx context.Context, conn *broker.Conn, app knownApp, openID string) ([]ofPerson, error) {
+func queuedFor(ctx context.Context, conn *broker.Conn, app knownApp, openID string) (rows []ofPerson, err error) {
 	if !app.queue {
 		return nil, nil
 	}
-	stream, err := conn.JS.Stream(ctx, schema.SendStream(app.AppID))
+	name := schema.SendStream(app.AppID)
+	stream, err := conn.JS.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("the queue of %s: %w", app.AppID, err)
 	}
 	created := stream.CachedInfo().Created
-	var rows []ofPerson
 	add := func(s broker.Stored) {
-		rows = append(rows, ofPerson{app.AppID, idOf(s, created), schema.Queued, "", s.Time})
+		p, id := readQueued(name, s, created)
+		rows = append(rows, ofPerson{AppID: app.AppID, ID: id, State: schema.Queued, Lane: p.subject.Lane, At: p.stored})
 	}
-	err = conn.Scan(ctx, schema.SendStream(app.AppID), broker.ScanOptions{Subject: "kefu.*." + app.AppID + ".live.*." + openID},
-		func(s broker.Stored) error { add(s); return nil })
+	err = conn.Scan(ctx, name, broker.ScanOptions{Subject: "kefu.*." + app.AppID + ".live.*." + openID}, func(s broker.Stored) error {
+		add(s)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	err = conn.Scan(ctx, schema.SendStream(app.AppID), broker.ScanOptions{Subject: "kefu.*." + app.AppID + ".bulk.*"},
-		func(s broker.Stored) error {
-			if schema.PeekToUser(s.Data) == openID {
-				add(s)
-			}
-			return nil
-		})
+	err = conn.Scan(ctx, name, broker.ScanOptions{Subject: "kefu.*." + app.AppID + ".bulk.*"}, func(s broker.Stored) error {
+		if schema.PeekToUser(s.Data) == openID {
+			add(s)
+		}
+		return nil
+	})
+	return rows, err
+}
+
+func waitingFor(ctx context.Context, conn *broker.Conn, app knownApp, openID string) (rows []ofPerson, err error) {
+	err = conn.Scan(ctx, schema.StreamLater, broker.ScanOptions{Subject: "kefu.later.wait." + app.AppID + ".*"}, func(s broker.Stored) error {
+		if schema.PeekToUser(s.Data) == openID {
+			p, id := readLater(s)
+			rows = append(rows, ofPerson{AppID: app.AppID, ID: id, State: schema.Waiting, Lane: p.subject.Lane, At: p.stored, Until: p.until})
+		}
+		return nil
+	})
+	return rows, err
+}
+
+func deadFor(ctx context.Context, conn *broker.Conn, app knownApp, openID string) (rows []ofPerson, err error) {
+	filter := deadletter.Filter{AppID: app.AppID, OpenID: openID}
+	err = deadletter.Open(conn).List(ctx, filter, func(i deadletter.Item) error {
+		l := i.Letter
+		rows = append(rows, ofPerson{AppID: app.AppID, ID: l.ID, State: schema.Dead, Lane: l.Lane, Why: string(l.Reason), At: l.DiedAt})
+		return nil
+	})
 	return rows, err
 }

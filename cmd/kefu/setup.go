@@ -78,11 +78,11 @@ func (s *setupCmd) print(plan *broker.Plan) error {
 		return s.cli.printf("nothing to do: everything is as it should be\n")
 	}
 	return list(s.cli, plan.Changes, []column[broker.Change]{
-		{title: "object", cell: func(c broker.Change) string { return c.Stream }},
-		{title: "what", cell: func(c broker.Change) string { return c.Field }},
-		{title: "is", cell: func(c broker.Change) string { return c.Have }, wraps: true},
-		{title: "should be", cell: func(c broker.Change) string { return c.Want }, wraps: true},
-		{title: "change", cell: func(c broker.Change) string { return string(c.Kind) }, style: func(c broker.Change) style {
+		{title: "OBJECT", cell: func(c broker.Change) string { return c.Stream }},
+		{title: "WHAT", cell: func(c broker.Change) string { return c.Field }},
+		{title: "IS", cell: func(c broker.Change) string { return c.Have }, wraps: true},
+		{title: "SHOULD BE", cell: func(c broker.Change) string { return c.Want }, wraps: true},
+		{title: "CHANGE", cell: func(c broker.Change) string { return string(c.Kind) }, style: func(c broker.Change) style {
 			if c.Kind == broker.Lossy || c.Kind == broker.Refused {
 				return yellow
 			}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
@@ -237,9 +235,4 @@ func (t *trace) readReceipts(ctx context.Context, conn *broker.Conn, from, to ti
 		t.receipts = append(t.receipts, r)
 		return nil
 	})
-}
-
-// noStream says whether an error is that of a stream that does not exist.
-func noStream(err error) bool {
-	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, broker.ErrNoStream)
 }

@@ -92,6 +92,10 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	defer func() { _ = probes.Close() }() // it only answered questions
 	options.Name, options.Log = "kefu worker", d.log
 	conn, err := broker.Connect(ctx, options)
+	if ctx.Err() != nil {
+		d.log.Info("stopped before there was a broker")
+		return nil
+	}
 	if err != nil {
 		return err
 	}

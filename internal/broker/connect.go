@@ -226,8 +226,12 @@ func (c *Conn) Ask(ctx context.Context, f func(context.Context) error) error {
 		if err != nil && ctx.Err() == nil && !c.NC.IsConnected() && !c.NC.IsClosed() {
 			<-until.Done() // no use to ask before
 		}
-		lost := errors.Is(context.Cause(until), errReconnected)
+		// A request that was refused for want of a connection may find one by now.
+		lost := errors.Is(context.Cause(until), errReconnected) || errors.Is(reading(err), ErrAway)
 		end(nil)
+		if ctx.Err() != nil {
+			return err
+		}
 		if err == nil || !lost {
 			return err
 		}

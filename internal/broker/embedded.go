@@ -18,6 +18,9 @@ import (
 // was to listen.
 var ErrAddressInUse = errors.New("address already in use")
 
+// ErrFolderInUse says that another broker keeps its files where this one was to.
+var ErrFolderInUse = errors.New("another broker keeps its files there")
+
 // EmbeddedOptions describe the broker that runs inside this process.
 type EmbeddedOptions struct {
 	Listen string // host:port for producers; port 0 picks a free one
@@ -37,13 +40,11 @@ type Embedded struct {
 	Server *server.Server
 	Dir    string
 	temp   bool
+	lock   *os.File
 }
 
 // StartEmbedded starts a broker and returns when it takes connections. A port
-// that is taken is ErrAddressInUse.
-//
-// Two brokers must never share a folder: nats-server does not notice, and they
-// would destroy each other's streams.
+// that is taken is ErrAddressInUse, a folder ErrFolderInUse.
 func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	host, port, err := splitListen(o.Listen)
 	if err != nil {
@@ -55,6 +56,10 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 			return nil, fmt.Errorf("embedded broker: %w", err)
 		}
 		e.temp = true
+	}
+	if e.lock, err = lockFolder(e.Dir); err != nil {
+		e.remove()
+		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	s, err := server.NewServer(&server.Options{
 		ServerName: "kefu-embedded",
@@ -98,6 +103,9 @@ func (e *Embedded) Close() {
 }
 
 func (e *Embedded) remove() {
+	if e.lock != nil {
+		_ = e.lock.Close()
+	}
 	if e.temp {
 		_ = os.RemoveAll(e.Dir) // a leftover in the temporary folder hurts nobody
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -47,8 +48,32 @@ func TestAnEmbeddedBrokerThatCannotWriteSaysWhy(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: file})
-	require.ErrorContains(t, err, "Can't start JetStream")
 	require.ErrorContains(t, err, file)
+}
+
+func TestAnEmbeddedBrokerThatCannotStartItsStreamsSaysWhyAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "jetstream"), nil, 0o600))
+	begin := time.Now()
+	_, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: dir})
+	require.ErrorContains(t, err, "Can't start JetStream")
+	require.Less(t, time.Since(begin), 5*time.Second)
+}
+
+func TestTwoEmbeddedBrokersDoNotShareAFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: dir})
+	require.NoError(t, err)
+	_, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: dir})
+	require.ErrorIs(t, err, broker.ErrFolderInUse)
+	require.EqualError(t, err, "embedded broker: another broker keeps its files there: "+dir+" (is another kefu running?)")
+	e.Close()
+	e, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: dir})
+	require.NoError(t, err)
+	e.Close()
+	e.Close() // twice does no harm
 }
 
 func TestAnEmbeddedBrokerWithoutAFolderRemovesItsOwn(t *testing.T) {

@@ -125,8 +125,26 @@ func (p *Puller) Pause(drained func()) {
 	}
 	var once sync.Once
 	sub.SetClosedHandler(func(string) { once.Do(p.drained) })
+	if !p.nc.IsConnected() && !p.nc.IsClosed() {
+		go handled(sub)
+		return
+	}
 	if err := sub.Drain(); err != nil { // the connection is closed; the handler may run all the same
 		once.Do(p.drained)
+	}
+}
+
+// handled ends a subscription when what came has been handled. Drain does that
+// too, but asks the broker first whether more is on its way: without a
+// connection it waits ten seconds for the answer.
+func handled(sub *nats.Subscription) {
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for range t.C {
+		if n, _, err := sub.Pending(); err != nil || n == 0 {
+			_ = sub.Unsubscribe() // an error means that it has ended already
+			return
+		}
 	}
 }
 

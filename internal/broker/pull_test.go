@@ -419,3 +419,22 @@ func FuzzParseDelivery(f *testing.F) {
 		require.True(t, meta.Timestamp.Equal(d.Stored))
 	})
 }
+
+func TestAPauseWhileTheBrokerIsAwayDoesNotWaitForIt(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, "wx1")
+	conn := b.Connect()
+	p := newPulled(t, conn, 3)
+	p.Top(3)
+	require.Equal(t, numbers(0, 3), p.take(3))
+	back := brokertest.Reconnected(t, conn)
+	b.Stop()
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
+	begin := time.Now()
+	drained := make(chan struct{})
+	p.Pause(func() { close(drained) })
+	brokertest.Await(t, drained, "the end of the pause")
+	require.Less(t, time.Since(begin), 5*time.Second)
+	b.Start()
+	brokertest.Await(t, back, "the reconnect")
+}
