@@ -161,7 +161,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 		return
 	}
 	out := &nats.Msg{Subject: to.String(), Header: nats.Header(env.Header()), Data: m.Data}
-	out.Header.Set(schema.HeaderMsgID, schema.AgainMsgID(to.AppID, env.ID, env.Generation, env.Attempt, 0))
+	out.Header.Set(schema.HeaderMsgID, schema.AgainMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop+1))
 	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
 		if err == nil {
 			d.done(m)

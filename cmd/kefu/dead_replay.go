@@ -323,8 +323,6 @@ func (c *cli) progress(total int, title string) *bar {
 		progressbar.OptionSetWriter(c.err),
 		progressbar.OptionSetDescription(title),
 		progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("letters"),
 		progressbar.OptionSetWidth(30),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),

@@ -90,7 +90,7 @@ func newShownLetter(i deadletter.Item, m masker) shownLetter {
 	}
 	openid := l.OpenID
 	l.OpenID = m.openID(openid)
-	l.Subject = m.within(l.Subject, openid)
+	l.Subject = m.subject(l.Subject, openid)
 	l.Detail, l.Errmsg = m.within(l.Detail, openid), m.within(l.Errmsg, openid)
 	l.Headers = make(map[string][]string)
 	for name, values := range i.Letter.Headers {

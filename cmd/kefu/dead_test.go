@@ -230,6 +230,8 @@ func TestMasks(t *testing.T) {
 	require.Equal(t, "5 bytes that are no JSON", m.packet([]byte("{bad}")))
 	require.Equal(t, "{\n  \"a\": [\n    \"(1 character)\",\n    true,\n    null,\n    {}\n  ]\n}", m.packet([]byte(`{"a":["x",true,null,{}]}`)))
 	require.Equal(t, "ordinary", m.within("ordinary", "o"))
+	require.Equal(t, "kefu.send.wx1.live.***", m.subject("kefu.send.wx1.live.user1", "user1"))
+	require.Equal(t, "kefu.send.wx1.bulk.c1", m.subject("kefu.send.wx1.bulk.c1", "user1"))
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
 		require.Equal(t, want, grouped(n))
 	}

@@ -29,13 +29,21 @@ func (m masker) openID(openid string) string {
 	return maskOpenID(openid)
 }
 
-// within masks a recipient wherever it stands in a text: in a subject, a header, an id.
+// within masks a recipient wherever it stands in a text, such as a header.
 func (m masker) within(s, openid string) string {
 	const shortest = 8 // what is shorter may be a word of the text
 	if m.reveal || len(openid) < shortest {
 		return s
 	}
 	return strings.ReplaceAll(s, openid, maskOpenID(openid))
+}
+
+// subject masks the recipient that a subject ends with, however short it is.
+func (m masker) subject(s, openid string) string {
+	if m.reveal || openid == "" || !strings.HasSuffix(s, "."+openid) {
+		return s
+	}
+	return strings.TrimSuffix(s, openid) + maskOpenID(openid)
 }
 
 // shown are the fields of a packet that say how a message is made and not what it says or to whom. Any other field is masked, those

@@ -78,7 +78,9 @@ func (o *operation) send(appID, id string) broker.Ack {
 	if id != "" {
 		m.Header.Set(schema.HeaderMsgID, id)
 	}
-	return o.publish(m)
+	ack, err := o.conn.JS.PublishMsg(o.t.Context(), m) // the outbox would give it an id
+	o.NoError(err)
+	return broker.Ack{Stream: ack.Stream, Seq: ack.Sequence}
 }
 
 func packetFor(openid string) string {

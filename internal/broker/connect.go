@@ -2,8 +2,8 @@
 // connect so that a broker that goes away for minutes is waited for, the
 // JetStream objects as data (topology.go), publishing that survives a leader
 // change (Outbox), pulling only what can be worked on soon (Puller), reading
-// a stream without a consumer (Scan), and the embedded server of `kefu dev`
-// and small installations.
+// what a stream holds (Scan) and what is added to it (Follow), and the embedded
+// server of `kefu dev` and small installations.
 //
 // It knows nothing of WeChat: an intent is bytes on a subject here.
 //

@@ -8,7 +8,6 @@ var (
 	RedactURL       = redactURL
 	QuickAck        = quickAck
 	AckPrefix       = ackPrefix
-	ErrGap          = errGap
 )
 
 const (
@@ -30,6 +29,12 @@ func (p *Puller) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.open
+}
+
+// Shorten has the follower's requests end sooner.
+func (o FollowOptions) Shorten(expires time.Duration) FollowOptions {
+	o.expires = expires
+	return o
 }
 
 // Hooks is how many hooks wait for a reconnect.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,8 @@ type FollowOptions struct {
 
 	Log *slog.Logger
 
-	begin, end func() // around each reading of what stands; with Latest
+	begin, end func()        // around each reading of what stands; with Latest
+	expires    time.Duration // of a request for more
 }
 
 // Follower reads a stream with limits retention in order and goes on reading
@@ -74,6 +76,7 @@ func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f fun
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.expires = cmp.Or(o.expires, pullExpires)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &Follower{
 		conn: c, stream: stream, opts: o, f: f,
@@ -271,7 +274,7 @@ func (r *reader) ask() error {
 		return nil
 	}
 	batch := followAhead - r.open
-	if err := r.w.conn.NC.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+r.api, r.inbox, pullRequest(batch, pullExpires, pullHeartbeat)); err != nil {
+	if err := r.w.conn.NC.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+r.api, r.inbox, pullRequest(batch, r.w.opts.expires, min(pullHeartbeat, r.w.opts.expires/2))); err != nil {
 		return err
 	}
 	r.open += batch

@@ -195,6 +195,30 @@ func TestAFollowerWhoseConsumerIsDeletedMakesAnother(t *testing.T) {
 	require.Equal(t, 1, consumers(t, conn, "KEFU_DEAD"))
 }
 
+func TestAnIdleFollowerAsksAgainAndKeepsItsConsumer(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	const expires = 500 * time.Millisecond
+	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{}.Shorten(expires))
+	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	require.NoError(t, err)
+	only := func() *jetstream.ConsumerInfo {
+		t.Helper()
+		var all []*jetstream.ConsumerInfo
+		for info := range s.ListConsumers(t.Context()).Info() {
+			all = append(all, info)
+		}
+		require.Len(t, all, 1)
+		return all[0]
+	}
+	name := only().Name
+	idle := time.Now().Add(3 * expires)
+	require.Eventually(t, func() bool { return time.Now().After(idle) && only().NumWaiting == 1 }, brokertest.Patience, 20*time.Millisecond)
+	letters(t, conn, 3)
+	require.Equal(t, numbers(1, 4), next(t, got, 3))
+	require.Equal(t, name, only().Name)
+}
+
 func TestAFollowerOfTheLatestSeesTheNewestOfEachSubject(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)

@@ -158,6 +158,11 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 			want:   "KEFU_SEND_wx1: no_ack is true, wanted false (update)",
 		},
 		{
+			name: "a queue that cannot be purged, which is for good", stream: send,
+			tamper: func(c *jetstream.StreamConfig) { c.DenyPurge = true },
+			want:   "KEFU_SEND_wx1: deny_purge is true, wanted false (refused)", refused: true,
+		},
+		{
 			name: "no direct reads", stream: schema.StreamDead,
 			tamper: func(c *jetstream.StreamConfig) { c.AllowDirect = false },
 			want:   "KEFU_DEAD: allow_direct is false, wanted true (update)",

@@ -110,7 +110,6 @@ func TestReplayWaitsForAFullQueue(t *testing.T) {
 	b.publish("kefu.send."+app+".bulk.c", "x", nats.Header{"Nats-Msg-Id": {"first"}})
 	b.bury(letter("a"))
 	waiting := make(chan string, 100)
-	b.conn.OnReconnect(func() {})
 	done := make(chan Result, 1)
 	go func() {
 		result, _ := b.box.Replay(t.Context(), Filter{}, Options{Progress: func(p Progress) {
