@@ -161,6 +161,9 @@ func (d *dispatcher) move(m *nats.Msg) {
 		return
 	}
 	out := &nats.Msg{Subject: to.String(), Header: nats.Header(env.Header()), Data: m.Data}
+	// One hop further than what brought it here: a replay that waits for its
+	// send-at has been in this queue under the first hop's id already, and would
+	// be swallowed as a duplicate.
 	out.Header.Set(schema.HeaderMsgID, schema.AgainMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop+1))
 	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
 		if err == nil {

@@ -257,6 +257,25 @@ func TestSendAtIsWaitedFor(t *testing.T) {
 	b.NoError(stop())
 }
 
+func TestAReplayMayWaitForItsTimeToo(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	at := time.Now().Add(1500 * time.Millisecond)
+	env := schema.Envelope{ID: "one", Generation: 2, Attempt: 1, PublishedAt: time.Now(), SendAt: at}
+	m := nats.NewMsg("kefu.again." + appID + ".live.user1")
+	m.Header = nats.Header(env.Header())
+	m.Header.Set("Nats-Msg-Id", schema.AgainMsgID(appID, "one", 2, 1, 0))
+	m.Data = []byte(`{"touser":"user1","msgtype":"text","text":{"content":"hello"}}`)
+	_, err := b.conn.Outbox.PublishWait(t.Context(), m)
+	b.NoError(err)
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(2, r.Generation)
+	b.False(r.SettledAt.Before(at))
+	b.NoError(stop())
+}
+
 func TestDeadlines(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)

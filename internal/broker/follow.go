@@ -54,12 +54,15 @@ type Follower struct {
 	// the reading goroutine's
 	created time.Time // of the stream
 	last    Stored    // the newest message that was read; only its sequence and time
+	shorter int       // how many times in a row the stream ended before it
 }
 
 // Reasons why a reader is replaced by another.
 var (
 	errGap  = errors.New("a message was lost on its way")
 	errAnew = errors.New("the stream is not what it was")
+
+	errShorter = errors.New("the stream seems to be shorter than it was")
 )
 
 const (
@@ -67,6 +70,8 @@ const (
 	followLeft   = time.Minute            // after which the broker forgets a follower that says nothing
 	followRepeat = 250 * time.Millisecond // between two tries to begin
 	followQuiet  = 200 * time.Millisecond // without a message before a follower asks whether there are more
+	followSure   = 3                      // looks at a stream that seems shorter than it was
+	followOpen   = 2 * time.Second        // for one try to begin: a cluster without a leader answers nothing
 )
 
 // Follow calls f for each message of a stream, one after the other, and
@@ -122,35 +127,38 @@ func (w *Follower) run(ctx context.Context, r *reader, unhook func()) {
 	defer close(w.done)
 	defer unhook()
 	for {
+		begun := time.Now()
 		var err error
 		if r != nil {
 			err = w.read(ctx, r)
 			r.close()
+			w.opts.Log.Debug("follow", "stream", w.stream, "again", err)
 		}
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() == nil && (err == nil || time.Since(begun) > followRepeat || errors.Is(err, errReconnected)) {
+			if r, err = w.reopen(ctx); err == nil {
+				continue
+			}
+			w.opts.Log.Debug("follow", "stream", w.stream, "error", err)
 		}
-		if r, err = w.reopen(ctx, err); err == nil {
-			continue
-		}
-		w.opts.Log.Debug("follow", "stream", w.stream, "error", err)
+		r = nil
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.kick:
-		case <-time.After(followRepeat):
+		case <-time.After(followRepeat): // nor when every consumer ends at once
 		}
 	}
 }
 
-func (w *Follower) reopen(ctx context.Context, why error) (*reader, error) {
-	w.opts.Log.Debug("follow", "stream", w.stream, "again", why)
+func (w *Follower) reopen(ctx context.Context) (*reader, error) {
 	select {
 	case <-w.kick: // what it would say is done now
 	default:
 	}
 	ctx, end := w.conn.untilReconnect(ctx)
 	defer end(nil)
+	ctx, cancel := context.WithTimeout(ctx, followOpen)
+	defer cancel()
 	return w.open(ctx)
 }
 
@@ -175,10 +183,17 @@ func (w *Follower) open(ctx context.Context) (*reader, error) {
 		return nil, err
 	}
 	info := stream.CachedInfo()
-	if !w.created.IsZero() && !info.Created.Equal(w.created) || info.State.LastSeq < w.last.Seq {
+	switch {
+	case !w.created.IsZero() && !info.Created.Equal(w.created):
+		w.anew()
+	case info.State.LastSeq < w.last.Seq:
+		// A leader that has just come into office may not know all of it yet.
+		if w.shorter++; w.shorter < followSure {
+			return nil, errShorter
+		}
 		w.anew()
 	}
-	w.created = info.Created
+	w.created, w.shorter = info.Created, 0
 	cfg := jetstream.ConsumerConfig{
 		Name:              "follow-" + nuid.Next(),
 		FilterSubject:     w.opts.Subject,
