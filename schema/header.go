@@ -307,3 +307,17 @@ func (e Envelope) public() map[string][]string {
 	set(HeaderTraceparent, e.Traceparent)
 	return h
 }
+
+// Deadline is the time after which an intent is never sent: its Kefu-Expires-At or, when it has none, after from its publication, or
+// from its Kefu-Send-At when that is later. Zero when after is zero and no deadline was given.
+func (e Envelope) Deadline(published time.Time, after time.Duration) time.Time {
+	switch {
+	case !e.ExpiresAt.IsZero():
+		return e.ExpiresAt
+	case after <= 0:
+		return time.Time{}
+	case e.SendAt.After(published):
+		return e.SendAt.Add(after)
+	}
+	return published.Add(after)
+}

@@ -248,3 +248,22 @@ func TestAnAttemptThatCannotBeWrittenIsLeftOut(t *testing.T) {
 	require.Equal(t, 1, e.Generation)
 	require.Equal(t, 1, e.Attempt)
 }
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	published := time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)
+	hours := func(n int) time.Time { return published.Add(time.Duration(n) * time.Hour) }
+	for name, row := range map[string]struct {
+		e     schema.Envelope
+		after time.Duration
+		want  time.Time
+	}{
+		"the app's time counts from publication":             {schema.Envelope{}, 48 * time.Hour, hours(48)},
+		"or from the time it is held until":                  {schema.Envelope{SendAt: hours(100)}, 48 * time.Hour, hours(148)},
+		"a send-at in the past changes nothing":              {schema.Envelope{SendAt: hours(-1)}, 48 * time.Hour, hours(48)},
+		"its own deadline wins, also over its send-at":       {schema.Envelope{ExpiresAt: hours(1), SendAt: hours(2)}, 48 * time.Hour, hours(1)},
+		"an app without a time and an intent without: never": {schema.Envelope{SendAt: hours(1)}, 0, time.Time{}},
+	} {
+		require.Equal(t, row.want, row.e.Deadline(published, row.after), name)
+	}
+}

@@ -170,10 +170,7 @@ func (d *delivery) identify() error {
 			d.unknown++
 		}
 	}
-	d.deadline = env.ExpiresAt
-	if d.deadline.IsZero() {
-		d.deadline = d.published.Add(d.app.cfg.ExpireAfter)
-	}
+	d.deadline = env.Deadline(d.published, d.app.cfg.ExpireAfter)
 	d.key = ledger.KeyOf(d.app.cfg.ID, d.id)
 	d.body = ledger.BodyOf(d.msg.Data)
 	if known, ok := d.app.w.ledger.Peek(d.key); ok && !d.subject.Again {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -67,6 +69,7 @@ func (d *devCmd) run(ctx context.Context) error {
 		return err
 	}
 	log := d.logger()
+	usual := cfg.NATS.URL // where a command without flags goes
 	if d.nats != "" {
 		cfg.NATS.Listen = d.nats
 	}
@@ -74,6 +77,9 @@ func (d *devCmd) run(ctx context.Context) error {
 		cfg.Worker.Listen = d.probes
 	}
 	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: cfg.NATS.Listen, Dir: d.data, Log: log})
+	if errors.Is(err, broker.ErrAddressInUse) {
+		return fmt.Errorf("%w: choose another address with --nats; port 0 picks a free one", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -94,9 +100,9 @@ func (d *devCmd) run(ctx context.Context) error {
 		cfg.Apps[i].Token = config.TokenSource{Kind: config.TokenStable}
 	}
 	run := &daemonRun{
-		cfg: cfg, log: log,
+		cfg: cfg, log: log, listenName: "--probes",
 		secret:  func(config.App) (wechat.Secret, error) { return wechat.NewSecret("sandbox"), nil },
-		started: func(probes string) { d.announce(cfg, e.URL(), api, probes) },
+		started: func(probes string) { d.announce(cfg, usual, e.URL(), api, probes) },
 	}
 	if err := run.run(ctx, broker.Options{InProcess: e.Server}); err != nil {
 		return err
@@ -114,8 +120,11 @@ func (d *devCmd) logger() *slog.Logger {
 	return slog.New(tint.NewTextHandler(d.cli.err, &tint.Options{Level: &d.level, TimeFormat: time.TimeOnly, NoColor: true}))
 }
 
-func (d *devCmd) announce(cfg *config.Config, nats, api, probes string) {
+func (d *devCmd) announce(cfg *config.Config, usual, nats, api, probes string) {
 	self := invocation()
+	if usual != nats && (!cfg.NATS.IsEmbedded() || d.nats != "") {
+		self = "KEFU_NATS_URL=" + nats + " " + self // or it would go to another broker, perhaps a real one
+	}
 	app := cfg.Apps[0].AppID
 	_ = d.cli.printf(`kefu dev is running; nothing reaches WeChat.
 
@@ -128,14 +137,14 @@ Try in another terminal:
 
   %s send --to user1 --text '你好, kefu' --wait
   curl -s '%s/sandbox/received?newest=1'
-  curl -s %s/sandbox/rules -d '{"call":"send","openid":"user2","errcode":45015}'
+  curl -s %s/sandbox/rules -d '{"call":"send","openid":"user2","times":1,"errcode":45015}'
   %s send --to user2 --text 'too late' --wait
   %s dead list
-  nats pub --jetstream kefu.send.%s.live.user1 '{"touser":"user1","msgtype":"text","text":{"content":"hi"}}'
+  nats -s %s pub --jetstream kefu.send.%s.live.user1 '{"touser":"user1","msgtype":"text","text":{"content":"hi"}}'
 
 Ctrl-C stops it.
 
-`, nats, api, probes, probes, app, self, api, api, self, self, app)
+`, nats, api, probes, probes, app, self, api, api, self, self, nats, app)
 }
 
 // invocation is how the user started this program.

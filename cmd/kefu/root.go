@@ -31,9 +31,11 @@ type cli struct {
 	quiet      bool
 	noColor    bool
 
-	search  []string // where to look for the file; nil means the usual places
-	loaded  *config.Config
-	started bool // a command's own code was reached
+	search []string // where to look for the file; nil means the usual places
+	loaded *config.Config
+
+	needsSecrets bool // the command reads AppSecrets: warn of files that are missing or that others can read
+	started      bool // a command's own code was reached
 }
 
 // terminal is what is known about the other end of in, out and err.

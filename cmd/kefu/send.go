@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -24,7 +26,7 @@ type sendCmd struct {
 	id        string
 	campaign  string
 	sendAt    string
-	expiresIn time.Duration
+	expiresIn longDuration
 	unknown   string
 	source    string
 	wait      bool
@@ -46,7 +48,15 @@ code 1 when it was not sent.`,
   kefu send --to oUser1 --text 'tomorrow' --send-at 2026-12-24T09:00:00+08:00
   kefu send --to oUser1 --text 'sale' --campaign spring-sale`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("expires-in") && s.expiresIn == 0 {
+				return usagef("--expires-in 0 is over before it begins")
+			}
+			if s.timeout <= 0 {
+				return usagef("--timeout must be above 0")
+			}
+			return s.run(cmd.Context())
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.to, "to", "", "`openid` of the recipient, with --text")
@@ -56,7 +66,7 @@ code 1 when it was not sent.`,
 	f.StringVar(&s.id, "id", "", "`id` of the intent: a repeat of it is sent once (default: a new one)")
 	f.StringVar(&s.campaign, "campaign", "", "`name` of a campaign: send it in the bulk lane")
 	f.StringVar(&s.sendAt, "send-at", "", "hold it until this `time` (RFC 3339)")
-	f.DurationVar(&s.expiresIn, "expires-in", 0, "never send it later than this `duration` from now")
+	f.Var(&s.expiresIn, "expires-in", "never send it later than this from now: 90m, 36h or 7d")
 	f.StringVar(&s.unknown, "unknown", "", "when nobody knows whether it was sent: resend or park (`policy`; default: the app's)")
 	f.StringVar(&s.source, "source", "", "`name` of the service it comes from")
 	f.BoolVar(&s.wait, "wait", false, "wait until it has ended, and print how")
@@ -90,7 +100,7 @@ func (s *sendCmd) run(ctx context.Context) error {
 	}
 	defer func() { _ = p.Close() }() // the connection ends with the command
 	if s.wait {
-		return s.publishAndWait(ctx, p, app.AppID, packet, options)
+		return s.publishAndWait(ctx, conn, p, app.AppID, packet, options)
 	}
 	accepted, err := p.PublishJSON(ctx, app.AppID, packet, options...)
 	if err != nil {
@@ -149,7 +159,7 @@ func (s *sendCmd) options() ([]publisher.PublishOption, error) {
 		out = append(out, publisher.WithSendAt(at))
 	}
 	if s.expiresIn > 0 {
-		out = append(out, publisher.WithExpiresIn(s.expiresIn))
+		out = append(out, publisher.WithExpiresIn(time.Duration(s.expiresIn)))
 	}
 	switch policy := schema.UnknownPolicy(s.unknown); policy {
 	case "":
@@ -189,16 +199,24 @@ func (s *sendCmd) printAccepted(a publisher.Accepted) error {
 	return s.cli.printf("%s  accepted\n", a.ID)
 }
 
-func (s *sendCmd) publishAndWait(ctx context.Context, p *publisher.Publisher, appID string, packet []byte, options []publisher.PublishOption) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout,
-		fmt.Errorf("no receipt within %s: kefu find says where it is (receipts may be off)", s.timeout))
+func (s *sendCmd) publishAndWait(ctx context.Context, conn *broker.Conn, p *publisher.Publisher, appID string, packet []byte, options []publisher.PublishOption) error {
+	wait, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	r, err := p.PublishJSONAndWait(ctx, appID, packet, options...)
+	receipts, err := p.Watch(wait, appID) // before publishing, so that none is missed
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.DeadlineExceeded) {
-			return cause
-		}
+		return err
+	}
+	defer receipts.Close()
+	accepted, err := p.PublishJSON(wait, appID, packet, options...)
+	if err != nil {
 		return asUsage(err)
+	}
+	r, err := s.receipt(wait, p, receipts, accepted)
+	if err != nil && wait.Err() != nil && ctx.Err() == nil {
+		return s.noReceipt(ctx, conn, accepted)
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.printReceipt(r); err != nil {
 		return err
@@ -207,6 +225,27 @@ func (s *sendCmd) publishAndWait(ctx context.Context, p *publisher.Publisher, ap
 		return &exitError{exitFailed, fmt.Errorf("%s was not sent", r.ID)}
 	}
 	return nil
+}
+
+// receipt waits for what becomes of it; of a repeat that may be known already.
+func (s *sendCmd) receipt(ctx context.Context, p *publisher.Publisher, receipts *publisher.Watcher, a publisher.Accepted) (schema.Receipt, error) {
+	if a.Duplicate {
+		s.cli.notef("%s was accepted before, so this one was dropped; what became of the first:", a.ID)
+		if r, err := p.Receipt(ctx, a.AppID, a.ID); !errors.Is(err, publisher.ErrNoReceipt) {
+			return r, err
+		}
+	}
+	return receipts.Wait(ctx, a.ID)
+}
+
+// noReceipt says why there may be none yet.
+func (s *sendCmd) noReceipt(ctx context.Context, conn *broker.Conn, a publisher.Accepted) error {
+	holds, err := gate.Holds(ctx, conn)
+	if err == nil && len(holds[a.AppID]) > 0 {
+		return fmt.Errorf("%s is queued; it was not sent within %s because %s is held: %s", a.ID, s.timeout, a.AppID, whyHeld(holds[a.AppID]))
+	}
+	return fmt.Errorf("%s is queued; there was no receipt within %s: is a worker running? kefu find %s says more (with worker.receipts: off there is never one)",
+		a.ID, s.timeout, a.ID)
 }
 
 func (s *sendCmd) printReceipt(r schema.Receipt) error {

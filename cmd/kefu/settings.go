@@ -30,6 +30,9 @@ func (c *cli) config() (*config.Config, error) {
 	}
 	cfg, warnings, err := config.Load(src)
 	for _, w := range warnings {
+		if strings.HasSuffix(w.Key, "secret_file") && !c.needsSecrets {
+			continue // only who reads secrets can do something about it
+		}
 		c.warn(w.String())
 	}
 	if err != nil {

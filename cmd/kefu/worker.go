@@ -41,6 +41,7 @@ grace period was too short, in which case nothing is lost either. A second signa
 }
 
 func (w *workerCmd) run(ctx context.Context) error {
+	w.cli.needsSecrets = true
 	cfg, err := w.cli.config()
 	if err != nil {
 		return err
@@ -48,7 +49,7 @@ func (w *workerCmd) run(ctx context.Context) error {
 	if err := cfg.RequireApps(); err != nil {
 		return err
 	}
-	d := &daemonRun{cfg: cfg, secret: configuredSecret, log: w.cli.logger(&w.level)}
+	d := &daemonRun{cfg: cfg, listenName: "worker.listen", secret: configuredSecret, log: w.cli.logger(&w.level)}
 	options, err := brokerOptions(cfg)
 	if err != nil && !cfg.NATS.IsEmbedded() {
 		return err
@@ -75,6 +76,8 @@ type daemonRun struct {
 	secret secrets
 	log    *slog.Logger
 
+	listenName string // what sets the probes' address
+
 	// started is called once, when intents are being taken.
 	started func(opsURL string)
 
@@ -87,7 +90,7 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	// The probes come first: a worker that waits for its broker is alive and not ready.
 	probes, err := ops.Listen(d.cfg.Worker.Listen, ops.Handler(d.troubles, registry))
 	if err != nil {
-		return addressInUse(err, d.cfg.Worker.Listen, "worker.listen")
+		return addressInUse(err, d.cfg.Worker.Listen, d.listenName)
 	}
 	defer func() { _ = probes.Close() }() // it only answered questions
 	options.Name, options.Log = "kefu worker", d.log

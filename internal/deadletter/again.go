@@ -106,14 +106,11 @@ func (o Options) deadline(l *schema.Letter, now time.Time) time.Time {
 	if o.ExpiresIn > 0 {
 		return now.Add(o.ExpiresIn)
 	}
-	// Headers that cannot be read are refused elsewhere.
-	if env, err := schema.ParseEnvelope(l.Header(), strings.HasPrefix(l.Subject, "kefu.again.")); err == nil && !env.ExpiresAt.IsZero() {
-		return env.ExpiresAt
+	env, err := schema.ParseEnvelope(l.Header(), strings.HasPrefix(l.Subject, "kefu.again."))
+	if err != nil {
+		env = schema.Envelope{} // headers that cannot be read are refused elsewhere
 	}
-	if after := o.Apps[l.AppID].ExpireAfter; after > 0 {
-		return l.PublishedAt.Add(after)
-	}
-	return time.Time{}
+	return env.Deadline(l.PublishedAt, o.Apps[l.AppID].ExpireAfter)
 }
 
 // ruleOf is the rule that a schema error says was broken.
