@@ -51,6 +51,12 @@ func AgainMsgID(appID, id string, generation, attempt, hop int) string {
 	return msgID(appID, id, strconv.Itoa(generation), strconv.Itoa(attempt), strconv.Itoa(hop))
 }
 
+// MovedMsgID is the broker message id of an intent that is moved from one stream to another, to KEFU_LATER and back: from is the sequence
+// that it leaves. The same message moved twice has one id; a second wait of the intent, or another message under its id, has another.
+func MovedMsgID(appID, id string, generation, attempt, hop int, from uint64) string {
+	return msgID(appID, id, strconv.Itoa(generation), strconv.Itoa(attempt), strconv.Itoa(hop), "from", strconv.FormatUint(from, 10))
+}
+
 // LetterMsgID is the broker message id of a dead letter. KEFU_DEAD is shared by all apps; seq is the sequence of the intent in its
 // stream, which keeps apart two intents under one id (the letter of an id-reuse is not that of the intent it collides with).
 func LetterMsgID(appID, id string, generation int, seq uint64) string {

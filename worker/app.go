@@ -75,7 +75,12 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 		a.lanes = append(a.lanes, newLane(a, schema.Live, shard))
 	}
 	a.lanes = append(a.lanes, newLane(a, schema.Bulk, 0))
-	a.timer = time.AfterFunc(time.Hour, a.poke)
+	a.timer = time.AfterFunc(time.Hour, func() {
+		a.mu.Lock()
+		a.timerAt = time.Time{} // a wall clock that was set back must not make the next wake look late
+		a.mu.Unlock()
+		a.poke()
+	})
 	a.timer.Stop()
 	return a, nil
 }
@@ -245,7 +250,7 @@ func (a *app) turnPhase(now time.Time) {
 			for _, l := range a.lanes {
 				if err := l.puller.Resume(); err != nil {
 					a.w.log.Warn("lane", "app", a.cfg.ID, "lane", l.name, "error", err)
-					a.wake(now.Add(time.Second))
+					a.w.running.Go(l.bind) // takes our lock
 				}
 			}
 		}

@@ -30,18 +30,8 @@ const (
 // API was reached without a reason to hold the app.
 func (d *delivery) run() (next afterwards, reached bool) {
 	if !d.parsed {
-		if err := d.decode(); err != nil {
-			return d.settleBury(schema.Invalid, err.Error(), nil), false
-		}
-		if d.nth > 1 {
-			d.suspect = true
-			s, err := d.write(ledger.Suspect)
-			switch {
-			case err != nil:
-				return afterwards{place: returned}, false
-			case s.Suspects >= maxSuspects:
-				return d.settleBury(schema.Poison, "the worker died handling it three times", nil), false
-			}
+		if next, done := d.read(); done {
+			return next, false
 		}
 	}
 	if next, done := d.beforeCall(); done {
@@ -60,15 +50,44 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	case ledger.Started:
 		return d.abandoned(s), false
 	}
+	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
 	// The wait for the ledger may have been long (a broker restart): look again.
 	now := time.Now()
-	if d.app.gate.Closed(now) && !d.permission.Trial {
+	if d.app.gate.Closed(now) {
 		return d.settleReturn(), false
+	}
+	if d.app.w.withdrawals.Has(d.app.cfg.ID, d.key, d.generation) {
+		return d.settleCancel(), false
 	}
 	if !now.Before(d.deadline) {
 		return d.settleBury(schema.Expired, "its deadline passed before the call", nil), false
 	}
 	return d.call(now)
+}
+
+// read makes sense of the message. What was handed out before is marked before
+// it is parsed: it may be what killed the worker.
+func (d *delivery) read() (next afterwards, done bool) {
+	bad := d.identify()
+	d.identified = true
+	if d.nth > 1 {
+		d.suspect = true
+		s, err := d.write(ledger.Suspect)
+		switch {
+		case err != nil:
+			return afterwards{place: returned}, true
+		case s.Suspects >= maxSuspects:
+			return d.settleBury(schema.Poison, "the worker died handling it three times", nil), true
+		}
+	}
+	if bad == nil {
+		bad = d.decode()
+	}
+	d.parsed = true
+	if bad != nil {
+		return d.settleBury(schema.Invalid, bad.Error(), nil), true
+	}
+	return afterwards{}, false
 }
 
 // beforeCall is what can be known without the API and the ledger's word.
@@ -82,6 +101,12 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 		// Handed out before, here or elsewhere, and put back with attempts spent.
 		d.attempt = max(d.attempt, int(known.Attempt)+1)
 		d.unknown = max(d.unknown, int(known.Unknown))
+	}
+	if ok && int(known.Generation) == d.generation {
+		d.unknown = max(d.unknown, int(known.Unknown)) // a header remembers the last tries only
+	}
+	if ok && d.spokenFor(known) {
+		return afterwards{}, false // the ledger's word comes first
 	}
 	if d.app.w.withdrawals.Has(d.app.cfg.ID, d.key, d.generation) {
 		return d.settleCancel(), true
@@ -101,10 +126,25 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 	return afterwards{}, false
 }
 
+// spokenFor says whether the ledger remembers something that no deadline,
+// withdrawal or send-at may overrule: this message was begun or has ended, or
+// its id belongs to another one.
+func (d *delivery) spokenFor(known ledger.Entry) bool {
+	if known.Kind == 0 || int(known.Generation) < d.generation {
+		return false
+	}
+	if known.Seq == d.seq {
+		return known.Kind != ledger.Clear
+	}
+	return !d.subject.Again
+}
+
 // abandoned deals with an intent whose call was begun by another worker and
 // whose end nobody wrote.
 func (d *delivery) abandoned(s ledger.Standing) afterwards {
-	if s.Worker == d.app.w.cfg.Process.Name || d.app.w.pool.Alive(s.Worker) {
+	// Ours stands alone only when the end of a call was not written: nothing of
+	// this sequence is in hand here but this delivery.
+	if s.Worker != d.app.w.cfg.Process.Name && d.app.w.pool.Alive(s.Worker) {
 		return afterwards{place: waiting, delay: otherHands, held: true}
 	}
 	d.attempt, d.unknown = max(s.Attempts, 1), s.Unknown
@@ -127,8 +167,13 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 		var e *wechat.Error
 		if !errors.As(err, &e) || e.Fault == wechat.FaultUnknown {
 			// Cut off by the end of the grace period: nobody knows. The mark stands
-			// alone in the ledger, which says just that to whoever gets it next.
+			// alone in the ledger, which says just that to whoever gets it next:
+			// giving it back must not take the Start back.
+			d.suspect = false
 			return afterwards{place: returned}, false
+		}
+		if e.Fault == wechat.FaultUpstream {
+			return d.settleReturn(), false // our own end is no sign that there is no way out
 		}
 	}
 	o, apiErr := outcomeOf(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -50,6 +51,7 @@ type delivery struct {
 	reply   string // how to acknowledge it; replaced when the consumer was made anew
 
 	// the handler's
+	identified bool
 	parsed     bool
 	retrying   time.Time // since when it holds back its recipient
 	calling    bool      // the API is being called
@@ -130,10 +132,12 @@ func (d *delivery) panicked(r any) afterwards {
 	w.log.Error("panic while handling an intent", "app", d.app.cfg.ID, "id", d.id, "kind", fmt.Sprintf("%T", r), "at", origin(debug.Stack()))
 	if d.calling { // it may have been sent
 		d.calling = false
-		d.unknown++
+		d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: w.cfg.Process.Name})
+		next, _ := d.act(outcome{fault: wechat.FaultUnknown, detail: "a panic during the call"}, nil)
+		return next
 	}
-	if !d.parsed {
-		_ = d.identify() // what is wrong with it is said when it is handled again
+	if !d.identified { // what makes identify panic would do it again
+		return afterwards{place: waiting, delay: time.Minute}
 	}
 	if s, err := d.write(ledger.Suspect); err == nil && s.Suspects >= maxSuspects {
 		return d.settleBury(schema.Poison, "handling it failed three times", nil)
@@ -175,7 +179,7 @@ func (d *delivery) identify() error {
 	d.body = ledger.BodyOf(d.msg.Data)
 	if known, ok := d.app.w.ledger.Peek(d.key); ok && !d.subject.Again {
 		d.generation = max(int(known.Generation), 1)
-		if (known.Kind == ledger.Dead || known.Kind == ledger.Cancelled) && known.Seq != d.seq {
+		if known.Renews(d.seq) {
 			d.generation++ // the id's next life
 		}
 	}
@@ -184,11 +188,6 @@ func (d *delivery) identify() error {
 
 // decode reads the intent; its error is a sentence for the dead letter.
 func (d *delivery) decode() error {
-	err := d.identify()
-	d.parsed = true
-	if err != nil {
-		return err
-	}
 	if _, err := schema.ParseSubject(d.msg.Subject); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,9 +21,12 @@ import (
 
 // laterMessage is an intent as KEFU_LATER holds it until at. One subject for
 // each message: a second schedule on a subject would replace the first.
-func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int, at time.Time, packet []byte) *nats.Msg {
+//
+// from is the sequence of the message it continues, in the stream that it
+// leaves: neither a second wait nor a repeat of the id may replace the first.
+func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int, from uint64, at time.Time, packet []byte) *nats.Msg {
 	to.Again, to.Shard = true, -1
-	id := schema.AgainMsgID(appID, env.ID, env.Generation, env.Attempt, hop)
+	id := schema.MovedMsgID(appID, env.ID, env.Generation, env.Attempt, hop, from)
 	sum := sha256.Sum256([]byte(id))
 	m := &nats.Msg{
 		Subject: schema.LaterWaitSubject(appID, hex.EncodeToString(sum[:12])),
@@ -153,7 +157,11 @@ func (d *dispatcher) move(m *nats.Msg) {
 	d.mu.Lock()
 	d.moving++
 	d.mu.Unlock()
+	meta, ok := broker.ParseDelivery(m.Reply)
 	env, to, hop, err := readLater(m)
+	if err == nil && !ok {
+		err = errors.New("no readable ack subject")
+	}
 	if err != nil {
 		// Only kefu writes here; whatever else it is, it must not block the rest.
 		d.w.log.Error("an unreadable message in KEFU_LATER was dropped", "subject", m.Subject, "error", err)
@@ -161,10 +169,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 		return
 	}
 	out := &nats.Msg{Subject: to.String(), Header: nats.Header(env.Header()), Data: m.Data}
-	// One hop further than what brought it here: a replay that waits for its
-	// send-at has been in this queue under the first hop's id already, and would
-	// be swallowed as a duplicate.
-	out.Header.Set(schema.HeaderMsgID, schema.AgainMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop+1))
+	out.Header.Set(schema.HeaderMsgID, schema.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq))
 	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
 		if err == nil {
 			d.done(m)
@@ -176,7 +181,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 		} else {
 			d.w.log.Warn("a due intent is not taken by its queue, trying later", "app", to.AppID, "id", env.ID, "error", err)
 		}
-		again := laterMessage(to.AppID, to, env, hop+1, time.Now().Add(pause), m.Data)
+		again := laterMessage(to.AppID, to, env, hop+1, meta.Seq, time.Now().Add(pause), m.Data)
 		d.w.conn.Outbox.Publish(again, func(_ broker.Ack, err error) {
 			if err == nil {
 				d.done(m)

@@ -104,10 +104,15 @@ func (d *delivery) publishReceipt(r *schema.Receipt, then func()) {
 		then()
 		return
 	}
+	id := schema.ReceiptMsgID(r.AppID, r.ID, r.Generation)
+	if r.Reason == schema.IDReuse || r.Reason == schema.Invalid {
+		// It may carry the id of another intent, whose own receipt it must not displace.
+		id = schema.LetterMsgID(r.AppID, r.ID, r.Generation, d.seq)
+	}
 	msg := &nats.Msg{
 		Subject: schema.ReceiptSubject(r.AppID, r.State),
 		Data:    body,
-		Header:  nats.Header{schema.HeaderMsgID: {schema.ReceiptMsgID(r.AppID, r.ID, r.Generation)}},
+		Header:  nats.Header{schema.HeaderMsgID: {id}},
 	}
 	d.app.w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
 		if err != nil {

@@ -57,7 +57,7 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 	msg, err := deadletter.Message(letter)
 	if err != nil { // cannot be written as JSON: nothing a retry would mend
 		d.app.w.log.Error("dead letter", "app", d.app.cfg.ID, "id", d.id, "error", err)
-		return afterwards{place: returned}
+		return afterwards{place: waiting, delay: time.Minute, held: true}
 	}
 	d.insist(msg, "KEFU_DEAD", "dead letters cannot be stored", func() {
 		d.observe(schema.Dead, reason, detail)
@@ -101,6 +101,7 @@ func (d *delivery) settleRetry(delay time.Duration) afterwards {
 
 // settleAgain tries once more in a moment; nothing was sent and no attempt spent.
 func (d *delivery) settleAgain(delay time.Duration) afterwards {
+	d.untry()
 	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
 	return afterwards{place: waiting, delay: delay, held: true}
 }
@@ -132,11 +133,16 @@ func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwa
 // settleReturn takes the Start back and gives the intent back. The ledger must
 // know before the broker does, or the redelivery looks like a crash.
 func (d *delivery) settleReturn() afterwards {
-	if n := len(d.tried); n > 0 && d.tried[n-1].Number == d.attempt {
-		d.tried = d.tried[:n-1] // it spent no attempt
-	}
+	d.untry()
 	_, _ = d.write(ledger.Clear) // an error means that the worker is being cut off: the mark is then read as unknown
 	return afterwards{place: returned}
+}
+
+// untry takes the last call out of what was tried: it spent no attempt.
+func (d *delivery) untry() {
+	if n := len(d.tried); n > 0 && d.tried[n-1].Number == d.attempt {
+		d.tried = d.tried[:n-1]
+	}
 }
 
 // insist stores a message that the intent's acknowledgement depends on. While
@@ -180,7 +186,7 @@ func (a *app) surrender(d *delivery) bool {
 func (d *delivery) laterMessage(at time.Time) *nats.Msg {
 	env := d.env
 	env.ID, env.Generation, env.Attempt, env.PublishedAt, env.Tried = d.id, d.generation, d.attempt, d.published.UTC(), d.lastTried()
-	return laterMessage(d.app.cfg.ID, d.subject, env, 0, at, d.msg.Data)
+	return laterMessage(d.app.cfg.ID, d.subject, env, 0, d.seq, at, d.msg.Data)
 }
 
 // lastTried bounds what a header has to carry.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -514,7 +515,7 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	b.NoError(stop())
 }
 
-func TestAPanicIsPoisonAfterTheThird(t *testing.T) {
+func TestAPanicInACallIsAnUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.api.answer = func(text string, _ int) error {
@@ -526,10 +527,149 @@ func TestAPanicIsPoisonAfterTheThird(t *testing.T) {
 	stop := b.start()
 	b.publish(live+"user1", "bad", "boom", "user1")
 	b.publish(live+"user2", "good", "fine", "user2")
-	b.Equal(schema.Sent, b.receiptOf("good").State)
+	b.Equal(schema.Sent, b.receiptOf("good").State, "the others are not affected")
 	r := b.receiptOf("bad")
-	b.Equal(schema.Dead, r.State)
+	b.Equal(schema.Unknown, r.Reason)
+	b.True(r.PossibleDuplicate)
+	b.Equal(2, b.posts("boom"))
+	b.NoError(stop())
+}
+
+func TestWhatKilledTheWorkerThreeTimesIsPoison(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.publish(bulk+"c", "bad", "hello", "user1")
+	l, err := ledger.Open(t.Context(), b.conn, ledger.Options{Worker: "dead-one", Keep: time.Hour})
+	b.NoError(err)
+	marked := make(chan struct{}, 2)
+	for range 2 { // two workers before were handed it and died
+		l.Write(ledger.Mark{Key: ledger.KeyOf(appID, "bad"), Seq: 1, Kind: ledger.Suspect}, func(ledger.Standing, error) { marked <- struct{}{} })
+		<-marked
+	}
+	l.Close()
+	b.handOut()
+	stop := b.start()
+	r := b.receiptOf("bad")
 	b.Equal(schema.Poison, r.Reason)
+	b.Zero(b.posts("hello"))
+	b.NoError(stop())
+}
+
+// handOut has the bulk lane's consumer hand its next message out once, in vain.
+func (b *bed) handOut() {
+	b.t.Helper()
+	c, err := b.conn.JS.CreateOrUpdateConsumer(b.t.Context(), schema.SendStream(appID), broker.BulkConsumer(appID, maxAckPending))
+	b.NoError(err)
+	m, err := c.Next()
+	b.NoError(err)
+	b.NoError(m.Nak())
+}
+
+func TestCutOffByTheEndOfGraceIsUnknown(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.publish(bulk+"c", "one", "hello", "user1")
+	b.handOut() // as any hold or stop gives back
+	b.grace = 100 * time.Millisecond
+	b.api.hang = true
+	stop := b.start()
+	b.Eventually(func() bool { return b.posts("hello") == 1 }, 5*time.Second, time.Millisecond)
+	b.ErrorIs(stop(), ErrUnclean)
+	b.api.hang = false
+	stop = b.start()
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(2, b.posts("hello"))
+	b.True(r.PossibleDuplicate, "the API was called twice")
+	b.NoError(stop())
+}
+
+func TestAPanicThenAHoldKeepsTheUnknown(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	called := make(chan struct{}, 8)
+	b.api.answer = func(_ string, n int) error {
+		called <- struct{}{}
+		switch n {
+		case 1:
+			return apiError(-1)
+		case 2:
+			panic("a bug")
+		}
+		return nil
+	}
+	stop := b.start()
+	b.publish(bulk+"c", "one", "hello", "user1")
+	<-called
+	<-called
+	b.NoError(gate.Pause(t.Context(), b.conn, appID, "test", "me"))
+	b.Eventually(func() bool { return b.worker.apps[0].holding() == 0 }, 5*time.Second, time.Millisecond, "it is given back")
+	b.NoError(gate.Resume(t.Context(), b.conn, appID))
+	b.True(b.receiptOf("one").PossibleDuplicate)
+	b.NoError(stop())
+}
+
+func TestAWaitingIntentIsNotReplacedByARepeatOfItsID(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	at := time.Now().Add(2500 * time.Millisecond).Format(time.RFC3339Nano)
+	b.publish(live+"user1", "one", "first", "user1", "Kefu-Send-At", at)
+	b.Eventually(func() bool { return b.queued() == 0 }, 5*time.Second, 5*time.Millisecond)
+	b.forgetDuplicates()
+	b.publish(live+"user1", "one", "second", "user1", "Kefu-Send-At", at)
+	b.Equal(schema.IDReuse, b.receiptOf("one").Reason)
+	b.Equal(schema.Sent, b.receiptOf("one").State)
+	b.Equal(1, b.posts("first"))
+	b.Zero(b.posts("second"))
+	receipts, err := b.conn.JS.Stream(t.Context(), schema.StreamReceipt)
+	b.NoError(err)
+	b.Eventually(func() bool {
+		info, err := receipts.Info(t.Context())
+		return err == nil && info.State.Msgs == 2
+	}, 5*time.Second, 5*time.Millisecond, "both receipts are stored")
+	b.NoError(stop())
+}
+
+func TestABrokerClockThatIsAheadLosesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	at := time.Now().Add(4 * time.Second)
+	b.publish(live+"user1", "one", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano))
+	later, err := b.conn.JS.Stream(t.Context(), schema.StreamLater)
+	b.NoError(err)
+	var waiting *jetstream.RawStreamMsg
+	b.Eventually(func() bool {
+		waiting, err = later.GetLastMsgForSubject(t.Context(), "kefu.later.wait.>")
+		return err == nil
+	}, 5*time.Second, 5*time.Millisecond)
+	b.NoError(later.DeleteMsg(t.Context(), waiting.Sequence))
+	due := nats.NewMsg(schema.LaterDueSubject(appID)) // as the broker publishes it when its clock says so
+	due.Data = waiting.Data
+	for name, values := range waiting.Header {
+		if !strings.HasPrefix(name, "Nats-") {
+			due.Header[name] = values
+		}
+	}
+	_, err = b.conn.Outbox.PublishWait(t.Context(), due)
+	b.NoError(err)
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.False(r.SettledAt.Before(at))
+	b.NoError(stop())
+}
+
+func TestWhatWasSentIsNotBuriedByItsDeadline(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.publish(bulk+"c", "one", "hello", "user1")
+	b.Equal(schema.Sent, b.receiptOf("one").State)
+	b.forgetDuplicates()
+	b.publish(bulk+"c", "one", "hello", "user1", "Kefu-Expires-At", time.Now().Add(-time.Second).Format(time.RFC3339Nano))
+	b.Equal(schema.Sent, b.receiptOf("one").State, "a late repeat of what was sent is a repeat")
+	b.Equal(1, b.posts("hello"))
 	b.NoError(stop())
 }
 

@@ -64,6 +64,7 @@ type Conn struct {
 	log     *slog.Logger
 	up      atomic.Bool
 	refused atomic.Pointer[error] // why the last attempt to connect failed
+	epoch   atomic.Uint64         // counts reconnects
 	hooks   hooks
 }
 
@@ -144,6 +145,7 @@ func (c *Conn) options(o Options) []nats.Option {
 			if !c.up.Swap(true) {
 				c.log.Info("broker back", "server", nc.ConnectedServerName())
 			}
+			c.epoch.Add(1)
 			c.hooks.run()
 		}),
 	}

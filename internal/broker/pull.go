@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,7 +37,8 @@ const (
 // has already sent.
 type Puller struct {
 	nc      *nats.Conn
-	next    string // API subject of the consumer
+	epoch   *atomic.Uint64 // reconnects so far
+	next    string         // API subject of the consumer
 	deliver func(*nats.Msg)
 	lost    func(error)
 
@@ -48,6 +50,7 @@ type Puller struct {
 	open     int       // messages that were asked for and have not come
 	number   uint64    // of the last request
 	void     uint64    // requests up to this one count no more
+	made     uint64    // epoch in which they were made
 	heard    time.Time // last message or heartbeat
 	draining []func()  // not nil from Pause until nothing more can come: whom to tell
 	resume   bool      // Resume was called meanwhile
@@ -60,6 +63,7 @@ type Puller struct {
 func (c *Conn) NewPuller(stream, consumer string, deliver func(*nats.Msg), lost func(error)) *Puller {
 	return &Puller{
 		nc:      c.NC,
+		epoch:   &c.epoch,
 		next:    "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer,
 		deliver: deliver,
 		lost:    lost,
@@ -167,11 +171,14 @@ func (p *Puller) drained() {
 }
 
 // Top sees to it that about n messages are on their way, n counting those
-// asked for before. Small top-ups wait until they are half of it, so that a
+// asked for before, on this connection. Small top-ups wait until they are half of it, so that a
 // busy lane asks once for many messages.
 func (p *Puller) Top(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if now := p.epoch.Load(); now != p.made { // what was asked for before a reconnect may never come
+		p.open, p.void, p.made = 0, p.number, now
+	}
 	if p.sub == nil || n <= p.open || p.open > 0 && n < 2*p.open {
 		return
 	}
@@ -205,9 +212,10 @@ func (p *Puller) Check(now time.Time) {
 	}
 }
 
-// Forget drops the account of open requests, when their consumer is made anew
-// or the connection was lost. One that the broker still serves (an interruption
-// it did not notice) brings its messages in addition to those asked for next.
+// Forget drops the account of open requests, as a reconnect does: it is to be
+// called when their consumer has been made anew. One that the broker still
+// serves (an interruption it did not notice) brings its messages in addition to
+// those asked for next.
 func (p *Puller) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

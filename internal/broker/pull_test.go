@@ -270,8 +270,8 @@ func TestAConsumerIsLostWithABrokerThatRestarts(t *testing.T) {
 	for len(p.got) > 0 {
 		<-p.got
 	}
-	p.Forget()
-	p.Top(3)
+	p.Top(3) // what was asked for before does not count
+	require.Equal(t, 3, p.Open())
 	require.ErrorIs(t, awaitLoss(t, p.lost), broker.ErrConsumerGone, "it lived in memory")
 	p.bind()
 	p.Top(100)
@@ -299,6 +299,21 @@ func TestHeartbeatsKeepAnIdleConsumerFromCountingAsSilent(t *testing.T) {
 	p.Check(asked.Add(broker.Silence + 200*time.Millisecond))
 	require.Empty(t, p.lost)
 	require.Equal(t, 1, p.Open())
+}
+
+func TestForgetAsksAnew(t *testing.T) {
+	t.Parallel()
+	p := newPulled(t, brokertest.New(t, "wx1"), 0)
+	p.Top(4)
+	p.Forget()
+	require.Zero(t, p.Open())
+	p.Top(4)
+	require.Equal(t, 4, p.Open())
+	require.Eventually(t, func() bool { return p.info().NumWaiting == 2 }, brokertest.Patience, 5*time.Millisecond)
+	p.fill(0, 8)
+	require.Equal(t, numbers(0, 8), p.take(8), "the broker still serves the first request")
+	require.Zero(t, p.Open())
+	p.nothing()
 }
 
 func TestASilentConsumerIsReported(t *testing.T) {

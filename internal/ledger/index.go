@@ -98,7 +98,7 @@ func (x *index) mark(m Mark, w uint16) Standing {
 	s := Standing{Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.Suspects)}
 	switch {
 	case ruling == Go:
-		s.Attempts, s.Unknown = max(int(m.Attempt)-1, 0), int(m.Unknown)
+		s.Attempts, s.Unknown = max(int(next.Attempt)-1, 0), int(next.Unknown)
 	case known:
 		s.Attempts, s.Unknown = int(e.Attempt), int(e.Unknown)
 		s.Worker = x.names[e.Worker]

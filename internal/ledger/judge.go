@@ -116,7 +116,12 @@ func applyStart(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 	onward := e.of(m) && m.Attempt > e.Attempt // the attempt after those that are remembered
 	switch e.Kind {
 	case Clear:
-		if same || onward {
+		if same {
+			// Whoever starts it may not have read yet what was spent before.
+			next.Attempt, next.Unknown = max(next.Attempt, e.Attempt+1), max(next.Unknown, e.Unknown)
+			return next, Go
+		}
+		if onward {
 			return next, Go
 		}
 		return e, Repeat // the first one is still queued and will go on by itself

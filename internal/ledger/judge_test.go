@@ -128,6 +128,10 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("a", 10, 1).is(Go), cleared("a", 10, 1),
 			start("a", 10, 2).is(Go).withSpent(1),
 		}},
+		{"whoever starts it may not know what was spent before: the answer says so", []act{
+			start("a", 10, 1).is(Go), start("a", 10, 2).is(Go), cleared("a", 10, 2),
+			start("b", 10, 1).is(Go).withSpent(2), start("c", 10, 1).is(Started).withSpent(3),
+		}},
 		{"a slow worker cannot take back what its successor started", []act{
 			start("a", 10, 1).is(Go), start("b", 10, 2).is(Go), cleared("a", 10, 0),
 			start("c", 10, 2).is(Started).startedBy("b"),
