@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
@@ -59,7 +60,11 @@ const (
 type recipient struct{ later []*delivery }
 
 func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
-	s, err := w.conn.JS.Stream(ctx, schema.SendStream(cfg.ID))
+	var s jetstream.Stream
+	err := w.conn.Ask(ctx, func(ctx context.Context) (err error) {
+		s, err = w.conn.JS.Stream(ctx, schema.SendStream(cfg.ID))
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("the queue of app %s: %w (kefu setup creates it)", cfg.ID, err)
 	}

@@ -35,7 +35,7 @@ type lane struct {
 	puller *broker.Puller
 	target int // messages in hand and on their way, at most
 
-	mending atomic.Bool
+	mending, again atomic.Bool
 
 	// guarded by app.mu
 	ready queue
@@ -92,13 +92,21 @@ func (l *lane) bind() {
 	l.app.mu.Lock()
 	defer l.app.mu.Unlock() // Run waits for what was begun before stopping was set
 	if l.app.stopping || !l.mending.CompareAndSwap(false, true) {
+		l.again.Store(true) // lost once more while it is being mended
 		return
 	}
 	l.app.w.running.Go(func() {
-		err := backoff.Retry(func() error { return l.ensure() }, backoff.WithContext(patient(), l.app.w.work))
-		l.mending.Store(false)
-		if err == nil {
-			l.app.poke()
+		for {
+			l.again.Store(false)
+			err := backoff.Retry(l.ensure, backoff.WithContext(patient(), l.app.w.work))
+			if err == nil && l.again.Load() {
+				continue
+			}
+			l.mending.Store(false)
+			if err == nil {
+				l.app.poke()
+			}
+			return
 		}
 	})
 }
@@ -115,7 +123,11 @@ func (l *lane) ensure() error {
 	ctx, cancel := context.WithTimeout(a.w.work, 5*time.Second)
 	defer cancel()
 	subject := "queue " + a.cfg.ID + " " + l.name
-	if _, err := a.w.conn.JS.CreateOrUpdateConsumer(ctx, schema.SendStream(a.cfg.ID), l.config); err != nil {
+	err := a.w.conn.Ask(ctx, func(ctx context.Context) error {
+		_, err := a.w.conn.JS.CreateOrUpdateConsumer(ctx, schema.SendStream(a.cfg.ID), l.config)
+		return err
+	})
+	if err != nil {
 		if a.w.conn.Connected() {
 			a.w.trouble(subject, fmt.Sprintf("lane %s of app %s cannot be read: %v", l.name, a.cfg.ID, err))
 		}

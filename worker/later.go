@@ -105,7 +105,11 @@ func (d *dispatcher) bind() error {
 	d.puller.Forget()
 	ctx, cancel := context.WithTimeout(d.w.work, 5*time.Second)
 	defer cancel()
-	if _, err := d.w.conn.JS.CreateOrUpdateConsumer(ctx, schema.StreamLater, broker.DispatchConsumer()); err != nil {
+	err := d.w.conn.Ask(ctx, func(ctx context.Context) error {
+		_, err := d.w.conn.JS.CreateOrUpdateConsumer(ctx, schema.StreamLater, broker.DispatchConsumer())
+		return err
+	})
+	if err != nil {
 		if d.w.conn.Connected() {
 			d.w.trouble("dispatcher", fmt.Sprintf("what becomes due cannot be read: %v", err))
 		}

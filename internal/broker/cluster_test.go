@@ -74,7 +74,8 @@ func TestInAClusterAPullerGoesOnWhenLeadersChange(t *testing.T) {
 			}
 			require.NoError(t, conn.AckReply(m.Reply))
 			p.Top(10)
-		case <-p.lost: // whatever it was: a look at the consumer, and on
+		case why := <-p.lost: // whatever it was: a look at the consumer, and on
+			t.Logf("lost: %v", why)
 			require.Eventually(t, func() bool {
 				_, err := conn.JS.CreateOrUpdateConsumer(t.Context(), "KEFU_SEND_wx1", broker.BulkConsumer("wx1", 10000))
 				return err == nil
