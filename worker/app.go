@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
-	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -47,14 +45,6 @@ type app struct {
 	timer      *time.Timer
 	timerAt    time.Time
 }
-
-type phase uint8
-
-const (
-	open phase = iota
-	closing
-	closed
-)
 
 // recipient is a live user with an intent on its way; later ones wait in order.
 type recipient struct{ later []*delivery }
@@ -229,102 +219,6 @@ func (a *app) nextLane() *lane {
 		return bulk
 	}
 	return nil
-}
-
-// turnPhase opens or closes the app as the gate and the worker's life say.
-func (a *app) turnPhase(now time.Time) {
-	shut := a.stopping || a.gate.Closed(now)
-	if a.phase == open && shut {
-		a.phase = closing
-		for _, l := range a.lanes {
-			a.draining++
-			a.w.running.Go(func() { l.puller.Pause(a.drained) }) // drained takes our lock
-		}
-	}
-	if a.phase == closing && a.running == 0 && a.draining == 0 {
-		a.giveBack()
-		a.phase = closed
-	}
-	if a.phase == closed {
-		if a.stopping {
-			a.checkIdle()
-			return
-		}
-		if !shut {
-			a.phase = open
-			for _, l := range a.lanes {
-				if err := l.puller.Resume(); err != nil {
-					a.w.log.Warn("lane", "app", a.cfg.ID, "lane", l.name, "error", err)
-					a.w.running.Go(l.bind) // takes our lock
-				}
-			}
-		}
-	}
-	if !a.stopping {
-		if h, held := a.gate.Held(); held && h.Until.After(now) {
-			a.wake(h.Until)
-		}
-	}
-}
-
-// drained is called when a paused puller can deliver nothing more.
-func (a *app) drained() {
-	a.mu.Lock()
-	a.draining--
-	a.pump()
-	a.mu.Unlock()
-}
-
-// giveBack returns everything that has not been started to the broker, oldest
-// first: it comes again in the order in which it is given back.
-func (a *app) giveBack() {
-	var back []*delivery
-	for _, d := range a.inflight {
-		if d.place != settling {
-			back = append(back, d)
-		}
-	}
-	slices.SortFunc(back, func(x, y *delivery) int {
-		if x.seq < y.seq {
-			return -1
-		}
-		return 1
-	})
-	for _, d := range back {
-		if d.suspect { // given back in good health: the next hand-out is no sign of a crash
-			a.w.ledger.Write(d.mark(ledger.Clear), nil)
-		}
-		_ = a.w.conn.NakReply(d.getReply()) // without a connection the broker hands it out again by itself
-		a.drop(d)
-	}
-	for _, l := range a.lanes {
-		l.ready = queue{}
-	}
-	clear(a.recipients)
-}
-
-// drop forgets a delivery. a.mu is held.
-func (a *app) drop(d *delivery) {
-	if a.inflight[d.seq] != d {
-		return
-	}
-	delete(a.inflight, d.seq)
-	d.lane.held--
-	d.place = gone
-	if d.timer != nil {
-		d.timer.Stop()
-	}
-}
-
-func (a *app) checkIdle() {
-	if len(a.inflight) > 0 {
-		return
-	}
-	select {
-	case <-a.idle:
-	default:
-		close(a.idle)
-	}
 }
 
 // afterwards is what happens to a delivery when its slot is given back.

@@ -1,0 +1,182 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/schema"
+)
+
+const appID = "wx0000000000000001"
+
+// fakeAPI is a Sender that answers as its script says.
+type fakeAPI struct {
+	mu     sync.Mutex
+	posts  map[string]int
+	order  []string
+	answer func(text string, n int) error
+	hang   bool
+}
+
+func (f *fakeAPI) Send(ctx context.Context, packet []byte) error {
+	var p struct {
+		Text struct{ Content string } `json:"text"`
+	}
+	if err := json.Unmarshal(packet, &p); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.posts[p.Text.Content]++
+	n := f.posts[p.Text.Content]
+	f.order = append(f.order, p.Text.Content)
+	f.mu.Unlock()
+	if f.hang {
+		<-ctx.Done()
+		return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown, Err: ctx.Err()}
+	}
+	if f.answer == nil {
+		return nil
+	}
+	return f.answer(p.Text.Content, n)
+}
+
+type bed struct {
+	*require.Assertions
+	t        *testing.T
+	embedded *broker.Embedded
+	conn     *broker.Conn
+	api      *fakeAPI
+	app      App
+	grace    time.Duration
+	worker   *Worker // the one started last
+	receipts chan schema.Receipt
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	r := require.New(t)
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: t.TempDir()})
+	r.NoError(err)
+	conn, err := broker.Connect(t.Context(), broker.Options{URL: e.URL(), Name: "test"})
+	r.NoError(err)
+	t.Cleanup(conn.Close)
+	plan, err := broker.NewPlan(t.Context(), conn.JS, broker.Spec{Replicas: 1, LedgerKeep: time.Hour, Apps: []broker.AppSpec{{
+		AppID: appID, LiveShards: 4, DuplicateWindow: time.Minute, QueueMessages: 100000, QueueBytes: 1 << 30}}})
+	r.NoError(err)
+	_, err = plan.Apply(t.Context(), conn.JS, false)
+	r.NoError(err)
+	b := &bed{Assertions: r, t: t, embedded: e, conn: conn, grace: 5 * time.Second, api: &fakeAPI{posts: make(map[string]int)}, receipts: make(chan schema.Receipt, 10000)}
+	b.app = App{ID: appID, Sender: b.api, Rate: gate.Rate{}, Concurrency: 64,
+		Retry: Retry{Attempts: 6, First: 20 * time.Millisecond, Cap: time.Second}, OnUnknown: schema.Resend,
+		ExpireAfter: time.Hour, HoldBack: 5 * time.Second}
+	t.Cleanup(func() { b.embedded.Close() })
+	_, err = conn.NC.Subscribe("kefu.receipt.>", func(m *nats.Msg) {
+		var rec schema.Receipt
+		if json.Unmarshal(m.Data, &rec) == nil {
+			b.receipts <- rec
+		}
+	})
+	r.NoError(err)
+	return b
+}
+
+func (b *bed) start() (stop func() error) {
+	b.t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	if os.Getenv("KEFU_TEST_LOG") != "" {
+		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 128,
+		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.conn)
+	b.NoError(err)
+	b.worker = w
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx, nil) }()
+	return func() error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(20 * time.Second):
+			panic("worker does not stop")
+		}
+	}
+}
+
+// restartBroker stops the broker and starts it again with the same files and port.
+func (b *bed) restartBroker() {
+	b.t.Helper()
+	u, err := url.Parse(b.embedded.URL())
+	b.NoError(err)
+	b.embedded.Close()
+	b.embedded, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: u.Host, Dir: b.embedded.Dir})
+	b.NoError(err)
+}
+
+func (b *bed) publish(subject, id, text, touser string, header ...string) {
+	b.t.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":%q}}`, touser, text)
+	m.Header.Set("Nats-Msg-Id", id)
+	for i := 0; i+1 < len(header); i += 2 {
+		m.Header.Set(header[i], header[i+1])
+	}
+	_, err := b.conn.Outbox.PublishWait(b.t.Context(), m)
+	b.NoError(err)
+}
+
+func (b *bed) receipt() schema.Receipt {
+	b.t.Helper()
+	select {
+	case r := <-b.receipts:
+		return r
+	case <-time.After(15 * time.Second):
+		b.FailNow("no receipt came")
+		return schema.Receipt{}
+	}
+}
+
+func apiError(code int) error {
+	c := wechat.Explain(wechat.CallSend, code)
+	return &wechat.Error{Call: wechat.CallSend, Code: code, HasCode: true, Fault: c.Fault, HTTPStatus: 200}
+}
+
+func (b *bed) receiptOf(id string) schema.Receipt {
+	b.t.Helper()
+	r := b.receipt()
+	b.Equal(id, r.ID)
+	return r
+}
+
+func (b *bed) posts(text string) int {
+	b.api.mu.Lock()
+	defer b.api.mu.Unlock()
+	return b.api.posts[text]
+}
+
+const (
+	live = "kefu.send." + appID + ".live."
+	bulk = "kefu.send." + appID + ".bulk."
+)
+
+func (b *bed) queued() uint64 {
+	b.t.Helper()
+	s, err := b.conn.JS.Stream(b.t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	return s.CachedInfo().State.Msgs
+}

@@ -1,0 +1,145 @@
+package worker
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestALongerRetryGoesThroughLater(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Retry.First = 1500 * time.Millisecond
+	b.app.Retry.Cap = 1500 * time.Millisecond
+	b.api.answer = func(_ string, n int) error {
+		if n == 1 {
+			return apiError(-1)
+		}
+		return nil
+	}
+	stop := b.start()
+	b.publish(bulk+"c1", "one", "hello", "user1", "Kefu-Source", "crm")
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(2, r.Attempts)
+	b.Equal("crm", r.Source, "headers survive the waiting")
+	b.Equal("c1", r.Campaign)
+	b.NoError(stop())
+}
+
+func TestSendAtIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	at := time.Now().Add(1700 * time.Millisecond)
+	b.publish(live+"user1", "later", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano))
+	soon := time.Now().Add(400 * time.Millisecond)
+	b.publish(live+"user2", "soon", "hi", "user2", "Kefu-Send-At", soon.Format(time.RFC3339Nano))
+	r := b.receiptOf("soon")
+	b.False(r.SettledAt.Before(soon))
+	r = b.receiptOf("later")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(1, r.Attempts, "waiting for its time is no attempt")
+	b.False(r.SettledAt.Before(at))
+	b.NoError(stop())
+}
+
+func TestAReplayMayWaitForItsTimeToo(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	at := time.Now().Add(1500 * time.Millisecond)
+	env := schema.Envelope{ID: "one", Generation: 2, Attempt: 1, PublishedAt: time.Now(), SendAt: at}
+	m := nats.NewMsg("kefu.again." + appID + ".live.user1")
+	m.Header = nats.Header(env.Header())
+	m.Header.Set("Nats-Msg-Id", schema.AgainMsgID(appID, "one", 2, 1, 0))
+	m.Data = []byte(`{"touser":"user1","msgtype":"text","text":{"content":"hello"}}`)
+	_, err := b.conn.Outbox.PublishWait(t.Context(), m)
+	b.NoError(err)
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(2, r.Generation)
+	b.False(r.SettledAt.Before(at))
+	b.NoError(stop())
+}
+
+func TestDeadlines(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At", time.Now().Add(-time.Second).Format(time.RFC3339))
+	r := b.receiptOf("late")
+	b.Equal(schema.Dead, r.State)
+	b.Equal(schema.Expired, r.Reason)
+	b.Zero(b.posts("hello"))
+	b.NoError(stop())
+}
+
+func TestAWaitingIntentIsNotReplacedByARepeatOfItsID(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	at := time.Now().Add(2500 * time.Millisecond).Format(time.RFC3339Nano)
+	b.publish(live+"user1", "one", "first", "user1", "Kefu-Send-At", at)
+	b.Eventually(func() bool { return b.queued() == 0 }, 5*time.Second, 5*time.Millisecond)
+	b.forgetDuplicates()
+	b.publish(live+"user1", "one", "second", "user1", "Kefu-Send-At", at)
+	b.Equal(schema.IDReuse, b.receiptOf("one").Reason)
+	b.Equal(schema.Sent, b.receiptOf("one").State)
+	b.Equal(1, b.posts("first"))
+	b.Zero(b.posts("second"))
+	receipts, err := b.conn.JS.Stream(t.Context(), schema.StreamReceipt)
+	b.NoError(err)
+	b.Eventually(func() bool {
+		info, err := receipts.Info(t.Context())
+		return err == nil && info.State.Msgs == 2
+	}, 5*time.Second, 5*time.Millisecond, "both receipts are stored")
+	b.NoError(stop())
+}
+
+func TestABrokerClockThatIsAheadLosesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	at := time.Now().Add(4 * time.Second)
+	b.publish(live+"user1", "one", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano))
+	later, err := b.conn.JS.Stream(t.Context(), schema.StreamLater)
+	b.NoError(err)
+	var waiting *jetstream.RawStreamMsg
+	b.Eventually(func() bool {
+		waiting, err = later.GetLastMsgForSubject(t.Context(), "kefu.later.wait.>")
+		return err == nil
+	}, 5*time.Second, 5*time.Millisecond)
+	b.NoError(later.DeleteMsg(t.Context(), waiting.Sequence))
+	due := nats.NewMsg(schema.LaterDueSubject(appID)) // as the broker publishes it when its clock says so
+	due.Data = waiting.Data
+	for name, values := range waiting.Header {
+		if !strings.HasPrefix(name, "Nats-") {
+			due.Header[name] = values
+		}
+	}
+	_, err = b.conn.Outbox.PublishWait(t.Context(), due)
+	b.NoError(err)
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.False(r.SettledAt.Before(at))
+	b.NoError(stop())
+}
+
+func TestWhatWasSentIsNotBuriedByItsDeadline(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.publish(bulk+"c", "one", "hello", "user1")
+	b.Equal(schema.Sent, b.receiptOf("one").State)
+	b.forgetDuplicates()
+	b.publish(bulk+"c", "one", "hello", "user1", "Kefu-Expires-At", time.Now().Add(-time.Second).Format(time.RFC3339Nano))
+	b.Equal(schema.Sent, b.receiptOf("one").State, "a late repeat of what was sent is a repeat")
+	b.Equal(1, b.posts("hello"))
+	b.NoError(stop())
+}
