@@ -68,6 +68,14 @@ func (d *devCmd) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for flag, address := range map[string]string{"--nats": d.nats, "--sandbox": d.sandbox, "--probes": d.probes} {
+		if address == "" {
+			continue
+		}
+		if err := checkAddress(flag, address); err != nil {
+			return err
+		}
+	}
 	log := d.logger()
 	usual := cfg.NATS.URL // where a command without flags goes
 	if d.nats != "" {

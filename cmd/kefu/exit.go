@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -72,6 +74,15 @@ func (c *cli) exit(cmd *cobra.Command, err error) int {
 	default:
 		return exitFailed
 	}
+}
+
+// checkAddress refuses what no listener could be given.
+func checkAddress(flag, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if n, wrong := strconv.Atoi(port); err != nil || wrong != nil || n < 0 || n > 65535 {
+		return usagef("%s %q is not an address such as 127.0.0.1:8091; port 0 picks a free one", flag, address)
+	}
+	return nil
 }
 
 // addressInUse turns the error of a listener into the one sentence that helps.

@@ -18,7 +18,15 @@ func (c *cli) addLogFlags(cmd *cobra.Command, level *slog.LevelVar) {
 // logger writes to the error stream: coloured lines for people on a terminal, JSON for machines otherwise.
 func (c *cli) logger(level slog.Leveler) *slog.Logger {
 	if !c.tty.err {
-		return slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: level}))
+		return slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{
+			Level: level,
+			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Value.Kind() == slog.KindDuration { // nanoseconds without a unit tell nobody anything
+					a.Value = slog.StringValue(a.Value.Duration().String())
+				}
+				return a
+			},
+		}))
 	}
 	return slog.New(tint.NewTextHandler(c.err, &tint.Options{
 		Level:       level,

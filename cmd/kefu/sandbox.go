@@ -54,6 +54,9 @@ rules.json, of which the first rule whose turn it is acts:
 }
 
 func (s *sandboxCmd) run(ctx context.Context) error {
+	if err := checkAddress("--listen", s.listen); err != nil {
+		return err
+	}
 	latency, err := parseLatency(s.latency)
 	if err != nil {
 		return err
