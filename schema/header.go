@@ -255,7 +255,7 @@ func isHex(s string) bool {
 }
 
 // Header returns the headers under which kefu publishes the intent again: the producer's and kefu's own, the id in Kefu-Id. The broker
-// message id is left to the publisher, see [AgainMsgID]. [ParseEnvelope] gives e back.
+// message id is left to the publisher, see [ReplayMsgID] and [MovedMsgID]. [ParseEnvelope] gives e back.
 func (e Envelope) Header() map[string][]string {
 	h := e.public()
 	h[HeaderID] = []string{e.ID}

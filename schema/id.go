@@ -45,10 +45,10 @@ func DefaultID(streamCreated time.Time, seq uint64) string {
 	return streamCreated.UTC().Format("20060102T150405.000Z") + "-" + strconv.FormatUint(seq, 10)
 }
 
-// AgainMsgID is the broker message id of an intent that kefu publishes again: to kefu.again, and to KEFU_LATER, where all apps meet
-// and hop counts how often it was put back because its queue was full. The id must have passed [CheckID].
-func AgainMsgID(appID, id string, generation, attempt, hop int) string {
-	return msgID(appID, id, strconv.Itoa(generation), strconv.Itoa(attempt), strconv.Itoa(hop))
+// ReplayMsgID is the broker message id of a dead letter that is published again, to kefu.again, as a generation of its intent. The id must
+// have passed [CheckID].
+func ReplayMsgID(appID, id string, generation int) string {
+	return msgID(appID, id, strconv.Itoa(generation), "replay")
 }
 
 // MovedMsgID is the broker message id of an intent that is moved from one stream to another, to KEFU_LATER and back: from is the sequence

@@ -268,7 +268,7 @@ func (o *operation) wait(id string, until time.Time) {
 		Data:    []byte(packetFor(recipient)),
 		Header: func() nats.Header {
 			h := nats.Header(env.Header())
-			h.Set(schema.HeaderMsgID, schema.AgainMsgID("wx1", id, 1, 2, 0))
+			h.Set(schema.HeaderMsgID, schema.MovedMsgID("wx1", id, 1, 2, 0, 1))
 			h.Set("Nats-Schedule", "@at "+until.UTC().Format(time.RFC3339Nano))
 			h.Set("Nats-Schedule-Target", schema.LaterDueSubject("wx1"))
 			h.Set(schema.HeaderTarget, "kefu.again.wx1.live."+recipient)

@@ -77,7 +77,7 @@ func (o Options) again(item *Item, now time.Time) (*nats.Msg, error) {
 	for name, values := range foreign(l.Header()) {
 		header[name] = values
 	}
-	header.Set(schema.HeaderMsgID, schema.AgainMsgID(l.AppID, env.ID, env.Generation, 1, 0))
+	header.Set(schema.HeaderMsgID, schema.ReplayMsgID(l.AppID, env.ID, env.Generation))
 	return &nats.Msg{Subject: subject.String(), Header: header, Data: l.Packet()}, nil
 }
 

@@ -21,7 +21,7 @@ func TestAgainKeepsTheMessage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "kefu.again."+app+".live."+openid, msg.Subject)
 	require.Equal(t, l.Packet(), msg.Data)
-	require.Equal(t, schema.AgainMsgID(app, "order-1", 2, 1, 0), msg.Header.Get("Nats-Msg-Id"))
+	require.Equal(t, schema.ReplayMsgID(app, "order-1", 2), msg.Header.Get("Nats-Msg-Id"))
 	require.Equal(t, []string{"r1"}, msg.Header["X-Request-Id"])
 	require.NotContains(t, msg.Header, "Nats-Expected-Stream")
 
@@ -66,7 +66,7 @@ func TestNewIDs(t *testing.T) {
 		require.Equal(t, 1, env.Generation)
 		require.NotEqual(t, id, env.ID)
 		require.True(t, strings.HasSuffix(env.ID, "~7"))
-		require.Equal(t, schema.AgainMsgID(app, env.ID, 1, 1, 0), msg.Header.Get("Nats-Msg-Id"))
+		require.Equal(t, schema.ReplayMsgID(app, env.ID, 1), msg.Header.Get("Nats-Msg-Id"))
 	}
 	msg, err := Options{NewIDs: true}.again(&Item{Letter: *letter("mine")}, noon)
 	require.NoError(t, err)
