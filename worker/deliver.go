@@ -100,7 +100,6 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 	if ok && known.Kind == ledger.Clear && known.Seq == d.seq {
 		// Handed out before, here or elsewhere, and put back with attempts spent.
 		d.attempt = max(d.attempt, int(known.Attempt)+1)
-		d.unknown = max(d.unknown, int(known.Unknown))
 	}
 	if ok && int(known.Generation) == d.generation {
 		d.unknown = max(d.unknown, int(known.Unknown)) // a header remembers the last tries only

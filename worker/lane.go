@@ -2,9 +2,7 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -35,7 +33,7 @@ type lane struct {
 	puller *broker.Puller
 	target int // messages in hand and on their way, at most
 
-	mending, again atomic.Bool
+	mender mender
 
 	// guarded by app.mu
 	ready queue
@@ -78,37 +76,18 @@ func (l *lane) lost(reason error) {
 		l.app.poke()
 		return
 	}
-	if errors.Is(reason, broker.ErrConsumerGone) || errors.Is(reason, broker.ErrSilent) {
-		l.bind()
-		return
-	}
 	l.app.w.log.Debug("lane", "app", l.app.cfg.ID, "lane", l.name, "error", reason)
 	l.bind()
 }
 
 // bind sees to it that the consumer exists and the puller reads it, and tries
-// until it does. A second call while one is under way changes nothing.
+// until it does.
 func (l *lane) bind() {
 	l.app.mu.Lock()
 	defer l.app.mu.Unlock() // Run waits for what was begun before stopping was set
-	if l.app.stopping || !l.mending.CompareAndSwap(false, true) {
-		l.again.Store(true) // lost once more while it is being mended
-		return
+	if !l.app.stopping {
+		l.mender.mend(l.app.w, l.ensure, l.app.poke)
 	}
-	l.app.w.running.Go(func() {
-		for {
-			l.again.Store(false)
-			err := backoff.Retry(l.ensure, backoff.WithContext(patient(), l.app.w.work))
-			if err == nil && l.again.Load() {
-				continue
-			}
-			l.mending.Store(false)
-			if err == nil {
-				l.app.poke()
-			}
-			return
-		}
-	})
 }
 
 func (l *lane) ensure() error {
@@ -120,35 +99,17 @@ func (l *lane) ensure() error {
 		return backoff.Permanent(context.Canceled)
 	}
 	l.puller.Forget()
-	ctx, cancel := context.WithTimeout(a.w.work, 5*time.Second)
-	defer cancel()
-	subject := "queue " + a.cfg.ID + " " + l.name
-	err := a.w.conn.Ask(ctx, func(ctx context.Context) error {
-		_, err := a.w.conn.JS.CreateOrUpdateConsumer(ctx, schema.SendStream(a.cfg.ID), l.config)
-		return err
-	})
+	err := a.w.bind(schema.SendStream(a.cfg.ID), l.config, "queue "+a.cfg.ID+" "+l.name,
+		fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg.ID))
 	if err != nil {
-		if a.w.conn.Connected() {
-			a.w.trouble(subject, fmt.Sprintf("lane %s of app %s cannot be read: %v", l.name, a.cfg.ID, err))
-		}
 		return err
 	}
-	a.w.trouble(subject, "")
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.phase != open {
 		return nil // opening resumes the puller
 	}
 	return l.puller.Resume()
-}
-
-// patient is the pause between tries of something that must succeed some day.
-func patient() backoff.BackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval = 100 * time.Millisecond
-	b.MaxInterval = 5 * time.Second
-	b.MaxElapsedTime = 0
-	return b
 }
 
 // queue is a list of deliveries that can grow at both ends.

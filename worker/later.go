@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -48,9 +47,9 @@ func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int,
 // It never gives a message back: a full queue of one app would then fill the
 // consumer and stop all others. What the queue refuses is scheduled anew.
 type dispatcher struct {
-	w       *Worker
-	puller  *broker.Puller
-	mending atomic.Bool
+	w      *Worker
+	puller *broker.Puller
+	mender mender
 
 	mu       sync.Mutex
 	stopping bool
@@ -83,16 +82,9 @@ func (d *dispatcher) lost(reason error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.stopping || !d.mending.CompareAndSwap(false, true) {
-		return
+	if !d.stopping {
+		d.mender.mend(d.w, d.bind, d.top)
 	}
-	d.w.running.Go(func() {
-		err := backoff.Retry(d.bind, backoff.WithContext(patient(), d.w.work))
-		d.mending.Store(false)
-		if err == nil {
-			d.top()
-		}
-	})
 }
 
 func (d *dispatcher) bind() error {
@@ -103,19 +95,9 @@ func (d *dispatcher) bind() error {
 		return backoff.Permanent(context.Canceled)
 	}
 	d.puller.Forget()
-	ctx, cancel := context.WithTimeout(d.w.work, 5*time.Second)
-	defer cancel()
-	err := d.w.conn.Ask(ctx, func(ctx context.Context) error {
-		_, err := d.w.conn.JS.CreateOrUpdateConsumer(ctx, schema.StreamLater, broker.DispatchConsumer())
-		return err
-	})
-	if err != nil {
-		if d.w.conn.Connected() {
-			d.w.trouble("dispatcher", fmt.Sprintf("what becomes due cannot be read: %v", err))
-		}
+	if err := d.w.bind(schema.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
 		return err
 	}
-	d.w.trouble("dispatcher", "")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopping {

@@ -1,0 +1,77 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// mender brings back a consumer that was lost: deleted by hand, or with a
+// broker that restarted.
+type mender struct {
+	mu          sync.Mutex
+	busy, again bool // again: lost once more while it is being mended
+}
+
+// mend has ensure called until it succeeds, and then done, in a goroutine of
+// the worker's. A call while one is under way makes that one look once more.
+func (m *mender) mend(w *Worker, ensure func() error, done func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.again = m.busy
+	if m.busy {
+		return
+	}
+	m.busy = true
+	w.running.Go(func() {
+		for {
+			err := backoff.Retry(ensure, backoff.WithContext(patient(), w.work))
+			if m.onceMore(err == nil) {
+				continue
+			}
+			if err == nil {
+				done()
+			}
+			return
+		}
+	})
+}
+
+// onceMore says whether the consumer was lost again meanwhile; if not, the
+// mending is over.
+func (m *mender) onceMore(mended bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.busy = mended && m.again
+	m.again = false
+	return m.busy
+}
+
+// bind sees to it that a consumer exists. While it cannot, the trouble says so.
+func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trouble string) error {
+	ctx, cancel := context.WithTimeout(w.work, 5*time.Second)
+	defer cancel()
+	err := w.conn.Ask(ctx, func(ctx context.Context) error {
+		_, err := w.conn.JS.CreateOrUpdateConsumer(ctx, stream, cfg)
+		return err
+	})
+	if err == nil {
+		w.trouble(subject, "")
+	} else if w.conn.Connected() {
+		w.trouble(subject, fmt.Sprintf("%s: %v", trouble, err))
+	}
+	return err
+}
+
+// patient is the pause between tries of something that must succeed some day.
+func patient() backoff.BackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = 100 * time.Millisecond
+	b.MaxInterval = 5 * time.Second
+	b.MaxElapsedTime = 0
+	return b
+}
