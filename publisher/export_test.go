@@ -8,6 +8,3 @@ func (w *Watcher) Remember(n int) {
 	defer w.mu.Unlock()
 	w.keep = n
 }
-
-// Prefix is where the broker answers to.
-func (p *Publisher) Prefix() string { return p.answers.prefix }
