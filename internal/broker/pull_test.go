@@ -272,7 +272,11 @@ func TestAConsumerIsLostWithABrokerThatRestarts(t *testing.T) {
 	}
 	p.Top(3) // what was asked for before does not count
 	require.Equal(t, 3, p.Open())
-	require.ErrorIs(t, awaitLoss(t, p.lost), broker.ErrConsumerGone, "it lived in memory")
+	lost := awaitLoss(t, p.lost)
+	if strings.Contains(lost.Error(), "server shutdown") {
+		lost = awaitLoss(t, p.lost) // the restart may have announced itself to the request before
+	}
+	require.ErrorIs(t, lost, broker.ErrConsumerGone, "it lived in memory")
 	p.bind()
 	p.Top(100)
 	require.Equal(t, numbers(0, 10), p.take(10), "what was not acknowledged comes again, in order")
