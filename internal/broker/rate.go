@@ -12,8 +12,9 @@ import (
 )
 
 // EnsureRateStream makes the stream of RateStream unless it is there, with as
-// many replicas as KEFU_STATE has, and returns the broker's time.
-func (c *Conn) EnsureRateStream(ctx context.Context) (time.Time, error) {
+// many replicas as KEFU_STATE has, and returns the broker's time and when the
+// stream was made.
+func (c *Conn) EnsureRateStream(ctx context.Context) (now, created time.Time, err error) {
 	s, err := c.JS.Stream(ctx, schema.StreamRate)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		var state jetstream.Stream
@@ -25,7 +26,8 @@ func (c *Conn) EnsureRateStream(ctx context.Context) (time.Time, error) {
 		}
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("stream %s: %w", schema.StreamRate, explain(err))
+		return time.Time{}, time.Time{}, fmt.Errorf("stream %s: %w", schema.StreamRate, explain(err))
 	}
-	return s.CachedInfo().TimeStamp, nil
+	info := s.CachedInfo()
+	return info.TimeStamp, info.Created, nil
 }

@@ -15,8 +15,7 @@ import (
 type account struct {
 	TAT   int64  `json:"tat"`             // nanoseconds since 1970
 	Early int64  `json:"early,omitempty"` // likewise, of the slots that live used before their instant
-	By    string `json:"by"`              // which worker wrote it
-	Nth   uint64 `json:"nth"`             // and which of its writes it is
+	By    string `json:"by"`              // the worker that wrote it
 }
 
 const (

@@ -25,6 +25,7 @@ type clock struct {
 
 	looking sync.Mutex
 	looks   []look
+	created atomic.Int64 // when the stream of the budgets was made; nanoseconds
 	best    atomic.Pointer[look]
 	stale   atomic.Bool
 }
@@ -56,30 +57,35 @@ func (c *clock) sync(ctx context.Context) error {
 	c.looking.Lock()
 	defer c.looking.Unlock()
 	if c.stale.Swap(false) {
-		c.looks = nil // another node may lead now, with a clock of its own
+		c.looks = nil
 	}
-	for n := 1; ; n++ {
-		now := c.now()
-		enough := clockFirst
-		if n := len(c.looks); n > 0 {
-			switch age := now.Sub(c.looks[n-1].at); {
-			case age < clockFresh && n >= clockFirst:
-				return nil
-			case age < clockStale && n >= clockFirst:
-				enough = 1
-			}
+	need := clockFirst
+	if n := len(c.looks); n > 0 {
+		switch age := c.now().Sub(c.looks[n-1].at); {
+		case age < clockFresh:
+			return nil
+		case age < clockStale:
+			need = 1
 		}
-		stamp, err := c.conn.EnsureRateStream(ctx)
+	}
+	for range need {
+		asked := c.now()
+		stamp, created, err := c.conn.EnsureRateStream(ctx)
 		if err != nil {
-			c.stale.Store(true)
 			return err
 		}
-		c.learn(now, c.now(), stamp)
-		if n >= enough {
-			return nil
-		}
+		c.created.Store(created.UnixNano())
+		c.learn(asked, c.now(), stamp)
 	}
+	return nil
 }
+
+// made is when the stream of the budgets was made, by the broker's time.
+func (c *clock) made() int64 { return c.created.Load() }
+
+// distrust has the clock looked at before anything more is taken: the broker
+// was away, and another node with another clock may lead now.
+func (c *clock) distrust() { c.stale.Store(true) }
 
 // learn adds a look and chooses the best of those that are remembered.
 func (c *clock) learn(asked, answered time.Time, stamp time.Time) {
@@ -93,10 +99,4 @@ func (c *clock) learn(asked, answered time.Time, stamp time.Time) {
 		}
 	}
 	c.best.Store(&best)
-}
-
-// fresh says whether slots may be taken without another look.
-func (c *clock) fresh() bool {
-	l := c.best.Load()
-	return l != nil && !c.stale.Load() && c.now().Sub(l.at) < clockLooks*clockFresh
 }
