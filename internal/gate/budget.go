@@ -29,6 +29,9 @@ const (
 	// than to ask for one that may be used early.
 	soonDue = 2 * time.Millisecond
 
+	// earlyPause is between two such questions, at least.
+	earlyPause = 5 * time.Millisecond
+
 	// liveFew is how many it then asks for: an answer is often a few messages.
 	liveFew = 4
 )
@@ -135,7 +138,7 @@ func (b *budget) behind(t int64, wait time.Duration) bool {
 	if wait < soonDue || b.pace.earlyStep == 0 || t < b.earlyAt {
 		return false
 	}
-	return int64(wait) > b.pace.step || t-b.bulk < int64(ahead+chunk)
+	return b.alone < calm || t-b.bulk < int64(ahead+chunk)
 }
 
 // busy says whether more slots will be used, so that it is worth to ask for
@@ -219,7 +222,7 @@ func (b *budget) try() (time.Duration, error) {
 	err := b.write(ctx, next)
 	switch {
 	case err == nil:
-		b.receive(p, granted)
+		b.receive(t, p, granted)
 		return 0, nil
 	case errors.Is(err, broker.ErrOvertaken):
 		b.known = false
@@ -304,14 +307,14 @@ func (b *budget) met() {
 }
 
 // receive takes slots in hand.
-func (b *budget) receive(p pace, granted []slots) {
+func (b *budget) receive(t int64, p pace, granted []slots) {
 	b.mu.Lock()
 	if p == b.pace { // else the rate was changed meanwhile
 		b.hand = append(b.hand, granted...)
 	}
 	b.alone++
 	b.used, b.asking = 0, false
-	b.earlyAt = b.account.Early - b.pace.earlyIdle + b.pace.earlyStep
+	b.earlyAt = max(b.account.Early-b.pace.earlyIdle+b.pace.earlyStep, t+int64(earlyPause))
 	tell := b.starving || b.live
 	b.starving, b.live = false, false
 	b.mu.Unlock()
