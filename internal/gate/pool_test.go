@@ -131,3 +131,79 @@ func TestThePoolKeepsToTheRateAndUsesAllOfIt(t *testing.T) {
 		})
 	}
 }
+
+// converse has a live intent come every so often and returns how long each
+// waited for its permission, while bulk asks for whatever it can get.
+func (s *sender) converse(ctx context.Context, every time.Duration) (waits []time.Duration) {
+	next := time.Now().Add(every)
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		now := time.Now()
+		var wait time.Duration
+		if !now.Before(next) {
+			p, w := s.gate.Permit(schema.Live, now)
+			if p.OK {
+				waits = append(waits, time.Since(next))
+				next = next.Add(every)
+				s.sent = append(s.sent, now)
+				continue
+			}
+			wait = w
+		} else {
+			p, w := s.gate.Permit(schema.Bulk, now)
+			if p.OK {
+				s.sent = append(s.sent, now)
+				continue
+			}
+			if wait = next.Sub(now); w > 0 {
+				wait = min(wait, w)
+			}
+		}
+		if wait == 0 {
+			wait = time.Hour
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-s.changed:
+		}
+	}
+	return waits
+}
+
+func TestLiveDoesNotWaitForBulkElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 4, 8} {
+		for _, r := range []Rate{{PerSecond: 100, Burst: 20, LiveReserve: 0.2}, {PerSecond: 1000, Burst: 20, LiveReserve: 0.2}} {
+	b := brokertest.Start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	var all []*sender
+	var running sync.WaitGroup
+	var waits []time.Duration
+	for i := range n {
+		s := newSender(keep(t, b.Connect()), "wx1", r)
+		all = append(all, s)
+		running.Go(func() {
+			if i == 0 {
+				waits = s.converse(ctx, 50*time.Millisecond)
+			} else {
+				s.run(ctx, schema.Bulk, 0)
+			}
+		})
+	}
+	running.Wait()
+	var sent []time.Time
+	for _, s := range all {
+		sent = append(sent, s.sent...)
+	}
+	slices.Sort(waits)
+			st, err := b.Connect().JS.Stream(t.Context(), schema.StreamRate)
+			require.NoError(t, err)
+			t.Log("writes/s", st.CachedInfo().State.LastSeq/3)
+	t.Log(n, r.PerSecond, len(waits), waits[len(waits)/2], waits[len(waits)*9/10], waits[len(waits)-1], "sent", len(sent), "worst", worst(sent), bound(r))
+	require.LessOrEqual(t, worst(sent), bound(r))
+	}}
+}
