@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// claimPause is between two looks at the claims: at a start a thousand are
-	// read back one by one.
+	// claimPause is between two looks at the claims, at least: at a start a
+	// thousand are read back one by one.
 	claimPause = 5 * time.Millisecond
 	// calm is how long nobody must have come or gone before a shard is moved for
 	// evenness' sake: workers come and go in groups.

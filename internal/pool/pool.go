@@ -173,8 +173,8 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 func (p *Pool) Alive(worker string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	m, known := p.members[worker]
-	return m.alive || !(known && m.left) && time.Since(p.since) < settle
+	m := p.members[worker]
+	return m.alive || !m.left && time.Since(p.since) < settle
 }
 
 // Report has f asked at each heartbeat how this worker is doing. f must not
@@ -268,7 +268,9 @@ func (p *Pool) keep(ctx context.Context) {
 	defer close(p.done)
 	due := time.Now().Add(renew)
 	for {
-		next := p.claim(time.Now())
+		begun := time.Now()
+		next := p.claim(begun)
+		rest := max(claimPause, 4*time.Since(begun)) // with a thousand shards a look takes milliseconds
 		if now := time.Now(); p.beat.Swap(false) || !now.Before(due) {
 			due = now.Add(renew)
 			if err := p.renew(ctx); err != nil {
@@ -279,15 +281,15 @@ func (p *Pool) keep(ctx context.Context) {
 			}
 			next = min(next, 0) // what it changed
 		}
-		wait := max(min(next, time.Until(due)), claimPause)
-		if !p.pause(ctx, claimPause, nil) || wait > claimPause && !p.pause(ctx, wait-claimPause, p.kick) {
+		wait := min(next, time.Until(due)) - rest
+		if !pause(ctx, rest, nil) || wait > 0 && !pause(ctx, wait, p.kick) {
 			return
 		}
 	}
 }
 
 // pause waits, or until kick; false when ctx has ended.
-func (p *Pool) pause(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
+func pause(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -299,7 +301,7 @@ func (p *Pool) pause(ctx context.Context, d time.Duration, kick <-chan struct{})
 	return true
 }
 
-// held is how much of the lease is left at now; not above zero when it is over.
+// left is how much of the lease is left at now; not above zero when it is over.
 func (p *Pool) left(now time.Time) time.Duration {
 	return time.Duration(p.until.Load()) - now.Sub(p.begun)
 }
