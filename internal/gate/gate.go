@@ -5,6 +5,16 @@
 // else: an intent is started only with a Permission in hand, so that nothing
 // waits for rate in a slot and a held app occupies nothing.
 //
+// A rate is the pool's. Each send has a slot, an instant of its own on the
+// broker's clock; workers take slots in chunks of 50 ms from an account that
+// all share (account.go has the rules, budget.go fetches), twenty writes a
+// second for a busy app and none for an idle one. So the whole rate goes to
+// whoever has the work, a second never holds more than the rate and the burst,
+// and a worker that is killed takes 100 ms of the rate with it. While the broker
+// is away what is in hand is used up, then nothing is sent. x/time/rate stands
+// before it, against our own mistakes. A day's budget is taken in larger blocks
+// from a key that outlives workers and broker (day.go).
+//
 // A hold is shared by the pool through KEFU_STATE (Keeper). One that the
 // platform or the network drew ends by a trial: when its time has come a single
 // intent is let through, and only its success opens the gate. An operator's

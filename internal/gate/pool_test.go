@@ -17,7 +17,9 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// took is how long each pool is watched: go test ./internal/gate -run Pool -v -took 20s
+// took is how long each pool is watched. In full:
+//
+//	go test ./internal/gate -run Pool -v -took 20s
 var took = flag.Duration("took", 1500*time.Millisecond, "for how long each pool of workers sends")
 
 // sender is a worker that sends as fast as its gate permits, and notes when.
@@ -405,7 +407,7 @@ func TestTheDaysBudgetIsThePools(t *testing.T) {
 		require.NoError(t, err)
 		return days["wx1"].Used
 	}
-	if NextDay(time.Now()).Sub(time.Now()) < 2*time.Minute {
+	if time.Until(NextDay(time.Now())) < 2*time.Minute {
 		r.PerDay *= 2 // the platform's midnight may come in between
 	}
 	require.Equal(t, 700, spend(700))
