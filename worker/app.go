@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -133,6 +134,7 @@ func (a *app) arrive(l *lane, m *nats.Msg) {
 		return
 	}
 	a.inflight[d.seq] = d
+	failpoint.Reach(failpoint.Pulled, "")
 	l.held++
 	if a.phase == open {
 		a.enqueue(d)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -62,6 +63,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	if !now.Before(d.deadline) {
 		return d.settleBury(schema.Expired, "its deadline passed before the call", nil), false
 	}
+	failpoint.Reach(failpoint.Started, d.id)
 	return d.call(now)
 }
 
@@ -73,6 +75,7 @@ func (d *delivery) read() (next afterwards, done bool) {
 	if d.nth > 1 {
 		d.suspect = true
 		s, err := d.write(ledger.Suspect)
+		failpoint.Reach(failpoint.Suspected, d.id)
 		switch {
 		case err != nil:
 			return afterwards{place: returned}, true
@@ -82,6 +85,7 @@ func (d *delivery) read() (next afterwards, done bool) {
 	}
 	if bad == nil {
 		bad = d.decode()
+		failpoint.Reach(failpoint.Decoded, d.id)
 	}
 	d.parsed = true
 	if bad != nil {
@@ -160,6 +164,7 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 		d.calling = true
 		err = d.app.cfg.Sender.Send(w.work, d.packet)
 		d.calling = false
+		failpoint.Reach(failpoint.Answered, d.id)
 	}
 	took := time.Since(now)
 	if err != nil && errors.Is(context.Cause(w.work), errGrace) {

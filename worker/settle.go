@@ -10,6 +10,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
@@ -28,7 +29,10 @@ const refusedPause = 5 * time.Second
 func (d *delivery) settleSent() afterwards {
 	d.observe(schema.Sent, "", "")
 	left := countdown(d.ack)
-	d.app.w.ledger.Write(d.mark(ledger.Sent), func(ledger.Standing, error) { left.one() })
+	d.app.w.ledger.Write(d.mark(ledger.Sent), func(ledger.Standing, error) {
+		failpoint.Reach(failpoint.SentMarked, d.id)
+		left.one()
+	})
 	d.publishReceipt(d.receipt(schema.Sent, ""), left.one)
 	return afterwards{place: settling}
 }
@@ -60,13 +64,17 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 		return afterwards{place: waiting, delay: time.Minute, held: true}
 	}
 	d.insist(msg, "KEFU_DEAD", "dead letters cannot be stored", func() {
+		failpoint.Reach(failpoint.LetterStored, d.id)
 		d.observe(schema.Dead, reason, detail)
 		d.publishReceipt(d.receipt(schema.Dead, reason), func() {
 			if reason == schema.IDReuse {
 				d.ack() // the ledger's entry belongs to the intent that came first
 				return
 			}
-			d.app.w.ledger.Write(d.mark(ledger.Dead), func(ledger.Standing, error) { d.ack() })
+			d.app.w.ledger.Write(d.mark(ledger.Dead), func(ledger.Standing, error) {
+				failpoint.Reach(failpoint.DeadMarked, d.id)
+				d.ack()
+			})
 		})
 	})
 	return afterwards{place: settling}
@@ -109,7 +117,11 @@ func (d *delivery) settleAgain(delay time.Duration) afterwards {
 // settleLater hands the intent to KEFU_LATER until a time.
 func (d *delivery) settleLater(at time.Time) afterwards {
 	d.insist(d.laterMessage(at), "KEFU_LATER", "intents cannot be put off", func() {
-		d.app.w.ledger.Write(d.mark(ledger.Later), func(ledger.Standing, error) { d.ack() })
+		failpoint.Reach(failpoint.LaterStored, d.id)
+		d.app.w.ledger.Write(d.mark(ledger.Later), func(ledger.Standing, error) {
+			failpoint.Reach(failpoint.LaterMarked, d.id)
+			d.ack()
+		})
 	})
 	return afterwards{place: settling}
 }
@@ -127,6 +139,7 @@ func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwa
 		d.app.w.log.Warn("app held", "app", d.app.cfg.ID, "kind", h.Kind, "why", h.Reason)
 	}
 	d.app.gate.Hold(h, d.permission, v.hint, now)
+	failpoint.Reach(failpoint.Held, d.id)
 	return d.settleReturn()
 }
 
@@ -135,6 +148,7 @@ func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwa
 func (d *delivery) settleReturn() afterwards {
 	d.untry()
 	_, _ = d.write(ledger.Clear) // an error means that the worker is being cut off: the mark is then read as unknown
+	failpoint.Reach(failpoint.Cleared, d.id)
 	return afterwards{place: returned}
 }
 

@@ -92,7 +92,8 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	if err != nil {
 		return addressInUse(err, d.cfg.Worker.Listen, d.listenName)
 	}
-	defer func() { _ = probes.Close() }() // it only answered questions
+	defer func() { _ = probes.Close() }()               // it only answered questions
+	d.log.Info("probes and metrics", "url", probes.URL) // the port may have been the system's choice
 	options.Name, options.Log = "kefu worker", d.log
 	conn, err := broker.Connect(ctx, options)
 	if ctx.Err() != nil {
