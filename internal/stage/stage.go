@@ -156,7 +156,7 @@ func (s *Stage) Configure(more string) {
 		}
 	}
 	if s.o.Broker == "" {
-		section("nats", []string{"url: embedded", "listen: " + s.NATS, "store_dir: " + s.store()}, s.o.NATS)
+		section("nats", []string{"url: embedded", "listen: " + s.NATS, fmt.Sprintf("store_dir: %q", s.store())}, s.o.NATS)
 	} else {
 		section("nats", []string{"url: " + s.o.Broker}, s.o.NATS)
 	}
@@ -169,7 +169,7 @@ func (s *Stage) Configure(more string) {
 	section("defaults", []string{"rate: {per_second: 5000, burst: 500}", "retry: {attempts: 6, first: 100ms, cap: 1s}"}, s.o.Defaults)
 	b.WriteString("apps:\n")
 	for i, id := range s.o.Apps {
-		fmt.Fprintf(&b, "  - {appid: %s, name: 旗舰店%d, secret_file: %s}\n", id, i+1, filepath.Join(s.Dir, "secret"))
+		fmt.Fprintf(&b, "  - {appid: %s, name: 旗舰店%d, secret_file: %q}\n", id, i+1, filepath.Join(s.Dir, "secret"))
 	}
 	b.WriteString(more)
 	s.NoError(os.WriteFile(s.Config(), []byte(b.String()), 0o600))
