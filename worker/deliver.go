@@ -67,12 +67,12 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	return d.call(now)
 }
 
-// read makes sense of the message. What was handed out before is marked before
-// it is parsed: it may be what killed the worker.
+// read makes sense of the message. What was, or may have been, handed out
+// before is marked before it is parsed: it may be what killed the worker.
 func (d *delivery) read() (next afterwards, done bool) {
 	bad := d.identify()
 	d.identified = true
-	if d.nth > 1 {
+	if d.nth > 1 || d.taken {
 		d.suspect = true
 		s, err := d.write(ledger.Suspect)
 		failpoint.Reach(failpoint.Suspected, d.id)

@@ -38,7 +38,8 @@ type delivery struct {
 	subject schema.Subject
 	seq     uint64
 	stored  time.Time
-	nth     int // how often the consumer handed it out; forgotten at a hand-over
+	nth     int  // how often the consumer handed it out; forgotten at a hand-over
+	taken   bool // a consumer before this one may have handed it out
 
 	// guarded by app.mu
 	place      place
@@ -76,7 +77,7 @@ func newDelivery(a *app, l *lane, m *nats.Msg) (*delivery, bool) {
 		return nil, false
 	}
 	d := &delivery{
-		app: a, lane: l, msg: m, seq: meta.Seq, stored: meta.Stored, nth: meta.Delivered,
+		app: a, lane: l, msg: m, seq: meta.Seq, stored: meta.Stored, nth: meta.Delivered, taken: l.inherited(meta),
 		reply: m.Reply, renewed: time.Now(),
 	}
 	var err error
@@ -120,6 +121,10 @@ func (d *delivery) handle() (successor *delivery) {
 		successor = d.app.finish(d, next, reached)
 	}()
 	next, reached = d.run()
+	if d.suspect && next.place == waiting { // while it waits, a crash is not its fault
+		d.suspect = false
+		d.app.w.ledger.Write(d.mark(ledger.Harmless), nil)
+	}
 	return nil
 }
 

@@ -96,7 +96,7 @@ func (d *dispatcher) bind() error {
 		return backoff.Permanent(context.Canceled)
 	}
 	d.puller.Forget()
-	if err := d.w.bind(schema.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
+	if _, err := d.w.bind(schema.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
 		return err
 	}
 	d.mu.Lock()

@@ -144,7 +144,9 @@ func wording(e ledger.Told) string {
 	case ledger.Later:
 		return fmt.Sprintf("put off until attempt %d", m.Attempt)
 	case ledger.Suspect:
-		return "handed out again, without an end of the time before"
+		return "handed out, perhaps not for the first time"
+	case ledger.Harmless:
+		return "handled without harm, and waits"
 	case ledger.Dead:
 		return "died"
 	}

@@ -47,7 +47,9 @@ func text(openID string) string {
 }
 
 // note adds to what was seen.
-func (s *scene) note(format string, args ...any) { s.notes = append(s.notes, fmt.Sprintf(format, args...)) }
+func (s *scene) note(format string, args ...any) {
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
 
 // seen is what came of a scene.
 type seen struct {

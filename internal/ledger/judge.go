@@ -10,7 +10,7 @@ type Entry struct {
 	Generation uint16
 	Attempt    uint8
 	Unknown    uint8
-	Kind       Kind  // zero: nothing but Suspect marks
+	Kind       Kind  // zero: nothing but Suspect and Harmless marks
 	Suspects   uint8 // Suspect marks since the last sign that handling it works
 }
 
@@ -79,6 +79,9 @@ func apply(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 		if e.Suspects < 255 {
 			e.Suspects++
 		}
+		return e, 0
+	case Harmless:
+		e.Suspects = 0
 		return e, 0
 	case Clear:
 		return applyClear(e, m, w), 0

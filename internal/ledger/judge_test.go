@@ -31,6 +31,7 @@ func cleared(by string, seq uint64, spent uint8) act { return mark(by, Clear, se
 func later(by string, seq uint64, next uint8) act    { return mark(by, Later, seq, next).gen(1) }
 func sent(by string, seq uint64, spent uint8) act    { return mark(by, Sent, seq, spent).gen(1) }
 func dead(by string, seq uint64, spent uint8) act    { return mark(by, Dead, seq, spent).gen(1) }
+func harmless(by string, seq uint64) act             { return mark(by, Harmless, seq, 1) }
 func cancelled(by string, seq uint64) act            { return mark(by, Cancelled, seq, 0).gen(1) }
 
 func (a act) gen(n uint16) act { a.m.Generation = n; return a }
@@ -316,6 +317,13 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 		}},
 		{"an end is one", []act{
 			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), later("a", 10, 2), suspect("b", 20).counts(1),
+		}},
+		{"having been handled without harm is one, and changes nothing else", []act{
+			start("a", 10, 1).is(Go), suspect("b", 10).counts(1), start("b", 10, 1).is(Started).startedBy("a"), harmless("b", 10),
+			suspect("c", 10).counts(1), start("c", 10, 1).is(Started).startedBy("a").withSpent(1),
+		}},
+		{"nothing is remembered of harmlessness alone", []act{
+			harmless("a", 10), start("b", 10, 1).is(Go),
 		}},
 		{"a new life begins without suspicion", []act{
 			dead("a", 10, 1), suspect("b", 30).counts(1), start("b", 30, 1).is(Go).inLife(2), suspect("c", 30).counts(1),

@@ -40,7 +40,8 @@ const (
 	Sent      Kind = 4 // terminal
 	Dead      Kind = 5 // terminal; a letter is in KEFU_DEAD
 	Cancelled Kind = 6 // terminal
-	Suspect   Kind = 7 // handed out again without an end of the time before
+	Suspect   Kind = 7 // handed out, perhaps not for the first time, and not for an end
+	Harmless  Kind = 8 // and handled without harm: takes the Suspect marks back, and says nothing else
 )
 
 func (k Kind) String() string {
@@ -59,6 +60,8 @@ func (k Kind) String() string {
 		return "cancelled"
 	case Suspect:
 		return "suspect"
+	case Harmless:
+		return "harmless"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
