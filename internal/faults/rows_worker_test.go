@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
 )
@@ -203,10 +204,49 @@ var workerRows = []row{
 		},
 	},
 	{
+		id: "F13", fault: "SIGSTOP of a worker with calls under way and more in hand, until another has its work; then SIGCONT",
+		expected: "the other one takes all over; what the first still has in hand is not sent again",
+		ends:     "60 sent", posts: span{1, 2}, doubles: span{0, 8}, run: frozen,
+		options: stage.Options{Defaults: []string{"concurrency: 8"}},
+	},
+	{
+		id: "F17", fault: "nobody reads the log",
+		expected: "lines are dropped and counted, everything is sent", ends: "1000 sent", posts: span{1, 1}, options: stage.Options{Unread: true},
+		run: func(s *scene) {
+			p := s.Start()
+			for i := range 1000 {
+				s.sendBulk(fmt.Sprint("user", i))
+			}
+			s.Drained()
+			s.note("kefu_log_lines_dropped_total %s", metric(s, p, "kefu_log_lines_dropped_total"))
+		},
+	},
+	{
 		id: "F15", fault: "many intents with errors of every kind",
 		expected: "neither goroutines nor file descriptors pile up", posts: span{0, 0},
 		run: leaks,
 	},
+}
+
+// frozen stops a worker as a paused virtual machine does, lets another take its
+// work over, and has it go on.
+func frozen(s *scene) {
+	b := brokertest.Bare(s.T)
+	s.UseBroker(b.URL())
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 300 * time.Millisecond})
+	first := s.Start()
+	for i := range 60 {
+		s.sendBulk(fmt.Sprint("user", i))
+	}
+	s.NoError(s.API.Wait(s.T.Context(), 8))
+	first.Signal(syscall.SIGSTOP)
+	s.Start()
+	s.Drained()
+	if *full {
+		time.Sleep(time.Minute)
+	}
+	first.Signal(syscall.SIGCONT)
+	s.NoError(first.Stop(syscall.SIGTERM), "it ends what it has in hand and leaves")
 }
 
 // killedWith kills the worker at a step that a bulk intent gets to.

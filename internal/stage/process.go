@@ -30,18 +30,22 @@ type Process struct {
 // Launch starts `kefu worker` and returns at once.
 func (s *Stage) Launch(env ...string) *Process {
 	s.T.Helper()
-	p := &Process{s: s, exited: make(chan struct{})}
+	p := &Process{s: s, exited: make(chan struct{}), probes: "http://" + s.probes}
 	p.cmd = exec.Command(s.binary(), "worker", "--config", s.Config(), "--log-level", "debug")
 	p.cmd.Env = append(os.Environ(), env...)
-	read, write := io.Pipe()
+	read, write, err := os.Pipe()
+	s.NoError(err)
 	p.cmd.Stdout, p.cmd.Stderr = write, write
 	s.NoError(p.cmd.Start())
+	s.NoError(write.Close())
 	var reading sync.WaitGroup
-	reading.Go(func() { p.read(read) })
+	if !s.o.Unread {
+		reading.Go(func() { p.read(read) })
+	}
 	go func() {
 		p.err = p.cmd.Wait()
-		_ = write.Close() // of an io.Pipe: never fails
 		reading.Wait()
+		_ = read.Close()
 		close(p.exited)
 	}()
 	s.T.Cleanup(p.Kill) // in case the test failed before it stopped it
@@ -66,7 +70,7 @@ func (p *Process) read(r io.Reader) {
 	}
 }
 
-// Probes is the URL of the process's probes and metrics; "" until it said so.
+// Probes is the URL of the process's probes and metrics, once it has said so.
 func (p *Process) Probes() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

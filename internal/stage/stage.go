@@ -65,6 +65,7 @@ type Options struct {
 	Broker   string   // URL of a broker of the test's; "": the worker's own, embedded
 	API      string   // where the worker looks for the API; "": the sandbox
 	Crash    bool     // the binary of crash tests, which obeys FAILPOINT
+	Unread   bool     // what workers print goes into a pipe that nobody reads
 	Sandbox  sandbox.Options
 }
 
@@ -81,6 +82,7 @@ type Stage struct {
 	JS     jetstream.JetStream
 
 	o      Options
+	probes string // of a worker that cannot say where it put them
 	worker *Process
 }
 
@@ -117,6 +119,10 @@ func New(t *testing.T, o Options) *Stage {
 	}
 	s := &Stage{Assertions: r, T: t, Dir: t.TempDir(), Output: &Transcript{}, o: o}
 	s.NATS = s.FreeAddress()
+	s.probes = "127.0.0.1:0"
+	if o.Unread {
+		s.probes = s.FreeAddress()
+	}
 	if o.Sandbox.Apps == nil {
 		o.Sandbox.Apps = make(map[string]string)
 		for _, id := range o.Apps {
@@ -165,7 +171,7 @@ func (s *Stage) Configure(more string) {
 		api = s.APIURL
 	}
 	section("wechat", []string{"base_url: " + api}, s.o.WeChat)
-	section("worker", []string{"listen: 127.0.0.1:0", "grace: 10s"}, s.o.Worker)
+	section("worker", []string{"listen: " + s.probes, "grace: 10s"}, s.o.Worker)
 	section("defaults", []string{"rate: {per_second: 5000, burst: 500}", "retry: {attempts: 6, first: 100ms, cap: 1s}"}, s.o.Defaults)
 	b.WriteString("apps:\n")
 	for i, id := range s.o.Apps {
@@ -173,6 +179,13 @@ func (s *Stage) Configure(more string) {
 	}
 	b.WriteString(more)
 	s.NoError(os.WriteFile(s.Config(), []byte(b.String()), 0o600))
+}
+
+// UseBroker has workers that start from now on use a broker of the test's.
+func (s *Stage) UseBroker(url string) {
+	s.T.Helper()
+	s.o.Broker = url
+	s.Configure("")
 }
 
 // Config is the path of the configuration.
