@@ -48,7 +48,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 		return d.settleKnown(s), false
 	case ledger.Reuse:
 		return d.settleBury(schema.IDReuse, "its id belongs to an earlier intent with another body", nil), false
-	case ledger.Started:
+	case ledger.Started, ledger.Doomed:
 		return d.abandoned(s), false
 	}
 	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
@@ -142,13 +142,18 @@ func (d *delivery) spokenFor(known ledger.Entry) bool {
 	return !d.subject.Again
 }
 
-// abandoned deals with an intent whose call was begun by another worker and
-// whose end nobody wrote.
+// abandoned deals with an intent whose call, or burial, was begun by another
+// worker and whose end nobody wrote.
 func (d *delivery) abandoned(s ledger.Standing) afterwards {
 	// Ours stands alone only when the end of a call was not written: nothing of
 	// this sequence is in hand here but this delivery.
 	if s.Worker != d.app.w.cfg.Process.Name && d.app.w.pool.Alive(s.Worker) {
 		return afterwards{place: waiting, delay: otherHands, held: true}
+	}
+	d.begun = true
+	if s.Ruling == ledger.Doomed {
+		d.attempt, d.unknown = s.Attempts+1, s.Unknown
+		return d.settleBury(s.Reason, "the worker that was burying it is gone, and with it what the API had answered", nil)
 	}
 	d.attempt, d.unknown = max(s.Attempts, 1), s.Unknown
 	d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: s.Worker})
@@ -161,7 +166,7 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w := d.app.w
 	err := d.probe()
 	if err == nil {
-		d.calling = true
+		d.begun, d.calling = true, true
 		err = d.app.cfg.Sender.Send(w.work, d.packet)
 		d.calling = false
 		failpoint.Reach(failpoint.Answered, d.id)
