@@ -256,18 +256,25 @@ func lane(pub *publication) string {
 // forbidden tells whether the broker has refused the permission to publish. It
 // says so to the connection only, and never answers the publish.
 func (c *courier) forbidden(pub *publication) bool {
-	return c.violated(`Publish to "` + pub.msg.Subject + `"`)
+	err := c.p.nc.LastError()
+	return err != c.said && //nolint:errorlint // the very same error is one from before this call
+		violates(err, `Publish to "`+pub.msg.Subject+`"`)
 }
 
-func (c *courier) violated(what string) bool {
-	err := c.p.nc.LastError()
-	return err != nil && err != c.said && //nolint:errorlint // the very same error is one from before this call
-		errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), what)
+// deaf tells whether the broker has refused the inbox. It said so once, when
+// the publisher was made: that may be long before this call. No other inbox has
+// this name.
+func (c *courier) deaf() bool {
+	return violates(c.p.nc.LastError(), `Subscription to "`+c.p.answers.prefix)
+}
+
+func violates(err error, what string) bool {
+	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), what)
 }
 
 // giveUp settles all that is under way: time is over.
 func (c *courier) giveUp(cause error) {
-	if c.violated(`Subscription to "` + c.p.answers.prefix) {
+	if c.deaf() {
 		cause = fmt.Errorf("%w (this connection may not subscribe to its inbox, so it hears no answer)", cause)
 	}
 	if c.stop == nil {

@@ -443,7 +443,9 @@ func TestPermissions(t *testing.T) {
 	})
 	t.Run("to hear answers are needed", func(t *testing.T) {
 		t.Parallel()
-		p := newPublisher(t, as("deaf"), publisher.WithTimeout(700*time.Millisecond))
+		js := as("deaf")
+		p := newPublisher(t, js, publisher.WithTimeout(700*time.Millisecond))
+		require.NoError(t, js.Conn().Flush(), "the refusal comes before the answer to this, and so before the call")
 		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
 		require.ErrorIs(t, err, publisher.ErrOutcomeOpen)
 		require.ErrorContains(t, err, "may not subscribe to its inbox")

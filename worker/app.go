@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -27,6 +28,7 @@ type app struct {
 	cfg     App
 	gate    *gate.Gate
 	created time.Time // of its stream: the first part of default ids
+	first   bool      // no worker has ever read it before this one
 
 	// guarded by slots.mu
 	queued, granted bool
@@ -45,6 +47,10 @@ type app struct {
 	timer      *time.Timer
 	timerAt    time.Time
 }
+
+// openedKey begins the key in KEFU_STATE that says which worker was the first
+// that ever read an app's queue.
+const openedKey = "opened."
 
 // recipient is a live user with an intent on its way; later ones wait in order.
 type recipient struct{ later []*delivery }
@@ -70,6 +76,11 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 		a.lanes = append(a.lanes, newLane(a, schema.Live, shard))
 	}
 	a.lanes = append(a.lanes, newLane(a, schema.Bulk, 0))
+	by, err := w.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(w.cfg.Process.Name))
+	if err != nil {
+		return nil, fmt.Errorf("app %s: %w", cfg.ID, err)
+	}
+	a.first = string(by) == w.cfg.Process.Name
 	a.timer = time.AfterFunc(time.Hour, func() {
 		a.mu.Lock()
 		a.timerAt = time.Time{} // a wall clock that was set back must not make the next wake look late
@@ -133,6 +144,7 @@ func (a *app) arrive(l *lane, m *nats.Msg) {
 		return
 	}
 	a.inflight[d.seq] = d
+	failpoint.Reach(failpoint.Pulled, "")
 	l.held++
 	if a.phase == open {
 		a.enqueue(d)

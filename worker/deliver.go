@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -47,7 +48,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 		return d.settleKnown(s), false
 	case ledger.Reuse:
 		return d.settleBury(schema.IDReuse, "its id belongs to an earlier intent with another body", nil), false
-	case ledger.Started:
+	case ledger.Started, ledger.Doomed:
 		return d.abandoned(s), false
 	}
 	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
@@ -62,17 +63,19 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	if !now.Before(d.deadline) {
 		return d.settleBury(schema.Expired, "its deadline passed before the call", nil), false
 	}
+	failpoint.Reach(failpoint.Started, d.id)
 	return d.call(now)
 }
 
-// read makes sense of the message. What was handed out before is marked before
-// it is parsed: it may be what killed the worker.
+// read makes sense of the message. What was, or may have been, handed out
+// before is marked before it is parsed: it may be what killed the worker.
 func (d *delivery) read() (next afterwards, done bool) {
 	bad := d.identify()
 	d.identified = true
-	if d.nth > 1 {
+	if d.nth > 1 || d.taken {
 		d.suspect = true
 		s, err := d.write(ledger.Suspect)
+		failpoint.Reach(failpoint.Suspected, d.id)
 		switch {
 		case err != nil:
 			return afterwards{place: returned}, true
@@ -82,6 +85,7 @@ func (d *delivery) read() (next afterwards, done bool) {
 	}
 	if bad == nil {
 		bad = d.decode()
+		failpoint.Reach(failpoint.Decoded, d.id)
 	}
 	d.parsed = true
 	if bad != nil {
@@ -138,13 +142,18 @@ func (d *delivery) spokenFor(known ledger.Entry) bool {
 	return !d.subject.Again
 }
 
-// abandoned deals with an intent whose call was begun by another worker and
-// whose end nobody wrote.
+// abandoned deals with an intent whose call, or burial, was begun by another
+// worker and whose end nobody wrote.
 func (d *delivery) abandoned(s ledger.Standing) afterwards {
 	// Ours stands alone only when the end of a call was not written: nothing of
 	// this sequence is in hand here but this delivery.
 	if s.Worker != d.app.w.cfg.Process.Name && d.app.w.pool.Alive(s.Worker) {
 		return afterwards{place: waiting, delay: otherHands, held: true}
+	}
+	d.begun = true
+	if s.Ruling == ledger.Doomed {
+		d.attempt, d.unknown = s.Attempts+1, s.Unknown
+		return d.settleBury(s.Reason, "the worker that was burying it is gone, and with it what the API had answered", nil)
 	}
 	d.attempt, d.unknown = max(s.Attempts, 1), s.Unknown
 	d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: s.Worker})
@@ -157,9 +166,10 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w := d.app.w
 	err := d.probe()
 	if err == nil {
-		d.calling = true
+		d.begun, d.calling = true, true
 		err = d.app.cfg.Sender.Send(w.work, d.packet)
 		d.calling = false
+		failpoint.Reach(failpoint.Answered, d.id)
 	}
 	took := time.Since(now)
 	if err != nil && errors.Is(context.Cause(w.work), errGrace) {

@@ -38,7 +38,8 @@ type delivery struct {
 	subject schema.Subject
 	seq     uint64
 	stored  time.Time
-	nth     int // how often the consumer handed it out; forgotten at a hand-over
+	nth     int  // how often the consumer handed it out; forgotten at a hand-over
+	taken   bool // a consumer before this one may have handed it out
 
 	// guarded by app.mu
 	place      place
@@ -54,6 +55,7 @@ type delivery struct {
 	identified bool
 	parsed     bool
 	retrying   time.Time // since when it holds back its recipient
+	begun      bool      // its call has been made, by us or by somebody before us
 	calling    bool      // the API is being called
 	suspect    bool      // its Suspect mark must be taken back when it is given back
 	env        schema.Envelope
@@ -76,7 +78,7 @@ func newDelivery(a *app, l *lane, m *nats.Msg) (*delivery, bool) {
 		return nil, false
 	}
 	d := &delivery{
-		app: a, lane: l, msg: m, seq: meta.Seq, stored: meta.Stored, nth: meta.Delivered,
+		app: a, lane: l, msg: m, seq: meta.Seq, stored: meta.Stored, nth: meta.Delivered, taken: l.inherited(meta),
 		reply: m.Reply, renewed: time.Now(),
 	}
 	var err error
@@ -120,6 +122,10 @@ func (d *delivery) handle() (successor *delivery) {
 		successor = d.app.finish(d, next, reached)
 	}()
 	next, reached = d.run()
+	if d.suspect && next.place == waiting { // while it waits, a crash is not its fault
+		d.suspect = false
+		d.app.w.ledger.Write(d.mark(ledger.Harmless), nil)
+	}
 	return nil
 }
 
@@ -212,7 +218,8 @@ func (d *delivery) mark(kind ledger.Kind) ledger.Mark {
 	if (kind == ledger.Start || kind == ledger.Suspect) && !d.subject.Again {
 		m.Generation = 0
 	}
-	if kind == ledger.Clear || kind == ledger.Sent || kind == ledger.Dead || kind == ledger.Cancelled {
+	_, dying := kind.Dying()
+	if dying || kind == ledger.Clear || kind == ledger.Sent || kind == ledger.Dead || kind == ledger.Cancelled {
 		m.Attempt-- // attempts spent
 	}
 	return m

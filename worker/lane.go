@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -34,6 +35,8 @@ type lane struct {
 	target int // messages in hand and on their way, at most
 
 	mender mender
+	made   atomic.Int64 // when the consumer was made, in ns of the broker's clock; 0: nobody read the lane before
+	bound  bool         // ensure has succeeded before; the mender's
 
 	// guarded by app.mu
 	ready queue
@@ -64,10 +67,21 @@ func (l *lane) top(trying bool) {
 		want = 1 // a hold that is being tried needs one intent
 	}
 	room := want - l.ready.len() - l.app.running
-	if l.held >= 4*l.target+1000 {
+	if l.held >= l.most() {
 		room = 0
 	}
 	l.puller.Top(room)
+}
+
+// most is how much of the lane this worker has in hand at most.
+func (l *lane) most() int { return 4*l.target + 1000 }
+
+// inherited says whether a message may have been handed out by a consumer
+// before this one, whose count of deliveries ended with it: it was stored
+// before, and it is among the first that this one hands out. The queue's oldest
+// come first, and a worker that died had no more than most in hand.
+func (l *lane) inherited(m broker.Delivery) bool {
+	return m.Stored.UnixNano() < l.made.Load() && m.Order <= uint64(l.most()) //nolint:gosec // a bound of thousands
 }
 
 // lost is told why a request ended without a message.
@@ -99,11 +113,15 @@ func (l *lane) ensure() error {
 		return backoff.Permanent(context.Canceled)
 	}
 	l.puller.Forget()
-	err := a.w.bind(schema.SendStream(a.cfg.ID), l.config, "queue "+a.cfg.ID+" "+l.name,
+	made, err := a.w.bind(schema.SendStream(a.cfg.ID), l.config, "queue "+a.cfg.ID+" "+l.name,
 		fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg.ID))
 	if err != nil {
 		return err
 	}
+	if l.bound || !a.first {
+		l.made.Store(made.UnixNano())
+	}
+	l.bound = true
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.phase != open {

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -95,7 +96,7 @@ func (d *dispatcher) bind() error {
 		return backoff.Permanent(context.Canceled)
 	}
 	d.puller.Forget()
-	if err := d.w.bind(schema.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
+	if _, err := d.w.bind(schema.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -158,6 +159,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 	out.Header.Set(schema.HeaderMsgID, schema.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq))
 	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
 		if err == nil {
+			failpoint.Reach(failpoint.Moved, env.ID)
 			d.done(m)
 			return
 		}

@@ -51,12 +51,16 @@ func (m *mender) onceMore(mended bool) bool {
 	return m.busy
 }
 
-// bind sees to it that a consumer exists. While it cannot, the trouble says so.
-func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trouble string) error {
+// bind sees to it that a consumer exists, and returns when it was made. While it
+// cannot, the trouble says so.
+func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trouble string) (made time.Time, err error) {
 	ctx, cancel := context.WithTimeout(w.work, 5*time.Second)
 	defer cancel()
-	err := w.conn.Ask(ctx, func(ctx context.Context) error {
-		_, err := w.conn.JS.CreateOrUpdateConsumer(ctx, stream, cfg)
+	err = w.conn.Ask(ctx, func(ctx context.Context) error {
+		c, err := w.conn.JS.CreateOrUpdateConsumer(ctx, stream, cfg)
+		if err == nil {
+			made = c.CachedInfo().Created
+		}
 		return err
 	})
 	if err == nil {
@@ -64,7 +68,7 @@ func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trou
 	} else if w.conn.Connected() {
 		w.trouble(subject, fmt.Sprintf("%s: %v", trouble, err))
 	}
-	return err
+	return made, err
 }
 
 // patient is the pause between tries of something that must succeed some day.

@@ -3,13 +3,13 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
@@ -27,9 +27,13 @@ const refusedPause = 5 * time.Second
 
 func (d *delivery) settleSent() afterwards {
 	d.observe(schema.Sent, "", "")
-	left := countdown(d.ack)
-	d.app.w.ledger.Write(d.mark(ledger.Sent), func(ledger.Standing, error) { left.one() })
-	d.publishReceipt(d.receipt(schema.Sent, ""), left.one)
+	receipt := d.receipt(schema.Sent, "")
+	// The receipt comes second: after a crash between the two the other way round
+	// the message may be sent again, and the receipt that is stored would not say so.
+	d.app.w.ledger.Write(d.mark(ledger.Sent), func(ledger.Standing, error) {
+		failpoint.Reach(failpoint.SentMarked, d.id)
+		d.publishReceipt(receipt, d.ack)
+	})
 	return afterwards{place: settling}
 }
 
@@ -50,8 +54,10 @@ func (d *delivery) settleKnown(s ledger.Standing) afterwards {
 	return afterwards{place: settling}
 }
 
-// settleBury puts the intent into the dead letters: letter and receipt first,
-// then the ledger, then the acknowledgement.
+// settleBury puts the intent into the dead letters: the ledger learns that it is
+// dying, then letter and receipt, then the ledger again, then the
+// acknowledgement. So a crash on the way is followed by the same letter, which
+// the broker drops, and not by another call.
 func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Error) afterwards {
 	letter := d.letter(reason, detail, e)
 	msg, err := deadletter.Message(letter)
@@ -59,17 +65,32 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 		d.app.w.log.Error("dead letter", "app", d.app.cfg.ID, "id", d.id, "error", err)
 		return afterwards{place: waiting, delay: time.Minute, held: true}
 	}
-	d.insist(msg, "KEFU_DEAD", "dead letters cannot be stored", func() {
+	if d.begun {
+		d.app.w.ledger.Write(d.mark(ledger.Dying(reason)), func(ledger.Standing, error) {
+			failpoint.Reach(failpoint.Dying, d.id)
+			d.bury(msg, reason, detail)
+		})
+	} else { // the same verdict would be reached again
+		d.bury(msg, reason, detail)
+	}
+	return afterwards{place: settling}
+}
+
+func (d *delivery) bury(letter *nats.Msg, reason schema.Reason, detail string) {
+	d.insist(letter, "KEFU_DEAD", "dead letters cannot be stored", func() {
+		failpoint.Reach(failpoint.LetterStored, d.id)
 		d.observe(schema.Dead, reason, detail)
 		d.publishReceipt(d.receipt(schema.Dead, reason), func() {
 			if reason == schema.IDReuse {
 				d.ack() // the ledger's entry belongs to the intent that came first
 				return
 			}
-			d.app.w.ledger.Write(d.mark(ledger.Dead), func(ledger.Standing, error) { d.ack() })
+			d.app.w.ledger.Write(d.mark(ledger.Dead), func(ledger.Standing, error) {
+				failpoint.Reach(failpoint.DeadMarked, d.id)
+				d.ack()
+			})
 		})
 	})
-	return afterwards{place: settling}
 }
 
 func (d *delivery) settleCancel() afterwards {
@@ -109,7 +130,11 @@ func (d *delivery) settleAgain(delay time.Duration) afterwards {
 // settleLater hands the intent to KEFU_LATER until a time.
 func (d *delivery) settleLater(at time.Time) afterwards {
 	d.insist(d.laterMessage(at), "KEFU_LATER", "intents cannot be put off", func() {
-		d.app.w.ledger.Write(d.mark(ledger.Later), func(ledger.Standing, error) { d.ack() })
+		failpoint.Reach(failpoint.LaterStored, d.id)
+		d.app.w.ledger.Write(d.mark(ledger.Later), func(ledger.Standing, error) {
+			failpoint.Reach(failpoint.LaterMarked, d.id)
+			d.ack()
+		})
 	})
 	return afterwards{place: settling}
 }
@@ -127,6 +152,7 @@ func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwa
 		d.app.w.log.Warn("app held", "app", d.app.cfg.ID, "kind", h.Kind, "why", h.Reason)
 	}
 	d.app.gate.Hold(h, d.permission, v.hint, now)
+	failpoint.Reach(failpoint.Held, d.id)
 	return d.settleReturn()
 }
 
@@ -135,6 +161,7 @@ func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwa
 func (d *delivery) settleReturn() afterwards {
 	d.untry()
 	_, _ = d.write(ledger.Clear) // an error means that the worker is being cut off: the mark is then read as unknown
+	failpoint.Reach(failpoint.Cleared, d.id)
 	return afterwards{place: returned}
 }
 
@@ -228,22 +255,3 @@ func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) 
 // possibleDuplicate says whether the message may have reached the API more
 // than once: an attempt of unknown outcome was followed by another.
 func (d *delivery) possibleDuplicate() bool { return d.unknown > 0 }
-
-// countdown runs f when one has been called twice: for the two things that are
-// stored side by side when an intent was sent.
-func countdown(f func()) *latch {
-	l := &latch{f: f}
-	l.left.Store(2)
-	return l
-}
-
-type latch struct {
-	left atomic.Int32
-	f    func()
-}
-
-func (l *latch) one() {
-	if l.left.Add(-1) == 0 {
-		l.f()
-	}
-}

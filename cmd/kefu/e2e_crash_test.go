@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/stage"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -17,33 +18,33 @@ import (
 // times over, and looks at every intent afterwards.
 func TestKillNine(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, "concurrency: 32")
-	s.api.Add(sandbox.Rule{Call: "send", Delay: 20 * time.Millisecond, DelayMax: 120 * time.Millisecond})
-	s.start()
+	s := stage.New(t, stage.Options{Defaults: []string{"concurrency: 32"}})
+	s.API.Add(sandbox.Rule{Call: "send", Delay: 20 * time.Millisecond, DelayMax: 120 * time.Millisecond})
+	s.Start()
 	const n = 900
 	for i := range n {
 		openID := fmt.Sprintf("u%d", i)
-		subject := bulk + "spring"
+		subject := stage.Bulk + "spring"
 		if i%3 == 0 {
-			subject = live + openID
+			subject = stage.Live + openID
 		}
-		s.publish(subject, fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"}}`, openID), "Nats-Msg-Id", openID)
+		s.Publish(subject, fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"}}`, openID), "Nats-Msg-Id", openID)
 	}
 	for _, after := range []int{100, 300} {
-		s.NoError(s.api.WaitFor(t.Context(), sandbox.Filter{Call: "send"}, after))
-		s.Error(s.stop(syscall.SIGKILL))
-		s.start()
+		s.NoError(s.API.WaitFor(t.Context(), sandbox.Filter{Call: "send"}, after))
+		s.Error(s.Stop(syscall.SIGKILL))
+		s.Start()
 	}
-	s.Eventually(func() bool { return s.queued() == 0 }, 60*time.Second, 100*time.Millisecond, "not everything ended")
+	s.Eventually(func() bool { return s.Queued() == 0 }, stage.Patience, 100*time.Millisecond, "not everything ended")
 
 	ends := map[string][]schema.Receipt{}
-	s.eachMessage(schema.StreamReceipt, func(m jetstream.Msg) {
+	s.EachMessage(schema.StreamReceipt, func(m jetstream.Msg) {
 		var r schema.Receipt
 		s.NoError(json.Unmarshal(m.Data(), &r))
 		ends[r.ID] = append(ends[r.ID], r)
 	})
 	s.Len(ends, n, "every intent has an end")
-	posts, twice, reported := s.posts(), 0, 0
+	posts, twice, reported := s.Posts(), 0, 0
 	for id, rs := range ends {
 		s.Len(rs, 1, "%s ended more than once", id)
 		s.Equal(schema.Sent, rs[0].State)
@@ -59,5 +60,5 @@ func TestKillNine(t *testing.T) {
 	}
 	s.LessOrEqual(reported, 2*32, "only what was in flight at a kill may be in doubt")
 	t.Logf("%d intents, 2 kills: %d posted twice, %d marked possible_duplicate", n, twice, reported)
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.NoError(s.Stop(syscall.SIGTERM))
 }

@@ -2,18 +2,17 @@ package main_test
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/stage"
 	"github.com/kefuhq/kefu/schema"
-)
-
-const (
-	live = "kefu.send." + app + ".live."
-	bulk = "kefu.send." + app + ".bulk."
 )
 
 // documentPackets are the examples of the customer-service API document, as
@@ -108,14 +107,19 @@ var documentPackets = map[string]string{
 }`,
 }
 
+// The end-to-end tests run the real binary as a user would: a worker process
+// with its embedded broker, the sandbox over HTTP, and a plain NATS client.
+
+func TestMain(m *testing.M) { os.Exit(stage.Run(m)) }
+
 func TestEveryPacketOfTheDocumentArrives(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.start()
-	receipts := s.receipts()
-	for i, name := range sortedKeys(documentPackets) {
+	s := stage.New(t, stage.Options{})
+	s.Start()
+	receipts := s.Receipts()
+	for i, name := range slices.Sorted(maps.Keys(documentPackets)) {
 		packet := strings.ReplaceAll(documentPackets[name], "OPENID", fmt.Sprintf("OPENID%d", i))
-		s.publish(live+fmt.Sprintf("OPENID%d", i), packet)
+		s.Publish(stage.Live+fmt.Sprintf("OPENID%d", i), packet)
 		r := receipts(1)[0]
 		s.Equal(schema.Sent, r.State, "%s: %s %s", name, r.Reason, r.Errmsg)
 
@@ -123,23 +127,23 @@ func TestEveryPacketOfTheDocumentArrives(t *testing.T) {
 		if name == "wxcard" { // the document forgets its msgtype; it is sent with it
 			want = strings.Replace(packet, `"touser"`, `"msgtype":"wxcard","touser"`, 1)
 		}
-		got := s.api.Newest(sandbox.Filter{OpenID: fmt.Sprintf("OPENID%d", i)}, 1)
+		got := s.API.Newest(sandbox.Filter{OpenID: fmt.Sprintf("OPENID%d", i)}, 1)
 		s.Len(got, 1, name)
 		s.JSONEq(want, got[0].Body, name)
 		s.False(got[0].Escaped, "%s went out with \\u escapes", name)
 	}
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.NoError(s.Stop(syscall.SIGTERM))
 }
 
 func TestWhatIsInvalidNeverReachesTheAPI(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.start()
-	receipts := s.receipts()
+	s := stage.New(t, stage.Options{})
+	s.Start()
+	receipts := s.Receipts()
 	articles := func(n int) string {
 		return strings.TrimSuffix(strings.Repeat(`{"title":"t","description":"d","url":"u","picurl":"p"},`, n), ",")
 	}
-	s.publish(live+"ten", `{"touser":"ten","msgtype":"news","news":{"articles":[`+articles(10)+`]}}`)
+	s.Publish(stage.Live+"ten", `{"touser":"ten","msgtype":"news","news":{"articles":[`+articles(10)+`]}}`)
 	s.Equal(schema.Sent, receipts(1)[0].State, "ten articles are fine")
 
 	invalid := map[string]string{
@@ -154,15 +158,15 @@ func TestWhatIsInvalidNeverReachesTheAPI(t *testing.T) {
 		`not json`: "packet",
 	}
 	for packet := range invalid {
-		s.publish(live+"U", packet)
+		s.Publish(stage.Live+"U", packet)
 	}
-	s.publish(live+"U", documentPackets["text"], "Kefu-Expires", "tomorrow") // a typo must not send a late message
+	s.Publish(stage.Live+"U", documentPackets["text"], "Kefu-Expires", "tomorrow") // a typo must not send a late message
 	for _, r := range receipts(len(invalid) + 1) {
 		s.Equal(schema.Dead, r.State)
 		s.Equal(schema.Invalid, r.Reason)
 	}
 	found := map[string]string{}
-	for _, l := range s.letters() {
+	for _, l := range s.Letters() {
 		s.Equal(schema.Invalid, l.Reason)
 		found[l.Body] = l.Detail
 	}
@@ -170,15 +174,15 @@ func TestWhatIsInvalidNeverReachesTheAPI(t *testing.T) {
 		s.Contains(found[packet], why, packet)
 	}
 	s.Contains(found[documentPackets["text"]], "Kefu-Expires")
-	s.Equal(map[string]int{"ten": 1}, s.posts(), "nothing invalid reached the API")
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.Equal(map[string]int{"ten": 1}, s.Posts(), "nothing invalid reached the API")
+	s.NoError(s.Stop(syscall.SIGTERM))
 }
 
 func TestErrcodesLeadToTheirVerdicts(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.start()
-	receipts := s.receipts()
+	s := stage.New(t, stage.Options{})
+	s.Start()
+	receipts := s.Receipts()
 	text := func(openID string) string {
 		return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"}}`, openID)
 	}
@@ -197,8 +201,8 @@ func TestErrcodesLeadToTheirVerdicts(t *testing.T) {
 		{"busytwice", sandbox.Rule{OpenID: "busytwice", Errcode: -1, Times: 2}, schema.Sent, "", 3},
 	}
 	for _, row := range rows {
-		s.api.Add(row.rule)
-		s.publish(live+row.openID, text(row.openID), "Nats-Msg-Id", row.openID)
+		s.API.Add(row.rule)
+		s.Publish(stage.Live+row.openID, text(row.openID), "Nats-Msg-Id", row.openID)
 		r := receipts(1)[0]
 		s.Equal(row.openID, r.ID)
 		s.Equal(row.state, r.State, row.openID)
@@ -207,15 +211,15 @@ func TestErrcodesLeadToTheirVerdicts(t *testing.T) {
 		s.False(r.PossibleDuplicate, row.openID)
 	}
 
-	tokens := s.api.Stats().TokensIssued
-	s.api.Add(sandbox.Rule{OpenID: "stale", ExpireTokens: true, Times: 1})
-	s.publish(live+"stale", text("stale"))
+	tokens := s.API.Stats().TokensIssued
+	s.API.Add(sandbox.Rule{OpenID: "stale", ExpireTokens: true, Times: 1})
+	s.Publish(stage.Live+"stale", text("stale"))
 	r := receipts(1)[0]
 	s.Equal(schema.Sent, r.State)
 	s.Equal(1, r.Attempts, "a stale token costs no attempt")
-	s.Equal(2, s.api.Count(sandbox.Filter{OpenID: "stale"}), "40001, then the same intent again")
-	s.Equal(tokens+1, s.api.Stats().TokensIssued, "one more token call")
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.Equal(2, s.API.Count(sandbox.Filter{OpenID: "stale"}), "40001, then the same intent again")
+	s.Equal(tokens+1, s.API.Stats().TokensIssued, "one more token call")
+	s.NoError(s.Stop(syscall.SIGTERM))
 }
 
 func TestAHeldAppKeepsItsIntents(t *testing.T) {
@@ -223,34 +227,34 @@ func TestAHeldAppKeepsItsIntents(t *testing.T) {
 	for _, code := range []int{45009, 40164} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t)
+			s := stage.New(t, stage.Options{})
 			rule := sandbox.Rule{Call: "send", Errcode: code}
 			if code == 40164 { // the address is refused where the token is fetched
 				rule.Call, rule.Errmsg = "token", "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"
 			}
-			id := s.api.Add(rule)
-			s.start()
-			receipts := s.receipts()
+			id := s.API.Add(rule)
+			s.Start()
+			receipts := s.Receipts()
 			const n = 50
 			for i := range n {
-				s.publish(live+fmt.Sprintf("u%d", i), fmt.Sprintf(`{"touser":"u%d","msgtype":"text","text":{"content":"hello"}}`, i))
+				s.Publish(stage.Live+fmt.Sprintf("u%d", i), fmt.Sprintf(`{"touser":"u%d","msgtype":"text","text":{"content":"hello"}}`, i))
 			}
 			s.Eventually(func() bool {
-				out, _ := s.kefu("app", "list", "-o", "json")
+				out, _ := s.Kefu("app", "list", "-o", "json")
 				return strings.Contains(out, fmt.Sprint(code))
-			}, 20*time.Second, 200*time.Millisecond, "kefu app list does not say why the app is held")
-			s.Empty(s.letters(), "nothing dies of it")
-			s.EqualValues(n, s.queued(), "everything stays queued")
+			}, stage.Patience, 200*time.Millisecond, "kefu app list does not say why the app is held")
+			s.Empty(s.Letters(), "nothing dies of it")
+			s.EqualValues(n, s.Queued(), "everything stays queued")
 
-			s.True(s.api.Remove(id))
-			_, code := s.kefu("app", "resume", app)
+			s.True(s.API.Remove(id))
+			_, code := s.Kefu("app", "resume", stage.App)
 			s.Equal(0, code)
 			for _, r := range receipts(n) {
 				s.Equal(schema.Sent, r.State)
 				s.Equal(1, r.Attempts, "a hold costs no attempt")
 			}
-			s.Empty(s.letters())
-			s.NoError(s.stop(syscall.SIGTERM))
+			s.Empty(s.Letters())
+			s.NoError(s.Stop(syscall.SIGTERM))
 		})
 	}
 }

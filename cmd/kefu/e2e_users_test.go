@@ -16,159 +16,160 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/stage"
 	"github.com/kefuhq/kefu/schema"
 )
 
 func TestADeadLetterIsReplayedUnderItsOwnID(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.start()
-	receipts := s.receipts()
-	rule := s.api.Add(sandbox.Rule{Call: "send", Errcode: 45015})
-	s.publish(live+"oUser1", `{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "order-1")
+	s := stage.New(t, stage.Options{})
+	s.Start()
+	receipts := s.Receipts()
+	rule := s.API.Add(sandbox.Rule{Call: "send", Errcode: 45015})
+	s.Publish(stage.Live+"oUser1", `{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "order-1")
 	r := receipts(1)[0]
 	s.Equal(schema.Recipient, r.Reason)
 
-	out, code := s.kefu("dead", "list", "-o", "json")
+	out, code := s.Kefu("dead", "list", "-o", "json")
 	s.Equal(0, code)
 	s.Contains(out, `"order-1"`)
-	out, code = s.kefu("dead", "show", "order-1")
+	out, code = s.Kefu("dead", "show", "order-1")
 	s.Equal(0, code)
 	s.Contains(out, "45015")
 	s.NotContains(out, "hello", "what was said is masked")
-	s.True(s.api.Remove(rule))
+	s.True(s.API.Remove(rule))
 
-	_, code = s.kefu("dead", "replay", "order-1", "--dry-run")
+	_, code = s.Kefu("dead", "replay", "order-1", "--dry-run")
 	s.Equal(0, code)
-	s.Len(s.letters(), 1, "a dry run changes nothing")
-	_, code = s.kefu("dead", "replay", "order-1")
+	s.Len(s.Letters(), 1, "a dry run changes nothing")
+	_, code = s.Kefu("dead", "replay", "order-1")
 	s.NotEqual(0, code, "without a terminal it wants --yes")
-	_, code = s.kefu("dead", "replay", "order-1", "--yes")
+	_, code = s.Kefu("dead", "replay", "order-1", "--yes")
 	s.Equal(0, code)
 	r = receipts(1)[0]
 	s.Equal("order-1", r.ID)
 	s.Equal(schema.Sent, r.State)
 	s.Equal(2, r.Generation)
-	s.Empty(s.letters(), "what was replayed is not dead any more")
+	s.Empty(s.Letters(), "what was replayed is not dead any more")
 
-	out, code = s.kefu("find", "order-1")
+	out, code = s.Kefu("find", "order-1")
 	s.Equal(0, code)
 	s.Contains(out, "sent")
-	_, code = s.kefu("find", "nobody-knows-this-id")
+	_, code = s.Kefu("find", "nobody-knows-this-id")
 	s.Equal(3, code)
-	_, code = s.kefu("dead", "replay", "--reason", "expired", "--yes")
+	_, code = s.Kefu("dead", "replay", "--reason", "expired", "--yes")
 	s.Equal(3, code, "nothing matched")
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.NoError(s.Stop(syscall.SIGTERM))
 }
 
 func TestSendWaitsForItsReceipt(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.start()
-	out, code := s.kefu("send", "--to", "oUser1", "--text", "你好", "--id", "greeting", "--wait")
+	s := stage.New(t, stage.Options{})
+	s.Start()
+	out, code := s.Kefu("send", "--to", "oUser1", "--text", "你好", "--id", "greeting", "--wait")
 	s.Equal(0, code)
 	s.Contains(out, "greeting  sent")
-	s.JSONEq(`{"touser":"oUser1","msgtype":"text","text":{"content":"你好"}}`, s.api.Newest(sandbox.Filter{Call: "send"}, 1)[0].Body)
+	s.JSONEq(`{"touser":"oUser1","msgtype":"text","text":{"content":"你好"}}`, s.API.Newest(sandbox.Filter{Call: "send"}, 1)[0].Body)
 
-	s.api.Add(sandbox.Rule{OpenID: "oGone", Errcode: 40003})
-	out, code = s.kefu("send", "--to", "oGone", "--text", "hello", "--wait", "-o", "json")
+	s.API.Add(sandbox.Rule{OpenID: "oGone", Errcode: 40003})
+	out, code = s.Kefu("send", "--to", "oGone", "--text", "hello", "--wait", "-o", "json")
 	s.Equal(1, code, "it was not sent")
 	var r schema.Receipt
 	s.NoError(json.Unmarshal([]byte(out), &r))
 	s.Equal(schema.Recipient, r.Reason)
 
-	_, code = s.kefu("send", "--to", "oUser1")
+	_, code = s.Kefu("send", "--to", "oUser1")
 	s.Equal(2, code)
-	_, code = s.kefu("send", "--app", "wxUnknown", "--to", "oUser1", "--text", "hi")
+	_, code = s.Kefu("send", "--app", "wxUnknown", "--to", "oUser1", "--text", "hi")
 	s.Equal(2, code)
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.NoError(s.Stop(syscall.SIGTERM))
 }
 
 func TestACampaignIsInterruptedAndStartedAgain(t *testing.T) {
 	t.Parallel()
 	const n = 10000
-	s := newStage(t)
-	s.start()
+	s := stage.New(t, stage.Options{})
+	s.Start()
 	var csv strings.Builder
 	csv.WriteString("openid,name\n")
 	for i := range n {
 		fmt.Fprintf(&csv, "oUser%05d,\"Name \"\"%d\"\"\"\n", i, i)
 	}
-	recipients, template := filepath.Join(s.dir, "recipients.csv"), filepath.Join(s.dir, "template.json")
+	recipients, template := filepath.Join(s.Dir, "recipients.csv"), filepath.Join(s.Dir, "template.json")
 	s.NoError(os.WriteFile(recipients, []byte(csv.String()), 0o600))
 	s.NoError(os.WriteFile(template, []byte(`{"msgtype":"text","text":{"content":"Dear {{name}}, <a href=\"https://example.com/?a=1&b=2\">spring</a>"}}`), 0o600))
 
-	_, code := s.kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--dry-run")
+	_, code := s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--dry-run")
 	s.Equal(0, code)
-	s.Zero(s.api.Stats().Sends, "a dry run sends nothing")
+	s.Zero(s.API.Stats().Sends, "a dry run sends nothing")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		// As soon as some went out, somebody presses Ctrl-C.
-		_ = s.api.WaitFor(t.Context(), sandbox.Filter{Call: "send"}, 50)
+		_ = s.API.WaitFor(t.Context(), sandbox.Filter{Call: "send"}, 50)
 		cancel()
 	}()
-	_, first := s.kefuContext(ctx, "campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
+	_, first := s.KefuContext(ctx, "campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
 	cancel()
-	_, code = s.kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
+	_, code = s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
 	s.Equal(0, code)
-	s.Eventually(func() bool { return s.queued() == 0 }, 60*time.Second, 100*time.Millisecond)
+	s.Eventually(func() bool { return s.Queued() == 0 }, stage.Patience, 100*time.Millisecond)
 
-	posts := s.posts()
+	posts := s.Posts()
 	s.Len(posts, n)
 	for openID, times := range posts {
 		s.Equal(1, times, openID)
 	}
-	s.Contains(s.api.Newest(sandbox.Filter{OpenID: "oUser00007"}, 1)[0].Body, `Dear Name \"7\", <a href=\"https://example.com/?a=1&b=2\">`)
-	_, code = s.kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
+	s.Contains(s.API.Newest(sandbox.Filter{OpenID: "oUser00007"}, 1)[0].Body, `Dear Name \"7\", <a href=\"https://example.com/?a=1&b=2\">`)
+	_, code = s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
 	s.Equal(0, code, "a third start finds nothing to do")
-	s.Len(s.posts(), n)
-	out, code := s.kefu("campaign", "status", "spring", "-o", "json")
+	s.Len(s.Posts(), n)
+	out, code := s.Kefu("campaign", "status", "spring", "-o", "json")
 	s.Equal(0, code)
 	var status map[string]any
 	s.NoError(json.Unmarshal([]byte(out), &status))
 	s.EqualValues(n, status["sent"], out)
 	t.Logf("the first start ended with exit code %d", first)
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.NoError(s.Stop(syscall.SIGTERM))
 }
 
 func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.start()
-	receipts := s.receipts()
-	_, code := s.kefu("app", "pause", app, "--reason", "maintenance")
+	s := stage.New(t, stage.Options{})
+	s.Start()
+	receipts := s.Receipts()
+	_, code := s.Kefu("app", "pause", stage.App, "--reason", "maintenance")
 	s.Equal(0, code)
-	s.publish(live+"oUser1", `{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "oops")
-	_, code = s.kefu("cancel", "oops", "--yes")
+	s.Publish(stage.Live+"oUser1", `{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "oops")
+	_, code = s.Kefu("cancel", "oops", "--yes")
 	s.Equal(0, code)
-	_, code = s.kefu("app", "resume", app)
+	_, code = s.Kefu("app", "resume", stage.App)
 	s.Equal(0, code)
 	s.Equal(schema.Cancelled, receipts(1)[0].State)
-	s.Zero(s.api.Stats().Sends)
+	s.Zero(s.API.Stats().Sends)
 
 	audited := 0
-	s.eachMessage(schema.StreamAudit, func(jetstream.Msg) { audited++ })
+	s.EachMessage(schema.StreamAudit, func(jetstream.Msg) { audited++ })
 	s.Equal(3, audited, "pause, cancel and resume are written down")
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.NoError(s.Stop(syscall.SIGTERM))
 }
 
 // TestAnotherModuleUsesThePublisher builds the README's producer in a module of
 // its own and lets it wait for its receipt.
 func TestAnotherModuleUsesThePublisher(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.start()
+	s := stage.New(t, stage.Options{})
+	s.Start()
 	repo, err := filepath.Abs("../..")
 	s.NoError(err)
-	dir := filepath.Join(s.dir, "producer")
+	dir := filepath.Join(s.Dir, "producer")
 	s.NoError(os.Mkdir(dir, 0o700))
 	example, err := os.ReadFile(filepath.Join(repo, "README.md"))
 	s.NoError(err)
 	_, program, found := strings.Cut(string(example), "```go\npackage main")
 	s.True(found, "the README has a producer")
 	program, _, _ = strings.Cut(program, "\n```")
-	program = strings.ReplaceAll("package main"+program+"\n", "127.0.0.1:4222", s.nats)
+	program = strings.ReplaceAll("package main"+program+"\n", "127.0.0.1:4222", s.NATS)
 	s.NoError(os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600))
 	mod, err := os.ReadFile(filepath.Join(repo, "go.mod"))
 	s.NoError(err)
@@ -194,5 +195,5 @@ func TestAnotherModuleUsesThePublisher(t *testing.T) {
 	s.NotContains(deps, "kefu/internal")
 	s.Contains(deps, "github.com/kefuhq/kefu/publisher")
 	s.Contains(goTool("run", "."), "sent", "it waited for its receipt")
-	s.NoError(s.stop(syscall.SIGTERM))
+	s.NoError(s.Stop(syscall.SIGTERM))
 }

@@ -121,7 +121,7 @@ func TestWhereAnIntentStands(t *testing.T) {
 		{
 			name: "handed out again after a crash", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, b, ledger.Suspect, 1, 0, 1), mark(2, b, ledger.Start, 1, 0, 1)},
 			want: standing{schema.InFlight, 1, 1},
-			events: []string{"attempt 1 began", "handed out again, without an end of the time before",
+			events: []string{"attempt 1 began", "handed out, perhaps not for the first time",
 				"handed to another worker while it was being sent"},
 		},
 	}

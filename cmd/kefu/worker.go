@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -49,7 +50,10 @@ func (w *workerCmd) run(ctx context.Context) error {
 	if err := cfg.RequireApps(); err != nil {
 		return err
 	}
-	d := &daemonRun{cfg: cfg, listenName: "worker.listen", secret: configuredSecret, log: w.cli.logger(&w.level)}
+	sink := newLogSink(w.cli.err)
+	defer sink.Close()
+	w.cli.err = sink // all of it in one order
+	d := &daemonRun{cfg: cfg, listenName: "worker.listen", secret: configuredSecret, log: w.cli.logger(&w.level), sink: sink}
 	options, err := brokerOptions(cfg)
 	if err != nil && !cfg.NATS.IsEmbedded() {
 		return err
@@ -76,7 +80,8 @@ type daemonRun struct {
 	secret secrets
 	log    *slog.Logger
 
-	listenName string // what sets the probes' address
+	sink       *logSink // of log; nil when it is written at once
+	listenName string   // what sets the probes' address
 
 	// started is called once, when intents are being taken.
 	started func(opsURL string)
@@ -87,12 +92,18 @@ type daemonRun struct {
 
 func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	registry := newRegistry()
+	if d.sink != nil {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "kefu", Name: "log_lines_dropped_total", Help: "Lines of the log that found no reader.",
+		}, func() float64 { return float64(d.sink.dropped.Load()) }))
+	}
 	// The probes come first: a worker that waits for its broker is alive and not ready.
 	probes, err := ops.Listen(d.cfg.Worker.Listen, ops.Handler(d.troubles, registry))
 	if err != nil {
 		return addressInUse(err, d.cfg.Worker.Listen, d.listenName)
 	}
-	defer func() { _ = probes.Close() }() // it only answered questions
+	defer func() { _ = probes.Close() }()               // it only answered questions
+	d.log.Info("probes and metrics", "url", probes.URL) // the port may have been the system's choice
 	options.Name, options.Log = "kefu worker", d.log
 	conn, err := broker.Connect(ctx, options)
 	if ctx.Err() != nil {

@@ -21,6 +21,7 @@ import (
 //	pool.worker.<worker>          heartbeat, with a life time (package pool)
 //	pool.claim.<appid>.<shard>    who reads a live shard (package pool)
 //	day.<appid>                   what an app has sent today, with a life time (package gate)
+//	opened.<appid>                the first worker that ever read the app's queue (package worker)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package ledger)
 
 const statePrefix = "$KV." + schema.BucketState + "."

@@ -89,7 +89,7 @@ func (x *index) mark(m Mark, w uint16) Standing {
 	e, at := x.find(m.Key)
 	known := at >= 0
 	next, ruling := apply(e, known, m, w)
-	if !known || next != e {
+	if next != e || !known && m.Kind != Harmless {
 		if at > 0 {
 			delete(x.maps[at].entries, m.Key)
 		}
@@ -102,6 +102,7 @@ func (x *index) mark(m Mark, w uint16) Standing {
 	case known:
 		s.Attempts, s.Unknown = int(e.Attempt), int(e.Unknown)
 		s.Worker = x.names[e.Worker]
+		s.Reason, _ = e.Kind.Dying()
 	}
 	return s
 }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// logSink stands between a daemon's log and what reads it. A pipe that nobody empties would hold up whoever logs, and with it every
+// message: lines that find no room are dropped and counted instead.
+type logSink struct {
+	to      io.Writer
+	lines   chan []byte
+	dropped atomic.Int64
+	done    chan struct{}
+
+	mu     sync.RWMutex // closed, against lines being closed under a write
+	closed bool
+}
+
+const (
+	// logRoom is a few seconds of a busy worker's lines.
+	logRoom = 8192
+	// lastWords is how long the end waits for a reader that may be gone.
+	lastWords = 2 * time.Second
+)
+
+func newLogSink(to io.Writer) *logSink {
+	s := &logSink{to: to, lines: make(chan []byte, logRoom), done: make(chan struct{})}
+	go s.write()
+	return s
+}
+
+// Write takes one line. It never blocks and never fails: there is nobody to whom a log could complain.
+func (s *logSink) Write(line []byte) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return s.to.Write(line)
+	}
+	select {
+	case s.lines <- append([]byte(nil), line...): // slog uses its buffer again
+	default:
+		s.dropped.Add(1)
+	}
+	return len(line), nil
+}
+
+func (s *logSink) write() {
+	defer close(s.done)
+	said := int64(0)
+	for line := range s.lines {
+		_, _ = s.to.Write(line)
+		if n := s.dropped.Load(); n > said && len(s.lines) == 0 {
+			_, _ = fmt.Fprintf(s.to, `{"level":"WARN","msg":"lines of the log were dropped: nobody read them","dropped":%d}`+"\n", n-said)
+			said = n
+		}
+	}
+}
+
+// Close writes what is left. A reader that is gone does not keep the process from ending.
+func (s *logSink) Close() {
+	s.mu.Lock()
+	s.closed = true
+	close(s.lines)
+	s.mu.Unlock()
+	select {
+	case <-s.done:
+	case <-time.After(lastWords):
+	}
+}

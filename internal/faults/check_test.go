@@ -1,0 +1,156 @@
+//go:build faults
+
+package faults
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// scene is the stage of one row, and the intents that were accepted on it.
+type scene struct {
+	*stage.Stage
+	published []string // ids, in order
+	notes     []string // what a row saw besides
+}
+
+// send publishes a text under an id, live, to a recipient of the same name.
+func (s *scene) send(id string, header ...string) {
+	s.T.Helper()
+	s.accept(id, stage.Live+id, text(id), header...)
+}
+
+// sendBulk publishes a text under an id in the bulk lane.
+func (s *scene) sendBulk(id string, header ...string) {
+	s.T.Helper()
+	s.accept(id, stage.Bulk+"campaign", text(id), header...)
+}
+
+// accept publishes a packet and remembers that it was accepted. The checker
+// finds its posts by id: its recipient must have the same name.
+func (s *scene) accept(id, subject, packet string, header ...string) {
+	s.T.Helper()
+	s.Publish(subject, packet, append([]string{"Nats-Msg-Id", id}, header...)...)
+	s.published = append(s.published, id)
+}
+
+func text(openID string) string {
+	return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"}}`, openID)
+}
+
+// note adds to what was seen.
+func (s *scene) note(format string, args ...any) {
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
+
+// seen is what came of a scene.
+type seen struct {
+	ends    string // "2 sent, 1 dead unknown"
+	posts   span   // of one intent, least and most
+	lost    int    // neither ended nor queued
+	doubles int    // ends marked possible_duplicate
+}
+
+// span is a range of numbers.
+type span struct{ least, most int }
+
+func (s span) String() string {
+	if s.least == s.most {
+		return fmt.Sprint(s.least)
+	}
+	return fmt.Sprintf("%d–%d", s.least, s.most)
+}
+
+func (s span) holds(other span) bool { return s.least <= other.least && other.most <= s.most }
+
+// look finds out what became of every intent of the scene, and fails when an
+// invariant is broken. Nothing may be under way any more.
+func (s *scene) look() seen {
+	s.T.Helper()
+	receipts := s.StoredReceipts()
+	waiting := s.queuedAttempts()
+	posts := s.Posts()
+	delivered := s.API.CountBy(sandbox.ByOpenID, sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
+	out := seen{posts: span{least: 1 << 30}}
+	ends := make(map[string]int)
+	for _, id := range s.published {
+		rs := receipts[id]
+		switch {
+		case len(rs) > 1:
+			s.LessOrEqual(lives(rs), 1, "%s has more than one end in one life: %+v", id, rs)
+		case len(rs) == 0 && waiting[id] == 0:
+			out.lost++
+		}
+		end := "queued"
+		marked := false
+		for _, r := range rs {
+			end = strings.TrimSpace(string(r.State) + " " + string(r.Reason))
+			marked = marked || r.PossibleDuplicate
+		}
+		if marked {
+			out.doubles++
+		}
+		ends[end]++
+		out.posts.least, out.posts.most = min(out.posts.least, posts[id]), max(out.posts.most, posts[id])
+		if delivered[id] > 1 && waiting[id] == 0 {
+			s.True(marked, "%s was delivered %d times and nobody says so", id, delivered[id])
+		}
+	}
+	var parts []string
+	for _, end := range slices.Sorted(maps.Keys(ends)) {
+		parts = append(parts, fmt.Sprintf("%d %s", ends[end], end))
+	}
+	out.ends = strings.Join(parts, ", ")
+	if len(s.published) == 0 {
+		out.posts = span{}
+	}
+	return out
+}
+
+// lives is the most ends that one generation has.
+func lives(rs []schema.Receipt) int {
+	n := make(map[int]int)
+	most := 0
+	for _, r := range rs {
+		n[r.Generation]++
+		most = max(most, n[r.Generation])
+	}
+	return most
+}
+
+// queuedAttempts are the intents in queues and those that wait for their time,
+// with the number of the attempt that comes next.
+func (s *scene) queuedAttempts() map[string]int {
+	s.T.Helper()
+	out := make(map[string]int)
+	for _, stream := range []string{schema.SendStream(stage.App), schema.StreamLater} {
+		st, err := s.JS.Stream(s.T.Context(), stream)
+		if err != nil {
+			continue // a row may have taken it away
+		}
+		state := st.CachedInfo().State
+		for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+			m, err := st.GetMsg(s.T.Context(), seq)
+			if err != nil {
+				s.ErrorIs(err, jetstream.ErrMsgNotFound)
+				continue
+			}
+			id := m.Header.Get(schema.HeaderID)
+			if id == "" {
+				id = m.Header.Get(schema.HeaderMsgID)
+			}
+			attempt, _ := strconv.Atoi(m.Header.Get(schema.HeaderAttempt)) // a producer's has none
+			out[id] = max(out[id], attempt, 1)
+		}
+	}
+	return out
+}
