@@ -54,7 +54,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
 	// The wait for the ledger may have been long (a broker restart): look again.
 	now := time.Now()
-	if d.app.gate.Closed(now) {
+	if d.app.gate.Closed(now) || !d.lane.mine(now) {
 		return d.settleReturn(), false
 	}
 	if d.app.w.withdrawals.Has(d.app.cfg.ID, d.key, d.generation) {
@@ -97,7 +97,7 @@ func (d *delivery) read() (next afterwards, done bool) {
 // beforeCall is what can be known without the API and the ledger's word.
 func (d *delivery) beforeCall() (next afterwards, done bool) {
 	now := time.Now()
-	if d.app.gate.Closed(now) {
+	if d.app.gate.Closed(now) || !d.lane.mine(now) {
 		return afterwards{place: returned}, true
 	}
 	known, ok := d.app.w.ledger.Peek(d.key)
