@@ -220,7 +220,7 @@ func (a *app) take(now time.Time) *delivery {
 		return nil
 	}
 	d := l.ready.popFront()
-	d.place, d.permission = under, p
+	d.place, d.permission, d.permitted = under, p, now
 	a.running++
 	l.running++
 	return d

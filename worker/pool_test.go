@@ -135,3 +135,52 @@ func TestOrderHoldsWhileWorkersComeAndGo(t *testing.T) {
 		})
 	}
 }
+
+func TestALeaseThatEndsUnderTheWorkerChangesNoOrder(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.api.answer = func(_ string, n int) error {
+		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond) // the API's own time
+		if n == 1 && rand.IntN(20) == 0 {
+			return apiError(-1)
+		}
+		return nil
+	}
+	stop := b.start()
+	const recipients, each = 30, 30
+	for i := range each {
+		for r := range recipients {
+			to := fmt.Sprint("user", r)
+			b.publish(live+to, fmt.Sprintf("%s-%d", to, i), fmt.Sprintf("%s %d", to, i), to)
+		}
+		if i%10 == 5 { // as the broker does when the worker was silent for too long
+			anew := func(after uint64) func() bool {
+				return func() bool {
+					claims := b.worker.pool.Claims()
+					return len(claims) == 4 && claims[0].Revision > after
+				}
+			}
+			b.Eventually(anew(0), time.Minute, time.Millisecond, "it reads all shards")
+			before := b.worker.pool.Claims()[3].Revision
+			b.NoError(b.conn.SaveState(t.Context(), broker.DeleteState("pool.worker."+b.worker.cfg.Process.Name)))
+			b.Eventually(anew(before), time.Minute, time.Millisecond, "it has claimed them anew")
+		}
+	}
+	done := make(map[string]bool)
+	for len(done) < recipients*each {
+		select {
+		case r := <-b.receipts:
+			b.Equal(schema.Sent, r.State)
+			b.False(r.PossibleDuplicate, "the same worker has it again")
+			done[r.ID] = true
+		case <-time.After(time.Minute):
+			b.FailNow("receipts are missing", "%d", len(done))
+		}
+	}
+	b.inOrder()
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, time.Minute, 5*time.Millisecond, "it reads all shards again")
+	b.NoError(stop())
+	for text, n := range b.api.posts {
+		b.LessOrEqual(n, 2, text)
+	}
+}

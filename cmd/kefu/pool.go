@@ -20,9 +20,9 @@ func newPoolCmd(c *cli) *cobra.Command {
 		Use:     "pool",
 		Short:   "See which workers are alive and which live shards each of them reads",
 		GroupID: groupApp,
-		Long: `The pool is all workers of one broker. Bulk is read by all of them; a live shard is read by one worker at a time, and the shards are
-spread evenly. A worker that is killed is listed until its lease is over, 12 s after its last sign of life; its shards then go to
-the others. What a shard without a reader holds waits until it has one again.`,
+		Long: `The pool is all workers of one broker. All of them read bulk; a live shard is read by one worker at a time, and the shards
+are spread evenly. A worker that was killed is listed until its lease is over, 12 s after its last sign of life; then the
+others take its shards. What a shard without a reader holds waits until it has one again.`,
 		Example: `  kefu pool
   kefu pool --app wx0000000000000001
   kefu pool -o json`,

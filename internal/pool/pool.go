@@ -258,6 +258,9 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, apps: apps}
 	}
 	p.members[name] = m
+	if name == p.self.Name && !m.alive {
+		p.beat.Store(true) // our lease is over: the sooner we know the better
+	}
 	if m.alive != before.alive || m.leaving != before.leaving || !maps.Equal(m.apps, before.apps) {
 		p.claims.moved = time.Now()
 	}
