@@ -14,8 +14,8 @@
 //
 // An app (app.go) owns what was handed to this worker and not given up yet; its
 // lanes (lane.go) are the live shards, each read with a claim of the pool's
-// (claim.go), and bulk. What must wait longer than a
-// moment goes to KEFU_LATER, and the dispatcher (later.go) brings it back.
+// (claim.go), and bulk. What must wait longer than a moment goes to KEFU_LATER,
+// and the dispatcher (later.go) brings it back.
 //
 // Numbers that fit together: an API call ends after 10 s, the broker hands out
 // a message again 12 s after the last sign of life of its worker, a sign of

@@ -166,16 +166,17 @@ func (b *budget) fetch() {
 	for {
 		wait, err := b.try()
 		b.report(err)
+		kick := b.kick
 		switch {
 		case err != nil:
-			wait = askPause
+			wait, kick = askPause, nil
 		case wait == 0:
 			return
 		}
 		select {
 		case <-b.pool.ctx.Done():
 			return
-		case <-b.kick:
+		case <-kick:
 		case <-time.After(wait):
 		}
 	}
@@ -226,7 +227,6 @@ func (b *budget) try() (time.Duration, error) {
 		return 0, nil
 	case errors.Is(err, broker.ErrOvertaken):
 		b.known = false
-		b.met()
 		return jitter(), nil
 	case errors.Is(err, broker.ErrNoStream):
 		b.pool.clock.distrust()
