@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
@@ -13,13 +14,14 @@ func (s *Sandbox) getSettings(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.Settings())
 }
 
-// postSettings changes the fields that are there and leaves the others.
+// postSettings changes the fields that are there and leaves the others, as they are or as "like" says.
 func (s *Sandbox) postSettings(w http.ResponseWriter, r *http.Request) error {
-	set := s.Settings()
-	if err := readJSON(w, r, &set); err != nil {
-		return err
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxScript))
+	if err != nil {
+		return badRequest(err)
 	}
-	if err := set.Check(); err != nil {
+	set, err := ReadSettings(body, s.Settings())
+	if err != nil {
 		return badRequest(err)
 	}
 	s.Configure(set)
@@ -28,6 +30,57 @@ func (s *Sandbox) postSettings(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Sandbox) deleteSettings(w http.ResponseWriter, _ *http.Request) error {
 	s.Configure(s.opts.Settings)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// getApps tells no secrets.
+func (s *Sandbox) getApps(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, append([]string{}, s.apps.known()...))
+}
+
+func (s *Sandbox) postApp(w http.ResponseWriter, r *http.Request) error {
+	var a struct {
+		AppID  string `json:"appid"`
+		Secret string `json:"secret"`
+	}
+	if err := readJSON(w, r, &a); err != nil {
+		return err
+	}
+	if a.AppID == "" || a.Secret == "" {
+		return badRequest(errors.New("appid and secret are needed"))
+	}
+	s.SetSecret(a.AppID, a.Secret)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Sandbox) getUsers(w http.ResponseWriter, r *http.Request) error {
+	q := newQuery(r.URL.Query())
+	appID := q.need("appid")
+	if err := q.err(); err != nil {
+		return badRequest(err)
+	}
+	return writeJSON(w, http.StatusOK, s.Users(appID))
+}
+
+// postUser lets a user do something.
+func (s *Sandbox) postUser(w http.ResponseWriter, r *http.Request) error {
+	var did struct {
+		AppID  string `json:"appid"`
+		OpenID string `json:"openid"`
+		Action string `json:"action"`
+	}
+	if err := readJSON(w, r, &did); err != nil {
+		return err
+	}
+	if did.AppID == "" || did.OpenID == "" {
+		return badRequest(errors.New("appid and openid are needed"))
+	}
+	if err := oneOf("action", did.Action, actions...); err != nil {
+		return badRequest(err)
+	}
+	s.Act(did.AppID, did.OpenID, Action(did.Action))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

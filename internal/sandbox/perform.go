@@ -22,6 +22,10 @@ func (s *Sandbox) perform(w http.ResponseWriter, r *http.Request, o *outcome, t 
 	if o.delay > 0 && !s.pause(r.Context(), o.delay) {
 		return // the client went away, or the sandbox is being closed
 	}
+	if o.silent && (o.rule == nil || o.rule.Reset == "") {
+		s.hang(r.Context())
+		return
+	}
 	w.Header()["Content-Type"] = contentType
 	if o.rule == nil {
 		if o.status != http.StatusOK {
@@ -36,10 +40,11 @@ func (s *Sandbox) perform(w http.ResponseWriter, r *http.Request, o *outcome, t 
 		s.journal.done(t)
 		reset(w)
 	case rule.Hang:
-		select {
-		case <-r.Context().Done():
-		case <-s.closing:
-		}
+		s.hang(r.Context())
+	case rule.Raw != "":
+		s.raw(w, r, o, t)
+	case rule.EndlessHeader:
+		s.endlessHeader(w)
 	case rule.Truncate > 0:
 		s.cutOff(w, o, min(rule.Truncate, len(o.body)-1), t)
 	case rule.HangUp:
@@ -71,6 +76,14 @@ func (r *Rule) setHeaders(h http.Header) {
 	}
 	for name, value := range r.Headers {
 		h.Set(name, value)
+	}
+}
+
+// hang waits until there is nobody left to answer.
+func (s *Sandbox) hang(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-s.closing:
 	}
 }
 

@@ -238,7 +238,7 @@ func (s *Sandbox) answerClearQuotaV2(q *request) answer {
 	case !q.wanted.ok:
 		return refuse(47001)
 	}
-	code := s.checkSecret(q.wanted.AppID, q.wanted.Secret)
+	code := s.apps.checkSecret(q.wanted.AppID, q.wanted.Secret)
 	if code != 0 {
 		return refuse(code)
 	}

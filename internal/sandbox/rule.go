@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -59,6 +57,8 @@ type Rule struct {
 	Errmsg  string `json:"errmsg,omitempty"`
 	// Body is answered as it stands.
 	Body string `json:"body,omitempty"`
+	// Raw is written on the connection as it stands in the place of an HTTP answer, whether it is one or not, and the connection closed.
+	Raw string `json:"raw,omitempty"`
 	// HTTPStatus of the answer, 200..599. Without Errcode and Body the answer has no body, so 200 alone is an empty success.
 	HTTPStatus int `json:"http_status,omitempty"`
 	// Redirect is answered as Location, with HTTPStatus or 302.
@@ -72,6 +72,8 @@ type Rule struct {
 	Headers     map[string]string `json:"headers,omitempty"`
 	// PadHeader adds a header of so many bytes.
 	PadHeader int `json:"pad_header,omitempty"`
+	// EndlessHeader begins an answer whose headers never end.
+	EndlessHeader bool `json:"endless_header,omitempty"`
 	// PadBody adds blanks to the answer's body until it has so many bytes.
 	PadBody int64 `json:"pad_body,omitempty"`
 
@@ -81,7 +83,7 @@ type Rule struct {
 	Hang bool `json:"hang,omitempty"`
 	// Truncate sends the answer's head and the first so many bytes of its body (at most all but one), and closes the connection.
 	Truncate int `json:"truncate,omitempty"`
-	// Drip sends the answer's body byte by byte with this pause between them.
+	// Drip sends the answer's body byte by byte with this pause between them; with Raw all that is written, headers too.
 	Drip time.Duration `json:"drip,omitempty"`
 	// HangUp answers in full and closes the connection without having said so: the client finds its idle connection dead.
 	HangUp bool `json:"hang_up,omitempty"`
@@ -111,6 +113,7 @@ func (r *Rule) Check() error {
 		{r.PadHeader < 0 || r.PadBody < 0 || r.GzipBomb < 0 || r.Truncate < 0, "pad_header, pad_body, gzip_bomb, truncate: below zero"},
 		{r.Lose && r.Delivered, "lose, delivered: exclude each other"},
 		{r.Errmsg != "" && r.Errcode == 0, "errmsg: without errcode"},
+		{r.Raw != "" && (r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != ""), "raw: excludes errcode, body, http_status and redirect"},
 		{r.Errcode != 0 && r.Body != "", "errcode, body: exclude each other"},
 		{r.GzipBomb > 0 && (r.Body != "" || r.Errcode != 0), "gzip_bomb: excludes body and errcode"},
 		{r.Redirect != "" && r.HTTPStatus != 0 && r.HTTPStatus/100 != 3, "redirect: http_status is not 3xx"},
@@ -147,6 +150,8 @@ func (r *Rule) endings() []string {
 		{r.HangUp, "hang_up"},
 		{r.GzipBomb > 0, "gzip_bomb"},
 		{r.PadBody > 0, "pad_body"},
+		{r.EndlessHeader, "endless_header"},
+		{r.Raw != "" && r.Drip == 0, "raw"},
 	} {
 		if e.set {
 			names = append(names, e.name)
@@ -168,7 +173,7 @@ func (r *Rule) delays() bool { return r.Delay > 0 || r.DelayMax > 0 }
 
 // replaces says that the rule brings its own answer.
 func (r *Rule) replaces() bool {
-	return r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != "" || r.GzipBomb > 0
+	return r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != "" || r.GzipBomb > 0 || r.Raw != "" || r.EndlessHeader
 }
 
 // processes says that the API does its work: always, unless the rule keeps the call from it or answers in its place.
@@ -199,6 +204,8 @@ func (r *Rule) answer() answer {
 		a = refuse(r.Errcode)
 	case r.Body != "":
 		a.body = []byte(r.Body)
+	case r.Raw != "":
+		a = answer{body: []byte(r.Raw)} // which status it has is its own affair
 	}
 	if r.HTTPStatus != 0 {
 		a.status = r.HTTPStatus
@@ -217,6 +224,10 @@ func (r *Rule) fault() string {
 		return "truncate"
 	case r.Drip > 0:
 		return "drip"
+	case r.EndlessHeader:
+		return "endless header"
+	case r.Raw != "":
+		return "raw"
 	case r.HangUp:
 		return "hang up"
 	case r.GzipBomb > 0:
@@ -261,9 +272,7 @@ func (r Rule) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads a rule strictly: a misspelt field is an error, not a rule that selects too much.
 func (r *Rule) UnmarshalJSON(b []byte) error {
 	var w ruleJSON
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&w); err != nil {
+	if err := unmarshalStrict(b, &w); err != nil {
 		return fmt.Errorf("rule: %w", err)
 	}
 	*r = Rule(w.plainRule)
