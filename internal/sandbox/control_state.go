@@ -64,23 +64,29 @@ func (s *Sandbox) getUsers(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.Users(appID))
 }
 
-// postUser lets a user do something.
-func (s *Sandbox) postUser(w http.ResponseWriter, r *http.Request) error {
-	var did struct {
+// postUsers lets one user do something, or many: all, or none when one entry is wrong.
+func (s *Sandbox) postUsers(w http.ResponseWriter, r *http.Request) error {
+	type deed struct {
 		AppID  string `json:"appid"`
 		OpenID string `json:"openid"`
 		Action string `json:"action"`
 	}
-	if err := readJSON(w, r, &did); err != nil {
+	deeds, err := readMany[deed](w, r)
+	if err != nil {
 		return err
 	}
-	if did.AppID == "" || did.OpenID == "" {
-		return badRequest(errors.New("appid and openid are needed"))
+	for i, did := range deeds {
+		err := oneOf("action", did.Action, actions...)
+		if did.AppID == "" || did.OpenID == "" {
+			err = errors.New("appid and openid are needed")
+		}
+		if err != nil {
+			return badRequest(fmt.Errorf("number %d of %d: %w", i+1, len(deeds), err))
+		}
 	}
-	if err := oneOf("action", did.Action, actions...); err != nil {
-		return badRequest(err)
+	for _, did := range deeds {
+		s.Act(did.AppID, did.OpenID, Action(did.Action))
 	}
-	s.Act(did.AppID, did.OpenID, Action(did.Action))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

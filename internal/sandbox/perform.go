@@ -20,11 +20,10 @@ var contentType = []string{"application/json; encoding=utf-8"}
 // call could arrive while this one still counts as in flight.
 func (s *Sandbox) perform(w http.ResponseWriter, r *http.Request, o *outcome, t *ticket) {
 	if o.delay > 0 && !s.pause(r.Context(), o.delay) {
-		return // the client went away, or the sandbox is being closed
+		abort() // the client went away, or the sandbox is being closed
 	}
 	if o.silent && (o.rule == nil || o.rule.Reset == "") {
 		s.hang(r.Context())
-		return
 	}
 	w.Header()["Content-Type"] = contentType
 	if o.rule == nil {
@@ -85,7 +84,11 @@ func (s *Sandbox) hang(ctx context.Context) {
 	case <-ctx.Done():
 	case <-s.closing:
 	}
+	abort()
 }
+
+// abort closes a connection that net/http believes to be good. A handler that returned would have answered: 200 and nothing else.
+func abort() { panic(http.ErrAbortHandler) }
 
 // pause waits and says whether there is still somebody to answer.
 func (s *Sandbox) pause(ctx context.Context, d time.Duration) bool {
@@ -123,7 +126,7 @@ func (s *Sandbox) cutOff(w http.ResponseWriter, o *outcome, n int, t *ticket) {
 	_, _ = w.Write(o.body[:max(n, 0)])
 	s.journal.done(t)
 	_ = http.NewResponseController(w).Flush()
-	panic(http.ErrAbortHandler) // the way to make net/http close a connection that it believes to be good
+	abort()
 }
 
 // drip sends byte after byte. The last one is left to net/http to flush, after the call has ceased to be in flight.

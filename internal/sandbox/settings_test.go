@@ -96,6 +96,18 @@ func TestStateOverHTTP(t *testing.T) {
 		got[0].At = time.Time{}
 		require.Equal(t, User{OpenID: "o1", Action: UserClicked, Sent: 1}, got[0])
 	})
+	t.Run("many users at once, or none", func(t *testing.T) {
+		t.Parallel()
+		b := start(t, Options{})
+		url := b.url + "/sandbox/users"
+		r := b.must("POST", url, `[{"appid":"a","openid":"o1","action":"follow"},{"appid":"a","openid":"o2","action":"wave"}]`)
+		require.Equal(t, http.StatusBadRequest, r.status)
+		require.Contains(t, r.body, "number 2 of 2: action: not message, click")
+		require.Empty(t, b.Users("a"))
+		b.must("POST", url, `[{"appid":"a","openid":"o2","action":"follow"},{"appid":"a","openid":"o1","action":"scan"}]`)
+		require.Equal(t, "o1", b.Users("a")[0].OpenID)
+		require.Equal(t, UserFollowed, b.Users("a")[1].Action)
+	})
 	t.Run("accounts", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
