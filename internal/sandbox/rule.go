@@ -23,7 +23,7 @@ const (
 //
 // In JSON the fields have the names in their tags, unknown names are refused, and durations are strings such as "150ms".
 type Rule struct {
-	// Call is a call's name ("send", "token") or its path ("/cgi-bin/stable_token"). A path that the sandbox does not know may be
+	// Call is a call's name ("send", "token", "kfaccount", …) or its path ("/cgi-bin/stable_token"). A path that the sandbox does not know may be
 	// scripted as well, with Body.
 	Call string `json:"call,omitempty"`
 	// AppID is the app that the access token belongs to, or that asks for a token.
@@ -31,7 +31,7 @@ type Rule struct {
 	// OpenID and MsgType are the message's touser and msgtype.
 	OpenID  string `json:"openid,omitempty"`
 	MsgType string `json:"msgtype,omitempty"`
-	// Contains is found in the body. Bodies of token calls are not kept, so it never selects those.
+	// Contains is found in the body. Bodies with an app's secret are not kept, so it never selects token calls and clear_quota/v2.
 	Contains string `json:"contains,omitempty"`
 
 	// After passes over the first so many calls seen; the k-th alone is After k-1, Times 1.
@@ -113,7 +113,8 @@ func (r *Rule) Check() error {
 		{r.PadHeader < 0 || r.PadBody < 0 || r.GzipBomb < 0 || r.Truncate < 0, "pad_header, pad_body, gzip_bomb, truncate: below zero"},
 		{r.Lose && r.Delivered, "lose, delivered: exclude each other"},
 		{r.Errmsg != "" && r.Errcode == 0, "errmsg: without errcode"},
-		{r.Raw != "" && (r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != ""), "raw: excludes errcode, body, http_status and redirect"},
+		{r.Raw != "" && r.worded(), "raw: excludes errcode, body, http_status, redirect and headers"},
+		{r.EndlessHeader && r.worded(), "endless_header: excludes errcode, body, http_status, redirect and headers"},
 		{r.Errcode != 0 && r.Body != "", "errcode, body: exclude each other"},
 		{r.GzipBomb > 0 && (r.Body != "" || r.Errcode != 0), "gzip_bomb: excludes body and errcode"},
 		{r.Redirect != "" && r.HTTPStatus != 0 && r.HTTPStatus/100 != 3, "redirect: http_status is not 3xx"},
@@ -134,6 +135,12 @@ func (r *Rule) Check() error {
 		return errors.New("rule: reset: not unread, before or after")
 	}
 	return nil
+}
+
+// worded says that the rule has a say in an HTTP answer, which there is none of when it writes past net/http.
+func (r *Rule) worded() bool {
+	return r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != "" ||
+		r.ContentType != "" || r.RetryAfter != "" || len(r.Headers) > 0 || r.PadHeader > 0
 }
 
 // endings names the actions that each decide how the exchange ends, of which a rule can have one.
