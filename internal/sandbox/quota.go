@@ -3,7 +3,6 @@ package sandbox
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -224,19 +223,14 @@ func (s *Sandbox) readClearQuotaV2(q *request) {
 		Secret string `json:"appsecret"`
 	}
 	q.wanted.ok = json.Unmarshal([]byte(q.body), &wish) == nil
-	q.wanted.AppID, q.wanted.Secret = strings.Clone(wish.AppID), strings.Clone(wish.Secret)
+	q.wanted.AppID, q.wanted.Secret = wish.AppID, wish.Secret
 	s.hideSecret(q)
 }
 
 // answerClearQuotaV2 asks for no token, so that it works when the quota of the token call itself is used up.
 func (s *Sandbox) answerClearQuotaV2(q *request) answer {
-	switch {
-	case q.method != http.MethodPost:
-		return refuse(43002)
-	case q.size == 0:
-		return refuse(44002)
-	case !q.wanted.ok:
-		return refuse(47001)
+	if code := q.checkPost(); code != 0 {
+		return refuse(code)
 	}
 	code := s.apps.checkSecret(q.wanted.AppID, q.wanted.Secret)
 	if code != 0 {

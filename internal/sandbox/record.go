@@ -15,7 +15,7 @@ type Record struct {
 	At      time.Time `json:"at"`
 	Call    string    `json:"call"` // "send", "token", "kfaccount", …, or the path of a call the sandbox does not know
 	Path    string    `json:"path"`
-	AppID   string    `json:"appid,omitempty"` // whose token it carried, or who asked for one
+	AppID   string    `json:"appid,omitempty"`  // whose token it carried, or who asked for one
 	OpenID  string    `json:"openid,omitempty"` // of a message, or of typing
 	MsgType string    `json:"msgtype,omitempty"`
 

@@ -47,7 +47,7 @@ func (s *Sandbox) answerSend(q *request) answer {
 	set := s.settings.Load()
 	code := s.inspect(q, set)
 	if code == 0 {
-		code = s.reach(q, set)
+		code = s.reach(q, set, spendMessage)
 	}
 	switch code {
 	case 0:

@@ -226,13 +226,8 @@ func (s *Sandbox) hideSecret(q *request) {
 }
 
 func (s *Sandbox) answerStableToken(q *request) answer {
-	switch {
-	case q.method != http.MethodPost:
-		return refuse(43002)
-	case q.size == 0:
-		return refuse(44002)
-	case !q.wanted.ok:
-		return refuse(47001)
+	if code := q.checkPost(); code != 0 {
+		return refuse(code)
 	}
 	code := s.admitWish(q)
 	if code != 0 {
@@ -258,6 +253,19 @@ func (s *Sandbox) answerToken(q *request) answer {
 		return q.refuseWish(code)
 	}
 	return tokenAnswer(s.tokens.legacy(q.appID, q.at), q.at)
+}
+
+// checkPost is about a call that is POSTed without an access token.
+func (q *request) checkPost() int {
+	switch {
+	case q.method != http.MethodPost:
+		return 43002
+	case q.size == 0:
+		return 44002
+	case !q.wanted.ok:
+		return 47001
+	}
+	return 0
 }
 
 // admitWish is what a token call has to pass: grant, app, secret, address, quota.

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -12,14 +11,14 @@ const typingLasts = 15 * time.Second
 
 // typingWish is what a typing call asks for.
 type typingWish struct {
-	ToUser  string `json:"touser"`
-	Command string `json:"command"`
+	ToUser  *string `json:"touser"`
+	Command string  `json:"command"`
 }
 
 func (s *Sandbox) readTyping(q *request) {
 	var wish typingWish
-	if json.Unmarshal([]byte(q.body), &wish) == nil {
-		q.openID = strings.Clone(wish.ToUser)
+	if json.Unmarshal([]byte(q.body), &wish) == nil && wish.ToUser != nil {
+		q.openID = *wish.ToUser
 	}
 }
 
@@ -31,14 +30,16 @@ func (s *Sandbox) answerTyping(q *request) answer {
 	code := q.decode(&wish)
 	switch {
 	case code != 0:
-	case wish.ToUser == "":
+	case wish.ToUser == nil:
+		code = 41009
+	case q.openID == "":
 		code = 40003
 	case wish.Command == "Typing":
-		if code = s.chats(q, s.settings.Load()); code == 0 {
-			code = q.token.app.startTyping(wish.ToUser, q.at)
+		if code = s.reach(q, s.settings.Load(), mayType); code == 0 {
+			code = q.token.app.startTyping(q.openID, q.at)
 		}
 	case wish.Command == "CancelTyping":
-		q.token.app.endTyping(wish.ToUser)
+		q.token.app.endTyping(q.openID)
 	default:
 		code = 45072
 	}

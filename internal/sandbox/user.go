@@ -90,53 +90,43 @@ func (s *Sandbox) Users(appID string) []User {
 	return users
 }
 
-// reach says whether the app may write to the user now, and counts it when it does. Without a window and without known users it costs nothing.
-func (s *Sandbox) reach(q *request, set *settings) int {
+// reach says whether the app may do something to the user now: when its users are known and have a window open, judge has the last word.
+// Without known users and a window it costs nothing.
+func (s *Sandbox) reach(q *request, set *settings, judge func(*User, Allowance, time.Time) int) int {
 	if set.allowances == nil && !set.KnownUsers {
 		return 0
 	}
 	a := q.token.app
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	u, code := a.reachable(q, set)
-	switch {
-	case code != 0 || set.allowances == nil:
-		return code
-	case set.allowances[u.Action].Sends > 0 && u.Sent >= set.allowances[u.Action].Sends:
-		return 45047
-	}
-	u.Sent++
-	u.sentAt = q.at
-	return 0
-}
-
-// chats says whether the app may show the user that somebody is typing: within the window, and soon after a message.
-func (s *Sandbox) chats(q *request, set *settings) int {
-	if set.allowances == nil && !set.KnownUsers {
-		return 0
-	}
-	a := q.token.app
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	u, code := a.reachable(q, set)
-	if code == 0 && set.allowances != nil && q.at.Sub(u.At) > exchangeLasts && q.at.Sub(u.sentAt) > exchangeLasts {
-		return 45080
-	}
-	return code
-}
-
-// reachable finds a user whose window is open. The app must be locked.
-func (a *appState) reachable(q *request, set *settings) (*User, int) {
 	u := a.users[q.openID]
 	switch {
 	case u == nil && set.KnownUsers:
-		return nil, 40003
+		return 40003
 	case set.allowances == nil:
-		return u, 0
+		return 0
 	case u == nil, q.at.Sub(u.At) >= set.allowances[u.Action].Lasts:
-		return nil, 45015
+		return 45015
 	}
-	return u, 0
+	return judge(u, set.allowances[u.Action], q.at)
+}
+
+// spendMessage takes one of the allowance.
+func spendMessage(u *User, a Allowance, now time.Time) int {
+	if a.Sends > 0 && u.Sent >= a.Sends {
+		return 45047
+	}
+	u.Sent++
+	u.sentAt = now
+	return 0
+}
+
+// mayType wants a message from or to the user a moment ago.
+func mayType(u *User, _ Allowance, now time.Time) int {
+	if now.Sub(u.At) > exchangeLasts && now.Sub(u.sentAt) > exchangeLasts {
+		return 45080
+	}
+	return 0
 }
 
 // allowancesOf are those that the settings put together, nil when there is no window.
