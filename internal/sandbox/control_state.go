@@ -10,6 +10,18 @@ import (
 
 // This file is the part of the control API that is about the state behind the calls.
 
+// ofApp answers what there is of the app in the query.
+func ofApp[T any](get func(appID string) T) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		q := newQuery(r.URL.Query())
+		appID := q.need("appid")
+		if err := q.err(); err != nil {
+			return badRequest(err)
+		}
+		return writeJSON(w, http.StatusOK, get(appID))
+	}
+}
+
 func (s *Sandbox) getSettings(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.Settings())
 }
@@ -53,15 +65,6 @@ func (s *Sandbox) postApp(w http.ResponseWriter, r *http.Request) error {
 	s.SetSecret(a.AppID, a.Secret)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-func (s *Sandbox) getUsers(w http.ResponseWriter, r *http.Request) error {
-	q := newQuery(r.URL.Query())
-	appID := q.need("appid")
-	if err := q.err(); err != nil {
-		return badRequest(err)
-	}
-	return writeJSON(w, http.StatusOK, s.Users(appID))
 }
 
 // postUsers lets one user do something, or many: all, or none when one entry is wrong.
@@ -110,16 +113,6 @@ func (s *Sandbox) postClock(w http.ResponseWriter, r *http.Request) error {
 	return s.getClock(w, r)
 }
 
-// getQuota answers how often an app has made each call today.
-func (s *Sandbox) getQuota(w http.ResponseWriter, r *http.Request) error {
-	q := newQuery(r.URL.Query())
-	appID := q.need("appid")
-	if err := q.err(); err != nil {
-		return badRequest(err)
-	}
-	return writeJSON(w, http.StatusOK, s.Used(appID))
-}
-
 func (s *Sandbox) postQuota(w http.ResponseWriter, r *http.Request) error {
 	var set struct {
 		AppID string `json:"appid"`
@@ -140,15 +133,6 @@ func (s *Sandbox) postQuota(w http.ResponseWriter, r *http.Request) error {
 	s.SetUsed(set.AppID, set.Call, set.Used)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-func (s *Sandbox) getKFAccounts(w http.ResponseWriter, r *http.Request) error {
-	q := newQuery(r.URL.Query())
-	appID := q.need("appid")
-	if err := q.err(); err != nil {
-		return badRequest(err)
-	}
-	return writeJSON(w, http.StatusOK, append([]KFAccount{}, s.KFAccounts(appID)...))
 }
 
 func (s *Sandbox) postKFAccount(w http.ResponseWriter, r *http.Request) error {

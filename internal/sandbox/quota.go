@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"encoding/json"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -176,13 +175,10 @@ func (s *Sandbox) answerQuotaClear(q *request) answer {
 
 // aboutQuota admits a call about the quota of another and finds that one.
 func (s *Sandbox) aboutQuota(q *request) (*route, int) {
-	if code := s.admit(q, http.MethodPost); code != 0 {
-		return nil, code
-	}
 	var wish struct {
 		Path string `json:"cgi_path"`
 	}
-	if code := q.decode(&wish); code != 0 {
+	if code := s.admitPost(q, &wish); code != 0 {
 		return nil, code
 	}
 	rt := s.routes[wish.Path]
@@ -193,13 +189,10 @@ func (s *Sandbox) aboutQuota(q *request) (*route, int) {
 }
 
 func (s *Sandbox) answerClearQuota(q *request) answer {
-	if code := s.admit(q, http.MethodPost); code != 0 {
-		return refuse(code)
-	}
 	var wish struct {
 		AppID string `json:"appid"`
 	}
-	code := q.decode(&wish)
+	code := s.admitPost(q, &wish)
 	switch {
 	case code != 0:
 	case wish.AppID == "":
@@ -232,8 +225,7 @@ func (s *Sandbox) answerClearQuotaV2(q *request) answer {
 	if code := q.checkPost(); code != 0 {
 		return refuse(code)
 	}
-	code := s.apps.checkSecret(q.wanted.AppID, q.wanted.Secret)
-	if code != 0 {
+	if code := s.apps.checkSecret(q.wanted.AppID, q.wanted.Secret); code != 0 {
 		return refuse(code)
 	}
 	a := s.apps.get(q.appID)

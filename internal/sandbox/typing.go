@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"encoding/json"
-	"net/http"
 	"time"
 )
 
@@ -23,11 +22,8 @@ func (s *Sandbox) readTyping(q *request) {
 }
 
 func (s *Sandbox) answerTyping(q *request) answer {
-	if code := s.admit(q, http.MethodPost); code != 0 {
-		return refuse(code)
-	}
 	var wish typingWish
-	code := q.decode(&wish)
+	code := s.admitPost(q, &wish)
 	switch {
 	case code != 0:
 	case wish.ToUser == nil:
