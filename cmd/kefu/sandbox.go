@@ -149,7 +149,8 @@ func (s *sandboxCmd) announce(url string, rules int) error {
 What can be done with it:  curl -s %s/
 What was received:         curl -s '%s/sandbox/received?newest=10'
 Have 5 %% of sends busy:    curl -s %s/sandbox/rules -d '{"call":"send","errcode":-1,"share":0.05}'
-Ctrl-C stops it.`, count(rules, "rule"), url, url, url, url)
+Be as strict as WeChat:    curl -s %s/sandbox/settings -d '{"like":"today"}'
+Ctrl-C stops it.`, count(rules, "rule"), url, url, url, url, url)
 	return nil
 }
 

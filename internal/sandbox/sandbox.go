@@ -51,7 +51,7 @@ type Options struct {
 	DropBodies bool
 
 	// Fast is for benchmarks: bodies are read, but neither looked at (only rules that match by call and app still do anything)
-	// nor remembered; calls are only counted. Tokens are checked as ever.
+	// nor remembered; calls are only counted. Tokens and quotas are checked as ever; of the other settings none holds for sends.
 	Fast bool
 
 	// Log gets the control calls and, at debug level, one line per call; never an openid, a text, a token or a secret.
