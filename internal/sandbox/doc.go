@@ -136,7 +136,7 @@
 // # Cost
 //
 // On the path of a send nothing is decoded into values: one scan checks the JSON and finds touser and msgtype, one string holds the body,
-// one short lock guards the memory of calls and another the app's count of them. That adds about a sixth to what net/http takes alone.
+// one short lock guards the memory of calls and another the app's count of them. That adds a sixth to a quarter to what net/http takes alone.
 // BenchmarkSend measures it in CPU time of the serving process, with the clients in another. Settings cost when they are set.
 // With [Options].Fast nothing in a body is known, so that windows, contents and typing do not hold for sends; quotas do.
 package sandbox

@@ -128,7 +128,7 @@ func (s *Sandbox) changeKF(q *request, change func(*KFSettings, *desk, kfWish) k
 		return refuse(code)
 	}
 	set, none := &s.settings.Load().KFAccounts, kfFault{}
-	for _, f := range []kfFault{set.checkAccount(wish.Account), set.checkNickname(wish.Nickname), set.checkPassword(wish.Password)} {
+	for _, f := range []kfFault{checkKFAccount(wish.Account), set.checkNickname(wish.Nickname), checkKFPassword(wish.Password)} {
 		if f != none {
 			return refuse(set.code(f))
 		}
