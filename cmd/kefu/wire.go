@@ -82,6 +82,7 @@ func workerConfig(cfg *config.Config, secret secrets, log *slog.Logger, metrics 
 			ExpireAfter: app.ExpireAfter,
 			HoldBack:    app.HoldBack,
 			Limits:      app.Limits,
+			MostLater:   app.Queue.Messages,
 		})
 	}
 	return out, nil
