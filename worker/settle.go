@@ -155,7 +155,7 @@ func (d *delivery) settleLater(at time.Time) afterwards {
 func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwards {
 	h := gate.Hold{Kind: v.hold, Reason: v.detail, By: d.app.w.cfg.Process.Name}
 	if e != nil {
-		h.Errmsg, h.RID = e.Msg, e.RID
+		h.Call, h.Errmsg, h.RID = string(e.Call), e.Msg, e.RID
 		if e.HasCode {
 			h.Errcode = e.Code
 		}
