@@ -86,6 +86,9 @@ type Rule struct {
 	// HangUp answers in full and closes the connection without having said so: the client finds its idle connection dead.
 	HangUp bool `json:"hang_up,omitempty"`
 
+	// Lose answers as the API would and loses what was asked for: the message is not delivered, the account not added, changed or deleted.
+	Lose bool `json:"lose,omitempty"`
+
 	// Delivered processes the call although the rule hides the API's own answer: a good message counts as delivered behind the HTTP 502,
 	// the empty body or the hang. Reset "after" and what only disturbs the API's own answer imply it.
 	Delivered bool `json:"delivered,omitempty"`
@@ -106,10 +109,12 @@ func (r *Rule) Check() error {
 		{r.DelayMax > 0 && r.DelayMax < r.Delay, "delay_max: below delay"},
 		{r.HTTPStatus != 0 && (r.HTTPStatus < 200 || r.HTTPStatus > 599), "http_status: not within 200..599"},
 		{r.PadHeader < 0 || r.PadBody < 0 || r.GzipBomb < 0 || r.Truncate < 0, "pad_header, pad_body, gzip_bomb, truncate: below zero"},
+		{r.Lose && r.Delivered, "lose, delivered: exclude each other"},
 		{r.Errmsg != "" && r.Errcode == 0, "errmsg: without errcode"},
 		{r.Errcode != 0 && r.Body != "", "errcode, body: exclude each other"},
 		{r.GzipBomb > 0 && (r.Body != "" || r.Errcode != 0), "gzip_bomb: excludes body and errcode"},
 		{r.Redirect != "" && r.HTTPStatus != 0 && r.HTTPStatus/100 != 3, "redirect: http_status is not 3xx"},
+		{r.Lose && !r.processes(), "lose: the rule does not let the call be processed"},
 		{r.Delivered && (r.Reset == ResetUnread || r.Reset == ResetBefore), "delivered: not with a reset before processing"},
 	} {
 		if f.wrong {
@@ -218,6 +223,8 @@ func (r *Rule) fault() string {
 		return "gzip bomb"
 	case r.PadBody > 0, r.PadHeader > 0:
 		return "pad"
+	case r.Lose:
+		return "lose"
 	}
 	return ""
 }

@@ -32,7 +32,7 @@ func TestWhenARuleActs(t *testing.T) {
 			s.add(tc.rule)
 			got := ""
 			for range 8 {
-				if _, ok := s.match(&request{route: routes["/cgi-bin/token"]}); ok {
+				if _, ok := s.match(&request{route: tokenRoute}); ok {
 					got += "x"
 				} else {
 					got += "."
@@ -46,7 +46,7 @@ func TestWhenARuleActs(t *testing.T) {
 func TestWhatARuleSelects(t *testing.T) {
 	t.Parallel()
 	q := request{
-		route: routes["/cgi-bin/message/custom/send"], appID: app, openID: "oUser1", msgType: "text", body: message("oUser1", "hello"),
+		route: sendRoute, appID: app, openID: "oUser1", msgType: "text", body: message("oUser1", "hello"),
 	}
 	for _, tc := range []struct {
 		name string
@@ -110,7 +110,7 @@ func TestTheSameSeedGivesTheSameAnswers(t *testing.T) {
 		s.Add(Rule{Call: CallSend, Errcode: -1, Share: 0.3})
 		s.Add(Rule{Call: CallSend, Errcode: 45047, Share: 0.3, Delay: time.Second, DelayMax: time.Minute})
 		for range 200 {
-			q := request{route: routes["/cgi-bin/message/custom/send"], method: "POST", size: 1}
+			q := request{route: sendRoute, method: "POST", size: 1}
 			hit, _ := s.script.match(&q)
 			o := s.decide(&q, hit)
 			codes, delays = append(codes, o.errcode), append(delays, o.delay)
@@ -137,7 +137,7 @@ func TestAShareIsAShare(t *testing.T) {
 	s := newScript(0)
 	s.add(Rule{Share: 0.05})
 	for range 100_000 {
-		s.match(&request{route: routes["/cgi-bin/token"]})
+		s.match(&request{route: tokenRoute})
 	}
 	require.InDelta(t, 5000, s.status()[0].Hits, 250)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,6 +38,9 @@ type Options struct {
 	// Seed of everything random in answers: shares and latencies. The same seed and the same order of calls give the same answers.
 	Seed uint64
 
+	// Settings are how strict the API is at the start.
+	Settings Settings
+
 	// Keep is how many calls are remembered; the oldest go first. Zero is [DefaultKeep], below zero keeps none. Totals count on.
 	// A call costs about 130 bytes and its body, and each different recipient about as much again until [Sandbox.Forget].
 	Keep int
@@ -61,12 +65,19 @@ type Latency struct{ Min, Max time.Duration }
 type Sandbox struct {
 	opts    Options
 	log     *slog.Logger
+	routes  map[string]*route
+	apps    *apps
 	tokens  *tokens
+	rids    *rids
 	script  *script
 	journal *journal
 	latency *dice
 	control http.Handler
-	bodies  sync.Pool
+
+	settings atomic.Pointer[settings]
+	ahead    atomic.Int64 // how far the clock is ahead of the machine's, in nanoseconds
+	typers   atomic.Int64 // how many users are shown that somebody is typing
+	bodies   sync.Pool
 
 	closing chan struct{} // closed by Close: everything that waits gives up
 
@@ -97,13 +108,17 @@ func New(opts Options) *Sandbox {
 	s := &Sandbox{
 		opts:    opts,
 		log:     opts.Log,
-		tokens:  newTokens(opts.TokenTTL, opts.TokenPrefix),
+		routes:  newRoutes(),
+		rids:    newRIDs(),
 		script:  newScript(opts.Seed),
 		journal: newJournal(opts.Keep, opts.DropBodies),
 		latency: newDice(opts.Seed, 0),
 		closing: make(chan struct{}),
 		bodies:  sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }},
 	}
+	s.apps = newApps(len(s.routes))
+	s.tokens = newTokens(opts.TokenTTL, opts.TokenPrefix, s.apps)
+	s.Configure(opts.Settings)
 	s.control = s.controlHandler()
 	s.server = s.newServer()
 	return s
@@ -112,7 +127,7 @@ func New(opts Options) *Sandbox {
 // ServeHTTP answers the calls of the API, the control calls under /sandbox/ and a page at / that explains both.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
-	if rt := routes[path]; rt != nil {
+	if rt := s.routes[path]; rt != nil {
 		s.serveCall(w, r, rt)
 		return
 	}
@@ -154,7 +169,7 @@ func (s *Sandbox) Reset() {
 }
 
 // Grant makes a token valid that the sandbox did not issue, for tests of a central token server or of odd token replies.
-func (s *Sandbox) Grant(appID, token string) { s.tokens.grant(appID, token, time.Now()) }
+func (s *Sandbox) Grant(appID, token string) { s.tokens.grant(appID, token, s.now()) }
 
 // ExpireTokens makes every token issued so far stale: the next call with one of them answers 40001. Apps limit it to theirs.
 func (s *Sandbox) ExpireTokens(appIDs ...string) { s.tokens.expire(appIDs) }

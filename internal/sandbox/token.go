@@ -16,7 +16,7 @@ import (
 // token is an access token the sandbox accepts, or has accepted.
 type token struct {
 	value      string
-	appID      string
+	app        *appState
 	expires    atomic.Int64 // Unix nanoseconds
 	superseded atomic.Bool  // a newer one of its family was issued; good until expires all the same
 	stale      atomic.Bool  // made invalid before its time
@@ -44,6 +44,7 @@ type tokens struct {
 	ttl     time.Duration
 	overlap time.Duration // how long an old token lives beside its successor
 	prefix  string
+	apps    *apps
 
 	mu      sync.RWMutex
 	byValue map[string]*token
@@ -53,11 +54,12 @@ type tokens struct {
 	forced  int
 }
 
-func newTokens(ttl time.Duration, prefix string) *tokens {
+func newTokens(ttl time.Duration, prefix string, apps *apps) *tokens {
 	return &tokens{
 		ttl:     ttl,
 		overlap: ttl / 24, // 7200 s: the documented 5 minutes
 		prefix:  prefix,
+		apps:    apps,
 		byValue: map[string]*token{},
 		current: map[family]*token{},
 		sweepAt: 1024,
@@ -102,7 +104,7 @@ func (ts *tokens) legacy(appID string, now time.Time) *token {
 
 func (ts *tokens) issue(fam family, now time.Time) *token {
 	// As long as real ones: a client that stores tokens in too small a place should notice here.
-	t := &token{value: ts.prefix + rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text(), appID: fam.appID}
+	t := &token{value: ts.prefix + rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text(), app: ts.apps.get(fam.appID)}
 	t.expires.Store(now.Add(ts.ttl).UnixNano())
 	ts.current[fam] = t
 	ts.issued++
@@ -113,7 +115,7 @@ func (ts *tokens) issue(fam family, now time.Time) *token {
 func (ts *tokens) grant(appID, value string, now time.Time) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	t := &token{value: value, appID: appID}
+	t := &token{value: value, app: ts.apps.get(appID)}
 	t.expires.Store(now.Add(ts.ttl).UnixNano())
 	ts.remember(t, now)
 }
@@ -138,7 +140,7 @@ func (ts *tokens) expire(appIDs []string) {
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()
 	for _, t := range ts.byValue {
-		if len(appIDs) == 0 || slices.Contains(appIDs, t.appID) {
+		if len(appIDs) == 0 || slices.Contains(appIDs, t.app.id) {
 			t.stale.Store(true)
 		}
 	}
@@ -201,7 +203,7 @@ func (s *Sandbox) answerStableToken(q *request) answer {
 	case !q.wanted.ok:
 		return refuse(47001)
 	}
-	if code := s.checkWish(&q.wanted); code != 0 {
+	if code := s.admitWish(q); code != 0 {
 		return refuse(code)
 	}
 	return s.tokenAnswer(s.tokens.stable(q.wanted.AppID, q.wanted.Force, q.at), q.at)
@@ -211,26 +213,36 @@ func (s *Sandbox) answerToken(q *request) answer {
 	if q.method != http.MethodGet {
 		return refuse(43001)
 	}
-	if code := s.checkWish(&q.wanted); code != 0 {
+	if code := s.admitWish(q); code != 0 {
 		return refuse(code)
 	}
 	return s.tokenAnswer(s.tokens.legacy(q.wanted.AppID, q.at), q.at)
 }
 
-func (s *Sandbox) checkWish(w *tokenWish) int {
-	secret, known := s.opts.Apps[w.AppID]
-	switch {
-	case w.GrantType != "client_credential":
+// admitWish is what a token call has to pass: grant, app, secret, quota.
+func (s *Sandbox) admitWish(q *request) int {
+	w := &q.wanted
+	if w.GrantType != "client_credential" {
 		return 40002
-	case w.AppID == "":
+	}
+	if code := s.checkSecret(w.AppID, w.Secret); code != 0 {
+		return code
+	}
+	return s.spend(s.apps.get(q.appID), q)
+}
+
+func (s *Sandbox) checkSecret(appID, secret string) int {
+	want, known := s.opts.Apps[appID]
+	switch {
+	case appID == "":
 		return 41002
-	case w.Secret == "":
+	case secret == "":
 		return 41004
 	case len(s.opts.Apps) == 0:
 		return 0
 	case !known:
 		return 40013
-	case w.Secret != secret:
+	case secret != want:
 		return 40125
 	}
 	return 0

@@ -152,7 +152,7 @@ func TestTokensOverTime(t *testing.T) {
 
 	t.Run("a stable token is renewed in its last five minutes and lives on to its end", func(t *testing.T) {
 		t.Parallel()
-		ts := newTokens(ttl, "")
+		ts := newTokens(ttl, "", newApps(0))
 		old := ts.stable(app, false, t0)
 		require.Same(t, old, ts.stable(app, false, t0.Add(ttl-5*time.Minute-1)))
 		fresh := ts.stable(app, false, t0.Add(ttl-5*time.Minute))
@@ -163,7 +163,7 @@ func TestTokensOverTime(t *testing.T) {
 	})
 	t.Run("a legacy token dies five minutes after its successor came", func(t *testing.T) {
 		t.Parallel()
-		ts := newTokens(ttl, "")
+		ts := newTokens(ttl, "", newApps(0))
 		old := ts.legacy(app, t0)
 		ts.legacy(app, t0.Add(time.Hour))
 		require.Zero(t, old.check(t0.Add(time.Hour+5*time.Minute-1)))
@@ -171,7 +171,7 @@ func TestTokensOverTime(t *testing.T) {
 	})
 	t.Run("the two families leave each other alone", func(t *testing.T) {
 		t.Parallel()
-		ts := newTokens(ttl, "")
+		ts := newTokens(ttl, "", newApps(0))
 		stable, legacy := ts.stable(app, false, t0), ts.legacy(app, t0)
 		ts.stable(app, true, t0)
 		require.Zero(t, legacy.check(t0.Add(time.Hour)))
@@ -179,7 +179,7 @@ func TestTokensOverTime(t *testing.T) {
 	})
 	t.Run("dead tokens are dropped in the end", func(t *testing.T) {
 		t.Parallel()
-		ts := newTokens(ttl, "")
+		ts := newTokens(ttl, "", newApps(0))
 		for i := range 100_000 {
 			ts.legacy(app, t0.Add(time.Duration(i)*time.Minute))
 		}
