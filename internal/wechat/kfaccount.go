@@ -92,6 +92,10 @@ func (c *Client) KFAccounts(ctx context.Context) ([]KFAccount, error) {
 	if err != nil {
 		return nil, err
 	}
+	return kfAccounts(r)
+}
+
+func kfAccounts(r reply) ([]KFAccount, error) {
 	var rows []struct {
 		Account       loose `json:"kf_account"`
 		Nick          loose `json:"kf_nick"`
@@ -121,6 +125,10 @@ func (c *Client) OnlineKFAccounts(ctx context.Context) ([]OnlineKFAccount, error
 	if err != nil {
 		return nil, err
 	}
+	return onlineKFAccounts(r)
+}
+
+func onlineKFAccounts(r reply) ([]OnlineKFAccount, error) {
 	var rows []struct {
 		Account  loose `json:"kf_account"`
 		ID       loose `json:"kf_id"`

@@ -58,13 +58,12 @@ func CheckKFAccount(s string) error {
 	if !ok || prefix == "" || wechatID == "" || strings.Contains(wechatID, "@") {
 		return &InputError{"kf_account", "must be prefix@wechatid, such as test1@test"}
 	}
-	const letters = "letters, digits and underscores"
 	for _, part := range []struct {
 		text, name, allowed, extra string
 		most                       int
 	}{
-		{prefix, "the prefix", letters, "_", maxKFPrefix},
-		{wechatID, "the wechat id behind the @", letters + " and hyphens", "_-", maxKFWeChatID},
+		{prefix, "the prefix", "letters, digits and underscores", "_", maxKFPrefix},
+		{wechatID, "the wechat id behind the @", "letters, digits, underscores and hyphens", "_-", maxKFWeChatID},
 	} {
 		if strings.ContainsFunc(part.text, func(r rune) bool { return !isLetterOrDigit(r) && !strings.ContainsRune(part.extra, r) }) {
 			return &InputError{"kf_account", part.name + " is of " + part.allowed + " only"}
@@ -143,7 +142,10 @@ func CheckAvatar(file []byte) (advice string, err error) {
 		return "", &InputError{"media", fmt.Sprintf("the file is larger than %d MiB", MaxAvatar>>20)}
 	}
 	size, err := jpeg.DecodeConfig(bytes.NewReader(file))
-	if err == nil && size.Width*size.Height <= maxPixels {
+	if err == nil && size.Width*size.Height > maxPixels {
+		return "", &InputError{"media", fmt.Sprintf("the picture has %d×%d pixels, which is no size for an avatar", size.Width, size.Height)}
+	}
+	if err == nil {
 		_, err = jpeg.Decode(bytes.NewReader(file)) // the whole of it: half a file has a good head
 	}
 	if err != nil {

@@ -22,6 +22,10 @@ func (c *Client) Quota(ctx context.Context, path string) (Quota, error) {
 	if err != nil {
 		return Quota{}, err
 	}
+	return quotaOf(r)
+}
+
+func quotaOf(r reply) (Quota, error) {
 	type rate struct {
 		Calls   loose `json:"call_count"`
 		Seconds loose `json:"refresh_second"`

@@ -1,9 +1,12 @@
 package wechat
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -27,6 +30,10 @@ func (c *Client) RID(ctx context.Context, rid string) (PastCall, error) {
 	if err != nil {
 		return PastCall{}, err
 	}
+	return pastCall(r)
+}
+
+func pastCall(r reply) (PastCall, error) {
 	var p struct {
 		At       loose `json:"invoke_time"`
 		Millis   loose `json:"cost_in_ms"`
@@ -38,30 +45,43 @@ func (c *Client) RID(ctx context.Context, rid string) (PastCall, error) {
 	if err := r.into(CallQuota, "request", &p); err != nil {
 		return PastCall{}, err
 	}
-	place, m := redactQuery(string(p.URL))
+	place, hide := redactQuery(string(p.URL))
 	return PastCall{
 		At: p.At.time(), Millis: p.Millis.integer(), URL: place, ClientIP: string(p.ClientIP),
-		Body: redactFields(m.redact(string(p.Body))), Response: redactFields(m.redact(string(p.Response))),
+		Body: redactFields(hide.Replace(string(p.Body))), Response: redactFields(hide.Replace(string(p.Response))),
 	}, nil
 }
 
 var (
-	queryValue = regexp.MustCompile(`=([^&#\s]*)`)
+	queryPair = regexp.MustCompile(`([^?&#=\s]*)=([^&#\s]*)`)
 	// A field that holds a secret, in the JSON of a body; the text may end within it.
 	secretField = regexp.MustCompile(`"((?i:[a-z_]*(?:token|secret|password|ticket)))"\s*:\s*"(?:[^"\\]|\\.)*(?:"|\\?$)`)
 )
 
-// redactQuery hides every value of a query, which may stand alone or behind a URL, and returns them as a mask for the
-// texts that go with it.
-func redactQuery(s string) (string, mask) {
+// redactQuery hides the values of a query, which may stand alone or behind a URL, but for the kfaccount. It also returns
+// what does the same to the texts that go with it: in one pass, since this many values in turn could hide each other's
+// replacements without end.
+func redactQuery(s string) (string, *strings.Replacer) {
 	var values []string
-	for _, found := range queryValue.FindAllStringSubmatch(s, -1) {
-		values = append(values, found[1])
-		if plain, err := url.QueryUnescape(found[1]); err == nil && plain != found[1] {
+	hidden := queryPair.ReplaceAllStringFunc(s, func(pair string) string {
+		name, value, _ := strings.Cut(pair, "=")
+		if name == "kf_account" && !strings.Contains(value, "=") {
+			return pair
+		}
+		values = append(append(values, value), strings.Split(value, "=")...)
+		if plain, err := url.QueryUnescape(value); err == nil && plain != value {
 			values = append(values, plain)
 		}
+		return name + "=" + redacted
+	})
+	slices.SortFunc(values, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // at one place the longest counts
+	var pairs []string
+	for _, v := range values {
+		if len(v) >= minSecret {
+			pairs = append(pairs, v, redacted)
+		}
 	}
-	return queryValue.ReplaceAllString(s, "="+redacted), hide(values...)
+	return hidden, strings.NewReplacer(pairs...)
 }
 
 func redactFields(body string) string {
