@@ -24,8 +24,9 @@ func newAppCmd(c *cli) *cobra.Command {
 used up, its configuration is wrong, nothing reaches WeChat, or an operator paused it. What is queued then stays queued.`,
 		Example: `  kefu app list
   kefu app pause wx0000000000000001 --reason 'wrong text in the campaign'
-  kefu app resume wx0000000000000001`,
-	}, newAppListCmd(c), newAppPauseCmd(c), newAppResumeCmd(c))
+  kefu app resume wx0000000000000001
+  kefu app quota wx0000000000000001`,
+	}, newAppListCmd(c), newAppPauseCmd(c), newAppResumeCmd(c), newAppQuotaCmd(c))
 }
 
 // appRow is one app as `kefu app list` shows it.
