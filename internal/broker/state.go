@@ -18,9 +18,9 @@ import (
 // that any NATS tool can look at it. Its keys:
 //
 //	app.<appid>.<hold|operator>   why an app is held (package gate)
-//	token.<appid>.forced          when a token refresh was forced (package gate)
 //	worker.<worker>               heartbeat, with a life time (package pool)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package ledger)
+//	token.<appid>.forced          when a token refresh was forced (package gate)
 
 const statePrefix = "$KV." + schema.BucketState + "."
 
