@@ -23,6 +23,14 @@ func (s *Sandbox) admit(q *request, method string) int {
 	return s.spend(q.token.app, q)
 }
 
+// admitPost admits a POST and reads its body into v.
+func (s *Sandbox) admitPost(q *request, v any) int {
+	if code := s.admit(q, http.MethodPost); code != 0 {
+		return code
+	}
+	return q.decode(v)
+}
+
 // decode reads a body that must be there and be a JSON object into v.
 func (q *request) decode(v any) int {
 	switch {

@@ -15,12 +15,16 @@ type answer struct {
 	errcode  int
 	coded    bool // the body says errcode (or is a token), so errcode means something
 	accepted bool // a message was taken for delivery
+	silent   bool // no answer at all
 	rid      string
 }
 
 // unusual names an answer without an errcode for records and totals.
 func (a *answer) unusual() string {
-	if a.coded || a.status == 0 {
+	switch {
+	case a.silent:
+		return "hang"
+	case a.coded || a.status == 0:
 		return ""
 	}
 	if a.status == http.StatusOK {
@@ -95,6 +99,10 @@ var wordings = map[int]string{
 	45015: "response out of time limit or subscription is canceled",
 	45047: "out of response count limit",
 	47001: "data format error",
+	44003: "empty news data",
+	44004: "empty content",
+	40033: "invalid charset. please check your request, if include \\uxxxx will create fail!",
+	41006: "media_id missing",
 	40137: "invalid image format",
 	41005: "media data missing",
 	44001: "empty media data",

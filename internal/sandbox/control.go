@@ -44,11 +44,15 @@ func (s *Sandbox) controlHandler() http.Handler {
 		"GET /sandbox/settings":          s.getSettings,
 		"POST /sandbox/settings":         s.postSettings,
 		"DELETE /sandbox/settings":       s.deleteSettings,
+		"GET /sandbox/apps":              s.getApps,
+		"POST /sandbox/apps":             s.postApp,
+		"GET /sandbox/users":             ofApp(s.Users),
+		"POST /sandbox/users":            s.postUsers,
 		"GET /sandbox/clock":             s.getClock,
 		"POST /sandbox/clock":            s.postClock,
-		"GET /sandbox/quota":             s.getQuota,
+		"GET /sandbox/quota":             ofApp(s.Used),
 		"POST /sandbox/quota":            s.postQuota,
-		"GET /sandbox/kfaccounts":        s.getKFAccounts,
+		"GET /sandbox/kfaccounts":        ofApp(s.KFAccounts),
 		"POST /sandbox/kfaccounts":       s.postKFAccount,
 		"DELETE /sandbox/kfaccounts":     s.deleteKFAccount,
 		"GET /sandbox/kfaccounts/avatar": s.getAvatar,
@@ -103,6 +107,24 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return nil
 }
 
+// readMany reads one value or an array of them, strictly.
+func readMany[T any](w http.ResponseWriter, r *http.Request) ([]T, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxScript))
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	many := make([]T, 1)
+	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
+		err = unmarshalStrict(body, &many)
+	} else {
+		err = unmarshalStrict(body, &many[0])
+	}
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	return many, nil
+}
+
 func (s *Sandbox) getPage(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff") // the page repeats the Host header
@@ -120,18 +142,9 @@ func (s *Sandbox) getRules(w http.ResponseWriter, _ *http.Request) error {
 
 // postRules adds one rule or an array of them: all, or none when one is wrong.
 func (s *Sandbox) postRules(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxScript))
+	rules, err := readMany[Rule](w, r)
 	if err != nil {
-		return badRequest(err)
-	}
-	rules := make([]Rule, 1)
-	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
-		err = json.Unmarshal(body, &rules)
-	} else {
-		err = json.Unmarshal(body, &rules[0])
-	}
-	if err != nil {
-		return badRequest(err)
+		return err
 	}
 	for i := range rules {
 		if err := rules[i].Check(); err != nil {

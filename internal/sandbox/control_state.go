@@ -3,23 +3,37 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
 
 // This file is the part of the control API that is about the state behind the calls.
 
+// ofApp answers what there is of the app in the query.
+func ofApp[T any](get func(appID string) T) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		q := newQuery(r.URL.Query())
+		appID := q.need("appid")
+		if err := q.err(); err != nil {
+			return badRequest(err)
+		}
+		return writeJSON(w, http.StatusOK, get(appID))
+	}
+}
+
 func (s *Sandbox) getSettings(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.Settings())
 }
 
-// postSettings changes the fields that are there and leaves the others.
+// postSettings changes the fields that are there and leaves the others, as they are or as "like" says.
 func (s *Sandbox) postSettings(w http.ResponseWriter, r *http.Request) error {
-	set := s.Settings()
-	if err := readJSON(w, r, &set); err != nil {
-		return err
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxScript))
+	if err != nil {
+		return badRequest(err)
 	}
-	if err := set.Check(); err != nil {
+	set, err := ReadSettings(body, s.Settings())
+	if err != nil {
 		return badRequest(err)
 	}
 	s.Configure(set)
@@ -28,6 +42,54 @@ func (s *Sandbox) postSettings(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Sandbox) deleteSettings(w http.ResponseWriter, _ *http.Request) error {
 	s.Configure(s.opts.Settings)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// getApps tells no secrets.
+func (s *Sandbox) getApps(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, append([]string{}, s.apps.known()...))
+}
+
+func (s *Sandbox) postApp(w http.ResponseWriter, r *http.Request) error {
+	var a struct {
+		AppID  string `json:"appid"`
+		Secret string `json:"secret"`
+	}
+	if err := readJSON(w, r, &a); err != nil {
+		return err
+	}
+	if a.AppID == "" || a.Secret == "" {
+		return badRequest(errors.New("appid and secret are needed"))
+	}
+	s.SetSecret(a.AppID, a.Secret)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// postUsers lets one user do something, or many: all, or none when one entry is wrong.
+func (s *Sandbox) postUsers(w http.ResponseWriter, r *http.Request) error {
+	type deed struct {
+		AppID  string `json:"appid"`
+		OpenID string `json:"openid"`
+		Action string `json:"action"`
+	}
+	deeds, err := readMany[deed](w, r)
+	if err != nil {
+		return err
+	}
+	for i, did := range deeds {
+		err := oneOf("action", did.Action, actions...)
+		if did.AppID == "" || did.OpenID == "" {
+			err = errors.New("appid and openid are needed")
+		}
+		if err != nil {
+			return badRequest(fmt.Errorf("number %d of %d: %w", i+1, len(deeds), err))
+		}
+	}
+	for _, did := range deeds {
+		s.Act(did.AppID, did.OpenID, Action(did.Action))
+	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -51,16 +113,6 @@ func (s *Sandbox) postClock(w http.ResponseWriter, r *http.Request) error {
 	return s.getClock(w, r)
 }
 
-// getQuota answers how often an app has made each call today.
-func (s *Sandbox) getQuota(w http.ResponseWriter, r *http.Request) error {
-	q := newQuery(r.URL.Query())
-	appID := q.need("appid")
-	if err := q.err(); err != nil {
-		return badRequest(err)
-	}
-	return writeJSON(w, http.StatusOK, s.Used(appID))
-}
-
 func (s *Sandbox) postQuota(w http.ResponseWriter, r *http.Request) error {
 	var set struct {
 		AppID string `json:"appid"`
@@ -81,15 +133,6 @@ func (s *Sandbox) postQuota(w http.ResponseWriter, r *http.Request) error {
 	s.SetUsed(set.AppID, set.Call, set.Used)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-func (s *Sandbox) getKFAccounts(w http.ResponseWriter, r *http.Request) error {
-	q := newQuery(r.URL.Query())
-	appID := q.need("appid")
-	if err := q.err(); err != nil {
-		return badRequest(err)
-	}
-	return writeJSON(w, http.StatusOK, append([]KFAccount{}, s.KFAccounts(appID)...))
 }
 
 func (s *Sandbox) postKFAccount(w http.ResponseWriter, r *http.Request) error {

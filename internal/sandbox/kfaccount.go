@@ -79,7 +79,7 @@ func (s *Sandbox) KFAccounts(appID string) []KFAccount {
 	app := s.apps.get(appID)
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	return slices.Clone(app.desk.accounts)
+	return append([]KFAccount{}, app.desk.accounts...)
 }
 
 // RemoveKFAccount takes an account away and says whether it was there.
@@ -123,15 +123,12 @@ func (s *Sandbox) answerKFUpdate(q *request) answer {
 
 // changeKF checks what add and update have in common and then makes the change.
 func (s *Sandbox) changeKF(q *request, change func(*KFSettings, *desk, kfWish) kfFault) answer {
-	if code := s.admit(q, http.MethodPost); code != 0 {
-		return refuse(code)
-	}
 	var wish kfWish
-	if code := q.decode(&wish); code != 0 {
+	if code := s.admitPost(q, &wish); code != 0 {
 		return refuse(code)
 	}
 	set, none := &s.settings.Load().KFAccounts, kfFault{}
-	for _, f := range []kfFault{set.checkAccount(wish.Account), set.checkNickname(wish.Nickname), set.checkPassword(wish.Password)} {
+	for _, f := range []kfFault{checkKFAccount(wish.Account), set.checkNickname(wish.Nickname), checkKFPassword(wish.Password)} {
 		if f != none {
 			return refuse(set.code(f))
 		}

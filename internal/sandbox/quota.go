@@ -2,8 +2,6 @@ package sandbox
 
 import (
 	"encoding/json"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -177,13 +175,10 @@ func (s *Sandbox) answerQuotaClear(q *request) answer {
 
 // aboutQuota admits a call about the quota of another and finds that one.
 func (s *Sandbox) aboutQuota(q *request) (*route, int) {
-	if code := s.admit(q, http.MethodPost); code != 0 {
-		return nil, code
-	}
 	var wish struct {
 		Path string `json:"cgi_path"`
 	}
-	if code := q.decode(&wish); code != 0 {
+	if code := s.admitPost(q, &wish); code != 0 {
 		return nil, code
 	}
 	rt := s.routes[wish.Path]
@@ -194,13 +189,10 @@ func (s *Sandbox) aboutQuota(q *request) (*route, int) {
 }
 
 func (s *Sandbox) answerClearQuota(q *request) answer {
-	if code := s.admit(q, http.MethodPost); code != 0 {
-		return refuse(code)
-	}
 	var wish struct {
 		AppID string `json:"appid"`
 	}
-	code := q.decode(&wish)
+	code := s.admitPost(q, &wish)
 	switch {
 	case code != 0:
 	case wish.AppID == "":
@@ -224,22 +216,16 @@ func (s *Sandbox) readClearQuotaV2(q *request) {
 		Secret string `json:"appsecret"`
 	}
 	q.wanted.ok = json.Unmarshal([]byte(q.body), &wish) == nil
-	q.wanted.AppID, q.wanted.Secret = strings.Clone(wish.AppID), strings.Clone(wish.Secret)
+	q.wanted.AppID, q.wanted.Secret = wish.AppID, wish.Secret
 	s.hideSecret(q)
 }
 
 // answerClearQuotaV2 asks for no token, so that it works when the quota of the token call itself is used up.
 func (s *Sandbox) answerClearQuotaV2(q *request) answer {
-	switch {
-	case q.method != http.MethodPost:
-		return refuse(43002)
-	case q.size == 0:
-		return refuse(44002)
-	case !q.wanted.ok:
-		return refuse(47001)
+	if code := q.checkPost(); code != 0 {
+		return refuse(code)
 	}
-	code := s.checkSecret(q.wanted.AppID, q.wanted.Secret)
-	if code != 0 {
+	if code := s.apps.checkSecret(q.wanted.AppID, q.wanted.Secret); code != 0 {
 		return refuse(code)
 	}
 	a := s.apps.get(q.appID)

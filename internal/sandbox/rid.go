@@ -3,7 +3,6 @@ package sandbox
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"regexp"
 	"sync"
 	"time"
@@ -80,13 +79,10 @@ func (rs *rids) find(id, appID string, now time.Time) (refusal, int) {
 }
 
 func (s *Sandbox) answerRIDGet(q *request) answer {
-	if code := s.admit(q, http.MethodPost); code != 0 {
-		return refuse(code)
-	}
 	var wish struct {
 		RID string `json:"rid"`
 	}
-	if code := q.decode(&wish); code != 0 {
+	if code := s.admitPost(q, &wish); code != 0 {
 		return refuse(code)
 	}
 	found, code := s.rids.find(wish.RID, q.appID, q.at)

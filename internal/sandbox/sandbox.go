@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -49,7 +51,7 @@ type Options struct {
 	DropBodies bool
 
 	// Fast is for benchmarks: bodies are read, but neither looked at (only rules that match by call and app still do anything)
-	// nor remembered; calls are only counted. Tokens are checked as ever.
+	// nor remembered; calls are only counted. Tokens and quotas are checked as ever; of the other settings none holds for sends.
 	Fast bool
 
 	// Log gets the control calls and, at debug level, one line per call; never an openid, a text, a token or a secret.
@@ -76,15 +78,15 @@ type Sandbox struct {
 
 	settings atomic.Pointer[settings]
 	ahead    atomic.Int64 // how far the clock is ahead of the machine's, in nanoseconds
-	typers   atomic.Int64 // how many users are shown that somebody is typing
 	bodies   sync.Pool
 
 	closing chan struct{} // closed by Close: everything that waits gives up
 
-	mu      sync.Mutex // guards closed and the Add of serving
+	mu      sync.Mutex // guards closed, taken and the Add of serving
 	closed  bool
-	serving sync.WaitGroup // accept loops
-	conns   sync.WaitGroup // connections that net/http still owns
+	taken   map[net.Conn]struct{} // from net/http, by rules that go past it
+	serving sync.WaitGroup        // accept loops
+	conns   sync.WaitGroup        // connections that net/http still owns
 	server  *http.Server
 }
 
@@ -114,9 +116,11 @@ func New(opts Options) *Sandbox {
 		journal: newJournal(opts.Keep, opts.DropBodies),
 		latency: newDice(opts.Seed, 0),
 		closing: make(chan struct{}),
+		taken:   map[net.Conn]struct{}{},
 		bodies:  sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }},
 	}
 	s.apps = newApps(len(s.routes))
+	maps.Copy(s.apps.secrets, opts.Apps)
 	s.tokens = newTokens(opts.TokenTTL, opts.TokenPrefix, s.apps)
 	s.Configure(opts.Settings)
 	s.control = s.controlHandler()
@@ -162,9 +166,13 @@ func (s *Sandbox) Forget() {
 	s.tokens.forgetCounts()
 }
 
-// Reset empties the script and forgets what was received. Tokens stay valid, so a client under test goes on undisturbed.
+// Reset goes back to the start: no rules, nothing received, the settings of [Options], no users, no accounts, no quota used. Tokens stay valid
+// and the clock goes on, so a client under test is not disturbed.
 func (s *Sandbox) Reset() {
 	s.RemoveRules()
+	s.Configure(s.opts.Settings)
+	s.apps.forget()
+	s.tokens.forgetForced()
 	s.Forget()
 }
 

@@ -24,8 +24,8 @@ func (s *Sandbox) readSend(q *request) {
 }
 
 // answerSend checks a message in the order token, method, body, recipient, type. Which code the real API gives for which mistake is taken
-// from the meaning of the codes. What the object under the type's name holds is not checked: script 40007, 45002, … where a test
-// needs them.
+// from the meaning of the codes. What the object under the type's name holds, and whether the user may be written to, is asked when
+// [Settings] say so.
 func (s *Sandbox) answerSend(q *request) answer {
 	if code := s.admit(q, http.MethodPost); code != 0 {
 		return refuse(code)
@@ -44,6 +44,17 @@ func (s *Sandbox) answerSend(q *request) answer {
 	case msgTypes[q.msgType] == "":
 		return refuse(40008)
 	}
-	s.endTyping(q.token.app, q.openID)
-	return accept()
+	set := s.settings.Load()
+	code := s.inspect(q, set)
+	if code == 0 {
+		code = s.reach(q, set, spendMessage)
+	}
+	switch code {
+	case 0:
+		q.token.app.endTyping(q.openID)
+		return accept()
+	case tooManyArticles:
+		return answer{silent: true}
+	}
+	return refuse(code)
 }

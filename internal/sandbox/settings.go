@@ -1,9 +1,12 @@
 package sandbox
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 )
 
@@ -13,6 +16,18 @@ type Settings struct {
 	// Quotas are how often an app may make a call, by the call's name ("send") or path, the path coming first. Others have no limit.
 	Quotas map[string]Quota `json:"quotas,omitempty"`
 
+	// Window is which reply windows and allowances hold: "document", "today", or empty for none. With one, a user has to have done something
+	// ([Sandbox.Act]) before a message is taken: 45015, 45047, and 45080 of typing.
+	Window string `json:"window,omitempty"`
+	// Allowances replace the window's for some actions.
+	Allowances map[Action]Allowance `json:"allowances,omitempty"`
+	// KnownUsers refuses users who never did anything: 40003.
+	KnownUsers bool `json:"known_users,omitempty"`
+
+	// Messages are about the content of what is sent.
+	Messages MessageSettings `json:"messages,omitzero"`
+	// Tokens are about the token calls.
+	Tokens TokenSettings `json:"tokens,omitzero"`
 	// KFAccounts are about the account management.
 	KFAccounts KFSettings `json:"kfaccounts,omitzero"`
 }
@@ -20,7 +35,10 @@ type Settings struct {
 // settings are Settings as calls go by them.
 type settings struct {
 	Settings
-	quotas []Quota // by route
+	quotas     []Quota              // by route
+	allowances map[Action]Allowance // nil: no window
+	media      map[string]bool      // nil: any
+	addresses  []netip.Prefix       // nil: any
 }
 
 // Check says what makes settings impossible, naming the field.
@@ -34,8 +52,53 @@ func (s *Settings) Check() error {
 			return fmt.Errorf("settings: quotas: %s: below zero", name)
 		}
 	}
+	if err := s.checkWindow(); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	if err := s.Messages.check(); err != nil {
+		return fmt.Errorf("settings: messages: %w", err)
+	}
+	if _, err := s.Tokens.check(); err != nil {
+		return fmt.Errorf("settings: tokens: %w", err)
+	}
 	if err := s.KFAccounts.check(); err != nil {
 		return fmt.Errorf("settings: kfaccounts: %w", err)
+	}
+	return nil
+}
+
+// ReadSettings reads settings from JSON, strictly, and checks them. What the JSON does not name is as in base, or when it says "like" as in
+// the settings of that name ([Like]).
+func ReadSettings(text []byte, base Settings) (Settings, error) {
+	read := struct {
+		Like string `json:"like"`
+		Settings
+	}{Settings: base.clone()}
+	if err := unmarshalStrict(text, &read); err != nil {
+		return Settings{}, fmt.Errorf("settings: %w", err)
+	}
+	if read.Like != "" {
+		like, known := Like(read.Like)
+		if !known {
+			return Settings{}, fmt.Errorf("settings: like: not %s", joinOr(Likes()))
+		}
+		read.Settings = like
+		if err := unmarshalStrict(text, &read); err != nil {
+			return Settings{}, fmt.Errorf("settings: %w", err)
+		}
+	}
+	return read.Settings, read.Check()
+}
+
+// unmarshalStrict reads one JSON value and refuses names that v does not have.
+func unmarshalStrict(text []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if dec.More() {
+		return errors.New("something stands behind the JSON value")
 	}
 	return nil
 }
@@ -63,7 +126,14 @@ func (s *Sandbox) Configure(set Settings) {
 		panic("sandbox: " + err.Error())
 	}
 	set = set.clone()
-	in := &settings{Settings: set, quotas: make([]Quota, len(s.routes))}
+	in := &settings{Settings: set, quotas: make([]Quota, len(s.routes)), allowances: allowancesOf(&set)}
+	in.addresses, _ = set.Tokens.check()
+	for _, id := range set.Messages.Media {
+		if in.media == nil {
+			in.media = map[string]bool{}
+		}
+		in.media[id] = true
+	}
 	names := slices.SortedFunc(maps.Keys(set.Quotas), namesFirst)
 	for _, name := range names {
 		for _, rt := range routesOf(s.routes, name) {
@@ -86,7 +156,8 @@ func namesFirst(a, b string) int {
 
 func (s *Settings) clone() Settings {
 	c := *s
-	c.Quotas = maps.Clone(s.Quotas)
+	c.Quotas, c.Allowances = maps.Clone(s.Quotas), maps.Clone(s.Allowances)
+	c.Messages.Media, c.Tokens.Addresses = slices.Clone(s.Messages.Media), slices.Clone(s.Tokens.Addresses)
 	return c
 }
 

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -46,23 +47,25 @@ type tokens struct {
 	prefix  string
 	apps    *apps
 
-	mu      sync.RWMutex
-	byValue map[string]*token
-	current map[family]*token
-	sweepAt int
-	issued  int
-	forced  int
+	mu       sync.RWMutex
+	byValue  map[string]*token
+	current  map[family]*token
+	forcings map[string]*forcing // by app
+	sweepAt  int
+	issued   int
+	forced   int
 }
 
 func newTokens(ttl time.Duration, prefix string, apps *apps) *tokens {
 	return &tokens{
-		ttl:     ttl,
-		overlap: ttl / 24, // 7200 s: the documented 5 minutes
-		prefix:  prefix,
-		apps:    apps,
-		byValue: map[string]*token{},
-		current: map[family]*token{},
-		sweepAt: 1024,
+		ttl:      ttl,
+		overlap:  ttl / 24, // 7200 s: the documented 5 minutes
+		prefix:   prefix,
+		apps:     apps,
+		byValue:  map[string]*token{},
+		current:  map[family]*token{},
+		forcings: map[string]*forcing{},
+		sweepAt:  1024,
 	}
 }
 
@@ -72,18 +75,40 @@ func (ts *tokens) find(value string) *token {
 	return ts.byValue[value]
 }
 
-// stable returns the app's stable token: the same one until its last moments, or a new one at once when forced, which kills the old one.
-func (ts *tokens) stable(appID string, force bool, now time.Time) *token {
+// stable returns the app's stable token, the same one until its last moments.
+func (ts *tokens) stable(appID string, now time.Time) *token {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	return ts.renew(family{appID, true}, now)
+}
+
+// force returns a new stable token at once and kills the old one, or returns the errcode of one renewal too many. aDay is how many there may be
+// in a day, 0 any number.
+func (ts *tokens) force(appID string, aDay int, now time.Time) (*token, int) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	f := ts.forcings[appID]
+	if f == nil {
+		f = &forcing{}
+		ts.forcings[appID] = f
+	}
 	fam := family{appID, true}
-	old := ts.current[fam]
-	if force {
+	renew, code := f.allow(aDay, now)
+	switch {
+	case code != 0:
+		return nil, code
+	case renew:
 		ts.forced++
-		if old != nil {
+		if old := ts.current[fam]; old != nil {
 			old.stale.Store(true)
 		}
-	} else if old != nil && old.check(now) == 0 && old.expires.Load()-now.UnixNano() > int64(ts.overlap) {
+	}
+	return ts.renew(fam, now), 0
+}
+
+// renew issues a stable token when the one there is has seen its time.
+func (ts *tokens) renew(fam family, now time.Time) *token {
+	if old := ts.current[fam]; old != nil && old.check(now) == 0 && old.expires.Load()-now.UnixNano() > int64(ts.overlap) {
 		return old
 	}
 	return ts.issue(fam, now)
@@ -167,6 +192,12 @@ func (ts *tokens) forgetCounts() {
 	ts.issued, ts.forced = 0, 0
 }
 
+func (ts *tokens) forgetForced() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	clear(ts.forcings)
+}
+
 // tokenWish is what a token call asks for.
 type tokenWish struct {
 	ok        bool   // the body could be read
@@ -195,18 +226,23 @@ func (s *Sandbox) hideSecret(q *request) {
 }
 
 func (s *Sandbox) answerStableToken(q *request) answer {
-	switch {
-	case q.method != http.MethodPost:
-		return refuse(43002)
-	case q.size == 0:
-		return refuse(44002)
-	case !q.wanted.ok:
-		return refuse(47001)
-	}
-	if code := s.admitWish(q); code != 0 {
+	if code := q.checkPost(); code != 0 {
 		return refuse(code)
 	}
-	return s.tokenAnswer(s.tokens.stable(q.wanted.AppID, q.wanted.Force, q.at), q.at)
+	code := s.admitWish(q)
+	if code != 0 {
+		return q.refuseWish(code)
+	}
+	t := (*token)(nil)
+	if q.wanted.Force {
+		t, code = s.tokens.force(q.appID, s.settings.Load().Tokens.ForcedADay, q.at)
+	} else {
+		t = s.tokens.stable(q.appID, q.at)
+	}
+	if code != 0 {
+		return refuse(code)
+	}
+	return tokenAnswer(t, q.at)
 }
 
 func (s *Sandbox) answerToken(q *request) answer {
@@ -214,41 +250,49 @@ func (s *Sandbox) answerToken(q *request) answer {
 		return refuse(43001)
 	}
 	if code := s.admitWish(q); code != 0 {
-		return refuse(code)
+		return q.refuseWish(code)
 	}
-	return s.tokenAnswer(s.tokens.legacy(q.wanted.AppID, q.at), q.at)
+	return tokenAnswer(s.tokens.legacy(q.appID, q.at), q.at)
 }
 
-// admitWish is what a token call has to pass: grant, app, secret, quota.
+// checkPost is about a call that is POSTed without an access token.
+func (q *request) checkPost() int {
+	switch {
+	case q.method != http.MethodPost:
+		return 43002
+	case q.size == 0:
+		return 44002
+	case !q.wanted.ok:
+		return 47001
+	}
+	return 0
+}
+
+// admitWish is what a token call has to pass: grant, app, secret, address, quota.
 func (s *Sandbox) admitWish(q *request) int {
 	w := &q.wanted
 	if w.GrantType != "client_credential" {
 		return 40002
 	}
-	if code := s.checkSecret(w.AppID, w.Secret); code != 0 {
+	if code := s.apps.checkSecret(w.AppID, w.Secret); code != 0 {
 		return code
+	}
+	if !s.settings.Load().welcome(q) {
+		return 40164
 	}
 	return s.spend(s.apps.get(q.appID), q)
 }
 
-func (s *Sandbox) checkSecret(appID, secret string) int {
-	want, known := s.opts.Apps[appID]
-	switch {
-	case appID == "":
-		return 41002
-	case secret == "":
-		return 41004
-	case len(s.opts.Apps) == 0:
-		return 0
-	case !known:
-		return 40013
-	case secret != want:
-		return 40125
+// refuseWish tells a caller who is on no list the address it came from, as the real API does.
+func (q *request) refuseWish(code int) answer {
+	if code != 40164 {
+		return refuse(code)
 	}
-	return 0
+	ip := q.clientIP()
+	return refuseSaying(code, fmt.Sprintf("invalid ip %s ipv6 ::ffff:%s, not in whitelist", ip, ip))
 }
 
-func (s *Sandbox) tokenAnswer(t *token, now time.Time) answer {
+func tokenAnswer(t *token, now time.Time) answer {
 	left := max(1, (t.expires.Load()-now.UnixNano())/int64(time.Second))
 	b := append([]byte(`{"access_token":`), appendJSON(nil, t.value)...)
 	b = strconv.AppendInt(append(b, `,"expires_in":`...), left, 10)

@@ -65,7 +65,8 @@ func TestTyping(t *testing.T) {
 		"another command is 45072":        {`{"touser":"o1","command":"Shout"}`, 45072},
 		"a command in small letters, too": {`{"touser":"o1","command":"typing"}`, 45072},
 		"no command, too":                 {`{"touser":"o1"}`, 45072},
-		"nobody is 40003":                 {`{"command":"Typing"}`, 40003},
+		"nobody is 41009":                 {`{"command":"Typing"}`, 41009},
+		"an empty openid is 40003":        {`{"touser":"","command":"Typing"}`, 40003},
 		"no JSON is 47001":                {`Typing`, 47001},
 		"no body is 44002":                {``, 44002},
 	} {

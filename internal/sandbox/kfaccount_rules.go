@@ -85,8 +85,8 @@ func (k *KFSettings) limit() int {
 	return kfLimit
 }
 
-// checkAccount is about a whole kf_account: a prefix of at most 10 letters, digits and underscores, @, and the app's WeChat id.
-func (k *KFSettings) checkAccount(account string) kfFault {
+// checkKFAccount is about a whole kf_account: a prefix of at most 10 letters, digits and underscores, @, and the app's WeChat id.
+func checkKFAccount(account string) kfFault {
 	prefix, suffix, found := strings.Cut(account, "@")
 	switch {
 	case !found, prefix == "", suffix == "", len(suffix) > 30, strings.ContainsAny(suffix, "@ "):
@@ -116,8 +116,8 @@ func (k *KFSettings) checkNickname(name string) kfFault {
 	return kfFault{}
 }
 
-// checkPassword is about the MD5 of a password in hexadecimal, which may be left out.
-func (k *KFSettings) checkPassword(md5 string) kfFault {
+// checkKFPassword is about the MD5 of a password in hexadecimal, which may be left out.
+func checkKFPassword(md5 string) kfFault {
 	if md5 == "" || len(md5) == 32 && strings.Trim(md5, "0123456789abcdefABCDEF") == "" {
 		return kfFault{}
 	}
