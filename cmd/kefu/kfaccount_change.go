@@ -95,6 +95,9 @@ func (c *cli) readPassword(name string) (string, error) {
 }
 
 func (w *kfWish) add(ctx context.Context, account string) error {
+	if w.nickname == "" {
+		return usagef("--nickname is missing")
+	}
 	change, err := w.change(account)
 	if err != nil {
 		return err
@@ -112,7 +115,7 @@ func (w *kfWish) add(ctx context.Context, account string) error {
 	case err != nil:
 		return d.refused(err)
 	case found != nil && found.Nick == change.Nickname && change.Password.Empty():
-		return d.tell(kfDone{KFAccount: account, Done: "there already"})
+		return d.tell(kfDeed{action: "add", account: account, done: "there already"}, false)
 	case found != nil:
 		return fmt.Errorf("%s is there already, as %s: kefu kfaccount update changes it", account, found.Nick)
 	case len(all) >= d.app.KFAccounts.Most:
@@ -120,7 +123,7 @@ func (w *kfWish) add(ctx context.Context, account string) error {
 			d.app.Label(), counted(len(all), "kfaccount"), d.app.KFAccounts.Most)
 	}
 	return d.do(ctx, kfDeed{
-		verb: "kfaccount-add", account: account, done: "added",
+		action: "add", account: account, done: "added",
 		call: func(ctx context.Context) error { return d.client.AddKFAccount(ctx, change) },
 		seen: func(all []wechat.KFAccount) bool { return slices.ContainsFunc(all, named(account)) },
 	})
@@ -155,7 +158,7 @@ func (w *kfWish) update(ctx context.Context, account string) error {
 		return d.refused(err)
 	}
 	return d.do(ctx, kfDeed{
-		verb: "kfaccount-update", account: account, done: "changed",
+		action: "update", account: account, done: "changed",
 		call: func(ctx context.Context) error { return d.client.UpdateKFAccount(ctx, change) },
 	})
 }
@@ -200,7 +203,7 @@ func (c *cli) kfAccountDelete(ctx context.Context, account string) error {
 		return err
 	}
 	return d.do(ctx, kfDeed{
-		verb: "kfaccount-delete", account: account, done: "deleted", look: true,
+		action: "delete", account: account, done: "deleted", look: true,
 		call: func(ctx context.Context) error { return d.client.DeleteKFAccount(ctx, account) },
 		seen: func(all []wechat.KFAccount) bool { return !slices.ContainsFunc(all, named(account)) },
 	})
@@ -241,7 +244,7 @@ func (c *cli) kfAccountAvatar(ctx context.Context, account, name string) error {
 		c.warn(name + ": " + advice)
 	}
 	return d.do(ctx, kfDeed{
-		verb: "kfaccount-avatar", account: account, done: "given its picture",
+		action: "avatar", account: account, done: "given its picture",
 		call: func(ctx context.Context) error { return d.client.SetAvatar(ctx, account, picture) },
 	})
 }
@@ -258,7 +261,7 @@ func readPicture(name string) ([]byte, error) {
 
 // kfDeed is a change of one kfaccount.
 type kfDeed struct {
-	verb    string // in the audit
+	action  string // add, update, delete or avatar
 	account string
 	done    string // what it is afterwards
 	call    func(context.Context) error
@@ -266,17 +269,17 @@ type kfDeed struct {
 	look    bool                          // at the list even when the API says that it was done
 }
 
-// kfDone is the answer.
+// kfDone is the answer as JSON.
 type kfDone struct {
 	AppID     string `json:"appid"`
 	KFAccount string `json:"kf_account"`
-	Done      string `json:"done"`
+	Action    string `json:"action"` // add, update, delete or avatar
 	Changed   bool   `json:"changed"`
 }
 
 // do writes a deed down, does it and says so.
 func (d *apiDoor) do(ctx context.Context, deed kfDeed) error {
-	if err := d.auditIfPossible(ctx, broker.AuditEntry{Verb: deed.verb, Filter: deed.account}); err != nil {
+	if err := d.auditIfPossible(ctx, broker.AuditEntry{Verb: "kfaccount-" + deed.action, Filter: deed.account}); err != nil {
 		return err
 	}
 	err := deed.call(ctx)
@@ -290,7 +293,7 @@ func (d *apiDoor) do(ctx context.Context, deed kfDeed) error {
 			return err
 		}
 	}
-	return d.tell(kfDone{KFAccount: deed.account, Done: deed.done, Changed: true})
+	return d.tell(deed, true)
 }
 
 // look asks the list whether a deed was done whose answer, failed or nil, does not prove it.
@@ -311,10 +314,9 @@ func (d *apiDoor) look(ctx context.Context, deed kfDeed, failed error) error {
 	return nil
 }
 
-func (d *apiDoor) tell(done kfDone) error {
-	done.AppID = d.app.AppID
+func (d *apiDoor) tell(deed kfDeed, changed bool) error {
 	if d.format != formatTable {
-		return d.value(done)
+		return d.value(kfDone{d.app.AppID, deed.account, deed.action, changed})
 	}
-	return d.printf("%s is %s\n", done.KFAccount, done.Done)
+	return d.printf("%s is %s\n", deed.account, deed.done)
 }

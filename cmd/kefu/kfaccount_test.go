@@ -84,7 +84,7 @@ func TestAKFAccountIsAdded(t *testing.T) {
 	o.Equal(result{exitDone, "test2@test is added\n", ""}, o.kefu("kfaccount add test2@test --nickname 客服2"))
 	o.Equal([]string{"test1@test 客服1", "test2@test 客服2"}, o.accounts())
 	done := decode[kfDone](o.operation, o.kefu("kfaccount add test2@test --nickname 客服2 -o json"))
-	o.Equal(kfDone{"wx1", "test2@test", "there already", false}, done)
+	o.Equal(kfDone{"wx1", "test2@test", "add", false}, done)
 	other := o.kefu("kfaccount add test2@test --nickname 小王")
 	o.Equal(exitFailed, other.code)
 	o.Contains(other.err, "test2@test is there already, as 客服2: kefu kfaccount update changes it")
@@ -92,7 +92,7 @@ func TestAKFAccountIsAdded(t *testing.T) {
 
 	for line, says := range map[string]string{
 		"add":                    "KFACCOUNT is missing",
-		"add test3@test":         "nickname: blank",
+		"add test3@test":         "--nickname is missing",
 		"add test3 --nickname x": "kf_account: must be prefix@wechatid, such as test1@test",
 		"add test3@test --nickname 一二三四五六七":                    "nickname: 7 characters, at most 6 Chinese or 12 Latin ones",
 		"add test3@test --nickname x --password-file /nowhere": "--password-file: open /nowhere: no such file or directory",

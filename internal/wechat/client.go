@@ -122,7 +122,7 @@ func encode(fields any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(fields) // strings always can be
+	_ = e.Encode(fields) // strings and a bool always can be
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 

@@ -2,7 +2,6 @@ package wechat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -74,7 +73,7 @@ func (s *stableFetch) insist(ctx context.Context) (Secret, time.Duration, error)
 		case allowed:
 			return s.ask(ctx, true)
 		case failed != nil:
-			err = fmt.Errorf("%w: %w", errRefusedForGood, failed)
+			err = hide().err(fmt.Errorf("%w: %w", errRefusedForGood, failed))
 		default:
 			err = errRefusedForGood
 		}
@@ -93,15 +92,12 @@ func (s *stableFetch) ask(ctx context.Context, force bool) (Secret, time.Duratio
 	if s.place.url == nil {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errBaseURL}
 	}
-	body, err := json.Marshal(map[string]any{
+	body := encode(map[string]any{
 		"grant_type":    "client_credential",
 		"appid":         s.appID,
 		"secret":        secret.Reveal(),
 		"force_refresh": force,
 	})
-	if err != nil {
-		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: hide(secret.Reveal()).err(err)}
-	}
 	return fetchToken(ctx, &s.wire, newRequest(http.MethodPost, s.place.url), body, hide(secret.Reveal()))
 }
 
