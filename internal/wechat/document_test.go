@@ -44,7 +44,7 @@ func TestEveryRequestOfTheDocument(t *testing.T) {
 		},
 		"设置客服帐号的头像": {
 			none,
-			func(ctx context.Context, c *Client) error { return c.SetAvatar(ctx, "test1@test", testJPEG(640, 640)) },
+			func(ctx context.Context, c *Client) error { return c.SetAvatar(ctx, "test1@test", testPhoto) },
 			"/customservice/kfaccount/uploadheadimg", "",
 		},
 		"获取所有客服账号": {

@@ -124,7 +124,7 @@ func TestCheckAvatar(t *testing.T) {
 	var drawing, moving bytes.Buffer
 	require.NoError(t, png.Encode(&drawing, image.NewGray(image.Rect(0, 0, 640, 640))))
 	require.NoError(t, gif.Encode(&moving, image.NewGray(image.Rect(0, 0, 640, 640)), nil))
-	photo := testJPEG(640, 640)
+	photo := testPhoto
 	bomb := bytes.Clone(photo)
 	at := bytes.Index(bomb, []byte{0xff, 0xc0}) // start of frame: length, precision, height, width
 	copy(bomb[at+5:], []byte{0xff, 0xff, 0xff, 0xff})

@@ -38,7 +38,7 @@ var methods = []method{
 	{"add", "POST /customservice/kfaccount/add", func(ctx context.Context, c *Client) error { return c.AddKFAccount(ctx, testChange()) }},
 	{"update", "POST /customservice/kfaccount/update", func(ctx context.Context, c *Client) error { return c.UpdateKFAccount(ctx, testChange()) }},
 	{"delete", "POST /customservice/kfaccount/del", func(ctx context.Context, c *Client) error { return c.DeleteKFAccount(ctx, testAccount) }},
-	{"avatar", "POST /customservice/kfaccount/uploadheadimg", func(ctx context.Context, c *Client) error { return c.SetAvatar(ctx, testAccount, testJPEG(640, 640)) }},
+	{"avatar", "POST /customservice/kfaccount/uploadheadimg", func(ctx context.Context, c *Client) error { return c.SetAvatar(ctx, testAccount, testPhoto) }},
 	{"list", "GET /cgi-bin/customservice/getkflist", func(ctx context.Context, c *Client) error { return second(c.KFAccounts(ctx)) }},
 	{"online", "GET /cgi-bin/customservice/getonlinekflist", func(ctx context.Context, c *Client) error { return second(c.OnlineKFAccounts(ctx)) }},
 	{"quota", "POST /cgi-bin/openapi/quota/get", func(ctx context.Context, c *Client) error { return second(c.Quota(ctx, SendPath)) }},
@@ -52,6 +52,9 @@ func second[T any](_ T, err error) error { return err }
 func testChange() KFAccountChange {
 	return KFAccountChange{testAccount, "客服1", HashPassword("PASSWORD-canary-1234")}
 }
+
+// testPhoto is an avatar as it should be.
+var testPhoto = testJPEG(640, 640)
 
 // testJPEG is a grey picture.
 func testJPEG(width, height int) []byte {

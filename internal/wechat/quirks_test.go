@@ -50,7 +50,7 @@ func TestQuirkErrcodeZeroMayKeepTheAccount(t *testing.T) {
 func TestQuirkTheAtSignInAQueryStaysAsItIs(t *testing.T) {
 	t.Parallel()
 	sb, c := startSandbox(t, sandbox.Options{Settings: sandbox.Settings{KFAccounts: sandbox.KFSettings{RawQuery: true}}})
-	require.NoError(t, c.SetAvatar(t.Context(), testAccount, testJPEG(640, 640)))
+	require.NoError(t, c.SetAvatar(t.Context(), testAccount, testPhoto))
 	require.NotEmpty(t, sb.KFAccounts(testApp)[0].Avatar)
 	require.Equal(t, "&kf_account=a%26b%3Dc@d%23", accountQuery("a&b=c@d#"), "all else is escaped")
 }
@@ -153,7 +153,7 @@ func TestQuirkABodyNeedsAContentLength(t *testing.T) {
 func TestQuirkTheAvatarIsOneFileOfAForm(t *testing.T) {
 	t.Parallel()
 	a := newAnswering(t, "text/plain", plainOK)
-	photo := testJPEG(640, 640)
+	photo := testPhoto
 	require.NoError(t, a.client(t).SetAvatar(t.Context(), testAccount, photo))
 	got := a.last(t)
 	kind, params, err := mime.ParseMediaType(got.header.Get("Content-Type"))
@@ -271,7 +271,7 @@ func TestQuirkInANormalStateIsASuccess(t *testing.T) {
 
 func TestQuirkPlainHTTPIsRefusedByTheAPI(t *testing.T) {
 	t.Parallel()
-	err := newAnswering(t, "text/plain", `{"errcode":43003,"errmsg":"require https"}`).client(t).SetAvatar(t.Context(), testAccount, testJPEG(640, 640))
+	err := newAnswering(t, "text/plain", `{"errcode":43003,"errmsg":"require https"}`).client(t).SetAvatar(t.Context(), testAccount, testPhoto)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, FaultConfig, e.Fault)
