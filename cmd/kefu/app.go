@@ -25,8 +25,9 @@ used up, its configuration is wrong, nothing reaches WeChat, or an operator paus
 		Example: `  kefu app list
   kefu app status wx0000000000000001
   kefu app pause wx0000000000000001 --reason 'wrong text in the campaign'
-  kefu app resume wx0000000000000001`,
-	}, newAppListCmd(c), newAppStatusCmd(c), newAppPauseCmd(c), newAppResumeCmd(c), newAppProbeCmd(c))
+  kefu app resume wx0000000000000001
+  kefu app quota wx0000000000000001`,
+	}, newAppListCmd(c), newAppStatusCmd(c), newAppPauseCmd(c), newAppResumeCmd(c), newAppProbeCmd(c), newAppQuotaCmd(c))
 }
 
 // appRow is one app as `kefu app list` shows it.
