@@ -30,6 +30,7 @@ type app struct {
 	gate    *gate.Gate
 	created time.Time // of its stream: the first part of default ids
 	first   bool      // no worker has ever read it before this one
+	later   share
 
 	// guarded by slots.mu
 	queued, granted bool
@@ -71,7 +72,8 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 	info := s.CachedInfo()
 	a := &app{
 		w: w, cfg: cfg, gate: keeper.App(cfg.ID, cfg.Rate), created: info.Created,
-		idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
+		later: share{conn: w.conn, appID: cfg.ID, limit: cfg.MostLater},
+		idle:  make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
 	}
 	if a.cfg.Concurrency <= 0 || a.cfg.Concurrency > w.cfg.Concurrency {
 		a.cfg.Concurrency = w.cfg.Concurrency

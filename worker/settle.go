@@ -127,8 +127,20 @@ func (d *delivery) settleAgain(delay time.Duration) afterwards {
 	return afterwards{place: waiting, delay: delay, held: true}
 }
 
-// settleLater hands the intent to KEFU_LATER until a time.
+// settleLater hands the intent to KEFU_LATER until a time, or keeps it here when
+// its app has no room there.
 func (d *delivery) settleLater(at time.Time) afterwards {
+	room, changed := d.app.later.take(d.app.w.work)
+	if changed && !room {
+		d.app.w.log.Warn("the app has as many intents waiting for their time as its queue may hold: its lanes wait for room", "app", d.app.cfg.ID, "limit", d.app.cfg.MostLater)
+	}
+	if !room {
+		wait := time.Until(at)
+		if d.env.SendAt.Equal(at) { // may be hours, and there may be room in a moment
+			wait = min(wait, refusedPause)
+		}
+		return afterwards{place: waiting, delay: wait}
+	}
 	d.insist(d.laterMessage(at), "KEFU_LATER", "intents cannot be put off", func() {
 		failpoint.Reach(failpoint.LaterStored, d.id)
 		d.app.w.ledger.Write(d.mark(ledger.Later), func(ledger.Standing, error) {
@@ -143,7 +155,7 @@ func (d *delivery) settleLater(at time.Time) afterwards {
 func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwards {
 	h := gate.Hold{Kind: v.hold, Reason: v.detail, By: d.app.w.cfg.Process.Name}
 	if e != nil {
-		h.Errmsg, h.RID = e.Msg, e.RID
+		h.Call, h.Errmsg, h.RID = string(e.Call), e.Msg, e.RID
 		if e.HasCode {
 			h.Errcode = e.Code
 		}

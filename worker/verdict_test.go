@@ -77,21 +77,6 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestEveryErrcodeHasItsVerdict goes through the whole errcode table.
-func TestEveryErrcodeHasItsVerdict(t *testing.T) {
-	t.Parallel()
-	p := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, onUnknown: schema.Resend}
-	want := map[wechat.Fault]do{
-		wechat.FaultNone: doDone, wechat.FaultMessage: doBury, wechat.FaultRecipient: doBury, wechat.FaultBusy: doRetry,
-		wechat.FaultToken: doHold, wechat.FaultMinuteQuota: doHold, wechat.FaultDayQuota: doHold, wechat.FaultConfig: doHold,
-		wechat.FaultUpstream: doAgain, wechat.FaultUnknown: doRetry, wechat.FaultUnlisted: doRetry,
-	}
-	for _, c := range wechat.Codes() {
-		v := decide(p, outcome{fault: c.Fault}, standing{attempt: 1, left: time.Hour, now: time.Unix(0, 0), upstream: 1})
-		require.Equal(t, want[c.Fault], v.do, "%s %d (%s)", c.Call, c.Code, c.Fault)
-	}
-}
-
 func TestRetryDelay(t *testing.T) {
 	t.Parallel()
 	r := Retry{Attempts: 20, First: time.Second, Cap: 5 * time.Minute}

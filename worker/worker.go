@@ -75,6 +75,7 @@ type App struct {
 	ExpireAfter time.Duration // deadline of intents that name none, from publication
 	HoldBack    time.Duration // for how long a retry holds back the recipient's later intents
 	Limits      schema.Limits
+	MostLater   int64 // intents that may wait for their time at once; 0 for no limit
 }
 
 // Config of a worker. It is not changed.

@@ -5,6 +5,7 @@ package faults
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,23 +22,53 @@ import (
 // step of their path, and compares what is in doubt afterwards with what the
 // ledger says was started and not settled.
 func TestKilledAtEachPoint(t *testing.T) {
+	t.Parallel()
 	times := 2
 	if *full {
 		times = 20
 	}
+	sums := make(map[string]*sum)
+	var mu sync.Mutex
+	t.Cleanup(func() {
+		for done, s := range sums {
+			report("kill -9 at a point", done, s.String())
+		}
+	})
 	for _, policy := range []schema.UnknownPolicy{schema.Resend, schema.Park} {
 		for _, point := range failpoint.Points() {
 			for i := range times {
 				t.Run(fmt.Sprintf("%s/%s/%d", policy, point, i+1), func(t *testing.T) {
 					t.Parallel()
-					killedAmong200(t, point, policy)
+					got := killedAmong200(t, point, policy)
+					mu.Lock()
+					defer mu.Unlock()
+					done := fmt.Sprintf("%s, %s, 200 in flight", point, policy)
+					if sums[done] == nil {
+						sums[done] = &sum{}
+					}
+					sums[done].add(got)
 				})
 			}
 		}
 	}
 }
 
-func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPolicy) {
+// sum is what several deaths at one point came to.
+type sum struct{ deaths, lost, unsettled, marked, twice int }
+
+func (s *sum) add(o sum) {
+	s.deaths++
+	s.lost += o.lost
+	s.unsettled += o.unsettled
+	s.marked += o.marked
+	s.twice += o.twice
+}
+
+func (s *sum) String() string {
+	return fmt.Sprintf("%d times: lost %d, started and unsettled %d, marked or parked %d, delivered twice %d", s.deaths, s.lost, s.unsettled, s.marked, s.twice)
+}
+
+func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPolicy) sum {
 	b := brokertest.Bare(t)
 	s := &scene{Stage: stage.New(t, stage.Options{
 		Crash: true, Broker: b.URL(),
@@ -97,7 +128,7 @@ func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPo
 	}
 	s.Equal(len(unsettled), marked)
 	s.LessOrEqual(beyond, marked)
-	t.Logf("%s: %d started and unsettled, %d marked, %d delivered twice", got.ends, len(unsettled), marked, beyond)
+	return sum{lost: got.lost, unsettled: len(unsettled), marked: marked, twice: beyond}
 }
 
 // provision makes the JetStream objects that the workers will find.
