@@ -165,10 +165,10 @@ func (b *budget) ask() {
 func (b *budget) fetch() {
 	for {
 		wait, err := b.try()
-		b.report(err)
 		kick := b.kick
 		switch {
 		case err != nil:
+			b.report(err)
 			wait, kick = askPause, nil
 		case wait == 0:
 			return
@@ -223,7 +223,8 @@ func (b *budget) try() (time.Duration, error) {
 	err := b.write(ctx, next)
 	switch {
 	case err == nil:
-		b.receive(t, p, granted)
+		b.report(nil)
+		b.receive(t, p, granted) // from here on another goroutine may ask
 		return 0, nil
 	case errors.Is(err, broker.ErrOvertaken):
 		b.known = false
