@@ -31,6 +31,7 @@ type app struct {
 	created time.Time // of its stream: the first part of default ids
 	first   bool      // no worker has ever read it before this one
 	later   share
+	quota   dayQuota
 
 	// guarded by slots.mu
 	queued, granted bool

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/failpoint"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -190,6 +191,9 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 		}
 	}
 	o, apiErr := outcomeOf(err)
+	if o.fault == wechat.FaultDayQuota && apiErr.Call != wechat.CallQuota { // else that was the quota call's own word
+		o.quotaLeft = d.app.quota.left(w.work, d.app.cfg.Sender)
+	}
 	w.metrics.called(d.app.cfg.ID, o.fault, took)
 	d.tried = append(d.tried, attemptOf(d.attempt, now, took, o, apiErr, w.cfg.Process.Name))
 	return d.act(o, apiErr)
@@ -197,14 +201,29 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 
 // probe asks, before the one intent that tries whether a hold is over, whether
 // the app can get a token at all: past every cache, since somebody may have
-// mended just now what the last answer was about.
+// mended just now what the last answer was about. After a quota's hold it asks
+// for the quota as well, rather than spend a message on it.
 func (d *delivery) probe() error {
-	p, ok := d.app.cfg.Sender.(Prober)
-	if !ok || !d.permission.Trial {
+	if !d.permission.Trial {
 		return nil
 	}
-	return p.Probe(d.app.w.work)
+	if p, ok := d.app.cfg.Sender.(Prober); ok {
+		if err := p.Probe(d.app.w.work); err != nil {
+			return err
+		}
+	}
+	if h, _ := d.app.gate.Held(); h.Kind != gate.Quota {
+		return nil
+	}
+	if q, ok := d.app.cfg.Sender.(QuotaTeller); ok {
+		if left, err := q.RemainingSends(d.app.w.work); err == nil && left <= 0 {
+			return &wechat.Error{Call: wechat.CallQuota, Fault: wechat.FaultDayQuota, Err: errQuotaSpent}
+		}
+	}
+	return nil
 }
+
+var errQuotaSpent = errors.New("the day's quota of sends is used up, says the quota call")
 
 // act decides, and settles the verdict.
 func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached bool) {

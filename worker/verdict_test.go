@@ -53,6 +53,9 @@ func TestDecide(t *testing.T) {
 		{"45009 holds until Beijing's midnight", resend, fault(wechat.FaultDayQuota), first,
 			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: time.Date(2026, 11, 25, 0, 1, 2, 0, gate.Beijing)}},
 
+		{"unless the quota call says that some of the day is left: to the next minute then", resend, outcome{fault: wechat.FaultDayQuota, detail: why, quotaLeft: true}, first,
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: noon.Truncate(time.Minute).Add(time.Minute + 500*time.Millisecond)}},
+
 		{"one call that cannot leave is tried again, no attempt spent", resend, fault(wechat.FaultUpstream), first, Verdict{do: doAgain, delay: 300 * time.Millisecond}},
 		{"the third in a row holds the app", resend, fault(wechat.FaultUpstream), with(func(s *standing) { s.upstream = 3 }), Verdict{do: doHold, hold: gate.Upstream, detail: why}},
 		{"no way out never buries, however many attempts were made", resend, fault(wechat.FaultUpstream), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doAgain, delay: 300 * time.Millisecond}},

@@ -63,6 +63,12 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// QuotaTeller is a Sender that can ask how many messages the app may still send
+// today. An error means that nobody knows.
+type QuotaTeller interface {
+	RemainingSends(ctx context.Context) (int64, error)
+}
+
 // App is one Official Account.
 type App struct {
 	ID          string

@@ -25,6 +25,13 @@ func (c *Client) Quota(ctx context.Context, path string) (Quota, error) {
 	return quotaOf(r)
 }
 
+// RemainingSends is how many messages the app may still send today, by
+// WeChat's own count.
+func (c *Client) RemainingSends(ctx context.Context) (int64, error) {
+	q, err := c.Quota(ctx, SendPath)
+	return q.Remain, err
+}
+
 func quotaOf(r reply) (Quota, error) {
 	type rate struct {
 		Calls   loose `json:"call_count"`
