@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,7 +28,7 @@ type app struct {
 	w       *Worker
 	cfg     App
 	gate    *gate.Gate
-	created time.Time // of its stream: the first part of default ids
+	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
 
 	// guarded by slots.mu
 	queued, granted bool
@@ -51,19 +52,14 @@ type app struct {
 type recipient struct{ later []*delivery }
 
 func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
-	var s jetstream.Stream
-	err := w.conn.Ask(ctx, func(ctx context.Context) (err error) {
-		s, err = w.conn.JS.Stream(ctx, schema.SendStream(cfg.ID))
-		return err
-	})
+	a := &app{
+		w: w, cfg: cfg, idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
+	}
+	info, err := a.identify(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the queue of app %s: %w (kefu setup creates it)", cfg.ID, err)
 	}
-	info := s.CachedInfo()
-	a := &app{
-		w: w, cfg: cfg, gate: keeper.App(cfg.ID, cfg.Rate), created: info.Created,
-		idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
-	}
+	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	if a.cfg.Concurrency <= 0 || a.cfg.Concurrency > w.cfg.Concurrency {
 		a.cfg.Concurrency = w.cfg.Concurrency
 	}
@@ -79,6 +75,20 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 	})
 	a.timer.Stop()
 	return a, nil
+}
+
+// identify finds out which stream the queue is: one that was made anew counts
+// its sequences from 1 again.
+func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err error) {
+	err = a.w.conn.Ask(ctx, func(ctx context.Context) error {
+		s, err := a.w.conn.JS.Stream(ctx, schema.SendStream(a.cfg.ID))
+		if err == nil {
+			info = s.CachedInfo()
+			a.created.Store(&info.Created)
+		}
+		return err
+	})
+	return info, err
 }
 
 func (a *app) start() {

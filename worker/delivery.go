@@ -166,7 +166,7 @@ func (d *delivery) identify() error {
 	d.env = env
 	d.id = env.ID
 	if d.id == "" {
-		d.id = schema.DefaultID(d.app.created, d.seq)
+		d.id = schema.DefaultID(*d.app.created.Load(), d.seq)
 	}
 	d.published = d.stored
 	if !env.PublishedAt.IsZero() {

@@ -117,7 +117,13 @@ func (l *lane) ensure() error {
 	if err != nil {
 		return err
 	}
-	l.made.Store(made.UnixNano())
+	if l.made.Swap(made.UnixNano()) > 0 { // lost with its stream, perhaps
+		ctx, cancel := context.WithTimeout(a.w.work, bindTimeout)
+		defer cancel()
+		if _, err := a.identify(ctx); err != nil {
+			return err
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.phase != open {
