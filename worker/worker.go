@@ -101,6 +101,10 @@ type intentLog interface {
 // did. Nothing is lost: what had no end is handed out again.
 var ErrUnclean = errors.New("stopped before everything under way had ended")
 
+// unanswered is how long a publish may be without an answer: an election is
+// over by then. A cluster without a quorum answers nothing at all.
+const unanswered = 15 * time.Second
+
 // errGrace ends the calls that are still under way when grace is over.
 var errGrace = errors.New("grace period over")
 
@@ -233,7 +237,9 @@ func (w *Worker) open(ctx context.Context) (*gate.Keeper, func(), error) {
 	})
 	w.ledger = ledger.Off{}
 	if w.cfg.Ledger {
-		l, err := ledger.Open(ctx, w.conn, ledger.Options{Worker: w.cfg.Process.Name, Keep: w.cfg.LedgerKeep, Log: w.log})
+		l, err := ledger.Open(ctx, w.conn, ledger.Options{
+			Worker: w.cfg.Process.Name, Keep: w.cfg.LedgerKeep, Log: w.log, Trouble: w.ledgerTrouble,
+		})
 		if err != nil {
 			return fail(err)
 		}
@@ -307,6 +313,11 @@ func (w *Worker) Troubles() []string {
 	}
 	if !w.conn.Connected() {
 		out = append(out, "the broker is away")
+	} else if wait := w.conn.Outbox.Unanswered(); wait > unanswered {
+		out = append(out, fmt.Sprintf("the broker has not answered a publish for %s", wait.Round(time.Second)))
+	}
+	if why := w.conn.Denied(); why != "" {
+		out = append(out, "the broker forbids what the worker must do: "+why)
 	}
 	for _, s := range w.troubles {
 		out = append(out, s)
@@ -336,6 +347,13 @@ func (w *Worker) trouble(subject, sentence string) {
 	case sentence == "" && before != "":
 		w.log.Info("over: "+before, "subject", subject)
 	}
+}
+
+func (w *Worker) ledgerTrouble(why string) {
+	if why != "" {
+		why = "the ledger cannot be written to, and nothing is sent without it: " + why
+	}
+	w.trouble(schema.StreamLedger, why)
 }
 
 // current are the apps, for a scrape that may come before Run has them all.
