@@ -181,6 +181,18 @@ func (s *Stage) Configure(more string) {
 	s.NoError(os.WriteFile(s.Config(), []byte(b.String()), 0o600))
 }
 
+// UseAPI has workers that start from now on look for the API elsewhere; wechat
+// are further lines of that section.
+func (s *Stage) UseAPI(url string, wechat ...string) {
+	s.T.Helper()
+	s.o.API = url
+	s.o.WeChat = append(s.o.WeChat[:len(s.o.WeChat):len(s.o.WeChat)], wechat...)
+	s.Configure("")
+}
+
+// Apps are the appids of the stage.
+func (s *Stage) Apps() []string { return s.o.Apps }
+
 // UseBroker has workers that start from now on use a broker of the test's.
 func (s *Stage) UseBroker(url string) {
 	s.T.Helper()
@@ -212,15 +224,21 @@ func (s *Stage) Start(env ...string) *Process {
 	return s.worker
 }
 
-// Connect connects the test to the broker, once.
+// Connect connects the test to the broker of the workers, once.
 func (s *Stage) Connect() {
+	s.T.Helper()
+	if s.o.Broker != "" {
+		s.ConnectTo(s.o.Broker)
+		return
+	}
+	s.ConnectTo("nats://" + s.NATS)
+}
+
+// ConnectTo is Connect by a way of the test's own. Only the first one counts.
+func (s *Stage) ConnectTo(url string) {
 	s.T.Helper()
 	if s.Conn != nil {
 		return
-	}
-	url := s.o.Broker
-	if url == "" {
-		url = "nats://" + s.NATS
 	}
 	var err error
 	s.Conn, err = nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true),
@@ -268,14 +286,19 @@ func (s *Stage) KefuContext(ctx context.Context, args ...string) (stdout string,
 // JetStream's word. header are names and values in turn.
 func (s *Stage) Publish(subject, packet string, header ...string) *jetstream.PubAck {
 	s.T.Helper()
+	ack, err := s.Offer(subject, packet, header...)
+	s.NoError(err)
+	return ack
+}
+
+// Offer is Publish of what may be refused.
+func (s *Stage) Offer(subject, packet string, header ...string) (*jetstream.PubAck, error) {
 	m := nats.NewMsg(subject)
 	m.Data = []byte(packet)
 	for i := 0; i+1 < len(header); i += 2 {
 		m.Header.Set(header[i], header[i+1])
 	}
-	ack, err := s.JS.PublishMsg(s.T.Context(), m)
-	s.NoError(err)
-	return ack
+	return s.JS.PublishMsg(s.T.Context(), m)
 }
 
 // Receipts collects what is published on every app's receipts from now on.

@@ -21,11 +21,12 @@ type Proxy struct {
 	listener net.Listener
 	running  sync.WaitGroup
 
-	mu     sync.Mutex
-	cut    bool
-	deaf   bool
-	closed bool
-	conns  map[net.Conn]bool
+	mu      sync.Mutex
+	cut     bool
+	deaf    bool
+	closed  bool
+	refused int
+	conns   map[net.Conn]bool
 }
 
 // NewProxy opens a way to a broker; it ends with the test.
@@ -46,12 +47,22 @@ func NewProxy(t testing.TB, b *Broker) *Proxy {
 	return p
 }
 
+// URL is where it listens.
+func (p *Proxy) URL() string { return "nats://" + p.listener.Addr().String() }
+
+// Refused is how many connections it has ended at once because it was cut.
+func (p *Proxy) Refused() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
+}
+
 // Connect makes a connection through the proxy that ends with the test.
 func (p *Proxy) Connect() *broker.Conn {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), Patience)
 	defer cancel()
-	conn, err := broker.Connect(ctx, broker.Options{URL: "nats://" + p.listener.Addr().String(), Name: p.t.Name()})
+	conn, err := broker.Connect(ctx, broker.Options{URL: p.URL(), Name: p.t.Name()})
 	require.NoError(p.t, err)
 	p.t.Cleanup(conn.Close)
 	return conn
@@ -99,6 +110,7 @@ func (p *Proxy) carry(near net.Conn) {
 	defer func() { _ = far.Close() }()
 	p.mu.Lock()
 	if p.cut || p.closed {
+		p.refused++
 		p.mu.Unlock()
 		return
 	}

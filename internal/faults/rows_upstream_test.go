@@ -1,0 +1,7 @@
+//go:build faults
+
+package faults
+
+var upstreamRows []row
+
+var upstreamNotRun []notRun
