@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -66,6 +67,20 @@ func (s *scene) kefu(args ...string) string {
 	out, code := s.Kefu(args...)
 	s.Zero(code, "kefu %s: %s", strings.Join(args, " "), tail{s})
 	return out
+}
+
+// pause holds an app by an operator's word, and waits until a worker knows.
+func (s *scene) pause(p *stage.Process, app string) {
+	s.T.Helper()
+	kv, err := s.JS.KeyValue(s.T.Context(), schema.BucketState)
+	s.NoError(err)
+	word, err := json.Marshal(gate.Hold{Kind: gate.Operator, Reason: "test", Since: time.Now()})
+	s.NoError(err)
+	_, err = kv.Put(s.T.Context(), gate.AppKey(app, gate.Operator), word)
+	s.NoError(err)
+	s.until("the worker knows of the pause", func() bool {
+		return metric(s, p, fmt.Sprintf(`kefu_app_held{app=%q,kind="operator"}`, app)) == "1"
+	})
 }
 
 // sendTo is send for one of several apps.

@@ -146,7 +146,7 @@ func inert(s *scene) {
 }
 
 func deadlines(s *scene) {
-	s.Start()
+	p := s.Start()
 	at := func(d time.Duration) (time.Time, string) {
 		t := time.Now().Add(d)
 		return t, t.UTC().Format(time.RFC3339Nano)
@@ -158,7 +158,7 @@ func deadlines(s *scene) {
 	_, soon := at(time.Minute)
 	s.send("retry", "Kefu-Expires-At", soon)
 	s.Drained()
-	s.kefu("app", "pause", stage.App, "--reason", "test")
+	s.pause(p, stage.App)
 	end, soon := at(time.Second)
 	s.send("held", "Kefu-Expires-At", soon)
 	s.until("its deadline has passed", func() bool { return time.Now().After(end) })
