@@ -122,7 +122,7 @@ func diskFull(s *scene) {
 	s.Drained()
 	// Accepted while the worker stands still, so that nothing is begun before
 	// the disk is full.
-	p.Signal(syscall.SIGSTOP)
+	p.Freeze()
 	for i := range 9 {
 		s.send(fmt.Sprint("user", i))
 	}
@@ -298,7 +298,7 @@ func slowConsumer(s *scene) {
 	b := bigBroker(s, &server.Options{MaxPending: 8 << 20, WriteDeadline: 2 * time.Second})
 	s.UseBroker(b.ClientURL())
 	p := s.Start()
-	p.Signal(syscall.SIGSTOP)
+	p.Freeze()
 	for i := range 300 {
 		id := fmt.Sprint("user", i)
 		s.accept(id, stage.Bulk+"campaign", padded(id, 60_000))
