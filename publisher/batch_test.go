@@ -141,7 +141,7 @@ func TestABatchForAnUnknownApp(t *testing.T) {
 	for _, r := range results {
 		require.ErrorIs(t, r.Err, publisher.ErrUnknownApp)
 	}
-	require.Less(t, time.Since(began), 5*time.Second, "not once for each")
+	require.Less(t, time.Since(began), 12*time.Second, "not once for each")
 }
 
 func TestABatchWhoseAnswersAreLostIsStoredOnce(t *testing.T) {

@@ -227,7 +227,7 @@ func TestAnUnknownAppIsSaidAtOnce(t *testing.T) {
 	_, err := p.Publish(t.Context(), "wxTypo", text("oAlice", "hi"))
 	require.ErrorIs(t, err, publisher.ErrUnknownApp)
 	require.ErrorContains(t, err, "no app wxTypo here")
-	require.Less(t, time.Since(began), 5*time.Second)
+	require.Less(t, time.Since(began), 12*time.Second)
 }
 
 func TestAnAppThatHasAnsweredOnceIsWaitedFor(t *testing.T) {

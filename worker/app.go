@@ -29,6 +29,9 @@ type app struct {
 	cfg     App
 	gate    *gate.Gate
 	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
+	first   bool                      // no worker has ever read it before this one
+	later   share
+	quota   dayQuota
 
 	// guarded by slots.mu
 	queued, granted bool
@@ -48,12 +51,17 @@ type app struct {
 	timerAt    time.Time
 }
 
+// openedKey begins the key in KEFU_STATE that says which worker was the first
+// that ever read an app's queue.
+const openedKey = "opened."
+
 // recipient is a live user with an intent on its way; later ones wait in order.
 type recipient struct{ later []*delivery }
 
 func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
 	a := &app{
-		w: w, cfg: cfg, idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
+		w: w, cfg: cfg, later: share{conn: w.conn, appID: cfg.ID, limit: cfg.MostLater},
+		idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
 	}
 	info, err := a.identify(ctx)
 	if err != nil {
@@ -67,6 +75,11 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 		a.lanes = append(a.lanes, newLane(a, schema.Live, shard))
 	}
 	a.lanes = append(a.lanes, newLane(a, schema.Bulk, 0))
+	by, err := w.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(w.cfg.Process.Name))
+	if err != nil {
+		return nil, fmt.Errorf("app %s: %w", cfg.ID, err)
+	}
+	a.first = string(by) == w.cfg.Process.Name
 	a.timer = time.AfterFunc(time.Hour, func() {
 		a.mu.Lock()
 		a.timerAt = time.Time{} // a wall clock that was set back must not make the next wake look late

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/failpoint"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -48,7 +49,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 		return d.settleKnown(s), false
 	case ledger.Reuse:
 		return d.settleBury(schema.IDReuse, "its id belongs to an earlier intent with another body", nil), false
-	case ledger.Started:
+	case ledger.Started, ledger.Doomed:
 		return d.abandoned(s), false
 	}
 	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
@@ -142,13 +143,18 @@ func (d *delivery) spokenFor(known ledger.Entry) bool {
 	return !d.subject.Again
 }
 
-// abandoned deals with an intent whose call was begun by another worker and
-// whose end nobody wrote.
+// abandoned deals with an intent whose call, or burial, was begun by another
+// worker and whose end nobody wrote.
 func (d *delivery) abandoned(s ledger.Standing) afterwards {
 	// Ours stands alone only when the end of a call was not written: nothing of
 	// this sequence is in hand here but this delivery.
 	if s.Worker != d.app.w.cfg.Process.Name && d.app.w.pool.Alive(s.Worker) {
 		return afterwards{place: waiting, delay: otherHands, held: true}
+	}
+	d.begun = true
+	if s.Ruling == ledger.Doomed {
+		d.attempt, d.unknown = s.Attempts+1, s.Unknown
+		return d.settleBury(s.Reason, "the worker that was burying it is gone, and with it what the API had answered", nil)
 	}
 	d.attempt, d.unknown = max(s.Attempts, 1), s.Unknown
 	d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: s.Worker})
@@ -161,7 +167,7 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w := d.app.w
 	err := d.probe()
 	if err == nil {
-		d.calling = true
+		d.begun, d.calling = true, true
 		err = d.app.cfg.Sender.Send(w.work, d.packet)
 		d.calling = false
 		failpoint.Reach(failpoint.Answered, d.id)
@@ -181,6 +187,9 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 		}
 	}
 	o, apiErr := outcomeOf(err)
+	if o.fault == wechat.FaultDayQuota && apiErr.Call != wechat.CallQuota { // else that was the quota call's own word
+		o.quotaLeft = d.app.quota.left(w.work, d.app.cfg.Sender)
+	}
 	w.metrics.called(d.app.cfg.ID, o.fault, took)
 	d.tried = append(d.tried, attemptOf(d.attempt, now, took, o, apiErr, w.cfg.Process.Name))
 	return d.act(o, apiErr)
@@ -188,14 +197,29 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 
 // probe asks, before the one intent that tries whether a hold is over, whether
 // the app can get a token at all: past every cache, since somebody may have
-// mended just now what the last answer was about.
+// mended just now what the last answer was about. After a quota's hold it asks
+// for the quota as well, rather than spend a message on it.
 func (d *delivery) probe() error {
-	p, ok := d.app.cfg.Sender.(Prober)
-	if !ok || !d.permission.Trial {
+	if !d.permission.Trial {
 		return nil
 	}
-	return p.Probe(d.app.w.work)
+	if p, ok := d.app.cfg.Sender.(Prober); ok {
+		if err := p.Probe(d.app.w.work); err != nil {
+			return err
+		}
+	}
+	if h, _ := d.app.gate.Held(); h.Kind != gate.Quota {
+		return nil
+	}
+	if q, ok := d.app.cfg.Sender.(QuotaTeller); ok {
+		if left, err := q.RemainingSends(d.app.w.work); err == nil && left <= 0 {
+			return &wechat.Error{Call: wechat.CallQuota, Fault: wechat.FaultDayQuota, Err: errQuotaSpent}
+		}
+	}
+	return nil
 }
+
+var errQuotaSpent = errors.New("the day's quota of sends is used up, says the quota call")
 
 // act decides, and settles the verdict.
 func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached bool) {

@@ -55,6 +55,7 @@ type delivery struct {
 	identified bool
 	parsed     bool
 	retrying   time.Time // since when it holds back its recipient
+	begun      bool      // its call has been made, by us or by somebody before us
 	calling    bool      // the API is being called
 	suspect    bool      // its Suspect mark must be taken back when it is given back
 	env        schema.Envelope
@@ -217,7 +218,8 @@ func (d *delivery) mark(kind ledger.Kind) ledger.Mark {
 	if (kind == ledger.Start || kind == ledger.Suspect) && !d.subject.Again {
 		m.Generation = 0
 	}
-	if kind == ledger.Clear || kind == ledger.Sent || kind == ledger.Dead || kind == ledger.Cancelled {
+	_, dying := kind.Dying()
+	if dying || kind == ledger.Clear || kind == ledger.Sent || kind == ledger.Dead || kind == ledger.Cancelled {
 		m.Attempt-- // attempts spent
 	}
 	return m

@@ -23,6 +23,10 @@ import (
 
 const appID = "wx0000000000000001"
 
+// patience is how long a test waits for what must happen: never reached but by
+// a test that fails, on a machine that may be busy with something else.
+const patience = time.Minute
+
 // fakeAPI is a Sender that answers as its script says.
 type fakeAPI struct {
 	mu     sync.Mutex
@@ -112,7 +116,7 @@ func (b *bed) start() (stop func() error) {
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			panic("worker does not stop")
 		}
 	}
@@ -145,7 +149,7 @@ func (b *bed) receipt() schema.Receipt {
 	select {
 	case r := <-b.receipts:
 		return r
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		b.FailNow("no receipt came")
 		return schema.Receipt{}
 	}

@@ -35,7 +35,8 @@ type lane struct {
 	target int // messages in hand and on their way, at most
 
 	mender mender
-	made   atomic.Int64 // when the consumer was made, in ns of the broker's clock
+	made   atomic.Int64 // when the consumer was made, in ns of the broker's clock; 0: nobody read the lane before
+	bound  bool         // ensure has succeeded before; the mender's
 
 	// guarded by app.mu
 	ready queue
@@ -66,21 +67,21 @@ func (l *lane) top(trying bool) {
 		want = 1 // a hold that is being tried needs one intent
 	}
 	room := want - l.ready.len() - l.app.running
-	if l.held >= l.bound() {
+	if l.held >= l.most() {
 		room = 0
 	}
 	l.puller.Top(room)
 }
 
-// bound is how much of the lane this worker has in hand at most.
-func (l *lane) bound() int { return 4*l.target + 1000 }
+// most is how much of the lane this worker has in hand at most.
+func (l *lane) most() int { return 4*l.target + 1000 }
 
 // inherited says whether a message may have been handed out by a consumer
 // before this one, whose count of deliveries ended with it: it was stored
 // before, and it is among the first that this one hands out. The queue's oldest
-// come first, and a worker that died had no more than bound in hand.
+// come first, and a worker that died had no more than most in hand.
 func (l *lane) inherited(m broker.Delivery) bool {
-	return m.Stored.UnixNano() < l.made.Load() && m.Order <= uint64(l.bound()) //nolint:gosec // a bound of thousands
+	return m.Stored.UnixNano() < l.made.Load() && m.Order <= uint64(l.most()) //nolint:gosec // a bound of thousands
 }
 
 // lost is told why a request ended without a message.
@@ -117,13 +118,17 @@ func (l *lane) ensure() error {
 	if err != nil {
 		return err
 	}
-	if l.made.Swap(made.UnixNano()) > 0 { // lost with its stream, perhaps
+	if l.bound { // lost with its stream, perhaps
 		ctx, cancel := context.WithTimeout(a.w.work, bindTimeout)
 		defer cancel()
 		if _, err := a.identify(ctx); err != nil {
 			return err
 		}
 	}
+	if l.bound || !a.first {
+		l.made.Store(made.UnixNano())
+	}
+	l.bound = true
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.phase != open {

@@ -99,11 +99,12 @@ var (
 	troublesDesc  = prometheus.NewDesc("kefu_troubles", "What keeps the worker from its work, counted; /readyz says it in sentences.", nil, nil)
 	outboxDesc    = prometheus.NewDesc("kefu_outbox_pending", "Messages published and not yet answered by the broker.", nil, nil)
 	handDesc      = prometheus.NewDesc("kefu_intents_in_hand", "Intents handed to this worker and not yet ended or given back.", []string{"app"}, nil)
+	laterFullDesc = prometheus.NewDesc("kefu_app_later_full", "1 while an app has as many intents waiting for their time as it may have.", []string{"app"}, nil)
 	heldDesc      = prometheus.NewDesc("kefu_app_held", "1 while an app is held, by kind.", []string{"app", "kind"}, nil)
 )
 
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, outboxDesc, handDesc, heldDesc} {
+	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, outboxDesc, handDesc, laterFullDesc, heldDesc} {
 		ch <- d
 	}
 }
@@ -117,6 +118,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	gauge(outboxDesc, float64(s.w.conn.Outbox.Pending()))
 	for _, a := range s.w.current() {
 		gauge(handDesc, float64(a.holding()), a.cfg.ID)
+		gauge(laterFullDesc, truth(a.later.isFull()), a.cfg.ID)
 		h, held := a.gate.Held()
 		for _, kind := range []gate.Kind{gate.Quota, gate.Config, gate.Upstream, gate.Operator} {
 			gauge(heldDesc, truth(held && h.Kind == kind), a.cfg.ID, string(kind))

@@ -3,7 +3,6 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,12 +27,13 @@ const refusedPause = 5 * time.Second
 
 func (d *delivery) settleSent() afterwards {
 	d.observe(schema.Sent, "", "")
-	left := countdown(d.ack)
+	receipt := d.receipt(schema.Sent, "")
+	// The receipt comes second: after a crash between the two the other way round
+	// the message may be sent again, and the receipt that is stored would not say so.
 	d.app.w.ledger.Write(d.mark(ledger.Sent), func(ledger.Standing, error) {
 		failpoint.Reach(failpoint.SentMarked, d.id)
-		left.one()
+		d.publishReceipt(receipt, d.ack)
 	})
-	d.publishReceipt(d.receipt(schema.Sent, ""), left.one)
 	return afterwards{place: settling}
 }
 
@@ -54,8 +54,10 @@ func (d *delivery) settleKnown(s ledger.Standing) afterwards {
 	return afterwards{place: settling}
 }
 
-// settleBury puts the intent into the dead letters: letter and receipt first,
-// then the ledger, then the acknowledgement.
+// settleBury puts the intent into the dead letters: the ledger learns that it is
+// dying, then letter and receipt, then the ledger again, then the
+// acknowledgement. So a crash on the way is followed by the same letter, which
+// the broker drops, and not by another call.
 func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Error) afterwards {
 	letter := d.letter(reason, detail, e)
 	msg, err := deadletter.Message(letter)
@@ -63,7 +65,19 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 		d.app.w.log.Error("dead letter", "app", d.app.cfg.ID, "id", d.id, "error", err)
 		return afterwards{place: waiting, delay: time.Minute, held: true}
 	}
-	d.insist(msg, "KEFU_DEAD", "dead letters cannot be stored", func() {
+	if d.begun {
+		d.app.w.ledger.Write(d.mark(ledger.Dying(reason)), func(ledger.Standing, error) {
+			failpoint.Reach(failpoint.Dying, d.id)
+			d.bury(msg, reason, detail)
+		})
+	} else { // the same verdict would be reached again
+		d.bury(msg, reason, detail)
+	}
+	return afterwards{place: settling}
+}
+
+func (d *delivery) bury(letter *nats.Msg, reason schema.Reason, detail string) {
+	d.insist(letter, "KEFU_DEAD", "dead letters cannot be stored", func() {
 		failpoint.Reach(failpoint.LetterStored, d.id)
 		d.observe(schema.Dead, reason, detail)
 		d.publishReceipt(d.receipt(schema.Dead, reason), func() {
@@ -77,7 +91,6 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 			})
 		})
 	})
-	return afterwards{place: settling}
 }
 
 func (d *delivery) settleCancel() afterwards {
@@ -114,8 +127,20 @@ func (d *delivery) settleAgain(delay time.Duration) afterwards {
 	return afterwards{place: waiting, delay: delay, held: true}
 }
 
-// settleLater hands the intent to KEFU_LATER until a time.
+// settleLater hands the intent to KEFU_LATER until a time, or keeps it here when
+// its app has no room there.
 func (d *delivery) settleLater(at time.Time) afterwards {
+	room, changed := d.app.later.take(d.app.w.work)
+	if changed && !room {
+		d.app.w.log.Warn("the app has as many intents waiting for their time as its queue may hold: its lanes wait for room", "app", d.app.cfg.ID, "limit", d.app.cfg.MostLater)
+	}
+	if !room {
+		wait := time.Until(at)
+		if d.env.SendAt.Equal(at) { // may be hours, and there may be room in a moment
+			wait = min(wait, refusedPause)
+		}
+		return afterwards{place: waiting, delay: wait}
+	}
 	d.insist(d.laterMessage(at), "KEFU_LATER", "intents cannot be put off", func() {
 		failpoint.Reach(failpoint.LaterStored, d.id)
 		d.app.w.ledger.Write(d.mark(ledger.Later), func(ledger.Standing, error) {
@@ -130,7 +155,7 @@ func (d *delivery) settleLater(at time.Time) afterwards {
 func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwards {
 	h := gate.Hold{Kind: v.hold, Reason: v.detail, By: d.app.w.cfg.Process.Name}
 	if e != nil {
-		h.Errmsg, h.RID = e.Msg, e.RID
+		h.Call, h.Errmsg, h.RID = string(e.Call), e.Msg, e.RID
 		if e.HasCode {
 			h.Errcode = e.Code
 		}
@@ -242,22 +267,3 @@ func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) 
 // possibleDuplicate says whether the message may have reached the API more
 // than once: an attempt of unknown outcome was followed by another.
 func (d *delivery) possibleDuplicate() bool { return d.unknown > 0 }
-
-// countdown runs f when one has been called twice: for the two things that are
-// stored side by side when an intent was sent.
-func countdown(f func()) *latch {
-	l := &latch{f: f}
-	l.left.Store(2)
-	return l
-}
-
-type latch struct {
-	left atomic.Int32
-	f    func()
-}
-
-func (l *latch) one() {
-	if l.left.Add(-1) == 0 {
-		l.f()
-	}
-}

@@ -22,15 +22,15 @@ func TestStoppingGivesBackWhatWasNotStarted(t *testing.T) {
 	for i := range n {
 		b.publish(bulk+"c", fmt.Sprintf("id%d", i), "t", "user1")
 	}
-	b.Eventually(func() bool { return b.posts("t") == 4 }, 5*time.Second, time.Millisecond)
+	b.Eventually(func() bool { return b.posts("t") == 4 }, patience, time.Millisecond)
 	stopped := make(chan error, 1)
 	a := b.worker.apps[0]
 	go func() { stopped <- stop() }()
-	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.stopping }, 5*time.Second, time.Millisecond)
+	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.stopping }, patience, time.Millisecond)
 	close(release)
 	b.NoError(<-stopped)
 	b.Equal(4, b.posts("t"), "only what was under way went out")
-	b.Eventually(func() bool { return b.queued() == n-4 }, 5*time.Second, time.Millisecond, "the broker takes acks in its own time")
+	b.Eventually(func() bool { return b.queued() == n-4 }, patience, time.Millisecond, "the broker takes acks in its own time")
 
 	b.api.answer = nil
 	stop = b.start()
@@ -51,7 +51,7 @@ func TestAGracePeriodThatIsTooShortLosesNothing(t *testing.T) {
 	b.api.hang = true
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.Eventually(func() bool { return b.posts("hello") == 1 }, 5*time.Second, time.Millisecond)
+	b.Eventually(func() bool { return b.posts("hello") == 1 }, patience, time.Millisecond)
 	b.ErrorIs(stop(), ErrUnclean)
 	b.EqualValues(1, b.queued())
 }
@@ -114,7 +114,7 @@ func TestCutOffByTheEndOfGraceIsUnknown(t *testing.T) {
 	b.grace = 100 * time.Millisecond
 	b.api.hang = true
 	stop := b.start()
-	b.Eventually(func() bool { return b.posts("hello") == 1 }, 5*time.Second, time.Millisecond)
+	b.Eventually(func() bool { return b.posts("hello") == 1 }, patience, time.Millisecond)
 	b.ErrorIs(stop(), ErrUnclean)
 	b.api.hang = false
 	stop = b.start()
@@ -144,7 +144,7 @@ func TestAPanicThenAHoldKeepsTheUnknown(t *testing.T) {
 	<-called
 	<-called
 	b.NoError(gate.Pause(t.Context(), b.conn, appID, "test", "me"))
-	b.Eventually(func() bool { return b.worker.apps[0].holding() == 0 }, 5*time.Second, time.Millisecond, "it is given back")
+	b.Eventually(func() bool { return b.worker.apps[0].holding() == 0 }, patience, time.Millisecond, "it is given back")
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	b.True(b.receiptOf("one").PossibleDuplicate)
 	b.NoError(stop())
@@ -170,6 +170,6 @@ func TestTheBrokerRestartsUnderTheWorker(t *testing.T) {
 	for i := range n {
 		b.Equal(1, b.posts(fmt.Sprintf("t%d", i)), "no second post by this worker")
 	}
-	b.Eventually(func() bool { return b.queued() == 0 }, 10*time.Second, 10*time.Millisecond)
+	b.Eventually(func() bool { return b.queued() == 0 }, patience, 10*time.Millisecond)
 	b.NoError(stop())
 }

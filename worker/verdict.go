@@ -44,6 +44,7 @@ type outcome struct {
 	fault      wechat.Fault
 	detail     string        // the error's own sentence
 	retryAfter time.Duration // with minute_quota, when the answer named one
+	quotaLeft  bool          // with day_quota: asked, the platform says that some of the day is left
 }
 
 // standing is what decide needs to know of the intent and its app.
@@ -87,6 +88,9 @@ func decide(p policy, o outcome, s standing) Verdict {
 		}
 		return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: end.Add(spread(minuteQuotaSpan, s.jitter))}
 	case wechat.FaultDayQuota:
+		if o.quotaLeft { // the code stands for a minute's limit too, whatever its text says
+			return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: gate.NextMinute(s.now).Add(spread(minuteQuotaSpan, s.jitter))}
+		}
 		return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: gate.NextDay(s.now).Add(quotaSlack + spread(dayQuotaJitter, s.jitter))}
 	case wechat.FaultConfig, wechat.FaultToken:
 		return Verdict{do: doHold, hold: gate.Config, detail: o.detail}

@@ -53,6 +53,9 @@ func TestDecide(t *testing.T) {
 		{"45009 holds until Beijing's midnight", resend, fault(wechat.FaultDayQuota), first,
 			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: time.Date(2026, 11, 25, 0, 1, 2, 0, gate.Beijing)}},
 
+		{"unless the quota call says that some of the day is left: to the next minute then", resend, outcome{fault: wechat.FaultDayQuota, detail: why, quotaLeft: true}, first,
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: noon.Truncate(time.Minute).Add(time.Minute + 500*time.Millisecond)}},
+
 		{"one call that cannot leave is tried again, no attempt spent", resend, fault(wechat.FaultUpstream), first, Verdict{do: doAgain, delay: 300 * time.Millisecond}},
 		{"the third in a row holds the app", resend, fault(wechat.FaultUpstream), with(func(s *standing) { s.upstream = 3 }), Verdict{do: doHold, hold: gate.Upstream, detail: why}},
 		{"no way out never buries, however many attempts were made", resend, fault(wechat.FaultUpstream), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doAgain, delay: 300 * time.Millisecond}},
@@ -74,21 +77,6 @@ func TestDecide(t *testing.T) {
 			row.want.hint, got.hint = time.Time{}, time.Time{}
 			require.Equal(t, row.want, got)
 		})
-	}
-}
-
-// TestEveryErrcodeHasItsVerdict goes through the whole errcode table.
-func TestEveryErrcodeHasItsVerdict(t *testing.T) {
-	t.Parallel()
-	p := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, onUnknown: schema.Resend}
-	want := map[wechat.Fault]do{
-		wechat.FaultNone: doDone, wechat.FaultMessage: doBury, wechat.FaultRecipient: doBury, wechat.FaultBusy: doRetry,
-		wechat.FaultToken: doHold, wechat.FaultMinuteQuota: doHold, wechat.FaultDayQuota: doHold, wechat.FaultConfig: doHold,
-		wechat.FaultUpstream: doAgain, wechat.FaultUnknown: doRetry, wechat.FaultUnlisted: doRetry,
-	}
-	for _, c := range wechat.Codes() {
-		v := decide(p, outcome{fault: c.Fault}, standing{attempt: 1, left: time.Hour, now: time.Unix(0, 0), upstream: 1})
-		require.Equal(t, want[c.Fault], v.do, "%s %d (%s)", c.Call, c.Code, c.Fault)
 	}
 }
 

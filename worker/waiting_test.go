@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,7 @@ func TestAWaitingIntentIsNotReplacedByARepeatOfItsID(t *testing.T) {
 	stop := b.start()
 	at := time.Now().Add(2500 * time.Millisecond).Format(time.RFC3339Nano)
 	b.publish(live+"user1", "one", "first", "user1", "Kefu-Send-At", at)
-	b.Eventually(func() bool { return b.queued() == 0 }, 5*time.Second, 5*time.Millisecond)
+	b.Eventually(func() bool { return b.queued() == 0 }, patience, 5*time.Millisecond)
 	b.forgetDuplicates()
 	b.publish(live+"user1", "one", "second", "user1", "Kefu-Send-At", at)
 	b.Equal(schema.IDReuse, b.receiptOf("one").Reason)
@@ -98,7 +99,7 @@ func TestAWaitingIntentIsNotReplacedByARepeatOfItsID(t *testing.T) {
 	b.Eventually(func() bool {
 		info, err := receipts.Info(t.Context())
 		return err == nil && info.State.Msgs == 2
-	}, 5*time.Second, 5*time.Millisecond, "both receipts are stored")
+	}, patience, 5*time.Millisecond, "both receipts are stored")
 	b.NoError(stop())
 }
 
@@ -114,7 +115,7 @@ func TestABrokerClockThatIsAheadLosesNothing(t *testing.T) {
 	b.Eventually(func() bool {
 		waiting, err = later.GetLastMsgForSubject(t.Context(), "kefu.later.wait.>")
 		return err == nil
-	}, 5*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	b.NoError(later.DeleteMsg(t.Context(), waiting.Sequence))
 	due := nats.NewMsg(schema.LaterDueSubject(appID)) // as the broker publishes it when its clock says so
 	due.Data = waiting.Data
@@ -142,4 +143,34 @@ func TestWhatWasSentIsNotBuriedByItsDeadline(t *testing.T) {
 	b.Equal(schema.Sent, b.receiptOf("one").State, "a late repeat of what was sent is a repeat")
 	b.Equal(1, b.posts("hello"))
 	b.NoError(stop())
+}
+
+func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.MostLater = 3
+	b.api.answer = func(text string, n int) error {
+		if text == "again" && n == 1 {
+			return apiError(-1)
+		}
+		return nil
+	}
+	b.app.Retry.First, b.app.Retry.Cap = 1500*time.Millisecond, 1500*time.Millisecond
+	stop := b.start()
+	at := time.Now().Add(time.Hour)
+	for i := range 5 {
+		b.publish(bulk+"c", fmt.Sprint("later", i), "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano))
+	}
+	b.Eventually(func() bool { apps := b.worker.current(); return len(apps) == 1 && apps[0].later.isFull() }, patience, time.Millisecond)
+	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond, "what finds no room stays in the queue")
+	n, err := b.conn.Count(t.Context(), schema.StreamLater, schema.LaterWaitSubject(appID, "*"))
+	b.NoError(err)
+	b.EqualValues(3, n)
+
+	b.publish(bulk+"c", "one", "again", "user2")
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State, "a retry then waits here")
+	b.Equal(2, r.Attempts)
+	b.NoError(stop())
+	b.EqualValues(2, b.queued(), "and is given back at a stop")
 }

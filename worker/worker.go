@@ -62,6 +62,12 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// QuotaTeller is a Sender that can ask how many messages the app may still send
+// today. An error means that nobody knows.
+type QuotaTeller interface {
+	RemainingSends(ctx context.Context) (int64, error)
+}
+
 // App is one Official Account.
 type App struct {
 	ID          string
@@ -74,6 +80,7 @@ type App struct {
 	ExpireAfter time.Duration // deadline of intents that name none, from publication
 	HoldBack    time.Duration // for how long a retry holds back the recipient's later intents
 	Limits      schema.Limits
+	MostLater   int64 // intents that may wait for their time at once; 0 for no limit
 }
 
 // Config of a worker. It is not changed.

@@ -25,7 +25,7 @@ func TestAnIntentIsSentAndSaidSo(t *testing.T) {
 	b.Equal(1, r.Attempts)
 	b.Equal("orders", r.Source)
 	b.False(r.PossibleDuplicate)
-	b.Eventually(func() bool { return b.queued() == 0 }, 5*time.Second, 5*time.Millisecond)
+	b.Eventually(func() bool { return b.queued() == 0 }, patience, 5*time.Millisecond)
 	b.NoError(stop())
 }
 
@@ -108,7 +108,7 @@ func TestARepeatIsSentOnce(t *testing.T) {
 	b.Equal(schema.IDReuse, r.Reason)
 	b.Equal(1, b.posts("hello"))
 	b.Zero(b.posts("another text"))
-	b.Eventually(func() bool { return b.queued() == 0 }, 5*time.Second, 5*time.Millisecond)
+	b.Eventually(func() bool { return b.queued() == 0 }, patience, 5*time.Millisecond)
 	b.NoError(stop())
 }
 
@@ -200,7 +200,7 @@ func TestAHoldSpendsNothingAndEndsWithATrial(t *testing.T) {
 	b.Eventually(func() bool {
 		holds, err := gate.Holds(b.t.Context(), b.conn)
 		return err == nil && len(holds[appID]) == 1 && holds[appID][0].Kind == gate.Upstream
-	}, 10*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	b.EqualValues(n, b.queued())
 	down.Store(false)
 	for range n {
@@ -211,7 +211,7 @@ func TestAHoldSpendsNothingAndEndsWithATrial(t *testing.T) {
 	b.Eventually(func() bool {
 		holds, err := gate.Holds(b.t.Context(), b.conn)
 		return err == nil && len(holds[appID]) == 0
-	}, 5*time.Second, 10*time.Millisecond, "the hold is lifted for everybody")
+	}, patience, 10*time.Millisecond, "the hold is lifted for everybody")
 	b.NoError(stop())
 }
 

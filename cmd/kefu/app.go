@@ -23,9 +23,11 @@ func newAppCmd(c *cli) *cobra.Command {
 		Long: `An app is one Official Account. It is held when nothing of it can be sent for a reason that is not a message's: its quota is
 used up, its configuration is wrong, nothing reaches WeChat, or an operator paused it. What is queued then stays queued.`,
 		Example: `  kefu app list
+  kefu app status wx0000000000000001
   kefu app pause wx0000000000000001 --reason 'wrong text in the campaign'
-  kefu app resume wx0000000000000001`,
-	}, newAppListCmd(c), newAppPauseCmd(c), newAppResumeCmd(c))
+  kefu app resume wx0000000000000001
+  kefu app quota wx0000000000000001`,
+	}, newAppListCmd(c), newAppStatusCmd(c), newAppPauseCmd(c), newAppResumeCmd(c), newAppProbeCmd(c), newAppQuotaCmd(c))
 }
 
 // appRow is one app as `kefu app list` shows it.
@@ -143,15 +145,11 @@ func whatToDo(holds []gate.Hold) string {
 		case h.Kind == gate.Operator:
 			parts = append(parts, "kefu app resume, when the time has come")
 		case h.Errcode != 0:
-			call := wechat.CallSend
-			if h.Kind == gate.Config { // mostly drawn by fetching a token, where 40001 is a wrong secret
-				call = wechat.CallToken
-			}
-			parts = append(parts, wechat.Explain(call, h.Errcode).DoEn)
+			parts = append(parts, wechat.Explain(wechat.Call(h.Call), h.Errcode).DoEn)
 		case h.Kind == gate.Upstream:
 			parts = append(parts, "look at this machine's way to the API: DNS, routes, proxies; it goes on by itself")
 		default:
-			parts = append(parts, "mend what it says; it is tried again by itself, or at once with kefu app resume")
+			parts = append(parts, "mend what it says; it is tried again by itself, or at once with kefu app probe")
 		}
 	}
 	return strings.Join(parts, "; ")
@@ -214,16 +212,12 @@ type changedApp struct {
 
 // changeApp does something to one app and writes it down.
 func (c *cli) changeApp(ctx context.Context, args []string, change appChange) error {
-	argument := ""
-	if len(args) > 0 {
-		argument = args[0]
-	}
 	conn, err := c.broker(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	app, err := c.oneApp(ctx, conn, argument)
+	app, err := c.oneApp(ctx, conn, first(args))
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func TestAppListCountsLanesAndExplainsHolds(t *testing.T) {
 	m := nats.NewMsg("kefu.send.wx1.bulk.c1")
 	m.Data = []byte(packetFor(recipient))
 	o.publish(m)
-	hold := gate.Hold{Kind: gate.Config, Reason: "40001: invalid credential", Errcode: 40001, Since: time.Now().Add(-time.Minute), Until: time.Now().Add(time.Hour)}
+	hold := gate.Hold{Kind: gate.Config, Call: "token", Reason: "40001: invalid credential", Errcode: 40001, Since: time.Now().Add(-time.Minute), Until: time.Now().Add(time.Hour)}
 	body, err := json.Marshal(hold)
 	o.NoError(err)
 	o.NoError(o.conn.SaveState(t.Context(), broker.PutState(gate.AppKey("wx2", gate.Config), body, 0)))
@@ -74,7 +74,7 @@ func TestWhatToDoAboutAHold(t *testing.T) {
 		"kefu app resume": {Kind: gate.Operator},
 		"DNS":             {Kind: gate.Upstream},
 		"tried again":     {Kind: gate.Config},
-		"AppSecret":       {Kind: gate.Config, Errcode: 40125},
+		"AppSecret":       {Kind: gate.Config, Call: "token", Errcode: 40125},
 	} {
 		require.Contains(t, whatToDo([]gate.Hold{hold}), says)
 	}

@@ -15,6 +15,10 @@ const commandWait = 5 * time.Second
 // broker connects a command to the broker of the configuration. The caller closes the connection. A daemon, which waits for its
 // broker as long as it takes, starts from brokerOptions itself.
 func (c *cli) broker(ctx context.Context) (*broker.Conn, error) {
+	return c.brokerWithin(ctx, commandWait)
+}
+
+func (c *cli) brokerWithin(ctx context.Context, wait time.Duration) (*broker.Conn, error) {
 	cfg, err := c.config()
 	if err != nil {
 		return nil, err
@@ -24,7 +28,7 @@ func (c *cli) broker(ctx context.Context) (*broker.Conn, error) {
 		return nil, err
 	}
 	options.Name = "kefu command"
-	options.FirstWait = commandWait
+	options.FirstWait = wait
 	return broker.Connect(ctx, options)
 }
 

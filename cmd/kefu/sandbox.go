@@ -21,6 +21,9 @@ type sandboxCmd struct {
 	latency  string
 	tokenTTL time.Duration
 	rules    string
+	like     string
+	settings string
+	apps     string
 	level    slog.LevelVar
 }
 
@@ -30,16 +33,44 @@ func newSandboxCmd(c *cli) *cobra.Command {
 		Use:     "sandbox",
 		Short:   "Run a fake WeChat API to develop and test against",
 		GroupID: groupRun,
-		Long: `Runs a fake of WeChat's customer-service API: it issues tokens, checks and records messages and answers as WeChat does.
-Nothing reaches anybody. It can be scripted to be slow, busy, broken or gone, from a file or while it runs; the page at
-its address says how. Ctrl-C stops it.`,
+		Long: `Runs a fake of WeChat's customer-service API: it issues tokens, checks and records messages, keeps accounts and answers
+as WeChat does. Nothing reaches anybody, and no WeChat account is needed. Ctrl-C stops it.
+
+The calls are send, typing, both token calls, the kfaccount family with avatars and lists, quota/get, the ways to clear
+quotas, and rid/get. By default every app, user and media id is good and there are no limits; --like and --settings
+make it as strict as WeChat, from what users did and what was sent before. Rules make it slow, busy, broken or gone.
+All of it can be changed over HTTP while it runs; the page at its address says how:
+
+  /sandbox/rules       what becomes of which calls: errcodes, resets, hangs, redirects, ill-formed answers, …
+  /sandbox/settings    reply windows, content, quotas, token limits, IP list, kfaccount limits and error family
+  /sandbox/users       users message, click, follow, scan, pay, unfollow
+  /sandbox/kfaccounts  the accounts of an app, and who is online
+  /sandbox/quota       how often an app has made each call today
+  /sandbox/apps        which apps there are, with their secrets
+  /sandbox/tokens      tokens of one's own; stale ones
+  /sandbox/clock       go forward in time: 48 hours pass at once
+  /sandbox/received, /sandbox/count, /sandbox/stats, /sandbox/wait    what came in and what became of it`,
 		Example: `  kefu sandbox
   kefu sandbox --listen 127.0.0.1:0 --latency 20ms..80ms
   kefu sandbox --token-ttl 30s --rules rules.json
+  kefu sandbox --like today
+  kefu sandbox --settings settings.json --apps apps.json
 
 rules.json, of which the first rule whose turn it is acts:
   [{"call": "send", "errcode": -1, "share": 0.05},
-   {"call": "send", "openid": "oUser1", "times": 1, "reset": "after"}]`,
+   {"call": "send", "openid": "oUser1", "times": 1, "reset": "after"}]
+
+apps.json:
+  {"wx0000000000000001": "its secret"}
+
+settings.json, of which every field may be left out:
+  {"like": "today",
+   "window": "today", "allowances": {"message": {"sends": 20, "lasts": "48h"}}, "known_users": true,
+   "messages": {"strict": true, "text_bytes": 2048, "articles": 1, "no_escapes": true,
+                "media": ["MEDIA_ID"], "known_kfaccounts": true},
+   "quotas": {"send": {"day": 500000, "minute": 1000}, "/cgi-bin/token": {"day": 2000}},
+   "tokens": {"forced_a_day": 20, "addresses": ["127.0.0.1", "10.0.0.0/8"]},
+   "kfaccounts": {"errors": "old", "limit": 10, "nicknames": "document", "delete": "post"}}`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
@@ -48,8 +79,14 @@ rules.json, of which the first rule whose turn it is acts:
 	flags.StringVar(&s.latency, "latency", "", "how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
 	flags.DurationVar(&s.tokenTTL, "token-ttl", sandbox.DefaultTokenTTL, "how long an access token lives")
 	flags.StringVar(&s.rules, "rules", "", "JSON `file` with a rule or a list of rules")
+	flags.StringVar(&s.like, "like", "", "as strict as WeChat by its pages of `today`, or by the older API document: today or document")
+	flags.StringVar(&s.settings, "settings", "", "JSON `file` with settings, which come on top of --like")
+	flags.StringVar(&s.apps, "apps", "", "JSON `file` with the apps there are and their secrets; without it every one is good")
 	c.addLogFlags(cmd, &s.level)
-	_ = cmd.MarkFlagFilename("rules", "json") // the flag was added above
+	c.complete(cmd, "like", sandbox.Likes)
+	for _, flag := range []string{"apps", "rules", "settings"} {
+		_ = cmd.MarkFlagFilename(flag, "json") // the flags were added above
+	}
 	return cmd
 }
 
@@ -70,7 +107,17 @@ func (s *sandboxCmd) run(ctx context.Context) error {
 			return err
 		}
 	}
-	box := sandbox.New(sandbox.Options{TokenTTL: s.tokenTTL, Latency: latency, Log: s.cli.logger(&s.level)})
+	settings, err := s.readSettings()
+	if err != nil {
+		return err
+	}
+	apps, err := readApps(s.apps)
+	if err != nil {
+		return err
+	}
+	box := sandbox.New(sandbox.Options{
+		Apps: apps, TokenTTL: s.tokenTTL, Latency: latency, Settings: settings, Log: s.cli.logger(&s.level),
+	})
 	for _, rule := range rules {
 		box.Add(rule)
 	}
@@ -102,7 +149,8 @@ func (s *sandboxCmd) announce(url string, rules int) error {
 What can be done with it:  curl -s %s/
 What was received:         curl -s '%s/sandbox/received?newest=10'
 Have 5 %% of sends busy:    curl -s %s/sandbox/rules -d '{"call":"send","errcode":-1,"share":0.05}'
-Ctrl-C stops it.`, count(rules, "rule"), url, url, url, url)
+Be as strict as WeChat:    curl -s %s/sandbox/settings -d '{"like":"today"}'
+Ctrl-C stops it.`, count(rules, "rule"), url, url, url, url, url)
 	return nil
 }
 
@@ -121,6 +169,41 @@ func parseLatency(s string) (sandbox.Latency, error) {
 		return sandbox.Latency{}, usagef("--latency %q is not a duration such as 50ms or a range such as 20ms..80ms", s)
 	}
 	return sandbox.Latency{Min: least, Max: most}, nil
+}
+
+// readSettings puts --like and --settings together.
+func (s *sandboxCmd) readSettings() (sandbox.Settings, error) {
+	settings, known := sandbox.Like(s.like)
+	if s.like != "" && !known {
+		return settings, usagef("--like %q is not %s", s.like, strings.Join(sandbox.Likes(), " or "))
+	}
+	if s.settings == "" {
+		return settings, nil
+	}
+	text, err := os.ReadFile(s.settings)
+	if err != nil {
+		return settings, usagef("--settings: %w", err)
+	}
+	if settings, err = sandbox.ReadSettings(text, settings); err != nil {
+		return settings, usagef("--settings %s: %w", s.settings, err)
+	}
+	return settings, nil
+}
+
+// readApps reads {"appid": "secret"} of every app.
+func readApps(path string) (map[string]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("--apps: %w", err)
+	}
+	var apps map[string]string
+	if json.Unmarshal(content, &apps) != nil || len(apps) == 0 { // what is wrong is not told: the text holds secrets
+		return nil, usagef(`--apps %s: not JSON such as {"wx0000000000000001": "its secret"}`, path)
+	}
+	return apps, nil
 }
 
 // readRules reads one rule or a list of them.

@@ -66,6 +66,41 @@ func TestTheSandboxServesUntilItIsStopped(t *testing.T) {
 	require.Equal(t, exitDone, stop())
 }
 
+func TestTheSandboxIsAsStrictAsItIsTold(t *testing.T) {
+	t.Parallel()
+	settings := filepath.Join(t.TempDir(), "settings.json")
+	require.NoError(t, os.WriteFile(settings, []byte(`{"messages":{"text_bytes":5}}`), 0o600))
+	apps := filepath.Join(t.TempDir(), "apps.json")
+	require.NoError(t, os.WriteFile(apps, []byte(`{"wx1":"mine"}`), 0o600))
+	url, stop := startSandbox(t, "--like today --apps "+apps+" --settings "+settings)
+
+	stable := url + "/cgi-bin/stable_token"
+	require.InDelta(t, 40125, post(t, stable, `{"grant_type":"client_credential","appid":"wx1","secret":"any"}`)["errcode"], 0)
+	require.InDelta(t, 40013, post(t, stable, `{"grant_type":"client_credential","appid":"wx2","secret":"mine"}`)["errcode"], 0)
+	token := post(t, stable, `{"grant_type":"client_credential","appid":"wx1","secret":"mine"}`)
+	send := url + "/cgi-bin/message/custom/send?access_token=" + token["access_token"].(string)
+	require.InDelta(t, 45015, post(t, send, strings.Replace(goodPacket, "hello", "hi", 1))["errcode"], 0, "--like today")
+	require.InDelta(t, 45002, post(t, send, `{"touser":"o1","msgtype":"text","text":{"content":"longer"}}`)["errcode"], 0, "--settings")
+	require.Equal(t, exitDone, stop())
+}
+
+func TestBadSettingsAreRefusedBeforeAnythingRuns(t *testing.T) {
+	t.Parallel()
+	settings := filepath.Join(t.TempDir(), "settings.json")
+	require.NoError(t, os.WriteFile(settings, []byte(`{"windows":5}`), 0o600))
+	for line, says := range map[string]string{
+		"--like tomorrow":        `--like "tomorrow" is not document or today`,
+		"--apps nowhere":         "--apps: open nowhere: ",
+		"--apps " + settings:     "--apps " + settings + `: not JSON such as {"wx0000000000000001": "its secret"}`,
+		"--settings nowhere":     "--settings: open nowhere: ",
+		"--settings " + settings: "--settings " + settings + `: settings: json: unknown field "windows"`,
+	} {
+		got := kefu(t, try{args: args("sandbox " + line)})
+		require.Equal(t, exitUsage, got.code, line)
+		require.Contains(t, got.err, says)
+	}
+}
+
 func TestTheSandboxTellsItsAddressAsJSON(t *testing.T) {
 	t.Parallel()
 	line, stop := startSandbox(t, "-o ndjson")

@@ -93,12 +93,18 @@ func (w *whereabouts) byLedger(t *trace) {
 		w.State = schema.Cancelled
 	default:
 		w.State = schema.Queued
+		if _, dying := now.Kind.Dying(); dying {
+			w.State, w.Worker, w.Detail = schema.InFlight, t.story.Worker, "its dead letter is being written"
+		}
 	}
 }
 
 // told says whether a letter or a receipt tells of an event, and more of it.
 func (t *trace) told(e ledger.Told) bool {
 	generation := int(e.Mark.Generation)
+	if _, dying := e.Mark.Kind.Dying(); dying {
+		return t.hasLetter(generation)
+	}
 	switch e.Mark.Kind {
 	case ledger.Dead:
 		if t.hasLetter(generation) {
@@ -149,6 +155,9 @@ func wording(e ledger.Told) string {
 		return "handled without harm, and waits"
 	case ledger.Dead:
 		return "died"
+	}
+	if reason, dying := m.Kind.Dying(); dying {
+		return "to be buried: " + string(reason)
 	}
 	return m.Kind.String()
 }

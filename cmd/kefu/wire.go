@@ -46,7 +46,7 @@ func configuredSecret(app config.App) (wechat.Secret, error) {
 }
 
 // workerConfig wires the worker of a configuration.
-func workerConfig(cfg *config.Config, secret secrets, log *slog.Logger, metrics prometheus.Registerer, logKey []byte) (worker.Config, error) {
+func workerConfig(cfg *config.Config, secret secrets, ration wechat.Ration, log *slog.Logger, metrics prometheus.Registerer, logKey []byte) (worker.Config, error) {
 	hc, err := wechat.NewHTTPClient(wechat.HTTPOptions{
 		Timeout: cfg.WeChat.Timeout, CAFile: cfg.WeChat.CAFile, IdlePerHost: cfg.Worker.Concurrency,
 	})
@@ -71,7 +71,7 @@ func workerConfig(cfg *config.Config, secret secrets, log *slog.Logger, metrics 
 		out.Apps = append(out.Apps, worker.App{
 			ID:     app.AppID,
 			Name:   app.Label(),
-			Sender: wechat.NewClient(hc, cfg.WeChat.BaseURL, tokenSource(hc, cfg, app, secret)),
+			Sender: wechat.NewClient(hc, cfg.WeChat.BaseURL, tokenSource(hc, cfg, app, secret, ration)),
 			Rate: gate.Rate{
 				PerSecond: app.Rate.PerSecond, Burst: app.Rate.Burst,
 				PerDay: int64(app.Rate.PerDay), LiveReserve: app.Rate.LiveReserve,
@@ -82,20 +82,22 @@ func workerConfig(cfg *config.Config, secret secrets, log *slog.Logger, metrics 
 			ExpireAfter: app.ExpireAfter,
 			HoldBack:    app.HoldBack,
 			Limits:      app.Limits,
+			MostLater:   app.Queue.Messages,
 		})
 	}
 	return out, nil
 }
 
-// tokenSource is where an app's access token comes from.
-func tokenSource(hc *http.Client, cfg *config.Config, app config.App, secret secrets) wechat.TokenSource {
+// tokenSource is where an app's access token comes from. Without a ration no refresh is forced.
+func tokenSource(hc *http.Client, cfg *config.Config, app config.App, secret secrets, ration wechat.Ration) wechat.TokenSource {
 	switch app.Token.Kind {
 	case config.TokenFile:
 		return wechat.NewFileToken(app.Token.Path)
 	case config.TokenURL:
 		return wechat.NewURLToken(hc, app.Token.URL)
 	default:
-		return wechat.NewStableToken(hc, cfg.WeChat.BaseURL, app.AppID, func() (wechat.Secret, error) { return secret(app) })
+		return wechat.NewStableToken(hc, cfg.WeChat.BaseURL, app.AppID, func() (wechat.Secret, error) { return secret(app) }).
+			Rationed(ration)
 	}
 }
 

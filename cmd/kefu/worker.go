@@ -11,6 +11,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ops"
 	"github.com/kefuhq/kefu/worker"
 )
@@ -121,7 +122,7 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	if err != nil {
 		return err
 	}
-	wc, err := workerConfig(d.cfg, d.secret, d.log, registry, key)
+	wc, err := workerConfig(d.cfg, d.secret, gate.NewRation(conn, d.log), d.log, registry, key)
 	if err != nil {
 		return err
 	}

@@ -165,6 +165,35 @@ func storedFrom(m *nats.Msg) (Stored, error) {
 	return s, nil
 }
 
+// Count says how many messages of a stream match a subject with wildcards.
+func (c *Conn) Count(ctx context.Context, stream, subject string) (uint64, error) {
+	body, err := json.Marshal(scanRequest{Batch: 1, Seq: 1, NextFor: subject})
+	if err != nil {
+		return 0, err
+	}
+	// The first of them comes with the number of those behind it.
+	m, err := c.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, body)
+	if err != nil {
+		return 0, fmt.Errorf("count %s: %w", stream, reading(err))
+	}
+	switch s := statusOf(m); s {
+	case "":
+		values := m.Header["Nats-Num-Pending"]
+		if len(values) == 0 {
+			return 0, fmt.Errorf("count %s: the broker's answer has no number", stream)
+		}
+		behind, err := strconv.ParseUint(values[len(values)-1], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("count %s: %w", stream, err)
+		}
+		return behind + 1, nil
+	case "404":
+		return 0, nil
+	default:
+		return 0, fmt.Errorf("count %s: broker answers %s %s", stream, s, strings.ToLower(m.Header.Get("Description")))
+	}
+}
+
 // Get reads one message by its sequence. A sequence that is not there (any
 // more) is ErrNoMessage.
 func (c *Conn) Get(ctx context.Context, stream string, seq uint64) (Stored, error) {

@@ -19,7 +19,9 @@ import (
 //
 //	app.<appid>.<hold|operator>   why an app is held (package gate)
 //	worker.<worker>               heartbeat, with a life time (package pool)
+//	opened.<appid>                the first worker that ever read the app's queue (package worker)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package ledger)
+//	token.<appid>.forced          when a token refresh was forced (package gate)
 
 const statePrefix = "$KV." + schema.BucketState + "."
 

@@ -119,6 +119,7 @@ type Settings struct {
 	DuplicateWindow time.Duration
 	Queue           Queue
 	Limits          schema.Limits
+	KFAccounts      KFAccounts
 }
 
 // Rate is the budget of calls of one app over the whole pool.
@@ -141,6 +142,21 @@ type Queue struct {
 	Messages int64
 	Bytes    Size
 }
+
+// KFAccounts bounds what the commands do to an app's kfaccounts; the API's own bounds have changed with time.
+type KFAccounts struct {
+	Most     int // an app has
+	Nickname Nickname
+}
+
+// Nickname says how long the nickname of a kfaccount may be.
+type Nickname string
+
+// What limits.nickname may be.
+const (
+	NicknameDocument Nickname = "document"
+	NicknameToday    Nickname = "today"
+)
 
 // App is one WeChat Official Account with its own settings resolved.
 type App struct {

@@ -123,6 +123,10 @@ var settingsKeys = []row[Settings]{
 		"Articles of one news message, at most; today's API takes 1."},
 	{"limits.text_bytes", "2048", func(s *Settings) any { return &s.Limits.TextBytes }, between(1, 65536), "bytes",
 		"Bytes of UTF-8 of one text message, at most."},
+	{"limits.kfaccounts", "10", func(s *Settings) any { return &s.KFAccounts.Most }, between(1, 1000), "kfaccounts",
+		"Kfaccounts that one app may have; kefu kfaccount add refuses one more. The API document says 10, today's page 100."},
+	{"limits.nickname", "document", func(s *Settings) any { return &s.KFAccounts.Nickname }, oneOf(NicknameDocument, NicknameToday), "",
+		"How long a kfaccount's nickname may be: 6 Chinese or 12 Latin characters as in the API document, or 16 as on today's page."},
 }
 
 // appKeys are the keys an app has besides its settings.

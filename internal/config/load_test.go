@@ -75,8 +75,9 @@ func TestNothingConfiguredGivesTheDefaults(t *testing.T) {
 		Retry:       Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute},
 		OnUnknown:   schema.Resend,
 		ExpireAfter: 48 * time.Hour, HoldBack: 30 * time.Second, DuplicateWindow: 10 * time.Minute,
-		Queue:  Queue{Messages: 5_000_000, Bytes: 4 << 30},
-		Limits: schema.Limits{NewsArticles: 10, TextBytes: 2048},
+		Queue:      Queue{Messages: 5_000_000, Bytes: 4 << 30},
+		Limits:     schema.Limits{NewsArticles: 10, TextBytes: 2048},
+		KFAccounts: KFAccounts{Most: 10, Nickname: NicknameDocument},
 	}, cfg.Defaults)
 }
 

@@ -124,7 +124,7 @@ func (b *bed) audited() []broker.AuditEntry {
 
 func (b *bed) replay(f Filter, o Options) Result {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), brokertest.Patience)
 	defer cancel()
 	result, err := b.box.Replay(ctx, f, o)
 	b.NoError(err)

@@ -24,6 +24,7 @@ const (
 	Started      Point = "started"       // the ledger has the Start mark; the call comes next
 	Answered     Point = "answered"      // the call is over, nothing is written of it
 	SentMarked   Point = "sent-marked"   // the ledger knows that it was sent
+	Dying        Point = "dying"         // the ledger knows that it is to be buried; the letter comes next
 	LetterStored Point = "letter-stored" // the letter is in KEFU_DEAD
 	DeadMarked   Point = "dead-marked"   // the ledger knows that it is dead; the acknowledgement comes next
 	LaterStored  Point = "later-stored"  // KEFU_LATER has it
@@ -36,7 +37,7 @@ const (
 // Points lists all of them, in order.
 func Points() []Point {
 	return []Point{
-		Pulled, Suspected, Decoded, Started, Answered, SentMarked, LetterStored, DeadMarked,
+		Pulled, Suspected, Decoded, Started, Answered, SentMarked, Dying, LetterStored, DeadMarked,
 		LaterStored, LaterMarked, Held, Cleared, Moved,
 	}
 }

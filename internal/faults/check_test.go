@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -79,7 +80,7 @@ func (s span) holds(other span) bool { return s.least <= other.least && other.mo
 func (s *scene) look() seen {
 	s.T.Helper()
 	receipts := s.StoredReceipts()
-	waiting := s.queuedIDs()
+	waiting := s.queuedAttempts()
 	posts := s.Posts()
 	delivered := s.API.CountBy(sandbox.ByOpenID, sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
 	out := seen{posts: span{least: 1 << 30}}
@@ -91,7 +92,7 @@ func (s *scene) look() seen {
 		switch {
 		case len(rs) > 1:
 			s.LessOrEqual(lives(rs), 1, "%s has more than one end in one life: %+v", id, rs)
-		case len(rs) == 0 && !waiting[id]:
+		case len(rs) == 0 && waiting[id] == 0:
 			out.lost++
 		}
 		end := "queued"
@@ -105,7 +106,7 @@ func (s *scene) look() seen {
 		}
 		ends[end]++
 		out.posts.least, out.posts.most = min(out.posts.least, posts[to]), max(out.posts.most, posts[to])
-		if delivered[to] > 1 && !waiting[id] {
+		if delivered[to] > 1 && waiting[id] == 0 {
 			s.True(marked, "%s was delivered %d times and nobody says so", id, delivered[to])
 		}
 	}
@@ -131,10 +132,11 @@ func lives(rs []schema.Receipt) int {
 	return most
 }
 
-// queuedIDs are the intents in queues, and those that wait for their time.
-func (s *scene) queuedIDs() map[string]bool {
+// queuedAttempts are the intents in queues and those that wait for their time,
+// with the number of the attempt that comes next.
+func (s *scene) queuedAttempts() map[string]int {
 	s.T.Helper()
-	out := make(map[string]bool)
+	out := make(map[string]int)
 	streams := []string{schema.StreamLater}
 	for _, app := range s.Apps() {
 		streams = append(streams, schema.SendStream(app))
@@ -155,7 +157,8 @@ func (s *scene) queuedIDs() map[string]bool {
 			if id == "" {
 				id = m.Header.Get(schema.HeaderMsgID)
 			}
-			out[id] = true
+			attempt, _ := strconv.Atoi(m.Header.Get(schema.HeaderAttempt)) // a producer's has none
+			out[id] = max(out[id], attempt, 1)
 		}
 	}
 	return out

@@ -87,8 +87,17 @@ var workerRows = []row{
 		expected: "known as sent: acknowledged without a POST", ends: "1 sent", posts: span{1, 1}, options: crash, run: killedAt("sent-marked"),
 	},
 	{
+		id: "F06", fault: "kill -9 before the letter is stored",
+		expected: "the letter is written by the next worker, without another call", ends: "1 dead recipient", posts: span{1, 1}, options: crash,
+		run: func(s *scene) {
+			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
+			killedAt("dying")(s)
+			s.Len(s.Letters(), 1)
+		},
+	},
+	{
 		id: "F06", fault: "kill -9 after the letter was stored, before the ledger knows",
-		expected: "tried once more, marked; one letter", ends: "1 dead recipient", posts: span{2, 2}, doubles: span{1, 1}, options: crash,
+		expected: "the same letter again, without another call; one letter", ends: "1 dead recipient", posts: span{1, 1}, options: crash,
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
 			killedAt("letter-stored")(s)

@@ -5,6 +5,7 @@ package faults
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -23,7 +24,16 @@ var (
 	write = flag.Bool("write", false, "write TABLE.md")
 )
 
-func TestMain(m *testing.M) { os.Exit(stage.Run(m)) }
+func TestMain(m *testing.M) {
+	code := stage.Run(m)
+	if *write {
+		if err := os.WriteFile("TABLE.md", []byte(table()), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
 // row is one fault: what is done, and what must come of it.
 type row struct {
@@ -59,36 +69,44 @@ type line struct {
 	notes []string
 }
 
+// results is what the tests of this run have found, for the table.
+var results = struct {
+	mu     sync.Mutex
+	rows   map[string]line
+	storms map[string][][2]string // by test: what was done, what came of it
+}{rows: make(map[string]line), storms: make(map[string][][2]string)}
+
+// report adds a storm's result to the table.
+func report(storm, done, came string) {
+	results.mu.Lock()
+	defer results.mu.Unlock()
+	results.storms[storm] = append(results.storms[storm], [2]string{done, came})
+}
+
 // TestFaults runs every row on a stage of its own.
 func TestFaults(t *testing.T) {
-	var mu sync.Mutex
-	results := make(map[string]line)
-	t.Run("rows", func(t *testing.T) {
-		for _, g := range groups {
-			for _, r := range g.rows {
-				t.Run(r.id+" "+r.fault, func(t *testing.T) {
-					t.Parallel()
-					s := &scene{Stage: stage.New(t, r.options)}
-					r.run(s)
-					got := s.look()
-					mu.Lock()
-					results[r.id+r.fault] = line{r, got, s.notes}
-					mu.Unlock()
-					s.Zero(got.lost, "intents are lost")
-					s.Equal(r.ends, got.ends, "how the intents ended")
-					s.True(r.posts.holds(got.posts), "posts of an intent: %s, expected %s", got.posts, r.posts)
-					s.True(r.doubles.holds(span{got.doubles, got.doubles}), "possible duplicates: %d, expected %s", got.doubles, r.doubles)
-				})
-			}
+	t.Parallel()
+	for _, g := range groups {
+		for _, r := range g.rows {
+			t.Run(r.id+" "+r.fault, func(t *testing.T) {
+				t.Parallel()
+				s := &scene{Stage: stage.New(t, r.options)}
+				r.run(s)
+				got := s.look()
+				results.mu.Lock()
+				results.rows[r.id+r.fault] = line{r, got, s.notes}
+				results.mu.Unlock()
+				s.Zero(got.lost, "intents are lost")
+				s.Equal(r.ends, got.ends, "how the intents ended")
+				s.True(r.posts.holds(got.posts), "posts of an intent: %s, expected %s", got.posts, r.posts)
+				s.True(r.doubles.holds(span{got.doubles, got.doubles}), "possible duplicates: %d, expected %s", got.doubles, r.doubles)
+			})
 		}
-	})
-	if *write {
-		require.NoError(t, os.WriteFile("TABLE.md", []byte(table(results)), 0o644))
 	}
 }
 
 // table prints the results for people.
-func table(results map[string]line) string {
+func table() string {
 	var b strings.Builder
 	form := "quick form"
 	if *full {
@@ -102,7 +120,7 @@ func table(results map[string]line) string {
 	for _, g := range groups {
 		fmt.Fprintf(&b, "\n## %s\n\n| # | fault | expected | seen | posts | lost | duplicates |\n|---|---|---|---|--:|--:|--:|\n", g.name)
 		for _, r := range g.rows {
-			l, ran := results[r.id+r.fault]
+			l, ran := results.rows[r.id+r.fault]
 			if !ran {
 				fmt.Fprintf(&b, "| %s | %s | %s | **failed before its end** | | | |\n", r.id, r.fault, r.expected)
 				continue
@@ -117,6 +135,16 @@ func table(results map[string]line) string {
 				parts = append(parts, fmt.Sprintf("%s %s (%s)", n.id, n.fault, n.why))
 			}
 			fmt.Fprintf(&b, "%s.\n", strings.Join(parts, "; "))
+		}
+	}
+	if len(results.storms) > 0 {
+		fmt.Fprintf(&b, "\n## Storms\n\n| test | what was done | what came of it |\n|---|---|---|\n")
+	}
+	for _, storm := range slices.Sorted(maps.Keys(results.storms)) {
+		lines := results.storms[storm]
+		slices.SortFunc(lines, func(x, y [2]string) int { return strings.Compare(x[0], y[0]) })
+		for _, l := range lines {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", storm, l[0], l[1])
 		}
 	}
 	return b.String()

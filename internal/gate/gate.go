@@ -221,7 +221,7 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 	case operator:
 		g.operator = h
 	case h != nil:
-		if g.hold == nil || h.Until.After(g.hold.Until) {
+		if g.hold == nil || h.Until.After(g.hold.Until) || h.Asked.After(g.hold.Asked) {
 			g.hold, g.trial = h, false
 		}
 	case g.hold != nil:

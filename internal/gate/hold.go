@@ -24,11 +24,13 @@ const (
 type Hold struct {
 	Kind    Kind      `json:"kind"`
 	Reason  string    `json:"reason"`            // one sentence
-	Errcode int       `json:"errcode,omitempty"` // of the answer that drew it
+	Call    string    `json:"call,omitempty"`    // call family of the answer that drew it: send, token …
+	Errcode int       `json:"errcode,omitempty"` // of that answer
 	Errmsg  string    `json:"errmsg,omitempty"`  // names the address WeChat saw, for 40164
 	RID     string    `json:"rid,omitempty"`
 	Since   time.Time `json:"since"`
 	Until   time.Time `json:"until,omitzero"` // when the next try is made; zero: when an operator says so
+	Asked   time.Time `json:"asked,omitzero"` // when an operator wanted it tried at once
 	Tries   int       `json:"tries,omitempty"`
 	By      string    `json:"by,omitempty"` // worker or operator
 }

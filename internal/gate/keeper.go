@@ -199,6 +199,32 @@ func Pause(ctx context.Context, conn *broker.Conn, appID, reason, by string) err
 	return conn.SaveState(ctx, broker.PutState(AppKey(appID, Operator), body, 0))
 }
 
+// Probe has the workers try a held app at once: a single intent, as at the time
+// that was set for it. It returns the hold as it stands then; its Kind is empty
+// when the app is not held, and an operator's hold is left as it is.
+func Probe(ctx context.Context, conn *broker.Conn, appID string) (Hold, error) {
+	all, err := Holds(ctx, conn)
+	if err != nil {
+		return Hold{}, err
+	}
+	var held Hold
+	for _, h := range all[appID] {
+		if h.Kind == Operator {
+			return h, nil
+		}
+		held = h
+	}
+	if held.Kind == "" {
+		return Hold{}, nil
+	}
+	held.Until, held.Asked = held.Since, time.Now().UTC() // past, whatever this machine's clock says
+	body, err := json.Marshal(held)
+	if err != nil {
+		return Hold{}, err
+	}
+	return held, conn.SaveState(ctx, broker.PutState(AppKey(appID, held.Kind), body, 0))
+}
+
 // Resume lifts every hold of an app. Workers then let one intent through
 // before the rest if the hold was not an operator's.
 func Resume(ctx context.Context, conn *broker.Conn, appID string) error {

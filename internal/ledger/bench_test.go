@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,5 +89,48 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(l.Len())
 		}
 		l.Close()
+	}
+}
+
+// BenchmarkFootprint is what a million remembered intents, each started and
+// sent, cost: the live heap of the worker that remembers them and of the broker,
+// and the log on disk.
+func BenchmarkFootprint(b *testing.B) {
+	const n = 1_000_000
+	heap := func() float64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc) / 1e6
+	}
+	for b.Loop() {
+		srv := brokertest.Start(b)
+		empty := heap()
+		l := open(b, srv.Connect(), "bench")
+		var left sync.WaitGroup
+		left.Add(2 * n)
+		for i := range n {
+			k := Key(uint64(i) * 0x9e3779b97f4a7c15)
+			m := Mark{Key: k, Kind: Start, Seq: uint64(i), Attempt: 1}
+			l.Write(m, func(Standing, error) { left.Done() })
+			m.Kind, m.Generation = Sent, 1
+			l.Write(m, func(Standing, error) { left.Done() })
+		}
+		left.Wait()
+		both := heap()
+		s, err := srv.Connect().JS.Stream(b.Context(), schema.StreamLedger)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if l.Len() != n {
+			b.Fatal(l.Len())
+		}
+		l.Close()
+		l.index = nil
+		broker := heap()
+		b.ReportMetric(both-broker, "worker-MB/million")
+		b.ReportMetric(broker-empty, "broker-MB/million")
+		b.ReportMetric(float64(s.CachedInfo().State.Bytes)/1e6, "disk-MB/million")
 	}
 }

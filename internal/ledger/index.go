@@ -102,6 +102,7 @@ func (x *index) mark(m Mark, w uint16) Standing {
 	case known:
 		s.Attempts, s.Unknown = int(e.Attempt), int(e.Unknown)
 		s.Worker = x.names[e.Worker]
+		s.Reason, _ = e.Kind.Dying()
 	}
 	return s
 }

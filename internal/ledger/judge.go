@@ -1,5 +1,7 @@
 package ledger
 
+import "github.com/kefuhq/kefu/schema"
+
 // Entry is what the ledger remembers of one intent: 24 bytes, of which a pool
 // holds millions.
 type Entry struct {
@@ -46,10 +48,11 @@ const (
 	Repeat                    // the same id and body is, or was, on its way as another message: acknowledge it
 	Reuse                     // the same id with another body: a letter `id-reuse`
 	Started                   // started before and neither settled nor cleared, by Standing.Worker: unknown, unless that worker lives
+	Doomed                    // its burial was begun by Standing.Worker, for Standing.Reason: finish it, unless that worker lives
 )
 
 func (r Ruling) String() string {
-	return [...]string{"", "go", "ended", "repeat", "reuse", "started"}[r]
+	return [...]string{"", "go", "ended", "repeat", "reuse", "started", "doomed"}[r]
 }
 
 // Standing is the answer to a Start or Suspect mark.
@@ -59,8 +62,9 @@ type Standing struct {
 	Attempts   int    // spent, of this generation
 	Unknown    int    // attempts with unknown outcome, of this generation
 	Kind       Kind   // what the ledger knew before; 0 for nothing
-	Worker     string // who made the Start that Started speaks of
-	Suspects   int    // after a Suspect mark: how many times in a row
+	Worker     string // who made the Start that Started speaks of, or began the burial that Doomed does
+	Reason     schema.Reason
+	Suspects   int // after a Suspect mark: how many times in a row
 }
 
 // apply says how a mark by worker w changes what is remembered, and, for a
@@ -86,6 +90,9 @@ func apply(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 	case Clear:
 		return applyClear(e, m, w), 0
 	case Later, Sent, Dead, Cancelled:
+		return applyEnd(e, m, w), 0
+	}
+	if _, ok := m.Kind.Dying(); ok {
 		return applyEnd(e, m, w), 0
 	}
 	return e, 0 // of a later version of kefu
@@ -147,6 +154,9 @@ func applyStart(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 		}
 		return e, Repeat
 	}
+	if _, ok := e.Kind.Dying(); ok && same {
+		return e, Doomed
+	}
 	if same {
 		return e, Ended
 	}
@@ -174,10 +184,11 @@ func applyClear(e Entry, m Mark, w uint16) Entry {
 	return e
 }
 
-// applyEnd takes Later and the terminal kinds. Sent is never overruled within
-// a generation: it happened.
+// applyEnd takes Later, Dying and the terminal kinds. Sent is never overruled
+// within a generation: it happened.
 func applyEnd(e Entry, m Mark, w uint16) Entry {
 	next := m.entry(w)
+	_, isDying := m.Kind.Dying()
 	if e.Kind == 0 || next.Generation > e.Generation {
 		return next
 	}
@@ -191,6 +202,8 @@ func applyEnd(e Entry, m Mark, w uint16) Entry {
 		return e
 	case m.Kind == Later && (e.Kind.Terminal() || m.Attempt < e.Attempt || m.Attempt == e.Attempt && e.Kind != Later):
 		return e // that attempt has begun already: a slow worker put off what its successor did
+	case isDying && (e.Kind.Terminal() || m.Attempt < e.Attempt):
+		return e // a slow worker as well
 	}
 	return next
 }

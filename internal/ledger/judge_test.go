@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
 )
 
 // act is one mark of a story, and what the ledger must say to it.
@@ -31,8 +33,11 @@ func cleared(by string, seq uint64, spent uint8) act { return mark(by, Clear, se
 func later(by string, seq uint64, next uint8) act    { return mark(by, Later, seq, next).gen(1) }
 func sent(by string, seq uint64, spent uint8) act    { return mark(by, Sent, seq, spent).gen(1) }
 func dead(by string, seq uint64, spent uint8) act    { return mark(by, Dead, seq, spent).gen(1) }
-func harmless(by string, seq uint64) act             { return mark(by, Harmless, seq, 1) }
-func cancelled(by string, seq uint64) act            { return mark(by, Cancelled, seq, 0).gen(1) }
+func doomed(by string, seq uint64, spent uint8) act {
+	return mark(by, Dying(schema.Recipient), seq, spent).gen(1)
+}
+func harmless(by string, seq uint64) act  { return mark(by, Harmless, seq, 1) }
+func cancelled(by string, seq uint64) act { return mark(by, Cancelled, seq, 0).gen(1) }
 
 func (a act) gen(n uint16) act { a.m.Generation = n; return a }
 func (a act) body(n uint32) act {
@@ -296,6 +301,26 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 		{"a retry that dies unstarted ends the intent", []act{
 			start("a", 10, 1).is(Go), later("a", 10, 2), dead("b", 20, 1).again(),
 			start("c", 20, 2).again().is(Ended), start("c", 30, 1).is(Go).inLife(2),
+		}},
+
+		// Burials.
+		{"a burial that was begun is finished, not called again", []act{
+			start("a", 10, 1).is(Go), doomed("a", 10, 1),
+			start("b", 10, 1).is(Doomed).startedBy("a").withSpent(1),
+			dead("b", 10, 1), start("c", 10, 1).is(Ended),
+		}},
+		{"a repeat of what is dying is a repeat", []act{
+			start("a", 10, 1).is(Go), doomed("a", 10, 1), start("b", 15, 1).is(Repeat),
+		}},
+		{"a slow worker does not bury what its successor has started", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 2).is(Go), doomed("a", 10, 1),
+			start("c", 10, 2).is(Started).startedBy("b"),
+		}},
+		{"nor what has ended", []act{
+			start("a", 10, 1).is(Go), sent("a", 10, 1), doomed("b", 10, 1), start("b", 10, 1).is(Ended),
+		}},
+		{"what was sent all the same is sent", []act{
+			start("a", 10, 1).is(Go), doomed("a", 10, 1), sent("b", 10, 1), start("b", 10, 1).is(Ended),
 		}},
 
 		// Suspects.

@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/kefuhq/kefu/schema"
 )
 
 // Key stands for one intent id of one app: 64 bits of a hash. With a hundred
@@ -44,7 +47,33 @@ const (
 	Harmless  Kind = 8 // and handled without harm: takes the Suspect marks back, and says nothing else
 )
 
+// Dying is the kind of mark that comes before a letter: the intent's call has
+// been answered, and it is to be buried for this reason. Whoever finds it
+// without the Dead that follows writes the letter again; to call once more
+// might give the intent a second, different end.
+func Dying(r schema.Reason) Kind { return dying + Kind(slices.Index(dyingFor[:], r)) } //nolint:gosec // a handful
+
+// Dying says whether this is a mark of Dying, and for which reason.
+func (k Kind) Dying() (schema.Reason, bool) {
+	if k < dying || int(k-dying) >= len(dyingFor) {
+		return "", false
+	}
+	return dyingFor[k-dying], true
+}
+
+const dying Kind = 16
+
+// dyingFor are the reasons in the order of their kinds. It is stored: append
+// only.
+var dyingFor = [...]schema.Reason{
+	schema.Rejected, schema.Recipient, schema.Exhausted, schema.Unknown, schema.Expired,
+	schema.Poison, schema.Invalid, schema.IDReuse,
+}
+
 func (k Kind) String() string {
+	if _, ok := k.Dying(); ok {
+		return "dying"
+	}
 	switch k {
 	case Start:
 		return "start"

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
 )
 
 // TestTheFormatOfABatchIsFinal holds the bytes as they are stored for three
@@ -21,7 +23,10 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		"1112131415161718"+"212223242526"+"31323334"+"4142"+"51"+"52"+"04"+"01"+
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"00",
 		hex.EncodeToString(data))
-	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5, Cancelled: 6, Suspect: 7, Harmless: 8} {
+	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5, Cancelled: 6, Suspect: 7, Harmless: 8,
+		Dying(schema.Rejected): 16, Dying(schema.Recipient): 17, Dying(schema.Exhausted): 18, Dying(schema.Unknown): 19,
+		Dying(schema.Expired): 20, Dying(schema.Poison): 21, Dying(schema.Invalid): 22, Dying(schema.IDReuse): 23,
+	} {
 		require.EqualValues(t, number, kind, kind)
 	}
 }

@@ -3,12 +3,9 @@ package sandbox
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // answer is one reply of the API.
@@ -18,11 +15,16 @@ type answer struct {
 	errcode  int
 	coded    bool // the body says errcode (or is a token), so errcode means something
 	accepted bool // a message was taken for delivery
+	silent   bool // no answer at all
+	rid      string
 }
 
 // unusual names an answer without an errcode for records and totals.
 func (a *answer) unusual() string {
-	if a.coded || a.status == 0 {
+	switch {
+	case a.silent:
+		return "hang"
+	case a.coded || a.status == 0:
 		return ""
 	}
 	if a.status == http.StatusOK {
@@ -38,8 +40,28 @@ func accept() answer {
 	return answer{status: http.StatusOK, body: okBody, coded: true, accepted: true}
 }
 
-// refuse is the API's answer with this errcode, worded as the real one.
-func refuse(code int) answer { return refuseWith(code, wording(code)) }
+// done is the answer to what was done and is no message.
+func done() answer { return answer{status: http.StatusOK, body: okBody, coded: true} }
+
+// tell is an answer of errcode 0 that says more.
+func tell(v any) answer {
+	body, err := toJSON(v)
+	if err != nil {
+		panic(err) // v is one of our structs
+	}
+	return answer{status: http.StatusOK, body: body, coded: true}
+}
+
+// refuse is the API's answer with this errcode, worded as the real one, and with the tail that it appends: the request's id. Codes without a
+// known text get the tail alone, which is what the real API does for undocumented ones.
+func refuse(code int) answer { return refuseSaying(code, wordings[code]) }
+
+func refuseSaying(code int, msg string) answer {
+	id := newRID()
+	a := refuseWith(code, strings.TrimLeft(msg+" rid: "+id, " "))
+	a.rid = id
+	return a
+}
 
 func refuseWith(code int, msg string) answer {
 	b := append([]byte(`{"errcode":`), strconv.Itoa(code)...)
@@ -77,18 +99,24 @@ var wordings = map[int]string{
 	45015: "response out of time limit or subscription is canceled",
 	45047: "out of response count limit",
 	47001: "data format error",
+	44003: "empty news data",
+	44004: "empty content",
+	40033: "invalid charset. please check your request, if include \\uxxxx will create fail!",
+	41006: "media_id missing",
+	40137: "invalid image format",
+	41005: "media data missing",
+	44001: "empty media data",
+	40009: "invalid image size",
+	61450: "system error",
+	61451: "invalid parameter",
+	61452: "invalid kf_account",
+	61453: "kf_account exsited", //nolint:misspell // the real API's spelling
+	61454: "invalid kf_acount length",
+	61455: "illegal character in kf_account",
+	61456: "kf_account count exceeded",
+	61457: "invalid file type",
 	48001: "api unauthorized",
 	50002: "user limited",
-}
-
-// wording is the errmsg of a code with the tail that the real API appends: the request's id, unique and starting with the time. Codes
-// without a known text get the tail alone, which is what the real API does for undocumented ones.
-func wording(code int) string {
-	return strings.TrimLeft(wordings[code]+rid(), " ")
-}
-
-func rid() string {
-	return fmt.Sprintf(" rid: %08x-%08x-%08x", uint32(time.Now().Unix()), rand.Uint32(), rand.Uint32())
 }
 
 // toJSON encodes without the HTML escaping of encoding/json, which the real API does not do and which makes texts hard to read.

@@ -11,8 +11,11 @@ import (
 
 // Names of the calls as rules, records and totals have them. A call that the sandbox does not know goes by its path.
 const (
-	CallSend  = "send"
-	CallToken = "token" // both token calls
+	CallSend      = "send"
+	CallToken     = "token"     // both token calls
+	CallTyping    = "typing"    // typing
+	CallKFAccount = "kfaccount" // add, update, del, uploadheadimg, getkflist, getonlinekflist
+	CallQuota     = "quota"     // quota/get, the three ways to clear, rid/get
 )
 
 // maxBody is the longest request body that is read; beyond it the answer is HTTP 413, as a front end's would be.
@@ -21,36 +24,53 @@ const maxBody = 1 << 20
 // pooledBody is the longest buffer that is kept for the next call.
 const pooledBody = 64 << 10
 
-// route is one call of the API. Adding a call is adding a row to [routes] and its two functions.
+// route is one call of the API. Adding a call is adding a row to newRoutes and its two functions.
 type route struct {
 	call string
 	path string
+	n    int // its place in what is kept for each call
 	// read finds in the body what rules and records go by. It judges nothing.
 	read func(*Sandbox, *request)
 	// answer is what the API says to the request when no rule interferes.
 	answer func(*Sandbox, *request) answer
 }
 
-var routes = byPath(
-	route{CallSend, "/cgi-bin/message/custom/send", (*Sandbox).readSend, (*Sandbox).answerSend},
-	route{CallToken, "/cgi-bin/stable_token", (*Sandbox).readStableToken, (*Sandbox).answerStableToken},
-	route{CallToken, "/cgi-bin/token", (*Sandbox).readToken, (*Sandbox).answerToken},
-)
-
-func byPath(rows ...route) map[string]*route {
+// newRoutes is the API by path.
+func newRoutes() map[string]*route {
+	rows := []route{
+		{call: CallSend, path: "/cgi-bin/message/custom/send", read: (*Sandbox).readSend, answer: (*Sandbox).answerSend},
+		{call: CallTyping, path: "/cgi-bin/message/custom/typing", read: (*Sandbox).readTyping, answer: (*Sandbox).answerTyping},
+		{call: CallToken, path: "/cgi-bin/stable_token", read: (*Sandbox).readStableToken, answer: (*Sandbox).answerStableToken},
+		{call: CallToken, path: "/cgi-bin/token", read: (*Sandbox).readToken, answer: (*Sandbox).answerToken},
+		{call: CallKFAccount, path: "/customservice/kfaccount/add", read: readNothing, answer: (*Sandbox).answerKFAdd},
+		{call: CallKFAccount, path: "/customservice/kfaccount/update", read: readNothing, answer: (*Sandbox).answerKFUpdate},
+		{call: CallKFAccount, path: "/customservice/kfaccount/del", read: readNothing, answer: (*Sandbox).answerKFDelete},
+		{call: CallKFAccount, path: "/customservice/kfaccount/uploadheadimg", read: readNothing, answer: (*Sandbox).answerKFAvatar},
+		{call: CallKFAccount, path: "/cgi-bin/customservice/getkflist", read: readNothing, answer: (*Sandbox).answerKFList},
+		{call: CallKFAccount, path: "/cgi-bin/customservice/getonlinekflist", read: readNothing, answer: (*Sandbox).answerKFOnline},
+		{call: CallQuota, path: "/cgi-bin/openapi/quota/get", read: readNothing, answer: (*Sandbox).answerQuotaGet},
+		{call: CallQuota, path: "/cgi-bin/openapi/quota/clear", read: readNothing, answer: (*Sandbox).answerQuotaClear},
+		{call: CallQuota, path: "/cgi-bin/clear_quota", read: readNothing, answer: (*Sandbox).answerClearQuota},
+		{call: CallQuota, path: "/cgi-bin/clear_quota/v2", read: (*Sandbox).readClearQuotaV2, answer: (*Sandbox).answerClearQuotaV2},
+		{call: CallQuota, path: "/cgi-bin/openapi/rid/get", read: readNothing, answer: (*Sandbox).answerRIDGet},
+	}
 	m := make(map[string]*route, len(rows))
 	for i := range rows {
+		rows[i].n = i
 		m[rows[i].path] = &rows[i]
 	}
 	return m
 }
+
+// readNothing is for calls of which rules and records know no more than call and app.
+func readNothing(*Sandbox, *request) {}
 
 // unlisted is the route of an API path that the sandbox does not know. A rule may still answer it.
 func unlisted(path string) *route {
 	return &route{
 		call:   path,
 		path:   path,
-		read:   func(*Sandbox, *request) {},
+		read:   readNothing,
 		answer: func(*Sandbox, *request) answer { return refuse(40066) },
 	}
 }
@@ -58,12 +78,14 @@ func unlisted(path string) *route {
 // request is one call as it was received.
 type request struct {
 	route    *route
+	http     *http.Request // its body has been read
 	method   string
 	query    string
 	body     string // empty with Options.Fast
 	size     int    // bytes of the body
 	chunked  bool
 	tooLarge bool
+	lose     bool // a rule has it answered and not done
 	at       time.Time
 
 	token   *token // of access_token in the query; nil when missing or unknown
@@ -71,7 +93,7 @@ type request struct {
 	openID  string
 	msgType string
 	packet  packet    // of a send
-	wanted  tokenWish // of a token call
+	wanted  tokenWish // of a token call, and of clear_quota/v2
 }
 
 // outcome is what happens to one call: what the API made of it and what its caller gets to see.
@@ -88,7 +110,7 @@ type outcome struct {
 // serveCall is the way of every call: read, match the script, decide, record, and only then answer. The record comes first,
 // so whoever has seen an answer finds its call among the received, and a test can wait for a call whose answer is held back.
 func (s *Sandbox) serveCall(w http.ResponseWriter, r *http.Request, rt *route) {
-	q := request{route: rt, method: r.Method, query: r.URL.RawQuery, at: time.Now(), chunked: len(r.TransferEncoding) > 0}
+	q := request{route: rt, http: r, method: r.Method, query: r.URL.RawQuery, at: s.now(), chunked: len(r.TransferEncoding) > 0}
 	s.findToken(&q)
 
 	o := outcome{}
@@ -103,6 +125,9 @@ func (s *Sandbox) serveCall(w http.ResponseWriter, r *http.Request, rt *route) {
 		hit, _ := s.script.match(&q)
 		o = s.decide(&q, hit)
 	}
+	if o.rid != "" {
+		s.rids.keep(&q, &o)
+	}
 
 	t := s.journal.add(&q, &o)
 	defer s.journal.done(&t)
@@ -116,7 +141,7 @@ func (s *Sandbox) serveCall(w http.ResponseWriter, r *http.Request, rt *route) {
 func (s *Sandbox) findToken(q *request) {
 	if value := accessToken(q.query); value != "" {
 		if q.token = s.tokens.find(value); q.token != nil {
-			q.appID = q.token.appID
+			q.appID = q.token.app.id
 		}
 	}
 }
@@ -177,9 +202,10 @@ func (s *Sandbox) decide(q *request, hit hit) outcome {
 	if rule.ExpireTokens {
 		s.tokens.expireOf(q.appID)
 	}
+	q.lose = rule.Lose
 	if rule.processes() {
 		o.answer = s.normal(q)
-		o.delivered = o.accepted
+		o.delivered = o.accepted && !rule.Lose
 	}
 	if rule.replaces() {
 		o.answer = rule.answer()

@@ -10,7 +10,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +40,22 @@ func (s *Sandbox) controlHandler() http.Handler {
 		"POST /sandbox/tokens":        s.postToken,
 		"POST /sandbox/tokens/expire": s.expireTokens,
 		"POST /sandbox/reset":         s.postReset,
+
+		"GET /sandbox/settings":          s.getSettings,
+		"POST /sandbox/settings":         s.postSettings,
+		"DELETE /sandbox/settings":       s.deleteSettings,
+		"GET /sandbox/apps":              s.getApps,
+		"POST /sandbox/apps":             s.postApp,
+		"GET /sandbox/users":             ofApp(s.Users),
+		"POST /sandbox/users":            s.postUsers,
+		"GET /sandbox/clock":             s.getClock,
+		"POST /sandbox/clock":            s.postClock,
+		"GET /sandbox/quota":             ofApp(s.Used),
+		"POST /sandbox/quota":            s.postQuota,
+		"GET /sandbox/kfaccounts":        ofApp(s.KFAccounts),
+		"POST /sandbox/kfaccounts":       s.postKFAccount,
+		"DELETE /sandbox/kfaccounts":     s.deleteKFAccount,
+		"GET /sandbox/kfaccounts/avatar": s.getAvatar,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodGet {
@@ -82,6 +97,34 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return enc.Encode(v)
 }
 
+// readJSON reads a body strictly into v.
+func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxScript))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return badRequest(err)
+	}
+	return nil
+}
+
+// readMany reads one value or an array of them, strictly.
+func readMany[T any](w http.ResponseWriter, r *http.Request) ([]T, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxScript))
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	many := make([]T, 1)
+	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
+		err = unmarshalStrict(body, &many)
+	} else {
+		err = unmarshalStrict(body, &many[0])
+	}
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	return many, nil
+}
+
 func (s *Sandbox) getPage(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff") // the page repeats the Host header
@@ -99,18 +142,9 @@ func (s *Sandbox) getRules(w http.ResponseWriter, _ *http.Request) error {
 
 // postRules adds one rule or an array of them: all, or none when one is wrong.
 func (s *Sandbox) postRules(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxScript))
+	rules, err := readMany[Rule](w, r)
 	if err != nil {
-		return badRequest(err)
-	}
-	rules := make([]Rule, 1)
-	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
-		err = json.Unmarshal(body, &rules)
-	} else {
-		err = json.Unmarshal(body, &rules[0])
-	}
-	if err != nil {
-		return badRequest(err)
+		return err
 	}
 	for i := range rules {
 		if err := rules[i].Check(); err != nil {
@@ -256,10 +290,8 @@ func (s *Sandbox) postToken(w http.ResponseWriter, r *http.Request) error {
 		AppID string `json:"appid"`
 		Token string `json:"access_token"`
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxScript))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&grant); err != nil {
-		return badRequest(err)
+	if err := readJSON(w, r, &grant); err != nil {
+		return err
 	}
 	if grant.AppID == "" || grant.Token == "" {
 		return badRequest(errors.New("appid and access_token are needed"))
@@ -284,71 +316,4 @@ func (s *Sandbox) postReset(w http.ResponseWriter, _ *http.Request) error {
 	s.Reset()
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// query reads the parameters of a control call strictly: one that nobody has asked for, or that cannot be read, is an error. A misspelt
-// filter would otherwise select everything and make a check pass.
-type query struct {
-	values url.Values
-	known  map[string]bool
-	errs   []error
-}
-
-func newQuery(v url.Values) *query { return &query{values: v, known: map[string]bool{}} }
-
-func (q *query) text(name string) string {
-	q.known[name] = true
-	return q.values.Get(name)
-}
-
-func (q *query) number(name string, or int) int {
-	s := q.text(name)
-	if s == "" {
-		return or
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 {
-		q.errs = append(q.errs, fmt.Errorf("%s: %q is no number from 0 on", name, s))
-	}
-	return n
-}
-
-func (q *query) duration(name string, or time.Duration) time.Duration {
-	s := q.text(name)
-	if s == "" {
-		return or
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		q.errs = append(q.errs, fmt.Errorf("%s: %q is no duration such as 150ms or 2s", name, s))
-	}
-	return d
-}
-
-func (q *query) flag(name string) bool {
-	s := q.text(name)
-	if s == "" {
-		return false
-	}
-	b, err := strconv.ParseBool(s)
-	if err != nil {
-		q.errs = append(q.errs, fmt.Errorf("%s: %q is not true or false", name, s))
-	}
-	return b
-}
-
-func (q *query) filter() Filter {
-	return Filter{
-		Call: q.text("call"), AppID: q.text("appid"), OpenID: q.text("openid"), MsgType: q.text("msgtype"),
-		Contains: q.text("contains"), Delivered: q.flag("delivered"), Since: q.number("since", 0),
-	}
-}
-
-func (q *query) err() error {
-	for name := range q.values {
-		if !q.known[name] {
-			q.errs = append(q.errs, fmt.Errorf("unknown parameter %q", name))
-		}
-	}
-	return errors.Join(q.errs...)
 }

@@ -90,7 +90,11 @@ func (j *journal) add(q *request, o *outcome) ticket {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	t := ticket{open: true}
-	if q.openID != "" {
+	switch {
+	case q.openID == "":
+	case q.route.call != CallSend:
+		e.openID = strings.Clone(q.openID)
+	default:
 		t.recipient = j.recipient(q.appID, q.openID)
 		e.openID = t.recipient.openID
 		e.overlap = t.recipient.inFlight > 0

@@ -13,9 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+var (
+	sendRoute  = newRoutes()["/cgi-bin/message/custom/send"]
+	tokenRoute = newRoutes()["/cgi-bin/token"]
+)
+
 // receive records a send as if it had come in and been answered.
 func (j *journal) receive(openID, body string, errcode int) {
-	q := request{route: routes["/cgi-bin/message/custom/send"], at: time.Now(), appID: app, openID: openID, msgType: "text", body: body, size: len(body)}
+	q := request{route: sendRoute, at: time.Now(), appID: app, openID: openID, msgType: "text", body: body, size: len(body)}
 	a := accept()
 	if errcode != 0 {
 		a = refuse(errcode)

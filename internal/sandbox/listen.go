@@ -73,6 +73,9 @@ func (s *Sandbox) Close() error {
 	s.mu.Lock()
 	first := !s.closed
 	s.closed = true
+	for conn := range s.taken {
+		_ = conn.Close()
+	}
 	s.mu.Unlock()
 
 	var err error

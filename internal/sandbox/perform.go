@@ -20,7 +20,10 @@ var contentType = []string{"application/json; encoding=utf-8"}
 // call could arrive while this one still counts as in flight.
 func (s *Sandbox) perform(w http.ResponseWriter, r *http.Request, o *outcome, t *ticket) {
 	if o.delay > 0 && !s.pause(r.Context(), o.delay) {
-		return // the client went away, or the sandbox is being closed
+		abort() // the client went away, or the sandbox is being closed
+	}
+	if o.silent && (o.rule == nil || o.rule.Reset == "") {
+		s.hang(r.Context())
 	}
 	w.Header()["Content-Type"] = contentType
 	if o.rule == nil {
@@ -36,10 +39,11 @@ func (s *Sandbox) perform(w http.ResponseWriter, r *http.Request, o *outcome, t 
 		s.journal.done(t)
 		reset(w)
 	case rule.Hang:
-		select {
-		case <-r.Context().Done():
-		case <-s.closing:
-		}
+		s.hang(r.Context())
+	case rule.Raw != "":
+		s.raw(w, r, o, t)
+	case rule.EndlessHeader:
+		s.endlessHeader(w)
 	case rule.Truncate > 0:
 		s.cutOff(w, o, min(rule.Truncate, len(o.body)-1), t)
 	case rule.HangUp:
@@ -73,6 +77,18 @@ func (r *Rule) setHeaders(h http.Header) {
 		h.Set(name, value)
 	}
 }
+
+// hang waits until there is nobody left to answer.
+func (s *Sandbox) hang(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-s.closing:
+	}
+	abort()
+}
+
+// abort closes a connection that net/http believes to be good. A handler that returned would have answered: 200 and nothing else.
+func abort() { panic(http.ErrAbortHandler) }
 
 // pause waits and says whether there is still somebody to answer.
 func (s *Sandbox) pause(ctx context.Context, d time.Duration) bool {
@@ -110,7 +126,7 @@ func (s *Sandbox) cutOff(w http.ResponseWriter, o *outcome, n int, t *ticket) {
 	_, _ = w.Write(o.body[:max(n, 0)])
 	s.journal.done(t)
 	_ = http.NewResponseController(w).Flush()
-	panic(http.ErrAbortHandler) // the way to make net/http close a connection that it believes to be good
+	abort()
 }
 
 // drip sends byte after byte. The last one is left to net/http to flush, after the call has ceased to be in flight.

@@ -13,13 +13,13 @@ import (
 type Record struct {
 	N       int       `json:"n"` // 1, 2, 3 … in the order in which calls had been read
 	At      time.Time `json:"at"`
-	Call    string    `json:"call"` // "send", "token", or the path of a call the sandbox does not know
+	Call    string    `json:"call"` // "send", "token", "kfaccount", …, or the path of a call the sandbox does not know
 	Path    string    `json:"path"`
-	AppID   string    `json:"appid,omitempty"` // whose token it carried, or who asked for one
-	OpenID  string    `json:"openid,omitempty"`
+	AppID   string    `json:"appid,omitempty"`  // whose token it carried, or who asked for one
+	OpenID  string    `json:"openid,omitempty"` // of a message, or of typing
 	MsgType string    `json:"msgtype,omitempty"`
 
-	// Body is the request's, byte for byte; empty for token calls, whose body holds a secret, and with [Options.DropBodies].
+	// Body is the request's, byte for byte; empty for token calls and clear_quota/v2, whose body holds a secret, and with [Options.DropBodies].
 	// In JSON a body that is not UTF-8 is body_base64 instead.
 	Body string `json:"body,omitempty"`
 	// Hash of the body: FNV-1a, 64 bits, 16 hexadecimal digits.

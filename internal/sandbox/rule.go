@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,7 +23,7 @@ const (
 //
 // In JSON the fields have the names in their tags, unknown names are refused, and durations are strings such as "150ms".
 type Rule struct {
-	// Call is a call's name ("send", "token") or its path ("/cgi-bin/stable_token"). A path that the sandbox does not know may be
+	// Call is a call's name ("send", "token", "kfaccount", …) or its path ("/cgi-bin/stable_token"). A path that the sandbox does not know may be
 	// scripted as well, with Body.
 	Call string `json:"call,omitempty"`
 	// AppID is the app that the access token belongs to, or that asks for a token.
@@ -33,7 +31,7 @@ type Rule struct {
 	// OpenID and MsgType are the message's touser and msgtype.
 	OpenID  string `json:"openid,omitempty"`
 	MsgType string `json:"msgtype,omitempty"`
-	// Contains is found in the body. Bodies of token calls are not kept, so it never selects those.
+	// Contains is found in the body. Bodies with an app's secret are not kept, so it never selects token calls and clear_quota/v2.
 	Contains string `json:"contains,omitempty"`
 
 	// After passes over the first so many calls seen; the k-th alone is After k-1, Times 1.
@@ -59,6 +57,8 @@ type Rule struct {
 	Errmsg  string `json:"errmsg,omitempty"`
 	// Body is answered as it stands.
 	Body string `json:"body,omitempty"`
+	// Raw is written on the connection as it stands in the place of an HTTP answer, whether it is one or not, and the connection closed.
+	Raw string `json:"raw,omitempty"`
 	// HTTPStatus of the answer, 200..599. Without Errcode and Body the answer has no body, so 200 alone is an empty success.
 	HTTPStatus int `json:"http_status,omitempty"`
 	// Redirect is answered as Location, with HTTPStatus or 302.
@@ -72,6 +72,8 @@ type Rule struct {
 	Headers     map[string]string `json:"headers,omitempty"`
 	// PadHeader adds a header of so many bytes.
 	PadHeader int `json:"pad_header,omitempty"`
+	// EndlessHeader begins an answer whose headers never end.
+	EndlessHeader bool `json:"endless_header,omitempty"`
 	// PadBody adds blanks to the answer's body until it has so many bytes.
 	PadBody int64 `json:"pad_body,omitempty"`
 
@@ -81,10 +83,13 @@ type Rule struct {
 	Hang bool `json:"hang,omitempty"`
 	// Truncate sends the answer's head and the first so many bytes of its body (at most all but one), and closes the connection.
 	Truncate int `json:"truncate,omitempty"`
-	// Drip sends the answer's body byte by byte with this pause between them.
+	// Drip sends the answer's body byte by byte with this pause between them; with Raw all that is written, headers too.
 	Drip time.Duration `json:"drip,omitempty"`
 	// HangUp answers in full and closes the connection without having said so: the client finds its idle connection dead.
 	HangUp bool `json:"hang_up,omitempty"`
+
+	// Lose answers as the API would and loses what was asked for: the message is not delivered, the account not added, changed or deleted.
+	Lose bool `json:"lose,omitempty"`
 
 	// Delivered processes the call although the rule hides the API's own answer: a good message counts as delivered behind the HTTP 502,
 	// the empty body or the hang. Reset "after" and what only disturbs the API's own answer imply it.
@@ -106,10 +111,14 @@ func (r *Rule) Check() error {
 		{r.DelayMax > 0 && r.DelayMax < r.Delay, "delay_max: below delay"},
 		{r.HTTPStatus != 0 && (r.HTTPStatus < 200 || r.HTTPStatus > 599), "http_status: not within 200..599"},
 		{r.PadHeader < 0 || r.PadBody < 0 || r.GzipBomb < 0 || r.Truncate < 0, "pad_header, pad_body, gzip_bomb, truncate: below zero"},
+		{r.Lose && r.Delivered, "lose, delivered: exclude each other"},
 		{r.Errmsg != "" && r.Errcode == 0, "errmsg: without errcode"},
+		{r.Raw != "" && r.worded(), "raw: excludes errcode, body, http_status, redirect and headers"},
+		{r.EndlessHeader && r.worded(), "endless_header: excludes errcode, body, http_status, redirect and headers"},
 		{r.Errcode != 0 && r.Body != "", "errcode, body: exclude each other"},
 		{r.GzipBomb > 0 && (r.Body != "" || r.Errcode != 0), "gzip_bomb: excludes body and errcode"},
 		{r.Redirect != "" && r.HTTPStatus != 0 && r.HTTPStatus/100 != 3, "redirect: http_status is not 3xx"},
+		{r.Lose && !r.processes(), "lose: the rule does not let the call be processed"},
 		{r.Delivered && (r.Reset == ResetUnread || r.Reset == ResetBefore), "delivered: not with a reset before processing"},
 	} {
 		if f.wrong {
@@ -128,6 +137,12 @@ func (r *Rule) Check() error {
 	return nil
 }
 
+// worded says that the rule has a say in an HTTP answer, which there is none of when it writes past net/http.
+func (r *Rule) worded() bool {
+	return r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != "" ||
+		r.ContentType != "" || r.RetryAfter != "" || len(r.Headers) > 0 || r.PadHeader > 0
+}
+
 // endings names the actions that each decide how the exchange ends, of which a rule can have one.
 func (r *Rule) endings() []string {
 	var names []string
@@ -142,6 +157,8 @@ func (r *Rule) endings() []string {
 		{r.HangUp, "hang_up"},
 		{r.GzipBomb > 0, "gzip_bomb"},
 		{r.PadBody > 0, "pad_body"},
+		{r.EndlessHeader, "endless_header"},
+		{r.Raw != "" && r.Drip == 0, "raw"},
 	} {
 		if e.set {
 			names = append(names, e.name)
@@ -163,7 +180,7 @@ func (r *Rule) delays() bool { return r.Delay > 0 || r.DelayMax > 0 }
 
 // replaces says that the rule brings its own answer.
 func (r *Rule) replaces() bool {
-	return r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != "" || r.GzipBomb > 0
+	return r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != "" || r.GzipBomb > 0 || r.Raw != "" || r.EndlessHeader
 }
 
 // processes says that the API does its work: always, unless the rule keeps the call from it or answers in its place.
@@ -194,6 +211,8 @@ func (r *Rule) answer() answer {
 		a = refuse(r.Errcode)
 	case r.Body != "":
 		a.body = []byte(r.Body)
+	case r.Raw != "":
+		a = answer{body: []byte(r.Raw)} // which status it has is its own affair
 	}
 	if r.HTTPStatus != 0 {
 		a.status = r.HTTPStatus
@@ -212,12 +231,18 @@ func (r *Rule) fault() string {
 		return "truncate"
 	case r.Drip > 0:
 		return "drip"
+	case r.EndlessHeader:
+		return "endless header"
+	case r.Raw != "":
+		return "raw"
 	case r.HangUp:
 		return "hang up"
 	case r.GzipBomb > 0:
 		return "gzip bomb"
 	case r.PadBody > 0, r.PadHeader > 0:
 		return "pad"
+	case r.Lose:
+		return "lose"
 	}
 	return ""
 }
@@ -254,9 +279,7 @@ func (r Rule) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads a rule strictly: a misspelt field is an error, not a rule that selects too much.
 func (r *Rule) UnmarshalJSON(b []byte) error {
 	var w ruleJSON
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&w); err != nil {
+	if err := unmarshalStrict(b, &w); err != nil {
 		return fmt.Errorf("rule: %w", err)
 	}
 	*r = Rule(w.plainRule)

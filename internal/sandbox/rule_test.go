@@ -32,7 +32,7 @@ func TestWhenARuleActs(t *testing.T) {
 			s.add(tc.rule)
 			got := ""
 			for range 8 {
-				if _, ok := s.match(&request{route: routes["/cgi-bin/token"]}); ok {
+				if _, ok := s.match(&request{route: tokenRoute}); ok {
 					got += "x"
 				} else {
 					got += "."
@@ -46,7 +46,7 @@ func TestWhenARuleActs(t *testing.T) {
 func TestWhatARuleSelects(t *testing.T) {
 	t.Parallel()
 	q := request{
-		route: routes["/cgi-bin/message/custom/send"], appID: app, openID: "oUser1", msgType: "text", body: message("oUser1", "hello"),
+		route: sendRoute, appID: app, openID: "oUser1", msgType: "text", body: message("oUser1", "hello"),
 	}
 	for _, tc := range []struct {
 		name string
@@ -110,7 +110,7 @@ func TestTheSameSeedGivesTheSameAnswers(t *testing.T) {
 		s.Add(Rule{Call: CallSend, Errcode: -1, Share: 0.3})
 		s.Add(Rule{Call: CallSend, Errcode: 45047, Share: 0.3, Delay: time.Second, DelayMax: time.Minute})
 		for range 200 {
-			q := request{route: routes["/cgi-bin/message/custom/send"], method: "POST", size: 1}
+			q := request{route: sendRoute, method: "POST", size: 1}
 			hit, _ := s.script.match(&q)
 			o := s.decide(&q, hit)
 			codes, delays = append(codes, o.errcode), append(delays, o.delay)
@@ -137,7 +137,7 @@ func TestAShareIsAShare(t *testing.T) {
 	s := newScript(0)
 	s.add(Rule{Share: 0.05})
 	for range 100_000 {
-		s.match(&request{route: routes["/cgi-bin/token"]})
+		s.match(&request{route: tokenRoute})
 	}
 	require.InDelta(t, 5000, s.status()[0].Hits, 250)
 }
@@ -160,6 +160,13 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 		{"an impossible status", Rule{HTTPStatus: 99}, "rule: http_status: not within 200..599"},
 		{"an errmsg without errcode", Rule{Errmsg: "x"}, "rule: errmsg: without errcode"},
 		{"two bodies", Rule{Errcode: 1, Body: "x"}, "rule: errcode, body: exclude each other"},
+		{"raw bytes with a status", Rule{Raw: "x", HTTPStatus: 200}, "rule: raw: excludes errcode, body, http_status, redirect and headers"},
+		{"raw bytes cut off", Rule{Raw: "x", Truncate: 1}, "rule: truncate, raw exclude each other"},
+		{"headers without end and a body", Rule{EndlessHeader: true, Body: "x"}, "rule: endless_header: excludes errcode, body, http_status, redirect and headers"},
+		{"headers without end and a hang", Rule{EndlessHeader: true, Hang: true}, "rule: hang, endless_header exclude each other"},
+		{"to lose what a reset keeps away", Rule{Lose: true, Reset: ResetBefore}, "rule: lose: the rule does not let the call be processed"},
+		{"to lose behind another answer", Rule{Lose: true, Errcode: -1}, "rule: lose: the rule does not let the call be processed"},
+		{"to lose and deliver", Rule{Lose: true, Delivered: true}, "rule: lose, delivered: exclude each other"},
 		{"a bomb with a body", Rule{GzipBomb: 1, Body: "x"}, "rule: gzip_bomb: excludes body and errcode"},
 		{"a redirect that is none", Rule{Redirect: "/", HTTPStatus: 200}, "rule: redirect: http_status is not 3xx"},
 		{"a delivery that was never read", Rule{Delivered: true, Reset: ResetBefore}, "rule: delivered: not with a reset before processing"},

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,6 +40,9 @@ type Options struct {
 	// Seed of everything random in answers: shares and latencies. The same seed and the same order of calls give the same answers.
 	Seed uint64
 
+	// Settings are how strict the API is at the start.
+	Settings Settings
+
 	// Keep is how many calls are remembered; the oldest go first. Zero is [DefaultKeep], below zero keeps none. Totals count on.
 	// A call costs about 130 bytes and its body, and each different recipient about as much again until [Sandbox.Forget].
 	Keep int
@@ -45,7 +51,7 @@ type Options struct {
 	DropBodies bool
 
 	// Fast is for benchmarks: bodies are read, but neither looked at (only rules that match by call and app still do anything)
-	// nor remembered; calls are only counted. Tokens are checked as ever.
+	// nor remembered; calls are only counted. Tokens and quotas are checked as ever; of the other settings none holds for sends.
 	Fast bool
 
 	// Log gets the control calls and, at debug level, one line per call; never an openid, a text, a token or a secret.
@@ -61,19 +67,26 @@ type Latency struct{ Min, Max time.Duration }
 type Sandbox struct {
 	opts    Options
 	log     *slog.Logger
+	routes  map[string]*route
+	apps    *apps
 	tokens  *tokens
+	rids    *rids
 	script  *script
 	journal *journal
 	latency *dice
 	control http.Handler
-	bodies  sync.Pool
+
+	settings atomic.Pointer[settings]
+	ahead    atomic.Int64 // how far the clock is ahead of the machine's, in nanoseconds
+	bodies   sync.Pool
 
 	closing chan struct{} // closed by Close: everything that waits gives up
 
-	mu      sync.Mutex // guards closed and the Add of serving
+	mu      sync.Mutex // guards closed, taken and the Add of serving
 	closed  bool
-	serving sync.WaitGroup // accept loops
-	conns   sync.WaitGroup // connections that net/http still owns
+	taken   map[net.Conn]struct{} // from net/http, by rules that go past it
+	serving sync.WaitGroup        // accept loops
+	conns   sync.WaitGroup        // connections that net/http still owns
 	server  *http.Server
 }
 
@@ -97,13 +110,19 @@ func New(opts Options) *Sandbox {
 	s := &Sandbox{
 		opts:    opts,
 		log:     opts.Log,
-		tokens:  newTokens(opts.TokenTTL, opts.TokenPrefix),
+		routes:  newRoutes(),
+		rids:    newRIDs(),
 		script:  newScript(opts.Seed),
 		journal: newJournal(opts.Keep, opts.DropBodies),
 		latency: newDice(opts.Seed, 0),
 		closing: make(chan struct{}),
+		taken:   map[net.Conn]struct{}{},
 		bodies:  sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }},
 	}
+	s.apps = newApps(len(s.routes))
+	maps.Copy(s.apps.secrets, opts.Apps)
+	s.tokens = newTokens(opts.TokenTTL, opts.TokenPrefix, s.apps)
+	s.Configure(opts.Settings)
 	s.control = s.controlHandler()
 	s.server = s.newServer()
 	return s
@@ -112,7 +131,7 @@ func New(opts Options) *Sandbox {
 // ServeHTTP answers the calls of the API, the control calls under /sandbox/ and a page at / that explains both.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
-	if rt := routes[path]; rt != nil {
+	if rt := s.routes[path]; rt != nil {
 		s.serveCall(w, r, rt)
 		return
 	}
@@ -147,14 +166,18 @@ func (s *Sandbox) Forget() {
 	s.tokens.forgetCounts()
 }
 
-// Reset empties the script and forgets what was received. Tokens stay valid, so a client under test goes on undisturbed.
+// Reset goes back to the start: no rules, nothing received, the settings of [Options], no users, no accounts, no quota used. Tokens stay valid
+// and the clock goes on, so a client under test is not disturbed.
 func (s *Sandbox) Reset() {
 	s.RemoveRules()
+	s.Configure(s.opts.Settings)
+	s.apps.forget()
+	s.tokens.forgetForced()
 	s.Forget()
 }
 
 // Grant makes a token valid that the sandbox did not issue, for tests of a central token server or of odd token replies.
-func (s *Sandbox) Grant(appID, token string) { s.tokens.grant(appID, token, time.Now()) }
+func (s *Sandbox) Grant(appID, token string) { s.tokens.grant(appID, token, s.now()) }
 
 // ExpireTokens makes every token issued so far stale: the next call with one of them answers 40001. Apps limit it to theirs.
 func (s *Sandbox) ExpireTokens(appIDs ...string) { s.tokens.expire(appIDs) }

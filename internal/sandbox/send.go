@@ -2,8 +2,6 @@ package sandbox
 
 import (
 	"net/http"
-	"net/url"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -26,15 +24,13 @@ func (s *Sandbox) readSend(q *request) {
 }
 
 // answerSend checks a message in the order token, method, body, recipient, type. Which code the real API gives for which mistake is taken
-// from the meaning of the codes. What the object under the type's name holds is not checked: script 40007, 45002, … where a test
-// needs them.
+// from the meaning of the codes. What the object under the type's name holds, and whether the user may be written to, is asked when
+// [Settings] say so.
 func (s *Sandbox) answerSend(q *request) answer {
-	if code := s.checkToken(q); code != 0 {
+	if code := s.admit(q, http.MethodPost); code != 0 {
 		return refuse(code)
 	}
 	switch {
-	case q.method != http.MethodPost:
-		return refuse(43002)
 	case q.size == 0:
 		return refuse(44002)
 	case s.opts.Fast:
@@ -48,33 +44,17 @@ func (s *Sandbox) answerSend(q *request) answer {
 	case msgTypes[q.msgType] == "":
 		return refuse(40008)
 	}
-	return accept()
-}
-
-// checkToken returns the errcode that a call with this access_token draws, 0 when the token is good.
-func (s *Sandbox) checkToken(q *request) int {
-	if q.token != nil {
-		return q.token.check(q.at)
+	set := s.settings.Load()
+	code := s.inspect(q, set)
+	if code == 0 {
+		code = s.reach(q, set, spendMessage)
 	}
-	if accessToken(q.query) == "" {
-		return 41001
+	switch code {
+	case 0:
+		q.token.app.endTyping(q.openID)
+		return accept()
+	case tooManyArticles:
+		return answer{silent: true}
 	}
-	return 40001
-}
-
-// accessToken finds access_token in a raw query. It is on the path of every send, so it builds no map of the parameters.
-func accessToken(query string) string {
-	for query != "" {
-		var pair string
-		pair, query, _ = strings.Cut(query, "&")
-		value, found := strings.CutPrefix(pair, "access_token=")
-		if !found {
-			continue
-		}
-		if strings.ContainsAny(value, "%+") {
-			value, _ = url.QueryUnescape(value)
-		}
-		return value
-	}
-	return ""
+	return refuse(code)
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,7 +17,7 @@ import (
 // token is an access token the sandbox accepts, or has accepted.
 type token struct {
 	value      string
-	appID      string
+	app        *appState
 	expires    atomic.Int64 // Unix nanoseconds
 	superseded atomic.Bool  // a newer one of its family was issued; good until expires all the same
 	stale      atomic.Bool  // made invalid before its time
@@ -44,23 +45,27 @@ type tokens struct {
 	ttl     time.Duration
 	overlap time.Duration // how long an old token lives beside its successor
 	prefix  string
+	apps    *apps
 
-	mu      sync.RWMutex
-	byValue map[string]*token
-	current map[family]*token
-	sweepAt int
-	issued  int
-	forced  int
+	mu       sync.RWMutex
+	byValue  map[string]*token
+	current  map[family]*token
+	forcings map[string]*forcing // by app
+	sweepAt  int
+	issued   int
+	forced   int
 }
 
-func newTokens(ttl time.Duration, prefix string) *tokens {
+func newTokens(ttl time.Duration, prefix string, apps *apps) *tokens {
 	return &tokens{
-		ttl:     ttl,
-		overlap: ttl / 24, // 7200 s: the documented 5 minutes
-		prefix:  prefix,
-		byValue: map[string]*token{},
-		current: map[family]*token{},
-		sweepAt: 1024,
+		ttl:      ttl,
+		overlap:  ttl / 24, // 7200 s: the documented 5 minutes
+		prefix:   prefix,
+		apps:     apps,
+		byValue:  map[string]*token{},
+		current:  map[family]*token{},
+		forcings: map[string]*forcing{},
+		sweepAt:  1024,
 	}
 }
 
@@ -70,18 +75,40 @@ func (ts *tokens) find(value string) *token {
 	return ts.byValue[value]
 }
 
-// stable returns the app's stable token: the same one until its last moments, or a new one at once when forced, which kills the old one.
-func (ts *tokens) stable(appID string, force bool, now time.Time) *token {
+// stable returns the app's stable token, the same one until its last moments.
+func (ts *tokens) stable(appID string, now time.Time) *token {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	return ts.renew(family{appID, true}, now)
+}
+
+// force returns a new stable token at once and kills the old one, or returns the errcode of one renewal too many. aDay is how many there may be
+// in a day, 0 any number.
+func (ts *tokens) force(appID string, aDay int, now time.Time) (*token, int) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	f := ts.forcings[appID]
+	if f == nil {
+		f = &forcing{}
+		ts.forcings[appID] = f
+	}
 	fam := family{appID, true}
-	old := ts.current[fam]
-	if force {
+	renew, code := f.allow(aDay, now)
+	switch {
+	case code != 0:
+		return nil, code
+	case renew:
 		ts.forced++
-		if old != nil {
+		if old := ts.current[fam]; old != nil {
 			old.stale.Store(true)
 		}
-	} else if old != nil && old.check(now) == 0 && old.expires.Load()-now.UnixNano() > int64(ts.overlap) {
+	}
+	return ts.renew(fam, now), 0
+}
+
+// renew issues a stable token when the one there is has seen its time.
+func (ts *tokens) renew(fam family, now time.Time) *token {
+	if old := ts.current[fam]; old != nil && old.check(now) == 0 && old.expires.Load()-now.UnixNano() > int64(ts.overlap) {
 		return old
 	}
 	return ts.issue(fam, now)
@@ -102,7 +129,7 @@ func (ts *tokens) legacy(appID string, now time.Time) *token {
 
 func (ts *tokens) issue(fam family, now time.Time) *token {
 	// As long as real ones: a client that stores tokens in too small a place should notice here.
-	t := &token{value: ts.prefix + rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text(), appID: fam.appID}
+	t := &token{value: ts.prefix + rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text(), app: ts.apps.get(fam.appID)}
 	t.expires.Store(now.Add(ts.ttl).UnixNano())
 	ts.current[fam] = t
 	ts.issued++
@@ -113,7 +140,7 @@ func (ts *tokens) issue(fam family, now time.Time) *token {
 func (ts *tokens) grant(appID, value string, now time.Time) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	t := &token{value: value, appID: appID}
+	t := &token{value: value, app: ts.apps.get(appID)}
 	t.expires.Store(now.Add(ts.ttl).UnixNano())
 	ts.remember(t, now)
 }
@@ -138,7 +165,7 @@ func (ts *tokens) expire(appIDs []string) {
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()
 	for _, t := range ts.byValue {
-		if len(appIDs) == 0 || slices.Contains(appIDs, t.appID) {
+		if len(appIDs) == 0 || slices.Contains(appIDs, t.app.id) {
 			t.stale.Store(true)
 		}
 	}
@@ -163,6 +190,12 @@ func (ts *tokens) forgetCounts() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	ts.issued, ts.forced = 0, 0
+}
+
+func (ts *tokens) forgetForced() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	clear(ts.forcings)
 }
 
 // tokenWish is what a token call asks for.
@@ -193,50 +226,73 @@ func (s *Sandbox) hideSecret(q *request) {
 }
 
 func (s *Sandbox) answerStableToken(q *request) answer {
-	switch {
-	case q.method != http.MethodPost:
-		return refuse(43002)
-	case q.size == 0:
-		return refuse(44002)
-	case !q.wanted.ok:
-		return refuse(47001)
-	}
-	if code := s.checkWish(&q.wanted); code != 0 {
+	if code := q.checkPost(); code != 0 {
 		return refuse(code)
 	}
-	return s.tokenAnswer(s.tokens.stable(q.wanted.AppID, q.wanted.Force, q.at), q.at)
+	code := s.admitWish(q)
+	if code != 0 {
+		return q.refuseWish(code)
+	}
+	t := (*token)(nil)
+	if q.wanted.Force {
+		t, code = s.tokens.force(q.appID, s.settings.Load().Tokens.ForcedADay, q.at)
+	} else {
+		t = s.tokens.stable(q.appID, q.at)
+	}
+	if code != 0 {
+		return refuse(code)
+	}
+	return tokenAnswer(t, q.at)
 }
 
 func (s *Sandbox) answerToken(q *request) answer {
 	if q.method != http.MethodGet {
 		return refuse(43001)
 	}
-	if code := s.checkWish(&q.wanted); code != 0 {
-		return refuse(code)
+	if code := s.admitWish(q); code != 0 {
+		return q.refuseWish(code)
 	}
-	return s.tokenAnswer(s.tokens.legacy(q.wanted.AppID, q.at), q.at)
+	return tokenAnswer(s.tokens.legacy(q.appID, q.at), q.at)
 }
 
-func (s *Sandbox) checkWish(w *tokenWish) int {
-	secret, known := s.opts.Apps[w.AppID]
+// checkPost is about a call that is POSTed without an access token.
+func (q *request) checkPost() int {
 	switch {
-	case w.GrantType != "client_credential":
-		return 40002
-	case w.AppID == "":
-		return 41002
-	case w.Secret == "":
-		return 41004
-	case len(s.opts.Apps) == 0:
-		return 0
-	case !known:
-		return 40013
-	case w.Secret != secret:
-		return 40125
+	case q.method != http.MethodPost:
+		return 43002
+	case q.size == 0:
+		return 44002
+	case !q.wanted.ok:
+		return 47001
 	}
 	return 0
 }
 
-func (s *Sandbox) tokenAnswer(t *token, now time.Time) answer {
+// admitWish is what a token call has to pass: grant, app, secret, address, quota.
+func (s *Sandbox) admitWish(q *request) int {
+	w := &q.wanted
+	if w.GrantType != "client_credential" {
+		return 40002
+	}
+	if code := s.apps.checkSecret(w.AppID, w.Secret); code != 0 {
+		return code
+	}
+	if !s.settings.Load().welcome(q) {
+		return 40164
+	}
+	return s.spend(s.apps.get(q.appID), q)
+}
+
+// refuseWish tells a caller who is on no list the address it came from, as the real API does.
+func (q *request) refuseWish(code int) answer {
+	if code != 40164 {
+		return refuse(code)
+	}
+	ip := q.clientIP()
+	return refuseSaying(code, fmt.Sprintf("invalid ip %s ipv6 ::ffff:%s, not in whitelist", ip, ip))
+}
+
+func tokenAnswer(t *token, now time.Time) answer {
 	left := max(1, (t.expires.Load()-now.UnixNano())/int64(time.Second))
 	b := append([]byte(`{"access_token":`), appendJSON(nil, t.value)...)
 	b = strconv.AppendInt(append(b, `,"expires_in":`...), left, 10)

@@ -152,10 +152,10 @@ func TestTokensOverTime(t *testing.T) {
 
 	t.Run("a stable token is renewed in its last five minutes and lives on to its end", func(t *testing.T) {
 		t.Parallel()
-		ts := newTokens(ttl, "")
-		old := ts.stable(app, false, t0)
-		require.Same(t, old, ts.stable(app, false, t0.Add(ttl-5*time.Minute-1)))
-		fresh := ts.stable(app, false, t0.Add(ttl-5*time.Minute))
+		ts := newTokens(ttl, "", newApps(0))
+		old := ts.stable(app, t0)
+		require.Same(t, old, ts.stable(app, t0.Add(ttl-5*time.Minute-1)))
+		fresh := ts.stable(app, t0.Add(ttl-5*time.Minute))
 		require.NotSame(t, old, fresh)
 		require.Zero(t, old.check(t0.Add(ttl-1)))
 		require.Equal(t, 42001, old.check(t0.Add(ttl)))
@@ -163,7 +163,7 @@ func TestTokensOverTime(t *testing.T) {
 	})
 	t.Run("a legacy token dies five minutes after its successor came", func(t *testing.T) {
 		t.Parallel()
-		ts := newTokens(ttl, "")
+		ts := newTokens(ttl, "", newApps(0))
 		old := ts.legacy(app, t0)
 		ts.legacy(app, t0.Add(time.Hour))
 		require.Zero(t, old.check(t0.Add(time.Hour+5*time.Minute-1)))
@@ -171,15 +171,15 @@ func TestTokensOverTime(t *testing.T) {
 	})
 	t.Run("the two families leave each other alone", func(t *testing.T) {
 		t.Parallel()
-		ts := newTokens(ttl, "")
-		stable, legacy := ts.stable(app, false, t0), ts.legacy(app, t0)
-		ts.stable(app, true, t0)
+		ts := newTokens(ttl, "", newApps(0))
+		stable, legacy := ts.stable(app, t0), ts.legacy(app, t0)
+		ts.force(app, 0, t0)
 		require.Zero(t, legacy.check(t0.Add(time.Hour)))
 		require.Equal(t, 40001, stable.check(t0))
 	})
 	t.Run("dead tokens are dropped in the end", func(t *testing.T) {
 		t.Parallel()
-		ts := newTokens(ttl, "")
+		ts := newTokens(ttl, "", newApps(0))
 		for i := range 100_000 {
 			ts.legacy(app, t0.Add(time.Duration(i)*time.Minute))
 		}
@@ -188,8 +188,8 @@ func TestTokensOverTime(t *testing.T) {
 	t.Run("the announced time is whole seconds and never nothing", func(t *testing.T) {
 		t.Parallel()
 		s := New(Options{TokenTTL: 10 * time.Millisecond})
-		tok := s.tokens.stable(app, false, t0)
-		a := s.tokenAnswer(tok, t0)
+		tok := s.tokens.stable(app, t0)
+		a := tokenAnswer(tok, t0)
 		require.Equal(t, http.StatusOK, a.status)
 		require.Contains(t, string(a.body), `"expires_in":1}`)
 	})

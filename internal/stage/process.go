@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -190,14 +189,11 @@ func (s *Stage) binary() string {
 	return path
 }
 
-// Run is for TestMain: it runs the tests and removes the binaries.
-func Run(m *testing.M) (code int) {
-	code = m.Run()
+func removeBuilds() {
 	builds.Range(func(_, build any) bool {
 		if path, err := build.(func() (string, error))(); err == nil {
 			_ = os.RemoveAll(filepath.Dir(path)) // the temporary folder's own clean-up would get it some day
 		}
 		return true
 	})
-	return code
 }

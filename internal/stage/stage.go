@@ -200,6 +200,14 @@ func (s *Stage) UseBroker(url string) {
 	s.Configure("")
 }
 
+// UseAPI has workers that start from now on look for the API at another URL,
+// with further lines of the section wechat.
+func (s *Stage) UseAPI(url string, lines ...string) {
+	s.T.Helper()
+	s.o.API, s.o.WeChat = url, lines
+	s.Configure("")
+}
+
 // Config is the path of the configuration.
 func (s *Stage) Config() string { return filepath.Join(s.Dir, "kefu.yaml") }
 

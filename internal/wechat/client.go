@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,18 +15,35 @@ import (
 type Client struct {
 	wire   wire
 	tokens TokenSource
+	base   *url.URL // nil: no use
 	send   *endpoint
+	typing *endpoint
 }
 
 // NewClient returns a client that reaches the API at baseURL ("https://api.weixin.qq.com", or a sandbox's) through hc
 // with the tokens of tokens. hc should come from NewHTTPClient: with any other transport an error after a connection
 // was had is always FaultUnknown. A baseURL that is not an absolute http(s) URL makes every call fail with FaultConfig.
 func NewClient(hc *http.Client, baseURL string, tokens TokenSource) *Client {
+	base := parseURL(baseURL)
 	return &Client{
 		wire:   newWire(hc),
 		tokens: tokens,
-		send:   newEndpoint(CallSend, http.MethodPost, baseURL, "/cgi-bin/message/custom/send"),
+		base:   base,
+		send:   newEndpoint(CallSend, http.MethodPost, base, SendPath),
+		typing: newEndpoint(CallTyping, http.MethodPost, base, TypingPath),
 	}
+}
+
+// post and get are the endpoints of calls that are made now and then: nothing of them is kept for the next time.
+func (c *Client) post(call Call, path string) *endpoint {
+	return newEndpoint(call, http.MethodPost, c.base, path)
+}
+
+// get answers without an errcode when all is well.
+func (c *Client) get(call Call, path string) *endpoint {
+	e := newEndpoint(call, http.MethodGet, c.base, path)
+	e.codeless = true
+	return e
 }
 
 // Probe asks whether a token can be had, past all caches and pauses of the token source. It sends no message.
@@ -39,28 +57,34 @@ func (c *Client) Probe(ctx context.Context) error {
 	return asTokenError(err)
 }
 
-// do makes one call: token, exchange, check. A stale token is replaced and the same call made once more; this costs the
-// caller nothing, since WeChat refused the first without acting on it. A token still refused then is FaultToken.
+// do makes one call: token, exchange, check. A refused token is replaced and the same call made once more, even with the
+// same token if that is what comes back: good tokens are refused at times. Refused again, there is a third call only if
+// the source then has another one, by force. All this costs the caller nothing, since WeChat refused the calls before
+// without acting on them. A token still refused at the end is FaultToken.
 func (c *Client) do(ctx context.Context, to *endpoint, body []byte) (reply, error) {
 	token, err := c.tokens.Token(ctx)
 	if err != nil {
 		return nil, asTokenError(err)
 	}
-	r, failed := c.call(ctx, to, token, body)
-	if failed == nil {
-		return r, nil
+	same := false // the second try was made with the token of the first
+	for try := 1; ; try++ {
+		r, failed := c.call(ctx, to, token, body)
+		switch {
+		case failed == nil:
+			return r, nil
+		case failed.Fault != FaultToken || try == 2 && !same || try == 3:
+			return nil, failed
+		}
+		c.tokens.Stale(token)
+		next, err := c.tokens.Token(ctx)
+		if err != nil {
+			return nil, asTokenError(err)
+		}
+		if same = next.Equal(token); same && try == 2 {
+			return nil, failed
+		}
+		token = next
 	}
-	if failed.Fault != FaultToken {
-		return nil, failed
-	}
-	c.tokens.Stale(token)
-	if token, err = c.tokens.Token(ctx); err != nil {
-		return nil, asTokenError(err)
-	}
-	if r, failed = c.call(ctx, to, token, body); failed != nil {
-		return nil, failed
-	}
-	return r, nil
 }
 
 // plainOK is what the API answers to a send that it accepts.
@@ -81,13 +105,25 @@ func (c *Client) call(ctx context.Context, to *endpoint, token Secret, body []by
 	return check(to.call, &a, to.codeless, private(token, body))
 }
 
-// private is what no error of a call may show: the token, and the openid of the body, which an errmsg may repeat.
+// private is what no error of a call may show: the token, and of the body, which an errmsg may repeat, the openid and
+// a password.
 func private(token Secret, body []byte) mask {
 	var packet struct {
-		ToUser string `json:"touser"`
+		ToUser   string `json:"touser"`
+		Password string `json:"password"`
 	}
-	_ = json.Unmarshal(body, &packet) // a body that is no JSON names no openid
-	return hide(token.Reveal(), packet.ToUser)
+	_ = json.Unmarshal(body, &packet) // a body that is no JSON names nobody
+	return hide(token.Reveal(), packet.ToUser, packet.Password)
+}
+
+// encode is the body of a call: raw UTF-8, because the API takes \u003c in a text for these six characters. U+2028 and
+// control characters, which encoding/json escapes all the same, are refused where the fields are checked.
+func encode(fields any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(fields) // strings and a bool always can be
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // endpoint is one method of the API: its place and form, and the request made ready for the token last used. A token
@@ -96,6 +132,8 @@ type endpoint struct {
 	call     Call
 	method   string
 	url      *url.URL // without the token; nil when the base URL is no use
+	query    string   // what the query holds behind the token, from "&" on
+	form     string   // Content-Type of the body; "" is JSON
 	codeless bool     // success has no errcode
 	ready    atomic.Pointer[readyRequest]
 }
@@ -107,10 +145,12 @@ type readyRequest struct {
 
 var errBaseURL = errors.New("the base url is not an absolute http or https url")
 
-func newEndpoint(call Call, method, baseURL, path string) *endpoint {
+func newEndpoint(call Call, method string, base *url.URL, path string) *endpoint {
 	e := &endpoint{call: call, method: method}
-	if parseURL(baseURL) != nil { // with the path behind it, "http://" would have a host
-		e.url = parseURL(strings.TrimSuffix(baseURL, "/") + path)
+	if base != nil {
+		u := *base
+		u.Path, u.RawPath = strings.TrimSuffix(base.Path, "/")+path, "" // JoinPath begins without a slash where there was no path
+		e.url = &u
 	}
 	return e
 }
@@ -133,8 +173,11 @@ func (e *endpoint) request(token Secret) (*http.Request, error) {
 		return nil, errBaseURL
 	}
 	u := *e.url
-	u.RawQuery = "access_token=" + url.QueryEscape(token.Reveal())
+	u.RawQuery = "access_token=" + url.QueryEscape(token.Reveal()) + e.query
 	req := newRequest(e.method, &u)
+	if e.form != "" {
+		req.Header.Set("Content-Type", e.form)
+	}
 	e.ready.Store(&readyRequest{token: token, req: req})
 	return req, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,6 +71,15 @@ func TestAStaleTokenIsReplacedWithinTheSend(t *testing.T) {
 			return refusal
 		}
 	}
+	once := func(refusal string) func(string) string {
+		var calls atomic.Int64
+		return func(string) string {
+			if calls.Add(1) == 1 {
+				return refusal
+			}
+			return plainOK
+		}
+	}
 	stale := `{"errcode":40001,"errmsg":"invalid credential rid: 1-2-3"}`
 	for name, row := range map[string]struct {
 		tokens []string
@@ -83,7 +93,11 @@ func TestAStaleTokenIsReplacedWithinTheSend(t *testing.T) {
 		"40014 too":                       {[]string{"old", "new"}, accept("new", `{"errcode":40014}`), nil, []string{"old", "new"}, []string{"old"}},
 		"41001 too":                       {[]string{"old", "new"}, accept("new", `{"errcode":41001}`), nil, []string{"old", "new"}, []string{"old"}},
 		"42001 too":                       {[]string{"old", "new"}, accept("new", `{"errcode":42001}`), nil, []string{"old", "new"}, []string{"old"}},
-		"the same token is tried again":   {[]string{"old", "old"}, accept("new", stale), &Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"old", "old"}, []string{"old"}},
+		"the same token is tried again":   {[]string{"old", "old", "old"}, accept("new", stale), &Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"old", "old"}, []string{"old", "old"}},
+		"and may be good then":            {[]string{"old", "old"}, once(stale), nil, []string{"old", "old"}, []string{"old"}},
+		"then only another one is tried":  {[]string{"old", "old", "new"}, accept("new", stale), nil, []string{"old", "old", "new"}, []string{"old", "old"}},
+		"which is the last":               {[]string{"old", "old", "b", "c"}, accept("c", stale), &Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"old", "old", "b"}, []string{"old", "old"}},
+		"or the source says what is up":   {[]string{"old", "old"}, accept("new", stale), &Error{Call: CallToken, Fault: FaultConfig, Code: 40164}, []string{"old", "old"}, []string{"old", "old"}},
 		"a second refusal is final":       {[]string{"a", "b", "c"}, accept("c", stale), &Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"a", "b"}, []string{"a"}},
 		"no new token to be had":          {[]string{"old"}, accept("new", stale), &Error{Call: CallToken, Fault: FaultConfig, Code: 40164}, []string{"old"}, []string{"old"}},
 		"no token from the start":         {nil, accept("new", stale), &Error{Call: CallToken, Fault: FaultConfig, Code: 40164}, nil, nil},

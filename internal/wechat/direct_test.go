@@ -206,10 +206,16 @@ func TestAConnectionOutlivesTheDeadlineOfItsExchange(t *testing.T) {
 			s.ok()
 		}
 	})
-	client := NewClient(httpClient(t, soon), p.url, fixedToken(canary))
+	hc := httpClient(t, patience)
+	client := NewClient(hc, p.url, fixedToken(canary))
 	for range 3 {
 		require.NoError(t, client.Send(t.Context(), packet))
-		<-time.After(2 * soon)
+		for _, h := range hc.Transport.(*straight).direct.hosts {
+			for _, c := range h.conns { // as if the time of the exchange were over
+				c.deadline = time.Unix(1, 0)
+				require.NoError(t, c.SetDeadline(c.deadline))
+			}
+		}
 	}
 	require.EqualValues(t, 1, p.conns.Load())
 }

@@ -15,7 +15,9 @@
 //   - The access token travels in the query of the URL. So no error of this package holds a URL query, net/http's own
 //     redirect and url.Error machinery is passed by, and secrets are of type [Secret], which prints as "[redacted]".
 //
-// Every API method is the same three moves: describe the request, do it, return what came back.
+// Every API method is the same three moves: describe the request, do it, return what came back. Send is the one in the hot
+// path; the others (kfaccounts, typing, quota, rid) are for people. What the document asks of their arguments is checked by
+// functions beside them (KFAccountChange.Check, CheckAvatar …), which need no client and are the caller's to use.
 //
 //	hc, err := wechat.NewHTTPClient(wechat.HTTPOptions{Timeout: 10 * time.Second, IdlePerHost: 256})
 //	if err != nil {

@@ -221,7 +221,8 @@ var serviceCodes = []Code{
 	{
 		CallQuota, 76021, "cgi_path_unknown", FaultMessage,
 		"no such API path", "cgi_path 不存在", srcO,
-		doBugEn, doBugZh,
+		"Correct the path: it begins with a slash and has neither host nor query.",
+		"请修正接口路径：以 / 开头，不含域名与查询参数。",
 	},
 	{
 		CallQuota, 76022, "quota_account_type", FaultConfig,

@@ -3,6 +3,7 @@ package wechat
 import (
 	"encoding/json"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -10,29 +11,63 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// documented is every errcode that the project's fact sheet lists, section 3.
-const documented = `
-0 -1 -1000 268487001 268487002 40001 40002 40013 40014 40125 40164 40243 41001 41002 41004 42001 42002 42003 42006 42007
-43001 43002 43003 45009 45011 44991 45035 45040 45104 48001 48003 48004 48006 48008 48009 45103 45102 50001 50002 50003
-50004 50007 61003 61004 61007 61023 61024 89501 89502 89503 89504 89505 89506 89507
-40003 40004 40005 40006 40007 40008 40009 40010 40011 40012 40023 40033 40035 40038 40039 40048 40097 40066 40068 40155
-40073 40080 40101 40118 40121 40128 40130 40132 40137 40165 40166 40168 40173 40200 40213 40214 40249 41005 41006 41009
-41011 43004 43005 43019 43101 44001 44002 44003 44004 45001 45002 45003 45004 45005 45006 45007 45008 45015 45037 45038
-45047 45050 45162 45166 45064 45065 45066 45067 45086 45087 45093 45094 45098 45099 45113 45157 45158 45159 46001 46004
-47001 47002 48002 49003 50005 53600 65400 65401 61452 65402 70000 87009 87014 88000 9001001 9001002 9001003 4 1007
-45072 45080 45081 61400 61401 61450 61451 61453 61454 61455 61456 61457 61458 61459 61500 61501 65403 65404 65405 65406
-65407 65408 65409 65410 65411 65412 65413 65414 65415 65416 65417 76001 76002 76003 76004 76021 76022`
+// documented is every errcode that the platform's pages and the clients in the field name, by the call that answers it,
+// and whose fault it is there.
+var documented = []struct {
+	call  Call
+	fault Fault
+	codes string
+}{
+	// On every call.
+	{CallAny, FaultNone, `0`},
+	{CallAny, FaultBusy, `-1 -1000 268487001 268487002`},
+	{CallAny, FaultToken, `40001 40014 41001 42001`},
+	{CallAny, FaultDayQuota, `45009`},
+	{CallAny, FaultMinuteQuota, `45011 44991`},
+	{CallAny, FaultConfig, `40002 40013 40125 40164 40200 40243 41002 41004 42002 42003 42006 42007 43001 43002 43003 45035 45040
+		45102 45103 45104 48001 48003 48004 48009 50001 50002 50003 50004 50007 61003 61004 61007 61023 61024 89501 89502 89503
+		89504 89505 89506 89507`},
+	{CallToken, FaultConfig, `40001`},
 
-func TestEveryDocumentedCodeHasARow(t *testing.T) {
+	{CallSend, FaultConfig, `45087 45094 65400`},
+	{CallSend, FaultRecipient, `40003 43004 43005 43019 43101 45015 45037 45038 45047 45093 46004 48002 49003 50005 70000`},
+	{CallSend, FaultMessage, `40004 40005 40006 40007 40008 40009 40010 40011 40012 40023 40033 40035 40038 40039 40048 40066 40068
+		40073 40080 40097 40101 40118 40121 40128 40130 40132 40137 40155 40165 40166 40168 40173 40213 40214 40249 41005 41006
+		41009 41011 44001 44002 44003 44004 45001 45002 45003 45004 45005 45006 45007 45008 45050 45064 45065 45066 45067 45086
+		45098 45099 45113 45157 45158 45159 45162 45166 46001 47001 47002 48008 53600 61452 65401 65402 87009 87014 88000 9001001
+		9001002 9001003`},
+	{CallAny, FaultUnlisted, `4 1007`}, // seen on a send, with nothing but a rid
+
+	{CallTyping, FaultMessage, `45072`},
+	{CallTyping, FaultRecipient, `45080 45081`},
+	{CallTyping, FaultConfig, `40200`},
+
+	{CallKFAccount, FaultBusy, `61450`},
+	{CallKFAccount, FaultConfig, `65400`},
+	{CallKFAccount, FaultMessage, `61400 61401 61451 61452 61453 61454 61455 61456 61457 61458 61459 61500 61501 65401 65402 65403
+		65404 65405 65406 65407 65408 65409 65410 65411 65412 65413 65414 65415 65416 65417`},
+
+	{CallQuota, FaultMessage, `48006 76001 76002 76003 76004 76021`},
+	{CallQuota, FaultConfig, `76022`},
+}
+
+func TestEveryDocumentedCodeHasARowAndItsFault(t *testing.T) {
 	t.Parallel()
+	seen := make(map[key]bool)
+	for _, row := range documented {
+		for word := range strings.FieldsSeq(row.codes) {
+			code, err := strconv.Atoi(word)
+			require.NoError(t, err)
+			seen[key{row.call, code}] = true
+			got := Explain(row.call, code)
+			require.Equal(t, row.fault, got.Fault, "%s %d (%s)", row.call, code, got.Name)
+			require.NotEqual(t, "unlisted", got.Name, "%s %d", row.call, code)
+		}
+	}
 	codes := make(map[int]bool)
 	for _, c := range Codes() {
 		codes[c.Code] = true
-	}
-	for word := range strings.FieldsSeq(documented) {
-		var code int
-		require.NoError(t, json.Unmarshal([]byte(word), &code))
-		require.True(t, codes[code], "errcode %d has no row", code)
+		require.True(t, seen[key{c.Call, c.Code}] || seen[key{CallAny, c.Code}], "nobody says why there is a row for %q %d", c.Call, c.Code)
 	}
 	require.GreaterOrEqual(t, len(codes), 140)
 }

@@ -105,7 +105,7 @@ func TestBrokenSends(t *testing.T) {
 				p := newPeer(t, row.serve)
 				timeout := patience
 				if row.timeout {
-					timeout = soon
+					timeout = enough
 				}
 				e := send(t.Context(), t, client(t, timeout), p.url)
 				require.NotNil(t, e)

@@ -48,8 +48,8 @@ var faults = [faultCount]struct{ name, en, zh string }{
 	},
 	FaultToken: {
 		"token",
-		"fetches the token once more and sends again at once; costs no attempt",
-		"重新获取 access_token 后立即重发一次，不计入重试次数",
+		"fetches the token once more and sends again at once; refused still, forces a new one (3 a day at most) or holds the app; costs no attempt",
+		"重新获取 access_token 后立即重发；若仍被拒绝，则强制刷新（每日至多 3 次）或暂停该公众号；不计入重试次数",
 	},
 	FaultMinuteQuota: {
 		"minute_quota",

@@ -126,44 +126,91 @@ func TestLeaksNothing(t *testing.T) {
 		failures[fmt.Sprintf("errcode %d by 500", code)] = raw(http1("500 Oops", "", body), quit)
 	}
 
+	type leaking struct {
+		known []string // what the call has been told, and so can repeat
+		call  func(ctx context.Context, hc *http.Client, base string) ([]any, error)
+	}
+	calls := map[string]leaking{
+		"stable token": {[]string{appSecret}, func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
+			s := NewStableToken(hc, base, "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
+			defer s.Close()
+			err := s.Probe(ctx)
+			return []any{s, s.State()}, err
+		}},
+		"token url": {[]string{token, appSecret, openid}, func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
+			s := NewURLToken(hc, base+"/?a="+url.QueryEscape(token)+"&b="+appSecret+"&c="+openid)
+			defer s.Close()
+			err := s.Probe(ctx)
+			return []any{s, s.State()}, err
+		}},
+	}
+	for _, m := range methods {
+		known := []string{token}
+		switch m.name {
+		case "send", "typing", "cancel typing":
+			known = append(known, openid)
+		case "add", "update":
+			known = append(known, testChange().Password.Reveal())
+		}
+		calls[m.name] = leaking{known, func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
+			c := NewClient(hc, base, fixedToken(token))
+			return []any{c}, m.call(ctx, c)
+		}}
+	}
 	for name, base := range failures {
-		for method, call := range map[string]func(ctx context.Context, hc *http.Client) ([]any, error){
-			"send": func(ctx context.Context, hc *http.Client) ([]any, error) {
-				c := NewClient(hc, base, fixedToken(token))
-				return []any{c}, c.Send(ctx, packet)
-			},
-			"stable token": func(ctx context.Context, hc *http.Client) ([]any, error) {
-				s := NewStableToken(hc, base, "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
-				defer s.Close()
-				err := s.Probe(ctx)
-				return []any{s, s.State()}, err
-			},
-			"token url": func(ctx context.Context, hc *http.Client) ([]any, error) {
-				s := NewURLToken(hc, base+"/?a="+url.QueryEscape(token)+"&b="+appSecret+"&c="+openid)
-				defer s.Close()
-				err := s.Probe(ctx)
-				return []any{s, s.State()}, err
-			},
-		} {
+		for method, row := range calls {
 			t.Run(method+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				known := map[string][]string{ // what the call has been told, and so can repeat
-					"send":         {token, openid},
-					"stable token": {appSecret},
-					"token url":    {token, appSecret, openid},
-				}[method]
 				timeout := patience
 				if name == "timeout" || name == "TLS stalls" || name == "body dries up" {
 					timeout = soon
 				}
-				others, err := call(t.Context(), httpClient(t, timeout))
+				others, err := row.call(t.Context(), httpClient(t, timeout), base)
 				require.Error(t, err)
-				requireNoLeak(t, err, known...)
+				requireNoLeak(t, err, row.known...)
 				for _, other := range others {
-					requireNoLeak(t, other, known...)
+					requireNoLeak(t, other, row.known...)
 				}
 			})
 		}
+	}
+}
+
+// TestNoErrcodeLeaks is the same for every errcode there is, by a server that is told in its path which one to say.
+func TestNoErrcodeLeaks(t *testing.T) {
+	t.Parallel()
+	echo := strings.Join([]string{canary, appSecret, testOpenID, testChange().Password.Reveal()}, " ")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		code, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		_, _ = fmt.Fprintf(w, `{"errcode":%s,"errmsg":"%s rid: %s"}`, code, echo, canary)
+	}))
+	t.Cleanup(server.Close)
+	hc := httpClient(t, patience)
+	codes := map[int]bool{99999: true}
+	for _, row := range Codes() {
+		codes[row.Code] = row.Code != 0
+	}
+	for code, fails := range codes {
+		if !fails {
+			continue
+		}
+		base := fmt.Sprintf("%s/%d", server.URL, code)
+		for _, m := range methods {
+			err := m.call(t.Context(), NewClient(hc, base, fixedToken(canary)))
+			require.ErrorIs(t, err, &Error{Code: code, HasCode: true}, m.name)
+			require.NotContains(t, err.Error(), canary, m.name)
+			switch m.name {
+			case "send", "typing", "cancel typing":
+				require.NotContains(t, err.Error(), testOpenID, m.name)
+			case "add", "update":
+				require.NotContains(t, err.Error(), testChange().Password.Reveal(), m.name)
+			}
+		}
+		s := NewStableToken(hc, base, "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
+		err := s.Probe(t.Context())
+		s.Close()
+		require.ErrorIs(t, err, &Error{Call: CallToken, Code: code, HasCode: true})
+		require.NotContains(t, err.Error(), appSecret)
 	}
 }
 
@@ -172,9 +219,14 @@ func TestTokenFileErrorsShowNoToken(t *testing.T) {
 	f := NewFileToken(filepath.Join(t.TempDir(), "token"))
 	f.now.Store(&fileState{token: NewSecret(canary), checked: time.Now()})
 	requireNoLeak(t, f, canary)
-	f.Stale(NewSecret(canary))
-	_, err := f.Token(t.Context())
-	require.Error(t, err)
+	token, err := f.Token(t.Context())
+	require.NoError(t, err)
+	f.Stale(token)
+	token, err = f.Token(t.Context())
+	require.NoError(t, err, "once more")
+	f.Stale(token)
+	_, err = f.Token(t.Context())
+	require.ErrorContains(t, err, "is stale")
 	requireNoLeak(t, err, canary)
 	requireNoLeak(t, f, canary)
 }

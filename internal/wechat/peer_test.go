@@ -119,8 +119,10 @@ func connectBy(hc *http.Client, connect dial) {
 	}
 }
 
-// soon is a timeout that is meant to pass; patience is one that is not.
+// soon is a timeout that is meant to pass, enough one that is too, but not before the request is written, and patience
+// one that is not.
 const (
 	soon     = 50 * time.Millisecond
-	patience = 20 * time.Second
+	enough   = time.Second
+	patience = 60 * time.Second
 )

@@ -162,8 +162,10 @@ func (r reply) errcode() (int, error) {
 }
 
 // integer returns the whole number in a field: 45015, "45015" and 4.5015e4 are the same.
-func (r reply) integer(field string) (int64, bool) {
-	s := strings.TrimSpace(r.text(field))
+func (r reply) integer(field string) (int64, bool) { return wholeNumber(r.text(field)) }
+
+func wholeNumber(s string) (int64, bool) {
+	s = strings.TrimSpace(s)
 	if strings.Trim(s, "+-.0123456789eE") != "" {
 		return 0, false // no words, and none of the hexadecimal, Inf and NaN that ParseFloat takes
 	}
@@ -184,6 +186,42 @@ func (r reply) text(field string) string {
 		return s
 	}
 	return string(r[field])
+}
+
+// into reads a field into v. An answer without it is one that nobody can use, whatever its errcode says: to take a
+// missing list for an empty one would be to take an account for deleted.
+func (r reply) into(call Call, field string, v any) error {
+	raw, ok := r[field]
+	if !ok || json.Unmarshal(raw, v) != nil { // its error could repeat what is in the answer
+		return &Error{Call: call, Fault: FaultUnknown, HTTPStatus: http.StatusOK, Err: fmt.Errorf("the answer holds no usable %s", field)}
+	}
+	return nil
+}
+
+// loose is a text or a number: kf_id is a string on one page of the document, a number on another and in the field.
+type loose string
+
+// UnmarshalJSON takes a string, a number as it is written, or null.
+func (l *loose) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && (b[0] == '-' || b[0] >= '0' && b[0] <= '9') {
+		*l = loose(b)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(l))
+}
+
+// integer is the whole number in it, 0 when there is none.
+func (l loose) integer() int64 {
+	n, _ := wholeNumber(string(l))
+	return n
+}
+
+// time is the moment that it counts the seconds to, zero when there is none.
+func (l loose) time() time.Time {
+	if n := l.integer(); n > 0 && n < 1<<40 {
+		return time.Unix(n, 0).UTC()
+	}
+	return time.Time{}
 }
 
 // maxRID bounds a rid, in bytes; real ones have 26.

@@ -2,6 +2,12 @@ package wechat
 
 import "context"
 
+// SendPath and TypingPath are the places of the two calls about messages, as the quota calls name them.
+const (
+	SendPath   = "/cgi-bin/message/custom/send"
+	TypingPath = "/cgi-bin/message/custom/typing"
+)
+
 // Send delivers one packet of the customer-service API, JSON as the API document shows it, and returns nil when WeChat
 // has accepted it (errcode 0), else an *Error:
 //

@@ -17,8 +17,9 @@ type TokenSource interface {
 	// Token returns the token to use now. It is called before every send: cheap while there is a valid one. An error is
 	// an *Error of CallToken.
 	Token(ctx context.Context) (Secret, error)
-	// Stale tells that WeChat refused failed. Only that very token is dropped: a caller that comes late with an older one
-	// changes nothing.
+	// Stale tells that WeChat refused failed, as Token returned it. Only that very token is dropped: a caller that comes
+	// late with an older one changes nothing. When the same token is then handed out anew and refused again, the source
+	// does what else it can about it, or Token fails for a while and says whose turn it is.
 	Stale(failed Secret)
 }
 
@@ -39,6 +40,9 @@ const (
 	// renewMargin is how long before its end a token is renewed, or a tenth of its life if that is less. It is the 5
 	// minutes in which the stable endpoint rotates: asked earlier, it hands out the same token again.
 	renewMargin = 5 * time.Minute
+
+	// refusalCounts is for how long a refusal is remembered. A token that works between two refusals is a good one.
+	refusalCounts = time.Minute
 
 	// fetchTimeout bounds a fetch from its start to its end, whatever the HTTP client's own timeout is.
 	fetchTimeout = 15 * time.Second
@@ -64,6 +68,9 @@ type outage struct {
 // so an idle app costs nothing.
 type grants struct {
 	fetch func(ctx context.Context) (Secret, time.Duration, error)
+	// insist is asked when a token was refused, fetched again unchanged, refused again, and fetch still brings it: for
+	// another one by stronger means, or for an error that says what is to be done.
+	insist func(ctx context.Context) (Secret, time.Duration, error)
 
 	current  atomic.Pointer[grant]  // nil: none
 	outage   atomic.Pointer[outage] // nil: the last fetch succeeded
@@ -73,14 +80,15 @@ type grants struct {
 	ctx  context.Context // the life of fetches, which outlive the calls that start them
 	stop context.CancelFunc
 
-	mu      sync.Mutex
-	pause   *backoff.ExponentialBackOff
-	refused Secret    // the token that Stale dropped
-	believe time.Time // until then Stale is not heard: the endpoint has just handed out the refused token again
+	mu        sync.Mutex
+	pause     *backoff.ExponentialBackOff
+	refused   Secret // the token that Stale dropped
+	refusedAt time.Time
+	twice     bool // it came again, and was refused again
 }
 
-func newGrants(fetch func(ctx context.Context) (Secret, time.Duration, error)) *grants {
-	g := &grants{fetch: fetch, pause: backoff.NewExponentialBackOff(
+func newGrants(fetch, insist func(ctx context.Context) (Secret, time.Duration, error)) *grants {
+	g := &grants{fetch: fetch, insist: insist, pause: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(time.Second),
 		backoff.WithMultiplier(2),
 		backoff.WithMaxInterval(25*time.Second), // ±20 %: at most 30 s
@@ -116,17 +124,23 @@ func (g *grants) Probe(ctx context.Context) error {
 
 // Stale drops failed if it is the current token.
 func (g *grants) Stale(failed Secret) {
-	have := g.current.Load()
-	if have == nil || !have.token.Equal(failed) {
-		return
+	if have := g.current.Load(); have == nil || !have.token.Equal(failed) {
+		return // the many that come late do not queue up
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.refused.Equal(failed) && time.Now().Before(g.believe) {
-		return // asking again would only bring the same token again
+	have, now := g.current.Load(), time.Now()
+	if have == nil || !have.token.Equal(failed) {
+		return
 	}
-	g.refused = failed
-	g.current.CompareAndSwap(have, nil)
+	if g.refused.Equal(failed) && now.Sub(g.refusedAt) < refusalCounts {
+		if !have.token.same(failed) {
+			return // this refusal is of before it was fetched again
+		}
+		g.twice = true
+	}
+	g.refused, g.refusedAt = failed, now
+	g.current.Store(nil)
 }
 
 // State tells what is known of the token.
@@ -191,6 +205,9 @@ func (g *grants) refresh(probe bool) (Secret, error) {
 	ctx, cancel := context.WithTimeout(g.ctx, fetchTimeout)
 	defer cancel()
 	token, life, err := g.fetch(ctx)
+	if err == nil && g.refusedTwice(token) {
+		token, life, err = g.insist(ctx)
+	}
 	if err != nil {
 		err = asTokenError(err)
 		g.failed(err)
@@ -198,6 +215,17 @@ func (g *grants) refresh(probe bool) (Secret, error) {
 	}
 	g.keep(token, life, asked)
 	return token, nil
+}
+
+// refusedTwice reports, once, that token has been refused, fetched again and refused again.
+func (g *grants) refusedTwice(token Secret) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.twice || !g.refused.Equal(token) {
+		return false
+	}
+	g.twice = false
+	return true
 }
 
 func (g *grants) failed(err error) {
@@ -221,10 +249,8 @@ func (g *grants) keep(token Secret, life time.Duration, asked time.Time) {
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !token.Empty() && token.Equal(g.refused) {
-		g.believe = time.Now().Add(g.pause.NextBackOff())
-	} else {
-		g.refused = Secret{}
+	if !token.Equal(g.refused) {
+		g.refused, g.twice = Secret{}, false
 		g.pause.Reset()
 	}
 	g.outage.Store(nil)

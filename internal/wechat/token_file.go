@@ -16,8 +16,10 @@ const fileCheck = time.Second
 
 // FileToken is the TokenSource for a file that somebody else keeps up to date: the token alone, or an object
 // {"access_token": …}. The file is looked at once a second at most and read when it has changed (time, size or inode,
-// so a swapped symbolic link counts). kefu never refreshes the token: while the file holds a token that WeChat refused,
-// Token fails with FaultConfig. A file that is away for a moment does no harm while the token read before is good.
+// so a swapped symbolic link counts). kefu never refreshes the token: one that WeChat refused is handed out once more if
+// it is still what the file holds, and when that is refused too, Token fails with FaultConfig until the file holds another,
+// but for a minute at most: a good token is refused at times. A file that is away for a moment does no harm while the token
+// read before is good.
 type FileToken struct {
 	path string
 	now  atomic.Pointer[fileState]
@@ -30,8 +32,11 @@ type fileState struct {
 	info    os.FileInfo // of the file that token was read from
 	read    time.Time
 	checked time.Time
-	refused Secret // the token that Stale named
-	err     error  // why there is no token to hand out, or why the file could not be read anew
+	err     error // why there is no token to hand out, or why the file could not be read anew
+
+	refused   Secret // the token that Stale named
+	refusedAt time.Time
+	stale     bool // it was read again, and refused again
 }
 
 // NewFileToken returns the token source that reads path. The file need not exist yet.
@@ -60,22 +65,31 @@ func (f *FileToken) Probe(context.Context) error {
 func (f *FileToken) Stale(failed Secret) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := *f.now.Load()
-	if s.token.Empty() || !s.token.Equal(failed) || s.refused.Equal(failed) {
+	s, now := *f.now.Load(), time.Now()
+	if s.token.Empty() || !s.token.Equal(failed) {
 		return
 	}
-	s.refused, s.checked = failed, time.Time{}
+	again := s.suspect(now)
+	if again && !s.token.same(failed) {
+		return // this refusal is of before the file was read again
+	}
+	s.stale, s.refused, s.refusedAt, s.checked = again, failed, now, time.Time{}
 	f.now.Store(&s)
+}
+
+// suspect reports whether the token at hand was refused a short time ago.
+func (s *fileState) suspect(now time.Time) bool {
+	return s.token.Equal(s.refused) && !s.token.Empty() && now.Sub(s.refusedAt) < refusalCounts
 }
 
 // State tells what is known of the token.
 func (f *FileToken) State() TokenState {
 	s := f.now.Load()
-	_, err := s.result(f.path)
+	token, err := s.result(f.path)
 	if err == nil {
 		err = s.err
 	}
-	return TokenState{Valid: !s.token.Empty() && !s.token.Equal(s.refused), Fetched: s.read, Err: err}
+	return TokenState{Valid: !token.Empty(), Fetched: s.read, Err: err}
 }
 
 func (s *fileState) result(path string) (Secret, error) {
@@ -84,7 +98,7 @@ func (s *fileState) result(path string) (Secret, error) {
 		return Secret{}, fileError(fmt.Errorf("token file %s has not been read", path))
 	case s.token.Empty():
 		return Secret{}, s.err
-	case s.token.Equal(s.refused):
+	case s.stale && s.suspect(time.Now()):
 		return Secret{}, fileError(fmt.Errorf(
 			"token file %s is stale: it still holds the token that wechat refused, and whoever writes it must replace it", path))
 	}
@@ -104,7 +118,7 @@ func (f *FileToken) look(now bool) *fileState {
 	switch {
 	case err != nil:
 		s.err = fileError(fmt.Errorf("token file: %w", err))
-	case s.info == nil || !sameVersion(info, s.info) || s.token.Equal(s.refused):
+	case s.info == nil || !sameVersion(info, s.info) || s.suspect(s.checked):
 		f.read(&s)
 	default:
 		s.err = nil
@@ -113,7 +127,7 @@ func (f *FileToken) look(now bool) *fileState {
 	return &s
 }
 
-// sameVersion compares what a file system tells of a file. A refused token is read again all the same (see look): two
+// sameVersion compares what a file system tells of a file. A refused token is read again all the same, see look: two
 // writes may fall into one tick of its clock.
 func sameVersion(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
@@ -125,7 +139,13 @@ func (f *FileToken) read(s *fileState) {
 		s.err = fileError(err)
 		return
 	}
-	s.token, s.info, s.read, s.err = token, info, s.checked, nil
+	if !token.Equal(s.refused) {
+		s.refused, s.stale = Secret{}, false
+	}
+	if !token.Equal(s.token) || s.read.Before(s.refusedAt) { // else it has been read again already, and Stale knows it by that
+		s.token = token
+	}
+	s.info, s.read, s.err = info, s.checked, nil
 }
 
 // readTokenFile reads the file through one handle, so that the token belongs to the file described.

@@ -67,12 +67,32 @@ func TestAStaleFileTokenIsForItsWriterToReplace(t *testing.T) {
 		f.Stale(NewSecret("token-0"))
 		requireToken(t, f, "token-1")
 
+		// A good token is refused at times: it gets a second chance, and those who come late with the first refusal do not
+		// take it away.
+		first := handedOut(t, f)
+		pass(time.Millisecond)
+		f.Stale(first)
+		second := handedOut(t, f)
+		require.True(t, first.Equal(second))
+		f.Stale(first)
 		f.Stale(NewSecret("token-1"))
+		pass(2 * time.Second) // looked at again meanwhile
+		requireToken(t, f, "token-1")
+		require.True(t, f.State().Valid)
+
+		f.Stale(second)
 		_, err := f.Token(t.Context())
 		requireConfig(t, err, "is stale")
 		require.False(t, f.State().Valid)
 		requireConfig(t, f.State().Err, "is stale")
-		f.Stale(NewSecret("token-1"))
+		requireConfig(t, f.Probe(t.Context()), "is stale")
+
+		// It is not condemned for ever by two refusals.
+		pass(time.Minute)
+		f.Stale(handedOut(t, f))
+		f.Stale(handedOut(t, f))
+		_, err = f.Token(t.Context())
+		requireConfig(t, err, "is stale")
 
 		// The writer's next token counts at the next look, even when its file looks like the old one.
 		info, err := os.Stat(path)
@@ -83,10 +103,18 @@ func TestAStaleFileTokenIsForItsWriterToReplace(t *testing.T) {
 		requireToken(t, f, "token-2")
 
 		// A token replaced just before it was refused is seen at once.
+		second = handedOut(t, f)
 		write("token-3")
-		f.Stale(NewSecret("token-2"))
+		f.Stale(second)
 		requireToken(t, f, "token-3")
 	})
+}
+
+func handedOut(t *testing.T, s TokenSource) Secret {
+	t.Helper()
+	token, err := s.Token(t.Context())
+	require.NoError(t, err)
+	return token
 }
 
 func requireConfig(t *testing.T, err error, text string) {

@@ -2,8 +2,8 @@ package wechat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -11,23 +11,46 @@ import (
 var errNoSecret = errors.New("the app secret is empty")
 
 // StableToken is the TokenSource that fetches tokens from WeChat's own stable_token endpoint with the AppSecret. In
-// normal mode, which is the only one used here, the endpoint gives every process the same token until it nears its
-// end, so no process needs to lead. A refresh is never forced: that retires the token for all others, and only 20 a day
-// are allowed. So after Stale the very same token may come back; it is then handed out, and Stale for it not heard for
-// a pause of 1 s growing to 30 s.
+// normal mode the endpoint gives every process the same token until it nears its end, so no process needs to lead.
+//
+// After Stale the very same token may come back. It is then handed out once more, since a good token is refused at times;
+// refused again, only a forced refresh is left. That retires the token for all others, and only 20 a day are allowed: so
+// it is made when a Ration allows it, and else Token fails with FaultConfig, in pauses of 1 s growing to 30 s.
 //
 // API: /doc/service/api/base/api_getstableaccesstoken on developers.weixin.qq.com.
-type StableToken struct{ *grants }
+type StableToken struct {
+	*grants
+	stable *stableFetch
+}
+
+// Ration says whether a forced refresh may be made, and counts it. It is one for all processes that use the app: of
+// their forced refreshes each kills the token of the one before.
+type Ration interface {
+	// Take takes one for the app, false when none is left for now. An error means that none was taken, as far as is known.
+	Take(ctx context.Context, appID string) (bool, error)
+}
+
+var (
+	errRefusedForGood = errors.New("wechat refuses the token that it hands out, and no forced refresh is left for now")
+	errNoRation       = errors.New("wechat refuses the token that it hands out, and here no refresh is ever forced")
+)
 
 // NewStableToken returns the token source of the app appID. secret is asked for the AppSecret at every fetch, so that a
 // replaced secret file counts at once; its error, or an empty secret, is FaultConfig. Close the source when done.
 func NewStableToken(hc *http.Client, baseURL, appID string, secret func() (Secret, error)) *StableToken {
 	s := &stableFetch{
 		wire:  newWire(hc),
-		place: newEndpoint(CallToken, http.MethodPost, baseURL, "/cgi-bin/stable_token"),
+		place: newEndpoint(CallToken, http.MethodPost, parseURL(baseURL), "/cgi-bin/stable_token"),
 		appID: appID, secret: secret,
 	}
-	return &StableToken{newGrants(s.fetch)}
+	return &StableToken{newGrants(s.fetch, s.insist), s}
+}
+
+// Rationed has the source force refreshes, as rarely as r allows; without it, it never does. To be called before the
+// source is used.
+func (s *StableToken) Rationed(r Ration) *StableToken {
+	s.stable.ration = r
+	return s
 }
 
 type stableFetch struct {
@@ -35,9 +58,30 @@ type stableFetch struct {
 	place  *endpoint
 	appID  string
 	secret func() (Secret, error)
+	ration Ration // nil: no refresh is forced
 }
 
 func (s *stableFetch) fetch(ctx context.Context) (Secret, time.Duration, error) {
+	return s.ask(ctx, false)
+}
+
+func (s *stableFetch) insist(ctx context.Context) (Secret, time.Duration, error) {
+	err := errNoRation
+	if s.ration != nil {
+		allowed, failed := s.ration.Take(ctx, s.appID)
+		switch {
+		case allowed:
+			return s.ask(ctx, true)
+		case failed != nil:
+			err = hide().err(fmt.Errorf("%w: %w", errRefusedForGood, failed))
+		default:
+			err = errRefusedForGood
+		}
+	}
+	return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: err}
+}
+
+func (s *stableFetch) ask(ctx context.Context, force bool) (Secret, time.Duration, error) {
 	secret, err := s.secret()
 	if err != nil {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: hide(secret.Reveal()).err(err)}
@@ -48,15 +92,12 @@ func (s *stableFetch) fetch(ctx context.Context) (Secret, time.Duration, error) 
 	if s.place.url == nil {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errBaseURL}
 	}
-	body, err := json.Marshal(map[string]any{
+	body := encode(map[string]any{
 		"grant_type":    "client_credential",
 		"appid":         s.appID,
 		"secret":        secret.Reveal(),
-		"force_refresh": false,
+		"force_refresh": force,
 	})
-	if err != nil {
-		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: hide(secret.Reveal()).err(err)}
-	}
 	return fetchToken(ctx, &s.wire, newRequest(http.MethodPost, s.place.url), body, hide(secret.Reveal()))
 }
 

@@ -269,56 +269,6 @@ func TestExpiresInIsTakenWithinReason(t *testing.T) {
 	}
 }
 
-func TestStaleDropsThatVeryToken(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := &tokenAPI{answer: numbered(7200)}
-		s := a.source()
-		defer s.Close()
-		s.Stale(NewSecret("before there is one"))
-		requireToken(t, s, "token-1")
-		s.Stale(NewSecret("token-0"))
-		requireToken(t, s, "token-1")
-		s.Stale(NewSecret("token-1"))
-		requireToken(t, s, "token-2")
-		for range 256 { // the many that used the old one and come late
-			s.Stale(NewSecret("token-1"))
-		}
-		requireToken(t, s, "token-2")
-		require.EqualValues(t, 2, a.calls.Load())
-	})
-}
-
-func TestTheSameTokenAgainIsHandedOutAndNotAskedForAllTheTime(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := &tokenAPI{answer: func(int64) (*http.Response, error) { return says(200, `{"access_token":"same","expires_in":7000}`) }}
-		s := a.source()
-		defer s.Close()
-		for range 600 { // ten minutes of senders who are refused
-			for range 20 {
-				token, err := s.Token(t.Context())
-				require.NoError(t, err)
-				s.Stale(token)
-			}
-			pass(time.Second)
-		}
-		require.LessOrEqual(t, a.calls.Load(), int64(40))
-		require.GreaterOrEqual(t, a.calls.Load(), int64(20))
-		require.NotContains(t, *a.body.Load(), `"force_refresh":true`)
-
-		a.answer = numbered(7200)
-		pass(31 * time.Second)
-		s.Stale(NewSecret("same"))
-		token, err := s.Token(t.Context())
-		require.NoError(t, err)
-		s.Stale(token) // a new token may be called stale at once
-		again, err := s.Token(t.Context())
-		require.NoError(t, err)
-		require.False(t, again.Equal(token))
-	})
-}
-
 func TestTokenFailuresAreClassed(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {

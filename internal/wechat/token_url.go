@@ -8,17 +8,23 @@ import (
 	"time"
 )
 
-var errTokenURL = errors.New("the token url is not an absolute http or https url")
+var (
+	errTokenURL    = errors.New("the token url is not an absolute http or https url")
+	errStaleServer = errors.New("the token server still hands out the token that wechat refused, and whoever runs it must replace it")
+)
 
 // URLToken is the TokenSource for a central token server, which answers a GET with {"access_token","expires_in"}. kefu
-// never refreshes the token itself: after Stale it asks the server again, and may be given the same token.
+// never refreshes the token itself: after Stale it asks the server again, and hands out the same token once more if that
+// is what it is given. When that is refused too, Token fails with FaultConfig, in pauses of 1 s growing to 30 s.
 type URLToken struct{ *grants }
 
 // NewURLToken returns the token source that asks address. The address may hold a user and password, or a key in its
 // query: none of them is ever shown. Close the source when done.
 func NewURLToken(hc *http.Client, address string) *URLToken {
 	f := &urlFetch{wire: newWire(hc), url: parseURL(address)}
-	return &URLToken{newGrants(f.fetch)}
+	return &URLToken{newGrants(f.fetch, func(context.Context) (Secret, time.Duration, error) {
+		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errStaleServer}
+	})}
 }
 
 type urlFetch struct {

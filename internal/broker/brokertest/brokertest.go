@@ -23,7 +23,7 @@ import (
 
 // Patience is how long a test waits for what must happen: never reached but by
 // a test that fails.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // Keep is for how long the ledger of Spec remembers.
 const Keep = time.Hour

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/wechat"
+)
+
+// apiDoor is an app's way to the API for the commands that call it themselves: kfaccount, typing and quota need no broker and no
+// worker.
+type apiDoor struct {
+	*cli
+	app    config.App
+	client *wechat.Client
+	close  func()
+}
+
+// api opens the door of the app in the argument (pass "" for none), in --app, or the only one. The caller closes it. No command
+// forces a token refresh: it would retire the token of every worker.
+func (c *cli) api(argument string) (*apiDoor, error) {
+	c.needsSecrets = true
+	app, err := c.app(argument)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	hc, err := wechat.NewHTTPClient(wechat.HTTPOptions{Timeout: cfg.WeChat.Timeout, CAFile: cfg.WeChat.CAFile, IdlePerHost: 1})
+	if err != nil {
+		return nil, err
+	}
+	tokens := tokenSource(hc, cfg, app, configuredSecret, nil)
+	return &apiDoor{c, app, wechat.NewClient(hc, cfg.WeChat.BaseURL, tokens), func() {
+		if t, ok := tokens.(interface{ Close() }); ok {
+			t.Close()
+		}
+		hc.CloseIdleConnections()
+	}}, nil
+}
+
+// auditWait is how long a command that needs no broker waits for one to write its deed down.
+const auditWait = 2 * time.Second
+
+// auditIfPossible writes down what is about to be done. Without a broker the deed is done all the same, and the user is told that
+// nobody will read of it.
+func (d *apiDoor) auditIfPossible(ctx context.Context, e broker.AuditEntry) error {
+	e.AppID, e.Count = d.app.AppID, 1
+	err := func() error {
+		conn, err := d.brokerWithin(ctx, auditWait)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		within, cancel := context.WithTimeout(ctx, auditWait)
+		defer cancel()
+		return d.audit(within, conn, e)
+	}()
+	if ctx.Err() != nil {
+		return ctx.Err() // nothing was done yet
+	}
+	if err != nil {
+		d.warn("this is not written to the audit: " + err.Error())
+	}
+	return nil
+}
+
+// refused is an error of the API as a person needs it: what it means, and what can be done, in their language.
+func (c *cli) refused(err error) error {
+	var bad *wechat.InputError
+	if errors.As(err, &bad) {
+		return &exitError{exitUsage, err}
+	}
+	var e *wechat.Error
+	if !errors.As(err, &e) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &explainedError{err, c.explanation(e)}
+}
+
+// explainedError has lines for people behind the error's own.
+type explainedError struct {
+	err   error
+	lines []string
+}
+
+func (e *explainedError) Error() string {
+	return strings.Join(append([]string{e.err.Error()}, e.lines...), "\n")
+}
+
+func (e *explainedError) Unwrap() error { return e.err }
+
+func (c *cli) explanation(e *wechat.Error) []string {
+	var lines []string
+	add := func(name, text string) { lines = append(lines, name+" "+text) }
+	lang := c.language()
+	if e.HasCode {
+		row := wechat.Explain(e.Call, e.Code)
+		if lang != langZh {
+			add("means   ", row.En)
+			add("you can ", row.DoEn)
+		}
+		if lang != langEn {
+			add("含义", row.Zh)
+			add("建议", row.DoZh)
+		}
+		return lines
+	}
+	en, zh := c.withoutCode(e)
+	if lang != langZh {
+		add("you can ", en)
+	}
+	if lang != langEn {
+		add("建议", zh)
+	}
+	return lines
+}
+
+// withoutCode is what can be done where no errcode tells.
+func (c *cli) withoutCode(e *wechat.Error) (en, zh string) {
+	switch {
+	case e.Fault == wechat.FaultUnknown:
+		return "Look before you do it again: the request left, and nobody knows whether it was carried out.",
+			"请求已发出但没有可用的应答：请先核实是否已生效，再决定是否重试。"
+	case e.Fault == wechat.FaultMinuteQuota && e.RetryAfter > 0:
+		return fmt.Sprintf("Do it again in %s.", about(e.RetryAfter)), fmt.Sprintf("请在 %s 后重试。", about(e.RetryAfter))
+	case e.Fault == wechat.FaultBusy, e.Fault == wechat.FaultMinuteQuota:
+		return "Do it again in a moment.", "请稍后重试。"
+	case e.Fault == wechat.FaultUpstream:
+		host := c.apiHost()
+		return "Look at this machine's way to " + host + ": DNS, routes, proxies. Nothing was changed.",
+			"请检查本机到 " + host + " 的网络：DNS、路由、代理。本次没有任何改动。"
+	default:
+		return "Mend what it says, and do it again.", "请按上述原因修正后重试。"
+	}
+}
+
+// apiHost is where the API is, for people.
+func (c *cli) apiHost() string {
+	cfg, err := c.config()
+	if err != nil {
+		return "the API"
+	}
+	u, err := url.Parse(cfg.WeChat.BaseURL)
+	if err != nil {
+		return "the API"
+	}
+	return u.Host
+}

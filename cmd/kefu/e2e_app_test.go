@@ -1,0 +1,79 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// TestAnOperatorLooksAtAHeldAppAndProbesIt is the story of an address that is
+// missing in WeChat's list.
+func TestAnOperatorLooksAtAHeldAppAndProbesIt(t *testing.T) {
+	t.Parallel()
+	s := stage.New(t, stage.Options{})
+	refused := s.API.Add(sandbox.Rule{Call: "token", Errcode: 40164, Errmsg: "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"})
+	s.Start()
+	receipts := s.Receipts()
+	_, code := s.Kefu("app", "probe")
+	s.Equal(3, code, "it is not held")
+	for i := range 20 {
+		s.Publish(stage.Live+fmt.Sprintf("u%d", i), fmt.Sprintf(`{"touser":"u%d","msgtype":"text","text":{"content":"hello"}}`, i))
+	}
+	s.Publish(stage.Bulk+"c", `{"touser":"u","msgtype":"text","text":{"content":"hello"}}`, "Kefu-Send-At", time.Now().Add(time.Hour).Format(time.RFC3339))
+	s.Eventually(func() bool {
+		out, _ := s.Kefu("app", "status")
+		return strings.Contains(out, "203.0.113.9")
+	}, stage.Patience, 100*time.Millisecond, "the address that WeChat saw is told")
+	out, code := s.Kefu("app", "status", stage.App, "-o", "json")
+	s.Zero(code)
+	var status struct {
+		State         string
+		Live, Waiting int
+		Workers       int
+		Holds         []struct {
+			Kind, Call string
+			Errcode    int
+			Until      time.Time
+		}
+		Do string
+	}
+	s.NoError(json.Unmarshal([]byte(out), &status))
+	s.Equal("held", status.State)
+	s.Equal(20, status.Live)
+	s.Equal(1, status.Workers)
+	s.Len(status.Holds, 1)
+	s.Equal("config", status.Holds[0].Kind)
+	s.Equal("token", status.Holds[0].Call)
+	s.Equal(40164, status.Holds[0].Errcode)
+	s.True(status.Holds[0].Until.After(time.Now()), "it is tried again")
+	s.NotEmpty(status.Do)
+
+	_, code = s.Kefu("app", "probe")
+	s.Equal(1, code, "it is still held")
+	s.Contains(s.Output.String(), "is still held: token: config: errcode 40164")
+	s.Empty(s.Letters())
+
+	s.True(s.API.Remove(refused))
+	out, code = s.Kefu("app", "probe")
+	s.Equal(0, code, s.Output.Tail())
+	s.Contains(out, "is open again")
+	for _, r := range receipts(20) {
+		s.Equal(schema.Sent, r.State)
+		s.Equal(1, r.Attempts)
+	}
+	out, _ = s.Kefu("app", "status")
+	s.Regexp(`(?m)^state +open$`, out)
+
+	_, code = s.Kefu("app", "pause")
+	s.Zero(code)
+	_, code = s.Kefu("app", "probe")
+	s.Equal(1, code, "an operator's hold is lifted, not tried")
+	s.NoError(s.Stop(syscall.SIGTERM))
+}

@@ -1,0 +1,88 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// quotaAPI is an API that can be asked how much of the day is left.
+type quotaAPI struct {
+	*fakeAPI
+	left, asked atomic.Int64
+}
+
+func (q *quotaAPI) RemainingSends(context.Context) (int64, error) {
+	q.asked.Add(1)
+	return q.left.Load(), nil
+}
+
+func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
+	t.Parallel()
+	for name, left := range map[string]int64{"nothing left: until the platform's midnight": 0, "some left: until the next minute": 100} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			api := &quotaAPI{fakeAPI: b.api}
+			api.left.Store(left)
+			b.app.Sender = api
+			var used atomic.Bool
+			used.Store(true)
+			b.api.answer = func(string, int) error {
+				if used.Load() {
+					return apiError(45009)
+				}
+				return nil
+			}
+			stop := b.start()
+			const n = 50
+			for i := range n {
+				b.publish(bulk+"c", fmt.Sprint("id", i), "hello", "user1")
+			}
+			var hold gate.Hold
+			b.Eventually(func() bool {
+				for _, a := range b.worker.current() {
+					h, held := a.gate.Held()
+					hold = h
+					return held
+				}
+				return false
+			}, patience, time.Millisecond)
+			b.Equal(gate.Quota, hold.Kind)
+			if left == 0 {
+				b.False(hold.Until.Before(gate.NextDay(hold.Since)), "until %s", hold.Until)
+			} else {
+				b.LessOrEqual(hold.Until.Sub(hold.Since), 61*time.Second)
+			}
+			b.EqualValues(1, api.asked.Load(), "asked once for all that drew it")
+
+			if left == 0 {
+				b.Eventually(func() bool {
+					a := b.worker.current()[0]
+					a.mu.Lock()
+					defer a.mu.Unlock()
+					return a.phase == closed
+				}, patience, time.Millisecond, "what was under way has ended")
+				posts := b.posts("hello")
+				b.NoError(gate.Resume(t.Context(), b.conn, appID))
+				b.Eventually(func() bool { return api.asked.Load() == 2 }, patience, time.Millisecond, "the trial asks first")
+				b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Until.After(time.Now()) }, patience, time.Millisecond)
+				b.Equal(posts, b.posts("hello"), "no message is spent on a trial that cannot go well")
+				api.left.Store(1000)
+			}
+			used.Store(false)
+			b.NoError(gate.Resume(t.Context(), b.conn, appID))
+			for range n {
+				r := b.receipt()
+				b.Equal(schema.Sent, r.State)
+				b.Equal(1, r.Attempts)
+			}
+			b.NoError(stop())
+		})
+	}
+}
