@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -82,7 +83,8 @@ type Stage struct {
 	JS     jetstream.JetStream
 
 	o      Options
-	probes string // of a worker that cannot say where it put them
+	wechat []string // of UseAPI
+	probes string   // of a worker that cannot say where it put them
 	worker *Process
 }
 
@@ -170,7 +172,7 @@ func (s *Stage) Configure(more string) {
 	if api == "" {
 		api = s.APIURL
 	}
-	section("wechat", []string{"base_url: " + api}, s.o.WeChat)
+	section("wechat", []string{"base_url: " + api}, slices.Concat(s.o.WeChat, s.wechat))
 	section("worker", []string{"listen: " + s.probes, "grace: 10s"}, s.o.Worker)
 	section("defaults", []string{"rate: {per_second: 5000, burst: 500}", "retry: {attempts: 6, first: 100ms, cap: 1s}"}, s.o.Defaults)
 	b.WriteString("apps:\n")
@@ -179,15 +181,6 @@ func (s *Stage) Configure(more string) {
 	}
 	b.WriteString(more)
 	s.NoError(os.WriteFile(s.Config(), []byte(b.String()), 0o600))
-}
-
-// UseAPI has workers that start from now on look for the API elsewhere; wechat
-// are further lines of that section.
-func (s *Stage) UseAPI(url string, wechat ...string) {
-	s.T.Helper()
-	s.o.API = url
-	s.o.WeChat = append(s.o.WeChat[:len(s.o.WeChat):len(s.o.WeChat)], wechat...)
-	s.Configure("")
 }
 
 // Apps are the appids of the stage.
@@ -201,10 +194,11 @@ func (s *Stage) UseBroker(url string) {
 }
 
 // UseAPI has workers that start from now on look for the API at another URL,
-// with further lines of the section wechat.
+// with further lines of the section wechat in the place of those of the call
+// before.
 func (s *Stage) UseAPI(url string, lines ...string) {
 	s.T.Helper()
-	s.o.API, s.o.WeChat = url, lines
+	s.o.API, s.wechat = url, lines
 	s.Configure("")
 }
 
