@@ -47,6 +47,7 @@ type delivery struct {
 	renewed    time.Time
 	timer      *time.Timer
 	permission gate.Permission
+	permitted  time.Time // when permission was given
 
 	replyMu sync.Mutex
 	reply   string // how to acknowledge it; replaced when the consumer was made anew

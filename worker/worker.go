@@ -13,8 +13,9 @@
 //	observe       one log line, one metric, one receipt           (observe.go)
 //
 // An app (app.go) owns what was handed to this worker and not given up yet; its
-// lanes (lane.go) are the live shards and bulk. What must wait longer than a
-// moment goes to KEFU_LATER, and the dispatcher (later.go) brings it back.
+// lanes (lane.go) are the live shards, each read with a claim of the pool's
+// (claim.go), and bulk. What must wait longer than a moment goes to KEFU_LATER,
+// and the dispatcher (later.go) brings it back.
 //
 // Numbers that fit together: an API call ends after 10 s, the broker hands out
 // a message again 12 s after the last sign of life of its worker, a sign of
@@ -131,6 +132,12 @@ type Worker struct {
 	work    context.Context // of calls; ends when grace is over
 	running sync.WaitGroup  // goroutines that handle intents or mend lanes
 
+	sent atomic.Uint64
+	told struct { // to the pool, when it asked last
+		at   time.Time
+		sent uint64
+	}
+
 	mu       sync.Mutex
 	troubles map[string]string // what keeps the worker from its work, by subject
 	troubled atomic.Int32      // how many
@@ -196,6 +203,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	for _, a := range w.apps {
 		a.start()
 	}
+	w.serve()
 	dispatcher.start()
 	w.setStarted(true)
 	w.log.Info("worker started", "worker", w.cfg.Process.Name, "apps", len(w.apps), "concurrency", w.cfg.Concurrency)
@@ -268,6 +276,7 @@ func (w *Worker) open(ctx context.Context) (*gate.Keeper, func(), error) {
 // drain stops every app and waits until all they hold has ended or been given
 // back, for the grace period at most.
 func (w *Worker) drain(d *dispatcher) bool {
+	w.pool.Retire() // who is told early is ready when a shard is free
 	dispatcherIdle := d.stop()
 	idle := make([]<-chan struct{}, 0, len(w.apps)+1)
 	for _, a := range w.apps {
