@@ -197,10 +197,9 @@ func (s *scene) letterOf(id string) {
 func answerLost(s *scene) {
 	proxy := throughProxy(s, ownBroker(s))
 	s.Start()
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003, Delay: 3 * time.Second})
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
+	proxy.DeafenAt("PUB kefu.dead.")
 	s.send("one")
-	s.NoError(s.API.Wait(s.T.Context(), 1))
-	proxy.Deafen()
 	s.until("the letter is stored", func() bool { return s.Stored(schema.StreamDead) == 1 })
 	proxy.Cut()
 	proxy.Mend()

@@ -201,8 +201,8 @@ var brokerRows = []row{
 		}),
 	},
 	{
-		id: "F36", fault: "a letter and a receipt are stored and the broker's answer is lost",
-		expected: "published again under the same ids: one letter, one receipt", ends: "1 dead recipient", posts: span{1, 1}, run: answerLost,
+		id: "F36", fault: "a letter is stored and the broker's answer is lost",
+		expected: "published again under the same id: one letter, one receipt", ends: "1 dead recipient", posts: span{1, 1}, run: answerLost,
 	},
 	{
 		id: "F37", fault: "an id is published again, inside the duplicate window and after it",

@@ -267,7 +267,15 @@ var upstreamRows = []row{
 	{
 		id: "F73", fault: "45009: the day's quota is used up",
 		expected: "held quota until midnight in Beijing; other apps send; no attempt spent", ends: "4 sent", posts: span{1, 3}, options: apps(2),
-		run: quota(45009, gate.NextDay, 2*time.Second+2*time.Minute),
+		run: func(s *scene) {
+			s.API.SetUsed(s.Apps()[0], sandbox.CallSend, 1_000_000)
+			quota(45009, gate.NextDay, 2*time.Second+2*time.Minute)(s)
+		},
+	},
+	{
+		id: "F73", fault: "45009, though the quota call says that there is some left",
+		expected: "held quota until the next minute", ends: "4 sent", posts: span{1, 3}, options: apps(2),
+		run: quota(45009, gate.NextMinute, time.Second),
 	},
 	{
 		id: "F74", fault: "45011: the minute's quota is used up",

@@ -270,6 +270,7 @@ func quota(code int, end func(time.Time) time.Time, slack time.Duration) func(*s
 			s.API.RemoveRules()
 			s.Drained()
 		}
+		s.API.SetUsed(s.Apps()[0], sandbox.CallSend, 0)
 		s.mend(s.Apps()[0])
 	}
 }

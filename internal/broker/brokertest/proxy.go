@@ -1,6 +1,7 @@
 package brokertest
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -25,6 +26,7 @@ type Proxy struct {
 	cut     bool
 	deaf    bool
 	closed  bool
+	deafAt  []byte // what is said to the broker makes it deaf
 	refused int
 	conns   map[net.Conn]bool
 }
@@ -82,8 +84,12 @@ func (p *Proxy) Cut() {
 // anew after Mend.
 func (p *Proxy) Deafen() { p.set(func() { p.deaf = true }) }
 
+// DeafenAt is Deafen as soon as the broker is told something that contains text:
+// it hears that, and its answer is the first that is lost.
+func (p *Proxy) DeafenAt(text string) { p.set(func() { p.deafAt = []byte(text) }) }
+
 // Mend lets connections through again.
-func (p *Proxy) Mend() { p.set(func() { p.cut, p.deaf = false, false }) }
+func (p *Proxy) Mend() { p.set(func() { p.cut, p.deaf, p.deafAt = false, false, nil }) }
 
 func (p *Proxy) set(f func()) {
 	p.mu.Lock()
@@ -120,7 +126,7 @@ func (p *Proxy) carry(near net.Conn) {
 
 	var both sync.WaitGroup
 	both.Go(func() {
-		_, _ = io.Copy(far, near)
+		_, _ = io.Copy(saying{p: p, to: far}, near)
 		_ = far.Close()
 	})
 	both.Go(func() {
@@ -128,6 +134,21 @@ func (p *Proxy) carry(near net.Conn) {
 		_ = near.Close()
 	})
 	both.Wait()
+}
+
+// saying is the way there, on which DeafenAt listens.
+type saying struct {
+	p  *Proxy
+	to net.Conn
+}
+
+func (s saying) Write(b []byte) (int, error) {
+	s.p.mu.Lock()
+	if s.p.deafAt != nil && bytes.Contains(b, s.p.deafAt) {
+		s.p.deaf, s.p.deafAt = true, nil
+	}
+	s.p.mu.Unlock()
+	return s.to.Write(b)
 }
 
 // hearing is the way back, which Deafen closes.
