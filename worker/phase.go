@@ -52,8 +52,8 @@ func (a *app) turnPhase(now time.Time) {
 		}
 	}
 	if !a.stopping {
-		if h, held := a.gate.Held(); held && h.Until.After(now) {
-			a.wake(h.Until)
+		if next := a.gate.NextTry(); next.After(now) {
+			a.wake(next)
 		}
 	}
 }
