@@ -45,7 +45,7 @@ func (a *app) turnPhase(now time.Time) {
 					continue
 				}
 				if err := l.puller.Resume(); err != nil {
-					a.w.log.Warn("lane", "app", a.cfg.ID, "lane", l.name, "error", err)
+					a.w.log.Warn("lane", "app", a.cfg().ID, "lane", l.name, "error", err)
 					a.w.running.Go(l.bind) // takes our lock
 				}
 			}
