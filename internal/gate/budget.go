@@ -124,7 +124,13 @@ func (b *budget) take(lane schema.Lane, now time.Time) (ok bool, wait time.Durat
 		b.starving = true
 	}
 	if live {
-		b.live = !ok && (wait == 0 || b.behind(t, wait))
+		b.live = !ok && wait == 0
+		if !ok && b.behind(t, wait) {
+			again := time.Duration(b.earlyAt - t)
+			if b.live = again <= 0; !b.live {
+				wait = min(wait, again)
+			}
+		}
 	}
 	if b.starving || b.live || ok && b.hand.end(b.pace) < t+int64(ahead) && b.busy() {
 		b.ask()
@@ -132,10 +138,10 @@ func (b *budget) take(lane schema.Lane, now time.Time) (ok bool, wait time.Durat
 	return ok, wait
 }
 
-// behind says whether live waits for bulk, here or elsewhere, and may have
+// behind says whether live waits for bulk, here or elsewhere, and could have
 // slots early.
 func (b *budget) behind(t int64, wait time.Duration) bool {
-	if wait < soonDue || b.pace.earlyStep == 0 || t < b.earlyAt {
+	if wait < soonDue || b.pace.earlyStep == 0 {
 		return false
 	}
 	return b.alone < calm || t-b.bulk < int64(ahead+chunk)
@@ -224,7 +230,7 @@ func (b *budget) try() (time.Duration, error) {
 	switch {
 	case err == nil:
 		b.report(nil)
-		b.receive(t, p, granted) // from here on another goroutine may ask
+		b.receive(t, p, granted, live) // from here on another goroutine may ask
 		return 0, nil
 	case errors.Is(err, broker.ErrOvertaken):
 		b.known = false
@@ -308,14 +314,17 @@ func (b *budget) met() {
 }
 
 // receive takes slots in hand.
-func (b *budget) receive(t int64, p pace, granted []slots) {
+func (b *budget) receive(t int64, p pace, granted []slots, live bool) {
 	b.mu.Lock()
 	if p == b.pace { // else the rate was changed meanwhile
 		b.hand = append(b.hand, granted...)
 	}
 	b.alone++
 	b.used, b.asking = 0, false
-	b.earlyAt = max(b.account.Early-b.pace.earlyIdle+b.pace.earlyStep, t+int64(earlyPause))
+	b.earlyAt = b.account.Early - b.pace.earlyIdle + b.pace.earlyStep
+	if live {
+		b.earlyAt = max(b.earlyAt, t+int64(earlyPause))
+	}
 	tell := b.starving || b.live
 	b.starving, b.live = false, false
 	b.mu.Unlock()

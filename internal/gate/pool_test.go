@@ -269,9 +269,13 @@ func TestLiveDoesNotWaitForBulkInThePool(t *testing.T) {
 			require.LessOrEqual(t, worst(sent), bound(c.rate))
 			slices.Sort(waits)
 			require.NotEmpty(t, waits)
-			median := waits[len(waits)/2]
-			t.Logf("waited %s, one in ten %s, longest %s", median, waits[len(waits)*9/10], waits[len(waits)-1])
-			require.Less(t, median, 20*time.Millisecond+stalled(), "what bulk has taken ahead is more than that")
+			median, tail := waits[len(waits)/2], waits[len(waits)*9/10]
+			t.Logf("waited %s, one in ten %s, longest %s", median, tail, waits[len(waits)-1])
+			// What bulk has taken ahead is more than that.
+			require.Less(t, median, 20*time.Millisecond+stalled())
+			if c.rate.PerSecond > 100 { // where live is far below its share of the rate
+				require.Less(t, tail, 40*time.Millisecond+10*stalled())
+			}
 		})
 	}
 }
