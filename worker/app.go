@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,10 +27,10 @@ import (
 // handed out before it comes again in order after it.
 type app struct {
 	w       *Worker
-	cfg     App
+	set     atomic.Pointer[App] // its settings, which may change while it runs
 	gate    *gate.Gate
-	created time.Time // of its stream: the first part of default ids
-	first   bool      // no worker has ever read it before this one
+	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
+	first   bool                      // no worker has ever read it before this one
 	later   share
 	quota   dayQuota
 
@@ -62,23 +63,16 @@ type recipient struct {
 }
 
 func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
-	var s jetstream.Stream
-	err := w.conn.Ask(ctx, func(ctx context.Context) (err error) {
-		s, err = w.conn.JS.Stream(ctx, schema.SendStream(cfg.ID))
-		return err
-	})
+	a := &app{
+		w: w, later: share{conn: w.conn, appID: cfg.ID},
+		idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
+	}
+	a.adopt(cfg)
+	info, err := a.identify(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the queue of app %s: %w (kefu setup creates it)", cfg.ID, err)
 	}
-	info := s.CachedInfo()
-	a := &app{
-		w: w, cfg: cfg, gate: keeper.App(cfg.ID, cfg.Rate), created: info.Created,
-		later: share{conn: w.conn, appID: cfg.ID, limit: cfg.MostLater},
-		idle:  make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
-	}
-	if a.cfg.Concurrency <= 0 || a.cfg.Concurrency > w.cfg.Concurrency {
-		a.cfg.Concurrency = w.cfg.Concurrency
-	}
+	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	for shard := range broker.Shards(info.Config) {
 		a.lanes = append(a.lanes, newLane(a, schema.Live, shard))
 	}
@@ -96,6 +90,36 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 	})
 	a.timer.Stop()
 	return a, nil
+}
+
+// identify finds out which stream the queue is: one that was made anew counts
+// its sequences from 1 again.
+func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err error) {
+	err = a.w.conn.Ask(ctx, func(ctx context.Context) error {
+		s, err := a.w.conn.JS.Stream(ctx, schema.SendStream(a.cfg().ID))
+		if err == nil {
+			info = s.CachedInfo()
+			a.created.Store(&info.Created)
+		}
+		return err
+	})
+	return info, err
+}
+
+// cfg are the settings in force. What is under way may end by others than it
+// began with.
+func (a *app) cfg() *App { return a.set.Load() }
+
+// adopt takes settings over.
+func (a *app) adopt(cfg App) {
+	if cfg.Concurrency <= 0 || cfg.Concurrency > a.w.cfg.Concurrency {
+		cfg.Concurrency = a.w.cfg.Concurrency
+	}
+	before := a.set.Swap(&cfg)
+	a.later.setLimit(cfg.MostLater)
+	if before != nil && before.Rate != cfg.Rate {
+		a.gate.SetRate(cfg.Rate)
+	}
 }
 
 func (a *app) start() {
@@ -205,7 +229,7 @@ func (a *app) work(d *delivery) {
 
 // take gets the next intent if there is one, a slot and a permission for it.
 func (a *app) take(now time.Time) *delivery {
-	if a.running >= a.cfg.Concurrency {
+	if a.running >= a.cfg().Concurrency {
 		return nil
 	}
 	l := a.nextLane(now)

@@ -53,10 +53,13 @@ func (m *mender) onceMore() bool {
 	return m.busy
 }
 
+// bindTimeout is for one question to the broker while a consumer is mended.
+const bindTimeout = 5 * time.Second
+
 // bind sees to it that a consumer exists, and returns when it was made. While it
 // cannot, the trouble says so.
 func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trouble string) (made time.Time, err error) {
-	ctx, cancel := context.WithTimeout(w.work, 5*time.Second)
+	ctx, cancel := context.WithTimeout(w.work, bindTimeout)
 	defer cancel()
 	err = w.conn.Ask(ctx, func(ctx context.Context) error {
 		c, err := w.conn.JS.CreateOrUpdateConsumer(ctx, stream, cfg)
