@@ -132,9 +132,8 @@ var brokerRows = []row{
 			s.NoError(err)
 			s.Start()
 			s.says("retention is Limits, wanted WorkQueue")
-			ended := s.Receipts()
 			s.send("one")
-			ended(1)
+			s.until("its receipt is stored", func() bool { return s.Stored(schema.StreamReceipt) == 1 })
 		},
 	},
 	{
