@@ -334,6 +334,9 @@ func (w *Worker) Troubles() []string {
 	} else if wait := w.conn.Outbox.Unanswered(); wait > unanswered {
 		out = append(out, fmt.Sprintf("the broker has not answered a publish for %s", wait.Round(time.Second)))
 	}
+	if w.started && w.conn.Connected() && w.pool.Lapsed() {
+		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: no live intents are sent without it")
+	}
 	if why := w.conn.Denied(); why != "" {
 		out = append(out, "the broker forbids what the worker must do: "+why)
 	}
