@@ -7,8 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
 	"github.com/kefuhq/kefu/schema"
@@ -38,9 +37,9 @@ func TestKillNine(t *testing.T) {
 	s.Eventually(func() bool { return s.Queued() == 0 }, stage.Patience, 100*time.Millisecond, "not everything ended")
 
 	ends := map[string][]schema.Receipt{}
-	s.EachMessage(schema.StreamReceipt, func(m jetstream.Msg) {
+	s.EachMessage(schema.StreamReceipt, func(m broker.Stored) {
 		var r schema.Receipt
-		s.NoError(json.Unmarshal(m.Data(), &r))
+		s.NoError(json.Unmarshal(m.Data, &r))
 		ends[r.ID] = append(ends[r.ID], r)
 	})
 	s.Len(ends, n, "every intent has an end")

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
@@ -129,7 +133,7 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 		return err
 	}
 	defer conn.Close()
-	if err := provision(ctx, conn, d.cfg, d.log); err != nil {
+	if err := d.provisionPatiently(ctx, conn); err != nil {
 		return err
 	}
 	key, err := logKey(ctx, conn)
@@ -162,6 +166,37 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 			d.started(probes.URL)
 		}
 	})
+}
+
+// clusterPatience is how long a worker waits at its start for a broker that is there and does not answer: a cluster that is just
+// starting has no leader yet.
+const clusterPatience = 2 * time.Minute
+
+func (d *daemonRun) provisionPatiently(ctx context.Context, conn *broker.Conn) error {
+	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(500*time.Millisecond), backoff.WithMaxInterval(5*time.Second),
+		backoff.WithMaxElapsedTime(clusterPatience))
+	said := false
+	return backoff.Retry(func() error {
+		err := provision(ctx, conn, d.cfg, d.log)
+		var refused *jetstream.APIError
+		passes := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &refused) && refused.Code >= 500 // no leader, not enough nodes yet
+		if err == nil || ctx.Err() != nil || !passes {
+			return permanent(err)
+		}
+		if !said {
+			said = true
+			d.log.Warn("waiting for the broker", "error", err)
+		}
+		return err
+	}, backoff.WithContext(wait, ctx))
+}
+
+// permanent has no second try made after an error.
+func permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return backoff.Permanent(err)
 }
 
 // takeOver brings the apps of another configuration to the worker; everything else stays as it was at the start.

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -24,6 +25,7 @@ func TestCluster(t *testing.T) {
 	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
 	nodes := s.StartCluster()
+	t.Cleanup(func() { _ = os.WriteFile("/tmp/cluster.out", []byte(s.Output.String()), 0o600) })
 	workers := []*stage.Process{s.Start(), s.Start()}
 	wait := s.publishing(t.Context(), n)
 	streams := []string{schema.SendStream(stage.App), schema.StreamLedger, schema.StreamReceipt, "KV_" + schema.BucketState, schema.StreamLater}

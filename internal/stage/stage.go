@@ -35,6 +35,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -252,6 +253,13 @@ func (s *Stage) ConnectTo(url string) {
 	s.NoError(err)
 }
 
+func (s *Stage) brokerURL() string {
+	if s.o.Broker == "" {
+		return "nats://" + s.NATS
+	}
+	return s.o.Broker
+}
+
 // Stop ends the worker that Start started last with a signal and returns its
 // exit error.
 func (s *Stage) Stop(sig os.Signal) error {
@@ -335,9 +343,9 @@ func (s *Stage) Receipts() func(n int) []schema.Receipt {
 func (s *Stage) StoredReceipts() map[string][]schema.Receipt {
 	s.T.Helper()
 	out := make(map[string][]schema.Receipt)
-	s.EachMessage(schema.StreamReceipt, func(m jetstream.Msg) {
+	s.EachMessage(schema.StreamReceipt, func(m broker.Stored) {
 		var r schema.Receipt
-		s.NoError(json.Unmarshal(m.Data(), &r))
+		s.NoError(json.Unmarshal(m.Data, &r))
 		out[r.ID] = append(out[r.ID], r)
 	})
 	return out
@@ -347,29 +355,43 @@ func (s *Stage) StoredReceipts() map[string][]schema.Receipt {
 func (s *Stage) Letters() []schema.Letter {
 	s.T.Helper()
 	var out []schema.Letter
-	s.EachMessage(schema.StreamDead, func(m jetstream.Msg) {
+	s.EachMessage(schema.StreamDead, func(m broker.Stored) {
 		var l schema.Letter
-		s.NoError(json.Unmarshal(m.Data(), &l))
+		s.NoError(json.Unmarshal(m.Data, &l))
 		out = append(out, l)
 	})
 	return out
 }
 
 // EachMessage calls f for all that a stream holds now, in its order.
-func (s *Stage) EachMessage(stream string, f func(jetstream.Msg)) {
+func (s *Stage) EachMessage(stream string, f func(broker.Stored)) {
 	s.T.Helper()
-	var c jetstream.Consumer
-	var err error
-	s.Eventually(func() bool { // a cluster may be electing
-		c, err = s.JS.OrderedConsumer(s.T.Context(), stream, jetstream.OrderedConsumerConfig{})
-		return !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrNoStreamResponse)
-	}, Patience, 100*time.Millisecond)
+	conn, err := broker.Connect(s.T.Context(), broker.Options{URL: s.brokerURL(), Name: "stage"})
 	s.NoError(err)
-	for left := c.CachedInfo().NumPending; left > 0; left-- {
-		m, err := c.Next(jetstream.FetchMaxWait(Patience))
-		s.NoError(err)
+	defer conn.Close()
+	var all []broker.Stored
+	s.ask(func() error {
+		all = nil
+		return conn.Scan(s.T.Context(), stream, broker.ScanOptions{}, func(m broker.Stored) error {
+			all = append(all, m)
+			return nil
+		})
+	})
+	for _, m := range all {
 		f(m)
 	}
+}
+
+// ask puts a question to the broker, and again while a cluster is electing who
+// answers it.
+func (s *Stage) ask(question func() error) {
+	s.T.Helper()
+	var err error
+	s.Eventually(func() bool {
+		err = question()
+		return !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, broker.ErrNoStream) && !errors.Is(err, context.DeadlineExceeded)
+	}, Patience, 50*time.Millisecond)
+	s.NoError(err)
 }
 
 // Queued is the number of intents in the queues of all apps.
@@ -385,8 +407,11 @@ func (s *Stage) Queued() uint64 {
 // Stored is the number of messages in a stream.
 func (s *Stage) Stored(stream string) uint64 {
 	s.T.Helper()
-	st, err := s.JS.Stream(s.T.Context(), stream)
-	s.NoError(err)
+	var st jetstream.Stream
+	s.ask(func() (err error) {
+		st, err = s.JS.Stream(s.T.Context(), stream)
+		return err
+	})
 	return st.CachedInfo().State.Msgs
 }
 
