@@ -172,7 +172,11 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		return
 	}
 	if a.phase == closed { // sent before the broker learned that nothing is wanted
-		_ = a.w.conn.NakReply(m.Reply)
+		if l.kind == schema.Live && !a.stopping {
+			l.anew = true // see giveBack
+		} else {
+			_ = a.w.conn.NakReply(m.Reply)
+		}
 		return
 	}
 	a.inflight[d.seq] = d

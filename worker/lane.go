@@ -43,6 +43,7 @@ type lane struct {
 	// guarded by app.mu
 	puller   *broker.Puller // of this claim; nil before the first
 	fresh    bool           // the consumer was made under this claim
+	anew     bool           // and must be made anew: what it handed out was dropped here
 	leaving  bool           // the claim was asked back
 	draining int            // its own pauses that are not over
 	running  int            // deliveries of this lane that have a slot
@@ -139,7 +140,8 @@ var errNotMine = errors.New("the claim of this shard is not valid")
 func (l *lane) ensure() error {
 	a := l.app
 	a.mu.Lock()
-	stopping, fresh, leaving, puller, claim := a.stopping, l.fresh, l.leaving, l.puller, l.claim.Load()
+	stopping, leaving, puller, claim := a.stopping, l.leaving, l.puller, l.claim.Load()
+	fresh, anew := l.fresh, l.anew
 	a.mu.Unlock()
 	live := l.kind == schema.Live
 	if stopping || live && (claim == nil || leaving) {
@@ -149,24 +151,25 @@ func (l *lane) ensure() error {
 		return errNotMine
 	}
 	puller.Forget()
-	if live && !fresh {
+	subject, trouble := "queue "+a.cfg().ID+" "+l.name, fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID)
+	if l.bound { // lost with its stream, perhaps: that must be known before a consumer hands anything out
+		ctx, cancel := context.WithTimeout(a.w.work, bindTimeout)
+		defer cancel()
+		if _, err := a.identify(ctx); err != nil {
+			a.w.unreadable(subject, trouble, err)
+			return err
+		}
+	}
+	if live && (!fresh || anew) {
 		if err := a.w.unbind(schema.SendStream(a.cfg().ID), l.name); err != nil {
 			return err
 		}
 	}
-	made, err := a.w.bind(schema.SendStream(a.cfg().ID), l.config, "queue "+a.cfg().ID+" "+l.name,
-		fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID))
+	made, err := a.w.bind(schema.SendStream(a.cfg().ID), l.config, subject, trouble)
 	if err != nil {
 		return err
 	}
-	if l.bound { // lost with its stream, perhaps
-		ctx, cancel := context.WithTimeout(a.w.work, bindTimeout)
-		defer cancel()
-		if _, err := a.identify(ctx); err != nil {
-			return err
-		}
-	}
-	if l.bound || !a.first {
+	if !anew && (l.bound || !a.first) {
 		l.made.Store(made.UnixNano())
 	}
 	l.bound = true
@@ -175,7 +178,7 @@ func (l *lane) ensure() error {
 	if l.claim.Load() != claim {
 		return errNotMine // a new one, whose consumer is to be made anew
 	}
-	l.fresh = true
+	l.fresh, l.anew = true, false
 	if a.phase != open || !l.reads() {
 		return nil // opening resumes the puller
 	}

@@ -68,12 +68,20 @@ func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trou
 		}
 		return err
 	})
-	if err == nil {
-		w.trouble(subject, "")
-	} else if w.conn.Connected() {
+	if err != nil {
+		w.unreadable(subject, trouble, err)
+		return made, err
+	}
+	w.trouble(subject, "")
+	return made, nil
+}
+
+// unreadable has the trouble say why a consumer cannot be had; that the broker
+// is away says itself.
+func (w *Worker) unreadable(subject, trouble string, err error) {
+	if w.conn.Connected() {
 		w.trouble(subject, fmt.Sprintf("%s: %v", trouble, err))
 	}
-	return made, err
 }
 
 // unbind deletes a consumer that another worker may still read: it is cut off,

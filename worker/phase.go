@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // phase is where an app stands between its holds.
@@ -41,6 +42,9 @@ func (a *app) turnPhase(now time.Time) {
 		if !shut {
 			a.phase = open
 			for _, l := range a.lanes {
+				if l.anew {
+					a.w.running.Go(l.bind) // takes our lock
+				}
 				if !l.reads() {
 					continue
 				}
@@ -66,19 +70,31 @@ func (a *app) drained() {
 	a.mu.Unlock()
 }
 
-// giveBack returns everything that has not been started to the broker.
+// giveBack returns everything that has not been started to the broker. That of
+// a live shard only at the end: given back in a hold, it would come again behind
+// what an earlier hold gave back and this one found not handed out yet. So it is
+// dropped, and the consumer made anew when the hold is over: then everything
+// that is not settled comes again in the order of the queue.
 func (a *app) giveBack() {
-	a.returnAll(a.unstarted(nil))
 	for _, l := range a.lanes {
+		back := a.unstarted(l)
+		if l.kind == schema.Live && !a.stopping && len(back) > 0 && l.claim.Load() != nil {
+			l.anew = true
+			for _, d := range back {
+				a.discard(d)
+			}
+		} else {
+			a.returnAll(back)
+		}
 		l.ready = queue{}
 	}
 	clear(a.recipients)
 }
 
-// unstarted is what has no slot and no end yet, of one lane or (nil) of all.
+// unstarted is what has no slot and no end yet, of one lane.
 func (a *app) unstarted(l *lane) (out []*delivery) {
 	for _, d := range a.inflight {
-		if d.place != settling && d.place != under && (l == nil || d.lane == l) {
+		if d.place != settling && d.place != under && d.lane == l {
 			out = append(out, d)
 		}
 	}

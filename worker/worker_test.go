@@ -247,9 +247,9 @@ func TestAQueueMadeAnewMakesNewDefaultIDs(t *testing.T) {
 	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(appID))
 	b.NoError(err)
 	cfg := s.CachedInfo().Config
-	b.Eventually(func() bool { return b.queued() == 0 }, 15*time.Second, 5*time.Millisecond)
+	b.Eventually(func() bool { return b.queued() == 0 }, patience, 5*time.Millisecond)
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), cfg.Name))
-	b.Eventually(func() bool { return len(b.worker.Troubles()) > 0 }, 15*time.Second, 5*time.Millisecond)
+	b.Eventually(func() bool { return len(b.worker.Troubles()) > 0 }, patience, 5*time.Millisecond)
 	_, err = b.conn.JS.CreateStream(t.Context(), cfg)
 	b.NoError(err)
 	nameless() // under the sequence that the first one had
