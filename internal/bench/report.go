@@ -51,8 +51,9 @@ var Measures = []Measure{
 	{"bulk_p90_ms", "bulk p90, ms", 2, optional(bulkOf, func(l *Latency) float64 { return l.P90 })},
 	{"bulk_p99_ms", "bulk p99, ms", 2, optional(bulkOf, func(l *Latency) float64 { return l.P99 })},
 	{"bulk_max_ms", "bulk max, ms", 2, optional(bulkOf, func(l *Latency) float64 { return l.Max })},
-	{"healthy_meanwhile", "healthy apps: delivered while offered", 0, func(r *Run) (float64, bool) {
-		return float64(r.Intents.Healthy.Delivered), r.Intents.Troubled.Offered > 0 || r.Intents.Healthy.Offered > 0
+	{"healthy_meanwhile", "healthy apps: delivered while offered, of offered", 3, func(r *Run) (float64, bool) {
+		h := r.Intents.Healthy
+		return float64(h.Delivered) / max(float64(h.Offered), 1), h.Offered > 0
 	}},
 	{"worker_cpu_us", "worker CPU, µs/message", 1, optional(workerOf, func(c *Cost) float64 { return c.CPUMicros })},
 	{"worker_peak_mb", "worker peak memory, MB", 1, optional(workerOf, func(c *Cost) float64 { return c.PeakMB })},
@@ -63,9 +64,12 @@ var Measures = []Measure{
 	{"idle_worker_mb", "idle: worker memory, MB", 1, optional(idleOf, func(i *Idle) float64 { return i.WorkerMB })},
 	{"idle_broker_cpu", "idle: broker CPU, % of a core", 2, optional(idleOf, func(i *Idle) float64 { return i.BrokerCPU })},
 	{"idle_broker_mb", "idle: broker memory, MB", 1, optional(idleOf, func(i *Idle) float64 { return i.BrokerMB })},
-	{"budget_most", "budget: most sends in a second", 0, func(r *Run) (float64, bool) { return float64(r.Budget.Most), true }},
-	{"budget_allowed", "budget: limit and burst", 0, func(r *Run) (float64, bool) { return r.Budget.Allowed, true }},
-	{"budget_mean", "budget: mean sends a second", 0, func(r *Run) (float64, bool) { return r.Budget.Mean, true }},
+	{"budget_most", "budget: busiest second, of limit and burst", 3, func(r *Run) (float64, bool) {
+		return float64(r.Budget.Most) / max(r.Budget.Allowed, 1), r.Budget.Allowed > 0
+	}},
+	{"budget_mean", "budget: mean, of the limit", 3, func(r *Run) (float64, bool) {
+		return r.Budget.Mean / max(r.Budget.Limit, 1e-9), r.Budget.Limit > 0
+	}},
 	{"posts_per_intent", "posts per intent", 4, func(r *Run) (float64, bool) { return r.Intents.PostsPerIntent, true }},
 	{"delivered", "intents delivered", 0, func(r *Run) (float64, bool) { return float64(r.Intents.Delivered), true }},
 	{"lost", "intents lost", 0, func(r *Run) (float64, bool) { return float64(r.Intents.Lost), true }},

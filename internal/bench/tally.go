@@ -21,6 +21,7 @@ type Latency struct {
 
 // Budget is what was made of the budgets of the apps.
 type Budget struct {
+	Limit   float64 `json:"limit"`
 	Allowed float64 `json:"allowed"`          // in any sliding second: limit and burst
 	Most    int     `json:"most_in_a_second"` // of the app that sent most
 	Mean    float64 `json:"mean_per_second"`  // of the app that sent most, from its first send to its last
@@ -110,11 +111,12 @@ func count(l *Load, records iter.Seq[sandbox.Record], ended time.Time) tally {
 	}
 	t.perSecond, t.seconds = pace(arrivals)
 	t.live, t.bulk = latency(took[schema.Live]), latency(took[schema.Bulk])
-	t.budget.Allowed = l.PerSecond + float64(l.Burst)
+	t.budget.Limit, t.budget.Allowed = l.PerSecond, l.PerSecond+float64(l.Burst)
 	for _, at := range sends {
 		if most := mostWithin(at, time.Second); most > t.budget.Most {
 			t.budget.Most = most
-			t.budget.Mean, _ = pace(at)
+			perSecond, _ := pace(at)
+			t.budget.Mean = round(perSecond, 2)
 		}
 	}
 	return t
