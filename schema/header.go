@@ -80,9 +80,36 @@ var headers = [...]struct {
 // honoured and Nats-Msg-Id is not the intent's. Names may be in any letter case.
 //
 // A header that comes twice (in whatever case; but for Kefu-Tried), a value that cannot be read, and a Kefu-* header that is not known
-// there are errors: a typo in Kefu-Expires-At must not send a late message. The error is a [*FieldError] with the header as Field. An
-// invalid traceparent is dropped instead, as the W3C recommendation asks.
+// there are errors: a typo in Kefu-Expires-At must not send a late message. The error is a [*FieldError] with the header as Field, and
+// the envelope then holds the ID, if that can be read, and nothing else. An invalid traceparent is dropped instead, as the W3C
+// recommendation asks.
 func ParseEnvelope(h map[string][]string, again bool) (Envelope, error) {
+	e, err := parseEnvelope(h, again)
+	if err != nil {
+		return Envelope{ID: soleID(h, again)}, err // the letter about it must name the intent
+	}
+	return e, nil
+}
+
+// soleID is the intent's id if it is given once and can be one.
+func soleID(h map[string][]string, again bool) string {
+	at := HeaderMsgID
+	if again {
+		at = HeaderID
+	}
+	var values []string
+	for name, v := range h {
+		if strings.EqualFold(name, at) {
+			values = append(values, v...)
+		}
+	}
+	if len(values) != 1 || idRule(values[0]) != "" {
+		return ""
+	}
+	return values[0]
+}
+
+func parseEnvelope(h map[string][]string, again bool) (Envelope, error) {
 	e := Envelope{Generation: 1, Attempt: 1}
 	var found [len(headers)][]string
 	stranger := ""

@@ -194,6 +194,7 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 			t.Parallel()
 			e, err := schema.ParseEnvelope(tt.header, tt.again)
 			require.EqualError(t, err, tt.want)
+			e.ID = "" // see TestABrokenEnvelopeStillHasItsID
 			require.Zero(t, e)
 			var field *schema.FieldError
 			require.ErrorAs(t, err, &field)
@@ -265,5 +266,28 @@ func TestDeadline(t *testing.T) {
 		"an app without a time and an intent without: never": {schema.Envelope{SendAt: hours(1)}, 0, time.Time{}},
 	} {
 		require.Equal(t, row.want, row.e.Deadline(published, row.after), name)
+	}
+}
+
+func TestABrokenEnvelopeStillHasItsID(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		header map[string][]string
+		again  bool
+		want   schema.Envelope
+	}{
+		{"a typo", map[string][]string{"nats-msg-id": {"1"}, "Kefu-Expires": {"x"}, "Kefu-Source": {"a"}}, false, schema.Envelope{ID: "1"}},
+		{"no such id", map[string][]string{"Nats-Msg-Id": {"\n"}}, false, schema.Envelope{}},
+		{"two ids", map[string][]string{"Nats-Msg-Id": {"1"}, "nats-msg-id": {"2"}}, false, schema.Envelope{}},
+		{"kefu's own", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}}, true, schema.Envelope{ID: "2"}},
+		{"a producer's must not", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}}, false, schema.Envelope{ID: "1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := schema.ParseEnvelope(tt.header, tt.again)
+			require.Error(t, err)
+			require.Equal(t, tt.want, got)
+		})
 	}
 }

@@ -22,6 +22,7 @@ const (
 	StreamLedger  = "KEFU_LEDGER"
 	StreamAudit   = "KEFU_AUDIT"
 	StreamJob     = "KEFU_JOB"
+	StreamRate    = "KEFU_RATE"
 	BucketState   = "KEFU_STATE"
 	BucketJob     = "KEFU_JOB"
 )
@@ -191,6 +192,9 @@ func LaterWaitSubject(appID, unique string) string { return join("kefu.later.wai
 
 // LaterDueSubject is where intents arrive when their time has come: kefu.later.due.<appid>. It is "" for an invalid appID.
 func LaterDueSubject(appID string) string { return join("kefu.later.due", appID) }
+
+// RateSubject is where the pool keeps the rate budget of an app: kefu.rate.<appid>. It is "" for an invalid appID.
+func RateSubject(appID string) string { return join("kefu.rate", appID) }
 
 // AuditSubject is where what operators do is written down: kefu.audit.<verb>. It is "" for an invalid verb.
 func AuditSubject(verb string) string { return join("kefu.audit", verb) }

@@ -110,6 +110,7 @@ func TestCraftedTokensNeverGetIntoASubject(t *testing.T) {
 			"LaterWaitSubject":  schema.LaterWaitSubject(token, "u"),
 			"LaterWaitSubject2": schema.LaterWaitSubject("wx1", token),
 			"LaterDueSubject":   schema.LaterDueSubject(token),
+			"RateSubject":       schema.RateSubject(token),
 			"AuditSubject":      schema.AuditSubject(token),
 			"an appid":          schema.Subject{AppID: token, Lane: schema.Live, Key: "o"}.String(),
 			"a lane":            schema.Subject{AppID: "wx1", Lane: schema.Lane(token), Key: "o"}.String(),
@@ -129,6 +130,7 @@ func TestSubjectsOfTheContract(t *testing.T) {
 	require.Equal(t, "kefu.ledger.w-1", schema.LedgerSubject("w-1"))
 	require.Equal(t, "kefu.later.wait.wx1.u", schema.LaterWaitSubject("wx1", "u"))
 	require.Equal(t, "kefu.later.due.wx1", schema.LaterDueSubject("wx1"))
+	require.Equal(t, "kefu.rate.wx1", schema.RateSubject("wx1"))
 	require.Equal(t, "kefu.audit.replay", schema.AuditSubject("replay"))
 	for _, r := range schema.Reasons() {
 		require.Equal(t, "kefu.dead.wx1."+string(r), schema.DeadSubject("wx1", r))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,6 +13,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -27,8 +29,8 @@ type app struct {
 	w       *Worker
 	cfg     App
 	gate    *gate.Gate
-	created time.Time // of its stream: the first part of default ids
-	first   bool      // no worker has ever read it before this one
+	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
+	first   bool                      // no worker has ever read it before this one
 	later   share
 	quota   dayQuota
 
@@ -55,23 +57,21 @@ type app struct {
 const openedKey = "opened."
 
 // recipient is a live user with an intent on its way; later ones wait in order.
-type recipient struct{ later []*delivery }
+type recipient struct {
+	lane  *lane
+	later []*delivery
+}
 
 func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
-	var s jetstream.Stream
-	err := w.conn.Ask(ctx, func(ctx context.Context) (err error) {
-		s, err = w.conn.JS.Stream(ctx, schema.SendStream(cfg.ID))
-		return err
-	})
+	a := &app{
+		w: w, cfg: cfg, later: share{conn: w.conn, appID: cfg.ID, limit: cfg.MostLater},
+		idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
+	}
+	info, err := a.identify(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the queue of app %s: %w (kefu setup creates it)", cfg.ID, err)
 	}
-	info := s.CachedInfo()
-	a := &app{
-		w: w, cfg: cfg, gate: keeper.App(cfg.ID, cfg.Rate), created: info.Created,
-		later: share{conn: w.conn, appID: cfg.ID, limit: cfg.MostLater},
-		idle:  make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
-	}
+	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	if a.cfg.Concurrency <= 0 || a.cfg.Concurrency > w.cfg.Concurrency {
 		a.cfg.Concurrency = w.cfg.Concurrency
 	}
@@ -94,11 +94,23 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 	return a, nil
 }
 
+// identify finds out which stream the queue is: one that was made anew counts
+// its sequences from 1 again.
+func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err error) {
+	err = a.w.conn.Ask(ctx, func(ctx context.Context) error {
+		s, err := a.w.conn.JS.Stream(ctx, schema.SendStream(a.cfg.ID))
+		if err == nil {
+			info = s.CachedInfo()
+			a.created.Store(&info.Created)
+		}
+		return err
+	})
+	return info, err
+}
+
 func (a *app) start() {
 	a.gate.OnChange(a.poke)
-	for _, l := range a.lanes {
-		l.bind()
-	}
+	a.lanes[len(a.lanes)-1].bind() // bulk; the live ones when they are claimed
 	a.poke()
 }
 
@@ -128,14 +140,17 @@ func (a *app) holding() int {
 	return len(a.inflight)
 }
 
-// arrive takes a message that the broker handed out.
-func (a *app) arrive(l *lane, m *nats.Msg) {
+// arrive takes a message that the broker handed out under a claim.
+func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 	d, ok := newDelivery(a, l, m)
 	if !ok {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if l.claim.Load() != c {
+		return // it has been handed out anew
+	}
 	if known := a.inflight[d.seq]; known != nil {
 		// The consumer was made anew (a broker restart, a silent lane) and hands
 		// out what is still in hand here: only the way to acknowledge it changed.
@@ -149,7 +164,7 @@ func (a *app) arrive(l *lane, m *nats.Msg) {
 	a.inflight[d.seq] = d
 	failpoint.Reach(failpoint.Pulled, "")
 	l.held++
-	if a.phase == open {
+	if a.phase == open && !l.leaving {
 		a.enqueue(d)
 	}
 	a.pump()
@@ -165,7 +180,7 @@ func (a *app) enqueue(d *delivery) {
 			r.later = append(r.later, d)
 			return
 		}
-		a.recipients[d.subject.Key] = &recipient{}
+		a.recipients[d.subject.Key] = &recipient{lane: d.lane}
 	}
 	d.lane.ready.pushBack(d)
 }
@@ -175,6 +190,9 @@ func (a *app) enqueue(d *delivery) {
 func (a *app) pump() {
 	now := time.Now()
 	a.turnPhase(now)
+	for _, l := range a.lanes {
+		l.turn()
+	}
 	if a.phase != open {
 		return
 	}
@@ -200,7 +218,7 @@ func (a *app) take(now time.Time) *delivery {
 	if a.running >= a.cfg.Concurrency {
 		return nil
 	}
-	l := a.nextLane()
+	l := a.nextLane(now)
 	if l == nil || !a.w.slots.take(a) {
 		return nil
 	}
@@ -215,20 +233,26 @@ func (a *app) take(now time.Time) *delivery {
 		return nil
 	}
 	d := l.ready.popFront()
-	d.place, d.permission = under, p
+	d.place, d.permission, d.permitted = under, p, now
 	a.running++
+	l.running++
 	return d
 }
 
 // nextLane is the lane whose turn it is: live before bulk, live shards in turn.
-func (a *app) nextLane() *lane {
+func (a *app) nextLane(now time.Time) *lane {
 	shards := len(a.lanes) - 1
 	for i := range shards {
 		l := a.lanes[(a.turn+i)%shards]
-		if l.ready.len() > 0 {
-			a.turn = (a.turn + i + 1) % shards
-			return l
+		if l.ready.len() == 0 || l.leaving {
+			continue
 		}
+		if !l.mine(now) { // it is lost in a moment, or its lease is renewed
+			a.wake(now.Add(soon))
+			continue
+		}
+		a.turn = (a.turn + i + 1) % shards
+		return l
 	}
 	if bulk := a.lanes[shards]; bulk.ready.len() > 0 {
 		return bulk
@@ -248,13 +272,16 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *del
 	a.gate.Done(d.permission, reached)
 	a.mu.Lock()
 	a.running--
+	d.lane.running--
 	other := a.w.slots.put()
+	// Its shard may have been lost meanwhile: then it is somebody else's now.
+	lost := d.lane.kind == schema.Live && d.lane.claim.Load() == nil
 	if d.place == under { // its settlement may be over already
 		d.place = next.place
 	}
 	switch next.place {
 	case waiting:
-		if a.phase == open {
+		if a.phase == open && !lost && !d.lane.leaving {
 			d.timer = time.AfterFunc(next.delay, func() { a.again(d) })
 		}
 		if !next.held {
@@ -263,12 +290,16 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *del
 	case settling:
 		a.release(d)
 	}
+	if lost && (d.place == returned || d.place == waiting) {
+		a.release(d)
+		a.discard(d)
+	}
 	now := time.Now()
 	if a.turnPhase(now); a.phase == open {
 		successor = a.take(now)
 	}
 	a.pump()
-	if d.place == returned && a.phase == open { // the hold it was returned for is over already
+	if d.place == returned && a.phase == open && !d.lane.leaving { // the hold it was returned for is over already
 		d.place = ready
 		d.lane.ready.pushFront(d)
 		a.pump()
@@ -304,7 +335,7 @@ func (a *app) release(d *delivery) {
 func (a *app) again(d *delivery) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if d.place != waiting || a.phase != open {
+	if d.place != waiting || a.phase != open || d.lane.leaving {
 		return
 	}
 	if d.released {
@@ -356,9 +387,15 @@ func (a *app) keepAlive(now time.Time) {
 			_ = a.w.conn.ProgressReply(d.getReply())
 		}
 	}
-	a.mu.Unlock()
+	var pullers []*broker.Puller
 	for _, l := range a.lanes {
-		l.puller.Check(now)
+		if l.puller != nil {
+			pullers = append(pullers, l.puller)
+		}
+	}
+	a.mu.Unlock()
+	for _, p := range pullers { // they call back, with our lock
+		p.Check(now)
 	}
 }
 

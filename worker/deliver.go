@@ -25,6 +25,10 @@ const (
 	// otherHands is how long to leave an intent alone that a living worker has
 	// started: its call ends within 10 s.
 	otherHands = time.Second
+
+	// stalePermit is how old a permission may be when the call is made. Those
+	// that had to wait for the ledger together must not all go out at once.
+	stalePermit = 400 * time.Millisecond
 )
 
 // run handles one intent, once: from the message to the verdict that is then
@@ -55,7 +59,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
 	// The wait for the ledger may have been long (a broker restart): look again.
 	now := time.Now()
-	if d.app.gate.Closed(now) {
+	if d.app.gate.Closed(now) || !d.lane.mine(now) || d.app.cfg.Rate.PerSecond > 0 && now.Sub(d.permitted) > stalePermit {
 		return d.settleReturn(), false
 	}
 	if d.app.w.withdrawals.Has(d.app.cfg.ID, d.key, d.generation) {
@@ -98,7 +102,7 @@ func (d *delivery) read() (next afterwards, done bool) {
 // beforeCall is what can be known without the API and the ledger's word.
 func (d *delivery) beforeCall() (next afterwards, done bool) {
 	now := time.Now()
-	if d.app.gate.Closed(now) {
+	if d.app.gate.Closed(now) || !d.lane.mine(now) {
 		return afterwards{place: returned}, true
 	}
 	known, ok := d.app.w.ledger.Peek(d.key)

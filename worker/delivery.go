@@ -47,6 +47,7 @@ type delivery struct {
 	renewed    time.Time
 	timer      *time.Timer
 	permission gate.Permission
+	permitted  time.Time // when permission was given
 
 	replyMu sync.Mutex
 	reply   string // how to acknowledge it; replaced when the consumer was made anew
@@ -167,7 +168,7 @@ func (d *delivery) identify() error {
 	d.env = env
 	d.id = env.ID
 	if d.id == "" {
-		d.id = schema.DefaultID(d.app.created, d.seq)
+		d.id = schema.DefaultID(*d.app.created.Load(), d.seq)
 	}
 	d.published = d.stored
 	if !env.PublishedAt.IsZero() {

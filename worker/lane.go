@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -31,16 +33,22 @@ type lane struct {
 	kind   schema.Lane
 	name   string
 	config jetstream.ConsumerConfig
-	puller *broker.Puller
 	target int // messages in hand and on their way, at most
+
+	claim atomic.Pointer[pool.Claim] // to read it; nil for none, and for bulk
 
 	mender mender
 	made   atomic.Int64 // when the consumer was made, in ns of the broker's clock; 0: nobody read the lane before
 	bound  bool         // ensure has succeeded before; the mender's
 
 	// guarded by app.mu
-	ready queue
-	held  int // deliveries of this lane in app.inflight
+	puller   *broker.Puller // of this claim; nil before the first
+	fresh    bool           // the consumer was made under this claim
+	leaving  bool           // the claim was asked back
+	draining int            // its own pauses that are not over
+	running  int            // deliveries of this lane that have a slot
+	ready    queue
+	held     int // deliveries of this lane in app.inflight
 }
 
 func newLane(a *app, kind schema.Lane, shard int) *lane {
@@ -54,14 +62,29 @@ func newLane(a *app, kind schema.Lane, shard int) *lane {
 		l.config = broker.BulkConsumer(a.cfg.ID, maxAckPending)
 	}
 	l.name = l.config.Durable
-	l.puller = a.w.conn.NewPuller(schema.SendStream(a.cfg.ID), l.name, func(m *nats.Msg) { a.arrive(l, m) }, l.lost)
+	if kind == schema.Bulk {
+		l.puller = l.newPuller(nil)
+	}
 	return l
+}
+
+// newPuller makes the puller of one claim. What one of an earlier claim still
+// delivers has been handed out anew since, and would come out of order.
+func (l *lane) newPuller(c *pool.Claim) *broker.Puller {
+	return l.app.w.conn.NewPuller(schema.SendStream(l.app.cfg.ID), l.name, func(m *nats.Msg) { l.app.arrive(l, c, m) }, func(reason error) {
+		if l.claim.Load() == c {
+			l.lost(reason)
+		}
+	})
 }
 
 // top asks for as many messages as there is room for. Deliveries that wait for
 // a retry or behind their recipient take no room, up to a bound: one busy
 // recipient must not stop the others of its shard. app.mu is held.
 func (l *lane) top(trying bool) {
+	if !l.reads() {
+		return
+	}
 	want := l.target
 	if trying {
 		want = 1 // a hold that is being tried needs one intent
@@ -99,24 +122,43 @@ func (l *lane) lost(reason error) {
 func (l *lane) bind() {
 	l.app.mu.Lock()
 	defer l.app.mu.Unlock() // Run waits for what was begun before stopping was set
-	if !l.app.stopping {
+	if !l.app.stopping && (l.kind == schema.Bulk || l.claim.Load() != nil) {
 		l.mender.mend(l.app.w, l.ensure, l.app.poke)
 	}
 }
 
+// errNotMine: the claim is about to be lost, and the consumer may be another's.
+var errNotMine = errors.New("the claim of this shard is not valid")
+
 func (l *lane) ensure() error {
 	a := l.app
 	a.mu.Lock()
-	stopping := a.stopping
+	stopping, fresh, leaving, puller, claim := a.stopping, l.fresh, l.leaving, l.puller, l.claim.Load()
 	a.mu.Unlock()
-	if stopping {
+	live := l.kind == schema.Live
+	if stopping || live && (claim == nil || leaving) {
 		return backoff.Permanent(context.Canceled)
 	}
-	l.puller.Forget()
+	if !l.mine(time.Now()) {
+		return errNotMine
+	}
+	puller.Forget()
+	if live && !fresh {
+		if err := a.w.unbind(schema.SendStream(a.cfg.ID), l.name); err != nil {
+			return err
+		}
+	}
 	made, err := a.w.bind(schema.SendStream(a.cfg.ID), l.config, "queue "+a.cfg.ID+" "+l.name,
 		fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg.ID))
 	if err != nil {
 		return err
+	}
+	if l.bound { // lost with its stream, perhaps
+		ctx, cancel := context.WithTimeout(a.w.work, bindTimeout)
+		defer cancel()
+		if _, err := a.identify(ctx); err != nil {
+			return err
+		}
 	}
 	if l.bound || !a.first {
 		l.made.Store(made.UnixNano())
@@ -124,10 +166,14 @@ func (l *lane) ensure() error {
 	l.bound = true
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.phase != open {
+	if l.claim.Load() != claim {
+		return errNotMine // a new one, whose consumer is to be made anew
+	}
+	l.fresh = true
+	if a.phase != open || !l.reads() {
 		return nil // opening resumes the puller
 	}
-	return l.puller.Resume()
+	return puller.Resume()
 }
 
 // queue is a list of deliveries that can grow at both ends.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ func (m *mender) mend(w *Worker, ensure func() error, done func()) {
 	w.running.Go(func() {
 		for {
 			err := backoff.Retry(ensure, backoff.WithContext(patient(), w.work))
-			if m.onceMore(err == nil) {
+			if m.onceMore() {
 				continue
 			}
 			if err == nil {
@@ -42,19 +43,23 @@ func (m *mender) mend(w *Worker, ensure func() error, done func()) {
 }
 
 // onceMore says whether the consumer was lost again meanwhile; if not, the
-// mending is over.
-func (m *mender) onceMore(mended bool) bool {
+// mending is over. One that had to be given up may be wanted again: a shard
+// that was lost and claimed anew.
+func (m *mender) onceMore() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.busy = mended && m.again
+	m.busy = m.again
 	m.again = false
 	return m.busy
 }
 
+// bindTimeout is for one question to the broker while a consumer is mended.
+const bindTimeout = 5 * time.Second
+
 // bind sees to it that a consumer exists, and returns when it was made. While it
 // cannot, the trouble says so.
 func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trouble string) (made time.Time, err error) {
-	ctx, cancel := context.WithTimeout(w.work, 5*time.Second)
+	ctx, cancel := context.WithTimeout(w.work, bindTimeout)
 	defer cancel()
 	err = w.conn.Ask(ctx, func(ctx context.Context) error {
 		c, err := w.conn.JS.CreateOrUpdateConsumer(ctx, stream, cfg)
@@ -69,6 +74,19 @@ func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trou
 		w.trouble(subject, fmt.Sprintf("%s: %v", trouble, err))
 	}
 	return made, err
+}
+
+// unbind deletes a consumer that another worker may still read: it is cut off,
+// and all that it had not settled is handed out again at once, in order, by the
+// one that is made next.
+func (w *Worker) unbind(stream, consumer string) error {
+	ctx, cancel := context.WithTimeout(w.work, 5*time.Second)
+	defer cancel()
+	err := w.conn.Ask(ctx, func(ctx context.Context) error { return w.conn.JS.DeleteConsumer(ctx, stream, consumer) })
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil
+	}
+	return err
 }
 
 // patient is the pause between tries of something that must succeed some day.

@@ -20,6 +20,9 @@ func (d *delivery) observe(state schema.State, reason schema.Reason, detail stri
 	w := d.app.w
 	now := time.Now()
 	w.metrics.settled(d.app.cfg.ID, d.lane.kind, state, reason, now.Sub(d.published), d.possibleDuplicate())
+	if state == schema.Sent {
+		w.sent.Add(1)
+	}
 	level := slog.LevelInfo
 	if state == schema.Dead {
 		level = slog.LevelWarn

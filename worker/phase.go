@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -22,8 +23,10 @@ func (a *app) turnPhase(now time.Time) {
 	if a.phase == open && shut {
 		a.phase = closing
 		for _, l := range a.lanes {
-			a.draining++
-			a.w.running.Go(func() { l.puller.Pause(a.drained) }) // drained takes our lock
+			if puller := l.puller; puller != nil {
+				a.draining++
+				a.w.running.Go(func() { puller.Pause(a.drained) }) // drained takes our lock
+			}
 		}
 	}
 	if a.phase == closing && a.running == 0 && a.draining == 0 {
@@ -38,6 +41,9 @@ func (a *app) turnPhase(now time.Time) {
 		if !shut {
 			a.phase = open
 			for _, l := range a.lanes {
+				if !l.reads() {
+					continue
+				}
 				if err := l.puller.Resume(); err != nil {
 					a.w.log.Warn("lane", "app", a.cfg.ID, "lane", l.name, "error", err)
 					a.w.running.Go(l.bind) // takes our lock
@@ -60,21 +66,29 @@ func (a *app) drained() {
 	a.mu.Unlock()
 }
 
-// giveBack returns everything that has not been started to the broker, oldest
-// first: it comes again in the order in which it is given back.
+// giveBack returns everything that has not been started to the broker.
 func (a *app) giveBack() {
-	var back []*delivery
+	a.returnAll(a.unstarted(nil))
+	for _, l := range a.lanes {
+		l.ready = queue{}
+	}
+	clear(a.recipients)
+}
+
+// unstarted is what has no slot and no end yet, of one lane or (nil) of all.
+func (a *app) unstarted(l *lane) (out []*delivery) {
 	for _, d := range a.inflight {
-		if d.place != settling {
-			back = append(back, d)
+		if d.place != settling && d.place != under && (l == nil || d.lane == l) {
+			out = append(out, d)
 		}
 	}
-	slices.SortFunc(back, func(x, y *delivery) int {
-		if x.seq < y.seq {
-			return -1
-		}
-		return 1
-	})
+	return out
+}
+
+// returnAll gives deliveries back, oldest first: they come again in the order in
+// which they are given back.
+func (a *app) returnAll(back []*delivery) {
+	slices.SortFunc(back, func(x, y *delivery) int { return cmp.Compare(x.seq, y.seq) })
 	for _, d := range back {
 		if d.suspect { // given back in good health: the next hand-out is no sign of a crash
 			a.w.ledger.Write(d.mark(ledger.Clear), nil)
@@ -82,10 +96,6 @@ func (a *app) giveBack() {
 		_ = a.w.conn.NakReply(d.getReply()) // without a connection the broker hands it out again by itself
 		a.drop(d)
 	}
-	for _, l := range a.lanes {
-		l.ready = queue{}
-	}
-	clear(a.recipients)
 }
 
 // drop forgets a delivery. a.mu is held.

@@ -13,8 +13,9 @@
 //	observe       one log line, one metric, one receipt           (observe.go)
 //
 // An app (app.go) owns what was handed to this worker and not given up yet; its
-// lanes (lane.go) are the live shards and bulk. What must wait longer than a
-// moment goes to KEFU_LATER, and the dispatcher (later.go) brings it back.
+// lanes (lane.go) are the live shards, each read with a claim of the pool's
+// (claim.go), and bulk. What must wait longer than a moment goes to KEFU_LATER,
+// and the dispatcher (later.go) brings it back.
 //
 // Numbers that fit together: an API call ends after 10 s, the broker hands out
 // a message again 12 s after the last sign of life of its worker, a sign of
@@ -108,6 +109,10 @@ type intentLog interface {
 // did. Nothing is lost: what had no end is handed out again.
 var ErrUnclean = errors.New("stopped before everything under way had ended")
 
+// unanswered is how long a publish may be without an answer: an election is
+// over by then. A cluster without a quorum answers nothing at all.
+const unanswered = 15 * time.Second
+
 // errGrace ends the calls that are still under way when grace is over.
 var errGrace = errors.New("grace period over")
 
@@ -126,6 +131,12 @@ type Worker struct {
 
 	work    context.Context // of calls; ends when grace is over
 	running sync.WaitGroup  // goroutines that handle intents or mend lanes
+
+	sent atomic.Uint64
+	told struct { // to the pool, when it asked last
+		at   time.Time
+		sent uint64
+	}
 
 	mu       sync.Mutex
 	troubles map[string]string // what keeps the worker from its work, by subject
@@ -192,6 +203,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	for _, a := range w.apps {
 		a.start()
 	}
+	w.serve()
 	dispatcher.start()
 	w.setStarted(true)
 	w.log.Info("worker started", "worker", w.cfg.Process.Name, "apps", len(w.apps), "concurrency", w.cfg.Concurrency)
@@ -240,7 +252,9 @@ func (w *Worker) open(ctx context.Context) (*gate.Keeper, func(), error) {
 	})
 	w.ledger = ledger.Off{}
 	if w.cfg.Ledger {
-		l, err := ledger.Open(ctx, w.conn, ledger.Options{Worker: w.cfg.Process.Name, Keep: w.cfg.LedgerKeep, Log: w.log})
+		l, err := ledger.Open(ctx, w.conn, ledger.Options{
+			Worker: w.cfg.Process.Name, Keep: w.cfg.LedgerKeep, Log: w.log, Trouble: w.ledgerTrouble,
+		})
 		if err != nil {
 			return fail(err)
 		}
@@ -262,6 +276,7 @@ func (w *Worker) open(ctx context.Context) (*gate.Keeper, func(), error) {
 // drain stops every app and waits until all they hold has ended or been given
 // back, for the grace period at most.
 func (w *Worker) drain(d *dispatcher) bool {
+	w.pool.Retire() // who is told early is ready when a shard is free
 	dispatcherIdle := d.stop()
 	idle := make([]<-chan struct{}, 0, len(w.apps)+1)
 	for _, a := range w.apps {
@@ -314,6 +329,11 @@ func (w *Worker) Troubles() []string {
 	}
 	if !w.conn.Connected() {
 		out = append(out, "the broker is away")
+	} else if wait := w.conn.Outbox.Unanswered(); wait > unanswered {
+		out = append(out, fmt.Sprintf("the broker has not answered a publish for %s", wait.Round(time.Second)))
+	}
+	if why := w.conn.Denied(); why != "" {
+		out = append(out, "the broker forbids what the worker must do: "+why)
 	}
 	for _, s := range w.troubles {
 		out = append(out, s)
@@ -343,6 +363,13 @@ func (w *Worker) trouble(subject, sentence string) {
 	case sentence == "" && before != "":
 		w.log.Info("over: "+before, "subject", subject)
 	}
+}
+
+func (w *Worker) ledgerTrouble(why string) {
+	if why != "" {
+		why = "the ledger cannot be written to, and nothing is sent without it: " + why
+	}
+	w.trouble(schema.StreamLedger, why)
 }
 
 // current are the apps, for a scrape that may come before Run has them all.

@@ -228,3 +228,27 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	b.Zero(b.posts("hello"))
 	b.NoError(stop())
 }
+
+func TestAQueueMadeAnewMakesNewDefaultIDs(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	nameless := func() {
+		_, err := b.conn.JS.Publish(b.t.Context(), bulk+"c1", []byte(`{"touser":"user1","msgtype":"text","text":{"content":"hello"}}`))
+		b.NoError(err)
+	}
+	nameless()
+	first := b.receipt()
+	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	cfg := s.CachedInfo().Config
+	b.Eventually(func() bool { return b.queued() == 0 }, 15*time.Second, 5*time.Millisecond)
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), cfg.Name))
+	b.Eventually(func() bool { return len(b.worker.Troubles()) > 0 }, 15*time.Second, 5*time.Millisecond)
+	_, err = b.conn.JS.CreateStream(t.Context(), cfg)
+	b.NoError(err)
+	nameless() // under the sequence that the first one had
+	b.NotEqual(first.ID, b.receipt().ID)
+	b.Equal(2, b.posts("hello"))
+	b.NoError(stop())
+}

@@ -137,6 +137,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 		newErrcodeCmd(c),
 		newFindCmd(c),
 		newKFAccountCmd(c),
+		newPoolCmd(c),
 		newSandboxCmd(c),
 		newSendCmd(c),
 		newSetupCmd(c),

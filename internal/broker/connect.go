@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -64,7 +65,8 @@ type Conn struct {
 	log     *slog.Logger
 	up      atomic.Bool
 	refused atomic.Pointer[error] // why the last attempt to connect failed
-	epoch   atomic.Uint64         // counts reconnects
+	denied  atomic.Pointer[denial]
+	epoch   atomic.Uint64 // counts reconnects
 	hooks   hooks
 }
 
@@ -130,6 +132,9 @@ func (c *Conn) options(o Options) []nats.Option {
 			if sub != nil {
 				subject = sub.Subject
 			}
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				err = c.deny(err)
+			}
 			c.log.Warn("nats", "error", err, "subject", subject)
 		}),
 		nats.ConnectHandler(func(*nats.Conn) { c.up.Store(true) }),
@@ -146,6 +151,7 @@ func (c *Conn) options(o Options) []nats.Option {
 				c.log.Info("broker back", "server", nc.ConnectedServerName())
 			}
 			c.epoch.Add(1)
+			c.denied.Store(nil) // what is still forbidden will be said again
 			c.hooks.run()
 		}),
 	}
@@ -216,6 +222,40 @@ func (c *Conn) Connected() bool { return c.NC.IsConnected() }
 // block) after each reconnect, until remove is called. A call that has begun
 // may still be running when remove returns.
 func (c *Conn) OnReconnect(f func()) (remove func()) { return c.hooks.add(f) }
+
+// denial is what the broker said last about a missing permission.
+type denial struct {
+	at  time.Time
+	why string
+}
+
+// denied is for how long a missing permission counts: what is forbidden is
+// tried again within AckWait, and nothing tells of a permission that was given.
+const denied = 20 * time.Second
+
+var forbidden = regexp.MustCompile(`(Publish|Subscription) to "([^"]*)"`)
+
+// deny notes a missing permission, by the head of the subject only: its tail may
+// be an openid, or differ for each message.
+func (c *Conn) deny(err error) error {
+	why := "a permission is missing"
+	if m := forbidden.FindStringSubmatch(err.Error()); m != nil {
+		tokens := strings.Split(m[2], ".")
+		why = fmt.Sprintf("no permission for %s to %s.>", strings.ToLower(m[1]), strings.Join(tokens[:min(len(tokens), 2)], "."))
+	}
+	c.denied.Store(&denial{time.Now(), why})
+	return errors.New(why)
+}
+
+// Denied is what the broker forbade lately; "" for nothing. It
+// says so asynchronously only: a forbidden acknowledgement looks like one that
+// was made.
+func (c *Conn) Denied() string {
+	if d := c.denied.Load(); d != nil && time.Since(d.at) < denied {
+		return d.why
+	}
+	return ""
+}
 
 // Ask calls f, which asks the JetStream API for something, and calls it again
 // when the connection was lost under it, until ctx ends: what was asked before a

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -284,4 +285,27 @@ func TestAskReturnsWhatTheBrokerSays(t *testing.T) {
 		_, err := conn.JS.Stream(ctx, "MISSING")
 		return err
 	}), "its context bounds it")
+}
+
+func TestAMissingPermissionIsKnownWithoutTheEndOfItsSubject(t *testing.T) {
+	t.Parallel()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		Users: []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"kefu.again.>"}},
+		}}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	s.Start()
+	require.True(t, s.ReadyForConnections(brokertest.Patience))
+	log := newLogbook()
+	conn, err := broker.Connect(t.Context(), broker.Options{URL: strings.Replace(s.ClientURL(), "nats://", "nats://u:p@", 1), Log: log.logger()})
+	require.NoError(t, err)
+	defer conn.Close()
+	require.Empty(t, conn.Denied())
+	require.NoError(t, conn.NC.Publish("kefu.again.wx1.live.oSOMEBODY", nil))
+	require.Eventually(t, func() bool { return conn.Denied() != "" }, brokertest.Patience, time.Millisecond)
+	require.Equal(t, "no permission for publish to kefu.again.>", conn.Denied())
+	require.NotContains(t, log.String(), "oSOMEBODY")
 }

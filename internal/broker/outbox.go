@@ -95,6 +95,7 @@ type publish struct {
 	number  uint64
 	msg     *nats.Msg
 	done    func(Ack, error)
+	asked   time.Time // first, on this connection
 	due     time.Time // repeat at
 	wait    time.Duration
 	refused time.Time // since when the broker says that it cannot just now; zero while it says nothing
@@ -149,7 +150,8 @@ func (o *Outbox) publish(msg *nats.Msg, done func(Ack, error)) (number uint64) {
 	if msg.Header.Get(jetstream.MsgIDHeader) == "" {
 		msg.Header.Set(jetstream.MsgIDHeader, nuid.Next())
 	}
-	p := &publish{msg: msg, done: done, due: time.Now().Add(firstRepeat), wait: firstRepeat}
+	now := time.Now()
+	p := &publish{msg: msg, done: done, asked: now, due: now.Add(firstRepeat), wait: firstRepeat}
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
@@ -189,6 +191,18 @@ func (o *Outbox) Pending() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.pending)
+}
+
+// Unanswered is for how long the message that waits longest has had no answer
+// on this connection; 0 when none waits.
+func (o *Outbox) Unanswered() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var longest time.Duration
+	for _, p := range o.pending {
+		longest = max(longest, time.Since(p.asked))
+	}
+	return longest
 }
 
 // take removes a message from those that wait; nil when it is not among them.
@@ -346,7 +360,7 @@ func (o *Outbox) sweep() {
 // before will be answered, and what was refused before says nothing any more.
 func (o *Outbox) kick() {
 	o.repeat(math.MaxInt, func(*publish) bool { return true }, func(p *publish) {
-		p.wait, p.refused = firstRepeat, time.Time{}
+		p.wait, p.refused, p.asked = firstRepeat, time.Time{}, time.Now()
 	})
 }
 

@@ -355,3 +355,24 @@ func FuzzAcksAreReadQuicklyOnlyWhenThatIsRight(f *testing.F) {
 		require.False(t, strings.Contains(quick.Stream, `"`))
 	})
 }
+
+func TestHowLongTheBrokerIsSilentIsKnown(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Bare(t)
+	conn := b.Connect()
+	require.Zero(t, conn.Outbox.Unanswered())
+	var asked sync.Map
+	answers(t, conn, func(m *nats.Msg, nth int) {
+		asked.Store(nth, true)
+		if nth == 3 {
+			respond(t, m, `{"stream":"FAKE","seq":1}`)
+		}
+	})
+	done := publish(t, conn, nats.NewMsg("fake.a"))
+	require.Eventually(t, func() bool {
+		_, ok := asked.Load(2)
+		return ok && conn.Outbox.Unanswered() > 300*time.Millisecond
+	}, brokertest.Patience, time.Millisecond)
+	require.NoError(t, brokertest.Await(t, done, "the answer").err)
+	require.Zero(t, conn.Outbox.Unanswered())
+}

@@ -339,11 +339,5 @@ func (c *Conn) AckReply(reply string) error { return c.NC.Publish(reply, ackBody
 // order in which messages were given back.
 func (c *Conn) NakReply(reply string) error { return c.NC.Publish(reply, nakBody) }
 
-// NakReplyAfter gives the message back for some time from now. It keeps its
-// place among those the consumer may have out, so the time must be seconds.
-func (c *Conn) NakReplyAfter(reply string, d time.Duration) error {
-	return c.NC.Publish(reply, fmt.Appendf(nil, `-NAK {"delay":%d}`, d.Nanoseconds()))
-}
-
 // ProgressReply renews the message's AckWait.
 func (c *Conn) ProgressReply(reply string) error { return c.NC.Publish(reply, progressBody) }

@@ -18,7 +18,9 @@ import (
 // that any NATS tool can look at it. Its keys:
 //
 //	app.<appid>.<hold|operator>   why an app is held (package gate)
-//	worker.<worker>               heartbeat, with a life time (package pool)
+//	pool.worker.<worker>          heartbeat, with a life time (package pool)
+//	pool.claim.<appid>.<shard>    who reads a live shard (package pool)
+//	day.<appid>                   what an app has sent today, with a life time (package gate)
 //	opened.<appid>                the first worker that ever read the app's queue (package worker)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package ledger)
 //	token.<appid>.forced          when a token refresh was forced (package gate)
@@ -137,9 +139,7 @@ func (c *Conn) SaveState(ctx context.Context, m *nats.Msg) error {
 // StateOnce sets a key that has no value yet, and returns the value it has
 // then: value, or what somebody else set before.
 func (c *Conn) StateOnce(ctx context.Context, key string, value []byte) ([]byte, error) {
-	m := PutState(key, value, 0)
-	m.Header.Set("Nats-Expected-Last-Subject-Sequence", "0")
-	_, err := c.Outbox.PublishWait(ctx, m)
+	_, err := c.Outbox.PublishWait(ctx, OnlyAfter(PutState(key, value, 0), 0))
 	if err == nil {
 		return value, nil
 	}

@@ -174,6 +174,27 @@ func jobStream() jetstream.StreamConfig {
 	}
 }
 
+// RateStream holds the rate budget of each app: one message, replaced up to
+// twenty times a second. It is not among Streams: one replica in memory does not
+// outlive its broker, so the workers make it, as they make the consumers.
+func RateStream(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        schema.StreamRate,
+		Description: "how far each app's rate is used up",
+		Subjects:    []string{"kefu.rate.*"},
+		Storage:     jetstream.MemoryStorage, // after a restart everything begins at now: nothing is worth a write to disk
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardOld,
+		// Only the last counts, and not for long: an app that has been idle for a
+		// minute leaves nothing behind.
+		MaxMsgsPerSubject: 1,
+		MaxAge:            time.Minute,
+		Replicas:          max(replicas, 1), // as the rest: a node that is lost must not stop every app
+		AllowDirect:       true,             // Last reads it
+		Duplicates:        time.Second,      // no message of it has an id
+	}
+}
+
 // bucket is the stream behind a key-value bucket, as nats.go would make it.
 func bucket(name string, history int64) jetstream.StreamConfig {
 	return jetstream.StreamConfig{

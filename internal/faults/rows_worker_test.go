@@ -291,7 +291,7 @@ func metric(s *scene, p *stage.Process, name string) string {
 func leaks(s *scene) {
 	for _, r := range []sandbox.Rule{
 		{Every: 7, Errcode: -1}, {Every: 11, Errcode: 45015}, {Every: 13, Reset: sandbox.ResetAfter}, {Every: 17, HTTPStatus: 502},
-		{Every: 19, ExpireTokens: true}, {Every: 23, HTTPStatus: http.StatusOK, Body: "<html>"}, {Every: 29, Reset: sandbox.ResetUnread},
+		{Every: 499, ExpireTokens: true}, {Every: 23, HTTPStatus: http.StatusOK, Body: "<html>"}, {Every: 29, Reset: sandbox.ResetUnread},
 	} {
 		r.Call = sandbox.CallSend
 		s.API.Add(r)

@@ -5,6 +5,16 @@
 // else: an intent is started only with a Permission in hand, so that nothing
 // waits for rate in a slot and a held app occupies nothing.
 //
+// A rate is the pool's. Each send has a slot, an instant of its own on the
+// broker's clock; workers take slots in chunks of 50 ms from an account that
+// all share (account.go has the rules, budget.go fetches), twenty writes a
+// second for a busy app and none for an idle one. So the whole rate goes to
+// whoever has the work, a second never holds more than the rate and the burst,
+// and a worker that is killed takes 100 ms of the rate with it. While the broker
+// is away what is in hand is used up, then nothing is sent. x/time/rate stands
+// before it, against our own mistakes. A day's budget is taken in larger blocks
+// from a key that outlives workers and broker (day.go).
+//
 // A hold is shared by the pool through KEFU_STATE (Keeper). One that the
 // platform or the network drew ends by a trial: when its time has come a single
 // intent is let through, and only its success opens the gate. An operator's
@@ -15,6 +25,7 @@
 package gate
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 
@@ -41,29 +52,65 @@ type Permission struct {
 type Gate struct {
 	appID string
 	share func(g *Gate, operator bool) // tells the pool what stored says, now or soon
+	pool  *sharing
+	log   *slog.Logger
 
 	mu       sync.Mutex
-	limiter  *rate.Limiter
+	limiter  *rate.Limiter // nil: no limit
 	rate     Rate
 	hold     *Hold // quota, config or upstream
 	operator *Hold
-	trial    bool // the trial's intent is under way
-	day      time.Time
-	today    int64
+	trial    bool    // the trial's intent is under way
+	budget   *budget // the pool's rate; nil: no limit, or nobody to share it with
+	daily    daily
 	changed  func()
 }
 
-func newGate(appID string, r Rate, share func(*Gate, bool)) *Gate {
-	limit := rate.Inf
-	if r.PerSecond > 0 {
-		limit = rate.Limit(r.PerSecond)
-	}
-	r.Burst = max(r.Burst, 1)
-	return &Gate{appID: appID, share: share, limiter: rate.NewLimiter(limit, r.Burst), rate: r, changed: func() {}}
+// newGate makes a gate; pool is nil when there is nobody to share a budget with.
+func newGate(appID string, r Rate, share func(*Gate, bool), pool *sharing, log *slog.Logger) *Gate {
+	g := &Gate{appID: appID, share: share, pool: pool, log: log, changed: func() {}}
+	g.daily = daily{pool: pool, key: dayKey(appID), log: log, arrived: g.tell}
+	g.SetRate(r)
+	return g
 }
 
-// OnChange has f called after each begin and end of a hold, from any
-// goroutine; it must not block.
+// SetRate changes the budget.
+func (g *Gate) SetRate(r Rate) {
+	r.Burst = max(r.Burst, 1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rate = r
+	g.daily.set(r.PerDay)
+	if r.PerSecond <= 0 {
+		g.budget, g.limiter = nil, nil
+		return
+	}
+	burst := r.Burst
+	switch {
+	case g.pool == nil:
+	case g.budget == nil:
+		g.budget = newBudget(g.pool, g.appID, r, g.log, g.tell)
+	default:
+		g.budget.set(r)
+	}
+	if g.pool != nil {
+		// The pool's budget decides; this guards against our own mistakes, and must
+		// not refuse a slot that is used late.
+		burst += 1 + int(2*late.Seconds()*r.PerSecond)
+	}
+	g.limiter = rate.NewLimiter(rate.Limit(r.PerSecond), burst)
+}
+
+// tell says that it is worth to ask again.
+func (g *Gate) tell() {
+	g.mu.Lock()
+	changed := g.changed
+	g.mu.Unlock()
+	changed()
+}
+
+// OnChange has f called after each begin and end of a hold, and when the pool's
+// budget gave what Permit was refused, from any goroutine; it must not block.
 func (g *Gate) OnChange(f func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -86,37 +133,42 @@ func (g *Gate) Permit(lane schema.Lane, now time.Time) (Permission, time.Duratio
 			return Permission{}, 0
 		}
 	}
-	if wait := g.spend(lane, now); wait > 0 {
+	if ok, wait := g.spend(lane, now); !ok {
 		return Permission{}, wait
 	}
 	g.trial = g.hold != nil
 	return Permission{OK: true, Trial: g.trial}, 0
 }
 
-// spend takes one send out of the budget.
-func (g *Gate) spend(lane schema.Lane, now time.Time) time.Duration {
+// spend takes one send out of the budgets, or says after which time there may
+// be one (0: when tell is called).
+func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
 	if g.rate.PerDay > 0 {
-		if end := NextDay(now); !end.Equal(g.day) {
-			g.day, g.today = end, 0
-		}
-		if g.today >= g.rate.PerDay {
-			return g.day.Sub(now)
+		if ok, wait = g.daily.take(now); !ok {
+			return false, wait
 		}
 	}
-	if limit := g.limiter.Limit(); limit != rate.Inf {
+	if g.limiter != nil {
 		// Bulk takes only what leaves live its share of the burst: when live is
 		// idle the bucket is full and bulk has the whole rate.
 		need := 1.0
-		if lane == schema.Bulk {
+		if lane == schema.Bulk && g.budget == nil {
 			need = min(1+g.rate.LiveReserve*float64(g.rate.Burst), float64(g.rate.Burst))
 		}
 		if have := g.limiter.TokensAt(now); have < need {
-			return time.Duration((need-have)/float64(limit)*float64(time.Second)) + time.Microsecond
+			return false, time.Duration((need-have)/g.rate.PerSecond*float64(time.Second)) + time.Microsecond
+		}
+		if g.budget != nil {
+			if ok, wait = g.budget.take(lane, now); !ok {
+				return false, wait
+			}
 		}
 		g.limiter.AllowN(now, 1)
 	}
-	g.today++
-	return 0
+	if g.rate.PerDay > 0 {
+		g.daily.use()
+	}
+	return true, 0
 }
 
 // Held returns the hold that is in force: an operator's before any other. One

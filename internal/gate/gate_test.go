@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, Beijing)
 // alone is a gate whose pool is nobody; what it shares is counted.
 func alone(r Rate) (*Gate, *int) {
 	shared := 0
-	return newGate("wx1", r, func(*Gate, bool) { shared++ }), &shared
+	return newGate("wx1", r, func(*Gate, bool) { shared++ }, nil, slog.New(slog.DiscardHandler)), &shared
 }
 
 // ask takes permissions every tick for a while and returns how many it got.

@@ -6,17 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nuid"
 
 	"github.com/kefuhq/kefu/internal/broker"
 )
 
-// Keeper holds the gates of a worker's apps in step with KEFU_STATE.
+// Keeper holds the gates of a worker's apps in step with KEFU_STATE, and has
+// them share their budgets with the pool.
 type Keeper struct {
 	conn   *broker.Conn
 	log    *slog.Logger
 	reader *broker.Follower
+	pool   *sharing
 
 	mu    sync.Mutex
 	gates map[string]*Gate
@@ -36,23 +42,48 @@ type stored struct{ hold, operator *Hold }
 
 // Open begins to follow the holds of all apps.
 func Open(ctx context.Context, conn *broker.Conn, log *slog.Logger) (*Keeper, error) {
+	return open(ctx, conn, log, time.Now)
+}
+
+func open(ctx context.Context, conn *broker.Conn, log *slog.Logger, now func() time.Time) (*Keeper, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	k := &Keeper{conn: conn, log: log, gates: make(map[string]*Gate), holds: make(map[string]stored), own: make(map[string]*own)}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	pool := &sharing{conn: conn, clock: &clock{conn: conn, now: now}, worker: nuid.Next(), ctx: run, stop: stop}
+	k := &Keeper{conn: conn, log: log, pool: pool, gates: make(map[string]*Gate), holds: make(map[string]stored), own: make(map[string]*own)}
 	var err error
 	if k.reader, err = conn.WatchState(ctx, "app.", broker.FollowOptions{Log: log, Anew: k.anew}, k.learn); err != nil {
+		stop()
 		return nil, fmt.Errorf("holds: %w", err)
 	}
 	return k, nil
 }
 
-// Close ends following.
-func (k *Keeper) Close() { k.reader.Stop() }
+// Close ends following, and returns what was taken of a day's budget and not
+// used.
+func (k *Keeper) Close() {
+	k.reader.Stop()
+	k.pool.close()
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	k.mu.Lock()
+	gates := slices.Collect(maps.Values(k.gates))
+	k.mu.Unlock()
+	var all sync.WaitGroup
+	for _, g := range gates {
+		all.Go(func() { g.daily.giveBack(ctx) })
+	}
+	all.Wait()
+}
+
+// closePatience bounds what Close waits for. A block that cannot be returned is
+// lost to the day, no more.
+const closePatience = 2 * time.Second
 
 // App makes the gate of an app; once for each.
 func (k *Keeper) App(appID string, r Rate) *Gate {
-	g := newGate(appID, r, k.share)
+	g := newGate(appID, r, k.share, k.pool, k.log)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.gates[appID] = g

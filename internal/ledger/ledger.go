@@ -44,6 +44,10 @@ type Options struct {
 	Worker string        // this process's name in the log; new for each process, a subject token
 	Keep   time.Duration // how long an intent is remembered; the stream's max age
 	Log    *slog.Logger
+
+	// Trouble is told why the log cannot be written to, each time, and "" when it
+	// can. It must not block; nil if nobody wants to know.
+	Trouble func(why string)
 }
 
 // Ledger is one worker's view of the log. Open it, Close it.
@@ -52,6 +56,7 @@ type Ledger struct {
 	worker  string
 	subject string
 	log     *slog.Logger
+	trouble func(why string)
 
 	mu    sync.RWMutex // index
 	index *index
@@ -93,8 +98,11 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	l := &Ledger{
-		conn: conn, worker: o.Worker, subject: schema.LedgerSubject(o.Worker), log: log,
+		conn: conn, worker: o.Worker, subject: schema.LedgerSubject(o.Worker), log: log, trouble: o.Trouble,
 		index: newIndex(o.Keep), top: make(map[uint16]uint64), flights: make(map[uint64]*flight),
+	}
+	if l.trouble == nil {
+		l.trouble = func(string) {}
 	}
 	var err error
 	if l.reader, err = conn.Follow(ctx, schema.StreamLedger, broker.FollowOptions{Anew: l.anew, Log: log}, l.take); err != nil {
@@ -193,11 +201,13 @@ func (l *Ledger) publish(number uint64, data []byte) {
 	l.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
 		switch {
 		case err == nil:
+			l.trouble("")
 			l.stored(number)
 		case !errors.Is(err, broker.ErrClosed):
 			// A refusal (a missing or read-only stream) is tried again, and nothing
 			// overtakes it: without the ledger nothing is sent.
-			l.log.Error("ledger refused, trying again", "error", err)
+			l.log.Debug("ledger refused, trying again", "error", err)
+			l.trouble(err.Error())
 			time.AfterFunc(refusedPause, func() { l.again(number) })
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -301,15 +302,19 @@ func TestMarksSurviveThatTheirStreamIsMissingForAWhile(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t)
 	conn := b.Connect()
-	l := open(t, conn, "a")
+	var trouble atomic.Value
+	l, err := Open(t.Context(), conn, Options{Worker: "a", Keep: brokertest.Keep, Trouble: func(why string) { trouble.Store(why) }})
+	require.NoError(t, err)
+	t.Cleanup(l.Close)
 	write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	require.Empty(t, trouble.Load())
 	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamLedger))
 	var waiting []<-chan answer
 	for i := range 5 {
 		waiting = append(waiting, send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: uint8(i + 1)}))
 	}
 	// The outbox gives up on a stream that stays missing; the ledger does not.
-	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return trouble.Load() == broker.ErrNoStream.Error() }, brokertest.Patience, 5*time.Millisecond)
 	brokertest.Provision(t, conn, brokertest.Spec())
 	for i, ch := range waiting {
 		a := brokertest.Await(t, ch, "an answer")
@@ -317,6 +322,7 @@ func TestMarksSurviveThatTheirStreamIsMissingForAWhile(t *testing.T) {
 		require.Equal(t, Go, a.s.Ruling)
 		require.Equal(t, i, a.s.Attempts, "in their order")
 	}
+	require.Empty(t, trouble.Load())
 	require.Equal(t, Started.String(), write(t, open(t, conn, "b"), Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}).Ruling.String())
 	e, ok := l.Peek(1)
 	require.True(t, ok, "what was read before is not forgotten")

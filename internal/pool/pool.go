@@ -1,11 +1,35 @@
-// Package pool knows which workers are alive.
+// Package pool knows which workers are alive and who of them reads which live
+// shard.
 //
-// Each worker renews a key with a life time in KEFU_STATE. The key names one
-// process, not a machine: a worker that was killed and started again is another
-// one, and what the old one had started counts as abandoned when its key ends.
+// A worker's lease is its heartbeat: a key with a life time in KEFU_STATE,
+// renewed while the worker lives. The key names one process, not a machine: a
+// worker that was killed and started again is another one, and what the old one
+// had started counts as abandoned when its key ends.
 //
-//	p, err := pool.Join(ctx, conn, pool.NewName("host-1"), log)
+// A claim is a key for each shard that names a worker and its lease. It is
+// valid while that lease is, so that a worker with a thousand shards renews one
+// key and not a thousand, and a stop or a crash frees all of them by one change.
+// A claim is written when a shard changes hands, and only then.
+//
+// What keeps two workers from sending for one shard at once:
+//
+//   - A claim is written over the one before by compare-and-set, and counts for
+//     a worker when it has read it back from the log.
+//   - A lease is renewed by compare-and-set as well: one that has run out at the
+//     broker cannot be brought back, whatever was still on its way. The worker
+//     begins another, with a higher number, and the claims of the old one are void.
+//   - The holder counts its lease from before it asked for it, on its own
+//     monotonic clock, and a second shorter. A call is started only with a valid
+//     claim (Claim.Valid), so it has stopped before anybody else may begin.
+//   - Others go by the end of the key alone: the broker's word, not their clocks'.
+//
+// The shards are spread by a pure function (spread.go). Who has more than its
+// share is asked to drain a shard and gives it back then; who has less takes
+// what is free.
+//
+//	p, err := pool.Join(ctx, conn, pool.Worker{Name: pool.NewName("host-1")}, log)
 //	defer p.Leave(ctx)
+//	p.Serve(holder, map[string]int{"wx…": 4})
 //	p.Alive("host-1-9f2c…")
 package pool
 
@@ -13,10 +37,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -27,11 +55,20 @@ const (
 	Lease = 12 * time.Second
 	// renew leaves room for two lost heartbeats.
 	renew = 4 * time.Second
+	// margin is by how much the holder's own lease is shorter than the broker's:
+	// more than two clocks can run apart in that time.
+	margin = time.Second
 	// settle is how long after this worker came or came back nobody is taken for
 	// dead. When the broker was away for longer than Lease, the keys of all
 	// workers have ended though all live, and each needs a moment to renew its own.
 	settle = renew
-	prefix = "worker."
+
+	beatTimeout = time.Second            // of one heartbeat
+	beatAgain   = 500 * time.Millisecond // after one that failed
+
+	prefix      = "pool."
+	workersKeys = prefix + "worker."
+	claimsKeys  = prefix + "claim."
 )
 
 // Worker is what a worker says of itself.
@@ -42,23 +79,50 @@ type Worker struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Seen    time.Time `json:"-"`
+
+	Lease   uint64   `json:"lease"`             // counts the leases of this process, from 1
+	Leaving bool     `json:"leaving,omitempty"` // takes no shards any more
+	Apps    []string `json:"apps,omitempty"`    // whose shards it may take
+	Status  Status   `json:"status"`
 }
 
-// Pool is one worker's view of all workers.
+// Status is how a worker is doing, for people.
+type Status struct {
+	InFlight  int     `json:"in_flight"`  // calls of the API
+	PerSecond float64 `json:"per_second"` // sends, lately
+}
+
+// Pool is one worker's view of all workers, and its own claims.
 type Pool struct {
 	conn   *broker.Conn
-	self   Worker
 	log    *slog.Logger
 	reader *broker.Follower
 	unhook func()
 
-	mu    sync.RWMutex
-	alive map[string]bool // false: left, and said so
-	since time.Time       // when this worker came or came back
+	begun time.Time    // what until counts from
+	until atomic.Int64 // end of the lease on this worker's clock; nanoseconds
+	seq   uint64       // of the newest heartbeat; the keeping goroutine's
 
-	now  chan struct{} // renew at once
+	mu      sync.RWMutex
+	self    Worker
+	status  func() Status
+	members map[string]member
+	since   time.Time // when this worker came or came back
+	claims  claims
+
+	kick chan struct{} // there may be something to do
+	beat atomic.Bool   // give a sign of life at once
 	stop context.CancelFunc
 	done chan struct{}
+}
+
+// member is what the log says of a worker.
+type member struct {
+	lease   uint64
+	alive   bool
+	left    bool // and said so
+	leaving bool
+	apps    map[string]bool
 }
 
 // NewName makes a name that no other process has had: a subject token.
@@ -81,19 +145,24 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 		log = slog.New(slog.DiscardHandler)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	now := time.Now()
 	p := &Pool{
-		conn: conn, self: self, log: log, alive: make(map[string]bool), since: time.Now(),
-		now: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
+		conn: conn, self: self, log: log, members: make(map[string]member), since: now, begun: now,
+		status: func() Status { return Status{} }, claims: newClaims(),
+		kick: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
 	}
-	if err := p.beat(ctx); err != nil {
+	if err := p.begin(ctx); err != nil {
 		stop()
 		return nil, fmt.Errorf("join the pool: %w", err)
 	}
 	var err error
-	if p.reader, err = conn.WatchState(ctx, prefix, broker.FollowOptions{Log: log}, p.learn); err != nil {
+	if p.reader, err = conn.WatchState(ctx, prefix, broker.FollowOptions{Log: log, Anew: p.anew}, p.learn); err != nil {
 		stop()
 		return nil, fmt.Errorf("join the pool: %w", err)
 	}
+	p.mu.Lock()
+	p.claims.joined = true
+	p.mu.Unlock()
 	p.unhook = conn.OnReconnect(p.back)
 	go p.keep(run)
 	return p, nil
@@ -104,86 +173,197 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 func (p *Pool) Alive(worker string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	alive, known := p.alive[worker]
-	return alive || !known && time.Since(p.since) < settle
+	m := p.members[worker]
+	return m.alive || !m.left && time.Since(p.since) < settle
 }
 
-// Leave takes this worker out of the pool, so that nobody waits for its lease.
+// Report has f asked at each heartbeat how this worker is doing. f must not
+// block.
+func (p *Pool) Report(f func() Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status = f
+}
+
+// Leave takes this worker out of the pool: nobody waits for its lease, and what
+// it still has claimed is free. No function of a Holder is called any more when
+// it returns.
 func (p *Pool) Leave(ctx context.Context) {
 	p.unhook()
 	p.stop()
 	<-p.done
 	p.reader.Stop()
+	p.until.Store(0)
 	// A failure costs the others the rest of the lease, no more.
-	_ = p.conn.SaveState(ctx, broker.DeleteState(prefix+p.self.Name))
+	_ = p.conn.SaveState(ctx, broker.DeleteState(workersKeys+p.self.Name))
 }
 
 // back is called after each reconnect.
 func (p *Pool) back() {
 	p.mu.Lock()
 	p.since = time.Now()
+	p.claims.back = p.since
+	for shard, seq := range p.claims.pending {
+		if seq > 0 { // what stands is read again, and may be less than was acknowledged
+			delete(p.claims.pending, shard)
+		}
+	}
 	p.mu.Unlock()
+	p.poke(true)
+}
+
+// poke has the keeping goroutine look at everything.
+func (p *Pool) poke(beat bool) {
+	if beat {
+		p.beat.Store(true)
+	}
 	select {
-	case p.now <- struct{}{}:
+	case p.kick <- struct{}{}:
 	default:
 	}
 }
 
 func (p *Pool) learn(e broker.StateEntry) {
-	name := strings.TrimPrefix(e.Key, prefix)
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	if name, ok := strings.CutPrefix(e.Key, workersKeys); ok {
+		p.learnWorker(name, e)
+	} else if shard, ok := parseClaimKey(e.Key); ok {
+		p.learnClaim(shard, e)
+	}
+	p.mu.Unlock()
+	p.poke(false)
+}
+
+// learnWorker takes over a sign of life or its end. p.mu is held.
+func (p *Pool) learnWorker(name string, e broker.StateEntry) {
+	m := p.members[name]
+	before := m
 	switch {
-	case !e.Deleted:
-		p.alive[name] = true
 	case e.Expired:
-		delete(p.alive, name)
+		m.alive, m.left = false, false
+	case e.Deleted:
+		m.alive, m.left = false, true
 	default:
-		p.alive[name] = false
+		var w Worker
+		if err := json.Unmarshal(e.Value, &w); err != nil {
+			p.log.Error("a heartbeat cannot be read", "key", e.Key, "error", err)
+		}
+		apps := m.apps
+		if len(apps) != len(w.Apps) || slices.ContainsFunc(w.Apps, func(a string) bool { return !apps[a] }) {
+			apps = make(map[string]bool, len(w.Apps))
+			for _, a := range w.Apps {
+				apps[a] = true
+			}
+		}
+		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, apps: apps}
+	}
+	p.members[name] = m
+	if name == p.self.Name && !m.alive {
+		p.beat.Store(true) // our lease is over: the sooner we know the better
+	}
+	if m.alive != before.alive || m.leaving != before.leaving || !maps.Equal(m.apps, before.apps) {
+		p.claims.moved = time.Now()
 	}
 }
 
-func (p *Pool) beat(ctx context.Context) error {
-	body, err := json.Marshal(p.self)
+// keep gives signs of life and sees to the claims, until ctx ends.
+func (p *Pool) keep(ctx context.Context) {
+	defer close(p.done)
+	due := time.Now().Add(renew)
+	for {
+		begun := time.Now()
+		next := p.claim(begun)
+		rest := max(claimPause, 4*time.Since(begun)) // with a thousand shards a look takes milliseconds
+		if now := time.Now(); p.beat.Swap(false) || !now.Before(due) {
+			due = now.Add(renew)
+			if err := p.renew(ctx); err != nil {
+				due = now.Add(beatAgain)
+				if ctx.Err() == nil && !errors.Is(err, broker.ErrAway) {
+					p.log.Debug("heartbeat", "error", err)
+				}
+			}
+			next = min(next, 0) // what it changed
+		}
+		wait := min(next, time.Until(due)) - rest
+		if !pause(ctx, rest, nil) || wait > 0 && !pause(ctx, wait, p.kick) {
+			return
+		}
+	}
+}
+
+// pause waits, or until kick; false when ctx has ended.
+func pause(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-kick:
+	}
+	return true
+}
+
+// left is how much of the lease is left at now; not above zero when it is over.
+func (p *Pool) left(now time.Time) time.Duration {
+	return time.Duration(p.until.Load()) - now.Sub(p.begun)
+}
+
+// extend lets the lease run from the moment at which it was asked for.
+func (p *Pool) extend(asked time.Time, seq uint64) {
+	p.seq = seq
+	p.until.Store(int64(asked.Sub(p.begun) + Lease - margin))
+}
+
+// renew gives a sign of life.
+func (p *Pool) renew(ctx context.Context) error {
+	if !p.conn.Connected() {
+		return broker.ErrAway
+	}
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	asked := time.Now()
+	if p.left(asked) <= 0 {
+		return p.begin(ctx)
+	}
+	m := p.heartbeat()
+	seq, err := p.conn.Swap(ctx, m, p.seq)
+	if errors.Is(err, broker.ErrOvertaken) {
+		// By a heartbeat of ours whose answer was lost, or by the end of the lease.
+		e, look := p.conn.LastState(ctx, workersKeys+p.self.Name)
+		var last Worker
+		if look == nil && !e.Deleted && json.Unmarshal(e.Value, &last) == nil && last.Lease == p.self.Lease {
+			p.seq = e.Seq
+			seq, err = p.conn.Swap(ctx, m, p.seq)
+		} else if look == nil || errors.Is(look, broker.ErrNoMessage) {
+			p.until.Store(0)
+			p.poke(true)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	return p.conn.SaveState(ctx, broker.PutState(prefix+p.self.Name, body, Lease))
+	p.extend(asked, seq)
+	return nil
 }
 
-func (p *Pool) keep(ctx context.Context) {
-	defer close(p.done)
-	t := time.NewTicker(renew)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		case <-p.now:
-		}
-		wait, cancel := context.WithTimeout(ctx, renew)
-		if err := p.beat(wait); err != nil && ctx.Err() == nil {
-			p.log.Debug("heartbeat", "error", err)
-		}
-		cancel()
+// begin starts a new lease. It needs no condition: nobody else writes this key,
+// and nothing rests on the lease before.
+func (p *Pool) begin(ctx context.Context) error {
+	p.mu.Lock()
+	p.self.Lease++
+	for _, c := range p.claims.held { // of the lease before
+		c.over.Store(true)
 	}
-}
-
-// Workers reads who is alive, for people.
-func Workers(ctx context.Context, conn *broker.Conn) ([]Worker, error) {
-	entries, err := conn.ReadState(ctx, prefix)
+	clear(p.claims.released)
+	p.mu.Unlock()
+	asked := time.Now()
+	m := p.heartbeat()
+	ack, err := p.conn.Outbox.PublishWait(ctx, m)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("write %s: %w", workersKeys+p.self.Name, err)
 	}
-	out := make([]Worker, 0, len(entries))
-	for _, e := range entries {
-		var w Worker
-		if err := json.Unmarshal(e.Value, &w); err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Key, err)
-		}
-		w.Seen = e.Time
-		out = append(out, w)
-	}
-	return out, nil
+	p.extend(asked, ack.Seq)
+	p.poke(false)
+	return nil
 }

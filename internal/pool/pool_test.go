@@ -77,8 +77,8 @@ func TestOneThatLeftCountsAsDeadAtOnce(t *testing.T) {
 func (p *Pool) lookup(name string) (alive, known bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	alive, known = p.alive[name]
-	return alive, known
+	m, known := p.members[name]
+	return m.alive, known
 }
 
 func TestAWorkerThatWasKilledIsDeadWhenItsKeyEnds(t *testing.T) {
@@ -90,7 +90,7 @@ func TestAWorkerThatWasKilledIsDeadWhenItsKeyEnds(t *testing.T) {
 	body, err := json.Marshal(Worker{Name: "killed"})
 	require.NoError(t, err)
 	// Its last sign of life, with what is left of the lease.
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(prefix+"killed", body, time.Second)))
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(workersKeys+"killed", body, time.Second)))
 	eventually(t, func() bool { _, known := p.lookup("killed"); return known }, "its sign of life")
 	require.True(t, settled(p).Alive("killed"))
 	eventually(t, func() bool { return !settled(p).Alive("killed") }, "the end of its key")
@@ -153,7 +153,7 @@ func TestJoinFailsWithoutTheBucket(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Bare(t).Connect()
 	_, err := Join(t.Context(), conn, Worker{Name: "one"}, nil)
-	require.ErrorContains(t, err, "join the pool: write worker.one: no stream takes this subject")
+	require.ErrorContains(t, err, "join the pool: write pool.worker.one: no stream takes this subject")
 }
 
 func TestNamesAreTokensAndNew(t *testing.T) {
@@ -180,7 +180,7 @@ func TestNamesAreTokensAndNew(t *testing.T) {
 func TestWorkersReportsWhatItCannotRead(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(prefix+"odd", []byte("hello"), 0)))
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(workersKeys+"odd", []byte("hello"), 0)))
 	_, err := Workers(t.Context(), conn)
-	require.ErrorContains(t, err, "worker.odd: ")
+	require.ErrorContains(t, err, "pool.worker.odd: ")
 }

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -116,6 +117,24 @@ func (p *Process) Signal(sig os.Signal) {
 	if err := p.cmd.Process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
 		p.s.NoError(err)
 	}
+}
+
+// Freeze sends SIGSTOP and waits until every thread stands still, which on a
+// busy machine is not at once. SIGCONT ends it.
+func (p *Process) Freeze() {
+	p.s.T.Helper()
+	p.Signal(syscall.SIGSTOP)
+	p.s.Eventually(func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		for _, t := range threads {
+			stat, err := os.ReadFile(t)
+			// pid (name) state …
+			if at := bytes.LastIndexByte(stat, ')'); err != nil || at < 0 || !bytes.HasPrefix(stat[at:], []byte(") T")) {
+				return false
+			}
+		}
+		return err == nil && len(threads) > 0
+	}, Patience, time.Millisecond, "the worker does not stand still")
 }
 
 // Stop sends a signal and waits for the end; see Wait.

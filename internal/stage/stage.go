@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -82,7 +83,8 @@ type Stage struct {
 	JS     jetstream.JetStream
 
 	o      Options
-	probes string // of a worker that cannot say where it put them
+	wechat []string // of UseAPI
+	probes string   // of a worker that cannot say where it put them
 	worker *Process
 }
 
@@ -170,7 +172,7 @@ func (s *Stage) Configure(more string) {
 	if api == "" {
 		api = s.APIURL
 	}
-	section("wechat", []string{"base_url: " + api}, s.o.WeChat)
+	section("wechat", []string{"base_url: " + api}, slices.Concat(s.o.WeChat, s.wechat))
 	section("worker", []string{"listen: " + s.probes, "grace: 10s"}, s.o.Worker)
 	section("defaults", []string{"rate: {per_second: 5000, burst: 500}", "retry: {attempts: 6, first: 100ms, cap: 1s}"}, s.o.Defaults)
 	b.WriteString("apps:\n")
@@ -181,6 +183,9 @@ func (s *Stage) Configure(more string) {
 	s.NoError(os.WriteFile(s.Config(), []byte(b.String()), 0o600))
 }
 
+// Apps are the appids of the stage.
+func (s *Stage) Apps() []string { return s.o.Apps }
+
 // UseBroker has workers that start from now on use a broker of the test's.
 func (s *Stage) UseBroker(url string) {
 	s.T.Helper()
@@ -189,10 +194,11 @@ func (s *Stage) UseBroker(url string) {
 }
 
 // UseAPI has workers that start from now on look for the API at another URL,
-// with further lines of the section wechat.
+// with further lines of the section wechat in the place of those of the call
+// before.
 func (s *Stage) UseAPI(url string, lines ...string) {
 	s.T.Helper()
-	s.o.API, s.o.WeChat = url, lines
+	s.o.API, s.wechat = url, lines
 	s.Configure("")
 }
 
@@ -220,15 +226,21 @@ func (s *Stage) Start(env ...string) *Process {
 	return s.worker
 }
 
-// Connect connects the test to the broker, once.
+// Connect connects the test to the broker of the workers, once.
 func (s *Stage) Connect() {
+	s.T.Helper()
+	if s.o.Broker != "" {
+		s.ConnectTo(s.o.Broker)
+		return
+	}
+	s.ConnectTo("nats://" + s.NATS)
+}
+
+// ConnectTo is Connect by a way of the test's own. Only the first one counts.
+func (s *Stage) ConnectTo(url string) {
 	s.T.Helper()
 	if s.Conn != nil {
 		return
-	}
-	url := s.o.Broker
-	if url == "" {
-		url = "nats://" + s.NATS
 	}
 	var err error
 	s.Conn, err = nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true),
@@ -276,14 +288,19 @@ func (s *Stage) KefuContext(ctx context.Context, args ...string) (stdout string,
 // JetStream's word. header are names and values in turn.
 func (s *Stage) Publish(subject, packet string, header ...string) *jetstream.PubAck {
 	s.T.Helper()
+	ack, err := s.Offer(subject, packet, header...)
+	s.NoError(err)
+	return ack
+}
+
+// Offer is Publish of what may be refused.
+func (s *Stage) Offer(subject, packet string, header ...string) (*jetstream.PubAck, error) {
 	m := nats.NewMsg(subject)
 	m.Data = []byte(packet)
 	for i := 0; i+1 < len(header); i += 2 {
 		m.Header.Set(header[i], header[i+1])
 	}
-	ack, err := s.JS.PublishMsg(s.T.Context(), m)
-	s.NoError(err)
-	return ack
+	return s.JS.PublishMsg(s.T.Context(), m)
 }
 
 // Receipts collects what is published on every app's receipts from now on.
@@ -370,7 +387,10 @@ func (s *Stage) Stored(stream string) uint64 {
 // Drained waits until nothing is queued and nothing waits for its time.
 func (s *Stage) Drained() {
 	s.T.Helper()
-	s.Eventually(func() bool { return s.Queued() == 0 && s.Stored(schema.StreamLater) == 0 }, 2*Patience, 50*time.Millisecond,
+	// What is put off, and what has become due, is stored in its new place before
+	// it leaves the old one: looked at twice, it cannot be between the two.
+	waits := func() bool { return s.Stored(schema.StreamLater) > 0 }
+	s.Eventually(func() bool { return !waits() && s.Queued() == 0 && !waits() }, 2*Patience, 50*time.Millisecond,
 		"not everything ended: %s", deferred(s.Output.Tail))
 }
 

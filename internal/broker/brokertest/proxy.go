@@ -1,6 +1,7 @@
 package brokertest
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -21,11 +22,13 @@ type Proxy struct {
 	listener net.Listener
 	running  sync.WaitGroup
 
-	mu     sync.Mutex
-	cut    bool
-	deaf   bool
-	closed bool
-	conns  map[net.Conn]bool
+	mu      sync.Mutex
+	cut     bool
+	deaf    bool
+	closed  bool
+	deafAt  []byte // what is said to the broker makes it deaf
+	refused int
+	conns   map[net.Conn]bool
 }
 
 // NewProxy opens a way to a broker; it ends with the test.
@@ -46,12 +49,22 @@ func NewProxy(t testing.TB, b *Broker) *Proxy {
 	return p
 }
 
+// URL is where it listens.
+func (p *Proxy) URL() string { return "nats://" + p.listener.Addr().String() }
+
+// Refused is how many connections it has ended at once because it was cut.
+func (p *Proxy) Refused() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
+}
+
 // Connect makes a connection through the proxy that ends with the test.
 func (p *Proxy) Connect() *broker.Conn {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), Patience)
 	defer cancel()
-	conn, err := broker.Connect(ctx, broker.Options{URL: "nats://" + p.listener.Addr().String(), Name: p.t.Name()})
+	conn, err := broker.Connect(ctx, broker.Options{URL: p.URL(), Name: p.t.Name()})
 	require.NoError(p.t, err)
 	p.t.Cleanup(conn.Close)
 	return conn
@@ -71,8 +84,12 @@ func (p *Proxy) Cut() {
 // anew after Mend.
 func (p *Proxy) Deafen() { p.set(func() { p.deaf = true }) }
 
+// DeafenAt is Deafen as soon as the broker is told something that contains text:
+// it hears that, and its answer is the first that is lost.
+func (p *Proxy) DeafenAt(text string) { p.set(func() { p.deafAt = []byte(text) }) }
+
 // Mend lets connections through again.
-func (p *Proxy) Mend() { p.set(func() { p.cut, p.deaf = false, false }) }
+func (p *Proxy) Mend() { p.set(func() { p.cut, p.deaf, p.deafAt = false, false, nil }) }
 
 func (p *Proxy) set(f func()) {
 	p.mu.Lock()
@@ -99,6 +116,7 @@ func (p *Proxy) carry(near net.Conn) {
 	defer func() { _ = far.Close() }()
 	p.mu.Lock()
 	if p.cut || p.closed {
+		p.refused++
 		p.mu.Unlock()
 		return
 	}
@@ -108,7 +126,7 @@ func (p *Proxy) carry(near net.Conn) {
 
 	var both sync.WaitGroup
 	both.Go(func() {
-		_, _ = io.Copy(far, near)
+		_, _ = io.Copy(saying{p: p, to: far}, near)
 		_ = far.Close()
 	})
 	both.Go(func() {
@@ -116,6 +134,21 @@ func (p *Proxy) carry(near net.Conn) {
 		_ = near.Close()
 	})
 	both.Wait()
+}
+
+// saying is the way there, on which DeafenAt listens.
+type saying struct {
+	p  *Proxy
+	to net.Conn
+}
+
+func (s saying) Write(b []byte) (int, error) {
+	s.p.mu.Lock()
+	if s.p.deafAt != nil && bytes.Contains(b, s.p.deafAt) {
+		s.p.deaf, s.p.deafAt = true, nil
+	}
+	s.p.mu.Unlock()
+	return s.to.Write(b)
 }
 
 // hearing is the way back, which Deafen closes.

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/pool"
+)
+
+// takesAll is a worker that reads what it is given, and gives back what it is
+// asked for.
+type takesAll struct{}
+
+func (takesAll) Acquired(*pool.Claim)  {}
+func (takesAll) Release(c *pool.Claim) { c.Released() }
+func (takesAll) Lost(*pool.Claim)      {}
+
+func TestPoolShowsWorkersAndWhatTheyRead(t *testing.T) {
+	t.Parallel()
+	o := newOperation(t)
+	none := decode[[]workerRow](o, o.kefu("pool -o json"))
+	o.Len(none, 1)
+	o.Empty(none[0].Worker)
+	o.Len(none[0].Shards, 8, "nobody reads the shards of two apps")
+	o.Regexp(`(?m)^nobody +8 +wx1: 0 1 2 3; wx2: 0 1 2 3$`, o.kefu("pool").out)
+
+	var workers []*pool.Pool
+	for _, name := range []string{"one", "two"} {
+		p, err := pool.Join(t.Context(), o.conn, pool.Worker{Name: name, Host: "h", PID: 7, Version: "v9", Started: time.Now().Add(-time.Hour).UTC()}, nil)
+		o.NoError(err)
+		t.Cleanup(func() { p.Leave(t.Context()) })
+		p.Report(func() pool.Status { return pool.Status{InFlight: 12, PerSecond: 34.56} })
+		p.Serve(takesAll{}, map[string]int{"wx1": 4})
+		workers = append(workers, p)
+	}
+	o.Eventually(func() bool { return len(workers[0].Claims()) == 2 && len(workers[1].Claims()) == 2 }, brokertest.Patience, 10*time.Millisecond)
+	got := o.kefu("pool")
+	o.Equal(exitDone, got.code, got.err)
+	o.Regexp(`(?m)^WORKER +PID +VERSION +UP +SEEN +IN FLIGHT +SENT/S +SHARDS +LIVE SHARDS READ$`, got.out)
+	o.Regexp(`(?m)^one +7 +v9 +1h\S* +\S+ ago +12 +34\.6 +2 +wx1: \d \d$`, got.out)
+	o.Regexp(`(?m)^nobody +4 +wx2: 0 1 2 3$`, got.out)
+	rows := decode[[]workerRow](o, o.kefu("pool -o json --app wx1"))
+	o.Len(rows, 2)
+	o.Len(rows[1].Shards, 2)
+	o.Equal(1, rows[1].Apps)
+
+	workers[1].Retire()
+	o.Eventually(func() bool { return len(workers[0].Claims()) == 4 }, brokertest.Patience, 10*time.Millisecond)
+	o.Contains(o.kefu("pool").out, "ago, leaving")
+}

@@ -1,0 +1,73 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// ErrOvertaken says that somebody else wrote a subject meanwhile.
+var ErrOvertaken = errors.New("overtaken by another write")
+
+// OnlyAfter makes a message one that is stored only while seq is the sequence
+// of its subject's last message; 0: while there is none.
+func OnlyAfter(m *nats.Msg, seq uint64) *nats.Msg {
+	m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(seq, 10))
+	return m
+}
+
+// Swap publishes m if last is still the sequence of its subject's last message
+// (0: there is none), and returns the new one. ErrOvertaken says that it is
+// not. After any other error the message may or may not be stored, and Last
+// tells: unlike the outbox, Swap makes one attempt, since a repeated condition
+// refuses its own first attempt.
+func (c *Conn) Swap(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, err error) {
+	if m.Header == nil {
+		m.Header = nats.Header{}
+	}
+	answer, err := c.NC.RequestMsgWithContext(ctx, OnlyAfter(m, last))
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", m.Subject, reading(err))
+	}
+	ack, err := parseAck(answer)
+	if err == nil {
+		return ack.Seq, nil
+	}
+	var refused *APIError
+	if errors.As(err, &refused) && refused.Code == CodeWrongLastSeq {
+		err = ErrOvertaken
+	}
+	return 0, fmt.Errorf("write %s: %w", m.Subject, err)
+}
+
+// Last reads the last message of a subject. A subject that holds none is
+// ErrNoMessage. In a cluster the answer may be a moment old: a Swap decides.
+func (c *Conn) Last(ctx context.Context, stream, subject string) (Stored, error) {
+	m, err := c.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
+	if err != nil {
+		return Stored{}, fmt.Errorf("read %s: %w", subject, reading(err))
+	}
+	switch s := statusOf(m); s {
+	case "":
+		return storedFrom(m)
+	case "404":
+		return Stored{}, ErrNoMessage
+	default:
+		return Stored{}, fmt.Errorf("read %s: broker answers %s %s", subject, s, strings.ToLower(m.Header.Get("Description")))
+	}
+}
+
+// LastState is Last of a key of KEFU_STATE.
+func (c *Conn) LastState(ctx context.Context, key string) (StateEntry, error) {
+	s, err := c.Last(ctx, "KV_"+schema.BucketState, statePrefix+key)
+	if err != nil {
+		return StateEntry{}, err
+	}
+	return stateEntry(s), nil
+}

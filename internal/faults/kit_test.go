@@ -1,0 +1,140 @@
+//go:build faults
+
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// until waits for something that must happen.
+func (s *scene) until(what string, holds func() bool) {
+	s.T.Helper()
+	s.Eventually(holds, stage.Patience, 20*time.Millisecond, "waited in vain until %s:\n%s", what, tail{s})
+}
+
+// tail is the end of what the processes printed, when it is printed.
+type tail struct{ s *scene }
+
+func (t tail) String() string { return t.s.Output.Tail() }
+
+// says waits until a process has printed something.
+func (s *scene) says(what string) {
+	s.T.Helper()
+	s.until("it says "+what, func() bool { return strings.Contains(s.Output.String(), what) })
+}
+
+// notReady waits until a worker says that it is not ready, and why.
+func (s *scene) notReady(p *stage.Process, why string) {
+	s.T.Helper()
+	s.until("/readyz says "+why, func() bool {
+		status, says := p.Readiness()
+		return status == http.StatusServiceUnavailable && strings.Contains(says, why)
+	})
+}
+
+// held waits until the pool knows that an app is held.
+func (s *scene) held(app string, kind gate.Kind) (h gate.Hold) {
+	s.T.Helper()
+	s.until(fmt.Sprintf("%s is held: %s", app, kind), func() bool {
+		kv, err := s.JS.KeyValue(s.T.Context(), schema.BucketState)
+		if err != nil {
+			return false
+		}
+		e, err := kv.Get(s.T.Context(), gate.AppKey(app, kind))
+		if err != nil {
+			return false
+		}
+		h, err = gate.ParseHold(e.Value())
+		return err == nil && h.Kind == kind
+	})
+	return h
+}
+
+// kefu runs a command that must succeed.
+func (s *scene) kefu(args ...string) string {
+	s.T.Helper()
+	out, code := s.Kefu(args...)
+	s.Zero(code, "kefu %s: %s", strings.Join(args, " "), tail{s})
+	return out
+}
+
+// pause holds an app by an operator's word, and waits until a worker knows.
+func (s *scene) pause(p *stage.Process, app string) {
+	s.T.Helper()
+	kv, err := s.JS.KeyValue(s.T.Context(), schema.BucketState)
+	s.NoError(err)
+	word, err := json.Marshal(gate.Hold{Kind: gate.Operator, Reason: "test", Since: time.Now()})
+	s.NoError(err)
+	_, err = kv.Put(s.T.Context(), gate.AppKey(app, gate.Operator), word)
+	s.NoError(err)
+	s.until("the worker knows of the pause", func() bool {
+		return metric(s, p, fmt.Sprintf(`kefu_app_held{app=%q,kind="operator"}`, app)) == "1"
+	})
+}
+
+// sendTo is send for one of several apps.
+func (s *scene) sendTo(app, id string) {
+	s.T.Helper()
+	s.accept(id, schema.Subject{AppID: app, Lane: schema.Live, Shard: -1, Key: id}.String(), text(id))
+}
+
+// sendMany publishes n bulk intents of an app, without waiting for each.
+func (s *scene) sendMany(app, prefix string, n int) {
+	s.T.Helper()
+	subject := schema.Subject{AppID: app, Lane: schema.Bulk, Shard: -1, Key: "campaign"}.String()
+	for i := range n {
+		id := fmt.Sprint(prefix, i)
+		_, err := s.JS.PublishMsgAsync(&nats.Msg{Subject: subject, Data: []byte(text(id)), Header: nats.Header{"Nats-Msg-Id": {id}}})
+		s.NoError(err)
+		s.published = append(s.published, id)
+	}
+	select {
+	case <-s.JS.PublishAsyncComplete():
+	case <-time.After(stage.Patience):
+		s.FailNow("not everything was accepted")
+	}
+}
+
+// nameless publishes an intent without an id, to a recipient by name.
+func (s *scene) nameless(openID, packet string) {
+	s.T.Helper()
+	ack := s.Publish(stage.Bulk+"campaign", packet)
+	st, err := s.JS.Stream(s.T.Context(), schema.SendStream(stage.App))
+	s.NoError(err)
+	id := schema.DefaultID(st.CachedInfo().Created, ack.Sequence)
+	s.published = append(s.published, id)
+	if s.recipients == nil {
+		s.recipients = make(map[string]string)
+	}
+	s.recipients[id] = openID
+}
+
+// unspent checks that no intent lost an attempt to what happened.
+func (s *scene) unspent() {
+	s.T.Helper()
+	for id, receipts := range s.StoredReceipts() {
+		for _, r := range receipts {
+			s.Equal(1, r.Attempts, "%s spent attempts", id)
+		}
+	}
+}
+
+// listen opens a port of this machine; whoever serves it closes it.
+func (s *scene) listen() net.Listener {
+	s.T.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s.NoError(err)
+	s.T.Cleanup(func() { _ = l.Close() })
+	return l
+}

@@ -1,0 +1,166 @@
+package gate
+
+import (
+	"math"
+	"time"
+)
+
+// account is what the pool shares of an app's rate: the message kefu.rate.<app>.
+//
+// Each send has a slot, an instant of its own on the broker's clock, and slots
+// follow each other at the app's rate. TAT (the theoretical arrival time of the
+// generic cell rate algorithm) is where the next one will be. Whoever needs
+// slots moves it on; that two do not get the same is the broker's
+// compare-and-set.
+type account struct {
+	TAT   int64  `json:"tat"`             // nanoseconds since 1970
+	Early int64  `json:"early,omitempty"` // likewise, of the slots that live used before their instant
+	By    string `json:"by"`              // the worker that wrote it
+}
+
+const (
+	// chunk is how much of the rate is taken at once: twenty writes a second for
+	// an app that uses all of it, and what a worker that is killed takes with it.
+	chunk = 50 * time.Millisecond
+	// slowChunk is that of apps below slowRate: a chunk of theirs would hold so
+	// few slots that workers are in each other's way.
+	slowChunk = 2 * chunk
+	slowRate  = 100
+
+	// ahead is how far before its instant a slot may be taken: time for an answer
+	// of the broker's. liveAhead lets live be served before bulk when both want more.
+	ahead     = 50 * time.Millisecond
+	liveAhead = 2*ahead + slowChunk
+
+	// late is by how much a slot may be used late beyond what the burst allows:
+	// a timer of a busy machine. It is paid for by exceeding the rate by half a
+	// percent of a second's sends.
+	late = 5 * time.Millisecond
+
+	// earlyShare bounds the part of the rate at which live may use slots early,
+	// whatever its reserve: so they add at most this part of ahead+chunk to a second.
+	earlyShare = 0.2
+)
+
+// pace is a Rate in the terms of an account. In any second no more than the
+// rate and the burst is sent: a slot is used at most idle+late after its
+// instant, and early slots have a budget of their own, of the rest of the burst.
+type pace struct {
+	step      int64 // nanoseconds between two slots
+	most      int   // slots in a chunk
+	idle      int64 // of unused rate that may be made up for: the burst without live's reserve
+	age       int64 // after which a slot is worth nothing
+	earlyStep int64
+	earlyIdle int64
+}
+
+func newPace(r Rate) pace {
+	r.Burst = max(r.Burst, 1)
+	reserve := min(max(r.LiveReserve, 0), 1)
+	p := pace{step: int64(math.Ceil(float64(time.Second) / r.PerSecond))}
+	take := chunk
+	if r.PerSecond < slowRate {
+		take = slowChunk
+	}
+	p.most = max(int(int64(take)/p.step), 1)
+	p.idle = int64((1 - reserve) * float64(r.Burst) * float64(p.step))
+	p.age = p.idle + int64(late)
+	if kept := reserve * float64(r.Burst); kept >= 1 {
+		p.earlyStep = int64(float64(p.step) / min(reserve, earlyShare))
+		p.earlyIdle = int64(kept * float64(p.earlyStep))
+	}
+	return p
+}
+
+// slots are sends that this worker may make.
+type slots struct {
+	at    int64 // instant of the first
+	n     int
+	early bool // live may use them before their instant
+}
+
+// grant takes n slots of an account, or says for how long there are none to
+// take. Those that live may use early come first.
+func (p pace) grant(a account, now int64, n int, live bool) (account, []slots, time.Duration) {
+	horizon := now + int64(ahead)
+	if live {
+		horizon = now + int64(liveAhead)
+	}
+	from := max(a.TAT, now-p.idle)
+	if from > horizon {
+		return a, nil, time.Duration(from - horizon)
+	}
+	a.TAT = from + int64(n)*p.step
+	if !live || p.earlyStep == 0 || from <= now {
+		return a, []slots{{at: from, n: n}}, 0
+	}
+	early := max(a.Early, now-p.earlyIdle)
+	k := min(max(int((now-early)/p.earlyStep), 0), n)
+	a.Early = early + int64(k)*p.earlyStep
+	var out []slots
+	if k > 0 {
+		out = append(out, slots{at: from, n: k, early: true})
+	}
+	if k < n {
+		out = append(out, slots{at: from + int64(k)*p.step, n: n - k})
+	}
+	return a, out, 0
+}
+
+// hand is what a worker has taken and not used yet, in the order of its instants.
+type hand []slots
+
+// drop forgets what is too old, and returns how many slots that were.
+func (h *hand) drop(now int64, p pace) (lost int) {
+	for len(*h) > 0 {
+		first := &(*h)[0]
+		n := first.n
+		if behind := now - p.age - first.at; behind <= 0 {
+			break
+		} else if k := (behind + p.step - 1) / p.step; k < int64(n) {
+			n = int(k)
+		}
+		lost += n
+		h.use(0, n, p)
+	}
+	return lost
+}
+
+// take uses one slot, or says how long it is until the first may be used (0:
+// there is none).
+func (h *hand) take(now int64, live bool, p pace) (ok bool, wait time.Duration) {
+	if len(*h) == 0 {
+		return false, 0
+	}
+	if wait = time.Duration((*h)[0].at - now); wait <= 0 {
+		h.use(0, 1, p)
+		return true, 0
+	}
+	if live {
+		for i, s := range *h {
+			if s.early {
+				h.use(i, 1, p)
+				return true, 0
+			}
+		}
+	}
+	return false, wait
+}
+
+func (h *hand) use(i, n int, p pace) {
+	s := &(*h)[i]
+	s.n -= n
+	s.at += int64(n) * p.step
+	if s.n == 0 {
+		*h = append((*h)[:i], (*h)[i+1:]...)
+	}
+}
+
+// end is the instant after the last slot; 0 when there is none.
+func (h hand) end(p pace) int64 {
+	if len(h) == 0 {
+		return 0
+	}
+	last := h[len(h)-1]
+	return last.at + int64(last.n)*p.step
+}

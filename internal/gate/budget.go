@@ -1,0 +1,343 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+const (
+	askTimeout = 400 * time.Millisecond // of one question to the broker
+	askPause   = 250 * time.Millisecond // after one that failed
+	askJitter  = 2 * time.Millisecond   // spreads workers that want the same slots
+
+	// calm is how many chunks in a row a worker must have taken without meeting
+	// another before it takes whole ones again, used up or not.
+	calm = 20
+
+	// soonDue is how near the next slot must be for live to wait for it rather
+	// than to ask for one that may be used early.
+	soonDue = 2 * time.Millisecond
+
+	// earlyPause is between two such questions, at least.
+	earlyPause = 5 * time.Millisecond
+
+	// liveFew is how many it then asks for: an answer is often a few messages.
+	liveFew = 4
+)
+
+// budget is one worker's part in an app's account: the slots it has in hand,
+// and a goroutine that fetches more while there is demand. An app without
+// demand costs nothing.
+type budget struct {
+	pool    *sharing
+	subject string
+	log     *slog.Logger
+	arrived func() // slots came that somebody waits for
+
+	mu       sync.Mutex
+	pace     pace
+	hand     hand
+	starving bool // somebody was told to wait for arrived
+	live     bool // and is live
+	asking   bool
+	kick     chan struct{}
+
+	next    int   // slots to ask for when others want some too
+	alone   int   // chunks since another worker was met
+	used    int   // slots since the last chunk
+	lost    int   // slots that grew too old since the last chunk
+	earlyAt int64 // when live may have a slot early again
+	bulk    int64 // when bulk used a slot last
+
+	// the asking goroutine's
+	account account
+	seq     uint64
+	known   bool
+	failing bool
+}
+
+// sharing is what the budgets of a worker have in common.
+type sharing struct {
+	conn   *broker.Conn
+	clock  *clock
+	worker string // new for each Keeper
+	ctx    context.Context
+	stop   context.CancelFunc
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup
+}
+
+// run has a goroutine do f, which must obey ctx; not when all has been closed.
+func (s *sharing) run(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Go(f)
+	}
+}
+
+func (s *sharing) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop()
+	s.running.Wait()
+}
+
+func newBudget(s *sharing, appID string, r Rate, log *slog.Logger, arrived func()) *budget {
+	return &budget{
+		pool: s, subject: schema.RateSubject(appID), log: log.With("app", appID), arrived: arrived,
+		pace: newPace(r), next: 1, alone: calm, kick: make(chan struct{}, 1),
+	}
+}
+
+// take uses one slot now, or says how long it is until there is one (0: when
+// arrived is called).
+func (b *budget) take(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	live := lane == schema.Live
+	t, synced := b.pool.clock.broker(now)
+	if synced {
+		b.lost += b.hand.drop(t, b.pace)
+		ok, wait = b.hand.take(t, live, b.pace)
+	}
+	if ok {
+		b.used++
+		if !live {
+			b.bulk = t
+		}
+	} else if len(b.hand) == 0 {
+		b.starving = true
+	}
+	if live {
+		b.live = !ok && wait == 0
+		if !ok && b.behind(t, wait) {
+			again := time.Duration(b.earlyAt - t)
+			if b.live = again <= 0; !b.live {
+				wait = min(wait, again)
+			}
+		}
+	}
+	if b.starving || b.live || ok && b.hand.end(b.pace) < t+int64(ahead) && b.busy() {
+		b.ask()
+	}
+	return ok, wait
+}
+
+// behind says whether live waits for bulk, here or elsewhere, and could have
+// slots early.
+func (b *budget) behind(t int64, wait time.Duration) bool {
+	if wait < soonDue || b.pace.earlyStep == 0 {
+		return false
+	}
+	return b.alone < calm || t-b.bulk < int64(ahead+chunk)
+}
+
+// busy says whether more slots will be used, so that it is worth to ask for
+// them before the last one in hand is used.
+func (b *budget) busy() bool {
+	return b.alone >= calm || b.next > 1 && b.used >= b.next
+}
+
+// ask sees to it that more slots come. b.mu is held.
+func (b *budget) ask() {
+	if !b.asking {
+		b.asking = true
+		b.pool.run(b.fetch)
+	} else if b.live {
+		select {
+		case b.kick <- struct{}{}: // it may be waiting for bulk's turn
+		default:
+		}
+	}
+}
+
+// fetch asks until slots have come. Nothing is taken while the broker is away:
+// what is in hand is used up, then nothing is sent.
+func (b *budget) fetch() {
+	for {
+		wait, err := b.try()
+		kick := b.kick
+		switch {
+		case err != nil:
+			b.report(err)
+			wait, kick = askPause, nil
+		case wait == 0:
+			return
+		}
+		select {
+		case <-b.pool.ctx.Done():
+			return
+		case <-kick:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// report says once when the broker begins and ends to keep slots from us.
+func (b *budget) report(err error) {
+	away := errors.Is(err, broker.ErrAway) || b.pool.ctx.Err() != nil
+	switch {
+	case err != nil && !b.failing && !away:
+		b.failing = true
+		b.log.Warn("nothing is sent: the rate budget cannot be reached", "error", err)
+	case err == nil && b.failing:
+		b.failing = false
+		b.log.Info("the rate budget can be reached again")
+	}
+}
+
+// try makes one attempt to take slots, and says after which time to make the
+// next; 0 when it succeeded.
+func (b *budget) try() (time.Duration, error) {
+	if !b.pool.conn.Connected() {
+		b.known = false
+		b.pool.clock.distrust()
+		return 0, broker.ErrAway
+	}
+	ctx, cancel := context.WithTimeout(b.pool.ctx, askTimeout)
+	defer cancel()
+	if err := b.pool.clock.sync(ctx); err != nil {
+		return 0, err
+	}
+	if !b.known {
+		if err := b.read(ctx); err != nil {
+			return 0, err
+		}
+	}
+	t, _ := b.pool.clock.broker(b.pool.clock.now())
+	p, n, live := b.want(t)
+	next, granted, wait := p.grant(b.account, t, n, live)
+	if granted == nil {
+		return wait + jitter(), nil
+	}
+	next.By = b.pool.worker
+	err := b.write(ctx, next)
+	switch {
+	case err == nil:
+		b.report(nil)
+		b.receive(t, p, granted, live) // from here on another goroutine may ask
+		return 0, nil
+	case errors.Is(err, broker.ErrOvertaken):
+		b.known = false
+		return jitter(), nil
+	case errors.Is(err, broker.ErrNoStream):
+		b.pool.clock.distrust()
+	}
+	// It may have been stored; then its slots are lost. That is dearer than a look
+	// at what is there, and rare.
+	b.known = false
+	return 0, err
+}
+
+func jitter() time.Duration { return 1 + rand.N(askJitter) }
+
+func (b *budget) read(ctx context.Context) error {
+	stored, err := b.pool.conn.Last(ctx, schema.StreamRate, b.subject)
+	if errors.Is(err, broker.ErrNoMessage) {
+		// What was taken before the stream was made anew is not known: it reaches
+		// no further than this.
+		forgotten := b.pool.clock.made() + int64(ahead+slowChunk)
+		b.account, b.seq, b.known = account{TAT: forgotten}, 0, true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var a account
+	if err := json.Unmarshal(stored.Data, &a); err != nil {
+		return fmt.Errorf("unreadable account %s: %w", b.subject, err)
+	}
+	if a.By != b.pool.worker {
+		if t, _ := b.pool.clock.broker(b.pool.clock.now()); a.TAT > t-int64(time.Second) {
+			b.met()
+		}
+	}
+	b.account, b.seq, b.known = a, stored.Seq, true
+	return nil
+}
+
+func (b *budget) write(ctx context.Context, a account) error {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	seq, err := b.pool.conn.Swap(ctx, &nats.Msg{Subject: b.subject, Data: data}, b.seq)
+	if err == nil {
+		b.account, b.seq = a, seq
+	}
+	return err
+}
+
+// want is how many slots to ask for. A worker that has the app for itself takes
+// whole chunks. Where others want some too, it takes as many as it had use for,
+// and twice as many while none is left over.
+func (b *budget) want(t int64) (p pace, n int, live bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.live && b.hand.end(b.pace) > t+int64(ahead): // there is enough, but not soon enough
+		return b.pace, min(liveFew, b.pace.most), true
+	case b.alone >= calm:
+		return b.pace, b.pace.most, b.live
+	case b.lost > 0:
+		b.next = max(min(b.used, b.next), 1)
+	default:
+		b.next = min(2*b.next, b.pace.most)
+	}
+	b.lost = 0
+	return b.pace, b.next, b.live
+}
+
+// met notes that another worker takes slots of this app.
+func (b *budget) met() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.alone >= calm {
+		b.next = min(max(b.used, 1), b.pace.most)
+	}
+	b.alone = 0
+}
+
+// receive takes slots in hand.
+func (b *budget) receive(t int64, p pace, granted []slots, live bool) {
+	b.mu.Lock()
+	if p == b.pace { // else the rate was changed meanwhile
+		b.hand = append(b.hand, granted...)
+	}
+	b.alone++
+	b.used, b.asking = 0, false
+	b.earlyAt = b.account.Early - b.pace.earlyIdle + b.pace.earlyStep
+	if live {
+		b.earlyAt = max(b.earlyAt, t+int64(earlyPause))
+	}
+	tell := b.starving || b.live
+	b.starving, b.live = false, false
+	b.mu.Unlock()
+	if tell {
+		b.arrived()
+	}
+}
+
+// set changes the rate. What is in hand was spaced for the old one.
+func (b *budget) set(r Rate) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := newPace(r); p != b.pace {
+		b.pace, b.hand, b.next = p, nil, 1
+	}
+}

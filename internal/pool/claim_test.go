@@ -1,0 +1,382 @@
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// reader is a worker's side of its claims. It does as it is told at once, but
+// for releases while keep is set.
+type reader struct {
+	pool *Pool
+
+	mu     sync.Mutex
+	keep   bool
+	asked  []*Claim
+	has    map[Shard]*Claim
+	events []string
+	faults []string
+}
+
+func newReader(t *testing.T, conn *broker.Conn, name string, apps ...string) *reader {
+	t.Helper()
+	r := &reader{pool: join(t, conn, name), has: make(map[Shard]*Claim)}
+	serve := make(map[string]int)
+	for _, app := range apps {
+		serve[app] = 4
+	}
+	r.pool.Serve(r, serve)
+	return r
+}
+
+func (r *reader) note(what string, c *Claim) {
+	r.events = append(r.events, fmt.Sprintf("%s %s.%d", what, c.App, c.Shard))
+}
+
+func (r *reader) Acquired(c *Claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Shard{c.App, c.Shard}
+	if r.has[s] != nil {
+		r.faults = append(r.faults, "acquired what had not ended")
+	}
+	r.has[s] = c
+	r.note("acquired", c)
+}
+
+func (r *reader) Release(c *Claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note("release", c)
+	if r.has[Shard{c.App, c.Shard}] != c {
+		r.faults = append(r.faults, "asked for what it does not have")
+	}
+	r.asked = append(r.asked, c)
+	if !r.keep {
+		r.release()
+	}
+}
+
+// release gives back what was asked for. r.mu is held.
+func (r *reader) release() {
+	for _, c := range r.asked {
+		delete(r.has, Shard{c.App, c.Shard})
+		c.Released()
+	}
+	r.asked = nil
+}
+
+func (r *reader) Lost(c *Claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.Valid(time.Now()) {
+		r.faults = append(r.faults, "lost a claim that is valid")
+	}
+	delete(r.has, Shard{c.App, c.Shard})
+	r.asked = slices.DeleteFunc(r.asked, func(x *Claim) bool { return x == c })
+	r.note("lost", c)
+}
+
+func (r *reader) do(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+}
+
+// reads is how many shards it may send for now.
+func (r *reader) reads() (n int) {
+	r.do(func() {
+		for _, c := range r.has {
+			if c.Valid(time.Now()) {
+				n++
+			}
+		}
+	})
+	return n
+}
+
+// happened are the events since the last call.
+func (r *reader) happened() (out []string) {
+	r.do(func() { out, r.events = r.events, nil })
+	slices.Sort(out)
+	return out
+}
+
+func (r *reader) leave(t *testing.T) {
+	t.Helper()
+	r.pool.Leave(t.Context())
+	require.Empty(t, r.faults)
+}
+
+// spreads waits until the readers have so many shards each, largest first.
+func spreads(t *testing.T, want []int, readers ...*reader) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var got []int
+		for _, r := range readers {
+			got = append(got, r.reads())
+		}
+		slices.Sort(got)
+		slices.Reverse(got)
+		return slices.Equal(want, got)
+	}, 2*brokertest.Patience, 5*time.Millisecond, "%v", want)
+}
+
+func TestASingleWorkerReadsEverythingAtOnce(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	one := newReader(t, conn, "one", "a", "b")
+	spreads(t, []int{8}, one)
+	require.Equal(t, []string{"acquired a.0", "acquired a.1", "acquired a.2", "acquired a.3",
+		"acquired b.0", "acquired b.1", "acquired b.2", "acquired b.3"}, one.happened())
+	require.Len(t, one.pool.Claims(), 8)
+	stream, err := conn.JS.Stream(t.Context(), "KV_"+schema.BucketState)
+	require.NoError(t, err)
+	require.LessOrEqual(t, stream.CachedInfo().State.LastSeq, uint64(8+4), "a write for each claim, and some signs of life")
+
+	one.leave(t)
+	require.Zero(t, one.reads())
+	two := newReader(t, conn, "two", "a", "b")
+	begun := time.Now()
+	spreads(t, []int{8}, two)
+	require.Less(t, time.Since(begun), Lease/2, "who left need not be waited for")
+	two.leave(t)
+}
+
+func TestShardsFollowTheWorkersThatComeAndGo(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one := newReader(t, b.Connect(), "one", "a")
+	spreads(t, []int{4}, one)
+	two := newReader(t, b.Connect(), "two", "a")
+	spreads(t, []int{2, 2}, one, two)
+	three := newReader(t, b.Connect(), "three", "a")
+	spreads(t, []int{2, 1, 1}, one, two, three)
+	for _, e := range one.happened() {
+		require.NotContains(t, e, "lost", "it was asked each time")
+	}
+	workers, held, err := Read(t.Context(), one.pool.conn)
+	require.NoError(t, err)
+	require.Len(t, workers, 3)
+	require.Equal(t, []string{"a"}, workers[0].Apps)
+	require.Len(t, held, 4)
+	require.Equal(t, 2, held[2].Shard)
+
+	two.pool.Retire()
+	spreads(t, []int{2, 2, 0}, one, two, three)
+	two.leave(t)
+	one.leave(t)
+	spreads(t, []int{4}, three)
+	three.leave(t)
+	_, held, err = Read(t.Context(), b.Connect())
+	require.NoError(t, err)
+	require.Empty(t, held)
+}
+
+func TestAShardIsHandedOverWhenItHasBeenDrained(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one := newReader(t, b.Connect(), "one", "a")
+	spreads(t, []int{4}, one)
+	one.do(func() { one.keep = true })
+	two := newReader(t, b.Connect(), "two", "a")
+	eventually(t, func() (asked bool) { one.do(func() { asked = len(one.asked) == 2 }); return asked }, "it is asked for half")
+	require.Equal(t, 4, one.reads(), "its claims are valid until it has given them back")
+	require.Zero(t, two.reads())
+	one.do(one.release)
+	spreads(t, []int{2, 2}, one, two)
+	one.leave(t)
+	two.leave(t)
+}
+
+// TestAWorkerThatIsCutOff is also what a kill looks like from outside; but this
+// one lives, and must know by itself that it may not send.
+func TestAWorkerThatIsCutOffStopsBeforeAnotherBegins(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	way := brokertest.NewProxy(t, b)
+	one := newReader(t, way.Connect(), "one", "a")
+	spreads(t, []int{4}, one)
+	two := newReader(t, b.Connect(), "two", "a")
+	spreads(t, []int{2, 2}, one, two)
+
+	cut := time.Now()
+	way.Cut()
+	var stopped, began time.Time
+	eventuallyWithin(t, 3*Lease, func() bool {
+		now := time.Now()
+		// Asked in this order: while the first still sends the other must not.
+		two2, one1 := two.reads(), one.reads()
+		require.False(t, one1 > 0 && two2 > 2, "both")
+		if one1 == 0 && stopped.IsZero() {
+			stopped = now
+		}
+		if two2 == 4 {
+			began = now
+		}
+		return !began.IsZero()
+	}, "the other takes over")
+	require.False(t, stopped.IsZero())
+	t.Logf("stopped %s, taken over %s after the cut", stopped.Sub(cut).Round(time.Millisecond), began.Sub(cut).Round(time.Millisecond))
+	require.Greater(t, began.Sub(cut), Lease-renew-time.Second, "not before its lease had run out")
+	require.Len(t, one.happened(), 4+2+2, "what it was asked for, and then lost")
+
+	way.Mend()
+	spreads(t, []int{2, 2}, one, two)
+	one.leave(t)
+	two.leave(t)
+}
+
+func eventuallyWithin(t *testing.T, d time.Duration, f func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, f, d, 2*time.Millisecond, what)
+}
+
+func TestAShortInterruptionChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	one, two := newReader(t, conn, "one", "a"), newReader(t, b.Connect(), "two", "a")
+	spreads(t, []int{2, 2}, one, two)
+	one.happened()
+	two.happened()
+	last := seen(t, conn)
+	b.Restart()
+	eventually(t, func() bool { return seen(t, conn).After(last) }, "the first sign of life after it")
+	require.Empty(t, one.happened())
+	require.Empty(t, two.happened())
+	spreads(t, []int{2, 2}, one, two)
+	one.leave(t)
+	two.leave(t)
+}
+
+// seen is when the first worker gave its last sign of life.
+func seen(t *testing.T, conn *broker.Conn) time.Time {
+	workers, err := Workers(t.Context(), conn)
+	if err != nil || len(workers) == 0 {
+		return time.Time{}
+	}
+	return workers[0].Seen
+}
+
+func TestALeaseThatHasEndedAtTheBrokerIsNotBroughtBack(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	one := newReader(t, conn, "one", "a")
+	spreads(t, []int{4}, one)
+	before := one.pool.Claims()
+	one.happened()
+	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(workersKeys+"one")))
+	eventually(t, func() bool { return len(one.happened()) > 0 }, "it learns that it has lost them")
+	spreads(t, []int{4}, one)
+	for i, c := range one.pool.Claims() {
+		require.Greater(t, c.Revision, before[i].Revision)
+		require.False(t, before[i].Valid(time.Now()), "an old claim is not valid under a new lease")
+	}
+	workers, err := Workers(t.Context(), conn)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, workers[0].Lease)
+	one.leave(t)
+}
+
+func TestABrokerThatLostItsStateIsGivenItAnew(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	one, two := newReader(t, conn, "one", "a"), newReader(t, b.Connect(), "two", "a")
+	spreads(t, []int{2, 2}, one, two)
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), "KV_"+schema.BucketState))
+	brokertest.Provision(t, conn, brokertest.Spec())
+	eventually(t, func() bool {
+		_, held, err := Read(t.Context(), conn)
+		return err == nil && len(held) == 4
+	}, "all claims stand again")
+	spreads(t, []int{2, 2}, one, two)
+	one.leave(t)
+	two.leave(t)
+}
+
+func TestAClaimThatWasDeletedByHandIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	key := claimKey(Shard{"a", 1})
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(key, []byte(`{"worker":"x","lease":1}`), 0)))
+	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(key)))
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(claimKey(Shard{"a", 2}), []byte(`what?`), 0)))
+	one := newReader(t, conn, "one", "a")
+	spreads(t, []int{4}, one)
+	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(key)))
+	eventually(t, func() bool { return slices.Contains(one.happened(), "lost a.1") }, "it learns of it")
+	spreads(t, []int{4}, one)
+	one.leave(t)
+}
+
+func TestAnAppThatIsServedNoMoreIsGivenBack(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one := newReader(t, b.Connect(), "one", "a", "b")
+	spreads(t, []int{8}, one)
+	one.pool.Serve(one, map[string]int{"a": 4})
+	spreads(t, []int{4}, one)
+	for _, c := range one.pool.Claims() {
+		require.Equal(t, "a", c.App)
+	}
+	two := newReader(t, b.Connect(), "two", "b")
+	spreads(t, []int{4, 4}, one, two)
+	one.leave(t)
+	two.leave(t)
+}
+
+func TestAWorkerWhoseHeartbeatWasNotSeenYetIsNotRobbed(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	p := &Pool{self: Worker{Name: "me", Lease: 3}, members: map[string]member{
+		"lives": {lease: 2, alive: true}, "gone": {lease: 2}, "left": {lease: 2, left: true},
+	}}
+	for _, c := range []struct {
+		name   string
+		worker string
+		lease  uint64
+		seen   time.Time
+		void   bool
+	}{
+		{"one that lives", "lives", 2, now, false},
+		{"its lease before", "lives", 1, now, true},
+		{"its next, whose heartbeat is on its way", "lives", 3, now, false},
+		{"one whose lease has ended", "gone", 2, now, true},
+		{"and that is about to begin another", "gone", 3, now, false},
+		{"one that left", "left", 2, now, true},
+		{"one that nobody has heard of since this worker came", "unknown", 1, time.Time{}, true},
+		{"one that has just come", "unknown", 1, now, false},
+		{"one that came and went unseen", "unknown", 1, now.Add(-Lease), true},
+		{"this one", "me", 3, now, false},
+		{"this one's lease before", "me", 2, now, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := look{p: p, now: now, next: time.Hour}
+			require.Equal(t, c.void, l.void(entry{stored: stored{c.worker, c.lease}, seen: c.seen}))
+		})
+	}
+}
+
+func TestKeysOfClaims(t *testing.T) {
+	t.Parallel()
+	got, ok := parseClaimKey(claimKey(Shard{"wx1", 12}))
+	require.True(t, ok)
+	require.Equal(t, Shard{"wx1", 12}, got)
+	for _, key := range []string{"pool.worker.a", "pool.claim.", "pool.claim.wx1", "pool.claim.wx1.x", "pool.claim.wx1.-1", "pool.claim.wx1.1.2", "pool.claim..1"} {
+		_, ok := parseClaimKey(key)
+		require.False(t, ok, key)
+	}
+}
