@@ -136,10 +136,18 @@ func (b *Bench) run(ctx context.Context, c *Contender, round, rounds int) (_ *Ru
 	}
 	m := newMeter(workers, bed.server)
 	var idle *Idle
-	if l.Idle > 0 {
-		if idle, err = m.watchIdle(ctx, l.Idle); err != nil {
+	if l.Idle > 0 || l.Rate > 0 {
+		if err := pause(ctx, settling); err != nil {
 			return nil, err
 		}
+	}
+	if l.Idle > 0 {
+		b.tell(c, round, "watching what is idle for %s", l.Idle)
+		m = newMeter(workers, bed.server)
+		if err := pause(ctx, l.Idle); err != nil {
+			return nil, err
+		}
+		idle = m.read().idle(l.Idle)
 		m = newMeter(workers, bed.server)
 	}
 	b.tell(c, round, "started (of %d rounds)", rounds)

@@ -88,33 +88,21 @@ func (c costs) per(messages int) (worker, broker, self *Cost) {
 }
 
 // settling is how long processes that have just started are left alone before
-// they count as idle.
-const settling = 2 * time.Second
+// anything is offered to them or they count as idle: workers divide the live
+// shards among themselves first.
+const settling = 3 * time.Second
 
-// watchIdle looks for a while at processes that have nothing to do. nil: there
-// is nothing to see.
-func (m *meter) watchIdle(ctx context.Context, d time.Duration) (*Idle, error) {
-	if err := pause(ctx, settling); err != nil {
-		return nil, err
-	}
-	for i := range m.workers {
-		m.workers[i] = newMetered(m.workers[i].pid)
-	}
-	m.broker = newMetered(m.broker.pid)
-	start := time.Now()
-	if err := pause(ctx, d); err != nil {
-		return nil, err
-	}
-	c := m.read()
-	seconds := time.Since(start).Seconds()
+// idle reads costs as those of waiting for so long; nil where they are not known.
+func (c costs) idle(d time.Duration) *Idle {
 	if c.worker == nil {
-		return nil, nil //nolint:nilnil // nothing to see is no error
+		return nil
 	}
-	idle := &Idle{Seconds: round(seconds, 1), WorkerCPU: round(100*c.worker.cpu.Seconds()/seconds, 2), WorkerMB: megabytes(c.worker.now)}
+	share := func(c *cost) float64 { return round(100*c.cpu.Seconds()/d.Seconds(), 2) }
+	idle := &Idle{Seconds: d.Seconds(), WorkerCPU: share(c.worker), WorkerMB: megabytes(c.worker.now)}
 	if c.broker != nil {
-		idle.BrokerCPU, idle.BrokerMB = round(100*c.broker.cpu.Seconds()/seconds, 2), megabytes(c.broker.now)
+		idle.BrokerCPU, idle.BrokerMB = share(c.broker), megabytes(c.broker.now)
 	}
-	return idle, nil
+	return idle
 }
 
 func pause(ctx context.Context, d time.Duration) error {
