@@ -52,7 +52,7 @@ func (b *Bench) Run(ctx context.Context, contenders []Contender, rounds int) (*R
 			slices.Reverse(turns)
 		}
 		for _, c := range turns {
-			r, err := b.run(ctx, &c, round+1, rounds)
+			r, err := b.run(ctx, &c, round+1)
 			if err != nil {
 				return nil, fmt.Errorf("%s, round %d: %w", c.Name, round+1, err)
 			}
@@ -65,6 +65,7 @@ func (b *Bench) Run(ctx context.Context, contenders []Contender, rounds int) (*R
 // Run is one load taken by one contender.
 type Run struct {
 	Contender string  `json:"contender"`
+	Bare      bool    `json:"bare,omitempty"`
 	Round     int     `json:"round"`
 	Finished  bool    `json:"finished"` // all that had to be delivered was
 	Seconds   float64 `json:"seconds"`  // from the first receipt to the last
@@ -99,81 +100,90 @@ type Idle struct {
 	BrokerMB  float64 `json:"broker_mb"`
 }
 
-func (b *Bench) tell(c *Contender, round int, format string, args ...any) {
-	if b.Progress != nil {
-		b.Progress(fmt.Sprintf("%s, round %d: %s", c.Name, round, fmt.Sprintf(format, args...)))
+// turn is one contender's run in the making.
+type turn struct {
+	*Contender
+	bench   *Bench
+	round   int
+	bed     *bed
+	author  *author
+	workers []*process
+}
+
+func (t *turn) tell(format string, args ...any) {
+	if t.bench.Progress != nil {
+		t.bench.Progress(fmt.Sprintf("%s, round %d: %s", t.Name, t.round, fmt.Sprintf(format, args...)))
 	}
 }
 
-func (b *Bench) run(ctx context.Context, c *Contender, round, rounds int) (_ *Run, err error) {
-	l := &c.Load
-	bed, err := b.newBed(ctx, l)
-	if err != nil {
+// run is one turn.
+func (b *Bench) run(ctx context.Context, c *Contender, round int) (_ *Run, err error) {
+	t := &turn{Contender: c, bench: b, round: round}
+	if t.bed, err = b.newBed(ctx, &c.Load); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, bed.close()) }()
-	author, err := newAuthor(l, bed.conn)
-	if err != nil {
+	defer func() { err = errors.Join(err, t.bed.close()) }()
+	if t.author, err = newAuthor(&c.Load, t.bed.conn); err != nil {
 		return nil, err
 	}
-	defer func() { _ = author.pub.Close() }() // its connection ends next
-	if n := l.Backlog + l.LiveBacklog; n > 0 {
-		b.tell(c, round, "publishing a backlog of %d", n)
-		if err := author.fill(ctx); err != nil {
+	defer func() { _ = t.author.pub.Close() }() // its connection ends next
+	if n := c.Load.Backlog + c.Load.LiveBacklog; n > 0 {
+		t.tell("publishing a backlog of %d", n)
+		if err := t.author.fill(ctx); err != nil {
 			return nil, err
 		}
 	}
-	workers, err := b.startWorkers(ctx, bed, c, round)
-	defer func() {
-		for _, w := range workers {
-			if w != nil && w.running() {
-				w.kill() // only what an error left behind
-			}
-		}
-	}()
+	defer t.killWorkers() // only what an error left behind
+	if err := t.startWorkers(ctx); err != nil {
+		return nil, err
+	}
+	r, err := t.measure(ctx)
 	if err != nil {
 		return nil, err
 	}
-	m := newMeter(workers, bed.server)
-	var idle *Idle
+	return r, r.account(ctx, t.bed, t.author.accepted)
+}
+
+// measure offers the stream, waits for the end and reads what was recorded.
+func (t *turn) measure(ctx context.Context) (*Run, error) {
+	l := &t.Load
+	r := &Run{Contender: t.Name, Bare: t.Bare, Round: t.round, Ceiling: l.ceiling()}
+	m := newMeter(t.workers, t.bed.server)
 	if l.Idle > 0 || l.Rate > 0 {
 		if err := pause(ctx, settling); err != nil {
 			return nil, err
 		}
 	}
 	if l.Idle > 0 {
-		b.tell(c, round, "watching what is idle for %s", l.Idle)
-		m = newMeter(workers, bed.server)
+		t.tell("idle for %s", l.Idle)
+		m = newMeter(t.workers, t.bed.server)
 		if err := pause(ctx, l.Idle); err != nil {
 			return nil, err
 		}
-		idle = m.read().idle(l.Idle)
-		m = newMeter(workers, bed.server)
+		r.Idle = m.read().idle(l.Idle)
+		m = newMeter(t.workers, t.bed.server)
 	}
-	b.tell(c, round, "started (of %d rounds)", rounds)
+	t.tell("at work")
 	if l.Rate > 0 {
-		if err := author.offer(ctx); err != nil {
+		if err := t.author.offer(ctx); err != nil {
 			return nil, err
 		}
 	}
-	w := &watch{bench: b, bed: bed, contender: c, round: round, workers: workers}
-	finished, err := w.untilDone(ctx, author.accepted)
-	if err != nil {
+	var err error
+	if r.Finished, err = t.untilDone(ctx); err != nil {
 		return nil, err
 	}
 	costs := m.read()
-	for _, p := range workers {
-		if err := p.stop(); err != nil {
+	for _, w := range t.workers {
+		if err := w.stop(); err != nil {
 			return nil, err
 		}
 	}
-	t := count(l, bed.box.Records(sandbox.Filter{Call: sandbox.CallSend}), author.ended)
-	r := &Run{
-		Contender: c.Name, Round: round, Finished: finished, Seconds: t.seconds, PerSecond: t.perSecond, Ceiling: l.ceiling(),
-		Live: t.live, Bulk: t.bulk, Idle: idle, Budget: t.budget, Intents: t.intents,
-	}
-	r.Worker, r.Broker, r.Sandbox = costs.per(t.intents.Delivered)
-	return r, r.account(ctx, bed, author.accepted)
+	said := count(l, t.bed.box.Records(sandbox.Filter{Call: sandbox.CallSend}), t.author.ended)
+	r.Seconds, r.PerSecond = round(said.seconds, 3), round(said.perSecond, 1)
+	r.Live, r.Bulk, r.Budget, r.Intents = said.live, said.bulk, said.budget, said.intents
+	r.Worker, r.Broker, r.Sandbox = costs.per(said.intents.Delivered)
+	return r, nil
 }
 
 // account says what became of the intents that were not delivered.
@@ -198,35 +208,44 @@ func (r *Run) account(ctx context.Context, bed *bed, accepted map[kind]int) erro
 }
 
 // startWorkers starts the contender's processes, all at once: what waits must
-// not be taken by the first one alone. Those that started are returned with the
-// error too.
-func (b *Bench) startWorkers(ctx context.Context, bed *bed, c *Contender, round int) ([]*process, error) {
+// not be taken by the first one alone.
+func (t *turn) startWorkers(ctx context.Context) error {
 	name, args := "worker", []string{"bench", "worker"}
-	if c.Bare {
+	if t.Bare {
 		name = "bare loop"
-		args = []string{"bench", "loop", "--nats", bed.url, "--api", bed.api, "--concurrency", strconv.Itoa(c.Load.Concurrency),
-			"--apps", strings.Join(c.Load.appIDs(), ",")}
+		args = []string{"bench", "loop", "--nats", t.bed.url, "--api", t.bed.api, "--concurrency", strconv.Itoa(t.Load.Concurrency),
+			"--apps", strings.Join(t.Load.appIDs(), ",")}
 	} else {
-		config, err := bed.configure()
+		config, err := t.bed.configure()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		args = append(args, "--config", config, "--log-level", c.Load.LogLevel)
+		args = append(args, "--config", config, "--log-level", t.Load.LogLevel)
 	}
-	if b.Profiles != "" {
-		if err := os.MkdirAll(b.Profiles, 0o700); err != nil {
-			return nil, err
+	profiles := t.bench.Profiles
+	if profiles != "" {
+		if err := os.MkdirAll(profiles, 0o700); err != nil {
+			return err
 		}
 	}
-	processes, errs := make([]*process, c.Load.Workers), make([]error, c.Load.Workers)
+	t.workers = make([]*process, t.Load.Workers)
+	errs := make([]error, t.Load.Workers)
 	var starting sync.WaitGroup
-	for i := range processes {
+	for i := range t.workers {
 		own := slices.Clone(args)
-		if b.Profiles != "" {
-			own = append(own, "--cpu-profile", filepath.Join(b.Profiles, fmt.Sprintf("%s-%d-%d.pprof", name, round, i+1)))
+		if profiles != "" {
+			own = append(own, "--cpu-profile", filepath.Join(profiles, fmt.Sprintf("%s-%d-%d.pprof", name, t.round, i+1)))
 		}
-		starting.Go(func() { processes[i], errs[i] = b.start(ctx, name, own...) })
+		starting.Go(func() { t.workers[i], errs[i] = t.bench.start(ctx, name, own...) })
 	}
 	starting.Wait()
-	return processes, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+func (t *turn) killWorkers() {
+	for _, w := range t.workers {
+		if w != nil && w.running() {
+			w.kill()
+		}
+	}
 }

@@ -158,10 +158,10 @@ func median(values []float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
-// Complete says whether every run delivered what it had to, lost nothing and
-// delivered nothing twice.
+// Complete says whether kefu delivered what it had to in every run, lost nothing
+// and delivered nothing twice.
 func (r *Report) Complete() bool {
 	return !slices.ContainsFunc(r.Runs, func(run Run) bool {
-		return !run.Finished || run.Intents.Lost > 0 || run.Intents.Repeated > 0
+		return !run.Bare && (!run.Finished || run.Intents.Lost > 0 || run.Intents.Repeated > 0)
 	})
 }

@@ -10,15 +10,6 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// watch waits for the end of a run.
-type watch struct {
-	bench     *Bench
-	bed       *bed
-	contender *Contender
-	round     int
-	workers   []*process
-}
-
 const (
 	// patience is for how long nothing may be delivered before a run is given up.
 	patience = 90 * time.Second
@@ -32,9 +23,9 @@ const (
 // untilDone waits until the healthy apps' intents have been delivered: those
 // that were offered at the rate, if any were, else the backlog. It is false when
 // they were not, and will not be.
-func (w *watch) untilDone(ctx context.Context, accepted map[kind]int) (bool, error) {
+func (t *turn) untilDone(ctx context.Context) (bool, error) {
 	k := backlog
-	if w.contender.Load.Rate > 0 {
+	if t.Load.Rate > 0 {
 		k = offered
 	}
 	waiting, cancel := context.WithCancel(ctx)
@@ -42,23 +33,23 @@ func (w *watch) untilDone(ctx context.Context, accepted map[kind]int) (bool, err
 	var missed error
 	go func() {
 		defer close(reached)
-		missed = w.bed.box.WaitFor(waiting, sandbox.Filter{Call: sandbox.CallSend, Contains: k.sign(), Delivered: true}, accepted[k])
+		missed = t.bed.box.WaitFor(waiting, sandbox.Filter{Call: sandbox.CallSend, Contains: k.sign(), Delivered: true}, t.author.accepted[k])
 	}()
-	err := w.progress(ctx, reached)
+	err := t.progress(ctx, reached)
 	cancel()
 	<-reached
 	if err != nil || missed != nil {
 		return false, err
 	}
-	if accepted[backlog] > 0 && k == offered {
+	if t.author.accepted[backlog] > 0 && k == offered {
 		return true, nil // the backlog only had to be there
 	}
-	return true, w.untilEmpty(ctx)
+	return true, t.untilEmpty(ctx)
 }
 
 // progress returns when all was delivered, or when there is no use to wait for
 // it any longer.
-func (w *watch) progress(ctx context.Context, reached <-chan struct{}) error {
+func (t *turn) progress(ctx context.Context, reached <-chan struct{}) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	before, moved, told := 0, time.Now(), time.Now()
@@ -70,25 +61,25 @@ func (w *watch) progress(ctx context.Context, reached <-chan struct{}) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		for _, p := range w.workers {
+		for _, p := range t.workers {
 			if !p.running() {
 				return p.failed(errors.New("ended by itself"))
 			}
 		}
-		now, n := time.Now(), w.bed.box.Stats().Delivered
+		now, n := time.Now(), t.bed.box.Stats().Delivered
 		if n != before {
 			before, moved = n, now
 		}
 		if now.Sub(told) >= notice {
 			told = now
-			w.bench.tell(w.contender, w.round, "%d delivered", n)
+			t.tell("%d delivered", n)
 		}
 		switch still := now.Sub(moved); {
 		case still >= patience:
-			w.bench.tell(w.contender, w.round, "given up: nothing was delivered for %s", patience)
+			t.tell("given up: nothing was delivered for %s", patience)
 			return nil
 		case still >= quiet:
-			left, err := w.left(ctx)
+			left, err := t.left(ctx)
 			if err != nil || left == 0 {
 				return err
 			}
@@ -96,22 +87,22 @@ func (w *watch) progress(ctx context.Context, reached <-chan struct{}) error {
 	}
 }
 
-func (w *watch) left(ctx context.Context) (int, error) {
-	queued, err := w.bed.queued(ctx, w.bed.load.healthy())
+func (t *turn) left(ctx context.Context) (int, error) {
+	queued, err := t.bed.queued(ctx, t.Load.healthy())
 	if err != nil {
 		return 0, err
 	}
-	later, err := w.bed.stored(ctx, schema.StreamLater)
+	later, err := t.bed.stored(ctx, schema.StreamLater)
 	return queued + later, err
 }
 
 // untilEmpty waits for the acknowledgements of what was delivered: they are
 // part of the work.
-func (w *watch) untilEmpty(ctx context.Context) error {
+func (t *turn) untilEmpty(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for start := time.Now(); ; {
-		n, err := w.bed.queued(ctx, w.bed.load.healthy())
+		n, err := t.bed.queued(ctx, t.Load.healthy())
 		if err != nil || n == 0 {
 			return err
 		}
