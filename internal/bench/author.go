@@ -68,6 +68,17 @@ func (a *author) fill(ctx context.Context) error {
 	return nil
 }
 
+// warm publishes an intent of each lane to every healthy app: the first one ever
+// has a token fetched, a connection opened and a budget begun.
+func (a *author) warm(ctx context.Context) error {
+	for _, appID := range a.load.healthy() {
+		for _, lane := range []schema.Lane{schema.Live, schema.Bulk} {
+			a.publish(ctx, appID, a.mark(warmup, lane), a.recipient())
+		}
+	}
+	return a.why
+}
+
 // fillAtOnce bounds what is in memory of a backlog that is being published.
 const fillAtOnce = 10_000
 

@@ -149,14 +149,17 @@ func (t *turn) measure(ctx context.Context) (*Run, error) {
 	l := &t.Load
 	r := &Run{Contender: t.Name, Bare: t.Bare, Round: t.round, Ceiling: l.ceiling()}
 	m := newMeter(t.workers, t.bed.server)
-	if l.Idle > 0 || l.Rate > 0 {
+	if l.Backlog+l.LiveBacklog == 0 {
+		if err := t.author.warm(ctx); err != nil {
+			return nil, err
+		}
 		if err := pause(ctx, settling); err != nil {
 			return nil, err
 		}
+		m = newMeter(t.workers, t.bed.server)
 	}
 	if l.Idle > 0 {
 		t.tell("idle for %s", l.Idle)
-		m = newMeter(t.workers, t.bed.server)
 		if err := pause(ctx, l.Idle); err != nil {
 			return nil, err
 		}

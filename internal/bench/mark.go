@@ -24,6 +24,7 @@ const (
 	backlog  kind = "backlog"  // waited before the start
 	offered  kind = "offered"  // published at the rate, to a healthy app
 	troubled kind = "troubled" // to one that is slow, failing or held
+	warmup   kind = "warmup"   // published before all that is measured
 )
 
 // sign begins every mark. The waiting for a kind in the sandbox rests on the

@@ -72,7 +72,7 @@ func count(l *Load, records iter.Seq[sandbox.Record], ended time.Time) tally {
 	posts := 0
 	for r := range records {
 		m, ok := readMark(r.Body)
-		if !ok {
+		if !ok || m.kind == warmup {
 			continue
 		}
 		at := r.At.UnixNano()

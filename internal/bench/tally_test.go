@@ -83,6 +83,7 @@ func TestTheRecordTellsWhatBecameOfEachIntent(t *testing.T) {
 	other := mark{kind: troubled, lane: schema.Live, n: 3}
 	records := []sandbox.Record{
 		{AppID: "wx1", Body: `{"touser":"oUser1"}`, Delivered: true}, // somebody else's
+		post("wx1", mark{kind: warmup, lane: schema.Live, n: 4}, 0, 0, true),
 		post("wx1", third, 0, 1*time.Second, true),
 		post("wx1", first, 1*time.Second, 1002*time.Millisecond, false),
 		post("wx1", first, 1*time.Second, 2*time.Second, true),
