@@ -75,7 +75,7 @@ Exit code 4: not all was delivered, or something was lost or delivered twice.`,
 // defaultLoad is that of `kefu bench` without flags. The budget is more than any machine does, so that it is asked and never met.
 var defaultLoad = bench.Load{
 	Apps: 1, Recipients: 10000, Duration: 10 * time.Second, LiveShare: 0.5,
-	Workers: 1, Concurrency: 256, PerSecond: 100_000, Burst: 10_000, Shards: 4,
+	Workers: 1, Concurrency: 256, PerSecond: 100_000, Burst: 100, Shards: 4,
 	Receipts: string(config.ReceiptsAll), Ledger: string(config.LedgerFull), LogLevel: "warn",
 }
 

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/bench"
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/stage"
 )
 
@@ -66,4 +68,36 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestBenchLeavesABrokerAsItFoundIt(t *testing.T) {
+	t.Parallel()
+	s := stage.New(t, stage.Options{})
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: t.TempDir()})
+	s.NoError(err)
+	t.Cleanup(e.Close)
+	conn, err := broker.Connect(t.Context(), broker.Options{InProcess: e.Server})
+	s.NoError(err)
+	t.Cleanup(conn.Close)
+	mine := jetstream.StreamConfig{Name: "MINE", Subjects: []string{"mine"}}
+	_, err = conn.JS.CreateStream(t.Context(), mine)
+	s.NoError(err)
+
+	_, code := s.Kefu("bench", "--nats", e.URL(), "--backlog", "50", "--rounds", "2", "--quiet")
+	s.Zero(code, s.Output.Tail())
+	var left []string
+	names := conn.JS.StreamNames(t.Context())
+	for name := range names.Name() {
+		left = append(left, name)
+	}
+	s.Equal([]string{"MINE"}, left)
+
+	mine.Name, mine.Subjects = "KEFU_RECEIPT", []string{"kefu.receipt.*.*"}
+	_, err = conn.JS.CreateStream(t.Context(), mine)
+	s.NoError(err)
+	_, code = s.Kefu("bench", "--nats", e.URL(), "--backlog", "50", "--quiet")
+	s.Equal(1, code)
+	s.Contains(s.Output.Tail(), "the broker holds KEFU_RECEIPT")
+	_, err = conn.JS.Stream(t.Context(), mine.Name)
+	s.NoError(err, "what it did not make it does not remove")
 }

@@ -96,14 +96,12 @@ func (b *bed) provision(ctx context.Context) error {
 	}
 	if b.server == nil {
 		// A broker with queues in it is somebody's: a load would land among their intents.
-		names := b.conn.JS.StreamNames(ctx)
-		for name := range names.Name() {
-			if strings.HasPrefix(name, "KEFU_") || strings.HasPrefix(name, "KV_KEFU_") {
-				return fmt.Errorf("the broker holds %s: a load test needs one without kefu's streams, which it makes and removes", name)
-			}
+		names, err := b.streams(ctx)
+		if err != nil {
+			return err
 		}
-		if err := names.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
-			return fmt.Errorf("list the broker's streams: %w", err)
+		if len(names) > 0 {
+			return fmt.Errorf("the broker holds %s: a load test needs one without kefu's streams, which it makes and removes", names[0])
 		}
 	}
 	plan, err := broker.NewPlan(ctx, b.conn.JS, spec)
@@ -190,17 +188,30 @@ func (b *bed) close() error {
 	return errors.Join(errs...)
 }
 
+// streams are those of kefu that the broker holds.
+func (b *bed) streams(ctx context.Context) ([]string, error) {
+	var out []string
+	names := b.conn.JS.StreamNames(ctx)
+	for name := range names.Name() {
+		if strings.HasPrefix(name, "KEFU_") || strings.HasPrefix(name, "KV_KEFU_") {
+			out = append(out, name)
+		}
+	}
+	if err := names.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return nil, fmt.Errorf("list the broker's streams: %w", err)
+	}
+	return out, nil
+}
+
+// unprovision removes them: there was none before.
 func (b *bed) unprovision() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // also when the run was interrupted
 	defer cancel()
-	spec := broker.Spec{LedgerKeep: ledgerKeep}
-	for _, id := range b.load.appIDs() {
-		spec.Apps = append(spec.Apps, broker.AppSpec{AppID: id, LiveShards: b.load.Shards})
-	}
-	var errs []error
-	for _, s := range broker.Streams(spec) {
-		if err := b.conn.JS.DeleteStream(ctx, s.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			errs = append(errs, fmt.Errorf("remove %s: %w", s.Name, err))
+	names, err := b.streams(ctx)
+	errs := []error{err}
+	for _, name := range names {
+		if err := b.conn.JS.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			errs = append(errs, fmt.Errorf("remove %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
