@@ -27,7 +27,7 @@ import (
 // handed out before it comes again in order after it.
 type app struct {
 	w       *Worker
-	cfg     App
+	set     atomic.Pointer[App] // its settings, which may change while it runs
 	gate    *gate.Gate
 	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
 	first   bool                      // no worker has ever read it before this one
@@ -64,17 +64,15 @@ type recipient struct {
 
 func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
 	a := &app{
-		w: w, cfg: cfg, later: share{conn: w.conn, appID: cfg.ID, limit: cfg.MostLater},
+		w: w, later: share{conn: w.conn, appID: cfg.ID},
 		idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
 	}
+	a.adopt(cfg)
 	info, err := a.identify(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the queue of app %s: %w (kefu setup creates it)", cfg.ID, err)
 	}
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
-	if a.cfg.Concurrency <= 0 || a.cfg.Concurrency > w.cfg.Concurrency {
-		a.cfg.Concurrency = w.cfg.Concurrency
-	}
 	for shard := range broker.Shards(info.Config) {
 		a.lanes = append(a.lanes, newLane(a, schema.Live, shard))
 	}
@@ -98,7 +96,7 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 // its sequences from 1 again.
 func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err error) {
 	err = a.w.conn.Ask(ctx, func(ctx context.Context) error {
-		s, err := a.w.conn.JS.Stream(ctx, schema.SendStream(a.cfg.ID))
+		s, err := a.w.conn.JS.Stream(ctx, schema.SendStream(a.cfg().ID))
 		if err == nil {
 			info = s.CachedInfo()
 			a.created.Store(&info.Created)
@@ -106,6 +104,22 @@ func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err err
 		return err
 	})
 	return info, err
+}
+
+// cfg are the settings in force. What is under way may end by others than it
+// began with.
+func (a *app) cfg() *App { return a.set.Load() }
+
+// adopt takes settings over.
+func (a *app) adopt(cfg App) {
+	if cfg.Concurrency <= 0 || cfg.Concurrency > a.w.cfg.Concurrency {
+		cfg.Concurrency = a.w.cfg.Concurrency
+	}
+	before := a.set.Swap(&cfg)
+	a.later.setLimit(cfg.MostLater)
+	if before != nil && before.Rate != cfg.Rate {
+		a.gate.SetRate(cfg.Rate)
+	}
 }
 
 func (a *app) start() {
@@ -216,7 +230,7 @@ func (a *app) work(d *delivery) {
 
 // take gets the next intent if there is one, a slot and a permission for it.
 func (a *app) take(now time.Time) *delivery {
-	if a.running >= a.cfg.Concurrency {
+	if a.running >= a.cfg().Concurrency {
 		return nil
 	}
 	l := a.nextLane(now)

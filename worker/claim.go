@@ -25,22 +25,21 @@ func (h claims) Lost(c *pool.Claim)     { h.on(c, (*lane).lose) }
 
 // on has a claim's lane do something, with its app's lock held.
 func (h claims) on(c *pool.Claim, f func(*lane, *pool.Claim)) {
-	for _, a := range h.w.current() {
-		if a.cfg.ID == c.App {
-			a.mu.Lock()
-			f(a.lanes[c.Shard], c)
-			a.pump()
-			a.mu.Unlock()
-			return
-		}
+	if a := find(h.w.current(), c.App); a != nil {
+		a.mu.Lock()
+		f(a.lanes[c.Shard], c)
+		a.pump()
+		a.mu.Unlock()
 	}
 }
 
 // serve tells the pool whose live shards this worker can read.
 func (w *Worker) serve() {
 	shards := make(map[string]int)
-	for _, a := range w.apps {
-		shards[a.cfg.ID] = len(a.lanes) - 1
+	for _, a := range w.current() {
+		if !a.leaving() {
+			shards[a.cfg().ID] = len(a.lanes) - 1
+		}
 	}
 	w.pool.Report(w.status)
 	w.pool.Serve(claims{w}, shards)
@@ -102,7 +101,7 @@ func (l *lane) lose(c *pool.Claim) {
 	if puller := l.puller; !l.app.stopping {
 		l.app.w.running.Go(func() { puller.Pause(func() {}) }) // what it still delivers is left alone
 	}
-	l.app.w.log.Warn("a live shard was lost to the pool", "app", l.app.cfg.ID, "lane", l.name)
+	l.app.w.log.Warn("a live shard was lost to the pool", "app", l.app.cfg().ID, "lane", l.name)
 	for _, d := range l.app.unstarted(l) {
 		l.app.discard(d)
 	}

@@ -59,10 +59,10 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
 	// The wait for the ledger may have been long (a broker restart): look again.
 	now := time.Now()
-	if d.app.gate.Closed(now) || !d.lane.mine(now) || d.app.cfg.Rate.PerSecond > 0 && now.Sub(d.permitted) > stalePermit {
+	if d.app.gate.Closed(now) || !d.lane.mine(now) || d.app.cfg().Rate.PerSecond > 0 && now.Sub(d.permitted) > stalePermit {
 		return d.settleReturn(), false
 	}
-	if d.app.w.withdrawals.Has(d.app.cfg.ID, d.key, d.generation) {
+	if d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation) {
 		return d.settleCancel(), false
 	}
 	if !now.Before(d.deadline) {
@@ -116,7 +116,7 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 	if ok && d.spokenFor(known) {
 		return afterwards{}, false // the ledger's word comes first
 	}
-	if d.app.w.withdrawals.Has(d.app.cfg.ID, d.key, d.generation) {
+	if d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation) {
 		return d.settleCancel(), true
 	}
 	if !now.Before(d.deadline) {
@@ -172,7 +172,7 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	err := d.probe()
 	if err == nil {
 		d.begun, d.calling = true, true
-		err = d.app.cfg.Sender.Send(w.work, d.packet)
+		err = d.app.cfg().Sender.Send(w.work, d.packet)
 		d.calling = false
 		failpoint.Reach(failpoint.Answered, d.id)
 	}
@@ -192,9 +192,9 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	}
 	o, apiErr := outcomeOf(err)
 	if o.fault == wechat.FaultDayQuota && apiErr.Call != wechat.CallQuota { // else that was the quota call's own word
-		o.quotaLeft = d.app.quota.left(w.work, d.app.cfg.Sender)
+		o.quotaLeft = d.app.quota.left(w.work, d.app.cfg().Sender)
 	}
-	w.metrics.called(d.app.cfg.ID, o.fault, took)
+	w.metrics.called(d.app.cfg().ID, o.fault, took)
 	d.tried = append(d.tried, attemptOf(d.attempt, now, took, o, apiErr, w.cfg.Process.Name))
 	return d.act(o, apiErr)
 }
@@ -207,7 +207,7 @@ func (d *delivery) probe() error {
 	if !d.permission.Trial {
 		return nil
 	}
-	if p, ok := d.app.cfg.Sender.(Prober); ok {
+	if p, ok := d.app.cfg().Sender.(Prober); ok {
 		if err := p.Probe(d.app.w.work); err != nil {
 			return err
 		}
@@ -215,7 +215,7 @@ func (d *delivery) probe() error {
 	if h, _ := d.app.gate.Held(); h.Kind != gate.Quota {
 		return nil
 	}
-	if q, ok := d.app.cfg.Sender.(QuotaTeller); ok {
+	if q, ok := d.app.cfg().Sender.(QuotaTeller); ok {
 		if left, err := q.RemainingSends(d.app.w.work); err == nil && left <= 0 {
 			return &wechat.Error{Call: wechat.CallQuota, Fault: wechat.FaultDayQuota, Err: errQuotaSpent}
 		}
@@ -230,9 +230,9 @@ func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached boo
 	now := time.Now()
 	onUnknown := d.env.Unknown
 	if onUnknown == "" {
-		onUnknown = d.app.cfg.OnUnknown
+		onUnknown = d.app.cfg().OnUnknown
 	}
-	v := decide(policy{d.app.cfg.Retry, onUnknown}, o, standing{
+	v := decide(policy{d.app.cfg().Retry, onUnknown}, o, standing{
 		attempt:  d.attempt,
 		unknown:  d.unknown,
 		left:     d.deadline.Sub(now),

@@ -75,7 +75,7 @@ type delivery struct {
 func newDelivery(a *app, l *lane, m *nats.Msg) (*delivery, bool) {
 	meta, ok := broker.ParseDelivery(m.Reply)
 	if !ok {
-		a.w.log.Error("a message without a readable ack subject was left alone", "app", a.cfg.ID)
+		a.w.log.Error("a message without a readable ack subject was left alone", "app", a.cfg().ID)
 		return nil, false
 	}
 	d := &delivery{
@@ -86,7 +86,7 @@ func newDelivery(a *app, l *lane, m *nats.Msg) (*delivery, bool) {
 	if d.subject, err = schema.ParseSubject(m.Subject); err != nil {
 		// The stream's subjects bind the first tokens; the last may be anything a
 		// NATS client can publish. The handler buries it.
-		d.subject = schema.Subject{AppID: a.cfg.ID, Lane: l.kind, Shard: -1, Key: m.Subject}
+		d.subject = schema.Subject{AppID: a.cfg().ID, Lane: l.kind, Shard: -1, Key: m.Subject}
 	}
 	return d, true
 }
@@ -106,7 +106,7 @@ func (d *delivery) getReply() string {
 // ack acknowledges the message and forgets the delivery.
 func (d *delivery) ack() {
 	if err := d.app.w.conn.AckReply(d.getReply()); err != nil {
-		d.app.w.log.Debug("ack", "app", d.app.cfg.ID, "id", d.id, "error", err) // handed out again, the ledger knows its end
+		d.app.w.log.Debug("ack", "app", d.app.cfg().ID, "id", d.id, "error", err) // handed out again, the ledger knows its end
 	}
 	d.app.settled(d)
 }
@@ -136,7 +136,7 @@ func (d *delivery) panicked(r any) afterwards {
 	w := d.app.w
 	w.metrics.panics.Inc()
 	// The value of a panic may hold parts of the message: only where it happened is logged.
-	w.log.Error("panic while handling an intent", "app", d.app.cfg.ID, "id", d.id, "kind", fmt.Sprintf("%T", r), "at", origin(debug.Stack()))
+	w.log.Error("panic while handling an intent", "app", d.app.cfg().ID, "id", d.id, "kind", fmt.Sprintf("%T", r), "at", origin(debug.Stack()))
 	if d.calling { // it may have been sent
 		d.calling = false
 		d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: w.cfg.Process.Name})
@@ -181,8 +181,8 @@ func (d *delivery) identify() error {
 			d.unknown++
 		}
 	}
-	d.deadline = env.Deadline(d.published, d.app.cfg.ExpireAfter)
-	d.key = ledger.KeyOf(d.app.cfg.ID, d.id)
+	d.deadline = env.Deadline(d.published, d.app.cfg().ExpireAfter)
+	d.key = ledger.KeyOf(d.app.cfg().ID, d.id)
 	d.body = ledger.BodyOf(d.msg.Data)
 	if known, ok := d.app.w.ledger.Peek(d.key); ok && !d.subject.Again {
 		d.generation = max(int(known.Generation), 1)
@@ -198,7 +198,7 @@ func (d *delivery) decode() error {
 	if _, err := schema.ParseSubject(d.msg.Subject); err != nil {
 		return err
 	}
-	packet, err := schema.Decode(d.msg.Data, d.app.cfg.Limits)
+	packet, err := schema.Decode(d.msg.Data, d.app.cfg().Limits)
 	if err != nil {
 		return err
 	}

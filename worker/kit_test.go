@@ -132,7 +132,7 @@ func (b *bed) restartBroker() {
 	b.NoError(err)
 }
 
-func (b *bed) publish(subject, id, text, touser string, header ...string) {
+func (b *bed) publish(subject, id, text, touser string, header ...string) broker.Ack {
 	b.t.Helper()
 	m := nats.NewMsg(subject)
 	m.Data = fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":%q}}`, touser, text)
@@ -140,8 +140,9 @@ func (b *bed) publish(subject, id, text, touser string, header ...string) {
 	for i := 0; i+1 < len(header); i += 2 {
 		m.Header.Set(header[i], header[i+1])
 	}
-	_, err := b.conn.Outbox.PublishWait(b.t.Context(), m)
+	ack, err := b.conn.Outbox.PublishWait(b.t.Context(), m)
 	b.NoError(err)
+	return ack
 }
 
 func (b *bed) receipt() schema.Receipt {

@@ -33,7 +33,6 @@ type lane struct {
 	kind   schema.Lane
 	name   string
 	config jetstream.ConsumerConfig
-	target int // messages in hand and on their way, at most
 
 	claim atomic.Pointer[pool.Claim] // to read it; nil for none, and for bulk
 
@@ -52,14 +51,11 @@ type lane struct {
 }
 
 func newLane(a *app, kind schema.Lane, shard int) *lane {
-	l := &lane{app: a, kind: kind, target: 2 * a.cfg.Concurrency}
-	if r := a.cfg.Rate.PerSecond; r > 0 {
-		l.target = min(l.target, max(int(r*ahead.Seconds()), 4))
-	}
+	l := &lane{app: a, kind: kind}
 	if kind == schema.Live {
-		l.config = broker.LiveConsumer(a.cfg.ID, shard, maxAckPending)
+		l.config = broker.LiveConsumer(a.cfg().ID, shard, maxAckPending)
 	} else {
-		l.config = broker.BulkConsumer(a.cfg.ID, maxAckPending)
+		l.config = broker.BulkConsumer(a.cfg().ID, maxAckPending)
 	}
 	l.name = l.config.Durable
 	if kind == schema.Bulk {
@@ -71,7 +67,7 @@ func newLane(a *app, kind schema.Lane, shard int) *lane {
 // newPuller makes the puller of one claim. What one of an earlier claim still
 // delivers has been handed out anew since, and would come out of order.
 func (l *lane) newPuller(c *pool.Claim) *broker.Puller {
-	return l.app.w.conn.NewPuller(schema.SendStream(l.app.cfg.ID), l.name, func(m *nats.Msg) { l.app.arrive(l, c, m) }, func(reason error) {
+	return l.app.w.conn.NewPuller(schema.SendStream(l.app.cfg().ID), l.name, func(m *nats.Msg) { l.app.arrive(l, c, m) }, func(reason error) {
 		if l.claim.Load() == c {
 			l.lost(reason)
 		}
@@ -85,7 +81,7 @@ func (l *lane) top(trying bool) {
 	if !l.reads() {
 		return
 	}
-	want := l.target
+	want := l.target()
 	if trying {
 		want = 1 // a hold that is being tried needs one intent
 	}
@@ -100,8 +96,18 @@ func (l *lane) top(trying bool) {
 	l.puller.Top(room)
 }
 
+// target is how many messages are in hand and on their way, at most.
+func (l *lane) target() int {
+	cfg := l.app.cfg()
+	n := 2 * cfg.Concurrency
+	if r := cfg.Rate.PerSecond; r > 0 {
+		n = min(n, max(int(r*ahead.Seconds()), 4))
+	}
+	return n
+}
+
 // most is how much of the lane this worker has in hand at most.
-func (l *lane) most() int { return 4*l.target + 1000 }
+func (l *lane) most() int { return 4*l.target() + 1000 }
 
 // inherited says whether a message may have been handed out by a consumer
 // before this one, whose count of deliveries ended with it: it was stored
@@ -117,7 +123,7 @@ func (l *lane) lost(reason error) {
 		l.app.poke()
 		return
 	}
-	l.app.w.log.Debug("lane", "app", l.app.cfg.ID, "lane", l.name, "error", reason)
+	l.app.w.log.Debug("lane", "app", l.app.cfg().ID, "lane", l.name, "error", reason)
 	l.bind()
 }
 
@@ -148,12 +154,12 @@ func (l *lane) ensure() error {
 	}
 	puller.Forget()
 	if live && !fresh {
-		if err := a.w.unbind(schema.SendStream(a.cfg.ID), l.name); err != nil {
+		if err := a.w.unbind(schema.SendStream(a.cfg().ID), l.name); err != nil {
 			return err
 		}
 	}
-	made, err := a.w.bind(schema.SendStream(a.cfg.ID), l.config, "queue "+a.cfg.ID+" "+l.name,
-		fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg.ID))
+	made, err := a.w.bind(schema.SendStream(a.cfg().ID), l.config, "queue "+a.cfg().ID+" "+l.name,
+		fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID))
 	if err != nil {
 		return err
 	}

@@ -117,11 +117,11 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	gauge(troublesDesc, float64(len(s.w.Troubles())))
 	gauge(outboxDesc, float64(s.w.conn.Outbox.Pending()))
 	for _, a := range s.w.current() {
-		gauge(handDesc, float64(a.holding()), a.cfg.ID)
-		gauge(laterFullDesc, truth(a.later.isFull()), a.cfg.ID)
+		gauge(handDesc, float64(a.holding()), a.cfg().ID)
+		gauge(laterFullDesc, truth(a.later.isFull()), a.cfg().ID)
 		h, held := a.gate.Held()
 		for _, kind := range []gate.Kind{gate.Quota, gate.Config, gate.Upstream, gate.Operator} {
-			gauge(heldDesc, truth(held && h.Kind == kind), a.cfg.ID, string(kind))
+			gauge(heldDesc, truth(held && h.Kind == kind), a.cfg().ID, string(kind))
 		}
 	}
 }

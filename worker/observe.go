@@ -19,7 +19,7 @@ import (
 func (d *delivery) observe(state schema.State, reason schema.Reason, detail string) {
 	w := d.app.w
 	now := time.Now()
-	w.metrics.settled(d.app.cfg.ID, d.lane.kind, state, reason, now.Sub(d.published), d.possibleDuplicate())
+	w.metrics.settled(d.app.cfg().ID, d.lane.kind, state, reason, now.Sub(d.published), d.possibleDuplicate())
 	if state == schema.Sent {
 		w.sent.Add(1)
 	}
@@ -32,7 +32,7 @@ func (d *delivery) observe(state schema.State, reason schema.Reason, detail stri
 	}
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
-		slog.String("app", d.app.cfg.ID), slog.String("id", d.id), slog.String("lane", string(d.lane.kind)),
+		slog.String("app", d.app.cfg().ID), slog.String("id", d.id), slog.String("lane", string(d.lane.kind)),
 		slog.String("to", w.hash(d.recipient())), slog.Int("attempts", d.attempt-1),
 		slog.Duration("after", now.Sub(d.published).Round(time.Millisecond)))
 	if d.generation > 1 {
@@ -79,7 +79,7 @@ func (d *delivery) receipt(state schema.State, reason schema.Reason) *schema.Rec
 		}
 	}
 	r := &schema.Receipt{
-		ID: d.id, AppID: d.app.cfg.ID, Generation: d.generation, State: state, Lane: d.lane.kind, Source: d.env.Source,
+		ID: d.id, AppID: d.app.cfg().ID, Generation: d.generation, State: state, Lane: d.lane.kind, Source: d.env.Source,
 		Reason: reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate() || reason == schema.Unknown,
 		PublishedAt: d.published.UTC(), SettledAt: time.Now().UTC(),
 	}

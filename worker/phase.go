@@ -45,15 +45,15 @@ func (a *app) turnPhase(now time.Time) {
 					continue
 				}
 				if err := l.puller.Resume(); err != nil {
-					a.w.log.Warn("lane", "app", a.cfg.ID, "lane", l.name, "error", err)
+					a.w.log.Warn("lane", "app", a.cfg().ID, "lane", l.name, "error", err)
 					a.w.running.Go(l.bind) // takes our lock
 				}
 			}
 		}
 	}
 	if !a.stopping {
-		if h, held := a.gate.Held(); held && h.Until.After(now) {
-			a.wake(h.Until)
+		if next := a.gate.NextTry(); next.After(now) {
+			a.wake(next)
 		}
 	}
 }

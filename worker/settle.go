@@ -40,8 +40,8 @@ func (d *delivery) settleSent() afterwards {
 // settleKnown acknowledges what was dealt with before: the answer to an
 // acknowledgement that was lost, or a producer's repeat.
 func (d *delivery) settleKnown(s ledger.Standing) afterwards {
-	d.app.w.metrics.repeats.WithLabelValues(d.app.cfg.ID).Inc()
-	d.app.w.log.Debug("known already", "app", d.app.cfg.ID, "id", d.id, "ruling", s.Ruling, "was", s.Kind)
+	d.app.w.metrics.repeats.WithLabelValues(d.app.cfg().ID).Inc()
+	d.app.w.log.Debug("known already", "app", d.app.cfg().ID, "id", d.id, "ruling", s.Ruling, "was", s.Kind)
 	if s.Kind == ledger.Sent {
 		// A producer may wait for the receipt of its repeat, or the worker may have
 		// died between the ledger and the receipt. If that is stored already and
@@ -62,7 +62,7 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 	letter := d.letter(reason, detail, e)
 	msg, err := deadletter.Message(letter)
 	if err != nil { // cannot be written as JSON: nothing a retry would mend
-		d.app.w.log.Error("dead letter", "app", d.app.cfg.ID, "id", d.id, "error", err)
+		d.app.w.log.Error("dead letter", "app", d.app.cfg().ID, "id", d.id, "error", err)
 		return afterwards{place: waiting, delay: time.Minute, held: true}
 	}
 	if d.begun {
@@ -97,7 +97,7 @@ func (d *delivery) settleCancel() afterwards {
 	d.observe(schema.Cancelled, "", "")
 	d.publishReceipt(d.receipt(schema.Cancelled, ""), func() {
 		d.app.w.ledger.Write(d.mark(ledger.Cancelled), func(ledger.Standing, error) {
-			d.app.w.withdrawals.Met(d.app.cfg.ID, d.key)
+			d.app.w.withdrawals.Met(d.app.cfg().ID, d.key)
 			d.ack()
 		})
 	})
@@ -107,14 +107,14 @@ func (d *delivery) settleCancel() afterwards {
 // settleRetry puts the next attempt off: here, as long as that may hold back
 // the recipient's later intents or is over in a moment; otherwise in KEFU_LATER.
 func (d *delivery) settleRetry(delay time.Duration) afterwards {
-	d.app.w.metrics.retries.WithLabelValues(d.app.cfg.ID).Inc()
+	d.app.w.metrics.retries.WithLabelValues(d.app.cfg().ID).Inc()
 	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
 	now := time.Now()
 	if d.retrying.IsZero() {
 		d.retrying = now
 	}
 	live := d.lane.kind == schema.Live
-	if delay < soon || live && now.Add(delay).Sub(d.retrying) <= d.app.cfg.HoldBack {
+	if delay < soon || live && now.Add(delay).Sub(d.retrying) <= d.app.cfg().HoldBack {
 		return afterwards{place: waiting, delay: delay, held: true}
 	}
 	return d.settleLater(now.Add(delay))
@@ -132,7 +132,7 @@ func (d *delivery) settleAgain(delay time.Duration) afterwards {
 func (d *delivery) settleLater(at time.Time) afterwards {
 	room, changed := d.app.later.take(d.app.w.work)
 	if changed && !room {
-		d.app.w.log.Warn("the app has as many intents waiting for their time as its queue may hold: its lanes wait for room", "app", d.app.cfg.ID, "limit", d.app.cfg.MostLater)
+		d.app.w.log.Warn("the app has as many intents waiting for their time as its queue may hold: its lanes wait for room", "app", d.app.cfg().ID, "limit", d.app.cfg().MostLater)
 	}
 	if !room {
 		wait := time.Until(at)
@@ -161,7 +161,7 @@ func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwa
 		}
 	}
 	if before, held := d.app.gate.Held(); !held || before.Kind != h.Kind {
-		d.app.w.log.Warn("app held", "app", d.app.cfg.ID, "kind", h.Kind, "why", h.Reason)
+		d.app.w.log.Warn("app held", "app", d.app.cfg().ID, "kind", h.Kind, "why", h.Reason)
 	}
 	d.app.gate.Hold(h, d.permission, v.hint, now)
 	failpoint.Reach(failpoint.Held, d.id)
@@ -225,7 +225,7 @@ func (a *app) surrender(d *delivery) bool {
 func (d *delivery) laterMessage(at time.Time) *nats.Msg {
 	env := d.env
 	env.ID, env.Generation, env.Attempt, env.PublishedAt, env.Tried = d.id, d.generation, d.attempt, d.published.UTC(), d.lastTried()
-	return laterMessage(d.app.cfg.ID, d.subject, env, 0, d.seq, at, d.msg.Data)
+	return laterMessage(d.app.cfg().ID, d.subject, env, 0, d.seq, at, d.msg.Data)
 }
 
 // lastTried bounds what a header has to carry.
@@ -237,7 +237,7 @@ func (d *delivery) lastTried() []schema.Attempt {
 // letter is all that is known about an intent that will not be sent.
 func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) *schema.Letter {
 	l := &schema.Letter{
-		ID: d.id, AppID: d.app.cfg.ID, Generation: d.generation, Lane: d.lane.kind, Source: d.env.Source,
+		ID: d.id, AppID: d.app.cfg().ID, Generation: d.generation, Lane: d.lane.kind, Source: d.env.Source,
 		Reason: reason, Detail: detail, PossibleDuplicate: d.possibleDuplicate() || reason == schema.Unknown,
 		Attempts: d.tried, Subject: d.subject.String(), Sequence: d.seq,
 		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: d.app.w.cfg.Process.Name,

@@ -17,9 +17,9 @@ import (
 type share struct {
 	conn  *broker.Conn
 	appID string
-	limit int64 // intents; 0: no limit
 
 	mu      sync.Mutex
+	limit   int64 // intents; 0: no limit
 	waiting int64 // as the broker counted them, and what this worker added since
 	counted time.Time
 	full    bool
@@ -29,14 +29,20 @@ type share struct {
 // waiting intents. Other workers' additions are so seen a moment late.
 const countEvery = time.Second
 
+func (s *share) setLimit(intents int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = intents
+}
+
 // take asks for room for one more. changed says that the answer is another than
 // the one before.
 func (s *share) take(ctx context.Context) (room, changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.limit <= 0 {
 		return true, false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if now := time.Now(); now.Sub(s.counted) >= countEvery {
 		s.counted = now
 		ask, cancel := context.WithTimeout(ctx, countEvery)

@@ -128,7 +128,9 @@ type Worker struct {
 	ledger      intentLog
 	pool        *pool.Pool
 	withdrawals *ledger.Withdrawals
-	apps        []*app
+	keeper      *gate.Keeper
+	apps        []*app // guarded by mu; a slice that was handed out is not changed
+	changing    sync.Mutex
 
 	work    context.Context // of calls; ends when grace is over
 	running sync.WaitGroup  // goroutines that handle intents or mend lanes
@@ -177,44 +179,44 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	w.work, endWork = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer endWork(nil)
 
-	keeper, closeAll, err := w.open(ctx)
+	closeAll, err := w.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer closeAll()
 	for _, cfg := range w.cfg.Apps {
-		a, err := newApp(ctx, w, cfg, keeper)
+		a, err := newApp(ctx, w, cfg, w.keeper)
 		if err != nil {
 			return err
 		}
-		w.mu.Lock()
-		w.apps = append(w.apps, a)
-		w.mu.Unlock()
+		w.take(a)
 	}
 	dispatcher := newDispatcher(w)
 	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAlive()
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
 	forget := w.conn.OnReconnect(func() {
-		for _, a := range w.apps {
+		for _, a := range w.current() {
 			a.reconnected()
 		}
 		dispatcher.reconnected()
 	})
 	defer forget()
-	for _, a := range w.apps {
+	for _, a := range w.current() {
 		a.start()
 	}
 	w.serve()
 	dispatcher.start()
 	w.setStarted(true)
-	w.log.Info("worker started", "worker", w.cfg.Process.Name, "apps", len(w.apps), "concurrency", w.cfg.Concurrency)
+	w.log.Info("worker started", "worker", w.cfg.Process.Name, "apps", len(w.cfg.Apps), "concurrency", w.cfg.Concurrency)
 	if ready != nil {
 		ready()
 	}
 
 	<-ctx.Done()
+	w.changing.Lock() // a change that has begun is made first: it starts goroutines
 	w.setStarted(false)
+	w.changing.Unlock()
 	w.log.Info("stopping: finishing what is under way", "grace", w.cfg.Grace)
 	clean := w.drain(dispatcher)
 	endWork(errGrace)
@@ -230,16 +232,16 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 
 // open gets in step with the pool: everything that must be known before the
 // first intent is touched.
-func (w *Worker) open(ctx context.Context) (*gate.Keeper, func(), error) {
+func (w *Worker) open(ctx context.Context) (func(), error) {
 	var undo []func()
 	closeAll := func() {
 		for _, f := range slices.Backward(undo) {
 			f()
 		}
 	}
-	fail := func(err error) (*gate.Keeper, func(), error) {
+	fail := func(err error) (func(), error) {
 		closeAll()
-		return nil, nil, err
+		return nil, err
 	}
 	// The pool first, so that the marks of this worker are a living one's.
 	p, err := pool.Join(ctx, w.conn, w.cfg.Process, w.log)
@@ -267,12 +269,11 @@ func (w *Worker) open(ctx context.Context) (*gate.Keeper, func(), error) {
 		return fail(err)
 	}
 	undo = append(undo, w.withdrawals.Close)
-	keeper, err := gate.Open(ctx, w.conn, w.log)
-	if err != nil {
+	if w.keeper, err = gate.Open(ctx, w.conn, w.log); err != nil {
 		return fail(err)
 	}
-	undo = append(undo, keeper.Close)
-	return keeper, closeAll, nil
+	undo = append(undo, w.keeper.Close)
+	return closeAll, nil
 }
 
 // drain stops every app and waits until all they hold has ended or been given
@@ -280,8 +281,9 @@ func (w *Worker) open(ctx context.Context) (*gate.Keeper, func(), error) {
 func (w *Worker) drain(d *dispatcher) bool {
 	w.pool.Retire() // who is told early is ready when a shard is free
 	dispatcherIdle := d.stop()
-	idle := make([]<-chan struct{}, 0, len(w.apps)+1)
-	for _, a := range w.apps {
+	apps := w.current()
+	idle := make([]<-chan struct{}, 0, len(apps)+1)
+	for _, a := range apps {
 		idle = append(idle, a.stop())
 	}
 	idle = append(idle, dispatcherIdle)
@@ -292,7 +294,7 @@ func (w *Worker) drain(d *dispatcher) bool {
 		case <-ch:
 		case <-grace.C:
 			left := 0
-			for _, a := range w.apps {
+			for _, a := range apps {
 				left += a.holding()
 			}
 			w.log.Warn("grace period over", "under_way", left)
@@ -312,7 +314,7 @@ func (w *Worker) keepAlive(ctx context.Context, d *dispatcher) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
-			for _, a := range w.apps {
+			for _, a := range w.current() {
 				a.keepAlive(now)
 			}
 			d.puller.Check(now)
@@ -333,6 +335,9 @@ func (w *Worker) Troubles() []string {
 		out = append(out, "the broker is away")
 	} else if wait := w.conn.Outbox.Unanswered(); wait > unanswered {
 		out = append(out, fmt.Sprintf("the broker has not answered a publish for %s", wait.Round(time.Second)))
+	}
+	if w.started && w.conn.Connected() && w.pool.Lapsed() {
+		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: no live intents are sent without it")
 	}
 	if why := w.conn.Denied(); why != "" {
 		out = append(out, "the broker forbids what the worker must do: "+why)
@@ -379,6 +384,13 @@ func (w *Worker) current() []*app {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.apps
+}
+
+// take adds apps to those at work.
+func (w *Worker) take(apps ...*app) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.apps = append(slices.Clone(w.apps), apps...)
 }
 
 func (w *Worker) setStarted(on bool) {

@@ -38,7 +38,7 @@ func (c *cli) api(argument string) (*apiDoor, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := tokenSource(hc, cfg, app, configuredSecret, nil)
+	tokens := tokenSource(hc, cfg.WeChat, app, configuredSecret, nil)
 	return &apiDoor{c, app, wechat.NewClient(hc, cfg.WeChat.BaseURL, tokens), func() {
 		if t, ok := tokens.(interface{ Close() }); ok {
 			t.Close()

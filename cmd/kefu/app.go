@@ -119,7 +119,9 @@ func heldFor(holds []gate.Hold, now time.Time) string {
 	parts := make([]string, len(holds))
 	for i, h := range holds {
 		parts[i] = fmt.Sprintf("%s for %s", h.Kind, about(now.Sub(h.Since)))
-		if h.Until.After(now) {
+		if h.Trying {
+			parts[i] += ", being tried now"
+		} else if h.Until.After(now) {
 			parts[i] += ", next try in " + about(h.Until.Sub(now))
 		}
 	}

@@ -106,7 +106,7 @@ func (p *appProbe) await(ctx context.Context, news <-chan broker.StateEntry, app
 			if e.Deleted {
 				return nil, true
 			}
-			if h, err := gate.ParseHold(e.Value); err == nil && h.Until.After(asked.Until) {
+			if h, err := gate.ParseHold(e.Value); err == nil && !h.Trying && h.Until.After(asked.Until) {
 				return &h, true
 			}
 		case <-over.C:

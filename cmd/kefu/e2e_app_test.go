@@ -77,3 +77,37 @@ func TestAnOperatorLooksAtAHeldAppAndProbesIt(t *testing.T) {
 	s.Equal(1, code, "an operator's hold is lifted, not tried")
 	s.NoError(s.Stop(syscall.SIGTERM))
 }
+
+// TestAppsComeAndGoWithTheFile changes the configuration of a running worker.
+func TestAppsComeAndGoWithTheFile(t *testing.T) {
+	t.Parallel()
+	const other = "wx0000000000000002"
+	s := stage.New(t, stage.Options{Sandbox: sandbox.Options{Apps: map[string]string{stage.App: stage.CanarySecret, other: stage.CanarySecret}}})
+	p := s.Start()
+	receipts := s.Receipts()
+	text := `{"touser":"u","msgtype":"text","text":{"content":"hello"}}`
+	said := func(what string) {
+		t.Helper()
+		s.Eventually(func() bool { return strings.Contains(s.Output.String(), what) }, stage.Patience, 10*time.Millisecond, what)
+	}
+
+	s.Configure(fmt.Sprintf("  - {appid: %s, secret_file: %q}\n", other, s.Dir+"/secret"))
+	said("configuration taken over")
+	s.Publish("kefu.send."+other+".live.u", text)
+	s.Equal(schema.Sent, receipts(1)[0].State, "an app that came with the file")
+
+	s.Configure("  - {appid: " + other + ", sekret_file: x}\n")
+	said("the changed configuration is not taken over")
+	s.Publish("kefu.send."+other+".live.u", text)
+	s.Equal(schema.Sent, receipts(1)[0].State, "a mistake changes nothing")
+
+	s.Configure("")
+	p.Signal(syscall.SIGHUP)
+	said("app given up")
+	s.Publish("kefu.send."+other+".live.u", text)
+	s.Publish(stage.Live+"u", text)
+	r := receipts(1)[0]
+	s.Equal(stage.App, r.AppID, "the others go on")
+	s.EqualValues(1, s.Stored(schema.SendStream(other)), "its queue is kept, unread")
+	s.NoError(s.Stop(syscall.SIGTERM))
+}

@@ -42,6 +42,17 @@ func (c *cli) config() (*config.Config, error) {
 	return cfg, nil
 }
 
+// configAnew loads the configuration once more.
+func (c *cli) configAnew() (*config.Config, error) {
+	before := c.loaded
+	c.loaded = nil
+	cfg, err := c.config()
+	if err != nil {
+		c.loaded = before
+	}
+	return cfg, err
+}
+
 // app is the app a command is about: the one in its argument (pass "" for none), else in --app, else the only one there is.
 func (c *cli) app(argument string) (config.App, error) {
 	cfg, err := c.config()

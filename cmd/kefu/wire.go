@@ -45,16 +45,46 @@ func configuredSecret(app config.App) (wechat.Secret, error) {
 	return wechat.NewSecret(text), err
 }
 
-// workerConfig wires the worker of a configuration.
-func workerConfig(cfg *config.Config, secret secrets, ration wechat.Ration, log *slog.Logger, metrics prometheus.Registerer, logKey []byte) (worker.Config, error) {
+// wiring makes the worker's apps of a configuration, again and again while it changes.
+type wiring struct {
+	hc     *http.Client
+	api    config.WeChat // as at the start
+	secret secrets
+	ration wechat.Ration
+
+	clients map[clientKey]*wechat.Client // an app that did not change keeps its connections and its token
+}
+
+type clientKey struct {
+	appID string
+	token config.TokenSource
+}
+
+func newWiring(cfg *config.Config, secret secrets, ration wechat.Ration) (*wiring, error) {
 	hc, err := wechat.NewHTTPClient(wechat.HTTPOptions{
 		Timeout: cfg.WeChat.Timeout, CAFile: cfg.WeChat.CAFile, IdlePerHost: cfg.Worker.Concurrency,
 	})
-	if err != nil {
-		return worker.Config{}, err
+	return &wiring{hc: hc, api: cfg.WeChat, secret: secret, ration: ration, clients: make(map[clientKey]*wechat.Client)}, err
+}
+
+// client is the API as one app.
+func (w *wiring) client(app config.App) *wechat.Client {
+	key := clientKey{app.AppID, app.Token}
+	if app.Token.Kind == config.TokenStable {
+		key.token = config.TokenSource{Kind: config.TokenStable, Path: app.SecretFile, URL: app.SecretEnv} // where its secret is read
 	}
+	c := w.clients[key]
+	if c == nil {
+		c = wechat.NewClient(w.hc, w.api.BaseURL, tokenSource(w.hc, w.api, app, w.secret, w.ration))
+		w.clients[key] = c
+	}
+	return c
+}
+
+// workerConfig wires the worker of a configuration.
+func workerConfig(cfg *config.Config, w *wiring, log *slog.Logger, metrics prometheus.Registerer, logKey []byte) worker.Config {
 	host, _ := os.Hostname() // a name for people; without one the rest of it is enough
-	out := worker.Config{
+	return worker.Config{
 		Process: pool.Worker{
 			Name: pool.NewName(host), Host: host, PID: os.Getpid(), Version: readBuildInfo().Version, Started: time.Now().UTC(),
 		},
@@ -66,12 +96,17 @@ func workerConfig(cfg *config.Config, secret secrets, ration wechat.Ration, log 
 		LogKey:      logKey,
 		Log:         log,
 		Metrics:     metrics,
+		Apps:        w.apps(cfg),
 	}
+}
+
+// apps are the apps of a configuration.
+func (w *wiring) apps(cfg *config.Config) (out []worker.App) {
 	for _, app := range cfg.Apps {
-		out.Apps = append(out.Apps, worker.App{
+		out = append(out, worker.App{
 			ID:     app.AppID,
 			Name:   app.Label(),
-			Sender: wechat.NewClient(hc, cfg.WeChat.BaseURL, tokenSource(hc, cfg, app, secret, ration)),
+			Sender: w.client(app),
 			Rate: gate.Rate{
 				PerSecond: app.Rate.PerSecond, Burst: app.Rate.Burst,
 				PerDay: int64(app.Rate.PerDay), LiveReserve: app.Rate.LiveReserve,
@@ -85,18 +120,18 @@ func workerConfig(cfg *config.Config, secret secrets, ration wechat.Ration, log 
 			MostLater:   app.Queue.Messages,
 		})
 	}
-	return out, nil
+	return out
 }
 
 // tokenSource is where an app's access token comes from. Without a ration no refresh is forced.
-func tokenSource(hc *http.Client, cfg *config.Config, app config.App, secret secrets, ration wechat.Ration) wechat.TokenSource {
+func tokenSource(hc *http.Client, api config.WeChat, app config.App, secret secrets, ration wechat.Ration) wechat.TokenSource {
 	switch app.Token.Kind {
 	case config.TokenFile:
 		return wechat.NewFileToken(app.Token.Path)
 	case config.TokenURL:
 		return wechat.NewURLToken(hc, app.Token.URL)
 	default:
-		return wechat.NewStableToken(hc, cfg.WeChat.BaseURL, app.AppID, func() (wechat.Secret, error) { return secret(app) }).
+		return wechat.NewStableToken(hc, api.BaseURL, app.AppID, func() (wechat.Secret, error) { return secret(app) }).
 			Rationed(ration)
 	}
 }

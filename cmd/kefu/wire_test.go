@@ -28,7 +28,7 @@ func TestAWorkersTokensAreForcedByThePoolsRation(t *testing.T) {
 	secret := func(config.App) (wechat.Secret, error) { return wechat.NewSecret("secret"), nil }
 
 	send := func() error {
-		tokens := tokenSource(hc, cfg, config.App{AppID: "wx1"}, secret, gate.NewRation(conn, nil))
+		tokens := tokenSource(hc, cfg.WeChat, config.App{AppID: "wx1"}, secret, gate.NewRation(conn, nil))
 		defer tokens.(*wechat.StableToken).Close()
 		sb.Add(sandbox.Rule{Call: "send", Errcode: 40001, Times: 2})
 		return wechat.NewClient(hc, url, tokens).Send(t.Context(), []byte(`{"touser":"oUser1","msgtype":"text","text":{"content":"x"}}`))

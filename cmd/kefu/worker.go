@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +34,10 @@ func newWorkerCmd(c *cli) *cobra.Command {
 		Long: `Takes send-intents from the queues of the configured apps and sends them, until it is told to stop. Start as many as you
 like against one broker. With nats.url: embedded it also runs the broker, stored on disk, listening for producers.
 
+SIGHUP, or a change of the configuration file, has it take over apps and their settings: new apps are taken up, the others go
+on under their new settings, an app that is missing is given up and its queue kept, unread. A configuration with a mistake
+changes nothing; other sections take effect at the next start. Secrets are read anew by themselves.
+
 SIGTERM or Ctrl-C: what is under way is finished (worker.grace), the rest given back, exit code 0; exit code 1 when the
 grace period was too short, in which case nothing is lost either. A second signal ends the process at once.`,
 		Example: `  kefu worker --config /etc/kefu/kefu.yaml
@@ -43,6 +50,9 @@ grace period was too short, in which case nothing is lost either. A second signa
 }
 
 func (w *workerCmd) run(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // from the start: it ends a process that does not expect it
+	defer signal.Stop(hup)
 	w.cli.needsSecrets = true
 	cfg, err := w.cli.config()
 	if err != nil {
@@ -54,7 +64,8 @@ func (w *workerCmd) run(ctx context.Context) error {
 	sink := newLogSink(w.cli.err)
 	defer sink.Close()
 	w.cli.err = sink // all of it in one order
-	d := &daemonRun{cfg: cfg, listenName: "worker.listen", secret: configuredSecret, log: w.cli.logger(&w.level), sink: sink}
+	d := &daemonRun{cfg: cfg, listenName: "worker.listen", secret: configuredSecret, log: w.cli.logger(&w.level), sink: sink,
+		load: w.cli.configAnew, hup: hup}
 	options, err := brokerOptions(cfg)
 	if err != nil && !cfg.NATS.IsEmbedded() {
 		return err
@@ -83,6 +94,9 @@ type daemonRun struct {
 
 	sink       *logSink // of log; nil when it is written at once
 	listenName string   // what sets the probes' address
+
+	load func() (*config.Config, error) // the configuration anew; nil: it is not followed
+	hup  <-chan os.Signal               // asks for that
 
 	// started is called once, when intents are being taken.
 	started func(opsURL string)
@@ -122,11 +136,11 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	if err != nil {
 		return err
 	}
-	wc, err := workerConfig(d.cfg, d.secret, gate.NewRation(conn, d.log), d.log, registry, key)
+	wires, err := newWiring(d.cfg, d.secret, gate.NewRation(conn, d.log))
 	if err != nil {
 		return err
 	}
-	w, err := worker.New(wc, conn)
+	w, err := worker.New(workerConfig(d.cfg, wires, d.log, registry, key), conn)
 	if err != nil {
 		return err
 	}
@@ -135,12 +149,29 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	d.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) })
 	defer stop()
+	var following sync.WaitGroup
+	defer following.Wait()
 	return w.Run(ctx, func() {
+		if d.load != nil {
+			r := newReloader(d.cfg, d.log, registry)
+			r.load, r.apply = d.load, func(ctx context.Context, cfg *config.Config) error { return d.takeOver(ctx, conn, w, wires, cfg) }
+			following.Go(func() { r.run(ctx, d.hup) })
+		}
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nobody listens outside systemd
 		if d.started != nil {
 			d.started(probes.URL)
 		}
 	})
+}
+
+// takeOver brings the apps of another configuration to the worker; everything else stays as it was at the start.
+func (d *daemonRun) takeOver(ctx context.Context, conn *broker.Conn, w *worker.Worker, wires *wiring, cfg *config.Config) error {
+	next := *d.cfg
+	next.Apps, next.Defaults = cfg.Apps, cfg.Defaults
+	if err := provision(ctx, conn, &next, d.log); err != nil {
+		return err
+	}
+	return w.Reconfigure(ctx, wires.apps(&next))
 }
 
 func (d *daemonRun) troubles() []string {

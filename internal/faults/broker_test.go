@@ -73,9 +73,13 @@ func away(s *scene) {
 	since := time.Now()
 	s.send("two") // by the test's own way: accepted while the worker is away
 	s.notReady(p, "the broker is away")
+	most := 3 * stage.Patience
+	if *full {
+		most = 20 * time.Minute
+	}
 	s.Eventually(func() bool {
 		return proxy.Refused() >= 65 && (!*full || time.Since(since) > 10*time.Minute)
-	}, 20*time.Minute, 50*time.Millisecond, "it gave up after %d attempts", proxy.Refused())
+	}, most, 50*time.Millisecond, "it gave up")
 	s.True(p.Running())
 	proxy.Mend()
 	s.Drained()
@@ -177,6 +181,7 @@ func lettersRefused(s *scene, bring, mend func()) {
 		s.send(fmt.Sprint("user", i))
 	}
 	s.notReady(p, "dead letters cannot be stored")
+	s.until("a hot loop would have shown", func() bool { return time.Since(since) > 3*time.Second })
 	s.EqualValues(3, s.Queued(), "the originals stay")
 	after, err := b.Embedded().Server.Varz(nil)
 	s.NoError(err)

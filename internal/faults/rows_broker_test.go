@@ -132,9 +132,8 @@ var brokerRows = []row{
 			s.NoError(err)
 			s.Start()
 			s.says("retention is Limits, wanted WorkQueue")
-			ended := s.Receipts()
 			s.send("one")
-			ended(1)
+			s.until("its receipt is stored", func() bool { return s.Stored(schema.StreamReceipt) == 1 })
 		},
 	},
 	{
@@ -268,16 +267,21 @@ var brokerRows = []row{
 	},
 	{
 		id: "F45", fault: "KEFU_STATE is deleted under the worker",
-		expected: "sends on by what it knows; an operator's pause works again after kefu setup", ends: "1 queued, 2 sent", posts: span{0, 1},
+		expected: "live shards stop when the lease runs out, not ready; bulk goes on; after kefu setup all does, and a pause is heard",
+		ends:     "1 queued, 3 sent", posts: span{0, 1},
 		run: func(s *scene) {
 			ownBroker(s)
 			p := s.Start()
 			s.send("before")
 			s.Drained()
 			s.NoError(s.JS.DeleteKeyValue(s.T.Context(), schema.BucketState))
-			s.send("without")
-			s.Drained()
+			s.notReady(p, "the worker's lease in KEFU_STATE cannot be renewed")
+			s.send("live")
+			s.sendBulk("bulk")
+			s.until("bulk goes on", func() bool { return s.Posts()["bulk"] == 1 })
 			s.kefu("setup")
+			s.Drained()
+			p.Ready()
 			s.pause(p, stage.App)
 			s.send("paused")
 		},

@@ -78,6 +78,19 @@ type sharing struct {
 	mu      sync.Mutex
 	closed  bool
 	running sync.WaitGroup
+	warm    sync.Once
+}
+
+// begin looks at the broker's clock before the first intent is there to wait
+// for it. A failure is met again, and reported, when there is one.
+func (s *sharing) begin() {
+	s.warm.Do(func() {
+		s.run(func() {
+			ctx, cancel := context.WithTimeout(s.ctx, askTimeout)
+			defer cancel()
+			_ = s.clock.sync(ctx)
+		})
+	})
 }
 
 // run has a goroutine do f, which must obey ctx; not when all has been closed.
@@ -98,6 +111,7 @@ func (s *sharing) close() {
 }
 
 func newBudget(s *sharing, appID string, r Rate, log *slog.Logger, arrived func()) *budget {
+	s.begin()
 	return &budget{
 		pool: s, subject: schema.RateSubject(appID), log: log.With("app", appID), arrived: arrived,
 		pace: newPace(r), next: 1, alone: calm, kick: make(chan struct{}, 1),
@@ -249,10 +263,7 @@ func jitter() time.Duration { return 1 + rand.N(askJitter) }
 func (b *budget) read(ctx context.Context) error {
 	stored, err := b.pool.conn.Last(ctx, schema.StreamRate, b.subject)
 	if errors.Is(err, broker.ErrNoMessage) {
-		// What was taken before the stream was made anew is not known: it reaches
-		// no further than this.
-		forgotten := b.pool.clock.made() + int64(ahead+slowChunk)
-		b.account, b.seq, b.known = account{TAT: forgotten}, 0, true
+		b.account, b.seq, b.known = account{TAT: b.pool.clock.unknown.Load()}, 0, true
 		return nil
 	}
 	if err != nil {

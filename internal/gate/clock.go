@@ -25,7 +25,8 @@ type clock struct {
 
 	looking sync.Mutex
 	looks   []look
-	created atomic.Int64 // when the stream of the budgets was made; nanoseconds
+	created time.Time    // when the stream of the budgets was made
+	unknown atomic.Int64 // up to when slots may have been taken that it does not know; nanoseconds
 	best    atomic.Pointer[look]
 	stale   atomic.Bool
 }
@@ -74,14 +75,23 @@ func (c *clock) sync(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.created.Store(created.UnixNano())
+		c.found(created)
 		c.learn(asked, c.now(), stamp)
 	}
 	return nil
 }
 
-// made is when the stream of the budgets was made, by the broker's time.
-func (c *clock) made() int64 { return c.created.Load() }
+// found notes when the stream of the budgets was made. One that took another's
+// place knows nothing of what workers had in hand.
+func (c *clock) found(created time.Time) {
+	switch {
+	case c.created.IsZero():
+		c.unknown.Store(created.UnixNano())
+	case !created.Equal(c.created):
+		c.unknown.Store(created.UnixNano() + int64(ahead+slowChunk))
+	}
+	c.created = created
+}
 
 // distrust has the clock looked at before anything more is taken: the broker
 // was away, and another node with another clock may lead now.

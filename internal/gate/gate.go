@@ -17,8 +17,8 @@
 //
 // A hold is shared by the pool through KEFU_STATE (Keeper). One that the
 // platform or the network drew ends by a trial: when its time has come a single
-// intent is let through, and only its success opens the gate. An operator's
-// hold is lifted by an operator only.
+// intent is let through in the whole pool, and only its success opens the gate.
+// An operator's hold is lifted by an operator only.
 //
 //	g := keeper.App("wx…", gate.Rate{PerSecond: 100, Burst: 20})
 //	p, wait := g.Permit(schema.Live, time.Now())
@@ -26,6 +26,7 @@ package gate
 
 import (
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -58,7 +59,8 @@ type Gate struct {
 	mu       sync.Mutex
 	limiter  *rate.Limiter // nil: no limit
 	rate     Rate
-	hold     *Hold // quota, config or upstream
+	hold     *Hold         // quota, config or upstream
+	stagger  time.Duration // how long after its Until this worker tries it
 	operator *Hold
 	trial    bool    // the trial's intent is under way
 	budget   *budget // the pool's rate; nil: no limit, or nobody to share it with
@@ -120,13 +122,21 @@ func (g *Gate) OnChange(f func()) {
 // Permit gives the right to make one call in a lane now, or says after which
 // time it is worth to ask again (0: when OnChange is called).
 func (g *Gate) Permit(lane schema.Lane, now time.Time) (Permission, time.Duration) {
+	p, wait := g.permit(lane, now)
+	if p.Trial {
+		g.share(g, false) // the others leave it to this one
+	}
+	return p, wait
+}
+
+func (g *Gate) permit(lane schema.Lane, now time.Time) (Permission, time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.operator != nil {
 		return Permission{}, 0
 	}
 	if g.hold != nil {
-		if wait := g.hold.Until.Sub(now); wait > 0 {
+		if wait := g.next().Sub(now); wait > 0 {
 			return Permission{}, wait
 		}
 		if g.trial {
@@ -189,19 +199,33 @@ func (g *Gate) heldLocked() (Hold, bool) {
 	return Hold{}, false
 }
 
+// next is when this worker may try the hold. g.mu is held.
+func (g *Gate) next() time.Time { return g.hold.Until.Add(g.stagger) }
+
+// NextTry is when the hold in force may be tried here; zero when there is none,
+// or when an operator has to lift it.
+func (g *Gate) NextTry() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.operator != nil || g.hold == nil {
+		return time.Time{}
+	}
+	return g.next()
+}
+
 // Closed says whether nothing may be sent at now, a trial aside: what was
 // pulled before must be given back.
 func (g *Gate) Closed(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.operator != nil || g.hold != nil && now.Before(g.hold.Until)
+	return g.operator != nil || g.hold != nil && now.Before(g.next())
 }
 
 // Trying says whether the app is held but for one intent that may try.
 func (g *Gate) Trying(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.operator == nil && g.hold != nil && !now.Before(g.hold.Until)
+	return g.operator == nil && g.hold != nil && !now.Before(g.next())
 }
 
 // Hold closes the gate for the whole pool. hint is when the platform itself
@@ -222,7 +246,7 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 			h.Since, h.Tries = g.hold.Since, g.hold.Tries+1
 		}
 		h.Until = nextTry(h.Kind, h.Tries, now, hint)
-		g.hold = &h
+		g.hold, g.stagger = &h, 0
 		g.trial = false
 	}
 	changed := g.changed
@@ -250,9 +274,7 @@ func (g *Gate) Done(p Permission, reached bool) {
 	}
 	changed := g.changed
 	g.mu.Unlock()
-	if ended {
-		g.share(g, false)
-	}
+	g.share(g, false) // lifted, or left to whoever has an intent for it
 	changed()
 }
 
@@ -262,6 +284,11 @@ func (g *Gate) stored(operator bool) *Hold {
 	defer g.mu.Unlock()
 	if operator {
 		return g.operator
+	}
+	if g.trial {
+		h := *g.hold
+		h.Trying, h.Until = true, time.Now().Add(trialLease)
+		return &h
 	}
 	return g.hold
 }
@@ -273,15 +300,21 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 	case operator:
 		g.operator = h
 	case h != nil:
-		if g.hold == nil || h.Until.After(g.hold.Until) || h.Asked.After(g.hold.Asked) {
+		// Of two that drew a hold at once the longer pause counts; of the end of a
+		// trial, the word of whoever made it.
+		if g.hold == nil || h.Trying || g.hold.Trying || h.Until.After(g.hold.Until) || h.Asked.After(g.hold.Asked) {
 			g.hold, g.trial = h, false
+			g.stagger = staggerLeast + rand.N(staggerMost-staggerLeast)
 		}
+	case g.hold != nil && g.hold.Trying:
+		g.hold = nil // another worker's trial went well
 	case g.hold != nil:
 		// Somebody lifted it: one intent first, the rest after its success. Should
 		// it fail, the pauses begin anew.
 		lifted := *g.hold
-		lifted.Until, lifted.Tries = now, 0
+		lifted.Until, lifted.Tries, lifted.Trying = now, 0, false
 		g.hold = &lifted
+		g.stagger = rand.N(staggerMost)
 	}
 	changed := g.changed
 	g.mu.Unlock()

@@ -29,8 +29,9 @@ type Hold struct {
 	Errmsg  string    `json:"errmsg,omitempty"`  // names the address WeChat saw, for 40164
 	RID     string    `json:"rid,omitempty"`
 	Since   time.Time `json:"since"`
-	Until   time.Time `json:"until,omitzero"` // when the next try is made; zero: when an operator says so
-	Asked   time.Time `json:"asked,omitzero"` // when an operator wanted it tried at once
+	Until   time.Time `json:"until,omitzero"`   // when the next try is made; zero: when an operator says so
+	Asked   time.Time `json:"asked,omitzero"`   // when an operator wanted it tried at once
+	Trying  bool      `json:"trying,omitempty"` // a worker tries it just now; Until is when others may, should it vanish
 	Tries   int       `json:"tries,omitempty"`
 	By      string    `json:"by,omitempty"` // worker or operator
 }
@@ -61,6 +62,17 @@ func ParseHold(data []byte) (Hold, error) {
 	}
 	return h, nil
 }
+
+const (
+	// trialLease is for how long a trial keeps the other workers from theirs: a
+	// token call and a send.
+	trialLease = 25 * time.Second
+
+	// staggerLeast and staggerMost are how much later than the worker that drew a
+	// hold the others try it: they are told of its trial meanwhile.
+	staggerLeast = 100 * time.Millisecond
+	staggerMost  = 400 * time.Millisecond
+)
 
 // pauses between the tries of a hold that nobody knows the end of.
 var pauses = map[Kind]struct{ first, top time.Duration }{

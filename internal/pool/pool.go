@@ -177,6 +177,10 @@ func (p *Pool) Alive(worker string) bool {
 	return m.alive || !m.left && time.Since(p.since) < settle
 }
 
+// Lapsed says whether this worker's lease has run out: it can claim no shard, and
+// others may take over what it had.
+func (p *Pool) Lapsed() bool { return p.left(time.Now()) <= 0 }
+
 // Report has f asked at each heartbeat how this worker is doing. f must not
 // block.
 func (p *Pool) Report(f func() Status) {

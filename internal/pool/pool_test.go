@@ -149,6 +149,18 @@ func TestTheLeaseIsRenewed(t *testing.T) {
 	require.Equal(t, 3*renew, Lease, "two may be lost")
 }
 
+func TestALeaseThatCannotBeRenewedLapses(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	p := join(t, conn, "one")
+	defer p.Leave(t.Context())
+	require.False(t, p.Lapsed())
+	require.NoError(t, conn.JS.DeleteKeyValue(t.Context(), schema.BucketState))
+	require.Eventually(t, p.Lapsed, Lease+brokertest.Patience, 10*time.Millisecond)
+	brokertest.Provision(t, conn, brokertest.Spec())
+	eventually(t, func() bool { return !p.Lapsed() }, "it is renewed")
+}
+
 func TestJoinFailsWithoutTheBucket(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Bare(t).Connect()

@@ -1,0 +1,56 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestAppsComeChangeAndGoWhileTheWorkerRuns(t *testing.T) {
+	t.Parallel()
+	const other = "wx0000000000000002"
+	b := newBed(t)
+	b.api.answer = func(text string, _ int) error {
+		if text == "busy" {
+			return apiError(-1)
+		}
+		return nil
+	}
+	stop := b.start()
+	b.publish(live+"user1", "one", "hello", "user1")
+	b.Equal(schema.Sent, b.receiptOf("one").State)
+
+	second := b.app
+	second.ID = other
+	b.ErrorContains(b.worker.Reconfigure(t.Context(), []App{b.app, second}), "the queue of app "+other)
+	b.Len(b.worker.current(), 1, "what cannot be taken up changes nothing")
+
+	brokertest.Provision(t, b.conn, brokertest.Spec(other))
+	changed := b.app
+	changed.Retry.Attempts, changed.Rate = 1, gate.Rate{PerSecond: 1000, Burst: 10}
+	b.NoError(b.worker.Reconfigure(t.Context(), []App{changed, second}))
+	b.publish("kefu.send."+other+".live.user2", "two", "hello", "user2")
+	b.Equal(schema.Sent, b.receiptOf("two").State, "a new app's intents are sent")
+	b.publish(live+"user1", "three", "busy", "user1")
+	r := b.receiptOf("three")
+	b.Equal(schema.Exhausted, r.Reason, "an app that stays goes by its new settings")
+	b.Equal(1, r.Attempts)
+
+	b.NoError(b.worker.Reconfigure(t.Context(), []App{changed}))
+	b.Eventually(func() bool { return len(b.worker.current()) == 1 }, patience, time.Millisecond)
+	b.Eventually(func() bool { return len(b.worker.pool.Claims()) == 4 }, patience, time.Millisecond, "its shards are another's to take")
+	b.publish("kefu.send."+other+".live.user2", "four", "hello", "user2")
+	b.publish(live+"user1", "five", "hello", "user1")
+	b.Equal(schema.Sent, b.receiptOf("five").State, "the others go on")
+	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(other))
+	b.NoError(err)
+	b.EqualValues(1, s.CachedInfo().State.Msgs, "what is queued stays, unread")
+
+	b.NoError(b.worker.Reconfigure(t.Context(), []App{changed, second}))
+	b.Equal(schema.Sent, b.receiptOf("four").State, "until the app is back")
+	b.NoError(stop())
+	b.ErrorIs(b.worker.Reconfigure(t.Context(), []App{changed}), ErrNotRunning)
+}
