@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -127,11 +128,14 @@ func (b *Bench) run(ctx context.Context, c *Contender, round int) (_ *Run, err e
 		return nil, err
 	}
 	defer func() { _ = t.author.pub.Close() }() // its connection ends next
-	if n := c.Load.Backlog + c.Load.LiveBacklog; n > 0 {
+	if n := c.Load.waiting(); n > 0 {
 		t.tell("publishing a backlog of %d", n)
 		if err := t.author.fill(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := t.hold(ctx); err != nil {
+		return nil, err
 	}
 	defer t.killWorkers() // only what an error left behind
 	if err := t.startWorkers(ctx); err != nil {
@@ -144,20 +148,47 @@ func (b *Bench) run(ctx context.Context, c *Contender, round int) (_ *Run, err e
 	return r, r.account(ctx, t.bed, t.author.accepted)
 }
 
+// hold keeps kefu's workers from a backlog until all of them are there and have
+// divided the live shards. The bare loop knows no hold, and begins as it starts.
+func (t *turn) hold(ctx context.Context) error {
+	if t.Bare || t.Load.waiting() == 0 {
+		return nil
+	}
+	for _, appID := range t.Load.healthy() {
+		if err := gate.Pause(ctx, t.bed.conn, appID, "kefu bench has not begun", "kefu bench"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *turn) release(ctx context.Context) error {
+	if t.Bare || t.Load.waiting() == 0 {
+		return nil
+	}
+	for _, appID := range t.Load.healthy() {
+		if err := gate.Resume(ctx, t.bed.conn, appID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // measure offers the stream, waits for the end and reads what was recorded.
 func (t *turn) measure(ctx context.Context) (*Run, error) {
 	l := &t.Load
 	r := &Run{Contender: t.Name, Bare: t.Bare, Round: t.round, Ceiling: l.ceiling()}
-	m := newMeter(t.workers, t.bed.server)
-	if l.Backlog+l.LiveBacklog == 0 {
+	if l.waiting() == 0 {
 		if err := t.author.warm(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if !t.Bare || l.waiting() == 0 { // a bare loop that has a backlog is at work already
 		if err := pause(ctx, settling); err != nil {
 			return nil, err
 		}
-		m = newMeter(t.workers, t.bed.server)
 	}
+	m := newMeter(t.workers, t.bed.server)
 	if l.Idle > 0 {
 		t.tell("idle for %s", l.Idle)
 		if err := pause(ctx, l.Idle); err != nil {
@@ -167,6 +198,9 @@ func (t *turn) measure(ctx context.Context) (*Run, error) {
 		m = newMeter(t.workers, t.bed.server)
 	}
 	t.tell("at work")
+	if err := t.release(ctx); err != nil {
+		return nil, err
+	}
 	if l.Rate > 0 {
 		if err := t.author.offer(ctx); err != nil {
 			return nil, err

@@ -65,7 +65,7 @@ func (l *Load) Check() error {
 		return errors.New("a number of apps, intents or intents a second is below zero")
 	case troubled >= l.Apps:
 		return fmt.Errorf("%d of %d apps are slow, failing or held: at least one must be healthy, or nothing could be measured", troubled, l.Apps)
-	case l.Backlog+l.LiveBacklog == 0 && l.Rate == 0:
+	case l.waiting() == 0 && l.Rate == 0:
 		return errors.New("there is nothing to send: neither a backlog nor a rate")
 	case l.Rate > 0 && l.Duration <= 0:
 		return errors.New("a rate needs a duration above zero")
@@ -75,7 +75,7 @@ func (l *Load) Check() error {
 		return errors.New("at least one recipient, worker, call in flight and live shard are needed")
 	case l.PerSecond <= 0 || l.Burst < 1:
 		return errors.New("the budget of an app must be above zero, with a burst of at least 1")
-	case l.Idle > 0 && l.Backlog+l.LiveBacklog > 0:
+	case l.Idle > 0 && l.waiting() > 0:
 		return errors.New("a worker that has a backlog is not idle: leave out the one or the other")
 	}
 	return nil
@@ -91,6 +91,9 @@ func (l *Load) appIDs() []string {
 	}
 	return ids
 }
+
+// waiting is how many intents wait at the start.
+func (l *Load) waiting() int { return l.Backlog + l.LiveBacklog }
 
 func (l *Load) troubled() int { return l.SlowApps + l.FailingApps + l.HeldApps }
 

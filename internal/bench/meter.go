@@ -87,9 +87,8 @@ func (c costs) per(messages int) (worker, broker, self *Cost) {
 	return one(c.worker), one(c.broker), one(c.self)
 }
 
-// settling is how long processes that have just started are left alone before a
-// stream alone is offered to them or they count as idle: workers divide the live
-// shards among themselves first.
+// settling is how long processes that have just started are left alone before
+// anything is measured: workers divide the live shards among themselves first.
 const settling = 3 * time.Second
 
 // idle reads costs as those of waiting for so long; nil where they are not known.
