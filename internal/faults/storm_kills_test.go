@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
-	"github.com/kefuhq/kefu/publisher"
-	"github.com/kefuhq/kefu/schema"
 )
 
 // TestRandomKills kills two workers and their broker at random, again and
@@ -44,30 +41,7 @@ func TestRandomKills(t *testing.T) {
 
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
-	p, err := publisher.New(s.JS, publisher.WithTimeout(stage.Patience))
-	s.NoError(err)
-	var publishing sync.WaitGroup
-	var mu sync.Mutex
-	const producers = 16
-	for k := range producers {
-		publishing.Go(func() {
-			for i := k; i < n && ctx.Err() == nil; i += producers {
-				id := fmt.Sprint("user", i)
-				opts := []publisher.PublishOption{publisher.WithID(id)}
-				if i%2 == 1 {
-					opts = append(opts, publisher.WithBulk("campaign"))
-				}
-				_, err := p.Publish(ctx, stage.App, &schema.Packet{ToUser: id, Body: &schema.Text{Content: "hello"}}, opts...)
-				if err != nil {
-					t.Errorf("publish %s: %v", id, err)
-					return
-				}
-				mu.Lock()
-				s.published = append(s.published, id)
-				mu.Unlock()
-			}
-		})
-	}
+	wait := s.publishing(ctx, n)
 	began := time.Now()
 	killed := map[string]int{}
 	for range kills {
@@ -84,7 +58,7 @@ func TestRandomKills(t *testing.T) {
 			killed["worker"]++
 		}
 	}
-	publishing.Wait()
+	wait()
 	t.Logf("published after %s", time.Since(began).Round(time.Second))
 	s.Drained()
 
@@ -93,14 +67,7 @@ func TestRandomKills(t *testing.T) {
 		s.NoError(p.Stop(syscall.SIGTERM))
 	}
 
-	got := s.look()
-	s.Len(s.published, n, "everything was accepted")
-	s.Zero(got.lost)
-	receipts := s.StoredReceipts()
-	s.Len(receipts, n, "every intent has an end")
-	for id, rs := range receipts {
-		s.Len(rs, 1, "%s has more than one end: %+v", id, rs)
-	}
+	got := s.endsOnce(n)
 	report("random kills", fmt.Sprintf("%d kills of two workers and %d of the broker under %d intents with 10 %% of faults", killed["worker"], killed["broker"], n),
 		fmt.Sprintf("%s; lost %d; possible duplicates %d; one end each", got.ends, got.lost, got.doubles))
 }

@@ -16,6 +16,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -166,7 +167,7 @@ func (s *Stage) Configure(more string) {
 	if s.o.Broker == "" {
 		section("nats", []string{"url: embedded", "listen: " + s.NATS, fmt.Sprintf("store_dir: %q", s.store())}, s.o.NATS)
 	} else {
-		section("nats", []string{"url: " + s.o.Broker}, s.o.NATS)
+		section("nats", []string{fmt.Sprintf("url: %q", s.o.Broker)}, s.o.NATS)
 	}
 	api := s.o.API
 	if api == "" {
@@ -357,7 +358,12 @@ func (s *Stage) Letters() []schema.Letter {
 // EachMessage calls f for all that a stream holds now, in its order.
 func (s *Stage) EachMessage(stream string, f func(jetstream.Msg)) {
 	s.T.Helper()
-	c, err := s.JS.OrderedConsumer(s.T.Context(), stream, jetstream.OrderedConsumerConfig{})
+	var c jetstream.Consumer
+	var err error
+	s.Eventually(func() bool { // a cluster may be electing
+		c, err = s.JS.OrderedConsumer(s.T.Context(), stream, jetstream.OrderedConsumerConfig{})
+		return !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrNoStreamResponse)
+	}, Patience, 100*time.Millisecond)
 	s.NoError(err)
 	for left := c.CachedInfo().NumPending; left > 0; left-- {
 		m, err := c.Next(jetstream.FetchMaxWait(Patience))
