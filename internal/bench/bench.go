@@ -202,6 +202,11 @@ func (t *turn) measure(ctx context.Context) (*Run, error) {
 		return nil, err
 	}
 	if l.Rate > 0 {
+		if l.waiting() > 0 { // how long messages take beside a backlog that is under way
+			if err := pause(ctx, settling); err != nil {
+				return nil, err
+			}
+		}
 		if err := t.author.offer(ctx); err != nil {
 			return nil, err
 		}
