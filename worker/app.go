@@ -182,6 +182,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 	a.inflight[d.seq] = d
 	failpoint.Reach(failpoint.Pulled, "")
 	l.held++
+	a.w.ahead.took(l.held)
 	if a.phase == open && !l.leaving {
 		a.enqueue(d)
 	}

@@ -86,7 +86,11 @@ func (l *lane) top(trying bool) {
 	if trying {
 		want = 1 // a hold that is being tried needs one intent
 	}
-	room := want - l.ready.len() - l.app.running
+	most, waiting := min(want-l.app.running, l.app.w.ahead.share(l.held)), l.ready.len()
+	room := most - waiting
+	if 2*waiting > most { // or a lane that has enough would ask for one message after the other
+		room = 0
+	}
 	if l.held >= l.most() {
 		room = 0
 	}

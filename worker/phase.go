@@ -121,6 +121,7 @@ func (a *app) drop(d *delivery) {
 	}
 	delete(a.inflight, d.seq)
 	d.lane.held--
+	a.w.ahead.dropped(d.lane.held)
 	d.place = gone
 	if d.timer != nil {
 		d.timer.Stop()

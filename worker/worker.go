@@ -123,6 +123,7 @@ type Worker struct {
 	log     *slog.Logger
 	metrics *metrics
 	slots   slots
+	ahead   prefetch
 
 	ledger      intentLog
 	pool        *pool.Pool
@@ -156,6 +157,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string)}
 	w.slots.free = cfg.Concurrency
+	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
 	var err error
 	if w.metrics, err = newMetrics(cfg.Metrics, cfg.Apps); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)

@@ -128,6 +128,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 	c.addFlags(root)
 	root.AddCommand(
 		newAppCmd(c),
+		newBenchCmd(c),
 		newCampaignCmd(c),
 		newCancelCmd(c),
 		newConfigCmd(c),

@@ -89,7 +89,7 @@ var settingsKeys = []row[Settings]{
 	{"token", "stable", func(s *Settings) any { return &s.Token }, token, "",
 		"Where the access token comes from: the stable token endpoint, a file, or the URL of a central token server answering " +
 			"{\"access_token\",\"expires_in\"}; the latter two are never refreshed by kefu."},
-	{"rate.per_second", "100", func(s *Settings) any { return &s.Rate.PerSecond }, between(0.01, 10000.0), "calls/s",
+	{"rate.per_second", "100", func(s *Settings) any { return &s.Rate.PerSecond }, between(0.01, 100000.0), "calls/s",
 		"Calls per second of one app over the whole pool."},
 	{"rate.burst", "20", func(s *Settings) any { return &s.Rate.Burst }, between(1, 10000), "calls",
 		"Calls that may follow each other at once after a pause."},

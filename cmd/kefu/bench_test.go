@@ -1,0 +1,103 @@
+package main_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/bench"
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/stage"
+)
+
+func TestBenchReportsWhatWasMeasured(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		args     []string
+		accepted int
+		lanes    bool // offered at a rate, so that there are latencies
+	}{
+		"a backlog, beside the bare loop": {
+			[]string{"--backlog", "300", "--live-backlog", "100", "--apps", "3", "--workers", "2", "--faults", "0.05", "--compare"}, 400, false,
+		},
+		"a stream with troubled apps, beside itself without": {
+			[]string{"--apps", "8", "--slow-apps", "1", "--failing-apps", "1", "--held-apps", "1", "--rate", "80", "--duration", "2s", "--against", "slow-apps=0,failing-apps=0,held-apps=0"}, 160, true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := stage.New(t, stage.Options{})
+			out, code := s.Kefu(append([]string{"bench", "-o", "json", "--quiet"}, row.args...)...)
+			require.Zero(t, code, s.Output.Tail())
+			var report bench.Report
+			require.NoError(t, json.Unmarshal([]byte(out), &report))
+			require.Len(t, report.Runs, 2)
+			require.Len(t, report.Contenders, 2)
+			require.NotEmpty(t, report.Ratios)
+			for _, r := range report.Runs {
+				require.True(t, r.Finished, r.Contender)
+				require.Positive(t, r.PerSecond, r.Contender)
+				require.Equal(t, row.accepted, r.Intents.Accepted, r.Contender)
+				require.Zero(t, r.Intents.Lost, r.Contender)
+				if !r.Bare {
+					require.Equal(t, 1.0, r.Intents.PostsPerIntent, r.Contender)
+				}
+				require.LessOrEqual(t, float64(r.Budget.Most), r.Budget.Allowed, r.Contender)
+				require.NotNil(t, r.Worker, "this machine has /proc")
+				require.Positive(t, r.Worker.PeakMB, r.Contender)
+				require.Positive(t, r.Broker.PeakMB, r.Contender)
+				if !row.lanes {
+					require.Equal(t, r.Intents.Accepted, r.Intents.Delivered, "%s: %+v", r.Contender, r.Intents)
+					require.Nil(t, r.Live, "nobody waits for a backlog")
+					continue
+				}
+				for _, l := range []*bench.Latency{r.Live, r.Bulk} {
+					require.Positive(t, l.N, r.Contender)
+					require.Positive(t, l.P50, r.Contender)
+					require.LessOrEqual(t, l.P50, l.P90, r.Contender)
+					require.LessOrEqual(t, l.P90, l.P99, r.Contender)
+					require.LessOrEqual(t, l.P99, l.Max, r.Contender)
+				}
+			}
+			if row.lanes {
+				require.Positive(t, report.Runs[0].Intents.Left, "what an operator holds is not sent")
+			} else {
+				require.Positive(t, report.Runs[0].Intents.Busy, "a twentieth of the answers was -1")
+			}
+		})
+	}
+}
+
+func TestBenchLeavesABrokerAsItFoundIt(t *testing.T) {
+	t.Parallel()
+	s := stage.New(t, stage.Options{})
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: t.TempDir()})
+	s.NoError(err)
+	t.Cleanup(e.Close)
+	conn, err := broker.Connect(t.Context(), broker.Options{InProcess: e.Server})
+	s.NoError(err)
+	t.Cleanup(conn.Close)
+	mine := jetstream.StreamConfig{Name: "MINE", Subjects: []string{"mine"}}
+	_, err = conn.JS.CreateStream(t.Context(), mine)
+	s.NoError(err)
+
+	_, code := s.Kefu("bench", "--nats", e.URL(), "--backlog", "50", "--rounds", "2", "--quiet")
+	s.Zero(code, s.Output.Tail())
+	var left []string
+	names := conn.JS.StreamNames(t.Context())
+	for name := range names.Name() {
+		left = append(left, name)
+	}
+	s.Equal([]string{"MINE"}, left)
+
+	mine.Name, mine.Subjects = "KEFU_RECEIPT", []string{"kefu.receipt.*.*"}
+	_, err = conn.JS.CreateStream(t.Context(), mine)
+	s.NoError(err)
+	_, code = s.Kefu("bench", "--nats", e.URL(), "--backlog", "50", "--quiet")
+	s.Equal(1, code)
+	s.Contains(s.Output.Tail(), "the broker holds KEFU_RECEIPT")
+	_, err = conn.JS.Stream(t.Context(), mine.Name)
+	s.NoError(err, "what it did not make it does not remove")
+}
