@@ -4,8 +4,10 @@ package faults
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -68,4 +70,36 @@ func (s *scene) longestStall() time.Duration {
 		longest = max(longest, times[i].Sub(times[i-1]))
 	}
 	return longest.Round(10 * time.Millisecond)
+}
+
+// TestNoQuorum takes two of three nodes away from a running worker and brings
+// them back.
+func TestNoQuorum(t *testing.T) {
+	n, d := 600, 3*time.Second
+	if *full {
+		n, d = 6000, time.Minute
+	}
+	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	nodes := s.StartCluster()
+	p := s.Start()
+	wait := s.publishing(t.Context(), n)
+	s.NoError(s.API.Wait(t.Context(), n/3))
+	nodes[1].Kill()
+	nodes[2].Kill()
+	s.Eventually(func() bool { status, _ := p.Readiness(); return status == http.StatusServiceUnavailable }, stage.Patience, 50*time.Millisecond,
+		"readiness says that it cannot work")
+	_, says := p.Readiness()
+	time.Sleep(d) // the outage
+	s.True(p.Running())
+	nodes[1].Start()
+	nodes[2].Start()
+	wait()
+	s.Drained()
+	p.Ready()
+	s.NoError(p.Stop(syscall.SIGTERM))
+	got := s.endsOnce(n)
+	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
+	report("no quorum", fmt.Sprintf("2 of 3 nodes killed -9 for %s under %d intents", d, n),
+		fmt.Sprintf("%s; then %s; lost %d; posts of an intent %s; possible duplicates %d", strings.Join(strings.Fields(says), " "), got.ends, got.lost, got.posts, got.doubles))
 }
