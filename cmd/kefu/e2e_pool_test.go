@@ -1,9 +1,7 @@
 package main_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,27 +30,8 @@ func TestOrderOverKilledWorkers(t *testing.T) {
 		w.Ready()
 	}
 	s.Connect()
-	type row struct {
-		Worker string
-		PID    int
-		Shards []struct{ Shard int }
-	}
-	// pool is what `kefu pool` says: how many shards each worker reads.
-	pool := func() (shards []int, all int) {
-		out, code := s.Kefu("pool", "-o", "json")
-		s.Zero(code, out)
-		var rows []row
-		s.NoError(json.Unmarshal([]byte(out), &rows), out)
-		for _, r := range rows {
-			if r.Worker != "" {
-				shards = append(shards, len(r.Shards))
-				all += len(r.Shards)
-			}
-		}
-		return shards, all
-	}
 	s.Eventually(func() bool {
-		shards, all := pool()
+		shards, all := s.Readers()
 		return len(shards) == 3 && all == 4 && max(shards[0], shards[1], shards[2]) == 2
 	}, stage.Patience, 100*time.Millisecond, "the shards are spread")
 
@@ -60,7 +39,7 @@ func TestOrderOverKilledWorkers(t *testing.T) {
 	for i := range each {
 		for r := range recipients {
 			to := fmt.Sprintf("oUser%d", r)
-			s.Publish(stage.Live+to, fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"%s %d"}}`, to, to, i), "Nats-Msg-Id", fmt.Sprintf("%s-%d", to, i))
+			s.Publish(stage.Live+to, stage.Numbered(to, i), "Nats-Msg-Id", fmt.Sprintf("%s-%d", to, i))
 		}
 		switch i {
 		case each / 3:
@@ -73,31 +52,7 @@ func TestOrderOverKilledWorkers(t *testing.T) {
 	}
 	s.Drained()
 
-	next := make(map[string]int)
-	doubles := 0
-	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend}) {
-		if !r.Delivered {
-			continue
-		}
-		var p struct{ Text struct{ Content string } }
-		s.NoError(json.Unmarshal([]byte(r.Body), &p))
-		to, number, _ := strings.Cut(p.Text.Content, " ")
-		var i int
-		_, err := fmt.Sscan(number, &i)
-		s.NoError(err)
-		switch {
-		case i == next[to]:
-			next[to]++
-		case i < next[to]:
-			doubles++
-		default:
-			s.Failf("out of order", "%s got %d when %d was next", to, i, next[to])
-		}
-	}
-	s.Len(next, recipients)
-	for to, n := range next {
-		s.Equal(each, n, to)
-	}
+	doubles := s.InOrder(recipients, each)
 	receipts := s.StoredReceipts()
 	s.Len(receipts, recipients*each)
 	marked := 0
@@ -109,7 +64,7 @@ func TestOrderOverKilledWorkers(t *testing.T) {
 	s.LessOrEqual(doubles, marked, "what was delivered twice is marked")
 	t.Logf("%d intents, %d delivered twice, %d marked possible_duplicate", recipients*each, doubles, marked)
 	s.Eventually(func() bool {
-		shards, all := pool()
+		shards, all := s.Readers()
 		return len(shards) == 3 && all == 4
 	}, stage.Patience, 100*time.Millisecond, "all shards have readers")
 	for _, w := range workers {

@@ -3,9 +3,7 @@
 package faults
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -48,14 +46,15 @@ func TestOrder(t *testing.T) {
 		w.Ready()
 	}
 	s.Connect()
-	s.Eventually(func() bool { readers, shards := s.readers(); return readers == pool && shards == 16 }, stage.Patience, 100*time.Millisecond, "the shards are spread")
+	spread := func() bool { shards, all := s.Readers(); return len(shards) == pool && all == 16 }
+	s.Eventually(spread, stage.Patience, 100*time.Millisecond, "the shards are spread")
 
 	var moved []time.Duration
 	for i := range each {
 		for r := range recipients {
 			to := fmt.Sprintf("oUser%d", r)
 			m := nats.NewMsg(stage.Live + to)
-			m.Data = fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":"%s %d"}}`, to, to, i)
+			m.Data = []byte(stage.Numbered(to, i))
 			m.Header.Set(schema.HeaderMsgID, fmt.Sprintf("%s-%d", to, i))
 			_, err := s.JS.PublishMsgAsync(m)
 			s.NoError(err)
@@ -67,34 +66,13 @@ func TestOrder(t *testing.T) {
 			killed := time.Now()
 			workers[0].Kill()
 			workers = append(workers[1:], s.Launch())
-			s.Eventually(func() bool { readers, shards := s.readers(); return readers == pool && shards == 16 }, stage.Patience, 100*time.Millisecond)
+			s.Eventually(spread, stage.Patience, 100*time.Millisecond)
 			moved = append(moved, time.Since(killed).Round(100*time.Millisecond))
 		}
 	}
 	s.Drained()
 
-	next := make(map[string]int)
-	twice := 0
-	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend, Delivered: true}) {
-		var p struct{ Text struct{ Content string } }
-		s.NoError(json.Unmarshal([]byte(r.Body), &p))
-		to, number, _ := strings.Cut(p.Text.Content, " ")
-		var i int
-		_, err := fmt.Sscan(number, &i)
-		s.NoError(err)
-		switch {
-		case i == next[to]:
-			next[to]++
-		case i < next[to]:
-			twice++
-		default:
-			s.Failf("out of order", "%s got %d when %d was next; %s", to, i, next[to], s.story(to))
-		}
-	}
-	s.Len(next, recipients)
-	for to, n := range next {
-		s.Equal(each, n, to)
-	}
+	twice := s.InOrder(recipients, each)
 	receipts := s.StoredReceipts()
 	s.Len(receipts, recipients*each)
 	marked := 0
@@ -111,39 +89,4 @@ func TestOrder(t *testing.T) {
 	report("order", fmt.Sprintf("%d workers, %d recipients, %d live intents each; 2 killed -9, 2 joined; 5 %% busy, 1 %% resets after processing, stale tokens, a hold", pool, recipients, each),
 		fmt.Sprintf("%d intents, none before an earlier one of its recipient; %d delivered twice, %d marked; all shards read again %v after a kill (contract: 15 s)",
 			recipients*each, twice, marked, moved))
-}
-
-// readers says how many workers live, and how many shards they read together.
-func (s *scene) readers() (workers, shards int) {
-	s.T.Helper()
-	out, code := s.Kefu("pool", "-o", "json")
-	s.Zero(code, out)
-	var rows []struct {
-		Worker string
-		Shards []struct{ Shard int }
-	}
-	s.NoError(json.Unmarshal([]byte(out), &rows), out)
-	for _, r := range rows {
-		if r.Worker != "" {
-			workers++
-			shards += len(r.Shards)
-		}
-	}
-	return workers, shards
-}
-
-// story is what the API heard of a recipient, and how the intents ended.
-func (s *scene) story(to string) string {
-	var b strings.Builder
-	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend, OpenID: to}) {
-		fmt.Fprintf(&b, "\n%s delivered=%t errcode=%d %s: %s", r.At.Format("15:04:05.000"), r.Delivered, r.Errcode, r.Fault, r.Body)
-	}
-	for id, rs := range s.StoredReceipts() {
-		if strings.HasPrefix(id, to+"-") {
-			for _, r := range rs {
-				fmt.Fprintf(&b, "\n%s %s %s attempts=%d duplicate=%t", id, r.State, r.Reason, r.Attempts, r.PossibleDuplicate)
-			}
-		}
-	}
-	return b.String()
 }
