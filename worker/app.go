@@ -106,22 +106,6 @@ func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err err
 	return info, err
 }
 
-// cfg are the settings in force. What is under way may end by others than it
-// began with.
-func (a *app) cfg() *App { return a.set.Load() }
-
-// adopt takes settings over.
-func (a *app) adopt(cfg App) {
-	if cfg.Concurrency <= 0 || cfg.Concurrency > a.w.cfg.Concurrency {
-		cfg.Concurrency = a.w.cfg.Concurrency
-	}
-	before := a.set.Swap(&cfg)
-	a.later.setLimit(cfg.MostLater)
-	if before != nil && before.Rate != cfg.Rate {
-		a.gate.SetRate(cfg.Rate)
-	}
-}
-
 func (a *app) start() {
 	a.gate.OnChange(a.poke)
 	a.lanes[len(a.lanes)-1].bind() // bulk; the live ones when they are claimed
