@@ -30,7 +30,7 @@ type app struct {
 	set     atomic.Pointer[App] // its settings, which may change while it runs
 	gate    *gate.Gate
 	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
-	first   bool                      // no worker has ever read it before this one
+	first   time.Time                 // when this worker began to read it, if nobody ever did before; else zero
 	later   share
 	quota   dayQuota
 
@@ -81,7 +81,9 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 	if err != nil {
 		return nil, fmt.Errorf("app %s: %w", cfg.ID, err)
 	}
-	a.first = string(by) == w.cfg.Process.Name
+	if string(by) == w.cfg.Process.Name {
+		a.first = time.Now()
+	}
 	a.timer = time.AfterFunc(time.Hour, func() {
 		a.mu.Lock()
 		a.timerAt = time.Time{} // a wall clock that was set back must not make the next wake look late

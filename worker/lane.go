@@ -173,7 +173,9 @@ func (l *lane) ensure() error {
 	if err != nil {
 		return err
 	}
-	if !anew && (l.bound || !a.first) {
+	// Nobody was handed anything before the first reader; a lease later a shard may
+	// be one that another read and died over.
+	if !anew && (l.bound || a.first.IsZero() || time.Since(a.first) > pool.Lease) {
 		l.made.Store(made.UnixNano())
 	}
 	l.bound = true
