@@ -31,7 +31,7 @@ func TestOrder(t *testing.T) {
 		Defaults: []string{"live_shards: 16", "retry: {attempts: 10, first: 100ms, cap: 1s}"},
 	})}
 	for _, r := range []sandbox.Rule{
-		{Every: 2003, ExpireTokens: true}, {After: 300, Times: 3, HTTPStatus: 429, RetryAfter: "1"},
+		{After: 200, Every: 9973, ExpireTokens: true}, {After: 300, Times: 3, HTTPStatus: 429, RetryAfter: "1"},
 		{Share: 0.05, Errcode: -1}, {Share: 0.01, Reset: sandbox.ResetAfter},
 		{Delay: 5 * time.Millisecond, DelayMax: 80 * time.Millisecond},
 	} {
