@@ -299,9 +299,15 @@ func redelivered(s *scene) {
 }
 
 func slowConsumer(s *scene) {
-	b := bigBroker(s, &server.Options{MaxPending: 8 << 20, WriteDeadline: 2 * time.Second})
+	b := bigBroker(s, &server.Options{MaxPending: 2 << 20, WriteDeadline: 2 * time.Second})
 	s.UseBroker(b.ClientURL())
 	p := s.Start()
+	// A lane that has something in hand asks for as much as it may have.
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Times: 20, Delay: 3 * time.Second})
+	for i := range 20 {
+		s.sendBulk(fmt.Sprint("first", i))
+	}
+	s.NoError(s.API.Wait(s.T.Context(), 20))
 	p.Freeze()
 	for i := range 300 {
 		id := fmt.Sprint("user", i)

@@ -6,7 +6,7 @@
 //	go test -tags faults -parallel 8 ./internal/faults                                  the quick form, as .ci/run runs it
 //	go test -tags faults -parallel 8 ./internal/faults -timeout 90m -args -full -write  the full form; writes TABLE.md
 //
-// TABLE.md is the full form's output with its date: fault, what is expected,
+// TABLE.md is the full form's output, each line with its date: fault, what is expected,
 // what was seen, posts at the API, intents lost, possible duplicates. A row whose
 // expected columns are not what was seen fails the test in either form.
 //

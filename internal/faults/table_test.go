@@ -5,14 +5,10 @@ package faults
 import (
 	"flag"
 	"fmt"
-	"maps"
 	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,7 +23,7 @@ var (
 func TestMain(m *testing.M) {
 	code := stage.Run(m)
 	if *write {
-		if err := os.WriteFile("TABLE.md", []byte(table()), 0o644); err != nil {
+		if err := writeTable("TABLE.md"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -76,6 +72,11 @@ var results = struct {
 	storms map[string][][2]string // by test: what was done, what came of it
 }{rows: make(map[string]line), storms: make(map[string][][2]string)}
 
+// storms are the tests that report to the table, in its order.
+var storms = []string{
+	"kill -9 at a point", "random kills", "ten apps", "due at once", "no way out", "order", "cluster of three", "no quorum",
+}
+
 // report adds a storm's result to the table.
 func report(storm, done, came string) {
 	results.mu.Lock()
@@ -103,51 +104,6 @@ func TestFaults(t *testing.T) {
 			})
 		}
 	}
-}
-
-// table prints the results for people.
-func table() string {
-	var b strings.Builder
-	form := "quick form"
-	if *full {
-		form = "full form"
-	}
-	fmt.Fprintf(&b, "# Faults: what is done to kefu, and what comes of it\n\n")
-	fmt.Fprintf(&b, "Written by `go test -tags faults -parallel 8 ./internal/faults -timeout 90m -args -full -write` (%s) on %s, %s, %d cores.\n",
-		form, time.Now().UTC().Format("2006-01-02 15:04 MST"), runtime.Version(), runtime.NumCPU())
-	fmt.Fprintf(&b, "Posts are what the API read of one intent, least and most; lost is what was accepted and has neither an end nor a\n"+
-		"place in the queue; duplicates are ends marked `possible_duplicate`.\n")
-	for _, g := range groups {
-		fmt.Fprintf(&b, "\n## %s\n\n| # | fault | expected | seen | posts | lost | duplicates |\n|---|---|---|---|--:|--:|--:|\n", g.name)
-		for _, r := range g.rows {
-			l, ran := results.rows[r.id+r.fault]
-			if !ran {
-				fmt.Fprintf(&b, "| %s | %s | %s | **failed before its end** | | | |\n", r.id, r.fault, r.expected)
-				continue
-			}
-			says := strings.Join(append([]string{l.seen.ends}, l.notes...), "; ")
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %d | %d |\n", r.id, r.fault, r.expected, says, l.seen.posts, l.lost, l.seen.doubles)
-		}
-		if len(g.notRun) > 0 {
-			fmt.Fprintf(&b, "\nNot run: ")
-			var parts []string
-			for _, n := range g.notRun {
-				parts = append(parts, fmt.Sprintf("%s %s (%s)", n.id, n.fault, n.why))
-			}
-			fmt.Fprintf(&b, "%s.\n", strings.Join(parts, "; "))
-		}
-	}
-	if len(results.storms) > 0 {
-		fmt.Fprintf(&b, "\n## Storms\n\n| test | what was done | what came of it |\n|---|---|---|\n")
-	}
-	for _, storm := range slices.Sorted(maps.Keys(results.storms)) {
-		lines := results.storms[storm]
-		slices.SortFunc(lines, func(x, y [2]string) int { return strings.Compare(x[0], y[0]) })
-		for _, l := range lines {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", storm, l[0], l[1])
-		}
-	}
-	return b.String()
 }
 
 // TestEveryFaultHasItsRow compares the rows with the catalogue's numbers.

@@ -45,13 +45,17 @@ func (s *Stage) EachMessage(stream string, f func(broker.Stored)) {
 	s.NoError(err)
 	defer conn.Close()
 	var all []broker.Stored
-	s.ask(func() error {
+	s.Eventually(func() bool { // a replica that answers may be a little behind
 		all = nil
-		return conn.Scan(s.T.Context(), stream, broker.ScanOptions{}, func(m broker.Stored) error {
-			all = append(all, m)
-			return nil
+		s.ask(func() error {
+			all = nil
+			return conn.Scan(s.T.Context(), stream, broker.ScanOptions{}, func(m broker.Stored) error {
+				all = append(all, m)
+				return nil
+			})
 		})
-	})
+		return uint64(len(all)) >= s.Stored(stream)
+	}, Patience, 100*time.Millisecond)
 	for _, m := range all {
 		f(m)
 	}
