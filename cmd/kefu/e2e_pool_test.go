@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ func TestOrderOverKilledWorkers(t *testing.T) {
 	s.Connect()
 	s.Eventually(func() bool {
 		shards, all := s.Readers()
-		return len(shards) == 3 && all == 4 && max(shards[0], shards[1], shards[2]) == 2
+		return len(shards) == 3 && all == 4 && slices.Max(slices.Collect(maps.Values(shards))) == 2
 	}, stage.Patience, 100*time.Millisecond, "the shards are spread")
 
 	const recipients, each = 100, 20

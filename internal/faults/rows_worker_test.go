@@ -11,9 +11,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // crash is the build that obeys FAILPOINT.
@@ -27,11 +30,28 @@ var parked = stage.Options{Crash: true, Defaults: []string{"on_unknown: park"}}
 func killedAt(point string) func(*scene) {
 	return func(s *scene) {
 		p := s.Start("FAILPOINT=" + point + "=kill@1")
-		s.send("one")
-		s.Error(p.Wait(), "it was killed")
-		s.Start()
+		s.sendToTheDying(p, stage.Live+"one", "one")
 		s.Drained()
 	}
+}
+
+// sendToTheDying publishes an intent to a worker whose broker dies with it, at
+// the latest of that, and starts another in its place. The death may be quicker
+// than the broker's answer: then the intent is published again, as a producer
+// does.
+func (s *scene) sendToTheDying(p *stage.Process, subject, id string) {
+	s.T.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = []byte(text(id))
+	m.Header.Set(schema.HeaderMsgID, id)
+	_, err := s.JS.PublishMsg(s.T.Context(), m)
+	s.Error(p.Wait(), "it was killed")
+	s.Start()
+	if err != nil {
+		s.accept(id, subject, text(id))
+		return
+	}
+	s.published = append(s.published, id)
 }
 
 // once has the API answer its first send with an errcode.
@@ -264,9 +284,7 @@ func frozen(s *scene) {
 func killedWith(point string) func(*scene) {
 	return func(s *scene) {
 		p := s.Start("FAILPOINT=" + point + "=kill@1")
-		s.sendBulk("one")
-		s.Error(p.Wait(), "it was killed")
-		s.Start()
+		s.sendToTheDying(p, stage.Bulk+"campaign", "one")
 		s.Drained()
 	}
 }

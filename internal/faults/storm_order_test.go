@@ -46,7 +46,12 @@ func TestOrder(t *testing.T) {
 		w.Ready()
 	}
 	s.Connect()
-	spread := func() bool { shards, all := s.Readers(); return len(shards) == pool && all == 16 }
+	dead := 0 // process
+	spread := func() bool {
+		shards, all := s.Readers()
+		_, listed := shards[dead]
+		return len(shards) == pool && all == 16 && !listed
+	}
 	s.Eventually(spread, stage.Patience, 100*time.Millisecond, "the shards are spread")
 
 	var moved []time.Duration
@@ -64,6 +69,7 @@ func TestOrder(t *testing.T) {
 		}
 		if i == each/3 || i == 2*each/3 {
 			killed := time.Now()
+			dead = workers[0].PID()
 			workers[0].Kill()
 			workers = append(workers[1:], s.Launch())
 			s.Eventually(spread, stage.Patience, 100*time.Millisecond)

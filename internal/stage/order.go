@@ -52,20 +52,22 @@ func (s *Stage) story(to string) string {
 	return b.String()
 }
 
-// Readers says how many workers live, and how many live shards each reads, by
-// what `kefu pool` tells.
-func (s *Stage) Readers() (shards []int, all int) {
+// Readers says how many live shards each worker reads, by its process id, and how
+// many all of them, by what `kefu pool` tells.
+func (s *Stage) Readers() (shards map[int]int, all int) {
 	s.T.Helper()
 	out, code := s.Kefu("pool", "-o", "json")
 	s.Zero(code, out)
 	var rows []struct {
 		Worker string
+		PID    int
 		Shards []struct{ Shard int }
 	}
 	s.NoError(json.Unmarshal([]byte(out), &rows), out)
+	shards = make(map[int]int)
 	for _, r := range rows {
 		if r.Worker != "" { // else shards that nobody reads
-			shards = append(shards, len(r.Shards))
+			shards[r.PID] = len(r.Shards)
 			all += len(r.Shards)
 		}
 	}

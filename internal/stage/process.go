@@ -101,6 +101,9 @@ func (p *Process) Ready() {
 	p.s.True(p.Running(), "the worker ended:\n%s", deferred(p.s.Output.Tail))
 }
 
+// PID is the id of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Running says whether it has not ended.
 func (p *Process) Running() bool {
 	select {
