@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -93,9 +94,13 @@ func (d *delivery) receipt(state schema.State, reason schema.Reason) *schema.Rec
 	return r
 }
 
+// receiptPatience is for how long the receipts' stream may be without a leader
+// before receipts are let go: a cluster that lost a node needs a while.
+const receiptPatience = 30 * time.Second
+
 // publishReceipt stores a receipt and calls then. A receipt that the broker
-// refuses is counted and let go: the intent has ended, and to keep it for want
-// of a receipt would help nobody.
+// refuses, for longer than an election takes, is counted and let go: the intent
+// has ended, and to keep it for want of a receipt would help nobody.
 func (d *delivery) publishReceipt(r *schema.Receipt, then func()) {
 	if r == nil {
 		then()
@@ -117,13 +122,30 @@ func (d *delivery) publishReceipt(r *schema.Receipt, then func()) {
 		Data:    body,
 		Header:  nats.Header{schema.HeaderMsgID: {id}},
 	}
-	d.app.w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
-		if err != nil {
-			d.app.w.metrics.receiptsLost.Inc()
-			d.app.w.trouble("KEFU_RECEIPT", "receipts cannot be stored: "+err.Error())
-		} else {
-			d.app.w.trouble("KEFU_RECEIPT", "")
+	d.app.w.storeReceipt(msg, then)
+}
+
+func (w *Worker) storeReceipt(msg *nats.Msg, then func()) {
+	w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
+		switch {
+		case err == nil:
+			if w.receiptsSince.Load() != 0 {
+				w.receiptsSince.Store(0)
+				w.trouble("KEFU_RECEIPT", "")
+			}
+			then()
+			return
+		case errors.Is(err, broker.ErrClosed) || w.work.Err() != nil: // the intent is handed out again, and its receipt published then
+		default:
+			now := time.Now().UnixNano()
+			w.receiptsSince.CompareAndSwap(0, now)
+			w.trouble("KEFU_RECEIPT", "receipts cannot be stored: "+err.Error())
+			if time.Duration(now-w.receiptsSince.Load()) < receiptPatience {
+				time.AfterFunc(time.Second, func() { w.storeReceipt(msg, then) })
+				return
+			}
 		}
+		w.metrics.receiptsLost.Inc()
 		then()
 	})
 }

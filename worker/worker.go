@@ -135,6 +135,8 @@ type Worker struct {
 	work    context.Context // of calls; ends when grace is over
 	running sync.WaitGroup  // goroutines that handle intents or mend lanes
 
+	receiptsSince atomic.Int64 // since when receipts cannot be stored, in ns; 0: they can
+
 	sent atomic.Uint64
 	told struct { // to the pool, when it asked last
 		at   time.Time
