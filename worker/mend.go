@@ -88,7 +88,7 @@ func (w *Worker) unreadable(subject, trouble string, err error) {
 // and all that it had not settled is handed out again at once, in order, by the
 // one that is made next.
 func (w *Worker) unbind(stream, consumer string) error {
-	ctx, cancel := context.WithTimeout(w.work, 5*time.Second)
+	ctx, cancel := context.WithTimeout(w.work, bindTimeout)
 	defer cancel()
 	err := w.conn.Ask(ctx, func(ctx context.Context) error { return w.conn.JS.DeleteConsumer(ctx, stream, consumer) })
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {

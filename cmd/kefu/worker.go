@@ -181,7 +181,7 @@ func (d *daemonRun) provisionPatiently(ctx context.Context, conn *broker.Conn) e
 		var refused *jetstream.APIError
 		passes := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &refused) && refused.Code >= 500 // no leader, not enough nodes yet
 		if err == nil || ctx.Err() != nil || !passes {
-			return permanent(err)
+			return backoff.Permanent(err) // nil stays nil
 		}
 		if !said {
 			said = true
@@ -189,14 +189,6 @@ func (d *daemonRun) provisionPatiently(ctx context.Context, conn *broker.Conn) e
 		}
 		return err
 	}, backoff.WithContext(wait, ctx))
-}
-
-// permanent has no second try made after an error.
-func permanent(err error) error {
-	if err == nil {
-		return nil
-	}
-	return backoff.Permanent(err)
 }
 
 // takeOver brings the apps of another configuration to the worker; everything else stays as it was at the start.

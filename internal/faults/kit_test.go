@@ -89,20 +89,27 @@ func (s *scene) sendTo(app, id string) {
 	s.accept(id, schema.Subject{AppID: app, Lane: schema.Live, Shard: -1, Key: id}.String(), text(id))
 }
 
-// sendMany publishes n bulk intents of an app, without waiting for each.
-func (s *scene) sendMany(app, prefix string, n int) {
+// sendMany publishes n bulk intents of an app, without waiting for each. header
+// are names and values in turn.
+func (s *scene) sendMany(app, prefix string, n int, header ...string) {
 	s.T.Helper()
 	subject := schema.Subject{AppID: app, Lane: schema.Bulk, Shard: -1, Key: "campaign"}.String()
 	for i := range n {
 		id := fmt.Sprint(prefix, i)
-		_, err := s.JS.PublishMsgAsync(&nats.Msg{Subject: subject, Data: []byte(text(id)), Header: nats.Header{"Nats-Msg-Id": {id}}})
+		m := &nats.Msg{Subject: subject, Data: []byte(text(id)), Header: nats.Header{schema.HeaderMsgID: {id}}}
+		for k := 0; k+1 < len(header); k += 2 {
+			m.Header.Set(header[k], header[k+1])
+		}
+		_, err := s.JS.PublishMsgAsync(m)
 		s.NoError(err)
 		s.published = append(s.published, id)
-	}
-	select {
-	case <-s.JS.PublishAsyncComplete():
-	case <-time.After(stage.Patience):
-		s.FailNow("not everything was accepted")
+		if i%1000 == 999 || i == n-1 { // the client takes some thousands without an answer
+			select {
+			case <-s.JS.PublishAsyncComplete():
+			case <-time.After(stage.Patience):
+				s.FailNow("not everything was accepted")
+			}
+		}
 	}
 }
 

@@ -3,22 +3,10 @@
 package faults
 
 import (
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"io"
-	"log"
-	"math/big"
 	"net"
-	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -30,30 +18,6 @@ import (
 	"github.com/kefuhq/kefu/internal/stage"
 	"github.com/kefuhq/kefu/schema"
 )
-
-// many publishes n bulk texts to an app without waiting for each.
-func (s *scene) many(app, prefix string, n int, header ...string) {
-	s.T.Helper()
-	for i := range n {
-		id := fmt.Sprint(prefix, i)
-		m := nats.NewMsg("kefu.send." + app + ".bulk.campaign")
-		m.Data = []byte(text(id))
-		m.Header.Set(schema.HeaderMsgID, id)
-		for k := 0; k+1 < len(header); k += 2 {
-			m.Header.Set(header[k], header[k+1])
-		}
-		_, err := s.JS.PublishMsgAsync(m)
-		s.NoError(err)
-		s.published = append(s.published, id)
-		if i%1000 == 999 || i == n-1 {
-			select {
-			case <-s.JS.PublishAsyncComplete():
-			case <-time.After(stage.Patience):
-				s.FailNow("the broker does not answer")
-			}
-		}
-	}
-}
 
 // offer publishes live texts to each app at a fixed rate for a while, and
 // returns when each left, by recipient.
@@ -117,7 +81,7 @@ func TestOneHeldAppChangesNothingForTheOthers(t *testing.T) {
 	before := s.waits(s.offer(others, "free", rate, d))
 	_, code := s.Kefu("app", "pause", held)
 	s.Zero(code)
-	s.many(held, "held", backlog)
+	s.sendMany(held, "held", backlog)
 	sent := s.offer(others, "beside", rate, d)
 	beside := s.waits(sent)
 	s.GreaterOrEqual(float64(len(beside)), 0.95*float64(len(before)), "the others complete as many")
@@ -148,7 +112,7 @@ func TestManyDueAtOnce(t *testing.T) {
 	s.Start()
 	quiet := s.waits(s.offer([]string{stage.App}, "quiet", rate, 4*time.Second))
 	due := time.Now().Add(time.Duration(n/400+4) * time.Second)
-	s.many(stage.App, "due", n, schema.HeaderSendAt, due.UTC().Format(time.RFC3339Nano))
+	s.sendMany(stage.App, "due", n, schema.HeaderSendAt, due.UTC().Format(time.RFC3339Nano))
 	s.Eventually(func() bool { return s.Stored(schema.StreamLater) == uint64(n) || time.Now().After(due) }, stage.Patience, 20*time.Millisecond)
 	s.Less(time.Now(), due, "all of them wait before their time comes")
 	time.Sleep(time.Until(due.Add(-time.Second))) // until just before
@@ -189,7 +153,11 @@ func TestNoWayOut(t *testing.T) {
 		{"refused", func(s *scene) func() {
 			address := s.FreeAddress()
 			s.UseAPI("http://" + address)
-			return func() { s.forward(address) }
+			return func() {
+				l, err := net.Listen("tcp", address)
+				s.NoError(err)
+				go func() { _ = s.API.Serve(l) }() // ends with the sandbox
+			}
 		}},
 		{"no such name", func(s *scene) func() {
 			s.UseAPI("https://api.kefu.invalid")
@@ -200,18 +168,10 @@ func TestNoWayOut(t *testing.T) {
 			}
 		}},
 		{"TLS stalled", func(s *scene) func() {
-			cert := s.certificate()
-			l, err := net.Listen("tcp", "127.0.0.1:0") // connections are accepted by the system, and never answered
-			s.NoError(err)
-			s.UseAPI("https://"+l.Addr().String(), "timeout: 1s", fmt.Sprintf("ca_file: %q", filepath.Join(s.Dir, "ca.pem")))
-			return func() {
-				server := &http.Server{
-					Handler: s.API, ReadHeaderTimeout: stage.Patience, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
-					ErrorLog: log.New(io.Discard, "", 0), // handshakes that were given up
-				}
-				go func() { _ = server.ServeTLS(l, "", "") }()
-				s.T.Cleanup(func() { _ = server.Close() })
-			}
+			a, l := newAuthority(s), s.listen() // connections are accepted by the system, and never answered
+			s.UseAPI("https://"+l.Addr().String(), "timeout: 1s", fmt.Sprintf("ca_file: %q", a.file))
+			good := a.issue(nothing)
+			return func() { secure(s, l, func() *tls.Certificate { return good }) }
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
@@ -238,31 +198,4 @@ func TestNoWayOut(t *testing.T) {
 			report("no way out", fmt.Sprintf("%s for %s, %d intents", way.name, d, n), got.ends+", 1 attempt and 1 post each, nothing dead")
 		})
 	}
-}
-
-// forward opens a way to the sandbox at an address.
-func (s *scene) forward(address string) {
-	s.T.Helper()
-	l, err := (&net.ListenConfig{}).Listen(s.T.Context(), "tcp", address)
-	s.NoError(err)
-	server := &http.Server{Handler: s.API, ReadHeaderTimeout: stage.Patience}
-	go func() { _ = server.Serve(l) }()
-	s.T.Cleanup(func() { _ = server.Shutdown(context.WithoutCancel(s.T.Context())) })
-}
-
-// certificate makes a certificate of this machine and writes it as an authority
-// to ca.pem.
-func (s *scene) certificate() tls.Certificate {
-	s.T.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	s.NoError(err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sandbox"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
-	s.NoError(err)
-	s.NoError(os.WriteFile(filepath.Join(s.Dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

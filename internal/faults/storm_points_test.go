@@ -84,7 +84,7 @@ func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPo
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 20 * time.Millisecond, DelayMax: 400 * time.Millisecond})
 
 	// The queue is full before anybody reads it, so 200 calls begin at once.
-	s.provision(b)
+	s.provision()
 	const n = 400
 	for i := range n {
 		if id := fmt.Sprint("user", i); i%2 == 0 {
@@ -132,7 +132,7 @@ func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPo
 }
 
 // provision makes the JetStream objects that the workers will find.
-func (s *scene) provision(b *brokertest.Broker) {
+func (s *scene) provision() {
 	s.T.Helper()
 	out, code := s.Kefu("setup")
 	s.Zero(code, out)

@@ -141,8 +141,13 @@ func badCertificate(bad func(*authority) *tls.Certificate) func(*scene) {
 // serveTLS puts the sandbox behind TLS and has the worker go there.
 func serveTLS(s *scene, a *authority, l net.Listener, cert func() *tls.Certificate) {
 	s.UseAPI("https://"+l.Addr().String(), fmt.Sprintf("ca_file: %q", a.file))
-	secure := tls.NewListener(l, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert(), nil }})
-	go func() { _ = s.API.Serve(secure) }() // ends with the sandbox
+	secure(s, l, cert)
+}
+
+// secure serves the sandbox with TLS.
+func secure(s *scene, l net.Listener, cert func() *tls.Certificate) {
+	l = tls.NewListener(l, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert(), nil }})
+	go func() { _ = s.API.Serve(l) }() // ends with the sandbox
 }
 
 // door is a listener that treats its callers badly until it is mended.
