@@ -148,6 +148,7 @@ func TestALeaseThatEndsUnderTheWorkerChangesNoOrder(t *testing.T) {
 	}
 	stop := b.start()
 	const recipients, each = 30, 30
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, time.Minute, time.Millisecond, "it has joined the pool")
 	for i := range each {
 		for r := range recipients {
 			to := fmt.Sprint("user", r)
