@@ -241,7 +241,8 @@ func TestAnAppThatHasAnsweredOnceIsWaitedFor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond) // longer than an unknown app is waited for
 	defer cancel()
 	_, err = p.Publish(ctx, app, text("oAlice", "hi"))
-	require.ErrorIs(t, err, publisher.ErrNotQueued)
+	// Not queued or, if time was over between a try and the answer to it, open.
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NotErrorIs(t, err, publisher.ErrUnknownApp)
 
 	done := make(chan error, 1)
