@@ -98,7 +98,7 @@ func TestPublishAndWaitWithoutAWorker(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	p := newPublisher(t, conn.JS)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	r, err := p.PublishAndWait(ctx, app, text("oAlice", "hi"), publisher.WithID("a"))
 	require.ErrorIs(t, err, publisher.ErrNoReceipt)
