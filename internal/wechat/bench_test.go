@@ -3,9 +3,12 @@ package wechat
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,33 +18,56 @@ import (
 var benchPacket = []byte(`{"touser":"oABCD1234567890abcdefghijkl","msgtype":"text","text":{"content":"` +
 	strings.Repeat("您好", 20) + `"}}`)
 
-// BenchmarkSend measures a send beside the barest loop of net/http that does the same work, in one run against one
-// server in this process: "bare" POSTs with http.Client.Do and compares the answer's text.
+// BenchmarkSend measures a send beside the barest loop of net/http that does the same work ("bare": POSTs with
+// http.Client.Do and compares the answer's text), in one run against servers in this process: in the clear, over TLS,
+// and, which only net/http can, over HTTP/2. "ratio" is each one's time as a share of bare's in the clear.
 func BenchmarkSend(b *testing.B) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header()["Content-Type"] = []string{"application/json"}
 		_, _ = io.WriteString(w, plainOK)
-	}))
-	defer server.Close()
-	hc, err := NewHTTPClient(HTTPOptions{Timeout: 10 * time.Second, IdlePerHost: 256})
+	})
+	plain, secure := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
+	defer plain.Close()
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	defer secure.Close()
+	authority := filepath.Join(b.TempDir(), "ca.pem")
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	if err := os.WriteFile(authority, cert, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	hc, err := NewHTTPClient(HTTPOptions{Timeout: 10 * time.Second, IdlePerHost: 256, CAFile: authority})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer hc.CloseIdleConnections()
 	token := fixedToken(strings.Repeat("t", 136))
-	client := NewClient(hc, server.URL, token)
 	ctx := context.Background()
 
 	// As net/http likes it best: with a transport that http.Client knows.
 	bare := &http.Client{Transport: hc.Transport.(*straight).Transport, Timeout: hc.Timeout}
-	url := server.URL + "/cgi-bin/message/custom/send?access_token=" + token.secret.Reveal()
-	barely := func() error { return barePost(ctx, bare, url) }
-	send := func() error { return client.Send(ctx, benchPacket) }
-	for _, way := range []struct {
+	two := secure.Client()
+	defer two.CloseIdleConnections()
+	barely := func(hc *http.Client, base string) func() error {
+		url := base + "/cgi-bin/message/custom/send?access_token=" + token.secret.Reveal()
+		return func() error { return barePost(ctx, hc, url) }
+	}
+	send := func(base string) func() error {
+		client := NewClient(hc, base, token)
+		return func() error { return client.Send(ctx, benchPacket) }
+	}
+	ways := []struct {
 		name string
 		call func() error
-	}{{"bare", barely}, {"send", send}} {
+	}{
+		{"bare", barely(bare, plain.URL)},
+		{"send", send(plain.URL)},
+		{"bare-tls", barely(bare, secure.URL)},
+		{"send-tls", send(secure.URL)},
+		{"bare-http2", barely(two, secure.URL)},
+	}
+	for _, way := range ways {
 		b.Run(way.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetParallelism(benchAtOnce)
@@ -54,14 +80,17 @@ func BenchmarkSend(b *testing.B) {
 			})
 		})
 	}
-	// In turns, so that whatever else the machine does strikes both: send's time as a share of bare's.
+	// In turns, so that whatever else the machine does strikes all.
 	b.Run("ratio", func(b *testing.B) {
-		var took [2]time.Duration
+		took := make([]time.Duration, len(ways))
 		for b.Loop() {
-			took[0] += benchRound(b, barely)
-			took[1] += benchRound(b, send)
+			for i, way := range ways {
+				took[i] += benchRound(b, way.call)
+			}
 		}
-		b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "send/bare")
+		for i, way := range ways[1:] {
+			b.ReportMetric(took[i+1].Seconds()/took[0].Seconds(), way.name+"/bare")
+		}
 	})
 }
 
