@@ -33,6 +33,8 @@ type app struct {
 	first   time.Time                 // when this worker began to read it, if nobody ever did before; else zero
 	later   share
 	quota   dayQuota
+	sent    atomic.Int64 // messages
+	told    int64        // of them, to the pool; status's
 
 	// guarded by slots.mu
 	queued, granted bool

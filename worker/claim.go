@@ -155,13 +155,21 @@ func (l *lane) forget() {
 
 // status is how this worker is doing, since it was asked last.
 func (w *Worker) status() pool.Status {
-	now, sent := time.Now(), w.sent.Load()
-	s := pool.Status{PerSecond: float64(sent-w.told.sent) / max(now.Sub(w.told.at).Seconds(), 0.001)}
-	w.told.at, w.told.sent = now, sent
+	now := time.Now()
+	since := max(now.Sub(w.told).Seconds(), 0.001)
+	w.told = now
+	s := pool.Status{Apps: make(map[string]pool.Activity)}
 	for _, a := range w.current() {
+		sent := a.sent.Load()
+		does := pool.Activity{PerSecond: float64(sent-a.told) / since}
+		a.told = sent
 		a.mu.Lock()
-		s.InFlight += a.running
+		does.InFlight = a.running
 		a.mu.Unlock()
+		if does != (pool.Activity{}) {
+			s.Apps[a.cfg().ID] = does
+			s.Add(does)
+		}
 	}
 	return s
 }

@@ -22,7 +22,7 @@ func (d *delivery) observe(state schema.State, reason schema.Reason, detail stri
 	now := time.Now()
 	w.metrics.settled(d.app.cfg().ID, d.lane.kind, state, reason, now.Sub(d.published), d.possibleDuplicate())
 	if state == schema.Sent {
-		w.sent.Add(1)
+		d.app.sent.Add(1)
 	}
 	level := slog.LevelInfo
 	if state == schema.Dead {

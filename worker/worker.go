@@ -137,11 +137,7 @@ type Worker struct {
 
 	receiptsSince atomic.Int64 // since when receipts cannot be stored, in ns; 0: they can
 
-	sent atomic.Uint64
-	told struct { // to the pool, when it asked last
-		at   time.Time
-		sent uint64
-	}
+	told time.Time // when the pool asked last how things stand; status's
 
 	mu       sync.Mutex
 	troubles map[string]string // what keeps the worker from its work, by subject

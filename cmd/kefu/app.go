@@ -6,13 +6,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
-	"github.com/kefuhq/kefu/schema"
 )
 
 func newAppCmd(c *cli) *cobra.Command {
@@ -35,8 +33,8 @@ type appRow struct {
 	AppID      string      `json:"appid"`
 	Name       string      `json:"name,omitempty"`
 	Configured bool        `json:"configured"`
-	Live       uint64      `json:"live"` // queued
-	Bulk       uint64      `json:"bulk"`
+	Live       lag         `json:"live"`
+	Bulk       lag         `json:"bulk"`
 	Held       bool        `json:"held"`
 	Holds      []gate.Hold `json:"holds,omitempty"`
 	Do         string      `json:"do,omitempty"` // what an operator can do
@@ -72,9 +70,11 @@ func (c *cli) appList(ctx context.Context) error {
 		row := appRow{AppID: app.AppID, Name: app.Name, Configured: app.configured, Holds: holds[app.AppID]}
 		row.Held, row.Do = len(row.Holds) > 0, whatToDo(row.Holds)
 		if app.queue {
-			if row.Live, row.Bulk, err = backlog(ctx, conn, app.AppID); err != nil {
+			lags, err := lagsOf(ctx, conn, app.AppID)
+			if err != nil {
 				return err
 			}
+			row.Live, row.Bulk = lags.live(), lags.bulk
 		}
 		rows = append(rows, row)
 	}
@@ -82,8 +82,10 @@ func (c *cli) appList(ctx context.Context) error {
 	return list(c, rows, []column[appRow]{
 		{title: "APP", cell: func(r appRow) string { return r.AppID }},
 		{title: "NAME", cell: func(r appRow) string { return r.Name }},
-		{title: "LIVE", cell: func(r appRow) string { return grouped(int64(r.Live)) }, right: true}, //nolint:gosec // a queue's length
-		{title: "BULK", cell: func(r appRow) string { return grouped(int64(r.Bulk)) }, right: true}, //nolint:gosec // a queue's length
+		{title: "LIVE", cell: func(r appRow) string { return r.Live.number() }, right: true},
+		{title: "OLDEST", cell: func(r appRow) string { return r.Live.age(now) }, right: true},
+		{title: "BULK", cell: func(r appRow) string { return r.Bulk.number() }, right: true},
+		{title: "OLDEST", cell: func(r appRow) string { return r.Bulk.age(now) }, right: true},
 		{title: "HELD", cell: func(r appRow) string { return heldFor(r.Holds, now) }, style: func(r appRow) style {
 			if r.Held {
 				return yellow
@@ -93,23 +95,6 @@ func (c *cli) appList(ctx context.Context) error {
 		{title: "WHY", cell: func(r appRow) string { return whyHeld(r.Holds) }, wraps: true},
 		{title: "WHAT TO DO", cell: func(r appRow) string { return r.Do }, wraps: true},
 	})
-}
-
-// backlog counts an app's queued intents by lane.
-func backlog(ctx context.Context, conn *broker.Conn, appID string) (live, bulk uint64, err error) {
-	stream, err := conn.JS.Stream(ctx, schema.SendStream(appID))
-	if err != nil {
-		return 0, 0, fmt.Errorf("the queue of %s: %w", appID, err)
-	}
-	// Campaigns are few; recipients may be many, so live is the rest.
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("kefu.*."+appID+".bulk.*"))
-	if err != nil {
-		return 0, 0, fmt.Errorf("the queue of %s: %w", appID, err)
-	}
-	for _, n := range info.State.Subjects {
-		bulk += n
-	}
-	return info.State.Msgs - min(bulk, info.State.Msgs), bulk, nil
 }
 
 func heldFor(holds []gate.Hold, now time.Time) string {

@@ -73,7 +73,7 @@ func (p *appProbe) run(ctx context.Context, args []string) error {
 		return err
 	}
 	held, settled := p.await(ctx, news, app.AppID, asked)
-	live, bulk, err := backlog(ctx, conn, app.AppID)
+	queued, err := lagsOf(ctx, conn, app.AppID)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (p *appProbe) run(ctx context.Context, args []string) error {
 	case settled:
 		return fmt.Errorf("%s is still held: %s\nnext try in %s; you can: %s", app.AppID, held.Reason,
 			about(time.Until(held.Until)), whatToDo([]gate.Hold{*held}))
-	case live+bulk == 0:
+	case queued.live().Queued+queued.bulk.Queued == 0:
 		return fmt.Errorf("%s has nothing queued to try it with: its next message will", app.AppID)
 	default:
 		return fmt.Errorf("%s was not tried within %s: is a worker running for it? kefu app status tells", app.AppID, p.wait)

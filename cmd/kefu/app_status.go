@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,20 +29,28 @@ you can do about it.`,
 	}
 }
 
+// reader is a worker that reads live shards of an app.
+type reader struct {
+	Worker string `json:"worker"`
+	Shards []int  `json:"shards"`
+	Queued uint64 `json:"queued"`
+}
+
 // appStatus is one app as `kefu app status` tells of it.
 type appStatus struct {
-	AppID      string      `json:"appid"`
-	Name       string      `json:"name,omitempty"`
-	Configured bool        `json:"configured"`
-	State      string      `json:"state"` // open, held, no queue
-	Live       uint64      `json:"live"`  // queued
-	Bulk       uint64      `json:"bulk"`
-	Oldest     *time.Time  `json:"oldest,omitempty"` // when the oldest of them was published
-	Waiting    uint64      `json:"waiting"`          // for their time or their retry
-	Dead       uint64      `json:"dead"`
-	Workers    int         `json:"workers"` // that are alive, of all apps
-	Holds      []gate.Hold `json:"holds"`
-	Do         string      `json:"do,omitempty"`
+	AppID      string   `json:"appid"`
+	Name       string   `json:"name,omitempty"`
+	Configured bool     `json:"configured"`
+	State      string   `json:"state"` // open, held, no queue
+	Live       lag      `json:"live"`
+	Bulk       lag      `json:"bulk"`
+	Waiting    uint64   `json:"waiting"` // for their time or their retry
+	Dead       uint64   `json:"dead"`
+	Workers    int      `json:"workers"` // that are alive, of all apps
+	Readers    []reader `json:"readers"` // of its live shards; one without a name for those that nobody reads
+	pool.Activity
+	Holds []gate.Hold `json:"holds"`
+	Do    string      `json:"do,omitempty"`
 }
 
 func (c *cli) appStatus(ctx context.Context, args []string) error {
@@ -54,8 +64,16 @@ func (c *cli) appStatus(ctx context.Context, args []string) error {
 		return err
 	}
 	s := appStatus{AppID: app.AppID, Name: app.Name, Configured: app.configured, State: "no queue", Holds: []gate.Hold{}}
+	workers, claims, err := pool.Read(ctx, conn)
+	if err != nil {
+		return err
+	}
+	s.Workers = len(workers)
+	for _, w := range workers {
+		s.Add(w.Status.Apps[app.AppID])
+	}
 	if app.queue {
-		if err := s.count(ctx, conn); err != nil {
+		if err := s.count(ctx, conn, claims); err != nil {
 			return err
 		}
 	}
@@ -66,32 +84,41 @@ func (c *cli) appStatus(ctx context.Context, args []string) error {
 	if held := holds[app.AppID]; len(held) > 0 {
 		s.State, s.Holds, s.Do = "held", held, whatToDo(held)
 	}
-	workers, err := pool.Workers(ctx, conn)
-	if err != nil {
-		return err
-	}
-	s.Workers = len(workers)
 	return record(c, s, s.fields(time.Now()))
 }
 
 // count fills in what the broker holds of the app.
-func (s *appStatus) count(ctx context.Context, conn *broker.Conn) (err error) {
+func (s *appStatus) count(ctx context.Context, conn *broker.Conn, claims []pool.Held) error {
 	s.State = "open"
-	if s.Live, s.Bulk, err = backlog(ctx, conn, s.AppID); err != nil {
+	queued, err := lagsOf(ctx, conn, s.AppID)
+	if err != nil {
 		return err
 	}
-	stream, err := conn.JS.Stream(ctx, schema.SendStream(s.AppID))
-	if err != nil {
-		return fmt.Errorf("the queue of %s: %w", s.AppID, err)
-	}
-	if state := stream.CachedInfo().State; state.Msgs > 0 {
-		s.Oldest = &state.FirstTime
-	}
+	s.Live, s.Bulk, s.Readers = queued.live(), queued.bulk, readersOf(s.AppID, queued.shards, claims)
 	if s.Waiting, err = conn.Count(ctx, schema.StreamLater, schema.LaterWaitSubject(s.AppID, "*")); err != nil {
 		return err
 	}
 	s.Dead, err = conn.Count(ctx, schema.StreamDead, "kefu.dead."+s.AppID+".*")
 	return err
+}
+
+// readersOf says who reads which of an app's live shards.
+func readersOf(appID string, shards []lag, claims []pool.Held) []reader {
+	readers := []reader{}
+	for n, shard := range shards {
+		name := ""
+		if i := slices.IndexFunc(claims, func(h pool.Held) bool { return h.App == appID && h.Shard == n }); i >= 0 {
+			name = claims[i].Worker
+		}
+		i := slices.IndexFunc(readers, func(r reader) bool { return r.Worker == name })
+		if i < 0 {
+			i = len(readers)
+			readers = append(readers, reader{Worker: name})
+		}
+		readers[i].Shards = append(readers[i].Shards, n)
+		readers[i].Queued += shard.Queued
+	}
+	return readers
 }
 
 func (s *appStatus) fields(now time.Time) []field {
@@ -102,10 +129,19 @@ func (s *appStatus) fields(now time.Time) []field {
 	}
 	fields := []field{
 		{"app", s.AppID, ""}, {"name", s.Name, ""}, state,
-		{"live", number(s.Live) + " queued", ""}, {"bulk", number(s.Bulk) + " queued", ""},
+		{"live", s.Live.sentence(now), ""}, {"bulk", s.Bulk.sentence(now), ""},
+		{"sending", fmt.Sprintf("%s in flight, %.1f/s sent lately", counted(s.InFlight, "call"), s.PerSecond), ""},
 	}
-	if s.Oldest != nil {
-		fields = append(fields, field{"oldest", "queued for " + about(now.Sub(*s.Oldest)), ""})
+	for i, r := range s.Readers {
+		name, colour := "", style("")
+		if i == 0 {
+			name = "shards"
+		}
+		who := "read by " + r.Worker
+		if r.Worker == "" {
+			who, colour = "read by nobody", yellow
+		}
+		fields = append(fields, field{name, fmt.Sprintf("%s %s, %s queued", strings.Trim(fmt.Sprint(r.Shards), "[]"), who, number(r.Queued)), colour})
 	}
 	fields = append(fields,
 		field{"waiting", number(s.Waiting) + " for their time or their retry", ""},

@@ -34,10 +34,15 @@ func TestAnOperatorLooksAtAHeldAppAndProbesIt(t *testing.T) {
 	out, code := s.Kefu("app", "status", stage.App, "-o", "json")
 	s.Zero(code)
 	var status struct {
-		State         string
-		Live, Waiting int
-		Workers       int
-		Holds         []struct {
+		State   string
+		Live    struct{ Queued int }
+		Workers int
+		Readers []struct {
+			Worker string
+			Shards []int
+			Queued int
+		}
+		Holds []struct {
 			Kind, Call string
 			Errcode    int
 			Until      time.Time
@@ -46,8 +51,11 @@ func TestAnOperatorLooksAtAHeldAppAndProbesIt(t *testing.T) {
 	}
 	s.NoError(json.Unmarshal([]byte(out), &status))
 	s.Equal("held", status.State)
-	s.Equal(20, status.Live)
+	s.Equal(20, status.Live.Queued)
 	s.Equal(1, status.Workers)
+	s.Len(status.Readers, 1)
+	s.Equal([]int{0, 1, 2, 3}, status.Readers[0].Shards)
+	s.Equal(20, status.Readers[0].Queued)
 	s.Len(status.Holds, 1)
 	s.Equal("config", status.Holds[0].Kind)
 	s.Equal("token", status.Holds[0].Call)

@@ -167,30 +167,40 @@ func storedFrom(m *nats.Msg) (Stored, error) {
 
 // Count says how many messages of a stream match a subject with wildcards.
 func (c *Conn) Count(ctx context.Context, stream, subject string) (uint64, error) {
+	n, _, err := c.Waiting(ctx, stream, subject)
+	return n, err
+}
+
+// Waiting says how many messages of a stream match a subject with wildcards,
+// and which is the first of them; without any, that is a zero Stored.
+func (c *Conn) Waiting(ctx context.Context, stream, subject string) (n uint64, first Stored, err error) {
 	body, err := json.Marshal(scanRequest{Batch: 1, Seq: 1, NextFor: subject})
 	if err != nil {
-		return 0, err
+		return 0, Stored{}, err
 	}
 	// The first of them comes with the number of those behind it.
 	m, err := c.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, body)
 	if err != nil {
-		return 0, fmt.Errorf("count %s: %w", stream, reading(err))
+		return 0, Stored{}, fmt.Errorf("count %s: %w", stream, reading(err))
 	}
 	switch s := statusOf(m); s {
 	case "":
 		values := m.Header["Nats-Num-Pending"]
 		if len(values) == 0 {
-			return 0, fmt.Errorf("count %s: the broker's answer has no number", stream)
+			return 0, Stored{}, fmt.Errorf("count %s: the broker's answer has no number", stream)
 		}
 		behind, err := strconv.ParseUint(values[len(values)-1], 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("count %s: %w", stream, err)
+			return 0, Stored{}, fmt.Errorf("count %s: %w", stream, err)
 		}
-		return behind + 1, nil
+		if first, err = storedFrom(m); err != nil {
+			return 0, Stored{}, fmt.Errorf("count %s: %w", stream, err)
+		}
+		return behind + 1, first, nil
 	case "404":
-		return 0, nil
+		return 0, Stored{}, nil
 	default:
-		return 0, fmt.Errorf("count %s: broker answers %s %s", stream, s, strings.ToLower(m.Header.Get("Description")))
+		return 0, Stored{}, fmt.Errorf("count %s: broker answers %s %s", stream, s, strings.ToLower(m.Header.Get("Description")))
 	}
 }
 

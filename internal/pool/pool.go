@@ -88,8 +88,20 @@ type Worker struct {
 
 // Status is how a worker is doing, for people.
 type Status struct {
+	Activity
+	Apps map[string]Activity `json:"apps,omitempty"` // that are not idle
+}
+
+// Activity is how much is being done.
+type Activity struct {
 	InFlight  int     `json:"in_flight"`  // calls of the API
 	PerSecond float64 `json:"per_second"` // sends, lately
+}
+
+// Add adds what another does.
+func (a *Activity) Add(b Activity) {
+	a.InFlight += b.InFlight
+	a.PerSecond += b.PerSecond
 }
 
 // Pool is one worker's view of all workers, and its own claims.
