@@ -88,3 +88,46 @@ func TestInAClusterAPullerGoesOnWhenLeadersChange(t *testing.T) {
 		}
 	}
 }
+
+func TestAConnectionLeavesAServerThatIsGoingDown(t *testing.T) {
+	t.Parallel()
+	c := brokertest.StartCluster(t)
+	conn := c.Connect()
+	back := brokertest.Reconnected(t, conn)
+	before := conn.NC.ConnectedServerName()
+	ended := c.LameDuck(before)
+	brokertest.Await(t, back, "the reconnect")
+	require.NotEqual(t, before, conn.NC.ConnectedServerName())
+	select {
+	case <-ended:
+		require.FailNow(t, "it was thrown out")
+	default:
+	}
+	r := <-publish(t, conn, intentTo("kefu.dead.wx1.rejected", "1"))
+	require.NoError(t, r.err)
+	brokertest.Await(t, ended, "the end of the server")
+}
+
+func TestAConnectionGoesElsewhereOnce(t *testing.T) {
+	t.Parallel()
+	c := brokertest.StartCluster(t)
+	conn := c.Connect()
+	back := brokertest.Reconnected(t, conn)
+	before := conn.NC.ConnectedServerName()
+	conn.Elsewhere()
+	brokertest.Await(t, back, "the reconnect")
+	after := conn.NC.ConnectedServerName()
+	require.NotEqual(t, before, after)
+	conn.Elsewhere() // an election answers nothing either
+	require.True(t, conn.NC.IsConnected())
+	require.Equal(t, after, conn.NC.ConnectedServerName())
+	require.EqualValues(t, 1, conn.NC.Stats().Reconnects)
+}
+
+func TestAConnectionToOneServerAloneStays(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	conn.Elsewhere()
+	require.True(t, conn.NC.IsConnected())
+	require.Zero(t, conn.NC.Stats().Reconnects)
+}

@@ -67,6 +67,7 @@ type Conn struct {
 	refused atomic.Pointer[error] // why the last attempt to connect failed
 	denied  atomic.Pointer[denial]
 	epoch   atomic.Uint64 // counts reconnects
+	moved   atomic.Int64  // when it last left a server that answered nothing, in ns
 	hooks   hooks
 }
 
@@ -137,6 +138,7 @@ func (c *Conn) options(o Options) []nats.Option {
 			}
 			c.log.Warn("nats", "error", err, "subject", subject)
 		}),
+		nats.LameDuckModeHandler(func(*nats.Conn) { c.lame() }),
 		nats.ConnectHandler(func(*nats.Conn) { c.up.Store(true) }),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.refused.Store(&err) }),
 		// Our own Close is no interruption to report.
@@ -200,9 +202,11 @@ func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
 			return fmt.Errorf("no NATS server answers at %s: %w", redactURL(o.URL), err)
 		}
 	}
+	level := slog.LevelDebug
 	if said {
-		c.log.Info("broker found", "server", c.NC.ConnectedServerName())
+		level = slog.LevelInfo
 	}
+	c.log.Log(ctx, level, "broker found", "server", c.NC.ConnectedServerName())
 	return nil
 }
 

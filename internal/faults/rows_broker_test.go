@@ -331,8 +331,8 @@ var brokerNotRun = []notRun{
 	{"F24", "consumer leader steps down", "needs three brokers: cluster tests of internal/broker"},
 	{"F25", "one of three brokers is killed", "the storm cluster of three"},
 	{"F26", "no quorum", "the storm no quorum"},
-	{"F28", "leader cut off from its peers", "needs three brokers"},
-	{"F43", "lame duck, rolling upgrade", "needs three brokers"},
+	{"F28", "leader cut off from its peers", "the storm leader cut off"},
+	{"F43", "lame duck, rolling upgrade", "the storm rolling upgrade"},
 	{"F44", "power loss at the broker", "needs writes that are lost; kefu doctor is to warn of lazy sync"},
 	{"F47", "the worker's clock is wrong by 10 minutes", "needs a faked clock"},
 }

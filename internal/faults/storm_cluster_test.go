@@ -5,12 +5,13 @@ package faults
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
@@ -27,15 +28,13 @@ func TestCluster(t *testing.T) {
 	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
 	nodes := s.StartCluster()
-	t.Cleanup(func() { _ = os.WriteFile("/tmp/cluster.out", []byte(s.Output.String()), 0o600) })
 	workers := []*stage.Process{s.Start(), s.Start()}
 	wait := s.publishing(t.Context(), n)
-	streams := []string{schema.SendStream(stage.App), schema.StreamLedger, schema.StreamReceipt, "KV_" + schema.BucketState, schema.StreamLater}
 	stepped := 0
 	for i := range steps {
 		// The steps are spread over the load: each has its share of it.
 		s.NoError(s.API.Wait(t.Context(), (i+1)*n/(steps+2)))
-		stream := streams[i%len(streams)]
+		stream := clustered[i%len(clustered)]
 		s.Eventually(func() bool {
 			_, err := s.Conn.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil, 2*time.Second)
 			return err == nil
@@ -102,4 +101,118 @@ func TestNoQuorum(t *testing.T) {
 	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
 	report("no quorum", fmt.Sprintf("2 of 3 nodes killed -9 for %s under %d intents", d, n),
 		fmt.Sprintf("%s; then %s; lost %d; posts of an intent %s; possible duplicates %d", strings.Join(strings.Fields(says), " "), got.ends, got.lost, got.posts, got.doubles))
+}
+
+// TestRollingUpgrade has each node of a cluster go down in lame duck mode and
+// come back, one after the other, while intents go through it.
+func TestRollingUpgrade(t *testing.T) {
+	n := 3000
+	if *full {
+		n = 50_000
+	}
+	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	nodes := s.StartCluster()
+	workers := []*stage.Process{s.Start(), s.Start()}
+	wait := s.publishing(t.Context(), n)
+	for i, node := range nodes {
+		s.NoError(s.API.Wait(t.Context(), (i+1)*n/(len(nodes)+2)))
+		node.LameDuck()
+		node.Start()
+		s.caughtUp(node)
+	}
+	wait()
+	s.Drained()
+	for _, p := range workers {
+		s.NoError(p.Stop(syscall.SIGTERM))
+	}
+	got := s.endsOnce(n)
+	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
+	report("rolling upgrade", fmt.Sprintf("each of 3 nodes goes down in lame duck mode and comes back, under %d intents, two workers", n),
+		fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d; longest stall %s", got.ends, got.lost, got.posts, got.doubles, s.longestStall()))
+}
+
+// caughtUp waits until a node that came back has all that the others have: the
+// next one may go only then.
+func (s *scene) caughtUp(node *stage.BrokerProcess) {
+	s.T.Helper()
+	s.Eventually(func() bool {
+		for _, stream := range clustered {
+			i, err := s.JS.Stream(s.T.Context(), stream)
+			if err != nil {
+				return false
+			}
+			cluster := i.CachedInfo().Cluster
+			if cluster.Leader == node.Name() {
+				continue
+			}
+			if !slices.ContainsFunc(cluster.Replicas, func(p *jetstream.PeerInfo) bool { return p.Name == node.Name() && p.Current && !p.Offline }) {
+				return false
+			}
+		}
+		return true
+	}, stage.Patience, 100*time.Millisecond, "%s catches up", node.Name())
+}
+
+// clustered are the streams that every intent needs.
+var clustered = []string{schema.SendStream(stage.App), schema.StreamLedger, schema.StreamReceipt, "KV_" + schema.BucketState, schema.StreamLater}
+
+// TestLeaderCutOff cuts the node that leads everything off from its peers, with
+// one of two workers on its side.
+func TestLeaderCutOff(t *testing.T) {
+	n := 3000
+	if *full {
+		n = 20_000
+	}
+	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	nodes := s.StartSeverableCluster()
+	here := s.Launch()
+	here.Ready()
+	leader := nodes[0]
+	var others []string
+	for _, node := range nodes {
+		if strings.Contains(s.Output.String(), `"msg":"broker found","server":"`+node.Name()) {
+			leader = node
+		} else {
+			others = append(others, node.URL())
+		}
+	}
+	s.Len(others, 2)
+	s.ConnectTo(strings.Join(others, ","))
+	there := s.Start("KEFU_NATS_URL=" + strings.Join(others, ","))
+	for _, stream := range clustered {
+		s.lead(stream, leader)
+	}
+	wait := s.publishing(t.Context(), n)
+	s.NoError(s.API.Wait(t.Context(), n/3))
+	leader.Isolate()
+	s.Eventually(func() bool { status, _ := here.Readiness(); return status == http.StatusServiceUnavailable }, stage.Patience, 50*time.Millisecond,
+		"the worker on the wrong side says that it cannot work")
+	here.Ready() // on the right side now
+	s.Contains(s.Output.String(), "leaving a server for another one")
+	wait()
+	s.Drained()
+	leader.Rejoin()
+	s.caughtUp(leader)
+	for _, p := range []*stage.Process{here, there} {
+		s.NoError(p.Stop(syscall.SIGTERM))
+	}
+	got := s.endsOnce(n)
+	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
+	report("leader cut off", fmt.Sprintf("the node that leads all streams is cut off from the two others under %d intents, one of two workers on its side", n),
+		fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d; longest stall %s", got.ends, got.lost, got.posts, got.doubles, s.longestStall()))
+}
+
+// lead makes a node the leader of a stream.
+func (s *scene) lead(stream string, node *stage.BrokerProcess) {
+	s.T.Helper()
+	s.Eventually(func() bool {
+		i, err := s.JS.Stream(s.T.Context(), stream)
+		if err == nil && i.CachedInfo().Cluster.Leader == node.Name() {
+			return true
+		}
+		_, _ = s.Conn.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, []byte(`{"placement":{"preferred":"`+node.Name()+`"}}`), 2*time.Second)
+		return false
+	}, stage.Patience, 100*time.Millisecond, "%s leads %s", node.Name(), stream)
 }

@@ -296,6 +296,9 @@ func (p *Pool) keep(ctx context.Context) {
 				due = now.Add(beatAgain)
 				if ctx.Err() == nil && !errors.Is(err, broker.ErrAway) {
 					p.log.Debug("heartbeat", "error", err)
+					if p.Lapsed() {
+						p.conn.Elsewhere()
+					}
 				}
 			}
 			next = min(next, 0) // what it changed

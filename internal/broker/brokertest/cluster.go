@@ -41,6 +41,7 @@ func StartCluster(t testing.TB, apps ...string) *Cluster {
 			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: t.TempDir(),
 			Cluster: server.ClusterOpts{Name: "kefu", Host: "127.0.0.1", Port: port}, Routes: routes,
+			LameDuckGracePeriod: 5 * time.Second, LameDuckDuration: 6 * time.Second,
 		})
 		require.NoError(t, err)
 		c.Servers = append(c.Servers, s)
@@ -112,4 +113,22 @@ func (c *Cluster) StopLeader(stream string) {
 		}
 	}
 	require.FailNow(c.t, "nobody leads "+stream)
+}
+
+// LameDuck has a broker say that it is going down, and go down: it begins to
+// close connections 5 s later. The channel is closed when it has ended.
+func (c *Cluster) LameDuck(name string) <-chan struct{} {
+	c.t.Helper()
+	ended := make(chan struct{})
+	for _, s := range c.Servers {
+		if s.Name() == name {
+			go func() {
+				defer close(ended)
+				s.LameDuckShutdown()
+			}()
+			return ended
+		}
+	}
+	require.FailNow(c.t, "no broker "+name)
+	return nil
 }

@@ -34,9 +34,15 @@ type Proxy struct {
 // NewProxy opens a way to a broker; it ends with the test.
 func NewProxy(t testing.TB, b *Broker) *Proxy {
 	t.Helper()
+	return NewProxyTo(t, strings.TrimPrefix(b.URL(), "nats://"))
+}
+
+// NewProxyTo opens a way to an address, where nothing need listen yet.
+func NewProxyTo(t testing.TB, address string) *Proxy {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &Proxy{t: t, to: strings.TrimPrefix(b.URL(), "nats://"), listener: l, conns: make(map[net.Conn]bool)}
+	p := &Proxy{t: t, to: address, listener: l, conns: make(map[net.Conn]bool)}
 	p.running.Go(p.accept)
 	t.Cleanup(func() {
 		p.mu.Lock()

@@ -1,0 +1,50 @@
+package broker
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// movePause is the least time between two moves to another server for want of
+	// answers: an election answers nothing either, wherever one asks, and each
+	// move has everything that waits for an answer sent again.
+	movePause = 30 * time.Second
+
+	// lameSpread is over how long the clients of a server that is going down leave
+	// it: it begins to close their connections after ten seconds.
+	lameSpread = 3 * time.Second
+)
+
+// Elsewhere leaves this connection's server for another one of the cluster, if
+// any is known and it has not done so lately. A server that is cut off from its
+// peers answers pings and JetStream nothing, so no connection ever ends by it.
+func (c *Conn) Elsewhere() {
+	now := time.Now().UnixNano()
+	last := c.moved.Load()
+	if last != 0 && now-last < int64(movePause) || !c.moved.CompareAndSwap(last, now) {
+		return
+	}
+	c.move("it has answered nothing for a while")
+}
+
+// lame is called when the server says that it is going down. To leave it now
+// costs a moment; to be thrown out may cost what is being said just then.
+func (c *Conn) lame() {
+	server := c.NC.ConnectedServerId()
+	time.AfterFunc(rand.N(lameSpread), func() {
+		if c.NC.ConnectedServerId() == server {
+			c.move("it is going down")
+		}
+	})
+}
+
+func (c *Conn) move(why string) {
+	if len(c.NC.Servers()) < 2 {
+		return
+	}
+	c.log.Info("leaving a server for another one", "server", c.NC.ConnectedServerName(), "because", why)
+	if err := c.NC.ForceReconnect(); err != nil {
+		c.log.Debug("reconnect", "error", err) // closed meanwhile
+	}
+}
