@@ -75,10 +75,14 @@ var results = struct {
 // storms are the tests that report to the table, in its order.
 var storms = []string{
 	"kill -9 at a point", "random kills", "ten apps", "due at once", "no way out", "order", "cluster of three", "no quorum",
+	"rolling upgrade", "leader cut off",
 }
 
 // report adds a storm's result to the table.
 func report(storm, done, came string) {
+	if !slices.Contains(storms, storm) {
+		panic("the table has no place for the storm " + storm)
+	}
 	results.mu.Lock()
 	defer results.mu.Unlock()
 	results.storms[storm] = append(results.storms[storm], [2]string{done, came})
