@@ -179,7 +179,7 @@ func (d *daemonRun) provisionPatiently(ctx context.Context, conn *broker.Conn) e
 	return backoff.Retry(func() error {
 		err := provision(ctx, conn, d.cfg, d.log)
 		var refused *jetstream.APIError
-		passes := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &refused) && refused.Code >= 500 // no leader, not enough nodes yet
+		passes := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &refused) && refused.Code >= 500 && !errors.Is(err, broker.ErrNoRoom) // no leader, not enough nodes yet
 		if err == nil || ctx.Err() != nil || !passes {
 			return backoff.Permanent(err) // nil stays nil
 		}

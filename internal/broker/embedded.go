@@ -43,6 +43,9 @@ type Embedded struct {
 	lock   *os.File
 }
 
+// embeddedStore is more than any disk has.
+const embeddedStore = 1 << 60
+
 // StartEmbedded starts a broker and returns when it takes connections. A port
 // that is taken is ErrAddressInUse, a folder ErrFolderInUse.
 func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
@@ -68,7 +71,11 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 		JetStream:  true,
 		StoreDir:   e.Dir,
 		SyncAlways: o.SyncAlways,
-		NoSigs:     true, // signals belong to cmd
+		// By default it is three quarters of the free disk, and every queue's limit
+		// counts against that from the start: with 4 GiB each, the fourteenth app
+		// would be refused on a disk with 70 GB free.
+		JetStreamMaxStore: embeddedStore,
+		NoSigs:            true, // signals belong to cmd
 	})
 	if err != nil {
 		e.remove()

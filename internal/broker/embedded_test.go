@@ -106,3 +106,13 @@ func TestAnEmbeddedBrokerKeepsItsStreamsOverARestart(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "kefu.send.wx1.bulk.c", s.Subject)
 }
+
+func TestAnEmbeddedBrokerPromisesMoreThanTheDiskHas(t *testing.T) {
+	t.Parallel()
+	spec := brokertest.Spec("wx1", "wx2")
+	for i := range spec.Apps {
+		spec.Apps[i].QueueBytes = 16 << 40
+	}
+	conn := brokertest.Bare(t).Connect()
+	brokertest.Provision(t, conn, spec)
+}

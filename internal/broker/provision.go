@@ -119,9 +119,23 @@ func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (l
 	return left, nil
 }
 
+// ErrNoRoom says that the broker cannot promise a queue the bytes that it may
+// take. Only an operator can change that.
+var ErrNoRoom = errors.New("the broker has not room enough to promise every queue what it may take: lower queue.bytes, " +
+	"or raise max_file_store in the jetstream block of nats-server")
+
+// noRoom recognises a broker alone (10047), and a cluster of which no node has
+// the room (10005).
+func noRoom(err error) bool {
+	var e *jetstream.APIError
+	return errors.As(err, &e) && (e.ErrorCode == 10047 || e.ErrorCode == 10005 && strings.Contains(e.Description, "insufficient storage"))
+}
+
 // explain puts the one sentence an operator needs before the usual suspects.
 func explain(err error) error {
 	switch {
+	case noRoom(err):
+		return fmt.Errorf("%w: %w", ErrNoRoom, err)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
 		errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("the broker runs without JetStream: start nats-server with -js or a jetstream block: %w", err)

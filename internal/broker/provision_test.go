@@ -300,6 +300,28 @@ func TestAServerWithoutJetStreamIsExplained(t *testing.T) {
 	require.ErrorContains(t, err, "the broker runs without JetStream: start nats-server with -js")
 }
 
+func TestAServerWithoutRoomForAQueueIsExplained(t *testing.T) {
+	t.Parallel()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 30,
+	})
+	require.NoError(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	require.True(t, s.ReadyForConnections(brokertest.Patience))
+	conn, err := broker.Connect(t.Context(), broker.Options{URL: s.ClientURL()})
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	spec := brokertest.Spec("wx1", "wx2")
+	for i := range spec.Apps {
+		spec.Apps[i].QueueBytes = 600 << 20
+	}
+	_, err = plan(t, conn, spec).Apply(t.Context(), conn.JS, false)
+	require.ErrorIs(t, err, broker.ErrNoRoom)
+	require.ErrorContains(t, err, "lower queue.bytes")
+	require.ErrorContains(t, err, "KEFU_SEND_wx2")
+}
+
 func TestShardsAreReadFromTheStream(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 4, broker.Shards(broker.SendStream(brokertest.App("wx1"))))

@@ -38,7 +38,7 @@ type row[T any] struct {
 // configKeys are the keys outside of defaults and apps.
 var configKeys = []row[Config]{
 	{"nats.url", "nats://127.0.0.1:4222", func(c *Config) any { return &c.NATS.URL }, natsURL, "",
-		"Where the broker is: one address, or several of one cluster separated by commas; embedded runs it inside this process."},
+		"Where the broker is: one address, or those of all nodes of a cluster separated by commas (a node that is cut off forgets the others); embedded runs it inside this process."},
 	{"nats.listen", "127.0.0.1:4222", func(c *Config) any { return &c.NATS.Listen }, address, "",
 		"Where an embedded broker listens for producers; port 0 picks one."},
 	{"nats.store_dir", "./data", func(c *Config) any { return &c.NATS.StoreDir }, folder, "",
@@ -118,7 +118,7 @@ var settingsKeys = []row[Settings]{
 	{"queue.messages", "5000000", func(s *Settings) any { return &s.Queue.Messages }, between[int64](1, 1_000_000_000), "intents",
 		"Intents that may wait in one app's queue; what exceeds it is refused at publishing."},
 	{"queue.bytes", "4GiB", func(s *Settings) any { return &s.Queue.Bytes }, between[Size](1<<20, 16<<40), "",
-		"Bytes that may wait in one app's queue; what exceeds it is refused at publishing."},
+		"Bytes that may wait in one app's queue; what exceeds it is refused at publishing. A nats-server counts them against its max_file_store, used or not."},
 	{"limits.news_articles", "10", func(s *Settings) any { return &s.Limits.NewsArticles }, between(1, 100), "articles",
 		"Articles of one news message, at most; today's API takes 1."},
 	{"limits.text_bytes", "2048", func(s *Settings) any { return &s.Limits.TextBytes }, between(1, 65536), "bytes",
