@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,14 +17,48 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		args     []string
-		accepted int
-		lanes    bool // offered at a rate, so that there are latencies
+		accepted []int    // by contender
+		lanes    []string // offered at a rate, so that there are latencies
+		also     func(*testing.T, []bench.Run)
 	}{
 		"a backlog, beside the bare loop": {
-			[]string{"--backlog", "300", "--live-backlog", "100", "--apps", "3", "--workers", "2", "--faults", "0.05", "--compare"}, 400, false,
+			args:     []string{"--backlog", "300", "--live-backlog", "100", "--apps", "3", "--workers", "2", "--faults", "0.05", "--compare"},
+			accepted: []int{400, 400},
+			also: func(t *testing.T, r []bench.Run) {
+				t.Helper()
+				require.Positive(t, r[0].Intents.Busy, "a twentieth of the answers was -1")
+			},
 		},
 		"a stream with troubled apps, beside itself without": {
-			[]string{"--apps", "8", "--slow-apps", "1", "--failing-apps", "1", "--held-apps", "1", "--rate", "80", "--duration", "2s", "--against", "slow-apps=0,failing-apps=0,held-apps=0"}, 160, true,
+			args:     []string{"--apps", "8", "--slow-apps", "1", "--failing-apps", "1", "--held-apps", "1", "--rate", "80", "--duration", "2s", "--against", "slow-apps=0,failing-apps=0,held-apps=0"},
+			accepted: []int{160, 160},
+			lanes:    []string{"live", "bulk"},
+			also: func(t *testing.T, r []bench.Run) {
+				t.Helper()
+				require.Positive(t, r[0].Intents.Left, "what an operator holds is not sent")
+			},
+		},
+		"a conversation beside a campaign that fills the budget, and without": {
+			args:     []string{"--backlog", "6000", "--limit", "300", "--burst", "30", "--latency", "20ms", "--rate", "20", "--live-share", "1", "--duration", "2s", "--against", "backlog=0"},
+			accepted: []int{6040, 40},
+			lanes:    []string{"live"},
+			also: func(t *testing.T, r []bench.Run) {
+				t.Helper()
+				require.Equal(t, 40, r[0].Live.N, "none waited for the campaign to end")
+				require.Positive(t, r[0].Intents.Left, "which is still under way")
+			},
+		},
+		"two workers, and one": {
+			args:     []string{"--backlog", "600", "--latency", "50ms", "--concurrency", "32", "--workers", "2", "--against", "workers=1"},
+			accepted: []int{600, 600},
+		},
+		"many apps, and one": {
+			args:     []string{"--apps", "40", "--backlog", "400", "--live-backlog", "400", "--against", "apps=1"},
+			accepted: []int{800, 800},
+		},
+		"a careful disk, with calls in flight": {
+			args:     []string{"--backlog", "600", "--latency", "50ms", "--concurrency", "256", "--sync-always", "--compare"},
+			accepted: []int{600, 600},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -36,10 +71,10 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 			require.Len(t, report.Runs, 2)
 			require.Len(t, report.Contenders, 2)
 			require.NotEmpty(t, report.Ratios)
-			for _, r := range report.Runs {
+			for i, r := range report.Runs {
 				require.True(t, r.Finished, r.Contender)
 				require.Positive(t, r.PerSecond, r.Contender)
-				require.Equal(t, row.accepted, r.Intents.Accepted, r.Contender)
+				require.Equal(t, row.accepted[i], r.Intents.Accepted, r.Contender)
 				require.Zero(t, r.Intents.Lost, r.Contender)
 				if !r.Bare {
 					require.Equal(t, 1.0, r.Intents.PostsPerIntent, r.Contender)
@@ -48,23 +83,24 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 				require.NotNil(t, r.Worker, "this machine has /proc")
 				require.Positive(t, r.Worker.PeakMB, r.Contender)
 				require.Positive(t, r.Broker.PeakMB, r.Contender)
-				if !row.lanes {
-					require.Equal(t, r.Intents.Accepted, r.Intents.Delivered, "%s: %+v", r.Contender, r.Intents)
-					require.Nil(t, r.Live, "nobody waits for a backlog")
-					continue
-				}
-				for _, l := range []*bench.Latency{r.Live, r.Bulk} {
+				latencies := map[string]*bench.Latency{"live": r.Live, "bulk": r.Bulk}
+				for lane, l := range latencies {
+					if !slices.Contains(row.lanes, lane) {
+						require.Nil(t, l, "nobody waits for a backlog")
+						continue
+					}
 					require.Positive(t, l.N, r.Contender)
 					require.Positive(t, l.P50, r.Contender)
 					require.LessOrEqual(t, l.P50, l.P90, r.Contender)
 					require.LessOrEqual(t, l.P90, l.P99, r.Contender)
 					require.LessOrEqual(t, l.P99, l.Max, r.Contender)
 				}
+				if row.lanes == nil {
+					require.Equal(t, r.Intents.Accepted, r.Intents.Delivered, "%s: %+v", r.Contender, r.Intents)
+				}
 			}
-			if row.lanes {
-				require.Positive(t, report.Runs[0].Intents.Left, "what an operator holds is not sent")
-			} else {
-				require.Positive(t, report.Runs[0].Intents.Busy, "a twentieth of the answers was -1")
+			if row.also != nil {
+				row.also(t, report.Runs)
 			}
 		})
 	}
