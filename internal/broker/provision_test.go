@@ -286,9 +286,11 @@ func TestOtherRetentionOrStorageIsRefused(t *testing.T) {
 	require.Equal(t, want, sentences(plan(t, conn, spec).Changes), "the others were created")
 }
 
-func TestAServerWithoutJetStreamIsExplained(t *testing.T) {
-	t.Parallel()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+// connectTo starts a server with settings of the test's own.
+func connectTo(t *testing.T, o *server.Options) *broker.Conn {
+	t.Helper()
+	o.Host, o.Port, o.NoSigs, o.NoLog, o.StoreDir = "127.0.0.1", server.RANDOM_PORT, true, true, t.TempDir()
+	s, err := server.NewServer(o)
 	require.NoError(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
@@ -296,27 +298,24 @@ func TestAServerWithoutJetStreamIsExplained(t *testing.T) {
 	conn, err := broker.Connect(t.Context(), broker.Options{URL: s.ClientURL()})
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	_, err = broker.NewPlan(t.Context(), conn.JS, brokertest.Spec())
+	return conn
+}
+
+func TestAServerWithoutJetStreamIsExplained(t *testing.T) {
+	t.Parallel()
+	conn := connectTo(t, &server.Options{})
+	_, err := broker.NewPlan(t.Context(), conn.JS, brokertest.Spec())
 	require.ErrorContains(t, err, "the broker runs without JetStream: start nats-server with -js")
 }
 
 func TestAServerWithoutRoomForAQueueIsExplained(t *testing.T) {
 	t.Parallel()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 30,
-	})
-	require.NoError(t, err)
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	require.True(t, s.ReadyForConnections(brokertest.Patience))
-	conn, err := broker.Connect(t.Context(), broker.Options{URL: s.ClientURL()})
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	conn := connectTo(t, &server.Options{JetStream: true, JetStreamMaxStore: 1 << 30})
 	spec := brokertest.Spec("wx1", "wx2")
 	for i := range spec.Apps {
 		spec.Apps[i].QueueBytes = 600 << 20
 	}
-	_, err = plan(t, conn, spec).Apply(t.Context(), conn.JS, false)
+	_, err := plan(t, conn, spec).Apply(t.Context(), conn.JS, false)
 	require.ErrorIs(t, err, broker.ErrNoRoom)
 	require.ErrorContains(t, err, "lower queue.bytes")
 	require.ErrorContains(t, err, "KEFU_SEND_wx2")

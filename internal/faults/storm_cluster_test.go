@@ -25,8 +25,7 @@ func TestCluster(t *testing.T) {
 	if *full {
 		n, steps = 50_000, 20
 	}
-	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	s := busyScene(t)
 	nodes := s.StartCluster()
 	workers := []*stage.Process{s.Start(), s.Start()}
 	wait := s.publishing(t.Context(), n)
@@ -47,14 +46,31 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	wait()
+	got := s.allSent(n, workers...)
+	report("cluster of three", fmt.Sprintf("%d leaders stepped down, 1 node killed -9 and back, under %d intents, two workers", stepped, n),
+		got+"; longest stall "+s.longestStall().String())
+}
+
+// busyScene is a stage whose API takes its time, so that there is always
+// something under way.
+func busyScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	return s
+}
+
+// allSent waits for the end of n intents, stops the workers and checks that each
+// was sent; it returns that for the table.
+func (s *scene) allSent(n int, workers ...*stage.Process) string {
+	s.T.Helper()
 	s.Drained()
 	for _, p := range workers {
 		s.NoError(p.Stop(syscall.SIGTERM))
 	}
 	got := s.endsOnce(n)
 	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
-	report("cluster of three", fmt.Sprintf("%d leaders stepped down, 1 node killed -9 and back, under %d intents, two workers", stepped, n),
-		fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d; longest stall %s", got.ends, got.lost, got.posts, got.doubles, s.longestStall()))
+	return fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d", got.ends, got.lost, got.posts, got.doubles)
 }
 
 // longestStall is the longest time in which the API heard nothing.
@@ -78,8 +94,7 @@ func TestNoQuorum(t *testing.T) {
 	if *full {
 		n, d = 6000, time.Minute
 	}
-	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	s := busyScene(t)
 	nodes := s.StartCluster()
 	p := s.Start()
 	wait := s.publishing(t.Context(), n)
@@ -94,13 +109,10 @@ func TestNoQuorum(t *testing.T) {
 	nodes[1].Start()
 	nodes[2].Start()
 	wait()
-	s.Drained()
 	p.Ready()
-	s.NoError(p.Stop(syscall.SIGTERM))
-	got := s.endsOnce(n)
-	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
+	got := s.allSent(n, p)
 	report("no quorum", fmt.Sprintf("2 of 3 nodes killed -9 for %s under %d intents", d, n),
-		fmt.Sprintf("%s; then %s; lost %d; posts of an intent %s; possible duplicates %d", strings.Join(strings.Fields(says), " "), got.ends, got.lost, got.posts, got.doubles))
+		strings.Join(strings.Fields(says), " ")+"; then "+got)
 }
 
 // TestRollingUpgrade has each node of a cluster go down in lame duck mode and
@@ -110,8 +122,7 @@ func TestRollingUpgrade(t *testing.T) {
 	if *full {
 		n = 50_000
 	}
-	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	s := busyScene(t)
 	nodes := s.StartCluster()
 	workers := []*stage.Process{s.Start(), s.Start()}
 	wait := s.publishing(t.Context(), n)
@@ -122,14 +133,9 @@ func TestRollingUpgrade(t *testing.T) {
 		s.caughtUp(node)
 	}
 	wait()
-	s.Drained()
-	for _, p := range workers {
-		s.NoError(p.Stop(syscall.SIGTERM))
-	}
-	got := s.endsOnce(n)
-	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
+	got := s.allSent(n, workers...)
 	report("rolling upgrade", fmt.Sprintf("each of 3 nodes goes down in lame duck mode and comes back, under %d intents, two workers", n),
-		fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d; longest stall %s", got.ends, got.lost, got.posts, got.doubles, s.longestStall()))
+		got+"; longest stall "+s.longestStall().String())
 }
 
 // caughtUp waits until a node that came back has all that the others have: the
@@ -164,8 +170,7 @@ func TestLeaderCutOff(t *testing.T) {
 	if *full {
 		n = 20_000
 	}
-	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	s := busyScene(t)
 	nodes := s.StartSeverableCluster()
 	here := s.Launch()
 	here.Ready()
@@ -195,13 +200,9 @@ func TestLeaderCutOff(t *testing.T) {
 	s.Drained()
 	leader.Rejoin()
 	s.caughtUp(leader)
-	for _, p := range []*stage.Process{here, there} {
-		s.NoError(p.Stop(syscall.SIGTERM))
-	}
-	got := s.endsOnce(n)
-	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
+	got := s.allSent(n, here, there)
 	report("leader cut off", fmt.Sprintf("the node that leads all streams is cut off from the two others under %d intents, one of two workers on its side", n),
-		fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d; longest stall %s", got.ends, got.lost, got.posts, got.doubles, s.longestStall()))
+		got+"; longest stall "+s.longestStall().String())
 }
 
 // lead makes a node the leader of a stream.
