@@ -66,7 +66,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 		return d.settleCancel(), false
 	}
 	if !now.Before(d.deadline) {
-		return d.settleBury(schema.Expired, "its deadline passed before the call", nil), false
+		return d.settleExpired("its deadline passed before the call"), false
 	}
 	failpoint.Reach(failpoint.Started, d.id)
 	return d.call(now)
@@ -120,11 +120,11 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 		return d.settleCancel(), true
 	}
 	if !now.Before(d.deadline) {
-		return d.settleBury(schema.Expired, "its deadline passed before it could be sent", nil), true
+		return d.settleExpired("its deadline passed before it could be sent"), true
 	}
 	if wait := d.env.SendAt.Sub(now); wait > 0 {
 		if !d.env.SendAt.Before(d.deadline) {
-			return d.settleBury(schema.Expired, "its send-at is not before its deadline", nil), true
+			return d.settleExpired("its send-at is not before its deadline"), true
 		}
 		if wait < soon {
 			return afterwards{place: waiting, delay: wait}, true
@@ -172,11 +172,17 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	err := d.probe()
 	if err == nil {
 		d.begun, d.calling = true, true
-		err = d.app.cfg().Sender.Send(w.work, d.packet)
+		err = d.app.cfg().Sender.Deliver(w.work, wechat.Message{Packet: d.packet, Traceparent: d.env.Traceparent, Before: d.may})
 		d.calling = false
 		failpoint.Reach(failpoint.Answered, d.id)
 	}
 	took := time.Since(now)
+	switch {
+	case errors.Is(err, errLate):
+		return d.settleExpired("its deadline passed before the call"), false
+	case errors.Is(err, errNotNow):
+		return d.settleReturn(), false
+	}
 	if err != nil && errors.Is(context.Cause(w.work), errGrace) {
 		var e *wechat.Error
 		if !errors.As(err, &e) || e.Fault == wechat.FaultUnknown {
@@ -198,6 +204,24 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	d.tried = append(d.tried, attemptOf(d.attempt, now, took, o, apiErr, w.cfg.Process.Name))
 	return d.act(o, apiErr)
 }
+
+// may is the last look before the packet leaves: to get a token may have taken
+// long, and what allowed the call may be over.
+func (d *delivery) may() error {
+	now := time.Now()
+	switch {
+	case !now.Before(d.deadline):
+		return errLate
+	case d.app.gate.Closed(now) || !d.lane.mine(now):
+		return errNotNow
+	}
+	return nil
+}
+
+var (
+	errLate   = errors.New("the deadline has passed")
+	errNotNow = errors.New("the app is held, or the shard is not this worker's any more")
+)
 
 // probe asks, before the one intent that tries whether a hold is over, whether
 // the app can get a token at all: past every cache, since somebody may have

@@ -34,13 +34,20 @@ type fakeAPI struct {
 	order  []string
 	answer func(text string, n int) error
 	hang   bool
+	token  func() // getting one, before the packet leaves
 }
 
-func (f *fakeAPI) Send(ctx context.Context, packet []byte) error {
+func (f *fakeAPI) Deliver(ctx context.Context, m wechat.Message) error {
+	if f.token != nil {
+		f.token()
+	}
+	if err := m.Before(); err != nil {
+		return err
+	}
 	var p struct {
 		Text struct{ Content string } `json:"text"`
 	}
-	if err := json.Unmarshal(packet, &p); err != nil {
+	if err := json.Unmarshal(m.Packet, &p); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -76,6 +76,15 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 	return afterwards{place: settling}
 }
 
+// settleExpired buries an intent whose time is over. One that may have been sent
+// by an attempt of unknown outcome is not called expired.
+func (d *delivery) settleExpired(detail string) afterwards {
+	if d.unknown > 0 {
+		return d.settleBury(schema.Unknown, detail+"; an attempt before is of unknown outcome", nil)
+	}
+	return d.settleBury(schema.Expired, detail, nil)
+}
+
 func (d *delivery) bury(letter *nats.Msg, reason schema.Reason, detail string) {
 	d.insist(letter, "KEFU_DEAD", "dead letters cannot be stored", func() {
 		failpoint.Reach(failpoint.LetterStored, d.id)

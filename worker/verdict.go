@@ -103,7 +103,7 @@ func decide(p policy, o outcome, s standing) Verdict {
 		if p.onUnknown == schema.Park || s.unknown+1 >= unknownTries {
 			return bury(schema.Unknown, o)
 		}
-		return again(p, o, s, p.retry.Attempts, schema.Unknown)
+		return again(p, o, s, s.attempt+1, schema.Unknown) // however many attempts there were: once more is the policy
 	}
 }
 
@@ -119,7 +119,11 @@ func again(p policy, o outcome, s standing, attempts int, spent schema.Reason) V
 	}
 	delay := p.retry.delay(s.attempt, s.jitter)
 	if delay >= s.left {
-		return Verdict{do: doBury, reason: schema.Expired, detail: "the next attempt would come after its deadline; the last one: " + o.detail}
+		reason := schema.Expired
+		if spent == schema.Unknown || s.unknown > 0 {
+			reason = schema.Unknown // it may have been sent
+		}
+		return Verdict{do: doBury, reason: reason, detail: "the next attempt would come after its deadline; the last one: " + o.detail}
 	}
 	return Verdict{do: doRetry, delay: delay}
 }

@@ -63,7 +63,11 @@ func TestDecide(t *testing.T) {
 		{"an unknown outcome is sent once more", resend, fault(wechat.FaultUnknown), first, Verdict{do: doRetry, delay: time.Second}},
 		{"the second unknown outcome is the end", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.attempt, s.unknown = 2, 1 }), Verdict{do: doBury, reason: schema.Unknown, detail: why}},
 		{"park buries an unknown outcome at once", park, fault(wechat.FaultUnknown), first, Verdict{do: doBury, reason: schema.Unknown, detail: why}},
-		{"unknown at the last attempt is unknown, not exhausted", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doBury, reason: schema.Unknown, detail: why}},
+		{"an unknown outcome at the last attempt is sent once more, too", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doRetry, delay: 5 * time.Minute}},
+		{"an unknown outcome without time for a second attempt is unknown, not expired", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.left = 900 * time.Millisecond }),
+			Verdict{do: doBury, reason: schema.Unknown, detail: "the next attempt would come after its deadline; the last one: " + why}},
+		{"and so is what was busy after it", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.unknown, s.left = 1, 900*time.Millisecond }),
+			Verdict{do: doBury, reason: schema.Unknown, detail: "the next attempt would come after its deadline; the last one: " + why}},
 		{"a fault of a later version counts as unknown", park, fault(wechat.Fault(200)), first, Verdict{do: doBury, reason: schema.Unknown, detail: why}},
 
 		{"a code never seen is tried twice", resend, fault(wechat.FaultUnlisted), first, Verdict{do: doRetry, delay: time.Second}},

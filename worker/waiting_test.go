@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -79,6 +81,41 @@ func TestDeadlines(t *testing.T) {
 	b.Equal(schema.Dead, r.State)
 	b.Equal(schema.Expired, r.Reason)
 	b.Zero(b.posts("hello"))
+	b.NoError(stop())
+}
+
+func TestADeadlineMayPassWhileATokenIsFetched(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	deadline := time.Now().Add(3 * time.Second)
+	b.api.token = func() { time.Sleep(time.Until(deadline)) } // what is tested is the passing of time
+	stop := b.start()
+	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At", deadline.Format(time.RFC3339Nano))
+	r := b.receiptOf("late")
+	b.Equal(schema.Expired, r.Reason)
+	b.Zero(b.posts("hello"))
+	b.NoError(stop())
+}
+
+func TestAHoldMayComeWhileATokenIsFetched(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	fetching, fetched := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b.api.token = func() { once.Do(func() { close(fetching); <-fetched }) }
+	stop := b.start()
+	b.publish(live+"user1", "one", "hello", "user1")
+	<-fetching
+	b.NoError(gate.Pause(t.Context(), b.conn, appID, "test", "me"))
+	a := b.worker.current()[0]
+	b.Eventually(func() bool { _, held := a.gate.Held(); return held }, patience, time.Millisecond)
+	close(fetched)
+	b.Eventually(func() bool { return a.holding() == 0 }, patience, time.Millisecond, "it is given back")
+	b.Zero(b.posts("hello"))
+	b.NoError(gate.Resume(t.Context(), b.conn, appID))
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(1, r.Attempts)
 	b.NoError(stop())
 }
 

@@ -38,6 +38,7 @@ import (
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -51,10 +52,11 @@ const (
 	ReceiptsOff      Receipts = "off"
 )
 
-// Sender makes one attempt to send a packet. It returns nil when the API said
-// errcode 0, or a *wechat.Error; anything else counts as an unknown outcome.
+// Sender makes one attempt to send a message. It returns nil when the API said
+// errcode 0, the error of the message's Before as it is, or a *wechat.Error;
+// anything else counts as an unknown outcome.
 type Sender interface {
-	Send(ctx context.Context, packet []byte) error
+	Deliver(ctx context.Context, m wechat.Message) error
 }
 
 // Prober is a Sender that can find out without sending whether anything could

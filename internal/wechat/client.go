@@ -57,18 +57,28 @@ func (c *Client) Probe(ctx context.Context) error {
 	return asTokenError(err)
 }
 
-// do makes one call: token, exchange, check. A refused token is replaced and the same call made once more, even with the
+// do makes one call that is no message's.
+func (c *Client) do(ctx context.Context, to *endpoint, body []byte) (reply, error) {
+	return c.deliver(ctx, to, &Message{Packet: body})
+}
+
+// deliver makes one call: token, exchange, check. A refused token is replaced and the same call made once more, even with the
 // same token if that is what comes back: good tokens are refused at times. Refused again, there is a third call only if
 // the source then has another one, by force. All this costs the caller nothing, since WeChat refused the calls before
 // without acting on them. A token still refused at the end is FaultToken.
-func (c *Client) do(ctx context.Context, to *endpoint, body []byte) (reply, error) {
+func (c *Client) deliver(ctx context.Context, to *endpoint, m *Message) (reply, error) {
 	token, err := c.tokens.Token(ctx)
 	if err != nil {
 		return nil, asTokenError(err)
 	}
 	same := false // the second try was made with the token of the first
 	for try := 1; ; try++ {
-		r, failed := c.call(ctx, to, token, body)
+		if m.Before != nil {
+			if err := m.Before(); err != nil {
+				return nil, err
+			}
+		}
+		r, failed := c.call(ctx, to, token, m)
 		switch {
 		case failed == nil:
 			return r, nil
@@ -90,19 +100,19 @@ func (c *Client) do(ctx context.Context, to *endpoint, body []byte) (reply, erro
 // plainOK is what the API answers to a send that it accepts.
 const plainOK = `{"errcode":0,"errmsg":"ok"}`
 
-func (c *Client) call(ctx context.Context, to *endpoint, token Secret, body []byte) (reply, *Error) {
+func (c *Client) call(ctx context.Context, to *endpoint, token Secret, m *Message) (reply, *Error) {
 	req, err := to.request(token)
 	if err != nil {
 		return nil, &Error{Call: to.call, Fault: FaultConfig, Err: err}
 	}
-	a, left, err := c.wire.exchange(ctx, req, body)
+	a, left, err := c.wire.exchange(ctx, req, m)
 	if err != nil {
-		return nil, broken(to.call, err, left, private(token, body))
+		return nil, broken(to.call, err, left, private(token, m.Packet))
 	}
 	if a.status == http.StatusOK && string(a.body) == plainOK {
 		return nil, nil // nearly every answer to a send: no JSON machinery for it
 	}
-	return check(to.call, &a, to.codeless, private(token, body))
+	return check(to.call, &a, to.codeless, private(token, m.Packet))
 }
 
 // private is what no error of a call may show: the token, and of the body, which an errmsg may repeat, the openid and

@@ -225,3 +225,60 @@ func TestSendIsSafeForManyAtOnce(t *testing.T) {
 		require.NoError(t, <-errs)
 	}
 }
+
+func TestAMessageIsLookedAtOnceMoreWhenTheTokenIsAtHand(t *testing.T) {
+	t.Parallel()
+	server := newAPI(t, func(token string) string {
+		if token == "old" {
+			return `{"errcode":42001,"errmsg":"access_token expired"}`
+		}
+		return plainOK
+	})
+	late := errors.New("too late")
+	for name, row := range map[string]struct {
+		looks int // after so many it may go no more
+		sent  []string
+	}{
+		"before the first try":            {0, nil},
+		"before the one with a new token": {1, []string{"old"}},
+		"and may go":                      {2, []string{"old", "new"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := len(server.seen())
+			looked := 0
+			err := NewClient(httpClient(t, patience), server.URL, &succession{tokens: []string{"old", "new"}}).Deliver(t.Context(), Message{Packet: packet, Before: func() error {
+				if looked++; looked > row.looks {
+					return late
+				}
+				return nil
+			}})
+			if row.looks < 2 {
+				require.Equal(t, late, err)
+			} else {
+				require.NoError(t, err)
+			}
+			require.Equal(t, row.sent, append([]string(nil), server.seen()[before:]...))
+		})
+	}
+}
+
+func TestTheTraceGoesWithTheMessage(t *testing.T) {
+	t.Parallel()
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for way, client := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			got := make(chan []string, 2)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				got <- r.Header.Values("traceparent")
+				_, _ = io.WriteString(w, plainOK)
+			}))
+			t.Cleanup(server.Close)
+			c := NewClient(client(t, patience), server.URL, fixedToken("t"))
+			require.NoError(t, c.Deliver(t.Context(), Message{Packet: packet, Traceparent: trace}))
+			require.Equal(t, []string{trace}, <-got)
+			require.NoError(t, c.Send(t.Context(), packet))
+			require.Empty(t, <-got, "and not with the next")
+		})
+	}
+}

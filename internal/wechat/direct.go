@@ -58,13 +58,13 @@ func newDirect(d *dialer, maxIdle int) *direct {
 
 // exchange makes one exchange on a connection that lives. left tells whether a
 // byte of the request may have left.
-func (d *direct) exchange(ctx context.Context, tmpl *http.Request, body []byte, room []byte) (a answer, left bool, err error) {
+func (d *direct) exchange(ctx context.Context, tmpl *http.Request, m *Message, room []byte) (a answer, left bool, err error) {
 	for {
 		c, reused, err := d.conn(ctx, tmpl)
 		if err != nil {
 			return answer{}, false, ended(ctx, err)
 		}
-		a, left, keep, err := c.exchange(ctx, tmpl, body, room)
+		a, left, keep, err := c.exchange(ctx, tmpl, m, room)
 		if err == nil && keep {
 			d.put(tmpl, c)
 		} else {
@@ -210,7 +210,7 @@ func (d *direct) closeIdle() {
 
 // exchange writes the request and reads the answer. keep tells whether the
 // connection may carry another one.
-func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, body, room []byte) (a answer, left, keep bool, err error) {
+func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, m *Message, room []byte) (a answer, left, keep bool, err error) {
 	c.deadline, _ = ctx.Deadline() // the wire always sets one
 	if err := c.SetDeadline(c.deadline); err != nil {
 		return answer{}, false, false, err
@@ -232,11 +232,16 @@ func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, body, roo
 	if tmpl.Method == http.MethodPost {
 		// Always: the front end of WeChat answers 412 to a body without.
 		c.out = append(c.out, "Content-Length: "...)
-		c.out = strconv.AppendInt(c.out, int64(len(body)), 10)
+		c.out = strconv.AppendInt(c.out, int64(len(m.Packet)), 10)
+		c.out = append(c.out, "\r\n"...)
+	}
+	if m.Traceparent != "" {
+		c.out = append(c.out, traceHeader+": "...)
+		c.out = append(c.out, m.Traceparent...)
 		c.out = append(c.out, "\r\n"...)
 	}
 	c.out = append(c.out, "\r\n"...)
-	c.out = append(c.out, body...)
+	c.out = append(c.out, m.Packet...)
 	n, err := c.Write(c.out)
 	if cap(c.out) > 128<<10 {
 		c.out = nil

@@ -23,6 +23,9 @@ type wire struct {
 	traced  bool // rt calls the hooks of httptrace
 }
 
+// traceHeader is as W3C writes it: in small letters.
+const traceHeader = "traceparent"
+
 // usualReply is room for the answers that come nearly always, in bytes: they then cost one allocation.
 const usualReply = 128
 
@@ -71,21 +74,21 @@ func (f *flight) gotConn(info httptrace.GotConnInfo) {
 // maxStale is how many connections that turn out to be dead before a byte is written are replaced for one exchange.
 const maxStale = 4
 
-// exchange sends tmpl with body and reads the answer, within w.timeout. When it fails, left tells whether a byte of the
+// exchange sends tmpl with a message and reads the answer, within w.timeout. When it fails, left tells whether a byte of the
 // request may have left; a connection found dead before that is replaced here, since nothing was sent. tmpl is shared
 // between exchanges and is not changed.
-func (w *wire) exchange(ctx context.Context, tmpl *http.Request, body []byte) (a answer, left bool, err error) {
+func (w *wire) exchange(ctx context.Context, tmpl *http.Request, m *Message) (a answer, left bool, err error) {
 	if own, ok := ctx.Deadline(); !ok || time.Until(own) > w.timeout {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, w.timeout)
 		defer cancel()
 	}
 	if w.direct != nil {
-		return w.direct.exchange(ctx, tmpl, body, make([]byte, 0, usualReply))
+		return w.direct.exchange(ctx, tmpl, m, make([]byte, 0, usualReply))
 	}
 	for stale := 1; ; stale++ {
 		f := new(flight)
-		a, err = w.once(ctx, tmpl, body, f)
+		a, err = w.once(ctx, tmpl, m, f)
 		if err == nil {
 			return a, true, nil
 		}
@@ -96,10 +99,14 @@ func (w *wire) exchange(ctx context.Context, tmpl *http.Request, body []byte) (a
 	}
 }
 
-func (w *wire) once(ctx context.Context, tmpl *http.Request, body []byte, f *flight) (answer, error) {
+func (w *wire) once(ctx context.Context, tmpl *http.Request, m *Message, f *flight) (answer, error) {
 	f.trace.GotConn = f.gotConn
 	req := tmpl.WithContext(httptrace.WithClientTrace(ctx, &f.trace))
-	if len(body) > 0 {
+	if m.Traceparent != "" {
+		req.Header = req.Header.Clone()
+		req.Header.Set(traceHeader, m.Traceparent)
+	}
+	if body := m.Packet; len(body) > 0 {
 		// bytes.Reader and io.NopCloser are types that net/http knows: it then sends headers and body in one write. The
 		// front end of WeChat answers 412 to a body without Content-Length. There is no GetBody, so that net/http never
 		// repeats the request by itself; exchange does, and by the count of bytes.

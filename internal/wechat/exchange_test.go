@@ -330,7 +330,7 @@ func TestDeadConnectionsAreReplacedAFewTimesOnly(t *testing.T) {
 		gotConn(r, &countedConn{Conn: conn}, true)
 		return nil, errors.New("closed")
 	})}
-	_, left, err := w.exchange(t.Context(), newRequest(http.MethodPost, &url.URL{Scheme: "http", Host: "x"}), packet)
+	_, left, err := w.exchange(t.Context(), newRequest(http.MethodPost, &url.URL{Scheme: "http", Host: "x"}), &Message{Packet: packet})
 	require.EqualError(t, err, "closed")
 	require.False(t, left)
 	require.Equal(t, maxStale, tries)

@@ -21,6 +21,21 @@ const (
 //
 // API: /doc/service/api/customer/message/api_sendcustommessage on developers.weixin.qq.com.
 func (c *Client) Send(ctx context.Context, packet []byte) error {
-	_, err := c.do(ctx, c.send, packet)
+	return c.Deliver(ctx, Message{Packet: packet})
+}
+
+// Message is a packet with what goes with it.
+type Message struct {
+	Packet      []byte
+	Traceparent string // the header of W3C's trace context; "" for none
+
+	// Before is asked each time before the packet leaves, when the token is at hand: to get one may take many seconds.
+	// Its error ends the call and is returned as it is; then the packet was certainly not sent. May be nil.
+	Before func() error
+}
+
+// Deliver is Send for a message.
+func (c *Client) Deliver(ctx context.Context, m Message) error {
+	_, err := c.deliver(ctx, c.send, &m)
 	return err
 }

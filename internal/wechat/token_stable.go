@@ -104,7 +104,7 @@ func (s *stableFetch) ask(ctx context.Context, force bool) (Secret, time.Duratio
 // fetchToken makes one token call and reads {"access_token","expires_in"} from the answer. Nothing that can go wrong
 // here speaks against a message that waits for the token.
 func fetchToken(ctx context.Context, w *wire, req *http.Request, body []byte, m mask) (Secret, time.Duration, error) {
-	a, left, err := w.exchange(ctx, req, body)
+	a, left, err := w.exchange(ctx, req, &Message{Packet: body})
 	if err != nil {
 		return Secret{}, 0, broken(CallToken, err, left, m)
 	}
