@@ -144,14 +144,19 @@ func (a *app) holding() int {
 
 // arrive takes a message that the broker handed out under a claim.
 func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
-	d, ok := newDelivery(a, l, m)
+	meta, ok := broker.ParseDelivery(m.Reply)
 	if !ok {
+		a.w.log.Error("a message without a readable ack subject was left alone", "app", a.cfg().ID)
 		return
 	}
+	d := newDelivery(a, l, m, meta)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l.claim.Load() != c {
 		return // it has been handed out anew
+	}
+	if !l.follows(meta) {
+		return
 	}
 	if known := a.inflight[d.seq]; known != nil {
 		// The consumer was made anew (a broker restart, a silent lane) and hands
@@ -161,7 +166,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 	}
 	if a.phase == closed { // sent before the broker learned that nothing is wanted
 		if l.kind == schema.Live && !a.stopping {
-			l.anew = true // see giveBack
+			l.dropped++ // see giveBack
 		} else {
 			_ = a.w.conn.NakReply(m.Reply)
 		}

@@ -56,13 +56,13 @@ func (l *lane) mine(now time.Time) bool {
 
 // reads says whether the lane is pulled from. app.mu is held.
 func (l *lane) reads() bool {
-	return l.kind == schema.Bulk || l.claim.Load() != nil && l.fresh && !l.anew && !l.leaving
+	return l.kind == schema.Bulk || l.claim.Load() != nil && l.fresh && !l.stale() && !l.leaving
 }
 
 // acquire begins to read the shard. app.mu is held.
 func (l *lane) acquire(c *pool.Claim) {
 	l.claim.Store(c)
-	l.fresh, l.anew, l.leaving = false, false, false
+	l.fresh, l.remade, l.leaving = false, l.dropped, false
 	l.puller = l.newPuller(c)
 	if !l.app.stopping {
 		l.mender.mend(l.app.w, l.ensure, l.app.poke)

@@ -72,12 +72,7 @@ type delivery struct {
 	tried      []schema.Attempt
 }
 
-func newDelivery(a *app, l *lane, m *nats.Msg) (*delivery, bool) {
-	meta, ok := broker.ParseDelivery(m.Reply)
-	if !ok {
-		a.w.log.Error("a message without a readable ack subject was left alone", "app", a.cfg().ID)
-		return nil, false
-	}
+func newDelivery(a *app, l *lane, m *nats.Msg, meta broker.Delivery) *delivery {
 	d := &delivery{
 		app: a, lane: l, msg: m, seq: meta.Seq, stored: meta.Stored, nth: meta.Delivered, taken: l.inherited(meta),
 		reply: m.Reply, renewed: time.Now(),
@@ -88,7 +83,7 @@ func newDelivery(a *app, l *lane, m *nats.Msg) (*delivery, bool) {
 		// NATS client can publish. The handler buries it.
 		d.subject = schema.Subject{AppID: a.cfg().ID, Lane: l.kind, Shard: -1, Key: m.Subject}
 	}
-	return d, true
+	return d
 }
 
 func (d *delivery) setReply(reply string) {

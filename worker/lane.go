@@ -43,7 +43,10 @@ type lane struct {
 	// guarded by app.mu
 	puller   *broker.Puller // of this claim; nil before the first
 	fresh    bool           // the consumer was made under this claim
-	anew     bool           // and must be made anew: what it handed out was dropped here
+	dropped  int            // how often something that it handed out was dropped here: then it must be made anew
+	remade   int            // for which of these it was
+	order    uint64         // of the consumer's last message
+	since    time.Time      // when that consumer was made
 	leaving  bool           // the claim was asked back
 	draining int            // its own pauses that are not over
 	running  int            // deliveries of this lane that have a slot
@@ -118,6 +121,30 @@ func (l *lane) inherited(m broker.Delivery) bool {
 	return m.Stored.UnixNano() < l.made.Load() && m.Order <= uint64(l.most()) //nolint:gosec // a bound of thousands
 }
 
+// stale says whether the consumer must be made anew, so that everything which is
+// not settled comes again in the order of the queue. app.mu is held.
+func (l *lane) stale() bool { return l.dropped != l.remade }
+
+// follows says whether a message is the next one that the consumer handed out.
+// One may be missing: what was on its way when the connection ended, or was
+// handed out to a request that nobody reads any more, comes again when its
+// AckWait is over, and what is behind it must not go before it. app.mu is held.
+func (l *lane) follows(m broker.Delivery) bool {
+	if l.kind == schema.Bulk {
+		return true
+	}
+	if l.stale() {
+		return false // all of it comes again
+	}
+	if m.Order > l.order+1 {
+		l.dropped++
+		l.app.w.running.Go(l.bind) // takes our lock
+		return false
+	}
+	l.order = max(l.order, m.Order)
+	return true
+}
+
 // lost is told why a request ended without a message.
 func (l *lane) lost(reason error) {
 	if reason == nil {
@@ -145,7 +172,7 @@ func (l *lane) ensure() error {
 	a := l.app
 	a.mu.Lock()
 	stopping, leaving, puller, claim := a.stopping, l.leaving, l.puller, l.claim.Load()
-	fresh, anew := l.fresh, l.anew
+	fresh, anew, dropped := l.fresh, l.stale(), l.dropped
 	a.mu.Unlock()
 	live := l.kind == schema.Live
 	if stopping || live && (claim == nil || leaving) {
@@ -184,7 +211,16 @@ func (l *lane) ensure() error {
 	if l.claim.Load() != claim {
 		return errNotMine // a new one, whose consumer is to be made anew
 	}
-	l.fresh, l.anew = true, false
+	if !l.since.Equal(made) {
+		l.since, l.order = made, 0
+	}
+	l.fresh = true
+	if !fresh || anew {
+		l.remade = dropped // more may have been dropped meanwhile
+	}
+	if l.stale() && a.phase == open {
+		a.w.running.Go(l.bind) // takes our lock
+	}
 	if a.phase != open || !l.reads() {
 		return nil // opening resumes the puller
 	}

@@ -42,7 +42,7 @@ func (a *app) turnPhase(now time.Time) {
 		if !shut {
 			a.phase = open
 			for _, l := range a.lanes {
-				if l.anew {
+				if l.stale() {
 					a.w.running.Go(l.bind) // takes our lock
 				}
 				if !l.reads() {
@@ -79,7 +79,7 @@ func (a *app) giveBack() {
 	for _, l := range a.lanes {
 		back := a.unstarted(l)
 		if l.kind == schema.Live && !a.stopping && len(back) > 0 && l.claim.Load() != nil {
-			l.anew = true
+			l.dropped++
 			for _, d := range back {
 				a.discard(d)
 			}

@@ -17,7 +17,13 @@ import (
 // connection for good, as a machine does that has lost its network.
 func (b *bed) hand(name string) (w *Worker, stop func() error, cut func()) {
 	b.t.Helper()
-	conn, err := broker.Connect(b.t.Context(), broker.Options{URL: b.embedded.URL(), Name: name})
+	return b.handAt(name, b.embedded.URL())
+}
+
+// handAt is hand by another way to the broker.
+func (b *bed) handAt(name, url string) (w *Worker, stop func() error, cut func()) {
+	b.t.Helper()
+	conn, err := broker.Connect(b.t.Context(), broker.Options{URL: url, Name: name})
 	b.NoError(err)
 	b.t.Cleanup(conn.Close)
 	w, err = New(Config{Process: pool.Worker{Name: pool.NewName(name), Started: time.Now()}, Apps: []App{b.app}, Concurrency: 128,

@@ -26,7 +26,8 @@ type Proxy struct {
 	cut     bool
 	deaf    bool
 	closed  bool
-	deafAt  []byte // what is said to the broker makes it deaf
+	deafAt  []byte        // what is said to the broker makes it deaf
+	stalled chan struct{} // closed when what the broker says may pass again; nil while it may
 	refused int
 	conns   map[net.Conn]bool
 }
@@ -47,6 +48,7 @@ func NewProxyTo(t testing.TB, address string) *Proxy {
 	t.Cleanup(func() {
 		p.mu.Lock()
 		p.closed = true
+		p.mend()
 		p.mu.Unlock()
 		_ = l.Close()
 		p.Cut()
@@ -94,8 +96,19 @@ func (p *Proxy) Deafen() { p.set(func() { p.deaf = true }) }
 // it hears that, and its answer is the first that is lost.
 func (p *Proxy) DeafenAt(text string) { p.set(func() { p.deafAt = []byte(text) }) }
 
-// Mend lets connections through again.
-func (p *Proxy) Mend() { p.set(func() { p.cut, p.deaf, p.deafAt = false, false, nil }) }
+// Stall holds back what the broker says until Mend.
+func (p *Proxy) Stall() { p.set(func() { p.stalled = make(chan struct{}) }) }
+
+// Mend lets connections, and what was held back, through again.
+func (p *Proxy) Mend() { p.set(p.mend) }
+
+func (p *Proxy) mend() {
+	p.cut, p.deaf, p.deafAt = false, false, nil
+	if p.stalled != nil {
+		close(p.stalled)
+		p.stalled = nil
+	}
+}
 
 func (p *Proxy) set(f func()) {
 	p.mu.Lock()
@@ -165,10 +178,13 @@ type hearing struct {
 
 func (h hearing) Write(b []byte) (int, error) {
 	h.p.mu.Lock()
-	deaf := h.p.deaf
+	deaf, stalled := h.p.deaf, h.p.stalled
 	h.p.mu.Unlock()
 	if deaf {
 		return len(b), nil
+	}
+	if stalled != nil {
+		<-stalled
 	}
 	return h.to.Write(b)
 }
