@@ -103,7 +103,10 @@ func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err err
 		s, err := a.w.conn.JS.Stream(ctx, schema.SendStream(a.cfg().ID))
 		if err == nil {
 			info = s.CachedInfo()
-			a.created.Store(&info.Created)
+			before := a.created.Swap(&info.Created)
+			if before != nil && !before.Equal(info.Created) {
+				a.disown(info.Created)
+			}
 		}
 		return err
 	})
@@ -158,7 +161,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 	if !l.follows(meta) {
 		return
 	}
-	if known := a.inflight[d.seq]; known != nil {
+	if known := a.inflight[d.seq]; known != nil && known.stored.Equal(d.stored) {
 		// The consumer was made anew (a broker restart, a silent lane) and hands
 		// out what is still in hand here: only the way to acknowledge it changed.
 		known.setReply(m.Reply)

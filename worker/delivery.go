@@ -100,7 +100,11 @@ func (d *delivery) getReply() string {
 
 // ack acknowledges the message and forgets the delivery.
 func (d *delivery) ack() {
-	if err := d.app.w.conn.AckReply(d.getReply()); err != nil {
+	reply := d.getReply()
+	if reply == "" {
+		return // disowned
+	}
+	if err := d.app.w.conn.AckReply(reply); err != nil {
 		d.app.w.log.Debug("ack", "app", d.app.cfg().ID, "id", d.id, "error", err) // handed out again, the ledger knows its end
 	}
 	d.app.settled(d)

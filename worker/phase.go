@@ -128,6 +128,33 @@ func (a *app) drop(d *delivery) {
 	}
 }
 
+// disown forgets what is in hand of a queue that was deleted before another one
+// was made under its name: what has begun ends, and is not acknowledged, since
+// its sequence belongs to another intent now.
+func (a *app) disown(made time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.lanes {
+		for _, d := range a.unstarted(l) {
+			if d.stored.Before(made) {
+				a.drop(d)
+			}
+		}
+		l.forget()
+		for _, d := range a.unstarted(l) { // bulk: another worker may have made its consumer already
+			if d.place == ready {
+				l.ready.pushBack(d)
+			}
+		}
+	}
+	for _, d := range a.inflight {
+		if d.stored.Before(made) {
+			d.setReply("")
+			a.drop(d)
+		}
+	}
+}
+
 func (a *app) checkIdle() {
 	if len(a.inflight) > 0 {
 		return

@@ -257,3 +257,32 @@ func TestAQueueMadeAnewMakesNewDefaultIDs(t *testing.T) {
 	b.Equal(2, b.posts("hello"))
 	b.NoError(stop())
 }
+
+func TestAQueueMadeAnewWhileAnIntentIsInHandLosesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	answer := make(chan struct{})
+	b.api.answer = func(text string, _ int) error {
+		if text == "old" {
+			<-answer
+		}
+		return nil
+	}
+	stop := b.start()
+	old := b.publish(live+"user1", "old", "old", "user1")
+	b.Eventually(func() bool { return b.posts("old") == 1 }, patience, time.Millisecond)
+	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	cfg := s.CachedInfo().Config
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), cfg.Name))
+	b.Eventually(func() bool { return len(b.worker.Troubles()) > 0 }, patience, time.Millisecond)
+	_, err = b.conn.JS.CreateStream(t.Context(), cfg)
+	b.NoError(err)
+	b.Equal(old.Seq, b.publish(live+"user2", "new", "new", "user2").Seq)
+	b.receiptOf("new")
+	close(answer)
+	b.receiptOf("old")
+	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+	b.Equal(1, b.posts("new"))
+	b.NoError(stop())
+}
