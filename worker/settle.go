@@ -30,8 +30,13 @@ func (d *delivery) settleSent() afterwards {
 	receipt := d.receipt(schema.Sent, "")
 	// The receipt comes second: after a crash between the two the other way round
 	// the message may be sent again, and the receipt that is stored would not say so.
-	d.app.w.ledger.Write(d.mark(ledger.Sent), func(ledger.Standing, error) {
+	d.app.w.ledger.Write(d.mark(ledger.Sent), func(s ledger.Standing, _ error) {
 		failpoint.Reach(failpoint.SentMarked, d.id)
+		if s.Kind != 0 && s.Worker != d.app.w.cfg.Process.Name {
+			// This worker was taken for dead, and another has begun to send it as well.
+			d.unknown = max(d.unknown, s.Unknown, 1)
+			receipt = d.receipt(schema.Sent, "")
+		}
 		d.publishReceipt(receipt, d.ack)
 	})
 	return afterwards{place: settling}
@@ -66,8 +71,14 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 		return afterwards{place: waiting, delay: time.Minute, held: true}
 	}
 	if d.begun {
-		d.app.w.ledger.Write(d.mark(ledger.Dying(reason)), func(ledger.Standing, error) {
+		d.app.w.ledger.Write(d.mark(ledger.Dying(reason)), func(s ledger.Standing, err error) {
 			failpoint.Reach(failpoint.Dying, d.id)
+			if err == nil && s.Overtaken {
+				// This worker was taken for dead, and another has begun to send it: the end
+				// is that one's to tell, and the acknowledgement too.
+				d.app.settled(d)
+				return
+			}
 			d.bury(msg, reason, detail)
 		})
 	} else { // the same verdict would be reached again

@@ -95,7 +95,7 @@ func (x *index) mark(m Mark, w uint16) Standing {
 		}
 		x.maps[0].entries[m.Key] = next
 	}
-	s := Standing{Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.Suspects)}
+	s := Standing{Overtaken: ruling == 0 && (next.Kind != m.Kind || next.Worker != w), Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.Suspects)}
 	switch {
 	case ruling == Go:
 		s.Attempts, s.Unknown = max(int(next.Attempt)-1, 0), int(next.Unknown)

@@ -55,7 +55,7 @@ func (r Ruling) String() string {
 	return [...]string{"", "go", "ended", "repeat", "reuse", "started", "doomed"}[r]
 }
 
-// Standing is the answer to a Start or Suspect mark.
+// Standing is the answer to a mark.
 type Standing struct {
 	Ruling     Ruling
 	Generation int    // of this message
@@ -65,6 +65,10 @@ type Standing struct {
 	Worker     string // who made the Start that Started speaks of, or began the burial that Doomed does
 	Reason     schema.Reason
 	Suspects   int // after a Suspect mark: how many times in a row
+
+	// Overtaken: after a mark of an end, somebody else has gone on with the intent
+	// meanwhile, and what the ledger remembers is not this mark.
+	Overtaken bool
 }
 
 // apply says how a mark by worker w changes what is remembered, and, for a

@@ -1,0 +1,69 @@
+package worker
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// TestAWorkerThatWasTakenForDead comes back with an answer while another has
+// begun to send the same intent.
+func TestAWorkerThatWasTakenForDead(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		late, other error // the answers to the one that comes back, and to the other
+		want        schema.State
+	}{
+		"was told that it is sent: its receipt says that it was sent twice": {nil, nil, schema.Sent},
+		"was refused: the end is the other's to tell":                       {apiError(45015), nil, schema.Sent},
+		"was refused, and so is the other: one letter":                      {apiError(45015), apiError(45015), schema.Dead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			late, other := make(chan struct{}), make(chan struct{})
+			b.api.answer = func(_ string, n int) error {
+				if n == 1 {
+					<-late
+					return row.late
+				}
+				<-other
+				return row.other
+			}
+			p := b.proxy()
+			w, stop, _ := b.handAt("one", p.URL())
+			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond)
+			b.publish(live+"u1", "m0", "u1 0", "u1")
+			b.Eventually(func() bool { return b.posts("u1 0") == 1 }, patience, time.Millisecond)
+			p.Cut()
+			_, stopOther, _ := b.hand("two")
+			b.Eventually(func() bool { return b.posts("u1 0") == 2 }, patience, time.Millisecond, "the other sends it")
+			close(late)
+			p.Mend()
+			b.Eventually(func() bool { return w.current()[0].holding() == 0 }, patience, time.Millisecond, "it is done with it")
+			close(other)
+			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+			b.NoError(stop())
+			b.NoError(stopOther())
+
+			var ends []schema.Receipt
+			b.NoError(b.conn.Scan(t.Context(), schema.StreamReceipt, broker.ScanOptions{}, func(s broker.Stored) error {
+				var r schema.Receipt
+				err := json.Unmarshal(s.Data, &r)
+				ends = append(ends, r)
+				return err
+			}))
+			require.Len(t, ends, 1)
+			require.Equal(t, row.want, ends[0].State)
+			require.True(t, ends[0].PossibleDuplicate)
+			letters, err := b.conn.Count(t.Context(), schema.StreamDead, "kefu.dead.>")
+			b.NoError(err)
+			require.Equal(t, row.want == schema.Dead, letters == 1)
+		})
+	}
+}
