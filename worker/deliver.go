@@ -26,8 +26,8 @@ const (
 	// started: its call ends within 10 s.
 	otherHands = time.Second
 
-	// stalePermit is how old a permission may be when the call is made. Those
-	// that had to wait for the ledger together must not all go out at once.
+	// stalePermit is how old a permission may be when the call is made: those that
+	// had to wait for the ledger together must not all go out at once.
 	stalePermit = 400 * time.Millisecond
 )
 
@@ -59,8 +59,14 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
 	// The wait for the ledger may have been long (a broker restart): look again.
 	now := time.Now()
-	if d.app.gate.Closed(now) || !d.lane.mine(now) || d.app.cfg().Rate.PerSecond > 0 && now.Sub(d.permitted) > stalePermit {
+	if d.app.gate.Closed(now) || !d.lane.mine(now) {
 		return d.settleReturn(), false
+	}
+	if d.app.cfg().Rate.PerSecond > 0 && now.Sub(d.permitted) > stalePermit {
+		if !d.permitAnew() {
+			return d.settleReturn(), false
+		}
+		now = time.Now()
 	}
 	if d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation) {
 		return d.settleCancel(), false
@@ -71,6 +77,39 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	failpoint.Reach(failpoint.Started, d.id)
 	return d.call(now)
 }
+
+// permitAnew waits for another permission in the slot: the Start stands, and to
+// give it back would only make a slow ledger write more. It says whether one
+// was had.
+func (d *delivery) permitAnew() bool {
+	g := d.app.gate
+	if d.permission.Trial {
+		return true // there is no other one while it is under way
+	}
+	g.Done(d.permission, false)
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-d.app.w.work.Done():
+			return false
+		case <-pause.C:
+		}
+		now := time.Now()
+		if g.Closed(now) || !d.lane.mine(now) {
+			return false
+		}
+		p, wait := g.Permit(d.lane.kind, now)
+		if p.OK {
+			d.permission, d.permitted = p, now
+			return true
+		}
+		pause.Reset(min(max(wait, askAgain), 10*askAgain))
+	}
+}
+
+// askAgain is the least pause between two questions to the gate from a slot.
+const askAgain = 5 * time.Millisecond
 
 // read makes sense of the message. What was, or may have been, handed out
 // before is marked before it is parsed: it may be what killed the worker.

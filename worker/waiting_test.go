@@ -12,6 +12,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -209,4 +210,35 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 	b.Equal(2, r.Attempts)
 	b.NoError(stop())
 	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond, "and is given back at a stop; the acknowledgement before it is not waited for")
+}
+
+// slowLedger takes its time for each Start, as one on a slow disk does.
+type slowLedger struct{ intentLog }
+
+func (s slowLedger) Write(m ledger.Mark, done func(ledger.Standing, error)) {
+	if m.Kind != ledger.Start {
+		s.intentLog.Write(m, done)
+		return
+	}
+	time.AfterFunc(stalePermit+stalePermit/4, func() { s.intentLog.Write(m, done) })
+}
+
+func TestASlowLedgerCostsTimeAndNoSend(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Rate = gate.Rate{PerSecond: 50, Burst: 10}
+	stop := b.start()
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.worker.ledger = slowLedger{b.worker.ledger}
+	const n = 20
+	for i := range n {
+		to := fmt.Sprint("u", i)
+		b.publish(live+to, to, to+" 0", to)
+	}
+	for range n {
+		r := b.receipt()
+		b.Equal(schema.Sent, r.State)
+		b.Equal(1, r.Attempts)
+	}
+	b.NoError(stop())
 }
