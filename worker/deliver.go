@@ -26,6 +26,9 @@ const (
 	// started: its call ends within 10 s.
 	otherHands = time.Second
 
+	// maxLeft is how many times a burial is left alone.
+	maxLeft = 10
+
 	// stalePermit is how old a permission may be when the call is made: those that
 	// had to wait for the ledger together must not all go out at once.
 	stalePermit = 400 * time.Millisecond
@@ -72,7 +75,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 		return d.settleCancel(), false
 	}
 	if !now.Before(d.deadline) {
-		return d.settleExpired("its deadline passed before the call"), false
+		return d.lapse(), false
 	}
 	failpoint.Reach(failpoint.Started, d.id)
 	return d.call(now)
@@ -161,7 +164,9 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 	if !now.Before(d.deadline) {
 		return d.settleExpired("its deadline passed before it could be sent"), true
 	}
-	if wait := d.env.SendAt.Sub(now); wait > 0 {
+	// It was stored by the broker's clock, by which KEFU_LATER goes: where ours is
+	// behind, what has become due would wait there again and again.
+	if wait := d.env.SendAt.Sub(latest(now, d.stored)); wait > 0 {
 		if !d.env.SendAt.Before(d.deadline) {
 			return d.settleExpired("its send-at is not before its deadline"), true
 		}
@@ -171,6 +176,13 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 		return d.settleLater(d.env.SendAt), true
 	}
 	return afterwards{}, false
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // spokenFor says whether the ledger remembers something that no deadline,
@@ -192,7 +204,11 @@ func (d *delivery) abandoned(s ledger.Standing) afterwards {
 	// Ours stands alone only when the end of a call was not written: nothing of
 	// this sequence is in hand here but this delivery.
 	if s.Worker != d.app.w.cfg.Process.Name && d.app.w.pool.Alive(s.Worker) {
-		return afterwards{place: waiting, delay: otherHands, held: true}
+		// A burial may have been surrendered by a worker that lives on. Should it not
+		// have been, the broker drops the second letter.
+		if d.left++; s.Ruling != ledger.Doomed || d.left < maxLeft {
+			return afterwards{place: waiting, delay: otherHands, held: true}
+		}
 	}
 	d.begun = true
 	if s.Ruling == ledger.Doomed {
@@ -218,7 +234,7 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	took := time.Since(now)
 	switch {
 	case errors.Is(err, errLate):
-		return d.settleExpired("its deadline passed before the call"), false
+		return d.lapse(), false
 	case errors.Is(err, errNotNow):
 		return d.settleReturn(), false
 	}

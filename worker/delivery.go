@@ -58,6 +58,7 @@ type delivery struct {
 	retrying   time.Time // since when it holds back its recipient
 	begun      bool      // its call has been made, by us or by somebody before us
 	calling    bool      // the API is being called
+	left       int       // how often it was left to another worker
 	suspect    bool      // its Suspect mark must be taken back when it is given back
 	env        schema.Envelope
 	id         string

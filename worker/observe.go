@@ -129,21 +129,21 @@ func (w *Worker) storeReceipt(msg *nats.Msg, then func()) {
 	w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
 		switch {
 		case err == nil:
-			if w.receiptsSince.Load() != 0 {
-				w.receiptsSince.Store(0)
+			if w.receiptsSince.Load() != nil {
+				w.receiptsSince.Store(nil)
 				w.trouble("KEFU_RECEIPT", "")
 			}
 			then()
 			return
-		case errors.Is(err, broker.ErrClosed) || w.work.Err() != nil: // the intent is handed out again, and its receipt published then
-		default:
-			now := time.Now().UnixNano()
-			w.receiptsSince.CompareAndSwap(0, now)
-			w.trouble("KEFU_RECEIPT", "receipts cannot be stored: "+err.Error())
-			if time.Duration(now-w.receiptsSince.Load()) < receiptPatience {
-				time.AfterFunc(time.Second, func() { w.storeReceipt(msg, then) })
-				return
-			}
+		case errors.Is(err, broker.ErrClosed) || w.work.Err() != nil:
+			return // the intent is handed out again, and its receipt published then
+		}
+		now := time.Now()
+		w.receiptsSince.CompareAndSwap(nil, &now)
+		w.trouble("KEFU_RECEIPT", "receipts cannot be stored: "+err.Error())
+		if since := w.receiptsSince.Load(); since == nil || now.Sub(*since) < receiptPatience {
+			time.AfterFunc(time.Second, func() { w.storeReceipt(msg, then) })
+			return
 		}
 		w.metrics.receiptsLost.Inc()
 		then()

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,4 +68,47 @@ func TestAWorkerThatWasTakenForDead(t *testing.T) {
 			require.Equal(t, row.want == schema.Dead, letters == 1)
 		})
 	}
+}
+
+func TestAShardMovesOnWhileALetterCannotBeStored(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.api.answer = func(text string, _ int) error {
+		if strings.HasPrefix(text, "bad") {
+			return apiError(40003)
+		}
+		return nil
+	}
+	one, stop, _ := b.handAt("one", b.embedded.URL())
+	b.Eventually(func() bool { return one.reads() == 4 }, patience, time.Millisecond)
+	s, err := b.conn.JS.Stream(t.Context(), schema.StreamDead)
+	b.NoError(err)
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDead))
+	const n = 40
+	publish := func(kind string) {
+		for i := range n {
+			to := fmt.Sprint(kind, i)
+			b.publish(live+to, to, kind+" 0", to)
+		}
+	}
+	publish("bad")
+	b.Eventually(func() bool { return b.posts("bad 0") == n }, patience, time.Millisecond)
+	two, stopTwo, _ := b.hand("two")
+	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 }, patience, time.Millisecond, "half of the shards move")
+	publish("good")
+	for range n {
+		b.Equal(schema.Sent, b.receipt().State)
+	}
+	_, err = b.conn.JS.CreateStream(t.Context(), s.CachedInfo().Config)
+	b.NoError(err)
+	buried := make(map[string]bool)
+	for range n {
+		r := b.receipt()
+		b.Equal(schema.Recipient, r.Reason)
+		buried[r.ID] = true
+	}
+	b.Len(buried, n)
+	b.Equal(n, b.posts("bad 0"), "none was sent again")
+	b.NoError(stop())
+	b.NoError(stopTwo())
 }

@@ -96,6 +96,16 @@ func (d *delivery) settleExpired(detail string) afterwards {
 	return d.settleBury(schema.Expired, detail, nil)
 }
 
+// lapse is settleExpired after the Start, which is taken back first: standing
+// alone it would say that the call may have been made.
+func (d *delivery) lapse() afterwards {
+	if _, err := d.write(ledger.Clear); err != nil {
+		return afterwards{place: returned}
+	}
+	d.begun = false
+	return d.settleExpired("its deadline passed before the call")
+}
+
 func (d *delivery) bury(letter *nats.Msg, reason schema.Reason, detail string) {
 	d.insist(letter, "KEFU_DEAD", "dead letters cannot be stored", func() {
 		failpoint.Reach(failpoint.LetterStored, d.id)
@@ -227,12 +237,12 @@ func (d *delivery) insist(msg *nats.Msg, stream, trouble string, then func()) {
 	})
 }
 
-// surrender gives a delivery back whose end cannot be stored, when the worker
-// is stopping anyway.
+// surrender gives a delivery back whose end cannot be stored, when this worker
+// has to let go of it anyway: it stops, or another one is to read the shard.
 func (a *app) surrender(d *delivery) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.stopping {
+	if !a.stopping && !d.lane.leaving {
 		return false
 	}
 	_ = a.w.conn.NakReply(d.getReply())

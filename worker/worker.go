@@ -137,7 +137,7 @@ type Worker struct {
 	work    context.Context // of calls; ends when grace is over
 	running sync.WaitGroup  // goroutines that handle intents or mend lanes
 
-	receiptsSince atomic.Int64 // since when receipts cannot be stored, in ns; 0: they can
+	receiptsSince atomic.Pointer[time.Time] // since when receipts cannot be stored; nil: they can
 
 	told time.Time // when the pool asked last how things stand; status's
 
