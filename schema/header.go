@@ -310,6 +310,23 @@ func (e Envelope) SendHeader() map[string][]string {
 	return h
 }
 
+// ForeignHeader returns the headers of a message that mean nothing to kefu: they stay with the intent. Those that NATS gives a meaning
+// to do not: they meant the first publish.
+func ForeignHeader(h map[string][]string) map[string][]string {
+	var out map[string][]string
+	for name, values := range h {
+		lower := strings.ToLower(name)
+		if strings.HasPrefix(lower, "kefu-") || strings.HasPrefix(lower, "nats-") || lower == HeaderTraceparent {
+			continue
+		}
+		if out == nil {
+			out = make(map[string][]string)
+		}
+		out[name] = values
+	}
+	return out
+}
+
 // Check tells whether e, as a producer fills it in, makes headers that [ParseEnvelope] accepts. The error is a [*FieldError].
 func (e Envelope) Check() error {
 	_, err := ParseEnvelope(e.SendHeader(), false)

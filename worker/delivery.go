@@ -82,7 +82,7 @@ func newDelivery(a *app, l *lane, m *nats.Msg, meta broker.Delivery) *delivery {
 	if d.subject, err = schema.ParseSubject(m.Subject); err != nil {
 		// The stream's subjects bind the first tokens; the last may be anything a
 		// NATS client can publish. The handler buries it.
-		d.subject = schema.Subject{AppID: a.cfg().ID, Lane: l.kind, Shard: -1, Key: m.Subject}
+		d.subject = schema.Subject{AppID: a.cfg().ID, Lane: l.kind, Shard: -1}
 	}
 	return d
 }

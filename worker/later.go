@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,22 +25,41 @@ import (
 //
 // from is the sequence of the message it continues, in the stream that it
 // leaves: neither a second wait nor a repeat of the id may replace the first.
-func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int, from uint64, at time.Time, packet []byte) *nats.Msg {
+func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int, from uint64, at time.Time, m *nats.Msg) *nats.Msg {
 	to.Again, to.Shard = true, -1
 	id := schema.MovedMsgID(appID, env.ID, env.Generation, env.Attempt, hop, from)
 	sum := sha256.Sum256([]byte(id))
-	m := &nats.Msg{
-		Subject: schema.LaterWaitSubject(appID, hex.EncodeToString(sum[:12])),
-		Header:  nats.Header(env.Header()),
-		Data:    packet,
-	}
-	m.Header.Set(schema.HeaderMsgID, id)
+	out := moved(schema.LaterWaitSubject(appID, hex.EncodeToString(sum[:12])), id, env, m)
 	// Written by hand: the library's option knows whole seconds only.
-	m.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
-	m.Header.Set("Nats-Schedule-Target", schema.LaterDueSubject(appID))
-	m.Header.Set(schema.HeaderTarget, to.String())
-	m.Header.Set(schema.HeaderHop, strconv.Itoa(hop))
-	return m
+	out.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
+	out.Header.Set("Nats-Schedule-Target", schema.LaterDueSubject(appID))
+	out.Header.Set(schema.HeaderTarget, to.String())
+	out.Header.Set(schema.HeaderHop, strconv.Itoa(hop))
+	return out
+}
+
+// moved is an intent's message under another subject, with what the producer
+// put into its headers besides.
+func moved(subject, id string, env schema.Envelope, m *nats.Msg) *nats.Msg {
+	h := nats.Header(env.Header())
+	if foreign := schema.ForeignHeader(m.Header); sizeOf(foreign) <= maxForeign {
+		maps.Copy(h, foreign)
+	}
+	h.Set(schema.HeaderMsgID, id)
+	return &nats.Msg{Subject: subject, Header: h, Data: m.Data}
+}
+
+// maxForeign is how many bytes of headers that mean nothing to kefu go along:
+// a queue takes 16 KiB of headers, and what was tried has to fit.
+const maxForeign = 4 << 10
+
+func sizeOf(h map[string][]string) (n int) {
+	for name, values := range h {
+		for _, v := range values {
+			n += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	return n
 }
 
 // dispatcher moves what has become due from KEFU_LATER to kefu.again. Every
@@ -155,8 +175,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 		d.done(m)
 		return
 	}
-	out := &nats.Msg{Subject: to.String(), Header: nats.Header(env.Header()), Data: m.Data}
-	out.Header.Set(schema.HeaderMsgID, schema.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq))
+	out := moved(to.String(), schema.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq), env, m)
 	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
 		if err == nil {
 			failpoint.Reach(failpoint.Moved, env.ID)
@@ -169,7 +188,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 		} else {
 			d.w.log.Warn("a due intent is not taken by its queue, trying later", "app", to.AppID, "id", env.ID, "error", err)
 		}
-		again := laterMessage(to.AppID, to, env, hop+1, meta.Seq, time.Now().Add(pause), m.Data)
+		again := laterMessage(to.AppID, to, env, hop+1, meta.Seq, time.Now().Add(pause), m)
 		d.w.conn.Outbox.Publish(again, func(_ broker.Ack, err error) {
 			if err == nil {
 				d.done(m)

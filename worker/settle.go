@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -255,13 +256,22 @@ func (a *app) surrender(d *delivery) bool {
 func (d *delivery) laterMessage(at time.Time) *nats.Msg {
 	env := d.env
 	env.ID, env.Generation, env.Attempt, env.PublishedAt, env.Tried = d.id, d.generation, d.attempt, d.published.UTC(), d.lastTried()
-	return laterMessage(d.app.cfg().ID, d.subject, env, 0, d.seq, at, d.msg.Data)
+	return laterMessage(d.app.cfg().ID, d.subject, env, 0, d.seq, at, d.msg)
 }
 
-// lastTried bounds what a header has to carry.
+// lastTried is as much of what was tried as a header can carry: all of it, but
+// for a long row of long answers.
 func (d *delivery) lastTried() []schema.Attempt {
-	const most = 8
-	return d.tried[max(0, len(d.tried)-most):]
+	const most, frame = 10 << 10, 220 // bytes; of an attempt without texts
+	room, from := most, len(d.tried)
+	for from > 0 {
+		t := &d.tried[from-1]
+		if room -= frame + len(t.Errmsg) + len(t.RID) + len(t.Worker); room < 0 {
+			break
+		}
+		from--
+	}
+	return d.tried[from:]
 }
 
 // letter is all that is known about an intent that will not be sent.
@@ -269,15 +279,19 @@ func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) 
 	l := &schema.Letter{
 		ID: d.id, AppID: d.app.cfg().ID, Generation: d.generation, Lane: d.lane.kind, Source: d.env.Source,
 		Reason: reason, Detail: detail, PossibleDuplicate: d.possibleDuplicate() || reason == schema.Unknown,
-		Attempts: d.tried, Subject: d.subject.String(), Sequence: d.seq,
+		Attempts: d.tried, Sequence: d.seq,
 		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: d.app.w.cfg.Process.Name,
 	}
-	if _, err := schema.ParseSubject(d.msg.Subject); err != nil {
-		l.Subject = d.msg.Subject // as it came: nothing else is known of it
-	}
-	if d.lane.kind == schema.Live {
+	published := d.subject
+	published.Again, published.Shard = false, -1
+	l.Subject = published.String()
+	_, strange := schema.ParseSubject(d.msg.Subject)
+	switch {
+	case strange != nil:
+		l.Subject, l.OpenID = d.msg.Subject, schema.PeekToUser(d.msg.Data) // as it came: nothing else is known of it
+	case d.lane.kind == schema.Live:
 		l.OpenID = d.subject.Key
-	} else {
+	default:
 		l.Campaign, l.OpenID = d.subject.Key, schema.PeekToUser(d.msg.Data)
 	}
 	if e != nil {
@@ -290,8 +304,21 @@ func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) 
 		l.FirstAt, l.LastAt = d.tried[0].At, d.tried[n-1].At
 	}
 	l.SetPacket(d.msg.Data)
-	l.SetHeader(d.msg.Header)
+	l.SetHeader(d.publishedHeader())
 	return l
+}
+
+// publishedHeader is the header as the producer wrote it, as far as it is known
+// after a wait.
+func (d *delivery) publishedHeader() map[string][]string {
+	if !d.subject.Again || !d.parsed {
+		return d.msg.Header
+	}
+	env := d.env
+	env.ID = d.id
+	h := env.SendHeader()
+	maps.Copy(h, schema.ForeignHeader(d.msg.Header))
+	return h
 }
 
 // possibleDuplicate says whether the message may have reached the API more

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -240,5 +241,33 @@ func TestASlowLedgerCostsTimeAndNoSend(t *testing.T) {
 		b.Equal(schema.Sent, r.State)
 		b.Equal(1, r.Attempts)
 	}
+	b.NoError(stop())
+}
+
+func TestALetterTellsAllOfAnIntentThatWaited(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Retry = Retry{Attempts: 12, First: time.Millisecond, Cap: time.Millisecond}
+	b.api.answer = func(string, int) error { return apiError(-1) }
+	stop := b.start()
+	at := time.Now().Add(1500 * time.Millisecond).UTC()
+	b.publish(bulk+"spring", "one", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano), "X-Order", "77", "Kefu-Source", "crm")
+	b.Equal(schema.Exhausted, b.receiptOf("one").Reason)
+	var letters []schema.Letter
+	b.NoError(b.conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, func(s broker.Stored) error {
+		var l schema.Letter
+		err := json.Unmarshal(s.Data, &l)
+		letters = append(letters, l)
+		return err
+	}))
+	b.Len(letters, 1)
+	l := letters[0]
+	b.Equal("kefu.send."+appID+".bulk.spring", l.Subject)
+	b.Equal(map[string][]string{
+		"Nats-Msg-Id": {"one"}, "Kefu-Send-At": {at.Format(time.RFC3339Nano)}, "X-Order": {"77"}, "Kefu-Source": {"crm"},
+	}, l.Header())
+	b.Len(l.Attempts, 12)
+	b.Equal(1, l.Attempts[0].Number)
+	b.True(l.FirstAt.Equal(l.Attempts[0].At))
 	b.NoError(stop())
 }

@@ -74,23 +74,11 @@ func (o Options) again(item *Item, now time.Time) (*nats.Msg, error) {
 	}
 	subject.Again, subject.Shard = true, -1
 	header := nats.Header(env.Header())
-	for name, values := range foreign(l.Header()) {
+	for name, values := range schema.ForeignHeader(l.Header()) {
 		header[name] = values
 	}
 	header.Set(schema.HeaderMsgID, schema.ReplayMsgID(l.AppID, env.ID, env.Generation))
 	return &nats.Msg{Subject: subject.String(), Header: header, Data: l.Packet()}, nil
-}
-
-// foreign are a producer's headers that mean nothing to kefu: they stay with
-// the message. What NATS gives a meaning to does not: it meant the first publish.
-func foreign(h map[string][]string) map[string][]string {
-	for name := range h {
-		lower := strings.ToLower(name)
-		if strings.HasPrefix(lower, "kefu-") || strings.HasPrefix(lower, "nats-") || lower == schema.HeaderTraceparent {
-			delete(h, name)
-		}
-	}
-	return h
 }
 
 // newID is an id of its own for a letter whose id is another's. It is the same
