@@ -81,29 +81,30 @@ var headers = [...]struct {
 //
 // A header that comes twice (in whatever case; but for Kefu-Tried), a value that cannot be read, and a Kefu-* header that is not known
 // there are errors: a typo in Kefu-Expires-At must not send a late message. The error is a [*FieldError] with the header as Field, and
-// the envelope then holds the ID, if that can be read, and nothing else. An invalid traceparent is dropped instead, as the W3C
+// the envelope then holds the ID and the source, if these can be read, and nothing else. An invalid traceparent is dropped instead, as the W3C
 // recommendation asks.
 func ParseEnvelope(h map[string][]string, again bool) (Envelope, error) {
 	e, err := parseEnvelope(h, again)
 	if err != nil {
-		return Envelope{ID: soleID(h, again)}, err // the letter about it must name the intent
+		at := HeaderMsgID
+		if again {
+			at = HeaderID
+		}
+		// The letter about it must name the intent, and who is to mend it.
+		return Envelope{ID: sole(h, at, idRule), Source: sole(h, HeaderSource, sourceRule)}, err
 	}
 	return e, nil
 }
 
-// soleID is the intent's id if it is given once and can be one.
-func soleID(h map[string][]string, again bool) string {
-	at := HeaderMsgID
-	if again {
-		at = HeaderID
-	}
+// sole is the value of a header if it is given once and is valid.
+func sole(h map[string][]string, at string, rule func(string) string) string {
 	var values []string
 	for name, v := range h {
 		if strings.EqualFold(name, at) {
 			values = append(values, v...)
 		}
 	}
-	if len(values) != 1 || idRule(values[0]) != "" {
+	if len(values) != 1 || rule(values[0]) != "" {
 		return ""
 	}
 	return values[0]

@@ -277,7 +277,7 @@ func TestABrokenEnvelopeStillHasItsID(t *testing.T) {
 		again  bool
 		want   schema.Envelope
 	}{
-		{"a typo", map[string][]string{"nats-msg-id": {"1"}, "Kefu-Expires": {"x"}, "Kefu-Source": {"a"}}, false, schema.Envelope{ID: "1"}},
+		{"a typo", map[string][]string{"nats-msg-id": {"1"}, "Kefu-Expires": {"x"}, "Kefu-Source": {"a"}}, false, schema.Envelope{ID: "1", Source: "a"}},
 		{"no such id", map[string][]string{"Nats-Msg-Id": {"\n"}}, false, schema.Envelope{}},
 		{"two ids", map[string][]string{"Nats-Msg-Id": {"1"}, "nats-msg-id": {"2"}}, false, schema.Envelope{}},
 		{"kefu's own", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}}, true, schema.Envelope{ID: "2"}},

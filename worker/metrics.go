@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ import (
 // zero instead of nothing.
 type metrics struct {
 	intents      *prometheus.CounterVec   // app, lane, state, reason
+	sources      *prometheus.CounterVec   // source, state
 	latency      *prometheus.HistogramVec // app, lane
 	calls        *prometheus.CounterVec   // app, outcome
 	callSeconds  *prometheus.HistogramVec // app
@@ -23,7 +25,13 @@ type metrics struct {
 	repeats      *prometheus.CounterVec   // app
 	panics       prometheus.Counter
 	receiptsLost prometheus.Counter
+
+	mu    sync.Mutex
+	named map[string]bool // the sources that have a series
 }
+
+// maxSources bounds the series that producers can make; the others share one.
+const maxSources = 50
 
 func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -31,6 +39,8 @@ func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
 	}
 	m := &metrics{
 		intents: counter("intents_total", "Intents that ended, by state and reason.", "app", "lane", "state", "reason"),
+		sources: counter("source_intents_total", "Intents that ended, by Kefu-Source and state; beyond fifty sources \"other\".", "source", "state"),
+		named:   make(map[string]bool),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "kefu", Name: "intent_seconds", Help: "Time from publication to the end of an intent.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200},
@@ -52,7 +62,7 @@ func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.intents, m.latency, m.calls, m.callSeconds, m.duplicates, m.retries, m.repeats, m.panics, m.receiptsLost} {
+	for _, c := range []prometheus.Collector{m.intents, m.sources, m.latency, m.calls, m.callSeconds, m.duplicates, m.retries, m.repeats, m.panics, m.receiptsLost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -81,6 +91,23 @@ func (m *metrics) initialise(app string) {
 func (m *metrics) called(app string, f wechat.Fault, took time.Duration) {
 	m.calls.WithLabelValues(app, f.String()).Inc()
 	m.callSeconds.WithLabelValues(app).Observe(took.Seconds())
+}
+
+// ofSource counts an intent's end for the service that published it.
+func (m *metrics) ofSource(source string, state schema.State) {
+	if source == "" {
+		return
+	}
+	m.mu.Lock()
+	if !m.named[source] {
+		if len(m.named) < maxSources {
+			m.named[source] = true
+		} else {
+			source = "other"
+		}
+	}
+	m.mu.Unlock()
+	m.sources.WithLabelValues(source, string(state)).Inc()
 }
 
 func (m *metrics) settled(app string, lane schema.Lane, state schema.State, reason schema.Reason, took time.Duration, duplicate bool) {

@@ -21,6 +21,7 @@ func (d *delivery) observe(state schema.State, reason schema.Reason, detail stri
 	w := d.app.w
 	now := time.Now()
 	w.metrics.settled(d.app.cfg().ID, d.lane.kind, state, reason, now.Sub(d.published), d.possibleDuplicate())
+	w.metrics.ofSource(d.env.Source, state)
 	if state == schema.Sent {
 		d.app.sent.Add(1)
 	}
