@@ -54,7 +54,7 @@ func (p *Publisher) compose(appID string, in Intent, common []PublishOption) *pu
 			opt(&o)
 		}
 	}
-	pub := &publication{live: !o.bulk, unique: !o.named, result: Result{Accepted: Accepted{AppID: appID}}}
+	pub := &publication{live: !o.bulk, unique: !o.named, result: Result{Accepted: Accepted{AppID: appID, made: !o.named}}}
 	if !o.named {
 		o.envelope.ID = nuid.Next()
 	}

@@ -89,6 +89,8 @@ type Accepted struct {
 	// id may also meet its own echo, when an earlier try of this very call was
 	// stored and the answer to it was lost.
 	Duplicate bool
+
+	made bool // the id
 }
 
 // defaultTimeout is how long a publish is repeated when its context sets no

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -38,13 +37,7 @@ func (p *Publisher) publishAndWait(ctx context.Context, appID string, in Intent)
 	if err != nil {
 		return schema.Receipt{ID: accepted.ID, AppID: appID}, err
 	}
-	if accepted.Duplicate { // it may have ended before we looked
-		r, err := p.Receipt(ctx, appID, accepted.ID)
-		if !errors.Is(err, ErrNoReceipt) {
-			return r, err
-		}
-	}
-	return w.Wait(ctx, accepted.ID)
+	return w.WaitFor(ctx, accepted)
 }
 
 // ages are how far back Receipt looks at first, then, and last. The newest
@@ -58,6 +51,10 @@ var ages = [...]time.Duration{10 * time.Minute, 3 * time.Hour, 0}
 // app's receipts from the newest on, about a hundred thousand in a second; who
 // awaits one uses [Publisher.Watch].
 func (p *Publisher) Receipt(ctx context.Context, appID, id string) (schema.Receipt, error) {
+	return p.receipt(ctx, appID, id, ages[:])
+}
+
+func (p *Publisher) receipt(ctx context.Context, appID, id string, ages []time.Duration) (schema.Receipt, error) {
 	last := uint64(0) // the last sequence to read; 0: to the end
 	for _, age := range ages {
 		from := from{all: true}

@@ -108,6 +108,29 @@ func TestPublishAndWaitWithoutAWorker(t *testing.T) {
 	require.Len(t, queued(t, conn), 1)
 }
 
+func TestPublishAndWaitOfARepeat(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app) // without a worker: nothing ends any more
+	p := newPublisher(t, conn.JS)
+	died := sent("dead")
+	died.State, died.Reason = schema.Dead, schema.Exhausted
+	settle(t, conn.JS, sent("gone"))
+	settle(t, conn.JS, died)
+	t.Run("that the broker has forgotten, of one that was sent", func(t *testing.T) {
+		t.Parallel()
+		r, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("gone"))
+		require.NoError(t, err)
+		require.Equal(t, sent("gone"), r)
+	})
+	t.Run("of one that died: it lives again, and its end is still to come", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := p.PublishAndWait(ctx, app, text("oAlice", "hi"), publisher.WithID("dead"))
+		require.ErrorIs(t, err, publisher.ErrNoReceipt)
+	})
+}
+
 func TestPublishAndWaitOfABadIntent(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)

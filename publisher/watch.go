@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -121,6 +122,38 @@ func (w *Watcher) Wait(ctx context.Context, id string) (schema.Receipt, error) {
 		return none, &refusal{is: ErrNoReceipt, cause: cause, text: fmt.Sprintf(
 			"no receipt of intent %s of app %s yet; is a worker running, and does it publish them (worker.receipts: all)? %v", id, w.appID, cause)}
 	}
+}
+
+// repeatAfter is how long a receipt is waited for before it is asked whether
+// the intent may be a repeat of one that was sent.
+const repeatAfter = 2 * time.Second
+
+// WaitFor is Wait for an intent that was published just now. A repeat of an
+// intent that has ended makes no new receipt: then the one of that is returned,
+// if it was sent within the last three hours or the broker called the repeat a
+// duplicate.
+func (w *Watcher) WaitFor(ctx context.Context, a Accepted) (schema.Receipt, error) {
+	if a.Duplicate { // it may have ended before the watcher was opened
+		r, err := w.p.Receipt(ctx, w.appID, a.ID)
+		if !errors.Is(err, ErrNoReceipt) {
+			return r, err
+		}
+	}
+	if a.made { // no other intent ever had this id
+		return w.Wait(ctx, a.ID)
+	}
+	soon, cancel := context.WithTimeout(ctx, repeatAfter)
+	defer cancel()
+	r, err := w.Wait(soon, a.ID)
+	if !errors.Is(err, ErrNoReceipt) || ctx.Err() != nil {
+		return r, err
+	}
+	// Only what was sent stays ended: an id that died lives again with the repeat.
+	before, err := w.p.receipt(ctx, w.appID, a.ID, ages[:len(ages)-1])
+	if err == nil && before.State == schema.Sent {
+		return before, nil
+	}
+	return w.Wait(ctx, a.ID)
 }
 
 func (w *Watcher) leave(id string, ch chan schema.Receipt) {

@@ -211,11 +211,14 @@ func (s *sendCmd) publishAndWait(ctx context.Context, conn *broker.Conn, p *publ
 	if err != nil {
 		return asUsage(err)
 	}
-	r, err := s.receipt(wait, p, receipts, accepted)
+	r, err := s.receipt(wait, receipts, accepted)
 	if err != nil && wait.Err() != nil && ctx.Err() == nil {
 		return s.noReceipt(ctx, conn, accepted)
 	}
 	if err != nil {
+		if ctx.Err() != nil {
+			s.cli.notef("%s is queued and will be sent: kefu find %[1]s tells about it, kefu cancel %[1]s prevents it", accepted.ID)
+		}
 		return err
 	}
 	if err := s.printReceipt(r); err != nil {
@@ -228,14 +231,11 @@ func (s *sendCmd) publishAndWait(ctx context.Context, conn *broker.Conn, p *publ
 }
 
 // receipt waits for what becomes of it; of a repeat that may be known already.
-func (s *sendCmd) receipt(ctx context.Context, p *publisher.Publisher, receipts *publisher.Watcher, a publisher.Accepted) (schema.Receipt, error) {
+func (s *sendCmd) receipt(ctx context.Context, receipts *publisher.Watcher, a publisher.Accepted) (schema.Receipt, error) {
 	if a.Duplicate {
 		s.cli.notef("%s was accepted before, so this one was dropped; what became of the first:", a.ID)
-		if r, err := p.Receipt(ctx, a.AppID, a.ID); !errors.Is(err, publisher.ErrNoReceipt) {
-			return r, err
-		}
 	}
-	return receipts.Wait(ctx, a.ID)
+	return receipts.WaitFor(ctx, a)
 }
 
 // noReceipt says why there may be none yet.
