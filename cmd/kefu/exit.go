@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"syscall"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/config"
 )
 
@@ -71,10 +74,24 @@ func (c *cli) exit(cmd *cobra.Command, err error) int {
 	case !c.started: // cobra found fault with the command line before any command of ours saw it
 		c.hintf("Run '%s --help' for usage.", cmd.CommandPath())
 		return exitUsage
+	case errors.Is(err, broker.ErrNoStream), errors.Is(err, jetstream.ErrStreamNotFound):
+		c.hintf("kefu setup creates what is missing at the broker.")
+		return exitFailed
 	default:
 		return exitFailed
 	}
 }
+
+// flagError says what is wrong with a flag's value without the names of Go's functions.
+func flagError(err error) error {
+	text := goNumber.ReplaceAllString(err.Error(), "want a number")
+	if text == err.Error() {
+		return &exitError{exitUsage, err}
+	}
+	return usagef("%s", text)
+}
+
+var goNumber = regexp.MustCompile(`strconv\.(Atoi|ParseInt|ParseUint|ParseFloat): parsing .*`)
 
 // checkAddress refuses what no listener could be given.
 func checkAddress(flag, address string) error {

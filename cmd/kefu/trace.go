@@ -44,9 +44,6 @@ type placed struct {
 func gather(ctx context.Context, conn *broker.Conn, app knownApp, id string) (*trace, error) {
 	t := &trace{appID: app.AppID, id: id, alive: make(map[string]bool)}
 	history, err := ledger.History(ctx, conn, ledger.KeyOf(app.AppID, id))
-	if errors.Is(err, broker.ErrNoStream) {
-		return nil, fmt.Errorf("%w (kefu setup creates what is missing)", err)
-	}
 	if err != nil {
 		return nil, err
 	}
