@@ -285,7 +285,7 @@ func (g *Gate) stored(operator bool) *Hold {
 	if operator {
 		return g.operator
 	}
-	if g.trial {
+	if g.trial && g.hold != nil {
 		h := *g.hold
 		h.Trying, h.Until = true, time.Now().Add(trialLease)
 		return &h
@@ -307,7 +307,7 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 			g.stagger = staggerLeast + rand.N(staggerMost-staggerLeast)
 		}
 	case g.hold != nil && g.hold.Trying:
-		g.hold = nil // another worker's trial went well
+		g.hold, g.trial = nil, false // another worker's trial went well, and ends one of ours
 	case g.hold != nil:
 		// Somebody lifted it: one intent first, the rest after its success. Should
 		// it fail, the pauses begin anew.

@@ -268,6 +268,44 @@ func TestASuccessThatComesLateDoesNotOpenANewerHold(t *testing.T) {
 	require.Equal(t, Quota, h.Kind)
 }
 
+func TestATrialThatAnotherWorkersSuccessEnds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		share func(g *Gate) // as Permit tells the pool of the trial
+	}{
+		{"the news comes before the trial is shared", func(g *Gate) {
+			g.learn(false, nil, noon)
+			require.Nil(t, g.stored(false), "there is no hold to tell of")
+		}},
+		{"the news comes after it", func(g *Gate) {
+			require.True(t, g.stored(false).Trying)
+			g.learn(false, nil, noon)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var g *Gate
+			shared := 0
+			g = newGate("wx1", Rate{}, func(*Gate, bool) {
+				if shared++; shared == 1 {
+					c.share(g)
+				}
+			}, nil, slog.New(slog.DiscardHandler))
+			// Another worker tries it for longer than it may, so this one does as well.
+			g.learn(false, &Hold{Kind: Config, Trying: true, Until: noon.Add(-time.Second)}, noon)
+			trial, _ := g.Permit(schema.Live, noon)
+			require.True(t, trial.Trial)
+			_, held := g.Held()
+			require.False(t, held)
+			g.Done(trial, false)
+			require.Equal(t, 1, shared, "the trial is over, and has nothing to say")
+			p, _ := g.Permit(schema.Live, noon)
+			require.Equal(t, Permission{OK: true}, p)
+		})
+	}
+}
+
 func TestAnOperatorsHoldIsLiftedByAnOperatorOnly(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
