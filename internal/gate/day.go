@@ -101,10 +101,27 @@ func (d *daily) set(perDay int64) {
 	d.mu.Unlock()
 }
 
-func (d *daily) use() {
+// use spends what take found, and returns the end of the day that it is of.
+func (d *daily) use() time.Time {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.left--
-	d.mu.Unlock()
+	return d.end
+}
+
+// giveBackOne takes back what was spent on a send that was not made, unless
+// its day is over. It says whether somebody was refused for want of it.
+func (d *daily) giveBackOne(day time.Time) bool {
+	if day.IsZero() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !day.Equal(d.end) {
+		return false
+	}
+	d.left++
+	return d.left == 1
 }
 
 // fetch asks until there is an answer.
@@ -115,7 +132,11 @@ func (d *daily) fetch(now time.Time) {
 		d.report(err)
 		if err == nil {
 			d.mu.Lock()
-			d.end, d.left, d.spent, d.asking = day.End, n, n == 0, false
+			if !day.End.Equal(d.end) {
+				d.end, d.left = day.End, 0
+			}
+			d.left += n // to what came back meanwhile
+			d.spent, d.asking = n == 0, false
 			d.mu.Unlock()
 			d.arrived()
 			return

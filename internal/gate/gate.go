@@ -47,6 +47,9 @@ type Rate struct {
 type Permission struct {
 	OK    bool
 	Trial bool // the one intent that tries whether a hold is over
+	Used  bool // for the caller to set: a request may have left
+
+	day time.Time // the end of the day whose budget it is of; zero: of none
 }
 
 // Gate is one app's. All methods are safe for concurrent use.
@@ -143,14 +146,19 @@ func (g *Gate) permit(lane schema.Lane, now time.Time) (Permission, time.Duratio
 			return Permission{}, 0
 		}
 	}
-	if ok, wait := g.spend(lane, now); !ok {
+	ok, wait := g.spend(lane, now)
+	if !ok {
 		return Permission{}, wait
 	}
-	g.trial = g.hold != nil
-	return Permission{OK: true, Trial: g.trial}, 0
+	p := Permission{OK: true, Trial: g.hold != nil}
+	if g.rate.PerDay > 0 {
+		p.day = g.daily.use()
+	}
+	g.trial = p.Trial
+	return p, 0
 }
 
-// spend takes one send out of the budgets, or says after which time there may
+// spend takes one send out of the rate if the day's budget has one too, or says after which time there may
 // be one (0: when tell is called).
 func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
 	if g.rate.PerDay > 0 {
@@ -174,9 +182,6 @@ func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Durati
 			}
 		}
 		g.limiter.AllowN(now, 1)
-	}
-	if g.rate.PerDay > 0 {
-		g.daily.use()
 	}
 	return true, 0
 }
@@ -255,27 +260,31 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	changed()
 }
 
-// Done gives a permission back after use. reached says that the API answered
-// in a way that is no reason to hold: it ends a trial well. Without that (no
-// call was made) the trial is left to the next intent.
+// Done gives a permission back; once for each. What made no request costs the
+// day's budget nothing. reached says that the API answered in a way that is no
+// reason to hold: it ends a trial well. Without that (no call was made) the
+// trial is left to the next intent.
 func (g *Gate) Done(p Permission, reached bool) {
-	if !p.Trial {
+	back := !p.Used && g.daily.giveBackOne(p.day)
+	if !p.Trial && !back {
 		return
 	}
 	g.mu.Lock()
-	if !g.trial {
-		g.mu.Unlock()
-		return
-	}
-	g.trial = false
-	ended := reached && g.hold != nil
-	if ended {
-		g.hold = nil
+	tried := p.Trial && g.trial
+	if tried {
+		g.trial = false
+		if reached {
+			g.hold = nil
+		}
 	}
 	changed := g.changed
 	g.mu.Unlock()
-	g.share(g, false) // lifted, or left to whoever has an intent for it
-	changed()
+	if tried {
+		g.share(g, false) // lifted, or left to whoever has an intent for it
+	}
+	if tried || back {
+		changed()
+	}
 }
 
 // stored is the hold as the pool is to know it; nil for none.

@@ -149,6 +149,53 @@ func TestTheDaysBudget(t *testing.T) {
 	require.True(t, p.OK)
 }
 
+func TestWhatMadeNoRequestCostsTheDayNothing(t *testing.T) {
+	t.Parallel()
+	evening := time.Date(2026, 11, 24, 23, 59, 58, 0, Beijing)
+	for _, c := range []struct {
+		name string
+		used bool
+		done time.Duration // after the permission
+		more int           // permissions of the day it is done in, of 3 a day
+	}{
+		{"no request was made", false, time.Second, 3},
+		{"a request was made", true, time.Second, 2},
+		{"another day's budget gets nothing of it", false, 2 * time.Second, 3},
+		{"nor pays for it", true, 2 * time.Second, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g, _ := alone(Rate{PerDay: 3})
+			p, _ := g.Permit(schema.Live, evening)
+			now := evening.Add(c.done)
+			first, _ := g.Permit(schema.Live, now) // on the new day, if it is one
+			p.Used = c.used
+			g.Done(p, false)
+			require.Equal(t, c.more-1, ask(g, schema.Live, now, 50*time.Millisecond, time.Millisecond))
+			g.Done(first, false)
+			require.Equal(t, 1, ask(g, schema.Live, now, 50*time.Millisecond, time.Millisecond))
+		})
+	}
+}
+
+func TestWhoeverWasRefusedHearsOfWhatComesBack(t *testing.T) {
+	t.Parallel()
+	g, shared := alone(Rate{PerDay: 1})
+	changes := 0
+	g.OnChange(func() { changes++ })
+	p, _ := g.Permit(schema.Live, noon)
+	refused, _ := g.Permit(schema.Live, noon)
+	require.False(t, refused.OK)
+	g.Done(p, false)
+	require.Equal(t, 1, changes)
+	p, _ = g.Permit(schema.Live, noon)
+	require.True(t, p.OK)
+	p.Used = true
+	g.Done(p, true)
+	require.Equal(t, 1, changes)
+	require.Zero(t, *shared)
+}
+
 // upstream is a hold that the network draws.
 func upstream() Hold { return Hold{Kind: Upstream, Reason: "no route to host"} }
 
