@@ -226,9 +226,10 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w := d.app.w
 	err := d.probe()
 	if err == nil {
-		d.begun, d.calling = true, true
+		d.begun, d.calling, d.permission.Used = true, true, true
 		err = d.app.cfg().Sender.Deliver(w.work, wechat.Message{Packet: d.packet, Traceparent: d.env.Traceparent, Before: d.may})
 		d.calling = false
+		d.permission.Used = !errors.Is(err, errLate) && !errors.Is(err, errNotNow)
 		failpoint.Reach(failpoint.Answered, d.id)
 	}
 	took := time.Since(now)

@@ -131,6 +131,8 @@ func whatToDo(holds []gate.Hold) string {
 		switch {
 		case h.Kind == gate.Operator:
 			parts = append(parts, "kefu app resume, when the time has come")
+		case h.PerDay > 0:
+			parts = append(parts, "raise rate.per_day, if WeChat allows the app more; it goes on by itself at Beijing's midnight")
 		case h.Errcode != 0:
 			parts = append(parts, wechat.Explain(wechat.Call(h.Call), h.Errcode).DoEn)
 		case h.Kind == gate.Upstream:

@@ -76,6 +76,7 @@ func TestWhatToDoAboutAHold(t *testing.T) {
 		"kefu app resume": {Kind: gate.Operator},
 		"DNS":             {Kind: gate.Upstream},
 		"tried again":     {Kind: gate.Config},
+		"rate.per_day":    {Kind: gate.Quota, PerDay: 500_000},
 		"AppSecret":       {Kind: gate.Config, Call: "token", Errcode: 40125},
 	} {
 		require.Contains(t, whatToDo([]gate.Hold{hold}), says)

@@ -66,8 +66,8 @@ type Conn struct {
 	up      atomic.Bool
 	refused atomic.Pointer[error] // why the last attempt to connect failed
 	denied  atomic.Pointer[denial]
-	epoch   atomic.Uint64 // counts reconnects
-	moved   atomic.Int64  // when it last left a server that answered nothing, in ns
+	epoch   atomic.Uint64             // counts reconnects
+	moved   atomic.Pointer[time.Time] // when it last left a server that answered nothing
 	hooks   hooks
 }
 

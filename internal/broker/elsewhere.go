@@ -20,9 +20,9 @@ const (
 // any is known and it has not done so lately. A server that is cut off from its
 // peers answers pings and JetStream nothing, so no connection ever ends by it.
 func (c *Conn) Elsewhere() {
-	now := time.Now().UnixNano()
+	now := time.Now() // as it is: its monotonic part counts, and nobody can set that back
 	last := c.moved.Load()
-	if last != 0 && now-last < int64(movePause) || !c.moved.CompareAndSwap(last, now) {
+	if last != nil && now.Sub(*last) < movePause || !c.moved.CompareAndSwap(last, &now) {
 		return
 	}
 	c.move("it has answered nothing for a while")

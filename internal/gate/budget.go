@@ -72,6 +72,7 @@ type sharing struct {
 	conn   *broker.Conn
 	clock  *clock
 	worker string // new for each Keeper
+	by     string // whom people are told of
 	ctx    context.Context
 	stop   context.CancelFunc
 

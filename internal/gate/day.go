@@ -56,36 +56,59 @@ type daily struct {
 
 	mu     sync.Mutex
 	perDay int64
-	end    time.Time // of the day that left belongs to
+	end    time.Time // of the day that left and flying belong to
 	left   int64
-	spent  bool // the day's budget is used up
+	flying int64 // spent, and may come back
+	spent  bool  // the pool has no more of the day's budget
+	wanted bool  // somebody waits for arrived
 	asking bool
 
 	// the asking goroutine's
 	failing bool
 }
 
-// take says whether one more may be sent today, or after which time to ask
-// again (0: when arrived is called). Use spends it.
-func (d *daily) take(now time.Time) (ok bool, wait time.Duration) {
+// take says whether one more may be sent today; use spends it. If not, over is
+// when the day ends whose budget is used up; zero: ask again when arrived is
+// called, or landed has said so.
+func (d *daily) take(now time.Time) (ok bool, over time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !now.Before(d.end) {
-		d.end, d.left, d.spent = NextDay(now), 0, false
+		d.begin(NextDay(now))
+		d.spent = false
 		if d.pool == nil {
 			d.left = d.perDay
 		}
 	}
-	switch {
-	case d.left > 0:
-		return true, 0
-	case d.spent || d.pool == nil:
-		return false, d.end.Sub(now)
-	case !d.asking:
-		d.asking = true
-		d.pool.run(func() { d.fetch(now) })
+	if d.left > 0 {
+		return true, time.Time{}
 	}
-	return false, 0
+	switch {
+	case !d.spent && d.pool != nil:
+		if !d.asking {
+			d.asking = true
+			d.pool.run(func() { d.fetch(now) })
+		}
+	case d.flying == 0:
+		return false, d.end
+	}
+	d.wanted = true
+	return false, time.Time{}
+}
+
+// begin leaves what belongs to another day behind. d.mu is held.
+func (d *daily) begin(end time.Time) {
+	if !d.end.Equal(end) {
+		d.end, d.left, d.flying = end, 0, 0
+	}
+}
+
+// remains says whether something of the day at now is in hand here, or may
+// come back.
+func (d *daily) remains(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return now.Before(d.end) && (d.left > 0 || d.flying > 0)
 }
 
 func (d *daily) limit() int64 {
@@ -97,25 +120,62 @@ func (d *daily) limit() int64 {
 // set changes the budget. One that was used up may not be any more.
 func (d *daily) set(perDay int64) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pool == nil && !d.end.IsZero() {
+		d.left += perDay - d.perDay
+	}
 	d.perDay, d.spent = perDay, false
+}
+
+// doubt has the pool asked once more: a worker may have given something back.
+func (d *daily) doubt() {
+	d.mu.Lock()
+	d.spent = false
 	d.mu.Unlock()
 }
 
-func (d *daily) use() {
+// use spends what take found, and returns the end of the day that it is of.
+func (d *daily) use() time.Time {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.left--
-	d.mu.Unlock()
+	d.flying++
+	return d.end
+}
+
+// landed hears what became of one that was spent: unless it was used, or its
+// day is over, it comes back. It says whether somebody waits for that.
+func (d *daily) landed(day time.Time, used bool) (tell bool) {
+	if day.IsZero() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !day.Equal(d.end) {
+		return false
+	}
+	d.flying--
+	if !used {
+		d.left++
+	}
+	tell = d.wanted && (!used || d.flying == 0)
+	d.wanted = d.wanted && !tell
+	return tell
 }
 
 // fetch asks until there is an answer.
 func (d *daily) fetch(now time.Time) {
 	begun := time.Now()
 	for {
-		day, n, err := d.try(d.pool.ctx, now.Add(time.Since(begun)), func(day Day, now time.Time) (Day, int64) { return day.take(now, d.limit()) })
+		perDay := d.limit()
+		day, n, err := d.try(d.pool.ctx, now.Add(time.Since(begun)), func(day Day, now time.Time) (Day, int64) { return day.take(now, perDay) })
 		d.report(err)
 		if err == nil {
 			d.mu.Lock()
-			d.end, d.left, d.spent, d.asking = day.End, n, n == 0, false
+			d.begin(day.End)
+			d.left += n                            // to what came back meanwhile
+			d.spent = n == 0 && perDay == d.perDay // else it was asked for by the old measure
+			d.asking, d.wanted = false, false
 			d.mu.Unlock()
 			d.arrived()
 			return

@@ -13,7 +13,8 @@
 // and a worker that is killed takes 100 ms of the rate with it. While the broker
 // is away what is in hand is used up, then nothing is sent. x/time/rate stands
 // before it, against our own mistakes. A day's budget is taken in larger blocks
-// from a key that outlives workers and broker (day.go).
+// from a key that outlives workers and broker (day.go); used up, it is a hold
+// until the platform's midnight.
 //
 // A hold is shared by the pool through KEFU_STATE (Keeper). One that the
 // platform or the network drew ends by a trial: when its time has come a single
@@ -25,6 +26,7 @@
 package gate
 
 import (
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -47,6 +49,9 @@ type Rate struct {
 type Permission struct {
 	OK    bool
 	Trial bool // the one intent that tries whether a hold is over
+	Used  bool // for the caller to set: a request may have left
+
+	day time.Time // the end of the day whose budget it is of; zero: of none
 }
 
 // Gate is one app's. All methods are safe for concurrent use.
@@ -76,11 +81,21 @@ func newGate(appID string, r Rate, share func(*Gate, bool), pool *sharing, log *
 	return g
 }
 
-// SetRate changes the budget.
+// SetRate changes the budget. A hold for want of a day's budget that is larger
+// now, or without limit, ends at once by a trial.
 func (g *Gate) SetRate(r Rate) {
-	r.Burst = max(r.Burst, 1)
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.setRate(r)
+	lifted, changed := g.outgrow(), g.changed
+	g.mu.Unlock()
+	if lifted {
+		g.share(g, false)
+		changed()
+	}
+}
+
+func (g *Gate) setRate(r Rate) {
+	r.Burst = max(r.Burst, 1)
 	g.rate = r
 	g.daily.set(r.PerDay)
 	if r.PerSecond <= 0 {
@@ -122,42 +137,93 @@ func (g *Gate) OnChange(f func()) {
 // Permit gives the right to make one call in a lane now, or says after which
 // time it is worth to ask again (0: when OnChange is called).
 func (g *Gate) Permit(lane schema.Lane, now time.Time) (Permission, time.Duration) {
-	p, wait := g.permit(lane, now)
-	if p.Trial {
-		g.share(g, false) // the others leave it to this one
+	g.mu.Lock()
+	p, wait, drawn := g.permit(lane, now)
+	changed := g.changed
+	g.mu.Unlock()
+	if p.Trial || drawn {
+		g.share(g, false) // the others leave it to this one, or stop as well
+	}
+	if drawn {
+		go changed() // not here: whoever asks may hold the locks that it takes
 	}
 	return p, wait
 }
 
-func (g *Gate) permit(lane schema.Lane, now time.Time) (Permission, time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (g *Gate) permit(lane schema.Lane, now time.Time) (p Permission, wait time.Duration, drawn bool) {
 	if g.operator != nil {
-		return Permission{}, 0
+		return Permission{}, 0, false
 	}
+	due := false
 	if g.hold != nil {
-		if wait := g.next().Sub(now); wait > 0 {
-			return Permission{}, wait
+		wait := g.next().Sub(now)
+		due = wait <= 0
+		switch {
+		case !due && !g.remains(now):
+			return Permission{}, wait, false
+		case due && g.trial:
+			return Permission{}, 0, false
 		}
-		if g.trial {
-			return Permission{}, 0
+	}
+	if g.rate.PerDay > 0 {
+		if ok, over := g.daily.take(now); !ok {
+			if over.IsZero() {
+				return Permission{}, 0, false
+			}
+			g.overdraw(over, now)
+			return Permission{}, g.next().Sub(now), true
 		}
 	}
 	if ok, wait := g.spend(lane, now); !ok {
-		return Permission{}, wait
+		return Permission{}, wait, false
 	}
-	g.trial = g.hold != nil
-	return Permission{OK: true, Trial: g.trial}, 0
+	p = Permission{OK: true, Trial: due}
+	if g.rate.PerDay > 0 {
+		p.day = g.daily.use()
+	}
+	g.trial = g.trial || due
+	return p, 0, false
 }
 
-// spend takes one send out of the budgets, or says after which time there may
-// be one (0: when tell is called).
-func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
-	if g.rate.PerDay > 0 {
-		if ok, wait = g.daily.take(now); !ok {
-			return false, wait
-		}
+// overdraw holds the app until the end of a day whose budget is used up. It
+// takes the place of a hold that there is nothing left to try with. g.mu is held.
+func (g *Gate) overdraw(day, now time.Time) {
+	h := Hold{
+		Kind: Quota, PerDay: g.rate.PerDay, Since: now, Until: day.Add(daySlack),
+		Reason: fmt.Sprintf("the app's own budget of a day is used up: rate.per_day is %d", g.rate.PerDay),
 	}
+	if g.pool != nil {
+		h.By = g.pool.by
+	}
+	if g.hold != nil && g.hold.PerDay > 0 {
+		h.Since = g.hold.Since
+	} else {
+		g.log.Warn("app held", "app", g.appID, "kind", h.Kind, "why", h.Reason)
+	}
+	g.hold, g.stagger = &h, 0
+}
+
+// remains says whether a hold for want of a day's budget leaves something to do
+// here: what is in hand of it, or may come back. g.mu is held.
+func (g *Gate) remains(now time.Time) bool {
+	return g.hold.PerDay > 0 && g.rate.PerDay > 0 && g.daily.remains(now)
+}
+
+// outgrow has a hold for want of a day's budget tried at once, here and in the
+// pool, if there is more of that now. g.mu is held.
+func (g *Gate) outgrow() bool {
+	if g.hold == nil || g.hold.PerDay == 0 || g.rate.PerDay > 0 && g.rate.PerDay <= g.hold.PerDay {
+		return false
+	}
+	lifted := *g.hold
+	lifted.Until, lifted.Asked, lifted.Trying = lifted.Since, time.Now().UTC(), false // past, whatever this machine's clock says
+	g.hold, g.stagger = &lifted, 0
+	return true
+}
+
+// spend takes one send out of the rate, or says after which time there may be
+// one (0: when tell is called).
+func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
 	if g.limiter != nil {
 		// Bulk takes only what leaves live its share of the burst: when live is
 		// idle the bucket is full and bulk has the whole rate.
@@ -174,9 +240,6 @@ func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Durati
 			}
 		}
 		g.limiter.AllowN(now, 1)
-	}
-	if g.rate.PerDay > 0 {
-		g.daily.use()
 	}
 	return true, 0
 }
@@ -218,7 +281,7 @@ func (g *Gate) NextTry() time.Time {
 func (g *Gate) Closed(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.operator != nil || g.hold != nil && now.Before(g.next())
+	return g.operator != nil || g.hold != nil && now.Before(g.next()) && !g.remains(now)
 }
 
 // Trying says whether the app is held but for one intent that may try.
@@ -237,12 +300,14 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	if h.Kind == Operator {
 		g.operator = &h
 	} else {
-		if g.hold != nil && !p.Trial {
+		// What remained of a day's budget may meet a reason of its own to hold.
+		known := g.hold != nil && g.hold.PerDay == 0
+		if known && !p.Trial {
 			g.mu.Unlock()
 			return // drawn by one that was under way already
 		}
 		h.Since, h.Tries = now, 0
-		if g.hold != nil && g.hold.Kind == h.Kind {
+		if known && g.hold.Kind == h.Kind {
 			h.Since, h.Tries = g.hold.Since, g.hold.Tries+1
 		}
 		h.Until = nextTry(h.Kind, h.Tries, now, hint)
@@ -255,27 +320,31 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	changed()
 }
 
-// Done gives a permission back after use. reached says that the API answered
-// in a way that is no reason to hold: it ends a trial well. Without that (no
-// call was made) the trial is left to the next intent.
+// Done gives a permission back; once for each. What made no request costs the
+// day's budget nothing. reached says that the API answered in a way that is no
+// reason to hold: it ends a trial well. Without that (no call was made) the
+// trial is left to the next intent.
 func (g *Gate) Done(p Permission, reached bool) {
-	if !p.Trial {
+	landed := g.daily.landed(p.day, p.Used)
+	if !p.Trial && !landed {
 		return
 	}
 	g.mu.Lock()
-	if !g.trial {
-		g.mu.Unlock()
-		return
-	}
-	g.trial = false
-	ended := reached && g.hold != nil
-	if ended {
-		g.hold = nil
+	tried := p.Trial && g.trial
+	if tried {
+		g.trial = false
+		if reached {
+			g.hold = nil
+		}
 	}
 	changed := g.changed
 	g.mu.Unlock()
-	g.share(g, false) // lifted, or left to whoever has an intent for it
-	changed()
+	if tried {
+		g.share(g, false) // lifted, or left to whoever has an intent for it
+	}
+	if tried || landed {
+		changed()
+	}
 }
 
 // stored is the hold as the pool is to know it; nil for none.
@@ -285,7 +354,7 @@ func (g *Gate) stored(operator bool) *Hold {
 	if operator {
 		return g.operator
 	}
-	if g.trial {
+	if g.trial && g.hold != nil {
 		h := *g.hold
 		h.Trying, h.Until = true, time.Now().Add(trialLease)
 		return &h
@@ -305,9 +374,10 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 		if g.hold == nil || h.Trying || g.hold.Trying || h.Until.After(g.hold.Until) || h.Asked.After(g.hold.Asked) {
 			g.hold, g.trial = h, false
 			g.stagger = staggerLeast + rand.N(staggerMost-staggerLeast)
+			g.daily.doubt()
 		}
 	case g.hold != nil && g.hold.Trying:
-		g.hold = nil // another worker's trial went well
+		g.hold, g.trial = nil, false // another worker's trial went well, and ends one of ours
 	case g.hold != nil:
 		// Somebody lifted it: one intent first, the rest after its success. Should
 		// it fail, the pauses begin anew.
@@ -315,6 +385,7 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 		lifted.Until, lifted.Tries, lifted.Trying = now, 0, false
 		g.hold = &lifted
 		g.stagger = rand.N(staggerMost)
+		g.daily.doubt()
 	}
 	changed := g.changed
 	g.mu.Unlock()

@@ -12,7 +12,7 @@ type Kind string
 
 // The kinds of hold.
 const (
-	Quota    Kind = "quota"    // the platform's: minute or day
+	Quota    Kind = "quota"    // the platform's, minute or day; or the app's own of a day
 	Config   Kind = "config"   // secret, IP list, permission, certificate: somebody must mend something
 	Upstream Kind = "upstream" // no way out: nothing reaches the API
 	Operator Kind = "operator" // a person paused it; only a person resumes it
@@ -28,6 +28,7 @@ type Hold struct {
 	Errcode int       `json:"errcode,omitempty"` // of that answer
 	Errmsg  string    `json:"errmsg,omitempty"`  // names the address WeChat saw, for 40164
 	RID     string    `json:"rid,omitempty"`
+	PerDay  int64     `json:"per_day,omitempty"` // the app's own budget of a day, used up; 0: it is about something else
 	Since   time.Time `json:"since"`
 	Until   time.Time `json:"until,omitzero"`   // when the next try is made; zero: when an operator says so
 	Asked   time.Time `json:"asked,omitzero"`   // when an operator wanted it tried at once
@@ -72,6 +73,10 @@ const (
 	// hold the others try it: they are told of its trial meanwhile.
 	staggerLeast = 100 * time.Millisecond
 	staggerMost  = 400 * time.Millisecond
+
+	// daySlack is how long after the day that used up its budget the next one is
+	// tried: workers' clocks and the platform's differ.
+	daySlack = 2 * time.Second
 )
 
 // pauses between the tries of a hold that nobody knows the end of.

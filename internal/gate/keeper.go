@@ -50,7 +50,7 @@ func open(ctx context.Context, conn *broker.Conn, log *slog.Logger, now func() t
 		log = slog.New(slog.DiscardHandler)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	pool := &sharing{conn: conn, clock: &clock{conn: conn, now: now}, worker: nuid.Next(), ctx: run, stop: stop}
+	pool := &sharing{conn: conn, clock: &clock{conn: conn, now: now}, worker: nuid.Next(), by: conn.NC.Opts.Name, ctx: run, stop: stop}
 	k := &Keeper{conn: conn, log: log, pool: pool, gates: make(map[string]*Gate), holds: make(map[string]stored), own: make(map[string]*own)}
 	var err error
 	if k.reader, err = conn.WatchState(ctx, "app.", broker.FollowOptions{Log: log, Anew: k.anew}, k.learn); err != nil {
@@ -85,10 +85,16 @@ const closePatience = 2 * time.Second
 func (k *Keeper) App(appID string, r Rate) *Gate {
 	g := newGate(appID, r, k.share, k.pool, k.log)
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.gates[appID] = g
 	s := k.holds[appID]
 	g.hold, g.operator = s.hold, s.operator
+	k.mu.Unlock()
+	g.mu.Lock()
+	lifted := g.outgrow()
+	g.mu.Unlock()
+	if lifted {
+		k.share(g, false)
+	}
 	return g
 }
 

@@ -390,6 +390,8 @@ func TestTheDaysBudgetIsThePools(t *testing.T) {
 				switch {
 				case p.OK:
 					got++
+					p.Used = true
+					s.gate.Done(p, true)
 				case wait == 0:
 					brokertest.Await(t, s.changed, "an answer")
 				default:
