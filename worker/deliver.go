@@ -90,6 +90,7 @@ func (d *delivery) permitAnew() bool {
 		return true // there is no other one while it is under way
 	}
 	g.Done(d.permission, false)
+	d.permission = gate.Permission{} // given back
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {

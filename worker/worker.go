@@ -269,7 +269,7 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 		return fail(err)
 	}
 	undo = append(undo, w.withdrawals.Close)
-	if w.keeper, err = gate.Open(ctx, w.conn, w.log); err != nil {
+	if w.keeper, err = gate.Open(ctx, w.conn, w.cfg.Process.Name, w.log); err != nil {
 		return fail(err)
 	}
 	undo = append(undo, w.keeper.Close)

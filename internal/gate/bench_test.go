@@ -20,7 +20,7 @@ func BenchmarkPermit(b *testing.B) {
 		{"a day's budget as well", Rate{PerSecond: 50_000, Burst: 1000, LiveReserve: 0.2, PerDay: 1e9}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			k, err := Open(b.Context(), brokertest.New(b), nil)
+			k, err := Open(b.Context(), brokertest.New(b), "test", nil)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -40,17 +40,18 @@ type own struct {
 
 type stored struct{ hold, operator *Hold }
 
-// Open begins to follow the holds of all apps.
-func Open(ctx context.Context, conn *broker.Conn, log *slog.Logger) (*Keeper, error) {
-	return open(ctx, conn, log, time.Now)
+// Open begins to follow the holds of all apps. by is the worker's name, for
+// those who are told of holds.
+func Open(ctx context.Context, conn *broker.Conn, by string, log *slog.Logger) (*Keeper, error) {
+	return open(ctx, conn, by, log, time.Now)
 }
 
-func open(ctx context.Context, conn *broker.Conn, log *slog.Logger, now func() time.Time) (*Keeper, error) {
+func open(ctx context.Context, conn *broker.Conn, by string, log *slog.Logger, now func() time.Time) (*Keeper, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	pool := &sharing{conn: conn, clock: &clock{conn: conn, now: now}, worker: nuid.Next(), by: conn.NC.Opts.Name, ctx: run, stop: stop}
+	pool := &sharing{conn: conn, clock: &clock{conn: conn, now: now}, worker: nuid.Next(), by: by, ctx: run, stop: stop}
 	k := &Keeper{conn: conn, log: log, pool: pool, gates: make(map[string]*Gate), holds: make(map[string]stored), own: make(map[string]*own)}
 	var err error
 	if k.reader, err = conn.WatchState(ctx, "app.", broker.FollowOptions{Log: log, Anew: k.anew}, k.learn); err != nil {

@@ -13,7 +13,7 @@ import (
 
 func keep(t *testing.T, conn *broker.Conn) *Keeper {
 	t.Helper()
-	k, err := Open(t.Context(), conn, nil)
+	k, err := Open(t.Context(), conn, "test", nil)
 	require.NoError(t, err)
 	t.Cleanup(k.Close)
 	return k
@@ -245,6 +245,6 @@ func TestAnUnreadableHoldIsReportedAndLeftAlone(t *testing.T) {
 func TestOpenWithoutTheBucketFails(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Bare(t).Connect()
-	_, err := Open(t.Context(), conn, nil)
+	_, err := Open(t.Context(), conn, "test", nil)
 	require.ErrorContains(t, err, "holds: follow KV_KEFU_STATE")
 }

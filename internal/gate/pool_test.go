@@ -34,7 +34,7 @@ type sender struct {
 
 func newSender(t *testing.T, b *brokertest.Broker, appID string, r Rate, skew time.Duration) *sender {
 	t.Helper()
-	k, err := open(t.Context(), b.Connect(), nil, func() time.Time { return time.Now().Add(skew) })
+	k, err := open(t.Context(), b.Connect(), "test", nil, func() time.Time { return time.Now().Add(skew) })
 	require.NoError(t, err)
 	t.Cleanup(k.Close)
 	return senderOf(k, appID, r, skew)
@@ -376,7 +376,7 @@ func TestTheDaysBudgetIsThePools(t *testing.T) {
 		var keepers []*Keeper
 		var all []*sender
 		for range 3 {
-			k, err := Open(t.Context(), conn, nil)
+			k, err := Open(t.Context(), conn, "test", nil)
 			require.NoError(t, err)
 			keepers = append(keepers, k)
 			all = append(all, senderOf(k, "wx1", r, 0))
