@@ -287,6 +287,7 @@ func (l *look) all() {
 	}
 	target := l.plan()
 	l.giveUp(target)
+	l.giveBack()
 	l.take(target)
 }
 
@@ -354,6 +355,24 @@ func (l *look) giveUp(target map[Shard]string) {
 		}
 		c.asked = true
 		l.calls = append(l.calls, func() { h.Release(c) })
+	}
+}
+
+// giveBack frees again what was given back and still stands as this worker's:
+// the write was refused, or lost with the broker's memory. While the lease lives
+// nobody else may take it.
+func (l *look) giveBack() {
+	for shard, seq := range l.c.released {
+		e := l.c.entries[shard]
+		if _, flying := l.c.pending[shard]; flying || !l.mine(e) || e.seq > seq {
+			continue
+		}
+		if still := claimAgain - l.now.Sub(l.c.refused[shard]); still > 0 {
+			l.again(still)
+			continue
+		}
+		delete(l.c.refused, shard)
+		l.p.write(shard, stored{}, e.seq)
 	}
 }
 

@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,6 +112,8 @@ func (r *reader) happened() (out []string) {
 	return out
 }
 
+func lost(event string) bool { return strings.HasPrefix(event, "lost ") }
+
 func (r *reader) leave(t *testing.T) {
 	t.Helper()
 	r.pool.Leave(t.Context())
@@ -196,6 +199,53 @@ func TestAShardIsHandedOverWhenItHasBeenDrained(t *testing.T) {
 	spreads(t, []int{2, 2}, one, two)
 	one.leave(t)
 	two.leave(t)
+}
+
+func TestAShardIsGivenBackThoughTheFirstTryWasRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		giveBack func(t *testing.T, b *brokertest.Broker, one, two *reader)
+	}{
+		{"the broker does not take it", func(t *testing.T, _ *brokertest.Broker, one, _ *reader) {
+			conn := one.pool.conn
+			stream, err := conn.JS.Stream(t.Context(), "KV_"+schema.BucketState)
+			require.NoError(t, err)
+			usual, tight := stream.CachedInfo().Config, stream.CachedInfo().Config
+			tight.MaxMsgSize = 1
+			_, err = conn.JS.UpdateStream(t.Context(), tight)
+			require.NoError(t, err)
+			one.do(one.release)
+			eventually(t, func() bool {
+				one.pool.mu.RLock()
+				defer one.pool.mu.RUnlock()
+				return len(one.pool.claims.refused) == 2
+			}, "both are refused")
+			_, err = conn.JS.UpdateStream(t.Context(), usual)
+			require.NoError(t, err)
+		}},
+		{"the broker loses it", func(t *testing.T, b *brokertest.Broker, one, two *reader) {
+			b.Save()
+			one.do(one.release)
+			spreads(t, []int{2, 2}, one, two)
+			b.Restore()
+			eventually(t, func() bool { return slices.ContainsFunc(two.happened(), lost) }, "the other has lost what it got")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := brokertest.Start(t)
+			one := newReader(t, b.Connect(), "one", "a")
+			spreads(t, []int{4}, one)
+			one.do(func() { one.keep = true })
+			two := newReader(t, b.Connect(), "two", "a")
+			eventually(t, func() (asked bool) { one.do(func() { asked = len(one.asked) == 2 }); return asked }, "it is asked for half")
+			c.giveBack(t, b, one, two)
+			spreads(t, []int{2, 2}, one, two)
+			one.leave(t)
+			two.leave(t)
+		})
+	}
 }
 
 // TestAWorkerThatIsCutOff is also what a kill looks like from outside; but this
