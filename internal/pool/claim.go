@@ -231,10 +231,14 @@ func (p *Pool) write(shard Shard, s stored, seq uint64) {
 		case err != nil: // the log says who was first: somebody else, or a write of ours whose answer was lost
 			delete(c.pending, shard)
 			c.refused[shard] = time.Now()
-		case c.entries[shard].seq >= a.Seq:
-			delete(c.pending, shard)
 		default:
+			if a.Seq <= c.released[shard] { // the log was cut back, and counts once more what it has lost
+				c.released[shard] = seq
+			}
 			c.pending[shard] = a.Seq
+			if c.entries[shard].seq >= a.Seq {
+				delete(c.pending, shard)
+			}
 		}
 		p.mu.Unlock()
 		p.poke(false)

@@ -356,6 +356,30 @@ func TestABrokerThatLostItsStateIsGivenItAnew(t *testing.T) {
 	two.leave(t)
 }
 
+func TestAShardIsClaimedOnceInALogThatWasCutBack(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one := newReader(t, b.Connect(), "one")
+	b.Save()
+	var before []*Claim
+	for range 3 {
+		one.pool.Serve(one, map[string]int{"a": 4})
+		spreads(t, []int{4}, one)
+		before = one.pool.Claims()
+		one.pool.Serve(one, nil)
+		spreads(t, []int{0}, one)
+	}
+	back := brokertest.Reconnected(t, one.pool.conn)
+	b.Restore()
+	brokertest.Await(t, back, "the reconnect")
+	one.pool.Serve(one, map[string]int{"a": 4})
+	spreads(t, []int{4}, one)
+	for i, c := range one.pool.Claims() {
+		require.Less(t, c.Revision, before[i].Revision, "it is not claimed and given back until the log is as long as it was")
+	}
+	one.leave(t)
+}
+
 func TestAClaimThatWasDeletedByHandIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
