@@ -395,6 +395,47 @@ func TestAClaimThatWasDeletedByHandIsMadeAgain(t *testing.T) {
 	one.leave(t)
 }
 
+func TestAClaimThatWasReadAsMissingIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(claimKey(Shard{"a", 1}), []byte(`{"worker":""}`), 0)))
+	one := newReader(t, conn, "one")
+	one.pool.mu.Lock()
+	delete(one.pool.claims.entries, Shard{"a", 1}) // as after the answer of a replica that does not have it yet
+	one.pool.mu.Unlock()
+	one.pool.Serve(one, map[string]int{"a": 4})
+	spreads(t, []int{4}, one)
+	one.leave(t)
+}
+
+// TestLookingClaimsUp has many claims refused while the broker takes heartbeats,
+// but answers nobody who reads.
+func TestLookingClaimsUpDoesNotKeepTheLeaseWaiting(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	one := newReader(t, conn, "one", "a")
+	spreads(t, []int{4}, one)
+	stream, err := conn.JS.Stream(t.Context(), "KV_"+schema.BucketState)
+	require.NoError(t, err)
+	deaf := stream.CachedInfo().Config
+	deaf.AllowDirect = false
+	_, err = conn.JS.UpdateStream(t.Context(), deaf)
+	require.NoError(t, err)
+	_, err = conn.NC.SubscribeSync("$JS.API.DIRECT.GET.KV_" + schema.BucketState + ".>")
+	require.NoError(t, err)
+
+	const shards = 2 * int(Lease/beatTimeout)
+	one.pool.mu.Lock()
+	for i := range shards {
+		one.pool.claims.refused[Shard{"a", i}] = time.Now().Add(-claimAgain)
+	}
+	one.pool.mu.Unlock()
+	one.pool.Serve(one, map[string]int{"a": shards})
+	spreads(t, []int{shards}, one)
+	require.False(t, slices.ContainsFunc(one.happened(), lost), "its lease was renewed in time")
+	one.leave(t)
+}
+
 func TestAnAppThatIsServedNoMoreIsGivenBack(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t)
