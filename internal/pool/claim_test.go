@@ -436,6 +436,30 @@ func TestLookingClaimsUpDoesNotKeepTheLeaseWaiting(t *testing.T) {
 	one.leave(t)
 }
 
+// stalled stands still at its first claim, as a machine does that is frozen.
+type stalled struct {
+	*reader
+	once sync.Once
+}
+
+func (s *stalled) Acquired(c *Claim) {
+	s.reader.Acquired(c)
+	s.once.Do(func() { <-time.After(renew) })
+}
+
+func TestAMachineThatStoodStillKeepsItsLease(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	one := newReader(t, conn, "one")
+	one.pool.Serve(&stalled{reader: one}, map[string]int{"a": 4})
+	spreads(t, []int{4}, one)
+	last := seen(t, conn)
+	eventually(t, func() bool { return seen(t, conn).After(last) }, "the next sign of life")
+	spreads(t, []int{4}, one)
+	require.False(t, slices.ContainsFunc(one.happened(), lost), "it came in time")
+	one.leave(t)
+}
+
 func TestAnAppThatIsServedNoMoreIsGivenBack(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t)
