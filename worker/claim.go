@@ -23,14 +23,19 @@ func (h claims) Acquired(c *pool.Claim) { h.on(c, (*lane).acquire) }
 func (h claims) Release(c *pool.Claim)  { h.on(c, (*lane).giveUp) }
 func (h claims) Lost(c *pool.Claim)     { h.on(c, (*lane).lose) }
 
-// on has a claim's lane do something, with its app's lock held.
+// on has a claim's lane do something, with its app's lock held. The app may have
+// been given up, or come back with fewer shards, while the claim was on its way:
+// without a lane it is given back, or the pool would hold it for nobody.
 func (h claims) on(c *pool.Claim, f func(*lane, *pool.Claim)) {
-	if a := find(h.w.current(), c.App); a != nil {
-		a.mu.Lock()
-		f(a.lanes[c.Shard], c)
-		a.pump()
-		a.mu.Unlock()
+	a := find(h.w.current(), c.App)
+	if a == nil || c.Shard >= len(a.lanes)-1 { // the last one is bulk
+		c.Released()
+		return
 	}
+	a.mu.Lock()
+	f(a.lanes[c.Shard], c)
+	a.pump()
+	a.mu.Unlock()
 }
 
 // serve tells the pool whose live shards this worker can read.

@@ -231,10 +231,14 @@ func (p *Pool) write(shard Shard, s stored, seq uint64) {
 		case err != nil: // the log says who was first: somebody else, or a write of ours whose answer was lost
 			delete(c.pending, shard)
 			c.refused[shard] = time.Now()
-		case c.entries[shard].seq >= a.Seq:
-			delete(c.pending, shard)
 		default:
+			if a.Seq <= c.released[shard] { // the log was cut back, and counts once more what it has lost
+				c.released[shard] = seq
+			}
 			c.pending[shard] = a.Seq
+			if c.entries[shard].seq >= a.Seq {
+				delete(c.pending, shard)
+			}
 		}
 		p.mu.Unlock()
 		p.poke(false)
@@ -251,6 +255,7 @@ func (p *Pool) claim(now time.Time) time.Duration {
 	for _, f := range l.calls {
 		f()
 	}
+	p.lookUp(l.unclear)
 	return l.next
 }
 
@@ -261,6 +266,8 @@ type look struct {
 	now   time.Time
 	next  time.Duration
 	calls []func() // of the holder, in order; without the lock
+
+	unclear []Shard // refused, and nothing that was read says why
 }
 
 func (l *look) again(after time.Duration) { l.next = min(l.next, max(after, 0)) }
@@ -287,6 +294,7 @@ func (l *look) all() {
 	}
 	target := l.plan()
 	l.giveUp(target)
+	l.giveBack()
 	l.take(target)
 }
 
@@ -357,6 +365,24 @@ func (l *look) giveUp(target map[Shard]string) {
 	}
 }
 
+// giveBack frees again what was given back and still stands as this worker's:
+// the write was refused, or lost with the broker's memory. While the lease lives
+// nobody else may take it.
+func (l *look) giveBack() {
+	for shard, seq := range l.c.released {
+		e := l.c.entries[shard]
+		if _, flying := l.c.pending[shard]; flying || !l.mine(e) || e.seq > seq {
+			continue
+		}
+		if still := claimAgain - l.now.Sub(l.c.refused[shard]); still > 0 {
+			l.again(still)
+			continue
+		}
+		delete(l.c.refused, shard)
+		l.p.write(shard, stored{}, e.seq)
+	}
+}
+
 // take claims what this worker should have and nobody has.
 func (l *look) take(target map[Shard]string) {
 	for shard, name := range target {
@@ -371,29 +397,37 @@ func (l *look) take(target map[Shard]string) {
 				l.again(still)
 				continue
 			}
-			// Nothing that was read explains it: a key that was deleted by hand
-			// before this worker came.
 			delete(l.c.refused, shard)
-			l.calls = append(l.calls, func() { l.p.lookUp(shard) })
+			l.unclear = append(l.unclear, shard)
 			continue
 		}
 		l.p.write(shard, stored{l.p.self.Name, l.p.self.Lease}, l.c.entries[shard].seq)
 	}
 }
 
-// lookUp reads what stands in a claim's place.
-func (p *Pool) lookUp(shard Shard) {
+// lookUp reads what stands in some claims' places: a key may have been deleted by
+// hand before this worker came. All of them together have the time of one
+// heartbeat, since the next one waits for it; the rest are tried unseen.
+func (p *Pool) lookUp(shards []Shard) {
+	if len(shards) == 0 {
+		return
+	}
+	defer p.poke(false)
 	ctx, cancel := context.WithTimeout(context.Background(), beatTimeout)
 	defer cancel()
-	e, err := p.conn.LastState(ctx, claimKey(shard))
-	defer p.poke(false)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err == nil && e.Deleted && e.Seq > p.claims.entries[shard].seq {
-		p.claims.entries[shard] = entry{seq: e.Seq}
-	}
-	if errors.Is(err, broker.ErrNoMessage) && p.claims.entries[shard].Worker == "" {
-		delete(p.claims.entries, shard)
+	for _, shard := range shards {
+		e, err := p.conn.LastState(ctx, claimKey(shard))
+		if ctx.Err() != nil {
+			return
+		}
+		p.mu.Lock()
+		switch c := &p.claims; {
+		case err == nil && e.Seq > c.entries[shard].seq:
+			p.learnClaim(shard, e)
+		case errors.Is(err, broker.ErrNoMessage) && c.entries[shard].Worker == "":
+			delete(c.entries, shard)
+		}
+		p.mu.Unlock()
 	}
 }
 

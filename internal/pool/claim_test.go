@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,6 +112,8 @@ func (r *reader) happened() (out []string) {
 	return out
 }
 
+func lost(event string) bool { return strings.HasPrefix(event, "lost ") }
+
 func (r *reader) leave(t *testing.T) {
 	t.Helper()
 	r.pool.Leave(t.Context())
@@ -196,6 +199,53 @@ func TestAShardIsHandedOverWhenItHasBeenDrained(t *testing.T) {
 	spreads(t, []int{2, 2}, one, two)
 	one.leave(t)
 	two.leave(t)
+}
+
+func TestAShardIsGivenBackThoughTheFirstTryWasRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		giveBack func(t *testing.T, b *brokertest.Broker, one, two *reader)
+	}{
+		{"the broker does not take it", func(t *testing.T, _ *brokertest.Broker, one, _ *reader) {
+			conn := one.pool.conn
+			stream, err := conn.JS.Stream(t.Context(), "KV_"+schema.BucketState)
+			require.NoError(t, err)
+			usual, tight := stream.CachedInfo().Config, stream.CachedInfo().Config
+			tight.MaxMsgSize = 1
+			_, err = conn.JS.UpdateStream(t.Context(), tight)
+			require.NoError(t, err)
+			one.do(one.release)
+			eventually(t, func() bool {
+				one.pool.mu.RLock()
+				defer one.pool.mu.RUnlock()
+				return len(one.pool.claims.refused) == 2
+			}, "both are refused")
+			_, err = conn.JS.UpdateStream(t.Context(), usual)
+			require.NoError(t, err)
+		}},
+		{"the broker loses it", func(t *testing.T, b *brokertest.Broker, one, two *reader) {
+			b.Save()
+			one.do(one.release)
+			spreads(t, []int{2, 2}, one, two)
+			b.Restore()
+			eventually(t, func() bool { return slices.ContainsFunc(two.happened(), lost) }, "the other has lost what it got")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := brokertest.Start(t)
+			one := newReader(t, b.Connect(), "one", "a")
+			spreads(t, []int{4}, one)
+			one.do(func() { one.keep = true })
+			two := newReader(t, b.Connect(), "two", "a")
+			eventually(t, func() (asked bool) { one.do(func() { asked = len(one.asked) == 2 }); return asked }, "it is asked for half")
+			c.giveBack(t, b, one, two)
+			spreads(t, []int{2, 2}, one, two)
+			one.leave(t)
+			two.leave(t)
+		})
+	}
 }
 
 // TestAWorkerThatIsCutOff is also what a kill looks like from outside; but this
@@ -306,6 +356,30 @@ func TestABrokerThatLostItsStateIsGivenItAnew(t *testing.T) {
 	two.leave(t)
 }
 
+func TestAShardIsClaimedOnceInALogThatWasCutBack(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one := newReader(t, b.Connect(), "one")
+	b.Save()
+	var before []*Claim
+	for range 3 {
+		one.pool.Serve(one, map[string]int{"a": 4})
+		spreads(t, []int{4}, one)
+		before = one.pool.Claims()
+		one.pool.Serve(one, nil)
+		spreads(t, []int{0}, one)
+	}
+	back := brokertest.Reconnected(t, one.pool.conn)
+	b.Restore()
+	brokertest.Await(t, back, "the reconnect")
+	one.pool.Serve(one, map[string]int{"a": 4})
+	spreads(t, []int{4}, one)
+	for i, c := range one.pool.Claims() {
+		require.Less(t, c.Revision, before[i].Revision, "it is not claimed and given back until the log is as long as it was")
+	}
+	one.leave(t)
+}
+
 func TestAClaimThatWasDeletedByHandIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
@@ -318,6 +392,71 @@ func TestAClaimThatWasDeletedByHandIsMadeAgain(t *testing.T) {
 	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(key)))
 	eventually(t, func() bool { return slices.Contains(one.happened(), "lost a.1") }, "it learns of it")
 	spreads(t, []int{4}, one)
+	one.leave(t)
+}
+
+func TestAClaimThatWasReadAsMissingIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(claimKey(Shard{"a", 1}), []byte(`{"worker":""}`), 0)))
+	one := newReader(t, conn, "one")
+	one.pool.mu.Lock()
+	delete(one.pool.claims.entries, Shard{"a", 1}) // as after the answer of a replica that does not have it yet
+	one.pool.mu.Unlock()
+	one.pool.Serve(one, map[string]int{"a": 4})
+	spreads(t, []int{4}, one)
+	one.leave(t)
+}
+
+// TestLookingClaimsUp has many claims refused while the broker takes heartbeats,
+// but answers nobody who reads.
+func TestLookingClaimsUpDoesNotKeepTheLeaseWaiting(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	one := newReader(t, conn, "one", "a")
+	spreads(t, []int{4}, one)
+	stream, err := conn.JS.Stream(t.Context(), "KV_"+schema.BucketState)
+	require.NoError(t, err)
+	deaf := stream.CachedInfo().Config
+	deaf.AllowDirect = false
+	_, err = conn.JS.UpdateStream(t.Context(), deaf)
+	require.NoError(t, err)
+	_, err = conn.NC.SubscribeSync("$JS.API.DIRECT.GET.KV_" + schema.BucketState + ".>")
+	require.NoError(t, err)
+
+	const shards = 2 * int(Lease/beatTimeout)
+	one.pool.mu.Lock()
+	for i := range shards {
+		one.pool.claims.refused[Shard{"a", i}] = time.Now().Add(-claimAgain)
+	}
+	one.pool.mu.Unlock()
+	one.pool.Serve(one, map[string]int{"a": shards})
+	spreads(t, []int{shards}, one)
+	require.False(t, slices.ContainsFunc(one.happened(), lost), "its lease was renewed in time")
+	one.leave(t)
+}
+
+// stalled stands still at its first claim, as a machine does that is frozen.
+type stalled struct {
+	*reader
+	once sync.Once
+}
+
+func (s *stalled) Acquired(c *Claim) {
+	s.reader.Acquired(c)
+	s.once.Do(func() { <-time.After(renew) })
+}
+
+func TestAMachineThatStoodStillKeepsItsLease(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	one := newReader(t, conn, "one")
+	one.pool.Serve(&stalled{reader: one}, map[string]int{"a": 4})
+	spreads(t, []int{4}, one)
+	last := seen(t, conn)
+	eventually(t, func() bool { return seen(t, conn).After(last) }, "the next sign of life")
+	spreads(t, []int{4}, one)
+	require.False(t, slices.ContainsFunc(one.happened(), lost), "it came in time")
 	one.leave(t)
 }
 

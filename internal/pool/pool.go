@@ -289,7 +289,9 @@ func (p *Pool) keep(ctx context.Context) {
 	for {
 		begun := time.Now()
 		next := p.claim(begun)
-		rest := max(claimPause, 4*time.Since(begun)) // with a thousand shards a look takes milliseconds
+		// With a thousand shards a look takes milliseconds; one that took seconds,
+		// because the machine stood still, must not cost the lease as well.
+		rest := min(max(claimPause, 4*time.Since(begun)), beatAgain)
 		if now := time.Now(); p.beat.Swap(false) || !now.Before(due) {
 			due = now.Add(renew)
 			if err := p.renew(ctx); err != nil {

@@ -1,0 +1,63 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/pool"
+)
+
+// overtaken has the claims of some shards arrive after the worker has been
+// reconfigured to do without them.
+type overtaken struct {
+	claims
+	without  func(*pool.Claim) bool
+	acquired chan *pool.Claim
+}
+
+func (o overtaken) Acquired(c *pool.Claim) {
+	if o.without(c) {
+		o.w.serve()
+		defer func() { o.acquired <- c }()
+	}
+	o.claims.Acquired(c)
+}
+
+func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		shards  map[string]int
+		without func(*pool.Claim) bool
+	}{
+		{"its app is gone", map[string]int{appID: 4, "gone": 1}, func(c *pool.Claim) bool { return c.App == "gone" }},
+		{"its app has fewer shards", map[string]int{appID: 5}, func(c *pool.Claim) bool { return c.Shard == 4 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			stop := b.start()
+			wait := func(f func() bool, what string) { b.t.Helper(); b.Eventually(f, patience, 5*time.Millisecond, what) }
+			wait(func() bool { return b.worker.reads() == 4 }, "it has joined the pool")
+			late := overtaken{claims{b.worker}, c.without, make(chan *pool.Claim, 1)}
+			revision := uint64(0)
+			for range 2 { // the shard can be had again when there is a lane for it
+				b.worker.pool.Serve(late, c.shards)
+				select {
+				case claim := <-late.acquired:
+					b.False(claim.Valid(time.Now()))
+					b.Greater(claim.Revision, revision)
+					revision = claim.Revision
+				case <-time.After(patience):
+					b.FailNow("the shard is not claimed")
+				}
+				wait(func() bool {
+					_, held, err := pool.Read(t.Context(), b.conn)
+					return err == nil && len(held) == 4
+				}, "others may have it")
+			}
+			b.Equal(4, b.worker.reads())
+			b.NoError(stop())
+		})
+	}
+}
