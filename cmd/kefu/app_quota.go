@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
@@ -24,7 +28,8 @@ func newAppQuotaCmd(c *cli) *cobra.Command {
 		Use:   "quota [APPID]",
 		Short: "See how much of WeChat's quota is left today, or reset it",
 		Long: `Asks WeChat how often an app may call an API each day, how often it has and how often it still may; the API that sends messages
-when no other is named. Asking has a daily quota of its own.
+when no other is named. Asking has a daily quota of its own. If there is a broker, BY KEFU is how many sends the workers count for
+the same day, with what they have taken of the day's budget and not used yet: what is used beyond that was sent by somebody else.
 
 With --reset the counts go back to zero: of the APIs named with --api, or of all. An app may do so 10 times a month, here and on
 mp.weixin.qq.com together. An app that is held for its quota goes on by itself at midnight, or at once with kefu app resume.`,
@@ -47,6 +52,7 @@ type quotaRow struct {
 	AppID string `json:"appid"`
 	API   string `json:"api"`
 	wechat.Quota
+	ByKefu *int64 `json:"by_kefu,omitempty"` // sends of today that kefu counts itself; nil: not counted, or nobody to ask
 }
 
 func (q *appQuota) run(ctx context.Context, appID string) error {
@@ -69,6 +75,9 @@ func (q *appQuota) run(ctx context.Context, appID string) error {
 	if len(apis) == 0 {
 		apis = []string{wechat.SendPath}
 	}
+	asking, enough := context.WithCancel(ctx)
+	defer enough()
+	byKefu := q.counted(asking, d)
 	var rows []quotaRow
 	var failed error
 	for _, path := range apis {
@@ -77,7 +86,11 @@ func (q *appQuota) run(ctx context.Context, appID string) error {
 			failed = d.refused(err)
 			break
 		}
-		rows = append(rows, quotaRow{d.app.AppID, path, quota})
+		row := quotaRow{AppID: d.app.AppID, API: path, Quota: quota}
+		if path == wechat.SendPath {
+			row.ByKefu = byKefu()
+		}
+		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
 		return failed
@@ -86,6 +99,33 @@ func (q *appQuota) run(ctx context.Context, appID string) error {
 		return err
 	}
 	return partlyf("%w", failed)
+}
+
+// countWait is how long the command looks for a broker, which it does not need.
+const countWait = time.Second
+
+// counted asks what kefu has counted today, while WeChat is asked. The answer is nil without a broker, or for an app without a budget
+// for the day.
+func (q *appQuota) counted(ctx context.Context, d *apiDoor) func() *int64 {
+	answer := make(chan *int64, 1)
+	go func() {
+		defer close(answer)
+		ctx, cancel := context.WithTimeout(ctx, 2*countWait)
+		defer cancel()
+		conn, err := d.brokerWithin(ctx, countWait)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		days, err := gate.Days(ctx, conn, time.Now())
+		if err != nil {
+			return
+		}
+		if day, ok := days[d.app.AppID]; ok || d.app.Rate.PerDay > 0 {
+			answer <- &day.Used
+		}
+	}()
+	return sync.OnceValue(func() *int64 { return <-answer })
 }
 
 func (q *appQuota) clear(ctx context.Context, d *apiDoor) error {
@@ -115,7 +155,7 @@ func (q *appQuota) clear(ctx context.Context, d *apiDoor) error {
 }
 
 func (q *appQuota) show(rows []quotaRow) error {
-	return list(q.cli, rows, []column[quotaRow]{
+	columns := []column[quotaRow]{
 		{title: "APP", cell: func(r quotaRow) string { return r.AppID }},
 		{title: "API", cell: func(r quotaRow) string { return r.API }, wraps: true},
 		{title: "DAILY LIMIT", right: true, cell: func(r quotaRow) string { return grouped(r.DailyLimit) }},
@@ -132,5 +172,14 @@ func (q *appQuota) show(rows []quotaRow) error {
 			}
 			return fmt.Sprintf("%s in %d s", grouped(r.RateCalls), r.RateSeconds)
 		}},
-	})
+	}
+	if slices.ContainsFunc(rows, func(r quotaRow) bool { return r.ByKefu != nil }) {
+		columns = slices.Insert(columns, 4, column[quotaRow]{title: "BY KEFU", right: true, cell: func(r quotaRow) string {
+			if r.ByKefu == nil {
+				return ""
+			}
+			return grouped(*r.ByKefu)
+		}})
+	}
+	return list(q.cli, rows, columns)
 }

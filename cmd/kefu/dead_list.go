@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -86,30 +87,27 @@ func (d *deadList) run(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if d.reveal {
-		if err := d.cli.auditReveal(ctx, conn, d.cli.appID, "dead list "+filter.String(), limit); err != nil {
-			return err
-		}
-	}
 	found := newest[deadRow]{most: limit}
 	mask := masker{d.reveal}
-	streams := limit == 0 && d.cli.format == formatNDJSON
-	err = box.List(ctx, filter, func(i deadletter.Item) error {
-		row := newDeadRow(i, mask)
-		if streams { // a million letters need not be held here
+	if limit == 0 && d.cli.format == formatNDJSON { // a million letters need not be held here
+		err = d.stream(ctx, conn, box, filter, func(i deadletter.Item) error {
 			found.count++
-			return d.cli.line(row)
+			return d.cli.line(newDeadRow(i, mask))
+		})
+	} else {
+		err = box.List(ctx, filter, func(i deadletter.Item) error {
+			found.add(newDeadRow(i, mask))
+			return nil
+		})
+		if err == nil {
+			err = d.audit(ctx, conn, filter, len(found.ring))
 		}
-		found.add(row)
-		return nil
-	})
+		if err == nil {
+			err = list(d.cli, found.rows(), d.columns())
+		}
+	}
 	if err != nil {
 		return err
-	}
-	if !streams {
-		if err := list(d.cli, found.rows(), d.columns()); err != nil {
-			return err
-		}
 	}
 	switch {
 	case found.count == 0:
@@ -118,6 +116,36 @@ func (d *deadList) run(ctx context.Context) error {
 		d.cli.notef("the newest %s of %s; --limit shows more, 0 all", grouped(int64(limit)), counted(found.count, "letter"))
 	}
 	return nil
+}
+
+// audit writes down how many letters are about to be shown with their recipients.
+func (d *deadList) audit(ctx context.Context, conn *broker.Conn, filter deadletter.Filter, shown int) error {
+	if !d.reveal || shown == 0 {
+		return nil
+	}
+	return d.cli.auditReveal(ctx, conn, d.cli.appID, "dead list "+filter.String(), shown)
+}
+
+// stream shows each letter as it is read. The audit comes before the first: with --reveal they are counted first, and no more than
+// were written down are shown.
+func (d *deadList) stream(ctx context.Context, conn *broker.Conn, box *deadletter.Box, filter deadletter.Filter, show func(deadletter.Item) error) error {
+	if !d.reveal {
+		return box.List(ctx, filter, show)
+	}
+	left := 0
+	if err := box.List(ctx, filter, func(deadletter.Item) error { left++; return nil }); err != nil {
+		return err
+	}
+	if err := d.audit(ctx, conn, filter, left); err != nil {
+		return err
+	}
+	return box.List(ctx, filter, func(i deadletter.Item) error {
+		if left == 0 {
+			return broker.ErrStopScan
+		}
+		left--
+		return show(i)
+	})
 }
 
 func (d *deadList) columns() []column[deadRow] {

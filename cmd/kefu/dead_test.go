@@ -41,6 +41,36 @@ func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	o.Equal([]string{"reveal dead list id=a: recipients shown unmasked"}, o.audited())
 }
 
+func TestTheAuditCountsTheLettersThatWereRevealed(t *testing.T) {
+	t.Parallel()
+	o := newOperation(t)
+	for i := range 5 {
+		o.bury(deadLetter(fmt.Sprint("order-", i)))
+	}
+	for line, shown := range map[string]int{
+		"":                       5,
+		"-o json":                5,
+		"-o ndjson":              5,
+		"-o ndjson --id order-4": 1,
+		"--limit 2":              2,
+		"-o json --limit 3":      3,
+		"-o ndjson --limit 4":    4,
+		"--limit 100":            5,
+		"--id nobody":            0,
+		"--id nobody -o ndjson":  0,
+	} {
+		before := len(o.revealed())
+		got := o.kefu("dead list --reveal " + line)
+		o.Equal(shown, strings.Count(got.out, recipient), line)
+		counts := o.revealed()[before:]
+		if shown == 0 {
+			o.Empty(counts, line)
+			continue
+		}
+		o.Equal([]int{shown}, counts, line)
+	}
+}
+
 func TestDeadListShowsTheNewest(t *testing.T) {
 	t.Parallel()
 	o := newOperation(t)

@@ -45,7 +45,7 @@ send is a stale token, on a token call a wrong secret. Exit code 3 when no code 
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&e.fault, "fault", "", "only codes of this `fault`: "+strings.Join(faultNames(), ", "))
-	flags.StringVar(&e.call, "call", "", "only codes of this `call`: "+strings.Join(callNames(), ", "))
+	flags.StringVar(&e.call, "call", "", "only what a code means on this `call`: "+strings.Join(callNames(), ", "))
 	flags.StringVar(&e.search, "search", "", "only codes whose number, name or meaning holds this `text`")
 	flags.StringVar(&e.lang, "lang", "", "`language` of the explanation: en, zh or both; from LANG when left out")
 	c.complete(cmd, "fault", faultNames)
@@ -183,12 +183,20 @@ func (e *errcode) matching(keep func(wechat.Code) bool) []explained {
 	for _, row := range wechat.Codes() {
 		if keep(row) &&
 			(e.fault == "" || row.Fault.String() == e.fault) &&
-			(e.call == "" || callName(row.Call) == e.call) &&
+			e.onCall(row) &&
 			(e.search == "" || holds(row, strings.ToLower(e.search))) {
 			rows = append(rows, explain(row))
 		}
 	}
 	return rows
+}
+
+// onCall says whether a row counts on the call asked for: a code that has no row for it means there what it means on any.
+func (e *errcode) onCall(row wechat.Code) bool {
+	if e.call == "" || callName(row.Call) == e.call {
+		return true
+	}
+	return row.Call == wechat.CallAny && wechat.Explain(wechat.Call(e.call), row.Code).Call == wechat.CallAny
 }
 
 func holds(row wechat.Code, lower string) bool {

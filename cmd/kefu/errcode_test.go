@@ -64,6 +64,31 @@ func TestACodeIsExplainedForEachCallItDiffersOn(t *testing.T) {
 	require.NotEmpty(t, one[0]["does_zh"])
 }
 
+func TestACodeThatMeansTheSameOnAnyCallIsKnownOnEach(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, wechat.CallAny, wechat.Explain(wechat.CallSend, 40001).Call)
+	stale := codes(t, "errcode 40001 --call send")
+	require.Len(t, stale, 1)
+	require.Equal(t, "token", stale[0]["fault"])
+
+	for _, call := range callNames() {
+		means := make(map[float64]any)
+		for _, row := range codes(t, "errcode --call "+call) {
+			code := row["code"].(float64)
+			require.NotContains(t, means, code, "one meaning on one call")
+			means[code] = row["fault"]
+		}
+		for _, row := range wechat.Codes() {
+			if row.Call == wechat.CallAny || string(row.Call) == call {
+				require.Contains(t, means, float64(row.Code), call)
+			}
+			if string(row.Call) == call {
+				require.Equal(t, row.Fault.String(), means[float64(row.Code)], call)
+			}
+		}
+	}
+}
+
 func TestErrcodeTakesTheCodeMinusOne(t *testing.T) {
 	t.Parallel()
 	got := kefu(t, try{args: args("errcode -1 --lang en")})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"image"
 	"image/jpeg"
 	"image/png"
@@ -9,7 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
@@ -224,8 +228,8 @@ func TestAppQuota(t *testing.T) {
 	o.api.SetUsed("wx1", "send", 499_999)
 	got := o.kefu("app quota")
 	o.Equal(exitDone, got.code, got.err)
-	o.Regexp(`(?m)^APP +API +DAILY LIMIT +USED +REMAIN +RATE LIMIT$`, got.out)
-	o.Regexp(`(?m)^wx1 +/cgi-bin/message/custom/send +500,000 +499,999 +1 +3,000 in 60 s$`, got.out)
+	o.Regexp(`(?m)^APP +API +DAILY LIMIT +USED +BY KEFU +REMAIN +RATE LIMIT$`, got.out)
+	o.Regexp(`(?m)^wx1 +/cgi-bin/message/custom/send +500,000 +499,999 +0 +1 +3,000 in 60 s$`, got.out)
 	rows := decode[[]quotaRow](o.operation, o.kefu("app quota wx1 -o json --api "+wechat.SendPath+" --api "+wechat.TypingPath))
 	o.Len(rows, 2)
 	o.EqualValues(499_999, rows[0].Used)
@@ -246,7 +250,7 @@ func TestAppQuota(t *testing.T) {
 	o.Empty(o.audited())
 	reset := o.kefu("app quota --reset", answering("y"))
 	o.Equal(exitDone, reset.code, reset.err)
-	o.Regexp(`send +500,000 +0 +500,000`, reset.out)
+	o.Regexp(`send +500,000 +0 +0 +500,000`, reset.out)
 	one := decode[[]quotaRow](o.operation, o.kefu("app quota --reset --yes -o json --api "+wechat.SendPath))
 	o.Zero(one[0].Used)
 	o.Equal([]string{"quota-reset all APIs: ", "quota-reset " + wechat.SendPath + ": "}, o.audited())
@@ -256,6 +260,39 @@ func TestAppQuota(t *testing.T) {
 	spent := o.kefu("app quota --reset --yes", in("en"))
 	o.Equal(exitFailed, spent.code)
 	o.Contains(spent.err, "errcode 48006 (clear_quota_used)")
+}
+
+func TestAppQuotaShowsWhatKefuCountsForTheDay(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.api.SetUsed("wx1", "send", 1700)
+	line := "app quota -o json --api " + wechat.SendPath + " --api " + wechat.TypingPath
+	byKefu := func(more string) *int64 {
+		rows := decode[[]quotaRow](o.operation, o.kefu(line+more))
+		o.Nil(rows[1].ByKefu, "kefu counts messages")
+		return rows[0].ByKefu
+	}
+	o.Zero(*byKefu(""), "nothing was sent today")
+	o.Nil(byKefu(" --set apps[0].rate.per_day=0"), "an app without a budget is not counted")
+
+	count := func(day gate.Day) {
+		body, err := json.Marshal(day)
+		o.NoError(err)
+		o.NoError(o.conn.SaveState(t.Context(), broker.PutState("day.wx1", body, 0)))
+	}
+	count(gate.Day{End: gate.NextDay(time.Now()), Used: 1234})
+	o.EqualValues(1234, *byKefu(""))
+	o.EqualValues(1234, *byKefu(" --set apps[0].rate.per_day=0"), "the workers' configuration counts, not this one")
+	o.Regexp(`(?m)^wx1 +/cgi-bin/message/custom/send +\S+ +1,700 +1,234 +`, o.kefu("app quota").out)
+	count(gate.Day{End: time.Now().Add(-time.Minute), Used: 1234})
+	o.Zero(*byKefu(""), "yesterday does not count")
+
+	const nobody = " --set nats.url=nats://127.0.0.1:1"
+	away := o.kefu("app quota" + nobody)
+	o.Equal(exitDone, away.code, away.err)
+	o.NotContains(away.out, "BY KEFU")
+	o.Empty(away.err)
+	o.Nil(byKefu(nobody))
 }
 
 func TestWithoutABrokerADeedIsDoneAndNotWrittenDown(t *testing.T) {

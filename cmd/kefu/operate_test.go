@@ -160,3 +160,17 @@ func (o *operation) audited() (entries []string) {
 	}))
 	return entries
 }
+
+// revealed is how many were shown each time that recipients were.
+func (o *operation) revealed() (counts []int) {
+	o.t.Helper()
+	o.NoError(o.conn.Scan(o.t.Context(), schema.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
+		var e broker.AuditEntry
+		o.NoError(json.Unmarshal(s.Data, &e))
+		if e.Verb == "reveal" {
+			counts = append(counts, e.Count)
+		}
+		return nil
+	}))
+	return counts
+}

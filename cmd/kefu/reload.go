@@ -14,20 +14,28 @@ import (
 )
 
 // reloader has a worker follow its configuration while it runs: on SIGHUP, and when the file has other content than before. Apps come,
-// change and go; whatever is wrong with a new configuration, the old one stays in force.
+// change and go; whatever is wrong with a new configuration, the old one stays in force. One that is right and cannot be taken over just
+// now, because the broker is away or an app that it names is still being given up, is tried again: nobody edits the file a second time
+// for that.
 type reloader struct {
 	load  func() (*config.Config, error)
 	apply func(context.Context, *config.Config) error
 	inUse *config.Config
 	log   *slog.Logger
 
-	seen    []byte // hash of the file
+	seen    []byte         // hash of the file
+	pending *config.Config // could not be taken over; nil for none
+	pause   time.Duration  // the last one before pending is tried again; 0 before the first
+	due     time.Time      // when it is tried again
 	reloads *prometheus.CounterVec
 }
 
 // lookEvery is how often the file is looked at. Notifications of the system would miss a volume that is swapped below it, which is how
 // Kubernetes changes a file.
 const lookEvery = 2 * time.Second
+
+// mostPause is the longest pause before a configuration is tried again.
+const mostPause = time.Minute
 
 func newReloader(inUse *config.Config, log *slog.Logger, metrics prometheus.Registerer) *reloader {
 	r := &reloader{inUse: inUse, log: log, reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -50,13 +58,22 @@ func (r *reloader) run(ctx context.Context, hup <-chan os.Signal) {
 			return
 		case <-hup:
 			r.seen = r.content()
-			r.reload(ctx)
-		case <-t.C:
-			if now := r.content(); !bytes.Equal(now, r.seen) {
-				r.seen = now
-				r.reload(ctx)
-			}
+			r.reload(ctx, time.Now())
+		case now := <-t.C:
+			r.look(ctx, now)
 		}
+	}
+}
+
+// look takes over a file that changed, or tries once more what could not be taken over.
+func (r *reloader) look(ctx context.Context, now time.Time) {
+	if content := r.content(); !bytes.Equal(content, r.seen) {
+		r.seen = content
+		r.reload(ctx, now)
+		return
+	}
+	if r.pending != nil && !now.Before(r.due) {
+		r.takeOver(ctx, now)
 	}
 }
 
@@ -70,24 +87,38 @@ func (r *reloader) content() []byte {
 	return sum[:]
 }
 
-func (r *reloader) reload(ctx context.Context) {
+func (r *reloader) reload(ctx context.Context, now time.Time) {
+	r.pending, r.pause = nil, 0
 	cfg, err := r.load()
 	if err == nil {
 		err = cfg.RequireApps()
-	}
-	if err == nil {
-		if sections := needRestart(r.inUse, cfg); len(sections) > 0 {
-			r.log.Warn("some changes of the configuration take effect at the next start only", "sections", sections)
-		}
-		err = r.apply(ctx, cfg)
 	}
 	if err != nil {
 		r.reloads.WithLabelValues("refused").Inc()
 		r.log.Error("the changed configuration is not taken over, the one before stays in force", "error", err)
 		return
 	}
+	if sections := needRestart(r.inUse, cfg); len(sections) > 0 {
+		r.log.Warn("some changes of the configuration take effect at the next start only", "sections", sections)
+	}
+	r.pending = cfg
+	r.takeOver(ctx, now)
+}
+
+// takeOver tries the pending configuration. Only the first failure is told.
+func (r *reloader) takeOver(ctx context.Context, now time.Time) {
+	if err := r.apply(ctx, r.pending); err != nil {
+		if r.pause == 0 {
+			r.reloads.WithLabelValues("refused").Inc()
+			r.log.Error("the changed configuration is not taken over yet, the one before stays in force; it is tried again", "error", err)
+		}
+		r.pause = min(max(2*r.pause, lookEvery), mostPause)
+		r.due = now.Add(r.pause)
+		return
+	}
 	r.reloads.WithLabelValues("taken").Inc()
-	r.log.Info("configuration taken over", "apps", len(cfg.Apps))
+	r.log.Info("configuration taken over", "apps", len(r.pending.Apps))
+	r.pending = nil
 }
 
 // needRestart names the sections that differ and are not taken over while the worker runs.

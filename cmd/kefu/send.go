@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,11 +42,11 @@ func newSendCmd(c *cli) *cobra.Command {
 		Short:   "Publish one message, and see what becomes of it",
 		GroupID: groupIntent,
 		Long: `Publishes one send-intent to the queue of an app, as a producer would: a text from flags, or any packet of the
-customer-service API as JSON from a file or from standard input. With --wait it prints what became of it and ends with exit
-code 1 when it was not sent.`,
+customer-service API as JSON from a file or from standard input, which is read when none of these flags is given
+and it is no terminal. With --wait it prints what became of it and ends with exit code 1 when it was not sent.`,
 		Example: `  kefu send --to oUser1 --text '您的订单已发货' --wait
   kefu send --packet image.json --id order-4711-image --wait
-  echo '{"touser":"oUser1","msgtype":"text","text":{"content":"hi"}}' | kefu send --packet -
+  echo '{"touser":"oUser1","msgtype":"text","text":{"content":"hi"}}' | kefu send
   kefu send --to oUser1 --text 'tomorrow' --send-at 2026-12-24T09:00:00+08:00
   kefu send --to oUser1 --text 'sale' --campaign spring-sale`,
 		Args: noArguments,
@@ -55,6 +57,11 @@ code 1 when it was not sent.`,
 			if s.timeout <= 0 {
 				return usagef("--timeout must be above 0")
 			}
+			// A flag that is there and empty is a variable that a script forgot to set.
+			asked := slices.ContainsFunc([]string{"to", "text", "kf-account", "packet"}, cmd.Flags().Changed)
+			if !asked && !s.cli.tty.in {
+				s.packet = "-"
+			}
 			return s.run(cmd.Context())
 		},
 	}
@@ -62,7 +69,7 @@ code 1 when it was not sent.`,
 	f.StringVar(&s.to, "to", "", "`openid` of the recipient, with --text")
 	f.StringVar(&s.text, "text", "", "`text` to send")
 	f.StringVar(&s.kfAccount, "kf-account", "", "`kfaccount` it comes from, as prefix@wechatid, with --text")
-	f.StringVar(&s.packet, "packet", "", "JSON `file` with a packet of the API; - is standard input")
+	f.StringVar(&s.packet, "packet", "", "JSON `file` with a packet of the API; - is standard input, also read without this flag when it is no terminal")
 	f.StringVar(&s.id, "id", "", "`id` of the intent: a repeat of it is sent once (default: a new one)")
 	f.StringVar(&s.campaign, "campaign", "", "`name` of a campaign: send it in the bulk lane")
 	f.StringVar(&s.sendAt, "send-at", "", "hold it until this `time` (RFC 3339)")
@@ -139,6 +146,9 @@ func (s *sendCmd) readPacket() ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(in, schema.MaxPacket+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.packet, err)
+	}
+	if len(bytes.TrimSpace(raw)) == 0 && s.packet == "-" {
+		return nil, usagef("what to send? standard input is empty: give --to and --text, or a packet as JSON")
 	}
 	return raw, nil
 }

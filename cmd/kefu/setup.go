@@ -67,7 +67,7 @@ func (s *setupCmd) run(ctx context.Context) error {
 		return err
 	}
 	if len(left) > 0 {
-		return partlyf("%s left: they cannot be changed while messages are stored", count(len(left), "difference"))
+		return partlyf("%s left: they cannot be changed in place", count(len(left), "difference"))
 	}
 	s.cli.notef("done")
 	return nil
@@ -77,7 +77,19 @@ func (s *setupCmd) print(plan *broker.Plan) error {
 	if len(plan.Changes) == 0 && s.cli.format == formatTable {
 		return s.cli.printf("nothing to do: everything is as it should be\n")
 	}
-	return list(s.cli, plan.Changes, []column[broker.Change]{
+	if err := s.table(plan.Changes); err != nil {
+		return err
+	}
+	for _, c := range plan.Changes {
+		if c.Why != "" {
+			s.cli.notef("%s: %s", c.Stream, c.Why)
+		}
+	}
+	return nil
+}
+
+func (s *setupCmd) table(changes []broker.Change) error {
+	return list(s.cli, changes, []column[broker.Change]{
 		{title: "OBJECT", cell: func(c broker.Change) string { return c.Stream }},
 		{title: "WHAT", cell: func(c broker.Change) string { return c.Field }},
 		{title: "IS", cell: func(c broker.Change) string { return c.Have }, wraps: true},

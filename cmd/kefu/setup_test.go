@@ -59,9 +59,12 @@ func TestSetupLeavesWhatCannotBeChanged(t *testing.T) {
 	t.Parallel()
 	o := newOperation(t)
 	o.Equal(exitDone, o.kefu("setup").code)
-	o.send("wx1", "order-1")
 	got := o.kefu("setup --set defaults.live_shards=8")
 	o.Equal(exitPartly, got.code)
 	o.Contains(got.out, "live_shards")
-	o.Contains(got.err, "1 difference left: they cannot be changed while messages are stored")
+	o.Contains(got.err, "1 difference left: they cannot be changed in place")
+	advice := "KEFU_SEND_wx1: the shards of a queue that exists stay as they are; to change them, stop the workers"
+	o.Contains(got.err, advice)
+	o.Contains(o.kefu("setup --dry-run --set defaults.live_shards=8").err, advice)
+	o.Contains(decode[[]broker.Change](o, o.kefu("setup --dry-run -o json --set defaults.live_shards=8"))[0].Why, "delete the stream KEFU_SEND_wx1")
 }

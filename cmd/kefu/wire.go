@@ -176,7 +176,7 @@ func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *
 			if c.Kind == broker.Create {
 				return fmt.Errorf("%s is missing: run kefu setup, or set worker.provision", c.Stream)
 			}
-			log.Warn("the broker differs from the configuration", "change", c.String())
+			log.Warn("the broker differs from the configuration", told(c)...)
 		}
 		return nil
 	}
@@ -185,7 +185,16 @@ func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *
 		return err
 	}
 	for _, c := range left {
-		log.Warn("left as it is, because messages would be lost or stranded; kefu setup tells more", "change", c.String())
+		log.Warn("left as it is, because messages would be lost or stranded; kefu setup tells more", told(c)...)
 	}
 	return nil
+}
+
+// told is a difference for the log.
+func told(c broker.Change) []any {
+	attrs := []any{"change", c.String()}
+	if c.Why != "" {
+		attrs = append(attrs, "why", c.Why)
+	}
+	return attrs
 }

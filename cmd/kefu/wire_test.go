@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,4 +47,20 @@ func TestAWorkersTokensAreForcedByThePoolsRation(t *testing.T) {
 	require.Equal(t, wechat.FaultConfig, e.Fault)
 	require.ErrorContains(t, e, "no forced refresh is left for now")
 	require.Equal(t, 1, sb.Count(sandbox.Filter{Call: "send", Delivered: true}))
+}
+
+func TestAWorkerThatFindsOtherShardsSaysWhatCanBeDone(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, "wx1")
+	for _, provisions := range []bool{true, false} {
+		cfg := &config.Config{Worker: config.Worker{Provision: provisions, Ledger: config.Ledger{Keep: brokertest.Keep}}}
+		cfg.Apps = []config.App{{AppID: "wx1", Settings: config.Settings{
+			LiveShards: 8, DuplicateWindow: 10 * time.Minute, Queue: config.Queue{Messages: 1_000_000, Bytes: 1 << 30},
+		}}}
+		var log bytes.Buffer
+		require.NoError(t, provision(t.Context(), conn, cfg, slog.New(slog.NewTextHandler(&log, nil))))
+		require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+		require.Contains(t, log.String(), `change="KEFU_SEND_wx1: live_shards is 4, wanted 8 (refused)"`)
+		require.Contains(t, log.String(), "stop the workers, delete the stream KEFU_SEND_wx1")
+	}
 }

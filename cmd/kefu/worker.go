@@ -40,7 +40,8 @@ like against one broker. With nats.url: embedded it also runs the broker, stored
 
 SIGHUP, or a change of the configuration file, has it take over apps and their settings: new apps are taken up, the others go
 on under their new settings, an app that is missing is given up and its queue kept, unread. A configuration with a mistake
-changes nothing; other sections take effect at the next start. Secrets are read anew by themselves.
+changes nothing; one that cannot be taken over just now, as while the broker is away, is tried again. Other sections take
+effect at the next start. Secrets are read anew by themselves.
 
 SIGTERM or Ctrl-C: what is under way is finished (worker.grace), the rest given back, exit code 0; exit code 1 when the
 grace period was too short, in which case nothing is lost either. A second signal ends the process at once.`,

@@ -240,15 +240,31 @@ const denied = 20 * time.Second
 var forbidden = regexp.MustCompile(`(Publish|Subscription) to "([^"]*)"`)
 
 // deny notes a missing permission, by the head of the subject only: its tail may
-// be an openid, or differ for each message.
+// be an openid, or differ for each message. Of the JetStream API it is the
+// request and the stream, which an operator has to know.
 func (c *Conn) deny(err error) error {
 	why := "a permission is missing"
 	if m := forbidden.FindStringSubmatch(err.Error()); m != nil {
-		tokens := strings.Split(m[2], ".")
-		why = fmt.Sprintf("no permission for %s to %s.>", strings.ToLower(m[1]), strings.Join(tokens[:min(len(tokens), 2)], "."))
+		why = fmt.Sprintf("no permission for %s to %s", strings.ToLower(m[1]), head(m[2]))
 	}
 	c.denied.Store(&denial{time.Now(), why})
 	return errors.New(why)
+}
+
+// head is the part of a subject that may be shown.
+func head(subject string) string {
+	tokens := strings.Split(subject, ".")
+	n := 2
+	if strings.HasPrefix(subject, "$JS.API.") {
+		n = 5 // $JS.API.STREAM.CREATE.<stream>
+		if len(tokens) > 3 && (tokens[3] == "MSG" || tokens[3] == "DURABLE") {
+			n = 6 // $JS.API.CONSUMER.MSG.NEXT.<stream>
+		}
+		if len(tokens) <= n {
+			return subject
+		}
+	}
+	return strings.Join(tokens[:min(len(tokens), n)], ".") + ".>"
 }
 
 // Denied is what the broker forbade lately; "" for nothing. It

@@ -309,3 +309,21 @@ func TestAMissingPermissionIsKnownWithoutTheEndOfItsSubject(t *testing.T) {
 	require.Equal(t, "no permission for publish to kefu.again.>", conn.Denied())
 	require.NotContains(t, log.String(), "oSOMEBODY")
 }
+
+func TestAForbiddenSubjectIsShownAsFarAsItNamesARight(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, subject, want string }{
+		{"a stream to be made", "$JS.API.STREAM.CREATE.KEFU_RATE", "$JS.API.STREAM.CREATE.KEFU_RATE"},
+		{"a question without a stream", "$JS.API.INFO", "$JS.API.INFO"},
+		{"a consumer to be made", "$JS.API.CONSUMER.CREATE.KEFU_LEDGER.follow-1.kefu.ledger.*", "$JS.API.CONSUMER.CREATE.KEFU_LEDGER.>"},
+		{"a durable one", "$JS.API.CONSUMER.DURABLE.CREATE.KEFU_LATER.dispatch", "$JS.API.CONSUMER.DURABLE.CREATE.KEFU_LATER.>"},
+		{"messages to be pulled", "$JS.API.CONSUMER.MSG.NEXT.KEFU_SEND_wx1.live-0", "$JS.API.CONSUMER.MSG.NEXT.KEFU_SEND_wx1.>"},
+		{"a message to be deleted", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD"},
+		{"a message to be read", "$JS.API.DIRECT.GET.KEFU_SEND_wx1.kefu.send.wx1.live.0.oSOMEBODY", "$JS.API.DIRECT.GET.KEFU_SEND_wx1.>"},
+		{"an acknowledgement", "$JS.ACK.KEFU_LATER.dispatch.1.2.3.4.5", "$JS.ACK.>"},
+		{"a message", "kefu.again.wx1.live.oSOMEBODY", "kefu.again.>"},
+		{"an inbox", "_INBOX.abc.1", "_INBOX.abc.>"},
+	} {
+		require.Equal(t, c.want, broker.HeadOf(c.subject), c.name)
+	}
+}

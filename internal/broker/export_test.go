@@ -6,6 +6,7 @@ import "time"
 var (
 	CompareVersions = compareVersions
 	RedactURL       = redactURL
+	HeadOf          = head
 	QuickAck        = quickAck
 	AckPrefix       = ackPrefix
 )

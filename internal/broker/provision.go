@@ -23,7 +23,7 @@ const (
 	Create  ChangeKind = "create"  // the object is missing
 	Update  ChangeKind = "update"  // can be changed in place, nothing is lost
 	Lossy   ChangeKind = "lossy"   // can be changed in place, but drops what is stored
-	Refused ChangeKind = "refused" // cannot be changed, or not while the object holds messages
+	Refused ChangeKind = "refused" // cannot be changed while the object exists
 
 	none ChangeKind = "" // no difference that matters
 )
@@ -35,6 +35,7 @@ type Change struct {
 	Have   string     `json:"have,omitempty"`
 	Want   string     `json:"want,omitempty"`
 	Kind   ChangeKind `json:"kind"`
+	Why    string     `json:"why,omitempty"` // with Refused: the reason, and what can be done; empty when the broker itself has no way
 }
 
 func (c Change) String() string {
@@ -95,14 +96,16 @@ func (p *Plan) Kinds(kind ChangeKind) int {
 
 // Apply creates what is missing and updates what differs. A stream with a
 // Refused change is left as it is, and so is one with a Lossy change unless
-// lossy is true. What was left is returned.
+// lossy is true; only other shards do not hold back the rest. What was left is
+// returned.
 func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (left []Change, err error) {
 	for _, s := range p.steps {
 		keep := slices.DeleteFunc(slices.Clone(s.todo), func(c Change) bool {
 			return c.Kind == Create || c.Kind == Update || c.Kind == Lossy && lossy
 		})
-		if len(keep) > 0 {
-			left = append(left, keep...)
+		left = append(left, keep...)
+		shards := slices.ContainsFunc(keep, func(c Change) bool { return c.Field == liveShards })
+		if len(keep) > 1 || len(keep) == 1 && !shards || len(keep) == len(s.todo) {
 			continue
 		}
 		if s.have == nil {
@@ -112,7 +115,11 @@ func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (l
 			}
 			continue
 		}
-		if _, err := js.UpdateStream(ctx, merge(*s.have, s.want)); err != nil {
+		next := merge(*s.have, s.want)
+		if shards {
+			next.SubjectTransform = s.have.SubjectTransform
+		}
+		if _, err := js.UpdateStream(ctx, next); err != nil {
 			return left, explain(fmt.Errorf("update stream %s: %w", s.want.Name, err))
 		}
 	}
@@ -225,15 +232,11 @@ var fields = []field{
 	{"storage", func(c jetstream.StreamConfig) string { return c.Storage.String() },
 		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Storage = w.Storage }, always(Refused)},
 	setting("discard", func(c *jetstream.StreamConfig) *jetstream.DiscardPolicy { return &c.Discard }),
-	{"live_shards", shardsOf,
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.SubjectTransform = w.SubjectTransform },
-		// What is queued keeps its old shard: a recipient would be in two shards at once.
-		func(_, _ jetstream.StreamConfig, s jetstream.StreamState) ChangeKind {
-			if s.Msgs > 0 {
-				return Refused
-			}
-			return Update
-		}},
+	// What is queued keeps its old shard: a recipient would be in two at once. And
+	// a worker that runs reads the shards that it found when it took the app up:
+	// what falls into another would be stranded, however empty the queue is now.
+	{liveShards, shardsOf,
+		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.SubjectTransform = w.SubjectTransform }, always(Refused)},
 	limit("max_msgs", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgs },
 		func(s jetstream.StreamState) uint64 { return s.Msgs }),
 	limit("max_bytes", func(c *jetstream.StreamConfig) *int64 { return &c.MaxBytes },
@@ -256,6 +259,17 @@ var fields = []field{
 	setting("subject_delete_marker_ttl", func(c *jetstream.StreamConfig) *time.Duration { return &c.SubjectDeleteMarkerTTL }),
 	ban("deny_delete", func(c *jetstream.StreamConfig) *bool { return &c.DenyDelete }),
 	ban("deny_purge", func(c *jetstream.StreamConfig) *bool { return &c.DenyPurge }),
+}
+
+const liveShards = "live_shards"
+
+// whyRefused says what an operator can do about a change that is refused.
+func whyRefused(stream, field string) string {
+	if field != liveShards {
+		return ""
+	}
+	return "the shards of a queue that exists stay as they are; to change them, stop the workers, delete the stream " + stream +
+		" once it is empty, and run kefu setup"
 }
 
 // shardsOf is the number of live shards, or the transform itself when it is not
@@ -286,7 +300,11 @@ func compare(have, want jetstream.StreamConfig, state jetstream.StreamState) []C
 			continue
 		}
 		if kind := f.kind(have, want, state); kind != none {
-			out = append(out, Change{Stream: want.Name, Field: f.name, Have: h, Want: w, Kind: kind})
+			c := Change{Stream: want.Name, Field: f.name, Have: h, Want: w, Kind: kind}
+			if kind == Refused {
+				c.Why = whyRefused(c.Stream, c.Field)
+			}
+			out = append(out, c)
 		}
 	}
 	return out

@@ -116,8 +116,9 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 			want: "KEFU_SEND_wx1: duplicates is 10m0s, wanted 1h0m0s (update)",
 		},
 		{
-			name: "more shards for an empty queue", stream: send, change: func(s *broker.Spec) { s.Apps[0].LiveShards = 8 },
-			want: "KEFU_SEND_wx1: live_shards is 4, wanted 8 (update)",
+			name: "more shards for an empty queue, whose workers read the old ones", stream: send,
+			change: func(s *broker.Spec) { s.Apps[0].LiveShards = 8 },
+			want:   "KEFU_SEND_wx1: live_shards is 4, wanted 8 (refused)", refused: true,
 		},
 		{
 			name: "more shards while something is queued", stream: send, queued: 1,
@@ -127,14 +128,15 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 		{
 			name: "no shards at all", stream: send,
 			tamper: func(c *jetstream.StreamConfig) { c.SubjectTransform = nil },
-			want:   "KEFU_SEND_wx1: live_shards is 0, wanted 4 (update)",
+			want:   "KEFU_SEND_wx1: live_shards is 0, wanted 4 (refused)", refused: true,
 		},
 		{
 			name: "the right number of shards by another token", stream: send,
 			tamper: func(c *jetstream.StreamConfig) {
 				c.SubjectTransform.Destination = "kefu.{{wildcard(1)}}.wx1.live.{{partition(4,1)}}.{{wildcard(2)}}"
 			},
-			want: "KEFU_SEND_wx1: live_shards is kefu.*.wx1.live.* → kefu.{{wildcard(1)}}.wx1.live.{{partition(4,1)}}.{{wildcard(2)}}, wanted 4 (update)",
+			want:    "KEFU_SEND_wx1: live_shards is kefu.*.wx1.live.* → kefu.{{wildcard(1)}}.wx1.live.{{partition(4,1)}}.{{wildcard(2)}}, wanted 4 (refused)",
+			refused: true,
 		},
 		{
 			name: "a subject that lets producers past the shards", stream: send,
@@ -246,6 +248,28 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 			require.Empty(t, sentences(plan(t, conn, spec).Changes), "applied, nothing is left to do")
 		})
 	}
+}
+
+func TestShardsAreFixedAndHoldNothingElseBack(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, "wx1")
+	spec := brokertest.Spec("wx1")
+	spec.Apps[0].LiveShards, spec.Apps[0].QueueMessages = 8, 5
+	left, err := plan(t, conn, spec).Apply(t.Context(), conn.JS, false)
+	require.NoError(t, err)
+	require.Equal(t, []string{"KEFU_SEND_wx1: live_shards is 4, wanted 8 (refused)"}, sentences(left))
+	require.Equal(t, "the shards of a queue that exists stay as they are; to change them, stop the workers, "+
+		"delete the stream KEFU_SEND_wx1 once it is empty, and run kefu setup", left[0].Why)
+	s, err := conn.JS.Stream(t.Context(), schema.SendStream("wx1"))
+	require.NoError(t, err)
+	require.EqualValues(t, 5, s.CachedInfo().Config.MaxMsgs)
+	require.Equal(t, 4, broker.Shards(s.CachedInfo().Config))
+
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.SendStream("wx1")))
+	brokertest.Provision(t, conn, spec)
+	s, err = conn.JS.Stream(t.Context(), schema.SendStream("wx1"))
+	require.NoError(t, err)
+	require.Equal(t, 8, broker.Shards(s.CachedInfo().Config), "as the sentence says")
 }
 
 func TestApplyKeepsWhatAnOperatorChose(t *testing.T) {

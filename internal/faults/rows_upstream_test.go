@@ -190,7 +190,7 @@ var upstreamRows = []row{
 	},
 	{
 		id: "F61", fault: "HTTP 429 with Retry-After −1, a date in 30 minutes, 10^12, a word, none",
-		expected: "held for 1 s, 30 min, 1 h, 1 min, 1 min; no attempt spent", ends: "5 sent", posts: span{2, 2}, options: apps(5), run: retryAfter,
+		expected: "held for 1 s, 30 min, 1 h, to the next minute, to the next minute; no attempt spent", ends: "5 sent", posts: span{2, 2}, options: apps(5), run: retryAfter,
 	},
 	{
 		id: "F62", fault: "redirects: 301, 302, 303, 307, 308",

@@ -296,9 +296,9 @@ func retryAfter(s *scene) {
 	s.GreaterOrEqual(posts[1].At.Sub(posts[0].At).Abs(), time.Second)
 	// The answer's own Date, which counts, is in whole seconds as well.
 	s.WithinRange(s.held(s.Apps()[1], gate.Quota).Until, date, date.Add(30*time.Second))
-	for i, hold := range []time.Duration{time.Hour, time.Minute, time.Minute} {
+	for i, end := range []func(time.Time) time.Time{func(t time.Time) time.Time { return t.Add(time.Hour) }, gate.NextMinute, gate.NextMinute} {
 		h := s.held(s.Apps()[i+2], gate.Quota)
-		s.WithinRange(h.Until, h.Since.Add(hold), h.Since.Add(hold+time.Second))
+		s.WithinRange(h.Until, end(h.Since), end(h.Since).Add(time.Second))
 	}
 	s.mend(s.Apps()[1:]...)
 }

@@ -22,7 +22,7 @@ type Error struct {
 	Msg        string        // the errmsg
 	RID        string        // the rid in the errmsg: WeChat's id of this call, can be looked up for 7 days
 	HTTPStatus int           // 0: no answer came
-	RetryAfter time.Duration // FaultMinuteQuota by HTTP 429 only: 1 s to 1 h
+	RetryAfter time.Duration // FaultMinuteQuota by HTTP 429 only: 1 s to 1 h; 0: not known
 	Err        error         // what went wrong when no errcode tells it
 }
 

@@ -256,13 +256,13 @@ func isRIDByte(c byte) bool {
 }
 
 const (
-	retryAfterDefault = time.Minute // no Retry-After, or one that says nothing
-	retryAfterMin     = time.Second
-	retryAfterMax     = time.Hour
+	retryAfterMin = time.Second
+	retryAfterMax = time.Hour
 )
 
-// retryAfter reads a Retry-After header, seconds or HTTP date (RFC 9110 section 10.2.3), within 1 s to 1 h. A date is
-// taken relative to the answer's own Date where it has one, so that our clock may be wrong.
+// retryAfter reads a Retry-After header, seconds or HTTP date (RFC 9110 section 10.2.3), within 1 s to 1 h; 0 when there
+// is none, or one that says nothing. A date is taken relative to the answer's own Date where it has one, so that our
+// clock may be wrong.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if date, err := http.ParseTime(value); err == nil {
@@ -272,11 +272,11 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		return clamp(date.Sub(now), retryAfterMin, retryAfterMax)
 	}
 	if value == "" || strings.Trim(value, "+-.0123456789eE") != "" {
-		return retryAfterDefault
+		return 0
 	}
 	seconds, err := strconv.ParseFloat(value, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return retryAfterDefault
+		return 0
 	}
 	seconds = min(max(seconds, retryAfterMin.Seconds()), retryAfterMax.Seconds()) // before it can overflow a Duration
 	return time.Duration(seconds * float64(time.Second))

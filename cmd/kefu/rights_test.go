@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/publisher"
+	"github.com/kefuhq/kefu/schema"
+)
+
+const rightsApp = "wx0000000000000001"
+
+var rightsBlock = regexp.MustCompile("(?s)```\n(authorization \\{\n.*?\n\\}\n)```")
+
+// rightsOf is the configuration of a nats-server that a README shows.
+func rightsOf(t *testing.T, readme string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", readme))
+	require.NoError(t, err)
+	m := rightsBlock.FindSubmatch(text)
+	require.NotNil(t, m, "%s shows no rights", readme)
+	return string(m[1])
+}
+
+// guarded is a broker with the users of the README.
+type guarded struct {
+	*require.Assertions
+	t   *testing.T
+	s   *server.Server
+	api *sandbox.Sandbox
+
+	users  []*server.User
+	config string // of the workers
+
+	mu         sync.Mutex
+	violations []string
+	used       map[string]bool // subjects that were published to
+	output     strings.Builder
+}
+
+func (g *guarded) Noticef(string, ...any) {}
+func (g *guarded) Warnf(string, ...any)   {}
+func (g *guarded) Fatalf(string, ...any)  {}
+func (g *guarded) Debugf(string, ...any)  {}
+func (g *guarded) Tracef(string, ...any)  {}
+
+// Errorf takes what the server logs: a client need not notice what it may not do.
+func (g *guarded) Errorf(format string, args ...any) {
+	if line := fmt.Sprintf(format, args...); strings.Contains(line, "Violation") {
+		g.mu.Lock()
+		g.violations = append(g.violations, line)
+		g.mu.Unlock()
+	}
+}
+
+// Write takes what the workers log.
+func (g *guarded) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.output.Write(p)
+}
+
+func (g *guarded) forbidden() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.violations)
+}
+
+// say waits until the commands have printed something so often.
+func (g *guarded) say(what string, times int) {
+	g.t.Helper()
+	g.Eventually(func() bool { return strings.Count(g.log(), what) >= times }, brokertest.Patience, 10*time.Millisecond, what)
+}
+
+// log is what the commands have printed.
+func (g *guarded) log() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.output.String()
+}
+
+// published says whether anybody published to one of these subjects.
+func (g *guarded) published(subjects string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for s := range g.used {
+		if server.SubjectMatchesFilter(s, subjects) {
+			return true
+		}
+	}
+	return false
+}
+
+func newGuarded(t *testing.T, rights string) *guarded {
+	t.Helper()
+	g := &guarded{Assertions: require.New(t), t: t, used: make(map[string]bool)}
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	g.NoError(os.WriteFile(file, []byte(rights), 0o600))
+	o, err := server.ProcessConfigFile(file)
+	g.NoError(err)
+	o.Host, o.Port, o.NoSigs, o.JetStream, o.StoreDir = "127.0.0.1", server.RANDOM_PORT, true, true, t.TempDir()
+	g.users = o.Users
+	g.s, err = server.NewServer(o)
+	g.NoError(err)
+	g.s.SetLogger(g, false, false)
+	g.s.Start()
+	t.Cleanup(func() { g.s.Shutdown(); g.s.WaitForShutdown() })
+	g.True(g.s.ReadyForConnections(brokertest.Patience))
+
+	g.api = sandbox.New(sandbox.Options{Apps: map[string]string{rightsApp: "x"}})
+	url, err := g.api.Listen("127.0.0.1:0")
+	g.NoError(err)
+	t.Cleanup(func() { g.NoError(g.api.Close()) })
+	g.config = fmt.Sprintf("wechat: {base_url: %q}\nworker: {provision: false, listen: '127.0.0.1:0'}\n"+
+		"defaults: {retry: {first: 100ms}}\napps: [{appid: %s, secret_env: S}]\n", url, rightsApp)
+	return g
+}
+
+// url is where a user of the README logs in.
+func (g *guarded) url(user string) string {
+	return strings.Replace(g.s.ClientURL(), "nats://", "nats://"+user+":secret@", 1)
+}
+
+// run runs a command line as a user, until ctx ends.
+func (g *guarded) run(ctx context.Context, user, line string) int {
+	cli := newCLI([]string{"S=x", "KEFU_NATS_URL=" + g.url(user)}, strings.NewReader(""), g, g)
+	file := filepath.Join(g.t.TempDir(), "kefu.yaml")
+	if err := os.WriteFile(file, []byte(g.config), 0o600); err != nil {
+		return -1
+	}
+	cli.search = []string{file}
+	return cli.execute(ctx, args(line))
+}
+
+// operator runs a command of an operator.
+func (g *guarded) operator(line string) {
+	g.t.Helper()
+	g.Equal(exitDone, g.run(g.t.Context(), "operator", line), g.log())
+}
+
+// worker starts one and returns how to stop it.
+func (g *guarded) worker() (stop func()) {
+	ctx, cancel := context.WithCancel(g.t.Context())
+	ended := make(chan int, 1)
+	go func() { ended <- g.run(ctx, "worker", "worker") }()
+	return func() {
+		g.t.Helper()
+		cancel()
+		g.Equal(exitDone, brokertest.Await(g.t, ended, "the worker's end"), g.log())
+	}
+}
+
+// wiretap notes where the workers and the producer publish.
+func (g *guarded) wiretap() {
+	nc, err := nats.Connect(g.url("operator"))
+	g.NoError(err)
+	g.t.Cleanup(nc.Close)
+	_, err = nc.Subscribe(">", func(m *nats.Msg) {
+		g.mu.Lock()
+		g.used[m.Subject] = true
+		g.mu.Unlock()
+	})
+	g.NoError(err)
+	g.NoError(nc.Flush())
+}
+
+// allowed are the subjects that a user may publish to.
+func (g *guarded) allowed(user string) []string {
+	at := slices.IndexFunc(g.users, func(u *server.User) bool { return u.Username == user })
+	return g.users[at].Permissions.Publish.Allow
+}
+
+func TestTheRightsInTheREADMEAreEnoughAndNoneTooMany(t *testing.T) {
+	t.Parallel()
+	shown := rightsOf(t, "README.md")
+	require.Equal(t, shown, rightsOf(t, "README.zh-CN.md"))
+	for name, rights := range map[string]string{"as they stand": shown, "stream by stream": narrowed(shown)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGuarded(t, rights)
+			g.operator("setup")
+			g.wiretap()
+			g.everything()
+			g.Empty(g.forbidden())
+			if rights != shown {
+				return
+			}
+			for _, allowed := range slices.Concat(g.allowed("worker"), g.allowed("shop")) {
+				if strings.Contains(allowed, ".CONSUMER.INFO.") {
+					continue // asked only when the broker says nothing for a while
+				}
+				g.True(g.published(allowed), "nobody needs %s", allowed)
+			}
+		})
+	}
+}
+
+// narrowed gives the rights to consumers for the streams that the README names.
+func narrowed(rights string) string {
+	return regexp.MustCompile(`"(\$JS\.API\.CONSUMER\.[A-Z.]+)\.>"`).ReplaceAllString(rights,
+		`"$1.KEFU_SEND_`+rightsApp+`.>", "$1.KEFU_LATER.>", "$1.KEFU_LEDGER.>", "$1.KV_KEFU_STATE.>"`)
+}
+
+// everything has two workers do what workers do, one after the other and side by side.
+func (g *guarded) everything() {
+	stopFirst := g.worker()
+	nc, err := nats.Connect(g.url("shop"), nats.CustomInboxPrefix("_INBOX_shop"))
+	g.NoError(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	g.NoError(err)
+	p, err := publisher.New(js)
+	g.NoError(err)
+	defer func() { g.NoError(p.Close()) }()
+	ends := func(user string, want schema.State, options ...publisher.PublishOption) {
+		g.t.Helper()
+		r, err := p.PublishAndWait(g.t.Context(), rightsApp, &schema.Packet{ToUser: user, Body: &schema.Text{Content: "hi"}}, options...)
+		g.NoError(err)
+		g.Equal(want, r.State, r.Errmsg)
+	}
+	for user, errcode := range map[string]int{"busy": -1, "gone": 45015, "stale": 40001} {
+		g.api.Add(sandbox.Rule{Call: sandbox.CallSend, OpenID: user, Errcode: errcode, Times: 1})
+	}
+	ends("alice", schema.Sent)
+	ends("alice", schema.Sent, publisher.WithBulk("spring"))
+	ends("busy", schema.Sent)
+	ends("stale", schema.Sent)
+	ends("gone", schema.Dead)
+	ends("later", schema.Sent, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
+
+	before := strings.Count(g.log(), "worker started")
+	stopSecond := g.worker()
+	g.say("worker started", before+1)
+	stopFirst()
+	for i := range 8 { // in every shard, whoever reads it now
+		ends(fmt.Sprint("user", i), schema.Sent)
+	}
+	stopSecond()
+}
+
+func TestAWorkerThatProvisionsNeedsTwoRightsMore(t *testing.T) {
+	t.Parallel()
+	more := strings.Replace(rightsOf(t, "README.md"), `"$JS.API.STREAM.CREATE.KEFU_RATE"`, `"$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*"`, 1)
+	g := newGuarded(t, more)
+	g.config = strings.Replace(g.config, "provision: false, ", "", 1)
+	g.wiretap()
+	stop := g.worker()
+	g.say("worker started", 1)
+	stop()
+	g.config = strings.Replace(g.config, "defaults: {", "defaults: {queue: {messages: 7}, ", 1)
+	g.everything()
+	g.Empty(g.forbidden())
+	g.True(g.published("$JS.API.STREAM.UPDATE.*"))
+}
+
+func TestAWorkerSaysWhichRightIsMissing(t *testing.T) {
+	t.Parallel()
+	const right = `"$JS.API.STREAM.CREATE.KEFU_RATE"`
+	rights := rightsOf(t, "README.md")
+	require.Contains(t, rights, right)
+	g := newGuarded(t, strings.Replace(rights, right, "", 1))
+	g.operator("setup")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() { ended <- g.run(ctx, "worker", "worker") }()
+	g.say("no permission for publish to $JS.API.STREAM.CREATE.KEFU_RATE\"", 1)
+	cancel()
+	brokertest.Await(t, ended, "the worker's end")
+}
