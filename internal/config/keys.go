@@ -110,7 +110,7 @@ var settingsKeys = []row[Settings]{
 	{"on_unknown", "resend", func(s *Settings) any { return &s.OnUnknown }, oneOf(schema.Resend, schema.Park), "",
 		"What to do when the request left and no usable answer came: once more (possibly a duplicate), or a dead letter at once."},
 	{"expire_after", "48h", func(s *Settings) any { return &s.ExpireAfter }, between(time.Second, 30*24*time.Hour), "",
-		"An intent without Kefu-Expires-At is not sent later than this after publishing; 48h is WeChat's reply window."},
+		"An intent without Kefu-Expires-At is not sent later than this after publishing, or after its Kefu-Send-At; 48h is WeChat's reply window."},
 	{"hold_back", "30s", func(s *Settings) any { return &s.HoldBack }, between(0, 10*time.Minute), "",
 		"How long a retry may hold back the recipient's later intents to keep their order; 0s for never."},
 	{"duplicate_window", "10m", func(s *Settings) any { return &s.DuplicateWindow }, between(time.Second, 24*time.Hour), "",
