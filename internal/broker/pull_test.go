@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"slices"
 	"testing"
 	"time"
 
@@ -365,7 +366,10 @@ func TestWhatIsGivenBackComesAgainInTheOrderInWhichItWasGivenBack(t *testing.T) 
 	}
 	require.NoError(t, p.conn.NC.Flush())
 	p.Top(10)
-	require.Equal(t, []string{"1", "0", "2", "4", "5"}, p.take(5))
+	got := p.take(5)
+	// The broker takes them back in a goroutine of its own: what is new may come in between.
+	require.Equal(t, []string{"1", "0", "2"}, slices.DeleteFunc(slices.Clone(got), func(n string) bool { return n == "4" || n == "5" }))
+	require.ElementsMatch(t, []string{"0", "1", "2", "4", "5"}, got)
 	d, ok := broker.ParseDelivery(held[3].Reply)
 	require.True(t, ok)
 	require.Equal(t, 1, d.Delivered)
