@@ -2,10 +2,10 @@ package broker_test
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"slices"
 	"testing"
 	"time"
 

@@ -232,5 +232,6 @@ func Run(m *testing.M) int {
 		return beBroker(order)
 	}
 	defer removeBuilds()
+	brokertest.Overlap()
 	return m.Run()
 }

@@ -8,10 +8,13 @@ package brokertest
 
 import (
 	"context"
+	"flag"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -208,5 +211,17 @@ func Await[T any](t testing.TB, ch <-chan T, what string) T {
 	case <-time.After(Patience):
 		require.FailNow(t, "waited in vain for "+what)
 		panic("not reached")
+	}
+}
+
+// Overlap lets as many parallel tests run at once as suits a package whose tests
+// spend most of their time waiting for leases and pauses, not computing. It is
+// for TestMain, and leaves a larger -parallel as it is.
+func Overlap() {
+	flag.Parse()
+	const atOnce = 6
+	f := flag.Lookup("test.parallel")
+	if n, err := strconv.Atoi(f.Value.String()); err == nil && n == runtime.GOMAXPROCS(0) && n < atOnce {
+		_ = f.Value.Set(strconv.Itoa(atOnce)) // a number always can be set
 	}
 }
