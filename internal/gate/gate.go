@@ -144,8 +144,11 @@ func (g *Gate) Permit(lane schema.Lane, now time.Time) (Permission, time.Duratio
 	if p.Trial || drawn {
 		g.share(g, false) // the others leave it to this one, or stop as well
 	}
-	if drawn {
-		go changed() // not here: whoever asks may hold the locks that it takes
+	switch {
+	case drawn && g.pool != nil:
+		g.pool.run(changed) // not here: whoever asks may hold the locks that it takes
+	case drawn:
+		changed()
 	}
 	return p, wait
 }

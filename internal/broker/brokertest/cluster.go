@@ -61,7 +61,13 @@ func StartCluster(t testing.TB, apps ...string) *Cluster {
 	spec.Replicas = nodes
 	conn := c.Connect()
 	defer conn.Close()
-	Provision(t, conn, spec)
+	require.Eventually(t, func() bool { // a cluster that is young may leave a question without an answer
+		plan, err := broker.NewPlan(t.Context(), conn.JS, spec)
+		if err == nil {
+			_, err = plan.Apply(t.Context(), conn.JS, false)
+		}
+		return err == nil
+	}, Patience, 50*time.Millisecond, "the cluster takes its objects")
 	return c
 }
 
