@@ -117,7 +117,7 @@ func distinct(pubs []*publication) (first, rest []*publication) {
 	for _, pub := range pubs {
 		switch id := pub.result.ID; {
 		case pub.settled:
-		case pub.unique:
+		case pub.result.made:
 			first = append(first, pub)
 		case ids[id]:
 			rest = append(rest, pub)

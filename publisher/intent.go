@@ -28,9 +28,8 @@ type Result struct {
 
 // publication is an intent on its way into the queue.
 type publication struct {
-	msg    *nats.Msg
-	live   bool // its recipient's are to be stored one after the other
-	unique bool // its id was made here: nobody else's can be equal
+	msg  *nats.Msg
+	live bool // its recipient's are to be stored one after the other
 
 	result  Result
 	settled bool
@@ -54,7 +53,7 @@ func (p *Publisher) compose(appID string, in Intent, common []PublishOption) *pu
 			opt(&o)
 		}
 	}
-	pub := &publication{live: !o.bulk, unique: !o.named, result: Result{Accepted: Accepted{AppID: appID, made: !o.named}}}
+	pub := &publication{live: !o.bulk, result: Result{Accepted: Accepted{AppID: appID, made: !o.named}}}
 	if !o.named {
 		o.envelope.ID = nuid.Next()
 	}
@@ -130,7 +129,7 @@ func checkEnvelope(e schema.Envelope) error {
 func (pub *publication) accept(stream string, seq uint64, duplicate bool) {
 	pub.settled = true
 	pub.result.Stream, pub.result.Seq = stream, seq
-	pub.result.Duplicate = duplicate && !pub.unique // only its own echo can have an id that was made here
+	pub.result.Duplicate = duplicate && !pub.result.made // only its own echo can have an id that was made here
 }
 
 func (pub *publication) fail(err error) {

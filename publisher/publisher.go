@@ -90,7 +90,7 @@ type Accepted struct {
 	// stored and the answer to it was lost.
 	Duplicate bool
 
-	made bool // the id
+	made bool // the id was made here: nobody else's can be equal
 }
 
 // defaultTimeout is how long a publish is repeated when its context sets no

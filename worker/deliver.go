@@ -62,7 +62,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
 	// The wait for the ledger may have been long (a broker restart): look again.
 	now := time.Now()
-	if d.app.gate.Closed(now) || !d.lane.mine(now) {
+	if d.barred(now) {
 		return d.settleReturn(), false
 	}
 	if d.app.cfg().Rate.PerSecond > 0 && now.Sub(d.permitted) > stalePermit {
@@ -100,7 +100,7 @@ func (d *delivery) permitAnew() bool {
 		case <-pause.C:
 		}
 		now := time.Now()
-		if g.Closed(now) || !d.lane.mine(now) {
+		if d.barred(now) {
 			return false
 		}
 		p, wait := g.Permit(d.lane.kind, now)
@@ -145,7 +145,7 @@ func (d *delivery) read() (next afterwards, done bool) {
 // beforeCall is what can be known without the API and the ledger's word.
 func (d *delivery) beforeCall() (next afterwards, done bool) {
 	now := time.Now()
-	if d.app.gate.Closed(now) || !d.lane.mine(now) {
+	if d.barred(now) {
 		return afterwards{place: returned}, true
 	}
 	known, ok := d.app.w.ledger.Peek(d.key)
@@ -230,14 +230,15 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 		d.begun, d.calling, d.permission.Used = true, true, true
 		err = d.app.cfg().Sender.Deliver(w.work, wechat.Message{Packet: d.packet, Traceparent: d.env.Traceparent, Before: d.may})
 		d.calling = false
-		d.permission.Used = !errors.Is(err, errLate) && !errors.Is(err, errNotNow)
 		failpoint.Reach(failpoint.Answered, d.id)
 	}
 	took := time.Since(now)
 	switch {
 	case errors.Is(err, errLate):
+		d.permission.Used = false
 		return d.lapse(), false
 	case errors.Is(err, errNotNow):
+		d.permission.Used = false
 		return d.settleReturn(), false
 	}
 	if err != nil && errors.Is(context.Cause(w.work), errGrace) {
@@ -262,6 +263,10 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	return d.act(o, apiErr)
 }
 
+// barred says whether no call of this intent may be started at now: the app is
+// held, or the shard is not this worker's any more.
+func (d *delivery) barred(now time.Time) bool { return d.app.gate.Closed(now) || !d.lane.mine(now) }
+
 // may is the last look before the packet leaves: to get a token may have taken
 // long, and what allowed the call may be over.
 func (d *delivery) may() error {
@@ -269,7 +274,7 @@ func (d *delivery) may() error {
 	switch {
 	case !now.Before(d.deadline):
 		return errLate
-	case d.app.gate.Closed(now) || !d.lane.mine(now):
+	case d.barred(now):
 		return errNotNow
 	}
 	return nil

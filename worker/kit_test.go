@@ -192,3 +192,15 @@ func (b *bed) queued() uint64 {
 	b.NoError(err)
 	return s.CachedInfo().State.Msgs
 }
+
+// kept are the messages of a stream as JSON of one kind.
+func kept[T any](b *bed, stream string) (out []T) {
+	b.t.Helper()
+	b.NoError(b.conn.Scan(b.t.Context(), stream, broker.ScanOptions{}, func(s broker.Stored) error {
+		var v T
+		err := json.Unmarshal(s.Data, &v)
+		out = append(out, v)
+		return err
+	}))
+	return out
+}

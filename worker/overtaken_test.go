@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -49,13 +47,7 @@ func TestAWorkerThatWasTakenForDead(t *testing.T) {
 			b.NoError(stop())
 			b.NoError(stopOther())
 
-			var ends []schema.Receipt
-			b.NoError(b.conn.Scan(t.Context(), schema.StreamReceipt, broker.ScanOptions{}, func(s broker.Stored) error {
-				var r schema.Receipt
-				err := json.Unmarshal(s.Data, &r)
-				ends = append(ends, r)
-				return err
-			}))
+			ends := kept[schema.Receipt](b, schema.StreamReceipt)
 			require.Len(t, ends, 1)
 			require.Equal(t, schema.Sent, ends[0].State)
 			require.True(t, ends[0].PossibleDuplicate)

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -253,13 +252,7 @@ func TestALetterTellsAllOfAnIntentThatWaited(t *testing.T) {
 	at := time.Now().Add(1500 * time.Millisecond).UTC()
 	b.publish(bulk+"spring", "one", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano), "X-Order", "77", "Kefu-Source", "crm")
 	b.Equal(schema.Exhausted, b.receiptOf("one").Reason)
-	var letters []schema.Letter
-	b.NoError(b.conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, func(s broker.Stored) error {
-		var l schema.Letter
-		err := json.Unmarshal(s.Data, &l)
-		letters = append(letters, l)
-		return err
-	}))
+	letters := kept[schema.Letter](b, schema.StreamDead)
 	b.Len(letters, 1)
 	l := letters[0]
 	b.Equal("kefu.send."+appID+".bulk.spring", l.Subject)

@@ -76,8 +76,11 @@ func (q *appQuota) run(ctx context.Context, appID string) error {
 		apis = []string{wechat.SendPath}
 	}
 	asking, enough := context.WithCancel(ctx)
-	defer enough()
 	byKefu := q.counted(asking, d)
+	defer func() {
+		enough()
+		byKefu()
+	}()
 	var rows []quotaRow
 	var failed error
 	for _, path := range apis {

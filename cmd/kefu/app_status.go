@@ -106,10 +106,7 @@ func (s *appStatus) count(ctx context.Context, conn *broker.Conn, claims []pool.
 func readersOf(appID string, shards []lag, claims []pool.Held) []reader {
 	readers := []reader{}
 	for n, shard := range shards {
-		name := ""
-		if i := slices.IndexFunc(claims, func(h pool.Held) bool { return h.App == appID && h.Shard == n }); i >= 0 {
-			name = claims[i].Worker
-		}
+		name := pool.Reader(claims, appID, n)
 		i := slices.IndexFunc(readers, func(r reader) bool { return r.Worker == name })
 		if i < 0 {
 			i = len(readers)

@@ -97,7 +97,7 @@ func (c *cli) pool(ctx context.Context) error {
 	nobody, all := workerRow{}, workerRow{Shards: []held{}}
 	for _, app := range slices.Sorted(maps.Keys(queued)) {
 		for n, shard := range queued[app].shards {
-			if !slices.ContainsFunc(claims, func(h pool.Held) bool { return h.App == app && h.Shard == n }) {
+			if pool.Reader(claims, app, n) == "" {
 				nobody.reads(held{App: app, Shard: n, lag: shard})
 			}
 		}

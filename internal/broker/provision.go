@@ -104,8 +104,8 @@ func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (l
 			return c.Kind == Create || c.Kind == Update || c.Kind == Lossy && lossy
 		})
 		left = append(left, keep...)
-		shards := slices.ContainsFunc(keep, func(c Change) bool { return c.Field == liveShards })
-		if len(keep) > 1 || len(keep) == 1 && !shards || len(keep) == len(s.todo) {
+		onlyShards := len(keep) == 1 && keep[0].Field == liveShards
+		if len(keep) > 0 && !onlyShards || len(keep) == len(s.todo) {
 			continue
 		}
 		if s.have == nil {
@@ -116,7 +116,7 @@ func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (l
 			continue
 		}
 		next := merge(*s.have, s.want)
-		if shards {
+		if onlyShards {
 			next.SubjectTransform = s.have.SubjectTransform
 		}
 		if _, err := js.UpdateStream(ctx, next); err != nil {

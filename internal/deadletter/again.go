@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -74,9 +75,7 @@ func (o Options) again(item *Item, now time.Time) (*nats.Msg, error) {
 	}
 	subject.Again, subject.Shard = true, -1
 	header := nats.Header(env.Header())
-	for name, values := range schema.ForeignHeader(l.Header()) {
-		header[name] = values
-	}
+	maps.Copy(header, schema.ForeignHeader(l.Header()))
 	header.Set(schema.HeaderMsgID, schema.ReplayMsgID(l.AppID, env.ID, env.Generation))
 	return &nats.Msg{Subject: subject.String(), Header: header, Data: l.Packet()}, nil
 }

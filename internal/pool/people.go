@@ -65,3 +65,14 @@ func Read(ctx context.Context, conn *broker.Conn) ([]Worker, []Held, error) {
 	})
 	return workers, held, nil
 }
+
+// Reader is the worker that reads a live shard, by what Read returned; "" for
+// nobody.
+func Reader(claims []Held, appID string, shard int) string {
+	for _, h := range claims {
+		if h.App == appID && h.Shard == shard {
+			return h.Worker
+		}
+	}
+	return ""
+}
