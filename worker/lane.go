@@ -175,14 +175,15 @@ func (l *lane) ensure() error {
 	fresh, anew, dropped := l.fresh, l.stale(), l.dropped
 	a.mu.Unlock()
 	live := l.kind == schema.Live
+	subject, trouble := "queue "+a.cfg().ID+" "+l.name, fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID)
 	if stopping || live && (claim == nil || leaving) {
+		a.w.trouble(subject, "") // what another worker is to read keeps this one from nothing
 		return backoff.Permanent(context.Canceled)
 	}
 	if !l.mine(time.Now()) {
 		return errNotMine
 	}
 	puller.Forget()
-	subject, trouble := "queue "+a.cfg().ID+" "+l.name, fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID)
 	if l.bound { // lost with its stream, perhaps: that must be known before a consumer hands anything out
 		ctx, cancel := context.WithTimeout(a.w.work, bindTimeout)
 		defer cancel()

@@ -197,3 +197,32 @@ func TestALeaseThatEndsUnderTheWorkerChangesNoOrder(t *testing.T) {
 		b.LessOrEqual(n, 2, text)
 	}
 }
+
+// idle is a worker that takes its shards of the pool and reads none.
+type idle struct{}
+
+func (idle) Acquired(*pool.Claim)  {}
+func (idle) Release(c *pool.Claim) { c.Released() }
+func (idle) Lost(*pool.Claim)      {}
+
+func TestALaneThatCannotBeReadTroublesItsReaderOnly(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	wait := func(f func() bool, what string) { b.t.Helper(); b.Eventually(f, time.Minute, 5*time.Millisecond, what) }
+	wait(func() bool { return b.worker.reads() == 4 }, "all shards are read")
+	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	cfg := s.CachedInfo().Config
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), cfg.Name))
+	wait(func() bool { return len(b.worker.Troubles()) == 5 }, "none can be read any more, nor bulk")
+	other, err := pool.Join(t.Context(), b.conn, pool.Worker{Name: "other"}, nil)
+	b.NoError(err)
+	other.Serve(idle{}, map[string]int{appID: 4})
+	wait(func() bool { return len(b.worker.Troubles()) == 3 }, "two of them are another worker's now")
+	other.Leave(t.Context())
+	_, err = b.conn.JS.CreateStream(t.Context(), cfg)
+	b.NoError(err)
+	wait(func() bool { return b.worker.reads() == 4 && len(b.worker.Troubles()) == 0 }, "all are read again")
+	b.NoError(stop())
+}

@@ -230,6 +230,7 @@ func (d *delivery) insist(msg *nats.Msg, stream, trouble string, then func()) {
 			w.trouble(stream, fmt.Sprintf("%s: %v", trouble, err))
 			time.AfterFunc(refusedPause, func() {
 				if d.app.surrender(d) {
+					w.trouble(stream, "") // another delivery that waits for the same says so again
 					return
 				}
 				d.insist(msg, stream, trouble, then)

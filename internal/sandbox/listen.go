@@ -81,7 +81,9 @@ func (s *Sandbox) Close() error {
 	var err error
 	if first {
 		close(s.closing)
-		err = s.server.Close()
+		if err = s.server.Close(); errors.Is(err, net.ErrClosed) {
+			err = nil // a caller closed the listener it gave to Serve
+		}
 	}
 	s.serving.Wait() // first: only an accept loop adds connections
 	s.conns.Wait()

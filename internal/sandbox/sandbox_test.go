@@ -408,4 +408,34 @@ func TestListen(t *testing.T) {
 		require.NoError(t, sb.Close())
 		require.NoError(t, <-served)
 	})
+	t.Run("a listener that its caller closes as well is no failure", func(t *testing.T) {
+		t.Parallel()
+		sb := New(Options{})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		slow := &slowToNotice{Listener: ln, accepting: make(chan struct{}), told: make(chan struct{})}
+		served := make(chan error, 1)
+		go func() { served <- sb.Serve(slow) }()
+		<-slow.accepting
+		require.NoError(t, ln.Close())
+		require.NoError(t, sb.Close())
+		require.NoError(t, <-served)
+	})
+}
+
+// slowToNotice is a listener whose Accept learns of its end from Close only.
+type slowToNotice struct {
+	net.Listener
+	accepting, told chan struct{}
+}
+
+func (l *slowToNotice) Accept() (net.Conn, error) {
+	close(l.accepting)
+	<-l.told
+	return nil, net.ErrClosed
+}
+
+func (l *slowToNotice) Close() error {
+	defer close(l.told)
+	return l.Listener.Close()
 }

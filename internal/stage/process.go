@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -91,13 +92,15 @@ func (p *Process) Readiness() (status int, says string) {
 // Ready waits until it takes intents.
 func (p *Process) Ready() {
 	p.s.T.Helper()
+	var last atomic.Value
 	p.s.Eventually(func() bool {
 		if !p.Running() {
 			return true
 		}
-		status, _ := p.Readiness()
+		status, says := p.Readiness()
+		last.Store(says)
 		return status == http.StatusOK
-	}, Patience, 20*time.Millisecond, "the worker did not get ready:\n%s", deferred(p.s.Output.Tail))
+	}, Patience, 20*time.Millisecond, "the worker did not get ready: %s\n%s", deferred(func() string { return fmt.Sprint(last.Load()) }), deferred(p.s.Output.Tail))
 	p.s.True(p.Running(), "the worker ended:\n%s", deferred(p.s.Output.Tail))
 }
 
