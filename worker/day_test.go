@@ -2,10 +2,12 @@ package worker
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -23,10 +25,17 @@ func TestOnlyACallCostsTheDaysBudget(t *testing.T) {
 	b.app.Rate = gate.Rate{PerSecond: 1000, Burst: 100, PerDay: 3}
 	stop := b.start()
 	const n = 10 // of each kind, more than may be sent
+	var asked atomic.Int32
+	b.api.token = func() error {
+		if asked.Add(1) <= 4 {
+			return &wechat.Error{Call: wechat.CallToken, Fault: wechat.FaultBusy}
+		}
+		return nil
+	}
 	past := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339Nano)
 	at := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)
 	b.publish(live+"first", "first", "hello", "first")
-	b.Equal(schema.Sent, b.receiptOf("first").State)
+	b.Equal(schema.Sent, b.receiptOf("first").State, "after four tokens that could not be had, more than may be sent")
 	for i := range n {
 		user := fmt.Sprint("user", i)
 		b.publish(live+user, "invalid"+user, "hello", "somebody else")

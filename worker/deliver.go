@@ -227,7 +227,7 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w := d.app.w
 	err := d.probe()
 	if err == nil {
-		d.begun, d.calling, d.permission.Used = true, true, true
+		d.begun, d.calling = true, true
 		err = d.app.cfg().Sender.Deliver(w.work, wechat.Message{Packet: d.packet, Traceparent: d.env.Traceparent, Before: d.may})
 		d.calling = false
 		failpoint.Reach(failpoint.Answered, d.id)
@@ -235,10 +235,8 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	took := time.Since(now)
 	switch {
 	case errors.Is(err, errLate):
-		d.permission.Used = false
 		return d.lapse(), false
 	case errors.Is(err, errNotNow):
-		d.permission.Used = false
 		return d.settleReturn(), false
 	}
 	if err != nil && errors.Is(context.Cause(w.work), errGrace) {
@@ -268,7 +266,8 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 func (d *delivery) barred(now time.Time) bool { return d.app.gate.Closed(now) || !d.lane.mine(now) }
 
 // may is the last look before the packet leaves: to get a token may have taken
-// long, and what allowed the call may be over.
+// long, and what allowed the call may be over. What gets no further, for want of
+// a token or of time, costs the day's budget nothing.
 func (d *delivery) may() error {
 	now := time.Now()
 	switch {
@@ -277,6 +276,7 @@ func (d *delivery) may() error {
 	case d.barred(now):
 		return errNotNow
 	}
+	d.permission.Used = true
 	return nil
 }
 

@@ -34,12 +34,14 @@ type fakeAPI struct {
 	order  []string
 	answer func(text string, n int) error
 	hang   bool
-	token  func() // getting one, before the packet leaves
+	token  func() error // getting one, before the packet leaves
 }
 
 func (f *fakeAPI) Deliver(ctx context.Context, m wechat.Message) error {
 	if f.token != nil {
-		f.token()
+		if err := f.token(); err != nil {
+			return err
+		}
 	}
 	if err := m.Before(); err != nil {
 		return err

@@ -127,11 +127,14 @@ var (
 	outboxDesc    = prometheus.NewDesc("kefu_outbox_pending", "Messages published and not yet answered by the broker.", nil, nil)
 	handDesc      = prometheus.NewDesc("kefu_intents_in_hand", "Intents handed to this worker and not yet ended or given back.", []string{"app"}, nil)
 	laterFullDesc = prometheus.NewDesc("kefu_app_later_full", "1 while an app has as many intents waiting for their time as it may have.", []string{"app"}, nil)
+	deadDesc      = prometheus.NewDesc("kefu_dead_letters", "Dead letters of all apps.", nil, nil)
+	deadBytesDesc = prometheus.NewDesc("kefu_dead_bytes", "What the dead letters take of their stream, in bytes.", nil, nil)
+	deadLeftDesc  = prometheus.NewDesc("kefu_dead_oldest_left_seconds", "Until the oldest dead letter is deleted for its age; no series while none will be.", nil, nil)
 	heldDesc      = prometheus.NewDesc("kefu_app_held", "1 while an app is held, by kind.", []string{"app", "kind"}, nil)
 )
 
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, outboxDesc, handDesc, laterFullDesc, heldDesc} {
+	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, outboxDesc, handDesc, laterFullDesc, deadDesc, deadBytesDesc, deadLeftDesc, heldDesc} {
 		ch <- d
 	}
 }
@@ -143,6 +146,13 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	gauge(connectedDesc, truth(s.w.conn.Connected()))
 	gauge(troublesDesc, float64(len(s.w.Troubles())))
 	gauge(outboxDesc, float64(s.w.conn.Outbox.Pending()))
+	if box, known := s.w.letters.last(); known {
+		gauge(deadDesc, float64(box.Letters))
+		gauge(deadBytesDesc, float64(box.Bytes))
+		if ends := box.Ends(); !ends.IsZero() {
+			gauge(deadLeftDesc, time.Until(ends).Seconds())
+		}
+	}
 	for _, a := range s.w.current() {
 		gauge(handDesc, float64(a.holding()), a.cfg().ID)
 		gauge(laterFullDesc, truth(a.later.isFull()), a.cfg().ID)

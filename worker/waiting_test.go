@@ -89,7 +89,10 @@ func TestADeadlineMayPassWhileATokenIsFetched(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	deadline := time.Now().Add(3 * time.Second)
-	b.api.token = func() { time.Sleep(time.Until(deadline)) } // what is tested is the passing of time
+	b.api.token = func() error {
+		time.Sleep(time.Until(deadline)) // what is tested is the passing of time
+		return nil
+	}
 	stop := b.start()
 	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At", deadline.Format(time.RFC3339Nano))
 	r := b.receiptOf("late")
@@ -103,7 +106,10 @@ func TestAHoldMayComeWhileATokenIsFetched(t *testing.T) {
 	b := newBed(t)
 	fetching, fetched := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	b.api.token = func() { once.Do(func() { close(fetching); <-fetched }) }
+	b.api.token = func() error {
+		once.Do(func() { close(fetching); <-fetched })
+		return nil
+	}
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
 	<-fetching

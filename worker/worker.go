@@ -139,6 +139,8 @@ type Worker struct {
 
 	receiptsSince atomic.Pointer[time.Time] // since when receipts cannot be stored; nil: they can
 
+	letters letters
+
 	told time.Time // when the pool asked last how things stand; status's
 
 	mu       sync.Mutex
@@ -195,6 +197,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAlive()
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
+	w.running.Go(func() { w.letters.watch(alive, w) })
 	forget := w.conn.OnReconnect(func() {
 		for _, a := range w.current() {
 			a.reconnected()

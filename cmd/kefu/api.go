@@ -50,27 +50,50 @@ func (c *cli) api(argument string) (*apiDoor, error) {
 // auditWait is how long a command that needs no broker waits for one to write its deed down.
 const auditWait = 2 * time.Second
 
-// auditIfPossible writes down what is about to be done. Without a broker the deed is done all the same, and the user is told that
-// nobody will read of it.
-func (d *apiDoor) auditIfPossible(ctx context.Context, e broker.AuditEntry) error {
+// change writes down what is about to be done and does it. When it was not done, or nobody knows, that is written down as well: who
+// reads the audit would believe the first entry. Without a broker the deed is done all the same, and the user is told that nobody
+// will read of it.
+func (d *apiDoor) change(ctx context.Context, e broker.AuditEntry, do func() error) error {
 	e.AppID, e.Count = d.app.AppID, 1
-	err := func() error {
-		conn, err := d.brokerWithin(ctx, auditWait)
-		if err != nil {
-			return err
-		}
+	conn, unwritten := d.brokerWithin(ctx, auditWait)
+	if unwritten == nil {
 		defer conn.Close()
-		within, cancel := context.WithTimeout(ctx, auditWait)
-		defer cancel()
-		return d.audit(within, conn, e)
-	}()
+		unwritten = d.auditWithin(ctx, conn, e)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err() // nothing was done yet
 	}
-	if err != nil {
-		d.warn("this is not written to the audit: " + err.Error())
+	if unwritten != nil {
+		d.warn("this is not written to the audit: " + unwritten.Error())
 	}
-	return nil
+	failed := do()
+	if failed != nil && unwritten == nil {
+		e.Count, e.Detail = 0, strings.TrimSpace(e.Detail+" "+failure(failed))
+		if err := d.auditWithin(context.WithoutCancel(ctx), conn, e); err != nil {
+			d.warn("that it failed is not written to the audit: " + err.Error())
+		}
+	}
+	return failed
+}
+
+func (d *apiDoor) auditWithin(ctx context.Context, conn *broker.Conn, e broker.AuditEntry) error {
+	ctx, cancel := context.WithTimeout(ctx, auditWait)
+	defer cancel()
+	return d.audit(ctx, conn, e)
+}
+
+// failure is what the audit says of a deed that failed.
+func failure(err error) string {
+	var e *wechat.Error
+	switch {
+	case !errors.As(err, &e):
+		return "not done"
+	case e.Fault == wechat.FaultUnknown:
+		return "nobody knows whether it was done"
+	case e.HasCode:
+		return fmt.Sprintf("not done: errcode %d (%s)", e.Code, wechat.Explain(e.Call, e.Code).Name)
+	}
+	return "not done: " + e.Fault.String()
 }
 
 // refused is an error of the API as a person needs it: what it means, and what can be done, in their language.

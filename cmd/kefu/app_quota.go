@@ -140,18 +140,19 @@ func (q *appQuota) clear(ctx context.Context, d *apiDoor) error {
 	if err := d.confirm(ctx, question); err != nil {
 		return err
 	}
-	if err := d.auditIfPossible(ctx, broker.AuditEntry{Verb: "quota-reset", Filter: what}); err != nil {
-		return err
-	}
-	if len(q.apis) == 0 {
-		if err := d.client.ClearQuota(ctx, d.app.AppID); err != nil {
-			return d.refused(err)
+	err := d.change(ctx, broker.AuditEntry{Verb: "quota-reset", Filter: what}, func() error {
+		if len(q.apis) == 0 {
+			return d.client.ClearQuota(ctx, d.app.AppID)
 		}
-	}
-	for _, path := range q.apis {
-		if err := d.client.ClearAPIQuota(ctx, path); err != nil {
-			return d.refused(err)
+		for _, path := range q.apis {
+			if err := d.client.ClearAPIQuota(ctx, path); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return d.refused(err)
 	}
 	d.notef("The quota of %s is reset.", what)
 	return nil

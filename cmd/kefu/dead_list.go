@@ -31,7 +31,12 @@ audit. Exit code 3 when no letter matches.`,
   kefu dead list --reason recipient --errcode 45015,45047 --limit 20
   kefu dead list --campaign double-11 -o ndjson | jq -r .id`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("limit") && d.limit < 0 {
+				return usagef("--limit cannot be below 0, which is for all")
+			}
+			return d.run(cmd.Context())
+		},
 	}
 	d.choice.addFlags(c, cmd)
 	cmd.Flags().IntVar(&d.limit, "limit", -1, "at most the newest `n` letters; 0 for all (default 100 in a table, all as JSON)")
@@ -109,6 +114,7 @@ func (d *deadList) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.forewarn(ctx, box)
 	switch {
 	case found.count == 0:
 		return nothingf("no dead letter matches")
@@ -116,6 +122,17 @@ func (d *deadList) run(ctx context.Context) error {
 		d.cli.notef("the newest %s of %s; --limit shows more, 0 all", grouped(int64(limit)), counted(found.count, "letter"))
 	}
 	return nil
+}
+
+// forewarn says when letters are about to be lost, or there is hardly room for more.
+func (d *deadList) forewarn(ctx context.Context, box *deadletter.Box) {
+	level, err := box.Level(ctx)
+	if err != nil {
+		return // the list was shown: to fail now would take it back
+	}
+	if warning := level.Warning(time.Now()); warning != "" {
+		d.cli.warn(warning)
+	}
 }
 
 // audit writes down how many letters are about to be shown with their recipients.

@@ -41,6 +41,22 @@ func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	o.Equal([]string{"reveal dead list id=a: recipients shown unmasked"}, o.audited())
 }
 
+func TestDeadListForewarns(t *testing.T) {
+	t.Parallel()
+	o := newOperation(t)
+	o.bury(deadLetter("a"), deadLetter("b"))
+	s, err := o.conn.JS.Stream(t.Context(), schema.StreamDead)
+	o.NoError(err)
+	full := s.CachedInfo().Config
+	full.MaxMsgs = 2
+	_, err = o.conn.JS.UpdateStream(t.Context(), full)
+	o.NoError(err)
+	got := o.kefu("dead list -o json")
+	o.Equal(exitDone, got.code)
+	o.Len(decode[[]deadRow](o, got), 2)
+	o.Contains(got.err, "KEFU_DEAD holds 2 of at most 2 letters: when it is full, what dies stays in its queue")
+}
+
 func TestTheAuditCountsTheLettersThatWereRevealed(t *testing.T) {
 	t.Parallel()
 	o := newOperation(t)
@@ -125,7 +141,7 @@ func TestDeadUsage(t *testing.T) {
 		"dead replay --all --lane live":         "--all and something that chooses: which one is meant?",
 		"dead replay a --rate -1":               "--rate and --limit cannot be below 0",
 		"dead replay a --expires-in tomorrow":   "want a duration such as 90m, 36h or 7d",
-		"dead list --app wx9 --reason expired,": `--reason "" is not one of`,
+		"dead list --app wx9 --reason expired,": "--reason has an empty value: is a variable not set?",
 	} {
 		got := o.kefu(line)
 		if says == "" {

@@ -277,11 +277,17 @@ type kfDone struct {
 	Changed   bool   `json:"changed"`
 }
 
-// do writes a deed down, does it and says so.
+// do does a deed and says so.
 func (d *apiDoor) do(ctx context.Context, deed kfDeed) error {
-	if err := d.auditIfPossible(ctx, broker.AuditEntry{Verb: "kfaccount-" + deed.action, Filter: deed.account}); err != nil {
+	entry := broker.AuditEntry{Verb: "kfaccount-" + deed.action, Filter: deed.account}
+	if err := d.change(ctx, entry, func() error { return d.done(ctx, deed) }); err != nil {
 		return err
 	}
+	return d.tell(deed, true)
+}
+
+// done calls the API and makes sure where its answer does not.
+func (d *apiDoor) done(ctx context.Context, deed kfDeed) error {
 	err := deed.call(ctx)
 	var e *wechat.Error
 	unknown := errors.As(err, &e) && e.Fault == wechat.FaultUnknown && deed.seen != nil
@@ -289,11 +295,9 @@ func (d *apiDoor) do(ctx context.Context, deed kfDeed) error {
 	case err != nil && !unknown:
 		return d.refused(err)
 	case unknown || deed.look:
-		if err := d.look(ctx, deed, err); err != nil {
-			return err
-		}
+		return d.look(ctx, deed, err)
 	}
-	return d.tell(deed, true)
+	return nil
 }
 
 // look asks the list whether a deed was done whose answer, failed or nil, does not prove it.

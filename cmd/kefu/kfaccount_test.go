@@ -160,7 +160,7 @@ func TestAKFAccountIsDeletedAndLookedFor(t *testing.T) {
 	done := o.kefu("kfaccount delete test1@test --yes")
 	o.Equal(result{exitDone, "test1@test is deleted\n", "no usable answer came, but the list shows that it was done\n"}, done)
 	o.Empty(o.accounts())
-	o.Equal([]string{"kfaccount-delete test1@test: ", "kfaccount-delete test1@test: "}, o.audited())
+	o.Equal([]string{"kfaccount-delete test1@test: ", "kfaccount-delete test1@test: not done", "kfaccount-delete test1@test: "}, o.audited())
 
 	// It neither does it nor says anything.
 	o.api.RemoveRules()
@@ -218,7 +218,7 @@ func TestTyping(t *testing.T) {
 	o.Equal(typed{"wx1", masked, "CancelTyping"}, done)
 	o.Equal(exitUsage, o.kefu("typing").code)
 	o.Equal(exitUsage, o.kefu("typing --to a.b").code)
-	o.Equal([]string{"typing: Typing", "typing: Typing", "typing: CancelTyping"}, o.audited())
+	o.Equal([]string{"typing Typing: ", "typing Typing: ", "typing Typing: not done: errcode 45081 (typing_already)", "typing CancelTyping: "}, o.audited())
 }
 
 func TestAppQuota(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/kefuhq/kefu/internal/config"
@@ -148,6 +149,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	strictAboutWords(root)
 	c.markStart(root)
 	return root
 }
@@ -180,6 +182,9 @@ func (c *cli) complete(cmd *cobra.Command, flag string, choices func() []string)
 func (c *cli) markStart(cmd *cobra.Command) {
 	if runE := cmd.RunE; runE != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if err := nothingEmpty(cmd, args); err != nil {
+				return err
+			}
 			c.started = true
 			return runE(cmd, args)
 		}
@@ -187,6 +192,24 @@ func (c *cli) markStart(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		c.markStart(child)
 	}
+}
+
+// nothingEmpty refuses a flag or an argument that is there and empty: a script forgot to set its variable, and `--openid ""` would
+// replay what died for everybody.
+func nothingEmpty(cmd *cobra.Command, args []string) (err error) {
+	if slices.Contains(args, "") {
+		return usagef("an argument is empty: is a variable not set?")
+	}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		many, isMany := f.Value.(pflag.SliceValue)
+		switch {
+		case isMany && slices.Contains(many.GetSlice(), ""):
+			err = usagef("--%s has an empty value: is a variable not set?", f.Name)
+		case isMany && len(many.GetSlice()) == 0 || f.Value.String() == "":
+			err = usagef("--%s is empty: is a variable not set?", f.Name)
+		}
+	})
+	return err
 }
 
 // newGroupCmd is a command that only holds others: alone it prints its help, and a word it does not know is an error, which cobra
@@ -205,6 +228,24 @@ func newGroupCmd(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command 
 		return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), hint)
 	}
 	return cmd
+}
+
+// strictAboutWords has cobra's own commands treat a word that they do not know as an error, too.
+func strictAboutWords(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			cmd.Args = nil
+			newGroupCmd(cmd)
+		case "help":
+			cmd.Args = func(cmd *cobra.Command, args []string) error {
+				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return usagef("unknown command %q for help", strings.Join(args, " "))
+				}
+				return nil
+			}
+		}
+	}
 }
 
 // arguments checks how many arguments there are and calls them by their name in the error. highest below 0 is any number.

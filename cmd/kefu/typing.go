@@ -56,10 +56,8 @@ func (t *typingCmd) run(ctx context.Context) error {
 		done.Command = "CancelTyping"
 		call, says = d.client.CancelTyping, "typing is no longer shown to %s\n"
 	}
-	if err := d.auditIfPossible(ctx, broker.AuditEntry{Verb: "typing", Detail: done.Command}); err != nil {
-		return err
-	}
-	if err := call(ctx, t.to); err != nil {
+	err = d.change(ctx, broker.AuditEntry{Verb: "typing", Filter: done.Command}, func() error { return call(ctx, t.to) })
+	if err != nil {
 		return d.refused(err)
 	}
 	if d.format != formatTable {
