@@ -116,6 +116,10 @@ func (b *bed) start() (stop func() error) {
 	w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 128,
 		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.conn)
 	b.NoError(err)
+	return b.run(w)
+}
+
+func (b *bed) run(w *Worker) (stop func() error) {
 	b.worker = w
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
