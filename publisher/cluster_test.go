@@ -2,7 +2,7 @@ package publisher_test
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -27,12 +27,9 @@ func cluster(t *testing.T) string {
 	var routes []*url.URL
 	var ports []int
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close() //nolint:errcheck // closed below, this is for a test that fails before
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
-		require.NoError(t, l.Close())
+		address := netip.MustParseAddrPort(brokertest.FreeAddress(t))
+		ports = append(ports, int(address.Port()))
+		routes = append(routes, &url.URL{Scheme: "nats", Host: address.String()})
 	}
 	servers := make([]*server.Server, n)
 	for i := range servers {

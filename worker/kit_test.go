@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
@@ -82,7 +83,7 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	r := require.New(t)
-	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: t.TempDir()})
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: brokertest.FreeAddress(t), Dir: t.TempDir()})
 	r.NoError(err)
 	conn, err := broker.Connect(t.Context(), broker.Options{URL: e.URL(), Name: "test"})
 	r.NoError(err)

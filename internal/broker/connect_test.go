@@ -47,18 +47,9 @@ func (l *logbook) String() string {
 
 func (l *logbook) count(part string) int { return strings.Count(l.String(), part) }
 
-// freeAddress is one where nobody listens just now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, l.Close()) }()
-	return l.Addr().String()
-}
-
 func TestConnectGivesUpWhenNobodyAnswersInTime(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := brokertest.FreeAddress(t)
 	_, err := broker.Connect(t.Context(), broker.Options{
 		URL: "nats://someone:secret@" + address, FirstWait: 1500 * time.Millisecond,
 	})
@@ -70,7 +61,7 @@ func TestConnectGivesUpWhenNobodyAnswersInTime(t *testing.T) {
 
 func TestConnectWaitsForABrokerThatComesLaterAndSaysSoOnce(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := brokertest.FreeAddress(t)
 	log := newLogbook()
 	type result struct {
 		conn *broker.Conn
@@ -99,7 +90,7 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 	log := newLogbook()
 	done := make(chan error, 1)
 	go func() {
-		_, err := broker.Connect(ctx, broker.Options{URL: "nats://" + freeAddress(t), Log: log.logger()})
+		_, err := broker.Connect(ctx, broker.Options{URL: "nats://" + brokertest.FreeAddress(t), Log: log.logger()})
 		done <- err
 	}()
 	brokertest.Await(t, log.lines, "the first line of the log")

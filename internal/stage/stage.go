@@ -18,7 +18,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,6 +33,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -210,10 +210,7 @@ func (s *Stage) store() string { return filepath.Join(s.Dir, "data") }
 // FreeAddress is one of this machine where nothing listens.
 func (s *Stage) FreeAddress() string {
 	s.T.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	s.NoError(err)
-	defer func() { s.NoError(l.Close()) }()
-	return l.Addr().String()
+	return brokertest.FreeAddress(s.T)
 }
 
 // Start runs `kefu worker` and returns when it is ready. env are variables like

@@ -9,8 +9,6 @@ package brokertest
 import (
 	"context"
 	"flag"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -91,11 +89,8 @@ func Start(t testing.TB, apps ...string) *Broker {
 // Bare starts a broker without any stream.
 func Bare(t testing.TB) *Broker {
 	t.Helper()
-	b := &Broker{t: t, dir: t.TempDir(), listen: "127.0.0.1:0"}
+	b := &Broker{t: t, dir: t.TempDir(), listen: FreeAddress(t)}
 	b.Start()
-	u, err := url.Parse(b.URL())
-	require.NoError(t, err)
-	b.listen = net.JoinHostPort("127.0.0.1", u.Port())
 	t.Cleanup(b.Stop)
 	return b
 }

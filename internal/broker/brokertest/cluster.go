@@ -3,7 +3,7 @@ package brokertest
 import (
 	"context"
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -30,11 +30,9 @@ func StartCluster(t testing.TB, apps ...string) *Cluster {
 	var routes []*url.URL
 	ports := make([]int, nodes)
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
-		require.NoError(t, l.Close())
+		address := netip.MustParseAddrPort(FreeAddress(t))
+		ports[i] = int(address.Port())
+		routes = append(routes, &url.URL{Scheme: "nats", Host: address.String()})
 	}
 	for i, port := range ports {
 		s, err := server.NewServer(&server.Options{
