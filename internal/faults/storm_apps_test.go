@@ -111,7 +111,7 @@ func TestManyDueAtOnce(t *testing.T) {
 	s := &scene{Stage: stage.New(t, stage.Options{})}
 	s.Start()
 	quiet := s.waits(s.offer([]string{stage.App}, "quiet", rate, 4*time.Second))
-	due := time.Now().Add(time.Duration(n/400+4) * time.Second)
+	due := time.Now().Add(time.Duration(n/200+6) * time.Second)
 	s.sendMany(stage.App, "due", n, schema.HeaderSendAt, due.UTC().Format(time.RFC3339Nano))
 	s.Eventually(func() bool { return s.Stored(schema.StreamLater) == uint64(n) || time.Now().After(due) }, stage.Patience, 20*time.Millisecond)
 	s.Less(time.Now(), due, "all of them wait before their time comes")
