@@ -93,12 +93,17 @@ func TestLeaderChangesNeitherLoseNorDouble(t *testing.T) {
 		}
 		break
 	}
-	s, err := js.Stream(t.Context(), cfg.Name)
-	require.NoError(t, err)
-	require.EqualValues(t, 4400, s.CachedInfo().State.Msgs)
+	// The last change of leaders may not be over.
+	require.Eventually(t, func() bool {
+		s, err := js.Stream(t.Context(), cfg.Name)
+		return err == nil && s.CachedInfo().State.Msgs == 4400
+	}, brokertest.Patience, 100*time.Millisecond, "each is stored, and once")
+	var c jetstream.Consumer
+	require.Eventually(t, func() bool {
+		c, err = js.CreateOrUpdateConsumer(t.Context(), cfg.Name, jetstream.ConsumerConfig{Durable: "all", AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Hour, MaxAckPending: -1})
+		return err == nil
+	}, brokertest.Patience, 100*time.Millisecond)
 	seen := make(map[string]bool)
-	c, err := js.CreateConsumer(t.Context(), cfg.Name, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1})
-	require.NoError(t, err)
 	for len(seen) < 4400 {
 		batch, err := c.Fetch(1000, jetstream.FetchMaxWait(time.Second))
 		require.NoError(t, err)
