@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -222,7 +221,7 @@ func (s *campaignStart) publish(ctx context.Context, app config.App, job campaig
 	if err := s.ask(ctx, app, job, o); err != nil {
 		return err
 	}
-	bar := s.cli.campaignBar(o.Summary.Rows, job.Campaign)
+	bar := s.cli.progress(o.Summary.Rows, job.Campaign, "rows")
 	o.Progress = func(done, _ int, waiting string) { bar.show(done, waiting) }
 	result, err := job.Start(ctx, o)
 	bar.end()
@@ -336,21 +335,4 @@ func resultFields(r campaign.Result) []field {
 		{name: "expires at", value: moment(r.ExpiresAt)},
 		{name: "finished", value: moment(r.FinishedAt)},
 	}
-}
-
-// campaignBar shows how far a campaign has come, on a terminal only.
-func (c *cli) campaignBar(rows int, title string) *bar {
-	if !c.tty.err || c.quiet {
-		return &bar{}
-	}
-	return &bar{title: title, bar: progressbar.NewOptions(rows,
-		progressbar.OptionSetWriter(c.err),
-		progressbar.OptionSetDescription(title),
-		progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("rows"),
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-	)}
 }

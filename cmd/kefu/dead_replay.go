@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -95,7 +94,7 @@ func (d *deadReplay) run(ctx context.Context, ids []string) error {
 	if err := d.cli.confirm(ctx, d.question(plan)); err != nil {
 		return err
 	}
-	bar := d.cli.progress(plan.Replayable, "replaying")
+	bar := d.cli.progress(plan.Replayable, "replaying", "")
 	options.Through = plan.Through
 	options.Progress = func(p deadletter.Progress) { bar.show(p.Replayed, p.Waiting) }
 	result, err := box.Replay(ctx, filter, options)
@@ -306,46 +305,4 @@ func (d *deadReplay) resultFields(r deadletter.Result) []field {
 		fields = append(fields, field{name: grouped(int64(note.Count)), value: note.Text + " (" + ids + ")"})
 	}
 	return fields
-}
-
-// bar shows how far a long deed has come, on a terminal only.
-type bar struct {
-	bar     *progressbar.ProgressBar
-	title   string
-	waiting string
-}
-
-func (c *cli) progress(total int, title string) *bar {
-	if !c.tty.err || c.quiet {
-		return &bar{}
-	}
-	return &bar{title: title, bar: progressbar.NewOptions(total,
-		progressbar.OptionSetWriter(c.err),
-		progressbar.OptionSetDescription(title),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-	)}
-}
-
-func (b *bar) show(done int, waiting string) {
-	if b.bar == nil {
-		return
-	}
-	if waiting != b.waiting {
-		b.waiting = waiting
-		title := b.title
-		if waiting != "" {
-			title += " (" + clean(waiting) + ")"
-		}
-		b.bar.Describe(title)
-	}
-	_ = b.bar.Set(done) // a bar that cannot be drawn changes nothing
-}
-
-func (b *bar) end() {
-	if b.bar != nil {
-		_ = b.bar.Clear()
-	}
 }

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestProgressCountsThisRunsShareAlone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		total     int
+		steps     []int
+		of, done  int64
+		describes string
+	}{
+		{"a first run", 10_000, []int{0, 250, 500}, 10_000, 500, "spring"},
+		{"a run that goes on", 10_000, []int{6000, 6250, 6500}, 4000, 500, "spring, behind the 6,000 done before"},
+		{"a run of which all is done", 10_000, []int{10_000}, 10_000, 10_000, "spring"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			cli := newCLI(nil, nil, nil, &out)
+			cli.tty.err = true
+			b := cli.progress(c.total, "spring", "rows")
+			for _, done := range c.steps {
+				b.show(done, "")
+			}
+			state := b.bar.State()
+			require.Equal(t, c.of, state.Max)
+			require.Equal(t, c.done, state.CurrentNum)
+			require.Equal(t, c.describes, state.Description)
+			b.show(c.steps[len(c.steps)-1], "the queue is full")
+			require.Equal(t, c.describes+" (the queue is full)", b.bar.State().Description)
+			b.end()
+		})
+	}
+}
+
+func TestProgressIsForTerminals(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	b := newCLI(nil, nil, nil, &out).progress(100, "spring", "rows")
+	b.show(50, "")
+	b.end()
+	require.Empty(t, out.String())
+}
