@@ -233,6 +233,10 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 		failpoint.Reach(failpoint.Answered, d.id)
 	}
 	took := time.Since(now)
+	var failed *wechat.Error
+	if errors.As(err, &failed) && failed.Fault == wechat.FaultUpstream {
+		d.permission.Used = false // no connection could be had: it has certainly not left
+	}
 	switch {
 	case errors.Is(err, errLate):
 		return d.lapse(), false

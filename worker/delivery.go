@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"bytes"
 	"fmt"
+	"path"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -152,12 +154,18 @@ func (d *delivery) panicked(r any) afterwards {
 	return afterwards{place: waiting, delay: time.Second, held: true}
 }
 
-// origin is the first line of a stack that lies in kefu itself.
+// origin is where in kefu a panic began, as folder/file.go:line: the first line
+// of its stack that belongs to a function of ours.
 func origin(stack []byte) string {
-	for line := range strings.Lines(string(stack)) {
-		if i := strings.Index(line, "kefuhq/kefu/"); i >= 0 && strings.Contains(line, ".go:") {
-			return strings.TrimSpace(line[i:])
+	_, below, _ := bytes.Cut(stack, []byte("\npanic("))
+	ours := false
+	for line := range strings.Lines(string(below)) {
+		if ours {
+			place, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			dir, file := path.Split(place)
+			return path.Join(path.Base(dir), file)
 		}
+		ours = strings.HasPrefix(line, "github.com/kefuhq/kefu/")
 	}
 	return "unknown"
 }

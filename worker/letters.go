@@ -2,8 +2,11 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/deadletter"
 )
@@ -11,7 +14,7 @@ import (
 const (
 	// lettersEvery is how often the box is looked at: it fills in days.
 	lettersEvery = time.Minute
-	// lettersAgain is when a warning that still holds is logged once more.
+	// lettersAgain is between two warnings: what holds for days is told daily.
 	lettersAgain = 24 * time.Hour
 )
 
@@ -22,7 +25,7 @@ type letters struct {
 	level deadletter.Level
 	known bool
 
-	warned time.Time // the watching goroutine's
+	warned time.Time // when last; the watching goroutine's
 }
 
 // watch looks every now and then until ctx ends.
@@ -43,18 +46,21 @@ func (l *letters) look(ctx context.Context, w *Worker, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
 	defer cancel()
 	level, err := deadletter.Open(w.conn).Level(ctx)
+	if err != nil {
+		w.log.Debug("dead letters", "error", err) // who has a letter to store says it aloud
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return // what was seen last is the best that is known
+		}
+	}
 	l.mu.Lock()
 	l.level, l.known = level, err == nil
 	l.mu.Unlock()
-	if err != nil {
-		w.log.Debug("dead letters", "error", err) // who has a letter to store says it aloud
+	warnings := level.Warnings(now)
+	if len(warnings) == 0 || now.Sub(l.warned) < lettersAgain {
 		return
 	}
-	switch warning := level.Warning(now); {
-	case warning == "":
-		l.warned = time.Time{}
-	case now.Sub(l.warned) >= lettersAgain:
-		l.warned = now
+	l.warned = now
+	for _, warning := range warnings {
 		w.log.Warn(warning, "letters", level.Letters)
 	}
 }

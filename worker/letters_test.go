@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -37,24 +38,28 @@ func TestLettersAreWarnedOfBeforeTheirAgeEndsThem(t *testing.T) {
 
 	now := time.Now()
 	w.letters.look(t.Context(), w, now)
-	b.Equal(map[string]float64{"kefu_dead_letters": 0, "kefu_dead_bytes": 0}, series())
+	b.Equal(map[string]float64{"kefu_dead_letters": 0, "kefu_dead_full_ratio": 0}, series())
 	_, err = b.conn.JS.Publish(t.Context(), "kefu.dead."+appID+".rejected", []byte(`{}`))
 	b.NoError(err)
 	w.letters.look(t.Context(), w, now.Add(26*day))
 	b.Zero(warned())
 	got := series()
 	b.InDelta(1, got["kefu_dead_letters"], 0)
-	b.Positive(got["kefu_dead_bytes"])
+	b.Zero(got["kefu_dead_full_ratio"], "it has no maximum")
 	b.InDelta((30 * day).Seconds(), got["kefu_dead_oldest_left_seconds"], 60)
 
 	w.letters.look(t.Context(), w, now.Add(28*day))
 	b.Equal(1, warned())
-	b.Contains(log.String(), "are about to be deleted for their age")
+	b.Contains(log.String(), "will be deleted for their age")
 	w.letters.look(t.Context(), w, now.Add(28*day+23*time.Hour))
 	b.Equal(1, warned(), "once a day")
 	w.letters.look(t.Context(), w, now.Add(29*day))
 	b.Equal(2, warned())
 
+	away, cancel := context.WithCancel(t.Context())
+	cancel()
+	w.letters.look(away, w, now)
+	b.Len(series(), 3, "what was seen last is the best that is known")
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDead))
 	w.letters.look(t.Context(), w, now)
 	b.Empty(series(), "what is not known any more is not told")

@@ -42,7 +42,7 @@ func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
 		sources: counter("source_intents_total", "Intents that ended, by Kefu-Source and state; beyond fifty sources \"other\".", "source", "state"),
 		named:   make(map[string]bool),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "kefu", Name: "intent_seconds", Help: "Time from publication to the end of an intent.",
+			Namespace: "kefu", Name: "intent_seconds", Help: "Time to the end of an intent from its publication or, if that is later, the time it was to be sent at; replayed ones are left out.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200},
 		}, []string{"app", "lane"}),
 		calls: counter("api_calls_total", "Calls of the API, by what came of them.", "app", "outcome"),
@@ -110,12 +110,16 @@ func (m *metrics) ofSource(source string, state schema.State) {
 	m.sources.WithLabelValues(source, string(state)).Inc()
 }
 
-func (m *metrics) settled(app string, lane schema.Lane, state schema.State, reason schema.Reason, took time.Duration, duplicate bool) {
+func (m *metrics) settled(app string, lane schema.Lane, state schema.State, reason schema.Reason, duplicate bool) {
 	m.intents.WithLabelValues(app, string(lane), string(state), string(reason)).Inc()
-	m.latency.WithLabelValues(app, string(lane)).Observe(took.Seconds())
 	if duplicate {
 		m.duplicates.WithLabelValues(app).Inc()
 	}
+}
+
+// took observes how long an intent took from when it might be sent.
+func (m *metrics) took(app string, lane schema.Lane, d time.Duration) {
+	m.latency.WithLabelValues(app, string(lane)).Observe(d.Seconds())
 }
 
 // state is what is read at each scrape: how things stand now.
@@ -128,13 +132,13 @@ var (
 	handDesc      = prometheus.NewDesc("kefu_intents_in_hand", "Intents handed to this worker and not yet ended or given back.", []string{"app"}, nil)
 	laterFullDesc = prometheus.NewDesc("kefu_app_later_full", "1 while an app has as many intents waiting for their time as it may have.", []string{"app"}, nil)
 	deadDesc      = prometheus.NewDesc("kefu_dead_letters", "Dead letters of all apps.", nil, nil)
-	deadBytesDesc = prometheus.NewDesc("kefu_dead_bytes", "What the dead letters take of their stream, in bytes.", nil, nil)
+	deadFullDesc  = prometheus.NewDesc("kefu_dead_full_ratio", "How full the stream of the dead letters is, 0 to 1; 0 while it has no maximum.", nil, nil)
 	deadLeftDesc  = prometheus.NewDesc("kefu_dead_oldest_left_seconds", "Until the oldest dead letter is deleted for its age; no series while none will be.", nil, nil)
 	heldDesc      = prometheus.NewDesc("kefu_app_held", "1 while an app is held, by kind.", []string{"app", "kind"}, nil)
 )
 
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, outboxDesc, handDesc, laterFullDesc, deadDesc, deadBytesDesc, deadLeftDesc, heldDesc} {
+	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, outboxDesc, handDesc, laterFullDesc, deadDesc, deadFullDesc, deadLeftDesc, heldDesc} {
 		ch <- d
 	}
 }
@@ -148,7 +152,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	gauge(outboxDesc, float64(s.w.conn.Outbox.Pending()))
 	if box, known := s.w.letters.last(); known {
 		gauge(deadDesc, float64(box.Letters))
-		gauge(deadBytesDesc, float64(box.Bytes))
+		gauge(deadFullDesc, box.Full())
 		if ends := box.Ends(); !ends.IsZero() {
 			gauge(deadLeftDesc, time.Until(ends).Seconds())
 		}

@@ -20,7 +20,10 @@ import (
 func (d *delivery) observe(state schema.State, reason schema.Reason, detail string) {
 	w := d.app.w
 	now := time.Now()
-	w.metrics.settled(d.app.cfg().ID, d.lane.kind, state, reason, now.Sub(d.published), d.possibleDuplicate())
+	w.metrics.settled(d.app.cfg().ID, d.lane.kind, state, reason, d.possibleDuplicate())
+	if d.generation == 1 { // a letter that comes back was waited for by a person, not for kefu
+		w.metrics.took(d.app.cfg().ID, d.lane.kind, now.Sub(latest(d.published, d.env.SendAt)))
+	}
 	w.metrics.ofSource(d.env.Source, state)
 	if state == schema.Sent {
 		d.app.sent.Add(1)

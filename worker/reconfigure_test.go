@@ -9,6 +9,20 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
+func TestAnAppThatIsGivenUpTroublesTheWorkerNoMore(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDead))
+	b.publish(live+"user1", "one", "hello", "somebody else")
+	b.publish(live+"user2", "two", "hello", "somebody else")
+	b.Eventually(func() bool { return b.worker.refused(schema.StreamDead, 0) == 2 && len(b.worker.Troubles()) == 1 }, patience, time.Millisecond)
+	b.NoError(b.worker.Reconfigure(t.Context(), nil))
+	b.Eventually(func() bool { return len(b.worker.Troubles()) == 0 }, patience, time.Millisecond, "no letter of this worker waits any more")
+	b.EqualValues(2, b.queued(), "the intents wait for whoever takes the app up")
+	b.NoError(stop())
+}
+
 func TestAppsComeChangeAndGoWhileTheWorkerRuns(t *testing.T) {
 	t.Parallel()
 	const other = "wx0000000000000002"

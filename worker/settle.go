@@ -218,22 +218,33 @@ func (d *delivery) untry() {
 // insist stores a message that the intent's acknowledgement depends on. While
 // the broker refuses it, the original stays where it is.
 func (d *delivery) insist(msg *nats.Msg, stream, trouble string, then func()) {
+	d.insistAgain(msg, stream, trouble, false, then)
+}
+
+// insistAgain is insist; refused says whether the broker has refused before.
+func (d *delivery) insistAgain(msg *nats.Msg, stream, trouble string, refused bool, then func()) {
 	w := d.app.w
 	w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
 		switch {
 		case err == nil:
+			if refused {
+				w.refused(stream, -1)
+			}
 			w.trouble(stream, "")
 			then()
 		case errors.Is(err, broker.ErrClosed) || w.work.Err() != nil:
 			// The worker is ending; the intent is handed out again.
 		default:
+			if !refused {
+				w.refused(stream, +1)
+			}
 			w.trouble(stream, fmt.Sprintf("%s: %v", trouble, err))
 			time.AfterFunc(refusedPause, func() {
-				if d.app.surrender(d) {
-					w.trouble(stream, "") // another delivery that waits for the same says so again
-					return
+				if !d.app.surrender(d) {
+					d.insistAgain(msg, stream, trouble, true, then)
+				} else if w.refused(stream, -1) == 0 {
+					w.trouble(stream, "") // nothing of this worker waits for it any more
 				}
-				d.insist(msg, stream, trouble, then)
 			})
 		}
 	})

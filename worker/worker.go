@@ -54,7 +54,8 @@ const (
 
 // Sender makes one attempt to send a message. It returns nil when the API said
 // errcode 0, the error of the message's Before as it is, or a *wechat.Error;
-// anything else counts as an unknown outcome.
+// anything else counts as an unknown outcome. It must ask Before right before
+// each time the packet leaves, or the day's budget is not counted.
 type Sender interface {
 	Deliver(ctx context.Context, m wechat.Message) error
 }
@@ -146,6 +147,7 @@ type Worker struct {
 	mu       sync.Mutex
 	troubles map[string]string // what keeps the worker from its work, by subject
 	troubled atomic.Int32      // how many
+	waiting  map[string]int    // deliveries whose end a stream has refused, by stream
 	started  bool
 }
 
@@ -157,7 +159,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	if cfg.Process.Name == "" || cfg.Concurrency < 1 {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
-	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string)}
+	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string), waiting: make(map[string]int)}
 	w.slots.free = cfg.Concurrency
 	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
 	var err error
@@ -373,6 +375,15 @@ func (w *Worker) trouble(subject, sentence string) {
 	case sentence == "" && before != "":
 		w.log.Info("over: "+before, "subject", subject)
 	}
+}
+
+// refused counts the deliveries whose end a stream refuses, and returns how many
+// there are now.
+func (w *Worker) refused(stream string, change int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting[stream] += change
+	return w.waiting[stream]
 }
 
 func (w *Worker) ledgerTrouble(why string) {

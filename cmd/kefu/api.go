@@ -60,15 +60,15 @@ func (d *apiDoor) change(ctx context.Context, e broker.AuditEntry, do func() err
 		defer conn.Close()
 		unwritten = d.auditWithin(ctx, conn, e)
 	}
-	if ctx.Err() != nil {
-		return ctx.Err() // nothing was done yet
+	failed := ctx.Err()
+	if failed == nil {
+		if unwritten != nil {
+			d.warn("this is not written to the audit: " + unwritten.Error())
+		}
+		failed = do()
 	}
-	if unwritten != nil {
-		d.warn("this is not written to the audit: " + unwritten.Error())
-	}
-	failed := do()
 	if failed != nil && unwritten == nil {
-		e.Count, e.Detail = 0, strings.TrimSpace(e.Detail+" "+failure(failed))
+		e.Count, e.Detail = 0, failure(failed)
 		if err := d.auditWithin(context.WithoutCancel(ctx), conn, e); err != nil {
 			d.warn("that it failed is not written to the audit: " + err.Error())
 		}

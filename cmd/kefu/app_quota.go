@@ -140,19 +140,21 @@ func (q *appQuota) clear(ctx context.Context, d *apiDoor) error {
 	if err := d.confirm(ctx, question); err != nil {
 		return err
 	}
-	err := d.change(ctx, broker.AuditEntry{Verb: "quota-reset", Filter: what}, func() error {
-		if len(q.apis) == 0 {
-			return d.client.ClearQuota(ctx, d.app.AppID)
+	reset := func(what string, call func() error) error {
+		return d.change(ctx, broker.AuditEntry{Verb: "quota-reset", Filter: what}, call)
+	}
+	if len(q.apis) == 0 {
+		if err := reset(what, func() error { return d.client.ClearQuota(ctx, d.app.AppID) }); err != nil {
+			return d.refused(err)
 		}
-		for _, path := range q.apis {
-			if err := d.client.ClearAPIQuota(ctx, path); err != nil {
-				return err
+	}
+	for i, path := range q.apis {
+		if err := reset(path, func() error { return d.client.ClearAPIQuota(ctx, path) }); err != nil {
+			if i > 0 {
+				d.notef("The quota of %s is reset, of the others not.", strings.Join(q.apis[:i], ", "))
 			}
+			return d.refused(err)
 		}
-		return nil
-	})
-	if err != nil {
-		return d.refused(err)
 	}
 	d.notef("The quota of %s is reset.", what)
 	return nil

@@ -222,7 +222,14 @@ func (s *campaignStart) publish(ctx context.Context, app config.App, job campaig
 		return err
 	}
 	bar := s.cli.progress(o.Summary.Rows, job.Campaign, "rows")
-	o.Progress = func(done, _ int, waiting string) { bar.show(done, waiting) }
+	begun := false
+	o.Progress = func(done, _ int, waiting string) {
+		if !begun {
+			begun = true
+			bar.goOn(done)
+		}
+		bar.show(done, waiting)
+	}
 	result, err := job.Start(ctx, o)
 	bar.end()
 	return s.finish(result, err)

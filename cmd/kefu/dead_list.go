@@ -126,11 +126,13 @@ func (d *deadList) run(ctx context.Context) error {
 
 // forewarn says when letters are about to be lost, or there is hardly room for more.
 func (d *deadList) forewarn(ctx context.Context, box *deadletter.Box) {
+	ctx, cancel := context.WithTimeout(ctx, auditWait)
+	defer cancel()
 	level, err := box.Level(ctx)
 	if err != nil {
 		return // the list was shown: to fail now would take it back
 	}
-	if warning := level.Warning(time.Now()); warning != "" {
+	for _, warning := range level.Warnings(time.Now()) {
 		d.cli.warn(warning)
 	}
 }

@@ -54,7 +54,7 @@ func TestDeadListForewarns(t *testing.T) {
 	got := o.kefu("dead list -o json")
 	o.Equal(exitDone, got.code)
 	o.Len(decode[[]deadRow](o, got), 2)
-	o.Contains(got.err, "KEFU_DEAD holds 2 of at most 2 letters: when it is full, what dies stays in its queue")
+	o.Contains(got.err, "KEFU_DEAD is full to 100 %: when it is full, what dies stays in its queue")
 }
 
 func TestTheAuditCountsTheLettersThatWereRevealed(t *testing.T) {

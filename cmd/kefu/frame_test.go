@@ -141,6 +141,13 @@ func eachCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
 	}
 }
 
+func TestNothingIsNotEmpty(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{"bench --latency 0s --nats nats://127.0.0.1:1 --apps 0", "campaign start --expires-in 0 none.csv"} {
+		require.NotContains(t, kefu(t, try{args: args(line)}).err, "is empty", line)
+	}
+}
+
 func TestBadUsageIsExitCodeTwoAndSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ line, says, hint string }{

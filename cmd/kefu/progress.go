@@ -12,7 +12,6 @@ type bar struct {
 	bar     *progressbar.ProgressBar
 	title   string
 	waiting string
-	begun   bool
 	before  int // what an earlier run had done
 }
 
@@ -35,22 +34,23 @@ func (c *cli) progress(total int, title, unit string) *bar {
 	return &bar{title: title, bar: progressbar.NewOptions(total, options...)}
 }
 
-// show says how much is done. What is done at the first call is an earlier run's: counted in, it would make this one look as if it
-// were over in a moment.
+// goOn says what an earlier run had done: counted in, it would make this one look as if it were over in a moment.
+func (b *bar) goOn(done int) {
+	if b.bar == nil || done == 0 || done >= b.bar.GetMax() {
+		return
+	}
+	b.before = done
+	b.title += fmt.Sprintf(", behind the %s done before", grouped(int64(done)))
+	b.bar.ChangeMax(b.bar.GetMax() - done)
+	b.bar.Describe(b.title)
+}
+
+// show says how much is done.
 func (b *bar) show(done int, waiting string) {
 	if b.bar == nil {
 		return
 	}
-	describe := waiting != b.waiting
-	if !b.begun {
-		b.begun = true
-		if left := b.bar.GetMax() - done; done > 0 && left > 0 {
-			b.before, describe = done, true
-			b.title += fmt.Sprintf(", behind the %s done before", grouped(int64(done)))
-			b.bar.ChangeMax(left)
-		}
-	}
-	if describe {
+	if waiting != b.waiting {
 		b.waiting = waiting
 		title := b.title
 		if waiting != "" {

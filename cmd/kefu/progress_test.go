@@ -12,13 +12,15 @@ func TestProgressCountsThisRunsShareAlone(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		total     int
+		goesOn    bool
 		steps     []int
 		of, done  int64
 		describes string
 	}{
-		{"a first run", 10_000, []int{0, 250, 500}, 10_000, 500, "spring"},
-		{"a run that goes on", 10_000, []int{6000, 6250, 6500}, 4000, 500, "spring, behind the 6,000 done before"},
-		{"a run of which all is done", 10_000, []int{10_000}, 10_000, 10_000, "spring"},
+		{"a first run", 10_000, true, []int{0, 250, 500}, 10_000, 500, "spring"},
+		{"a run that goes on", 10_000, true, []int{6000, 6250, 6500}, 4000, 500, "spring, behind the 6,000 done before"},
+		{"a run of which all is done", 10_000, true, []int{10_000}, 10_000, 10_000, "spring"},
+		{"a deed without an earlier run", 10_000, false, []int{1, 2, 3}, 10_000, 3, "spring"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -26,6 +28,9 @@ func TestProgressCountsThisRunsShareAlone(t *testing.T) {
 			cli := newCLI(nil, nil, nil, &out)
 			cli.tty.err = true
 			b := cli.progress(c.total, "spring", "rows")
+			if c.goesOn {
+				b.goOn(c.steps[0])
+			}
 			for _, done := range c.steps {
 				b.show(done, "")
 			}

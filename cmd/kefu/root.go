@@ -203,9 +203,10 @@ func nothingEmpty(cmd *cobra.Command, args []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		many, isMany := f.Value.(pflag.SliceValue)
 		switch {
+		case err != nil:
 		case isMany && slices.Contains(many.GetSlice(), ""):
 			err = usagef("--%s has an empty value: is a variable not set?", f.Name)
-		case isMany && len(many.GetSlice()) == 0 || f.Value.String() == "":
+		case isMany && len(many.GetSlice()) == 0, f.Value.Type() == "string" && f.Value.String() == "":
 			err = usagef("--%s is empty: is a variable not set?", f.Name)
 		}
 	})

@@ -217,6 +217,24 @@ func limit[T int | int32 | int64](name string, at func(*jetstream.StreamConfig) 
 	return f
 }
 
+// lettersApart leaves a limit of KEFU_DEAD to the operator: how large it may be
+// depends on the disk, and as it discards what is new, a limit loses nothing.
+func lettersApart(f field) field {
+	set, kind := f.set, f.kind
+	f.set = func(d *jetstream.StreamConfig, w jetstream.StreamConfig) {
+		if w.Name != schema.StreamDead {
+			set(d, w)
+		}
+	}
+	f.kind = func(have, want jetstream.StreamConfig, state jetstream.StreamState) ChangeKind {
+		if want.Name == schema.StreamDead {
+			return none
+		}
+		return kind(have, want, state)
+	}
+	return f
+}
+
 // nothing is for limits that concern only what is yet to come.
 func nothing(jetstream.StreamState) uint64 { return 0 }
 
@@ -237,10 +255,10 @@ var fields = []field{
 	// what falls into another would be stranded, however empty the queue is now.
 	{liveShards, shardsOf,
 		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.SubjectTransform = w.SubjectTransform }, always(Refused)},
-	limit("max_msgs", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgs },
-		func(s jetstream.StreamState) uint64 { return s.Msgs }),
-	limit("max_bytes", func(c *jetstream.StreamConfig) *int64 { return &c.MaxBytes },
-		func(s jetstream.StreamState) uint64 { return s.Bytes }),
+	lettersApart(limit("max_msgs", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgs },
+		func(s jetstream.StreamState) uint64 { return s.Msgs })),
+	lettersApart(limit("max_bytes", func(c *jetstream.StreamConfig) *int64 { return &c.MaxBytes },
+		func(s jetstream.StreamState) uint64 { return s.Bytes })),
 	limit("max_msgs_per_subject", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgsPerSubject }, nothing),
 	{"max_age", func(c jetstream.StreamConfig) string { return c.MaxAge.String() },
 		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.MaxAge = w.MaxAge },

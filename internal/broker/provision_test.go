@@ -291,6 +291,31 @@ func TestApplyKeepsWhatAnOperatorChose(t *testing.T) {
 	require.Equal(t, "crm", s.CachedInfo().Config.Metadata["team"])
 }
 
+func TestHowLargeTheBoxOfLettersMayBeIsTheOperators(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, "wx1")
+	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
+	require.NoError(t, err)
+	cfg := s.CachedInfo().Config
+	cfg.MaxMsgs, cfg.MaxBytes, cfg.MaxAge = 1000, 1<<20, time.Hour
+	_, err = conn.JS.UpdateStream(t.Context(), cfg)
+	require.NoError(t, err)
+	plan, err := broker.NewPlan(t.Context(), conn.JS, brokertest.Spec("wx1"))
+	require.NoError(t, err)
+	var changes []string
+	for _, c := range plan.Changes {
+		changes = append(changes, c.Stream+" "+c.Field)
+	}
+	require.Equal(t, []string{"KEFU_DEAD max_age"}, changes)
+	brokertest.Provision(t, conn, brokertest.Spec("wx1"))
+	s, err = conn.JS.Stream(t.Context(), schema.StreamDead)
+	require.NoError(t, err)
+	got := s.CachedInfo().Config
+	require.EqualValues(t, 1000, got.MaxMsgs)
+	require.EqualValues(t, 1<<20, got.MaxBytes)
+	require.Equal(t, 30*24*time.Hour, got.MaxAge)
+}
+
 func TestOtherRetentionOrStorageIsRefused(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Bare(t).Connect()

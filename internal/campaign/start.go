@@ -66,7 +66,7 @@ type Options struct {
 
 	Batch int // intents in one publish and between two checkpoints; 0 for 500
 
-	// Progress is told after each step how many of the file's rows are done. waiting says why it does not go on just now, or is "".
+	// Progress is told where the run begins and after each step how many of the file's rows are done. waiting says why it does not go on just now, or is "".
 	Progress func(done, total int, waiting string)
 }
 

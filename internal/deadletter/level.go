@@ -3,6 +3,7 @@ package deadletter
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -47,19 +48,30 @@ func (l Level) Ends() time.Time {
 	return l.Oldest.Add(l.Keep)
 }
 
-// Warning says what is about to go wrong with the box, in one sentence; empty
-// while nothing is. A tenth of their time is left to letters (three days of
-// thirty), a fifth of its size to the box.
-func (l Level) Warning(now time.Time) string {
-	full := func(n, most uint64) bool { return most > 0 && float64(n) >= 0.8*float64(most) }
-	switch ends := l.Ends(); {
-	case full(l.Bytes, l.MaxBytes):
-		return fmt.Sprintf("%s holds %d of at most %d bytes: when it is full, what dies stays in its queue", schema.StreamDead, l.Bytes, l.MaxBytes)
-	case full(l.Letters, l.MaxLetters):
-		return fmt.Sprintf("%s holds %d of at most %d letters: when it is full, what dies stays in its queue", schema.StreamDead, l.Letters, l.MaxLetters)
-	case !ends.IsZero() && ends.Sub(now) <= l.Keep/10:
-		return fmt.Sprintf("letters of %s are about to be deleted for their age, the first of them at %s: see to those with kefu dead list",
-			l.Oldest.UTC().Format(time.DateOnly), ends.UTC().Format(time.RFC3339))
+// Full is how full the box is, 0 to 1; 0 while it has no maximum. When it is
+// full, what dies stays in its queue.
+func (l Level) Full() float64 {
+	full := 0.0
+	if l.MaxLetters > 0 {
+		full = float64(l.Letters) / float64(l.MaxLetters)
 	}
-	return ""
+	if l.MaxBytes > 0 {
+		full = max(full, float64(l.Bytes)/float64(l.MaxBytes))
+	}
+	return full
+}
+
+// Warnings says in sentences what is about to go wrong with the box. A fifth of
+// its size is left then, and to letters a tenth of their time: three days of
+// thirty.
+func (l Level) Warnings(now time.Time) (out []string) {
+	if full := l.Full(); full >= 0.8 {
+		out = append(out, fmt.Sprintf("%s is full to %.0f %%: when it is full, what dies stays in its queue", schema.StreamDead, math.Floor(100*full)))
+	}
+	if ends := l.Ends(); !ends.IsZero() && ends.Sub(now) <= l.Keep/10 {
+		old := (l.Keep - l.Keep/10).Round(time.Hour)
+		out = append(out, fmt.Sprintf("the oldest letters will be deleted for their age, the first at %s: kefu dead list --until %dh shows them",
+			ends.UTC().Format(time.RFC3339), int(old.Hours())))
+	}
+	return out
 }

@@ -10,30 +10,33 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-func TestWarning(t *testing.T) {
+func TestWarnings(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name  string
 		level Level
-		want  string
+		want  []string
 	}{
-		{"an empty box", Level{Keep: 30 * day, MaxLetters: 10, MaxBytes: 1000}, ""},
-		{"letters of a month's first days", Level{Letters: 5, Oldest: now.Add(-26 * day), Keep: 30 * day}, ""},
+		{"an empty box", Level{Keep: 30 * day, MaxLetters: 10, MaxBytes: 1000}, nil},
+		{"letters of a month's first days", Level{Letters: 5, Oldest: now.Add(-26 * day), Keep: 30 * day}, nil},
 		{"a letter with three days left", Level{Letters: 5, Oldest: now.Add(-27 * day), Keep: 30 * day},
-			"letters of 2026-11-01 are about to be deleted for their age, the first of them at 2026-12-01T12:00:00Z: see to those with kefu dead list"},
-		{"old letters that are kept for ever", Level{Letters: 5, Oldest: now.Add(-400 * day)}, ""},
+			[]string{"the oldest letters will be deleted for their age, the first at 2026-12-01T12:00:00Z: kefu dead list --until 648h shows them"}},
+		{"old letters that are kept for ever", Level{Letters: 5, Oldest: now.Add(-400 * day)}, nil},
 		{"a box four fifths full by bytes", Level{Letters: 5, Oldest: now, Keep: 30 * day, Bytes: 800, MaxBytes: 1000},
-			"KEFU_DEAD holds 800 of at most 1000 bytes: when it is full, what dies stays in its queue"},
-		{"a box four fifths full by letters", Level{Letters: 8, Oldest: now, Keep: 30 * day, MaxLetters: 10},
-			"KEFU_DEAD holds 8 of at most 10 letters: when it is full, what dies stays in its queue"},
-		{"a box with room", Level{Letters: 7, Oldest: now, Keep: 30 * day, Bytes: 799, MaxBytes: 1000, MaxLetters: 10}, ""},
-		{"a large box without a maximum", Level{Letters: 1e9, Oldest: now, Keep: 30 * day, Bytes: 1e12}, ""},
+			[]string{"KEFU_DEAD is full to 80 %: when it is full, what dies stays in its queue"}},
+		{"a box four fifths full by letters", Level{Letters: 9, Oldest: now, Keep: 30 * day, MaxLetters: 10},
+			[]string{"KEFU_DEAD is full to 90 %: when it is full, what dies stays in its queue"}},
+		{"a box that is full of old letters", Level{Letters: 10, Oldest: now.Add(-29 * day), Keep: 30 * day, MaxLetters: 10, Bytes: 900, MaxBytes: 1000}, []string{
+			"KEFU_DEAD is full to 100 %: when it is full, what dies stays in its queue",
+			"the oldest letters will be deleted for their age, the first at 2026-11-29T12:00:00Z: kefu dead list --until 648h shows them"}},
+		{"a box with room", Level{Letters: 7, Oldest: now, Keep: 30 * day, Bytes: 799, MaxBytes: 1000, MaxLetters: 10}, nil},
+		{"a large box without a maximum", Level{Letters: 1e9, Oldest: now, Keep: 30 * day, Bytes: 1e12}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, c.want, c.level.Warning(now))
+			require.Equal(t, c.want, c.level.Warnings(now))
 		})
 	}
 }

@@ -18,8 +18,9 @@ var givenPorts sync.Map // int → true: those of this process
 
 // FreeAddress is an address of this machine where nothing listens, for a
 // listener that comes later, or goes and comes back. The port is one that the
-// system gives to no connection: another test's could have it meanwhile, or the
-// very client that tries to reach the listener would connect to itself.
+// system gives to no connection, which could have it meanwhile: another test's,
+// or that of the very client that tries to reach the listener and so connects to
+// itself. Another process's test may draw the same one, once in 20,000 times.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
