@@ -41,8 +41,8 @@ func (b *bar) goOn(done int) {
 	}
 	b.before = done
 	b.title += fmt.Sprintf(", behind the %s done before", grouped(int64(done)))
-	b.bar.ChangeMax(b.bar.GetMax() - done)
 	b.bar.Describe(b.title)
+	b.bar.ChangeMax(b.bar.GetMax() - done)
 }
 
 // show says how much is done.
