@@ -47,15 +47,15 @@ func (c *cli) api(argument string) (*apiDoor, error) {
 	}}, nil
 }
 
-// auditWait is how long a command that needs no broker waits for one to write its deed down.
-const auditWait = 2 * time.Second
+// asideWait is how long a command waits for the broker in what is not its errand: to write its deed down, to warn of something.
+const asideWait = 2 * time.Second
 
 // change writes down what is about to be done and does it. When it was not done, or nobody knows, that is written down as well: who
 // reads the audit would believe the first entry. Without a broker the deed is done all the same, and the user is told that nobody
 // will read of it.
 func (d *apiDoor) change(ctx context.Context, e broker.AuditEntry, do func() error) error {
 	e.AppID, e.Count = d.app.AppID, 1
-	conn, unwritten := d.brokerWithin(ctx, auditWait)
+	conn, unwritten := d.brokerWithin(ctx, asideWait)
 	if unwritten == nil {
 		defer conn.Close()
 		unwritten = d.auditWithin(ctx, conn, e)
@@ -77,7 +77,7 @@ func (d *apiDoor) change(ctx context.Context, e broker.AuditEntry, do func() err
 }
 
 func (d *apiDoor) auditWithin(ctx context.Context, conn *broker.Conn, e broker.AuditEntry) error {
-	ctx, cancel := context.WithTimeout(ctx, auditWait)
+	ctx, cancel := context.WithTimeout(ctx, asideWait)
 	defer cancel()
 	return d.audit(ctx, conn, e)
 }

@@ -126,7 +126,7 @@ func (d *deadList) run(ctx context.Context) error {
 
 // forewarn says when letters are about to be lost, or there is hardly room for more.
 func (d *deadList) forewarn(ctx context.Context, box *deadletter.Box) {
-	ctx, cancel := context.WithTimeout(ctx, auditWait)
+	ctx, cancel := context.WithTimeout(ctx, asideWait)
 	defer cancel()
 	level, err := box.Level(ctx)
 	if err != nil {

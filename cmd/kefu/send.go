@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,9 +56,7 @@ and it is no terminal. With --wait it prints what became of it and ends with exi
 			if s.timeout <= 0 {
 				return usagef("--timeout must be above 0")
 			}
-			// A flag that is there and empty is a variable that a script forgot to set.
-			asked := slices.ContainsFunc([]string{"to", "text", "kf-account", "packet"}, cmd.Flags().Changed)
-			if !asked && !s.cli.tty.in {
+			if s.to == "" && s.text == "" && s.kfAccount == "" && s.packet == "" && !s.cli.tty.in {
 				s.packet = "-"
 			}
 			return s.run(cmd.Context())
