@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/textfile"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
@@ -81,7 +82,7 @@ func (c *cli) readPassword(name string) (string, error) {
 		in = f
 	}
 	const longest = 1024
-	text, err := io.ReadAll(io.LimitReader(in, longest+1))
+	text, err := io.ReadAll(io.LimitReader(textfile.NewReader(in), longest+1))
 	password := strings.TrimRight(string(text), "\r\n")
 	switch {
 	case err != nil:

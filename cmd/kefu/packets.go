@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/kefuhq/kefu/internal/textfile"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -27,8 +28,6 @@ type packets struct {
 	unread bool // there is more behind a packet that is no JSON
 }
 
-var byteOrder = []byte("\ufeff")
-
 const (
 	lookAhead  = 256 << 10 // enough to see two packets
 	mostWhole  = 64 << 20  // of a file that is not one packet per line
@@ -36,7 +35,7 @@ const (
 )
 
 func newPackets(name string, in io.Reader) *packets {
-	p := &packets{in: bufio.NewReaderSize(in, lookAhead)}
+	p := &packets{in: bufio.NewReaderSize(textfile.NewReader(in), lookAhead)}
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".ndjson", ".jsonl":
 		p.lines = true
@@ -50,9 +49,8 @@ func newPackets(name string, in io.Reader) *packets {
 // be one and the next starts another. It reads no further than it must, since the file may be a pipe that is slow to fill.
 func (p *packets) onePerLine() bool {
 	for want := 1; ; want = p.in.Buffered() + 1 {
-		_, err := p.in.Peek(want)                  // what is wrong with the file shows again when it is read
-		start, _ := p.in.Peek(p.in.Buffered())     // all of what is there
-		start = bytes.TrimPrefix(start, byteOrder) // what editors on Windows put first
+		_, err := p.in.Peek(want)              // what is wrong with the file shows again when it is read
+		start, _ := p.in.Peek(p.in.Buffered()) // all of what is there
 		first, rest, ended := bytes.Cut(bytes.TrimLeft(start, " \t\r\n"), []byte("\n"))
 		first, rest = bytes.TrimSpace(first), bytes.TrimSpace(rest)
 		isObject := bytes.HasPrefix(first, []byte("{")) && bytes.HasSuffix(first, []byte("}"))
@@ -63,7 +61,7 @@ func (p *packets) onePerLine() bool {
 			return false
 		case ended && len(rest) > 0:
 			return rest[0] == '{'
-		case err != nil || len(start) >= lookAhead-len(byteOrder):
+		case err != nil || len(start) >= lookAhead:
 			return false
 		}
 	}
@@ -84,9 +82,6 @@ func (p *packets) nextLine() (int, []byte, error) {
 			return 0, nil, err
 		}
 		p.line++
-		if p.line == 1 {
-			raw = bytes.TrimPrefix(raw, byteOrder)
-		}
 		if raw = bytes.TrimSpace(raw); len(raw) > 0 {
 			return p.line, raw, nil
 		}
@@ -158,7 +153,7 @@ func (p *packets) readWhole() error {
 	if len(text) > mostWhole {
 		return fmt.Errorf("is larger than %d MiB: write one packet per line (NDJSON) instead", mostWhole>>20)
 	}
-	p.text = bytes.TrimPrefix(text, byteOrder)
+	p.text = text
 	p.whole = json.NewDecoder(bytes.NewReader(p.text))
 	if trimmed := bytes.TrimSpace(p.text); len(trimmed) > 0 && trimmed[0] == '[' {
 		if _, err := p.whole.Token(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/textfile"
 )
 
 // sandboxCmd is `kefu sandbox`.
@@ -180,7 +181,7 @@ func (s *sandboxCmd) readSettings() (sandbox.Settings, error) {
 	if s.settings == "" {
 		return settings, nil
 	}
-	text, err := os.ReadFile(s.settings)
+	text, err := readTextFile(s.settings)
 	if err != nil {
 		return settings, usagef("--settings: %w", err)
 	}
@@ -195,7 +196,7 @@ func readApps(path string) (map[string]string, error) {
 	if path == "" {
 		return nil, nil
 	}
-	content, err := os.ReadFile(path)
+	content, err := readTextFile(path)
 	if err != nil {
 		return nil, usagef("--apps: %w", err)
 	}
@@ -208,7 +209,7 @@ func readApps(path string) (map[string]string, error) {
 
 // readRules reads one rule or a list of them.
 func readRules(path string) ([]sandbox.Rule, error) {
-	content, err := os.ReadFile(path)
+	content, err := readTextFile(path)
 	if err != nil {
 		return nil, usagef("--rules: %w", err)
 	}
@@ -228,4 +229,9 @@ func readRules(path string) ([]sandbox.Rule, error) {
 		}
 	}
 	return rules, nil
+}
+
+func readTextFile(path string) ([]byte, error) {
+	content, err := os.ReadFile(path)
+	return textfile.Trim(content), err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/textfile"
 	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -140,7 +141,7 @@ func (s *sendCmd) readPacket() ([]byte, error) {
 		defer f.Close() //nolint:errcheck // nothing was written
 		in = f
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, schema.MaxPacket+1))
+	raw, err := io.ReadAll(io.LimitReader(textfile.NewReader(in), schema.MaxPacket+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.packet, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kefuhq/kefu/internal/textfile"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -32,11 +33,8 @@ type reader interface {
 }
 
 func newReader(in io.Reader, format Format, t *Template) (reader, error) {
-	limit := &rowLimit{in: in, left: maxRow}
+	limit := &rowLimit{in: textfile.NewReader(in), left: maxRow}
 	buffered := bufio.NewReaderSize(limit, 64<<10)
-	if err := skipMark(buffered); err != nil {
-		return nil, err
-	}
 	switch {
 	case format == NDJSON:
 		return &lineReader{in: buffered, limit: limit, template: t, met: make(map[string]bool)}, nil

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/kefuhq/kefu/internal/textfile"
 )
 
 // Format is how a file of recipients is written.
@@ -26,13 +28,9 @@ type Source struct {
 	Open   func() (io.ReadCloser, error)
 }
 
-const (
-	byteOrderMark = "\ufeff"
-
-	// maxRow is the longest row in bytes: a packet has at most 64 KiB, a row may hold more columns than are used. It also bounds
-	// what is read behind a quote that is never closed.
-	maxRow = 1 << 20
-)
+// maxRow is the longest row in bytes: a packet has at most 64 KiB, a row may hold more columns than are used. It also bounds
+// what is read behind a quote that is never closed.
+const maxRow = 1 << 20
 
 // File is a source on disk. The format follows from the name (.csv, .ndjson, .jsonl), else from the first character: { is NDJSON.
 // Only regular files can be read twice.
@@ -63,11 +61,11 @@ func (s Source) guess() (Format, error) {
 		return "", err
 	}
 	defer func() { _ = f.Close() }()
-	start, err := bufio.NewReader(f).Peek(512)
+	start, err := bufio.NewReader(textfile.NewReader(f)).Peek(512)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
-	start = bytes.TrimSpace(bytes.TrimPrefix(start, []byte(byteOrderMark)))
+	start = bytes.TrimSpace(start)
 	if bytes.HasPrefix(start, []byte("{")) {
 		return NDJSON, nil
 	}
@@ -93,17 +91,4 @@ func (l *rowLimit) Read(p []byte) (int, error) {
 	n, err := l.in.Read(p)
 	l.left -= n
 	return n, err
-}
-
-// skipMark takes a byte order mark off the start.
-func skipMark(in *bufio.Reader) error {
-	start, err := in.Peek(len(byteOrderMark))
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if string(start) == byteOrderMark {
-		_, err = in.Discard(len(byteOrderMark))
-		return err
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kefuhq/kefu/internal/textfile"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -30,13 +31,13 @@ type part struct {
 // column's.
 const recipient = "{recipient}"
 
-// ParseTemplate reads a template: a JSON object by the rules of a packet (no key twice, no control characters, at most
+// ParseTemplate reads the text of a template file: a JSON object by the rules of a packet (no key twice, no control characters, at most
 // [schema.MaxPacket] bytes) whose strings may hold {{name}}, blanks around the name allowed. Keys and values other than strings
 // cannot hold any. A touser that is the same for all is refused; a template without a touser gets the row's recipient.
 //
 // The template is not a valid packet yet: that depends on the rows. The error names a field or a placeholder and no value.
 func ParseTemplate(raw []byte) (*Template, error) {
-	raw = []byte(strings.TrimPrefix(string(raw), byteOrderMark))
+	raw = textfile.Trim(raw)
 	if len(raw) > schema.MaxPacket {
 		return nil, fmt.Errorf("template: %d bytes, at most %d", len(raw), schema.MaxPacket)
 	}

@@ -1,13 +1,14 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"unicode"
+
+	"github.com/kefuhq/kefu/internal/textfile"
 )
 
 // maxSecret bounds what is read as an AppSecret, which has 32 characters: whoever points at the wrong file gets an error, not a
@@ -64,7 +65,7 @@ func readSecretFile(path string) ([]byte, error) {
 	if len(content) > maxSecret {
 		return nil, fmt.Errorf("%s is larger than %d bytes, no AppSecret", path, maxSecret)
 	}
-	return bytes.TrimPrefix(content, []byte("\ufeff")), nil // what editors on Windows put first
+	return textfile.Trim(content), nil
 }
 
 func (a App) cleanSecret(text, place string) (string, error) {

@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -111,6 +112,9 @@ func (s *straight) CloseIdleConnections() {
 	s.direct.closeIdle()
 }
 
+// byteOrderMark is what editors on Windows put in front of a text file.
+const byteOrderMark = "\ufeff"
+
 func certPool(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
@@ -120,7 +124,7 @@ func certPool(file string) (*x509.CertPool, error) {
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
-	if !pool.AppendCertsFromPEM(pem) {
+	if !pool.AppendCertsFromPEM(bytes.TrimPrefix(pem, []byte(byteOrderMark))) {
 		return nil, fmt.Errorf("ca file %s: no PEM certificate in it", file)
 	}
 	return pool, nil

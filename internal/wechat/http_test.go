@@ -113,6 +113,13 @@ func TestCAFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(empty, []byte("no certificate"), 0o600))
 	_, err = NewHTTPClient(HTTPOptions{CAFile: empty})
 	require.ErrorContains(t, err, "no PEM certificate")
+
+	pem, err := os.ReadFile(newAuthority(t).file)
+	require.NoError(t, err)
+	marked := filepath.Join(dir, "marked")
+	require.NoError(t, os.WriteFile(marked, append([]byte(byteOrderMark), pem...), 0o600))
+	_, err = NewHTTPClient(HTTPOptions{CAFile: marked})
+	require.NoError(t, err, "saved by an editor on Windows")
 }
 
 // authority makes certificates and names the file that holds its own.

@@ -163,7 +163,7 @@ func readTokenFile(path string) (Secret, os.FileInfo, error) {
 	if err != nil {
 		return Secret{}, nil, fmt.Errorf("token file: %w", err)
 	}
-	text := strings.TrimSpace(string(data))
+	text := strings.TrimSpace(strings.TrimPrefix(string(data), byteOrderMark))
 	if strings.HasPrefix(text, "{") {
 		r, err := parseObject(blankControls([]byte(text)))
 		if err != nil {

@@ -40,6 +40,19 @@ func TestFileToken(t *testing.T) {
 		pass(time.Second)
 		requireToken(t, f, "token-number-3")
 
+		// Written by an editor on Windows, with a byte order mark.
+		for text, want := range map[string]string{
+			"\ufefftoken-number-4\r\n":                        "token-number-4",
+			"\ufeff{\"access_token\":\"token-number-3\"}\r\n": "token-number-3",
+		} {
+			write(text)
+			pass(time.Second)
+			requireToken(t, f, want)
+		}
+		write("token-number-3")
+		pass(time.Second)
+		requireToken(t, f, "token-number-3")
+
 		// Away, unreadable or half written: what was read before serves on.
 		for _, text := range []string{"", "{", "two words", strings.Repeat("x", maxToken+1), `{"token":"x"}`} {
 			write(text)
