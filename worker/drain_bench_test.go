@@ -180,7 +180,7 @@ func drainWith(b *testing.B, bed *benchBed, keep bool, receipts worker.Receipts)
 	secret := func() (wechat.Secret, error) { return wechat.NewSecret("secret"), nil }
 	w, err := worker.New(worker.Config{
 		Process: pool.Worker{Name: pool.NewName("bench")}, Concurrency: 256, Grace: 10 * time.Second,
-		Receipts: receipts, Ledger: keep, LedgerKeep: time.Hour, LogKey: []byte("bench"),
+		Receipts: receipts, Ledger: keep, LedgerKeep: time.Hour, Pseudonyms: broker.NewPseudonyms([]byte("bench")),
 		Apps: []worker.App{{
 			ID: benchApp, Sender: wechat.NewClient(hc, bed.api, wechat.NewStableToken(hc, bed.api, benchApp, secret)),
 			Rate: gate.Rate{PerSecond: 1e6, Burst: 1000, LiveReserve: 0.2}, Concurrency: 128,

@@ -2,9 +2,6 @@ package worker
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"time"
@@ -38,7 +35,7 @@ func (d *delivery) observe(state schema.State, reason schema.Reason, detail stri
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
 		slog.String("app", d.app.cfg().ID), slog.String("id", d.id), slog.String("lane", string(d.lane.kind)),
-		slog.String("to", w.hash(d.recipient())), slog.Int("attempts", d.attempt-1),
+		slog.String("to", w.cfg.Pseudonyms.Of(d.recipient())), slog.Int("attempts", d.attempt-1),
 		slog.Duration("after", now.Sub(d.published).Round(time.Millisecond)))
 	if d.generation > 1 {
 		attrs = append(attrs, slog.Int("generation", d.generation))
@@ -60,17 +57,6 @@ func (d *delivery) recipient() string {
 		return d.subject.Key
 	}
 	return schema.PeekToUser(d.msg.Data)
-}
-
-// hash stands for an openid in the log: the same person has the same one in
-// every line, and nobody can look up who it is.
-func (w *Worker) hash(openID string) string {
-	if openID == "" {
-		return ""
-	}
-	mac := hmac.New(sha256.New, w.cfg.LogKey)
-	mac.Write([]byte(openID))
-	return hex.EncodeToString(mac.Sum(nil)[:4])
 }
 
 // receipt is what became of the intent, for its producer; nil when none is wanted.

@@ -94,9 +94,9 @@ type Config struct {
 	Concurrency int           // calls in flight in this process
 	Grace       time.Duration // for what is under way when Run is told to stop
 	Receipts    Receipts
-	Ledger      bool          // false: a crash may send twice, and nobody will know
-	LedgerKeep  time.Duration // as the stream's max age
-	LogKey      []byte        // keys the hash that stands for an openid in the log
+	Ledger      bool              // false: a crash may send twice, and nobody will know
+	LedgerKeep  time.Duration     // as the stream's max age
+	Pseudonyms  broker.Pseudonyms // of openids in the log
 	Log         *slog.Logger
 	Metrics     prometheus.Registerer // nil: not exported
 }

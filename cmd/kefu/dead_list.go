@@ -142,7 +142,12 @@ func (d *deadList) audit(ctx context.Context, conn *broker.Conn, filter deadlett
 	if !d.reveal || shown == 0 {
 		return nil
 	}
-	return d.cli.auditReveal(ctx, conn, d.cli.appID, "dead list "+filter.String(), shown)
+	pseudonyms, err := conn.Pseudonyms(ctx)
+	if err != nil {
+		return err
+	}
+	what := "dead list " + filter.Words(pseudonyms)
+	return d.cli.auditReveal(ctx, conn, d.cli.appID, what, shown)
 }
 
 // stream shows each letter as it is read. The audit comes before the first: with --reveal they are counted first, and no more than

@@ -39,6 +39,11 @@ func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	revealed := o.kefu("dead list --reveal --id a")
 	o.Contains(revealed.out, recipient)
 	o.Equal([]string{"reveal dead list id=a: recipients shown unmasked"}, o.audited())
+
+	o.kefu("dead list --reveal --openid " + recipient)
+	pool, err := o.conn.Pseudonyms(o.t.Context())
+	o.NoError(err)
+	o.Equal("reveal dead list openid=#"+pool.Of(recipient)+": recipients shown unmasked", o.audited()[1])
 }
 
 func TestDeadListForewarns(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -82,7 +81,7 @@ func (w *wiring) client(app config.App) *wechat.Client {
 }
 
 // workerConfig wires the worker of a configuration.
-func workerConfig(cfg *config.Config, w *wiring, log *slog.Logger, metrics prometheus.Registerer, logKey []byte) worker.Config {
+func workerConfig(cfg *config.Config, w *wiring, log *slog.Logger, metrics prometheus.Registerer, pseudonyms broker.Pseudonyms) worker.Config {
 	host, _ := os.Hostname() // a name for people; without one the rest of it is enough
 	return worker.Config{
 		Process: pool.Worker{
@@ -93,7 +92,7 @@ func workerConfig(cfg *config.Config, w *wiring, log *slog.Logger, metrics prome
 		Receipts:    worker.Receipts(cfg.Worker.Receipts),
 		Ledger:      cfg.Worker.Ledger.Mode == config.LedgerFull,
 		LedgerKeep:  cfg.Worker.Ledger.Keep,
-		LogKey:      logKey,
+		Pseudonyms:  pseudonyms,
 		Log:         log,
 		Metrics:     metrics,
 		Apps:        w.apps(cfg),
@@ -147,21 +146,6 @@ func newRegistry() *prometheus.Registry {
 	info.Set(1)
 	reg.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return reg
-}
-
-// logKeyName is where the pool keeps the key of the hash that stands for an
-// openid in its logs: with one key, a person has the same hash on every worker.
-const logKeyName = "pool.log_key"
-
-// logKey reads the pool's key, or makes it.
-func logKey(ctx context.Context, conn *broker.Conn) ([]byte, error) {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
-	stored, err := conn.StateOnce(ctx, logKeyName, key)
-	if err != nil {
-		return nil, fmt.Errorf("the key of the log's hashes: %w", err)
-	}
-	return stored, nil
 }
 
 // provision brings the JetStream objects in line with the configuration, as

@@ -137,7 +137,7 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	if err := d.provisionPatiently(ctx, conn); err != nil {
 		return err
 	}
-	key, err := logKey(ctx, conn)
+	pseudonyms, err := conn.Pseudonyms(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (d *daemonRun) run(ctx context.Context, options broker.Options) error {
 	if err != nil {
 		return err
 	}
-	w, err := worker.New(workerConfig(d.cfg, wires, d.log, registry, key), conn)
+	w, err := worker.New(workerConfig(d.cfg, wires, d.log, registry, pseudonyms), conn)
 	if err != nil {
 		return err
 	}

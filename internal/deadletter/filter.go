@@ -2,8 +2,6 @@ package deadletter
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"regexp"
 	"slices"
@@ -11,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -33,7 +32,9 @@ type Filter struct {
 
 // IsZero says whether the filter chooses everything: what changes much asks
 // for that by name.
-func (f Filter) IsZero() bool { return f.String() == "" }
+func (f Filter) IsZero() bool {
+	return f.words(func(string) string { return "#" }) == ""
+}
 
 // Match says whether the filter chooses a letter.
 func (f Filter) Match(l *schema.Letter) bool {
@@ -99,9 +100,14 @@ func encoded(s string) []byte {
 	return bytes.TrimSpace(b.Bytes())
 }
 
-// String is the filter in words, as the audit keeps it: "app=wx… reason=expired,unknown".
-// A recipient appears as a short hash only. It is "" for a filter that chooses everything.
-func (f Filter) String() string {
+// Words returns the filter as the audit keeps it: "app=wx… reason=expired,unknown".
+// Recipients appear under their pseudonyms, "#" before each. It returns "" for a
+// filter that chooses everything.
+func (f Filter) Words(p broker.Pseudonyms) string {
+	return f.words(func(openid string) string { return "#" + p.Of(openid) })
+}
+
+func (f Filter) words(hashed func(string) string) string {
 	var words []string
 	add := func(name, value string) {
 		if value != "" {
@@ -152,9 +158,3 @@ func some(values []string) string {
 
 // openids is what an openid looks like: 28 characters, the first an o.
 var openids = regexp.MustCompile(`\bo[A-Za-z0-9_-]{27}\b`)
-
-// hashed stands for a recipient where it must not be named.
-func hashed(openid string) string {
-	sum := sha256.Sum256([]byte(openid))
-	return "#" + hex.EncodeToString(sum[:5])
-}

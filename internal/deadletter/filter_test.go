@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -105,9 +106,13 @@ func TestFilterInWords(t *testing.T) {
 		Lane: schema.Bulk, Campaign: "c", Source: "s", OpenID: openid, Generation: 2, Since: noon, Until: noon.Add(time.Hour),
 		Text: "about " + openid,
 	}
-	words := f.String()
+	p := broker.NewPseudonyms([]byte("the pool's key"))
+	hashed := "#" + p.Of(openid)
+	words := f.Words(p)
 	require.NotContains(t, words, openid)
-	require.Equal(t, "app="+app+" id=a,b reason=expired,unknown errcode=-1 lane=bulk campaign=c source=s openid="+hashed(openid)+
-		" generation=2 since=2026-11-24T12:00:00Z until=2026-11-24T13:00:00Z text=\"about "+hashed(openid)+"\"", words)
-	require.Contains(t, Filter{IDs: make([]string, 25)}.String(), " and 5 more")
+	require.NotContains(t, f.Words(broker.NewPseudonyms([]byte("another key"))), hashed,
+		"a plain hash could be reversed with the list of followers")
+	require.Equal(t, "app="+app+" id=a,b reason=expired,unknown errcode=-1 lane=bulk campaign=c source=s openid="+hashed+
+		" generation=2 since=2026-11-24T12:00:00Z until=2026-11-24T13:00:00Z text=\"about "+hashed+"\"", words)
+	require.Contains(t, Filter{IDs: make([]string, 25)}.Words(p), " and 5 more")
 }

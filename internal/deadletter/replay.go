@@ -70,13 +70,20 @@ func (b *Box) Replay(ctx context.Context, filter Filter, o Options) (Result, err
 			return Result{}, err
 		}
 	}
-	entry := broker.AuditEntry{Actor: o.By, Verb: "replay", AppID: filter.AppID, Filter: filter.String(), Detail: "begins" + o.words()}
+	pseudonyms, err := b.conn.Pseudonyms(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	entry := broker.AuditEntry{
+		Actor: o.By, Verb: "replay", AppID: filter.AppID, Filter: filter.Words(pseudonyms),
+		Detail: "begins" + o.words(),
+	}
 	if err := b.conn.Audit(ctx, entry); err != nil {
 		return Result{}, err
 	}
 	r := newReplay(b, o)
 	begin := time.Now()
-	err := r.run(ctx, filter)
+	err = r.run(ctx, filter)
 	r.result.Took = time.Since(begin)
 	r.result.Notes = r.notes.sorted()
 
