@@ -3,17 +3,41 @@ package schema
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Limits are the bounds that an app may set, because the API's differ with time and account. Fields below 1 mean the defaults.
+// Limits are the bounds that an app may set, because the API's differ with time and account. Zero fields mean the defaults.
 type Limits struct {
-	NewsArticles int // Most articles of a news message; default 10, the API's page today says 1.
-	TextBytes    int // Most bytes of UTF-8 of a text; default 2048.
+	NewsArticles int      // Most articles of a news message; default 10, the API's page today says 1.
+	TextBytes    int      // Most bytes of UTF-8 of a text; default 2048.
+	VideoThumb   Presence // Whether a video must have a thumb_media_id; default Required, as the API's page says.
+	Kind         AppKind  // What the app is; default OfficialAccount.
 }
+
+// Presence says whether a field must be there.
+type Presence string
+
+// What a [Presence] may be.
+const (
+	Required Presence = "required"
+	Optional Presence = "optional" // The API's older page has no thumb_media_id of a video.
+)
+
+// AppKind is the kind of account that an app is. Both send under the same path, but not the same messages.
+type AppKind string
+
+// The kinds of app.
+const (
+	OfficialAccount AppKind = "official"
+	MiniProgram     AppKind = "miniprogram" // It may also send a Link, and a MiniProgramPage of its own without appid.
+)
+
+func (l Limits) withoutThumb() bool  { return l.VideoThumb == Optional }
+func (l Limits) isMiniProgram() bool { return l.Kind == MiniProgram }
 
 func (l Limits) withDefaults() Limits {
 	if l.NewsArticles < 1 {
@@ -69,13 +93,27 @@ func textSize(value string, limits Limits) string {
 	return ""
 }
 
-// The API's page prints its music example with these in place of URLs. Whoever publishes the examples of the page as they stand, to
-// see the thing work, must not be refused for it; no other value that is not a URL passes.
-func musicURL(value string, _ Limits) string   { return absoluteURL(value, "MUSIC_URL") }
-func hqMusicURL(value string, _ Limits) string { return absoluteURL(value, "HQ_MUSIC_URL") }
+// kindRule returns what is wrong with a message of this msgtype from the app, "" when nothing is.
+func kindRule(msgType string, limits Limits) string {
+	if msgType == link && !limits.isMiniProgram() {
+		return "link is a message of mini programs: if the app is one, say so (kind: miniprogram)"
+	}
+	return ""
+}
 
-func absoluteURL(value, placeholder string) string {
-	if value == placeholder {
+// The API's pages print their examples with these in place of URLs. Whoever publishes the examples of a page as they stand, to see
+// the thing work, must not be refused for it; no other value that is not a URL passes.
+func musicURL(value string, _ Limits) string     { return absoluteURL(value, "MUSIC_URL") }
+func linkURL(value string, _ Limits) string      { return absoluteURL(value, "URL") }
+func linkThumbURL(value string, _ Limits) string { return absoluteURL(value, "THUMB_URL") }
+
+// hqMusicURL also takes the musicurl's, which stands for a missing one.
+func hqMusicURL(value string, _ Limits) string {
+	return absoluteURL(value, "HQ_MUSIC_URL", "MUSIC_URL")
+}
+
+func absoluteURL(value string, placeholders ...string) string {
+	if slices.Contains(placeholders, value) {
 		return ""
 	}
 	if strings.TrimSpace(value) == "" {
@@ -128,6 +166,9 @@ func (p *Packet) check(limits Limits, built bool) *FieldError {
 	case p.Body == nil:
 		return &FieldError{Field: "msgtype", Rule: "missing"}
 	}
+	if rule := kindRule(p.Body.MsgType(), limits); rule != "" {
+		return &FieldError{Field: msgType, Rule: rule}
+	}
 	if err := p.Body.form().check(limits, built, 2); err != nil {
 		return err.under(p.Body.MsgType())
 	}
@@ -176,6 +217,9 @@ func (f *field) checkText(limits Limits, built, given bool) *FieldError {
 		return nil
 	}
 	if value == "" && !given {
+		if f.mayBeMissing(limits) {
+			return nil
+		}
 		return &FieldError{Rule: "missing"}
 	}
 	if rule := f.rule(value, limits); rule != "" {

@@ -10,7 +10,8 @@ import (
 // Decode reads a packet and checks all that the contract promises before anything is sent. raw must be valid UTF-8, at most
 // [MaxPacket] bytes, and exactly one JSON object; no key may come twice in an object, not even in another letter case; strings hold no
 // control characters but escaped tab and line breaks, and no lone surrogates; objects and arrays nest at most 32 deep. Fields must
-// have the type the API gives them, required ones must be there, and their values must obey the rules of their type.
+// have the type the API gives them, required ones must be there, and their values must obey the rules of their type. Null in a field
+// or an object that need not be there is the same as a missing one.
 //
 // The error is a [*FieldError] that names the field and the rule, and no value. The packet shares no memory with raw.
 func Decode(raw []byte, limits Limits) (*Packet, error) {
@@ -32,8 +33,8 @@ func Decode(raw []byte, limits Limits) (*Packet, error) {
 		}
 		return nil, err
 	}
-	// A packet is never written longer than it came, but for a wxcard that gets its msgtype.
-	if len(raw) > MaxPacket-len(`"msgtype":"wxcard",`) {
+	// A packet is never written longer than it came, but for a wxcard that gets its msgtype and music that gets its musicurl twice.
+	if len(raw) > (MaxPacket-len(`"hqmusicurl":"",`))/2 {
 		if n := len(Encode(p)); n > MaxPacket {
 			return nil, tooLarge(n)
 		}
@@ -149,6 +150,7 @@ func (d *decoder) packet(p *Packet) *FieldError {
 	}
 	var (
 		met    uint32 // Of the names of topLevel.
+		nulls  uint32 // Those of them whose value is null.
 		kind   string
 		others siblings
 	)
@@ -171,17 +173,23 @@ func (d *decoder) packet(p *Packet) *FieldError {
 			return &FieldError{Rule: "duplicate key " + strconv.Quote(key)}
 		}
 		met |= 1 << at
+		if at != atToUser && d.null() {
+			nulls |= 1 << at
+			continue
+		}
 		switch at {
 		case atToUser:
 			p.ToUser, err = d.str("a string")
 		case atMsgType:
 			kind, err = d.str("a string")
 		case atCustomService:
-			p.CustomService = new(CustomService)
-			err = d.fill(p.CustomService.form(), 2)
+			if from := new(CustomService); !d.void(from.form()) {
+				p.CustomService, err = from, d.fill(from.form(), 2)
+			}
 		case atAIMsgContext:
-			p.AIMsgContext = new(AIMsgContext)
-			err = d.fill(p.AIMsgContext.form(), 2)
+			if mark := new(AIMsgContext); !d.void(mark.form()) {
+				p.AIMsgContext, err = mark, d.fill(mark.form(), 2)
+			}
 		default:
 			p.Body = types[at-atTypes].make()
 			err = d.fill(p.Body.form(), 2)
@@ -196,27 +204,35 @@ func (d *decoder) packet(p *Packet) *FieldError {
 	if p.ToUser == "" && met>>atToUser&1 != 0 {
 		return &FieldError{Field: toUser, Rule: "blank"}
 	}
-	return checkKind(kind, met>>atMsgType&1 != 0, met>>atTypes)
+	return d.checkKind(kind, met&^nulls, nulls)
 }
 
-// checkKind tells whether the objects that a packet holds, a set of indexes of types, are the one that its msgtype asks for.
-func checkKind(kind string, given bool, objects uint32) *FieldError {
+// checkKind tells whether the objects that a packet holds are the one that its msgtype asks for. met are the fields that have a value
+// and nulls those that are null, as sets of indexes of topLevel.
+func (d *decoder) checkKind(kind string, met, nulls uint32) *FieldError {
 	const wxcard = "wxcard"
-	if !given {
+	objects := met >> atTypes
+	if met>>atMsgType&1 == 0 {
 		// The page's example of a card has no msgtype. Of other types that is a mistake: the page's text requires it.
-		if objects != 1<<(topLevelIndex(wxcard)-atTypes) {
-			return &FieldError{Field: msgType, Rule: "missing"}
+		switch {
+		case objects == 1<<(topLevelIndex(wxcard)-atTypes):
+			return nil
+		case nulls>>atMsgType&1 != 0:
+			return &FieldError{Field: msgType, Rule: "null, must be a string"}
 		}
-		return nil
+		return &FieldError{Field: msgType, Rule: "missing"}
 	}
 	want := topLevelIndex(kind) - atTypes
 	if want < 0 {
-		return &FieldError{Field: msgType, Rule: unknownType(kind)}
+		return &FieldError{Field: msgType, Rule: unknownType(kind, d.limits.Kind)}
 	}
 	for i := range types {
 		if i != want && objects>>i&1 != 0 {
 			return &FieldError{Field: types[i].name, Rule: "not allowed with msgtype " + kind}
 		}
+	}
+	if nulls>>(atTypes+want)&1 != 0 {
+		return &FieldError{Field: kind, Rule: "null, must be an object"}
 	}
 	if objects == 0 {
 		return &FieldError{Field: kind, Rule: "missing"}
@@ -225,7 +241,7 @@ func checkKind(kind string, given bool, objects uint32) *FieldError {
 }
 
 // unknownType shows the msgtype only when it looks like one: anything else may be a text or an openid that went into the wrong field.
-func unknownType(kind string) string {
+func unknownType(kind string, app AppKind) string {
 	if strings.TrimSpace(kind) == "" {
 		return "blank"
 	}
@@ -233,7 +249,22 @@ func unknownType(kind string) string {
 	if len(kind) <= 20 && strings.IndexFunc(kind, func(r rune) bool { return r >= 0x80 || !isWord(byte(r)) }) < 0 {
 		shown = " " + strconv.Quote(kind)
 	}
-	return "unknown type" + shown + " (known: " + strings.Join(MsgTypes(), ", ") + ")"
+	return "unknown type" + shown + " (known: " + strings.Join(msgTypes(app), ", ") + ")"
+}
+
+// void steps over an object whose only field is known and null: whoever writes {"kf_account":null} means no kfaccount.
+func (d *decoder) void(f form) bool {
+	start := d.i
+	if d.open('{', "an object", 2) == nil {
+		key, more, err := d.member(true)
+		if err == nil && more && key == f.fields[0].name && d.null() {
+			if more, err = d.step(false, '}'); err == nil && !more {
+				return true
+			}
+		}
+	}
+	d.i = start
+	return false
 }
 
 // fill reads an object into its form. That a string is missing is found by check; a list and a flag have no value that says so.
@@ -266,6 +297,9 @@ func (d *decoder) fill(f form, depth int) *FieldError {
 		}
 		met.add(at)
 		field := &f.fields[at]
+		if field.mayBeMissing(d.limits) && d.null() {
+			continue
+		}
 		if err := d.field(field, depth+1); err != nil {
 			return err.under(key)
 		}

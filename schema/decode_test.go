@@ -39,23 +39,77 @@ func TestDecodeAccepts(t *testing.T) {
 	}
 }
 
-// requireRoundTrip proves that writing and reading a packet gives it back, and that Check agrees with Decode.
+// requireRoundTrip proves that writing and reading a packet gives it back, and that Check agrees with Decode. Music without an
+// hqmusicurl comes back with the one that is sent.
 func requireRoundTrip(t *testing.T, p *schema.Packet) {
 	t.Helper()
-	require.NoError(t, p.Check(schema.Limits{}))
-	again, err := schema.Decode(schema.Encode(p), schema.Limits{})
+	requireRoundTripWith(t, p, schema.Limits{})
+}
+
+func requireRoundTripWith(t *testing.T, p *schema.Packet, limits schema.Limits) {
+	t.Helper()
+	require.NoError(t, p.Check(limits))
+	again, err := schema.Decode(schema.Encode(p), limits)
 	require.NoError(t, err)
+	if music, ok := p.Body.(*schema.Music); ok && music.HQMusicURL == "" {
+		filled := *music
+		filled.HQMusicURL = music.MusicURL
+		with := *p
+		with.Body, p = &filled, &with
+	}
 	require.Equal(t, p, again)
 }
 
-// requireSameMeaning compares two packets as encoding/json understands them; a wxcard may have gained its msgtype.
+// requireSameMeaning compares two packets as encoding/json understands them, but for what Decode promises to change: a wxcard may
+// have gained its msgtype and music its hqmusicurl, and fields that are optional and null are left out.
 func requireSameMeaning(t *testing.T, was, is string) {
 	t.Helper()
 	before, after := meaning(t, was), meaning(t, is)
-	if _, given := before["msgtype"]; !given {
-		before["msgtype"] = "wxcard"
+	dropNulls(before, "msgtype", "customservice", "aimsgcontext")
+	dropNulls(before, schema.MsgTypes()...)
+	for _, name := range []string{"customservice", "aimsgcontext"} {
+		if object, ok := before[name].(map[string]any); ok {
+			dropNulls(object, "kf_account", "is_ai_msg")
+			if len(object) == 0 {
+				delete(before, name)
+			}
+		}
+	}
+	kind, given := before["msgtype"].(string)
+	if _, other := before["msgtype"]; !given && !other {
+		kind = "wxcard"
+		before["msgtype"] = kind
+	}
+	if body, ok := before[kind].(map[string]any); ok {
+		dropNulls(body, optional[kind]...)
+		if _, given := body["hqmusicurl"]; kind == "music" && !given {
+			body["hqmusicurl"] = body["musicurl"]
+		}
+		articles, _ := body["articles"].([]any)
+		for _, article := range articles {
+			if article, ok := article.(map[string]any); ok && kind == "news" {
+				dropNulls(article, "title", "description", "url", "picurl")
+			}
+		}
 	}
 	require.Equal(t, before, after)
+}
+
+// optional are the fields of each type that need not be there.
+var optional = map[string][]string{
+	"video":           {"thumb_media_id", "title", "description"},
+	"music":           {"hqmusicurl", "title", "description"},
+	"wxcard":          {"card_ext"},
+	"msgmenu":         {"head_content", "tail_content"},
+	"miniprogrampage": {"appid"},
+}
+
+func dropNulls(object map[string]any, names ...string) {
+	for _, name := range names {
+		if value, there := object[name]; there && value == nil {
+			delete(object, name)
+		}
+	}
 }
 
 func meaning(t *testing.T, packet string) map[string]any {
@@ -194,7 +248,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no msgtype and no object", `{"touser":"o"}`, `msgtype: missing`},
 		{"no msgtype and two objects", `{"touser":"o","wxcard":{"card_id":"1"},"text":{"content":"a"}}`, `msgtype: missing`},
 		{"an empty msgtype", `{"touser":"o","msgtype":"","wxcard":{"card_id":"1"}}`, `msgtype: blank`},
-		{"an unknown msgtype", `{"touser":"o","msgtype":"link","link":{}}`, `msgtype: unknown type "link" ` + known},
+		{"an unknown msgtype", `{"touser":"o","msgtype":"file","file":{}}`, `msgtype: unknown type "file" ` + known},
+		{"a message of mini programs", body("link", `{"title":"1","description":"2","url":"http://a","thumb_url":"http://b"}`), `msgtype: link is a message of mini programs: if the app is one, say so (kind: miniprogram)`},
+		{"an object of mini programs", with(`,"link":{"title":"1"}`), `link: not allowed with msgtype text`},
 		{"a msgtype in capitals", `{"touser":"o","msgtype":"TEXT","text":{"content":"a"}}`, `msgtype: unknown type "TEXT" ` + known},
 		{"a msgtype that is a key", `{"touser":"o","msgtype":"touser"}`, `msgtype: unknown type "touser" ` + known},
 		{"a msgtype that is a text", `{"touser":"o","msgtype":"您好"}`, `msgtype: unknown type ` + known},
@@ -203,7 +259,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no object", `{"touser":"o","msgtype":"text"}`, `text: missing`},
 		{"another object", `{"touser":"o","msgtype":"text","image":{"media_id":"1"}}`, `image: not allowed with msgtype text`},
 		{"another object too", with(`,"image":{"media_id":"1"}`), `image: not allowed with msgtype text`},
-		{"an object that is null", `{"touser":"o","msgtype":"text","text":null}`, `text: must be an object`},
+		{"an object that is null", `{"touser":"o","msgtype":"text","text":null}`, `text: null, must be an object`},
 		{"an object that is an array", `{"touser":"o","msgtype":"text","text":[]}`, `text: must be an object`},
 		{"a kfaccount that is a string", with(`,"customservice":"a@b"`), `customservice: must be an object`},
 		{"no kfaccount", with(`,"customservice":{}`), `customservice.kf_account: missing`},
@@ -225,15 +281,27 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a content too long", text(`"` + strings.Repeat("a", 2049) + `"`), `text.content: 2049 bytes, at most 2048`},
 		{"a content too long in UTF-8", text(`"` + strings.Repeat("订", 683) + `"`), `text.content: 2049 bytes, at most 2048`},
 		{"a content that is a number", text(`1`), `text.content: must be a string`},
-		{"a content that is null", text(`null`), `text.content: must be a string`},
+		{"a content that is null", text(`null`), `text.content: null, must be a string`},
+		{"a touser that is null", `{"touser":null,"msgtype":"text","text":{"content":"a"}}`, `touser: null, must be a string`},
+		{"a msgtype that is null", `{"touser":"o","msgtype":null,"text":{"content":"a"}}`, `msgtype: null, must be a string`},
+		{"a packet that is null", `null`, `packet: null, must be a JSON object`},
+		{"half a null", with(`,"customservice":nul`), `customservice: must be an object`},
+		{"a null with something behind it", with(`,"customservice":nullx`), `packet: not JSON: a comma or } must stand here at byte 74`},
+		{"a field that is null and given", body("video", `{"media_id":"1","thumb_media_id":"1","title":null,"title":"a"}`), `video: duplicate key "title"`},
+		{"a field that is null in another case", body("video", `{"media_id":"1","thumb_media_id":"1","Title":null}`), `video.title: must be spelled in lower case`},
+		{"another type that is null and given", with(`,"image":null,"image":{"media_id":"1"}`), `packet: duplicate key "image"`},
+		{"a kfaccount that is null beside others", with(`,"customservice":{"kf_account":null,"x":1}`), `customservice.kf_account: null, must be a string`},
+		{"an AI mark that is null beside others", with(`,"aimsgcontext":{"x":1,"is_ai_msg":null}`), `aimsgcontext.is_ai_msg: null, must be 0 or 1`},
 		{"no media_id", body("image", `{}`), `image.media_id: missing`},
 		{"a blank media_id", body("image", `{"media_id":" "}`), `image.media_id: blank`},
 		{"an empty media_id", body("voice", `{"media_id":""}`), `voice.media_id: blank`},
 		{"no thumb_media_id", body("video", `{"media_id":"1"}`), `video.thumb_media_id: missing`},
 		{"no media_id of a video", body("video", `{"thumb_media_id":"1"}`), `video.media_id: missing`},
-		{"a title that is null", body("video", `{"media_id":"1","thumb_media_id":"1","title":null}`), `video.title: must be a string`},
+		{"a media_id that is null", body("image", `{"media_id":null}`), `image.media_id: null, must be a string`},
+		{"a thumb_media_id that is null", body("video", `{"media_id":"1","thumb_media_id":null}`), `video.thumb_media_id: null, must be a string`},
 		{"no musicurl", body("music", `{"hqmusicurl":"http://a","thumb_media_id":"1"}`), `music.musicurl: missing`},
-		{"no hqmusicurl", body("music", `{"musicurl":"http://a","thumb_media_id":"1"}`), `music.hqmusicurl: missing`},
+		{"a blank hqmusicurl", music(`http://a`, ``), `music.hqmusicurl: blank`},
+		{"a musicurl that is null", body("music", `{"musicurl":null,"hqmusicurl":"http://a","thumb_media_id":"1"}`), `music.musicurl: null, must be a string`},
 		{"no thumb_media_id of music", body("music", `{"musicurl":"http://a","hqmusicurl":"http://a"}`), `music.thumb_media_id: missing`},
 		{"a blank URL", music(``, `http://a`), `music.musicurl: blank`},
 		{"a relative URL", music(`/a`, `http://a`), `music.musicurl: must be an absolute http or https URL`},
@@ -247,6 +315,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no articles", body("news", `{}`), `news.articles: missing`},
 		{"empty articles", body("news", `{"articles":[]}`), `news.articles: no articles, at least 1`},
 		{"too many articles", body("news", `{"articles":[{}`+strings.Repeat(`,{}`, 10)+`]}`), `news.articles: 11 articles, at most 10`},
+		{"articles that are null", body("news", `{"articles":null}`), `news.articles: null, must be an array`},
+		{"an article that is null", body("news", `{"articles":[{},null]}`), `news.articles[1]: null, must be an object`},
 		{"articles that are one", body("news", `{"articles":{}}`), `news.articles: must be an array`},
 		{"articles that are strings", body("news", `{"articles":[{},"a"]}`), `news.articles[1]: must be an object`},
 		{"an article with a title of number", body("news", `{"articles":[{},{"title":1}]}`), `news.articles[1].title: must be a string`},
@@ -259,6 +329,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"an empty list", body("msgmenu", `{"list":[]}`), `msgmenu.list: no entries, at least 1`},
 		{"no id", body("msgmenu", `{"list":[{"id":"1","content":"a"},{"content":"a"}]}`), `msgmenu.list[1].id: missing`},
 		{"a blank id", body("msgmenu", `{"list":[{"id":"　","content":"a"}]}`), `msgmenu.list[0].id: blank`},
+		{"an id that is null", body("msgmenu", `{"list":[{"id":null,"content":"a"}]}`), `msgmenu.list[0].id: null, must be a string or a number`},
 		{"an id that is true", body("msgmenu", `{"list":[{"id":true,"content":"a"}]}`), `msgmenu.list[0].id: must be a string or a number`},
 		{"an id that is no JSON", body("msgmenu", `{"list":[{"id":1.,"content":"a"}]}`), `msgmenu.list[0].id: not JSON: a digit must stand here at byte 61`},
 		{"no content of an entry", body("msgmenu", `{"list":[{"id":1}]}`), `msgmenu.list[0].content: missing`},
@@ -288,6 +359,131 @@ func TestDecodeObeysLimits(t *testing.T) {
 	require.EqualError(t, err, "text.content: 6 bytes, at most 5")
 	_, err = schema.Decode([]byte(`{"touser":"o","msgtype":"news","news":{"articles":[{},{}]}}`), limits)
 	require.EqualError(t, err, "news.articles: 2 articles, at most 1")
+}
+
+func TestAVideoMayDoWithoutThumb(t *testing.T) {
+	t.Parallel()
+	limits := schema.Limits{VideoThumb: schema.Optional}
+	for packet, want := range map[string]string{
+		`{"media_id":"1"}`:                           `{"media_id":"1"}`,
+		`{"thumb_media_id":null,"media_id":"1"}`:     `{"media_id":"1"}`,
+		`{"media_id":"1","thumb_media_id":"2"}`:      `{"media_id":"1","thumb_media_id":"2"}`,
+		`{"media_id":"1","title":"t","x":[1.0]}`:     `{"media_id":"1","title":"t","x":[1.0]}`,
+		`{"media_id":"1","title":"","x":{"a":null}}`: `{"media_id":"1","title":"","x":{"a":null}}`,
+	} {
+		const head = `{"touser":"o","msgtype":"video","video":`
+		p, err := schema.Decode([]byte(head+packet+`}`), limits)
+		require.NoError(t, err, packet)
+		require.Equal(t, head+want+`}`, string(schema.Encode(p)))
+		requireRoundTripWith(t, p, limits)
+	}
+	_, err := schema.Decode([]byte(`{"touser":"o","msgtype":"video","video":{"media_id":"1","thumb_media_id":""}}`), limits)
+	require.EqualError(t, err, "video.thumb_media_id: blank")
+	video := &schema.Packet{ToUser: "o", Body: &schema.Video{MediaID: "1"}}
+	require.NoError(t, video.Check(limits))
+	require.EqualError(t, video.Check(schema.Limits{}), "video.thumb_media_id: missing")
+	require.EqualError(t, video.Check(schema.Limits{VideoThumb: schema.Required}), "video.thumb_media_id: missing")
+}
+
+func TestMessagesOfMiniPrograms(t *testing.T) {
+	t.Parallel()
+	limits := schema.Limits{Kind: schema.MiniProgram}
+	body := func(msgtype, object string) string {
+		return `{"touser":"o","msgtype":"` + msgtype + `","` + msgtype + `":` + object + `}`
+	}
+	for _, tt := range []struct{ name, packet, want string }{
+		{
+			"the document's link",
+			body("link", `{"title":"Happy Day","description":"Is Really A Happy Day","url":"URL","thumb_url":"THUMB_URL"}`),
+			body("link", `{"title":"Happy Day","description":"Is Really A Happy Day","url":"URL","thumb_url":"THUMB_URL"}`),
+		},
+		{
+			"a link",
+			body("link", `{"thumb_url":"http://b/\u56fe.png","x":1.0,"url":"https://a/?b=1&c=2","description":"d","title":"t"}`),
+			body("link", `{"title":"t","description":"d","url":"https://a/?b=1&c=2","thumb_url":"http://b/图.png","x":1.0}`),
+		},
+		{
+			"a page of its own",
+			body("miniprogrampage", `{"title":"t","pagepath":"pages/index/index?foo=bar","thumb_media_id":"m"}`),
+			body("miniprogrampage", `{"title":"t","pagepath":"pages/index/index?foo=bar","thumb_media_id":"m"}`),
+		},
+		{
+			"a page of an appid of null",
+			body("miniprogrampage", `{"title":"t","appid":null,"pagepath":"p","thumb_media_id":"m"}`),
+			body("miniprogrampage", `{"title":"t","pagepath":"p","thumb_media_id":"m"}`),
+		},
+		{
+			"a page with an appid",
+			body("miniprogrampage", `{"title":"t","appid":"wx2","pagepath":"p","thumb_media_id":"m"}`),
+			body("miniprogrampage", `{"title":"t","appid":"wx2","pagepath":"p","thumb_media_id":"m"}`),
+		},
+		{"a text", body("text", `{"content":"a"}`), body("text", `{"content":"a"}`)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p, err := schema.Decode([]byte(tt.packet), limits)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, string(schema.Encode(p)))
+			requireRoundTripWith(t, p, limits)
+		})
+	}
+	link := func(field, value string) string {
+		object := map[string]string{"title": `"t"`, "description": `"d"`, "url": `"http://a"`, "thumb_url": `"http://b"`}
+		object[field] = value
+		var members []string
+		for name, value := range object {
+			if value != "" {
+				members = append(members, `"`+name+`":`+value)
+			}
+		}
+		return body("link", `{`+strings.Join(members, ",")+`}`)
+	}
+	for packet, want := range map[string]string{
+		link("title", ``):                "link.title: missing",
+		link("title", `" "`):             "link.title: blank",
+		link("description", ``):          "link.description: missing",
+		link("description", `null`):      "link.description: null, must be a string",
+		link("url", ``):                  "link.url: missing",
+		link("url", `""`):                "link.url: blank",
+		link("url", `"pages/index"`):     "link.url: must be an absolute http or https URL",
+		link("url", `"THUMB_URL"`):       "link.url: must be an absolute http or https URL",
+		link("thumb_url", ``):            "link.thumb_url: missing",
+		link("thumb_url", `""`):          "link.thumb_url: blank",
+		link("thumb_url", `"ftp://a/b"`): "link.thumb_url: must be an absolute http or https URL",
+		link("x", `1,"Title":"t"`):       "link.title: must be spelled in lower case",
+		body("miniprogrampage", `{"title":"t","appid":" ","pagepath":"p","thumb_media_id":"m"}`): "miniprogrampage.appid: blank",
+		body("miniprogrampage", `{"title":"t","thumb_media_id":"m"}`):                            "miniprogrampage.pagepath: missing",
+		body("miniprogrampage", `{"pagepath":"p","thumb_media_id":"m"}`):                         "miniprogrampage.title: missing",
+		body("miniprogrampage", `{"title":"t","pagepath":"p"}`):                                  "miniprogrampage.thumb_media_id: missing",
+		`{"touser":"o","msgtype":"file","file":{}}`: `msgtype: unknown type "file" (known: text, image, voice, video, music, news, ` +
+			`wxcard, mpnews, mpnewsarticle, msgmenu, miniprogrampage, link)`,
+	} {
+		_, err := schema.Decode([]byte(packet), limits)
+		require.EqualError(t, err, want, packet)
+	}
+	built := &schema.Packet{ToUser: "o", Body: &schema.Link{Title: "t", Description: "d", URL: "http://a", ThumbURL: "http://b"}}
+	require.NoError(t, built.Check(limits))
+	require.ErrorContains(t, built.Check(schema.Limits{}), "msgtype: link is a message of mini programs")
+	page := &schema.Packet{ToUser: "o", Body: &schema.MiniProgramPage{Title: "t", PagePath: "p", ThumbMediaID: "m"}}
+	require.NoError(t, page.Check(limits))
+	require.EqualError(t, page.Check(schema.Limits{}), "miniprogrampage.appid: missing")
+}
+
+func TestDecodeCountsTheURLThatMusicGains(t *testing.T) {
+	t.Parallel()
+	music := func(size int) []byte {
+		head, tail := `{"touser":"o","msgtype":"music","music":{"thumb_media_id":"1","musicurl":"http://a/`, `"}}`
+		return []byte(head + strings.Repeat("a", size-len(head)-len(tail)) + tail)
+	}
+	const alone = len(`{"touser":"o","msgtype":"music","music":{"thumb_media_id":"1","musicurl":"`) + len(`"}}`)
+	const gained = len(`"hqmusicurl":"",`)
+	const most = (schema.MaxPacket-alone-gained)/2 + alone // a packet and its musicurl once more
+	p, err := schema.Decode(music(most), schema.Limits{})
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(schema.Encode(p)), schema.MaxPacket)
+	require.NoError(t, p.Check(schema.Limits{}))
+	_, err = schema.Decode(music(most+1), schema.Limits{})
+	require.ErrorContains(t, err, "bytes, at most 65536")
 }
 
 func TestDecodeCountsTheMsgTypeThatACardGains(t *testing.T) {

@@ -17,7 +17,8 @@
 // [Decode] is the gate: a packet that passes can be sent, and means to every JSON parser what it means to this one. It is strict
 // where a lenient reader would let a mangled message through to a user, and keeps what it does not know: fields that WeChat invents
 // tomorrow are forwarded digit for digit. [Packet.Append] writes what goes to the API: raw UTF-8, because \u escapes have reached
-// users as such. Whatever the producer wrote, what arrives means the same JSON.
+// users as such. Whatever the producer wrote, what arrives means the same JSON, but for three things: a card gets its msgtype, music
+// its hqmusicurl, and a null where nothing need stand is left out.
 //
 //	p, err := schema.Decode(msg.Data(), schema.Limits{})
 //	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// FuzzDecode holds Decode to its promises: whatever it takes means the same to encoding/json, before and after it is written anew.
+// FuzzDecode holds Decode to its promises: whatever it takes means the same to encoding/json, before and after it is written anew,
+// but for what requireSameMeaning lists.
 func FuzzDecode(f *testing.F) {
 	for _, example := range documented {
 		f.Add([]byte(example.packet))
@@ -27,9 +28,15 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"touser":"o","msgtype":"text","text":{"content":"\u0000"},"image":{}}`))
 	f.Add([]byte("{\"touser\":\"o\",\"msgtype\":\"text\",\"text\":{\"content\":\"\xC2\"}}"))
 	f.Add([]byte("{\"touser\":\"o\",\"wxcard\":{\"card_id\":\"\u0085\u00A0\"}}"))
+	f.Add([]byte(`{"touser":"o","msgtype":"link","link":{"title":"t","description":"d","url":"URL","thumb_url":"http://a/b"}}`))
+	f.Add([]byte(`{"touser":"o","msgtype":"miniprogrampage","miniprogrampage":{"title":"t","pagepath":"p","thumb_media_id":"m"}}`))
+	f.Add([]byte(`{"touser":"o","msgtype":"video","video":{"media_id":"m","thumb_media_id":null},"customservice":{"kf_account":null}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		p, err := schema.Decode(raw, schema.Limits{})
+		_, strict := schema.Decode(raw, schema.Limits{})
+		limits := schema.Limits{VideoThumb: schema.Optional, Kind: schema.MiniProgram}
+		p, err := schema.Decode(raw, limits)
 		if err != nil {
+			require.Error(t, strict)
 			var field *schema.FieldError
 			require.ErrorAs(t, err, &field)
 			require.NotEmpty(t, field.Field)
@@ -41,8 +48,11 @@ func FuzzDecode(f *testing.F) {
 		require.True(t, json.Valid(raw))
 		out := schema.Encode(p)
 		requireSameMeaning(t, string(raw), string(out))
-		requireRoundTrip(t, p)
-		again, err := schema.Decode(out, schema.Limits{})
+		requireRoundTripWith(t, p, limits)
+		if strict == nil {
+			requireRoundTrip(t, p)
+		}
+		again, err := schema.Decode(out, limits)
 		require.NoError(t, err)
 		require.Equal(t, string(out), string(schema.Encode(again)))
 		require.LessOrEqual(t, len(out), schema.MaxPacket)
@@ -93,12 +103,17 @@ func FuzzCheck(f *testing.F) {
 			&schema.Text{Content: a, Extra: extra},
 			&schema.Video{MediaID: a, ThumbMediaID: b, Title: id, Description: url},
 			&schema.Music{MusicURL: url, HQMusicURL: url, ThumbMediaID: a, Title: b},
+			&schema.Music{MusicURL: url, ThumbMediaID: a},
+			&schema.Link{Title: a, Description: b, URL: url, ThumbURL: url, Extra: extra},
+			&schema.MiniProgramPage{Title: a, PagePath: b, ThumbMediaID: id},
 			&schema.News{Articles: []schema.Article{{Title: a, Description: b, URL: url, PicURL: id}, {Extra: extra}}},
 			&schema.MsgMenu{HeadContent: a, List: []schema.MenuItem{{ID: id, Content: b, Extra: extra}}, TailContent: url},
 		} {
 			p := &schema.Packet{ToUser: touser, Body: body, CustomService: &schema.CustomService{KFAccount: id}, Extra: extra}
-			if p.Check(schema.Limits{}) == nil {
-				requireRoundTrip(t, p)
+			for _, limits := range []schema.Limits{{}, {VideoThumb: schema.Optional, Kind: schema.MiniProgram}} {
+				if p.Check(limits) == nil {
+					requireRoundTripWith(t, p, limits)
+				}
 			}
 		}
 	})

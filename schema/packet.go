@@ -49,7 +49,8 @@ func NewMember(name string, value []byte) (Member, error) {
 
 // Append appends the packet to dst as it goes to the API: compact JSON, raw UTF-8 throughout, of escapes only \" \\ \n \r \t. The API
 // shows \u escapes to users or refuses them (47002, 40033), so not even <, > and U+2028 are escaped. Known fields come first, in the
-// order of the contract; optional ones that are empty are left out, unless they were published as "".
+// order of the contract; optional ones that are empty are left out, unless they were published as "", and music without an hqmusicurl
+// gets its musicurl for one.
 //
 // It allocates nothing when dst has room. The packet must have passed [Decode] or [Packet.Check].
 func (p *Packet) Append(dst []byte) []byte {
@@ -82,14 +83,18 @@ func (f form) append(dst []byte) []byte {
 		field := &f.fields[i]
 		switch {
 		case field.str != nil:
-			if *field.str == "" && field.rule == nil && !f.empty.has(i) {
+			value := *field.str
+			if value == "" && field.fallback != nil {
+				value = *field.fallback
+			}
+			if value == "" && (field.rule == nil || field.optional != nil) && !f.empty.has(i) {
 				continue
 			}
 			dst = appendKey(dst, field.name)
-			if field.number != nil && *field.number && isNumber(*field.str) {
-				dst = append(dst, *field.str...)
+			if field.number != nil && *field.number && isNumber(value) {
+				dst = append(dst, value...)
 			} else {
-				dst = appendString(dst, *field.str)
+				dst = appendString(dst, value)
 			}
 		case field.list != nil:
 			dst = append(appendKey(dst, field.name), '[')

@@ -26,6 +26,11 @@ func TestPacketsBuiltInGo(t *testing.T) {
 			`"music":{"musicurl":"http://a","hqmusicurl":"https://b/c","thumb_media_id":"1","title":"t"}`,
 		},
 		{
+			"music",
+			&schema.Music{MusicURL: "http://a", ThumbMediaID: "1"},
+			`"music":{"musicurl":"http://a","hqmusicurl":"http://a","thumb_media_id":"1"}`,
+		},
+		{
 			"news",
 			&schema.News{Articles: []schema.Article{{Title: "t", URL: "u"}, {}}},
 			`"news":{"articles":[{"title":"t","url":"u"},{}]}`,
@@ -52,7 +57,7 @@ func TestPacketsBuiltInGo(t *testing.T) {
 			requireRoundTrip(t, p)
 		})
 	}
-	require.Len(t, schema.MsgTypes(), 11)
+	require.Len(t, schema.MsgTypes(), 12)
 }
 
 func TestPacketsBuiltInGoWithEverything(t *testing.T) {

@@ -184,6 +184,51 @@ var accepted = []struct{ name, packet, want string }{
 		`{"touser":"o","msgtype":"miniprogrampage","miniprogrampage":{"title":"1","appid":"2","pagepath":"3","thumb_media_id":"4"}}`,
 	},
 	{
+		"null in an optional field is left out",
+		`{"touser":"o","msgtype":"video","video":{"title":null,"media_id":"1","description": null ,"thumb_media_id":"2"},"customservice":null,"aimsgcontext":null}`,
+		`{"touser":"o","msgtype":"video","video":{"media_id":"1","thumb_media_id":"2"}}`,
+	},
+	{
+		"null in the objects of other types is left out",
+		`{"touser":"o","msgtype":"text","image":null,"text":{"content":"a"},"news":null,"link":null}`,
+		`{"touser":"o","msgtype":"text","text":{"content":"a"}}`,
+	},
+	{
+		"null in the only field of an optional object leaves the object out",
+		`{"touser":"o","msgtype":"text","text":{"content":"a"},"customservice":{"kf_account":null},"aimsgcontext":{"is_ai_msg":null}}`,
+		`{"touser":"o","msgtype":"text","text":{"content":"a"}}`,
+	},
+	{
+		"null as the msgtype of a card",
+		`{"touser":"o","msgtype":null,"wxcard":{"card_id":"1","card_ext":null}}`,
+		`{"touser":"o","msgtype":"wxcard","wxcard":{"card_id":"1"}}`,
+	},
+	{
+		"null in articles and in a menu",
+		`{"touser":"o","msgtype":"news","news":{"articles":[{"title":null,"url":"u","picurl":null}]}}`,
+		`{"touser":"o","msgtype":"news","news":{"articles":[{"url":"u"}]}}`,
+	},
+	{
+		"null around a menu",
+		`{"touser":"o","msgtype":"msgmenu","msgmenu":{"head_content":null,"list":[{"id":"1","content":"a"}],"tail_content":null}}`,
+		`{"touser":"o","msgtype":"msgmenu","msgmenu":{"list":[{"id":"1","content":"a"}]}}`,
+	},
+	{
+		"null in an unknown field is forwarded",
+		`{"touser":"o","msgtype":"text","text":{"content":"a","x":null},"y":[null],"businessid":null}`,
+		`{"touser":"o","msgtype":"text","text":{"content":"a","x":null},"y":[null],"businessid":null}`,
+	},
+	{
+		"a missing hqmusicurl is filled",
+		`{"touser":"o","msgtype":"music","music":{"musicurl":"http://a/\u6b4c","thumb_media_id":"1","title":"t"}}`,
+		`{"touser":"o","msgtype":"music","music":{"musicurl":"http://a/歌","hqmusicurl":"http://a/歌","thumb_media_id":"1","title":"t"}}`,
+	},
+	{
+		"an hqmusicurl of null is filled",
+		`{"touser":"o","msgtype":"music","music":{"hqmusicurl":null,"musicurl":"MUSIC_URL","thumb_media_id":"1"}}`,
+		`{"touser":"o","msgtype":"music","music":{"musicurl":"MUSIC_URL","hqmusicurl":"MUSIC_URL","thumb_media_id":"1"}}`,
+	},
+	{
 		"white space around and within",
 		" \t\r\n{ \"touser\" : \"o\" ,\n\"msgtype\" : \"text\" , \"text\" : { \"content\" : \"a\" } , \"x\" : [ 1 , { } , [ ] ] } \n",
 		`{"touser":"o","msgtype":"text","text":{"content":"a"},"x":[1,{},[]]}`,

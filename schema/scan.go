@@ -57,6 +57,8 @@ func (s *scanner) want(first byte, kind string) *FieldError {
 	switch c := s.peek(); {
 	case c == first && s.i < len(s.s):
 		return nil
+	case s.atNull():
+		return &FieldError{Rule: "null, must be " + kind}
 	case strings.IndexByte(`{["-0123456789tfn`, c) >= 0:
 		return &FieldError{Rule: "must be " + kind}
 	case s.i >= len(s.s):
@@ -64,6 +66,20 @@ func (s *scanner) want(first byte, kind string) *FieldError {
 	default:
 		return s.broken("a value must stand here")
 	}
+}
+
+const null = "null"
+
+// atNull tells whether the next value is null.
+func (s *scanner) atNull() bool { return strings.HasPrefix(s.s[s.i:], null) }
+
+// null steps over the next value if it is null.
+func (s *scanner) null() bool {
+	if !s.atNull() {
+		return false
+	}
+	s.i += len(null)
+	return true
 }
 
 // open enters an object or array at the given depth, the packet being at 1.
@@ -181,7 +197,7 @@ func (s *scanner) value(dst []byte, depth int) ([]byte, *FieldError) {
 		digits, err := s.number()
 		return append(dst, digits...), err
 	}
-	for _, word := range [...]string{"true", "false", "null"} {
+	for _, word := range [...]string{"true", "false", null} {
 		if strings.HasPrefix(s.s[s.i:], word) {
 			s.i += len(word)
 			return append(dst, word...), nil

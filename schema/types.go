@@ -3,7 +3,7 @@ package schema
 import "math"
 
 // Body is a message of one msgtype: a pointer to one of [Text], [Image], [Voice], [Video], [Music], [News], [WxCard], [MPNews],
-// [MPNewsArticle], [MsgMenu] and [MiniProgramPage].
+// [MPNewsArticle], [MsgMenu], [MiniProgramPage] and [Link].
 type Body interface {
 	// MsgType is the msgtype of the API, which is also the name of the packet's object that holds the message.
 	MsgType() string
@@ -11,7 +11,7 @@ type Body interface {
 	form() form
 }
 
-// types are the known msgtypes in the order of the contract.
+// types are the known msgtypes in the order of the contract, those of mini programs behind.
 var types = [...]struct {
 	name string
 	make func() Body
@@ -27,13 +27,19 @@ var types = [...]struct {
 	{"mpnewsarticle", func() Body { return new(MPNewsArticle) }},
 	{"msgmenu", func() Body { return new(MsgMenu) }},
 	{"miniprogrampage", func() Body { return new(MiniProgramPage) }},
+	{link, func() Body { return new(Link) }},
 }
 
-// MsgTypes lists the known msgtypes, in the order of the contract. The slice is the caller's.
-func MsgTypes() []string {
-	names := make([]string, len(types))
-	for i, t := range types {
-		names[i] = t.name
+// MsgTypes lists the known msgtypes, in the order of the contract; the last, link, is for mini programs. The slice is the caller's.
+func MsgTypes() []string { return msgTypes(MiniProgram) }
+
+// msgTypes are those that an app of this kind may send.
+func msgTypes(kind AppKind) []string {
+	var names []string
+	for _, t := range types {
+		if kindRule(t.name, Limits{Kind: kind}) == "" {
+			names = append(names, t.name)
+		}
 	}
 	return names
 }
@@ -59,7 +65,17 @@ type field struct {
 
 	number *bool // With str: the value may also be a number; set when it is one.
 	rule   rule  // With str: required, and to be kept; nil means optional.
+
+	optional func(Limits) bool // With rule: when the field may be missing all the same; nil means never.
+	fallback *string           // With optional: what is sent for a missing one.
 }
+
+// mayBeMissing tells whether a packet may do without the field. Null is then the same as a missing one: serializers write it.
+func (f *field) mayBeMissing(limits Limits) bool {
+	return f.str != nil && (f.rule == nil || f.optional != nil && f.optional(limits))
+}
+
+func always(Limits) bool { return true }
 
 // list is a field that holds an array of objects.
 type list interface {
@@ -129,7 +145,7 @@ func (m *Voice) form() form {
 // Video is msgtype video.
 type Video struct {
 	MediaID      string // As in [Image].
-	ThumbMediaID string // The picture shown before it plays.
+	ThumbMediaID string // The picture shown before it plays; optional when Limits.VideoThumb says so.
 	Title        string // Optional.
 	Description  string // Optional.
 	Extra        []Member
@@ -142,7 +158,7 @@ func (*Video) MsgType() string { return "video" }
 func (m *Video) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
 		{name: "media_id", str: &m.MediaID, rule: notBlank},
-		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank},
+		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank, optional: Limits.withoutThumb},
 		{name: "title", str: &m.Title},
 		{name: "description", str: &m.Description},
 	}}
@@ -151,7 +167,7 @@ func (m *Video) form() form {
 // Music is msgtype music.
 type Music struct {
 	MusicURL     string // An absolute http or https URL.
-	HQMusicURL   string // The same in better quality, preferred on Wi-Fi.
+	HQMusicURL   string // The same in better quality, preferred on Wi-Fi. Optional: when missing, MusicURL is sent for it.
 	ThumbMediaID string // The picture shown with it.
 	Title        string // Optional.
 	Description  string // Optional.
@@ -165,7 +181,7 @@ func (*Music) MsgType() string { return "music" }
 func (m *Music) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
 		{name: "musicurl", str: &m.MusicURL, rule: musicURL},
-		{name: "hqmusicurl", str: &m.HQMusicURL, rule: hqMusicURL},
+		{name: "hqmusicurl", str: &m.HQMusicURL, rule: hqMusicURL, optional: always, fallback: &m.MusicURL},
 		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank},
 		{name: "title", str: &m.Title},
 		{name: "description", str: &m.Description},
@@ -312,7 +328,7 @@ func (l *menuItems) most(Limits) (int, string) { return math.MaxInt, "entries" }
 // MiniProgramPage is msgtype miniprogrampage: a card that opens a mini program, which must be linked to the app (40168).
 type MiniProgramPage struct {
 	Title        string
-	AppID        string // Of the mini program; the API answers 40166 to a wrong one.
+	AppID        string // Of the mini program; the API answers 40166 to a wrong one. Optional when the app is that mini program.
 	PagePath     string // The API answers 40165 to a wrong one.
 	ThumbMediaID string // The picture on the card.
 	Extra        []Member
@@ -325,9 +341,34 @@ func (*MiniProgramPage) MsgType() string { return "miniprogrampage" }
 func (m *MiniProgramPage) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
 		{name: "title", str: &m.Title, rule: notBlank},
-		{name: "appid", str: &m.AppID, rule: notBlank},
+		{name: "appid", str: &m.AppID, rule: notBlank, optional: Limits.isMiniProgram},
 		{name: "pagepath", str: &m.PagePath, rule: notBlank},
 		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank},
+	}}
+}
+
+// Link is msgtype link: a card that leads to a web page, which mini programs send in place of [News]. All fields are required:
+// the API's page for mini programs says so, and to a link with an empty url and thumb_url the API has answered 0 and sent nothing.
+type Link struct {
+	Title       string
+	Description string
+	URL         string // Where a tap on it leads: an absolute http or https URL.
+	ThumbURL    string // JPG or PNG, best 640x320 (large) or 80x80 (small) pixels: an absolute http or https URL.
+	Extra       []Member
+	empty       fieldSet
+}
+
+const link = "link"
+
+// MsgType returns "link".
+func (*Link) MsgType() string { return link }
+
+func (m *Link) form() form {
+	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
+		{name: "title", str: &m.Title, rule: notBlank},
+		{name: "description", str: &m.Description, rule: notBlank},
+		{name: "url", str: &m.URL, rule: linkURL},
+		{name: "thumb_url", str: &m.ThumbURL, rule: linkThumbURL},
 	}}
 }
 

@@ -56,7 +56,7 @@ func TestConfigPrintShowsWhatIsInEffect(t *testing.T) {
 
 	c.args = args("config print --app wx1")
 	got = kefu(t, c)
-	require.True(t, strings.HasPrefix(got.out, "appid: wx1\nname: 旗舰店\nsecret_env: S\ntoken: stable\n"), got.out)
+	require.True(t, strings.HasPrefix(got.out, "appid: wx1\nname: 旗舰店\nkind: official\nsecret_env: S\ntoken: stable\n"), got.out)
 
 	c.args = args("config print -o json")
 	var tree struct {

@@ -158,7 +158,7 @@ const (
 	NicknameToday    Nickname = "today"
 )
 
-// App is one WeChat Official Account with its own settings resolved.
+// App is one WeChat account with its own settings resolved. What kind of account it is stands in Limits.Kind.
 type App struct {
 	AppID      string
 	Name       string // shown to people; may be empty

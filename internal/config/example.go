@@ -23,7 +23,11 @@ func WriteExample(w io.Writer) error {
 		if value, ok := exampleApp[r.path]; ok {
 			name := scalar(r.path, "!!str")
 			name.HeadComment = fold(r.doc)
-			app.Content = append(app.Content, name, scalar(value, "!!str"))
+			example := scalar(value, "!!str")
+			if r.initial != "" {
+				example.LineComment = r.rule.allowed
+			}
+			app.Content = append(app.Content, name, example)
 		}
 	}
 	root.Content = append(root.Content, scalar("apps", "!!str"), &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{app}})
@@ -50,10 +54,10 @@ var exampleGroups = map[string]string{
 	"worker":   "The daemon: kefu worker.",
 	"console":  "The operators' web page, which this version does not have yet.",
 	"defaults": "For every app; each key may be set per app.",
-	"apps":     "One entry per Official Account; besides these keys it may have any key of defaults.",
+	"apps":     "One entry for each Official Account or mini program; besides these keys it may have any key of defaults.",
 }
 
-var exampleApp = map[string]string{"appid": "wx0000000000000001", "name": "旗舰店", "secret_file": "/etc/kefu/wx1.secret"}
+var exampleApp = map[string]string{"appid": "wx0000000000000001", "name": "旗舰店", "kind": "official", "secret_file": "/etc/kefu/wx1.secret"}
 
 func exampleRows[T any](root *yaml.Node, rows []row[T]) {
 	var zero T

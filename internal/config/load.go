@@ -13,6 +13,8 @@ import (
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/kefuhq/kefu/schema"
 )
 
 // DefaultFiles is where a configuration is looked for when none is named.
@@ -209,6 +211,7 @@ func (l *loader) decode() {
 		app := &l.cfg.Apps[i]
 		prefix := appsPath + strconv.Itoa(i) + "."
 		app.Settings, app.lookup = l.cfg.Defaults, l.lookup
+		app.Limits.Kind = schema.OfficialAccount
 		decodeRows(l, appKeys, app, prefix)
 		decodeRows(l, settingsKeys, &app.Settings, prefix)
 	}

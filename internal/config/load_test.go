@@ -76,7 +76,7 @@ func TestNothingConfiguredGivesTheDefaults(t *testing.T) {
 		OnUnknown:   schema.Resend,
 		ExpireAfter: 48 * time.Hour, HoldBack: 30 * time.Second, DuplicateWindow: 10 * time.Minute,
 		Queue:      Queue{Messages: 5_000_000, Bytes: 4 << 30},
-		Limits:     schema.Limits{NewsArticles: 10, TextBytes: 2048},
+		Limits:     schema.Limits{NewsArticles: 10, TextBytes: 2048, VideoThumb: schema.Required},
 		KFAccounts: KFAccounts{Most: 10, Nickname: NicknameDocument},
 	}, cfg.Defaults)
 }
@@ -121,7 +121,8 @@ apps:
     retry: {cap: 2m}
     on_unknown: park
     queue: {bytes: 512MB}
-    limits: {text_bytes: 600}
+    limits: {text_bytes: 600, video_thumb: optional}
+    kind: miniprogram
 `,
 		environ: []string{"WX1=a", "WX2=b", "KEFU_APPS_1_CONCURRENCY=9"},
 	})
@@ -129,7 +130,9 @@ apps:
 	one, ok := cfg.App("wx1")
 	require.True(t, ok)
 	require.Equal(t, "旗舰店", one.Label())
-	require.Equal(t, cfg.Defaults, one.Settings)
+	settings := cfg.Defaults
+	settings.Limits.Kind = schema.OfficialAccount // a key of apps only
+	require.Equal(t, settings, one.Settings)
 
 	two, ok := cfg.App("wx2")
 	require.True(t, ok)
@@ -138,7 +141,7 @@ apps:
 	require.Equal(t, Retry{Attempts: 3, First: time.Second, Cap: 2 * time.Minute}, two.Retry)
 	require.Equal(t, schema.Park, two.OnUnknown)
 	require.Equal(t, Size(512_000_000), two.Queue.Bytes)
-	require.Equal(t, schema.Limits{NewsArticles: 10, TextBytes: 600}, two.Limits)
+	require.Equal(t, schema.Limits{NewsArticles: 10, TextBytes: 600, VideoThumb: schema.Optional, Kind: schema.MiniProgram}, two.Limits)
 	require.Equal(t, 9, two.Concurrency)
 
 	require.Regexp(t, `:9$`, cfg.Origin("apps[1].rate.per_second"))

@@ -73,7 +73,8 @@ func (c *Config) tree(origins bool) *yaml.Node {
 func (c *Config) appTree(i int, all, origins bool) *yaml.Node {
 	node, app, prefix := mapping(), &c.Apps[i], appsPath+strconv.Itoa(i)+"."
 	for _, r := range appKeys {
-		if *r.field(app).(*string) != "" { // every key of an app is text
+		_, own := c.origins[prefix+r.path]
+		if text := reflect.ValueOf(r.field(app)).Elem().String(); text != "" && (own || all) { // every key of an app is text
 			plant(node, c, []row[App]{r}, app, prefix, origins)
 		}
 	}

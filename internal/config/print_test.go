@@ -18,7 +18,7 @@ nats: {url: "nats://a:4222,nats://b:4222"}
 defaults: {rate: {live_reserve: 0.35}, queue: {bytes: 512MB}, expire_after: 90m}
 apps:
   - {appid: wx1, name: "名字: # \"quoted\"", secret_env: S, rate: {burst: 3}}
-  - {appid: "123", token: "file:/t"}
+  - {appid: "123", token: "file:/t", kind: miniprogram, limits: {video_thumb: optional}}
 `})
 	var out bytes.Buffer
 	require.NoError(t, before.Print(&out, false))
@@ -57,6 +57,8 @@ func TestPrintSaysWhereValuesComeFrom(t *testing.T) {
 	require.True(t, found)
 	require.Regexp(t, `(?m)^live_shards: 8 # \S+kefu\.yaml:2$`, out.String())
 	require.Contains(t, out.String(), "concurrency: 128 # default\n")
+	require.Contains(t, out.String(), "kind: official # default\n")
+	require.NotContains(t, out.String(), "\nname:")
 
 	found, err = cfg.PrintApp(&out, "wx9", false)
 	require.NoError(t, err)
@@ -137,8 +139,11 @@ func TestEveryDefaultKeepsItsOwnRule(t *testing.T) {
 		if k.Default == "" {
 			continue
 		}
-		require.NotContains(t, k.Path, "[]", "only what is not of an app has a default")
-		_, _, problems := load(t, given{flags: map[string]any{k.Path: k.Default}})
+		flags := map[string]any{strings.Replace(k.Path, "[]", "[0]", 1): k.Default}
+		if strings.HasPrefix(k.Path, "apps[]") {
+			flags["apps[0].appid"], flags["apps[0].secret_env"] = "wx1", "S"
+		}
+		_, _, problems := load(t, given{flags: flags})
 		require.Empty(t, problems, k.Path)
 	}
 }

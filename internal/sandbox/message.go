@@ -49,8 +49,10 @@ type messageBody struct {
 	List      []json.RawMessage `json:"list"`
 	CardID    string            `json:"card_id"`
 	Title     string            `json:"title"`
-	AppID     string            `json:"appid"`
 	PagePath  string            `json:"pagepath"`
+	Text      string            `json:"description"`
+	URL       string            `json:"url"`
+	ThumbURL  string            `json:"thumb_url"`
 }
 
 // need is a field that a type cannot do without, and the errcode without it.
@@ -62,23 +64,25 @@ type need struct {
 var (
 	needsMedia = need{func(m *messageBody) bool { return m.MediaID == "" }, 41006}
 	needsThumb = need{func(m *messageBody) bool { return m.ThumbID == "" }, 41006}
+	needsTitle = need{func(m *messageBody) bool { return m.Title == "" }, 41011}
 )
 
-// needs are the required fields by type, where the sources agree on them.
+// needs are the required fields by type, where the sources agree on them. They do not on the thumb of a video, which today's page
+// requires and the older one does not have, nor on the appid of a miniprogrampage, which a mini program leaves out.
 var needs = map[string][]need{
 	"text":          {{func(m *messageBody) bool { return m.Content == "" }, 44004}},
 	"image":         {needsMedia},
 	"voice":         {needsMedia},
-	"video":         {needsMedia, needsThumb},
+	"video":         {needsMedia},
 	"music":         {{func(m *messageBody) bool { return m.MusicURL == "" }, 41011}, needsThumb},
 	"news":          {{func(m *messageBody) bool { return len(m.Articles) == 0 }, 44003}},
 	"mpnews":        {needsMedia},
 	"mpnewsarticle": {{func(m *messageBody) bool { return m.ArticleID == "" }, 53600}},
 	"msgmenu":       {{func(m *messageBody) bool { return len(m.List) == 0 }, 41011}},
 	"wxcard":        {{func(m *messageBody) bool { return m.CardID == "" }, 40073}},
-	"miniprogrampage": {
-		{func(m *messageBody) bool { return m.Title == "" }, 41011}, {func(m *messageBody) bool { return m.AppID == "" }, 40166},
-		{func(m *messageBody) bool { return m.PagePath == "" }, 40165}, needsThumb,
+	"miniprogrampage": {needsTitle, {func(m *messageBody) bool { return m.PagePath == "" }, 40165}, needsThumb},
+	"link": {
+		needsTitle, {func(m *messageBody) bool { return m.Text == "" || m.URL == "" || m.ThumbURL == "" }, 41011},
 	},
 }
 

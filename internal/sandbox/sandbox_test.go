@@ -162,7 +162,6 @@ func TestSendAnswers(t *testing.T) {
 		{"touser inside a text is not the recipient", "POST", "access_token=good-token", `{"msgtype":"text","text":{"touser":"o"}}`, 41009, rid},
 		{"no msgtype is 40008", "POST", "access_token=good-token", `{"touser":"oUser1"}`, 40008, "^invalid message type" + rid},
 		{"an unknown msgtype is 40008", "POST", "access_token=good-token", `{"touser":"oUser1","msgtype":"fax"}`, 40008, rid},
-		{"link is for mini programs only", "POST", "access_token=good-token", `{"touser":"oUser1","msgtype":"link"}`, 40008, rid},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -185,7 +184,7 @@ func TestSendAnswers(t *testing.T) {
 func TestEveryMessageTypeIsTaken(t *testing.T) {
 	t.Parallel()
 	b := start(t, Options{})
-	for _, kind := range []string{"text", "image", "voice", "video", "music", "news", "wxcard", "mpnews", "mpnewsarticle", "msgmenu", "miniprogrampage"} {
+	for _, kind := range []string{"text", "image", "voice", "video", "music", "news", "wxcard", "mpnews", "mpnewsarticle", "msgmenu", "miniprogrampage", "link"} {
 		r := b.must("POST", b.sendURL(), fmt.Sprintf(`{"touser":"oUser1","msgtype":%q,%q:{}}`, kind, kind))
 		require.Zero(t, r.code, kind)
 	}

@@ -5,10 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// msgTypes are the message types that the send call takes. "link" is missing on purpose: only mini programs may send it.
+// msgTypes are the message types that the send call takes. "link" is for mini programs; whether an app is one the sandbox cannot know.
 var msgTypes = map[string]string{
 	"text": "text", "image": "image", "voice": "voice", "video": "video", "music": "music", "news": "news", "mpnews": "mpnews",
 	"mpnewsarticle": "mpnewsarticle", "msgmenu": "msgmenu", "wxcard": "wxcard", "miniprogrampage": "miniprogrampage",
+	"link": "link",
 }
 
 func (s *Sandbox) readSend(q *request) {
