@@ -63,7 +63,10 @@ type Conn struct {
 	Outbox *Outbox
 
 	log     *slog.Logger
-	up      atomic.Bool
+	up      atomic.Bool               // whether the broker is there, as nats.go's callbacks say
+	changed chan struct{}             // has a value after up has become true
+	gone    atomic.Pointer[time.Time] // when the broker went away last; nil: never
+	there   atomic.Pointer[time.Time] // see Since
 	refused atomic.Pointer[error] // why the last attempt to connect failed
 	denied  atomic.Pointer[denial]
 	epoch   atomic.Uint64             // counts reconnects
@@ -80,7 +83,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Conn{log: log}
+	c := &Conn{log: log, changed: make(chan struct{}, 1)}
 	nc, err := nats.Connect(o.URL, c.options(o)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", redactURL(o.URL), withoutURL(err))
@@ -117,7 +120,10 @@ func (c *Conn) options(o Options) []nats.Option {
 		nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 500*time.Millisecond),
-		nats.Timeout(2 * time.Second),
+		nats.Timeout(dialTimeout),
+		// See link: nats.go sets this deadline for each write, link acts on it.
+		nats.FlusherTimeout(writeTimeout),
+		nats.SetCustomDialer(dialer{c}),
 		// A half-open link is noticed after 20 s; the default takes minutes.
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
@@ -139,17 +145,14 @@ func (c *Conn) options(o Options) []nats.Option {
 			c.log.Warn("nats", "error", err, "subject", subject)
 		}),
 		nats.LameDuckModeHandler(func(*nats.Conn) { c.lame() }),
-		nats.ConnectHandler(func(*nats.Conn) { c.up.Store(true) }),
+		nats.ConnectHandler(func(*nats.Conn) { c.arrived() }),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.refused.Store(&err) }),
 		// Our own Close is no interruption to report.
 		nats.NoCallbacksAfterClientClose(),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if c.up.Swap(false) {
-				c.log.Warn("broker away, trying again until it is back", "error", err)
-			}
-		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.departed(err) }),
+		nats.ClosedHandler(func(nc *nats.Conn) { c.departed(nc.LastError()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			if !c.up.Swap(true) {
+			if c.arrived() {
 				c.log.Info("broker back", "server", nc.ConnectedServerName())
 			}
 			c.epoch.Add(1)
@@ -168,7 +171,7 @@ func (c *Conn) options(o Options) []nats.Option {
 		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
 	}
 	if o.InProcess != nil {
-		opts = append(opts, nats.InProcessServer(o.InProcess))
+		opts = append(opts, nats.InProcessServer(inProcess{o.InProcess, c}))
 	}
 	return opts
 }
@@ -181,15 +184,13 @@ func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
 		ctx, cancel = context.WithTimeout(ctx, o.FirstWait)
 		defer cancel()
 	}
-	changes := c.NC.StatusChanged(nats.CONNECTED)
-	defer c.NC.RemoveStatusListener(changes)
 	said := false
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for !c.NC.IsConnected() {
+	for !c.Connected() {
 		select {
-		case <-changes:
-		case <-tick.C: // a change before StatusChanged was called would be missed otherwise
+		case <-c.changed:
+		case <-tick.C:
 			if !said && o.FirstWait == 0 {
 				said = true
 				c.log.Warn("no broker yet, trying until there is one", "url", redactURL(o.URL), "error", c.whyNot())
@@ -219,8 +220,51 @@ func (c *Conn) whyNot() error {
 	return c.NC.LastError()
 }
 
-// Connected says whether the broker is there now.
-func (c *Conn) Connected() bool { return c.NC.IsConnected() }
+// Connected says whether the broker is there, as far as is known. It never
+// blocks: nats.go's own IsConnected waits for a lock that is held while
+// something is written and while a connection is made.
+func (c *Conn) Connected() bool { return c.up.Load() }
+
+// Since is since when the broker has been there, absences of less than
+// shortAbsence aside: what was published or asked before must have been answered
+// in that time or not at all. It is zero while the broker is away. It never blocks.
+func (c *Conn) Since() time.Time {
+	if there := c.there.Load(); there != nil && c.up.Load() {
+		return *there
+	}
+	return time.Time{}
+}
+
+// shortAbsence is how long the broker may be away without a new beginning for
+// what waits for it: a connection that breaks again and again and never answers
+// must not look fresh each time.
+const shortAbsence = 12 * time.Second
+
+// arrived notes that the broker is there. It says whether it was away.
+func (c *Conn) arrived() (news bool) {
+	now := time.Now()
+	if gone := c.gone.Load(); gone == nil || now.Sub(*gone) >= shortAbsence || c.there.Load() == nil {
+		c.there.Store(&now)
+	}
+	news = !c.up.Swap(true)
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+	return news
+}
+
+// departed notes that the broker is away.
+func (c *Conn) departed(err error) {
+	if !c.up.Load() {
+		return
+	}
+	now := time.Now()
+	c.gone.Store(&now)
+	if c.up.Swap(false) {
+		c.log.Warn("broker away, trying again until it is back", "error", err)
+	}
+}
 
 // OnReconnect has f called (from nats.go's callback goroutine; it must not
 // block) after each reconnect, until remove is called. A call that has begun

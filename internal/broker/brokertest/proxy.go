@@ -28,6 +28,7 @@ type Proxy struct {
 	closed  bool
 	deafAt  []byte        // what is said to the broker makes it deaf
 	stalled chan struct{} // closed when what the broker says may pass again; nil while it may
+	choked  chan struct{} // likewise, what it is told
 	refused int
 	conns   map[net.Conn]bool
 }
@@ -99,14 +100,20 @@ func (p *Proxy) DeafenAt(text string) { p.set(func() { p.deafAt = []byte(text) }
 // Stall holds back what the broker says until Mend.
 func (p *Proxy) Stall() { p.set(func() { p.stalled = make(chan struct{}) }) }
 
+// Choke reads nothing more of what the broker is told until Mend, on the
+// connections that there are and on those that come.
+func (p *Proxy) Choke() { p.set(func() { p.choked = make(chan struct{}) }) }
+
 // Mend lets connections, and what was held back, through again.
 func (p *Proxy) Mend() { p.set(p.mend) }
 
 func (p *Proxy) mend() {
 	p.cut, p.deaf, p.deafAt = false, false, nil
-	if p.stalled != nil {
-		close(p.stalled)
-		p.stalled = nil
+	for _, held := range []*chan struct{}{&p.stalled, &p.choked} {
+		if *held != nil {
+			close(*held)
+			*held = nil
+		}
 	}
 }
 
@@ -166,7 +173,11 @@ func (s saying) Write(b []byte) (int, error) {
 	if s.p.deafAt != nil && bytes.Contains(b, s.p.deafAt) {
 		s.p.deaf, s.p.deafAt = true, nil
 	}
+	choked := s.p.choked
 	s.p.mu.Unlock()
+	if choked != nil {
+		<-choked
+	}
 	return s.to.Write(b)
 }
 

@@ -1,0 +1,96 @@
+package broker_test
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+)
+
+func TestWhetherTheBrokerIsThereIsKnownWhileAWriteIsStuck(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Bare(t)
+	way := brokertest.NewStickyWay(b.Embedded().Server)
+	conn := b.ConnectWith(broker.Options{InProcess: way})
+	way.Stick()
+	defer way.Release()
+	conn.Outbox.Publish(nats.NewMsg("fake.a"), nil)
+	brokertest.Await(t, way.Stuck, "the write that is stuck")
+	answered := make(chan bool, 1)
+	go func() {
+		_, _, _ = conn.Outbox.Pending(), conn.Outbox.Unanswered(), conn.Denied()
+		answered <- conn.Connected() && !conn.Since().IsZero()
+	}()
+	require.True(t, brokertest.Await(t, answered, "an answer while the write is stuck"))
+}
+
+func TestABrokerThatReadsNoMoreIsLeftWithinALease(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Bare(t)
+	p := brokertest.NewProxy(t, b)
+	conn := p.Connect()
+	p.Choke()
+	var noticed atomic.Bool
+	done := make(chan struct{})
+	go func() { // more than the buffers on the way hold
+		defer close(done)
+		for !noticed.Load() {
+			conn.Outbox.Publish(&nats.Msg{Subject: "fake.a", Data: make([]byte, 64<<10)}, nil)
+		}
+	}()
+	// The default of the library is a minute, and then it would keep the connection.
+	require.Eventually(t, func() bool { return !conn.Connected() }, 30*time.Second, time.Millisecond)
+	noticed.Store(true)
+	brokertest.Await(t, done, "the write that was stuck")
+	require.Zero(t, conn.Since())
+	back := brokertest.Reconnected(t, conn)
+	p.Mend()
+	brokertest.Await(t, back, "the reconnect")
+	require.True(t, conn.Connected())
+}
+
+// failing is a way to the server on which nothing can be written any more, once
+// it is told so.
+type failing struct {
+	to     nats.InProcessConnProvider
+	broken atomic.Bool
+}
+
+func (f *failing) InProcessConn() (net.Conn, error) {
+	f.broken.Store(false)
+	c, err := f.to.InProcessConn()
+	return failingConn{c, f}, err
+}
+
+type failingConn struct {
+	net.Conn
+	f *failing
+}
+
+func (c failingConn) Write(b []byte) (int, error) {
+	if c.f.broken.Load() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+func TestWhatCouldNotBeWrittenIsNotForgottenOnTheSameConnection(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Bare(t)
+	way := &failing{to: b.Embedded().Server}
+	conn := b.ConnectWith(broker.Options{InProcess: way})
+	back := brokertest.Reconnected(t, conn)
+	way.broken.Store(true)
+	got := make(chan string, 1)
+	_, err := conn.NC.Subscribe("fake.a", func(m *nats.Msg) { got <- string(m.Data) })
+	require.NoError(t, err)
+	brokertest.Await(t, back, "a connection that can be written to")
+	require.NoError(t, b.Connect().NC.Publish("fake.a", []byte("heard")))
+	require.Equal(t, "heard", brokertest.Await(t, got, "the message"))
+}
