@@ -35,6 +35,7 @@ type app struct {
 	quota   dayQuota
 	sent    atomic.Int64 // messages
 	told    int64        // of them, to the pool; status's
+	held    atomic.Int64 // deliveries in flight, for who must not wait for mu: it is held while the broker is written to
 
 	// guarded by slots.mu
 	queued, granted bool
@@ -139,11 +140,8 @@ func (a *app) stop() <-chan struct{} {
 	return a.idle
 }
 
-func (a *app) holding() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.inflight)
-}
+// holding is how many intents are in hand. It never blocks.
+func (a *app) holding() int { return int(a.held.Load()) }
 
 // arrive takes a message that the broker handed out under a claim.
 func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
@@ -174,6 +172,9 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 			_ = a.w.conn.NakReply(m.Reply)
 		}
 		return
+	}
+	if a.inflight[d.seq] == nil {
+		a.held.Add(1)
 	}
 	a.inflight[d.seq] = d
 	failpoint.Reach(failpoint.Pulled, "")

@@ -120,6 +120,7 @@ func (a *app) drop(d *delivery) {
 		return
 	}
 	delete(a.inflight, d.seq)
+	a.held.Add(-1)
 	d.lane.held--
 	a.w.ahead.dropped(d.lane.held)
 	d.place = gone

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -22,7 +23,8 @@ type share struct {
 	limit   int64 // intents; 0: no limit
 	waiting int64 // as the broker counted them, and what this worker added since
 	counted time.Time
-	full    bool
+
+	full atomic.Bool // the last one to ask was refused; changed with mu, which is held while the broker counts
 }
 
 // countEvery bounds how often the broker is asked: counting walks the app's
@@ -56,14 +58,9 @@ func (s *share) take(ctx context.Context) (room, changed bool) {
 	if room {
 		s.waiting++
 	}
-	changed = s.full == room
-	s.full = !room
+	changed = s.full.Swap(!room) == room
 	return room, changed
 }
 
-// isFull says whether the last one to ask was refused.
-func (s *share) isFull() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.full
-}
+// isFull says whether the last one to ask was refused. It never blocks.
+func (s *share) isFull() bool { return s.full.Load() }

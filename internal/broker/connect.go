@@ -67,7 +67,7 @@ type Conn struct {
 	changed chan struct{}             // has a value after up has become true
 	gone    atomic.Pointer[time.Time] // when the broker went away last; nil: never
 	there   atomic.Pointer[time.Time] // see Since
-	refused atomic.Pointer[error] // why the last attempt to connect failed
+	refused atomic.Pointer[error]     // why the last attempt to connect failed
 	denied  atomic.Pointer[denial]
 	epoch   atomic.Uint64             // counts reconnects
 	moved   atomic.Pointer[time.Time] // when it last left a server that answered nothing

@@ -69,13 +69,15 @@ func (c *Claim) Released() {
 	p := c.pool
 	shard := Shard{c.App, c.Shard}
 	p.mu.Lock()
+	publish := func() {}
 	if p.claims.held[shard] == c {
 		c.over.Store(true)
 		delete(p.claims.held, shard)
 		p.claims.released[shard] = c.Revision
-		p.write(shard, stored{}, c.Revision)
+		publish = p.write(shard, stored{}, c.Revision)
 	}
 	p.mu.Unlock()
+	publish()
 }
 
 // claims is what a pool knows of shards. All of it is guarded by the pool's mu.
@@ -214,16 +216,25 @@ func (p *Pool) anew() {
 	p.poke(true)
 }
 
-// write has a claim stored if nobody wrote since seq. p.mu is held.
-func (p *Pool) write(shard Shard, s stored, seq uint64) {
+// write returns what has a claim stored if nobody wrote since seq. It is to be
+// called without p.mu, which is held here: a broker that does not read must not
+// hold up who asks how the pool is doing.
+func (p *Pool) write(shard Shard, s stored, seq uint64) (publish func()) {
 	body, err := json.Marshal(s)
 	if err != nil {
 		p.log.Error("claim", "error", err)
-		return
+		return func() {}
 	}
 	p.claims.pending[shard] = 0
 	fresh := p.claims.fresh
-	p.conn.Outbox.Publish(broker.OnlyAfter(broker.PutState(claimKey(shard), body, 0), seq), func(a broker.Ack, err error) {
+	m := broker.OnlyAfter(broker.PutState(claimKey(shard), body, 0), seq)
+	return func() { p.conn.Outbox.Publish(m, p.written(shard, seq, fresh)) }
+}
+
+// written takes the answer to a claim that was written after seq, in the bucket
+// that was made at fresh.
+func (p *Pool) written(shard Shard, seq uint64, fresh time.Time) func(broker.Ack, error) {
+	return func(a broker.Ack, err error) {
 		p.mu.Lock()
 		c := &p.claims
 		switch {
@@ -242,7 +253,7 @@ func (p *Pool) write(shard Shard, s stored, seq uint64) {
 		}
 		p.mu.Unlock()
 		p.poke(false)
-	})
+	}
 }
 
 // claim looks at everything that may have to be done at now, does it, and says
@@ -265,7 +276,7 @@ type look struct {
 	c     *claims
 	now   time.Time
 	next  time.Duration
-	calls []func() // of the holder, in order; without the lock
+	calls []func() // of the holder, in order, then what is published; without the lock
 
 	unclear []Shard // refused, and nothing that was read says why
 }
@@ -379,7 +390,7 @@ func (l *look) giveBack() {
 			continue
 		}
 		delete(l.c.refused, shard)
-		l.p.write(shard, stored{}, e.seq)
+		l.calls = append(l.calls, l.p.write(shard, stored{}, e.seq))
 	}
 }
 
@@ -401,7 +412,7 @@ func (l *look) take(target map[Shard]string) {
 			l.unclear = append(l.unclear, shard)
 			continue
 		}
-		l.p.write(shard, stored{l.p.self.Name, l.p.self.Lease}, l.c.entries[shard].seq)
+		l.calls = append(l.calls, l.p.write(shard, stored{l.p.self.Name, l.p.self.Lease}, l.c.entries[shard].seq))
 	}
 }
 
