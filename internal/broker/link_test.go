@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"net"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -55,15 +56,14 @@ func TestABrokerThatReadsNoMoreIsLeftWithinALease(t *testing.T) {
 	require.True(t, conn.Connected())
 }
 
-// failing is a way to the server on which nothing can be written any more, once
-// it is told so.
+// failing is a way to the server on which one write fails, of which nothing was
+// written, when it is told so.
 type failing struct {
 	to     nats.InProcessConnProvider
 	broken atomic.Bool
 }
 
 func (f *failing) InProcessConn() (net.Conn, error) {
-	f.broken.Store(false)
 	c, err := f.to.InProcessConn()
 	return failingConn{c, f}, err
 }
@@ -74,8 +74,8 @@ type failingConn struct {
 }
 
 func (c failingConn) Write(b []byte) (int, error) {
-	if c.f.broken.Load() {
-		return 0, net.ErrClosed
+	if c.f.broken.CompareAndSwap(true, false) {
+		return 0, os.ErrDeadlineExceeded
 	}
 	return c.Conn.Write(b)
 }
