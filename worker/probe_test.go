@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,17 +29,35 @@ func TestProbesWaitForNothingThatTheBrokerCanHoldUp(t *testing.T) {
 		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Metrics: reg}, conn)
 	b.NoError(err)
 	stop := b.run(w)
+	defer func() { b.NoError(stop()) }()
 	b.Eventually(func() bool { return len(w.Troubles()) == 0 }, patience, time.Millisecond)
 	probes := ops.Handler(w.Troubles, reg)
 
 	way.Stick()
+	var writing sync.WaitGroup
+	defer writing.Wait()
 	defer way.Release()
-	conn.Outbox.Publish(nats.NewMsg("fake.a"), nil)
+	writing.Go(func() { conn.Outbox.Publish(nats.NewMsg("fake.a"), nil) })
 	brokertest.Await(t, way.Stuck, "a write that is stuck")
-	for _, a := range w.current() { // locks that are held while the broker is written to or asked
-		a.mu.Lock()
-		a.later.mu.Lock()
+	// Locks that are held while the broker is written to or asked.
+	locked := make(chan struct{})
+	for _, a := range w.current() {
+		for _, mu := range []*sync.Mutex{&a.mu, &a.later.mu} {
+			writing.Go(func() {
+				mu.Lock() // a write that is stuck may have it already
+				<-locked
+				mu.Unlock()
+			})
+			b.Eventually(func() bool {
+				free := mu.TryLock()
+				if free {
+					mu.Unlock()
+				}
+				return !free
+			}, patience, time.Millisecond)
+		}
 	}
+	defer close(locked)
 	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
 		answered := make(chan int, 1)
 		go func() {
@@ -49,10 +68,4 @@ func TestProbesWaitForNothingThatTheBrokerCanHoldUp(t *testing.T) {
 		}()
 		b.NotZero(brokertest.Await(t, answered, "an answer of "+path))
 	}
-	for _, a := range w.current() {
-		a.mu.Unlock()
-		a.later.mu.Unlock()
-	}
-	way.Release()
-	b.NoError(stop())
 }

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,8 +21,10 @@ func TestWhetherTheBrokerIsThereIsKnownWhileAWriteIsStuck(t *testing.T) {
 	way := brokertest.NewStickyWay(b.Embedded().Server)
 	conn := b.ConnectWith(broker.Options{InProcess: way})
 	way.Stick()
+	var writing sync.WaitGroup
+	defer writing.Wait()
 	defer way.Release()
-	conn.Outbox.Publish(nats.NewMsg("fake.a"), nil)
+	writing.Go(func() { conn.Outbox.Publish(nats.NewMsg("fake.a"), nil) })
 	brokertest.Await(t, way.Stuck, "the write that is stuck")
 	answered := make(chan bool, 1)
 	go func() {
