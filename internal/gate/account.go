@@ -15,6 +15,7 @@ import (
 type account struct {
 	TAT   int64  `json:"tat"`             // nanoseconds since 1970
 	Early int64  `json:"early,omitempty"` // likewise, of the slots that live used before their instant
+	Lead  int64  `json:"lead,omitempty"`  // nanoseconds: the longest round trip that workers allow for
 	By    string `json:"by"`              // the worker that wrote it
 }
 
@@ -27,8 +28,9 @@ const (
 	slowChunk = 2 * chunk
 	slowRate  = 100
 
-	// ahead is how far before its instant a slot may be taken: time for an answer
-	// of the broker's. liveAhead lets live be served before bulk when both want more.
+	// ahead is how far before its instant a slot may be taken, beside the time
+	// that the broker's answer takes. liveAhead lets live be served before bulk
+	// when both want more.
 	ahead     = 50 * time.Millisecond
 	liveAhead = 2*ahead + slowChunk
 
@@ -47,7 +49,7 @@ const (
 // instant, and early slots have a budget of their own, of the rest of the burst.
 type pace struct {
 	step      int64 // nanoseconds between two slots
-	most      int   // slots in a chunk
+	most      int   // slots in a chunk, where answers are quick
 	idle      int64 // of unused rate that may be made up for: the burst without live's reserve
 	age       int64 // after which a slot is worth nothing
 	earlyStep int64
@@ -79,19 +81,37 @@ type slots struct {
 	early bool // live may use them before their instant
 }
 
-// grant takes n slots of an account, or says for how long there are none to
-// take. Those that live may use early come first.
-func (p pace) grant(a account, now int64, n int, live bool) (account, []slots, time.Duration) {
-	horizon := now + int64(ahead)
-	if live {
-		horizon = now + int64(liveAhead)
+// chunk is how many slots to take at once when an answer takes lead. A worker asks
+// one question at a time, so the answer must bring more than is used up
+// meanwhile. Where others take some too, every other question is refused, and the
+// account has to be read again before the next.
+func (p pace) chunk(lead time.Duration, alone bool) int {
+	span := int64(lead) * 3
+	if alone {
+		span /= 2
 	}
-	from := max(a.TAT, now-p.idle)
+	return max(p.most, int((span+p.step-1)/p.step))
+}
+
+// grant takes n slots of an account, or says for how long there are none to
+// take. Those that live may use early come first. They are dated from when the
+// answer is expected, lead after now: what is older then than the burst allows
+// would be taken for nothing.
+func (p pace) grant(a account, now int64, lead time.Duration, n int, live bool) (account, []slots, time.Duration) {
+	// Who is far from the broker must ask earlier than others, and would have
+	// everything if these might not ask as early.
+	longest := max(lead, time.Duration(a.Lead))
+	horizon := now + int64(longest+ahead)
+	if live {
+		horizon = now + int64(longest) + max(int64(liveAhead), int64(2*ahead)+int64(p.chunk(longest, false))*p.step)
+	}
+	from := max(a.TAT, now+int64(lead)-p.idle)
 	if from > horizon {
 		return a, nil, time.Duration(from - horizon)
 	}
 	a.TAT = from + int64(n)*p.step
-	if !live || p.earlyStep == 0 || from <= now {
+	a.Lead = int64(longest - (longest-lead)/8)
+	if !live || p.earlyStep == 0 || from <= now || from > now+int64(lead+liveAhead) {
 		return a, []slots{{at: from, n: n}}, 0
 	}
 	early := max(a.Early, now-p.earlyIdle)

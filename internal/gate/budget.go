@@ -11,15 +11,15 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
 )
 
 const (
-	askTimeout = 400 * time.Millisecond // of one question to the broker
-	askPause   = 250 * time.Millisecond // after one that failed
-	askJitter  = 2 * time.Millisecond   // spreads workers that want the same slots
+	askPause  = 250 * time.Millisecond // after a question that failed
+	askJitter = 2 * time.Millisecond   // spreads workers that want the same slots, at least
 
 	// calm is how many chunks in a row a worker must have taken without meeting
 	// another before it takes whole ones again, used up or not.
@@ -54,6 +54,7 @@ type budget struct {
 	kick     chan struct{}
 
 	next    int   // slots to ask for when others want some too
+	grow    int   // how many times as many the time after
 	alone   int   // chunks since another worker was met
 	used    int   // slots since the last chunk
 	lost    int   // slots that grew too old since the last chunk
@@ -69,8 +70,9 @@ type budget struct {
 
 // sharing is what the budgets of a worker have in common.
 type sharing struct {
-	conn   *broker.Conn
+	conn   store
 	clock  *clock
+	trips  *trips
 	worker string // new for each Keeper
 	by     string // whom people are told of
 	ctx    context.Context
@@ -82,14 +84,18 @@ type sharing struct {
 	warm    sync.Once
 }
 
+func newSharing(ctx context.Context, stop context.CancelFunc, conn store, by string, now func() time.Time) *sharing {
+	s := &sharing{conn: conn, trips: &trips{}, worker: nuid.Next(), by: by, ctx: ctx, stop: stop}
+	s.clock = &clock{conn: conn, trips: s.trips, run: s.run, now: now, looking: make(chan struct{}, 1)}
+	return s
+}
+
 // begin looks at the broker's clock before the first intent is there to wait
 // for it. A failure is met again, and reported, when there is one.
 func (s *sharing) begin() {
 	s.warm.Do(func() {
 		s.run(func() {
-			ctx, cancel := context.WithTimeout(s.ctx, askTimeout)
-			defer cancel()
-			_ = s.clock.sync(ctx)
+			_ = s.clock.sync(s.ctx)
 		})
 	})
 }
@@ -115,7 +121,7 @@ func newBudget(s *sharing, appID string, r Rate, log *slog.Logger, arrived func(
 	s.begin()
 	return &budget{
 		pool: s, subject: schema.RateSubject(appID), log: log.With("app", appID), arrived: arrived,
-		pace: newPace(r), next: 1, alone: calm, kick: make(chan struct{}, 1),
+		pace: newPace(r), next: 1, grow: 2, alone: calm, kick: make(chan struct{}, 1),
 	}
 }
 
@@ -147,7 +153,8 @@ func (b *budget) take(lane schema.Lane, now time.Time) (ok bool, wait time.Durat
 			}
 		}
 	}
-	if b.starving || b.live || ok && b.hand.end(b.pace) < t+int64(ahead) && b.busy() {
+	// The last slot must not be used before the next ones are there.
+	if b.starving || b.live || ok && b.hand.end(b.pace) < t+int64(b.pool.trips.lead()+ahead) && b.busy() {
 		b.ask()
 	}
 	return ok, wait
@@ -224,24 +231,24 @@ func (b *budget) try() (time.Duration, error) {
 		b.pool.clock.distrust()
 		return 0, broker.ErrAway
 	}
-	ctx, cancel := context.WithTimeout(b.pool.ctx, askTimeout)
-	defer cancel()
+	ctx := b.pool.ctx
 	if err := b.pool.clock.sync(ctx); err != nil {
 		return 0, err
 	}
 	if !b.known {
-		if err := b.read(ctx); err != nil {
+		if err := b.pool.trips.ask(ctx, b.read); err != nil {
 			return 0, err
 		}
 	}
+	lead := b.pool.trips.lead()
 	t, _ := b.pool.clock.broker(b.pool.clock.now())
-	p, n, live := b.want(t)
-	next, granted, wait := p.grant(b.account, t, n, live)
+	p, n, live := b.want(t, lead)
+	next, granted, wait := p.grant(b.account, t, lead, n, live)
 	if granted == nil {
-		return wait + jitter(), nil
+		return wait + jitter(lead), nil
 	}
 	next.By = b.pool.worker
-	err := b.write(ctx, next)
+	err := b.pool.trips.ask(ctx, func(ctx context.Context) error { return b.write(ctx, next) })
 	switch {
 	case err == nil:
 		b.report(nil)
@@ -249,7 +256,7 @@ func (b *budget) try() (time.Duration, error) {
 		return 0, nil
 	case errors.Is(err, broker.ErrOvertaken):
 		b.known = false
-		return jitter(), nil
+		return jitter(lead), nil
 	case errors.Is(err, broker.ErrNoStream):
 		b.pool.clock.distrust()
 	}
@@ -259,7 +266,9 @@ func (b *budget) try() (time.Duration, error) {
 	return 0, err
 }
 
-func jitter() time.Duration { return 1 + rand.N(askJitter) }
+// jitter spreads workers that want the same slots: where answers take long, more,
+// or those that were refused together ask together again.
+func jitter(lead time.Duration) time.Duration { return 1 + rand.N(max(askJitter, lead/8)) }
 
 func (b *budget) read(ctx context.Context) error {
 	stored, err := b.pool.conn.Last(ctx, schema.StreamRate, b.subject)
@@ -297,19 +306,21 @@ func (b *budget) write(ctx context.Context, a account) error {
 
 // want is how many slots to ask for. A worker that has the app for itself takes
 // whole chunks. Where others want some too, it takes as many as it had use for,
-// and twice as many while none is left over.
-func (b *budget) want(t int64) (p pace, n int, live bool) {
+// and more each time while none is left over.
+func (b *budget) want(t int64, lead time.Duration) (p pace, n int, live bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// Who is far from the broker gets nothing where others write all the time.
+	most := b.pace.chunk(max(lead, time.Duration(b.account.Lead)), b.alone >= calm)
 	switch {
-	case b.live && b.hand.end(b.pace) > t+int64(ahead): // there is enough, but not soon enough
-		return b.pace, min(liveFew, b.pace.most), true
+	case b.live && b.hand.end(b.pace) > t+int64(2*lead+ahead): // there is enough, but not soon enough
+		return b.pace, min(liveFew, most), true
 	case b.alone >= calm:
-		return b.pace, b.pace.most, b.live
+		return b.pace, most, b.live
 	case b.lost > 0:
-		b.next = max(min(b.used, b.next), 1)
+		b.next, b.grow = max(min(b.used, b.next), 1), 2
 	default:
-		b.next = min(2*b.next, b.pace.most)
+		b.next, b.grow = min(b.grow*b.next, most), min(2*b.grow, most)
 	}
 	b.lost = 0
 	return b.pace, b.next, b.live
@@ -320,7 +331,8 @@ func (b *budget) met() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.alone >= calm {
-		b.next = min(max(b.used, 1), b.pace.most)
+		b.grow = 2
+		b.next = min(max(b.used, 1), b.pace.chunk(b.pool.trips.lead(), false))
 	}
 	b.alone = 0
 }
@@ -350,6 +362,6 @@ func (b *budget) set(r Rate) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p := newPace(r); p != b.pace {
-		b.pace, b.hand, b.next = p, nil, 1
+		b.pace, b.hand, b.next, b.grow = p, nil, 1, 2
 	}
 }

@@ -2,11 +2,8 @@ package gate
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/kefuhq/kefu/internal/broker"
 )
 
 const (
@@ -20,15 +17,19 @@ const (
 // clock tells the broker's time, which all workers share, though their own may
 // be seconds apart. It is kept on the monotonic clock: nobody can set it.
 type clock struct {
-	conn *broker.Conn
-	now  func() time.Time // this worker's
+	conn  store
+	trips *trips
+	run   func(f func())   // in a goroutine that ends with the worker
+	now   func() time.Time // this worker's
 
-	looking sync.Mutex
+	looking chan struct{} // holds one while the broker is asked
 	looks   []look
 	created time.Time    // when the stream of the budgets was made
 	unknown atomic.Int64 // up to when slots may have been taken that it does not know; nanoseconds
 	best    atomic.Pointer[look]
 	stale   atomic.Bool
+	newest  atomic.Pointer[time.Time] // of looks
+	renews  atomic.Bool               // a look is under way that nobody waits for
 }
 
 // look is one look at the broker's clock.
@@ -53,31 +54,63 @@ func (c *clock) broker(now time.Time) (t int64, ok bool) {
 }
 
 // sync looks at the broker's clock if it is time to, and makes the stream of
-// the budgets if that is gone.
+// the budgets if that is gone. It waits for the answer only where the time is not
+// known well enough to go on.
 func (c *clock) sync(ctx context.Context) error {
-	c.looking.Lock()
-	defer c.looking.Unlock()
+	switch age := c.age(); {
+	case age < clockFresh:
+	case age < clockStale:
+		if c.renews.CompareAndSwap(false, true) {
+			c.run(func() {
+				defer c.renews.Store(false)
+				_ = c.look(ctx, 1) // a failure that lasts is met, and told, when the time is stale
+			})
+		}
+	default:
+		return c.look(ctx, clockFirst)
+	}
+	return nil
+}
+
+// age is how long ago the broker's clock was looked at.
+func (c *clock) age() time.Duration {
+	newest := c.newest.Load()
+	if newest == nil || c.stale.Load() {
+		return clockStale
+	}
+	return c.now().Sub(*newest)
+}
+
+// look asks for the broker's time so often, unless somebody else just has.
+func (c *clock) look(ctx context.Context, times int) error {
+	select {
+	case c.looking <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.looking }()
+	if c.age() < clockFresh {
+		return nil
+	}
 	if c.stale.Swap(false) {
 		c.looks = nil
+		c.newest.Store(nil)
 	}
-	need := clockFirst
-	if n := len(c.looks); n > 0 {
-		switch age := c.now().Sub(c.looks[n-1].at); {
-		case age < clockFresh:
-			return nil
-		case age < clockStale:
-			need = 1
-		}
-	}
-	for range need {
-		asked := c.now()
-		stamp, created, err := c.conn.EnsureRateStream(ctx)
+	for range times {
+		var asked, answered, stamp, created time.Time
+		err := c.trips.ask(ctx, func(ctx context.Context) (err error) {
+			asked = c.now()
+			stamp, created, err = c.conn.EnsureRateStream(ctx)
+			answered = c.now()
+			return err
+		})
 		if err != nil {
 			return err
 		}
 		c.found(created)
-		c.learn(asked, c.now(), stamp)
+		c.learn(asked, answered, stamp)
 	}
+	c.newest.Store(&c.looks[len(c.looks)-1].at)
 	return nil
 }
 
@@ -88,7 +121,8 @@ func (c *clock) found(created time.Time) {
 	case c.created.IsZero():
 		c.unknown.Store(created.UnixNano())
 	case !created.Equal(c.created):
-		c.unknown.Store(created.UnixNano() + int64(ahead+slowChunk))
+		lead := c.trips.lead()
+		c.unknown.Store(created.UnixNano() + int64(lead+ahead+max(slowChunk, 3*lead)))
 	}
 	c.created = created
 }

@@ -182,7 +182,7 @@ func (d *daily) fetch(now time.Time) {
 		}
 		pause := askPause
 		if errors.Is(err, broker.ErrOvertaken) {
-			pause = jitter()
+			pause = jitter(d.pool.trips.lead())
 		}
 		select {
 		case <-d.pool.ctx.Done():
@@ -198,10 +198,12 @@ func (d *daily) try(ctx context.Context, now time.Time, change func(Day, time.Ti
 	if !d.pool.conn.Connected() {
 		return Day{}, 0, broker.ErrAway
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	var day Day
-	e, err := d.pool.conn.LastState(ctx, d.key)
+	var e broker.StateEntry
+	err := d.pool.trips.ask(ctx, func(ctx context.Context) (err error) {
+		e, err = d.pool.conn.LastState(ctx, d.key)
+		return err
+	})
 	switch {
 	case errors.Is(err, broker.ErrNoMessage):
 	case err != nil:
@@ -219,7 +221,10 @@ func (d *daily) try(ctx context.Context, now time.Time, change func(Day, time.Ti
 	if err != nil {
 		return Day{}, 0, err
 	}
-	_, err = d.pool.conn.Swap(ctx, broker.PutState(d.key, body, dayKeep), e.Seq)
+	err = d.pool.trips.ask(ctx, func(ctx context.Context) error {
+		_, err := d.pool.conn.Swap(ctx, broker.PutState(d.key, body, dayKeep), e.Seq)
+		return err
+	})
 	return next, n, err
 }
 

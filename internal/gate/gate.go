@@ -8,10 +8,12 @@
 // A rate is the pool's. Each send has a slot, an instant of its own on the
 // broker's clock; workers take slots in chunks of 50 ms from an account that
 // all share (account.go has the rules, budget.go fetches), twenty writes a
-// second for a busy app and none for an idle one. So the whole rate goes to
-// whoever has the work, a second never holds more than the rate and the burst,
-// and a worker that is killed takes 100 ms of the rate with it. While the broker
-// is away what is in hand is used up, then nothing is sent. x/time/rate stands
+// second for a busy app and none for an idle one. Where the broker's answers take
+// longer than that, chunks are larger and are asked for earlier (trip.go measures),
+// so the rate does not depend on the distance. The whole rate goes to whoever
+// has the work, a second never holds more than the rate and the burst, and a
+// worker that is killed takes 100 ms of the rate with it, or four round trips.
+// While the broker is away what is in hand is used up, then nothing is sent. x/time/rate stands
 // before it, against our own mistakes. A day's budget is taken in larger blocks
 // from a key that outlives workers and broker (day.go); used up, it is a hold
 // until the platform's midnight.

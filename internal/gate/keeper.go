@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nuid"
-
 	"github.com/kefuhq/kefu/internal/broker"
 )
 
@@ -51,7 +49,7 @@ func open(ctx context.Context, conn *broker.Conn, by string, log *slog.Logger, n
 		log = slog.New(slog.DiscardHandler)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	pool := &sharing{conn: conn, clock: &clock{conn: conn, now: now}, worker: nuid.Next(), by: by, ctx: run, stop: stop}
+	pool := newSharing(run, stop, conn, by, now)
 	k := &Keeper{conn: conn, log: log, pool: pool, gates: make(map[string]*Gate), holds: make(map[string]stored), own: make(map[string]*own)}
 	var err error
 	if k.reader, err = conn.WatchState(ctx, "app.", broker.FollowOptions{Log: log, Anew: k.anew}, k.learn); err != nil {

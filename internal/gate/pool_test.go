@@ -37,11 +37,11 @@ func newSender(t *testing.T, b *brokertest.Broker, appID string, r Rate, skew ti
 	k, err := open(t.Context(), b.Connect(), "test", nil, func() time.Time { return time.Now().Add(skew) })
 	require.NoError(t, err)
 	t.Cleanup(k.Close)
-	return senderOf(k, appID, r, skew)
+	return senderOf(k.App(appID, r), skew)
 }
 
-func senderOf(k *Keeper, appID string, r Rate, skew time.Duration) *sender {
-	s := &sender{gate: k.App(appID, r), skew: skew, changed: make(chan struct{}, 1)}
+func senderOf(g *Gate, skew time.Duration) *sender {
+	s := &sender{gate: g, skew: skew, changed: make(chan struct{}, 1)}
 	s.gate.OnChange(func() {
 		select {
 		case s.changed <- struct{}{}:
@@ -222,7 +222,7 @@ func TestAppsHaveBudgetsOfTheirOwnInThePool(t *testing.T) {
 	for range 2 {
 		k := keep(t, b.Connect())
 		for app, r := range rates {
-			s := senderOf(k, app, r, 0)
+			s := senderOf(k.App(app, r), 0)
 			all[app] = append(all[app], s)
 			running.Go(func() { s.run(ctx, bulkOnly) })
 		}
@@ -304,6 +304,9 @@ func TestNothingIsSentWhileTheBrokerIsAway(t *testing.T) {
 	soon(t, func() bool { return since(begun) > 100 }, "the pool sends")
 	b.Stop()
 	dry := time.Now().Add(ahead + slowChunk + time.Duration(newPace(fiveHundred).age)) // what is in hand may be used
+	for _, s := range all {
+		dry = dry.Add(4 * s.gate.pool.trips.lead())
+	}
 	<-time.After(time.Until(dry) + 300*time.Millisecond)
 	again := time.Now()
 	require.Zero(t, since(dry))
@@ -379,7 +382,7 @@ func TestTheDaysBudgetIsThePools(t *testing.T) {
 			k, err := Open(t.Context(), conn, "test", nil)
 			require.NoError(t, err)
 			keepers = append(keepers, k)
-			all = append(all, senderOf(k, "wx1", r, 0))
+			all = append(all, senderOf(k.App("wx1", r), 0))
 		}
 		spent := 0 // workers that were told to come again tomorrow
 		for got < n && spent < len(all) {

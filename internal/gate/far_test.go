@@ -1,0 +1,218 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// farStore is a broker at a distance: every answer takes trip. Its clock is the
+// bubble's.
+type farStore struct {
+	mu   sync.Mutex
+	kept map[string]broker.Stored
+	seq  uint64
+	made time.Time
+}
+
+func newFarStore() *farStore {
+	return &farStore{kept: make(map[string]broker.Stored), made: time.Now()}
+}
+
+// way is one worker's way to the store.
+type way struct {
+	*farStore
+	trip func() time.Duration
+}
+
+// hop takes the time of a question or of an answer.
+func (w way) hop(ctx context.Context) error {
+	select {
+	case <-time.After(w.trip() / 2):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// exchange has the store do f in the middle of a round trip.
+func (w way) exchange(ctx context.Context, f func() error) error {
+	if err := w.hop(ctx); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	err := f()
+	w.mu.Unlock()
+	if lost := w.hop(ctx); lost != nil {
+		return lost
+	}
+	return err
+}
+
+func (w way) Connected() bool { return true }
+
+func (w way) EnsureRateStream(ctx context.Context) (now, made time.Time, err error) {
+	err = w.exchange(ctx, func() error { now, made = time.Now(), w.made; return nil })
+	return now, made, err
+}
+
+func (w way) Last(ctx context.Context, _, subject string) (s broker.Stored, err error) {
+	err = w.exchange(ctx, func() (err error) {
+		var ok bool
+		if s, ok = w.kept[subject]; !ok {
+			return broker.ErrNoMessage
+		}
+		return nil
+	})
+	return s, err
+}
+
+func (w way) LastState(ctx context.Context, key string) (broker.StateEntry, error) {
+	s, err := w.Last(ctx, "", "$KV."+schema.BucketState+"."+key)
+	return broker.StateEntry{Key: key, Value: s.Data, Seq: s.Seq}, err
+}
+
+func (w way) Swap(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, err error) {
+	err = w.exchange(ctx, func() error {
+		if w.kept[m.Subject].Seq != last {
+			return broker.ErrOvertaken
+		}
+		w.seq++
+		seq = w.seq
+		w.kept[m.Subject] = broker.Stored{Data: m.Data, Seq: seq}
+		return nil
+	})
+	return seq, err
+}
+
+// farPool is a pool of workers that send as fast as their gates permit.
+type farPool struct {
+	rate    Rate
+	senders []*sender
+	shares  []*sharing
+}
+
+func newFarPool(s *farStore, r Rate, trips ...func() time.Duration) *farPool {
+	p := &farPool{rate: r}
+	for _, trip := range trips {
+		ctx, cancel := context.WithCancel(context.Background())
+		share := newSharing(ctx, cancel, way{s, trip}, "test", time.Now)
+		g := newGate("wx1", r, func(*Gate, bool) {}, share, slog.New(slog.DiscardHandler))
+		p.senders, p.shares = append(p.senders, senderOf(g, 0)), append(p.shares, share)
+	}
+	return p
+}
+
+// send has all of them send bulk for a time, and returns when each message left.
+func (p *farPool) send(t *testing.T, took time.Duration) []time.Time {
+	ctx, cancel := context.WithTimeout(t.Context(), took)
+	defer cancel()
+	var running sync.WaitGroup
+	for _, s := range p.senders {
+		running.Go(func() { s.run(ctx, bulkOnly) })
+	}
+	running.Wait()
+	for _, s := range p.shares {
+		s.close()
+	}
+	return sentBy(p.senders...)
+}
+
+func steady(trip time.Duration) func() time.Duration { return func() time.Duration { return trip } }
+
+// varying are trips of this length and up to half more, by chance; one in fifty
+// takes three times as long.
+func varying(trip time.Duration, seed uint64) func() time.Duration {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	return func() time.Duration {
+		if rnd.IntN(50) == 0 {
+			return 3 * trip
+		}
+		return trip + rand.N(trip/2+1)
+	}
+}
+
+// TestTheWholeRateIsUsedAtAnyDistance: what the pool sends does not depend on
+// how long the broker's answers take, and no second holds more than it may.
+func TestTheWholeRateIsUsedAtAnyDistance(t *testing.T) {
+	t.Parallel()
+	const warm, took = 10 * time.Second, 10 * time.Second
+	for _, rate := range []Rate{
+		{PerSecond: 100, Burst: 20, LiveReserve: 0.2},
+		{PerSecond: 100, Burst: 1},
+		{PerSecond: 1000, Burst: 50, LiveReserve: 0.2},
+		{PerSecond: 4, Burst: 1},
+	} {
+		for _, trip := range []time.Duration{5, 60, 200, 500} {
+			trip *= time.Millisecond
+			for _, workers := range []int{1, 2, 8} {
+				for _, c := range []struct {
+					name  string
+					way   func(i int) func() time.Duration
+					least float64 // of the rate
+					most  float64 // of it in a second beyond what there may be: an error of the clocks
+				}{
+					{"steady", func(int) func() time.Duration { return steady(trip) }, 0.97, 0.02},
+					{"varying", func(i int) func() time.Duration { return varying(trip, uint64(i)) }, 0.87, 0.1},
+				} {
+					t.Run(fmt.Sprintf("%v a second, burst %d, %d workers, %v, %s", rate.PerSecond, rate.Burst, workers, trip, c.name), func(t *testing.T) {
+						t.Parallel()
+						synctest.Test(t, func(t *testing.T) {
+							var ways []func() time.Duration
+							for i := range workers {
+								ways = append(ways, c.way(i))
+							}
+							pool := newFarPool(newFarStore(), rate, ways...)
+							begun := time.Now()
+							sent := pool.send(t, warm+took)
+							n := 0
+							for _, at := range sent {
+								if at.Sub(begun) >= warm {
+									n++
+								}
+							}
+							t.Logf("%.1f/s, worst second %d", float64(n)/took.Seconds(), worst(sent))
+							require.LessOrEqual(t, worst(sent), bound(rate)+int(math.Ceil(c.most*rate.PerSecond)))
+							require.GreaterOrEqual(t, float64(n), c.least*rate.PerSecond*took.Seconds()-1)
+						})
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestABrokerThatBecomesSlowSlowsNothingForLong: an answer that takes longer than
+// a question may is a reason to wait longer for the next.
+func TestABrokerThatBecomesSlowSlowsNothingForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := time.Now().Add(5 * time.Second)
+		pool := newFarPool(newFarStore(), Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2}, func() time.Duration {
+			if time.Now().Before(slow) {
+				return 5 * time.Millisecond
+			}
+			return 3 * time.Second
+		})
+		sent := pool.send(t, 60*time.Second)
+		n := 0
+		for _, at := range sent {
+			if at.After(slow.Add(25 * time.Second)) {
+				n++
+			}
+		}
+		require.GreaterOrEqual(t, n, 97*30)
+	})
+}
