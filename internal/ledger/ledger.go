@@ -21,8 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,20 +61,22 @@ type Ledger struct {
 	top   map[uint16]uint64 // by worker: number of the newest batch that was applied
 
 	// Writing side. Batches leave one after the other, the next when the one
-	// before is stored: so the log holds a worker's marks in the order in which
-	// they were written, whatever had to be repeated.
-	out     sync.Mutex
-	queue   []entry
-	flights map[uint64]*flight // not read back yet, by number
-	leaving uint64             // number of the one that is not stored yet; 0 for none
-	number  uint64             // of the newest
-	closed  bool
+	// before was read back: so the log holds a worker's marks in the order in
+	// which they were written, whatever had to be repeated. That a batch was
+	// stored is not enough: should the log be cut back before it is read, what
+	// follows would stand before its repeat.
+	out    sync.Mutex
+	queue  []entry
+	flight *flight // not read back yet; nil for none
+	number uint64  // of the newest
+	closed bool
 
 	reader *broker.Follower
 }
 
 // flight is a batch on its way.
 type flight struct {
+	number  uint64
 	data    []byte
 	entries []entry
 }
@@ -99,7 +99,7 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 	}
 	l := &Ledger{
 		conn: conn, worker: o.Worker, subject: schema.LedgerSubject(o.Worker), log: log, trouble: o.Trouble,
-		index: newIndex(o.Keep), top: make(map[uint16]uint64), flights: make(map[uint64]*flight),
+		index: newIndex(o.Keep), top: make(map[uint16]uint64),
 	}
 	if l.trouble == nil {
 		l.trouble = func(string) {}
@@ -118,11 +118,11 @@ func (l *Ledger) Close() {
 	l.out.Lock()
 	l.closed = true
 	var left []entry
-	for _, number := range slices.Sorted(maps.Keys(l.flights)) {
-		left = append(left, l.flights[number].entries...)
+	if l.flight != nil {
+		left = l.flight.entries
 	}
 	left = append(left, l.queue...)
-	l.queue, l.flights = nil, nil
+	l.queue, l.flight = nil, nil
 	l.out.Unlock()
 	for _, e := range left {
 		e.answer(Standing{}, ErrClosed)
@@ -175,76 +175,61 @@ func (l *Ledger) Len() int {
 // flush sends what waits, if nothing is under way. One mark alone leaves at
 // once; under load batches grow by themselves. l.out is held.
 func (l *Ledger) flush() {
-	if l.closed || l.leaving != 0 || len(l.queue) == 0 {
+	if l.closed || l.flight != nil || len(l.queue) == 0 {
 		return
 	}
 	n := min(len(l.queue), maxBatch)
-	f := &flight{entries: l.queue[:n:n]}
+	l.number++
+	f := &flight{number: l.number, entries: l.queue[:n:n]}
 	if l.queue = l.queue[n:]; len(l.queue) == 0 {
 		l.queue = nil
 	}
-	l.number++
-	f.data = appendHeader(make([]byte, 0, headerSize+n*markSize), l.number)
+	f.data = appendHeader(make([]byte, 0, headerSize+n*markSize), f.number)
 	for _, e := range f.entries {
 		f.data = appendMark(f.data, e.mark)
 	}
-	l.flights[l.number] = f
-	l.leaving = l.number
-	l.publish(l.number, f.data)
+	l.flight = f
+	l.publish(f)
 }
 
 // publish sends a batch. Its id makes repeats harmless, the outbox's and ours.
-func (l *Ledger) publish(number uint64, data []byte) {
-	msg := &nats.Msg{Subject: l.subject, Data: data, Header: nats.Header{
-		jetstream.MsgIDHeader: {l.worker + ":" + strconv.FormatUint(number, 10)},
+func (l *Ledger) publish(f *flight) {
+	msg := &nats.Msg{Subject: l.subject, Data: f.data, Header: nats.Header{
+		jetstream.MsgIDHeader: {l.worker + ":" + strconv.FormatUint(f.number, 10)},
 	}}
 	l.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
 		switch {
 		case err == nil:
 			l.trouble("")
-			l.stored(number)
 		case !errors.Is(err, broker.ErrClosed):
 			// A refusal (a missing or read-only stream) is tried again, and nothing
 			// overtakes it: without the ledger nothing is sent.
 			l.log.Debug("ledger refused, trying again", "error", err)
 			l.trouble(err.Error())
-			time.AfterFunc(refusedPause, func() { l.again(number) })
+			time.AfterFunc(refusedPause, func() { l.again(f) })
 		}
 	})
 }
 
 const refusedPause = time.Second
 
-// stored lets the next batch leave. What the log says about this one is
-// learned by reading it back.
-func (l *Ledger) stored(number uint64) {
-	l.out.Lock()
-	defer l.out.Unlock()
-	if l.leaving == number {
-		l.leaving = 0
-		l.flush()
-	}
-}
-
 // again publishes a batch once more, unless it was read back meanwhile.
-func (l *Ledger) again(number uint64) {
+func (l *Ledger) again(f *flight) {
 	l.out.Lock()
 	defer l.out.Unlock()
-	if f := l.flights[number]; f != nil && !l.closed {
-		l.publish(number, f.data)
+	if l.flight == f && !l.closed {
+		l.publish(f)
 	}
 }
 
-// anew publishes again what was stored and not read back: the log it was stored
-// in is gone.
+// anew publishes again what was not read back: the log that it was stored in,
+// if it was, is gone.
 func (l *Ledger) anew() {
 	l.log.Error("the ledger was lost or cut back: what was sent lately may not be remembered after a restart")
 	l.out.Lock()
 	defer l.out.Unlock()
-	for _, number := range slices.Sorted(maps.Keys(l.flights)) {
-		if number != l.leaving {
-			l.publish(number, l.flights[number].data)
-		}
+	if l.flight != nil {
+		l.publish(l.flight)
 	}
 }
 
@@ -295,14 +280,11 @@ func (l *Ledger) landed(number uint64) []entry {
 	// A name that was used before goes on where it ended, or its batches would be
 	// taken for repeats.
 	l.number = max(l.number, number)
-	f := l.flights[number]
-	if f == nil {
+	f := l.flight
+	if f == nil || f.number != number {
 		return nil
 	}
-	delete(l.flights, number)
-	if l.leaving == number {
-		l.leaving = 0
-	}
+	l.flight = nil
 	l.flush()
 	return f.entries
 }

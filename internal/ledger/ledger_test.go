@@ -352,6 +352,47 @@ func TestMarksSurviveALogThatIsCutBackBeforeTheyAreRead(t *testing.T) {
 	require.Equal(t, Go, write(t, l, Mark{Key: 4, Kind: Start, Seq: 10, Attempt: 1}).Ruling, "and it goes on")
 }
 
+// TestALogThatIsCutBackKeepsTheOrderOfTheMarks has the log lose the first of two
+// marks of one intent before it was read: an attempt is over, the next begins.
+// In the other order the first would take the second back.
+func TestALogThatIsCutBackKeepsTheOrderOfTheMarks(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	l := open(t, conn, "a")
+	write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	back := brokertest.Reconnected(t, conn)
+	b.Save()
+	brokertest.Await(t, back, "the reconnect")
+	// The reader is kept busy, so that what follows is stored and not read back.
+	held, busy := make(chan struct{}), make(chan struct{})
+	l.Write(Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}, func(Standing, error) { close(busy); <-held })
+	brokertest.Await(t, busy, "the reader to be busy")
+	over := send(t, l, Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1, Attempt: 1})
+	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	back = brokertest.Reconnected(t, conn)
+	b.Restore()
+	brokertest.Await(t, back, "the reconnect")
+	next := send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 2})
+	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	close(held)
+	require.NoError(t, brokertest.Await(t, over, "an answer").err)
+	a := brokertest.Await(t, next, "an answer")
+	require.NoError(t, a.err)
+	require.Equal(t, Go, a.s.Ruling)
+
+	events, err := History(t.Context(), b.Connect(), 1)
+	require.NoError(t, err)
+	var kinds []string
+	for _, e := range events {
+		kinds = append(kinds, e.Mark.Kind.String())
+	}
+	require.Equal(t, []string{"start", "clear", "start"}, kinds)
+	s := write(t, open(t, b.Connect(), "b"), Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	require.Equal(t, Started, s.Ruling)
+	require.Equal(t, 2, s.Attempts)
+}
+
 func TestCloseAnswersWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t)
