@@ -148,17 +148,15 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 	if d.barred(now) {
 		return afterwards{place: returned}, true
 	}
-	known, ok := d.app.w.ledger.Peek(d.key)
-	if ok && known.Kind == ledger.Clear && known.Seq == d.seq {
-		// Handed out before, here or elsewhere, and put back with attempts spent.
-		d.attempt = max(d.attempt, int(known.Attempt)+1)
+	known := d.peek()
+	if known.Ruling != ledger.Go {
+		// What it remembers no deadline, withdrawal or send-at may overrule: this
+		// message was begun or has ended, or its id belongs to another one.
+		return afterwards{}, false
 	}
-	if ok && int(known.Generation) == d.generation {
-		d.unknown = max(d.unknown, int(known.Unknown)) // a header remembers the last tries only
-	}
-	if ok && d.spokenFor(known) {
-		return afterwards{}, false // the ledger's word comes first
-	}
+	// It may have been handed out before, here or elsewhere, and put back with
+	// attempts spent; a header remembers the last tries only.
+	d.attempt, d.unknown = max(d.attempt, known.Attempts+1), max(d.unknown, known.Unknown)
 	if d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation) {
 		return d.settleCancel(), true
 	}
@@ -186,28 +184,17 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// spokenFor says whether the ledger remembers something that no deadline,
-// withdrawal or send-at may overrule: this message was begun or has ended, or
-// its id belongs to another one.
-func (d *delivery) spokenFor(known ledger.Entry) bool {
-	if known.Kind == 0 || int(known.Generation) < d.generation {
-		return false
-	}
-	if known.Seq == d.seq {
-		return known.Kind != ledger.Clear
-	}
-	return !d.subject.Again
-}
-
 // abandoned deals with an intent whose call, or burial, was begun by another
 // worker and whose end nobody wrote.
 func (d *delivery) abandoned(s ledger.Standing) afterwards {
 	// Ours stands alone only when the end of a call was not written: nothing of
-	// this sequence is in hand here but this delivery.
-	if s.Worker != d.app.w.cfg.Process.Name && d.app.w.pool.Alive(s.Worker) {
+	// this sequence is in hand here but this delivery. Of a queue that is gone, the
+	// message that this one takes the place of may be.
+	ours := s.Worker == d.app.w.cfg.Process.Name
+	if !ours && d.app.w.pool.Alive(s.Worker) || ours && s.Inherited {
 		// A burial may have been surrendered by a worker that lives on. Should it not
-		// have been, the broker drops the second letter.
-		if d.left++; s.Ruling != ledger.Doomed || d.left < maxLeft {
+		// have been, the broker drops the second letter. A call of ours is over by then.
+		if d.left++; !ours && s.Ruling != ledger.Doomed || d.left < maxLeft {
 			return afterwards{place: waiting, delay: otherHands, held: true}
 		}
 	}

@@ -39,6 +39,7 @@ type delivery struct {
 	msg     *nats.Msg
 	subject schema.Subject
 	seq     uint64
+	queue   *time.Time // when the stream that seq counts in was made
 	stored  time.Time
 	nth     int  // how often the consumer handed it out; forgotten at a hand-over
 	taken   bool // a consumer before this one may have handed it out
@@ -77,7 +78,7 @@ type delivery struct {
 
 func newDelivery(a *app, l *lane, m *nats.Msg, meta broker.Delivery) *delivery {
 	d := &delivery{
-		app: a, lane: l, msg: m, seq: meta.Seq, stored: meta.Stored, nth: meta.Delivered, taken: l.inherited(meta),
+		app: a, lane: l, msg: m, seq: meta.Seq, queue: a.created.Load(), stored: meta.Stored, nth: meta.Delivered, taken: l.inherited(meta),
 		reply: m.Reply, renewed: time.Now(),
 	}
 	var err error
@@ -172,11 +173,14 @@ func origin(stack []byte) string {
 
 // identify finds out which intent this is, as well as a broken one allows.
 func (d *delivery) identify() error {
+	if now := d.app.created.Load(); !d.stored.Before(*now) {
+		d.queue = now // made anew while the message was on its way
+	}
 	env, err := schema.ParseEnvelope(d.msg.Header, d.subject.Again)
 	d.env = env
 	d.id = env.ID
 	if d.id == "" {
-		d.id = schema.DefaultID(*d.app.created.Load(), d.seq)
+		d.id = schema.DefaultID(*d.queue, d.seq)
 	}
 	d.published = d.stored
 	if !env.PublishedAt.IsZero() {
@@ -192,11 +196,8 @@ func (d *delivery) identify() error {
 	d.deadline = env.Deadline(d.published, d.app.cfg().ExpireAfter)
 	d.key = ledger.KeyOf(d.app.cfg().ID, d.id)
 	d.body = ledger.BodyOf(d.msg.Data)
-	if known, ok := d.app.w.ledger.Peek(d.key); ok && !d.subject.Again {
-		d.generation = max(int(known.Generation), 1)
-		if known.Renews(d.seq) {
-			d.generation++ // the id's next life
-		}
+	if !d.subject.Again {
+		d.generation = max(d.peek().Generation, 1)
 	}
 	return err
 }
@@ -221,7 +222,7 @@ func (d *delivery) decode() error {
 // id's generation, so what comes on kefu.send leaves it to the ledger.
 func (d *delivery) mark(kind ledger.Kind) ledger.Mark {
 	m := ledger.Mark{
-		Key: d.key, Seq: d.seq, Body: d.body, Kind: kind, Again: d.subject.Again,
+		Key: d.key, Seq: d.seq, Stream: d.queue.UnixNano(), Body: d.body, Kind: kind, Again: d.subject.Again,
 		Generation: uint16(d.generation), Attempt: uint8(min(d.attempt, 255)), Unknown: uint8(min(d.unknown, 255)),
 	}
 	if (kind == ledger.Start || kind == ledger.Suspect) && !d.subject.Again {
@@ -233,6 +234,9 @@ func (d *delivery) mark(kind ledger.Kind) ledger.Mark {
 	}
 	return m
 }
+
+// peek is what the ledger would say to a Start now, as far as it has been read.
+func (d *delivery) peek() ledger.Standing { return d.app.w.ledger.Peek(d.mark(ledger.Start)) }
 
 // write puts a mark into the ledger and waits for what it says; an error means
 // that the worker is stopping.

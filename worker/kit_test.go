@@ -17,6 +17,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -149,7 +150,7 @@ func (b *bed) restartBroker() {
 func (b *bed) publish(subject, id, text, touser string, header ...string) broker.Ack {
 	b.t.Helper()
 	m := nats.NewMsg(subject)
-	m.Data = fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":%q}}`, touser, text)
+	m.Data = packet(text, touser)
 	m.Header.Set("Nats-Msg-Id", id)
 	for i := 0; i+1 < len(header); i += 2 {
 		m.Header.Set(header[i], header[i+1])
@@ -157,6 +158,23 @@ func (b *bed) publish(subject, id, text, touser string, header ...string) broker
 	ack, err := b.conn.Outbox.PublishWait(b.t.Context(), m)
 	b.NoError(err)
 	return ack
+}
+
+func packet(text, touser string) []byte {
+	return fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":%q}}`, touser, text)
+}
+
+// mark has another worker, which is gone by then, write marks into the ledger.
+func (b *bed) mark(worker string, marks ...ledger.Mark) {
+	b.t.Helper()
+	l, err := ledger.Open(b.t.Context(), b.conn, ledger.Options{Worker: worker, Keep: time.Hour})
+	b.NoError(err)
+	defer l.Close()
+	for _, m := range marks {
+		done := make(chan error, 1)
+		l.Write(m, func(_ ledger.Standing, err error) { done <- err })
+		b.NoError(<-done)
+	}
 }
 
 func (b *bed) receipt() schema.Receipt {

@@ -104,8 +104,7 @@ type Config struct {
 // log of intents: what worker needs of package ledger.
 type intentLog interface {
 	Write(m ledger.Mark, done func(ledger.Standing, error))
-	Peek(k ledger.Key) (ledger.Entry, bool)
-	WorkerName(e ledger.Entry) string
+	Peek(start ledger.Mark) ledger.Standing
 }
 
 // ErrUnclean says that the grace period ended before all that was under way

@@ -34,6 +34,7 @@ type trace struct {
 type placed struct {
 	stream   string
 	seq      uint64
+	made     time.Time // when its queue was
 	stored   time.Time
 	subject  schema.Subject
 	envelope schema.Envelope
@@ -100,7 +101,8 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 		return id == t.id
 	}
 	own := defaultSequence(t.id, created)
-	for _, seq := range []uint64{t.story.Now.Seq, own} {
+	carrier := t.story.Seq(created)
+	for _, seq := range []uint64{carrier, own} {
 		if seq == 0 {
 			continue
 		}
@@ -119,7 +121,7 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 		return nil // it could only be where it is not, or be sent again by kefu, which the ledger would know
 	}
 	// What carries it on, or its next life, was stored later than what the ledger knows.
-	return conn.Scan(ctx, name, broker.ScanOptions{Seq: t.story.Now.Seq + 1}, func(s broker.Stored) error {
+	return conn.Scan(ctx, name, broker.ScanOptions{Seq: carrier + 1}, func(s broker.Stored) error {
 		if take(s) {
 			return broker.ErrStopScan
 		}
@@ -129,7 +131,7 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 
 // readQueued reads a message of a queue, and the id of its intent as a worker does.
 func readQueued(stream string, s broker.Stored, created time.Time) (placed, string) {
-	p := placed{stream: stream, seq: s.Seq, stored: s.Time}
+	p := placed{stream: stream, seq: s.Seq, made: created, stored: s.Time}
 	p.subject, _ = schema.ParseSubject(s.Subject) // one that cannot be read has no key to show
 	p.envelope, _ = schema.ParseEnvelope(s.Header, p.subject.Again)
 	if p.envelope.ID == "" {

@@ -229,10 +229,7 @@ func (w *whereabouts) byQueue(t *trace) {
 			w.add(p.stored, generation, "", "queued again")
 		}
 	case t.story.Known: // a producer's message does not know its generation
-		generation = max(int(t.story.Now.Generation), 1)
-		if t.story.Now.Renews(p.seq) {
-			generation++
-		}
+		generation = t.story.Generation(p.seq, p.made)
 		fallthrough
 	default:
 		w.add(p.stored, generation, "", "published")

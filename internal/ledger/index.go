@@ -13,10 +13,12 @@ const epochs = 8
 
 // index is the log as a map. It is not safe for concurrent use.
 type index struct {
-	keep  time.Duration // zero: for ever
-	maps  []epoch       // newest first
-	ids   map[string]uint16
-	names []string
+	keep    time.Duration // zero: for ever
+	maps    []epoch       // newest first
+	ids     map[string]uint16
+	names   []string
+	numbers map[int64]uint16 // of streams, by when they were made
+	streams []int64          // when they were made, by number; 0 is for those that are not known
 }
 
 // epoch holds the entries that changed last between its begin and the begin of
@@ -27,7 +29,10 @@ type epoch struct {
 }
 
 func newIndex(keep time.Duration) *index {
-	return &index{keep: keep, maps: []epoch{{entries: make(map[Key]Entry)}}, ids: make(map[string]uint16)}
+	return &index{
+		keep: keep, maps: []epoch{{entries: make(map[Key]Entry)}}, ids: make(map[string]uint16),
+		numbers: map[int64]uint16{0: 0}, streams: []int64{0},
+	}
 }
 
 // advance goes on to the time of the next mark. An entry lives for keep after
@@ -84,25 +89,83 @@ func (x *index) worker(name string) uint16 {
 	return id
 }
 
+// stream is the number that stands for a stream. Past 65,535 of them the last
+// ones share a number, and are taken for one.
+func (x *index) stream(made int64) uint16 {
+	number, ok := x.numbers[made]
+	if !ok {
+		number = uint16(min(len(x.streams), math.MaxUint16)) //nolint:gosec // bounded
+		if int(number) == len(x.streams) {
+			x.streams = append(x.streams, made)
+		}
+		x.numbers[made] = number
+	}
+	return number
+}
+
+// ageOf says how a stream stands to the one that an entry speaks of.
+func (x *index) ageOf(e Entry, made int64) age {
+	return ageOf(x.streams[e.message.stream()], made)
+}
+
+// ageOf says how a stream made at one time stands to one made before; 0 is one
+// that is not known.
+func ageOf(before, made int64) age {
+	switch {
+	case before == 0 || made == 0 || before == made:
+		return sameStream
+	case made > before:
+		return newerStream
+	}
+	return olderStream
+}
+
+// peek says what a Start would be told of a worker that has nothing to do with
+// the intent yet.
+func (x *index) peek(m Mark) Standing {
+	m.Kind = Start
+	e, at := x.find(m.Key)
+	c := source{worker: nobody, age: x.ageOf(e, m.Stream)}
+	next, ruling := apply(e, at >= 0, m, c)
+	return x.standing(e, next, at >= 0, ruling, c)
+}
+
+// nobody is a worker's number that no entry has, but for the last ones of more
+// workers than there are numbers.
+const nobody = math.MaxUint16
+
 // mark applies one mark of a worker and answers it.
 func (x *index) mark(m Mark, w uint16) Standing {
 	e, at := x.find(m.Key)
 	known := at >= 0
-	next, ruling := apply(e, known, m, w)
-	if next != e || !known && m.Kind != Harmless {
+	c := source{worker: w, stream: x.stream(m.Stream), age: x.ageOf(e, m.Stream)}
+	next, ruling := apply(e, known, m, c)
+	if next != e {
 		if at > 0 {
 			delete(x.maps[at].entries, m.Key)
 		}
 		x.maps[0].entries[m.Key] = next
 	}
-	s := Standing{Overtaken: ruling == 0 && (next.Kind != m.Kind || next.Worker != w), Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.Suspects)}
+	s := x.standing(e, next, known, ruling, c)
+	s.Overtaken = ruling == 0 && (next.Kind != m.Kind || next.Worker != w)
+	return s
+}
+
+// standing is the answer to a mark that has turned one entry into another.
+func (x *index) standing(e, next Entry, known bool, ruling Ruling, c source) Standing {
+	s := Standing{
+		Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.Suspects),
+		Inherited: (ruling == Go || ruling == Started || ruling == Doomed) && e.inherits(c) && next.Generation == e.Generation,
+	}
+	if known {
+		s.Worker = x.names[e.Worker]
+		s.Reason, _ = e.Kind.Dying()
+	}
 	switch {
 	case ruling == Go:
 		s.Attempts, s.Unknown = max(int(next.Attempt)-1, 0), int(next.Unknown)
 	case known:
 		s.Attempts, s.Unknown = int(e.Attempt), int(e.Unknown)
-		s.Worker = x.names[e.Worker]
-		s.Reason, _ = e.Kind.Dying()
 	}
 	return s
 }

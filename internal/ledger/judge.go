@@ -5,9 +5,9 @@ import "github.com/kefuhq/kefu/schema"
 // Entry is what the ledger remembers of one intent: 24 bytes, of which a pool
 // holds millions.
 type Entry struct {
-	Seq        uint64 // of the message that carries the intent now: the producer's, then those of its retries
+	message    message // that carries the intent now: the producer's, then those of its retries
 	Body       uint32
-	origin     uint32 // low half of the sequence of the message that began this life of the id
+	origin     uint32 // low half of the sequence of the producer's message of this life; 0: it is gone with its queue
 	Worker     uint16 // number of the worker that made the last Start
 	Generation uint16
 	Attempt    uint8
@@ -16,26 +16,83 @@ type Entry struct {
 	Suspects   uint8 // Suspect marks since the last sign that handling it works
 }
 
-// Renews says whether a producer's message, stored under seq, begins a new
-// life of the id: the one before ended dead or cancelled, and this is not the
-// message that it began with, handed out again because its acknowledgement was
-// lost.
-func (e Entry) Renews(seq uint64) bool {
-	return (e.Kind == Dead || e.Kind == Cancelled) && uint32(seq) != e.origin
+// message is a sequence, below 2^48, and above it the number of the stream that
+// it counts in; 0 where that is not known.
+type message uint64
+
+func messageOf(stream uint16, seq uint64) message { return message(stream)<<48 | message(seq&maxSeq) }
+
+func (m message) stream() uint16 { return uint16(m >> 48) }
+func (m message) seq() uint64    { return uint64(m) & maxSeq }
+
+// age is how the stream that a mark speaks of stands to the one that an entry
+// does. A queue that is deleted and made anew counts from 1 again, and what the
+// one before held is gone.
+type age uint8
+
+const (
+	sameStream age = iota // or one of the two is not known: earlier versions of kefu do not say it
+	newerStream
+	olderStream
+)
+
+// source is what is known of a mark besides what it says.
+type source struct {
+	worker uint16 // number of its writer
+	stream uint16 // number of its stream
+	age    age    // of its stream, beside the entry's
 }
+
+// same says whether a mark speaks of the very message that carries the intent.
+func (e Entry) same(m Mark, c source) bool {
+	return c.age == sameStream && m.Seq == e.message.seq()
+}
+
+// inherits says whether a mark's message takes the place of the one that carried
+// the intent, because that one is gone with its queue. What waits in KEFU_LATER
+// is not.
+func (e Entry) inherits(c source) bool { return c.age == newerStream && e.Kind != Later }
+
+// carries says whether the intent goes on with a mark's message.
+func (e Entry) carries(m Mark, c source) bool { return e.same(m, c) || e.inherits(c) }
 
 // of says whether a mark speaks of the message that carries the intent, or of
 // a retry that carries it on (whose sequence may be lower: the stream may have
 // been made anew meanwhile). Another message under the same id is a producer's
 // repeat: what becomes of it says nothing about the intent.
-func (e Entry) of(m Mark) bool { return m.Seq == e.Seq || m.Again }
+func (e Entry) of(m Mark, c source) bool { return e.carries(m, c) || m.Again }
+
+// renews says whether a producer's message begins a new life of the id: the one
+// before ended dead or cancelled, and this is not the message that it began
+// with, handed out again because its acknowledgement was lost.
+func (e Entry) renews(m Mark, c source) bool {
+	if m.Again || e.Kind != Dead && e.Kind != Cancelled {
+		return false
+	}
+	return c.age == newerStream || c.age == sameStream && uint32(m.Seq) != e.origin
+}
 
 // entry is what is remembered after a mark that decides for itself.
-func (m Mark) entry(w uint16) Entry {
+func (m Mark) entry(c source) Entry {
 	return Entry{
-		Seq: m.Seq, Body: m.Body, origin: uint32(m.Seq), Worker: w,
+		message: messageOf(c.stream, m.Seq), Body: m.Body, origin: uint32(m.Seq), Worker: c.worker,
 		Generation: max(m.Generation, 1), Attempt: m.Attempt, Unknown: m.Unknown, Kind: m.Kind,
 	}
+}
+
+// continues is a mark's entry for the intent that e remembers.
+func (m Mark) continues(e Entry, c source) Entry {
+	next := m.entry(c)
+	next.origin = e.origin
+	switch {
+	case c.age == newerStream && m.Again:
+		next.origin = 0
+	case c.age == newerStream:
+		next.origin = uint32(m.Seq)
+	case c.stream == 0 && m.Seq == e.message.seq():
+		next.message = e.message
+	}
+	return next
 }
 
 // Ruling is what the log says about a Start: whether this message may be sent.
@@ -57,7 +114,7 @@ func (r Ruling) String() string {
 
 // Standing is the answer to a mark.
 type Standing struct {
-	Ruling     Ruling
+	Ruling     Ruling // of a Start, and of Peek
 	Generation int    // of this message
 	Attempts   int    // spent, of this generation
 	Unknown    int    // attempts with unknown outcome, of this generation
@@ -66,22 +123,26 @@ type Standing struct {
 	Reason     schema.Reason
 	Suspects   int // after a Suspect mark: how many times in a row
 
+	// Inherited: the message that carried the intent is gone with its queue, and
+	// this one takes its place. Whoever had it in hand may still be at it.
+	Inherited bool
+
 	// Overtaken: after a mark of an end, somebody else has gone on with the intent
 	// meanwhile, and what the ledger remembers is not this mark.
 	Overtaken bool
 }
 
-// apply says how a mark by worker w changes what is remembered, and, for a
-// Start, what it may do. known is false when nothing is remembered of the key.
-// It depends on nothing but its arguments: every worker that reads the log
-// comes to the same result. Its table test is the specification.
-func apply(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
+// apply says how a mark changes what is remembered, and, for a Start, what it
+// may do. known is false when nothing is remembered of the key. It depends on
+// nothing but its arguments: every worker that reads the log comes to the same
+// result. Its table test is the specification.
+func apply(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 	switch m.Kind {
 	case Start:
-		return applyStart(e, known, m, w)
+		return applyStart(e, known, m, c)
 	case Suspect:
 		if !known {
-			e = m.entry(w)
+			e = m.entry(c)
 			e.Kind, e.Attempt, e.Unknown = 0, 0, 0
 		}
 		if e.Suspects < 255 {
@@ -92,45 +153,44 @@ func apply(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 		e.Suspects = 0
 		return e, 0
 	case Clear:
-		return applyClear(e, m, w), 0
+		return applyClear(e, m, c), 0
 	case Later, Sent, Dead, Cancelled:
-		return applyEnd(e, m, w), 0
+		return applyEnd(e, m, c), 0
 	}
 	if _, ok := m.Kind.Dying(); ok {
-		return applyEnd(e, m, w), 0
+		return applyEnd(e, m, c), 0
 	}
 	return e, 0 // of a later version of kefu
 }
 
-func applyStart(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
-	next := m.entry(w)
-	next.Suspects = e.Suspects
+func applyStart(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
+	begun := m.entry(c)
+	begun.Suspects = e.Suspects
 	if !known || e.Kind == 0 {
-		return next, Go
+		return begun, Go
 	}
 	if m.Generation == 0 { // a producer's message: it does not know the id's generation
-		next.Generation = e.Generation
-		if e.Renews(m.Seq) {
-			next.Generation++
-			next.Suspects = 0
-			return next, Go
+		begun.Generation = e.Generation
+		if e.renews(m, c) {
+			begun.Generation++
 		}
 	}
 	switch {
-	case next.Generation > e.Generation:
-		next.Suspects = 0
-		return next, Go
-	case next.Generation < e.Generation:
+	case begun.Generation > e.Generation:
+		begun.Suspects = 0
+		return begun, Go
+	case begun.Generation < e.Generation:
 		return e, Ended
 	case m.Body != e.Body:
 		return e, Reuse
 	}
-	next.origin = e.origin
-	same := m.Seq == e.Seq
-	onward := e.of(m) && m.Attempt > e.Attempt // the attempt after those that are remembered
+	next := m.continues(e, c)
+	next.Generation, next.Suspects = e.Generation, e.Suspects
+	same, carries := e.same(m, c), e.carries(m, c)
+	onward := e.of(m, c) && m.Attempt > e.Attempt // the attempt after those that are remembered
 	switch e.Kind {
 	case Clear:
-		if same {
+		if carries {
 			// Whoever starts it may not have read yet what was spent before.
 			next.Attempt, next.Unknown = max(next.Attempt, e.Attempt+1), max(next.Unknown, e.Unknown)
 			return next, Go
@@ -143,22 +203,22 @@ func applyStart(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 		switch {
 		case same:
 			return e, Ended
-		case e.of(m) && m.Attempt >= e.Attempt:
+		case e.of(m, c) && m.Attempt >= e.Attempt:
 			return next, Go
 		}
 		return e, Repeat
 	case Start:
 		switch {
-		case same && w == e.Worker && m.Attempt >= e.Attempt:
+		case same && c.worker == e.Worker && m.Attempt >= e.Attempt:
 			return next, Go // in the same hands, which know what they do
 		case onward:
 			return next, Go // taken over, or a retry whose predecessor's end was not written
-		case same:
+		case carries:
 			return e, Started
 		}
 		return e, Repeat
 	}
-	if _, ok := e.Kind.Dying(); ok && same {
+	if _, ok := e.Kind.Dying(); ok && carries {
 		return e, Doomed
 	}
 	if same {
@@ -170,19 +230,22 @@ func applyStart(e Entry, known bool, m Mark, w uint16) (Entry, Ruling) {
 // applyClear takes a Start back. A slow worker must not take back what its
 // successor has started: only the worker that made a Start may say that nothing
 // was sent, others only that its attempt is over.
-func applyClear(e Entry, m Mark, w uint16) Entry {
+func applyClear(e Entry, m Mark, c source) Entry {
 	if e.Kind == 0 {
-		return m.entry(w)
+		return m.entry(c)
 	}
 	generation := max(m.Generation, 1)
 	if generation < e.Generation {
 		return e
 	}
-	e.Suspects = 0 // whoever wrote it is in good health
-	switch {
-	case generation > e.Generation, m.Seq != e.Seq: // not started yet: nothing to take back
+	e.Suspects = 0                                     // whoever wrote it is in good health
+	if generation > e.Generation || !e.carries(m, c) { // not started yet: nothing to take back
 		return e
-	case e.Kind == Clear, e.Kind == Start && (e.Worker == w || m.Attempt >= e.Attempt):
+	}
+	own := e.same(m, c) && e.Worker == c.worker
+	if e.Kind == Clear || e.Kind == Start && (own || m.Attempt >= e.Attempt) {
+		next := m.continues(e, c)
+		e.message, e.origin = next.message, next.origin
 		e.Kind, e.Attempt, e.Unknown = Clear, m.Attempt, m.Unknown
 	}
 	return e
@@ -190,19 +253,18 @@ func applyClear(e Entry, m Mark, w uint16) Entry {
 
 // applyEnd takes Later, Dying and the terminal kinds. Sent is never overruled
 // within a generation: it happened.
-func applyEnd(e Entry, m Mark, w uint16) Entry {
-	next := m.entry(w)
-	_, isDying := m.Kind.Dying()
-	if e.Kind == 0 || next.Generation > e.Generation {
-		return next
+func applyEnd(e Entry, m Mark, c source) Entry {
+	if e.Kind == 0 || max(m.Generation, 1) > e.Generation {
+		return m.entry(c)
 	}
-	next.origin = e.origin
+	next := m.continues(e, c)
+	_, isDying := m.Kind.Dying()
 	switch {
 	case next.Generation < e.Generation, e.Kind == Sent:
 		return e
 	case m.Kind == Sent:
 		return next
-	case !e.of(m):
+	case !e.of(m, c):
 		return e
 	case m.Kind == Later && (e.Kind.Terminal() || m.Attempt < e.Attempt || m.Attempt == e.Attempt && e.Kind != Later):
 		return e // that attempt has begun already: a slow worker put off what its successor did

@@ -18,12 +18,14 @@ type act struct {
 	want     Ruling
 	life     int // generation the answer must name; 0 for any
 	attempts int // spent, that the answer must name; -1 for any
+	unknown  int // attempts of unknown outcome, that the answer must name; -1 for any
 	suspects int
 	whose    string // worker that the answer must name
+	heir     bool   // the answer must say that the first message is gone with its queue
 }
 
 func mark(by string, kind Kind, seq uint64, attempt uint8) act {
-	return act{by: by, m: Mark{Key: 1, Kind: kind, Seq: seq, Attempt: attempt, Body: 7}, attempts: -1}
+	return act{by: by, m: Mark{Key: 1, Kind: kind, Seq: seq, Attempt: attempt, Body: 7}, attempts: -1, unknown: -1}
 }
 
 // The verbs of the stories. A producer's Start names no generation, all others do.
@@ -40,6 +42,12 @@ func harmless(by string, seq uint64) act  { return mark(by, Harmless, seq, 1) }
 func cancelled(by string, seq uint64) act { return mark(by, Cancelled, seq, 0).gen(1) }
 
 func (a act) gen(n uint16) act { a.m.Generation = n; return a }
+
+// in names the queue that the sequence counts in, by when it was made.
+func (a act) in(queue int64) act { a.m.Stream = queue; return a }
+
+// of is a mark that says how many attempts had an unknown outcome.
+func (a act) of(unknown uint8) act { a.m.Unknown = unknown; return a }
 func (a act) body(n uint32) act {
 	a.m.Body = n
 	return a
@@ -54,6 +62,8 @@ func (a act) again() act {
 func (a act) is(r Ruling) act        { a.want = r; return a }
 func (a act) inLife(n int) act       { a.life = n; return a }
 func (a act) withSpent(n int) act    { a.attempts = n; return a }
+func (a act) withUnknown(n int) act  { a.unknown = n; return a }
+func (a act) inherits() act          { a.heir = true; return a }
 func (a act) counts(n int) act       { a.suspects = n; return a }
 func (a act) startedBy(w string) act { a.whose = w; return a }
 
@@ -243,6 +253,90 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("c", 10, 1).is(Started).startedBy("a"),
 		}},
 
+		// A queue that is deleted and made anew counts from 1 again, and whatever it held is gone.
+		{"a repeat goes on in the place of the first, which is gone with its queue", []act{
+			start("a", 10, 1).in(1).is(Go), cleared("a", 10, 0).in(1),
+			start("b", 3, 1).in(2).is(Go).inLife(1).withSpent(0).inherits(), sent("b", 3, 1).in(2),
+			start("c", 3, 1).in(2).is(Ended), start("c", 4, 1).in(2).is(Repeat),
+		}},
+		{"with what the first has cost", []act{
+			start("a", 10, 1).in(1).is(Go), cleared("a", 10, 1).of(1).in(1),
+			start("b", 3, 1).in(2).is(Go).withSpent(1).withUnknown(1).inherits(),
+		}},
+		{"it may have the sequence of the first", []act{
+			start("a", 10, 1).in(1).is(Go), cleared("a", 10, 1).in(1),
+			start("b", 10, 1).in(2).is(Go).withSpent(1).inherits(),
+			start("c", 10, 1).in(2).is(Started).startedBy("b"),
+		}},
+		{"the one after it is a repeat again", []act{
+			start("a", 10, 1).in(1).is(Go), cleared("a", 10, 0).in(1),
+			start("b", 3, 1).in(2).is(Go).inherits(), cleared("b", 3, 0).in(2), start("c", 4, 1).in(2).is(Repeat),
+		}},
+		{"it goes on for a retry as well, which was in the queue", []act{
+			later("a", 10, 2).in(1), start("b", 20, 2).again().in(1).is(Go), cleared("b", 20, 1).again().in(1),
+			start("c", 3, 1).in(2).is(Go).withSpent(1).inherits(),
+		}},
+		{"a first that had begun and has no end is the question of its worker's life", []act{
+			start("a", 10, 1).in(1).is(Go),
+			start("b", 3, 1).in(2).is(Started).startedBy("a").withSpent(1).inherits(),
+			cleared("b", 3, 1).of(1).in(2),
+			start("b", 3, 2).in(2).is(Go).withSpent(1).withUnknown(1),
+		}},
+		{"in the same hands too: the call of the first may be under way there", []act{
+			start("a", 10, 1).in(1).is(Go), start("a", 3, 1).in(2).is(Started).startedBy("a").inherits(),
+		}},
+		{"and giving it back does not say that the first was not sent", []act{
+			start("a", 10, 1).in(1).is(Go), cleared("a", 3, 0).in(2),
+			start("b", 3, 1).in(2).is(Started).startedBy("a").inherits(),
+		}},
+		{"whoever takes over may go on at once", []act{
+			start("a", 10, 1).in(1).is(Go), start("b", 3, 1).in(2).is(Started).inherits(), start("b", 3, 2).in(2).is(Go).inherits(),
+			start("c", 3, 2).in(2).is(Started).startedBy("b"),
+		}},
+		{"the end of the first, told late, is the end of both", []act{
+			start("a", 10, 1).in(1).is(Go), start("b", 3, 1).in(2).is(Started).inherits(), sent("a", 10, 1).in(1),
+			start("b", 3, 1).in(2).is(Repeat),
+		}},
+		{"a slow worker of the queue that is gone changes nothing but by having sent it", []act{
+			start("a", 10, 1).in(1).is(Go), start("b", 3, 2).in(2).is(Go).inherits(),
+			cleared("a", 10, 1).in(1), later("a", 10, 2).in(1), doomed("a", 10, 1).in(1), dead("a", 10, 1).in(1),
+			start("a", 10, 1).in(1).is(Repeat), start("c", 3, 2).in(2).is(Started).startedBy("b"),
+			sent("a", 10, 1).in(1), start("c", 3, 2).in(2).is(Repeat),
+		}},
+		{"a repeat of what waits for its retry is a repeat: KEFU_LATER is another stream", []act{
+			start("a", 10, 1).in(1).is(Go), later("a", 10, 2).in(1),
+			start("b", 3, 1).in(2).is(Repeat), dead("b", 3, 0).in(2), cleared("b", 3, 0).in(2),
+			start("c", 4, 2).again().in(2).is(Go).withSpent(1),
+		}},
+		{"a repeat of what was sent is a repeat, whatever its sequence", []act{
+			start("a", 10, 1).in(1).is(Go), sent("a", 10, 1).in(1), start("b", 10, 1).in(2).is(Repeat),
+		}},
+		{"after dead the id begins a new life, whatever its sequence", []act{
+			start("a", 10, 1).in(1).is(Go), dead("a", 10, 1).in(1),
+			start("b", 10, 1).in(2).is(Go).inLife(2), sent("b", 10, 1).gen(2).in(2), start("c", 10, 1).in(2).is(Ended).inLife(2),
+		}},
+		{"also when its retry died in the new queue", []act{
+			start("a", 10, 1).in(1).is(Go), later("a", 10, 2).in(1), start("b", 3, 2).again().in(2).is(Go), dead("b", 3, 2).again().in(2),
+			start("c", 10, 1).in(2).is(Go).inLife(2),
+		}},
+		{"but no message of the old queue begins one", []act{
+			start("a", 3, 1).in(2).is(Go), dead("a", 3, 1).in(2), start("b", 10, 1).in(1).is(Repeat).inLife(1),
+		}},
+		{"a burial that was begun is finished", []act{
+			start("a", 10, 1).in(1).is(Go), doomed("a", 10, 1).in(1),
+			start("b", 3, 1).in(2).is(Doomed).startedBy("a").withSpent(1).inherits(), dead("b", 3, 1).in(2),
+			start("c", 3, 1).in(2).is(Ended), start("c", 4, 1).in(2).is(Go).inLife(2),
+		}},
+		{"another body is a letter there too", []act{
+			start("a", 10, 1).in(1).is(Go), cleared("a", 10, 0).in(1), start("b", 3, 1).in(2).body(8).is(Reuse),
+		}},
+		{"marks of workers that do not say which queue they mean are of the same one", []act{
+			start("old", 10, 1).is(Go), cleared("old", 10, 1),
+			start("new", 10, 1).in(2).is(Go).withSpent(1), start("old", 10, 1).is(Started).startedBy("new"), cleared("new", 10, 2).in(2),
+			start("old", 10, 1).is(Go).withSpent(2), cleared("old", 10, 3),
+			start("new", 15, 1).in(2).is(Repeat), start("new", 3, 1).in(3).is(Go).withSpent(3).inherits(),
+		}},
+
 		// Further lives.
 		{"after dead the id begins a new life, with another body if it wants", []act{
 			start("a", 10, 1).is(Go), dead("a", 10, 1),
@@ -370,6 +464,10 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 				if a.attempts >= 0 {
 					require.Equal(t, a.attempts, s.Attempts, line)
 				}
+				if a.unknown >= 0 {
+					require.Equal(t, a.unknown, s.Unknown, line)
+				}
+				require.Equal(t, a.heir, s.Inherited, line)
 				if a.m.Kind == Suspect {
 					require.Equal(t, a.suspects, s.Suspects, line)
 				}
@@ -390,6 +488,9 @@ func TestAMarkOfALaterVersionChangesNothing(t *testing.T) {
 	require.Zero(t, x.mark(Mark{Key: 1, Kind: 99, Seq: 10, Generation: 9}, w).Ruling)
 	after, _ := x.get(1)
 	require.Equal(t, before, after)
+	x.mark(Mark{Key: 2, Kind: 99, Seq: 10, Generation: 9}, w)
+	_, known := x.get(2)
+	require.False(t, known)
 }
 
 func TestSuspicionDoesNotWrapAround(t *testing.T) {
@@ -402,7 +503,7 @@ func TestSuspicionDoesNotWrapAround(t *testing.T) {
 	require.Equal(t, 255, x.mark(suspect("a", 10).m, w).Suspects)
 }
 
-func TestRenewsSaysWhatStartWillDo(t *testing.T) {
+func TestPeekSaysWhatStartWillDo(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
@@ -412,10 +513,9 @@ func TestRenewsSaysWhatStartWillDo(t *testing.T) {
 		for range r.IntN(6) {
 			x.mark(randomMark(r, 1), uint16(r.IntN(2)))
 		}
-		m := Mark{Key: 0, Kind: Start, Seq: uint64(10 + r.IntN(4)), Attempt: 1, Body: 7}
-		e, known := x.get(0)
-		s := x.mark(m, 0)
-		require.Equal(t, known && e.Renews(m.Seq), s.Ruling == Go && s.Generation > max(int(e.Generation), 1))
+		m := Mark{Key: 0, Kind: Start, Seq: uint64(10 + r.IntN(4)), Stream: r.Int64N(4), Attempt: 1, Body: 7}
+		before := x.peek(m)
+		require.Equal(t, before, x.mark(m, x.worker("c")))
 	}
 }
 
@@ -423,7 +523,7 @@ func TestRenewsSaysWhatStartWillDo(t *testing.T) {
 // they came to do so.
 func randomMark(r *rand.Rand, keys int) Mark {
 	m := Mark{
-		Key: Key(r.IntN(keys)), Kind: Kind(1 + r.IntN(7)), Seq: uint64(10 + r.IntN(4)), Body: 7,
+		Key: Key(r.IntN(keys)), Kind: Kind(1 + r.IntN(7)), Seq: uint64(10 + r.IntN(4)), Stream: r.Int64N(4), Body: 7,
 		Attempt: uint8(r.IntN(4)), Unknown: uint8(r.IntN(2)), Generation: uint16(r.IntN(3)), Again: r.IntN(2) == 0,
 	}
 	if m.Again && m.Generation == 0 {

@@ -151,18 +151,13 @@ func (l *Ledger) Write(m Mark, done func(Standing, error)) {
 	l.out.Unlock()
 }
 
-// Peek says what is remembered now, which may be a moment old.
-func (l *Ledger) Peek(k Key) (Entry, bool) {
+// Peek says what a Start would be told now, which may be a moment old, of a
+// worker that has nothing to do with the intent yet. It writes nothing. Kind is
+// 0 when nothing is remembered.
+func (l *Ledger) Peek(start Mark) Standing {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.index.get(k)
-}
-
-// WorkerName resolves an Entry's worker.
-func (l *Ledger) WorkerName(e Entry) string {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.index.names[e.Worker]
+	return l.index.peek(start)
 }
 
 // Len is the number of intents remembered.
@@ -178,15 +173,15 @@ func (l *Ledger) flush() {
 	if l.closed || l.flight != nil || len(l.queue) == 0 {
 		return
 	}
-	n := min(len(l.queue), maxBatch)
 	l.number++
-	f := &flight{number: l.number, entries: l.queue[:n:n]}
+	b := newBatch(l.number, min(len(l.queue), maxBatch))
+	n := 0
+	for n < min(len(l.queue), maxBatch) && b.add(l.queue[n].mark) {
+		n++
+	}
+	f := &flight{number: l.number, data: b.data, entries: l.queue[:n:n]}
 	if l.queue = l.queue[n:]; len(l.queue) == 0 {
 		l.queue = nil
-	}
-	f.data = appendHeader(make([]byte, 0, headerSize+n*markSize), f.number)
-	for _, e := range f.entries {
-		f.data = appendMark(f.data, e.mark)
 	}
 	l.flight = f
 	l.publish(f)

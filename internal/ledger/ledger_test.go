@@ -55,13 +55,9 @@ func TestAMarkIsAnsweredAndRemembered(t *testing.T) {
 	t.Parallel()
 	l := open(t, brokertest.New(t), "a")
 	key := KeyOf("wx1", "id-1")
-	_, ok := l.Peek(key)
-	require.False(t, ok)
+	require.Equal(t, Standing{Ruling: Go, Generation: 1}, l.Peek(Mark{Key: key, Seq: 10, Attempt: 1}))
 	require.Equal(t, Standing{Ruling: Go, Generation: 1}, write(t, l, Mark{Key: key, Kind: Start, Seq: 10, Attempt: 1}))
-	e, ok := l.Peek(key)
-	require.True(t, ok)
-	require.Equal(t, Start, e.Kind)
-	require.Equal(t, "a", l.WorkerName(e))
+	require.Equal(t, Standing{Ruling: Started, Generation: 1, Attempts: 1, Kind: Start, Worker: "a"}, l.Peek(Mark{Key: key, Seq: 10, Attempt: 1}))
 	require.Equal(t, 1, l.Len())
 	write(t, l, Mark{Key: key, Kind: Sent, Seq: 10, Generation: 1, Attempt: 1})
 	require.Equal(t, Ended, write(t, l, Mark{Key: key, Kind: Start, Seq: 10, Attempt: 1}).Ruling)
@@ -238,11 +234,11 @@ func TestABatchThatWasStoredTwiceCountsOnce(t *testing.T) {
 	conn := b.Connect()
 	l := open(t, conn, "a")
 	batch := func(number uint64, marks ...Mark) []byte {
-		data := appendHeader(nil, number)
+		b := newBatch(number, len(marks))
 		for _, m := range marks {
-			data = appendMark(data, m)
+			b.add(m)
 		}
-		return data
+		return b.data
 	}
 	// As another worker that was cut off for longer than the broker remembers ids.
 	begun := Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1}
@@ -261,7 +257,7 @@ func TestWhatIsNotABatchIsSkipped(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t)
 	conn := b.Connect()
-	for i, data := range [][]byte{nil, []byte("hello"), {9, 0, 0, 0, 0, 0, 0, 0, 1}, append(appendHeader(nil, 1), 1, 2, 3)} {
+	for i, data := range [][]byte{nil, []byte("hello"), {9, 0, 0, 0, 0, 0, 0, 0, 1}, append(newBatch(1, 0).data, 1, 2, 3)} {
 		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{
 			Subject: schema.LedgerSubject("strange"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint(i)}}, Data: data,
 		})
@@ -324,9 +320,7 @@ func TestMarksSurviveThatTheirStreamIsMissingForAWhile(t *testing.T) {
 	}
 	require.Empty(t, trouble.Load())
 	require.Equal(t, Started.String(), write(t, open(t, conn, "b"), Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}).Ruling.String())
-	e, ok := l.Peek(1)
-	require.True(t, ok, "what was read before is not forgotten")
-	require.Equal(t, Start, e.Kind)
+	require.Equal(t, Start, l.Peek(Mark{Key: 1}).Kind, "what was read before is not forgotten")
 }
 
 func TestMarksSurviveALogThatIsCutBackBeforeTheyAreRead(t *testing.T) {
@@ -440,9 +434,9 @@ func TestTwoProcessesUnderOneNameDoNotHang(t *testing.T) {
 	one, two := open(t, b.Connect(), "a"), open(t, b.Connect(), "a")
 	for i := range Key(5) {
 		write(t, one, Mark{Key: i, Kind: Start, Seq: 10, Attempt: 1})
-		require.Eventually(t, func() bool { _, ok := two.Peek(i); return ok }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return two.Peek(Mark{Key: i}).Kind != 0 }, brokertest.Patience, time.Millisecond)
 		write(t, two, Mark{Key: 10 + i, Kind: Start, Seq: 10, Attempt: 1})
-		require.Eventually(t, func() bool { _, ok := one.Peek(10 + i); return ok }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return one.Peek(Mark{Key: 10 + i}).Kind != 0 }, brokertest.Patience, time.Millisecond)
 	}
 }
 
@@ -490,7 +484,5 @@ func TestOffAllowsEverythingAndRemembersNothing(t *testing.T) {
 		})
 	}
 	l.Write(Mark{Key: 1, Kind: Sent}, nil)
-	_, ok := l.Peek(1)
-	require.False(t, ok)
-	require.Empty(t, l.WorkerName(Entry{}))
+	require.Zero(t, l.Peek(Mark{Key: 1}).Kind)
 }

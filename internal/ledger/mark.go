@@ -45,6 +45,10 @@ const (
 	Cancelled Kind = 6 // terminal
 	Suspect   Kind = 7 // handed out, perhaps not for the first time, and not for an end
 	Harmless  Kind = 8 // and handled without harm: takes the Suspect marks back, and says nothing else
+
+	// streamKind is no mark of an intent: it names a stream for the marks that
+	// follow it in its batch.
+	streamKind Kind = 9
 )
 
 // Dying is the kind of mark that comes before a letter: the intent's call has
@@ -100,8 +104,14 @@ func (k Kind) Terminal() bool { return k == Sent || k == Dead || k == Cancelled 
 
 // Mark is one entry of the log.
 type Mark struct {
-	Key  Key
-	Seq  uint64 // of the message in the app's send stream, below 2^48
+	Key Key
+	Seq uint64 // of the message in the app's send stream, below 2^48
+
+	// Stream is when the stream that Seq counts in was made, in ns since 1970 by
+	// the broker's clock. A queue that is made anew counts from 1 again. 0 says
+	// nothing about it.
+	Stream int64
+
 	Body uint32
 	Kind Kind
 
@@ -123,30 +133,69 @@ type Mark struct {
 //	20 attempt      1
 //	21 unknown      1
 //	22 kind         1
-//	23 flags        1   bit 0: again
+//	23 flags        1   bit 0: again; bits 1 to 7: number of the stream, 0 for none
+//
+// A mark of streamKind goes before the first one that names its stream: the time
+// when the stream was made stands in place of its key.
+//
+// Workers of two versions read each other's batches while one replaces the
+// other. So the layout stays as it is: a batch of another version byte is
+// skipped whole, with all that it says. What is new is a kind, which an older
+// worker takes no notice of, or a flag, which it does not look at.
 const (
 	version    = 1
 	headerSize = 1 + 8
 	markSize   = 24
 	flagAgain  = 1
 	maxSeq     = 1<<48 - 1
+
+	streamShift = 1
+	maxStreams  = 1<<7 - 1 // that a batch can tell apart
 )
 
 var errBatch = errors.New("ledger: unreadable batch of marks")
 
-func appendHeader(dst []byte, number uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(dst, version), number)
+// batch is a batch of marks being written.
+type batch struct {
+	data    []byte
+	streams []int64 // by number, from 1
 }
 
-func appendMark(dst []byte, m Mark) []byte {
+// newBatch begins a batch of about size marks.
+func newBatch(number uint64, size int) batch {
+	data := make([]byte, 0, headerSize+(size+1)*markSize)
+	return batch{data: binary.BigEndian.AppendUint64(append(data, version), number)}
+}
+
+// add appends a mark; false says that the batch has no room for its stream.
+func (b *batch) add(m Mark) bool {
+	number := 0
+	if m.Stream != 0 {
+		number = slices.Index(b.streams, m.Stream) + 1
+		if number == 0 {
+			if len(b.streams) == maxStreams {
+				return false
+			}
+			b.streams = append(b.streams, m.Stream)
+			number = len(b.streams)
+			made := Mark{Key: Key(m.Stream), Kind: streamKind} //nolint:gosec // read back as it is
+			b.data = appendMark(b.data, made, number)
+		}
+	}
+	b.data = appendMark(b.data, m, number)
+	return true
+}
+
+func appendMark(dst []byte, m Mark, stream int) []byte {
 	var b [markSize]byte
 	binary.BigEndian.PutUint64(b[6:], m.Seq&maxSeq) // the key overwrites its two upper bytes, which are zero
 	binary.BigEndian.PutUint64(b[0:], uint64(m.Key))
 	binary.BigEndian.PutUint32(b[14:], m.Body)
 	binary.BigEndian.PutUint16(b[18:], m.Generation)
 	b[20], b[21], b[22] = m.Attempt, m.Unknown, byte(m.Kind)
+	b[23] = byte(stream << streamShift) //nolint:gosec // at most maxStreams
 	if m.Again {
-		b[23] = flagAgain
+		b[23] |= flagAgain
 	}
 	return append(dst, b[:]...)
 }
@@ -161,8 +210,17 @@ func checkBatch(data []byte) (number uint64, err error) {
 
 // readBatch calls f for each mark of a batch that passed checkBatch.
 func readBatch(data []byte, f func(Mark)) {
+	var streams [maxStreams + 1]int64
 	for b := data[headerSize:]; len(b) > 0; b = b[markSize:] {
+		stream := b[23] >> streamShift
+		if Kind(b[22]) == streamKind {
+			if stream > 0 {
+				streams[stream] = int64(binary.BigEndian.Uint64(b[0:])) //nolint:gosec // as it was written
+			}
+			continue
+		}
 		f(Mark{
+			Stream:     streams[stream],
 			Key:        Key(binary.BigEndian.Uint64(b[0:])),
 			Seq:        binary.BigEndian.Uint64(b[6:]) & maxSeq,
 			Body:       binary.BigEndian.Uint32(b[14:]),

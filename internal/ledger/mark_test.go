@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/hex"
 	"math/rand/v2"
 	"testing"
@@ -14,15 +15,25 @@ import (
 // days by one version and read by the next.
 func TestTheFormatOfABatchIsFinal(t *testing.T) {
 	t.Parallel()
-	data := appendHeader(nil, 0x0102030405060708)
-	data = appendMark(data, Mark{
-		Key: 0x1112131415161718, Seq: 0x212223242526, Body: 0x31323334, Generation: 0x4142, Attempt: 0x51, Unknown: 0x52, Kind: Sent, Again: true,
-	})
-	data = appendMark(data, Mark{Key: 1, Seq: 2, Kind: Start, Attempt: 1})
+	b := newBatch(0x0102030405060708, 4)
+	for _, m := range []Mark{
+		{Key: 0x1112131415161718, Seq: 0x212223242526, Body: 0x31323334, Generation: 0x4142, Attempt: 0x51, Unknown: 0x52, Kind: Sent, Again: true},
+		{Key: 1, Seq: 2, Kind: Start, Attempt: 1},
+		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Kind: Start, Attempt: 1},
+		{Key: 1, Seq: 2, Stream: 0x7172737475767778, Kind: Start, Attempt: 1},
+		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Kind: Start, Attempt: 1, Again: true},
+	} {
+		require.True(t, b.add(m))
+	}
 	require.Equal(t, "01"+"0102030405060708"+
 		"1112131415161718"+"212223242526"+"31323334"+"4142"+"51"+"52"+"04"+"01"+
-		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"00",
-		hex.EncodeToString(data))
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"00"+
+		"6162636465666768"+"000000000000"+"00000000"+"0000"+"00"+"00"+"09"+"02"+
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"02"+
+		"7172737475767778"+"000000000000"+"00000000"+"0000"+"00"+"00"+"09"+"04"+
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"04"+
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"03",
+		hex.EncodeToString(b.data))
 	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5, Cancelled: 6, Suspect: 7, Harmless: 8,
 		Dying(schema.Rejected): 16, Dying(schema.Recipient): 17, Dying(schema.Exhausted): 18, Dying(schema.Unknown): 19,
 		Dying(schema.Expired): 20, Dying(schema.Poison): 21, Dying(schema.Invalid): 22, Dying(schema.IDReuse): 23,
@@ -43,38 +54,74 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 1))
 	var marks []Mark
-	data := appendHeader(nil, 77)
-	for range 500 {
+	b := newBatch(77, 500)
+	for i := range 500 {
 		m := Mark{
-			Key: Key(r.Uint64()), Seq: r.Uint64() & maxSeq, Body: r.Uint32(), Kind: Kind(1 + r.IntN(8)), Generation: uint16(r.Uint32()),
+			Key: Key(r.Uint64()), Seq: r.Uint64() & maxSeq, Stream: int64(i % (maxStreams + 1)), Body: r.Uint32(), Kind: Kind(1 + r.IntN(8)), Generation: uint16(r.Uint32()),
 			Attempt: uint8(r.Uint32()), Unknown: uint8(r.Uint32()), Again: r.IntN(2) == 0,
 		}
 		marks = append(marks, m)
-		data = appendMark(data, m)
+		require.True(t, b.add(m))
 	}
-	number, err := checkBatch(data)
+	require.Len(t, b.streams, maxStreams)
+	require.False(t, b.add(Mark{Stream: maxStreams + 1}), "more streams go into the next batch")
+	number, err := checkBatch(b.data)
 	require.NoError(t, err)
 	require.EqualValues(t, 77, number)
 	var got []Mark
-	readBatch(data, func(m Mark) { got = append(got, m) })
+	readBatch(b.data, func(m Mark) { got = append(got, m) })
 	require.Equal(t, marks, got)
+}
+
+// TestVersionsReadEachOthersMarks has an older worker read the batch of a newer
+// one, and the other way round: while one replaces the other they share a log.
+func TestVersionsReadEachOthersMarks(t *testing.T) {
+	t.Parallel()
+	b := newBatch(1, 2)
+	for _, m := range []Mark{{Key: 1, Seq: 10, Stream: 5, Kind: Start, Attempt: 1}, {Key: 2, Seq: 11, Stream: 5, Kind: Start, Attempt: 1, Again: true}} {
+		require.True(t, b.add(m))
+	}
+	// An older one looks at bit 0 of the flags, and takes no notice of a kind that
+	// it does not know.
+	var older []Mark
+	for m := b.data[headerSize:]; len(m) > 0; m = m[markSize:] {
+		if Kind(m[22]) <= Harmless {
+			readBatch(append(newBatch(1, 1).data, append(bytes.Clone(m[:23]), m[23]&1)...), func(m Mark) { older = append(older, m) })
+		}
+	}
+	require.Equal(t, []Mark{{Key: 1, Seq: 10, Kind: Start, Attempt: 1}, {Key: 2, Seq: 11, Kind: Start, Attempt: 1, Again: true}}, older)
+
+	// A newer one may use flags and kinds that mean nothing here.
+	b = newBatch(1, 2)
+	require.True(t, b.add(Mark{Key: 3, Kind: 77}))
+	b.data = appendMark(b.data, Mark{Key: 1, Seq: 10, Kind: Start, Attempt: 1}, 9) // a stream that nothing names
+	x := newIndex(0)
+	readBatch(b.data, func(m Mark) { x.mark(m, x.worker("newer")) })
+	require.Equal(t, 1, x.len())
+	e, _ := x.get(1)
+	require.Equal(t, messageOf(0, 10), e.message)
 }
 
 func FuzzReadBatch(f *testing.F) {
 	f.Add([]byte(nil))
-	f.Add(appendMark(appendHeader(nil, 1), Mark{Key: 1, Seq: maxSeq, Kind: Dead, Generation: 65535, Attempt: 255, Again: true}))
+	b := newBatch(1, 1)
+	b.add(Mark{Key: 1, Seq: maxSeq, Kind: Dead, Generation: 65535, Attempt: 255, Again: true, Stream: 1})
+	f.Add(b.data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		number, err := checkBatch(data)
 		if err != nil {
 			require.ErrorIs(t, err, errBatch)
 			return
 		}
-		again := appendHeader(nil, number)
-		readBatch(data, func(m Mark) { again = appendMark(again, m) })
-		for i := headerSize + markSize - 1; i < len(data); i += markSize {
-			data[i] &= flagAgain // flags of a later version are not kept
-		}
-		require.Equal(t, data, again)
+		again := newBatch(number, 1)
+		var marks, same []Mark
+		readBatch(data, func(m Mark) {
+			if again.add(m) {
+				marks = append(marks, m)
+			}
+		})
+		readBatch(again.data, func(m Mark) { same = append(same, m) })
+		require.Equal(t, marks, same)
 	})
 }
 

@@ -10,11 +10,12 @@ func (Off) Write(m Mark, done func(Standing, error)) {
 	if done == nil {
 		return
 	}
-	done(Standing{Ruling: Go, Generation: int(max(m.Generation, 1)), Attempts: max(int(m.Attempt)-1, 0), Unknown: int(m.Unknown)}, nil)
+	done(Off{}.Peek(m), nil)
 }
 
-// Peek knows nothing.
-func (Off) Peek(Key) (Entry, bool) { return Entry{}, false }
-
-// WorkerName is empty.
-func (Off) WorkerName(Entry) string { return "" }
+// Peek knows nothing against it.
+func (Off) Peek(start Mark) Standing {
+	return Standing{
+		Ruling: Go, Generation: int(max(start.Generation, 1)), Attempts: max(int(start.Attempt)-1, 0), Unknown: int(start.Unknown),
+	}
+}

@@ -1,11 +1,39 @@
 package ledger
 
+import "time"
+
 // Story is a history as a worker reads it.
 type Story struct {
 	Events []Told
 	Known  bool   // the ledger remembers the intent
 	Now    Entry  // as it does
 	Worker string // who made the last Start
+
+	seq    uint64 // of the message that carries it
+	stream int64  // when the stream was made that it counts in
+}
+
+// Seq is the sequence, in a queue made at a time, of the message that carries
+// the intent; 0 when that was in another queue, which is gone.
+func (s Story) Seq(made time.Time) uint64 {
+	if s.stream != 0 && s.stream != made.UnixNano() {
+		return 0
+	}
+	return s.seq
+}
+
+// Generation is that of a producer's message under the id, in a queue made at
+// a time; zero says nothing about it.
+func (s Story) Generation(seq uint64, made time.Time) int {
+	generation := max(int(s.Now.Generation), 1)
+	c := source{}
+	if !made.IsZero() {
+		c.age = ageOf(s.stream, made.UnixNano())
+	}
+	if s.Now.renews(Mark{Seq: seq}, c) {
+		generation++
+	}
+	return generation
 }
 
 // Told is an event and what came of it.
@@ -24,6 +52,7 @@ func Tell(history []Event) Story {
 		standing := x.mark(e.Mark, x.worker(e.Worker))
 		s.Events = append(s.Events, Told{Event: e, Ruling: standing.Ruling, Generation: standing.Generation})
 		s.Now, s.Known = x.get(e.Mark.Key)
+		s.seq, s.stream = s.Now.message.seq(), x.streams[s.Now.message.stream()]
 		s.Worker = x.names[s.Now.Worker]
 	}
 	return s

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -29,4 +30,20 @@ func TestTell(t *testing.T) {
 	require.Equal(t, Sent, s.Now.Kind)
 	require.Equal(t, "b", s.Worker)
 	require.Equal(t, Story{}, Tell(nil))
+}
+
+func TestAStoryNamesTheMessageInItsQueueOnly(t *testing.T) {
+	t.Parallel()
+	one, two := noon, noon.Add(time.Hour)
+	s := Tell([]Event{{Mark: start("a", 10, 1).in(one.UnixNano()).m}})
+	require.EqualValues(t, 10, s.Seq(one))
+	require.Zero(t, s.Seq(two), "the queue was made anew since")
+	s = Tell([]Event{{Mark: start("a", 10, 1).m}})
+	require.EqualValues(t, 10, s.Seq(two), "whoever wrote it did not say which queue")
+
+	s = Tell([]Event{{Mark: dead("a", 10, 1).in(one.UnixNano()).m}})
+	require.Equal(t, 1, s.Generation(10, one))
+	require.Equal(t, 1, s.Generation(10, time.Time{}))
+	require.Equal(t, 2, s.Generation(11, one))
+	require.Equal(t, 2, s.Generation(10, two))
 }

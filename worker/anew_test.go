@@ -1,0 +1,83 @@
+package worker
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// renewQueue deletes the app's queue, with all that it holds, and makes it anew.
+func (b *bed) renewQueue() {
+	b.t.Helper()
+	s, err := b.conn.JS.Stream(b.t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	cfg := s.CachedInfo().Config
+	b.NoError(b.conn.JS.DeleteStream(b.t.Context(), cfg.Name))
+	_, err = b.conn.JS.CreateStream(b.t.Context(), cfg)
+	b.NoError(err)
+}
+
+func TestARepeatGoesOnWhenTheFirstIsGoneWithItsQueue(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	var held atomic.Bool
+	held.Store(true)
+	b.api.answer = func(string, int) error {
+		if held.Load() {
+			return apiError(40164)
+		}
+		return nil
+	}
+	b.publish(bulk+"c1", "first", "first", "u0")
+	stop := b.start()
+	b.Eventually(func() bool {
+		holds, err := gate.Holds(t.Context(), b.conn)
+		return err == nil && len(holds[appID]) == 1
+	}, patience, time.Millisecond)
+	b.NoError(stop())
+	refused := b.posts("first")
+	b.renewQueue()
+	held.Store(false)
+	b.publish(bulk+"c1", "other", "other", "u1")
+	b.publish(bulk+"c1", "first", "first", "u0") // from the producer's own records: its publish was accepted
+	b.publish(bulk+"c1", "first", "first", "u0")
+	b.NoError(gate.Resume(t.Context(), b.conn, appID))
+	stop = b.start()
+	ends := map[string]schema.Receipt{}
+	for range 2 {
+		r := b.receipt()
+		ends[r.ID] = r
+	}
+	b.Equal(schema.Sent, ends["first"].State)
+	b.Equal(1, ends["first"].Attempts)
+	b.False(ends["first"].PossibleDuplicate)
+	b.Equal(refused+1, b.posts("first"))
+	b.Equal(schema.Sent, ends["other"].State)
+	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+	b.NoError(stop())
+}
+
+func TestARepeatOfWhatHadBegunInAQueueThatIsGoneIsAPossibleDuplicate(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.publish(bulk+"c1", "first", "first", "u0")
+	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	b.mark("dead-one", ledger.Mark{
+		Key: ledger.KeyOf(appID, "first"), Seq: 1, Stream: s.CachedInfo().Created.UnixNano(),
+		Body: ledger.BodyOf(packet("first", "u0")), Kind: ledger.Start, Attempt: 1,
+	})
+	b.renewQueue()
+	b.publish(bulk+"c1", "first", "first", "u0")
+	stop := b.start()
+	r := b.receiptOf("first")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(2, r.Attempts)
+	b.True(r.PossibleDuplicate)
+	b.Equal(1, b.posts("first"))
+	b.NoError(stop())
+}
