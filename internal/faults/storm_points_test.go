@@ -154,7 +154,7 @@ func (s *scene) started(b *brokertest.Broker, set map[string]bool) {
 	defer l.Close()
 	next := s.queuedAttempts()
 	for _, id := range s.published {
-		if e, known := l.Peek(ledger.KeyOf(stage.App, id)); known && e.Kind == ledger.Start && next[id] <= int(e.Attempt) {
+		if s := l.Peek(ledger.Mark{Key: ledger.KeyOf(stage.App, id)}); s.Kind == ledger.Start && next[id] <= s.Attempts {
 			set[id] = true
 		}
 	}
