@@ -12,6 +12,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -79,11 +80,33 @@ func unknownIntent(id string) error {
 	return nothingf("nothing is known of %q: it was never accepted, or all traces of it have expired", id)
 }
 
-// locate finds an intent in every app that knows it.
+// locate finds an intent in every app that knows it. The ledger and the dead letters are read once for all of them.
 func locate(ctx context.Context, conn *broker.Conn, apps []knownApp, id string) ([]whereabouts, error) {
+	keys := make([]ledger.Key, len(apps))
+	for i, app := range apps {
+		keys[i] = ledger.KeyOf(app.AppID, id)
+	}
+	histories, err := ledger.Histories(ctx, conn, keys...)
+	if err != nil {
+		return nil, err
+	}
+	letters := make(map[string][]deadletter.Item)
+	filter := deadletter.Filter{IDs: []string{id}}
+	if len(apps) == 1 {
+		filter.AppID = apps[0].AppID
+	}
+	err = deadletter.Open(conn).List(ctx, filter, func(i deadletter.Item) error {
+		letters[i.Letter.AppID] = append(letters[i.Letter.AppID], i)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	var found []whereabouts
-	for _, app := range apps {
-		t, err := gather(ctx, conn, app, id)
+	for i, app := range apps {
+		t := &trace{appID: app.AppID, id: id, alive: make(map[string]bool)}
+		t.story, t.letters = ledger.Tell(histories[keys[i]]), letters[app.AppID]
+		err := t.gather(ctx, conn, app)
 		if err != nil {
 			return nil, err
 		}

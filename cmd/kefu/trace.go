@@ -41,34 +41,25 @@ type placed struct {
 	until    time.Time // what it waits for
 }
 
-// gather looks for an intent everywhere.
-func gather(ctx context.Context, conn *broker.Conn, app knownApp, id string) (*trace, error) {
-	t := &trace{appID: app.AppID, id: id, alive: make(map[string]bool)}
-	history, err := ledger.History(ctx, conn, ledger.KeyOf(app.AppID, id))
-	if err != nil {
-		return nil, err
-	}
-	t.story = ledger.Tell(history)
-	if t.letters, err = deadletter.Open(conn).Get(ctx, app.AppID, id); err != nil {
-		return nil, err
-	}
+// gather looks for an intent wherever the ledger and its letters do not tell all.
+func (t *trace) gather(ctx context.Context, conn *broker.Conn, app knownApp) error {
 	if app.queue {
 		if err := t.lookInQueue(ctx, conn); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := t.lookInLater(ctx, conn); err != nil {
-		return nil, err
+		return err
 	}
 	if err := t.lookInReceipts(ctx, conn); err != nil {
-		return nil, err
+		return err
 	}
 	if !t.found() {
-		return t, nil
+		return nil
 	}
-	withdrawal, ok, err := ledger.Withdrawn(ctx, conn, app.AppID, id)
+	withdrawal, ok, err := ledger.Withdrawn(ctx, conn, t.appID, t.id)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if ok {
 		t.withdrawal = &withdrawal
@@ -77,7 +68,7 @@ func gather(ctx context.Context, conn *broker.Conn, app knownApp, id string) (*t
 	for _, w := range workers {
 		t.alive[w.Name] = true
 	}
-	return t, err
+	return err
 }
 
 // found says whether anything is known at all.

@@ -16,20 +16,31 @@ type Event struct {
 	Mark   Mark
 }
 
-// History reads the log for one intent, oldest first. It serves people who
-// look for an intent; workers have the index.
-func History(ctx context.Context, conn *broker.Conn, key Key) ([]Event, error) {
-	var out []Event
+// Histories reads the log once and returns the marks of each of some intents,
+// oldest first. It serves people who look for an intent; workers have the
+// index.
+func Histories(ctx context.Context, conn *broker.Conn, keys ...Key) (map[Key][]Event, error) {
+	out := make(map[Key][]Event, len(keys))
+	for _, k := range keys {
+		out[k] = nil
+	}
 	err := conn.Scan(ctx, schema.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
 		if _, err := checkBatch(s.Data); err != nil {
 			return nil // workers skip it as well
 		}
 		readBatch(s.Data, func(m Mark) {
-			if m.Key == key {
-				out = append(out, Event{Time: s.Time, Worker: strings.TrimPrefix(s.Subject, "kefu.ledger."), Mark: m})
+			if events, wanted := out[m.Key]; wanted {
+				worker := strings.TrimPrefix(s.Subject, "kefu.ledger.")
+				out[m.Key] = append(events, Event{Time: s.Time, Worker: worker, Mark: m})
 			}
 		})
 		return nil
 	})
 	return out, err
+}
+
+// History returns the marks of one intent, oldest first.
+func History(ctx context.Context, conn *broker.Conn, key Key) ([]Event, error) {
+	all, err := Histories(ctx, conn, key)
+	return all[key], err
 }
