@@ -89,12 +89,23 @@ func (s *campaignStart) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	source, err := campaign.File(s.file)
+	if err != nil {
+		return usagef("--file: %w", err)
+	}
+	defer source.Close() //nolint:errcheck // it is only read
+	packet, err := s.packet(source.Format)
+	if err != nil {
+		return err
+	}
+	job := campaign.Job{Campaign: name, Source: source, Template: packet}
 	if s.dryRun {
 		app, err := s.offline()
 		if err != nil {
 			return err
 		}
-		_, summary, err := s.check(ctx, app, name)
+		job.AppID, job.Limits = app.AppID, app.Limits
+		summary, err := s.check(ctx, job)
 		if err != nil {
 			return err
 		}
@@ -109,7 +120,8 @@ func (s *campaignStart) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	job, summary, err := s.check(ctx, app.App, name)
+	job.AppID, job.Limits = app.AppID, app.Limits
+	summary, err := s.check(ctx, job)
 	if err != nil {
 		return err
 	}
@@ -129,17 +141,13 @@ func (s *campaignStart) offline() (config.App, error) {
 	return s.cli.app("")
 }
 
-// check reads template and file as a whole. It ends the command when they are not fit to be published.
-func (s *campaignStart) check(ctx context.Context, app config.App, name string) (campaign.Job, campaign.Summary, error) {
-	job, err := s.job(app, name)
-	if err != nil {
-		return job, campaign.Summary{}, err
-	}
+// check reads the file as a whole. It ends the command when it is not fit to be published.
+func (s *campaignStart) check(ctx context.Context, job campaign.Job) (campaign.Summary, error) {
 	summary, err := job.Check(ctx)
 	if err != nil {
-		return job, summary, fmt.Errorf("%s: %w", s.file, err)
+		return summary, fmt.Errorf("%s: %w", s.file, err)
 	}
-	return job, summary, s.judge(summary)
+	return summary, s.judge(summary)
 }
 
 // options are those that need no file and no broker.
@@ -162,30 +170,24 @@ func (s *campaignStart) options(name string, now time.Time) (campaign.Options, e
 	return o, err
 }
 
-// job reads the template and finds the file.
-func (s *campaignStart) job(app config.App, name string) (campaign.Job, error) {
-	job := campaign.Job{AppID: app.AppID, Campaign: name, Limits: app.Limits}
-	var err error
-	if job.Source, err = campaign.File(s.file); err != nil {
-		return job, usagef("--file: %w", err)
-	}
+// packet reads the template; nil when the rows of the file are packets.
+func (s *campaignStart) packet(rows campaign.Format) (*campaign.Template, error) {
 	if s.template == "" {
-		if job.Source.Format == campaign.CSV {
-			return job, usagef("a CSV file needs a --template")
+		if rows == campaign.CSV {
+			return nil, usagef("a CSV file needs a --template")
 		}
-		return job, nil
+		return nil, nil //nolint:nilnil // as the job takes it
 	}
 	f, err := os.Open(s.template)
 	if err != nil {
-		return job, usagef("--template: %w", err)
+		return nil, usagef("--template: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
 	raw, err := io.ReadAll(io.LimitReader(f, 4*schema.MaxPacket))
 	if err != nil {
-		return job, fmt.Errorf("read %s: %w", s.template, err)
+		return nil, fmt.Errorf("read %s: %w", s.template, err)
 	}
-	job.Template, err = campaign.ParseTemplate(raw)
-	return job, err
+	return campaign.ParseTemplate(raw)
 }
 
 // judge shows what is wrong with the file, and ends the command when that is too much.

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	"github.com/kefuhq/kefu/schema"
@@ -32,6 +31,8 @@ type Summary struct {
 	Problems   []Problem      `json:"problems,omitempty"` // the first MostProblems of them
 	File       string         `json:"file_sha256"`
 	Template   string         `json:"template_sha256,omitempty"`
+
+	seal *seal // of the file's content
 }
 
 // Problem is what is wrong with one row. It holds no value of the row.
@@ -73,8 +74,13 @@ func (j Job) Check(ctx context.Context) (Summary, error) {
 	if j.Template != nil {
 		s.Template = j.Template.Digest()
 	}
-	var err error
-	s.File, err = j.walk(ctx, func(r row) error {
+	file, err := j.Source.Open()
+	if err != nil {
+		return s, err
+	}
+	defer func() { _ = file.Close() }()
+	var content fingerprint
+	err = j.walk(ctx, io.TeeReader(file, &content), func(r row) error {
 		s.Rows++
 		switch {
 		case r.problem != nil:
@@ -90,7 +96,12 @@ func (j Job) Check(ctx context.Context) (Summary, error) {
 		}
 		return nil
 	})
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	s.seal = content.seal()
+	s.File = hex.EncodeToString(s.seal.digest[:])
+	return s, nil
 }
 
 // row is one row of the file, judged.
@@ -104,24 +115,18 @@ type row struct {
 	packet   []byte // valid until the next row
 }
 
-// walk reads the file from its start, calls f for each row, and returns the file's digest.
-func (j Job) walk(ctx context.Context, f func(row) error) (digest string, err error) {
-	file, err := j.Source.Open()
+// walk reads the job's rows from in and calls f for each.
+func (j Job) walk(ctx context.Context, in io.Reader, f func(row) error) error {
+	rows, err := newReader(in, j.Source.Format, j.Template)
 	if err != nil {
-		return "", err
-	}
-	defer func() { _ = file.Close() }()
-	sum := sha256.New()
-	rows, err := newReader(io.TeeReader(file, sum), j.Source.Format, j.Template)
-	if err != nil {
-		return "", err
+		return err
 	}
 	// Of each recipient 16 bytes of a hash stay in memory, enough that no two of any file are ever taken for one.
 	seen := make(map[[16]byte]struct{})
 	var buffer []byte
 	for number := 0; ; number++ {
 		if err := ctx.Err(); err != nil {
-			return "", err
+			return err
 		}
 		line, packet, err := rows.next(buffer[:0])
 		if errors.Is(err, io.EOF) {
@@ -134,18 +139,15 @@ func (j Job) walk(ctx context.Context, f func(row) error) (digest string, err er
 		case errors.As(err, &broken):
 			r.problem = &Problem{Line: line, Field: broken.Field, Rule: broken.Rule}
 		case err != nil:
-			return "", fmt.Errorf("line %d: %w", line, err)
+			return fmt.Errorf("line %d: %w", line, err)
 		default:
 			j.judge(&r, seen)
 		}
 		if err := f(r); err != nil {
-			return "", err
+			return err
 		}
 	}
-	if err := rows.end(); err != nil {
-		return "", err
-	}
-	return digestOf(sum), nil
+	return rows.end()
 }
 
 // judge checks a packet and whether its recipient had one before.
@@ -167,18 +169,13 @@ func (j Job) judge(r *row, seen map[[16]byte]struct{}) {
 	}
 }
 
-// digest reads the file once more, only to tell whether it is still the same.
-func (j Job) digest() (string, error) {
+// verify reads the whole file once more, only to tell whether it still is what was checked.
+func (j Job) verify(ctx context.Context, checked *seal) error {
 	file, err := j.Source.Open()
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = file.Close() }()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return "", err
-	}
-	return digestOf(sum), nil
+	_, err = io.Copy(io.Discard, checked.reader(ctx, file))
+	return err
 }
-
-func digestOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }

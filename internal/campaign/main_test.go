@@ -91,6 +91,12 @@ func stored(t *testing.T, conn *broker.Conn) map[string]int {
 	return found
 }
 
+func decodeRecord(t *testing.T, data []byte) (r Record) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(data, &r))
+	return r
+}
+
 func publishReceipt(t *testing.T, conn *broker.Conn, r schema.Receipt) {
 	t.Helper()
 	m := nats.NewMsg(schema.ReceiptSubject(r.AppID, r.State))

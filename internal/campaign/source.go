@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,36 +23,58 @@ const (
 	NDJSON Format = "ndjson" // one JSON object on each line
 )
 
-// Source is a file of recipients. It is opened several times and must read the same each time.
+// Source is a file of recipients. It is read several times, from its start each time.
 type Source struct {
 	Format Format
 	Open   func() (io.ReadCloser, error)
+	Close  func() error // nil when there is nothing to be closed
 }
 
 // maxRow is the longest row in bytes: a packet has at most 64 KiB, a row may hold more columns than are used. It also bounds
 // what is read behind a quote that is never closed.
 const maxRow = 1 << 20
 
-// File is a source on disk. The format follows from the name (.csv, .ndjson, .jsonl), else from the first character: { is NDJSON.
-// Only regular files can be read twice.
+// File is a source on disk. It is opened once: another file that takes its name meanwhile is not read. The format follows from the
+// name (.csv, .ndjson, .jsonl), else from the first character: { is NDJSON. Only regular files can be read twice. The caller closes
+// it.
 func File(path string) (Source, error) {
-	info, err := os.Stat(path)
+	if err := regular(path, os.Stat); err != nil { // to open a pipe would wait for its writer
+		return Source{}, err
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return Source{}, err
 	}
-	if !info.Mode().IsRegular() {
-		return Source{}, fmt.Errorf("%s is no regular file: it is read twice, to check and to publish", path)
+	s := Source{Close: f.Close, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(io.NewSectionReader(f, 0, math.MaxInt64)), nil
+	}}
+	if err = regular(path, func(string) (os.FileInfo, error) { return f.Stat() }); err == nil {
+		s.Format, err = s.formatOf(path)
 	}
-	s := Source{Open: func() (io.ReadCloser, error) { return os.Open(path) }}
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return Source{}, err
+	}
+	return s, nil
+}
+
+func regular(path string, stat func(string) (os.FileInfo, error)) error {
+	info, err := stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file: it is read twice, to check and to publish", path)
+	}
+	return err
+}
+
+func (s Source) formatOf(path string) (Format, error) {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".csv":
-		s.Format = CSV
+		return CSV, nil
 	case ".ndjson", ".jsonl":
-		s.Format = NDJSON
+		return NDJSON, nil
 	default:
-		s.Format, err = s.guess()
+		return s.guess()
 	}
-	return s, err
 }
 
 // guess tells the format from the start of the file.

@@ -46,7 +46,7 @@ var (
 	ErrInvalidRows = errors.New("the file has invalid rows")
 	ErrOtherFile   = errors.New("a campaign of this name was started with another file")
 	ErrOtherTerms  = errors.New("a campaign of this name was started otherwise")
-	ErrChanged     = errors.New("the file was changed meanwhile")
+	ErrChanged     = errors.New("the file was changed after it was checked")
 	ErrTooLate     = errors.New("the campaign's deadline has passed")
 )
 
@@ -54,7 +54,7 @@ var (
 type Options struct {
 	Conn    *broker.Conn
 	Queue   Queue
-	Summary *Summary // of Check, to save doing it again; it is verified that the file is still the same
+	Summary *Summary // of Check, to save doing it again; nothing but what it has seen is published
 
 	SkipInvalid bool // leave bad rows out instead of refusing the file
 	By          string
@@ -101,7 +101,7 @@ func (j Job) Start(ctx context.Context, o Options) (Result, error) {
 	}
 	err = r.open(ctx, summary)
 	if err == nil && !r.result.AlreadyFinished {
-		err = r.publish(ctx, summary.File)
+		err = r.publish(ctx, summary.seal)
 	}
 	r.result.Record, r.result.Took = r.record, time.Since(began)
 	return r.result, err
@@ -110,7 +110,7 @@ func (j Job) Start(ctx context.Context, o Options) (Result, error) {
 // checked is the summary of a file that may be published.
 func (j Job) checked(ctx context.Context, o Options) (Summary, error) {
 	var s Summary
-	if o.Summary == nil {
+	if o.Summary == nil || o.Summary.seal == nil {
 		var err error
 		if s, err = j.Check(ctx); err != nil {
 			return s, err
@@ -120,12 +120,8 @@ func (j Job) checked(ctx context.Context, o Options) (Summary, error) {
 		if err := j.check(); err != nil {
 			return s, err
 		}
-		now, err := j.digest()
-		if err != nil {
+		if err := j.verify(ctx, s.seal); err != nil {
 			return s, err
-		}
-		if now != s.File {
-			return s, fmt.Errorf("%w: check it again", ErrChanged)
 		}
 	}
 	switch {
@@ -233,15 +229,32 @@ func (r *run) progress(waiting string) {
 }
 
 // publish goes through the file from the checkpoint to the end.
-func (r *run) publish(ctx context.Context, digest string) error {
+func (r *run) publish(ctx context.Context, checked *seal) error {
 	r.progress("")
-	var b batch
-	now, err := r.job.walk(ctx, func(row row) error {
+	err := r.publishRows(ctx, checked)
+	if err == nil {
+		r.record.FinishedAt = time.Now().UTC()
+	}
+	if errors.Is(err, ErrTakenOver) {
+		return err // the record is the other's
+	}
+	return errors.Join(err, r.saveLast(ctx))
+}
+
+// publishRows publishes what was checked and nothing else, however the file changes meanwhile.
+func (r *run) publishRows(ctx context.Context, checked *seal) error {
+	file, err := r.job.Source.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	b := batch{end: r.record.Next}
+	err = r.job.walk(ctx, checked.reader(ctx, file), func(row row) error {
 		if row.number < r.record.Next {
 			return nil
 		}
 		if row.problem != nil && !r.options.SkipInvalid {
-			return ErrChanged
+			return ErrChanged // the summary is that of other limits
 		}
 		b.end = row.number + 1
 		if row.problem != nil || row.repeated {
@@ -253,19 +266,10 @@ func (r *run) publish(ctx context.Context, digest string) error {
 		}
 		return r.flush(ctx, &b)
 	})
-	if err == nil && now != digest {
-		err = ErrChanged
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = r.flush(ctx, &b)
-	}
-	if err == nil {
-		r.record.FinishedAt = time.Now().UTC()
-	}
-	if errors.Is(err, ErrTakenOver) {
-		return err // the record is the other's
-	}
-	return errors.Join(err, r.saveLast(ctx))
+	return r.flush(ctx, &b)
 }
 
 // batch is rows that are published together.

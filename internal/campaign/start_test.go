@@ -127,7 +127,7 @@ func TestARunThatDiedWithoutAWordIsContinued(t *testing.T) {
 	r.record.Next, r.record.Published = 20, 20
 	require.NoError(t, r.save(t.Context()))
 	var b batch
-	_, err = j.walk(t.Context(), func(row row) error {
+	err = j.walk(t.Context(), strings.NewReader(recipients(100)), func(row row) error {
 		if row.number < 30 {
 			b.add(row)
 		}
