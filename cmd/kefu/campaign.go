@@ -61,8 +61,12 @@ is a packet as the API takes it, with {{column}} inside its strings:
 Without a template each line of the NDJSON file is a whole packet. The whole file is checked before anything is published; bad
 rows stop the start unless --skip-invalid leaves them out. A recipient who is in the file twice gets the first message only.
 
+What is sent is what was checked: a file that changes meanwhile ends the start before a changed row is sent.
+
 It can be interrupted and run again with the same name, file and template: it goes on behind what the queue has acknowledged, and
-nobody gets it twice. A full queue is waited for. More than 1,000 recipients are asked about first.
+nobody gets it twice. A full queue is waited for. More than 1,000 recipients are asked about first, and so are users who may get
+the message twice: a run was killed before it could store how far it had come, and repeats of the last rows that it published are
+no longer recognised (after worker.ledger.keep, or duplicate_window without a ledger).
 
 Exit codes: 0 all published, 1 failed or interrupted, 4 when rows were left out.`,
 		Example: `  kefu campaign start double-11 --file recipients.csv --template packet.json --dry-run
@@ -220,7 +224,10 @@ func (s *campaignStart) publish(ctx context.Context, app config.App, job campaig
 	}
 	defer func() { _ = p.Close() }() // the connection ends with the command
 	o.Queue, o.By = campaignQueue{p}, s.cli.actor()
-	if err := s.ask(ctx, app, job, o); err != nil {
+	if o.Remembered, err = s.cli.remembered(app); err != nil {
+		return err
+	}
+	if err := s.ask(ctx, app, job, &o); err != nil {
 		return err
 	}
 	bar := s.cli.progress(o.Summary.Rows, job.Campaign, "rows")
@@ -237,8 +244,20 @@ func (s *campaignStart) publish(ctx context.Context, app config.App, job campaig
 	return s.finish(result, err)
 }
 
-// ask has the user confirm what is large, and writes it down. A finished campaign needs neither.
-func (s *campaignStart) ask(ctx context.Context, app config.App, job campaign.Job, o campaign.Options) error {
+// remembered is for how long the workers recognise an intent of the app that is published again.
+func (c *cli) remembered(app config.App) (time.Duration, error) {
+	cfg, err := c.config()
+	if err != nil {
+		return 0, err
+	}
+	if cfg.Worker.Ledger.Mode == config.LedgerOff {
+		return app.DuplicateWindow, nil
+	}
+	return cfg.Worker.Ledger.Keep, nil
+}
+
+// ask has the user confirm what is large and what may reach somebody twice, and writes it down. A finished campaign needs neither.
+func (s *campaignStart) ask(ctx context.Context, app config.App, job campaign.Job, o *campaign.Options) error {
 	record, _, err := campaign.ReadRecord(ctx, o.Conn, job.AppID, job.Campaign)
 	unknown := errors.Is(err, campaign.ErrUnknown)
 	if err != nil && !unknown {
@@ -260,12 +279,20 @@ func (s *campaignStart) ask(ctx context.Context, app config.App, job campaign.Jo
 		}
 		s.cli.notef("%-12s %s", f.name, f.value)
 	}
-	if o.Summary.Recipients > campaignAsks {
-		question := fmt.Sprintf("%s %s to users of %s?", verb, counted(o.Summary.Recipients, "message"), app.Label())
-		if err := s.cli.confirm(ctx, question); err != nil {
+	question := fmt.Sprintf("%s %s to users of %s", verb, counted(o.Summary.Recipients, "message"), app.Label())
+	twice := record.MayDouble(time.Now(), o.Remembered)
+	if twice > 0 {
+		s.cli.warn(fmt.Sprintf("a run was killed %s, before it could store how far it had come: repeats of what it published then are "+
+			"recognised for %s only, so %s may get the message twice", moment(record.DoubtSince), about(o.Remembered), counted(twice, "user")))
+		question += fmt.Sprintf(", up to %s of them for the second time", grouped(int64(twice)))
+		detail += fmt.Sprintf("; %d may get it twice", twice)
+	}
+	if twice > 0 || o.Summary.Recipients > campaignAsks {
+		if err := s.cli.confirm(ctx, question+"?"); err != nil {
 			return err
 		}
 	}
+	o.AllowDoubles = twice > 0
 	return s.cli.audit(ctx, o.Conn, broker.AuditEntry{
 		Verb: "campaign", AppID: job.AppID, Count: o.Summary.Recipients, Detail: detail,
 		Filter: fmt.Sprintf("campaign=%s file_sha256=%s", job.Campaign, o.Summary.File),
@@ -287,10 +314,24 @@ func (s *campaignStart) finish(r campaign.Result, err error) error {
 	if perr := record(s.cli, r, fields); perr != nil {
 		return perr
 	}
-	if !errors.Is(err, campaign.ErrTakenOver) && !errors.Is(err, campaign.ErrChanged) && !errors.Is(err, campaign.ErrTooLate) {
-		s.cli.hintf("Stopped at row %s of %s. The same command goes on from there.", grouped(int64(r.Next)), grouped(int64(r.Rows)))
+	if hint := nextStep(r, err); hint != "" {
+		s.cli.hintf("%s", hint)
 	}
 	return err
+}
+
+// nextStep is what to do after a start that failed; "" where the error itself says it.
+func nextStep(r campaign.Result, err error) string {
+	stopped := fmt.Sprintf("Stopped at row %s of %s.", grouped(int64(r.Next)), grouped(int64(r.Rows)))
+	switch {
+	case errors.Is(err, campaign.ErrTakenOver), errors.Is(err, campaign.ErrTooLate):
+		return ""
+	case errors.Is(err, campaign.ErrCheckpoint):
+		return stopped + " That is not on record: the same command goes on from an earlier row. Run it soon, while repeats are recognised."
+	case errors.Is(err, campaign.ErrChanged):
+		return stopped + " Nothing of the changed file was published. With the file as it was, the same command goes on from there."
+	}
+	return stopped + " The same command goes on from there."
 }
 
 // report prints a result, and is exit code 4 when rows were left out.

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -187,6 +191,94 @@ func TestAnInterruptedCampaignSaysHowToGoOn(t *testing.T) {
 	s.Equal(40, s.messages())
 	entries := s.audits()
 	s.Equal("continued behind row 20 of 40", entries[len(entries)-1].Detail)
+}
+
+func TestACheckpointThatIsNotStoredIsNotHiddenBehindAnInterrupt(t *testing.T) {
+	t.Parallel()
+	cause := fmt.Errorf("%w: %w", campaign.ErrCheckpoint, context.DeadlineExceeded)
+	stopped := campaign.Result{Record: campaign.Record{Campaign: "november", Rows: 40, Next: 20, StartedAt: time.Now()}}
+	for what, c := range map[string]struct {
+		err  error
+		says []string
+		not  string
+	}{
+		"a plain interrupt": {context.Canceled, []string{"Stopped at row 20 of 40. The same command goes on from there.", "kefu: interrupted\n"}, "stored"},
+		"and no checkpoint": {errors.Join(context.Canceled, cause), []string{
+			"Stopped at row 20 of 40. That is not on record: the same command goes on from an earlier row.",
+			"kefu: interrupted\n", "kefu: how far the campaign has come could not be stored: context deadline exceeded\n",
+		}, "from there"},
+		"an error that the interrupt has caused": {fmt.Errorf("%w: %w", campaign.ErrAway, context.Canceled), []string{"kefu: interrupted\n"}, "away"},
+		"a file that changed":                    {campaign.ErrChanged, []string{"Nothing of the changed file was published.", "kefu: the file was changed after it was checked\n"}, ""},
+	} {
+		var out, said strings.Builder
+		cli := newCLI(nil, nil, &out, &said)
+		cli.started = true
+		require.Equal(t, exitFailed, cli.exit(&cobra.Command{}, (&campaignStart{cli: cli}).finish(stopped, c.err)), what)
+		for _, says := range c.says {
+			require.Contains(t, said.String(), says, what)
+		}
+		if c.not != "" {
+			require.NotContains(t, said.String(), c.not, what)
+		}
+	}
+}
+
+func TestACampaignThatMayDoubleAsksFirst(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		config, died string
+		flags        string
+		code         int
+		says         string
+	}{
+		"the ledger remembers":        {"", "1h", "", exitDone, "20 of 40 rows done"},
+		"the ledger has forgotten":    {"", "73h", "", exitUsage, "Go on to publish 40 messages to users of 旗舰店, up to 7 of them for the second time? There is no terminal"},
+		"and the user agrees":         {"", "73h", " --yes", exitDone, "are recognised for 72h only, so 7 users may get the message twice"},
+		"there is no ledger":          {"worker: {ledger: {mode: off}}\n", "11m", "", exitUsage, "are recognised for 10m only"},
+		"no ledger, but the window":   {"worker: {ledger: {mode: off}}\n", "8m", "", exitDone, "20 of 40 rows done"},
+		"the ledger remembers longer": {"worker: {ledger: {keep: 100h}}\n", "73h", "", exitDone, "20 of 40 rows done"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := newCampaignStage(t)
+			s.config += c.config
+			s.write("people.csv", recipientRows(40))
+			s.dieAt(20, 7, c.died)
+			got := s.kefu(startNovember + c.flags)
+			s.Equal(c.code, got.code, got.err)
+			s.Contains(got.err, c.says)
+			if c.code != exitDone {
+				s.Zero(s.messages())
+				return
+			}
+			s.Equal(20, s.messages())
+			entries := s.audits()
+			s.Equal(c.flags != "", strings.Contains(entries[len(entries)-1].Detail, "7 may get it twice"))
+		})
+	}
+}
+
+// dieAt leaves the record of a run of people.csv that was killed behind a row, some time ago.
+func (s *campaignStage) dieAt(next, inDoubt int, ago string) {
+	s.t.Helper()
+	source, err := campaign.File(filepath.Join(s.dir, "people.csv"))
+	s.NoError(err)
+	defer func() { s.NoError(source.Close()) }()
+	template, err := campaign.ParseTemplate([]byte(campaignTemplate))
+	s.NoError(err)
+	summary, err := campaign.Job{AppID: "wx1", Campaign: "november", Source: source, Template: template}.Check(s.t.Context())
+	s.NoError(err)
+	d, err := time.ParseDuration(ago)
+	s.NoError(err)
+	died := time.Now().Add(-d)
+	m := nats.NewMsg("$KV." + schema.BucketJob + ".campaign.wx1.november")
+	m.Data, err = json.Marshal(campaign.Record{
+		AppID: "wx1", Campaign: "november", File: summary.File, Template: summary.Template, Rows: summary.Rows, Run: "dead",
+		Next: next, Published: next, InDoubt: inDoubt, DoubtSince: died, StartedAt: died, UpdatedAt: died, By: "ann@desk",
+	})
+	s.NoError(err)
+	_, err = s.conn.Outbox.PublishWait(s.t.Context(), m)
+	s.NoError(err)
 }
 
 func TestBadUsageOfCampaignIsExitCodeTwo(t *testing.T) {

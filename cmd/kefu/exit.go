@@ -55,15 +55,19 @@ func (c *cli) exit(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	if errors.Is(err, context.Canceled) {
+	var invalid *config.Error
+	var exit *exitError
+	coded := errors.As(err, &exit)
+	if errors.Is(err, context.Canceled) && !coded {
 		c.complain("interrupted")
+		if err = besidesCanceled(err); err != nil { // an interrupt must not hide what went wrong at the end
+			c.complain(err.Error())
+		}
 		return exitFailed
 	}
 	c.complain(err.Error())
-	var invalid *config.Error
-	var exit *exitError
 	switch {
-	case errors.As(err, &exit):
+	case coded:
 		if exit.code == exitUsage {
 			c.hintf("Run '%s --help' for usage.", cmd.CommandPath())
 		}
@@ -80,6 +84,22 @@ func (c *cli) exit(cmd *cobra.Command, err error) int {
 	default:
 		return exitFailed
 	}
+}
+
+// besidesCanceled is what errors.Join has put beside an interrupt; nil when there is nothing else.
+func besidesCanceled(err error) error {
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	several, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the parts of this error, not of one in it
+	if !ok || err.Error() != errors.Join(several.Unwrap()...).Error() {
+		return nil // one error, and the interrupt is its cause
+	}
+	var others []error
+	for _, part := range several.Unwrap() {
+		others = append(others, besidesCanceled(part))
+	}
+	return errors.Join(others...)
 }
 
 // flagError says what is wrong with a flag's value without the names of Go's functions.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -11,14 +12,14 @@ import (
 var errOpen = errors.New("no answer from the broker")
 
 // deliver publishes intents until each is acknowledged. A full queue and a broker that is away are waited for; anything else that goes
-// wrong ends it. There is one answer for each intent, in any case.
+// wrong ends it, as does a wait after which a repeat would no longer be recognised. There is one answer for each intent, in any case.
 func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error) {
 	answers := make([]Accepted, len(intents))
 	open := make([]int, len(intents)) // which are not acknowledged
 	for i := range intents {
 		answers[i].Err, open[i] = errOpen, i
 	}
-	wait := firstWait
+	wait, began := firstWait, time.Now()
 	for len(open) > 0 {
 		if err := ctx.Err(); err != nil {
 			return answers, err
@@ -31,6 +32,8 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 			return answers, ctx.Err()
 		case !errors.Is(err, ErrQueueFull) && !errors.Is(err, ErrAway):
 			return answers, err
+		case r.tooLate(began) && slices.ContainsFunc(left, func(at int) bool { return mayBeStored(answers[at]) }):
+			return answers, ErrMayDouble
 		case len(left) < len(open):
 			wait = firstWait // there was room for some
 		}
@@ -43,6 +46,15 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 	}
 	return answers, nil
 }
+
+// tooLate says whether what was published at a time may be published twice now.
+func (r *run) tooLate(published time.Time) bool {
+	o := r.options
+	return o.Remembered > 0 && !o.AllowDoubles && time.Since(published) >= o.Remembered
+}
+
+// mayBeStored says whether the broker may hold an intent. A full queue's word is that it does not.
+func mayBeStored(a Accepted) bool { return !errors.Is(a.Err, ErrQueueFull) }
 
 func passing(err error) error {
 	if errors.Is(err, ErrQueueFull) {

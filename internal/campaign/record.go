@@ -34,6 +34,11 @@ type Record struct {
 	Invalid    int `json:"invalid"`    // left out, of all rows
 	Repeated   int `json:"repeated"`   // the recipient had a row before, of all rows
 
+	// InDoubt is how many recipients behind Next may have been published already, should nothing be written after this: the rows of
+	// a batch are stored before the checkpoint is. DoubtSince is the earliest time at which that may have been.
+	InDoubt    int       `json:"in_doubt"`
+	DoubtSince time.Time `json:"doubt_since,omitzero"`
+
 	StartedAt  time.Time `json:"started_at"`
 	UpdatedAt  time.Time `json:"updated_at"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
@@ -45,6 +50,16 @@ type Record struct {
 
 // Finished says whether every row has been published.
 func (r Record) Finished() bool { return !r.FinishedAt.IsZero() }
+
+// MayDouble is how many recipients may get their message twice when the campaign goes on now. remembered is for how long a published
+// id is recognised as a repeat: as long as the ledger keeps it, or without a ledger the queue's duplicate window; 0 when nobody
+// wants to know.
+func (r Record) MayDouble(now time.Time, remembered time.Duration) int {
+	if remembered <= 0 || r.Finished() || r.InDoubt == 0 || now.Sub(r.DoubtSince) < remembered {
+		return 0
+	}
+	return r.InDoubt
+}
 
 // ErrUnknown says that there is no campaign of this name.
 var ErrUnknown = errors.New("no such campaign")

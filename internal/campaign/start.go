@@ -48,7 +48,11 @@ var (
 	ErrOtherTerms  = errors.New("a campaign of this name was started otherwise")
 	ErrChanged     = errors.New("the file was changed after it was checked")
 	ErrTooLate     = errors.New("the campaign's deadline has passed")
+	ErrMayDouble   = errors.New("some rows may have been published before, longer ago than repeats are recognised")
 )
+
+// ErrCheckpoint says that the last checkpoint was not stored: the next run goes on from an earlier one.
+var ErrCheckpoint = errors.New("how far the campaign has come could not be stored")
 
 // Options say how a campaign is started.
 type Options struct {
@@ -58,6 +62,11 @@ type Options struct {
 
 	SkipInvalid bool // leave bad rows out instead of refusing the file
 	By          string
+
+	// Remembered is for how long a published id is recognised as a repeat, see [Record.MayDouble]; 0 for always. What may have been
+	// published longer ago is not published again, but with AllowDoubles: without, the run ends with ErrMayDouble.
+	Remembered   time.Duration
+	AllowDoubles bool
 
 	// The following are fixed by a campaign's first start. A later one may leave them out, not change them.
 	Source    string
@@ -143,6 +152,10 @@ type run struct {
 	seq    uint64
 	terms  Terms
 	result Result
+
+	carried      int // of what an earlier run left in doubt, not published again yet
+	carriedSince time.Time
+	unsettled    int // of the batch that failed, how many may be stored behind the checkpoint
 }
 
 // open finds what an earlier run has left, or begins the record.
@@ -175,9 +188,28 @@ func (r *run) open(ctx context.Context, s Summary) error {
 	if !record.ExpiresAt.IsZero() && !now.Before(record.ExpiresAt) {
 		return fmt.Errorf("%w: start the rest as a campaign of another name", ErrTooLate)
 	}
+	if record.MayDouble(now, o.Remembered) > 0 && !o.AllowDoubles {
+		return ErrMayDouble
+	}
+	r.carried, r.carriedSince = record.InDoubt, record.DoubtSince
+	r.doubt(r.nextBatch())
 	r.record.Invalid, r.record.Repeated, r.record.Run = s.Invalid, s.Repeated, rand.Text()
 	r.terms = Terms{Campaign: record.Campaign, Source: record.Source, SendAt: record.SendAt, ExpiresAt: record.ExpiresAt}
 	return r.save(ctx)
+}
+
+// nextBatch is how many intents may be stored before the checkpoint after the next one is.
+func (r *run) nextBatch() int { return min(r.batch, r.record.Rows-r.record.Next) }
+
+// doubt notes that n intents behind the checkpoint may be stored.
+func (r *run) doubt(n int) {
+	r.record.InDoubt, r.record.DoubtSince = n, time.Time{}
+	switch {
+	case r.carried > 0:
+		r.record.InDoubt, r.record.DoubtSince = max(n, r.carried), r.carriedSince
+	case n > 0:
+		r.record.DoubtSince = time.Now().UTC()
+	}
 }
 
 func later(a, b time.Time) time.Time {
@@ -238,7 +270,11 @@ func (r *run) publish(ctx context.Context, checked *seal) error {
 	if errors.Is(err, ErrTakenOver) {
 		return err // the record is the other's
 	}
-	return errors.Join(err, r.saveLast(ctx))
+	r.doubt(r.unsettled)
+	if unsaved := r.saveLast(ctx); unsaved != nil {
+		return errors.Join(err, fmt.Errorf("%w: %w", ErrCheckpoint, unsaved))
+	}
+	return err
 }
 
 // publishRows publishes what was checked and nothing else, however the file changes meanwhile.
@@ -287,11 +323,16 @@ func (b *batch) add(row row) {
 // flush publishes a batch and moves the checkpoint behind it. When it fails, the checkpoint is at the first intent that was not
 // acknowledged.
 func (r *run) flush(ctx context.Context, b *batch) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	answers, err := r.deliver(ctx, b.intents)
 	for i, a := range answers {
 		if a.Err != nil {
+			r.unsettled = counted(answers[i:], mayBeStored)
 			break
 		}
+		r.carried = max(0, r.carried-1)
 		r.record.Next = b.rows[i] + 1
 		if a.Duplicate {
 			r.record.Duplicates++
@@ -304,6 +345,16 @@ func (r *run) flush(ctx context.Context, b *batch) error {
 	}
 	r.record.Next = b.end
 	*b = batch{end: b.end}
+	r.doubt(r.nextBatch())
 	r.progress("")
 	return r.save(ctx)
+}
+
+func counted(answers []Accepted, what func(Accepted) bool) (n int) {
+	for _, a := range answers {
+		if what(a) {
+			n++
+		}
+	}
+	return n
 }
