@@ -66,11 +66,22 @@ func (q *appQuota) run(ctx context.Context, appID string) error {
 		return err
 	}
 	defer d.close()
-	if q.reset {
-		if err := q.clear(ctx, d); err != nil {
-			return err
-		}
+	if !q.reset {
+		return q.read(ctx, d)
 	}
+	what, err := q.clear(ctx, d)
+	if err != nil {
+		return err
+	}
+	if err := q.read(ctx, d); err != nil {
+		return partlyf("the quota of %s is reset, but what is left cannot be read: %w", what, err)
+	}
+	d.notef("The quota of %s is reset.", what)
+	return nil
+}
+
+// read shows what is left.
+func (q *appQuota) read(ctx context.Context, d *apiDoor) error {
 	apis := q.apis
 	if len(apis) == 0 {
 		apis = []string{wechat.SendPath}
@@ -131,33 +142,33 @@ func (q *appQuota) counted(ctx context.Context, d *apiDoor) func() *int64 {
 	return sync.OnceValue(func() *int64 { return <-answer })
 }
 
-func (q *appQuota) clear(ctx context.Context, d *apiDoor) error {
-	what := "all APIs"
+// clear sets the counts back to zero. what says of which APIs.
+func (q *appQuota) clear(ctx context.Context, d *apiDoor) (what string, err error) {
+	what = "all APIs"
 	if len(q.apis) > 0 {
 		what = strings.Join(q.apis, ", ")
 	}
 	question := fmt.Sprintf("Reset the quota of %s of %s? It can be done 10 times a month.", what, d.app.Label())
 	if err := d.confirm(ctx, question); err != nil {
-		return err
+		return what, err
 	}
 	reset := func(what string, call func() error) error {
 		return d.change(ctx, broker.AuditEntry{Verb: "quota-reset", Filter: what}, call)
 	}
 	if len(q.apis) == 0 {
-		if err := reset(what, func() error { return d.client.ClearQuota(ctx, d.app.AppID) }); err != nil {
-			return d.refused(err)
-		}
+		err = reset(what, func() error { return d.client.ClearQuota(ctx, d.app.AppID) })
+		return what, d.refused(err)
 	}
 	for i, path := range q.apis {
-		if err := reset(path, func() error { return d.client.ClearAPIQuota(ctx, path) }); err != nil {
-			if i > 0 {
-				d.notef("The quota of %s is reset, of the others not.", strings.Join(q.apis[:i], ", "))
-			}
-			return d.refused(err)
+		err := d.refused(reset(path, func() error { return d.client.ClearAPIQuota(ctx, path) }))
+		switch {
+		case err != nil && i > 0:
+			return what, partlyf("the quota of %s is reset, of the others not: %w", strings.Join(q.apis[:i], ", "), err)
+		case err != nil:
+			return what, err
 		}
 	}
-	d.notef("The quota of %s is reset.", what)
-	return nil
+	return what, nil
 }
 
 func (q *appQuota) show(rows []quotaRow) error {

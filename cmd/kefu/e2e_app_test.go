@@ -3,6 +3,10 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,4 +122,34 @@ func TestAppsComeAndGoWithTheFile(t *testing.T) {
 	s.Equal(stage.App, r.AppID, "the others go on")
 	s.EqualValues(1, s.Stored(schema.SendStream(other)), "its queue is kept, unread")
 	s.NoError(s.Stop(syscall.SIGTERM))
+}
+
+// TestAWorkerThatFailsEndsThoughNobodyReadsItsLog is the story of a supervisor that waits for the process before it reads the pipe.
+func TestAWorkerThatFailsEndsThoughNobodyReadsItsLog(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		config func(s *stage.Stage)
+		code   int
+	}{
+		"its configuration has a mistake": {func(s *stage.Stage) { s.Configure("unknown_key: 1\n") }, 2},
+		"its address is in use": {func(s *stage.Stage) {
+			taken, err := net.Listen("tcp", "127.0.0.1:0")
+			s.NoError(err)
+			s.T.Cleanup(func() { _ = taken.Close() })
+			s.Configure("console: {}\n")
+			text, err := os.ReadFile(s.Config())
+			s.NoError(err)
+			anew := regexp.MustCompile(`(?m)^(worker:\n  listen: ).*$`).ReplaceAllString(string(text), "${1}"+taken.Addr().String())
+			s.NoError(os.WriteFile(s.Config(), []byte(anew), 0o600))
+		}, 1},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := stage.New(t, stage.Options{Unread: true})
+			c.config(s)
+			var ended *exec.ExitError
+			s.ErrorAs(s.Launch().Wait(), &ended)
+			s.Equal(c.code, ended.ExitCode())
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kefuhq/kefu/internal/wechat"
 )
@@ -52,6 +53,45 @@ send is a stale token, on a token call a wrong secret. Exit code 3 when no code 
 	c.complete(cmd, "call", callNames)
 	c.complete(cmd, "lang", languages)
 	return cmd
+}
+
+// negativeCodesLast lets people write `kefu errcode -1`, which would be a flag called 1: the negative numbers among the arguments
+// of errcode go behind a "--". Other commands, and values of flags, are left as they are.
+func negativeCodesLast(root *cobra.Command, args []string) []string {
+	cmd, own, err := root.Find(args)
+	if err != nil || cmd.CommandPath() != "kefu errcode" || slices.Contains(args, "--") {
+		return args
+	}
+	rest, codes := []string{cmd.Name()}, []string(nil)
+	for i := 0; i < len(own); i++ {
+		rest = append(rest, own[i])
+		if takesNext(cmd, own[i]) && i+1 < len(own) {
+			i++
+			rest = append(rest, own[i])
+		} else if n, err := strconv.Atoi(own[i]); err == nil && n < 0 {
+			rest, codes = rest[:len(rest)-1], append(codes, own[i])
+		}
+	}
+	if len(codes) == 0 {
+		return args
+	}
+	return append(append(rest, "--"), codes...)
+}
+
+// takesNext says whether an argument is a flag whose value is the next one.
+func takesNext(cmd *cobra.Command, arg string) bool {
+	if strings.Contains(arg, "=") {
+		return false
+	}
+	var flag *pflag.Flag
+	if name, long := strings.CutPrefix(arg, "--"); long {
+		flag = cmd.Flag(name)
+	} else if name, short := strings.CutPrefix(arg, "-"); short && len(name) == 1 {
+		if flag = cmd.Flags().ShorthandLookup(name); flag == nil {
+			flag = cmd.InheritedFlags().ShorthandLookup(name)
+		}
+	}
+	return flag != nil && flag.NoOptDefVal == ""
 }
 
 const (

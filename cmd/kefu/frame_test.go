@@ -306,15 +306,34 @@ func TestNegativeCodesAreNoFlags(t *testing.T) {
 	for line, expected := range map[string]string{
 		"errcode -1":              "errcode -- -1",
 		"errcode -1 -o json":      "errcode -o json -- -1",
-		"--quiet errcode -40001":  "--quiet errcode -- -40001",
+		"--quiet errcode -40001":  "errcode --quiet -- -40001",
+		"-o json errcode -1":      "errcode -o json -- -1",
+		"errcode --yes -1":        "errcode --yes -- -1",
 		"errcode 45015":           "errcode 45015",
 		"errcode -- -1":           "errcode -- -1",
 		"errcode -o json":         "errcode -o json",
-		"sandbox --listen -1":     "sandbox --listen -1",
 		"errcode --search=-1 -x1": "errcode --search=-1 -x1",
+		"errcode --search=x -1":   "errcode --search=x -- -1",
+		// The value of a flag is no code.
+		"errcode --search -1":        "errcode --search -1",
+		"--app errcode errcode -1":   "errcode --app errcode -- -1",
+		"errcode --search errcode 5": "errcode --search errcode 5",
+		// Nor is a word that other commands are given.
+		"sandbox --listen -1":                      "sandbox --listen -1",
+		"send --id errcode --expires-in -1":        "send --id errcode --expires-in -1",
+		"dead list --text errcode --generation -1": "dead list --text errcode --generation -1",
+		"dead replay errcode --rate -1":            "dead replay errcode --rate -1",
+		"app pause --reason errcode -5":            "app pause --reason errcode -5",
+		"help errcode":                             "help errcode",
+		"-1":                                       "-1",
+		"":                                         "",
 	} {
-		require.Equal(t, args(expected), negativeCodesLast(args(line)))
+		root := newRootCmd(newCLI(nil, nil, nil, nil))
+		require.Equal(t, args(expected), negativeCodesLast(root, args(line)), line)
 	}
+	replay := kefu(t, try{args: args("dead replay errcode --rate -1"), file: twoApps})
+	require.Contains(t, replay.err, "--rate and --limit cannot be below 0")
+	require.Equal(t, exitDone, kefu(t, try{args: args("errcode --search -1")}).code)
 }
 
 func TestVersion(t *testing.T) {

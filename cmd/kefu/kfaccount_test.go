@@ -262,6 +262,29 @@ func TestAppQuota(t *testing.T) {
 	o.Contains(spent.err, "errcode 48006 (clear_quota_used)")
 }
 
+func TestAQuotaThatIsResetIsSaidSoWhateverFails(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	// The first call resets, those after it fail.
+	rule := o.api.Add(sandbox.Rule{Call: sandbox.CallQuota, After: 1, Errcode: 48001})
+	got := o.kefu("app quota --reset --yes --quiet -o json", in("en"))
+	o.Equal(exitPartly, got.code, got.err)
+	o.Empty(got.out)
+	o.Contains(got.err, "kefu: the quota of all APIs is reset, but what is left cannot be read: ")
+	o.Contains(got.err, "errcode 48001")
+
+	o.True(o.api.Remove(rule))
+	o.api.Add(sandbox.Rule{Call: sandbox.CallQuota, After: 1, Errcode: 48001})
+	got = o.kefu("app quota --reset --yes --quiet --api "+wechat.SendPath+" --api "+wechat.TypingPath, in("en"))
+	o.Equal(exitPartly, got.code, got.err)
+	o.Contains(got.err, "kefu: the quota of "+wechat.SendPath+" is reset, of the others not: ")
+	o.Contains(got.err, "errcode 48001")
+	o.Equal([]string{
+		"quota-reset all APIs: ", "quota-reset " + wechat.SendPath + ": ", "quota-reset " + wechat.TypingPath + ": ",
+		"quota-reset " + wechat.TypingPath + ": not done: errcode 48001 (api_unauthorised)",
+	}, o.audited())
+}
+
 func TestAppQuotaShowsWhatKefuCountsForTheDay(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)

@@ -15,6 +15,7 @@ type logSink struct {
 	lines   chan []byte
 	dropped atomic.Int64
 	done    chan struct{}
+	unread  atomic.Bool // at the end nobody reads: nothing is written any more
 
 	mu     sync.RWMutex // closed, against lines being closed under a write
 	closed bool
@@ -23,7 +24,7 @@ type logSink struct {
 const (
 	// logRoom is a few seconds of a busy worker's lines.
 	logRoom = 8192
-	// lastWords is how long the end waits for a reader that may be gone.
+	// lastWords is how long the end waits for a reader that may be gone: for what is left, and for each line after that.
 	lastWords = 2 * time.Second
 )
 
@@ -38,7 +39,8 @@ func (s *logSink) Write(line []byte) (int, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return s.to.Write(line)
+		s.writeLast(line)
+		return len(line), nil
 	}
 	select {
 	case s.lines <- append([]byte(nil), line...): // slog uses its buffer again
@@ -46,6 +48,24 @@ func (s *logSink) Write(line []byte) (int, error) {
 		s.dropped.Add(1)
 	}
 	return len(line), nil
+}
+
+// writeLast writes a line after the end, such as why the process fails, but does not wait for a reader who is gone.
+func (s *logSink) writeLast(line []byte) {
+	if s.unread.Load() {
+		s.dropped.Add(1)
+		return
+	}
+	written := make(chan struct{})
+	line = append([]byte(nil), line...)
+	go func() { // left to the end of the process, which is next, when nobody reads
+		defer close(written)
+		_, _ = s.to.Write(line)
+	}()
+	if !within(lastWords, written) {
+		s.unread.Store(true)
+		s.dropped.Add(1)
+	}
 }
 
 func (s *logSink) write() {
@@ -66,8 +86,19 @@ func (s *logSink) Close() {
 	s.closed = true
 	close(s.lines)
 	s.mu.Unlock()
+	if !within(lastWords, s.done) {
+		s.unread.Store(true)
+	}
+}
+
+// within waits for done, but not longer than d.
+func within(d time.Duration, done <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
-	case <-s.done:
-	case <-time.After(lastWords):
+	case <-done:
+		return true
+	case <-t.C:
+		return false
 	}
 }

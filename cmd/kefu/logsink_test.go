@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -40,4 +41,29 @@ func TestALogIsWrittenToItsEnd(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "one\nafter the end\n", got.String())
 	require.Zero(t, sink.dropped.Load())
+}
+
+func TestWhatComesAfterTheEndOfALogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		read, write := io.Pipe()
+		sink := newLogSink(write)
+		_, _ = sink.Write([]byte("one\n"))
+		sink.Close() // "one" is still on its way
+		_, err := sink.Write([]byte("kefu: why it failed\n"))
+		require.NoError(t, err)
+		require.EqualValues(t, 1, sink.dropped.Load())
+		require.NoError(t, read.Close())
+	})
+	synctest.Test(t, func(t *testing.T) {
+		read, write := io.Pipe()
+		sink := newLogSink(write)
+		sink.Close()
+		_, err := sink.Write([]byte("kefu: the reader has gone since\n"))
+		require.NoError(t, err)
+		_, err = sink.Write([]byte("kefu: and stays away\n"))
+		require.NoError(t, err)
+		require.EqualValues(t, 2, sink.dropped.Load())
+		require.NoError(t, read.Close())
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -79,7 +78,7 @@ func (c *cli) getenv(name string) string {
 // execute runs one command line and returns the exit code.
 func (c *cli) execute(ctx context.Context, args []string) int {
 	root := newRootCmd(c)
-	root.SetArgs(negativeCodesLast(args))
+	root.SetArgs(negativeCodesLast(root, args))
 	cmd, err := root.ExecuteContextC(ctx)
 	return c.exit(cmd, err)
 }
@@ -266,22 +265,3 @@ func arguments(lowest, highest int, name string) cobra.PositionalArgs {
 
 // noArguments refuses any.
 func noArguments(cmd *cobra.Command, args []string) error { return arguments(0, 0, "")(cmd, args) }
-
-// negativeCodesLast lets people write `kefu errcode -1`, which would be a flag called 1: negative numbers go behind a "--".
-func negativeCodesLast(args []string) []string {
-	if !slices.Contains(args, "errcode") || slices.Contains(args, "--") {
-		return args
-	}
-	var rest, codes []string
-	for _, arg := range args {
-		if n, err := strconv.Atoi(arg); err == nil && n < 0 {
-			codes = append(codes, arg)
-		} else {
-			rest = append(rest, arg)
-		}
-	}
-	if len(codes) == 0 {
-		return args
-	}
-	return append(append(rest, "--"), codes...)
-}

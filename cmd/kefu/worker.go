@@ -58,6 +58,9 @@ func (w *workerCmd) run(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // from the start: it ends a process that does not expect it
 	defer signal.Stop(hup)
+	sink := newLogSink(w.cli.err)
+	defer sink.Close()
+	w.cli.err = sink // all of it in one order, the error that ends the command included
 	w.cli.needsSecrets = true
 	cfg, err := w.cli.config()
 	if err != nil {
@@ -66,9 +69,6 @@ func (w *workerCmd) run(ctx context.Context) error {
 	if err := cfg.RequireApps(); err != nil {
 		return err
 	}
-	sink := newLogSink(w.cli.err)
-	defer sink.Close()
-	w.cli.err = sink // all of it in one order
 	d := &daemonRun{cfg: cfg, listenName: "worker.listen", secret: configuredSecret, log: w.cli.logger(&w.level), sink: sink,
 		load: w.cli.configAnew, hup: hup}
 	options, err := brokerOptions(cfg)

@@ -36,6 +36,9 @@ func (s *Stage) Launch(env ...string) *Process {
 	p.cmd.Env = append(os.Environ(), env...)
 	read, write, err := os.Pipe()
 	s.NoError(err)
+	if s.o.Unread {
+		s.fill(write)
+	}
 	p.cmd.Stdout, p.cmd.Stderr = write, write
 	s.NoError(p.cmd.Start())
 	s.NoError(write.Close())
@@ -51,6 +54,20 @@ func (s *Stage) Launch(env ...string) *Process {
 	}()
 	s.T.Cleanup(p.Kill) // in case the test failed before it stopped it
 	return p
+}
+
+// fill writes to a pipe until it takes no more.
+func (s *Stage) fill(pipe *os.File) {
+	s.T.Helper()
+	raw, err := pipe.SyscallConn()
+	s.NoError(err)
+	s.NoError(raw.Write(func(fd uintptr) bool {
+		for err == nil {
+			_, err = syscall.Write(int(fd), []byte{'\n'})
+		}
+		return true
+	}))
+	s.ErrorIs(err, syscall.EAGAIN)
 }
 
 // read keeps what the process prints, and finds out where its probes are.

@@ -66,7 +66,7 @@ type Options struct {
 	Broker   string   // URL of a broker of the test's; "": the worker's own, embedded
 	API      string   // where the worker looks for the API; "": the sandbox
 	Crash    bool     // the binary of crash tests, which obeys FAILPOINT
-	Unread   bool     // what workers print goes into a pipe that nobody reads
+	Unread   bool     // what workers print goes into a pipe that is full and that nobody reads
 	Sandbox  sandbox.Options
 }
 
