@@ -91,7 +91,7 @@ func besidesCanceled(err error) error {
 	if !errors.Is(err, context.Canceled) {
 		return err
 	}
-	several, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the parts of this error, not of one in it
+	several, ok := err.(interface{ Unwrap() []error })
 	if !ok || err.Error() != errors.Join(several.Unwrap()...).Error() {
 		return nil // one error, and the interrupt is its cause
 	}
