@@ -26,22 +26,25 @@ var verdicts = []struct {
 }{
 	{"sent", Verdict{do: doDone}, `0`},
 	{"about this message: dead letter rejected at once", Verdict{do: doBury, reason: schema.Rejected}, `
-		40004 40005 40006 40007 40008 40009 40010 40011 40012 40023 40033 40035 40038 40039 40048 40066 40068 40073 40080 40097
-		40101 40118 40121 40128 40130 40132 40137 40155 40165 40166 40168 40173 40213 40214 40249 41005 41006 41009 41011 44001
-		44002 44003 44004 45001 45002 45003 45004 45005 45006 45007 45008 45050 45064 45065 45066 45067 45086 45098 45099 45113
-		45157 45158 45159 45162 45166 46001 47001 47002 48008 53600 61452 65401 65402 87009 87014 88000 9001001 9001002 9001003`},
+		40004 40005 40006 40007 40008 40009 40010 40011 40012 40023 40033 40035 40038 40039 40048 40062 40066 40068 40073 40080
+		40097 40101 40118 40121 40126 40128 40130 40132 40137 40141 40155 40165 40166 40168 40173 40191 40213 40214 40249 41005
+		41006 41009 41010 41011 41012 44001 44003 44004 44997 45001 45002 45003 45004 45005 45006 45007 45008 45050 45064 45065
+		45066 45067 45086 45098 45099 45113 45157 45158 45159 45162 45166 45168 46001 47001 47002 48008 49002 53600 61452 65401
+		65402 87014 88000 9001001 9001003`},
 	{"about this user: dead letter recipient at once", Verdict{do: doBury, reason: schema.Recipient}, `
-		40003 43004 43005 43019 43101 45015 45037 45038 45047 45093 46004 48002 49003 50005 70000`},
-	{"busy: retried", Verdict{do: doRetry, delay: time.Second}, `-1 -1000 268487001 268487002`},
+		40003 43004 43005 43006 43019 43101 45015 45037 45038 45047 45093 46004 48002 49003 50005 50006 70000`},
+	{"busy: retried", Verdict{do: doRetry, delay: time.Second}, `-1 -1000 268487001 268487002 46007 9001002`},
 	{"quota of the minute: the app is held", Verdict{do: doHold, hold: gate.Quota, hint: verdictNoon.Truncate(time.Minute).Add(time.Minute + 500*time.Millisecond)},
 		`45011 44991`},
 	{"quota of the day: the app is held", Verdict{do: doHold, hold: gate.Quota, hint: time.Date(2026, 11, 25, 0, 1, 2, 0, gate.Beijing)}, `45009`},
-	{"a token that is refused again after its refresh: the app is held", Verdict{do: doHold, hold: gate.Config}, `40001 40014 41001 42001`},
+	{"a token that is refused again after its refresh: the app is held", Verdict{do: doHold, hold: gate.Config}, `40001 40014 41001 42001 48012`},
 	{"configuration, permission, punishment: the app is held", Verdict{do: doHold, hold: gate.Config}, `
-		40002 40013 40125 40164 40200 40243 41002 41004 42002 42003 42006 42007 43001 43002 43003 45035 45040 45087 45094 45102
-		45103 45104 48001 48003 48004 48009 50001 50002 50003 50004 50007 61003 61004 61007 61023 61024 65400 89501 89502 89503
-		89504 89505 89506 89507`},
-	{"never seen: two attempts", Verdict{do: doRetry, delay: time.Second}, `4 1007 99999`},
+		40002 40013 40090 40091 40094 40095 40125 40164 40187 40200 40221 40222 40234 40235 40243 41002 41004 41018 41021 42002
+		42003 42005 42006 42007 43001 43002 43003 43007 43015 43016 43104 44002 45032 45035 45040 45087 45094 45102 45103 45104
+		45501 48001 48003 48004 48009 49001 50001 50002 50003 50004 50007 61000 61001 61002 61003 61004 61005 61006 61007 61009
+		61010 61011 61014 61015 61016 61017 61023 61024 61028 61029 61052 61061 65400 87009 89501 89502 89503 89504 89505 89506
+		89507`},
+	{"never seen, or on other calls only: two attempts", Verdict{do: doRetry, delay: time.Second}, `4 1007 99999 61451 65404 45080`},
 }
 
 var verdictNoon = time.Date(2026, 11, 24, 12, 0, 30, 0, gate.Beijing)
@@ -91,7 +94,7 @@ func TestAnErrcodeOfTheTokenCallHoldsTheApp(t *testing.T) {
 		switch {
 		case c.Code == 45011, c.Code == 44991, c.Code == 45009:
 			require.Equal(t, gate.Quota, got.hold, "%d", c.Code)
-		case wechat.Explain(wechat.CallToken, c.Code).Fault == wechat.FaultBusy:
+		case wechat.Explain(wechat.CallToken, c.Code).Fault == wechat.FaultUpstream:
 			require.Equal(t, doAgain, got.do, "%d", c.Code) // and the breaker trips when it repeats
 		default:
 			require.Equal(t, Verdict{do: doHold, hold: gate.Config, detail: err.Error()}, got, "%d", c.Code)

@@ -224,7 +224,7 @@ func TestErrcodesLeadToTheirVerdicts(t *testing.T) {
 
 func TestAHeldAppKeepsItsIntents(t *testing.T) {
 	t.Parallel()
-	for _, code := range []int{45009, 40164} {
+	for _, code := range []int{45009, 40164, 40234, 61014} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
 			s := stage.New(t, stage.Options{})

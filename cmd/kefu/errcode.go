@@ -28,7 +28,8 @@ func newErrcodeCmd(c *cli) *cobra.Command {
 		GroupID: groupTool,
 		Long: `Explains a return code of WeChat: what it means, what the worker does about it and what you can do.
 Without CODE it lists all codes that kefu knows. The same code can mean different things on different calls: 40001 on a
-send is a stale token, on a token call a wrong secret. Exit code 3 when no code matches.`,
+send is a stale token, on a token call a wrong secret. With --call it says what a command that makes that call says of the
+code. Exit code 3 when no code matches.`,
 		Example: `  kefu errcode 45015
   kefu errcode -1 --lang zh
   kefu errcode 40001 --call token
@@ -122,9 +123,12 @@ func callNames() []string {
 	return names
 }
 
+// anyCall is the name of the family of codes that mean the same on every call.
+const anyCall = "any"
+
 func callName(call wechat.Call) string {
 	if call == wechat.CallAny {
-		return "any"
+		return anyCall
 	}
 	return string(call)
 }
@@ -137,7 +141,7 @@ type explained struct {
 }
 
 func explain(row wechat.Code) explained {
-	en, zh := row.Fault.Does()
+	en, zh := row.Does()
 	return explained{row, en, zh}
 }
 
@@ -146,7 +150,7 @@ func (e *errcode) run(args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		rows := e.matching(func(wechat.Code) bool { return true })
+		rows := e.matching()
 		if err := e.table(rows); err != nil {
 			return err
 		}
@@ -159,26 +163,39 @@ func (e *errcode) run(args []string) error {
 	if err != nil {
 		return usagef("%q is not a code such as 45015 or -1", args[0])
 	}
-	rows := e.matching(func(row wechat.Code) bool { return row.Code == code })
-	known := len(rows) > 0
-	if !known && e.fault == "" && e.call == "" && e.search == "" {
-		rows = []explained{explain(wechat.Explain(wechat.CallAny, code))} // what becomes of a code nobody has seen
-	}
+	rows, known := e.meanings(code)
 	if err := e.details(rows); err != nil {
 		return err
 	}
-	if !known {
-		return nothingf("kefu does not know the code %d%s", code, e.narrowed())
+	switch {
+	case !known:
+		return nothingf("kefu does not know the code %d", code)
+	case len(rows) == 0:
+		return nothingf("kefu does not know the code %d among the codes you asked for", code)
 	}
 	return nil
 }
 
-// narrowed says that filters may be the reason for finding nothing.
-func (e *errcode) narrowed() string {
-	if e.fault == "" && e.call == "" && e.search == "" {
-		return ""
+// meanings are what a code means: on the call asked for, whatever row that takes, else on each.
+// known is false for a code that no row has; what becomes of it is shown all the same, unless the
+// filters leave it out.
+func (e *errcode) meanings(code int) (rows []explained, known bool) {
+	called := e.call != "" && e.call != anyCall
+	for _, row := range wechat.Codes() {
+		if row.Code != code {
+			continue
+		}
+		known = true
+		if !called && (e.call == "" || row.Call == wechat.CallAny) && e.passes(row) {
+			rows = append(rows, explain(row))
+		}
 	}
-	return " among the codes you asked for"
+	if called || !known {
+		if row := wechat.Explain(wechat.Call(strings.TrimPrefix(e.call, anyCall)), code); e.passes(row) {
+			rows = append(rows, explain(row))
+		}
+	}
+	return rows, known
 }
 
 func (e *errcode) check() error {
@@ -217,26 +234,32 @@ func (c *cli) language() string {
 	return langBoth
 }
 
-// matching are the rows that pass the filters and keep.
-func (e *errcode) matching(keep func(wechat.Code) bool) []explained {
+// matching are the rows that pass the filters. With --call they are the codes that have a row for
+// that call or for any, as they count there.
+func (e *errcode) matching() []explained {
 	var rows []explained
+	own := make(map[int]bool)
 	for _, row := range wechat.Codes() {
-		if keep(row) &&
-			(e.fault == "" || row.Fault.String() == e.fault) &&
-			e.onCall(row) &&
-			(e.search == "" || holds(row, strings.ToLower(e.search))) {
+		own[row.Code] = own[row.Code] || callName(row.Call) == e.call
+	}
+	for _, row := range wechat.Codes() {
+		switch {
+		case e.call == "" || callName(row.Call) == e.call:
+		case row.Call == wechat.CallAny && !own[row.Code]:
+			row = wechat.Explain(wechat.Call(e.call), row.Code)
+		default:
+			continue
+		}
+		if e.passes(row) {
 			rows = append(rows, explain(row))
 		}
 	}
 	return rows
 }
 
-// onCall says whether a row counts on the call asked for: a code that has no row for it means there what it means on any.
-func (e *errcode) onCall(row wechat.Code) bool {
-	if e.call == "" || callName(row.Call) == e.call {
-		return true
-	}
-	return row.Call == wechat.CallAny && wechat.Explain(wechat.Call(e.call), row.Code).Call == wechat.CallAny
+// passes says whether a row passes --fault and --search.
+func (e *errcode) passes(row wechat.Code) bool {
+	return (e.fault == "" || row.Fault.String() == e.fault) && (e.search == "" || holds(row, strings.ToLower(e.search)))
 }
 
 func holds(row wechat.Code, lower string) bool {

@@ -79,7 +79,7 @@ func TestACodeThatMeansTheSameOnAnyCallIsKnownOnEach(t *testing.T) {
 			means[code] = row["fault"]
 		}
 		for _, row := range wechat.Codes() {
-			if row.Call == wechat.CallAny || string(row.Call) == call {
+			if row.Call == wechat.CallAny || string(row.Call) == call { // however it counts there
 				require.Contains(t, means, float64(row.Code), call)
 			}
 			if string(row.Call) == call {
@@ -126,8 +126,44 @@ func TestAnUnknownCodeIsExitCodeThreeAndStillExplained(t *testing.T) {
 	require.Contains(t, got.out, does, "what becomes of it is still worth knowing")
 	require.Len(t, codes(t, "errcode 12345678"), 1)
 
+	onCall := kefu(t, try{args: args("errcode 12345678 --call kfaccount --lang en")})
+	require.Equal(t, exitNothing, onCall.code)
+	require.Equal(t, "kefu: kefu does not know the code 12345678\n", onCall.err)
+	require.Contains(t, onCall.out, "unlisted, on kfaccount")
+	require.NotContains(t, onCall.out, does)
+
 	narrowed := kefu(t, try{args: args("errcode 45015 --fault busy")})
 	require.Equal(t, result{exitNothing, "", "kefu: kefu does not know the code 45015 among the codes you asked for\n"}, narrowed)
 	nothing := kefu(t, try{args: args("errcode --search frobnicate -o json")})
 	require.Equal(t, result{exitNothing, "[]\n", "kefu: no code matches\n"}, nothing)
+}
+
+// Whatever row a code has, and whether it has one: asked about a call, the answer is the one that an error of that call gives.
+func TestErrcodeSaysOfACallWhatTheCallSays(t *testing.T) {
+	t.Parallel()
+	numbers := []int{99999}
+	for _, row := range wechat.Codes() {
+		if len(numbers) == 0 || numbers[len(numbers)-1] != row.Code {
+			numbers = append(numbers, row.Code)
+		}
+	}
+	for _, call := range []wechat.Call{wechat.CallSend, wechat.CallToken, wechat.CallTyping, wechat.CallKFAccount, wechat.CallQuota} {
+		for _, code := range numbers {
+			e := &errcode{cli: &cli{}, call: string(call)}
+			rows, known := e.meanings(code)
+			require.Equal(t, []explained{explain(wechat.Explain(call, code))}, rows, "%s %d", call, code)
+			require.Equal(t, code != 99999, known, "%s %d", call, code)
+		}
+	}
+	avatar := codes(t, "errcode 40005 --call kfaccount")
+	require.Len(t, avatar, 1)
+	require.Equal(t, "avatar_file_type", avatar[0]["name"])
+	require.Contains(t, avatar[0]["do_en"], "JPG")
+	require.Equal(t, "the command fails and says why; nothing was changed", avatar[0]["does_en"])
+	require.Equal(t, "kfaccount", codes(t, "errcode 40007 --call kfaccount")[0]["call"], "a code of a send, on this call")
+
+	signing := codes(t, "errcode 40234")
+	require.Len(t, signing, 1)
+	require.InDelta(t, 40234, signing[0]["code"], 0)
+	require.Equal(t, "config", signing[0]["fault"])
 }

@@ -20,8 +20,13 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 40007, "media_id_invalid", FaultMessage,
-		"not a valid media_id, or temporary media older than 3 days", "不合法的 media_id，或临时素材已超过 3 天", srcJPM,
-		doMediaEn, doMediaZh,
+		"not a valid media_id, or temporary media older than 3 days",
+		"不合法的 media_id，或临时素材已超过 3 天", srcJPM + "; community reports",
+		"Upload the media again (temporary media lives 3 days) and publish the message " +
+			"with the new media_id. In an mpnews the id may be " +
+			"an article_id of the publish API: that belongs in an mpnewsarticle.",
+		"请重新上传素材（临时素材仅保留 3 天），并用新的 media_id 重新发布消息。若为 mpnews，该 id 可能是发布接口返回的 " +
+			"article_id，应改用 mpnewsarticle。",
 	},
 	{
 		CallSend, 40009, "image_size", FaultMessage,
@@ -99,6 +104,12 @@ var contentCodes = []Code{
 		"Take the article_id from the publish API and publish the message again.",
 		"请使用发布接口返回的 article_id 重新发布消息。",
 	},
+	{
+		CallSend, 46007, "media_transcoding", FaultBusy,
+		"the media is still being transcoded", "媒体文件正在转码", srcJW,
+		"Nothing while it passes: kefu tries again. If it always ends so, upload the media again.",
+		"偶发时无需处理，kefu 会自动重试。若始终如此，请重新上传素材。",
+	},
 
 	// The form of the request.
 	{
@@ -148,11 +159,6 @@ var contentCodes = []Code{
 		doProducerEn, doProducerZh,
 	},
 	{
-		CallSend, 44002, "body_empty", FaultMessage,
-		"the posted body is empty", "POST 的数据包为空", srcJPM,
-		doBugEn, doBugZh,
-	},
-	{
 		CallSend, 47001, "body_unparsable", FaultMessage,
 		"the body cannot be parsed", "解析 JSON 内容错误", srcOJPM,
 		"kefu checks and rewrites every message as JSON: report it with the rid.",
@@ -164,10 +170,9 @@ var contentCodes = []Code{
 		doEncoderEn, doEncoderZh,
 	},
 	{
-		CallSend, 87009, "signature_invalid", FaultMessage,
-		"not a valid signature (session data or signed API)", "签名无效（会话数据或接口签名）", srcJP,
-		"Check whether API signing (服务通信二次加密) was switched on for the app: kefu does not sign.",
-		"请检查该公众号是否开启了“服务通信二次加密”：kefu 不支持接口签名。",
+		CallSend, 49002, "openid_empty", FaultMessage,
+		"the openid is empty", "openid 或 transid 为空", srcJW,
+		doProducerEn, doProducerZh,
 	},
 
 	// Text and its limits.
@@ -255,6 +260,22 @@ var contentCodes = []Code{
 		"Read the text: the platform's content check refused it. Repeated hits endanger the account.",
 		"请检查内容：未通过平台内容安全检测。多次触发可能导致帐号被处罚。",
 	},
+	{
+		CallSend, 40062, "title_size", FaultMessage,
+		"the title has no valid length", "标题长度不合法", srcJW,
+		doProducerEn, doProducerZh,
+	},
+	{
+		CallSend, 40126, "text_size", FaultMessage,
+		"the text has no valid length", "文本长度不合法", srcJW,
+		doProducerEn, doProducerZh,
+	},
+	{
+		CallSend, 45168, "keyword_blacklisted", FaultMessage,
+		"the content holds a forbidden keyword", "内容含有黑名单关键词", srcJW,
+		"Take the forbidden word out of the text, and publish the message again.",
+		"请去除文本中的违禁词后重新发布消息。",
+	},
 
 	// Links, cards, mini programs.
 	{
@@ -278,6 +299,26 @@ var contentCodes = []Code{
 		doLinkEn, doLinkZh,
 	},
 	{
+		CallSend, 40141, "image_url_invalid", FaultMessage,
+		"not a valid URL of an image", "图片链接不合法", srcJW,
+		doLinkEn, doLinkZh,
+	},
+	{
+		CallSend, 40191, "picurl_invalid", FaultMessage,
+		"not a valid picurl", "pic_url 不合法", srcJW,
+		doLinkEn, doLinkZh,
+	},
+	{
+		CallSend, 44997, "image_url_too_long", FaultMessage,
+		"the URL of the image is too long", "图片链接超过长度限制", srcJW,
+		doLinkEn, doLinkZh,
+	},
+	{
+		CallSend, 41010, "url_missing", FaultMessage,
+		"the url is missing", "缺少 url 参数", srcJW,
+		doProducerEn, doProducerZh,
+	},
+	{
 		CallSend, 40155, "url_of_other_account", FaultMessage,
 		"the message links to another account's page", "请勿添加其他公众号的主页链接", srcJP,
 		doLinkEn, doLinkZh,
@@ -295,6 +336,11 @@ var contentCodes = []Code{
 	{
 		CallSend, 40073, "card_id_invalid", FaultMessage,
 		"not a valid card id", "不合法的卡券 id", srcJ,
+		doProducerEn, doProducerZh,
+	},
+	{
+		CallSend, 41012, "card_id_missing", FaultMessage,
+		"the card id is missing", "缺少卡券 id", srcJW,
 		doProducerEn, doProducerZh,
 	},
 	{

@@ -1,6 +1,7 @@
 package wechat
 
-// generalCodes mean the same on every call: the platform's state, quotas, the app's standing, the stale token.
+// generalCodes mean the same on every call: the platform's state, the stale token, who is calling,
+// signing, quotas.
 var generalCodes = []Code{
 	{
 		CallAny, 0, "ok", FaultNone,
@@ -71,6 +72,11 @@ var generalCodes = []Code{
 		"the authorisation ended with a change of password", "用户修改微信密码，access_token 与 refresh_token 失效，需要重新授权", srcJP,
 		doPlatformEn, doPlatformZh,
 	},
+	{
+		CallAny, 48012, "token_invalid_new", FaultToken,
+		"not a valid token", "无效的 token", srcJW,
+		doTokenEn, doTokenZh,
+	},
 
 	// Who is calling, and from where.
 	{
@@ -130,6 +136,66 @@ var generalCodes = []Code{
 		"the calling IP address is not registered", "调用方 IP 未登记，不在白名单中", srcOJ,
 		doAllowIPEn, doAllowIPZh,
 	},
+	{
+		CallAny, 40090, "client_ip_bad", FaultConfig,
+		"the request comes from a bad IP address", "请求来源无效（客户端 IP 不合法）", srcJW,
+		doEgressEn, doEgressZh,
+	},
+	{
+		CallAny, 40187, "ip_invalid", FaultConfig,
+		"the calling IP address is not valid here", "调用方 IP 不合法", srcJW,
+		doEgressEn, doEgressZh,
+	},
+	{
+		CallAny, 45032, "ip_not_inner", FaultConfig,
+		"the calling IP address is not among those that this special account may use",
+		"调用方 IP 不在该特殊帐号的内部白名单中", srcJW,
+		doEgressEn, doEgressZh,
+	},
+	{
+		CallAny, 40095, "caller_source_bad", FaultConfig,
+		"the source of the call is refused", "调用来源不合法", srcJW,
+		doEgressEn, doEgressZh,
+	},
+	{
+		CallAny, 61061, "overseas_access_denied", FaultConfig,
+		"access from abroad is denied", "拒绝境外访问", srcJW,
+		doEgressEn, doEgressZh,
+	},
+	{
+		CallAny, 40221, "content_encoding_invalid", FaultConfig,
+		"the Content-Encoding of the request is not valid", "请求的 Content-Encoding 不合法", srcJW,
+		doBugEn, doBugZh,
+	},
+	{
+		CallAny, 40222, "idc_domain_invalid", FaultConfig,
+		"the host name of the request is not valid here", "请求的域名（机房）不合法", srcJW,
+		doBugEn, doBugZh,
+	},
+	{
+		CallAny, 44002, "body_empty", FaultConfig,
+		"the posted body is empty", "POST 的数据包为空", srcJPM,
+		doBugEn, doBugZh,
+	},
+
+	// The signature: the app asks for signed and encrypted requests.
+	{
+		CallAny, 40234, "api_signature_invalid", FaultConfig,
+		"the request is not signed, or not rightly: API signing is switched on for the app",
+		"签名缺失或无效：该公众号已开启 API 签名", srcSign,
+		doSigningEn, doSigningZh,
+	},
+	{
+		CallAny, 40235, "api_encryption_invalid", FaultConfig,
+		"the request is not encrypted, or not rightly: API encryption is switched on for the app",
+		"加密缺失或无效：该公众号已开启 API 加密", srcSign,
+		doSigningEn, doSigningZh,
+	},
+	{
+		CallAny, 87009, "signature_invalid", FaultConfig,
+		"not a valid signature (session data or signed API)", "签名无效（会话数据或接口签名）", srcJP,
+		doSigningEn, doSigningZh,
+	},
 
 	// Quotas.
 	{
@@ -158,131 +224,6 @@ var generalCodes = []Code{
 		CallAny, 45104, "domain_quota_reached", FaultConfig,
 		"the quota of this domain is used up", "该域名的调用额度已达上限", srcJ,
 		doMPEn, doMPZh,
-	},
-
-	// The app's standing.
-	{
-		CallAny, 48001, "api_unauthorised", FaultConfig,
-		"the app may not use this API, or the token is another kind of account's", "该公众号没有此接口的权限，或所用 access_token 属于其他类型的帐号", srcOJPM,
-		"Check on mp.weixin.qq.com that the account is certified and has the customer-service permission, and that the appid is the right one.",
-		"请在 mp.weixin.qq.com 确认该公众号已认证并拥有客服消息权限，同时核对配置的 appid。",
-	},
-	{
-		CallAny, 48003, "mass_send_agreement_missing", FaultConfig,
-		"the mass-send agreement is not accepted (mass send only)", "未同意群发协议（仅群发接口）", srcJP,
-		doMPEn, doMPZh,
-	},
-	{
-		CallAny, 48004, "api_banned", FaultConfig,
-		"the API is banned for violations", "接口因违规被封禁", srcJP,
-		doMPEn, doMPZh,
-	},
-	{
-		CallAny, 48009, "api_expired", FaultConfig,
-		"this API has expired", "该接口已失效", srcJ,
-		doMPEn, doMPZh,
-	},
-	{
-		CallAny, 45102, "api_blocked_for_now", FaultConfig,
-		"the API is blocked for the time being", "接口被暂时封禁", srcJ,
-		"Nothing but patience: kefu probes again by itself. mp.weixin.qq.com may tell the reason.",
-		"请耐心等待，kefu 会自动重新探测；可登录 mp.weixin.qq.com 查看原因。",
-	},
-	{
-		CallAny, 45103, "api_unsupported", FaultConfig,
-		"this API is no longer supported", "该接口已不再支持", srcJ,
-		doMPEn, doMPZh,
-	},
-	{
-		CallAny, 50001, "api_not_granted", FaultConfig,
-		"the account has not granted this API", "未授权该接口", srcJP,
-		doMPEn, doMPZh,
-	},
-	{
-		CallAny, 50002, "account_limited", FaultConfig,
-		"the account is limited: frozen, cancelled or punished", "帐号受限：可能被冻结、注销或因违规被处罚", srcJPM,
-		doMPEn, doMPZh,
-	},
-	{
-		CallAny, 50003, "not_in_white_list", FaultConfig,
-		"the account is not on the white list of this API", "帐号不在该接口的白名单中", srcJ,
-		doMPEn, doMPZh,
-	},
-	{
-		CallAny, 50004, "token_use_forbidden", FaultConfig,
-		"the account may not use access tokens, probably as a punishment", "帐号被禁止使用 access_token，可能因违规被处罚", srcJ + "; a Java constant list",
-		doMPEn, doMPZh,
-	},
-	{
-		CallAny, 50007, "account_frozen", FaultConfig,
-		"the account is frozen", "帐号已被冻结", "one SDK list only",
-		doMPEn, doMPZh,
-	},
-
-	// Third-party platforms.
-	{
-		CallAny, 61003, "platform_not_authorised", FaultConfig,
-		"the third-party platform is not authorised by this account", "该公众号未授权给此第三方平台", srcOJPM,
-		doPlatformEn, doPlatformZh,
-	},
-	{
-		CallAny, 61004, "platform_ip_not_registered", FaultConfig,
-		"the calling IP address is not registered with the third-party platform", "调用方 IP 未在第三方平台登记", srcOJPM,
-		doAllowIPEn, doAllowIPZh,
-	},
-	{
-		CallAny, 61007, "platform_api_unauthorised", FaultConfig,
-		"this API is not authorised to the third-party platform", "该接口未授权给此第三方平台", srcOJPM,
-		doPlatformEn, doPlatformZh,
-	},
-	{
-		CallAny, 61023, "refresh_token_invalid", FaultConfig,
-		"the refresh token is invalid", "refresh_token 无效", srcOJPM,
-		doPlatformEn, doPlatformZh,
-	},
-	{
-		CallAny, 61024, "component_token_required", FaultConfig,
-		"a component account must fetch its token with api_component_token", "第三方平台帐号须使用 api_component_token 获取凭证", srcOJPM,
-		doPlatformEn, doPlatformZh,
-	},
-
-	// The administrator's confirmation.
-	{
-		CallAny, 89501, "confirmation_unhandled", FaultConfig,
-		"a confirmation request is waiting to be handled", "公众号有尚未处理的确认请求，请稍候重试", srcJC,
-		doConfirmEn, doConfirmZh,
-	},
-	{
-		CallAny, 89502, "confirmation_awaited", FaultConfig,
-		"the administrator has not confirmed yet", "请等待管理员确认", srcJC,
-		doConfirmEn, doConfirmZh,
-	},
-	{
-		CallAny, 89503, "confirmation_required", FaultConfig,
-		"a token request from this IP address needs the administrator's confirmation", "该 IP 获取 access_token 需要管理员确认", srcJMC,
-		doConfirmEn, doConfirmZh,
-	},
-	{
-		CallAny, 89504, "confirmation_pending", FaultConfig,
-		"the administrator's confirmation is pending", "正在等待管理员确认", srcJC,
-		doConfirmEn, doConfirmZh,
-	},
-	{
-		CallAny, 89505, "confirmation_pending_retry", FaultConfig,
-		"the administrator's confirmation is pending, try later", "正在等待管理员确认，请稍候重试", srcJC,
-		doConfirmEn, doConfirmZh,
-	},
-	{
-		CallAny, 89506, "ip_refused_day", FaultConfig,
-		"the administrator refused this IP address; it may ask again after 24 hours", "管理员拒绝了该 IP 的调用，24 小时后可再次申请", srcJM,
-		"Agree with the app's administrator first; after 24 hours kefu's next probe asks again.",
-		"请先与公众号管理员沟通确认；24 小时后 kefu 再次探测时会重新申请。",
-	},
-	{
-		CallAny, 89507, "ip_refused_hour", FaultConfig,
-		"the administrator refused this IP address; it may ask again after 1 hour", "管理员拒绝了该 IP 的调用，1 小时后可再次申请", srcJM,
-		"Agree with the app's administrator first; after an hour kefu's next probe asks again.",
-		"请先与公众号管理员沟通确认；1 小时后 kefu 再次探测时会重新申请。",
 	},
 
 	// Codes that come with no words: two tries, then a person must look.

@@ -26,6 +26,16 @@ var platformCodes = []Code{
 		"如属误操作，请在 mp.weixin.qq.com 将该用户移出黑名单。",
 	},
 	{
+		CallSend, 43006, "receiver_has_blocked", FaultRecipient,
+		"the user has blocked the app", "用户已屏蔽该公众号", srcJW,
+		doUserEn, doUserZh,
+	},
+	{
+		CallSend, 50006, "friends_authorisation_off", FaultRecipient,
+		"the user has switched the friends' authorisation off", "用户已关闭好友授权", srcJW,
+		doUserEn, doUserZh,
+	},
+	{
 		CallSend, 43101, "receiver_refuses", FaultRecipient,
 		"the user refuses the message (subscribe messages)", "用户拒绝接收消息（订阅消息）", srcJP,
 		doUserEn, doUserZh,
@@ -88,12 +98,79 @@ var platformCodes = []Code{
 		"Nothing to repair.", "无法补救。",
 	},
 
-	// What the app may send.
+	// What the app may send. One message, recipient or kf_account can draw most of these: the texts say so.
 	{
 		CallAny, 40200, "account_type_unsuitable", FaultConfig,
 		"this kind of account may not use the API", "帐号类型不支持该接口", srcOJM,
 		"Check the appid: customer-service messages need a certified official account.",
 		"请核对 appid：客服消息仅限已认证的公众号使用。",
+	},
+	{
+		CallSend, 40200, "account_type_or_msgtype_unsuitable", FaultConfig,
+		"this kind of account may not use the API, or not for this type of message",
+		"帐号类型不支持该接口，或不支持此消息类型", srcOJM + "; community reports",
+		"If it is one type of message only (msgmenu on test and subscription accounts), " +
+			"send another type; if every message draws it, " +
+			"check the appid: customer-service messages need a certified official account.",
+		"若仅某一类消息出现（如测试号、订阅号的 msgmenu），请改用其他消息类型；若所有消息都如此，请核对 appid：客服消息仅限已认证的公众号使用。",
+	},
+	{
+		CallSend, 48001, "send_unauthorised", FaultConfig,
+		"the app may not send customer-service messages, or not of this type, or the " +
+			"token is another kind of account's",
+		"该公众号没有客服消息（或此消息类型）的权限，或所用 access_token 属于其他类型的帐号", srcOJPM,
+		"If it is one type of message only, send another type; if every message draws " +
+			"it, check on mp.weixin.qq.com that the account is certified and has the " +
+			"customer-service permission, and that the appid is the right one.",
+		"若仅某一类消息出现，请改用其他消息类型；若所有消息都如此，请在 mp.weixin.qq.com 确认该公众号已认证并拥有客服消息权限，同时核对配置的 appid。",
+	},
+	{
+		CallSend, 45103, "send_unsupported", FaultConfig,
+		"this API, or this type of message, is no longer supported", "该接口或此消息类型已不再支持", srcJC,
+		"If it is one type of message only, send another type; if every message draws " +
+			"it, read the notices on mp.weixin.qq.com.",
+		"若仅某一类消息出现，请改用其他消息类型；若所有消息都如此，请登录 mp.weixin.qq.com 查看站内通知。",
+	},
+	{
+		CallSend, 40013, "appid_of_app_or_weapp", FaultConfig,
+		"no such AppID: the app's, or the one in a miniprogrampage",
+		"不合法的 AppID：公众号的，或 miniprogrampage 中的小程序 appid", srcOJPM,
+		"If it is miniprogrampage messages only, correct the appid in them; if every " +
+			"message draws it, copy the AppID and AppSecret from mp.weixin.qq.com once " +
+			"more into the configuration.",
+		"若仅 miniprogrampage 消息出现，请修正其中的 appid；若所有消息都如此，请在 mp.weixin.qq.com 重新核对 AppID 与 " +
+			"AppSecret 并更新配置。",
+	},
+	{
+		CallSend, 41002, "appid_missing_in_weapp", FaultConfig,
+		"the request carried no AppID, or a miniprogrampage none",
+		"缺少 appid 参数（公众号的，或 miniprogrampage 中的）", srcJPM,
+		"If it is miniprogrampage messages only, put the appid into them; if every " +
+			"message draws it, check the appid in the configuration.",
+		"若仅 miniprogrampage 消息出现，请补上其中的 appid；若所有消息都如此，请检查配置的 appid。",
+	},
+	{
+		CallSend, 50001, "send_not_granted", FaultConfig,
+		"the account, or this user, has not granted this API", "公众号或该用户未授权此接口", srcJP,
+		"If it is one user only, nothing can be done; if every message draws it, check " +
+			"the permissions on mp.weixin.qq.com.",
+		"若仅个别用户出现，无法处理；若所有消息都如此，请在 mp.weixin.qq.com 检查接口权限。",
+	},
+	{
+		CallSend, 50002, "account_or_user_limited", FaultConfig,
+		"the account, or this user's, is limited: frozen, cancelled or punished",
+		"公众号或该用户的帐号受限：可能被冻结、注销或因违规被处罚", srcJPM,
+		"If it is one user only, nothing can be done; if every message draws it, log in " +
+			"to mp.weixin.qq.com as the app's administrator and read the notices there.",
+		"若仅个别用户出现，无法处理；若所有消息都如此，请以管理员身份登录 mp.weixin.qq.com 查看站内通知。",
+	},
+	{
+		CallSend, 50003, "user_not_in_white_list", FaultConfig,
+		"the account, or this user, is not on the white list of this API",
+		"公众号或该用户不在此接口的白名单中", srcJ,
+		"If it is one user only, nothing can be done; if every message draws it, log in " +
+			"to mp.weixin.qq.com as the app's administrator and read the notices there.",
+		"若仅个别用户出现，无法处理；若所有消息都如此，请以管理员身份登录 mp.weixin.qq.com 查看站内通知。",
 	},
 	{
 		CallSend, 45087, "service_messages_blocked", FaultConfig,
@@ -108,7 +185,11 @@ var platformCodes = []Code{
 	{
 		CallSend, 65400, "new_service_not_enabled", FaultConfig,
 		"the new customer service is not enabled, or was enabled minutes ago", "未开通新版客服功能，或刚开通尚未生效", srcOJM + "; community reports",
-		doKFEnableEn, doKFEnableZh,
+		"If it is messages of one kf_account only, correct or leave out customservice in " +
+			"them. Otherwise enable the new customer service " +
+			"on mp.weixin.qq.com and add a first kfaccount; it takes about 5 minutes to count.",
+		"若仅使用某一客服帐号的消息出现，请修正或去掉其中的 customservice；否则请在 mp.weixin.qq.com " +
+			"开通新版客服功能并添加首个客服帐号，约 5 分钟后生效。",
 	},
 	{
 		CallSend, 48008, "msgtype_not_permitted", FaultMessage,
@@ -187,7 +268,7 @@ var platformCodes = []Code{
 		doNeverEn, doNeverZh,
 	},
 	{
-		CallSend, 9001002, "nearby_remote_unavailable", FaultMessage,
+		CallSend, 9001002, "nearby_remote_unavailable", FaultBusy,
 		"the remote service is unavailable (shake-nearby API)", "远端服务不可用（摇一摇周边接口）", srcJP,
 		doNeverEn, doNeverZh,
 	},

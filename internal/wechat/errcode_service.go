@@ -19,6 +19,51 @@ var serviceCodes = []Code{
 		"the typing sign is already shown (it lasts 15 seconds)", "已处于输入状态（持续 15 秒），不可重复下发", srcOJM,
 		doNothingEn, doNothingZh,
 	},
+	{
+		CallTyping, 40003, "typing_openid_invalid", FaultRecipient,
+		"no such openid for this app: not a follower, or another app's openid",
+		"不合法的 openid：用户未关注该公众号，或 openid 属于其他公众号", srcOJPM,
+		"Check the openid in --to: each app has openids of its own.",
+		"请核对 --to 中的 openid：每个公众号的 openid 各不相同。",
+	},
+	{
+		CallTyping, 49003, "typing_openid_of_other_app", FaultRecipient,
+		"the openid does not belong to this app", "openid 与 appid 不匹配", srcJM,
+		"Check the openid in --to: each app has openids of its own.",
+		"请核对 --to 中的 openid：每个公众号的 openid 各不相同。",
+	},
+	{
+		CallTyping, 43004, "typing_follow_required", FaultRecipient,
+		"the receiver must follow the app", "需要接收者关注该公众号", srcJPM,
+		doFollowEn, doFollowZh,
+	},
+	{
+		CallTyping, 50005, "typing_not_following", FaultRecipient,
+		"the user does not follow the app", "用户未关注该公众号", srcJPM,
+		doFollowEn, doFollowZh,
+	},
+	{
+		CallTyping, 43019, "typing_receiver_blacklisted", FaultRecipient,
+		"the receiver is on the app's own blacklist", "接收者在该公众号的黑名单中", srcJP,
+		"Take the user off the blacklist on mp.weixin.qq.com if that was not meant.",
+		"如属误操作，请在 mp.weixin.qq.com 将该用户移出黑名单。",
+	},
+	{
+		CallTyping, 48002, "typing_receiver_blocks", FaultRecipient,
+		"the user has switched off messages from the app", "用户已关闭“接收消息”", srcJP,
+		"Nothing to repair: only the user can switch them on again.",
+		"无法处理：需由用户自行重新打开。",
+	},
+	{
+		CallTyping, 45015, "typing_window_closed", FaultRecipient,
+		"the reply window is closed, or the user has left", "回复时间超过限制，或用户已取消关注", srcJPC,
+		doTypingEn, doTypingZh,
+	},
+	{
+		CallTyping, 45047, "typing_allowance_used", FaultRecipient,
+		"the user has got as much as the app may send", "客服消息下行条数已达上限", srcJPC,
+		doTypingEn, doTypingZh,
+	},
 
 	// Customer-service accounts, old numbering.
 	{
@@ -34,7 +79,7 @@ var serviceCodes = []Code{
 	{
 		CallKFAccount, 61450, "kf_system_error", FaultBusy,
 		"internal error of the customer-service system", "客服系统错误", srcJ,
-		doWaitEn, doWaitZh,
+		"Run the command again in a moment.", "请稍后重新执行命令。",
 	},
 	{
 		CallKFAccount, 61451, "kf_parameter_invalid", FaultMessage,
@@ -92,6 +137,120 @@ var serviceCodes = []Code{
 		CallKFAccount, 61501, "date_range", FaultMessage,
 		"the date range is wrong (chat records)", "日期范围错误（聊天记录接口）", srcJP,
 		doKFInputEn, doKFInputZh,
+	},
+
+	// Customer-service accounts, the values of a call and the picture.
+	{
+		CallKFAccount, 40003, "kf_openid_invalid", FaultMessage,
+		"not a valid openid", "非法的 openid", srcO,
+		doKFInputEn, doKFInputZh,
+	},
+	{
+		CallKFAccount, 40035, "kf_arguments_invalid", FaultMessage,
+		"the arguments are invalid", "不合法的参数", srcJP,
+		doKFInputEn, doKFInputZh,
+	},
+	{
+		CallKFAccount, 40038, "kf_packaging_invalid", FaultMessage,
+		"the form of the request is invalid", "不合法的请求格式", srcJP,
+		doKFInputEn, doKFInputZh,
+	},
+	{
+		CallKFAccount, 40097, "kf_arguments_wrong", FaultMessage,
+		"the arguments are wrong", "参数错误", srcJPC,
+		"Correct the value and run the command again. The app must have a WeChat id of its own (微信号), " +
+			"set on mp.weixin.qq.com.",
+		"请修正参数后重新执行命令；公众号须先在 mp.weixin.qq.com 设置微信号。",
+	},
+	{
+		CallKFAccount, 40101, "kf_parameter_missing", FaultMessage,
+		"a parameter is missing; also what a wrong path answers", "缺少参数；接口路径有误时也会返回此码", srcJC,
+		"Check wechat.base_url; otherwise correct the value and run the command again.",
+		"请检查 wechat.base_url；若无误，请修正参数后重新执行命令。",
+	},
+	{
+		CallKFAccount, 40132, "kf_wechat_id_invalid", FaultMessage,
+		"not a valid WeChat id", "微信号不合法", srcJP,
+		doKFInputEn, doKFInputZh,
+	},
+	{
+		CallKFAccount, 41011, "kf_field_missing", FaultMessage,
+		"a required field is missing", "缺少必填字段", srcJP,
+		doKFInputEn, doKFInputZh,
+	},
+	{
+		CallKFAccount, 45078, "nickname_illegal_old", FaultMessage,
+		"not a legal nickname (other numbering)", "昵称不合法（另一编号）", srcJW,
+		doKFInputEn, doKFInputZh,
+	},
+	{
+		CallKFAccount, 45079, "nickname_forbidden", FaultMessage,
+		"the nickname holds a forbidden word", "昵称含有违禁词", srcJW,
+		"Take another nickname and run the command again.",
+		"请更换昵称后重新执行命令。",
+	},
+	{
+		CallKFAccount, 45091, "account_name_illegal", FaultMessage,
+		"not a legal name of an account", "客服帐号名称不合法", srcJW,
+		doKFInputEn, doKFInputZh,
+	},
+	{
+		CallKFAccount, 87014, "kf_risky_content", FaultMessage,
+		"the nickname or the picture is risky", "昵称或头像含有违法违规信息", srcJP,
+		"Take another nickname or picture and run the command again.",
+		"请更换昵称或头像后重新执行命令。",
+	},
+	{
+		CallKFAccount, 47001, "kf_body_unparsable", FaultMessage,
+		"the body cannot be parsed", "解析 JSON 内容错误", srcOJPM,
+		doBugEn, doBugZh,
+	},
+	{
+		CallKFAccount, 40004, "avatar_media_type", FaultMessage,
+		"the picture is not of a valid type", "头像的媒体类型不合法", srcJPM,
+		doAvatarEn, doAvatarZh,
+	},
+	{
+		CallKFAccount, 40005, "avatar_file_type", FaultMessage,
+		"the picture is not of a valid file type", "头像的文件格式不正确", srcOJPM + "; community reports",
+		doAvatarEn, doAvatarZh,
+	},
+	{
+		CallKFAccount, 40006, "avatar_file_size", FaultMessage,
+		"the picture is too large or too small", "头像文件大小不符合要求", srcJPM,
+		doAvatarEn, doAvatarZh,
+	},
+	{
+		CallKFAccount, 40009, "avatar_image_size", FaultMessage,
+		"the picture is too large", "头像图片过大", srcOJPM,
+		doAvatarEn, doAvatarZh,
+	},
+	{
+		CallKFAccount, 40137, "avatar_format", FaultMessage,
+		"the format of the picture is not supported", "不支持的头像图片格式", srcJP,
+		doAvatarEn, doAvatarZh,
+	},
+	{
+		CallKFAccount, 44001, "avatar_empty", FaultMessage,
+		"the picture is empty", "头像文件为空", srcJPM,
+		doAvatarEn, doAvatarZh,
+	},
+	{
+		CallKFAccount, 44006, "avatar_data_empty", FaultMessage,
+		"the file holds no data", "文件数据为空", srcJW,
+		doAvatarEn, doAvatarZh,
+	},
+	{
+		CallKFAccount, 45001, "avatar_too_large", FaultMessage,
+		"the picture is too large", "头像文件大小超过限制", srcJPM,
+		doAvatarEn, doAvatarZh,
+	},
+	{
+		CallKFAccount, 41005, "avatar_missing", FaultMessage,
+		"the data of the picture is missing", "缺少头像文件数据", srcJP + "; community reports",
+		"Run the command again; if it keeps coming, check wechat.base_url and whether a " +
+			"proxy rewrites the form.",
+		"请重新执行命令；若反复出现，请检查 wechat.base_url 及中间代理是否改写了上传的表单。",
 	},
 
 	// Customer-service accounts, new numbering.

@@ -57,7 +57,9 @@ func check(call Call, a *answer, codeless bool, m mask) (reply, *Error) {
 func (e *Error) judge(a *answer, unread error, m mask) {
 	known := FaultUnlisted
 	if e.HasCode {
-		known = Explain(e.Call, e.Code).Fault
+		if row, listed := find(e.Call, e.Code); listed {
+			known = row.Fault
+		}
 	}
 	switch {
 	case a.status >= 300 && a.status < 400:
