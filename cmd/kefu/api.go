@@ -96,8 +96,23 @@ func failure(err error) string {
 	return "not done: " + e.Fault.String()
 }
 
-// refused is an error of the API as a person needs it: what it means, and what can be done, in their language.
-func (c *cli) refused(err error) error {
+// errand is what a command does with the API: it decides what can be done when nobody knows whether
+// the call was carried out.
+type errand uint8
+
+const (
+	changing errand = iota // something there: doing it twice may matter
+	reading                // nothing there
+	showing                // a sign that passes by itself
+)
+
+// refused is an error of a changing call as a person needs it: what it means, and what can be done, in their language.
+func (c *cli) refused(err error) error { return c.refusedWhile(changing, err) }
+
+// unread is refused for a call that only reads.
+func (c *cli) unread(err error) error { return c.refusedWhile(reading, err) }
+
+func (c *cli) refusedWhile(doing errand, err error) error {
 	var bad *wechat.InputError
 	if errors.As(err, &bad) {
 		return &exitError{exitUsage, err}
@@ -106,7 +121,7 @@ func (c *cli) refused(err error) error {
 	if !errors.As(err, &e) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &explainedError{err, c.explanation(e)}
+	return &explainedError{err, c.explanation(doing, e)}
 }
 
 // explainedError has lines for people behind the error's own.
@@ -121,12 +136,13 @@ func (e *explainedError) Error() string {
 
 func (e *explainedError) Unwrap() error { return e.err }
 
-func (c *cli) explanation(e *wechat.Error) []string {
+// explanation says of an errcode what kefu errcode --call says of it. Where the code did not decide
+// what became of the call, as in an answer with HTTP 500, it explains nothing.
+func (c *cli) explanation(doing errand, e *wechat.Error) []string {
 	var lines []string
 	add := func(name, text string) { lines = append(lines, name+" "+text) }
 	lang := c.language()
-	if e.HasCode {
-		row := wechat.Explain(e.Call, e.Code)
+	if row := wechat.Explain(e.Call, e.Code); e.HasCode && row.Fault == e.Fault {
 		if lang != langZh {
 			add("means   ", row.En)
 			add("you can ", row.DoEn)
@@ -137,7 +153,7 @@ func (c *cli) explanation(e *wechat.Error) []string {
 		}
 		return lines
 	}
-	en, zh := c.withoutCode(e)
+	en, zh := c.withoutCode(doing, e)
 	if lang != langZh {
 		add("you can ", en)
 	}
@@ -148,8 +164,13 @@ func (c *cli) explanation(e *wechat.Error) []string {
 }
 
 // withoutCode is what can be done where no errcode tells.
-func (c *cli) withoutCode(e *wechat.Error) (en, zh string) {
+func (c *cli) withoutCode(doing errand, e *wechat.Error) (en, zh string) {
 	switch {
+	case e.Fault == wechat.FaultUnknown && doing == reading:
+		return "Nothing was changed: run the command again.", "没有任何改动：请重新执行命令。"
+	case e.Fault == wechat.FaultUnknown && doing == showing:
+		return "Nobody knows whether the sign is shown: run the command again, it does no harm.",
+			"无法确定输入状态是否已下发：可直接重新执行命令，不会有副作用。"
 	case e.Fault == wechat.FaultUnknown:
 		return "Look before you do it again: the request left, and nobody knows whether it was carried out.",
 			"请求已发出但没有可用的应答：请先核实是否已生效，再决定是否重试。"

@@ -97,7 +97,7 @@ func (q *appQuota) read(ctx context.Context, d *apiDoor) error {
 	for _, path := range apis {
 		quota, err := d.client.Quota(ctx, path)
 		if err != nil {
-			failed = d.refused(err)
+			failed = d.unread(err)
 			break
 		}
 		row := quotaRow{AppID: d.app.AppID, API: path, Quota: quota}

@@ -47,7 +47,7 @@ func (c *cli) kfAccountList(ctx context.Context) error {
 	defer d.close()
 	accounts, err := d.client.KFAccounts(ctx)
 	if err != nil {
-		return d.refused(err)
+		return d.unread(err)
 	}
 	if err := list(c, accounts, []column[wechat.KFAccount]{
 		{title: "KFACCOUNT", cell: func(k wechat.KFAccount) string { return k.Account }},
@@ -101,7 +101,7 @@ func (c *cli) kfAccountOnline(ctx context.Context) error {
 	defer d.close()
 	accounts, err := d.client.OnlineKFAccounts(ctx)
 	if err != nil {
-		return d.refused(err)
+		return d.unread(err)
 	}
 	if err := list(c, accounts, []column[wechat.OnlineKFAccount]{
 		{title: "KFACCOUNT", cell: func(k wechat.OnlineKFAccount) string { return k.Account }},

@@ -114,7 +114,7 @@ func (w *kfWish) add(ctx context.Context, account string) error {
 	all, found, err := d.kfAccount(ctx, account)
 	switch {
 	case err != nil:
-		return d.refused(err)
+		return d.unread(err)
 	case found != nil && found.Nick == change.Nickname && change.Password.Empty():
 		return d.tell(kfDeed{action: "add", account: account, done: "there already"}, false)
 	case found != nil:
@@ -149,7 +149,7 @@ func (w *kfWish) update(ctx context.Context, account string) error {
 	if change.Nickname == "" { // the API wants it even when it does not change
 		_, found, err := d.kfAccount(ctx, account)
 		if err != nil {
-			return d.refused(err)
+			return d.unread(err)
 		}
 		if found == nil {
 			return noKFAccount(d, account)
@@ -195,7 +195,7 @@ func (c *cli) kfAccountDelete(ctx context.Context, account string) error {
 	}
 	_, found, err := d.kfAccount(ctx, account)
 	if err != nil {
-		return d.refused(err)
+		return d.unread(err)
 	}
 	if found == nil {
 		return noKFAccount(d, account)

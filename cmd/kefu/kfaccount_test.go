@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/jpeg"
 	"image/png"
@@ -344,9 +345,6 @@ func TestAFailureOfTheAPISaysWhatCanBeDone(t *testing.T) {
 		o.Equal(exitFailed, got.code, says)
 		o.Contains(got.err, says)
 	}
-	hang := o.api.Add(sandbox.Rule{Call: "/cgi-bin/customservice/getkflist", Hang: true})
-	o.Contains(o.kefu("kfaccount list --set wechat.timeout=3s", in("en")).err, "kefu: you can  Look before you do it again")
-	o.api.Remove(hang)
 	token := o.api.Add(sandbox.Rule{Call: "token", Errcode: 40164, Errmsg: "invalid ip 1.2.3.4, not in whitelist"})
 	got := o.kefu("kfaccount list", in("zh_CN"))
 	o.api.Remove(token)
@@ -358,4 +356,68 @@ func TestAFailureOfTheAPISaysWhatCanBeDone(t *testing.T) {
 	o.Contains(nowhere.err, "kefu: you can  Look at this machine's way to 127.0.0.1:1: DNS, routes, proxies. Nothing was changed.")
 	o.Equal(exitUsage, o.kefu("kfaccount list --app wx2").code)
 	o.True(strings.Contains(o.kefu("kfaccount list --app wx2").err, "no app wx2 is configured"))
+}
+
+func TestAFailureSaysWhatTheErrcodeMeansOnThatCall(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	var photo bytes.Buffer
+	o.NoError(jpeg.Encode(&photo, image.NewGray(image.Rect(0, 0, 640, 640)), nil))
+	face := filepath.Join(t.TempDir(), "face.jpg")
+	o.NoError(os.WriteFile(face, photo.Bytes(), 0o600))
+
+	for _, row := range []struct {
+		line, path string
+		call       wechat.Call
+		codes      []int
+	}{
+		{"kfaccount avatar test1@test " + face, "/customservice/kfaccount/uploadheadimg", wechat.CallKFAccount, []int{40005, 40009, 41005, 40007}},
+		{"kfaccount add test2@test --nickname x", "/customservice/kfaccount/add", wechat.CallKFAccount, []int{40009, 40097, 40003, 45078, -1, 99999}},
+		{"typing --to " + recipient, wechat.TypingPath, wechat.CallTyping, []int{40003, 45015, 45047, 45011}},
+		{"app quota", "/cgi-bin/openapi/quota/get", wechat.CallQuota, []int{48001, 40035}},
+	} {
+		for _, code := range row.codes {
+			id := o.api.Add(sandbox.Rule{Call: row.path, Errcode: code, Errmsg: "x"})
+			failed := o.kefu(row.line, in("en"))
+			o.api.Remove(id)
+			o.Equal(exitFailed, failed.code, "%s: %d", row.line, code)
+
+			asked := o.kefu(fmt.Sprintf("errcode %d --call %s -o json", code, row.call))
+			rows := decode[[]explained](o.operation, result{exitDone, asked.out, ""})
+			o.Len(rows, 1)
+			o.Contains(failed.err, "kefu: means    "+rows[0].En+"\nkefu: you can  "+rows[0].DoEn+"\n", "%s: %d", row.line, code)
+		}
+	}
+}
+
+func TestWhatToDoWhenNobodyKnowsWhetherItWasDone(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	const again = "kefu: you can  Nothing was changed: run the command again."
+	for _, row := range []struct{ line, path, says string }{
+		{"kfaccount list", "/cgi-bin/customservice/getkflist", again},
+		{"kfaccount online", "/cgi-bin/customservice/getonlinekflist", again},
+		{"kfaccount add test2@test --nickname x", "/cgi-bin/customservice/getkflist", again}, // it looks first
+		{"kfaccount delete test1@test --yes", "/cgi-bin/customservice/getkflist", again},
+		{"kfaccount update test1@test --password-file -", "/cgi-bin/customservice/getkflist", again},
+		{"app quota", "/cgi-bin/openapi/quota/get", again},
+		{"typing --to " + recipient, wechat.TypingPath, "run the command again, it does no harm"},
+		{"kfaccount update test1@test --nickname x", "/customservice/kfaccount/update", "kefu: you can  Look before you do it again"},
+		{"app quota --reset --yes", "/cgi-bin/clear_quota", "kefu: you can  Look before you do it again"},
+	} {
+		for name, rule := range map[string]sandbox.Rule{
+			"unreadable":           {Body: "<html>"},
+			"reset after it":       {Reset: sandbox.ResetAfter},
+			"500 with a new code":  {HTTPStatus: 500, Body: `{"errcode":99999}`},
+			"500 and nothing more": {HTTPStatus: 500},
+		} {
+			rule.Call = row.path
+			id := o.api.Add(rule)
+			got := o.kefu(row.line, in("en"), func(c *try) { c.stdin = "secret" })
+			o.api.Remove(id)
+			o.Equal(exitFailed, got.code, "%s: %s", row.line, name)
+			o.Contains(got.err, row.says, "%s: %s", row.line, name)
+		}
+	}
+	o.Len(o.accounts(), 1, "nothing was added or deleted after a look that failed")
 }

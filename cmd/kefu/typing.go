@@ -58,7 +58,7 @@ func (t *typingCmd) run(ctx context.Context) error {
 	}
 	err = d.change(ctx, broker.AuditEntry{Verb: "typing", Filter: done.Command}, func() error { return call(ctx, t.to) })
 	if err != nil {
-		return d.refused(err)
+		return d.refusedWhile(showing, err)
 	}
 	if d.format != formatTable {
 		return d.value(done)
