@@ -65,12 +65,9 @@ func TestARepeatOfWhatHadBegunInAQueueThatIsGoneIsAPossibleDuplicate(t *testing.
 	t.Parallel()
 	b := newBed(t)
 	b.publish(bulk+"c1", "first", "first", "u0")
-	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(appID))
-	b.NoError(err)
-	b.mark("dead-one", ledger.Mark{
-		Key: ledger.KeyOf(appID, "first"), Seq: 1, Stream: s.CachedInfo().Created.UnixNano(),
-		Body: ledger.BodyOf(packet("first", "u0")), Kind: ledger.Start, Attempt: 1,
-	})
+	m := b.first("first", "first", "u0", ledger.Start)
+	m.Attempt = 1
+	b.mark("dead-one", m)
 	b.renewQueue()
 	b.publish(bulk+"c1", "first", "first", "u0")
 	stop := b.start()

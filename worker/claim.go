@@ -3,7 +3,6 @@ package worker
 import (
 	"time"
 
-	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -115,9 +114,7 @@ func (l *lane) lose(c *pool.Claim) {
 
 // discard drops a delivery that somebody else has by now. app.mu is held.
 func (a *app) discard(d *delivery) {
-	if d.suspect { // not its fault
-		a.w.ledger.Write(d.mark(ledger.Harmless), nil)
-	}
+	d.unsuspect()
 	a.drop(d)
 }
 

@@ -59,7 +59,8 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	case ledger.Started, ledger.Doomed:
 		return d.abandoned(s), false
 	}
-	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
+	d.learn(s)
+	d.progress, d.spent = started, spent{d.attempt, d.unknown, len(d.tried)}
 	// The wait for the ledger may have been long (a broker restart): look again.
 	now := time.Now()
 	if d.barred(now) {
@@ -71,10 +72,12 @@ func (d *delivery) run() (next afterwards, reached bool) {
 		}
 		now = time.Now()
 	}
-	if d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation) {
-		return d.settleCancel(), false
-	}
-	if !now.Before(d.deadline) {
+	switch {
+	case d.bad != nil:
+		return d.takenBack(func() afterwards { return d.settleBury(schema.Invalid, d.bad.Error(), nil) }), false
+	case d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation):
+		return d.takenBack(d.settleCancel), false
+	case !now.Before(d.deadline):
 		return d.lapse(), false
 	}
 	failpoint.Reach(failpoint.Started, d.id)
@@ -118,7 +121,7 @@ const askAgain = 5 * time.Millisecond
 // read makes sense of the message. What was, or may have been, handed out
 // before is marked before it is parsed: it may be what killed the worker.
 func (d *delivery) read() (next afterwards, done bool) {
-	bad := d.identify()
+	d.bad = d.identify()
 	d.identified = true
 	if d.nth > 1 || d.taken {
 		d.suspect = true
@@ -128,17 +131,14 @@ func (d *delivery) read() (next afterwards, done bool) {
 		case err != nil:
 			return afterwards{place: returned}, true
 		case s.Suspects >= maxSuspects:
-			return d.settleBury(schema.Poison, "the worker died handling it three times", nil), true
+			return d.poisoned("the worker died handling it three times"), true
 		}
 	}
-	if bad == nil {
-		bad = d.decode()
+	if d.bad == nil {
+		d.bad = d.decode()
 		failpoint.Reach(failpoint.Decoded, d.id)
 	}
 	d.parsed = true
-	if bad != nil {
-		return d.settleBury(schema.Invalid, bad.Error(), nil), true
-	}
 	return afterwards{}, false
 }
 
@@ -149,14 +149,18 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 		return afterwards{place: returned}, true
 	}
 	known := d.peek()
+	if d.bad != nil && (known.Ruling == ledger.Repeat || known.Ruling == ledger.Reuse) {
+		return d.settleBury(schema.Invalid, d.bad.Error(), nil), true // whatever became of the id's first
+	}
 	if known.Ruling != ledger.Go {
 		// What it remembers no deadline, withdrawal or send-at may overrule: this
 		// message was begun or has ended, or its id belongs to another one.
 		return afterwards{}, false
 	}
-	// It may have been handed out before, here or elsewhere, and put back with
-	// attempts spent; a header remembers the last tries only.
-	d.attempt, d.unknown = max(d.attempt, known.Attempts+1), max(d.unknown, known.Unknown)
+	d.learn(known)
+	if d.bad != nil {
+		return d.settleBury(schema.Invalid, d.bad.Error(), nil), true
+	}
 	if d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation) {
 		return d.settleCancel(), true
 	}
@@ -184,27 +188,44 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// abandoned deals with an intent whose call, or burial, was begun by another
-// worker and whose end nobody wrote.
-func (d *delivery) abandoned(s ledger.Standing) afterwards {
+// leave says whether an intent is to be left to the worker that has begun its
+// call, or its burial.
+func (d *delivery) leave(s ledger.Standing) (next afterwards, leave bool) {
 	// Ours stands alone only when the end of a call was not written: nothing of
 	// this sequence is in hand here but this delivery. Of a queue that is gone, the
 	// message that this one takes the place of may be.
 	ours := s.Worker == d.app.w.cfg.Process.Name
-	if !ours && d.app.w.pool.Alive(s.Worker) || ours && s.Inherited {
-		// A burial may have been surrendered by a worker that lives on. Should it not
-		// have been, the broker drops the second letter. A call of ours is over by then.
-		if d.left++; !ours && s.Ruling != ledger.Doomed || d.left < maxLeft {
-			return afterwards{place: waiting, delay: otherHands, held: true}
-		}
+	if ours && !s.Inherited || !ours && !d.app.w.pool.Alive(s.Worker) {
+		return afterwards{}, false
 	}
+	// A burial may have been surrendered by a worker that lives on. Should it not
+	// have been, the broker drops the second letter. A call of ours is over by then.
+	if d.left++; !ours && s.Ruling != ledger.Doomed || d.left < maxLeft {
+		return afterwards{place: waiting, delay: otherHands, held: true}, true
+	}
+	return afterwards{}, false
+}
+
+// takeOver makes the last attempt of somebody who is gone one of ours, of
+// unknown outcome.
+func (d *delivery) takeOver(s ledger.Standing) {
 	d.begun = true
+	d.attempt, d.unknown = max(s.Attempts, 1), max(d.unknown, s.Unknown)
+	d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: s.Worker})
+}
+
+// abandoned deals with an intent whose call, or burial, was begun by another
+// worker and whose end nobody wrote.
+func (d *delivery) abandoned(s ledger.Standing) afterwards {
+	if next, leave := d.leave(s); leave {
+		return next
+	}
 	if s.Ruling == ledger.Doomed {
-		d.attempt, d.unknown = s.Attempts+1, s.Unknown
+		d.begun = true
+		d.attempt, d.unknown = s.Attempts+1, max(d.unknown, s.Unknown)
 		return d.settleBury(s.Reason, "the worker that was burying it is gone, and with it what the API had answered", nil)
 	}
-	d.attempt, d.unknown = max(s.Attempts, 1), s.Unknown
-	d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: s.Worker})
+	d.takeOver(s)
 	next, _ := d.act(outcome{fault: wechat.FaultUnknown, detail: "the worker that had begun to send it is gone"}, nil)
 	return next
 }
@@ -214,9 +235,11 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 	w := d.app.w
 	err := d.probe()
 	if err == nil {
-		d.begun, d.calling = true, true
 		err = d.app.cfg().Sender.Deliver(w.work, wechat.Message{Packet: d.packet, Traceparent: d.env.Traceparent, Before: d.may})
-		d.calling = false
+		d.begun = true
+		if err == nil {
+			d.progress = accepted
+		}
 		failpoint.Reach(failpoint.Answered, d.id)
 	}
 	took := time.Since(now)
@@ -234,9 +257,7 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 		var e *wechat.Error
 		if !errors.As(err, &e) || e.Fault == wechat.FaultUnknown {
 			// Cut off by the end of the grace period: nobody knows. The mark stands
-			// alone in the ledger, which says just that to whoever gets it next:
-			// giving it back must not take the Start back.
-			d.suspect = false
+			// alone in the ledger, which says just that to whoever gets it next.
 			return afterwards{place: returned}, false
 		}
 		if e.Fault == wechat.FaultUpstream {
@@ -268,6 +289,7 @@ func (d *delivery) may() error {
 		return errNotNow
 	}
 	d.permission.Used = true
+	d.begun, d.progress = true, called
 	return nil
 }
 

@@ -31,6 +31,17 @@ const (
 	gone
 )
 
+// progress is how far a delivery's own attempt has come. It says what the ledger
+// must be told when something unforeseen ends it.
+type progress uint8
+
+const (
+	untouched progress = iota // no Start of ours stands, or its end has been written
+	started                   // our Start stands; the packet has not left
+	called                    // the packet may have left; what came of it has not been written
+	accepted                  // the API has said that it is sent, and that has not been written
+)
+
 // delivery is one intent in the hands of this worker, from the message that
 // brought it to its acknowledgement.
 type delivery struct {
@@ -59,10 +70,13 @@ type delivery struct {
 	identified bool
 	parsed     bool
 	retrying   time.Time // since when it holds back its recipient
+	bad        error     // why it cannot be sent, as a sentence for the dead letter
 	begun      bool      // its call has been made, by us or by somebody before us
-	calling    bool      // the API is being called
-	left       int       // how often it was left to another worker
-	suspect    bool      // its Suspect mark must be taken back when it is given back
+	progress   progress
+	spent      spent // before the attempt that progress speaks of
+	panics     int   // while it was handled here
+	left       int   // how often it was left to another worker
+	suspect    bool  // its Suspect mark must be taken back when it is given back
 	env        schema.Envelope
 	id         string
 	key        ledger.Key
@@ -75,6 +89,9 @@ type delivery struct {
 	unknown    int // attempts so far of unknown outcome
 	tried      []schema.Attempt
 }
+
+// spent is what a delivery knew before its attempt.
+type spent struct{ attempt, unknown, tried int }
 
 func newDelivery(a *app, l *lane, m *nats.Msg, meta broker.Delivery) *delivery {
 	d := &delivery{
@@ -127,32 +144,87 @@ func (d *delivery) handle() (successor *delivery) {
 	}()
 	next, reached = d.run()
 	if d.suspect && next.place == waiting { // while it waits, a crash is not its fault
-		d.suspect = false
-		d.app.w.ledger.Write(d.mark(ledger.Harmless), nil)
+		d.unsuspect()
 	}
 	return nil
 }
 
-// panicked turns a panic into a pause; an intent that does it again and again
-// is poison.
+// unsuspect takes the Suspect mark back of what is let go of in good health: to
+// be handed out again is then no sign of a crash. It says nothing else. What the
+// attempts have cost was told when it was learned, and this delivery may not
+// know all of it.
+func (d *delivery) unsuspect() {
+	if d.suspect {
+		d.suspect = false
+		d.app.w.ledger.Write(d.mark(ledger.Harmless), nil)
+	}
+}
+
+// panicked ends what a panic has interrupted, by how far it had come; an intent
+// that does it again and again is poison.
 func (d *delivery) panicked(r any) afterwards {
 	w := d.app.w
 	w.metrics.panics.Inc()
 	// The value of a panic may hold parts of the message: only where it happened is logged.
 	w.log.Error("panic while handling an intent", "app", d.app.cfg().ID, "id", d.id, "kind", fmt.Sprintf("%T", r), "at", origin(debug.Stack()))
-	if d.calling { // it may have been sent
-		d.calling = false
+	d.panics++
+	if d.progress != untouched { // what came after the call may have changed these
+		d.attempt, d.unknown, d.tried = d.spent.attempt, d.spent.unknown, d.tried[:min(len(d.tried), d.spent.tried)]
+	}
+	switch d.progress {
+	case accepted:
+		d.attempt++
+		return d.tellSent()
+	case called:
+		// It may have been sent: an answer that was forgotten is none.
+		d.progress = untouched
 		d.tried = append(d.tried, schema.Attempt{Number: d.attempt, At: time.Now().UTC(), Outcome: outcomeUnknown, Worker: w.cfg.Process.Name})
-		next, _ := d.act(outcome{fault: wechat.FaultUnknown, detail: "a panic during the call"}, nil)
+		next, _ := d.act(outcome{fault: wechat.FaultUnknown, detail: "a panic during the call, or after it"}, nil)
 		return next
+	case started:
+		if !d.takeBack() {
+			return afterwards{place: returned}
+		}
 	}
 	if !d.identified { // what makes identify panic would do it again
 		return afterwards{place: waiting, delay: time.Minute}
 	}
-	if s, err := d.write(ledger.Suspect); err == nil && s.Suspects >= maxSuspects {
-		return d.settleBury(schema.Poison, "handling it failed three times", nil)
+	if s, err := d.write(ledger.Suspect); err == nil && max(s.Suspects, d.panics) >= maxSuspects {
+		return d.poisoned("handling it failed three times")
 	}
 	return afterwards{place: waiting, delay: time.Second, held: true}
+}
+
+// poisoned buries what must not be handled any more, unless the ledger knows
+// better: it may have ended, or be in the hands of a worker that lives.
+func (d *delivery) poisoned(detail string) afterwards {
+	known := d.peek()
+	switch known.Ruling {
+	case ledger.Ended, ledger.Repeat:
+		return d.settleKnown(known)
+	case ledger.Started, ledger.Doomed:
+		if next, leave := d.leave(known); leave {
+			d.suspect = false // and stays what it is
+			return next
+		}
+		if known.Ruling == ledger.Doomed {
+			return d.abandoned(known)
+		}
+		d.takeOver(known)
+		d.attempt, d.unknown = d.attempt+1, d.unknown+1
+	default:
+		d.learn(known)
+	}
+	if d.unknown > 0 {
+		detail += "; an attempt before is of unknown outcome"
+	}
+	return d.settleBury(schema.Poison, detail, nil)
+}
+
+// learn takes over what the ledger knows to have been spent: a header remembers
+// the last tries only, and a producer's message none.
+func (d *delivery) learn(s ledger.Standing) {
+	d.attempt, d.unknown = max(d.attempt, s.Attempts+1), max(d.unknown, s.Unknown)
 }
 
 // origin is where in kefu a panic began, as folder/file.go:line: the first line

@@ -164,6 +164,17 @@ func packet(text, touser string) []byte {
 	return fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":%q}}`, touser, text)
 }
 
+// first is a mark of the first message of the queue.
+func (b *bed) first(id, text, touser string, kind ledger.Kind) ledger.Mark {
+	b.t.Helper()
+	s, err := b.conn.JS.Stream(b.t.Context(), schema.SendStream(appID))
+	b.NoError(err)
+	return ledger.Mark{
+		Key: ledger.KeyOf(appID, id), Seq: 1, Stream: s.CachedInfo().Created.UnixNano(),
+		Body: ledger.BodyOf(packet(text, touser)), Kind: kind,
+	}
+}
+
 // mark has another worker, which is gone by then, write marks into the ledger.
 func (b *bed) mark(worker string, marks ...ledger.Mark) {
 	b.t.Helper()

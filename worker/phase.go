@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -106,9 +105,7 @@ func (a *app) unstarted(l *lane) (out []*delivery) {
 func (a *app) returnAll(back []*delivery) {
 	slices.SortFunc(back, func(x, y *delivery) int { return cmp.Compare(x.seq, y.seq) })
 	for _, d := range back {
-		if d.suspect { // given back in good health: the next hand-out is no sign of a crash
-			a.w.ledger.Write(d.mark(ledger.Clear), nil)
-		}
+		d.unsuspect()
 		_ = a.w.conn.NakReply(d.getReply()) // without a connection the broker hands it out again by itself
 		a.drop(d)
 	}

@@ -28,6 +28,11 @@ const refusedPause = 5 * time.Second
 
 func (d *delivery) settleSent() afterwards {
 	d.observe(schema.Sent, "", "")
+	return d.tellSent()
+}
+
+// tellSent stores that the intent is sent.
+func (d *delivery) tellSent() afterwards {
 	receipt := d.receipt(schema.Sent, "")
 	// The receipt comes second: after a crash between the two the other way round
 	// the message may be sent again, and the receipt that is stored would not say so.
@@ -40,6 +45,7 @@ func (d *delivery) settleSent() afterwards {
 		}
 		d.publishReceipt(receipt, d.ack)
 	})
+	d.progress = untouched
 	return afterwards{place: settling}
 }
 
@@ -82,6 +88,7 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 			}
 			d.bury(msg, reason, detail)
 		})
+		d.progress = untouched
 	} else { // the same verdict would be reached again
 		d.bury(msg, reason, detail)
 	}
@@ -97,14 +104,29 @@ func (d *delivery) settleExpired(detail string) afterwards {
 	return d.settleBury(schema.Expired, detail, nil)
 }
 
-// lapse is settleExpired after the Start, which is taken back first: standing
-// alone it would say that the call may have been made.
-func (d *delivery) lapse() afterwards {
-	if _, err := d.write(ledger.Clear); err != nil {
+// takeBack takes our Start back: standing alone it would say that the call may
+// have been made. false means that the worker is being cut off, and that the
+// mark may be read as just that.
+func (d *delivery) takeBack() bool {
+	_, err := d.write(ledger.Clear)
+	if err == nil {
+		d.progress = untouched
+	}
+	return err == nil
+}
+
+// takenBack settles, after the Start, an intent whose call is not made.
+func (d *delivery) takenBack(settle func() afterwards) afterwards {
+	if !d.takeBack() {
 		return afterwards{place: returned}
 	}
 	d.begun = false
-	return d.settleExpired("its deadline passed before the call")
+	return settle()
+}
+
+// lapse is settleExpired after the Start.
+func (d *delivery) lapse() afterwards {
+	return d.takenBack(func() afterwards { return d.settleExpired("its deadline passed before the call") })
 }
 
 func (d *delivery) bury(letter *nats.Msg, reason schema.Reason, detail string) {
@@ -140,6 +162,7 @@ func (d *delivery) settleCancel() afterwards {
 func (d *delivery) settleRetry(delay time.Duration) afterwards {
 	d.app.w.metrics.retries.WithLabelValues(d.app.cfg().ID).Inc()
 	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
+	d.progress = untouched
 	now := time.Now()
 	if d.retrying.IsZero() {
 		d.retrying = now
@@ -155,6 +178,7 @@ func (d *delivery) settleRetry(delay time.Duration) afterwards {
 func (d *delivery) settleAgain(delay time.Duration) afterwards {
 	d.untry()
 	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
+	d.progress = untouched
 	return afterwards{place: waiting, delay: delay, held: true}
 }
 
@@ -203,7 +227,7 @@ func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwa
 // know before the broker does, or the redelivery looks like a crash.
 func (d *delivery) settleReturn() afterwards {
 	d.untry()
-	_, _ = d.write(ledger.Clear) // an error means that the worker is being cut off: the mark is then read as unknown
+	d.takeBack()
 	failpoint.Reach(failpoint.Cleared, d.id)
 	return afterwards{place: returned}
 }
@@ -258,6 +282,7 @@ func (a *app) surrender(d *delivery) bool {
 	if !a.stopping && !d.lane.leaving {
 		return false
 	}
+	d.unsuspect()
 	_ = a.w.conn.NakReply(d.getReply())
 	a.drop(d)
 	a.pump()

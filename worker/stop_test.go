@@ -1,13 +1,17 @@
 package worker
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -78,21 +82,174 @@ func TestAPanicInACallIsAnUnknownOutcome(t *testing.T) {
 
 func TestWhatKilledTheWorkerThreeTimesIsPoison(t *testing.T) {
 	t.Parallel()
-	b := newBed(t)
-	b.publish(bulk+"c", "bad", "hello", "user1")
-	l, err := ledger.Open(t.Context(), b.conn, ledger.Options{Worker: "dead-one", Keep: time.Hour})
-	b.NoError(err)
-	marked := make(chan struct{}, 2)
-	for range 2 { // two workers before were handed it and died
-		l.Write(ledger.Mark{Key: ledger.KeyOf(appID, "bad"), Seq: 1, Kind: ledger.Suspect}, func(ledger.Standing, error) { marked <- struct{}{} })
-		<-marked
+	for _, row := range []struct {
+		name     string
+		before   []ledger.Kind // by workers that were handed it and died
+		state    schema.State
+		reason   schema.Reason
+		attempts int
+		maybe    bool // it may have been sent
+	}{
+		{"never begun", []ledger.Kind{ledger.Suspect, ledger.Suspect}, schema.Dead, schema.Poison, 0, false},
+		{"begun: it may have been sent, and the letter says so", []ledger.Kind{ledger.Start, ledger.Suspect, ledger.Suspect}, schema.Dead, schema.Poison, 1, true},
+		{"begun in between", []ledger.Kind{ledger.Suspect, ledger.Start, ledger.Suspect}, schema.Dead, schema.Poison, 1, true},
+		{"sent: that is its end", []ledger.Kind{ledger.Start, ledger.Sent, ledger.Suspect, ledger.Suspect}, schema.Sent, "", 1, false},
+		{"its burial was begun: that is finished", []ledger.Kind{ledger.Start, ledger.Dying(schema.Rejected), ledger.Suspect, ledger.Suspect}, schema.Dead, schema.Rejected, 1, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			b.publish(bulk+"c", "bad", "hello", "user1")
+			for _, kind := range row.before {
+				m := b.first("bad", "hello", "user1", kind)
+				m.Attempt = 1
+				b.mark("dead-one", m)
+			}
+			b.handOut()
+			stop := b.start()
+			r := b.receiptOf("bad")
+			b.Equal(row.state, r.State)
+			b.Equal(row.reason, r.Reason)
+			b.Equal(row.attempts, r.Attempts)
+			b.Equal(row.maybe, r.PossibleDuplicate)
+			b.Zero(b.posts("hello"))
+			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+			b.NoError(stop())
+			letters := kept[schema.Letter](b, schema.StreamDead)
+			if row.state == schema.Sent {
+				b.Empty(letters)
+				return
+			}
+			b.Len(letters, 1)
+			b.Equal(row.maybe, letters[0].PossibleDuplicate)
+			if row.maybe {
+				b.Len(letters[0].Attempts, 1)
+				b.Equal(outcomeUnknown, letters[0].Attempts[0].Outcome)
+				b.Equal("dead-one", letters[0].Attempts[0].Worker)
+				b.Contains(letters[0].Detail, "unknown outcome")
+			}
+		})
 	}
-	l.Close()
-	b.handOut()
+}
+
+func TestWhatIsInvalidNowMayHaveBeenSentBefore(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.publish(bulk+"c", "one", "", "user1") // as after a limit that was made smaller
+	m := b.first("one", "", "user1", ledger.Start)
+	m.Attempt = 1
+	b.mark("dead-one", m)
 	stop := b.start()
-	r := b.receiptOf("bad")
-	b.Equal(schema.Poison, r.Reason)
-	b.Zero(b.posts("hello"))
+	r := b.receiptOf("one")
+	b.Equal(schema.Invalid, r.Reason)
+	b.True(r.PossibleDuplicate)
+	b.Equal(1, r.Attempts)
+	b.Zero(b.posts(""))
+	b.NoError(stop())
+	letters := kept[schema.Letter](b, schema.StreamDead)
+	b.Len(letters, 1)
+	b.Len(letters[0].Attempts, 1)
+}
+
+// panicking is a log that panics once, at a message.
+type panicking struct {
+	slog.Handler
+	at   string
+	once *sync.Once
+}
+
+func (p panicking) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == p.at {
+		p.once.Do(func() { panic("a bug") })
+	}
+	return nil
+}
+
+func (p panicking) Enabled(context.Context, slog.Level) bool { return true }
+
+// quotaPanics is a platform whose quota call ends in a bug of ours.
+type quotaPanics struct{ *fakeAPI }
+
+func (quotaPanics) RemainingSends(context.Context) (int64, error) { panic("a bug") }
+
+func TestAPanicAfterTheAnswer(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name    string
+		answer  error
+		posts   int
+		maybe   bool
+		retries int
+	}{
+		{"what was accepted is sent: it is not called again", nil, 1, false, 0},
+		{"any other answer that was forgotten is none", apiError(45009), 2, true, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			b.api.answer = func(_ string, n int) error {
+				if n == 1 {
+					return row.answer
+				}
+				return nil
+			}
+			b.app.Sender = quotaPanics{b.api}
+			w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 4, Grace: b.grace,
+				Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: slog.New(panicking{at: string(schema.Sent), once: new(sync.Once)})}, b.conn)
+			b.NoError(err)
+			stop := b.run(w)
+			b.publish(live+"user1", "one", "hello", "user1")
+			r := b.receiptOf("one")
+			b.Equal(schema.Sent, r.State)
+			b.Equal(row.posts, r.Attempts)
+			b.Equal(row.maybe, r.PossibleDuplicate)
+			b.Equal(row.posts, b.posts("hello"))
+			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+			b.NoError(stop())
+		})
+	}
+}
+
+// hookedLedger calls a function when a mark of a kind has been answered, before
+// whoever waits for it learns that.
+type hookedLedger struct {
+	intentLog
+	kind ledger.Kind
+	once *sync.Once
+	hook func()
+}
+
+func (h hookedLedger) Write(m ledger.Mark, done func(ledger.Standing, error)) {
+	if m.Kind != h.kind {
+		h.intentLog.Write(m, done)
+		return
+	}
+	h.intentLog.Write(m, func(s ledger.Standing, err error) {
+		h.once.Do(h.hook)
+		done(s, err)
+	})
+}
+
+func TestAHoldBeforeTheStartKeepsWhatWasLearned(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.publish(bulk+"c", "one", "hello", "user1")
+	begun, over := b.first("one", "hello", "user1", ledger.Start), b.first("one", "hello", "user1", ledger.Clear)
+	begun.Attempt, over.Attempt, over.Unknown = 1, 1, 1 // of unknown outcome, and given back
+	b.mark("before", begun, over)
+	b.handOut()
+	b.NoError(gate.Pause(t.Context(), b.conn, appID, "until the test is ready", "test"))
+	stop := b.start()
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	a := b.worker.current()[0]
+	b.worker.ledger = hookedLedger{intentLog: b.worker.ledger, kind: ledger.Suspect, once: new(sync.Once), hook: func() {
+		a.gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{}, time.Time{}, time.Now())
+	}}
+	b.NoError(gate.Resume(t.Context(), b.conn, appID))
+	r := b.receiptOf("one")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(2, r.Attempts)
+	b.True(r.PossibleDuplicate)
 	b.NoError(stop())
 }
 

@@ -209,8 +209,6 @@ func applyStart(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 		return e, Repeat
 	case Start:
 		switch {
-		case same && c.worker == e.Worker && m.Attempt >= e.Attempt:
-			return next, Go // in the same hands, which know what they do
 		case onward:
 			return next, Go // taken over, or a retry whose predecessor's end was not written
 		case carries:
@@ -229,7 +227,8 @@ func applyStart(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 
 // applyClear takes a Start back. A slow worker must not take back what its
 // successor has started: only the worker that made a Start may say that nothing
-// was sent, others only that its attempt is over.
+// was sent, others only that its attempt is over. What was spent before that
+// Start, and what of it is unknown, stays, whether the writer knew it or not.
 func applyClear(e Entry, m Mark, c source) Entry {
 	if e.Kind == 0 {
 		return m.entry(c)
@@ -245,8 +244,12 @@ func applyClear(e Entry, m Mark, c source) Entry {
 	own := e.same(m, c) && e.Worker == c.worker
 	if e.Kind == Clear || e.Kind == Start && (own || m.Attempt >= e.Attempt) {
 		next := m.continues(e, c)
+		spent := e.Attempt
+		if e.Kind == Start {
+			spent = max(spent, 1) - 1
+		}
 		e.message, e.origin = next.message, next.origin
-		e.Kind, e.Attempt, e.Unknown = Clear, m.Attempt, m.Unknown
+		e.Kind, e.Attempt, e.Unknown = Clear, max(m.Attempt, spent), max(m.Unknown, e.Unknown)
 	}
 	return e
 }

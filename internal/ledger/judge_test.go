@@ -148,6 +148,14 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("a", 10, 1).is(Go), start("a", 10, 2).is(Go), cleared("a", 10, 2),
 			start("b", 10, 1).is(Go).withSpent(2), start("c", 10, 1).is(Started).withSpent(3),
 		}},
+		{"giving back never says less than what was learned", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 1).of(1), suspect("b", 10).counts(1), cleared("b", 10, 0),
+			start("c", 10, 1).is(Go).withSpent(1).withUnknown(1),
+		}},
+		{"nor does taking back a start: what came before it stays", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 1).of(1), start("b", 10, 2).of(1).is(Go), cleared("b", 10, 0),
+			start("c", 10, 1).is(Go).withSpent(1).withUnknown(1),
+		}},
 		{"a slow worker cannot take back what its successor started", []act{
 			start("a", 10, 1).is(Go), start("b", 10, 2).is(Go), cleared("a", 10, 0),
 			start("c", 10, 2).is(Started).startedBy("b"),
@@ -173,10 +181,11 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 		{"in the same hands the next attempt follows at once", []act{
 			start("a", 10, 1).is(Go), start("a", 10, 2).is(Go),
 		}},
-		{"in the same hands the same attempt may be begun again: it knows what it does", []act{
-			start("a", 10, 1).is(Go), start("a", 10, 1).is(Go),
+		{"but not the same one: what had begun and has no end is unknown, whoever forgot it", []act{
+			start("a", 10, 1).is(Go), start("a", 10, 1).is(Started).startedBy("a").withSpent(1),
+			start("a", 10, 2).of(1).is(Go).withSpent(1).withUnknown(1),
 		}},
-		{"but an earlier one is a mistake", []act{
+		{"nor an earlier one", []act{
 			start("a", 10, 2).is(Go), start("a", 10, 1).is(Started),
 		}},
 
