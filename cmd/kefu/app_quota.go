@@ -74,7 +74,8 @@ func (q *appQuota) run(ctx context.Context, appID string) error {
 		return err
 	}
 	if err := q.read(ctx, d); err != nil {
-		return partlyf("the quota of %s is reset, but what is left cannot be read: %w", what, err)
+		return partlyf("the quota of %s is reset, but what is left cannot be read: %w\n"+
+			"kefu app quota asks again; with --reset it would spend another one", what, err)
 	}
 	d.notef("The quota of %s is reset.", what)
 	return nil
@@ -97,7 +98,10 @@ func (q *appQuota) read(ctx context.Context, d *apiDoor) error {
 	for _, path := range apis {
 		quota, err := d.client.Quota(ctx, path)
 		if err != nil {
-			failed = d.unread(err)
+			failed = err
+			if !q.reset { // else the advice to run the command again would spend another reset
+				failed = d.unread(err)
+			}
 			break
 		}
 		row := quotaRow{AppID: d.app.AppID, API: path, Quota: quota}

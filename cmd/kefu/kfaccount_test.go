@@ -273,6 +273,8 @@ func TestAQuotaThatIsResetIsSaidSoWhateverFails(t *testing.T) {
 	o.Empty(got.out)
 	o.Contains(got.err, "kefu: the quota of all APIs is reset, but what is left cannot be read: ")
 	o.Contains(got.err, "errcode 48001")
+	o.Contains(got.err, "kefu app quota asks again; with --reset it would spend another one")
+	o.NotContains(got.err, "you can ", "not to run the command again")
 
 	o.True(o.api.Remove(rule))
 	o.api.Add(sandbox.Rule{Call: sandbox.CallQuota, After: 1, Errcode: 48001})
