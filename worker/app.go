@@ -35,6 +35,8 @@ type app struct {
 	quota   dayQuota
 	sent    atomic.Int64 // messages
 	told    int64        // of them, to the pool; status's
+	refused stamp        // since when an intent that is ready, and has a slot, gets no permission
+	asking  askers       // intents that ask for another permission in their slots
 	held    atomic.Int64 // deliveries in flight, for who must not wait for mu: it is held while the broker is written to
 
 	// guarded by slots.mu
@@ -210,6 +212,7 @@ func (a *app) pump() {
 		l.turn()
 	}
 	if a.phase != open {
+		a.refused.clear()
 		return
 	}
 	for d := a.take(now); d != nil; d = a.take(now) {
@@ -232,14 +235,17 @@ func (a *app) work(d *delivery) {
 // take gets the next intent if there is one, a slot and a permission for it.
 func (a *app) take(now time.Time) *delivery {
 	if a.running >= a.cfg().Concurrency {
+		a.refused.clear()
 		return nil
 	}
 	l := a.nextLane(now)
 	if l == nil || !a.w.slots.take(a) {
+		a.refused.clear()
 		return nil
 	}
 	p, wait := a.gate.Permit(l.kind, now)
 	if !p.OK {
+		a.refused.set(now)
 		if wait > 0 {
 			a.wake(now.Add(wait))
 		}
@@ -248,6 +254,7 @@ func (a *app) take(now time.Time) *delivery {
 		}
 		return nil
 	}
+	a.refused.clear()
 	d := l.ready.popFront()
 	d.place, d.permission, d.permitted = under, p, now
 	a.running++

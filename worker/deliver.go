@@ -94,6 +94,8 @@ func (d *delivery) permitAnew() bool {
 	}
 	g.Done(d.permission, false)
 	d.permission = gate.Permission{} // given back
+	d.app.asking.join(time.Now())
+	defer d.app.asking.leave()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -108,6 +110,7 @@ func (d *delivery) permitAnew() bool {
 		}
 		p, wait := g.Permit(d.lane.kind, now)
 		if p.OK {
+			d.app.asking.served(now)
 			d.permission, d.permitted = p, now
 			return true
 		}

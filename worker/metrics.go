@@ -128,6 +128,8 @@ type state struct{ w *Worker }
 var (
 	connectedDesc = prometheus.NewDesc("kefu_broker_connected", "1 when the broker is there.", nil, nil)
 	troublesDesc  = prometheus.NewDesc("kefu_troubles", "What keeps the worker from its work, counted; /readyz says it in sentences.", nil, nil)
+	waitDesc      = prometheus.NewDesc("kefu_oldest_unanswered_seconds", "How long the oldest permission, start (a mark of the ledger), publish or read (of a stream that is followed) has had no answer; 0 when none waits or the broker is away.", []string{"kind"}, nil)
+	overdueDesc   = prometheus.NewDesc("kefu_unanswered_overdue", "1 while that is longer than can be explained; /readyz says what waits.", []string{"kind"}, nil)
 	outboxDesc    = prometheus.NewDesc("kefu_outbox_pending", "Messages published and not yet answered by the broker.", nil, nil)
 	handDesc      = prometheus.NewDesc("kefu_intents_in_hand", "Intents handed to this worker and not yet ended or given back.", []string{"app"}, nil)
 	laterFullDesc = prometheus.NewDesc("kefu_app_later_full", "1 while an app has as many intents waiting for their time as it may have.", []string{"app"}, nil)
@@ -138,7 +140,7 @@ var (
 )
 
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, outboxDesc, handDesc, laterFullDesc, deadDesc, deadFullDesc, deadLeftDesc, heldDesc} {
+	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, waitDesc, overdueDesc, outboxDesc, handDesc, laterFullDesc, deadDesc, deadFullDesc, deadLeftDesc, heldDesc} {
 		ch <- d
 	}
 }
@@ -149,6 +151,12 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(connectedDesc, truth(s.w.conn.Connected()))
 	gauge(troublesDesc, float64(len(s.w.Troubles())))
+	waits := aged(s.w.waits(), s.w.conn.Since(), time.Now())
+	for _, kind := range waitKinds {
+		age, late := oldestOf(waits, kind)
+		gauge(waitDesc, age.Seconds(), string(kind))
+		gauge(overdueDesc, truth(late), string(kind))
+	}
 	gauge(outboxDesc, float64(s.w.conn.Outbox.Pending()))
 	if box, known := s.w.letters.last(); known {
 		gauge(deadDesc, float64(box.Letters))

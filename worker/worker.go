@@ -105,15 +105,12 @@ type Config struct {
 type intentLog interface {
 	Write(m ledger.Mark, done func(ledger.Standing, error))
 	Peek(start ledger.Mark) ledger.Standing
+	Oldest() time.Time
 }
 
 // ErrUnclean says that the grace period ended before all that was under way
 // did. Nothing is lost: what had no end is handed out again.
 var ErrUnclean = errors.New("stopped before everything under way had ended")
-
-// unanswered is how long a publish may be without an answer: an election is
-// over by then. A cluster without a quorum answers nothing at all.
-const unanswered = 15 * time.Second
 
 // errGrace ends the calls that are still under way when grace is over.
 var errGrace = errors.New("grace period over")
@@ -199,6 +196,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	defer stopAlive()
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
 	w.running.Go(func() { w.letters.watch(alive, w) })
+	w.running.Go(func() { w.watch(alive) })
 	forget := w.conn.OnReconnect(func() {
 		for _, a := range w.current() {
 			a.reconnected()
@@ -327,7 +325,8 @@ func (w *Worker) keepAlive(ctx context.Context, d *dispatcher) {
 }
 
 // Troubles lists in sentences what keeps the worker from its work; none means
-// ready.
+// ready. It never blocks: nothing is called here that waits for the broker, or
+// for a lock that is held by somebody who may.
 func (w *Worker) Troubles() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -337,8 +336,6 @@ func (w *Worker) Troubles() []string {
 	}
 	if !w.conn.Connected() {
 		out = append(out, "the broker is away")
-	} else if wait := w.conn.Outbox.Unanswered(); wait > unanswered {
-		out = append(out, fmt.Sprintf("the broker has not answered a publish for %s", wait.Round(time.Second)))
 	}
 	if w.started && w.conn.Connected() && w.pool.Lapsed() {
 		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: no live intents are sent without it")
@@ -410,4 +407,10 @@ func (w *Worker) setStarted(on bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.started = on
+}
+
+func (w *Worker) isStarted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.started
 }

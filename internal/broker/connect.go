@@ -22,6 +22,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +73,8 @@ type Conn struct {
 	epoch   atomic.Uint64             // counts reconnects
 	moved   atomic.Pointer[time.Time] // when it last left a server that answered nothing
 	hooks   hooks
+
+	followers sync.Map // *Follower, those that run
 }
 
 // Connect dials the broker and waits until it answers, for FirstWait or until
@@ -229,8 +232,8 @@ func (c *Conn) Connected() bool { return c.up.Load() }
 // shortAbsence aside: what was published or asked before must have been answered
 // in that time or not at all. It is zero while the broker is away. It never blocks.
 func (c *Conn) Since() time.Time {
-	if there := c.there.Load(); there != nil && c.up.Load() {
-		return *there
+	if c.up.Load() {
+		return value(&c.there)
 	}
 	return time.Time{}
 }
@@ -240,18 +243,32 @@ func (c *Conn) Since() time.Time {
 // must not look fresh each time.
 const shortAbsence = 12 * time.Second
 
+// beginning is what Since says from now on, when the broker is back: there is
+// what it said before, gone when the broker went away (zero: never).
+func beginning(there, gone, now time.Time) time.Time {
+	if there.IsZero() || gone.IsZero() || now.Sub(gone) >= shortAbsence {
+		return now
+	}
+	return there
+}
+
 // arrived notes that the broker is there. It says whether it was away.
 func (c *Conn) arrived() (news bool) {
-	now := time.Now()
-	if gone := c.gone.Load(); gone == nil || now.Sub(*gone) >= shortAbsence || c.there.Load() == nil {
-		c.there.Store(&now)
-	}
+	at := beginning(value(&c.there), value(&c.gone), time.Now())
+	c.there.Store(&at)
 	news = !c.up.Swap(true)
 	select {
 	case c.changed <- struct{}{}:
 	default:
 	}
 	return news
+}
+
+func value(at *atomic.Pointer[time.Time]) time.Time {
+	if t := at.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
 }
 
 // departed notes that the broker is away.

@@ -9,12 +9,14 @@ var (
 	HeadOf          = head
 	QuickAck        = quickAck
 	AckPrefix       = ackPrefix
+	Beginning       = beginning
 )
 
 const (
-	Silence   = silence
-	Patience  = patience
-	ScanBatch = scanBatch
+	Silence      = silence
+	ShortAbsence = shortAbsence
+	Patience     = patience
+	ScanBatch    = scanBatch
 )
 
 // Shorten has the puller's requests end, and its consumer give signs of life, sooner.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,6 +51,8 @@ type Follower struct {
 	kick     chan struct{}
 	stop     context.CancelFunc
 	done     chan struct{}
+
+	unread atomic.Pointer[Unread] // nil while the broker hands out messages or gives signs of life
 
 	// the reading goroutine's
 	created time.Time // of the stream
@@ -98,6 +101,7 @@ func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f fun
 		stop()
 		return nil, fmt.Errorf("follow %s: %w", stream, explain(err))
 	}
+	c.followers.Store(w, true)
 	go w.run(run, first, unhook)
 	select {
 	case <-w.caughtUp:
@@ -105,6 +109,42 @@ func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f fun
 	case <-ctx.Done():
 		w.Stop()
 		return nil, fmt.Errorf("follow %s: not read to its end yet: %w", stream, context.Cause(ctx))
+	}
+}
+
+// Unread says that a stream that is followed cannot be read.
+type Unread struct {
+	Stream string
+	Since  time.Time
+	Why    string
+}
+
+// Unread lists the followers that cannot read. It never blocks. One that has
+// just begun again is among them until the first message or heartbeat.
+func (c *Conn) Unread() []Unread {
+	var out []Unread
+	c.followers.Range(func(w, _ any) bool {
+		if u := w.(*Follower).unread.Load(); u != nil {
+			out = append(out, *u)
+		}
+		return true
+	})
+	return out
+}
+
+// fell notes that nothing can be read, and why.
+func (w *Follower) fell(err error) {
+	u := &Unread{Stream: w.stream, Since: time.Now(), Why: explain(err).Error()}
+	if before := w.unread.Load(); before != nil {
+		u.Since = before.Since
+	}
+	w.unread.Store(u)
+}
+
+// heard notes a message or a sign of life.
+func (w *Follower) heard() {
+	if w.unread.Load() != nil {
+		w.unread.Store(nil)
 	}
 }
 
@@ -126,18 +166,21 @@ func (w *Follower) reconnected() {
 func (w *Follower) run(ctx context.Context, r *reader, unhook func()) {
 	defer close(w.done)
 	defer unhook()
+	defer w.conn.followers.Delete(w)
 	for {
 		begun := time.Now()
 		var err error
 		if r != nil {
 			err = w.read(ctx, r)
 			r.close()
+			w.fell(err)
 			w.opts.Log.Debug("follow", "stream", w.stream, "again", err)
 		}
 		if ctx.Err() == nil && (err == nil || time.Since(begun) > followRepeat || errors.Is(err, errReconnected)) {
 			if r, err = w.reopen(ctx); err == nil {
 				continue
 			}
+			w.fell(err)
 			w.opts.Log.Debug("follow", "stream", w.stream, "error", err)
 		}
 		r = nil
@@ -275,8 +318,10 @@ func (w *Follower) read(ctx context.Context, r *reader) error {
 			if err := r.status(m); err != nil {
 				return err
 			}
+			w.heard()
 			continue
 		}
+		w.heard()
 		if err := w.take(r, m); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,7 +29,7 @@ func TestWhetherTheBrokerIsThereIsKnownWhileAWriteIsStuck(t *testing.T) {
 	brokertest.Await(t, way.Stuck, "the write that is stuck")
 	answered := make(chan bool, 1)
 	go func() {
-		_, _, _ = conn.Outbox.Pending(), conn.Outbox.Unanswered(), conn.Denied()
+		_, _, _, _ = conn.Unread(), conn.Outbox.Pending(), conn.Outbox.Oldest(), conn.Denied()
 		answered <- conn.Connected() && !conn.Since().IsZero()
 	}()
 	require.True(t, brokertest.Await(t, answered, "an answer while the write is stuck"))
@@ -96,4 +97,47 @@ func TestWhatCouldNotBeWrittenIsNotForgottenOnTheSameConnection(t *testing.T) {
 	brokertest.Await(t, back, "a connection that can be written to")
 	require.NoError(t, b.Connect().NC.Publish("fake.a", []byte("heard")))
 	require.Equal(t, "heard", brokertest.Await(t, got, "the message"))
+}
+
+func TestAShortAbsenceIsNoNewBeginning(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	before := now.Add(-time.Hour)
+	for _, c := range []struct {
+		name        string
+		there, gone time.Time
+		want        time.Time
+	}{
+		{"the first connection", time.Time{}, time.Time{}, now},
+		{"it was away for a moment", before, now.Add(-time.Second), before},
+		{"it was away for longer", before, now.Add(-broker.ShortAbsence), now},
+		{"it never was away", before, time.Time{}, now},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, c.want, broker.Beginning(c.there, c.gone, now))
+		})
+	}
+}
+
+func TestAFollowerThatCannotReadSaysWhy(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	require.Empty(t, conn.Unread())
+	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	require.NoError(t, err)
+	cfg := s.CachedInfo().Config
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), "KEFU_DEAD"))
+	require.Eventually(t, func() bool {
+		unread := conn.Unread()
+		return len(unread) == 1 && unread[0].Stream == "KEFU_DEAD" && strings.Contains(unread[0].Why, "stream not found")
+	}, brokertest.Patience, time.Millisecond)
+	since := conn.Unread()[0].Since
+	_, err = conn.JS.CreateStream(t.Context(), cfg)
+	require.NoError(t, err)
+	require.False(t, since.IsZero())
+	letters(t, conn, 1)
+	brokertest.Await(t, got, "a letter")
+	require.Eventually(t, func() bool { return len(conn.Unread()) == 0 }, brokertest.Patience, time.Millisecond)
 }

@@ -95,7 +95,7 @@ type publish struct {
 	number  uint64
 	msg     *nats.Msg
 	done    func(Ack, error)
-	asked   time.Time // first, on this connection
+	asked   time.Time // first
 	due     time.Time // repeat at
 	wait    time.Duration
 	refused time.Time // since when the broker says that it cannot just now; zero while it says nothing
@@ -193,16 +193,17 @@ func (o *Outbox) Pending() int {
 	return len(o.pending)
 }
 
-// Unanswered is for how long the message that waits longest has had no answer
-// on this connection; 0 when none waits.
-func (o *Outbox) Unanswered() time.Duration {
+// Oldest is when the message was published that waits longest for its answer;
+// zero when none waits. It never blocks.
+func (o *Outbox) Oldest() (oldest time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var longest time.Duration
 	for _, p := range o.pending {
-		longest = max(longest, time.Since(p.asked))
+		if oldest.IsZero() || p.asked.Before(oldest) {
+			oldest = p.asked
+		}
 	}
-	return longest
+	return oldest
 }
 
 // take removes a message from those that wait; nil when it is not among them.
@@ -360,7 +361,7 @@ func (o *Outbox) sweep() {
 // before will be answered, and what was refused before says nothing any more.
 func (o *Outbox) kick() {
 	o.repeat(math.MaxInt, func(*publish) bool { return true }, func(p *publish) {
-		p.wait, p.refused, p.asked = firstRepeat, time.Time{}, time.Now()
+		p.wait, p.refused = firstRepeat, time.Time{}
 	})
 }
 

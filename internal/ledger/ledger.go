@@ -24,6 +24,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,11 +72,14 @@ type Ledger struct {
 	number uint64  // of the newest
 	closed bool
 
+	oldest atomic.Pointer[time.Time] // see Oldest
+
 	reader *broker.Follower
 }
 
 // flight is a batch on its way.
 type flight struct {
+	at      time.Time // when it was sent first
 	number  uint64
 	data    []byte
 	entries []entry
@@ -123,6 +127,7 @@ func (l *Ledger) Close() {
 	}
 	left = append(left, l.queue...)
 	l.queue, l.flight = nil, nil
+	l.oldest.Store(nil)
 	l.out.Unlock()
 	for _, e := range left {
 		e.answer(Standing{}, ErrClosed)
@@ -149,6 +154,16 @@ func (l *Ledger) Write(m Mark, done func(Standing, error)) {
 	l.queue = append(l.queue, e)
 	l.flush()
 	l.out.Unlock()
+}
+
+// Oldest is when the batch was sent that has not been read back yet; zero when
+// there is none. What waits for it to leave is younger. It never blocks: l.out is
+// held while the broker is written to.
+func (l *Ledger) Oldest() time.Time {
+	if at := l.oldest.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // Peek says what a Start would be told now, which may be a moment old, of a
@@ -179,11 +194,12 @@ func (l *Ledger) flush() {
 	for n < min(len(l.queue), maxBatch) && b.add(l.queue[n].mark) {
 		n++
 	}
-	f := &flight{number: l.number, data: b.data, entries: l.queue[:n:n]}
+	f := &flight{at: time.Now(), number: l.number, data: b.data, entries: l.queue[:n:n]}
 	if l.queue = l.queue[n:]; len(l.queue) == 0 {
 		l.queue = nil
 	}
 	l.flight = f
+	l.oldest.Store(&f.at)
 	l.publish(f)
 }
 
@@ -280,6 +296,7 @@ func (l *Ledger) landed(number uint64) []entry {
 		return nil
 	}
 	l.flight = nil
+	l.oldest.Store(nil)
 	l.flush()
 	return f.entries
 }

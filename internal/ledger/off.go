@@ -1,5 +1,7 @@
 package ledger
 
+import "time"
+
 // Off is the ledger of those who do without: every Start is allowed, nothing
 // is remembered. A crash then repeats what was under way, and nobody can say
 // what it was.
@@ -19,3 +21,6 @@ func (Off) Peek(start Mark) Standing {
 		Ruling: Go, Generation: int(max(start.Generation, 1)), Attempts: max(int(start.Attempt)-1, 0), Unknown: int(start.Unknown),
 	}
 }
+
+// Oldest is zero: nothing waits.
+func (Off) Oldest() time.Time { return time.Time{} }

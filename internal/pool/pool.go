@@ -135,6 +135,7 @@ type member struct {
 	left    bool // and said so
 	leaving bool
 	apps    map[string]bool
+	does    map[string]Activity // by app, as it said last
 }
 
 // NewName makes a name that no other process has had: a subject token.
@@ -187,6 +188,20 @@ func (p *Pool) Alive(worker string) bool {
 	defer p.mu.RUnlock()
 	m := p.members[worker]
 	return m.alive || !m.left && time.Since(p.since) < settle
+}
+
+// Others says how many other workers serve an app, and how much they do for it
+// as they said at their last heartbeats. It waits for no broker.
+func (p *Pool) Others(appID string) (workers int, does Activity) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for name, m := range p.members {
+		if name != p.self.Name && m.alive && m.apps[appID] {
+			workers++
+			does.Add(m.does[appID])
+		}
+	}
+	return workers, does
 }
 
 // Lapsed says whether this worker's lease has run out: it can claim no shard, and
@@ -271,7 +286,7 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 				apps[a] = true
 			}
 		}
-		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, apps: apps}
+		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, apps: apps, does: w.Status.Apps}
 	}
 	p.members[name] = m
 	if name == p.self.Name && !m.alive {

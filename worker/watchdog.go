@@ -1,0 +1,261 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/pool"
+)
+
+// The watchdog tells of demand without progress, whatever its cause: work that
+// is ready, asks for something, and gets no answer. Everything that an intent
+// can wait for is one of four kinds, and the rule is one: the oldest of a kind
+// must not wait longer than can be explained (aged). What waits is read from
+// atomics and short locks, so that the answer comes while the broker holds up
+// everything else.
+
+// waitKind is what is waited for.
+type waitKind string
+
+const (
+	waitPermission waitKind = "permission" // an intent that is ready, in a free slot, for the right to be sent
+	waitStart      waitKind = "start"      // a mark, for the ledger's word on it
+	waitPublish    waitKind = "publish"    // a message, for the broker's word that it is stored
+	waitRead       waitKind = "read"       // a stream that is followed, for a message or a sign of life
+)
+
+var waitKinds = []waitKind{waitPermission, waitStart, waitPublish, waitRead}
+
+const (
+	// publishMost is how long a publish may be without an answer: an election is
+	// over by then. A cluster without a quorum answers nothing at all.
+	publishMost = 15 * time.Second
+
+	// waitMost is the same for the other kinds: after a lease whatever the broker
+	// had to sort out is sorted out.
+	waitMost = pool.Lease
+
+	// chances is how many turns another worker may have before this one, on
+	// average of one each: who of several is first with a slot is by chance, and
+	// this worker stays without one for so long one time in three thousand.
+	chances = 8
+
+	watchEvery = time.Second
+)
+
+// wait is the oldest of a kind that has no answer.
+type wait struct {
+	kind  waitKind
+	what  string // whose: an app, or a stream
+	since time.Time
+	most  time.Duration // how long can be explained
+	why   string        // known cause; "" for none
+
+	// set by aged
+	age  time.Duration
+	late bool
+}
+
+// aged says of each wait how old it is at now, and whether that is longer than
+// can be explained. there is since when the broker has been there
+// (broker.Conn.Since): before that there was nobody to answer, and while it is
+// away (zero) that is what is told.
+func aged(waits []wait, there, now time.Time) []wait {
+	if there.IsZero() {
+		return nil
+	}
+	out := slices.Clone(waits)
+	for i := range out {
+		from := out[i].since
+		if from.Before(there) {
+			from = there
+		}
+		out[i].age = max(now.Sub(from), 0)
+		out[i].late = out[i].age > out[i].most
+	}
+	return out
+}
+
+// oldestOf is the longest wait of a kind, and whether any of it is late.
+func oldestOf(waits []wait, kind waitKind) (age time.Duration, late bool) {
+	for _, x := range waits {
+		if x.kind == kind {
+			age, late = max(age, x.age), late || x.late
+		}
+	}
+	return age, late
+}
+
+// permissionMost is how long a worker may wait for a permission: a slot of the
+// rate comes every 1/perSecond, one more may be lost with a worker that was
+// killed, and others of the pool may be first. While those send half of the rate
+// there is no end to it: their live intents go before this one's bulk.
+func permissionMost(perSecond float64, others int, theirs float64) time.Duration {
+	switch {
+	case perSecond <= 0:
+		return waitMost
+	case others > 0 && theirs >= perSecond/2:
+		return math.MaxInt64
+	}
+	slots := float64(2 + chances*others)
+	return waitMost + time.Duration(min(slots/perSecond, (1000*time.Hour).Seconds())*float64(time.Second))
+}
+
+// sentence is what people are told.
+func (x wait) sentence() string {
+	s := ""
+	switch age := x.age.Round(time.Second); x.kind {
+	case waitPermission:
+		s = fmt.Sprintf("app %s: intents are ready and none has been permitted for %s, though the app is not held and its rate would allow it", x.what, age)
+	case waitStart:
+		s = fmt.Sprintf("the ledger has not confirmed a mark for %s: nothing is sent without it", age)
+	case waitPublish:
+		s = fmt.Sprintf("the broker has not answered a publish for %s", age)
+	case waitRead:
+		s = fmt.Sprintf("%s has not been readable for %s", x.what, age)
+	}
+	if x.why != "" {
+		s += ": " + x.why
+	}
+	return s
+}
+
+// waits is the oldest of each kind. It never blocks.
+func (w *Worker) waits() []wait {
+	if !w.isStarted() {
+		return nil
+	}
+	var out []wait
+	add := func(x wait) {
+		if !x.since.IsZero() {
+			out = append(out, x)
+		}
+	}
+	add(wait{kind: waitPublish, since: w.conn.Outbox.Oldest(), most: publishMost})
+	add(wait{kind: waitStart, since: w.ledger.Oldest(), most: waitMost})
+	for _, u := range w.conn.Unread() {
+		add(wait{kind: waitRead, what: u.Stream, since: u.Since, most: waitMost, why: u.Why})
+	}
+	for _, a := range w.current() {
+		since := earliest(a.refused.at(), a.asking.oldest())
+		if _, held := a.gate.Held(); held || since.IsZero() {
+			continue
+		}
+		cfg := a.cfg()
+		others, theirs := w.pool.Others(cfg.ID)
+		add(wait{kind: waitPermission, what: cfg.ID, since: since, most: permissionMost(cfg.Rate.PerSecond, others, theirs.PerSecond)})
+	}
+	return out
+}
+
+// earliest is the earlier of two times that may be zero: unknown.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// watch tells of what waits longer than can be explained until ctx ends.
+func (w *Worker) watch(ctx context.Context) {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	var told []string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			told = w.tell(told, aged(w.waits(), w.conn.Since(), now))
+		}
+	}
+}
+
+// tell makes what is late a trouble, and ends those that were told before and
+// are late no more. It returns the subjects of what is told now. Of several of
+// one subject the oldest is told.
+func (w *Worker) tell(before []string, waits []wait) (told []string) {
+	slices.SortFunc(waits, func(x, y wait) int { return cmp.Compare(y.age, x.age) })
+	for _, x := range waits {
+		subject := "unanswered " + string(x.kind) + " " + x.what
+		if x.late && !slices.Contains(told, subject) {
+			w.trouble(subject, x.sentence())
+			told = append(told, subject)
+		}
+	}
+	for _, subject := range before {
+		if !slices.Contains(told, subject) {
+			w.trouble(subject, "")
+		}
+	}
+	return told
+}
+
+// stamp is a moment since which something holds, or none. It is cheap to set
+// and to clear again and again, and the first set counts.
+type stamp struct{ ns atomic.Int64 } // since stampBase; 0 for none
+
+// stampBase keeps stamps free of what is done to the machine's clock.
+var stampBase = time.Now().Add(-time.Nanosecond)
+
+func (s *stamp) set(now time.Time) {
+	if s.ns.Load() == 0 {
+		s.ns.Store(int64(now.Sub(stampBase)))
+	}
+}
+
+func (s *stamp) clear() {
+	if s.ns.Load() != 0 {
+		s.ns.Store(0)
+	}
+}
+
+func (s *stamp) at() time.Time {
+	if ns := s.ns.Load(); ns != 0 {
+		return stampBase.Add(time.Duration(ns))
+	}
+	return time.Time{}
+}
+
+// askers are intents that ask for a permission in their slots.
+type askers struct {
+	mu    sync.Mutex
+	n     int
+	since time.Time // the first began, or one of them was served
+}
+
+func (a *askers) join(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.n++; a.n == 1 {
+		a.since = now
+	}
+}
+
+func (a *askers) served(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.since = now
+}
+
+func (a *askers) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.n--
+}
+
+// oldest is since when none of them has been served; zero when there are none.
+func (a *askers) oldest() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.n == 0 {
+		return time.Time{}
+	}
+	return a.since
+}
