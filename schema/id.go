@@ -45,10 +45,10 @@ func DefaultID(streamCreated time.Time, seq uint64) string {
 	return streamCreated.UTC().Format("20060102T150405.000Z") + "-" + strconv.FormatUint(seq, 10)
 }
 
-// ReplayMsgID is the broker message id of a dead letter that is published again, to kefu.again, as a generation of its intent. The id must
-// have passed [CheckID].
-func ReplayMsgID(appID, id string, generation int) string {
-	return msgID(appID, id, strconv.Itoa(generation), "replay")
+// ReplayMsgID is the broker message id of a dead letter that is published again, to kefu.again, as a generation of its intent. letter is
+// its sequence in KEFU_DEAD: two letters of one id are two messages. The id must have passed [CheckID].
+func ReplayMsgID(appID, id string, generation int, letter uint64) string {
+	return msgID(appID, id, strconv.Itoa(generation), "replay", strconv.FormatUint(letter, 10))
 }
 
 // MovedMsgID is the broker message id of an intent that is moved from one stream to another, to KEFU_LATER and back: from is the sequence

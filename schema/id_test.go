@@ -42,9 +42,10 @@ func TestDefaultID(t *testing.T) {
 func TestBrokerMessageIDsAreNoIDsOfIntents(t *testing.T) {
 	t.Parallel()
 	ids := []string{
-		schema.ReplayMsgID("wx1", "order-7", 2),
-		schema.ReplayMsgID("wx1", "order-7", 3),
-		schema.ReplayMsgID("wx2", "order-7", 2),
+		schema.ReplayMsgID("wx1", "order-7", 2, 42),
+		schema.ReplayMsgID("wx1", "order-7", 3, 42),
+		schema.ReplayMsgID("wx1", "order-7", 2, 43),
+		schema.ReplayMsgID("wx2", "order-7", 2, 42),
 		schema.MovedMsgID("wx1", "order-7", 1, 2, 0, 7),
 		schema.MovedMsgID("wx1", "order-7", 1, 2, 0, 8),
 		schema.MovedMsgID("wx1", "order-7", 1, 2, 1, 7),
@@ -55,9 +56,10 @@ func TestBrokerMessageIDsAreNoIDsOfIntents(t *testing.T) {
 		schema.ReceiptMsgID("wx1", "order-7", 1),
 	}
 	require.Equal(t, []string{
-		"wx1·order-7·2·replay",
-		"wx1·order-7·3·replay",
-		"wx2·order-7·2·replay",
+		"wx1·order-7·2·replay·42",
+		"wx1·order-7·3·replay·42",
+		"wx1·order-7·2·replay·43",
+		"wx2·order-7·2·replay·42",
 		"wx1·order-7·1·2·0·from·7",
 		"wx1·order-7·1·2·0·from·8",
 		"wx1·order-7·1·2·1·from·7",

@@ -62,7 +62,7 @@ func TestAReplayMayWaitForItsTimeToo(t *testing.T) {
 	env := schema.Envelope{ID: "one", Generation: 2, Attempt: 1, PublishedAt: time.Now(), SendAt: at}
 	m := nats.NewMsg("kefu.again." + appID + ".live.user1")
 	m.Header = nats.Header(env.Header())
-	m.Header.Set("Nats-Msg-Id", schema.ReplayMsgID(appID, "one", 2))
+	m.Header.Set("Nats-Msg-Id", schema.ReplayMsgID(appID, "one", 2, 1))
 	m.Data = []byte(`{"touser":"user1","msgtype":"text","text":{"content":"hello"}}`)
 	_, err := b.conn.Outbox.PublishWait(t.Context(), m)
 	b.NoError(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
 )
 
 // deadReplay is `kefu dead replay`.
@@ -34,13 +36,14 @@ func newDeadReplayCmd(c *cli) *cobra.Command {
 		Use:   "replay [ID…]",
 		Short: "Send dead letters again",
 		Long: `Publishes the chosen letters to their lane again, byte for byte, as the next generation of their id, and takes each out of
-the box once the queue has it. It can be interrupted and run again: nothing is sent twice by that.
+the box once the queue has it. It can be interrupted and run again: nothing is sent twice by that. What a replay that was killed
+may have sent longer ago than repeats are recognised (worker.ledger.keep, or duplicate_window without a ledger) is asked about.
 
 It first says what would become of them, and asks. Left in the box are letters that cannot be published, and those whose
-deadline has passed unless --expires-in gives a new one. A letter of reason id-reuse has the id of another message:
---new-ids sends it under an id of its own.
+deadline has passed unless --expires-in gives a new one. A letter of reason id-reuse has the id of another message, and the id of
+any letter may have gone on without it, when its producer published it again: --new-ids sends these under ids of their own.
 
-Exit codes: 3 when no letter matches, 4 when some were left in the box.`,
+Exit codes: 1 nothing was replayed, 3 when no letter matches, 4 when some were left in the box or it was stopped in the middle.`,
 		Example: `  kefu dead replay order-4711
   kefu dead replay --reason exhausted --since 2h --dry-run
   kefu dead replay --reason unknown --campaign double-11 --rate 20 --yes
@@ -55,7 +58,7 @@ Exit codes: 3 when no letter matches, 4 when some were left in the box.`,
 	flags.Float64Var(&d.rate, "rate", 50, "letters per `second`; 0 for as fast as the queues take them")
 	flags.IntVar(&d.limit, "limit", 0, "at most the oldest `n` letters; 0 for all")
 	flags.Var(&d.expiresIn, "expires-in", "give each a new deadline, this long after it is published")
-	flags.BoolVar(&d.newIDs, "new-ids", false, "send letters of reason id-reuse too, each under an id of its own")
+	flags.BoolVar(&d.newIDs, "new-ids", false, "send letters whose id is, or has become, another's under ids of their own")
 	return cmd
 }
 
@@ -91,9 +94,14 @@ func (d *deadReplay) run(ctx context.Context, ids []string) error {
 	if !d.cli.yes {
 		d.explain(plan)
 	}
+	if plan.MayDouble > 0 {
+		d.cli.warn(fmt.Sprintf("a replay was killed that may have sent %s of these, and repeats are recognised for %s only: they may be sent twice",
+			grouped(int64(plan.MayDouble)), about(options.Remembered)))
+	}
 	if err := d.cli.confirm(ctx, d.question(plan)); err != nil {
 		return err
 	}
+	options.AllowDoubles = plan.MayDouble > 0
 	bar := d.cli.progress(plan.Replayable, "replaying", "")
 	options.Through = plan.Through
 	options.Progress = func(p deadletter.Progress) { bar.show(p.Replayed, p.Waiting) }
@@ -121,7 +129,7 @@ func (d *deadReplay) filter(ids []string, now time.Time) (deadletter.Filter, err
 func (d *deadReplay) options(ctx context.Context, conn *broker.Conn) (deadletter.Options, error) {
 	o := deadletter.Options{
 		Rate: d.rate, Limit: d.limit, ExpiresIn: time.Duration(d.expiresIn), NewIDs: d.newIDs, By: d.cli.actor(),
-		Apps: make(map[string]deadletter.App),
+		Apps: make(map[string]deadletter.App), Ledger: letterLedger{ledger.NewLookup(conn)},
 	}
 	apps, err := d.cli.knownApps(ctx, conn)
 	if err != nil {
@@ -133,8 +141,30 @@ func (d *deadReplay) options(ctx context.Context, conn *broker.Conn) (deadletter
 	}
 	for _, app := range apps {
 		o.Apps[app.AppID] = replayedApp(app.App, holds[app.AppID])
+		remembered, err := d.cli.remembered(app.App)
+		if err != nil {
+			return o, err
+		}
+		if o.Remembered == 0 || remembered < o.Remembered {
+			o.Remembered = remembered
+		}
 	}
 	return o, nil
+}
+
+// letterLedger is the ledger as a replay sees it.
+type letterLedger struct{ *ledger.Lookup }
+
+// Life tells what is remembered of an id; nothing while its message has only been handed out.
+func (l letterLedger) Life(appID, id string, packet []byte) (deadletter.Life, bool) {
+	e, ok := l.Get(appID, id)
+	if !ok || e.Kind == 0 {
+		return deadletter.Life{}, false
+	}
+	_, dying := e.Kind.Dying()
+	return deadletter.Life{
+		Generation: max(int(e.Generation), 1), Ended: e.Kind.Terminal() || dying, Same: e.Body == ledger.BodyOf(packet),
+	}, true
 }
 
 func replayedApp(app config.App, holds []gate.Hold) deadletter.App {
@@ -150,7 +180,11 @@ func (d *deadReplay) question(p deadletter.Plan) string {
 	if d.rate > 0 {
 		pace = fmt.Sprintf("at %g a second, about %s", d.rate, about(p.Takes))
 	}
-	return fmt.Sprintf("Replay %s of %d %s, %s?", counted(p.Replayable, "letter"), len(p.Apps), plural(len(p.Apps), "app"), pace)
+	twice := ""
+	if p.MayDouble > 0 {
+		twice = fmt.Sprintf(", %s of them perhaps for the second time", grouped(int64(p.MayDouble)))
+	}
+	return fmt.Sprintf("Replay %s of %d %s, %s%s?", counted(p.Replayable, "letter"), len(p.Apps), plural(len(p.Apps), "app"), pace, twice)
 }
 
 func plural(n int, noun string) string {
@@ -202,7 +236,7 @@ func planColumns() []column[planRow] {
 
 func fateStyle(f deadletter.Fate) style {
 	switch f {
-	case deadletter.WillBeSent:
+	case deadletter.WillBeSent, deadletter.WasSent:
 		return green
 	case deadletter.WillWait, deadletter.SameAgain:
 		return yellow
@@ -267,11 +301,14 @@ func (d *deadReplay) report(r deadletter.Result, err error) error {
 	if perr := record(d.cli, printedResult{r, r.Took.Seconds()}, d.resultFields(r)); perr != nil {
 		return perr
 	}
-	if err != nil {
-		return err
-	}
 	left := r.Skipped + r.Failed
 	switch {
+	case err != nil && r.Replayed == 0:
+		return err
+	case errors.Is(err, context.Canceled):
+		return partlyf("%w", errors.Join(errors.New("interrupted: the rest is still in the box; run it again to go on"), besidesCanceled(err)))
+	case err != nil:
+		return partlyf("stopped: %w; run it again to go on", err)
 	case r.Stopped != "":
 		return partlyf("stopped: %s; run it again to go on", r.Stopped)
 	case left > 0:

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -270,6 +275,72 @@ func TestDeadReplayExitCodes(t *testing.T) {
 	env, err := schema.ParseEnvelope(o.queued("wx1")[1].Header, true)
 	o.NoError(err)
 	o.WithinDuration(time.Now().Add(24*time.Hour), env.ExpiresAt, time.Minute)
+}
+
+func TestAReplayThatIsStoppedInTheMiddleIsPartlyDone(t *testing.T) {
+	t.Parallel()
+	o := newOperation(t)
+	for i := range 12 {
+		o.bury(deadLetter(fmt.Sprint("order-", i)))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sub, err := o.conn.NC.Subscribe("kefu.again.wx1.>", func(*nats.Msg) { cancel() }) // with the first message
+	o.NoError(err)
+	o.NoError(o.conn.NC.Flush())
+	got := o.kefu("dead replay --all --yes --rate 10 -o json", func(c *try) { c.ctx = ctx })
+	o.NoError(sub.Unsubscribe())
+	o.Equal(exitPartly, got.code, got.err)
+	o.Contains(got.err, "kefu: interrupted: the rest is still in the box; run it again to go on\n")
+	var r printedResult
+	o.NoError(json.Unmarshal([]byte(got.out), &r))
+	o.Positive(r.Replayed)
+	o.Equal(12-r.Replayed, o.boxed())
+	o.Len(o.queued("wx1"), r.Replayed)
+
+	var out, said strings.Builder
+	for _, c := range []struct {
+		replayed int
+		err      error
+		code     int
+		says     string
+	}{
+		{0, context.Canceled, exitFailed, "kefu: interrupted\n"},
+		{3, errors.New("the box is away"), exitPartly, "kefu: stopped: the box is away; run it again to go on\n"},
+		{3, errors.Join(context.Canceled, errors.New("audit: no answer")), exitPartly, "run it again to go on\nkefu: audit: no answer\n"},
+		{0, errors.New("the box is away"), exitFailed, "kefu: the box is away\n"},
+	} {
+		said.Reset()
+		cli := newCLI(nil, nil, &out, &said)
+		cli.started = true
+		d := &deadReplay{cli: cli}
+		o.Equal(c.code, cli.exit(&cobra.Command{}, d.report(deadletter.Result{Replayed: c.replayed}, c.err)))
+		o.Contains(said.String(), c.says)
+	}
+}
+
+func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
+	t.Parallel()
+	o := newOperation(t)
+	o.bury(deadLetter("a"), deadLetter("b"), deadLetter("c"))
+	m := nats.NewMsg("$KV." + schema.BucketJob + ".replay.killed")
+	at, err := json.Marshal(time.Now().Add(-73 * time.Hour))
+	o.NoError(err)
+	m.Data = fmt.Appendf(nil, `{"by":"ann@desk","letters":[{"seq":2,"at":%s}]}`, at)
+	o.publish(m)
+
+	refused := o.kefu("dead replay --all")
+	o.Equal(exitUsage, refused.code)
+	o.Contains(refused.err, "a replay was killed that may have sent 1 of these, and repeats are recognised for 72h only: they may be sent twice")
+	o.Contains(refused.err, "Replay 3 letters of 1 app, at 50 a second, about 60ms, 1 of them perhaps for the second time?")
+	o.Equal(1, decode[deadletter.Plan](o, o.kefu("dead replay --all --dry-run -o json")).MayDouble)
+	longer := o.kefu("dead replay --all --set worker.ledger.keep=100h")
+	o.NotContains(longer.err, "second time")
+	agreed := o.kefu("dead replay --all --yes")
+	o.Equal(exitDone, agreed.code, agreed.err)
+	o.Contains(agreed.err, "they may be sent twice", "it is told even to whoever has agreed before")
+	o.Len(o.queued("wx1"), 3)
+	o.Zero(o.boxed())
 }
 
 func TestMasks(t *testing.T) {

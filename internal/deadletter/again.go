@@ -20,24 +20,45 @@ func (r refusal) Error() string { return string(r) }
 
 // Refusals that do not depend on what a letter holds.
 const (
-	notALetter  refusal = "what is stored is no letter of kefu's"
-	foreignID   refusal = "its id belongs to an earlier intent with another body: replay it with new ids"
-	notYet      refusal = "its send-at lies ahead: replay it after that"
-	wornOut     refusal = "it was replayed too often"
-	otherApp    refusal = "its subject is that of another app"
-	justNow     refusal = "another letter with the same id was replayed just now: replay this one later"
-	pastDue     refusal = "its deadline has passed: give it a new one"
-	noQueue     refusal = "its app has no queue: it is not configured, or kefu setup was not run"
-	otherQueued refusal = "the queue holds another intent under its id: replay it later"
+	notALetter refusal = "what is stored is no letter of kefu's"
+	foreignID  refusal = "its id belongs to an earlier intent with another body: replay it with new ids"
+	notYet     refusal = "its send-at lies ahead: replay it after that"
+	wornOut    refusal = "it was replayed too often"
+	otherApp   refusal = "its subject is that of another app"
+	pastDue    refusal = "its deadline has passed: give it a new one"
+	noQueue    refusal = "its app has no queue: it is not configured, or kefu setup was not run"
+	justNow    refusal = "another letter with the same id is replayed: replay this one with new ids"
+	goneOn     refusal = "its id went on without it, by another letter or by its producer: look at it, and replay it with new ids if it is to be sent"
+	underWay   refusal = "another message under its id is under way: replay it later, or with new ids"
+	mayDouble  refusal = "a replay that was killed may have sent it, longer ago than repeats are recognised"
 )
 
 // maxGeneration is the highest that the ledger can hold.
 const maxGeneration = 1<<16 - 1
 
+// target is what a replay publishes for a letter.
+type target struct {
+	id         string
+	generation int
+	msgID      string // at the broker
+	own        bool   // the id is the letter's alone
+}
+
+// targetOf is the next generation of a letter's id, or the first of an id of its own.
+func targetOf(item *Item, own bool) target {
+	l := &item.Letter
+	t := target{id: l.ID, generation: max(l.Generation, 1) + 1, own: own}
+	if own {
+		t.id, t.generation = newID(l), 1
+	}
+	t.msgID = schema.ReplayMsgID(l.AppID, t.id, t.generation, item.Seq)
+	return t
+}
+
 // again is the message that sends a letter again: the packet byte for byte,
-// under its own lane, with the producer's headers and the next generation of
-// its id. now is the time of publishing.
-func (o Options) again(item *Item, now time.Time) (*nats.Msg, error) {
+// under its own lane, with the producer's headers, as the target says. now is
+// the time of publishing.
+func (o Options) again(item *Item, t target, now time.Time) (*nats.Msg, error) {
 	l := &item.Letter
 	if item.Broken {
 		return nil, notALetter
@@ -64,10 +85,7 @@ func (o Options) again(item *Item, now time.Time) (*nats.Msg, error) {
 	case l.Generation >= maxGeneration:
 		return nil, wornOut
 	}
-	env.ID, env.Generation = l.ID, max(l.Generation, 1)+1
-	if l.Reason == schema.IDReuse {
-		env.ID, env.Generation = newID(l), 1
-	}
+	env.ID, env.Generation = t.id, t.generation
 	env.Attempt, env.Tried, env.SendAt = 1, nil, time.Time{}
 	env.PublishedAt = l.PublishedAt
 	if o.ExpiresIn > 0 {
@@ -76,7 +94,7 @@ func (o Options) again(item *Item, now time.Time) (*nats.Msg, error) {
 	subject.Again, subject.Shard = true, -1
 	header := nats.Header(env.Header())
 	maps.Copy(header, schema.ForeignHeader(l.Header()))
-	header.Set(schema.HeaderMsgID, schema.ReplayMsgID(l.AppID, env.ID, env.Generation))
+	header.Set(schema.HeaderMsgID, t.msgID)
 	return &nats.Msg{Subject: subject.String(), Header: header, Data: l.Packet()}, nil
 }
 

@@ -17,11 +17,11 @@ func TestAgainKeepsTheMessage(t *testing.T) {
 		header("Kefu-Expires-At", "2026-11-26T00:00:00Z"), header("Nats-Expected-Stream", "S"),
 		header("Kefu-Send-At", "2026-11-24T11:00:00Z"))
 	l.SetPacket([]byte("{ \"touser\" : \"x\",\xff 1.0e2 }")) // whatever it is
-	msg, err := Options{}.again(&Item{Letter: *l}, noon)
+	msg, err := again(Options{}, &Item{Letter: *l, Seq: 9}, noon)
 	require.NoError(t, err)
 	require.Equal(t, "kefu.again."+app+".live."+openid, msg.Subject)
 	require.Equal(t, l.Packet(), msg.Data)
-	require.Equal(t, schema.ReplayMsgID(app, "order-1", 2), msg.Header.Get("Nats-Msg-Id"))
+	require.Equal(t, schema.ReplayMsgID(app, "order-1", 2, 9), msg.Header.Get("Nats-Msg-Id"))
 	require.Equal(t, []string{"r1"}, msg.Header["X-Request-Id"])
 	require.NotContains(t, msg.Header, "Nats-Expected-Stream")
 
@@ -42,7 +42,7 @@ func TestAgainOfWhatWasRetried(t *testing.T) {
 	l := letter("order-1", bulk("c"))
 	l.Subject, l.Generation = "kefu.again."+app+".bulk.c", 3
 	l.Headers = before.Header()
-	msg, err := Options{ExpiresIn: time.Hour}.again(&Item{Letter: *l}, noon)
+	msg, err := again(Options{ExpiresIn: time.Hour}, &Item{Letter: *l}, noon)
 	require.NoError(t, err)
 	require.Equal(t, "kefu.again."+app+".bulk.c", msg.Subject)
 	env, err := schema.ParseEnvelope(msg.Header, true)
@@ -56,19 +56,19 @@ func TestNewIDs(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 128)
 	for _, id := range []string{"order-1", long} {
-		item := &Item{Letter: *letter(id, of(schema.IDReuse))}
-		_, err := Options{}.again(item, noon)
+		item := &Item{Letter: *letter(id, of(schema.IDReuse)), Seq: 9}
+		_, err := again(Options{}, item, noon)
 		require.ErrorIs(t, err, foreignID)
-		msg, err := Options{NewIDs: true}.again(item, noon)
+		msg, err := again(Options{NewIDs: true}, item, noon)
 		require.NoError(t, err)
 		env, err := schema.ParseEnvelope(msg.Header, true)
 		require.NoError(t, err)
 		require.Equal(t, 1, env.Generation)
 		require.NotEqual(t, id, env.ID)
 		require.True(t, strings.HasSuffix(env.ID, "~7"))
-		require.Equal(t, schema.ReplayMsgID(app, env.ID, 1), msg.Header.Get("Nats-Msg-Id"))
+		require.Equal(t, schema.ReplayMsgID(app, env.ID, 1, 9), msg.Header.Get("Nats-Msg-Id"))
 	}
-	msg, err := Options{NewIDs: true}.again(&Item{Letter: *letter("mine")}, noon)
+	msg, err := again(Options{NewIDs: true}, &Item{Letter: *letter("mine")}, noon)
 	require.NoError(t, err)
 	require.Equal(t, "mine", msg.Header.Get("Kefu-Id"), "an id that is its own stays")
 }
@@ -116,7 +116,9 @@ func TestForesee(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			fate, why := tt.options.foresee(&Item{Letter: *tt.letter}, !tt.noQueue, noon, noon.Add(tt.at))
+			item := &Item{Letter: *tt.letter}
+			p := prior{target: targetOf(item, false), move: publish}
+			fate, why := tt.options.foresee(item, p, !tt.noQueue, noon, noon.Add(tt.at))
 			require.Equal(t, tt.want, fate, why)
 			require.Contains(t, why, tt.why)
 			if tt.why == "" {
@@ -124,7 +126,7 @@ func TestForesee(t *testing.T) {
 			}
 		})
 	}
-	fate, why := Options{}.foresee(&Item{Broken: true}, true, noon, noon)
+	fate, why := Options{}.foresee(&Item{Broken: true}, prior{}, true, noon, noon)
 	require.Equal(t, CannotBe, fate)
 	require.Equal(t, string(notALetter), why)
 }

@@ -5,8 +5,14 @@
 // A letter holds the message as it was published. A replay publishes those
 // very bytes to kefu.again as the next generation of the intent, waits until
 // the queue has them, and only then takes the letter out of the box: killed in
-// between, it leaves a letter too many and never a message too few, and the
-// second run's message is a duplicate to the broker or a repeat to the ledger.
+// between, it leaves a letter too many and never a message too few. Which
+// letters it is about to publish it writes down first (handover.go), so the next
+// run knows what may be in the queue and in the box.
+//
+// What a replay may do with a letter is one pure function (evidence.go). A letter
+// goes only when its own message is stored, or known by the ledger: one whose
+// id went on without it, by another letter of the same id or by its producer,
+// stays, since the ledger would let no message of that generation through.
 //
 //	box := deadletter.Open(conn)
 //	filter := deadletter.Filter{AppID: "wx…", Reasons: []schema.Reason{schema.Exhausted}}

@@ -136,3 +136,28 @@ func (b *bed) publish(subject string, data string, headers nats.Header) {
 	_, err := b.conn.Outbox.PublishWait(b.t.Context(), &nats.Msg{Subject: subject, Data: []byte(data), Header: headers})
 	b.NoError(err)
 }
+
+// again is the message that a replay would publish for a letter of which nothing is known.
+func again(o Options, item *Item, now time.Time) (*nats.Msg, error) {
+	return o.again(item, targetOf(item, item.Letter.Reason == schema.IDReuse), now)
+}
+
+// remembering is a ledger that knows some ids.
+type remembering map[string]Life
+
+func (r remembering) Want(string, string, time.Time) {}
+
+func (r remembering) Read(context.Context) error { return nil }
+
+func (r remembering) Life(_, id string, _ []byte) (Life, bool) {
+	life, ok := r[id]
+	return life, ok
+}
+
+// consume empties the queue as workers do.
+func (b *bed) consume() {
+	b.t.Helper()
+	s, err := b.conn.JS.Stream(b.t.Context(), schema.SendStream(app))
+	b.NoError(err)
+	b.NoError(s.Purge(b.t.Context()))
+}

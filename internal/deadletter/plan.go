@@ -25,9 +25,19 @@ type Options struct {
 	Rate      float64        // letters a second; 0 for as fast as the queue takes them
 	Limit     int            // letters at most; 0 for all
 	ExpiresIn time.Duration  // a new deadline, from when each is published; 0 keeps the old one
-	NewIDs    bool           // send letters of reason id-reuse under an id of their own
+	NewIDs    bool           // send letters whose id is, or has become, another's under an id of their own
 	Apps      map[string]App // by appid
 	By        string         // who asks, for the audit
+
+	// Ledger tells what became of ids; nil without a ledger. With Through it must
+	// be the one that the plan was given.
+	Ledger Ledger
+
+	// Remembered is for how long the ledger, or without one the queue, recognises
+	// a repeat; 0 for always. A letter that a replay which was killed may have
+	// published longer ago is left in the box, but with AllowDoubles.
+	Remembered   time.Duration
+	AllowDoubles bool
 
 	// Through is the last sequence in the box that takes part: Plan.Through, or
 	// 0 for what is there now. What dies again while a replay runs is not of it.
@@ -45,13 +55,14 @@ type Fate string
 const (
 	CannotBe   Fate = "cannot be replayed" // Notes say why; a replay leaves it in the box
 	WillExpire Fate = "expired"            // its deadline has passed, or will before its turn; a replay leaves it in the box
+	WasSent    Fate = "replayed before"    // by a run that did not end; a replay takes the letter out
 	SameAgain  Fate = "same again"         // it died of a final reason, and nothing about that has changed
 	WillWait   Fate = "app held"           // it will be queued, and waits until its app is no longer held
 	WillBeSent Fate = "will be sent"
 )
 
 // Fates lists every fate, the good ones first.
-func Fates() []Fate { return []Fate{WillBeSent, WillWait, SameAgain, WillExpire, CannotBe} }
+func Fates() []Fate { return []Fate{WillBeSent, WillWait, WasSent, SameAgain, WillExpire, CannotBe} }
 
 // Note is a sentence about several letters.
 type Note struct {
@@ -74,6 +85,10 @@ type Plan struct {
 	// got already: their outcome was never known.
 	PossibleDuplicates int `json:"possible_duplicates"`
 
+	// MayDouble counts those of Replayable that a replay which was killed may have
+	// published, longer ago than a repeat is recognised.
+	MayDouble int `json:"may_double"`
+
 	Oldest  time.Time     `json:"oldest,omitzero"` // when the first of them died
 	Newest  time.Time     `json:"newest,omitzero"`
 	Takes   time.Duration `json:"-"` // at the rate of the options; 0 without one
@@ -89,9 +104,14 @@ func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time)
 			return Plan{}, err
 		}
 	}
+	o.Through, o.AllowDoubles = p.Through, true // they are counted
+	records, err := b.records(ctx, filter, o, true)
+	if err != nil {
+		return Plan{}, err
+	}
 	var notes notes
 	queues := queues{box: b}
-	err := b.from(ctx, filter, 0, p.Through, func(item Item) error {
+	err = b.from(ctx, filter, 0, p.Through, func(item Item) error {
 		if o.Limit > 0 && p.Replayable >= o.Limit {
 			return errEnough
 		}
@@ -100,7 +120,11 @@ func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time)
 			return err
 		}
 		p.add(&item.Letter)
-		fate, why := o.foresee(&item, queue, now, now.Add(o.takes(p.Replayable)))
+		prior, err := records.prior(ctx, &item, queue, now)
+		if err != nil {
+			return err
+		}
+		fate, why := o.foresee(&item, prior, queue, now, now.Add(o.takes(p.Replayable)))
 		p.Fates[fate]++
 		if why != "" {
 			notes.add(fate, why, item.Letter.ID)
@@ -109,6 +133,10 @@ func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time)
 			return nil
 		}
 		p.Replayable++
+		records.take(item.Letter.AppID, prior.target)
+		if prior.mayDouble {
+			p.MayDouble++
+		}
 		if item.Letter.PossibleDuplicate {
 			p.PossibleDuplicates++
 		}
@@ -146,14 +174,20 @@ func (o Options) takes(n int) time.Duration {
 }
 
 // foresee is what becomes of a letter that is replayed at a time, seen from
-// now, and why that is no good news. queue says whether its app has one.
-func (o Options) foresee(item *Item, queue bool, now, at time.Time) (Fate, string) {
+// now, and why that is no good news. queue says whether its app has one, and
+// prior what came before.
+func (o Options) foresee(item *Item, prior prior, queue bool, now, at time.Time) (Fate, string) {
 	l := &item.Letter
-	if _, err := o.again(item, at); err != nil {
+	if _, err := o.again(item, prior.target, at); err != nil {
 		return CannotBe, err.Error()
 	}
-	if !queue {
+	switch {
+	case !queue:
 		return CannotBe, string(noQueue)
+	case prior.move == takeOut:
+		return WasSent, ""
+	case prior.move == leave:
+		return CannotBe, string(prior.why)
 	}
 	if deadline := o.deadline(l, at); !deadline.IsZero() && !at.Before(deadline) {
 		if now.Before(deadline) {

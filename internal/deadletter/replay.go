@@ -1,11 +1,10 @@
 package deadletter
 
 import (
-	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"sync"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
 )
 
 // Progress is how far a replay has come.
@@ -39,7 +37,9 @@ type Result struct {
 }
 
 const (
-	window   = 64 // letters between publish and deletion
+	// window is how many letters are between publish and deletion. Before as many
+	// are published, that is written down (handover).
+	window   = 64
 	maxInRow = 20 // refusals in a row that end a replay: what is wrong is not the letters
 
 	fullPause = 500 * time.Millisecond // between two offers to a full queue
@@ -58,13 +58,15 @@ const (
 // takes it out of the box. It begins and ends with an entry in the audit.
 //
 // It can be interrupted and run again at any time: a letter is taken out only
-// when the queue has the message, and a message that the queue already has is
-// known by its id there, later to the ledger.
+// when its own message is in the queue, or was. The one that an earlier run has
+// published is known by its id at the broker and in the queue, and later by the
+// ledger and what that run has written down.
 //
 // The error is that of the context or of a box that cannot be read; what one
 // letter met with is in the Result, which says how far it came in either case.
 func (b *Box) Replay(ctx context.Context, filter Filter, o Options) (Result, error) {
-	if o.Through == 0 {
+	planned := o.Through != 0
+	if !planned {
 		var err error
 		if o.Through, err = b.last(ctx); err != nil {
 			return Result{}, err
@@ -82,10 +84,12 @@ func (b *Box) Replay(ctx context.Context, filter Filter, o Options) (Result, err
 		return Result{}, err
 	}
 	r := newReplay(b, o)
+	r.planned = planned
 	begin := time.Now()
 	err = r.run(ctx, filter)
 	r.result.Took = time.Since(begin)
 	r.result.Notes = r.notes.sorted()
+	err = errors.Join(err, r.close(ctx))
 
 	entry.Time, entry.Count, entry.Detail = time.Time{}, r.result.Replayed, r.result.words(err)
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
@@ -126,16 +130,22 @@ func (r Result) words(err error) string {
 type replay struct {
 	box     *Box
 	o       Options
+	planned bool // the ledger has been asked for its letters
 	limiter *rate.Limiter
 	queues  queues
-	seed    maphash.Seed
-	seen    map[uint64]struct{} // message ids published by this run, hashed
+	records *records
 	taken   int
+	batch   []chosen // to be written down and published next
+
+	handover handover // of this run, as it was written last
 
 	slots   chan struct{}
 	running sync.WaitGroup
 
 	mu      sync.Mutex
+	open    map[uint64]handed // written down
+	flying  map[uint64]bool   // of these, published and not settled
+	settled map[uint64]bool   // letters that this run took out
 	result  Result
 	notes   notes
 	inRow   int // refusals since the last success
@@ -150,8 +160,8 @@ func newReplay(b *Box, o Options) *replay {
 		limit, burst = rate.Limit(o.Rate), int(math.Ceil(o.Rate/10))
 	}
 	return &replay{
-		box: b, o: o, limiter: rate.NewLimiter(limit, burst), queues: queues{box: b},
-		seed: maphash.MakeSeed(), seen: make(map[uint64]struct{}), slots: make(chan struct{}, window),
+		box: b, o: o, limiter: rate.NewLimiter(limit, burst), queues: queues{box: b}, slots: make(chan struct{}, window),
+		open: make(map[uint64]handed), flying: make(map[uint64]bool), settled: make(map[uint64]bool), handover: handover{By: o.By, run: rand.Text()},
 	}
 }
 
@@ -168,10 +178,16 @@ func (r *replay) run(ctx context.Context, filter Filter) error {
 	release := context.AfterFunc(reading, func() { time.AfterFunc(afterStop, end) })
 	defer release()
 
-	err := r.walk(reading, filter, func(item Item) error { return r.letter(reading, settling, item) })
+	var err error
+	if r.records, err = r.box.records(reading, filter, r.o, !r.planned); err == nil {
+		err = r.walk(reading, filter, func(item Item) error { return r.letter(reading, settling, item) })
+	}
+	if err == nil || errors.Is(err, errEnough) {
+		err = r.send(reading, settling)
+	}
 	r.running.Wait()
 	switch {
-	case errors.Is(err, errEnough), errors.Is(context.Cause(reading), errStopped):
+	case errors.Is(context.Cause(reading), errStopped):
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -200,71 +216,123 @@ func (r *replay) walk(ctx context.Context, filter Filter, f func(Item) error) er
 	}
 }
 
-// letter publishes one letter, when its turn comes, and leaves the rest to a
-// goroutine. Publishing happens here, so that one recipient's letters keep
-// their order.
+// chosen is a letter that is to be published.
+type chosen struct {
+	item   Item
+	target target
+}
+
+// letter puts one letter among those that are published next, or says why it is
+// not.
 func (r *replay) letter(reading, settling context.Context, item Item) error {
 	if r.o.Limit > 0 && r.taken >= r.o.Limit {
 		return errEnough
 	}
-	why, err := r.refuses(reading, &item)
-	if err != nil {
+	prior, why, err := r.refuses(reading, &item)
+	switch {
+	case err != nil:
 		return err
-	}
-	if why != nil {
-		r.skip(item.Letter.ID, why)
-		return nil
-	}
-	if err := r.limiter.Wait(reading); err != nil {
-		return err
-	}
-	select {
-	case r.slots <- struct{}{}:
-	case <-reading.Done():
-		return context.Cause(reading)
-	}
-	msg, why := r.o.again(&item, time.Now())
-	if why == nil && !r.first(msg) {
-		why = justNow
-	}
-	if why != nil {
-		<-r.slots
+	case why != nil:
 		r.skip(item.Letter.ID, why)
 		return nil
 	}
 	r.taken++
-	answer := r.publish(msg)
+	if prior.move == takeOut {
+		if err := r.slot(reading); err != nil {
+			return err
+		}
+		r.settling(func() { r.remove(settling, item, true) })
+		return nil
+	}
+	r.records.take(item.Letter.AppID, prior.target)
+	r.batch = append(r.batch, chosen{item, prior.target})
+	if len(r.batch) < window {
+		return nil
+	}
+	return r.send(reading, settling)
+}
+
+// slot waits until another letter may be between publish and deletion.
+func (r *replay) slot(ctx context.Context) error {
+	select {
+	case r.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// settling runs f in a goroutine, which gives the slot back.
+func (r *replay) settling(f func()) {
 	r.running.Go(func() {
 		defer func() { <-r.slots }()
-		r.settle(reading, settling, item, msg, answer)
+		f()
 	})
+}
+
+// send writes down which letters come next and publishes each when its turn
+// comes. Settling them is left to goroutines; publishing is done here, so that
+// one recipient's letters keep their order.
+func (r *replay) send(reading, settling context.Context) error {
+	batch := r.batch
+	r.batch = nil
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := r.writeDown(reading, batch); err != nil {
+		return err
+	}
+	for _, c := range batch {
+		if err := r.limiter.Wait(reading); err != nil {
+			return err
+		}
+		if err := r.slot(reading); err != nil {
+			return err
+		}
+		now := time.Now()
+		msg, why := r.o.again(&c.item, c.target, now)
+		if why == nil && r.late(&c.item, now) {
+			why = pastDue
+		}
+		if why != nil {
+			<-r.slots
+			r.skip(c.item.Letter.ID, why)
+			continue
+		}
+		r.sent(c.item.Seq)
+		published := r.publish(msg)
+		r.settling(func() { r.settle(reading, settling, c.item, msg, published) })
+	}
 	return nil
 }
 
-// refuses says why a letter stays where it is.
-func (r *replay) refuses(ctx context.Context, item *Item) (why, err error) {
+// refuses says why a letter stays where it is, or what came before.
+func (r *replay) refuses(ctx context.Context, item *Item) (p prior, why, err error) {
 	now := time.Now()
-	if _, why := r.o.again(item, now); why != nil {
-		return why, nil
+	queue, err := r.queues.has(ctx, item.Letter.AppID)
+	if err != nil {
+		return p, nil, err
 	}
-	if deadline := r.o.deadline(&item.Letter, now); !deadline.IsZero() && !now.Before(deadline) {
-		return pastDue, nil
+	if p, err = r.records.prior(ctx, item, queue, now); err != nil {
+		return p, nil, err
 	}
-	ok, err := r.queues.has(ctx, item.Letter.AppID)
-	if err == nil && !ok {
+	if _, why := r.o.again(item, p.target, now); why != nil {
+		return p, why, nil
+	}
+	switch {
+	case !queue:
 		why = noQueue
+	case p.move == leave:
+		why = p.why
+	case p.move == publish && r.late(item, now):
+		why = pastDue
 	}
-	return why, err
+	return p, why, nil
 }
 
-// first says whether this run publishes the message id for the first time. Two
-// letters of one id and generation are two messages; the broker would take the
-// second for a repeat of the first and drop it.
-func (r *replay) first(msg *nats.Msg) bool {
-	h := maphash.String(r.seed, msg.Header.Get(schema.HeaderMsgID))
-	_, seen := r.seen[h]
-	r.seen[h] = struct{}{}
-	return !seen
+func (r *replay) late(item *Item, now time.Time) bool {
+	deadline := r.o.deadline(&item.Letter, now)
+	return !deadline.IsZero() && !now.Before(deadline)
 }
 
 // answer is what became of one publish.
@@ -291,9 +359,13 @@ func (r *replay) settle(reading, settling context.Context, item Item, msg *nats.
 		}
 		switch {
 		case a.err == nil:
-			r.landed(settling, item, msg, a.ack)
+			// A duplicate is this letter's own: its id names the letter.
+			r.remove(settling, item, a.ack.Duplicate)
 			return
 		case !broker.Full(a.err):
+			if refused := (*broker.APIError)(nil); errors.As(a.err, &refused) {
+				r.unsent(item.Seq) // any other error may hide that it was taken
+			}
 			r.fail(item.Letter.ID, a.err.Error())
 			return
 		}
@@ -301,6 +373,7 @@ func (r *replay) settle(reading, settling context.Context, item Item, msg *nats.
 		ok := pause(reading, fullPause)
 		r.wait(-1, item.Letter.AppID)
 		if !ok {
+			r.unsent(item.Seq)
 			r.fail(item.Letter.ID, "the queue was full when the replay was interrupted")
 			return
 		}
@@ -308,46 +381,26 @@ func (r *replay) settle(reading, settling context.Context, item Item, msg *nats.
 	}
 }
 
-// landed takes out the letter of a message that the queue has.
-func (r *replay) landed(ctx context.Context, item Item, msg *nats.Msg, ack broker.Ack) {
-	if ack.Duplicate {
-		// An earlier run's, unless two letters share id and generation.
-		same, err := r.holds(ctx, ack, msg)
-		if err != nil {
-			r.fail(item.Letter.ID, err.Error())
-			return
-		}
-		if !same {
-			r.skip(item.Letter.ID, otherQueued)
-			return
-		}
-	}
+// remove takes out a letter whose message the queue has, or had. before says
+// that an earlier run has published it.
+func (r *replay) remove(ctx context.Context, item Item, before bool) {
 	err := r.box.Delete(ctx, item.Seq)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inRow = 0
 	r.result.Replayed++
-	if ack.Duplicate {
+	if before {
 		r.result.Duplicates++
 	}
 	if err != nil {
 		r.result.Kept++
 		r.notes.add("", "replayed, but its letter is still in the box: run again to take it out", item.Letter.ID)
+	} else {
+		delete(r.open, item.Seq)
+		delete(r.flying, item.Seq)
+		r.settled[item.Seq] = true
 	}
 	r.progress("")
-}
-
-// holds says whether the message that the queue took ours for a repeat of is
-// ours. One that is gone was taken by a worker: the window of duplicates is
-// minutes, so it was published by a run just before this one.
-func (r *replay) holds(ctx context.Context, ack broker.Ack, msg *nats.Msg) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	stored, err := r.box.conn.Get(ctx, ack.Stream, ack.Seq)
-	if errors.Is(err, broker.ErrNoMessage) {
-		return true, nil
-	}
-	return err == nil && bytes.Equal(stored.Data, msg.Data), err
 }
 
 func (r *replay) skip(id string, why error) {

@@ -75,7 +75,7 @@ func TestReplayAfterAnInterruption(t *testing.T) {
 	b := newBed(t, 1000)
 	b.bury(letter("a"), letter("b"))
 	// The run before was killed between the queue's word and the deletion.
-	msg, err := Options{}.again(&Item{Letter: *letter("a")}, time.Now())
+	msg, err := again(Options{}, &Item{Letter: *letter("a"), Seq: 1}, time.Now())
 	b.NoError(err)
 	_, err = b.conn.Outbox.PublishWait(t.Context(), msg)
 	b.NoError(err)
@@ -100,8 +100,35 @@ func TestReplayTellsTwoLettersOfOneIDApart(t *testing.T) {
 
 	result = b.replay(Filter{}, Options{}) // another run, within the broker's window
 	b.Equal(0, result.Replayed)
-	b.Equal(string(otherQueued), result.Notes[0].Text)
+	b.Equal(string(goneOn), result.Notes[0].Text, "the first one's message is in the queue")
 	b.Len(b.ids(Filter{}), 1)
+
+	b.consume()
+	result = b.replay(Filter{}, Options{Ledger: remembering{"a": {Generation: 2, Ended: true}}})
+	b.Equal(0, result.Replayed)
+	b.Equal(string(goneOn), result.Notes[0].Text, "and then known to the ledger, which would not let another one through")
+
+	result = b.replay(Filter{}, Options{Ledger: remembering{"a": {Generation: 2, Ended: true}}, NewIDs: true})
+	b.Equal([]int{1, 0}, []int{result.Replayed, result.Duplicates})
+	b.Empty(b.ids(Filter{}))
+	b.Equal("another", string(b.queued()[0].Data))
+	env, err := schema.ParseEnvelope(b.queued()[0].Header, true)
+	b.NoError(err)
+	b.Equal("a~8", env.ID)
+}
+
+func TestReplayWithoutALedgerTakesNoAnswerForAnothers(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1000)
+	again := func(l *schema.Letter) { l.Sequence = 8 } // the same packet under the same id, a month later
+	b.bury(letter("a"), letter("a", again))
+	result := b.replay(Filter{}, Options{})
+	b.Equal([]int{1, 1}, []int{result.Replayed, result.Skipped})
+	b.consume()
+	result = b.replay(Filter{}, Options{}) // within the broker's window
+	b.Equal([]int{1, 0}, []int{result.Replayed, result.Duplicates})
+	b.Len(b.queued(), 1, "published, and not taken for the first")
+	b.Empty(b.ids(Filter{}))
 }
 
 func TestReplayWaitsForAFullQueue(t *testing.T) {

@@ -1,0 +1,188 @@
+package deadletter
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Life is what the ledger remembers of an intent's id.
+type Life struct {
+	Generation int
+	Ended      bool // sent, dead or cancelled; false: under way
+	Same       bool // its packet is the one that was asked about
+}
+
+// Ledger answers what is remembered of intents. Want is called for each before Read, which may be called again for what is new.
+type Ledger interface {
+	Want(appID, id string, published time.Time)
+	Read(ctx context.Context) error
+	Life(appID, id string, packet []byte) (Life, bool)
+}
+
+// evidence is what is known of the message that a replay would publish for a letter: target is its id and generation.
+type evidence struct {
+	life     Life      // of the id, as the ledger remembers it
+	known    bool      // it does
+	queued   int       // highest generation of the id among the retries and replays in the queue; 0: there is none
+	stored   bool      // this very message is among them
+	doubt    time.Time // when a replay that did not end may have published it; zero: none did
+	twin     bool      // this run has published the same generation of the id, for another letter
+	inDoubt  bool      // doubt is longer ago than a repeat is recognised
+	accepted bool      // and the user accepts that it may be sent twice
+}
+
+// move is what a replay does with a letter.
+type move uint8
+
+// The moves.
+const (
+	publish move = iota + 1
+	takeOut      // its message is known already: only the letter has to go
+	leave        // in the box, for a reason
+)
+
+// next judges a letter by what is known of the message that a replay would publish for it, generation of its id. own says that the
+// id is the letter's alone, one of newID's. It decides what must never happen: that a letter goes though its message is not there,
+// that a message is published which the ledger will not let through, and that somebody is sent to twice without having been asked
+// for. Its test is the specification.
+func (e evidence) next(generation int, own bool) (move, refusal) {
+	onward := e.queued >= generation || e.known && e.life.Generation >= generation
+	switch {
+	case e.stored, own && onward:
+		return takeOut, ""
+	case onward && !e.doubt.IsZero() && e.known && e.life.Same:
+		return takeOut, "" // by the replay that did not end: nobody else has published these bytes under this generation
+	case onward:
+		return leave, goneOn
+	case e.twin:
+		return leave, justNow
+	case e.known && e.life.Generation == generation-1 && !e.life.Ended:
+		return leave, underWay
+	case e.inDoubt && !e.accepted:
+		return leave, mayDouble
+	}
+	return publish, ""
+}
+
+// records is what the broker knows of letters: the ledger, the queues, and what replays have written down.
+type records struct {
+	box       *Box
+	o         Options
+	handovers []handover
+	doubts    map[uint64]handed // of the handovers, by letter
+	looked    map[string]bool   // apps whose queue was looked at
+	queued    map[string]int    // app and id → highest generation
+	stored    map[string]bool   // message ids of replays
+	published map[string]bool   // by this run: app, id and generation
+}
+
+// records gathers what does not depend on single letters. With want it has the ledger look for those that the filter chooses.
+func (b *Box) records(ctx context.Context, filter Filter, o Options, want bool) (*records, error) {
+	r := &records{
+		box: b, o: o, doubts: make(map[uint64]handed), looked: make(map[string]bool), queued: make(map[string]int),
+		stored: make(map[string]bool), published: make(map[string]bool),
+	}
+	var err error
+	if r.handovers, err = readHandovers(ctx, b.conn); err != nil {
+		return nil, err
+	}
+	for _, h := range r.handovers {
+		for _, l := range h.Letters {
+			if earlier, ok := r.doubts[l.Seq]; !ok || l.At.Before(earlier.At) {
+				r.doubts[l.Seq] = l
+			}
+		}
+	}
+	if o.Ledger == nil || !want {
+		return r, nil
+	}
+	return r, b.from(ctx, filter, 0, o.Through, func(item Item) error {
+		l := &item.Letter
+		o.Ledger.Want(l.AppID, l.ID, l.PublishedAt)
+		if o.NewIDs {
+			o.Ledger.Want(l.AppID, newID(l), l.PublishedAt)
+		}
+		return nil
+	})
+}
+
+// look reads an app's queue, then what is new in the ledger: in this order, what leaves the one meanwhile is found in the other.
+func (r *records) look(ctx context.Context, appID string) error {
+	if r.looked[appID] {
+		return nil
+	}
+	o := broker.ScanOptions{Subject: "kefu.again." + appID + ".>"}
+	err := r.box.conn.Scan(ctx, schema.SendStream(appID), o, func(s broker.Stored) error {
+		env, err := schema.ParseEnvelope(s.Header, true)
+		if err != nil {
+			return nil // it will be a letter
+		}
+		key := appID + " " + env.ID
+		r.queued[key] = max(r.queued[key], env.Generation)
+		r.stored[s.Header.Get(schema.HeaderMsgID)] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.looked[appID] = true
+	if r.o.Ledger == nil {
+		return nil
+	}
+	return r.o.Ledger.Read(ctx)
+}
+
+// evidence gathers what is known about the message that a replay would publish for a letter.
+func (r *records) evidence(item *Item, t target, now time.Time) evidence {
+	l := &item.Letter
+	key := l.AppID + " " + t.id
+	e := evidence{
+		queued: r.queued[key], stored: r.stored[t.msgID], twin: r.published[t.key(l.AppID)], accepted: r.o.AllowDoubles,
+	}
+	if before := r.doubts[item.Seq]; before.NewID == t.own {
+		e.doubt = before.At
+	}
+	if r.o.Ledger != nil {
+		e.life, e.known = r.o.Ledger.Life(l.AppID, t.id, l.Packet())
+	}
+	e.inDoubt = !e.doubt.IsZero() && r.o.Remembered > 0 && now.Sub(e.doubt) >= r.o.Remembered
+	return e
+}
+
+// key tells the generations of ids apart.
+func (t target) key(appID string) string { return fmt.Sprint(appID, " ", t.id, " ", t.generation) }
+
+// prior is what came before a letter's replay, and what is to be done therefore.
+type prior struct {
+	target    target
+	move      move
+	why       refusal // of leave
+	mayDouble bool    // it is published, and may have been before
+}
+
+// prior judges a letter. queue says whether its app has one.
+func (r *records) prior(ctx context.Context, item *Item, queue bool, now time.Time) (prior, error) {
+	p := prior{target: targetOf(item, item.Letter.Reason == schema.IDReuse), move: publish}
+	if !queue || item.Broken {
+		return p, nil
+	}
+	if err := r.look(ctx, item.Letter.AppID); err != nil {
+		return p, err
+	}
+	e := r.evidence(item, p.target, now)
+	p.move, p.why = e.next(p.target.generation, p.target.own)
+	if p.move == leave && p.why != mayDouble && r.o.NewIDs && !p.target.own {
+		p.target = targetOf(item, true)
+		e = r.evidence(item, p.target, now)
+		p.move, p.why = e.next(p.target.generation, p.target.own)
+	}
+	p.mayDouble = p.move == publish && e.inDoubt
+	return p, nil
+}
+
+// take notes that this run publishes a letter.
+func (r *records) take(appID string, t target) { r.published[t.key(appID)] = true }

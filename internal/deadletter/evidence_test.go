@@ -1,0 +1,225 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// The rules of what a replay may do with a letter of generation 1, whose message would be generation 2 of its id.
+func TestNextMove(t *testing.T) {
+	t.Parallel()
+	ago := noon.Add(-time.Minute)
+	ended := func(generation int) Life { return Life{Generation: generation, Ended: true} }
+	same := func(generation int) Life { return Life{Generation: generation, Ended: true, Same: true} }
+	for what, c := range map[string]struct {
+		e    evidence
+		want move
+		why  refusal
+	}{
+		"nothing is known":                                       {evidence{}, publish, ""},
+		"the ledger knows that it died":                          {evidence{known: true, life: ended(1)}, publish, ""},
+		"the ledger has not caught up with it":                   {evidence{known: true, life: ended(0)}, publish, ""},
+		"its message is in the queue":                            {evidence{queued: 2, stored: true}, takeOut, ""},
+		"its message is in the queue, the ledger knows it":       {evidence{queued: 2, stored: true, known: true, life: same(2)}, takeOut, ""},
+		"another one of the same generation is in the queue":     {evidence{queued: 2}, leave, goneOn},
+		"a retry of the generation before is in the queue":       {evidence{queued: 1}, publish, ""},
+		"its producer published it again":                        {evidence{known: true, life: same(2)}, leave, goneOn},
+		"and again":                                              {evidence{known: true, life: same(3)}, leave, goneOn},
+		"its id is another message's by now":                     {evidence{known: true, life: ended(2)}, leave, goneOn},
+		"a replay that was killed sent it":                       {evidence{known: true, life: same(2), doubt: ago}, takeOut, ""},
+		"and it died again, and was replayed":                    {evidence{known: true, life: same(3), doubt: ago}, takeOut, ""},
+		"a replay that was killed left it, another packet went":  {evidence{known: true, life: ended(2), doubt: ago}, leave, goneOn},
+		"a replay that was killed left it, another one waits":    {evidence{queued: 2, doubt: ago}, leave, goneOn},
+		"a replay that was killed had not come to it":            {evidence{known: true, life: ended(1), doubt: ago}, publish, ""},
+		"nobody can tell whether a killed replay has sent it":    {evidence{doubt: ago, inDoubt: true}, leave, mayDouble},
+		"and the user accepts that":                              {evidence{doubt: ago, inDoubt: true, accepted: true}, publish, ""},
+		"the ledger can tell however long ago it was":            {evidence{known: true, life: same(2), doubt: ago, inDoubt: true}, takeOut, ""},
+		"another letter of this run has the id":                  {evidence{twin: true}, leave, justNow},
+		"the id is used again, and that message is not sent yet": {evidence{known: true, life: Life{Generation: 1}}, leave, underWay},
+	} {
+		do, why := c.e.next(2, false)
+		require.Equal(t, c.want, do, what)
+		require.Equal(t, c.why, why, what)
+	}
+	// Under an id of its own nobody else's message can be meant.
+	for what, c := range map[string]struct {
+		e    evidence
+		want move
+	}{
+		"nothing is known":            {evidence{}, publish},
+		"the ledger knows it":         {evidence{known: true, life: ended(1)}, takeOut},
+		"it is under way":             {evidence{known: true, life: Life{Generation: 1}}, takeOut},
+		"it waits in the queue":       {evidence{queued: 1}, takeOut},
+		"a killed run had it in mind": {evidence{doubt: ago}, publish},
+	} {
+		do, _ := c.e.next(1, true)
+		require.Equal(t, c.want, do, what)
+	}
+}
+
+// died leaves what a replay that was killed leaves: its note about letters, some time ago, and their messages if sent is true.
+func (b *bed) died(ago time.Duration, sent bool, items ...Item) {
+	b.t.Helper()
+	h := handover{run: "dead", By: "ann@desk"}
+	for _, item := range items {
+		h.Letters = append(h.Letters, handed{Seq: item.Seq, At: time.Now().Add(-ago)})
+		if sent {
+			msg, err := again(Options{}, &item, time.Now())
+			b.NoError(err)
+			_, err = b.conn.Outbox.PublishWait(b.t.Context(), msg)
+			b.NoError(err)
+		}
+	}
+	b.NoError(h.write(b.t.Context(), b.conn))
+}
+
+func (b *bed) items() (all []Item) {
+	b.t.Helper()
+	b.NoError(b.box.List(b.t.Context(), Filter{}, func(i Item) error { all = append(all, i); return nil }))
+	return all
+}
+
+func (b *bed) handovers() []handover {
+	b.t.Helper()
+	all, err := readHandovers(b.t.Context(), b.conn)
+	b.NoError(err)
+	return all
+}
+
+func TestAReplayThatWasKilledIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	const keep = 72 * time.Hour
+	sentBefore := remembering{"a": {Generation: 2, Ended: true, Same: true}, "b": {Generation: 1, Ended: true}}
+	for what, c := range map[string]struct {
+		ago      time.Duration
+		queued   bool   // what it had published is still in the queue
+		ledger   Ledger // what it knows by now
+		accepted bool
+		replayed int // of two letters, the first of which it had published
+		before   int // of these, by the run that was killed
+		left     int
+		messages int // in the queue in the end
+		doubles  int // as the plan says
+	}{
+		"at once": {ago: time.Second, queued: true, replayed: 2, before: 1, messages: 2},
+		"while its message waits in the queue, for days": {ago: 4 * keep, queued: true, ledger: remembering{}, replayed: 2, before: 1, messages: 2},
+		"when its message was sent":                      {ago: time.Hour, ledger: sentBefore, replayed: 2, before: 1, messages: 1},
+		"when the ledger has forgotten":                  {ago: keep, ledger: remembering{}, replayed: 1, left: 1, messages: 1, doubles: 1},
+		"when the ledger has forgotten, accepted":        {ago: keep, ledger: remembering{}, accepted: true, replayed: 2, messages: 2, doubles: 1},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, 1000)
+			b.bury(letter("a"), letter("b"))
+			b.died(c.ago, c.queued, b.items()[0])
+			o := Options{Ledger: c.ledger, Remembered: keep, AllowDoubles: c.accepted}
+			plan, err := b.box.Plan(t.Context(), Filter{}, o, time.Now())
+			b.NoError(err)
+			b.Equal([]int{2, c.before, c.doubles}, []int{plan.Replayable, plan.Fates[WasSent], plan.MayDouble})
+			o.Through = plan.Through
+			result := b.replay(Filter{}, o)
+			b.Equal([]int{c.replayed, c.before, c.left}, []int{result.Replayed, result.Duplicates, result.Skipped})
+			b.Len(b.ids(Filter{}), c.left)
+			b.Len(b.queued(), c.messages)
+			b.Len(b.handovers(), c.left, "what is settled is in doubt no more")
+			if c.left > 0 {
+				b.Equal(string(mayDouble), result.Notes[0].Text)
+			}
+		})
+	}
+}
+
+func TestAReplayWritesDownWhatItPublishes(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1000)
+	for i := range window + 10 {
+		b.bury(letter(fmt.Sprint("order-", i)))
+	}
+	most := 0
+	b.replay(Filter{}, Options{Progress: func(Progress) {
+		all := b.handovers()
+		b.Len(all, 1)
+		most = max(most, len(all[0].Letters))
+		open := make(map[uint64]bool)
+		for _, l := range all[0].Letters {
+			open[l.Seq] = true
+		}
+		queued := b.queued()
+		for _, item := range b.items() { // whatever is both in the queue and in the box
+			for _, s := range queued {
+				if s.Header.Get(schema.HeaderMsgID) == targetOf(&item, false).msgID {
+					b.True(open[item.Seq], "%s is not written down", item.Letter.ID)
+				}
+			}
+		}
+	}})
+	b.GreaterOrEqual(most, window)
+	b.LessOrEqual(most, 2*window)
+	b.Empty(b.handovers(), "at its end nothing is in doubt")
+	b.Empty(b.ids(Filter{}))
+}
+
+func TestAnInterruptedReplayLeavesNothingInDoubt(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1000)
+	for i := range 10 {
+		b.bury(letter(fmt.Sprint("order-", i)))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := b.box.Replay(ctx, Filter{}, Options{Rate: 20, Progress: func(p Progress) {
+		if p.Replayed == 3 {
+			cancel()
+		}
+	}})
+	b.ErrorIs(err, context.Canceled)
+	b.Empty(b.handovers(), "its turn had not come, or it is settled")
+}
+
+func TestALetterThatCannotBeTakenOutIsKnownToTheNextRun(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1000)
+	b.bury(letter("a"))
+	r := newReplay(b.box, Options{})
+	var err error
+	r.records, err = b.box.records(t.Context(), Filter{}, r.o, true)
+	b.NoError(err)
+	b.NoError(r.writeDown(t.Context(), []chosen{{b.items()[0], targetOf(&b.items()[0], false)}}))
+	r.sent(1)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.remove(gone, b.items()[0], false) // the box does not answer
+	b.Equal([]int{1, 1}, []int{r.result.Replayed, r.result.Kept})
+	b.NoError(r.close(t.Context()))
+	b.Len(b.handovers(), 1)
+
+	result := b.replay(Filter{}, Options{Ledger: remembering{"a": {Generation: 2, Ended: true, Same: true}}})
+	b.Equal([]int{1, 1}, []int{result.Replayed, result.Duplicates})
+	b.Empty(b.queued(), "it was sent already")
+	b.Empty(b.ids(Filter{}))
+	b.Empty(b.handovers())
+}
+
+func TestAReplayThatCannotBeWrittenDownPublishesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1000)
+	b.bury(letter("a"))
+	s, err := b.conn.JS.Stream(t.Context(), "KV_"+schema.BucketJob)
+	b.NoError(err)
+	cfg := s.CachedInfo().Config
+	cfg.MaxMsgSize = 10
+	_, err = b.conn.JS.UpdateStream(t.Context(), cfg)
+	b.NoError(err)
+	result, err := b.box.Replay(t.Context(), Filter{}, Options{})
+	b.ErrorContains(err, "write down what is replayed")
+	b.False(errors.Is(err, context.Canceled))
+	b.Zero(result.Replayed)
+	b.Empty(b.queued())
+	b.Len(b.ids(Filter{}), 1)
+}
