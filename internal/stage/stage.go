@@ -276,8 +276,19 @@ func (s *Stage) Kefu(args ...string) (stdout string, code int) {
 // KefuContext is Kefu for a command that is interrupted when ctx ends.
 func (s *Stage) KefuContext(ctx context.Context, args ...string) (stdout string, code int) {
 	s.T.Helper()
+	return s.kefu(ctx, syscall.SIGINT, args...)
+}
+
+// KefuKilled is Kefu for a command that is killed when ctx ends.
+func (s *Stage) KefuKilled(ctx context.Context, args ...string) (stdout string, code int) {
+	s.T.Helper()
+	return s.kefu(ctx, syscall.SIGKILL, args...)
+}
+
+func (s *Stage) kefu(ctx context.Context, end os.Signal, args ...string) (stdout string, code int) {
+	s.T.Helper()
 	cmd := exec.CommandContext(ctx, s.binary(), append([]string{"--config", s.Config()}, args...)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.Cancel = func() error { return cmd.Process.Signal(end) }
 	cmd.WaitDelay = 10 * time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, s.Output), s.Output
