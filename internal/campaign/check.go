@@ -3,7 +3,6 @@ package campaign
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -44,20 +43,6 @@ type Problem struct {
 
 // MostProblems is how many problems a summary lists.
 const MostProblems = 100
-
-// idChars of base32 are 130 bits of the hash: no two recipients of any campaign ever share an id.
-const idChars = 26
-
-var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
-// ID is the id of the intent for one recipient: the campaign and a hash. The same recipient of the same campaign always has the same
-// id, so publishing again is a repeat. Ids are logged, and openids must not be: hence the hash. A campaign's name beyond 101 bytes is
-// cut in the id; the hash is of all of it.
-func ID(appID, campaign, openID string) string {
-	sum := sha256.Sum256([]byte(appID + "\x00" + campaign + "\x00" + openID))
-	const most = 128 - 1 - idChars
-	return campaign[:min(len(campaign), most)] + "-" + idEncoding.EncodeToString(sum[:])[:idChars]
-}
 
 // check says whether app and campaign can stand in a subject.
 func (j Job) check() error {
@@ -110,7 +95,7 @@ type row struct {
 	line     int
 	problem  *Problem
 	repeated bool
-	id       string
+	openID   string
 	msgType  string
 	packet   []byte // valid until the next row
 }
@@ -161,7 +146,7 @@ func (j Job) judge(r *row, seen map[[16]byte]struct{}) {
 		}
 		return
 	}
-	r.id, r.msgType = ID(j.AppID, j.Campaign, packet.ToUser), packet.Body.MsgType()
+	r.openID, r.msgType = packet.ToUser, packet.Body.MsgType()
 	sum := sha256.Sum256([]byte(packet.ToUser))
 	key := [16]byte(sum[:16])
 	if _, r.repeated = seen[key]; !r.repeated {

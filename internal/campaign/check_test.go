@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/kefuhq/kefu/schema"
 )
 
 func check(t *testing.T, source Source, tmpl *Template) (Summary, error) {
@@ -110,18 +108,4 @@ func TestTheFormatFollowsFromTheName(t *testing.T) {
 	require.ErrorContains(t, err, "no regular file")
 	_, err = File(filepath.Join(dir, "none.csv"))
 	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
-func TestAnIDFollowsFromAppCampaignAndRecipient(t *testing.T) {
-	t.Parallel()
-	id := ID("wx1", "double-11", "o1")
-	require.Regexp(t, `^double-11-[a-z2-7]{26}$`, id)
-	require.Equal(t, id, ID("wx1", "double-11", "o1"))
-	for _, other := range []string{ID("wx2", "double-11", "o1"), ID("wx1", "double-12", "o1"), ID("wx1", "double-11", "o2")} {
-		require.NotEqual(t, id[len(id)-26:], other[len(other)-26:])
-	}
-	long := strings.Repeat("c", 127)
-	require.Len(t, ID("wx1", long+"a", "o1"), 128)
-	require.NoError(t, schema.CheckID(ID("wx1", long+"a", "o1")))
-	require.NotEqual(t, ID("wx1", long+"a", "o1"), ID("wx1", long+"b", "o1"))
 }

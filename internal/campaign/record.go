@@ -27,6 +27,9 @@ type Record struct {
 	ExpiresIn float64   `json:"expires_in,omitempty"` // seconds, as asked for at the first start
 	ExpiresAt time.Time `json:"expires_at,omitzero"`  // what became of it: one deadline for all
 
+	// KeyedIDs says that the ids of its intents are hashes with a key. Campaigns of earlier versions go on without.
+	KeyedIDs bool `json:"keyed_ids,omitempty"`
+
 	Rows       int `json:"rows"`
 	Next       int `json:"next"`       // checkpoint: every row before this one (from 0) needs nothing any more
 	Published  int `json:"published"`  // stored by the broker, of the rows before Next

@@ -151,6 +151,7 @@ type run struct {
 	record Record // as it stands; what the bucket holds is seq
 	seq    uint64
 	terms  Terms
+	id     func(openID string) string // of the intent for a recipient
 	result Result
 
 	carried      int // of what an earlier run left in doubt, not published again yet
@@ -168,6 +169,7 @@ func (r *run) open(ctx context.Context, s Summary) error {
 		record = Record{
 			AppID: r.job.AppID, Campaign: r.job.Campaign, File: s.File, Template: s.Template, Source: o.Source,
 			SendAt: o.SendAt.UTC(), ExpiresIn: o.ExpiresIn.Seconds(), Rows: s.Rows, StartedAt: now, By: o.By,
+			KeyedIDs: true,
 		}
 		if o.ExpiresIn > 0 {
 			record.ExpiresAt = later(now, o.SendAt).Add(o.ExpiresIn).UTC()
@@ -190,6 +192,15 @@ func (r *run) open(ctx context.Context, s Summary) error {
 	}
 	if record.MayDouble(now, o.Remembered) > 0 && !o.AllowDoubles {
 		return ErrMayDouble
+	}
+	if record.KeyedIDs {
+		pseudonyms, err := o.Conn.Pseudonyms(ctx)
+		if err != nil {
+			return err
+		}
+		r.id = func(openID string) string { return ID(pseudonyms, record.AppID, record.Campaign, openID) }
+	} else {
+		r.id = func(openID string) string { return unkeyedID(record.AppID, record.Campaign, openID) }
 	}
 	r.carried, r.carriedSince = record.InDoubt, record.DoubtSince
 	r.doubt(r.nextBatch())
@@ -296,7 +307,7 @@ func (r *run) publishRows(ctx context.Context, checked *seal) error {
 		if row.problem != nil || row.repeated {
 			return nil
 		}
-		b.add(row)
+		b.add(row, r.id(row.openID))
 		if len(b.intents) < r.batch {
 			return nil
 		}
@@ -315,8 +326,8 @@ type batch struct {
 	end     int   // the row behind the last one that was read
 }
 
-func (b *batch) add(row row) {
-	b.intents = append(b.intents, Intent{ID: row.id, JSON: append([]byte(nil), row.packet...)})
+func (b *batch) add(row row, id string) {
+	b.intents = append(b.intents, Intent{ID: id, JSON: append([]byte(nil), row.packet...)})
 	b.rows = append(b.rows, row.number)
 }
 

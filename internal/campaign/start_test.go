@@ -46,7 +46,7 @@ func TestACampaignIsPublishedOnceAndFinished(t *testing.T) {
 	require.JSONEq(t, `{"touser":"o00000","msgtype":"text","text":{"content":"小0，您好"}}`, string(first.Data))
 	env, err := schema.ParseEnvelope(first.Header, false)
 	require.NoError(t, err)
-	require.Equal(t, ID(app, "double-11", "o00000"), env.ID)
+	require.Equal(t, keyed(t, conn, "o00000"), env.ID)
 	require.Equal(t, "crm", env.Source)
 	require.True(t, env.SendAt.Equal(sendAt))
 	require.True(t, env.ExpiresAt.Equal(sendAt.Add(time.Hour)), "counted from the time to send")
@@ -129,7 +129,7 @@ func TestARunThatDiedWithoutAWordIsContinued(t *testing.T) {
 	var b batch
 	err = j.walk(t.Context(), strings.NewReader(recipients(100)), func(row row) error {
 		if row.number < 30 {
-			b.add(row)
+			b.add(row, r.id(row.openID))
 		}
 		return nil
 	})
@@ -308,7 +308,7 @@ func TestStatusCountsTheLatestOutcomeOfEach(t *testing.T) {
 	_, err = job(t, recipients(10)).Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}})
 	require.NoError(t, err)
 	receipt := func(n, generation int, state schema.State, reason schema.Reason, twice bool) {
-		id := ID(app, "double-11", fmt.Sprintf("o%05d", n))
+		id := keyed(t, conn, fmt.Sprintf("o%05d", n))
 		publishReceipt(t, conn, schema.Receipt{ID: id, AppID: app, Generation: generation, State: state, Lane: schema.Bulk,
 			Campaign: "double-11", Reason: reason, PossibleDuplicate: twice})
 	}

@@ -70,16 +70,16 @@ var (
 // needs are the required fields by type, where the sources agree on them. They do not on the thumb of a video, which today's page
 // requires and the older one does not have, nor on the appid of a miniprogrampage, which a mini program leaves out.
 var needs = map[string][]need{
-	"text":          {{func(m *messageBody) bool { return m.Content == "" }, 44004}},
-	"image":         {needsMedia},
-	"voice":         {needsMedia},
-	"video":         {needsMedia},
-	"music":         {{func(m *messageBody) bool { return m.MusicURL == "" }, 41011}, needsThumb},
-	"news":          {{func(m *messageBody) bool { return len(m.Articles) == 0 }, 44003}},
-	"mpnews":        {needsMedia},
-	"mpnewsarticle": {{func(m *messageBody) bool { return m.ArticleID == "" }, 53600}},
-	"msgmenu":       {{func(m *messageBody) bool { return len(m.List) == 0 }, 41011}},
-	"wxcard":        {{func(m *messageBody) bool { return m.CardID == "" }, 40073}},
+	"text":            {{func(m *messageBody) bool { return m.Content == "" }, 44004}},
+	"image":           {needsMedia},
+	"voice":           {needsMedia},
+	"video":           {needsMedia},
+	"music":           {{func(m *messageBody) bool { return m.MusicURL == "" }, 41011}, needsThumb},
+	"news":            {{func(m *messageBody) bool { return len(m.Articles) == 0 }, 44003}},
+	"mpnews":          {needsMedia},
+	"mpnewsarticle":   {{func(m *messageBody) bool { return m.ArticleID == "" }, 53600}},
+	"msgmenu":         {{func(m *messageBody) bool { return len(m.List) == 0 }, 41011}},
+	"wxcard":          {{func(m *messageBody) bool { return m.CardID == "" }, 40073}},
 	"miniprogrampage": {needsTitle, {func(m *messageBody) bool { return m.PagePath == "" }, 40165}, needsThumb},
 	"link": {
 		needsTitle, {func(m *messageBody) bool { return m.Text == "" || m.URL == "" || m.ThumbURL == "" }, 41011},
