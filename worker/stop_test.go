@@ -48,6 +48,89 @@ func TestStoppingGivesBackWhatWasNotStarted(t *testing.T) {
 	b.NoError(stop())
 }
 
+// slowLedgerEnds is a ledger that has stored none of the marks that nobody waits
+// for until it is asked to be done with all.
+type slowLedgerEnds struct {
+	intentLog
+	mu     sync.Mutex
+	marks  []ledger.Mark
+	broken error // what it says then
+}
+
+func (s *slowLedgerEnds) Write(m ledger.Mark, done func(ledger.Standing, error)) {
+	if done != nil {
+		s.intentLog.Write(m, done)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.marks = append(s.marks, m)
+}
+
+func (s *slowLedgerEnds) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.marks {
+		s.intentLog.Write(m, nil)
+	}
+	if s.broken != nil {
+		return s.broken
+	}
+	return s.intentLog.Drain(ctx)
+}
+
+func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.OnUnknown, b.app.HoldBack, b.app.Retry.First = schema.Park, 30*time.Second, 10*time.Second
+	release := make(chan struct{})
+	b.api.answer = func(_ string, n int) error {
+		if n == 1 {
+			<-release
+			return apiError(-1)
+		}
+		return nil
+	}
+	stop := b.start()
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.worker.ledger = &slowLedgerEnds{intentLog: b.worker.ledger}
+	const n = 12
+	for i := range n {
+		to := fmt.Sprint("u", i)
+		b.publish(live+to, to, "text "+to, to)
+	}
+	b.Eventually(func() bool { b.api.mu.Lock(); defer b.api.mu.Unlock(); return len(b.api.order) == n }, patience, time.Millisecond)
+	a := b.worker.current()[0]
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	b.Eventually(a.leaving, patience, time.Millisecond)
+	close(release)
+	b.NoError(<-stopped)
+	for i := range n {
+		events, err := ledger.History(t.Context(), b.conn, ledger.KeyOf(appID, fmt.Sprint("u", i)))
+		b.NoError(err)
+		b.Equal(ledger.Clear.String(), events[len(events)-1].Mark.Kind.String())
+	}
+
+	stop = b.start()
+	for range n {
+		r := b.receipt()
+		b.Equal(schema.Sent, r.State)
+		b.Equal(2, r.Attempts)
+		b.False(r.PossibleDuplicate)
+	}
+	b.NoError(stop())
+}
+
+func TestAStopThatTheLedgerDoesNotLearnIsUnclean(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.worker.ledger = &slowLedgerEnds{intentLog: b.worker.ledger, broken: context.DeadlineExceeded}
+	b.ErrorIs(stop(), ErrUnclean)
+}
+
 func TestAGracePeriodThatIsTooShortLosesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
@@ -273,7 +356,7 @@ func TestCutOffByTheEndOfGraceIsUnknown(t *testing.T) {
 	stop := b.start()
 	b.Eventually(func() bool { return b.posts("hello") == 1 }, patience, time.Millisecond)
 	b.ErrorIs(stop(), ErrUnclean)
-	b.api.hang = false
+	b.api.hang, b.grace = false, patience
 	stop = b.start()
 	r := b.receiptOf("one")
 	b.Equal(schema.Sent, r.State)

@@ -106,11 +106,18 @@ type intentLog interface {
 	Write(m ledger.Mark, done func(ledger.Standing, error))
 	Peek(start ledger.Mark) ledger.Standing
 	Oldest() time.Time
+	Drain(ctx context.Context) error
 }
 
 // ErrUnclean says that the grace period ended before all that was under way
-// did. Nothing is lost: what had no end is handed out again.
+// did, or before the ledger had all of it. Nothing is lost: what had no end is
+// handed out again.
 var ErrUnclean = errors.New("stopped before everything under way had ended")
+
+// leastForMarks is how long a stopping worker waits for the ledger at least,
+// however much of the grace period was used up: what it does not learn is taken
+// for unknown.
+const leastForMarks = 2 * time.Second
 
 // errGrace ends the calls that are still under way when grace is over.
 var errGrace = errors.New("grace period over")
@@ -220,10 +227,15 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	w.setStarted(false)
 	w.changing.Unlock()
 	w.log.Info("stopping: finishing what is under way", "grace", w.cfg.Grace)
+	over := time.Now().Add(w.cfg.Grace)
 	clean := w.drain(dispatcher)
 	endWork(errGrace)
 	stopAlive()
 	w.running.Wait()
+	if err := w.drainLedger(max(time.Until(over), leastForMarks)); err != nil {
+		w.log.Warn("the ledger has not learned all: attempts may be taken for unknown", "error", err)
+		clean = false
+	}
 	_ = w.conn.NC.FlushTimeout(2 * time.Second) // acks are not confirmed; a lost one costs a look into the ledger
 	if !clean {
 		return ErrUnclean
@@ -304,6 +316,15 @@ func (w *Worker) drain(d *dispatcher) bool {
 		}
 	}
 	return true
+}
+
+// drainLedger waits until the ledger has every mark. It comes before the worker
+// leaves the pool: a Start of one that is gone is of unknown outcome, though the
+// mark that ends it is on its way.
+func (w *Worker) drainLedger(most time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
+	return w.ledger.Drain(ctx)
 }
 
 // keepAlive tells the broker of everything in hand that it is still worked on,

@@ -71,6 +71,7 @@ type Ledger struct {
 	flight *flight // not read back yet; nil for none
 	number uint64  // of the newest
 	closed bool
+	empty  chan struct{} // closed when nothing is on its way any more; nil when nobody waits for that
 
 	oldest atomic.Pointer[time.Time] // see Oldest
 
@@ -166,6 +167,30 @@ func (l *Ledger) Oldest() time.Time {
 	return time.Time{}
 }
 
+// Drain waits until every mark stands in the log. The error, of ctx or
+// ErrClosed, says that some may not.
+func (l *Ledger) Drain(ctx context.Context) error {
+	l.out.Lock()
+	switch {
+	case l.closed:
+		l.out.Unlock()
+		return ErrClosed
+	case l.flight == nil: // then nothing waits either
+		l.out.Unlock()
+		return nil
+	case l.empty == nil:
+		l.empty = make(chan struct{})
+	}
+	empty := l.empty
+	l.out.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ledger: marks are still on their way: %w", context.Cause(ctx))
+	}
+}
+
 // Peek says what a Start would be told now, which may be a moment old, of a
 // worker that has nothing to do with the intent yet. It writes nothing. Kind is
 // 0 when nothing is remembered.
@@ -185,7 +210,14 @@ func (l *Ledger) Len() int {
 // flush sends what waits, if nothing is under way. One mark alone leaves at
 // once; under load batches grow by themselves. l.out is held.
 func (l *Ledger) flush() {
-	if l.closed || l.flight != nil || len(l.queue) == 0 {
+	if l.closed || l.flight != nil {
+		return
+	}
+	if len(l.queue) == 0 {
+		if l.empty != nil {
+			close(l.empty)
+			l.empty = nil
+		}
 		return
 	}
 	l.number++

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -385,6 +386,26 @@ func TestALogThatIsCutBackKeepsTheOrderOfTheMarks(t *testing.T) {
 	s := write(t, open(t, b.Connect(), "b"), Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
 	require.Equal(t, Started, s.Ruling)
 	require.Equal(t, 2, s.Attempts)
+}
+
+func TestDrainWaitsUntilEveryMarkStandsInTheLog(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	l := open(t, b.Connect(), "a")
+	require.NoError(t, l.Drain(t.Context()), "nothing is on its way")
+	b.Stop()
+	const n = 2*maxBatch + 1
+	for i := range Key(n) {
+		l.Write(Mark{Key: i, Kind: Start, Seq: 10, Attempt: 1}, nil)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	require.ErrorIs(t, l.Drain(ended), context.Canceled)
+	b.Start()
+	require.NoError(t, l.Drain(t.Context()))
+	require.Equal(t, n, open(t, b.Connect(), "b").Len())
+	l.Close()
+	require.ErrorIs(t, l.Drain(t.Context()), ErrClosed)
 }
 
 func TestCloseAnswersWhatIsLeft(t *testing.T) {

@@ -1,6 +1,9 @@
 package ledger
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Off is the ledger of those who do without: every Start is allowed, nothing
 // is remembered. A crash then repeats what was under way, and nobody can say
@@ -14,6 +17,9 @@ func (Off) Write(m Mark, done func(Standing, error)) {
 	}
 	done(Off{}.Peek(m), nil)
 }
+
+// Drain has nothing to wait for.
+func (Off) Drain(context.Context) error { return nil }
 
 // Peek knows nothing against it.
 func (Off) Peek(start Mark) Standing {
