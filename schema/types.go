@@ -68,6 +68,7 @@ type field struct {
 
 	optional func(Limits) bool // With rule: when the field may be missing all the same; nil means never.
 	fallback *string           // With optional: what is sent for a missing one.
+	doubt    doubt             // With str: what may be doubtful about a valid value; nil means nothing.
 }
 
 // mayBeMissing tells whether a packet may do without the field. Null is then the same as a missing one: serializers write it.
@@ -106,7 +107,7 @@ func (*Text) MsgType() string { return "text" }
 
 func (t *Text) form() form {
 	return form{extra: &t.Extra, empty: &t.empty, fields: fields{
-		{name: "content", str: &t.Content, rule: textSize},
+		{name: "content", str: &t.Content, rule: textSize, doubt: shownText},
 	}}
 }
 
@@ -159,8 +160,8 @@ func (m *Video) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
 		{name: "media_id", str: &m.MediaID, rule: notBlank},
 		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank, optional: Limits.withoutThumb},
-		{name: "title", str: &m.Title},
-		{name: "description", str: &m.Description},
+		{name: "title", str: &m.Title, doubt: breaks},
+		{name: "description", str: &m.Description, doubt: breaks},
 	}}
 }
 
@@ -183,8 +184,8 @@ func (m *Music) form() form {
 		{name: "musicurl", str: &m.MusicURL, rule: musicURL},
 		{name: "hqmusicurl", str: &m.HQMusicURL, rule: hqMusicURL, optional: always, fallback: &m.MusicURL},
 		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank},
-		{name: "title", str: &m.Title},
-		{name: "description", str: &m.Description},
+		{name: "title", str: &m.Title, doubt: breaks},
+		{name: "description", str: &m.Description, doubt: breaks},
 	}}
 }
 
@@ -218,8 +219,8 @@ func (m *News) form() form {
 
 func (a *Article) form() form {
 	return form{extra: &a.Extra, empty: &a.empty, fields: fields{
-		{name: "title", str: &a.Title},
-		{name: "description", str: &a.Description},
+		{name: "title", str: &a.Title, doubt: breaks},
+		{name: "description", str: &a.Description, doubt: breaks},
 		{name: "url", str: &a.URL},
 		{name: "picurl", str: &a.PicURL},
 	}}
@@ -305,16 +306,16 @@ func (*MsgMenu) MsgType() string { return "msgmenu" }
 
 func (m *MsgMenu) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
-		{name: "head_content", str: &m.HeadContent},
+		{name: "head_content", str: &m.HeadContent, doubt: breaks},
 		{name: "list", list: (*menuItems)(&m.List)},
-		{name: "tail_content", str: &m.TailContent},
+		{name: "tail_content", str: &m.TailContent, doubt: breaks},
 	}}
 }
 
 func (m *MenuItem) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
-		{name: "id", str: &m.ID, number: &m.number, rule: notBlank},
-		{name: "content", str: &m.Content, rule: notBlank},
+		{name: "id", str: &m.ID, number: &m.number, rule: notBlank, doubt: menuID},
+		{name: "content", str: &m.Content, rule: notBlank, doubt: breaks},
 	}}
 }
 
@@ -340,7 +341,7 @@ func (*MiniProgramPage) MsgType() string { return "miniprogrampage" }
 
 func (m *MiniProgramPage) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
-		{name: "title", str: &m.Title, rule: notBlank},
+		{name: "title", str: &m.Title, rule: notBlank, doubt: breaks},
 		{name: "appid", str: &m.AppID, rule: notBlank, optional: Limits.isMiniProgram},
 		{name: "pagepath", str: &m.PagePath, rule: notBlank},
 		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank},
@@ -365,8 +366,8 @@ func (*Link) MsgType() string { return link }
 
 func (m *Link) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
-		{name: "title", str: &m.Title, rule: notBlank},
-		{name: "description", str: &m.Description, rule: notBlank},
+		{name: "title", str: &m.Title, rule: notBlank, doubt: breaks},
+		{name: "description", str: &m.Description, rule: notBlank, doubt: breaks},
 		{name: "url", str: &m.URL, rule: linkURL},
 		{name: "thumb_url", str: &m.ThumbURL, rule: linkThumbURL},
 	}}

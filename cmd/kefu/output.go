@@ -70,6 +70,40 @@ func list[T any](c *cli, rows []T, columns []column[T]) error {
 	return c.table(heads, cells)
 }
 
+// stream prints rows as they come, for results that may be longer than memory: as one JSON array or as one JSON object per line.
+type stream[T any] struct {
+	cli *cli
+	n   int
+}
+
+func (s *stream[T]) add(row T) error {
+	s.n++
+	if s.cli.format == formatNDJSON {
+		return s.cli.line(row)
+	}
+	start := ",\n  "
+	if s.n == 1 {
+		start = "[\n  "
+	}
+	text, err := encoded(row, "  ", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = s.cli.out.Write(append([]byte(start), bytes.TrimSuffix(text, []byte("\n"))...))
+	return err
+}
+
+// end is called after the last row; what an error has cut short stays without an end.
+func (s *stream[T]) end() error {
+	switch {
+	case s.cli.format == formatNDJSON:
+		return nil
+	case s.n == 0:
+		return s.cli.printf("[]\n")
+	}
+	return s.cli.printf("\n]\n")
+}
+
 // column is one column of a table of T.
 type column[T any] struct {
 	title string
@@ -115,15 +149,22 @@ func (c *cli) json(v any) error { return c.encode(v, "  ") }
 func (c *cli) line(v any) error { return c.encode(v, "") }
 
 func (c *cli) encode(v any, indent string) error {
+	text, err := encoded(v, "", indent)
+	if err != nil {
+		return err
+	}
+	_, err = c.out.Write(text)
+	return err
+}
+
+// encoded is v as JSON for a terminal, with a line feed at its end.
+func encoded(v any, prefix, indent string) ([]byte, error) {
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", indent)
-	if err := encoder.Encode(v); err != nil {
-		return err
-	}
-	_, err := c.out.Write(escapeInvisible(buffer.Bytes()))
-	return err
+	encoder.SetIndent(prefix, indent)
+	err := encoder.Encode(v)
+	return escapeInvisible(buffer.Bytes()), err
 }
 
 // escapeInvisible writes characters that could play with a terminal as \u escapes. In JSON they can only stand in strings, where

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -225,4 +226,24 @@ func TestLogsAreJSONInAPipeAndColouredOnATerminal(t *testing.T) {
 	c.noColor = true
 	c.logger(level).Warn("plain")
 	require.NotContains(t, out.String(), "\x1b[")
+}
+
+func TestAStreamOfRowsIsTheListOfThem(t *testing.T) {
+	t.Parallel()
+	rows := []person{{Name: "a\u202e<&>", Says: "x\ny"}, {Name: "b"}, {}}
+	for n := range len(rows) + 1 {
+		for _, f := range []format{formatJSON, formatNDJSON} {
+			var whole, streamed bytes.Buffer
+			c := newCLI(nil, nil, &whole, io.Discard)
+			c.format = f
+			require.NoError(t, list(c, rows[:n], nil))
+			c.out = &streamed
+			s := stream[person]{cli: c}
+			for _, row := range rows[:n] {
+				require.NoError(t, s.add(row))
+			}
+			require.NoError(t, s.end())
+			require.Equal(t, whole.String(), streamed.String())
+		}
+	}
 }

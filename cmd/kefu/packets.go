@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -14,23 +13,17 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// packets takes a file apart into the packets in it. One per line is read as it comes, however long the file; a single packet or a
-// list, which may be written over many lines, is read as a whole.
+// packets takes a file apart into the packets in it, one after the other, however long the file is: one per line, or JSON values
+// that stand behind each other or in a list and may be written over many lines.
 type packets struct {
-	in    *bufio.Reader
-	lines bool
-	line  int // of what was read last
-
-	whole  *json.Decoder // of content, when it is not lines
-	text   []byte
-	inList bool
-	ended  bool
-	unread bool // there is more behind a packet that is no JSON
+	in     *bufio.Reader
+	lines  bool
+	line   int         // of what was read last, when it is lines
+	values *jsonValues // when it is not
 }
 
 const (
 	lookAhead  = 256 << 10 // enough to see two packets
-	mostWhole  = 64 << 20  // of a file that is not one packet per line
 	longestRow = 1 << 20   // of a line; a packet has at most schema.MaxPacket, the rest may be blanks
 )
 
@@ -41,6 +34,9 @@ func newPackets(name string, in io.Reader) *packets {
 		p.lines = true
 	default:
 		p.lines = p.onePerLine()
+	}
+	if !p.lines {
+		p.values = newJSONValues(p.in, longestValue)
 	}
 	return p
 }
@@ -67,13 +63,16 @@ func (p *packets) onePerLine() bool {
 	}
 }
 
-// next returns a packet's text and the line it starts on; io.EOF after the last.
+// next returns a packet's text, valid until the next one, and the line it starts on; io.EOF after the last.
 func (p *packets) next() (line int, raw []byte, err error) {
 	if p.lines {
 		return p.nextLine()
 	}
-	return p.nextValue()
+	return p.values.next()
 }
+
+// unread tells whether there is more behind a packet that is no JSON.
+func (p *packets) unread() bool { return p.values != nil && p.values.unread }
 
 func (p *packets) nextLine() (int, []byte, error) {
 	for {
@@ -106,75 +105,6 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 			return line, nil
 		}
 	}
-}
-
-func (p *packets) nextValue() (int, []byte, error) {
-	if p.whole == nil {
-		if err := p.readWhole(); err != nil {
-			return 0, nil, err
-		}
-	}
-	if p.ended {
-		return 0, nil, io.EOF
-	}
-	if p.inList && !p.whole.More() {
-		return 0, nil, p.endOfList()
-	}
-	start := p.skip()
-	if start == len(p.text) {
-		return 0, nil, io.EOF
-	}
-	var raw json.RawMessage
-	if err := p.whole.Decode(&raw); err != nil {
-		// Where the next packet starts cannot be told; what the schema says about the rest is the verdict on all of it.
-		p.ended, p.unread = true, bytes.Contains(p.text[start:], []byte("\n{"))
-		return p.lineAt(start), p.text[start:min(len(p.text), start+schema.MaxPacket)], nil
-	}
-	return p.lineAt(start), raw, nil
-}
-
-// endOfList is io.EOF at the end of a list, if that is the end of the file too.
-func (p *packets) endOfList() error {
-	p.ended = true
-	if _, err := p.whole.Token(); err != nil {
-		return errors.New("the list of packets does not end")
-	}
-	if p.skip() < len(p.text) {
-		return errors.New("there is something behind the list of packets")
-	}
-	return io.EOF
-}
-
-func (p *packets) readWhole() error {
-	text, err := io.ReadAll(io.LimitReader(p.in, mostWhole+1))
-	if err != nil {
-		return err
-	}
-	if len(text) > mostWhole {
-		return fmt.Errorf("is larger than %d MiB: write one packet per line (NDJSON) instead", mostWhole>>20)
-	}
-	p.text = text
-	p.whole = json.NewDecoder(bytes.NewReader(p.text))
-	if trimmed := bytes.TrimSpace(p.text); len(trimmed) > 0 && trimmed[0] == '[' {
-		if _, err := p.whole.Token(); err != nil {
-			return err
-		}
-		p.inList = true
-	}
-	return nil
-}
-
-// skip is where the next value starts: behind blanks and, in a list, the comma.
-func (p *packets) skip() int {
-	at := int(p.whole.InputOffset())
-	for at < len(p.text) && strings.IndexByte(" \t\r\n,", p.text[at]) >= 0 {
-		at++
-	}
-	return at
-}
-
-func (p *packets) lineAt(offset int) int {
-	return 1 + bytes.Count(p.text[:offset], []byte("\n"))
 }
 
 // fieldAndRule takes the schema's error apart.

@@ -27,7 +27,8 @@ func newValidateCmd(c *cli) *cobra.Command {
 		GroupID: groupIntent,
 		Long: `Checks message packets, as the API takes them, by the same rules as the worker: nothing is sent or published.
 A file holds one packet as JSON, a JSON list of packets, or one packet per line (NDJSON); - is standard input.
-The limits are the API's, or those of an app with --app. Exit code 1 when any packet is invalid.`,
+The limits are the API's, or those of an app with --app. Exit code 1 when any packet is invalid. A warning says what WeChat will
+show otherwise than the packet says it, or may refuse; it does not count against the packet.`,
 		Example: `  kefu validate packet.json
   kefu validate --invalid campaign.ndjson
   jq -c '.[]' packets.json | kefu validate - -o ndjson`,
@@ -46,46 +47,50 @@ type checked struct {
 	Valid   bool   `json:"valid"`
 	Field   string `json:"field,omitempty"` // that breaks the rule
 	Rule    string `json:"rule,omitempty"`
+
+	Warnings []schema.Warning `json:"warnings,omitempty"` // of a valid one
 }
 
 func (v *validate) run(ctx context.Context, files []string) error {
 	if err := v.setLimits(); err != nil {
 		return err
 	}
-	var rows []checked
-	valid, invalid := 0, 0
+	var valid, invalid, doubtful int
+	rows := &verdicts{stream: stream[checked]{cli: v.cli}}
 	tell := func(row checked) error {
-		if row.Valid {
-			valid++
-		} else {
-			invalid++
-		}
 		switch {
-		case row.Valid && v.invalid:
-			return nil
-		case v.cli.format == formatNDJSON:
-			return v.cli.line(row) // as it comes: a file may be longer than memory
+		case !row.Valid:
+			invalid++
+		case len(row.Warnings) > 0:
+			doubtful++
+			valid++
+		default:
+			valid++
 		}
-		rows = append(rows, row)
-		return nil
+		if row.Valid && v.invalid {
+			return nil
+		}
+		return rows.add(row)
 	}
 	for _, file := range files {
 		if err := v.file(ctx, file, tell); err != nil {
 			return err
 		}
 	}
-	if v.cli.format != formatNDJSON {
-		if err := v.table(rows); err != nil {
-			return err
-		}
+	if err := rows.end(); err != nil {
+		return err
+	}
+	warned := ""
+	if doubtful > 0 {
+		warned = fmt.Sprintf(" (%d with warnings)", doubtful)
 	}
 	switch {
 	case invalid > 0:
-		return fmt.Errorf("%s: %d valid, %d invalid", count(valid+invalid, "packet"), valid, invalid)
+		return fmt.Errorf("%s: %d valid%s, %d invalid", count(valid+invalid, "packet"), valid, warned, invalid)
 	case valid == 0:
 		return nothingf("no packet found")
 	}
-	v.cli.notef("%s, all valid", count(valid, "packet"))
+	v.cli.notef("%s, all valid%s", count(valid, "packet"), warned)
 	return nil
 }
 
@@ -128,7 +133,7 @@ func (v *validate) file(ctx context.Context, name string, tell func(checked) err
 			return unreadable(err)
 		}
 		row := v.check(name, line, raw)
-		if packets.unread && !row.Valid {
+		if packets.unread() && !row.Valid {
 			row.Rule += "; what follows was not checked"
 		}
 		if err := tell(row); err != nil {
@@ -144,19 +149,39 @@ func (v *validate) check(file string, line int, raw []byte) checked {
 		row.Field, row.Rule = fieldAndRule(err)
 		return row
 	}
-	row.Valid, row.MsgType = true, packet.Body.MsgType()
+	row.Valid, row.MsgType, row.Warnings = true, packet.Body.MsgType(), packet.Warnings()
 	return row
 }
 
-func (v *validate) table(rows []checked) error {
-	return list(v.cli, rows, []column[checked]{
+// verdicts prints rows: as JSON each one as it comes, since a file may be longer than memory, and as a table in the end.
+type verdicts struct {
+	stream stream[checked]
+	rows   []checked // of the table
+}
+
+func (v *verdicts) add(row checked) error {
+	if v.stream.cli.format != formatTable {
+		return v.stream.add(row)
+	}
+	v.rows = append(v.rows, row)
+	return nil
+}
+
+func (v *verdicts) end() error {
+	if v.stream.cli.format != formatTable {
+		return v.stream.end()
+	}
+	return list(v.stream.cli, v.rows, []column[checked]{
 		{title: "PACKET", cell: checked.place},
 		{title: "MSGTYPE", cell: func(r checked) string { return r.MsgType }},
 		{title: "VERDICT", cell: checked.verdict, wraps: true, style: func(r checked) style {
-			if r.Valid {
-				return green
+			switch {
+			case !r.Valid:
+				return red
+			case len(r.Warnings) > 0:
+				return yellow
 			}
-			return red
+			return green
 		}},
 	})
 }
@@ -171,10 +196,24 @@ func (r checked) place() string {
 func (r checked) verdict() string {
 	switch {
 	case r.Valid:
-		return "ok"
+		return "ok" + r.warnings()
 	case r.Field == "":
 		return r.Rule
 	default:
 		return r.Field + ": " + r.Rule
 	}
+}
+
+// warnings are the first ones, behind the verdict.
+func (r checked) warnings() string {
+	const most = 3
+	var b strings.Builder
+	for i, w := range r.Warnings {
+		if i == most {
+			fmt.Fprintf(&b, "; and %s more", grouped(int64(len(r.Warnings)-most)))
+			break
+		}
+		fmt.Fprintf(&b, "; warning: %s: %s", w.Field, w.Text)
+	}
+	return b.String()
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,6 +47,15 @@ func TestValidateReadsEveryFormOfFile(t *testing.T) {
 		{"a list cut off", "p.json", "[" + goodPacket, []string{"1 text", "0 file"}, exitFailed},
 		{"a list with something behind it", "p.json", "[" + goodPacket + "] x", []string{"1 text", "0 file"}, exitFailed},
 		{"no UTF-8", "p.json", strings.Replace(goodPacket, "hi", "\xff", 1), []string{"1 packet"}, exitFailed},
+		{"a list over many lines", "p.json", "\n[\n" + pretty + ",\n\n" + pretty + "," + goodPacket + "\n]\n", []string{"3 text", "1 text", "1 text"}, exitDone},
+		{"a list with a comma too many", "p.json", "[\n" + goodPacket + ",,\n" + goodPacket + "]", []string{"2 text", "3 packet"}, exitFailed},
+		{"a list that ends in commas", "p.json", "[" + goodPacket + ",,\n ", []string{"1 text", "2 packet"}, exitFailed},
+		{"a list without a comma", "p.json", "[" + goodPacket + "\n" + goodPacket + "]", []string{"1 text", "2 packet"}, exitFailed},
+		{"a list that ends as an object", "p.json", "[" + goodPacket + "}", []string{"1 text", "0 file"}, exitFailed},
+		{"a list of no packets", "p.json", "[1,\n\"a\",null]", []string{"1 packet", "2 packet", "2 packet"}, exitFailed},
+		{"a list of packets too long", "p.json", "[\n" + long + "\n,\n" + goodPacket + "]", []string{"2 packet", "4 text"}, exitFailed},
+		{"two lists", "p.json", "[" + goodPacket + "]\n[" + goodPacket + "]", []string{"1 text", "0 file"}, exitFailed},
+		{"a comma alone", "p.json", ",\n", []string{"2 packet"}, exitFailed},
 		{"an empty file", "p.json", " \n", nil, exitNothing},
 		{"an empty list", "p.json", "[]", nil, exitNothing},
 	} {
@@ -97,6 +109,136 @@ func TestValidateAnswersWhileAPipeIsStillOpen(t *testing.T) {
 	}
 	require.NoError(t, writer.Close())
 	require.Equal(t, exitDone, <-done)
+}
+
+func TestValidateReadsAListWhileItIsWritten(t *testing.T) {
+	t.Parallel()
+	in, writer := io.Pipe()
+	results, out := io.Pipe()
+	c := newCLI(nil, in, out, io.Discard)
+	done := make(chan int, 1)
+	go func() {
+		done <- c.execute(t.Context(), args("validate - -o json"))
+		_ = out.Close()
+	}()
+	decoder := json.NewDecoder(results)
+	write := func(text string) {
+		_, err := io.WriteString(writer, text)
+		require.NoError(t, err)
+	}
+	write("[\n")
+	for line := 2; line <= 4; line++ {
+		if line > 2 {
+			write(",\n")
+		}
+		write(goodPacket)
+		if line == 2 {
+			_, err := decoder.Token()
+			require.NoError(t, err)
+		}
+		var row checked
+		require.NoError(t, decoder.Decode(&row))
+		require.Equal(t, checked{File: "stdin", Line: line, MsgType: "text", Valid: true}, row)
+	}
+	write("]")
+	require.NoError(t, writer.Close())
+	_, err := decoder.Token()
+	require.NoError(t, err)
+	require.Equal(t, exitDone, <-done)
+}
+
+func TestValidateKeepsNothingOfALongFile(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	list := "[" + strings.Repeat("\n\n"+goodPacket+",", n-1) + "\n\n" + goodPacket + "\n]\n"
+	p := newPackets("p.json", strings.NewReader(list))
+	kept := 0
+	for i := range n {
+		line, raw, err := p.next()
+		require.NoError(t, err)
+		require.Equal(t, goodPacket, string(raw))
+		require.Equal(t, 3+2*i, line)
+		kept = max(kept, len(p.values.in.ends))
+	}
+	_, _, err := p.next()
+	require.Equal(t, io.EOF, err)
+	require.Less(t, kept, n/10, "line ends: what the decoder has read ahead, not what is in the file")
+}
+
+func TestAValueWithoutAnEndIsNotReadForEver(t *testing.T) {
+	t.Parallel()
+	for _, start := range []string{"", "[", "[" + goodPacket + ",\n"} {
+		endless := io.MultiReader(strings.NewReader(start+`{"a":"`), neverEnding('x'))
+		v := newJSONValues(bufio.NewReader(endless), 1<<20)
+		for {
+			_, _, err := v.next()
+			if err != nil {
+				require.Equal(t, errLongValue, err)
+				break
+			}
+		}
+	}
+}
+
+// neverEnding is a file of one character.
+type neverEnding byte
+
+func (c neverEnding) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(c)
+	}
+	return len(p), nil
+}
+
+func TestAVerdictOnTheRestEndsWithAWholeCharacter(t *testing.T) {
+	t.Parallel()
+	for shift := range 3 {
+		broken := `[{"touser":1,"a":"` + strings.Repeat("x", shift) + strings.Repeat("长", 40_000) + `",,}]`
+		_, raw, err := newJSONValues(bufio.NewReader(strings.NewReader(broken)), longestValue).next()
+		require.NoError(t, err)
+		require.True(t, utf8.Valid(raw))
+		require.Greater(t, len(raw), schema.MaxPacket-utf8.UTFMax)
+	}
+	require.Equal(t, "ab", string(wholeRunes([]byte("ab"))))
+	require.Equal(t, "a长", string(wholeRunes([]byte("a长"))))
+	require.Equal(t, "a", string(wholeRunes([]byte("a长")[:3])))
+	require.Empty(t, wholeRunes(nil))
+}
+
+func TestValidateWarns(t *testing.T) {
+	t.Parallel()
+	doubtful := `{"touser":"o1","msgtype":"msgmenu","msgmenu":{"head_content":"a\\nb","list":[{"id":"yes","content":"a"}]}}`
+	news := `{"touser":"o1","msgtype":"news","news":{"articles":[{},{}]}}`
+	blank := strings.Replace(goodPacket, "hi", "　 ", 1)
+	c := try{args: args("validate - -o json"), stdin: goodPacket + "\n" + doubtful + "\n" + news + "\n" + blank + "\n"}
+	got := kefu(t, c)
+	require.Equal(t, exitDone, got.code)
+	require.Equal(t, "4 packets, all valid (3 with warnings)\n", got.err)
+	var rows []checked
+	require.NoError(t, json.Unmarshal([]byte(got.out), &rows))
+	var fields []string
+	for _, row := range rows {
+		require.True(t, row.Valid)
+		for _, w := range row.Warnings {
+			require.NotEmpty(t, w.Text)
+			fields = append(fields, fmt.Sprintf("%d %s", row.Line, w.Field))
+		}
+	}
+	require.Equal(t, []string{"2 msgmenu.head_content", "2 msgmenu.list[0].id", "3 news.articles", "4 text.content"}, fields)
+	require.NotContains(t, strings.Split(got.out, "}")[0], "warnings", "a packet without any says nothing of them")
+
+	c.args = args("validate -")
+	table := kefu(t, c)
+	require.Equal(t, exitDone, table.code)
+	require.Contains(t, table.out, "stdin:3  news     ok; warning: news.articles: 2 articles")
+	c.stdin += badPacket
+	mixed := kefu(t, c)
+	require.Equal(t, exitFailed, mixed.code)
+	require.Equal(t, "kefu: 5 packets: 4 valid (3 with warnings), 1 invalid\n", mixed.err)
+
+	many := `{"touser":"o1","msgtype":"msgmenu","msgmenu":{"list":[` + strings.Repeat(`{"id":"a","content":"a"},`, 9) + `{"id":"1","content":"a"}]}}`
+	c.stdin = many
+	require.Contains(t, kefu(t, c).out, "; and 6 more\n")
 }
 
 func TestValidateGoesOnBehindAFileItCannotRead(t *testing.T) {
