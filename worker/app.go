@@ -24,7 +24,8 @@ import (
 // It is open, or closing (held or stopping: nothing is pulled or started, what
 // is under way ends), or closed (everything that had not been started was given
 // back, in the order of the queue). A hold thus occupies nothing, and what was
-// handed out before it comes again in order after it.
+// handed out before it comes again in order after it. One that a message drew has
+// a bounded number of intents in hand between its trials (trial.go).
 type app struct {
 	w       *Worker
 	set     atomic.Pointer[App] // its settings, which may change while it runs
@@ -218,9 +219,9 @@ func (a *app) pump() {
 	for d := a.take(now); d != nil; d = a.take(now) {
 		a.w.running.Go(func() { a.work(d) })
 	}
-	trying := a.gate.Trying(now)
+	few := a.few(now)
 	for _, l := range a.lanes {
-		l.top(trying)
+		l.top(few)
 	}
 }
 
@@ -238,7 +239,7 @@ func (a *app) take(now time.Time) *delivery {
 		a.refused.clear()
 		return nil
 	}
-	l := a.nextLane(now)
+	l, d := a.next(now)
 	if l == nil || !a.w.slots.take(a) {
 		a.refused.clear()
 		return nil
@@ -255,7 +256,11 @@ func (a *app) take(now time.Time) *delivery {
 		return nil
 	}
 	a.refused.clear()
-	d := l.ready.popFront()
+	if d == nil {
+		d = l.ready.popFront()
+	} else {
+		l.ready.remove(d)
+	}
 	d.place, d.permission, d.permitted = under, p, now
 	a.running++
 	l.running++
@@ -379,9 +384,17 @@ func (a *app) settled(d *delivery) {
 	a.mu.Unlock()
 }
 
-// wake has the app poked at a time, if not earlier. a.mu is held.
+// longestNap bounds a timer: what it waits for is told by the wall clock, and the
+// timer's own stands still while the machine is suspended and is not set with it.
+const longestNap = 5 * time.Second
+
+// wake has the app poked at a time, if not earlier; every longestNap until then.
+// a.mu is held.
 func (a *app) wake(at time.Time) {
 	now := time.Now()
+	if nap := now.Add(longestNap); at.After(nap) {
+		at = nap
+	}
 	if a.timerAt.After(now) && !at.Before(a.timerAt) {
 		return
 	}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -278,7 +279,9 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 
 // barred says whether no call of this intent may be started at now: the app is
 // held, or the shard is not this worker's any more.
-func (d *delivery) barred(now time.Time) bool { return d.app.gate.Closed(now) || !d.lane.mine(now) }
+func (d *delivery) barred(now time.Time) bool {
+	return d.app.gate.Bars(d.permission, now) || !d.lane.mine(now)
+}
 
 // may is the last look before the packet leaves: to get a token may have taken
 // long, and what allowed the call may be over. What gets no further, for want of
@@ -334,11 +337,18 @@ func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached boo
 	if onUnknown == "" {
 		onUnknown = d.app.cfg().OnUnknown
 	}
+	draw, refused := d.refusal(o.fault, e)
+	var says gate.Standing
+	if refused {
+		says = d.app.gate.Drew(draw, now)
+	}
 	v := decide(policy{d.app.cfg().Retry, onUnknown}, o, standing{
 		attempt:  d.attempt,
 		unknown:  d.unknown,
 		left:     d.deadline.Sub(now),
 		upstream: d.app.blocked(o.fault),
+		draw:     says,
+		trial:    d.permission.Trial,
 		now:      now,
 		jitter:   rand.Float64(),
 	})
@@ -347,19 +357,48 @@ func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached boo
 	}
 	switch v.do {
 	case doDone:
+		if d.permission.Sent = true; d.app.gate.Suspects() {
+			d.permission.What = kindOf(d.msg.Data)
+		}
+		d.app.gate.Ended(d.id)
 		d.attempt++
 		return d.settleSent(), true
 	case doBury:
+		d.app.gate.Ended(d.id)
 		d.attempt++
 		return d.settleBury(v.reason, v.detail, e), true
 	case doRetry:
 		d.attempt++
 		return d.settleRetry(v.delay), true
 	case doAgain:
+		if refused {
+			d.app.w.log.Info("put aside: others are sent", "app", d.app.cfg().ID, "id", d.id, "message", draw.What, "why", v.detail)
+		}
 		return d.settleAgain(v.delay), false
 	default: // doHold
+		if refused {
+			return d.settleHold(v, e, now, draw), false
+		}
 		return d.settleHold(v, e, now), false
 	}
+}
+
+// refusal is what the API refused the message with, if that speaks of the whole
+// app. That no token was to be had, or no connection, is no answer to a message.
+func (d *delivery) refusal(f wechat.Fault, e *wechat.Error) (draw gate.Draw, refused bool) {
+	switch f {
+	case wechat.FaultConfig, wechat.FaultToken, wechat.FaultUnlisted, wechat.FaultMinuteQuota, wechat.FaultDayQuota:
+	default:
+		return gate.Draw{}, false
+	}
+	if e == nil || e.Call != wechat.CallSend || !e.HasCode && e.HTTPStatus == 0 {
+		return gate.Draw{}, false
+	}
+	draw = gate.Draw{ID: d.id, What: kindOf(d.msg.Data), Answer: fmt.Sprintf("HTTP %d", e.HTTPStatus)}
+	if e.HasCode {
+		draw.Answer = fmt.Sprintf("errcode %d", e.Code)
+	}
+	return draw, true
 }
 
 // outcomeOf reads what the sender returned.

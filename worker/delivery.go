@@ -62,6 +62,7 @@ type delivery struct {
 	timer      *time.Timer
 	permission gate.Permission
 	permitted  time.Time // when permission was given
+	seen       seen
 
 	replyMu sync.Mutex
 	reply   string // how to acknowledge it; replaced when the consumer was made anew

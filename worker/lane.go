@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -80,14 +82,15 @@ func (l *lane) newPuller(c *pool.Claim) *broker.Puller {
 
 // top asks for as many messages as there is room for. Deliveries that wait for
 // a retry or behind their recipient take no room, up to a bound: one busy
-// recipient must not stop the others of its shard. app.mu is held.
-func (l *lane) top(trying bool) {
+// recipient must not stop the others of its shard. few bounds it where it is not
+// 0. app.mu is held.
+func (l *lane) top(few int) {
 	if !l.reads() {
 		return
 	}
 	want := l.target()
-	if trying {
-		want = 1 // a hold that is being tried needs one intent
+	if few > 0 {
+		want = few
 	}
 	most, waiting := min(want-l.app.running, l.app.w.ahead.share(l.held)), l.ready.len()
 	room := most - waiting
@@ -240,6 +243,31 @@ func (q *queue) len() int { return len(q.front) + len(q.back) - q.head }
 func (q *queue) pushBack(d *delivery) { q.back = append(q.back, d) }
 
 func (q *queue) pushFront(d *delivery) { q.front = append(q.front, d) }
+
+// all are its deliveries, first to last.
+func (q *queue) all() iter.Seq[*delivery] {
+	return func(yield func(*delivery) bool) {
+		for _, d := range slices.Backward(q.front) {
+			if !yield(d) {
+				return
+			}
+		}
+		for _, d := range q.back[q.head:] {
+			if !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// remove takes one out of wherever it stands.
+func (q *queue) remove(d *delivery) {
+	if i := slices.Index(q.front, d); i >= 0 {
+		q.front = slices.Delete(q.front, i, i+1)
+	} else if i := slices.Index(q.back, d); i >= q.head {
+		q.back = slices.Delete(q.back, i, i+1)
+	}
+}
 
 func (q *queue) popFront() *delivery {
 	if n := len(q.front); n > 0 {

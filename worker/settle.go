@@ -206,17 +206,25 @@ func (d *delivery) settleLater(at time.Time) afterwards {
 	return afterwards{place: settling}
 }
 
-// settleHold holds the app and gives the intent back, no attempt spent.
-func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time) afterwards {
-	h := gate.Hold{Kind: v.hold, Reason: v.detail, By: d.app.w.cfg.Process.Name}
+// settleHold holds the app and gives the intent back, no attempt spent. by is
+// the refusal that drew the hold, if it was the answer to a message.
+func (d *delivery) settleHold(v Verdict, e *wechat.Error, now time.Time, by ...gate.Draw) afterwards {
+	h := gate.Hold{Kind: v.hold, Reason: v.detail, By: d.app.w.cfg.Process.Name, Drawn: by}
 	if e != nil {
 		h.Call, h.Errmsg, h.RID = string(e.Call), e.Msg, e.RID
 		if e.HasCode {
 			h.Errcode = e.Code
 		}
 	}
-	if before, held := d.app.gate.Held(); !held || before.Kind != h.Kind {
-		d.app.w.log.Warn("app held", "app", d.app.cfg().ID, "kind", h.Kind, "why", h.Reason)
+	attrs := []any{"app", d.app.cfg().ID, "kind", h.Kind, "why", h.Reason}
+	for _, draw := range by {
+		attrs = append(attrs, "id", draw.ID, "message", draw.What)
+	}
+	switch before, held := d.app.gate.Held(); {
+	case !held || before.Kind != h.Kind:
+		d.app.w.log.Warn("app held", attrs...)
+	case d.permission.Trial:
+		d.app.w.log.Info("app still held: its trial was refused", attrs...)
 	}
 	d.app.gate.Hold(h, d.permission, v.hint, now)
 	failpoint.Reach(failpoint.Held, d.id)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/gate"
@@ -28,7 +29,7 @@ type Verdict struct {
 	do     do
 	delay  time.Duration // doRetry, doAgain
 	reason schema.Reason // doBury
-	detail string        // doBury, doHold: one sentence for people
+	detail string        // doBury, doHold, doAgain of a refusal: one sentence for people
 	hold   gate.Kind     // doHold
 	hint   time.Time     // doHold: when the platform itself says that it ends
 }
@@ -53,6 +54,8 @@ type standing struct {
 	unknown  int           // attempts of unknown outcome before it
 	left     time.Duration // until the intent's deadline
 	upstream int           // calls of this app in a row that could not leave, this one included
+	draw     gate.Standing // of an answer that speaks of the whole app: what its other messages say
+	trial    bool          // it tried whether a hold is over
 	now      time.Time
 	jitter   float64 // 0..1, drawn by the caller
 }
@@ -65,6 +68,15 @@ const (
 	quotaSlack      = 2 * time.Second        // the platform's clock is not ours
 	dayQuotaJitter  = 2 * time.Minute        // not everybody at midnight sharp
 	minuteQuotaSpan = time.Second
+
+	// resetLate is for how long after midnight a day's quota that is used up is
+	// taken for one whose reset is late, or for a clock that is ahead: it is tried
+	// again with growing pauses, and not a day later.
+	resetLate = time.Hour
+
+	unlistedRow  = 3           // different messages in a row with one unlisted code: it is about the account
+	selectiveRow = 10          // likewise, of an answer that only some messages draw
+	asidePause   = time.Second // until such a message is tried again: others are sent meanwhile
 )
 
 // decide is the contract's table of what becomes of an intent. It is pure: no
@@ -80,20 +92,20 @@ func decide(p policy, o outcome, s standing) Verdict {
 	case wechat.FaultBusy:
 		return again(p, o, s, p.retry.Attempts, schema.Exhausted)
 	case wechat.FaultUnlisted:
-		return again(p, o, s, min(unlistedTries, p.retry.Attempts), schema.Rejected)
+		return unlisted(p, o, s)
 	case wechat.FaultMinuteQuota:
 		end := gate.NextMinute(s.now)
 		if o.retryAfter > 0 {
 			end = s.now.Add(o.retryAfter)
 		}
-		return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: end.Add(spread(minuteQuotaSpan, s.jitter))}
+		return minuteQuota(o, s, end)
 	case wechat.FaultDayQuota:
 		if o.quotaLeft { // the code stands for a minute's limit too, whatever its text says
-			return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: gate.NextMinute(s.now).Add(spread(minuteQuotaSpan, s.jitter))}
+			return minuteQuota(o, s, gate.NextMinute(s.now))
 		}
-		return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: gate.NextDay(s.now).Add(quotaSlack + spread(dayQuotaJitter, s.jitter))}
+		return dayQuotaUsedUp(o, s)
 	case wechat.FaultConfig, wechat.FaultToken:
-		return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
+		return config(o, s)
 	case wechat.FaultUpstream:
 		if s.upstream >= breaker {
 			return Verdict{do: doHold, hold: gate.Upstream, detail: o.detail}
@@ -105,6 +117,75 @@ func decide(p policy, o outcome, s standing) Verdict {
 		}
 		return again(p, o, s, s.attempt+1, schema.Unknown) // however many attempts there were: once more is the policy
 	}
+}
+
+// config is the verdict on an answer that speaks of the app's settings or its
+// standing. A message that draws it again after another one was sent draws it for
+// itself; so does one whose whole kind is refused, though nothing else is queued
+// that could be sent. Where an answer is known for that, the app is not held for
+// each of them: a message is put aside for a moment, unless nothing is sent any
+// more.
+func config(o outcome, s standing) Verdict {
+	switch {
+	case s.draw.Proven:
+		return onlyIts(o)
+	case s.draw.Before && s.draw.OfKind:
+		return itsKind(o)
+	case s.draw.Selective && !s.draw.Before && !s.trial && (s.draw.InRow < selectiveRow || s.draw.OfKind):
+		return Verdict{do: doAgain, delay: asidePause, detail: o.detail}
+	}
+	return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
+}
+
+// unlisted is the verdict on an errcode never seen: it may have been a hiccup,
+// or be about the message, or about the account.
+func unlisted(p policy, o outcome, s standing) Verdict {
+	row, tries := unlistedRow, min(unlistedTries, p.retry.Attempts)
+	if s.draw.Selective {
+		row = selectiveRow
+	}
+	switch {
+	case s.draw.Proven:
+		return onlyIts(o)
+	case s.draw.Before && s.draw.OfKind:
+		return itsKind(o)
+	case s.draw.InRow >= row && !s.draw.OfKind, s.draw.Selective && s.draw.Before && s.draw.InRow > 1:
+		o.detail += fmt.Sprintf("; %d messages in a row drew it, so it is about the app", s.draw.InRow)
+		return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
+	}
+	return again(p, o, s, tries, schema.Rejected)
+}
+
+// minuteQuota holds the app until end, unless the limit is this message's own:
+// then that one waits alone.
+func minuteQuota(o outcome, s standing, end time.Time) Verdict {
+	end = end.Add(spread(minuteQuotaSpan, s.jitter))
+	if s.draw.Proven {
+		return Verdict{do: doAgain, delay: min(end.Sub(s.now), time.Minute), detail: o.detail}
+	}
+	return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: end}
+}
+
+// dayQuotaUsedUp holds the app until the platform's midnight. Shortly after it
+// the hold has no named end, and its pauses grow from a minute.
+func dayQuotaUsedUp(o outcome, s standing) Verdict {
+	v := Verdict{do: doHold, hold: gate.Quota, detail: o.detail}
+	next := gate.NextDay(s.now)
+	if s.now.Sub(next.AddDate(0, 0, -1)) >= resetLate {
+		v.hint = next.Add(quotaSlack + spread(dayQuotaJitter, s.jitter))
+	}
+	return v
+}
+
+// onlyIts buries a message that is refused with an answer that speaks of the
+// whole app, while others are sent.
+func onlyIts(o outcome) Verdict {
+	return Verdict{do: doBury, reason: schema.Rejected, detail: o.detail + "; others were sent since it drew that first, so it is about this message"}
+}
+
+// itsKind is onlyIts for one of a kind that is refused, and of which none is sent.
+func itsKind(o outcome) Verdict {
+	return Verdict{do: doBury, reason: schema.Rejected, detail: o.detail + "; messages of its kind draw that while others are sent"}
 }
 
 func bury(r schema.Reason, o outcome) Verdict {

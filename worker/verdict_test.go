@@ -24,7 +24,10 @@ func TestDecide(t *testing.T) {
 		change(&s)
 		return s
 	}
+	drew := func(says gate.Standing) standing { return with(func(s *standing) { s.draw = says }) }
 	const why = "the sentence of the error"
+	const ownFault = "; others were sent since it drew that first, so it is about this message"
+	midnight := time.Date(2026, 11, 25, 0, 0, 0, 0, gate.Beijing)
 	fault := func(f wechat.Fault) outcome { return outcome{fault: f, detail: why} }
 
 	rows := []struct {
@@ -70,8 +73,54 @@ func TestDecide(t *testing.T) {
 			Verdict{do: doBury, reason: schema.Unknown, detail: "the next attempt would come after its deadline; the last one: " + why}},
 		{"a fault of a later version counts as unknown", park, fault(wechat.Fault(200)), first, Verdict{do: doBury, reason: schema.Unknown, detail: why}},
 
+		{"an account's answer to one message, while others are sent, buries that one", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, Proven: true, InRow: 1, Selective: true}),
+			Verdict{do: doBury, reason: schema.Rejected, detail: why + ownFault}},
+		{"and so does a token that is refused for one message only", resend, fault(wechat.FaultToken), drew(gate.Standing{Before: true, Proven: true}),
+			Verdict{do: doBury, reason: schema.Rejected, detail: why + ownFault}},
+		{"drawn again while nothing is sent, it is about the account", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 40}), Verdict{do: doHold, hold: gate.Config, detail: why}},
+		{"an answer that only some messages draw puts the next one aside", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 1, Selective: true}), Verdict{do: doAgain, delay: time.Second, detail: why}},
+		{"and rejects it when it draws it again, if its whole kind does", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true, OfKind: true}),
+			Verdict{do: doBury, reason: schema.Rejected, detail: why + "; messages of its kind draw that while others are sent"}},
+		{"unless it draws it again and nothing was sent between", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true}), Verdict{do: doHold, hold: gate.Config, detail: why}},
+		{"or ten in a row draw it", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 10, Selective: true}), Verdict{do: doHold, hold: gate.Config, detail: why}},
+		{"but those of a kind that is refused anyway", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 40, Selective: true, OfKind: true}), Verdict{do: doAgain, delay: time.Second, detail: why}},
+		{"or it is the trial of a hold", resend, fault(wechat.FaultConfig), with(func(s *standing) { s.draw, s.trial = gate.Standing{InRow: 1, Selective: true}, true }),
+			Verdict{do: doHold, hold: gate.Config, detail: why}},
+
+		{"a limit of the minute that only one message meets makes that one wait", resend, fault(wechat.FaultMinuteQuota), drew(gate.Standing{Before: true, Proven: true}),
+			Verdict{do: doAgain, delay: 30500 * time.Millisecond, detail: why}},
+		{"for a minute at most", resend, outcome{fault: wechat.FaultMinuteQuota, detail: why, retryAfter: time.Hour}, drew(gate.Standing{Before: true, Proven: true}), Verdict{do: doAgain, delay: time.Minute, detail: why}},
+		{"met again while nothing is sent, it is the app's", resend, fault(wechat.FaultMinuteQuota), drew(gate.Standing{Before: true, InRow: 2}),
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: noon.Truncate(time.Minute).Add(time.Minute + 500*time.Millisecond)}},
+		{"a day's quota that is used up is never one message's", resend, fault(wechat.FaultDayQuota), drew(gate.Standing{Before: true, Proven: true}),
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: time.Date(2026, 11, 25, 0, 1, 2, 0, gate.Beijing)}},
+		{"used up some seconds after midnight, it is tried with growing pauses: the reset is late, or a clock ahead", resend, fault(wechat.FaultDayQuota),
+			with(func(s *standing) { s.now = midnight.Add(14 * time.Second) }), Verdict{do: doHold, hold: gate.Quota, detail: why}},
+		{"and so it is at midnight itself", resend, fault(wechat.FaultDayQuota), with(func(s *standing) { s.now = midnight }), Verdict{do: doHold, hold: gate.Quota, detail: why}},
+		{"and up to an hour after it", resend, fault(wechat.FaultDayQuota), with(func(s *standing) { s.now = midnight.Add(time.Hour - time.Second) }), Verdict{do: doHold, hold: gate.Quota, detail: why}},
+		{"but not a second before it", resend, fault(wechat.FaultDayQuota), with(func(s *standing) { s.now = midnight.Add(-time.Second) }),
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: midnight.Add(62 * time.Second)}},
+		{"nor later: to the next midnight", resend, fault(wechat.FaultDayQuota), with(func(s *standing) { s.now = midnight.Add(time.Hour) }),
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: midnight.AddDate(0, 0, 1).Add(62 * time.Second)}},
+
 		{"a code never seen is tried twice", resend, fault(wechat.FaultUnlisted), first, Verdict{do: doRetry, delay: time.Second}},
 		{"and then rejected", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt = 2 }), Verdict{do: doBury, reason: schema.Rejected, detail: why}},
+		{"two in a row draw it: tried twice all the same", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{InRow: 2}), Verdict{do: doRetry, delay: time.Second}},
+		{"three in a row draw it: about the account", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{InRow: 3}),
+			Verdict{do: doHold, hold: gate.Config, detail: why + "; 3 messages in a row drew it, so it is about the app"}},
+		{"and then none is buried, whichever attempt it was", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3} }),
+			Verdict{do: doHold, hold: gate.Config, detail: why + "; 3 messages in a row drew it, so it is about the app"}},
+		{"drawn again after another was sent, it is rejected", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{Before: true, Proven: true}),
+			Verdict{do: doBury, reason: schema.Rejected, detail: why + ownFault}},
+		{"where only some messages draw it, three in a row may be chance", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{InRow: 3, Selective: true}), Verdict{do: doRetry, delay: time.Second}},
+		{"but not if nothing was sent until they are tried again", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true} }),
+			Verdict{do: doHold, hold: gate.Config, detail: why + "; 3 messages in a row drew it, so it is about the app"}},
+		{"nor if they are of a kind that is refused anyway", resend, fault(wechat.FaultUnlisted), with(func(s *standing) {
+			s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true, OfKind: true}
+		}),
+			Verdict{do: doBury, reason: schema.Rejected, detail: why + "; messages of its kind draw that while others are sent"}},
+		{"while one that is alone has its two attempts", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 1, Selective: true} }),
+			Verdict{do: doBury, reason: schema.Rejected, detail: why}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

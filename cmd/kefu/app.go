@@ -106,11 +106,23 @@ func heldFor(holds []gate.Hold, now time.Time) string {
 		parts[i] = fmt.Sprintf("%s for %s", h.Kind, about(now.Sub(h.Since)))
 		if h.Trying {
 			parts[i] += ", being tried now"
-		} else if h.Until.After(now) {
-			parts[i] += ", next try in " + about(h.Until.Sub(now))
+		} else if next := nextTry(h, now); next.After(now) {
+			parts[i] += ", next try in " + about(next.Sub(now))
 		}
 	}
 	return strings.Join(parts, "; ")
+}
+
+// nextTry is when a held app is tried again with the messages that are queued for
+// it: one of another kind than those that drew the hold is tried as soon as it
+// comes.
+func nextTry(h gate.Hold, now time.Time) time.Time {
+	for _, at := range []time.Time{h.Until, h.AnotherAt} {
+		if at.After(now) {
+			return at
+		}
+	}
+	return h.SameAt
 }
 
 func whyHeld(holds []gate.Hold) string {
@@ -133,6 +145,9 @@ func whatToDo(holds []gate.Hold) string {
 			parts = append(parts, "kefu app resume, when the time has come")
 		case h.PerDay > 0:
 			parts = append(parts, "raise rate.per_day, if WeChat allows the app more; it goes on by itself at Beijing's midnight")
+		case len(h.Drawn) == 1 && h.Kind == gate.Config && h.Errcode != 0:
+			parts = append(parts, wechat.Explain(wechat.Call(h.Call), h.Errcode).DoEn+
+				" Only "+h.Drawn[0].ID+" drew it so far: the next message to somebody else tells whether it is about that one.")
 		case h.Errcode != 0:
 			parts = append(parts, wechat.Explain(wechat.Call(h.Call), h.Errcode).DoEn)
 		case h.Kind == gate.Upstream:

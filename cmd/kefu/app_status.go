@@ -149,11 +149,30 @@ func (s *appStatus) fields(now time.Time) []field {
 			field{"held", heldFor([]gate.Hold{h}, now), yellow},
 			field{"why", whyHeld([]gate.Hold{h}), ""},
 			field{"since", moment(h.Since) + ", noticed by " + h.By, ""})
+		if len(h.Drawn) > 0 {
+			fields = append(fields, field{"drawn by", drawnBy(h.Drawn), ""})
+		}
 		if h.Tries > 0 {
 			fields = append(fields, field{"tried", counted(h.Tries, "time") + " in vain", ""})
 		}
 	}
 	return append(fields, field{"you can", s.Do, ""})
+}
+
+// drawnBy names the intents whose answers drew a hold, the newest first.
+func drawnBy(draws []gate.Draw) string {
+	const most = 5
+	var names []string
+	for _, d := range slices.Backward(draws[max(len(draws)-most, 0):]) {
+		if d.What != "" {
+			d.ID += " (" + d.What + ")"
+		}
+		names = append(names, d.ID)
+	}
+	if more := len(draws) - most; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 // first is the first of some arguments, or "".

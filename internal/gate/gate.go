@@ -23,6 +23,12 @@
 // intent is let through in the whole pool, and only its success opens the gate.
 // An operator's hold is lifted by an operator only.
 //
+// A hold that the answer to a message drew may be about that message only.
+// Therefore its trial is another one as long as another one can be had (Choice),
+// and the gate remembers who was refused with what since a message was sent
+// (Drew, draws.go): that tells whoever decides an account that is limited from a
+// message that is bad.
+//
 //	g := keeper.App("wx…", gate.Rate{PerSecond: 100, Burst: 20})
 //	p, wait := g.Permit(schema.Live, time.Now())
 package gate
@@ -30,8 +36,11 @@ package gate
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -50,16 +59,20 @@ type Rate struct {
 // Permission is the right to make one call.
 type Permission struct {
 	OK    bool
-	Trial bool // the one intent that tries whether a hold is over
-	Used  bool // for the caller to set: a request may have left
+	Trial bool   // the one intent that tries whether a hold is over
+	Used  bool   // for the caller to set: a request may have left
+	Sent  bool   // for the caller to set: the message was sent
+	What  string // likewise, if Suspects: of which kind it was, as in Draw.What
 
-	day time.Time // the end of the day whose budget it is of; zero: of none
+	turn uint64    // of the last draw before it was given
+	day  time.Time // the end of the day whose budget it is of; zero: of none
 }
 
 // Gate is one app's. All methods are safe for concurrent use.
 type Gate struct {
 	appID string
 	share func(g *Gate, operator bool) // tells the pool what stored says, now or soon
+	teach func(g *Gate)                // likewise, what selective says
 	pool  *sharing
 	log   *slog.Logger
 
@@ -69,15 +82,18 @@ type Gate struct {
 	hold     *Hold         // quota, config or upstream
 	stagger  time.Duration // how long after its Until this worker tries it
 	operator *Hold
-	trial    bool    // the trial's intent is under way
-	budget   *budget // the pool's rate; nil: no limit, or nobody to share it with
+	trial    bool // the trial's intent is under way
+	draws    draws
+	drawn    atomic.Bool // there are any: looked at for each message
+	taught   time.Time   // when the pool was told of them last
+	budget   *budget     // the pool's rate; nil: no limit, or nobody to share it with
 	daily    daily
 	changed  func()
 }
 
 // newGate makes a gate; pool is nil when there is nobody to share a budget with.
 func newGate(appID string, r Rate, share func(*Gate, bool), pool *sharing, log *slog.Logger) *Gate {
-	g := &Gate{appID: appID, share: share, pool: pool, log: log, changed: func() {}}
+	g := &Gate{appID: appID, share: share, teach: func(*Gate) {}, pool: pool, log: log, changed: func() {}}
 	g.daily = daily{pool: pool, key: dayKey(appID), log: log, arrived: g.tell}
 	g.SetRate(r)
 	return g
@@ -182,7 +198,7 @@ func (g *Gate) permit(lane schema.Lane, now time.Time) (p Permission, wait time.
 	if ok, wait := g.spend(lane, now); !ok {
 		return Permission{}, wait, false
 	}
-	p = Permission{OK: true, Trial: due}
+	p = Permission{OK: true, Trial: due, turn: g.draws.turn}
 	if g.rate.PerDay > 0 {
 		p.day = g.daily.use()
 	}
@@ -221,7 +237,8 @@ func (g *Gate) outgrow() bool {
 		return false
 	}
 	lifted := *g.hold
-	lifted.Until, lifted.Asked, lifted.Trying = lifted.Since, time.Now().UTC(), false // past, whatever this machine's clock says
+	lifted.atOnce(lifted.Since) // past, whatever this machine's clock says
+	lifted.Asked, lifted.Trying = time.Now().UTC(), false
 	g.hold, g.stagger = &lifted, 0
 	return true
 }
@@ -289,6 +306,17 @@ func (g *Gate) Closed(now time.Time) bool {
 	return g.operator != nil || g.hold != nil && now.Before(g.next()) && !g.remains(now)
 }
 
+// Bars says whether a permission is worth nothing at now: the app is held, and
+// this is not the trial.
+func (g *Gate) Bars(p Permission, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.operator != nil || g.hold == nil {
+		return g.operator != nil
+	}
+	return (!p.Trial || now.Before(g.next())) && !g.remains(now)
+}
+
 // Trying says whether the app is held but for one intent that may try.
 func (g *Gate) Trying(now time.Time) bool {
 	g.mu.Lock()
@@ -296,26 +324,80 @@ func (g *Gate) Trying(now time.Time) bool {
 	return g.operator == nil && g.hold != nil && !now.Before(g.next())
 }
 
+// Choice says which intents may try the hold in force, if messages drew it and
+// the first of them may at now.
+func (g *Gate) Choice(now time.Time) (Choice, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.operator != nil || g.hold == nil || len(g.hold.Drawn) == 0 || now.Before(g.next()) {
+		return Choice{}, false
+	}
+	c := Choice{ids: make(map[string]bool), kinds: make(map[string]bool)}
+	for _, d := range g.draws.which(false, mostDraws) {
+		c.ids[d.ID], c.kinds[d.What] = true, true
+	}
+	for r := range c.from {
+		c.from[r] = g.hold.from(Rank(r)).Add(g.stagger)
+	}
+	return c, true
+}
+
+// Drew notes that a message was refused with an answer that speaks of the whole
+// app, and returns what the app's other messages say about it.
+func (g *Gate) Drew(d Draw, now time.Time) Standing {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drawn.Store(true)
+	return g.draws.draw(d, now)
+}
+
+// Suspects says whether a message that is sent may prove something about those
+// that were refused.
+func (g *Gate) Suspects() bool { return g.drawn.Load() }
+
+// Ended forgets what an intent that has ended was refused with.
+func (g *Gate) Ended(id string) {
+	if !g.drawn.Load() {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.draws.forget(id)
+	g.drawn.Store(g.draws.any())
+}
+
 // Hold closes the gate for the whole pool. hint is when the platform itself
 // says that it ends (zero: unknown). Of several intents that draw the same
 // hold at once the first counts; a trial that draws it again makes the pause
-// longer.
+// longer. h.Drawn is the message whose answer drew it, noted with Drew before;
+// none if it was no answer to a message.
 func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	g.mu.Lock()
-	if h.Kind == Operator {
+	switch known := g.hold != nil && g.hold.PerDay == 0; { // what remained of a day's budget may meet a reason of its own to hold
+	case h.Kind == Operator:
 		g.operator = &h
-	} else {
-		// What remained of a day's budget may meet a reason of its own to hold.
-		known := g.hold != nil && g.hold.PerDay == 0
-		if known && !p.Trial {
+	case known && !p.Trial: // drawn by one that was under way already
+		if len(h.Drawn) == 0 || len(g.hold.Drawn) == 0 {
 			g.mu.Unlock()
-			return // drawn by one that was under way already
+			return
 		}
-		h.Since, h.Tries = now, 0
+		more := *g.hold
+		more.Drawn = g.draws.which(false, mostShared)
+		g.hold = &more
+	default:
+		h.Since, h.Tries = now.Round(0), 0
 		if known && g.hold.Kind == h.Kind {
-			h.Since, h.Tries = g.hold.Since, g.hold.Tries+1
+			h.Since, h.Tries, h.Others = g.hold.Since, g.hold.Tries+1, g.hold.Others
+			for _, d := range h.Drawn {
+				if !slices.ContainsFunc(g.hold.Drawn, func(before Draw) bool { return before.ID == d.ID }) {
+					h.Others++
+				}
+			}
 		}
-		h.Until = nextTry(h.Kind, h.Tries, now, hint)
+		if len(h.Drawn) > 0 {
+			h.Drawn = g.draws.which(false, mostShared)
+		}
+		h.schedule(now, hint)
 		g.hold, g.stagger = &h, 0
 		g.trial = false
 	}
@@ -327,23 +409,33 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 
 // Done gives a permission back; once for each. What made no request costs the
 // day's budget nothing. reached says that the API answered in a way that is no
-// reason to hold: it ends a trial well. Without that (no call was made) the
-// trial is left to the next intent.
+// reason to hold: it ends a trial well, unless messages drew the hold: then only
+// one that is sent does. Without that (no call was made) the trial is left to the
+// next intent.
 func (g *Gate) Done(p Permission, reached bool) {
 	landed := g.daily.landed(p.day, p.Used)
-	if !p.Trial && !landed {
+	proves := p.Sent && g.drawn.Load()
+	if !p.Trial && !landed && !proves {
 		return
 	}
 	g.mu.Lock()
 	tried := p.Trial && g.trial
+	now := time.Now()
+	news := proves && g.draws.sent(p.turn, p.What, now) && (tried || now.Sub(g.taught) >= teachEvery)
+	if news {
+		g.taught = now
+	}
 	if tried {
 		g.trial = false
-		if reached {
+		if p.Sent || reached && len(g.hold.Drawn) == 0 {
 			g.hold = nil
 		}
 	}
 	changed := g.changed
 	g.mu.Unlock()
+	if news {
+		g.teach(g) // before the hold is lifted: whoever drew it must be known by then
+	}
 	if tried {
 		g.share(g, false) // lifted, or left to whoever has an intent for it
 	}
@@ -361,15 +453,35 @@ func (g *Gate) stored(operator bool) *Hold {
 	}
 	if g.trial && g.hold != nil {
 		h := *g.hold
-		h.Trying, h.Until = true, time.Now().Add(trialLease)
+		h.Trying, h.Until = true, time.Now().Round(0).Add(trialLease)
 		return &h
 	}
 	return g.hold
 }
 
+// selective is what the pool is to know of answers that only some messages draw.
+func (g *Gate) selective() Selective {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Selective{Answers: maps.Clone(g.draws.known), Drawn: g.draws.which(true, mostShared)}
+}
+
+// says is what the pool is to know of one thing; neither for nothing.
+func (g *Gate) says(p part) (*Hold, *Selective) {
+	if p == partSelective {
+		s := g.selective()
+		return nil, &s
+	}
+	return g.stored(p == partOperator), nil
+}
+
 // learn takes over what another worker or an operator wrote.
 func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 	g.mu.Lock()
+	if h != nil && len(h.Drawn) > 0 {
+		g.drawn.Store(true)
+		g.draws.merge(h.Drawn, false)
+	}
 	switch {
 	case operator:
 		g.operator = h
@@ -387,7 +499,8 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 		// Somebody lifted it: one intent first, the rest after its success. Should
 		// it fail, the pauses begin anew.
 		lifted := *g.hold
-		lifted.Until, lifted.Tries, lifted.Trying = now, 0, false
+		lifted.atOnce(now.Round(0))
+		lifted.Tries, lifted.Others, lifted.Trying = 0, 0, false
 		g.hold = &lifted
 		g.stagger = rand.N(staggerMost)
 		g.daily.doubt()
@@ -395,4 +508,16 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 	changed := g.changed
 	g.mu.Unlock()
 	changed()
+}
+
+// learnSelective takes over what another worker knows of answers that only some
+// messages draw.
+func (g *Gate) learnSelective(s Selective) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drawn.Store(true)
+	for answer, k := range s.Answers {
+		g.draws.know(answer, k)
+	}
+	g.draws.merge(s.Drawn, true)
 }

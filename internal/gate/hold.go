@@ -33,26 +33,64 @@ type Hold struct {
 	Until   time.Time `json:"until,omitzero"`   // when the next try is made; zero: when an operator says so
 	Asked   time.Time `json:"asked,omitzero"`   // when an operator wanted it tried at once
 	Trying  bool      `json:"trying,omitempty"` // a worker tries it just now; Until is when others may, should it vanish
-	Tries   int       `json:"tries,omitempty"`
-	By      string    `json:"by,omitempty"` // worker or operator
+	Tries   int       `json:"tries,omitempty"`  // that failed
+	By      string    `json:"by,omitempty"`     // worker or operator
+
+	// Of a hold that was drawn by messages. It may be about those only, so others
+	// try it first: from Until one of a kind that was not refused, from AnotherAt
+	// any other, from SameAt those that drew it.
+	Drawn     []Draw    `json:"drawn,omitempty"` // newest last, at most 64
+	AnotherAt time.Time `json:"another_at,omitzero"`
+	SameAt    time.Time `json:"same_at,omitzero"`
+	Others    int       `json:"others,omitempty"` // of Tries, those by intents that had not drawn it before
+}
+
+// Selective is what the pool remembers of answers that some messages draw while
+// others are sent. It is stored as JSON under app.<appid>.selective.
+type Selective struct {
+	Answers map[string]Known `json:"answers"`         // by Draw.Answer
+	Drawn   []Draw           `json:"drawn,omitempty"` // by whom, newest last, at most 64; others were sent after
+}
+
+// Known is what is known of one such answer.
+type Known struct {
+	At    time.Time `json:"at"`              // when that was seen last
+	Kinds []string  `json:"kinds,omitempty"` // Draw.What of those that drew it, if nothing of the kind was sent since
+}
+
+// part is what one key in KEFU_STATE says of an app.
+type part string
+
+const (
+	partHold      part = "hold"
+	partOperator  part = "operator" // the hold of an operator
+	partSelective part = "selective"
+)
+
+func (p part) key(appID string) string { return "app." + appID + "." + string(p) }
+
+func parseKey(key string) (appID string, p part, ok bool) {
+	rest, found := strings.CutPrefix(key, "app.")
+	if !found {
+		return "", "", false
+	}
+	appID, what, found := strings.Cut(rest, ".")
+	p = part(what)
+	return appID, p, found && (p == partHold || p == partOperator || p == partSelective)
 }
 
 // AppKey is the key of an app's hold in KEFU_STATE.
 func AppKey(appID string, kind Kind) string {
 	if kind == Operator {
-		return "app." + appID + ".operator"
+		return partOperator.key(appID)
 	}
-	return "app." + appID + ".hold"
+	return partHold.key(appID)
 }
 
 // ParseAppKey reads a key of AppKey.
 func ParseAppKey(key string) (appID string, operator bool, ok bool) {
-	rest, found := strings.CutPrefix(key, "app.")
-	if !found {
-		return "", false, false
-	}
-	appID, what, found := strings.Cut(rest, ".")
-	return appID, what == "operator", found && (what == "operator" || what == "hold")
+	appID, p, ok := parseKey(key)
+	return appID, p == partOperator, ok && p != partSelective
 }
 
 // ParseHold reads a stored hold.
@@ -95,15 +133,76 @@ func nextTry(kind Kind, tries int, now, hint time.Time) time.Time {
 	if hint.After(now) {
 		return hint
 	}
-	p := pauses[kind]
-	d := p.first
-	for range tries {
-		if d = 2 * d; d >= p.top {
-			d = p.top
-			break
+	return now.Add(doubled(pauses[kind].first, pauses[kind].top, tries))
+}
+
+// doubled is a pause that doubles so many times, up to a bound.
+func doubled(first, top time.Duration, times int) time.Duration {
+	d := first
+	for range times {
+		if d = 2 * d; d >= top {
+			return top
 		}
 	}
-	return now.Add(d)
+	return d
+}
+
+const (
+	// novelPause is from a refusal to the trial by a message of another kind. An
+	// account-wide problem costs one post for each kind that is queued.
+	novelPause = 500 * time.Millisecond
+
+	// anotherPause doubles with each other message that draws the hold as well: one
+	// bad message holds the app for a second, a limited account is tried a dozen
+	// times in the first quarter of an hour.
+	anotherPause = time.Second
+
+	// samePause keeps the messages that drew a quota's hold from being its trial,
+	// as long as there is another one to take.
+	samePause = time.Second
+)
+
+// schedule sets when a hold is tried again. All of it is the wall clock's: a
+// machine that was suspended, or whose clock was set, must not overstay.
+func (h *Hold) schedule(now, hint time.Time) {
+	now, hint = now.Round(0), hint.Round(0)
+	h.Until, h.AnotherAt, h.SameAt = nextTry(h.Kind, h.Tries, now, hint), time.Time{}, time.Time{}
+	switch {
+	case len(h.Drawn) == 0:
+	case h.Kind == Config:
+		h.SameAt = h.Until
+		h.AnotherAt = now.Add(doubled(anotherPause, pauses[Config].top, h.Others))
+		h.Until = now.Add(novelPause)
+	default:
+		h.SameAt = h.Until.Add(samePause)
+	}
+}
+
+// from is when intents of a rank may try the hold, by its own word.
+func (h *Hold) from(r Rank) time.Time {
+	switch r {
+	case Another:
+		return latest(h.Until, h.AnotherAt)
+	case Refused:
+		return latest(h.Until, h.SameAt)
+	default:
+		return h.Until
+	}
+}
+
+// atOnce has a hold tried at once: by another message first if there is one.
+func (h *Hold) atOnce(now time.Time) {
+	h.Until, h.AnotherAt, h.SameAt = now, time.Time{}, time.Time{}
+	if len(h.Drawn) > 0 {
+		h.SameAt = now.Add(samePause)
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // Beijing is where the platform's days begin. China keeps no summer time.

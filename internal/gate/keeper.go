@@ -24,7 +24,7 @@ type Keeper struct {
 
 	mu    sync.Mutex
 	gates map[string]*Gate
-	holds map[string]stored // as KEFU_STATE has them
+	holds map[string]stored // as KEFU_STATE has them, this worker's own writes included
 	own   map[string]*own   // what this worker wrote, by key
 }
 
@@ -36,7 +36,10 @@ type own struct {
 	missed   *broker.StateEntry
 }
 
-type stored struct{ hold, operator *Hold }
+type stored struct {
+	hold, operator *Hold
+	selective      *Selective
+}
 
 // Open begins to follow the holds of all apps. by is the worker's name, for
 // those who are told of holds.
@@ -83,12 +86,20 @@ const closePatience = 2 * time.Second
 // App makes the gate of an app; once for each.
 func (k *Keeper) App(appID string, r Rate) *Gate {
 	g := newGate(appID, r, k.share, k.pool, k.log)
+	g.teach = func(g *Gate) { k.tell(g, partSelective) }
 	k.mu.Lock()
 	k.gates[appID] = g
 	s := k.holds[appID]
-	g.hold, g.operator = s.hold, s.operator
 	k.mu.Unlock()
+	if s.selective != nil {
+		g.learnSelective(*s.selective)
+	}
 	g.mu.Lock()
+	g.hold, g.operator = s.hold, s.operator
+	if g.hold != nil && len(g.hold.Drawn) > 0 {
+		g.drawn.Store(true)
+		g.draws.merge(g.hold.Drawn, false)
+	}
 	lifted := g.outgrow()
 	g.mu.Unlock()
 	if lifted {
@@ -107,18 +118,14 @@ func (k *Keeper) anew() {
 }
 
 func (k *Keeper) learn(e broker.StateEntry) {
-	appID, operator, ok := ParseAppKey(e.Key)
+	appID, p, ok := parseKey(e.Key)
 	if !ok {
 		return
 	}
-	var h *Hold
-	if !e.Deleted {
-		parsed, err := ParseHold(e.Value)
-		if err != nil {
-			k.log.Error("holds", "app", appID, "error", err)
-			return
-		}
-		h = &parsed
+	h, s, err := parseState(p, e)
+	if err != nil {
+		k.log.Error("holds", "app", appID, "error", err)
+		return
 	}
 	k.mu.Lock()
 	if mine := k.own[e.Key]; mine != nil {
@@ -132,32 +139,69 @@ func (k *Keeper) learn(e broker.StateEntry) {
 			return
 		}
 	}
-	s := k.holds[appID]
-	if operator {
-		s.operator = h
-	} else {
-		s.hold = h
-	}
-	k.holds[appID] = s
+	k.keep(appID, p, h, s)
 	g := k.gates[appID]
 	k.mu.Unlock()
-	if g != nil {
-		g.learn(operator, h, time.Now())
+	switch {
+	case g == nil:
+	case p != partSelective:
+		g.learn(p == partOperator, h, time.Now())
+	case s != nil:
+		g.learnSelective(*s)
 	}
 }
 
-// share tells the pool what a gate says now. It need not be waited for: this
+// parseState reads what a key says; neither a hold nor a Selective for one that
+// was deleted.
+func parseState(p part, e broker.StateEntry) (*Hold, *Selective, error) {
+	if e.Deleted {
+		return nil, nil, nil
+	}
+	if p == partSelective {
+		var s Selective
+		if err := json.Unmarshal(e.Value, &s); err != nil {
+			return nil, nil, fmt.Errorf("unreadable word on selective answers: %w", err)
+		}
+		return nil, &s, nil
+	}
+	h, err := ParseHold(e.Value)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &h, nil, nil
+}
+
+// keep notes what KEFU_STATE says of an app. k.mu is held.
+func (k *Keeper) keep(appID string, p part, h *Hold, sel *Selective) {
+	s := k.holds[appID]
+	switch p {
+	case partOperator:
+		s.operator = h
+	case partSelective:
+		s.selective = sel
+	default:
+		s.hold = h
+	}
+	k.holds[appID] = s
+}
+
+// share tells the pool what a gate says now of its hold.
+func (k *Keeper) share(g *Gate, operator bool) {
+	if operator {
+		k.tell(g, partOperator)
+		return
+	}
+	k.tell(g, partHold)
+}
+
+// tell tells the pool what a gate says now. It need not be waited for: this
 // worker acts on it already, and the outbox repeats it until the broker has it.
 //
 // One write of a key at a time, always of the newest state: two that are
 // repeated could arrive in the wrong order, and a hold that was lifted would
 // stand again.
-func (k *Keeper) share(g *Gate, operator bool) {
-	kind := Quota
-	if operator {
-		kind = Operator
-	}
-	key := AppKey(g.appID, kind)
+func (k *Keeper) tell(g *Gate, p part) {
+	key := p.key(g.appID)
 	k.mu.Lock()
 	mine := k.own[key]
 	if mine == nil {
@@ -168,15 +212,21 @@ func (k *Keeper) share(g *Gate, operator bool) {
 	mine.flying, mine.outdated = true, busy
 	k.mu.Unlock()
 	if !busy {
-		k.write(g, operator, key)
+		k.write(g, p)
 	}
 }
 
 // write publishes what a gate says, until that is what was published.
-func (k *Keeper) write(g *Gate, operator bool, key string) {
+func (k *Keeper) write(g *Gate, p part) {
+	key := p.key(g.appID)
 	msg := broker.DeleteState(key)
-	if h := g.stored(operator); h != nil {
-		body, err := json.Marshal(h)
+	h, sel := g.says(p)
+	var value any = h
+	if sel != nil {
+		value = sel
+	}
+	if h != nil || sel != nil {
+		body, err := json.Marshal(value)
 		if err != nil { // a time beyond the year 9999: the others will find out by themselves
 			k.log.Error("holds", "app", g.appID, "error", err)
 		}
@@ -187,6 +237,9 @@ func (k *Keeper) write(g *Gate, operator bool, key string) {
 			k.log.Error("a hold could not be shared with the pool", "app", g.appID, "error", err)
 		}
 		k.mu.Lock()
+		if err == nil {
+			k.keep(g.appID, p, h, sel) // what comes back of it is not looked at
+		}
 		mine := k.own[key]
 		mine.seq = max(mine.seq, a.Seq)
 		again := mine.outdated
@@ -197,7 +250,7 @@ func (k *Keeper) write(g *Gate, operator bool, key string) {
 		}
 		k.mu.Unlock()
 		if again {
-			k.write(g, operator, key)
+			k.write(g, p)
 		}
 		if missed != nil {
 			k.learn(*missed)
@@ -253,7 +306,8 @@ func Probe(ctx context.Context, conn *broker.Conn, appID string) (Hold, error) {
 	if held.Kind == "" {
 		return Hold{}, nil
 	}
-	held.Until, held.Asked = held.Since, time.Now().UTC() // past, whatever this machine's clock says
+	held.atOnce(held.Since) // past, whatever this machine's clock says
+	held.Asked = time.Now().UTC()
 	body, err := json.Marshal(held)
 	if err != nil {
 		return Hold{}, err

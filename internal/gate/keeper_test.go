@@ -250,3 +250,65 @@ func TestOpenWithoutTheBucketFails(t *testing.T) {
 	_, err := Open(t.Context(), conn, "test", nil)
 	require.ErrorContains(t, err, "holds: follow KV_KEFU_STATE")
 }
+
+func TestAnAppThatIsMadeAgainIsHeldAsItStands(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.Start(t).Connect()
+	k := keep(t, conn)
+	g := k.App("wx1", Rate{})
+	now := time.Now()
+	p, _ := g.Permit(schema.Live, now)
+	g.Hold(upstream(), p, time.Time{}, now)
+	g.Done(p, false)
+	soon(t, func() bool { return held(k.App("wx1", Rate{})) }, "what this worker wrote itself counts")
+
+	g = k.App("wx1", Rate{})
+	h, _ := g.Held()
+	trial, _ := g.Permit(schema.Live, h.Until.Add(trialLease)) // after any that the gate before it may have begun
+	require.True(t, trial.Trial)
+	g.Done(trial, true)
+	soon(t, func() bool { return !held(k.App("wx1", Rate{})) }, "and a hold that is over stays over")
+	require.Empty(t, stands(t, conn))
+}
+
+func TestThePoolKnowsWhoDrewAHoldWhenItIsLifted(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	one, two := keep(t, conn).App("wx1", Rate{}), keep(t, b.Connect()).App("wx1", Rate{})
+	now := time.Now()
+	p, _ := one.Permit(schema.Live, now)
+	drewHold(one, "menu1", "msgmenu", p, now)
+	var c Choice
+	soon(t, func() (due bool) { c, due = two.Choice(time.Now()); return due }, "the other worker may try it")
+	require.Equal(t, Refused, c.Rank("menu1", "msgmenu"))
+	trial, _ := two.Permit(schema.Live, time.Now())
+	require.True(t, trial.Trial)
+	soon(t, func() bool { h, _ := one.Held(); return h.Trying }, "the first one hears of the trial")
+	trial.Sent, trial.What = true, "text"
+	two.Done(trial, true)
+	soon(t, func() bool { return !held(one) && len(stands(t, conn)) == 0 }, "it is over")
+	require.Eventually(t, func() bool {
+		s := one.selective()
+		return len(s.Drawn) == 1 && s.Drawn[0].ID == "menu1"
+	}, brokertest.Patience, time.Millisecond, "and whoever drew it is known to the first one")
+	require.True(t, one.Drew(refused("menu1"), now).Proven)
+
+	late := keep(t, b.Connect()).App("wx1", Rate{})
+	require.True(t, late.Drew(refused("menu1"), now).Proven, "and to one that comes later")
+	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true}, late.Drew(refused("menu2"), now))
+}
+
+func TestAHoldThatIsLiftedByHandProvesNothing(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.Start(t).Connect()
+	g := keep(t, conn).App("wx1", Rate{})
+	now := time.Now()
+	p, _ := g.Permit(schema.Live, now)
+	drewHold(g, "menu1", "msgmenu", p, now)
+	soon(t, func() bool { return len(stands(t, conn)) == 1 }, "it stands")
+	require.NoError(t, Resume(t.Context(), conn, "wx1"))
+	soon(t, func() bool { return len(stands(t, conn)) == 0 }, "it is lifted")
+	soon(t, func() bool { return g.Trying(time.Now()) }, "and tried")
+	require.Equal(t, Standing{Before: true, InRow: 1}, g.Drew(refused("menu1"), now))
+}

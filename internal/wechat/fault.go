@@ -17,7 +17,7 @@ const (
 	FaultToken                    // the access token is still refused after a refresh and a second try
 	FaultMinuteQuota              // 45011, HTTP 429
 	FaultDayQuota                 // 45009
-	FaultConfig                   // the app's settings or its standing with WeChat: no message of it can pass
+	FaultConfig                   // the app's settings or its standing with WeChat: no message of it passes, unless only some draw it
 	FaultUpstream                 // certainly not sent: nothing of the message left this machine
 	FaultUnknown                  // the request left and no usable answer came: it may have been delivered
 	FaultUnlisted                 // an errcode that is not in the table
@@ -63,8 +63,10 @@ var faults = [faultCount]struct{ name, en, zh string }{
 	},
 	FaultConfig: {
 		"config",
-		"holds the whole app, says why everywhere and probes again with growing pauses; costs no attempt",
-		"暂停整个公众号，在各处提示原因，并以逐渐加长的间隔重新探测；不计入重试次数",
+		"holds the whole app, says why everywhere and probes again with growing pauses; costs no attempt; a message that draws " +
+			"it again after another one was sent is buried alone: dead letter \"rejected\"",
+		"暂停整个公众号，在各处提示原因，并以逐渐加长的间隔重新探测；不计入重试次数；若其他消息已能发出，" +
+			"仍得到该返回码的消息单独转入死信（rejected）",
 	},
 	FaultUpstream: {
 		"upstream",
@@ -78,8 +80,8 @@ var faults = [faultCount]struct{ name, en, zh string }{
 	},
 	FaultUnlisted: {
 		"unlisted",
-		"tries twice, then dead letter \"rejected\" with the raw code",
-		"共尝试两次，仍失败则带上原始返回码转入死信（rejected）",
+		"tries twice, then dead letter \"rejected\" with the raw code; three messages in a row that draw it hold the app instead",
+		"共尝试两次，仍失败则带上原始返回码转入死信（rejected）；若连续三条消息都得到该返回码，则改为暂停整个公众号",
 	},
 }
 

@@ -1,0 +1,210 @@
+package gate
+
+import (
+	"slices"
+	"time"
+)
+
+// Draw is a message that was refused with an answer that speaks of the whole
+// app. Whether it really does, only other messages can tell.
+type Draw struct {
+	ID     string `json:"id"`             // of the intent
+	What   string `json:"what,omitempty"` // msgtype, and the kf_account that it names
+	Answer string `json:"answer"`         // "errcode 40200", "HTTP 302"
+}
+
+// Standing is what the app's other messages say about a refusal.
+type Standing struct {
+	Before    bool // the same message was refused with the same answer before
+	Proven    bool // and after that another message was sent: it is about this message
+	InRow     int  // different messages refused with this answer since one was sent, this one included
+	Selective bool // some messages were refused with this answer lately while others were sent
+	OfKind    bool // and those were all of this one's kind, of which none was sent; as is all that draws it now
+}
+
+const (
+	// selectiveFor is how long an answer is known as one that only some messages
+	// draw.
+	selectiveFor = time.Hour
+
+	// teachEvery bounds how often the pool is told of it, but for the end of a hold.
+	teachEvery = time.Minute
+
+	// mostDraws bounds what a worker remembers; the oldest is forgotten first,
+	// and is then refused once more before it is known again.
+	mostDraws = 256
+
+	// mostShared bounds what a Hold and a Selective tell the pool: 64 ids of 128
+	// bytes at most.
+	mostShared = 64
+)
+
+// draws is who was refused with what since a message was sent last. It tells
+// an answer that is about the account from one that is about a message: an
+// account that is limited sends nothing, so whoever draws the answer again after
+// another message was sent draws it for itself.
+//
+// "After" is strict: the other call must have begun after the refusal was known,
+// or an account that is limited while calls are under way would look like a bad
+// message. Each draw has a number for that, and each Permission carries that of
+// the last draw before it.
+type draws struct {
+	turn  uint64
+	list  []drawn          // oldest first
+	known map[string]Known // by answer: those that only some messages draw
+}
+
+type drawn struct {
+	Draw
+	turn   uint64 // of the first of several
+	proven bool
+	inRow  bool
+}
+
+// draw notes a refusal.
+func (s *draws) draw(d Draw, now time.Time) Standing {
+	s.turn++
+	i := s.find(d)
+	st := Standing{Before: i >= 0}
+	if i < 0 {
+		i = s.add(drawn{Draw: d, turn: s.turn})
+	}
+	st.Proven = s.list[i].proven
+	if !st.Proven {
+		s.list[i].inRow = true
+	}
+	k, known := s.known[d.Answer]
+	st.Selective = known && now.Sub(k.At) < selectiveFor
+	st.OfKind = st.Selective && slices.Contains(k.Kinds, d.What)
+	for _, other := range s.list {
+		if other.inRow && other.Answer == d.Answer {
+			st.InRow++
+			st.OfKind = st.OfKind && slices.Contains(k.Kinds, other.What)
+		}
+	}
+	return st
+}
+
+// sent notes that a message of a kind was sent whose permission was given after
+// draw number turn. It says whether that proved anything.
+func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
+	for i := range s.list {
+		e := &s.list[i]
+		e.inRow = false
+		if e.proven || e.turn > turn {
+			continue
+		}
+		e.proven, proved = true, true
+		k := s.known[e.Answer]
+		k.At = now.Round(0)
+		if e.What != "" && !slices.Contains(k.Kinds, e.What) {
+			k.Kinds = append(slices.Clone(k.Kinds), e.What)
+		}
+		s.know(e.Answer, k)
+	}
+	for answer, k := range s.known {
+		if now.Sub(k.At) >= selectiveFor {
+			delete(s.known, answer)
+		} else if i := slices.Index(k.Kinds, kind); i >= 0 {
+			proved = true
+			s.know(answer, Known{At: now.Round(0), Kinds: slices.Delete(slices.Clone(k.Kinds), i, i+1)})
+		}
+	}
+	return proved
+}
+
+// any says whether there is anything that a message which is sent may prove or
+// refute.
+func (s *draws) any() bool { return len(s.list) > 0 || len(s.known) > 0 }
+
+// forget drops what is known of an intent that has ended.
+func (s *draws) forget(id string) {
+	s.list = slices.DeleteFunc(s.list, func(e drawn) bool { return e.ID == id })
+}
+
+// merge takes over what another worker knows. proven says that messages were
+// sent after these draws.
+func (s *draws) merge(theirs []Draw, proven bool) {
+	for _, d := range theirs {
+		i := s.find(d)
+		if i < 0 {
+			s.turn++
+			i = s.add(drawn{Draw: d, turn: s.turn, inRow: !proven})
+		}
+		if proven {
+			s.list[i].proven, s.list[i].inRow = true, false
+		}
+	}
+}
+
+// know takes over what is known of an answer, unless something newer is.
+func (s *draws) know(answer string, k Known) {
+	if s.known == nil {
+		s.known = make(map[string]Known)
+	}
+	if old, ok := s.known[answer]; !ok || !k.At.Before(old.At) {
+		s.known[answer] = k
+	}
+}
+
+// which lists the draws that are proven, or are not, oldest first; the newest
+// most of them.
+func (s *draws) which(proven bool, most int) (out []Draw) {
+	for _, e := range s.list {
+		if e.proven == proven {
+			out = append(out, e.Draw)
+		}
+	}
+	return out[max(len(out)-most, 0):]
+}
+
+func (s *draws) find(d Draw) int {
+	return slices.IndexFunc(s.list, func(e drawn) bool { return e.ID == d.ID && e.Answer == d.Answer })
+}
+
+func (s *draws) add(e drawn) int {
+	if len(s.list) >= mostDraws {
+		s.list = slices.Delete(s.list, 0, 1)
+	}
+	s.list = append(s.list, e)
+	return len(s.list) - 1
+}
+
+// Rank is how much an intent can tell as the trial of a hold: the lower, the
+// more.
+type Rank int
+
+// The ranks.
+const (
+	Novel   Rank = iota // of a kind of message that was not refused: another msgtype or kf_account
+	Another             // not refused itself, though one of its kind was
+	Refused             // it was refused before, and tells only whether that is over
+	ranks
+)
+
+// mostKinds is how many kinds of message may be tried for being novel: what an
+// account-wide problem costs in posts.
+const mostKinds = 16
+
+// Choice says which intents may try a hold that was drawn by messages, and when.
+type Choice struct {
+	ids, kinds map[string]bool
+	from       [ranks]time.Time
+}
+
+// Rank is that of an intent, by its id and Draw.What.
+func (c Choice) Rank(id, what string) Rank {
+	switch {
+	case c.ids[id]:
+		return Refused
+	case c.kinds[what] || len(c.kinds) >= mostKinds:
+		return Another
+	}
+	return Novel
+}
+
+// From is when an intent of a rank may be the trial.
+func (c Choice) From(r Rank) time.Time { return c.from[r] }
+
+// Drawn is how many intents were refused.
+func (c Choice) Drawn() int { return len(c.ids) }

@@ -1,0 +1,262 @@
+package gate
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+func refused(id string) Draw { return Draw{ID: id, What: "msgmenu", Answer: "errcode 40200"} }
+
+// TestWhoDrewWhat tells stories of draws and sends. A step is an intent that is
+// refused, or one that is sent whose permission was given after so many draws.
+func TestWhoDrewWhat(t *testing.T) {
+	t.Parallel()
+	type step struct {
+		draw string
+		sent uint64 // with draw == ""
+		want Standing
+	}
+	for _, c := range []struct {
+		name  string
+		steps []step
+	}{
+		{"different messages in a row", []step{
+			{draw: "a", want: Standing{InRow: 1}}, {draw: "b", want: Standing{InRow: 2}}, {draw: "a", want: Standing{Before: true, InRow: 2}}, {draw: "c", want: Standing{InRow: 3}},
+		}},
+		{"drawn again after another was sent", []step{
+			{draw: "a", want: Standing{InRow: 1}}, {sent: 1}, {draw: "a", want: Standing{Before: true, Proven: true, Selective: true, OfKind: true}},
+		}},
+		{"one that was under way at the draw proves nothing, though it ends the row", []step{
+			{draw: "a", want: Standing{InRow: 1}}, {sent: 0}, {draw: "a", want: Standing{Before: true, InRow: 1}}, {draw: "b", want: Standing{InRow: 2}},
+		}},
+		{"nor for those that drew it after it had begun", []step{
+			{draw: "a", want: Standing{InRow: 1}}, {draw: "b", want: Standing{InRow: 2}}, {sent: 1},
+			{draw: "b", want: Standing{Before: true, InRow: 1, Selective: true, OfKind: true}}, {draw: "a", want: Standing{Before: true, Proven: true, InRow: 1, Selective: true, OfKind: true}},
+		}},
+		{"an account that turns bad for all of them, after only some drew it", []step{
+			{draw: "a", want: Standing{InRow: 1}}, {sent: 1}, {draw: "b", want: Standing{InRow: 1, Selective: true, OfKind: true}}, {draw: "c", want: Standing{InRow: 2, Selective: true, OfKind: true}},
+			{draw: "b", want: Standing{Before: true, InRow: 2, Selective: true, OfKind: true}},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var s draws
+			for i, st := range c.steps {
+				if st.draw == "" {
+					s.sent(st.sent, "text", noon)
+					continue
+				}
+				require.Equal(t, st.want, s.draw(refused(st.draw), noon), "step %d", i)
+			}
+		})
+	}
+}
+
+func TestDrawsOfOneAnswerSayNothingOfAnother(t *testing.T) {
+	t.Parallel()
+	var s draws
+	other := Draw{ID: "a", Answer: "errcode 65400"}
+	s.draw(refused("a"), noon)
+	require.Equal(t, Standing{InRow: 1}, s.draw(other, noon))
+	require.True(t, s.sent(1, "text", noon))
+	require.Equal(t, Standing{Before: true, InRow: 1}, s.draw(other, noon))
+	require.Equal(t, Standing{Before: true, Proven: true, Selective: true, OfKind: true}, s.draw(refused("a"), noon))
+}
+
+func TestAKindIsRefusedAsLongAsNoneOfItIsSent(t *testing.T) {
+	t.Parallel()
+	var s draws
+	s.draw(refused("a"), noon)
+	s.sent(1, "text", noon)
+	require.True(t, s.draw(refused("b"), noon).OfKind)
+
+	s.draw(Draw{ID: "c", What: "text", Answer: "errcode 40200"}, noon)
+	require.False(t, s.draw(refused("b"), noon).OfKind, "a text draws it as well: it may be about the app")
+	s.sent(0, "image", noon)
+	require.True(t, s.draw(refused("b"), noon).OfKind)
+
+	require.True(t, s.sent(0, "msgmenu", noon))
+	require.False(t, s.draw(refused("b"), noon).OfKind, "one of them was sent")
+	require.True(t, s.draw(refused("b"), noon).Selective)
+}
+
+func TestOneOfAKindThatIsSentProvesNothingAgainstTheKind(t *testing.T) {
+	t.Parallel()
+	var s draws
+	s.draw(refused("a"), noon) // to somebody who may not be written to
+	s.sent(1, "msgmenu", noon)
+	require.Equal(t, Standing{InRow: 1, Selective: true}, s.draw(refused("b"), noon))
+}
+
+func TestWhatIsKnownOfAnAnswerEnds(t *testing.T) {
+	t.Parallel()
+	var s draws
+	s.draw(refused("a"), noon)
+	s.sent(1, "text", noon)
+	require.True(t, s.draw(refused("b"), noon.Add(selectiveFor-time.Second)).Selective)
+	require.False(t, s.draw(refused("c"), noon.Add(selectiveFor)).Selective)
+	s.forget("a")
+	require.Equal(t, Standing{InRow: 3}, s.draw(refused("a"), noon.Add(selectiveFor)), "an id that is used again begins anew")
+}
+
+func TestWhatOthersDrewIsTakenOver(t *testing.T) {
+	t.Parallel()
+	var s draws
+	s.merge([]Draw{refused("a"), refused("b")}, false)
+	require.Equal(t, Standing{InRow: 3}, s.draw(refused("c"), noon))
+	require.Equal(t, Standing{Before: true, InRow: 3}, s.draw(refused("a"), noon))
+	s.merge([]Draw{refused("a")}, true)
+	require.True(t, s.draw(refused("a"), noon).Proven)
+	s.merge([]Draw{refused("a")}, false)
+	require.True(t, s.draw(refused("a"), noon).Proven, "an older word does not take that back")
+}
+
+func TestDrawsAreBounded(t *testing.T) {
+	t.Parallel()
+	var s draws
+	for i := range 10 * mostDraws {
+		s.draw(refused(fmt.Sprint(i)), noon)
+	}
+	require.Len(t, s.list, mostDraws)
+	require.Len(t, s.which(false, mostShared), mostShared)
+	require.Equal(t, fmt.Sprint(10*mostDraws-1), s.which(false, mostShared)[mostShared-1].ID, "the newest")
+}
+
+// drewHold holds a gate by the answer to a message.
+func drewHold(g *Gate, id, what string, p Permission, now time.Time) Hold {
+	d := Draw{ID: id, What: what, Answer: "errcode 40200"}
+	g.Drew(d, now)
+	g.Hold(Hold{Kind: Config, Reason: "errcode 40200", Errcode: 40200, Drawn: []Draw{d}}, p, time.Time{}, now)
+	g.Done(p, false)
+	h, _ := g.Held()
+	return h
+}
+
+func TestAHoldThatAMessageDrewIsTriedByAnother(t *testing.T) {
+	t.Parallel()
+	g, _ := alone(Rate{})
+	p, _ := g.Permit(schema.Live, noon)
+	drewHold(g, "menu1", "msgmenu", p, noon)
+	_, due := g.Choice(noon.Add(novelPause - 1))
+	require.False(t, due)
+	require.True(t, g.Closed(noon.Add(novelPause-1)))
+
+	c, due := g.Choice(noon.Add(novelPause))
+	require.True(t, due)
+	require.Equal(t, Novel, c.Rank("text1", "text"))
+	require.Equal(t, Another, c.Rank("menu2", "msgmenu"))
+	require.Equal(t, Refused, c.Rank("menu1", "msgmenu"))
+	require.Equal(t, noon.Add(novelPause), c.From(Novel))
+	require.Equal(t, noon.Add(anotherPause), c.From(Another))
+	require.Equal(t, noon.Add(30*time.Second), c.From(Refused))
+
+	trial, _ := g.Permit(schema.Live, noon.Add(novelPause))
+	require.True(t, trial.Trial)
+	require.False(t, g.Bars(trial, noon.Add(novelPause)))
+	require.True(t, g.Bars(Permission{OK: true}, noon.Add(novelPause)), "what was permitted before the hold is no trial")
+	trial.Sent = true
+	g.Done(trial, true)
+	require.False(t, held(g))
+	require.True(t, g.Drew(refused("menu1"), noon).Proven)
+	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true}, g.Drew(refused("menu2"), noon))
+}
+
+func TestATrialThatIsNotSentProvesNothing(t *testing.T) {
+	t.Parallel()
+	g, _ := alone(Rate{})
+	p, _ := g.Permit(schema.Live, noon)
+	h := drewHold(g, "menu1", "msgmenu", p, noon)
+	trial, _ := g.Permit(schema.Live, h.Until)
+	g.Done(trial, true) // busy, or a closed window
+	require.True(t, held(g))
+	again, _ := g.Permit(schema.Live, h.Until)
+	require.True(t, again.Trial, "the next intent has its turn at once")
+}
+
+// TestAnAccountThatIsLimitedIsTriedRarely counts the posts of an app whose every
+// message draws the code, with any number of them queued, for a day.
+func TestAnAccountThatIsLimitedIsTriedRarely(t *testing.T) {
+	t.Parallel()
+	for _, kinds := range []int{1, 3} {
+		t.Run(fmt.Sprint(kinds, " kinds of message"), func(t *testing.T) {
+			t.Parallel()
+			g, _ := alone(Rate{})
+			now := noon
+			p, _ := g.Permit(schema.Live, now)
+			drewHold(g, "i0", "kind 0", p, now)
+			posts := map[time.Duration]int{time.Minute: 1, time.Hour: 1, 24 * time.Hour: 1}
+			for i := 1; now.Before(noon.Add(24 * time.Hour)); i++ {
+				h, _ := g.Held()
+				now = h.Until
+				c, due := g.Choice(now)
+				require.True(t, due)
+				id, what := fmt.Sprint("i", i), fmt.Sprint("kind ", min(i, kinds-1))
+				if now.Before(c.From(c.Rank(id, what))) {
+					now = c.From(c.Rank(id, what))
+				}
+				p, _ = g.Permit(schema.Live, now)
+				require.True(t, p.Trial)
+				drewHold(g, id, what, p, now)
+				for within := range posts {
+					if now.Sub(noon) < within {
+						posts[within]++
+					}
+				}
+			}
+			require.LessOrEqual(t, posts[time.Minute], 8)
+			require.LessOrEqual(t, posts[time.Hour], 20)
+			require.LessOrEqual(t, posts[24*time.Hour], 160)
+		})
+	}
+}
+
+func TestThoseThatDrewAHoldAtOnceAreAllKnown(t *testing.T) {
+	t.Parallel()
+	g, _ := alone(Rate{})
+	one, _ := g.Permit(schema.Live, noon)
+	two, _ := g.Permit(schema.Live, noon)
+	drewHold(g, "a", "text", one, noon)
+	h := drewHold(g, "b", "text", two, noon.Add(10*time.Millisecond))
+	require.Len(t, h.Drawn, 2)
+	require.Zero(t, h.Tries)
+	require.Equal(t, noon.Add(novelPause), h.Until, "it is the same hold")
+}
+
+func TestTheTrialOfAQuotasHoldIsAnotherMessageIfThereIsOne(t *testing.T) {
+	t.Parallel()
+	g, _ := alone(Rate{})
+	p, _ := g.Permit(schema.Live, noon)
+	d := Draw{ID: "a", What: "text", Answer: "errcode 45011"}
+	g.Drew(d, noon)
+	g.Hold(Hold{Kind: Quota, Drawn: []Draw{d}}, p, noon.Add(time.Minute), noon)
+	c, due := g.Choice(noon.Add(time.Minute))
+	require.True(t, due)
+	require.Equal(t, noon.Add(time.Minute), c.From(Novel))
+	require.Equal(t, noon.Add(time.Minute), c.From(Another))
+	require.Equal(t, noon.Add(time.Minute+samePause), c.From(Refused))
+}
+
+func TestAnEndOfAHoldIsTheWallClocks(t *testing.T) {
+	t.Parallel()
+	// A reading of the monotonic clock would count only while the machine is awake.
+	now := time.Now()
+	require.Contains(t, now.String(), "m=")
+	for _, kind := range []Kind{Config, Quota, Upstream} {
+		for _, hint := range []time.Time{{}, now.Add(time.Hour)} {
+			g, _ := alone(Rate{})
+			p, _ := g.Permit(schema.Live, now)
+			d := refused("a")
+			g.Drew(d, now)
+			g.Hold(Hold{Kind: kind, Drawn: []Draw{d}}, p, hint, now)
+			h, _ := g.Held()
+			for _, at := range []time.Time{h.Since, h.Until, h.AnotherAt, h.SameAt} {
+				require.NotContains(t, at.String(), "m=", "%s", kind)
+			}
+		}
+	}
+}

@@ -1,0 +1,451 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// message is what an API sees of a packet.
+type message struct {
+	ToUser        string
+	MsgType       string
+	Text          struct{ Content string }
+	CustomService struct {
+		KFAccount string `json:"kf_account"`
+	}
+}
+
+// pickyAPI answers each message as it deserves.
+type pickyAPI struct {
+	mu     sync.Mutex
+	posts  map[string]int // by touser
+	texts  []string       // that were sent, in order
+	answer func(m message) error
+}
+
+func newPickyAPI(answer func(message) error) *pickyAPI {
+	return &pickyAPI{posts: make(map[string]int), answer: answer}
+}
+
+func (a *pickyAPI) Deliver(_ context.Context, m wechat.Message) error {
+	if err := m.Before(); err != nil {
+		return err
+	}
+	var p message
+	if err := json.Unmarshal(m.Packet, &p); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.posts[p.ToUser]++
+	err := a.answer(p)
+	if err == nil && p.MsgType == "text" {
+		a.texts = append(a.texts, p.Text.Content)
+	}
+	return err
+}
+
+func (a *pickyAPI) postsTo(to string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.posts[to]
+}
+
+func (a *pickyAPI) total() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, k := range a.posts {
+		n += k
+	}
+	return n
+}
+
+// put publishes a packet under an id.
+func (b *bed) put(subject, id, packet string) {
+	b.t.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = []byte(packet)
+	m.Header.Set("Nats-Msg-Id", id)
+	_, err := b.conn.Outbox.PublishWait(b.t.Context(), m)
+	b.NoError(err)
+}
+
+func menu(to string) string {
+	return fmt.Sprintf(`{"touser":%q,"msgtype":"msgmenu","msgmenu":{"head_content":"h","list":[{"id":"101","content":"a"}]}}`, to)
+}
+
+func textOf(to, content string) string {
+	return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":%q}}`, to, content)
+}
+
+// ended collects the receipts of so many intents.
+func (b *bed) ended(n int) map[string]schema.Receipt {
+	b.t.Helper()
+	got := make(map[string]schema.Receipt)
+	for len(got) < n {
+		r := b.receipt()
+		got[r.ID] = r
+	}
+	return got
+}
+
+// held waits until an app is held, and returns why.
+func (b *bed) held() (h gate.Hold) {
+	b.t.Helper()
+	b.Eventually(func() bool {
+		for _, a := range b.worker.current() {
+			var is bool
+			h, is = a.gate.Held()
+			return is
+		}
+		return false
+	}, patience, time.Millisecond, "it is held")
+	return h
+}
+
+func (b *bed) open() bool {
+	_, held := b.worker.current()[0].gate.Held()
+	return !held
+}
+
+// TestAMessageThatDrawsTheAppsAnswerForItself has one bad message and thirty good
+// ones.
+func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		bad  func(message) bool
+		code int
+	}{
+		{"40200 for one message type", func(m message) bool { return m.MsgType == "msgmenu" }, 40200},
+		{"48001 for one message type", func(m message) bool { return m.MsgType == "msgmenu" }, 48001},
+		{"45103 for one message type", func(m message) bool { return m.MsgType == "msgmenu" }, 45103},
+		{"50002 for one openid", func(m message) bool { return m.ToUser == "bad" }, 50002},
+		{"a token that is refused for one message", func(m message) bool { return m.ToUser == "bad" }, 40001},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			api := newPickyAPI(func(m message) error {
+				if c.bad(m) {
+					return apiError(c.code)
+				}
+				return nil
+			})
+			b.app.Sender = api
+			stop := b.start()
+			b.put(live+"bad", "bad", menu("bad"))
+			h := b.held()
+			b.Equal([]gate.Draw{{ID: "bad", What: "msgmenu", Answer: fmt.Sprint("errcode ", c.code)}}, h.Drawn)
+			const n = 30
+			for i := range n {
+				to := fmt.Sprint("u", i)
+				b.put(live+to, to, textOf(to, to))
+			}
+			for id, r := range b.ended(n + 1) {
+				if id == "bad" {
+					b.Equal(schema.Rejected, r.Reason)
+					b.Equal(c.code, *r.Errcode)
+					continue
+				}
+				b.Equal(schema.Sent, r.State, id)
+				b.Equal(1, api.postsTo(id), id)
+			}
+			b.Equal(2, api.postsTo("bad"), "the hold, and once more after another was sent")
+			b.True(b.open())
+			b.NoError(stop())
+		})
+	}
+}
+
+func TestALimitThatOneMessageMeetsMakesThatOneWait(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	var limited atomic.Bool
+	limited.Store(true)
+	api := newPickyAPI(func(m message) error {
+		if m.ToUser == "bad" && limited.Load() {
+			return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultMinuteQuota, HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Second}
+		}
+		return nil
+	})
+	b.app.Sender = api
+	stop := b.start()
+	b.put(live+"bad", "bad", textOf("bad", "x"))
+	b.Equal(gate.Quota, b.held().Kind)
+	b.put(bulk+"c", "good0", textOf("good0", "x"))
+	b.Equal("good0", b.receipt().ID, "it is tried with another")
+	posts := api.postsTo("bad")
+	b.Eventually(func() bool { return api.postsTo("bad") > posts }, patience, time.Millisecond)
+	b.True(b.open(), "that limit is not the app's")
+	b.put(bulk+"c", "good1", textOf("good1", "x"))
+	b.Equal("good1", b.receipt().ID)
+	limited.Store(false)
+	r := b.receiptOf("bad")
+	b.Equal(schema.Sent, r.State)
+	b.Equal(1, r.Attempts)
+	b.NoError(stop())
+}
+
+func TestACampaignOfWhichATenthIsRefusedGoesOn(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Rate = gate.Rate{PerSecond: 500, Burst: 50}
+	api := newPickyAPI(func(m message) error {
+		switch {
+		case m.MsgType == "msgmenu":
+			return apiError(40200)
+		case m.CustomService.KFAccount != "":
+			return apiError(65400)
+		}
+		return nil
+	})
+	b.app.Sender = api
+	stop := b.start()
+	const n = 600
+	for i := range n {
+		to := fmt.Sprint("u", i)
+		switch i % 20 {
+		case 7:
+			b.put(bulk+"c", to, menu(to))
+		case 17:
+			b.put(bulk+"c", to, fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"x"},"customservice":{"kf_account":"a@kefu"}}`, to))
+		default:
+			b.put(bulk+"c", to, textOf(to, to))
+		}
+	}
+	begin := time.Now()
+	sent := 0
+	for id, r := range b.ended(n) {
+		if r.State == schema.Sent {
+			sent++
+			b.Equal(1, api.postsTo(id))
+			continue
+		}
+		b.Equal(schema.Rejected, r.Reason, id)
+		b.LessOrEqual(api.postsTo(id), 3, id)
+	}
+	b.Equal(n*9/10, sent)
+	b.LessOrEqual(api.total(), n+n/10*2)
+	t.Logf("%d intents, a tenth of them refused with two codes: %s, %d posts", n, time.Since(begin).Round(10*time.Millisecond), api.total())
+	b.NoError(stop())
+}
+
+func TestACampaignOfBadMessagesDoesNotStopLive(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Concurrency = 4
+	api := newPickyAPI(func(m message) error {
+		if m.MsgType == "msgmenu" {
+			return apiError(40200)
+		}
+		return nil
+	})
+	b.app.Sender = api
+	stop := b.start()
+	const bad = 60
+	for i := range bad {
+		to := fmt.Sprint("menu", i)
+		b.put(bulk+"c", to, menu(to))
+	}
+	b.held()
+	rejected, texts := 0, 0
+	var slowest time.Duration
+	for rejected < bad {
+		to := fmt.Sprint("u", texts)
+		published := time.Now()
+		b.put(live+to, to, textOf(to, to))
+		for r := b.receipt(); ; r = b.receipt() {
+			if r.ID == to {
+				b.Equal(schema.Sent, r.State)
+				slowest = max(slowest, time.Since(published))
+				break
+			}
+			b.Equal(schema.Rejected, r.Reason)
+			rejected++
+		}
+		texts++
+	}
+	t.Logf("%d bad ones rejected while %d texts were sent, the slowest within %s", rejected, texts, slowest.Round(10*time.Millisecond))
+	for i := range bad {
+		b.LessOrEqual(api.postsTo(fmt.Sprint("menu", i)), 3)
+	}
+	b.NoError(stop())
+}
+
+func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		code int
+		one  bool // some messages are known to draw the code for themselves
+	}{
+		{"a code about the account, after one that was about a message", 40200, true},
+		{"a code that kefu does not know", 99999, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			b.app.Retry.First, b.app.Retry.Cap, b.app.HoldBack = time.Minute, time.Minute, time.Hour // what is tried twice waits for the others
+			var limited atomic.Bool
+			api := newPickyAPI(func(m message) error {
+				if m.MsgType == "msgmenu" || limited.Load() {
+					return apiError(c.code)
+				}
+				return nil
+			})
+			b.app.Sender = api
+			stop := b.start()
+			if c.one {
+				b.put(live+"menu", "menu", menu("menu"))
+				b.held()
+				b.put(live+"good", "good", textOf("good", "x"))
+				b.ended(2)
+				b.Eventually(b.open, patience, time.Millisecond)
+			}
+			limited.Store(true)
+			const n = 40
+			for i := range n {
+				to := fmt.Sprint("u", i)
+				b.put(live+to, to, textOf(to, to))
+			}
+			h := b.held()
+			b.Equal(gate.Config, h.Kind)
+			b.Equal(c.code, h.Errcode)
+			b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 2 }, patience, time.Millisecond)
+			b.Empty(b.receipts, "none ends")
+			b.EqualValues(n, b.queued())
+			limited.Store(false)
+			b.NoError(gate.Resume(t.Context(), b.conn, appID))
+			for id, r := range b.ended(n) {
+				b.Equal(schema.Sent, r.State, id)
+			}
+			b.NoError(stop())
+		})
+	}
+}
+
+func TestNoneOvertakesTheMessageThatDrewAHold(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	api := newPickyAPI(func(m message) error {
+		if m.MsgType == "msgmenu" {
+			return apiError(48001)
+		}
+		return nil
+	})
+	b.app.Sender = api
+	stop := b.start()
+	const recipients, each = 20, 10
+	menus := 0
+	for i := range each {
+		for r := range recipients {
+			to := fmt.Sprint("user", r)
+			if r%4 == 0 && i == r/2 { // somewhere between its texts
+				menus++
+				b.put(live+to, fmt.Sprint("menu", menus), menu(to))
+			}
+			b.put(live+to, fmt.Sprintf("%s-%d", to, i), textOf(to, fmt.Sprintf("%s %d", to, i)))
+		}
+	}
+	rejectedBefore := make(map[string]int) // by recipient: texts that had ended when its menu did
+	texts := make(map[string]int)
+	for range recipients*each + menus {
+		switch r := b.receipt(); r.State {
+		case schema.Dead:
+			b.Equal(schema.Rejected, r.Reason)
+			rejectedBefore[r.ID]++
+		default:
+			texts[r.ID]++
+		}
+	}
+	b.Len(rejectedBefore, menus)
+	b.Len(texts, recipients*each)
+	b.api.order = api.texts
+	b.inOrder()
+	b.NoError(stop())
+}
+
+func TestASuspicionIsThePoolsAndOutlivesAWorker(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	api := newPickyAPI(func(m message) error {
+		if m.MsgType == "msgmenu" {
+			return apiError(40200)
+		}
+		return nil
+	})
+	b.app.Sender = api
+	one, stopOne, cut := b.hand("one")
+	b.Eventually(func() bool { return one.reads() == 4 }, patience, time.Millisecond)
+	b.put(live+"bad", "bad", menu("bad"))
+	b.Eventually(func() bool {
+		holds, err := gate.Holds(t.Context(), b.conn)
+		return err == nil && len(holds[appID]) == 1
+	}, patience, time.Millisecond, "the pool knows of the hold")
+	cut()
+	_ = stopOne()
+
+	two, stopTwo, _ := b.hand("two")
+	b.Eventually(func() bool { return len(two.current()) == 1 }, patience, time.Millisecond)
+	h, held := two.current()[0].gate.Held()
+	b.True(held)
+	b.Equal("bad", h.Drawn[0].ID)
+	b.put(bulk+"c", "good", textOf("good", "x"))
+	got := b.ended(2)
+	b.Equal(schema.Sent, got["good"].State, "the trial is another one")
+	b.Equal(schema.Rejected, got["bad"].Reason, "and what the first worker saw of it counts")
+	b.Equal(2, api.postsTo("bad"))
+	b.NoError(stopTwo())
+}
+
+func TestAnotherWorkersMessageIsTheTrial(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	api := newPickyAPI(func(m message) error {
+		if m.MsgType == "msgmenu" {
+			return apiError(40200)
+		}
+		return nil
+	})
+	b.app.Sender = api
+	one, stopOne, _ := b.hand("one")
+	two, stopTwo, _ := b.hand("two")
+	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 }, patience, time.Millisecond)
+	good := 0
+	for round := range 4 {
+		bad := fmt.Sprint("bad", round)
+		b.put(live+bad, bad, menu(bad))
+		b.Eventually(func() bool { return api.postsTo(bad) > 0 }, patience, time.Millisecond)
+		for open := true; open; good++ { // to all shards in turn, until one of them has told them apart
+			to := fmt.Sprint("good", good)
+			b.put(live+to, to, textOf(to, "x"))
+			for waits := true; waits; {
+				switch r := b.receipt(); r.ID {
+				case to:
+					b.Equal(schema.Sent, r.State)
+					waits = false
+				default:
+					b.Equal(bad, r.ID)
+					b.Equal(schema.Rejected, r.Reason)
+					open = false
+				}
+			}
+		}
+		b.LessOrEqual(api.postsTo(bad), 3)
+	}
+	b.NoError(stopOne())
+	b.NoError(stopTwo())
+}
