@@ -94,11 +94,15 @@ func (d *deadList) run(ctx context.Context) error {
 	defer conn.Close()
 	found := newest[deadRow]{most: limit}
 	mask := masker{d.reveal}
-	if limit == 0 && d.cli.format == formatNDJSON { // a million letters need not be held here
+	if limit == 0 && d.cli.format != formatTable { // a million letters need not be held here
+		rows := stream[deadRow]{cli: d.cli}
 		err = d.stream(ctx, conn, box, filter, func(i deadletter.Item) error {
 			found.count++
-			return d.cli.line(newDeadRow(i, mask))
+			return rows.add(newDeadRow(i, mask))
 		})
+		if err == nil {
+			err = rows.end()
+		}
 	} else {
 		err = box.List(ctx, filter, func(i deadletter.Item) error {
 			found.add(newDeadRow(i, mask))
