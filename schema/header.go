@@ -81,8 +81,8 @@ var headers = [...]struct {
 //
 // A header that comes twice (in whatever case; but for Kefu-Tried), a value that cannot be read, and a Kefu-* header that is not known
 // there are errors: a typo in Kefu-Expires-At must not send a late message. The error is a [*FieldError] with the header as Field, and
-// the envelope then holds the ID and the source, if these can be read, and nothing else. An invalid traceparent is dropped instead, as the W3C
-// recommendation asks.
+// the envelope then holds the ID and the source and, with again, the generation, the attempt, what was tried and the time of publication,
+// if these can be read, and nothing else. An invalid traceparent is dropped instead, as the W3C recommendation asks.
 func ParseEnvelope(h map[string][]string, again bool) (Envelope, error) {
 	e, err := parseEnvelope(h, again)
 	if err != nil {
@@ -90,10 +90,33 @@ func ParseEnvelope(h map[string][]string, again bool) (Envelope, error) {
 		if again {
 			at = HeaderID
 		}
-		// The letter about it must name the intent, and who is to mend it.
-		return Envelope{ID: sole(h, at, idRule), Source: sole(h, HeaderSource, sourceRule)}, err
+		// The letter about it must name the intent, what it has cost, and who is to mend it.
+		legible := Envelope{ID: sole(h, at, idRule), Source: sole(h, HeaderSource, sourceRule)}
+		if again {
+			legible.readOwn(h)
+		}
+		return legible, err
 	}
 	return e, nil
+}
+
+// readOwn reads those of kefu's own headers that can be read.
+func (e *Envelope) readOwn(h map[string][]string) {
+	for _, header := range headers {
+		if !header.own || header.name == HeaderID {
+			continue
+		}
+		for name, values := range h {
+			if !strings.EqualFold(name, header.name) || len(values) != 1 && header.name != HeaderTried {
+				continue
+			}
+			for _, value := range values {
+				if read := *e; header.parse(&read, value) == "" {
+					*e = read
+				}
+			}
+		}
+	}
 }
 
 // sole is the value of a header if it is given once and is valid.
@@ -324,6 +347,23 @@ func ForeignHeader(h map[string][]string) map[string][]string {
 			out = make(map[string][]string)
 		}
 		out[name] = values
+	}
+	return out
+}
+
+// ProducerHeader returns the headers of a message on kefu.again or KEFU_LATER as a producer would set them: the id in Nats-Msg-Id, kefu's
+// own and NATS's gone, all others as they are, those that this version does not know too. id may be "".
+func ProducerHeader(h map[string][]string, id string) map[string][]string {
+	out := make(map[string][]string, len(h))
+	for name, values := range h {
+		at := headerIndex(name)
+		if at >= 0 && headers[at].own || strings.HasPrefix(strings.ToLower(name), "nats-") {
+			continue
+		}
+		out[name] = values
+	}
+	if id != "" {
+		out[HeaderMsgID] = []string{id}
 	}
 	return out
 }

@@ -195,6 +195,9 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 			e, err := schema.ParseEnvelope(tt.header, tt.again)
 			require.EqualError(t, err, tt.want)
 			e.ID = "" // see TestABrokenEnvelopeStillHasItsID
+			if tt.again {
+				e.Generation, e.Attempt, e.PublishedAt, e.Tried = 0, 0, time.Time{}, nil
+			}
 			require.Zero(t, e)
 			var field *schema.FieldError
 			require.ErrorAs(t, err, &field)
@@ -281,6 +284,9 @@ func TestABrokenEnvelopeStillHasItsID(t *testing.T) {
 		{"no such id", map[string][]string{"Nats-Msg-Id": {"\n"}}, false, schema.Envelope{}},
 		{"two ids", map[string][]string{"Nats-Msg-Id": {"1"}, "nats-msg-id": {"2"}}, false, schema.Envelope{}},
 		{"kefu's own", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}}, true, schema.Envelope{ID: "2"}},
+		{"of a later version", map[string][]string{"Kefu-Id": {"2"}, "Kefu-Generation": {"3"}, "Kefu-Attempt": {"4"},
+			"Kefu-Tried": {`{"n":3}`, "x"}, "Kefu-Expires-At": {"2026-11-24T08:15:00Z"}, "Kefu-New": {"1"}}, true,
+			schema.Envelope{ID: "2", Generation: 3, Attempt: 4, Tried: []schema.Attempt{{Number: 3}}}},
 		{"a producer's must not", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}}, false, schema.Envelope{ID: "1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -290,4 +296,15 @@ func TestABrokenEnvelopeStillHasItsID(t *testing.T) {
 			require.Equal(t, tt.want, got)
 		})
 	}
+}
+
+func TestProducerHeaderIsWhatTheProducerSet(t *testing.T) {
+	t.Parallel()
+	h := map[string][]string{
+		"Kefu-Id": {"1"}, "Kefu-Generation": {"2"}, "Kefu-Attempt": {"2"}, "Kefu-Tried": {"{}", "{}"}, "Kefu-Target": {"x"}, "Kefu-Hop": {"1"},
+		"Kefu-Published-At": {"2026-11-24T08:15:00Z"}, "Nats-Msg-Id": {"moved"}, "Nats-Schedule": {"@at"},
+		"Kefu-Source": {"crm"}, "kefu-new": {"1"}, "X-Order": {"7", "8"},
+	}
+	require.Equal(t, map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Source": {"crm"}, "kefu-new": {"1"}, "X-Order": {"7", "8"}}, schema.ProducerHeader(h, "1"))
+	require.NotContains(t, schema.ProducerHeader(h, ""), "Nats-Msg-Id")
 }

@@ -260,12 +260,7 @@ func (d *delivery) identify() error {
 		d.published = env.PublishedAt
 	}
 	d.generation, d.attempt = max(env.Generation, 1), max(env.Attempt, 1)
-	d.tried = env.Tried
-	for _, t := range d.tried {
-		if t.Outcome == outcomeUnknown {
-			d.unknown++
-		}
-	}
+	d.tried, d.unknown = env.Tried, unknownOf(env.Tried)
 	d.deadline = env.Deadline(d.published, d.app.cfg().ExpireAfter)
 	d.key = ledger.KeyOf(d.app.cfg().ID, d.id)
 	d.body = ledger.BodyOf(d.msg.Data)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -25,11 +24,11 @@ import (
 //
 // from is the sequence of the message it continues, in the stream that it
 // leaves: neither a second wait nor a repeat of the id may replace the first.
-func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int, from uint64, at time.Time, m *nats.Msg) *nats.Msg {
+func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int, from uint64, at time.Time, header nats.Header, data []byte) *nats.Msg {
 	to.Again, to.Shard = true, -1
 	id := schema.MovedMsgID(appID, env.ID, env.Generation, env.Attempt, hop, from)
 	sum := sha256.Sum256([]byte(id))
-	out := moved(schema.LaterWaitSubject(appID, hex.EncodeToString(sum[:12])), id, env, m)
+	out := moved(schema.LaterWaitSubject(appID, hex.EncodeToString(sum[:12])), id, header, data)
 	// Written by hand: the library's option knows whole seconds only.
 	out.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
 	out.Header.Set("Nats-Schedule-Target", schema.LaterDueSubject(appID))
@@ -38,15 +37,21 @@ func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int,
 	return out
 }
 
-// moved is an intent's message under another subject, with what the producer
-// put into its headers besides.
-func moved(subject, id string, env schema.Envelope, m *nats.Msg) *nats.Msg {
+// moved is an intent's message under another subject.
+func moved(subject, id string, header nats.Header, data []byte) *nats.Msg {
+	h := maps.Clone(header)
+	h.Set(schema.HeaderMsgID, id)
+	return &nats.Msg{Subject: subject, Header: h, Data: data}
+}
+
+// headerOf is what goes with an intent to KEFU_LATER: what kefu knows of it, and
+// what the producer put into its headers besides.
+func headerOf(env schema.Envelope, m *nats.Msg) nats.Header {
 	h := nats.Header(env.Header())
 	if foreign := schema.ForeignHeader(m.Header); sizeOf(foreign) <= maxForeign {
 		maps.Copy(h, foreign)
 	}
-	h.Set(schema.HeaderMsgID, id)
-	return &nats.Msg{Subject: subject, Header: h, Data: m.Data}
+	return h
 }
 
 // maxForeign is how many bytes of headers that mean nothing to kefu go along:
@@ -165,17 +170,18 @@ func (d *dispatcher) move(m *nats.Msg) {
 	d.moving++
 	d.mu.Unlock()
 	meta, ok := broker.ParseDelivery(m.Reply)
-	env, to, hop, err := readLater(m)
-	if err == nil && !ok {
-		err = errors.New("no readable ack subject")
-	}
-	if err != nil {
-		// Only kefu writes here; whatever else it is, it must not block the rest.
-		d.w.log.Error("an unreadable message in KEFU_LATER was dropped", "subject", m.Subject, "error", err)
-		d.done(m)
+	if !ok {
+		d.w.log.Error("a message without a readable ack subject was left alone", "stream", schema.StreamLater)
+		d.left()
 		return
 	}
-	out := moved(to.String(), schema.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq), env, m)
+	due, err := readLater(m)
+	if err != nil {
+		d.bury(m, meta, due, err)
+		return
+	}
+	env, to, hop := due.env, due.to, due.hop
+	out := moved(to.String(), schema.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq), due.header, m.Data)
 	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
 		if err == nil {
 			failpoint.Reach(failpoint.Moved, env.ID)
@@ -188,7 +194,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 		} else {
 			d.w.log.Warn("a due intent is not taken by its queue, trying later", "app", to.AppID, "id", env.ID, "error", err)
 		}
-		again := laterMessage(to.AppID, to, env, hop+1, meta.Seq, time.Now().Add(pause), m)
+		again := laterMessage(to.AppID, to, env, hop+1, meta.Seq, time.Now().Add(pause), due.header, m.Data)
 		d.w.conn.Outbox.Publish(again, func(_ broker.Ack, err error) {
 			if err == nil {
 				d.done(m)
@@ -215,21 +221,37 @@ func (d *dispatcher) left() {
 	}
 }
 
-// readLater reads a message of laterMessage after it became due.
-func readLater(m *nats.Msg) (env schema.Envelope, to schema.Subject, hop int, err error) {
-	if to, err = schema.ParseSubject(m.Header.Get(schema.HeaderTarget)); err != nil {
-		return env, to, 0, err
-	}
-	if !to.Again {
-		return env, to, 0, fmt.Errorf("target %s is not kefu.again", m.Header.Get(schema.HeaderTarget))
-	}
-	hop, _ = strconv.Atoi(m.Header.Get(schema.HeaderHop))
-	own := make(map[string][]string, len(m.Header))
+// due is a message of laterMessage after it became due.
+type due struct {
+	env    schema.Envelope
+	to     schema.Subject
+	hop    int
+	header nats.Header // of the intent: all but the broker's, and what says where it goes
+}
+
+// readLater reads what has become due, as far as it is needed to move it on. A
+// header that this version does not know goes along with all others: whoever
+// reads the queue may know it, and a worker that does not writes a letter, as
+// for a producer's. So while one version replaces another nothing depends on
+// which of them moves a message.
+func readLater(m *nats.Msg) (due, error) {
+	d := due{header: make(nats.Header, len(m.Header))}
 	for name, values := range m.Header {
 		if !strings.HasPrefix(name, "Nats-") && name != schema.HeaderTarget && name != schema.HeaderHop {
-			own[name] = values
+			d.header[name] = values
 		}
 	}
-	env, err = schema.ParseEnvelope(own, true)
-	return env, to, hop, err
+	d.hop, _ = strconv.Atoi(m.Header.Get(schema.HeaderHop))
+	var broken error
+	d.env, broken = schema.ParseEnvelope(d.header, true)
+	var err error
+	switch d.to, err = schema.ParseSubject(m.Header.Get(schema.HeaderTarget)); {
+	case err != nil:
+		return d, fmt.Errorf("its %s names no queue: %w", schema.HeaderTarget, err)
+	case !d.to.Again:
+		return d, fmt.Errorf("its %s is not on kefu.again", schema.HeaderTarget)
+	case d.env.ID == "":
+		return d, fmt.Errorf("it names no intent: %w", broken)
+	}
+	return d, nil
 }

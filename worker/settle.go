@@ -3,7 +3,6 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -301,7 +300,7 @@ func (a *app) surrender(d *delivery) bool {
 func (d *delivery) laterMessage(at time.Time) *nats.Msg {
 	env := d.env
 	env.ID, env.Generation, env.Attempt, env.PublishedAt, env.Tried = d.id, d.generation, d.attempt, d.published.UTC(), d.lastTried()
-	return laterMessage(d.app.cfg().ID, d.subject, env, 0, d.seq, at, d.msg)
+	return laterMessage(d.app.cfg().ID, d.subject, env, 0, d.seq, at, headerOf(env, d.msg), d.msg.Data)
 }
 
 // lastTried is as much of what was tried as a header can carry: all of it, but
@@ -356,14 +355,10 @@ func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) 
 // publishedHeader is the header as the producer wrote it, as far as it is known
 // after a wait.
 func (d *delivery) publishedHeader() map[string][]string {
-	if !d.subject.Again || !d.parsed {
+	if !d.subject.Again {
 		return d.msg.Header
 	}
-	env := d.env
-	env.ID = d.id
-	h := env.SendHeader()
-	maps.Copy(h, schema.ForeignHeader(d.msg.Header))
-	return h
+	return schema.ProducerHeader(d.msg.Header, d.id)
 }
 
 // possibleDuplicate says whether the message may have reached the API more

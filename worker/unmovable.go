@@ -1,0 +1,119 @@
+package worker
+
+import (
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// bury makes a letter of what has become due and cannot be moved to any queue:
+// nothing that was accepted is dropped, whoever put it there.
+func (d *dispatcher) bury(m *nats.Msg, meta broker.Delivery, due due, why error) {
+	w := d.w
+	letter := unmovable(m, meta, due, why, w.cfg.Process.Name)
+	msg, err := deadletter.Message(letter)
+	if err != nil {
+		w.log.Error("dead letter", "stream", schema.StreamLater, "sequence", meta.Seq, "error", err)
+		d.left() // handed out again after its AckWait
+		return
+	}
+	w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
+		if err != nil {
+			w.log.Warn("a dead letter cannot be stored, trying later", "app", letter.AppID, "id", letter.ID, "error", err)
+			d.left() // as above
+			return
+		}
+		w.log.Warn(string(schema.Dead), "app", letter.AppID, "id", letter.ID, "reason", letter.Reason, "why", letter.Detail)
+		w.metrics.settled(letter.AppID, letter.Lane, schema.Dead, letter.Reason, letter.PossibleDuplicate)
+		w.metrics.ofSource(letter.Source, schema.Dead)
+		w.tellDead(receiptOf(letter, due.env), func() {
+			if due.env.ID == "" {
+				d.done(m) // the ledger does not know it
+				return
+			}
+			w.ledger.Write(ledger.Mark{
+				Key: ledger.KeyOf(letter.AppID, letter.ID), Body: ledger.BodyOf(m.Data), Kind: ledger.Dead, Again: true,
+				Generation: uint16(min(letter.Generation, 1<<16-1)), Attempt: uint8(min(max(due.env.Attempt-1, 0), 255)), //nolint:gosec // bounded
+				Unknown: uint8(min(unknownOf(due.env.Tried), 255)), //nolint:gosec // bounded
+			}, func(ledger.Standing, error) { d.done(m) })
+		})
+	})
+}
+
+// unmovable is the letter of what cannot be moved, as far as it can be read.
+func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker string) *schema.Letter {
+	env := due.env
+	l := &schema.Letter{
+		ID: env.ID, AppID: strings.TrimPrefix(m.Subject, "kefu.later.due."), Generation: max(env.Generation, 1),
+		Lane: due.to.Lane, OpenID: schema.PeekToUser(m.Data), Source: env.Source,
+		Reason: schema.Invalid, Detail: "it waited in " + schema.StreamLater + " and cannot be moved on: " + why.Error(),
+		PossibleDuplicate: unknownOf(env.Tried) > 0, Attempts: env.Tried,
+		Subject: m.Header.Get(schema.HeaderTarget), Sequence: meta.Seq,
+		PublishedAt: env.PublishedAt.UTC(), DiedAt: time.Now().UTC(), Worker: worker,
+	}
+	if schema.CheckToken("appid", l.AppID) != nil {
+		l.AppID = "unknown" // only kefu writes there: no app of that name can have a queue
+	}
+	if l.ID == "" {
+		l.ID = schema.DefaultID(meta.Stored, meta.Seq)
+	}
+	if l.PublishedAt.IsZero() {
+		l.PublishedAt = meta.Stored.UTC()
+	}
+	if l.Subject == "" {
+		l.Subject = m.Subject
+	}
+	if l.Lane == schema.Bulk {
+		l.Campaign = due.to.Key
+	}
+	if n := len(l.Attempts); n > 0 {
+		l.FirstAt, l.LastAt = l.Attempts[0].At, l.Attempts[n-1].At
+	}
+	l.SetPacket(m.Data)
+	l.SetHeader(schema.ProducerHeader(m.Header, env.ID))
+	return l
+}
+
+// unknownOf counts the attempts of unknown outcome.
+func unknownOf(tried []schema.Attempt) (n int) {
+	for _, t := range tried {
+		if t.Outcome == outcomeUnknown {
+			n++
+		}
+	}
+	return n
+}
+
+// receiptOf is the receipt that goes with a letter.
+func receiptOf(l *schema.Letter, env schema.Envelope) *schema.Receipt {
+	return &schema.Receipt{
+		ID: l.ID, AppID: l.AppID, Generation: l.Generation, State: schema.Dead, Lane: l.Lane, Campaign: l.Campaign, Source: l.Source,
+		Reason: l.Reason, Attempts: max(env.Attempt-1, 0), PossibleDuplicate: l.PossibleDuplicate,
+		PublishedAt: l.PublishedAt, SettledAt: l.DiedAt,
+	}
+}
+
+// tellDead stores the receipt of a letter, if one is wanted, and calls then.
+func (w *Worker) tellDead(r *schema.Receipt, then func()) {
+	if w.cfg.Receipts == ReceiptsOff {
+		then()
+		return
+	}
+	body, err := appendReceipt(nil, r)
+	if err != nil {
+		w.metrics.receiptsLost.Inc()
+		then()
+		return
+	}
+	w.storeReceipt(&nats.Msg{
+		Subject: schema.ReceiptSubject(r.AppID, r.State), Data: body,
+		// It may carry the id of another intent, whose own receipt it must not displace.
+		Header: nats.Header{schema.HeaderMsgID: {schema.LetterMsgID(r.AppID, r.ID, r.Generation, 0)}},
+	}, then)
+}

@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// TestNothingThatBecomesDueIsDropped puts into KEFU_LATER what this version
+// cannot make sense of.
+func TestNothingThatBecomesDueIsDropped(t *testing.T) {
+	t.Parallel()
+	const again, send = "kefu.again." + appID + ".bulk.c1", "kefu.send." + appID + ".bulk.c1"
+	for _, row := range []struct {
+		name    string
+		header  map[string]string
+		id      string // "": one that kefu makes
+		subject string // of the letter
+		keeps   map[string][]string
+		spent   int
+	}{
+		{
+			"a header of a later version", map[string]string{schema.HeaderTarget: again, "Kefu-Priority": "1"},
+			"a", send, map[string][]string{"Kefu-Priority": {"1"}, "Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
+		},
+		{
+			"a queue of a later version", map[string]string{schema.HeaderTarget: "kefu.again." + appID + ".urgent.u"},
+			"a", "kefu.again." + appID + ".urgent.u", map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
+		},
+		{
+			"a queue that it must not go to", map[string]string{schema.HeaderTarget: send},
+			"a", send, map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
+		},
+		{
+			"no queue", map[string]string{},
+			"a", schema.LaterDueSubject(appID), map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
+		},
+		{
+			"no id", map[string]string{schema.HeaderTarget: again, schema.HeaderID: ""},
+			"", again, map[string][]string{"X-Order": {"7"}}, 1,
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			stop := b.start()
+			m := nats.NewMsg(schema.LaterDueSubject(appID))
+			m.Data = packet("x", "u")
+			m.Header = nats.Header{schema.HeaderID: {"a"}, schema.HeaderGeneration: {"1"}, schema.HeaderAttempt: {"2"}, "X-Order": {"7"}}
+			for name, value := range row.header {
+				if m.Header.Set(name, value); value == "" {
+					m.Header.Del(name)
+				}
+			}
+			_, err := b.conn.Outbox.PublishWait(t.Context(), m)
+			b.NoError(err)
+			r := b.receipt()
+			b.Equal(schema.Invalid, r.Reason)
+			b.Equal(row.spent, r.Attempts)
+			b.Eventually(func() bool {
+				n, err := b.conn.Count(t.Context(), schema.StreamLater, "kefu.later.>")
+				return err == nil && n == 0 && b.queued() == 0
+			}, patience, time.Millisecond)
+			b.NoError(stop())
+			b.Zero(b.posts("x"))
+			letters := kept[schema.Letter](b, schema.StreamDead)
+			b.Len(letters, 1)
+			l := letters[0]
+			b.Equal(r.ID, l.ID)
+			b.Equal(schema.Invalid, l.Reason)
+			b.Equal(m.Data, l.Packet())
+			b.Equal(row.keeps, l.Header())
+			b.Equal(row.subject, l.Subject)
+			b.Equal(appID, l.AppID)
+			if row.id != "" {
+				b.Equal(row.id, l.ID)
+				events, err := ledger.History(t.Context(), b.conn, ledger.KeyOf(appID, row.id))
+				b.NoError(err)
+				b.Equal(ledger.Dead.String(), events[len(events)-1].Mark.Kind.String(), "the id may be used again")
+			}
+		})
+	}
+}
+
+func TestWhatBecomesDueIsMovedWithHeadersOfALaterVersion(t *testing.T) {
+	t.Parallel()
+	b := require.New(t)
+	m := nats.NewMsg(schema.LaterDueSubject(appID))
+	m.Header = nats.Header{
+		schema.HeaderTarget: {"kefu.again." + appID + ".bulk.c1"}, schema.HeaderHop: {"3"}, "Nats-Scheduler": {"x"},
+		schema.HeaderID: {"a"}, schema.HeaderGeneration: {"1"}, schema.HeaderAttempt: {"2"}, "Kefu-Priority": {"1"}, "X-Order": {"7"},
+	}
+	d, err := readLater(m)
+	b.NoError(err)
+	b.Equal(3, d.hop)
+	out := moved(d.to.String(), "id", d.header, m.Data)
+	b.Equal(nats.Header{
+		schema.HeaderID: {"a"}, schema.HeaderGeneration: {"1"}, schema.HeaderAttempt: {"2"}, "Kefu-Priority": {"1"}, "X-Order": {"7"},
+		"Nats-Msg-Id": {"id"},
+	}, out.Header)
+	b.NotContains(d.header, "Nats-Msg-Id", "the message may be put back with the same headers")
+}
