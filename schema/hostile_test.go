@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"strings"
@@ -48,23 +49,31 @@ func hostile() map[string][]byte {
 	}
 }
 
-// Not parallel: it measures the process.
+// Not parallel: it measures the process. Times are compared with those of encoding/json for a packet of as many keys, taken in between,
+// so that neither a busy machine nor the race detector matters.
 func TestDecodeIsCheapForHostilePackets(t *testing.T) {
-	for name, raw := range hostile() {
+	packets := hostile()
+	keys := packets["as many keys as fit"]
+	for name, raw := range packets {
 		t.Run(name, func(t *testing.T) {
-			best := time.Hour
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			const runs = 5
-			for range runs {
+			best, reference := time.Hour, time.Hour
+			for range 5 {
 				start := time.Now()
+				var object map[string]any
+				_ = json.Unmarshal(keys, &object)
+				reference = min(reference, time.Since(start))
+				start = time.Now()
 				_, _ = schema.Decode(raw, schema.Limits{})
 				best = min(best, time.Since(start))
 			}
+			// It takes about as long; comparing each key with each other would take far more than this.
+			require.Less(t, best, 25*reference)
+
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _ = schema.Decode(raw, schema.Limits{})
 			runtime.ReadMemStats(&after)
-			// It takes about 2 ms at worst; comparing each key with each other would take far more than this.
-			require.Less(t, best, 100*time.Millisecond)
-			require.Less(t, (after.TotalAlloc-before.TotalAlloc)/runs, uint64(64*schema.MaxPacket), "bytes for each packet")
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64*schema.MaxPacket), "bytes")
 		})
 	}
 }
