@@ -33,6 +33,7 @@ type StateEntry struct {
 	Value   []byte // nil when the key is gone
 	Deleted bool
 	Expired bool // gone because its life time was over, or nobody knows why
+	Unseen  bool // by WatchState, after an interruption: changes before this one may not have been seen
 	Time    time.Time
 	Seq     uint64
 }
@@ -52,7 +53,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 		for key := range known {
 			if !stands[key] {
 				delete(known, key)
-				f(StateEntry{Key: key, Deleted: true, Expired: true, Time: time.Now()})
+				f(StateEntry{Key: key, Deleted: true, Expired: true, Unseen: true, Time: time.Now()})
 			}
 		}
 		stands, first = nil, false
@@ -61,6 +62,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 		e := stateEntry(s)
 		if stands != nil {
 			stands[e.Key] = true
+			e.Unseen = !first
 		}
 		switch at, had := known[e.Key]; {
 		case e.Deleted:

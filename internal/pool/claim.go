@@ -284,6 +284,7 @@ type look struct {
 func (l *look) again(after time.Duration) { l.next = min(l.next, max(after, 0)) }
 
 func (l *look) all() {
+	l.p.forget(l.now)
 	left, h := l.p.left(l.now), l.c.holder
 	for shard, c := range l.c.held {
 		if left <= 0 || !l.mine(l.c.entries[shard]) || l.c.entries[shard].seq != c.Revision {
@@ -476,7 +477,12 @@ func (l *look) void(e entry) bool {
 	case known && m.alive:
 		return e.Lease < m.lease
 	case known && e.Lease <= m.lease:
-		return true
+		still := m.until.Sub(l.now)
+		if m.left || still <= 0 {
+			return true
+		}
+		l.again(still)
+		return false
 	}
 	// Its heartbeat was not seen yet. One that lives gives another in a moment.
 	still := e.seen.Add(Lease).Sub(l.now)

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"encoding/json"
 	"slices"
 	"sync"
 	"testing"
@@ -131,6 +132,19 @@ func TestAShardIsGivenBackThoughTheFirstTryWasRefused(t *testing.T) {
 // one lives, and must know by itself that it may not send.
 func TestAWorkerThatIsCutOffStopsBeforeAnotherBegins(t *testing.T) {
 	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		early bool // its key ends long before its lease: the clock of a broker's node is ahead
+	}{{"its key ends with its lease", false}, {"its key ends early", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cutOff(t, c.early)
+		})
+	}
+}
+
+func cutOff(t *testing.T, early bool) {
+	t.Helper()
 	b := brokertest.Start(t)
 	way := brokertest.NewProxy(t, b)
 	one := newReader(t, way.Connect(), "one", "a")
@@ -140,6 +154,11 @@ func TestAWorkerThatIsCutOffStopsBeforeAnotherBegins(t *testing.T) {
 
 	cut := time.Now()
 	way.Cut()
+	if early {
+		body, err := json.Marshal(Worker{Name: "one", Lease: 1, Apps: []string{"a"}})
+		require.NoError(t, err)
+		require.NoError(t, b.Connect().SaveState(t.Context(), broker.PutState(workersKeys+"one", body, time.Second)))
+	}
 	var stopped, began time.Time
 	eventuallyWithin(t, 3*Lease, func() bool {
 		now := time.Now()

@@ -21,7 +21,10 @@
 //   - The holder counts its lease from before it asked for it, on its own
 //     monotonic clock, and a second shorter. A call is started only with a valid
 //     claim (Claim.Valid), so it has stopped before anybody else may begin.
-//   - Others go by the end of the key alone: the broker's word, not their clocks'.
+//   - Others wait for the end of the key, and until as long after the last sign of
+//     life that they read as the lease lasts, on their own monotonic clocks: the
+//     broker's nodes need not agree about the time. A worker that has just joined
+//     has the end of the key only, until it has read a heartbeat of each.
 //
 // The shards are spread by a pure function (spread.go). Who has more than its
 // share is asked to drain a shard and gives it back then; who has less takes
@@ -134,6 +137,8 @@ type member struct {
 	alive   bool
 	left    bool // and said so
 	leaving bool
+	until   time.Time // before this it may still act on its lease, whatever the broker says; see learnWorker
+	ended   time.Time // when it was learned that it is not alive
 	apps    map[string]bool
 	does    map[string]Activity // by app, as it said last
 }
@@ -181,13 +186,13 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 	return p, nil
 }
 
-// Alive says whether a worker has given a sign of life within Lease, or may
-// have been kept from it by the broker.
+// Alive says whether a worker has given a sign of life within Lease, by the
+// broker's clock or by this worker's, or may have been kept from it by the broker.
 func (p *Pool) Alive(worker string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	m := p.members[worker]
-	return m.alive || !m.left && time.Since(p.since) < settle
+	m, now := p.members[worker], time.Now()
+	return m.alive || !m.left && (now.Sub(p.since) < settle || now.Before(m.until))
 }
 
 // Others says how many other workers serve an app, and how much they do for it
@@ -266,14 +271,23 @@ func (p *Pool) learn(e broker.StateEntry) {
 }
 
 // learnWorker takes over a sign of life or its end. p.mu is held.
+//
+// The broker ends a key by the wall clock of the node that leads just then,
+// which may be ahead of the one that stored it. So a worker may act on its lease
+// until Lease after its last sign of life was read here: it asked for that
+// before. Where one may have gone unseen, that is Lease after the end was read.
+// Only of what stood when this worker joined is the broker's word all there is.
 func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 	m := p.members[name]
-	before := m
+	before, now := m, time.Now()
 	switch {
 	case e.Expired:
-		m.alive, m.left = false, false
+		if m.alive && e.Unseen {
+			m.until = now.Add(Lease)
+		}
+		m.alive, m.left, m.ended = false, false, now
 	case e.Deleted:
-		m.alive, m.left = false, true
+		m.alive, m.left, m.ended = false, true, now
 	default:
 		var w Worker
 		if err := json.Unmarshal(e.Value, &w); err != nil {
@@ -287,13 +301,39 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 			}
 		}
 		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, apps: apps, does: w.Status.Apps}
+		if p.claims.joined {
+			m.until = now.Add(Lease)
+		}
 	}
 	p.members[name] = m
 	if name == p.self.Name && !m.alive {
 		p.beat.Store(true) // our lease is over: the sooner we know the better
 	}
 	if m.alive != before.alive || m.leaving != before.leaving || !maps.Equal(m.apps, before.apps) {
-		p.claims.moved = time.Now()
+		p.claims.moved = now
+	}
+}
+
+// memberKept is for how long a worker that is gone is remembered, unless a claim
+// names it: its lease is over by then, and so is any doubt about it.
+const memberKept = time.Minute
+
+// forget drops the workers that are gone. p.mu is held.
+func (p *Pool) forget(now time.Time) {
+	var named map[string]bool
+	for name, m := range p.members {
+		if m.alive || now.Sub(m.ended) < memberKept {
+			continue
+		}
+		if named == nil {
+			named = make(map[string]bool)
+			for _, e := range p.claims.entries {
+				named[e.Worker] = true
+			}
+		}
+		if !named[name] {
+			delete(p.members, name)
+		}
 	}
 }
 

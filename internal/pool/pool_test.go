@@ -2,6 +2,8 @@ package pool
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +83,7 @@ func (p *Pool) lookup(name string) (alive, known bool) {
 	return m.alive, known
 }
 
-func TestAWorkerThatWasKilledIsDeadWhenItsKeyEnds(t *testing.T) {
+func TestAWorkerThatWasKilledIsDeadWhenItsKeyAndItsLeaseHaveEnded(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t)
 	conn := b.Connect()
@@ -93,7 +95,70 @@ func TestAWorkerThatWasKilledIsDeadWhenItsKeyEnds(t *testing.T) {
 	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(workersKeys+"killed", body, time.Second)))
 	eventually(t, func() bool { _, known := p.lookup("killed"); return known }, "its sign of life")
 	require.True(t, settled(p).Alive("killed"))
-	eventually(t, func() bool { return !settled(p).Alive("killed") }, "the end of its key")
+	eventually(t, func() bool { alive, _ := p.lookup("killed"); return !alive }, "the end of its key")
+	// It ended long before a lease does: it may still be at work.
+	p.mu.Lock()
+	m := p.members["killed"]
+	require.False(t, m.until.IsZero())
+	m.until = time.Now()
+	p.members["killed"] = m
+	p.mu.Unlock()
+	require.False(t, settled(p).Alive("killed"))
+}
+
+func TestAWorkerMayActOnItsLeaseWhateverTheBrokersClocksSay(t *testing.T) {
+	t.Parallel()
+	ended := broker.StateEntry{Key: workersKeys + "it", Deleted: true, Expired: true}
+	unseen := ended
+	unseen.Unseen = true
+	left := broker.StateEntry{Key: workersKeys + "it", Deleted: true}
+	heard := broker.StateEntry{Key: workersKeys + "it", Value: []byte(`{"name":"it","lease":1}`)}
+	for _, c := range []struct {
+		name   string
+		stood  []broker.StateEntry // when this worker joined
+		events []broker.StateEntry
+		alive  bool
+	}{
+		{"it lives", nil, []broker.StateEntry{heard}, true},
+		{"its key has ended before its lease", nil, []broker.StateEntry{heard, ended}, true},
+		{"it left", nil, []broker.StateEntry{heard, left}, false},
+		{"of what stood the end of the key is all that is known", []broker.StateEntry{heard}, []broker.StateEntry{ended}, false},
+		{"a heartbeat may have gone unseen", []broker.StateEntry{heard}, []broker.StateEntry{unseen}, true},
+		{"that its key is gone is read again", []broker.StateEntry{heard}, []broker.StateEntry{ended, unseen}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := &Pool{members: make(map[string]member), claims: newClaims(), kick: make(chan struct{}, 1)}
+			for _, e := range c.stood {
+				p.learn(e)
+			}
+			p.claims.joined = true
+			for _, e := range c.events {
+				p.learn(e)
+			}
+			// As many events as it takes are over in less than a lease.
+			require.Equal(t, c.alive, p.Alive("it"))
+			l := look{p: p, c: &p.claims, now: time.Now(), next: time.Hour}
+			require.Equal(t, !c.alive, l.void(entry{stored: stored{"it", 1}}))
+		})
+	}
+}
+
+func TestWorkersThatAreGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	long := now.Add(-memberKept)
+	p := &Pool{claims: newClaims(), begun: now, members: map[string]member{
+		"lives": {alive: true}, "gone": {ended: long}, "left": {left: true, ended: long},
+		"gone a moment ago": {ended: now}, "gone and not taken over yet": {ended: long},
+	}}
+	p.claims.entries[Shard{"a", 0}] = entry{stored: stored{Worker: "gone and not taken over yet"}}
+	l := look{p: p, c: &p.claims, now: now, next: time.Hour}
+	l.all()
+	require.ElementsMatch(t, []string{"lives", "gone a moment ago", "gone and not taken over yet"}, slices.Collect(maps.Keys(p.members)))
+	p.claims.entries[Shard{"a", 0}] = entry{stored: stored{Worker: "lives"}}
+	l.all()
+	require.NotContains(t, p.members, "gone and not taken over yet")
 }
 
 func TestNobodyIsTakenForDeadJustAfterAnInterruption(t *testing.T) {
