@@ -75,6 +75,7 @@ type records struct {
 	handovers []handover
 	doubts    map[uint64]handed // of the handovers, by letter
 	looked    map[string]bool   // apps whose queue was looked at
+	read      time.Time         // when the ledger was read last
 	queued    map[string]int    // app and id → highest generation
 	stored    map[string]bool   // message ids of replays
 	published map[string]bool   // by this run: app, id and generation
@@ -110,7 +111,7 @@ func (b *Box) records(ctx context.Context, filter Filter, o Options, want bool) 
 	})
 }
 
-// look reads an app's queue, then what is new in the ledger: in this order, what leaves the one meanwhile is found in the other.
+// look reads an app's queue, and has the ledger read after it: in this order, what leaves the one meanwhile is found in the other.
 func (r *records) look(ctx context.Context, appID string) error {
 	if r.looked[appID] {
 		return nil
@@ -129,10 +130,19 @@ func (r *records) look(ctx context.Context, appID string) error {
 	if err != nil {
 		return err
 	}
-	r.looked[appID] = true
-	if r.o.Ledger == nil {
+	r.looked[appID], r.read = true, time.Time{}
+	return nil
+}
+
+// refresh is how old what is known of the ledger may be: a replay may take hours, and producers go on meanwhile.
+const refresh = time.Second
+
+// readLedger reads what is new in the ledger.
+func (r *records) readLedger(ctx context.Context, now time.Time) error {
+	if r.o.Ledger == nil || !r.read.IsZero() && now.Sub(r.read) < refresh {
 		return nil
 	}
+	r.read = now
 	return r.o.Ledger.Read(ctx)
 }
 
@@ -171,6 +181,9 @@ func (r *records) prior(ctx context.Context, item *Item, queue bool, now time.Ti
 		return p, nil
 	}
 	if err := r.look(ctx, item.Letter.AppID); err != nil {
+		return p, err
+	}
+	if err := r.readLedger(ctx, now); err != nil {
 		return p, err
 	}
 	e := r.evidence(item, p.target, now)

@@ -223,3 +223,35 @@ func TestAReplayThatCannotBeWrittenDownPublishesNothing(t *testing.T) {
 	b.Empty(b.queued())
 	b.Len(b.ids(Filter{}), 1)
 }
+
+// learning is a ledger that learns something while a replay runs.
+type learning struct {
+	remembering
+	reads int
+}
+
+func (l *learning) Read(context.Context) error {
+	if l.reads++; l.reads == 2 {
+		l.remembering["b"] = Life{Generation: 2, Ended: true, Same: true}
+	}
+	return nil
+}
+
+func TestALongReplayLearnsWhatBecameOfIDsMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1000)
+	b.bury(letter("a"), letter("b"))
+	r := newReplay(b.box, Options{Ledger: &learning{remembering: remembering{}}})
+	var err error
+	r.records, err = b.box.records(t.Context(), Filter{}, r.o, true)
+	b.NoError(err)
+	items, now := b.items(), time.Now()
+	for i, want := range []move{publish, publish} {
+		p, err := r.records.prior(t.Context(), &items[i], true, now)
+		b.NoError(err)
+		b.Equal(want, p.move)
+	}
+	p, err := r.records.prior(t.Context(), &items[1], true, now.Add(refresh))
+	b.NoError(err)
+	b.Equal([]any{leave, goneOn}, []any{p.move, p.why}, "its producer published it again")
+}
