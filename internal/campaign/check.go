@@ -123,6 +123,8 @@ func (j Job) walk(ctx context.Context, in io.Reader, f func(row) error) error {
 		switch {
 		case errors.As(err, &broken):
 			r.problem = &Problem{Line: line, Field: broken.Field, Rule: broken.Rule}
+		case errors.Is(err, ErrChanged):
+			return err // no line is to blame
 		case err != nil:
 			return fmt.Errorf("line %d: %w", line, err)
 		default:
