@@ -98,6 +98,35 @@ func judge(e *jetstream.APIError) verdict {
 	return refused
 }
 
+// queueState is what the broker said to the question whether a stream exists.
+type queueState uint8
+
+const (
+	queueUnsaid  queueState = iota // it cannot say just now
+	queueExists                    // it does, be it without a leader
+	queueMissing                   // it does not
+)
+
+const codeStreamNotFound = 10059
+
+// readQueueState tells what the broker said to a request for a stream's state.
+// That the stream is missing is said by the leader of the whole cluster only,
+// which knows every stream; one whose leader is away is not missing to it.
+func readQueueState(m *nats.Msg) queueState {
+	var r struct {
+		Config *struct{}           `json:"config"`
+		Error  *jetstream.APIError `json:"error"`
+	}
+	switch err := json.Unmarshal(m.Data, &r); {
+	case err != nil:
+	case r.Error != nil && r.Error.ErrorCode == codeStreamNotFound:
+		return queueMissing
+	case r.Error == nil && r.Config != nil:
+		return queueExists
+	}
+	return queueUnsaid
+}
+
 // answers is the inbox to which the broker answers. The answer to any try of a
 // publish is an answer to the publish: one that comes after the next try has
 // left counts as well, or a broker that takes a second to answer would never
@@ -108,11 +137,11 @@ type answers struct {
 
 	mu      sync.Mutex
 	next    uint64
-	waiting map[uint64]func(answer)
+	waiting map[uint64]func(*nats.Msg)
 }
 
 func newAnswers(nc *nats.Conn) (*answers, error) {
-	a := &answers{prefix: nc.NewInbox() + ".", waiting: make(map[uint64]func(answer))}
+	a := &answers{prefix: nc.NewInbox() + ".", waiting: make(map[uint64]func(*nats.Msg))}
 	sub, err := nc.Subscribe(a.prefix+"*", a.take)
 	if err != nil {
 		return nil, fmt.Errorf("publisher: inbox: %w", err)
@@ -127,7 +156,7 @@ func newAnswers(nc *nats.Conn) (*answers, error) {
 }
 
 // expect has f called with each answer to the reply subject, until forget.
-func (a *answers) expect(f func(answer)) (reply string, forget func()) {
+func (a *answers) expect(f func(*nats.Msg)) (reply string, forget func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
@@ -149,11 +178,16 @@ func (a *answers) take(m *nats.Msg) {
 	f := a.waiting[n]
 	a.mu.Unlock()
 	if f != nil {
-		f(readAnswer(m))
+		f(m)
 	}
 }
 
-func (a *answers) close() error { return a.sub.Unsubscribe() }
+func (a *answers) close() error {
+	if err := a.sub.Unsubscribe(); !errors.Is(err, nats.ErrConnectionClosed) {
+		return err
+	}
+	return nil
+}
 
 // code is the error code of a refusal, 0 for none.
 func (a answer) code() int {

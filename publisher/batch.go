@@ -2,7 +2,6 @@ package publisher
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -46,7 +45,8 @@ const (
 // PublishBatch puts many intents of one app into its queue; opts hold for all.
 // It is for volume: up to a thousand share one write to the broker's disk. It
 // returns a result for each intent, in their order, and an error when any of
-// them was not accepted: how many, and the first one's.
+// them was not accepted: how many, and for what reasons. [errors.Is] and
+// [errors.As] find in it whatever they find in one of the results.
 //
 // It is no transaction. Each intent is accepted or refused for itself: those
 // that break a rule do not keep back the others, and a full queue takes what
@@ -57,7 +57,7 @@ const (
 // not been tried then is [ErrNotQueued].
 func (p *Publisher) PublishBatch(ctx context.Context, appID string, intents []Intent, opts ...PublishOption) ([]Result, error) {
 	results := make([]Result, len(intents))
-	var stop error
+	stop := p.usable(ctx)
 	for start := 0; start < len(intents); {
 		pubs := p.chunk(appID, intents[start:], opts)
 		if stop == nil {
@@ -136,13 +136,13 @@ func distinct(pubs []*publication) (first, rest []*publication) {
 // it reports false, none.
 func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publication) bool {
 	until, single := p.singles.Load(appID)
-	if single && time.Now().Before(until.(time.Time)) || ctx.Err() != nil || !p.nc.IsConnected() {
+	if single && time.Now().Before(until.(time.Time)) || ctx.Err() != nil || p.isClosed() || !p.nc.IsConnected() {
 		return false
 	}
-	b := &batch{nc: p.nc, id: nuid.Next(), heard: make(chan answer, 4)}
-	reply, forget := p.answers.expect(func(a answer) {
+	b := &batch{nc: p.nc, id: nuid.Next(), heard: make(chan answer, 4), closed: p.closed}
+	reply, forget := p.answers.expect(func(m *nats.Msg) {
 		select {
-		case b.heard <- a:
+		case b.heard <- readAnswer(m):
 		default: // one for the first and one for the last is all that is read
 		}
 	})
@@ -169,9 +169,10 @@ func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publicatio
 
 // batch is one atomic batch on its way.
 type batch struct {
-	nc    *nats.Conn
-	id    string
-	heard chan answer
+	nc     *nats.Conn
+	id     string
+	heard  chan answer
+	closed <-chan struct{} // with the publisher
 
 	open bool // the last message left, and was not answered
 	code int  // why the broker refused it
@@ -216,6 +217,7 @@ func (b *batch) await(ctx context.Context, wait time.Duration) (answer, bool) {
 		return a, true
 	case <-timer.C:
 	case <-ctx.Done():
+	case <-b.closed:
 	}
 	return answer{}, false
 }
@@ -225,21 +227,4 @@ func strip(m *nats.Msg) {
 	delete(m.Header, headerBatchID)
 	delete(m.Header, headerBatchSeq)
 	delete(m.Header, headerBatchCommit)
-}
-
-// summary says how many were not accepted, and why the first of them was not.
-func summary(results []Result) error {
-	failed := 0
-	var first error
-	for i := range results {
-		if err := results[i].Err; err != nil {
-			if failed++; first == nil {
-				first = err
-			}
-		}
-	}
-	if failed == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d of %d intents were not accepted, the first of them: %w", failed, len(results), first)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/schema"
 )
 
 const (
@@ -19,9 +21,10 @@ const (
 	// pause is the wait after the broker said that it cannot just now.
 	pause = 150 * time.Millisecond
 
-	// election is how long "nobody takes this subject" is taken for one, for an
-	// app whose queue has never answered. One that has is waited for.
-	election = 1500 * time.Millisecond
+	// electionTime is how long "nobody takes this subject" is taken for an election of
+	// the queue's, when the queue has never answered and the broker cannot be asked
+	// whether it exists. A queue that has answered is waited for.
+	electionTime = 1500 * time.Millisecond
 
 	// window is how many single publishes may wait for their answer at once.
 	window = 512
@@ -48,6 +51,8 @@ type courier struct {
 	wake     time.Time // when the timer rings; zero: not set
 
 	alone    time.Time     // since when there is nobody; zero: there is
+	inquiry  *inquiry      // asked when there was nobody; nil: not yet
+	unknown  bool          // the broker says that there is no such queue
 	patience time.Duration // how long without a result; 0: until the context ends
 	progress time.Time     // when there last was one
 	stop     error         // why what has not been tried will not be
@@ -57,6 +62,15 @@ type courier struct {
 type arrival struct {
 	pub *publication
 	answer
+}
+
+// inquiry asks the broker whether the app's queue exists.
+type inquiry struct {
+	reply  string
+	said   chan *nats.Msg
+	due    time.Time // when to ask again
+	mute   bool      // nobody listens to such questions
+	forget func()
 }
 
 // carry publishes and returns when all are settled. The error says that more of
@@ -80,8 +94,12 @@ func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication
 	}
 	defer close(c.gone)
 	defer c.timer.Stop()
+	defer c.forgetInquiry()
 	for {
-		if ctx.Err() != nil {
+		switch {
+		case p.isClosed():
+			c.giveUp(ErrClosed)
+		case ctx.Err() != nil:
 			c.giveUp(context.Cause(ctx))
 		}
 		c.fill()
@@ -91,9 +109,12 @@ func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication
 		select {
 		case a := <-c.arrivals:
 			c.hear(a)
+		case m := <-c.inquired():
+			c.learn(m)
 		case <-c.timer.C:
 			c.repeat()
 		case <-ctx.Done():
+		case <-p.closed:
 		}
 	}
 	for _, pub := range c.queue {
@@ -119,9 +140,9 @@ func (c *courier) fill() {
 		}
 		c.queue = c.queue[1:]
 		c.open[pub] = true
-		pub.reply, pub.forget = c.p.answers.expect(func(a answer) {
+		pub.reply, pub.forget = c.p.answers.expect(func(m *nats.Msg) {
 			select {
-			case c.arrivals <- arrival{pub, a}:
+			case c.arrivals <- arrival{pub, readAnswer(m)}:
 			case <-c.gone:
 			}
 		})
@@ -211,13 +232,81 @@ func (c *courier) missing(pub *publication) {
 	if c.alone.IsZero() {
 		c.alone = now
 	}
-	_, known := c.p.known.Load(c.appID)
-	if known || pub.sent > pub.denied || now.Sub(c.alone) < election {
+	if _, known := c.p.known.Load(c.appID); !known && !c.unknown {
+		if c.inquire(now) {
+			c.unknown = now.Sub(c.alone) >= c.p.election
+		}
+	}
+	if !c.unknown || pub.sent > pub.denied {
 		c.retry(pub, pause)
 		return
 	}
+	c.deny(pub)
+}
+
+// deny settles a publication for an app that is not there.
+func (c *courier) deny(pub *publication) {
 	c.stop = &refusal{is: ErrUnknownApp, text: fmt.Sprintf("no app %s here: no queue takes its intents; is the appid right, and has kefu been set up for it?", c.appID)}
 	c.settle(pub, func() { pub.fail(c.stop) })
+}
+
+// inquire asks whether the queue exists, unless it has asked just now. It tells
+// whether there is no answer to be had: this connection may not ask, or nobody
+// listens.
+func (c *courier) inquire(now time.Time) (mute bool) {
+	nc, subject := c.p.nc, c.p.apiPrefix()+"STREAM.INFO."+schema.SendStream(c.appID)
+	if violates(nc.LastError(), `Publish to "`+subject+`"`) {
+		return true
+	}
+	if c.inquiry == nil {
+		q := &inquiry{said: make(chan *nats.Msg, 1)}
+		q.reply, q.forget = c.p.answers.expect(func(m *nats.Msg) {
+			select {
+			case q.said <- m:
+			default: // one is enough
+			}
+		})
+		c.inquiry = q
+	}
+	if q := c.inquiry; now.After(q.due) {
+		q.due = now.Add(attempt)
+		_ = nc.PublishRequest(subject, q.reply, nil) // the publish itself meets the same error
+	}
+	return c.inquiry.mute
+}
+
+// inquired is where the answer arrives, nil when nothing was asked.
+func (c *courier) inquired() <-chan *nats.Msg {
+	if c.inquiry == nil {
+		return nil
+	}
+	return c.inquiry.said
+}
+
+func (c *courier) forgetInquiry() {
+	if c.inquiry != nil {
+		c.inquiry.forget()
+	}
+}
+
+// learn deals with the answer to an inquiry.
+func (c *courier) learn(m *nats.Msg) {
+	switch readQueueState(m) {
+	case queueExists:
+		c.p.known.LoadOrStore(c.appID, struct{}{})
+	case queueMissing:
+		if _, known := c.p.known.Load(c.appID); known {
+			return // stored or seen meanwhile
+		}
+		c.unknown = true
+		for pub := range c.open {
+			if pub.sent == pub.denied {
+				c.deny(pub)
+			}
+		}
+	case queueUnsaid:
+		c.inquiry.mute = readAnswer(m).verdict == nobody
+	}
 }
 
 func (c *courier) tooLarge(pub *publication, cause error) error {
@@ -264,18 +353,25 @@ func (c *courier) forbidden(pub *publication) bool {
 // deaf tells whether the broker has refused the inbox. It said so once, when
 // the publisher was made: that may be long before this call. No other inbox has
 // this name.
-func (c *courier) deaf() bool {
-	return violates(c.p.nc.LastError(), `Subscription to "`+c.p.answers.prefix)
+func (p *Publisher) deaf() bool {
+	return violates(p.nc.LastError(), `Subscription to "`+p.answers.prefix)
+}
+
+func deafness(cause error) error {
+	return fmt.Errorf("%w (this connection may not subscribe to its inbox, so it hears no answer)", cause)
 }
 
 func violates(err error, what string) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), what)
 }
 
-// giveUp settles all that is under way: time is over.
+// giveUp settles all that is under way: time is over, or the publisher closed.
 func (c *courier) giveUp(cause error) {
-	if c.deaf() {
-		cause = fmt.Errorf("%w (this connection may not subscribe to its inbox, so it hears no answer)", cause)
+	if c.stop == nil && errors.Is(cause, ErrClosed) {
+		c.stop = errClosed
+	}
+	if c.p.deaf() {
+		cause = deafness(cause)
 	}
 	if c.stop == nil {
 		c.stop = &refusal{is: ErrNotQueued, cause: cause, text: fmt.Sprintf("not published, time was over before: %v", cause)}

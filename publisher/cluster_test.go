@@ -31,8 +31,14 @@ func TestLeaderChangesNeitherLoseNorDouble(t *testing.T) {
 	for g := range 4 {
 		all.Go(func() {
 			for i := range 100 {
-				_, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(fmt.Sprintf("single-%d-%d", g, i)))
+				// One that has never heard of the app must not take an election for its absence.
+				fresh := newPublisher(t, js, publisher.WithTimeout(brokertest.Patience))
+				fresh.Election(time.Nanosecond)
+				_, err := fresh.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(fmt.Sprintf("single-%d-%d", g, i)))
 				if err != nil {
+					t.Error(err)
+				}
+				if err := fresh.Close(); err != nil {
 					t.Error(err)
 				}
 			}

@@ -30,11 +30,26 @@ var (
 	// safe.
 	ErrOutcomeOpen = errors.New("outcome open")
 
+	// ErrClosed: the publisher was closed. Whether the intent was stored is said by
+	// what comes with it, [ErrNotQueued] or [ErrOutcomeOpen].
+	ErrClosed = errors.New("publisher closed")
+
 	// ErrNoReceipt: no receipt of the intent is stored.
 	ErrNoReceipt = errors.New("no receipt")
 
-	// ErrWatcherClosed: the watcher was closed, or its connection.
+	// ErrUnreadable: the receipts of the app cannot be read: there is no stream of
+	// them, the permission is missing ([ErrForbidden]), or the broker has not
+	// answered for 15 s ([WithTimeout]). It says nothing about the intent.
+	ErrUnreadable = errors.New("receipts unreadable")
+
+	// ErrWatcherClosed: the watcher was closed, or its publisher or connection.
 	ErrWatcherClosed = errors.New("watcher closed")
+)
+
+// Why a call could not begin: nothing was stored.
+var (
+	errClosed    = &refusal{is: ErrClosed, cause: ErrNotQueued, text: "the publisher is closed"}
+	errNoContext = &refusal{is: ErrNotQueued, text: "the context is nil"}
 )
 
 // refusal is a sentence for people that still matches what it is.

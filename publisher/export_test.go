@@ -1,10 +1,31 @@
 package publisher
 
+import "time"
+
 // What tests of the outside need of the inside.
 
-// Remember has the watcher forget all but the newest n receipts.
+// Remember has the watcher's feed forget all but the newest n receipts.
 func (w *Watcher) Remember(n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.keep = n
+	w.feed.mu.Lock()
+	defer w.feed.mu.Unlock()
+	w.feed.memory.keep = n
 }
+
+// Linger has feeds that nobody uses end after d.
+func (p *Publisher) Linger(d time.Duration) { p.linger = d }
+
+// Election has an app that cannot be asked about be unknown after d.
+func (p *Publisher) Election(d time.Duration) { p.election = d }
+
+// Waiting is how many receipts of an app are waited for.
+func (p *Publisher) Waiting(appID string) int {
+	p.mu.Lock()
+	f := p.feeds[appID]
+	p.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.waiting)
+}
+
+// Failing tells whether the watcher cannot read.
+func (w *Watcher) Failing() bool { return w.feed.failing() != nil }

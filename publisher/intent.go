@@ -50,7 +50,9 @@ func (p *Publisher) compose(appID string, in Intent, common []PublishOption) *pu
 	o := order{}
 	for _, opts := range [...][]PublishOption{p.defaults, common, in.Options} {
 		for _, opt := range opts {
-			opt(&o)
+			if opt != nil {
+				opt(&o)
+			}
 		}
 	}
 	pub := &publication{live: !o.bulk, result: Result{Accepted: Accepted{AppID: appID, made: !o.named}}}

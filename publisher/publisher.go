@@ -31,8 +31,8 @@
 // # Errors
 //
 // An error that is a [*schema.FieldError] says what is wrong with the intent;
-// [ErrUnknownApp], [ErrTooLarge] and [ErrForbidden] will not pass by
-// themselves either. [ErrQueueFull] and [ErrNotQueued] will: nothing was
+// [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] will not pass
+// by themselves either. [ErrQueueFull] and [ErrNotQueued] will: nothing was
 // stored. After [ErrOutcomeOpen] nobody knows: publish again with the same id,
 // which every [Accepted] holds, also one that comes with an error.
 //
@@ -40,17 +40,26 @@
 //
 // [Publisher.PublishBatch] publishes thousands at once, with a result for each.
 // [Publisher.PublishAndWait] and [Publisher.Watch] tell what became of an
-// intent, from the receipts that workers publish.
+// intent, from the receipts that workers publish. All who wait for receipts of
+// one app share one consumer at the broker.
+//
+// # Permissions
 //
 // Publishing needs the permission to publish to kefu.send.<appid>.> and to
-// subscribe to the connection's inbox, and no right to the JetStream API.
-// Receipts need $JS.API.CONSUMER.CREATE.KEFU_RECEIPT.>, and MSG.NEXT and DELETE
-// of its consumers, besides.
+// subscribe to the connection's inbox. With the permission to publish to
+// $JS.API.STREAM.INFO.KEFU_SEND_<appid> an app without a queue is told from one
+// whose queue elects a leader within two round trips; without it this takes 1.5 s.
+// Receipts need, besides:
+//
+//	$JS.API.CONSUMER.CREATE.KEFU_RECEIPT.*.kefu.receipt.<appid>.*
+//	$JS.API.CONSUMER.MSG.NEXT.KEFU_RECEIPT.*
+//	$JS.API.CONSUMER.DELETE.KEFU_RECEIPT.*
 package publisher
 
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,6 +81,14 @@ type Publisher struct {
 
 	known   sync.Map // appid → struct{}: its queue has answered once, so it exists
 	singles sync.Map // appid → time.Time: its queue takes no batches until then
+
+	election time.Duration // see electionTime
+	closed   chan struct{}
+	linger   time.Duration  // how long a feed that nobody uses stays open
+	tasks    sync.WaitGroup // the goroutines of the feeds
+
+	mu    sync.Mutex
+	feeds map[string]*feed // by appid
 }
 
 // Accepted says that the queue has stored an intent.
@@ -101,9 +118,17 @@ const defaultTimeout = 15 * time.Second
 // caller's. It should never give up ([nats.MaxReconnects] of -1; the default
 // ends it after two minutes without a broker).
 func New(js jetstream.JetStream, opts ...Option) (*Publisher, error) {
-	p := &Publisher{js: js, nc: js.Conn(), timeout: defaultTimeout}
+	if js == nil {
+		return nil, errors.New("publisher: no JetStream context")
+	}
+	p := &Publisher{
+		js: js, nc: js.Conn(), timeout: defaultTimeout, election: electionTime, linger: feedLinger,
+		closed: make(chan struct{}), feeds: make(map[string]*feed),
+	}
 	for _, opt := range opts {
-		opt(p)
+		if opt != nil {
+			opt(p)
+		}
 	}
 	if p.timeout <= 0 {
 		return nil, errors.New("publisher: the timeout must be above zero")
@@ -115,9 +140,56 @@ func New(js jetstream.JetStream, opts ...Option) (*Publisher, error) {
 	return p, nil
 }
 
-// Close gives back what the publisher holds of the connection, an inbox. Who
-// closes the connection need not call it. Nothing may be published any more.
-func (p *Publisher) Close() error { return p.answers.close() }
+// Close ends the publisher: calls that are under way and later ones end with
+// [ErrClosed], and watchers are closed. It gives back what the publisher holds of
+// the connection and the broker: an inbox, and a consumer for each app whose
+// receipts it reads. After the connection is closed there is nothing to give
+// back, and Close need not be called. The second Close does nothing.
+func (p *Publisher) Close() error {
+	p.mu.Lock()
+	if p.isClosed() {
+		p.mu.Unlock()
+		return nil
+	}
+	close(p.closed)
+	for _, f := range p.feeds {
+		f.stop(ErrClosed)
+	}
+	p.mu.Unlock()
+	p.tasks.Wait()
+	return p.answers.close()
+}
+
+func (p *Publisher) isClosed() bool {
+	select {
+	case <-p.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// apiPrefix is what the subjects of the JetStream API begin with.
+func (p *Publisher) apiPrefix() string {
+	switch o := p.js.Options(); {
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
+// usable says why a call cannot even begin.
+func (p *Publisher) usable(ctx context.Context) error {
+	switch {
+	case ctx == nil:
+		return errNoContext
+	case p.isClosed():
+		return errClosed
+	}
+	return nil
+}
 
 // Publish puts an intent into the queue of an app and returns when it is
 // stored. The packet is checked first, see [schema.Packet.Check].
@@ -133,9 +205,21 @@ func (p *Publisher) PublishJSON(ctx context.Context, appID string, raw []byte, o
 }
 
 func (p *Publisher) publish(ctx context.Context, appID string, in Intent) (Accepted, error) {
+	return p.send(ctx, p.composeFor(ctx, appID, in))
+}
+
+// composeFor makes the message of an intent, or fails it when the call cannot begin.
+func (p *Publisher) composeFor(ctx context.Context, appID string, in Intent) *publication {
 	pub := p.compose(appID, in, nil)
+	if err := p.usable(ctx); err != nil {
+		pub.fail(err)
+	}
+	return pub
+}
+
+func (p *Publisher) send(ctx context.Context, pub *publication) (Accepted, error) {
 	if !pub.settled {
-		_ = p.carry(ctx, appID, []*publication{pub}) // the result says the same
+		_ = p.carry(ctx, pub.result.AppID, []*publication{pub}) // the result says the same
 	}
 	return pub.result.Accepted, pub.result.Err
 }

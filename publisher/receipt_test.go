@@ -89,7 +89,9 @@ func TestPublishAndWaitTellsHowItEnded(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, sent("a"), r)
 	})
-	t.Run("and leaves nothing at the broker", func(t *testing.T) {
+	t.Run("with one consumer at the broker, which goes with the publisher", func(t *testing.T) {
+		require.Equal(t, 1, consumers(t, conn))
+		require.NoError(t, p.Close())
 		require.Zero(t, consumers(t, conn))
 	})
 }

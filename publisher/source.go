@@ -2,8 +2,9 @@ package publisher
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,21 +35,25 @@ func (f from) apply(cfg *jetstream.ConsumerConfig) {
 
 // source reads the receipts of an app in order, through a consumer that nobody
 // else has. Any doubt that one is missing ends it, be it a gap or a connection
-// that broke; who wants to go on opens another behind the last sequence.
+// that broke; who wants to go on opens another.
 //
 // It is what nats.go's ordered consumer is, but for the end: that one's Stop may
 // wait for 20 s while the broker is away.
 type source struct {
-	p    *Publisher
-	name string
-	it   jetstream.MessagesContext
+	p     *Publisher
+	appID string
+	name  string
+	it    jetstream.MessagesContext
 
 	life context.Context // ends with the source's owner, or the connection
 	end  context.CancelCauseFunc
 	done chan struct{}
 
-	start   uint64 // sequence of the first that it may read
-	pending uint64 // how many there were when it was opened
+	start   uint64        // sequence of the first that it may read
+	pending uint64        // how many there were when it was opened
+	opened  time.Time     // when that was, on the broker's clock
+	ahead   time.Duration // how far the broker's clock is ahead of ours
+	made    bool          // the broker has made the consumer
 	read    uint64
 }
 
@@ -56,7 +61,8 @@ type source struct {
 type storedReceipt struct {
 	data    []byte
 	seq     uint64
-	pending uint64 // how many are behind it
+	time    time.Time // when it was stored, on the broker's clock
+	pending uint64    // how many are behind it
 }
 
 var (
@@ -64,56 +70,105 @@ var (
 	errInterrupted = errors.New("the connection to the broker broke")
 )
 
-// sourceIdle is after what time the broker removes the consumer of a source
-// that could not say that it is done.
-const sourceIdle = 30 * time.Second
+const (
+	// sourceIdle is after what time the broker removes the consumer of a source
+	// that could not say that it is done.
+	sourceIdle = 30 * time.Second
+
+	// heartbeat is how often the broker shows that a consumer is there. Two that
+	// are missing end the source.
+	heartbeat = 5 * time.Second
+
+	// deniedEvery is how often it is looked whether the broker has refused a
+	// permission: it tells the connection only.
+	deniedEvery = 100 * time.Millisecond
+
+	// manyAhead and oneAhead are how many receipts may be on their way to us.
+	manyAhead = 2000
+	oneAhead  = 1
+)
 
 // open begins to read. ctx is for the source's whole life.
-func (p *Publisher) open(ctx context.Context, appID string, from from) (*source, error) {
+func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int) (*source, error) {
 	if err := schema.CheckToken("appid", appID); err != nil {
 		return nil, err
 	}
+	// The name is the only thing between the receipts and whoever else may read
+	// from consumers of the stream: nobody can guess it.
+	s := &source{p: p, appID: appID, name: rand.Text(), done: make(chan struct{})}
 	cfg := jetstream.ConsumerConfig{
-		FilterSubject:     "kefu.receipt." + appID + ".*",
+		Name:              s.name,
+		FilterSubject:     receiptsOf(appID),
 		AckPolicy:         jetstream.AckNonePolicy,
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: sourceIdle,
 	}
 	from.apply(&cfg)
-	s := &source{p: p, done: make(chan struct{})}
 	s.life, s.end = context.WithCancelCause(ctx)
 	broken := p.nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
-	go s.guard(broken)
-	if err := s.begin(cfg); err != nil {
+	go s.guard(broken, p.nc.LastError())
+	if err := s.begin(cfg, ahead); err != nil {
 		s.close()
-		return nil, fmt.Errorf("read receipts of app %s: %w", appID, err)
+		return nil, err
 	}
 	return s, nil
 }
 
+// receiptsOf is what the receipts of an app are published to. A permission to
+// create consumers can be given for this filter.
+func receiptsOf(appID string) string { return "kefu.receipt." + appID + ".*" }
+
 // guard ends the source when the connection breaks: what was on its way to us
-// then is gone, and the consumer takes it for delivered.
-func (s *source) guard(broken chan nats.Status) {
+// then is gone, and the consumer takes it for delivered. It also ends it when
+// the broker refuses a permission that it needs.
+func (s *source) guard(broken chan nats.Status, said error) {
 	defer close(s.done)
 	defer s.p.nc.RemoveStatusListener(broken)
-	select {
-	case <-broken:
-		s.end(errInterrupted)
-	case <-s.life.Done():
+	look := time.NewTicker(deniedEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-broken:
+			s.end(errInterrupted)
+			return
+		case <-look.C:
+			if err := s.p.nc.LastError(); err != said { //nolint:errorlint // the very same error is one from before
+				said = err
+				s.heed(err)
+			}
+		case <-s.life.Done():
+			return
+		}
 	}
 }
 
-func (s *source) begin(cfg jetstream.ConsumerConfig) error {
+// heed ends the source when the connection's last error is about it.
+func (s *source) heed(err error) {
+	api := s.p.apiPrefix() + "CONSUMER."
+	if !violates(err, `Publish to "`+api) || !strings.Contains(err.Error(), s.name) {
+		return
+	}
+	need := api + "CREATE." + schema.StreamReceipt + ".*." + receiptsOf(s.appID)
+	if strings.Contains(err.Error(), ".MSG.NEXT.") {
+		need = api + "MSG.NEXT." + schema.StreamReceipt + ".*"
+	}
+	s.end(&refusal{is: ErrForbidden, text: "this connection may not publish to " + need})
+}
+
+func (s *source) begin(cfg jetstream.ConsumerConfig, ahead int) error {
 	consumer, err := s.p.js.CreateConsumer(s.life, schema.StreamReceipt, cfg)
 	if err != nil {
+		if s.p.deaf() {
+			err = deafness(err)
+		}
 		return s.because(err)
 	}
 	info := consumer.CachedInfo()
-	s.name, s.start, s.pending = info.Name, info.Delivered.Stream+1, info.NumPending
-	// The heartbeat tells of a consumer that is gone: two missing ones end Next.
-	s.it, err = consumer.Messages(jetstream.PullMaxMessages(2000), jetstream.PullExpiry(30*time.Second),
-		jetstream.PullHeartbeat(5*time.Second), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	s.made, s.start, s.pending = true, info.Delivered.Stream+1, info.NumPending
+	s.opened, s.ahead = info.TimeStamp, time.Until(info.TimeStamp)
+	s.it, err = consumer.Messages(jetstream.PullMaxMessages(ahead), jetstream.PullExpiry(30*time.Second),
+		jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	return err
 }
 
@@ -130,7 +185,7 @@ func (s *source) next() (storedReceipt, error) {
 	if s.read++; meta.Sequence.Consumer != s.read {
 		return storedReceipt{}, errGap
 	}
-	return storedReceipt{data: m.Data(), seq: meta.Sequence.Stream, pending: meta.NumPending}, nil
+	return storedReceipt{data: m.Data(), seq: meta.Sequence.Stream, time: meta.Timestamp, pending: meta.NumPending}, nil
 }
 
 // because prefers why the source's life ended to what that led to.
@@ -147,10 +202,52 @@ func (s *source) close() {
 	if s.it != nil {
 		s.it.Stop()
 	}
-	if s.name != "" && s.p.nc.IsConnected() {
+	if s.made && s.p.nc.IsConnected() {
 		// A thousand consumers is all that a stream takes.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.life), time.Second)
 		defer cancel()
 		_ = s.p.js.DeleteConsumer(ctx, schema.StreamReceipt, s.name) // it goes by itself after sourceIdle
 	}
+}
+
+// scan gives to f the receipts that are stored now, up to the sequence last (0:
+// all), and returns the sequence at which it began to read.
+func (p *Publisher) scan(ctx context.Context, appID string, from from, last uint64, f func(storedReceipt)) (start uint64, err error) {
+	s, err := p.open(ctx, appID, from, manyAhead)
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	for left := s.pending; left > 0; {
+		m, err := s.next()
+		if err != nil {
+			return 0, err
+		}
+		if left = m.pending; last > 0 && m.seq > last {
+			break
+		}
+		f(m)
+	}
+	return s.start, nil
+}
+
+// fetch reads the receipt of an intent where it is stored, nil when it is not
+// there any more.
+func (p *Publisher) fetch(ctx context.Context, appID, id string, seq uint64) (*schema.Receipt, error) {
+	s, err := p.open(ctx, appID, from{seq: seq}, oneAhead)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	if s.pending == 0 {
+		return nil, nil
+	}
+	m, err := s.next()
+	if err != nil {
+		return nil, err
+	}
+	if r, ok := readReceipt(m.data); ok && r.ID == id {
+		return &r, nil
+	}
+	return nil, nil
 }

@@ -18,67 +18,46 @@ import (
 //	defer w.Close()
 //	accepted, err := p.Publish(ctx, appID, packet)
 //	...
-//	receipt, err := w.Wait(ctx, accepted.ID)
+//	receipt, err := w.WaitFor(ctx, accepted)
 //
 // It may be used by many goroutines at once, lives for as long as it is needed,
-// and goes on by itself after the broker was away.
+// and goes on by itself after the broker was away. All watchers of an app share
+// one consumer at the broker: thousands may be open.
 type Watcher struct {
-	p     *Publisher
-	appID string
-	keep  int // how many receipts it remembers
-	stop  context.CancelCauseFunc
-	done  chan struct{}
-
-	mu      sync.Mutex
-	begin   uint64 // sequence of the first receipt that belongs to it
-	got     map[string]heard
-	order   []mention // of got, oldest first
-	count   uint64
-	dropped bool // something was forgotten
-	waiting map[string]map[chan schema.Receipt]bool
+	feed   *feed
+	since  position  // of the first receipt that belongs to it
+	opened time.Time // on the broker's clock
+	closed chan struct{}
+	once   sync.Once
 }
 
-// heard is a receipt, and the how-manieth it was.
-type heard struct {
-	receipt schema.Receipt
-	n       uint64
-}
-
-type mention struct {
-	id string
-	n  uint64
-}
-
-// remembered is how many receipts a watcher keeps for those who ask later. It
-// looks up older ones at the broker.
-const remembered = 16384
-
-// Watch opens a watcher: each receipt that is published from now on is known
-// to it. ctx is for the opening alone; [Watcher.Close] ends it.
+// Watch opens a watcher: each receipt that is published from now on is known to
+// it, and the newest million of them are remembered. ctx is for the opening
+// alone; [Watcher.Close] ends it. When the receipts cannot be read the error is
+// [ErrUnreadable].
 func (p *Publisher) Watch(ctx context.Context, appID string) (*Watcher, error) {
-	run, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	opened := context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })
-	s, err := p.open(run, appID, from{})
-	if !opened() && err == nil { // ctx ended meanwhile, and the source with it
-		s.close()
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		stop(nil)
+	if err := p.usable(ctx); err != nil {
 		return nil, err
 	}
-	w := &Watcher{
-		p: p, appID: appID, keep: remembered, stop: stop, done: make(chan struct{}), begin: s.start,
-		got: make(map[string]heard), waiting: make(map[string]map[chan schema.Receipt]bool),
+	f, err := p.feed(appID)
+	if err != nil {
+		return nil, err
 	}
-	go w.run(run, s)
-	return w, nil
+	if err := f.ready(ctx); err != nil {
+		f.release()
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &Watcher{feed: f, since: f.memory.position(), opened: f.brokerTime(), closed: make(chan struct{})}, nil
 }
 
 // Close ends the watcher, and every Wait with [ErrWatcherClosed].
 func (w *Watcher) Close() {
-	w.stop(ErrWatcherClosed)
-	<-w.done
+	w.once.Do(func() {
+		close(w.closed)
+		w.feed.release()
+	})
 }
 
 // Wait returns the receipt of an intent when there is one: at once if it came
@@ -86,133 +65,144 @@ func (w *Watcher) Close() {
 // that was replayed has a second). It does not know of receipts from before, see
 // [Publisher.Receipt].
 //
-// When ctx ends first the receipt holds the id and no state.
+// When ctx ends first the error is [ErrNoReceipt], when the receipts cannot be
+// read any more, [ErrUnreadable]. The receipt then holds the id and no state.
 func (w *Watcher) Wait(ctx context.Context, id string) (schema.Receipt, error) {
-	none := schema.Receipt{ID: id, AppID: w.appID}
-	w.mu.Lock()
-	if h, ok := w.got[id]; ok {
-		w.mu.Unlock()
-		return h.receipt, nil
-	}
-	ch := make(chan schema.Receipt, 1)
-	if w.waiting[id] == nil {
-		w.waiting[id] = make(map[chan schema.Receipt]bool)
-	}
-	w.waiting[id][ch] = true
-	dropped := w.dropped
-	w.mu.Unlock()
-	defer w.leave(id, ch)
-
-	if dropped { // it may have been among what was forgotten
-		r, _, err := w.p.find(ctx, w.appID, id, from{seq: w.begin}, 0)
-		if err != nil {
-			return none, fmt.Errorf("look for the receipt of intent %s: %w", id, err)
-		}
-		if r != nil {
-			return *r, nil
-		}
-	}
-	select {
-	case r := <-ch:
-		return r, nil
-	case <-w.done:
-		return none, ErrWatcherClosed
-	case <-ctx.Done():
-		cause := context.Cause(ctx)
-		return none, &refusal{is: ErrNoReceipt, cause: cause, text: fmt.Sprintf(
-			"no receipt of intent %s of app %s yet; is a worker running, and does it publish them (worker.receipts: all)? %v", id, w.appID, cause)}
-	}
+	return w.wait(ctx, id, func(schema.Receipt, bool) bool { return true }, nil)
 }
 
-// repeatAfter is how long a receipt is waited for before it is asked whether
-// the intent may be a repeat of one that was sent.
-const repeatAfter = 2 * time.Second
+const (
+	// repeatAfter is how long a receipt is waited for before it is asked whether
+	// the intent may be a repeat of one that was sent.
+	repeatAfter = 2 * time.Second
 
-// WaitFor is Wait for an intent that was published just now. A repeat of an
-// intent that has ended makes no new receipt: then the one of that is returned,
-// if it was sent within the last three hours or the broker called the repeat a
-// duplicate.
+	// clockSlack is how much the clocks of the broker's nodes may differ.
+	clockSlack = time.Minute
+)
+
+// WaitFor is Wait for an intent that was published after the watcher was opened.
+// A repeat of an intent that has ended makes no new receipt: then the one of
+// that is returned, if it ended within the last three hours and was sent, or the
+// broker called the repeat a duplicate.
+//
+// An intent that died or was cancelled lives again when its id is published
+// again. The receipt of the earlier one is not taken for the new one's.
 func (w *Watcher) WaitFor(ctx context.Context, a Accepted) (schema.Receipt, error) {
-	if a.Duplicate { // it may have ended before the watcher was opened
-		r, err := w.p.Receipt(ctx, w.appID, a.ID)
-		if !errors.Is(err, ErrNoReceipt) {
-			return r, err
-		}
+	fits := func(r schema.Receipt, past bool) bool {
+		return a.Duplicate || r.State == schema.Sent ||
+			!past && (r.PublishedAt.IsZero() || r.PublishedAt.After(w.opened.Add(-clockSlack)))
 	}
 	if a.made { // no other intent ever had this id
-		return w.Wait(ctx, a.ID)
+		return w.wait(ctx, a.ID, fits, nil)
 	}
-	soon, cancel := context.WithTimeout(ctx, repeatAfter)
-	defer cancel()
-	r, err := w.Wait(soon, a.ID)
-	if !errors.Is(err, ErrNoReceipt) || ctx.Err() != nil {
-		return r, err
+	var patience time.Duration // of a duplicate: it may have ended before
+	if !a.Duplicate {
+		patience = repeatAfter
 	}
-	// Only what was sent stays ended: an id that died lives again with the repeat.
-	before, err := w.p.receipt(ctx, w.appID, a.ID, ages[:len(ages)-1])
-	if err == nil && before.State == schema.Sent {
-		return before, nil
-	}
-	return w.Wait(ctx, a.ID)
+	search := time.NewTimer(patience)
+	defer search.Stop()
+	return w.wait(ctx, a.ID, fits, search.C)
 }
 
-func (w *Watcher) leave(id string, ch chan schema.Receipt) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.waiting[id], ch)
-	if len(w.waiting[id]) == 0 {
-		delete(w.waiting, id)
-	}
-}
-
-// run reads for as long as the watcher lives, through one source after the other.
-func (w *Watcher) run(ctx context.Context, s *source) {
-	defer close(w.done)
-	next := s.start
+// wait waits for a receipt that fits; once search rings also for one from before.
+func (w *Watcher) wait(ctx context.Context, id string, fits func(schema.Receipt, bool) bool, search <-chan time.Time) (schema.Receipt, error) {
+	f := w.feed
+	none := schema.Receipt{ID: id, AppID: f.appID}
+	me := &waiter{id: id, fits: fits, wake: make(chan struct{}, 1)}
+	w.enter(me)
+	defer f.leave(me)
 	for {
-		for s != nil {
-			m, err := s.next()
-			if err != nil {
-				s.close()
-				break
-			}
-			next = m.seq + 1
-			if r, ok := readReceipt(m.data); ok {
-				w.take(r)
-			}
+		select {
+		case <-w.closed:
+			return none, ErrWatcherClosed
+		default:
 		}
 		select {
+		case <-me.wake:
+			r, err := f.collect(ctx, me)
+			if err != nil {
+				return none, err
+			}
+			if r != nil {
+				return *r, nil
+			}
+		case <-search:
+			f.searchFor(me)
+		case <-w.closed:
+		case <-f.done:
+			return none, f.ended()
 		case <-ctx.Done():
-			return
-		case <-time.After(jitter(pause)):
+			return none, f.noReceipt(id, context.Cause(ctx))
 		}
-		if w.p.nc.IsClosed() {
-			return
-		}
-		// The broker is asked again at every turn; an error is the next turn.
-		s, _ = w.p.open(ctx, w.appID, from{seq: next})
 	}
 }
 
-// take remembers a receipt and gives it to those who wait for it.
-func (w *Watcher) take(r schema.Receipt) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.count++
-	w.got[r.ID] = heard{r, w.count}
-	w.order = append(w.order, mention{r.ID, w.count})
-	if len(w.order) > w.keep {
-		oldest := w.order[0]
-		w.order = w.order[1:]
-		if w.got[oldest.id].n == oldest.n {
-			delete(w.got, oldest.id)
-			w.dropped = true
-		}
+func (f *feed) noReceipt(id string, cause error) error {
+	if failing := f.failing(); failing != nil {
+		return &refusal{is: ErrNoReceipt, cause: errors.Join(cause, f.unreadable(failing)), text: fmt.Sprintf(
+			"no receipt of intent %s of app %s yet, and receipts cannot be read now: %v: %v", id, f.appID, failing, cause)}
 	}
-	for ch := range w.waiting[r.ID] {
-		select {
-		case ch <- r:
-		default: // has one
-		}
+	return &refusal{is: ErrNoReceipt, cause: cause, text: fmt.Sprintf(
+		"no receipt of intent %s of app %s yet; is a worker running, and does it publish them (worker.receipts: all)? %v", id, f.appID, cause)}
+}
+
+// enter has the waiter told of what comes, and of what has come since the
+// watcher was opened.
+func (w *Watcher) enter(me *waiter) {
+	f := w.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waiting[me.id] == nil {
+		f.waiting[me.id] = make(map[*waiter]bool)
 	}
+	f.waiting[me.id][me] = true
+	h, ok := f.memory.recall(me.id)
+	switch {
+	case !ok || f.memory.before(h.seq, w.since):
+		return
+	case h.receipt == nil:
+		me.place, me.past = h.seq, false
+	case me.fits(*h.receipt, false):
+		me.receipt = h.receipt
+	default:
+		return
+	}
+	me.notify()
+}
+
+func (f *feed) leave(me *waiter) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.waiting[me.id], me)
+	if len(f.waiting[me.id]) == 0 {
+		delete(f.waiting, me.id)
+	}
+}
+
+// collect returns what the waiter was woken for, nothing when it has to go on
+// waiting.
+func (f *feed) collect(ctx context.Context, me *waiter) (*schema.Receipt, error) {
+	f.mu.Lock()
+	r, place, past, err := me.receipt, me.place, me.past, me.err
+	me.place = 0
+	f.mu.Unlock()
+	switch {
+	case r != nil:
+		return r, nil
+	case err != nil:
+		return nil, err
+	case place == 0:
+		return nil, nil
+	}
+	r, err = f.p.fetch(ctx, f.appID, me.id, place)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, f.noReceipt(me.id, context.Cause(ctx))
+		}
+		return nil, f.unreadable(err)
+	}
+	if r != nil && me.fits(*r, past) {
+		return r, nil
+	}
+	return nil, nil
 }

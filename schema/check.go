@@ -163,7 +163,7 @@ func (p *Packet) check(limits Limits, built bool) *FieldError {
 		return &FieldError{Field: "touser", Rule: "missing"}
 	case !isToken(p.ToUser):
 		return &FieldError{Field: "touser", Rule: tokenRule}
-	case p.Body == nil:
+	case !p.hasBody():
 		return &FieldError{Field: "msgtype", Rule: "missing"}
 	}
 	if rule := kindRule(p.Body.MsgType(), limits); rule != "" {

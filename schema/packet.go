@@ -1,5 +1,7 @@
 package schema
 
+import "reflect"
+
 // MaxPacket is the largest packet in bytes (64 KiB), as it is published and as it is sent.
 const MaxPacket = 64 << 10
 
@@ -56,7 +58,7 @@ func NewMember(name string, value []byte) (Member, error) {
 func (p *Packet) Append(dst []byte) []byte {
 	dst = append(dst, `{"touser":`...)
 	dst = appendString(dst, p.ToUser)
-	if p.Body != nil {
+	if p.hasBody() {
 		name := p.Body.MsgType()
 		dst = append(dst, `,"msgtype":"`...)
 		dst = append(dst, name...)
@@ -71,6 +73,15 @@ func (p *Packet) Append(dst []byte) []byte {
 	}
 	dst = appendMembers(dst, p.Extra)
 	return append(dst, '}')
+}
+
+// hasBody tells whether there is a message. A nil pointer in Body is none.
+func (p *Packet) hasBody() bool {
+	if p.Body == nil {
+		return false
+	}
+	v := reflect.ValueOf(p.Body)
+	return v.Kind() != reflect.Pointer || !v.IsNil()
 }
 
 // Encode returns the packet as it goes to the API, see [Packet.Append].

@@ -220,7 +220,10 @@ func (s *sendCmd) publishAndWait(ctx context.Context, conn *broker.Conn, p *publ
 		return asUsage(err)
 	}
 	r, err := s.receipt(wait, receipts, accepted)
-	if err != nil && wait.Err() != nil && ctx.Err() == nil {
+	switch {
+	case errors.Is(err, publisher.ErrUnreadable) && ctx.Err() == nil:
+		return fmt.Errorf("%s is queued, and it cannot be seen what becomes of it: %w", accepted.ID, err)
+	case err != nil && wait.Err() != nil && ctx.Err() == nil:
 		return s.noReceipt(ctx, conn, accepted)
 	}
 	if err != nil {

@@ -1,0 +1,357 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+const (
+	// feedLinger is how long a feed stays open when nobody waits any more: the
+	// next to wait need not open a consumer and search the past again.
+	feedLinger = time.Minute
+
+	// retryMost is the longest wait before a feed that cannot read tries again.
+	retryMost = 2 * time.Second
+
+	// proven is how long a source must have lived to show that it can read: the
+	// heartbeats of one that cannot are missed earlier.
+	proven = 4 * heartbeat
+
+	// overlap is how much of what was read is read again after an interruption:
+	// the clocks of the broker's nodes may differ.
+	overlap = 2 * time.Second
+)
+
+// feed reads the receipts of one app as they are published, through one
+// consumer, for everybody in a publisher who waits for some. It goes on by
+// itself after the broker was away, and tells those who wait when it cannot.
+type feed struct {
+	p     *Publisher
+	appID string
+	life  context.Context
+	stop  context.CancelCauseFunc
+	done  chan struct{} // closed when all has ended
+
+	users int         // watchers that are open; guarded by the publisher's lock
+	idle  *time.Timer // ends the feed when there are none; likewise
+
+	mu      sync.Mutex
+	opened  bool                // every receipt since is or will be read
+	openers map[chan error]bool // who waits for that
+	reading bool
+	trouble trouble
+	ahead   time.Duration // how far the broker's clock is ahead of ours
+	memory  memory
+	search  search
+	waiting map[string]map[*waiter]bool // by id
+}
+
+// trouble is a series of failures without a success between them.
+type trouble struct {
+	since time.Time
+	err   error // the last one
+	times int
+}
+
+// waiter waits for the receipt of one intent. What it has got is guarded by the
+// feed's lock.
+type waiter struct {
+	id   string
+	fits func(r schema.Receipt, past bool) bool // is this what it waits for?
+
+	wake    chan struct{} // there is something below
+	receipt *schema.Receipt
+	place   uint64 // where the receipt is stored; 0: nowhere
+	past    bool   // and that was before its watcher was opened
+	err     error
+
+	searches bool // it wants to know of receipts from before the feed
+}
+
+func (w *waiter) notify() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it has not looked yet
+	}
+}
+
+// feed returns the feed of an app, opened or about to be. It is to be given back.
+func (p *Publisher) feed(appID string) (*feed, error) {
+	if err := schema.CheckToken("appid", appID); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isClosed() {
+		return nil, errClosed
+	}
+	f := p.feeds[appID]
+	if f == nil {
+		f = &feed{
+			p: p, appID: appID, done: make(chan struct{}), memory: newMemory(),
+			openers: make(map[chan error]bool), waiting: make(map[string]map[*waiter]bool),
+		}
+		f.life, f.stop = context.WithCancelCause(context.Background())
+		f.idle = time.AfterFunc(p.linger, f.retire)
+		p.feeds[appID] = f
+		p.tasks.Go(f.run)
+	}
+	f.users++
+	f.idle.Stop()
+	return f, nil
+}
+
+// release gives the feed back.
+func (f *feed) release() {
+	f.mu.Lock()
+	healthy := f.reading
+	f.mu.Unlock()
+	f.p.mu.Lock()
+	f.users--
+	if f.users == 0 && healthy {
+		f.idle.Reset(f.p.linger)
+	}
+	f.p.mu.Unlock()
+	if !healthy {
+		f.retire()
+	}
+}
+
+// retire ends the feed if nobody uses it.
+func (f *feed) retire() {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	if f.users == 0 {
+		f.stop(context.Canceled)
+		f.p.drop(f)
+	}
+}
+
+// drop forgets a feed. The publisher is locked.
+func (p *Publisher) drop(f *feed) {
+	f.idle.Stop()
+	if p.feeds[f.appID] == f {
+		delete(p.feeds, f.appID)
+	}
+}
+
+// ready waits until every receipt that is published from now on will be read.
+func (f *feed) ready(ctx context.Context) error {
+	opened := make(chan error, 1)
+	f.mu.Lock()
+	if f.opened {
+		f.mu.Unlock()
+		return nil
+	}
+	f.openers[opened] = true
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.openers, opened)
+	}()
+	select {
+	case err := <-opened:
+		return err
+	case <-f.done:
+		return f.ended()
+	case <-ctx.Done():
+		return f.unreadable(errors.Join(context.Cause(ctx), f.failing()))
+	}
+}
+
+// run reads for as long as the feed lives, through one source after the other.
+func (f *feed) run() {
+	defer f.finish()
+	for {
+		began := time.Now()
+		err := f.read()
+		if f.life.Err() != nil {
+			return
+		}
+		if f.p.nc.IsClosed() {
+			f.stop(nats.ErrConnectionClosed)
+			return
+		}
+		retry := time.NewTimer(f.fail(err, time.Since(began)))
+		select {
+		case <-f.life.Done():
+			retry.Stop()
+			return
+		case <-retry.C:
+		}
+	}
+}
+
+func (f *feed) finish() {
+	f.search.tasks.Wait()
+	f.p.mu.Lock()
+	f.p.drop(f)
+	f.p.mu.Unlock()
+	close(f.done)
+}
+
+// read reads until something goes wrong.
+func (f *feed) read() error {
+	if !f.p.nc.IsConnected() {
+		return nats.ErrDisconnected
+	}
+	s, err := f.p.open(f.life, f.appID, f.from(), manyAhead)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	f.begin(s)
+	defer f.interrupted()
+	for {
+		m, err := s.next()
+		if err != nil {
+			return err
+		}
+		f.take(m)
+	}
+}
+
+// from is where to go on. A sequence would not do: in a stream that was made
+// anew, what is next has a lower one.
+func (f *feed) from() from {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.opened {
+		return from{}
+	}
+	return from{time: f.memory.latest.Add(-overlap)}
+}
+
+func (f *feed) begin(s *source) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.opened {
+		f.opened = true
+		f.memory.next, f.memory.latest = s.start, s.opened
+		f.search.first = s.start
+	}
+	f.reading, f.ahead = true, s.ahead
+	for opened := range f.openers {
+		opened <- nil
+		delete(f.openers, opened)
+	}
+}
+
+func (f *feed) interrupted() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reading = false
+}
+
+// take remembers a receipt and gives it to those who wait for it.
+func (f *feed) take(m storedReceipt) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.trouble = trouble{}
+	switch f.memory.see(m) {
+	case seenBefore:
+		return
+	case seenRewound:
+		f.search.reset(m.seq)
+	}
+	r, ok := readReceipt(m.data)
+	if !ok {
+		return
+	}
+	f.memory.remember(r, m.seq)
+	for w := range f.waiting[r.ID] {
+		if w.fits(r, false) {
+			w.receipt = &r
+			w.notify()
+		}
+	}
+}
+
+// fail notes that reading ended with err after it had lasted for a while. It
+// tells those who wait when there is no hope or no end to it, and returns how
+// long to wait before the next try.
+func (f *feed) fail(err error, lasted time.Duration) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if lasted > proven {
+		f.trouble = trouble{}
+	}
+	wait, told := f.trouble.add(err, f.p.timeout)
+	if told {
+		err = f.unreadable(err)
+		for opened := range f.openers {
+			opened <- err
+			delete(f.openers, opened)
+		}
+		f.tell(err, func(*waiter) bool { return true })
+	}
+	return wait
+}
+
+// add notes a failure: how long to wait before the next try, and whether it is
+// time to tell of it.
+func (t *trouble) add(err error, patience time.Duration) (wait time.Duration, told bool) {
+	if t.times == 0 {
+		t.since = time.Now()
+	}
+	t.err = err
+	wait = min(pause<<min(t.times, 8), retryMost)
+	t.times++
+	return jitter(wait), lasting(err) || time.Since(t.since) >= patience
+}
+
+// lasting says that an error does not pass by itself.
+func lasting(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, ErrForbidden), errors.Is(err, jetstream.ErrStreamNotFound):
+		return true
+	case errors.As(err, &api):
+		return api.Code >= 400 && api.Code < 500 && api.ErrorCode != codeTooManyRequests
+	}
+	return false
+}
+
+// tell gives an error to those who wait. The feed is locked.
+func (f *feed) tell(err error, whom func(*waiter) bool) {
+	for _, waiters := range f.waiting {
+		for w := range waiters {
+			if whom(w) {
+				w.err = err
+				w.notify()
+			}
+		}
+	}
+}
+
+func (f *feed) unreadable(err error) error {
+	return &refusal{is: ErrUnreadable, cause: err, text: fmt.Sprintf("receipts of app %s cannot be read: %v", f.appID, err)}
+}
+
+// failing is why receipts cannot be read at present, nil when they can.
+func (f *feed) failing() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.reading {
+		return nil
+	}
+	return f.trouble.err
+}
+
+// ended is why the feed has.
+func (f *feed) ended() error {
+	why := context.Cause(f.life)
+	return &refusal{is: ErrWatcherClosed, cause: why, text: fmt.Sprintf("receipts of app %s are not read any more: %v", f.appID, why)}
+}
+
+// brokerTime is the time on the broker's clock.
+func (f *feed) brokerTime() time.Time { return time.Now().Add(f.ahead) }
