@@ -165,17 +165,20 @@ func (g *guarded) worker() (stop func()) {
 	}
 }
 
-// wiretap notes where the workers and the producer publish.
-func (g *guarded) wiretap() {
+// wiretap notes to which of some subjects is published. An inbox must not be among them: the broker would go on delivering to one
+// that its owner has left.
+func (g *guarded) wiretap(subjects ...string) {
 	nc, err := nats.Connect(g.url("operator"))
 	g.NoError(err)
 	g.t.Cleanup(nc.Close)
-	_, err = nc.Subscribe(">", func(m *nats.Msg) {
-		g.mu.Lock()
-		g.used[m.Subject] = true
-		g.mu.Unlock()
-	})
-	g.NoError(err)
+	for _, subject := range subjects {
+		_, err = nc.Subscribe(subject, func(m *nats.Msg) {
+			g.mu.Lock()
+			g.used[m.Subject] = true
+			g.mu.Unlock()
+		})
+		g.NoError(err)
+	}
 	g.NoError(nc.Flush())
 }
 
@@ -193,9 +196,12 @@ func TestTheRightsInTheREADMEAreEnoughAndNoneTooMany(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newGuarded(t, rights)
+			g.wiretap("$JS.>", "$KV.>")
+			g.producerWithoutQueue()
 			g.operator("setup")
-			g.wiretap()
+			g.wiretap("kefu.>")
 			g.everything()
+			g.batch()
 			g.Empty(g.forbidden())
 			if rights != shown {
 				return
@@ -219,14 +225,8 @@ func narrowed(rights string) string {
 // everything has two workers do what workers do, one after the other and side by side.
 func (g *guarded) everything() {
 	stopFirst := g.worker()
-	nc, err := nats.Connect(g.url("shop"), nats.CustomInboxPrefix("_INBOX_shop"))
-	g.NoError(err)
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	g.NoError(err)
-	p, err := publisher.New(js)
-	g.NoError(err)
-	defer func() { g.NoError(p.Close()) }()
+	p, leave := g.producer()
+	defer leave()
 	ends := func(user string, want schema.State, options ...publisher.PublishOption) {
 		g.t.Helper()
 		r, err := p.PublishAndWait(g.t.Context(), rightsApp, &schema.Packet{ToUser: user, Body: &schema.Text{Content: "hi"}}, options...)
@@ -242,6 +242,7 @@ func (g *guarded) everything() {
 	ends("stale", schema.Sent)
 	ends("gone", schema.Dead)
 	ends("later", schema.Sent, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
+	g.restOfPublisher(p)
 
 	before := strings.Count(g.log(), "worker started")
 	stopSecond := g.worker()
@@ -253,12 +254,154 @@ func (g *guarded) everything() {
 	stopSecond()
 }
 
+// shop connects as the producer of the README.
+func (g *guarded) shop() (*nats.Conn, jetstream.JetStream) {
+	g.t.Helper()
+	nc, err := nats.Connect(g.url("shop"), nats.CustomInboxPrefix("_INBOX_shop"),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	g.NoError(err)
+	js, err := jetstream.New(nc)
+	g.NoError(err)
+	return nc, js
+}
+
+func (g *guarded) producer() (p *publisher.Publisher, leave func()) {
+	g.t.Helper()
+	nc, js := g.shop()
+	p, err := publisher.New(js)
+	g.NoError(err)
+	return p, func() {
+		g.NoError(p.Close())
+		nc.Close()
+	}
+}
+
+// producerWithoutQueue has a producer publish before kefu is set up.
+func (g *guarded) producerWithoutQueue() {
+	g.t.Helper()
+	p, leave := g.producer()
+	defer leave()
+	_, err := p.Publish(g.t.Context(), rightsApp, &schema.Packet{ToUser: "alice", Body: &schema.Text{Content: "hi"}})
+	g.ErrorIs(err, publisher.ErrUnknownApp)
+}
+
+// restOfPublisher calls what PublishAndWait does not.
+func (g *guarded) restOfPublisher(p *publisher.Publisher) {
+	g.t.Helper()
+	ctx := g.t.Context()
+	w, err := p.Watch(ctx, rightsApp)
+	g.NoError(err)
+	defer w.Close()
+	packet := []byte(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
+	a, err := p.PublishJSON(ctx, rightsApp, packet, publisher.WithID("rights"))
+	g.NoError(err)
+	_, err = w.WaitFor(ctx, a)
+	g.NoError(err)
+	r, err := p.Receipt(ctx, rightsApp, a.ID)
+	g.NoError(err)
+	g.Equal(schema.Sent, r.State)
+	r, err = p.PublishJSONAndWait(ctx, rightsApp, packet, publisher.WithID("rights"))
+	g.NoError(err, "a repeat")
+	g.Equal(schema.Sent, r.State)
+}
+
+func (g *guarded) batch() {
+	g.t.Helper()
+	p, leave := g.producer()
+	defer leave()
+	packet := []byte(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
+	_, err := p.PublishBatch(g.t.Context(), rightsApp, slices.Repeat([]publisher.Intent{{JSON: packet}}, 100))
+	g.NoError(err)
+}
+
+// A producer reads the receipts of its own apps and of no others.
+func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
+	t.Parallel()
+	const other = "wx0000000000000002"
+	g := newGuarded(t, rightsOf(t, "README.md"))
+	g.operator("setup")
+	operator, err := nats.Connect(g.url("operator"))
+	g.NoError(err)
+	defer operator.Close()
+	boss, err := jetstream.New(operator)
+	g.NoError(err)
+	for _, app := range []string{rightsApp, other} {
+		_, err := boss.Publish(t.Context(), "kefu.receipt."+app+".sent", fmt.Appendf(nil, `{"id":"a","appid":%q,"state":"sent"}`, app))
+		g.NoError(err)
+	}
+
+	p, leave := g.producer()
+	defer leave()
+	r, err := p.Receipt(t.Context(), rightsApp, "a")
+	g.NoError(err)
+	g.Equal(rightsApp, r.AppID)
+	g.Empty(g.forbidden())
+	_, err = p.Receipt(t.Context(), other, "a")
+	g.ErrorIs(err, publisher.ErrForbidden)
+	_, err = p.Watch(t.Context(), other)
+	g.ErrorIs(err, publisher.ErrForbidden)
+
+	nc, _ := g.shop()
+	defer nc.Close()
+	heard := make(chan string, 100)
+	inbox, err := nc.Subscribe("_INBOX_shop.>", func(m *nats.Msg) { heard <- m.Subject + " " + string(m.Data) })
+	g.NoError(err)
+	ask := func(name, subject, body string) {
+		g.NoError(nc.PublishRequest("$JS.API."+subject, "_INBOX_shop.answer."+name, []byte(body)))
+	}
+	consumer := func(more string) string {
+		return `{"stream_name":"KEFU_RECEIPT","config":{"name":"c","ack_policy":"none","deliver_policy":"all"` + more + `}}`
+	}
+	const own = "kefu.receipt." + rightsApp + ".*"
+	attempts := map[string][2]string{
+		"another-app":    {"CONSUMER.CREATE.KEFU_RECEIPT.c.kefu.receipt." + other + ".*", consumer(`,"filter_subject":"kefu.receipt.` + other + `.*"`)},
+		"all-apps":       {"CONSUMER.CREATE.KEFU_RECEIPT.c.kefu.receipt.*.*", consumer(`,"filter_subject":"kefu.receipt.*.*"`)},
+		"no-filter":      {"CONSUMER.CREATE.KEFU_RECEIPT.c", consumer("")},
+		"filter-in-body": {"CONSUMER.CREATE.KEFU_RECEIPT.c." + own, consumer(`,"filter_subject":"kefu.receipt.*.*"`)},
+		"filters":        {"CONSUMER.CREATE.KEFU_RECEIPT.c." + own, consumer(`,"filter_subjects":["kefu.receipt.*.*"]`)},
+		"body-no-filter": {"CONSUMER.CREATE.KEFU_RECEIPT.c." + own, consumer("")},
+		"durable":        {"CONSUMER.DURABLE.CREATE.KEFU_RECEIPT.c", consumer(`,"durable_name":"c"`)},
+		"ephemeral":      {"CONSUMER.CREATE.KEFU_RECEIPT", consumer("")},
+		"names":          {"CONSUMER.NAMES.KEFU_RECEIPT", ""},
+		"list":           {"CONSUMER.LIST.KEFU_RECEIPT", ""},
+		"get":            {"STREAM.MSG.GET.KEFU_RECEIPT", `{"seq":2}`},
+		"direct":         {"DIRECT.GET.KEFU_RECEIPT", `{"seq":2}`},
+		"direct-subject": {"DIRECT.GET.KEFU_RECEIPT.kefu.receipt." + other + ".sent", ""},
+	}
+	for name, attempt := range attempts {
+		ask(name, attempt[0], attempt[1])
+	}
+	eavesdrop, err := nc.SubscribeSync("kefu.receipt.>")
+	g.NoError(err)
+	g.NoError(nc.Flush())
+	_, err = boss.Publish(t.Context(), "kefu.receipt."+other+".dead", []byte("{}"))
+	g.NoError(err)
+	ask("pull", "CONSUMER.MSG.NEXT.KEFU_RECEIPT.c", `{"batch":10,"no_wait":true}`) // from a consumer that some attempt may have made
+
+	g.NoError(nc.Flush())
+	g.NoError(inbox.Drain())
+	g.Eventually(func() bool { return !inbox.IsValid() }, brokertest.Patience, time.Millisecond)
+	close(heard)
+	for line := range heard {
+		g.NotContains(line, other)
+	}
+	n, _, err := eavesdrop.Pending()
+	g.NoError(err)
+	g.Zero(n)
+	stream, err := boss.Stream(t.Context(), schema.StreamReceipt)
+	g.NoError(err)
+	for info := range stream.ListConsumers(t.Context()).Info() {
+		g.Equal(own, info.Config.FilterSubject, "of consumers for its own app there may be some")
+		g.Empty(info.Config.FilterSubjects)
+	}
+}
+
 func TestAWorkerThatProvisionsNeedsTwoRightsMore(t *testing.T) {
 	t.Parallel()
 	more := strings.Replace(rightsOf(t, "README.md"), `"$JS.API.STREAM.CREATE.KEFU_RATE"`, `"$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*"`, 1)
 	g := newGuarded(t, more)
 	g.config = strings.Replace(g.config, "provision: false, ", "", 1)
-	g.wiretap()
+	g.wiretap("kefu.>", "$JS.>", "$KV.>")
 	stop := g.worker()
 	g.say("worker started", 1)
 	stop()
