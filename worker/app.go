@@ -40,8 +40,7 @@ type app struct {
 	asking  askers       // intents that ask for another permission in their slots
 	held    atomic.Int64 // deliveries in flight, for who must not wait for mu: it is held while the broker is written to
 
-	// guarded by slots.mu
-	queued, granted bool
+	slots claimed // guarded by the worker's slots.mu
 
 	mu         sync.Mutex
 	phase      phase
@@ -52,8 +51,10 @@ type app struct {
 	inflight   map[uint64]*delivery
 	recipients map[string]*recipient
 	running    int
-	draining   int // pullers that may still deliver
-	upstream   int // calls in a row that could not leave
+	slotTime   time.Duration // that an intent has a slot, on average of late; 0 before the first
+	slotEnd    time.Time     // when the last one was given back
+	draining   int           // pullers that may still deliver
+	upstream   int           // calls in a row that could not leave
 	timer      *time.Timer
 	timerAt    time.Time
 }
@@ -130,7 +131,7 @@ func (a *app) poke() {
 	a.pump()
 	a.mu.Unlock()
 	if other := a.w.slots.forgo(a); other != nil {
-		other.poke()
+		other.poke() // which gives on what is left
 	}
 }
 
@@ -235,12 +236,13 @@ func (a *app) work(d *delivery) {
 
 // take gets the next intent if there is one, a slot and a permission for it.
 func (a *app) take(now time.Time) *delivery {
-	if a.running >= a.cfg().Concurrency {
+	cfg := a.cfg()
+	if a.running >= cfg.Concurrency {
 		a.refused.clear()
 		return nil
 	}
 	l, d := a.next(now)
-	if l == nil || !a.w.slots.take(a) {
+	if l == nil || !a.w.slots.take(a, l.kind, cfg.Rate.LiveReserve, a.inSlot(now)) {
 		a.refused.clear()
 		return nil
 	}
@@ -261,7 +263,7 @@ func (a *app) take(now time.Time) *delivery {
 	} else {
 		l.ready.remove(d)
 	}
-	d.place, d.permission, d.permitted = under, p, now
+	d.place, d.permission, d.begunAt = under, p, now
 	a.running++
 	l.running++
 	return d
@@ -282,10 +284,36 @@ func (a *app) nextLane(now time.Time) *lane {
 		a.turn = (a.turn + i + 1) % shards
 		return l
 	}
-	if bulk := a.lanes[shards]; bulk.ready.len() > 0 {
+	if bulk := a.lanes[shards]; bulk.ready.len() > 0 && bulk.running < a.forBulk(now) {
 		return bulk
 	}
 	return nil
+}
+
+// forBulk is how many slots bulk may have at once: those of the app that are not
+// kept for live.
+func (a *app) forBulk(now time.Time) int {
+	cfg := a.cfg()
+	return cfg.Concurrency - keptFor(cfg.Rate.LiveReserve, cfg.Concurrency, a.inSlot(now))
+}
+
+// inSlot is for how long an intent has a slot, as far as that is known: an API
+// that has become slow shows before the first of its calls ends. 0: nobody knows.
+func (a *app) inSlot(now time.Time) time.Duration {
+	if a.slotTime == 0 || a.running == 0 {
+		return a.slotTime
+	}
+	return max(a.slotTime, now.Sub(a.slotEnd))
+}
+
+// ended notes for how long an intent had its slot.
+func (a *app) ended(d *delivery) {
+	a.slotEnd = time.Now()
+	if took := a.slotEnd.Sub(d.begunAt); a.slotTime == 0 {
+		a.slotTime = took
+	} else {
+		a.slotTime += (took - a.slotTime) / 16
+	}
 }
 
 // afterwards is what happens to a delivery when its slot is given back.
@@ -301,6 +329,7 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *del
 	a.mu.Lock()
 	a.running--
 	d.lane.running--
+	a.ended(d)
 	other := a.w.slots.put()
 	// Its shard may have been lost meanwhile: then it is somebody else's now.
 	lost := d.lane.kind == schema.Live && d.lane.claim.Load() == nil

@@ -30,9 +30,9 @@ const (
 	// maxLeft is how many times a burial is left alone.
 	maxLeft = 10
 
-	// stalePermit is how old a permission may be when the call is made: those that
-	// had to wait for the ledger together must not all go out at once.
-	stalePermit = 400 * time.Millisecond
+	// lookAgain is how often whoever waits in line for the rate looks whether the
+	// call is still allowed.
+	lookAgain = 50 * time.Millisecond
 )
 
 // run handles one intent, once: from the message to the verdict that is then
@@ -67,12 +67,6 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	if d.barred(now) {
 		return d.settleReturn(), false
 	}
-	if d.app.cfg().Rate.PerSecond > 0 && now.Sub(d.permitted) > stalePermit {
-		if !d.permitAnew() {
-			return d.settleReturn(), false
-		}
-		now = time.Now()
-	}
 	switch {
 	case d.bad != nil:
 		return d.takenBack(func() afterwards { return d.settleBury(schema.Invalid, d.bad.Error(), nil) }), false
@@ -84,43 +78,6 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	failpoint.Reach(failpoint.Started, d.id)
 	return d.call(now)
 }
-
-// permitAnew waits for another permission in the slot: the Start stands, and to
-// give it back would only make a slow ledger write more. It says whether one
-// was had.
-func (d *delivery) permitAnew() bool {
-	g := d.app.gate
-	if d.permission.Trial {
-		return true // there is no other one while it is under way
-	}
-	g.Done(d.permission, false)
-	d.permission = gate.Permission{} // given back
-	d.app.asking.join(time.Now())
-	defer d.app.asking.leave()
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
-		select {
-		case <-d.app.w.work.Done():
-			return false
-		case <-pause.C:
-		}
-		now := time.Now()
-		if d.barred(now) {
-			return false
-		}
-		p, wait := g.Permit(d.lane.kind, now)
-		if p.OK {
-			d.app.asking.served(now)
-			d.permission, d.permitted = p, now
-			return true
-		}
-		pause.Reset(min(max(wait, askAgain), 10*askAgain))
-	}
-}
-
-// askAgain is the least pause between two questions to the gate from a slot.
-const askAgain = 5 * time.Millisecond
 
 // read makes sense of the message. What was, or may have been, handed out
 // before is marked before it is parsed: it may be what killed the worker.
@@ -283,10 +240,52 @@ func (d *delivery) barred(now time.Time) bool {
 	return d.app.gate.Bars(d.permission, now) || !d.lane.mine(now)
 }
 
-// may is the last look before the packet leaves: to get a token may have taken
-// long, and what allowed the call may be over. What gets no further, for want of
-// a token or of time, costs the day's budget nothing.
+// may is asked right before each time the packet leaves: the first time, and again
+// after a token that was refused. To get a token may have taken long, and what
+// allowed the call may be over; so the rate is taken here. What gets no further,
+// for want of a token or of time, costs neither rate nor the day's budget.
 func (d *delivery) may() error {
+	if err := d.lastLook(); err != nil {
+		return err
+	}
+	if turn := d.app.gate.Leave(&d.permission, d.lane.kind); turn != nil {
+		if err := d.await(turn); err != nil {
+			return err
+		}
+	}
+	d.permission.Used = true
+	d.begun, d.progress = true, called
+	return nil
+}
+
+// await waits in line for the rate. The Start stands meanwhile: to take it back
+// would only make a slow ledger write more.
+func (d *delivery) await(turn *gate.Turn) error {
+	d.app.asking.join(time.Now())
+	defer d.app.asking.leave()
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	for {
+		var err error
+		select {
+		case <-turn.Ready():
+			d.app.asking.served(time.Now())
+			return d.lastLook()
+		case <-look.C:
+			err = d.lastLook()
+		case <-d.app.w.work.Done():
+			err = errNotNow
+		}
+		if err != nil {
+			turn.GiveUp()
+			return err
+		}
+	}
+}
+
+// lastLook says why the packet must not leave now; nil if it may, as far as the
+// rate allows it.
+func (d *delivery) lastLook() error {
 	now := time.Now()
 	switch {
 	case !now.Before(d.deadline):
@@ -294,8 +293,6 @@ func (d *delivery) may() error {
 	case d.barred(now):
 		return errNotNow
 	}
-	d.permission.Used = true
-	d.begun, d.progress = true, called
 	return nil
 }
 

@@ -61,7 +61,7 @@ type delivery struct {
 	renewed    time.Time
 	timer      *time.Timer
 	permission gate.Permission
-	permitted  time.Time // when permission was given
+	begunAt    time.Time // when it got its slot
 	seen       seen
 
 	replyMu sync.Mutex

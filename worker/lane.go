@@ -23,10 +23,13 @@ const (
 	// to all workers; what a worker really asks for is lane.top's business.
 	maxAckPending = 10000
 
-	// ahead is for how long a lane pulls ahead of the rate: long enough not to
-	// ask for single messages, short enough that AckWait never runs out in the
-	// buffer.
+	// ahead is for how long a lane pulls ahead of the rate, beside the time that a
+	// pull takes: long enough not to ask for single messages, short enough that
+	// AckWait never runs out in the buffer.
 	ahead = 500 * time.Millisecond
+
+	// bufferLeast is how many may wait at least, however low the rate.
+	bufferLeast = 4
 )
 
 // lane is one consumer of an app's queue: a live shard or bulk.
@@ -88,11 +91,11 @@ func (l *lane) top(few int) {
 	if !l.reads() {
 		return
 	}
-	want := l.target()
+	want := l.app.buffer()
 	if few > 0 {
-		want = few
+		want = few - l.app.running
 	}
-	most, waiting := min(want-l.app.running, l.app.w.ahead.share(l.held)), l.ready.len()
+	most, waiting := min(want, l.app.w.ahead.share(l.held)), l.ready.len()
 	room := most - waiting
 	if 2*waiting > most { // or a lane that has enough would ask for one message after the other
 		room = 0
@@ -103,18 +106,32 @@ func (l *lane) top(few int) {
 	l.puller.Top(room)
 }
 
-// target is how many messages are in hand and on their way, at most.
-func (l *lane) target() int {
-	cfg := l.app.cfg()
-	n := 2 * cfg.Concurrency
-	if r := cfg.Rate.PerSecond; r > 0 {
-		n = min(n, max(int(r*ahead.Seconds()), 4))
+// buffer is how many intents of a lane may wait for their turn in hand, or be on
+// their way. What has a slot is not among them: how much that is follows from the
+// rate and the time in a slot by itself. app.mu is held.
+func (a *app) buffer() int {
+	cfg := a.cfg()
+	return min(bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, a.slotTime, a.w.conn.Outbox.Trip()), mostOf(cfg.Concurrency)/2)
+}
+
+// bufferOf is the buffer for so many slots and such a rate (0: no limit), where an
+// intent has a slot for so long and a pull takes trip. A lane pulls again when
+// half of it is used up, and the other half must last until the answer comes.
+func bufferOf(slots int, perSecond float64, inSlot, trip time.Duration) int {
+	n := float64(slots)
+	if inSlot > 0 {
+		n *= 1 + 2*trip.Seconds()/inSlot.Seconds()
 	}
-	return n
+	if perSecond > 0 {
+		n = min(n, max(perSecond*(ahead+2*trip).Seconds(), bufferLeast))
+	}
+	return int(min(n, maxAckPending))
 }
 
 // most is how much of the lane this worker has in hand at most.
-func (l *lane) most() int { return 4*l.target() + 1000 }
+func (l *lane) most() int { return mostOf(l.app.cfg().Concurrency) }
+
+func mostOf(slots int) int { return 8*slots + 1000 }
 
 // inherited says whether a message may have been handed out by a consumer
 // before this one, whose count of deliveries ended with it: it was stored

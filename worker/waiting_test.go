@@ -226,7 +226,7 @@ func (s slowLedger) Write(m ledger.Mark, done func(ledger.Standing, error)) {
 		s.intentLog.Write(m, done)
 		return
 	}
-	time.AfterFunc(stalePermit+stalePermit/4, func() { s.intentLog.Write(m, done) })
+	time.AfterFunc(500*time.Millisecond, func() { s.intentLog.Write(m, done) })
 }
 
 func TestASlowLedgerCostsTimeAndNoSend(t *testing.T) {

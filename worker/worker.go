@@ -163,7 +163,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
 	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string), waiting: make(map[string]int)}
-	w.slots.free = cfg.Concurrency
+	w.slots.whole, w.slots.free = cfg.Concurrency, cfg.Concurrency
 	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
 	var err error
 	if w.metrics, err = newMetrics(cfg.Metrics, cfg.Apps); err != nil {

@@ -85,6 +85,7 @@ type Outbox struct {
 	next    uint64
 	pending map[uint64]*publish
 	closed  bool
+	trip    time.Duration // how long answers take, on average of late
 
 	stop chan struct{}
 	done chan struct{}
@@ -96,13 +97,14 @@ type publish struct {
 	msg     *nats.Msg
 	done    func(Ack, error)
 	asked   time.Time // first
+	sent    time.Time // first on this connection
 	due     time.Time // repeat at
 	wait    time.Duration
 	refused time.Time // since when the broker says that it cannot just now; zero while it says nothing
 }
 
 const (
-	firstRepeat = 400 * time.Millisecond // a leader change costs this, not the 5 s of a default publish
+	firstRepeat = 400 * time.Millisecond // a leader change costs this, not the 5 s of a default publish; where answers take long, twice as long
 	maxRepeat   = 2 * time.Second
 	sweepEvery  = 50 * time.Millisecond
 
@@ -151,8 +153,10 @@ func (o *Outbox) publish(msg *nats.Msg, done func(Ack, error)) (number uint64) {
 		msg.Header.Set(jetstream.MsgIDHeader, nuid.Next())
 	}
 	now := time.Now()
-	p := &publish{msg: msg, done: done, asked: now, due: now.Add(firstRepeat), wait: firstRepeat}
+	p := &publish{msg: msg, done: done, asked: now, sent: now}
 	o.mu.Lock()
+	p.wait = o.firstWait()
+	p.due = now.Add(p.wait)
 	if o.closed {
 		o.mu.Unlock()
 		p.fail(ErrClosed)
@@ -206,6 +210,34 @@ func (o *Outbox) Oldest() (oldest time.Time) {
 	return oldest
 }
 
+// Trip is how long the broker takes to answer a publish, on average of late; 0
+// before the first answer.
+func (o *Outbox) Trip() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.trip
+}
+
+// firstWait is when to repeat a message that has had no answer. o.mu is held.
+func (o *Outbox) firstWait() time.Duration { return min(max(firstRepeat, 2*o.trip), maxRepeat) }
+
+// answered removes a message from those that wait, and notes how long its answer
+// took.
+func (o *Outbox) answered(number uint64) *publish {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := o.pending[number]
+	delete(o.pending, number)
+	if p != nil {
+		if took := time.Since(p.sent); o.trip == 0 {
+			o.trip = took
+		} else {
+			o.trip += (took - o.trip) / 8
+		}
+	}
+	return p
+}
+
 // take removes a message from those that wait; nil when it is not among them.
 func (o *Outbox) take(number uint64) *publish {
 	o.mu.Lock()
@@ -242,7 +274,7 @@ func (o *Outbox) answer(m *nats.Msg) {
 	if err != nil && passing(err) && o.bear(n, time.Now()) {
 		return
 	}
-	if p := o.take(n); p != nil { // nil: answered already, the first attempt's answer came late
+	if p := o.answered(n); p != nil { // nil: answered already, the first attempt's answer came late
 		p.finish(ack, err)
 	}
 }
@@ -361,7 +393,7 @@ func (o *Outbox) sweep() {
 // before will be answered, and what was refused before says nothing any more.
 func (o *Outbox) kick() {
 	o.repeat(math.MaxInt, func(*publish) bool { return true }, func(p *publish) {
-		p.wait, p.refused = firstRepeat, time.Time{}
+		p.wait, p.refused, p.sent = o.firstWait(), time.Time{}, time.Now()
 	})
 }
 

@@ -127,7 +127,7 @@ type Rate struct {
 	PerSecond   float64
 	Burst       int
 	PerDay      int     // 0 for no limit of our own
-	LiveReserve float64 // share of the rate that bulk may never use, 0..0.9
+	LiveReserve float64 // share of the burst, and of slow calls in flight, that bulk leaves to live, 0..0.9
 }
 
 // Retry says how often and how late an intent is tried again.

@@ -96,7 +96,7 @@ var settingsKeys = []row[Settings]{
 	{"rate.per_day", "500000", func(s *Settings) any { return &s.Rate.PerDay }, between(0, 1_000_000_000), "calls/day",
 		"Calls per day of one app, Beijing time; 0 for no limit of our own."},
 	{"rate.live_reserve", "0.2", func(s *Settings) any { return &s.Rate.LiveReserve }, between(0.0, 0.9), "share",
-		"Share of the rate that campaigns may never use."},
+		"Share of the rate's burst, and of the calls in flight while these are slow, that campaigns leave to live intents."},
 	{"concurrency", "128", func(s *Settings) any { return &s.Concurrency }, between(1, 65536), "calls",
 		"Calls in flight of one app in one process, at most."},
 	{"live_shards", "4", func(s *Settings) any { return &s.LiveShards }, between(1, 64), "shards",

@@ -15,7 +15,8 @@ import (
 type account struct {
 	TAT   int64  `json:"tat"`             // nanoseconds since 1970
 	Early int64  `json:"early,omitempty"` // likewise, of the slots that live used before their instant
-	Lead  int64  `json:"lead,omitempty"`  // nanoseconds: the longest round trip that workers allow for
+	Lead  int64  `json:"lead,omitempty"`  // nanoseconds: how far ahead workers have to ask, at most
+	Trip  int64  `json:"trip,omitempty"`  // likewise: the part of it that is the round trip to the broker
 	By    string `json:"by"`              // the worker that wrote it
 }
 
@@ -81,12 +82,12 @@ type slots struct {
 	early bool // live may use them before their instant
 }
 
-// chunk is how many slots to take at once when an answer takes lead. A worker asks
+// chunk is how many slots to take at once when an answer takes trip. A worker asks
 // one question at a time, so the answer must bring more than is used up
 // meanwhile. Where others take some too, every other question is refused, and the
 // account has to be read again before the next.
-func (p pace) chunk(lead time.Duration, alone bool) int {
-	span := int64(lead) * 3
+func (p pace) chunk(trip time.Duration, alone bool) int {
+	span := int64(trip) * 3
 	if alone {
 		span /= 2
 	}
@@ -94,23 +95,23 @@ func (p pace) chunk(lead time.Duration, alone bool) int {
 }
 
 // grant takes n slots of an account, or says for how long there are none to
-// take. Those that live may use early come first. They are dated from when the
-// answer is expected, lead after now: what is older then than the burst allows
-// would be taken for nothing.
-func (p pace) grant(a account, now int64, lead time.Duration, n int, live bool) (account, []slots, time.Duration) {
+// take. Those that live may use early come first. An answer takes trip, and what
+// is too old when it comes would be taken for nothing. lead is how long before a
+// request leaves its slot is asked for.
+func (p pace) grant(a account, now int64, trip, lead time.Duration, n int, live bool) (account, []slots, time.Duration) {
 	// Who is far from the broker must ask earlier than others, and would have
 	// everything if these might not ask as early.
-	longest := max(lead, time.Duration(a.Lead))
+	longest, farthest := max(lead, time.Duration(a.Lead)), max(trip, time.Duration(a.Trip))
 	horizon := now + int64(longest+ahead)
 	if live {
-		horizon = now + int64(longest) + max(int64(liveAhead), int64(2*ahead)+int64(p.chunk(longest, false))*p.step)
+		horizon = now + int64(longest) + max(int64(liveAhead), int64(2*ahead)+int64(p.chunk(farthest, false))*p.step)
 	}
-	from := max(a.TAT, now+int64(lead)-p.idle)
+	from := max(a.TAT, now+int64(trip)-p.idle)
 	if from > horizon {
 		return a, nil, time.Duration(from - horizon)
 	}
 	a.TAT = from + int64(n)*p.step
-	a.Lead = int64(longest - (longest-lead)/8)
+	a.Lead, a.Trip = int64(longest-(longest-lead)/8), int64(farthest-(farthest-trip)/8)
 	if !live || p.earlyStep == 0 || from <= now || from > now+int64(lead+liveAhead) {
 		return a, []slots{{at: from, n: n}}, 0
 	}
@@ -165,6 +166,28 @@ func (h *hand) take(now int64, live bool, p pace) (ok bool, wait time.Duration) 
 		}
 	}
 	return false, wait
+}
+
+// spare says whether there is a slot beside so many that are taken already: one
+// whose instant is not after until, or that live may use early. If not, wait is
+// how long after until there is one (0: there is none in hand).
+func (h hand) spare(taken int, until int64, live bool, p pace) (ok bool, wait time.Duration) {
+	due, early, before := 0, 0, 0
+	for _, s := range h {
+		n := 0
+		if s.at <= until {
+			n = int(min((until-s.at)/p.step+1, int64(s.n)))
+		}
+		due += n
+		if live && s.early {
+			early += s.n - n
+		}
+		if k := taken - before; k >= 0 && k < s.n {
+			wait = time.Duration(s.at + int64(k)*p.step - until)
+		}
+		before += s.n
+	}
+	return due+early > taken, max(wait, 0)
 }
 
 func (h *hand) use(i, n int, p pace) {

@@ -42,7 +42,7 @@ func TestSlotsOfAnAccount(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPace(c.rate)
-			after, got, wait := p.grant(account{TAT: ms(now + c.tat), Early: ms(now + c.early)}, ms(now), 0, c.n, c.live)
+			after, got, wait := p.grant(account{TAT: ms(now + c.tat), Early: ms(now + c.early)}, ms(now), 0, 0, c.n, c.live)
 			var want []slots
 			for _, s := range c.want {
 				want = append(want, slots{at: ms(now + s.at), n: s.n, early: s.early})
@@ -139,7 +139,7 @@ func TestNoSecondHoldsMoreThanRateAndBurst(t *testing.T) {
 				}
 				if w.live || w.hand.end(p) < now+int64(ahead) {
 					var got []slots
-					if a, got, _ = p.grant(a, now, 0, 1+rnd.IntN(p.most), w.live); got != nil {
+					if a, got, _ = p.grant(a, now, 0, 0, 1+rnd.IntN(p.most), w.live); got != nil {
 						w.hand = append(w.hand, got...)
 					}
 				}

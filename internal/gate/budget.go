@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	random "math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
+	"golang.org/x/time/rate"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
@@ -39,17 +40,28 @@ const (
 // budget is one worker's part in an app's account: the slots it has in hand,
 // and a goroutine that fetches more while there is demand. An app without
 // demand costs nothing.
+//
+// A request has its place reserved when its intent is started, and takes a slot
+// right before it leaves (turn.go): between the two lies a round trip to the
+// ledger at least, and which slots can be used depends on when the request
+// leaves, not on when it was begun.
 type budget struct {
 	pool    *sharing
 	subject string
 	log     *slog.Logger
 	arrived func() // slots came that somebody waits for
 
+	delay trend // from a reservation until its request is ready to leave
+
 	mu       sync.Mutex
 	pace     pace
+	guard    *rate.Limiter // against our own mistakes
 	hand     hand
-	starving bool // somebody was told to wait for arrived
-	live     bool // and is live
+	reserved int         // slots that will be taken, or are waited for
+	lines    [2][]*Turn  // requests that wait for a slot: live, bulk
+	timer    *time.Timer // for the first of them; nil before there was one
+	starving bool        // somebody was told to wait for arrived
+	live     bool        // and is live
 	asking   bool
 	kick     chan struct{}
 
@@ -121,31 +133,46 @@ func newBudget(s *sharing, appID string, r Rate, log *slog.Logger, arrived func(
 	s.begin()
 	return &budget{
 		pool: s, subject: schema.RateSubject(appID), log: log.With("app", appID), arrived: arrived,
-		pace: newPace(r), next: 1, grow: 2, alone: calm, kick: make(chan struct{}, 1),
+		pace: newPace(r), guard: newGuard(r), next: 1, grow: 2, alone: calm, kick: make(chan struct{}, 1),
 	}
 }
 
-// take uses one slot now, or says how long it is until there is one (0: when
-// arrived is called).
-func (b *budget) take(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
+// newGuard bounds what the pool's budget gives to one worker. It must not refuse
+// a slot that is used late.
+func newGuard(r Rate) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(r.PerSecond), max(r.Burst, 1)+1+int(2*late.Seconds()*r.PerSecond))
+}
+
+// lookahead is how far before its instant a slot may be reserved: as long as it
+// takes until the request is ready to leave, unless that is next to nothing.
+func (b *budget) lookahead() time.Duration {
+	if d := b.delay.get(); d > late {
+		return min(d, askLongest)
+	}
+	return 0
+}
+
+// lead is how long before it leaves a request must be reckoned with.
+func (b *budget) lead() time.Duration { return b.pool.trips.lead() + b.lookahead() }
+
+// reserve makes sure of a slot for a request that is begun at now, or says how
+// long it is until there may be one (0: when arrived is called).
+func (b *budget) reserve(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	live := lane == schema.Live
 	t, synced := b.pool.clock.broker(now)
 	if synced {
-		b.lost += b.hand.drop(t, b.pace)
-		ok, wait = b.hand.take(t, live, b.pace)
+		b.drop(t)
+		ok, wait = b.hand.spare(b.reserved, t+int64(b.lookahead()), live, b.pace)
 	}
 	if ok {
-		b.used++
-		if !live {
-			b.bulk = t
-		}
-	} else if len(b.hand) == 0 {
+		b.reserved++
+	} else if wait == 0 && !b.stalled() {
 		b.starving = true
 	}
 	if live {
-		b.live = !ok && wait == 0
+		b.live = !ok && wait == 0 && !b.stalled()
 		if !ok && b.behind(t, wait) {
 			again := time.Duration(b.earlyAt - t)
 			if b.live = again <= 0; !b.live {
@@ -153,11 +180,25 @@ func (b *budget) take(lane schema.Lane, now time.Time) (ok bool, wait time.Durat
 			}
 		}
 	}
-	// The last slot must not be used before the next ones are there.
-	if b.starving || b.live || ok && b.hand.end(b.pace) < t+int64(b.pool.trips.lead()+ahead) && b.busy() {
+	b.replenish(t, ok)
+	return ok, wait
+}
+
+// drop forgets slots that are too old. b.mu is held.
+func (b *budget) drop(t int64) { b.lost += b.hand.drop(t, b.pace) }
+
+// stalled says whether requests that were begun do not come to take their slots:
+// these grew old, and others would too. b.mu is held.
+func (b *budget) stalled() bool {
+	return b.used == 0 && b.lost > 0 && b.reserved > len(b.lines[0])+len(b.lines[1])
+}
+
+// replenish asks for more if there is need. The last slot must not be used before
+// the next ones are there. b.mu is held.
+func (b *budget) replenish(t int64, got bool) {
+	if b.starving || b.live || got && b.hand.end(b.pace) < t+int64(b.lead()+ahead) && b.busy() {
 		b.ask()
 	}
-	return ok, wait
 }
 
 // behind says whether live waits for bulk, here or elsewhere, and could have
@@ -172,7 +213,7 @@ func (b *budget) behind(t int64, wait time.Duration) bool {
 // busy says whether more slots will be used, so that it is worth to ask for
 // them before the last one in hand is used.
 func (b *budget) busy() bool {
-	return b.alone >= calm || b.next > 1 && b.used >= b.next
+	return b.alone >= calm || b.next > 1 && b.used+b.reserved >= b.next
 }
 
 // ask sees to it that more slots come. b.mu is held.
@@ -240,12 +281,12 @@ func (b *budget) try() (time.Duration, error) {
 			return 0, err
 		}
 	}
-	lead := b.pool.trips.lead()
+	trip := b.pool.trips.lead()
 	t, _ := b.pool.clock.broker(b.pool.clock.now())
-	p, n, live := b.want(t, lead)
-	next, granted, wait := p.grant(b.account, t, lead, n, live)
+	p, n, live := b.want(t, trip)
+	next, granted, wait := p.grant(b.account, t, trip, b.lead(), n, live)
 	if granted == nil {
-		return wait + jitter(lead), nil
+		return wait + jitter(trip), nil
 	}
 	next.By = b.pool.worker
 	err := b.pool.trips.ask(ctx, func(ctx context.Context) error { return b.write(ctx, next) })
@@ -256,7 +297,7 @@ func (b *budget) try() (time.Duration, error) {
 		return 0, nil
 	case errors.Is(err, broker.ErrOvertaken):
 		b.known = false
-		return jitter(lead), nil
+		return jitter(trip), nil
 	case errors.Is(err, broker.ErrNoStream):
 		b.pool.clock.distrust()
 	}
@@ -268,7 +309,7 @@ func (b *budget) try() (time.Duration, error) {
 
 // jitter spreads workers that want the same slots: where answers take long, more,
 // or those that were refused together ask together again.
-func jitter(lead time.Duration) time.Duration { return 1 + rand.N(max(askJitter, lead/8)) }
+func jitter(trip time.Duration) time.Duration { return 1 + random.N(max(askJitter, trip/8)) }
 
 func (b *budget) read(ctx context.Context) error {
 	stored, err := b.pool.conn.Last(ctx, schema.StreamRate, b.subject)
@@ -307,13 +348,13 @@ func (b *budget) write(ctx context.Context, a account) error {
 // want is how many slots to ask for. A worker that has the app for itself takes
 // whole chunks. Where others want some too, it takes as many as it had use for,
 // and more each time while none is left over.
-func (b *budget) want(t int64, lead time.Duration) (p pace, n int, live bool) {
+func (b *budget) want(t int64, trip time.Duration) (p pace, n int, live bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// Who is far from the broker gets nothing where others write all the time.
-	most := b.pace.chunk(max(lead, time.Duration(b.account.Lead)), b.alone >= calm)
+	most := b.pace.chunk(max(trip, time.Duration(b.account.Trip)), b.alone >= calm)
 	switch {
-	case b.live && b.hand.end(b.pace) > t+int64(2*lead+ahead): // there is enough, but not soon enough
+	case b.live && b.hand.end(b.pace) > t+int64(trip+b.lead()+ahead): // there is enough, but not soon enough
 		return b.pace, min(liveFew, most), true
 	case b.alone >= calm:
 		return b.pace, most, b.live
@@ -322,7 +363,6 @@ func (b *budget) want(t int64, lead time.Duration) (p pace, n int, live bool) {
 	default:
 		b.next, b.grow = min(b.grow*b.next, most), min(2*b.grow, most)
 	}
-	b.lost = 0
 	return b.pace, b.next, b.live
 }
 
@@ -344,13 +384,14 @@ func (b *budget) receive(t int64, p pace, granted []slots, live bool) {
 		b.hand = append(b.hand, granted...)
 	}
 	b.alone++
-	b.used, b.asking = 0, false
+	b.used, b.lost, b.asking = 0, 0, false
 	b.earlyAt = b.account.Early - b.pace.earlyIdle + b.pace.earlyStep
 	if live {
 		b.earlyAt = max(b.earlyAt, t+int64(earlyPause))
 	}
 	tell := b.starving || b.live
 	b.starving, b.live = false, false
+	b.serve()
 	b.mu.Unlock()
 	if tell {
 		b.arrived()
@@ -362,6 +403,7 @@ func (b *budget) set(r Rate) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p := newPace(r); p != b.pace {
-		b.pace, b.hand, b.next, b.grow = p, nil, 1, 2
+		b.pace, b.guard, b.hand, b.next, b.grow = p, newGuard(r), nil, 1, 2
+		b.serve()
 	}
 }

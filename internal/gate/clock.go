@@ -121,8 +121,8 @@ func (c *clock) found(created time.Time) {
 	case c.created.IsZero():
 		c.unknown.Store(created.UnixNano())
 	case !created.Equal(c.created):
-		lead := c.trips.lead()
-		c.unknown.Store(created.UnixNano() + int64(lead+ahead+max(slowChunk, 3*lead)))
+		trip := c.trips.lead() // what delays the others' requests is not known here
+		c.unknown.Store(created.UnixNano() + int64(trip+ahead+max(slowChunk, 3*trip)))
 	}
 	c.created = created
 }

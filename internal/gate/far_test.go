@@ -124,10 +124,14 @@ func (p *farPool) send(t *testing.T, took time.Duration) []time.Time {
 		running.Go(func() { s.run(ctx, bulkOnly) })
 	}
 	running.Wait()
+	p.close()
+	return sentBy(p.senders...)
+}
+
+func (p *farPool) close() {
 	for _, s := range p.shares {
 		s.close()
 	}
-	return sentBy(p.senders...)
 }
 
 func steady(trip time.Duration) func() time.Duration { return func() time.Duration { return trip } }

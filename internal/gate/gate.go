@@ -2,8 +2,11 @@
 // rate, the lanes' shares of it, and whether the app is held.
 //
 // A Gate belongs to one app in one worker. Permission comes before anything
-// else: an intent is started only with a Permission in hand, so that nothing
-// waits for rate in a slot and a held app occupies nothing.
+// else: an intent is started only with a Permission in hand, so that a held app
+// occupies nothing and little waits for rate in a slot. It reserves rate for a
+// request; the rate is taken when the request leaves (Leave), however long ledger
+// and token took. So what could not be sent costs none of it, and what was held
+// up together does not leave at once.
 //
 // A rate is the pool's. Each send has a slot, an instant of its own on the
 // broker's clock; workers take slots in chunks of 50 ms from an account that
@@ -14,7 +17,7 @@
 // has the work, a second never holds more than the rate and the burst, and a
 // worker that is killed takes 100 ms of the rate with it, or four round trips.
 // While the broker is away what is in hand is used up, then nothing is sent. x/time/rate stands
-// before it, against our own mistakes. A day's budget is taken in larger blocks
+// behind it, against our own mistakes. A day's budget is taken in larger blocks
 // from a key that outlives workers and broker (day.go); used up, it is a hold
 // until the platform's midnight.
 //
@@ -31,6 +34,12 @@
 //
 //	g := keeper.App("wx…", gate.Rate{PerSecond: 100, Burst: 20})
 //	p, wait := g.Permit(schema.Live, time.Now())
+//	… // the ledger, the token
+//	if turn := g.Leave(&p, schema.Live); turn != nil {
+//		<-turn.Ready()
+//	}
+//	… // the request
+//	g.Done(p, true)
 package gate
 
 import (
@@ -53,10 +62,11 @@ type Rate struct {
 	PerSecond   float64 // sends a second on average; 0 for no limit
 	Burst       int     // sends at once after a pause; at least 1
 	PerDay      int64   // sends a platform day; 0 for no limit
-	LiveReserve float64 // 0..1: part of the burst that bulk leaves to live
+	LiveReserve float64 // 0..1: part of the burst that bulk leaves to live; the worker keeps slots by it too
 }
 
-// Permission is the right to make one call.
+// Permission is the right to make one call: to begin it, that is. Right before
+// its request leaves, Leave says whether the rate allows that now.
 type Permission struct {
 	OK    bool
 	Trial bool   // the one intent that tries whether a hold is over
@@ -64,8 +74,10 @@ type Permission struct {
 	Sent  bool   // for the caller to set: the message was sent
 	What  string // likewise, if Suspects: of which kind it was, as in Draw.What
 
-	turn uint64    // of the last draw before it was given
-	day  time.Time // the end of the day whose budget it is of; zero: of none
+	turn   uint64    // of the last draw before it was given
+	day    time.Time // the end of the day whose budget it is of; zero: of none
+	budget *budget   // where a slot of the rate is reserved for it; nil: nowhere, or it has left
+	at     time.Time // when it was given
 }
 
 // Gate is one app's. All methods are safe for concurrent use.
@@ -77,7 +89,7 @@ type Gate struct {
 	log   *slog.Logger
 
 	mu       sync.Mutex
-	limiter  *rate.Limiter // nil: no limit
+	limiter  *rate.Limiter // where there is nobody to share a rate with; nil: no limit
 	rate     Rate
 	hold     *Hold         // quota, config or upstream
 	stagger  time.Duration // how long after its Until this worker tries it
@@ -117,23 +129,20 @@ func (g *Gate) setRate(r Rate) {
 	g.rate = r
 	g.daily.set(r.PerDay)
 	if r.PerSecond <= 0 {
+		if g.budget != nil {
+			g.budget.release()
+		}
 		g.budget, g.limiter = nil, nil
 		return
 	}
-	burst := r.Burst
 	switch {
 	case g.pool == nil:
+		g.limiter = rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
 	case g.budget == nil:
 		g.budget = newBudget(g.pool, g.appID, r, g.log, g.tell)
 	default:
 		g.budget.set(r)
 	}
-	if g.pool != nil {
-		// The pool's budget decides; this guards against our own mistakes, and must
-		// not refuse a slot that is used late.
-		burst += 1 + int(2*late.Seconds()*r.PerSecond)
-	}
-	g.limiter = rate.NewLimiter(rate.Limit(r.PerSecond), burst)
 }
 
 // tell says that it is worth to ask again.
@@ -198,7 +207,10 @@ func (g *Gate) permit(lane schema.Lane, now time.Time) (p Permission, wait time.
 	if ok, wait := g.spend(lane, now); !ok {
 		return Permission{}, wait, false
 	}
-	p = Permission{OK: true, Trial: due, turn: g.draws.turn}
+	p = Permission{OK: true, Trial: due, turn: g.draws.turn, budget: g.budget}
+	if g.budget != nil {
+		p.at = now
+	}
 	if g.rate.PerDay > 0 {
 		p.day = g.daily.use()
 	}
@@ -243,27 +255,50 @@ func (g *Gate) outgrow() bool {
 	return true
 }
 
-// spend takes one send out of the rate, or says after which time there may be
-// one (0: when tell is called).
+// spend makes sure of the rate for one send, or says after which time there may
+// be some (0: when tell is called).
 func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
-	if g.limiter != nil {
-		// Bulk takes only what leaves live its share of the burst: when live is
-		// idle the bucket is full and bulk has the whole rate.
-		need := 1.0
-		if lane == schema.Bulk && g.budget == nil {
-			need = min(1+g.rate.LiveReserve*float64(g.rate.Burst), float64(g.rate.Burst))
-		}
-		if have := g.limiter.TokensAt(now); have < need {
-			return false, time.Duration((need-have)/g.rate.PerSecond*float64(time.Second)) + time.Microsecond
-		}
-		if g.budget != nil {
-			if ok, wait = g.budget.take(lane, now); !ok {
-				return false, wait
-			}
-		}
-		g.limiter.AllowN(now, 1)
+	switch {
+	case g.budget != nil:
+		return g.budget.reserve(lane, now)
+	case g.limiter == nil:
+		return true, 0
 	}
+	// Bulk takes only what leaves live its share of the burst: when live is
+	// idle the bucket is full and bulk has the whole rate.
+	need := 1.0
+	if lane == schema.Bulk {
+		need = min(1+g.rate.LiveReserve*float64(g.rate.Burst), float64(g.rate.Burst))
+	}
+	if have := g.limiter.TokensAt(now); have < need {
+		return false, time.Duration((need-have)/g.rate.PerSecond*float64(time.Second)) + time.Microsecond
+	}
+	g.limiter.AllowN(now, 1)
 	return true, 0
+}
+
+// Leave is asked right before each request of a call leaves, the first and any
+// that follows it. It returns nil if the request may leave at once, else the turn
+// to wait for.
+func (g *Gate) Leave(p *Permission, lane schema.Lane) *Turn {
+	g.mu.Lock()
+	b := g.budget
+	g.mu.Unlock()
+	reserved := p.budget
+	p.budget = nil
+	switch {
+	case reserved != nil && reserved == b:
+		if !p.Trial { // which looks at more than other requests do
+			b.delay.learn(b.pool.clock.now().Sub(p.at))
+		}
+		return b.leave(lane, true)
+	case reserved != nil: // the limit was lifted or made anew meanwhile
+		reserved.forgo()
+	}
+	if b == nil {
+		return nil
+	}
+	return b.leave(lane, false)
 }
 
 // Held returns the hold that is in force: an operator's before any other. One
@@ -407,12 +442,15 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	changed()
 }
 
-// Done gives a permission back; once for each. What made no request costs the
-// day's budget nothing. reached says that the API answered in a way that is no
-// reason to hold: it ends a trial well, unless messages drew the hold: then only
-// one that is sent does. Without that (no call was made) the trial is left to the
-// next intent.
+// Done gives a permission back; once for each. What made no request costs
+// neither rate nor the day's budget. reached says that the API answered in a way
+// that is no reason to hold: it ends a trial well, unless messages drew the hold:
+// then only one that is sent does. Without that (no call was made) the trial is
+// left to the next intent.
 func (g *Gate) Done(p Permission, reached bool) {
+	if p.budget != nil {
+		p.budget.forgo()
+	}
 	landed := g.daily.landed(p.day, p.Used)
 	proves := p.Sent && g.drawn.Load()
 	if !p.Trial && !landed && !proves {

@@ -65,6 +65,15 @@ func (s *sender) run(ctx context.Context, every time.Duration) (waits []time.Dur
 		}
 		p, wait := s.gate.Permit(lane, now.Add(s.skew))
 		if p.OK {
+			if turn := s.gate.Leave(&p, lane); turn != nil {
+				select {
+				case <-turn.Ready():
+				case <-ctx.Done():
+					turn.GiveUp()
+					return waits
+				}
+				now = time.Now()
+			}
 			s.mu.Lock()
 			s.sent = append(s.sent, now)
 			s.mu.Unlock()

@@ -1,0 +1,143 @@
+package gate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Turn is a request's place in the line for the rate.
+type Turn struct {
+	budget *budget
+	live   bool
+	ready  chan struct{}
+}
+
+// Ready is closed when the request may leave.
+func (t *Turn) Ready() <-chan struct{} { return t.ready }
+
+// GiveUp leaves the line, or lets go of the slot that it led to.
+func (t *Turn) GiveUp() { t.budget.giveUp(t) }
+
+// leave takes a slot for a request that leaves now, reserved or not; or it is put
+// in line for one.
+func (b *budget) leave(lane schema.Lane, reserved bool) *Turn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !reserved {
+		b.reserved++
+	}
+	t := &Turn{budget: b, live: lane == schema.Live, ready: make(chan struct{})}
+	line := b.line(t.live)
+	*line = append(*line, t)
+	b.serve()
+	select {
+	case <-t.ready:
+		return nil
+	default:
+		return t
+	}
+}
+
+// line is where a request waits. b.mu is held.
+func (b *budget) line(live bool) *[]*Turn {
+	if live {
+		return &b.lines[0]
+	}
+	return &b.lines[1]
+}
+
+// serve lets those in line go for whom there is a slot, live before bulk, and
+// sees to it that it is called again for the next. b.mu is held.
+func (b *budget) serve() {
+	now := b.pool.clock.now()
+	t, synced := b.pool.clock.broker(now)
+	if synced {
+		b.drop(t)
+	}
+	got := false
+	for i := range b.lines {
+		live := i == 0
+		for len(b.lines[i]) > 0 {
+			ok, wait := false, time.Duration(0)
+			if synced {
+				ok, wait = b.use(t, now, live)
+			}
+			if !ok {
+				b.starving = b.starving || wait == 0
+				b.wake(wait)
+				b.replenish(t, got)
+				return
+			}
+			got = true
+			close(b.lines[i][0].ready)
+			b.lines[i] = slices.Delete(b.lines[i], 0, 1)
+		}
+	}
+	b.replenish(t, got)
+}
+
+// use takes a slot out of the hand, or says how long it is until the first may be
+// used (0: there is none). b.mu is held.
+func (b *budget) use(t int64, now time.Time, live bool) (ok bool, wait time.Duration) {
+	if ok, wait = b.hand.take(t, live, b.pace); !ok {
+		return false, wait
+	}
+	if !b.guard.AllowN(now, 1) { // the slot is lost: there was one too many
+		return false, time.Duration(b.pace.step)
+	}
+	b.used++
+	b.reserved--
+	if !live {
+		b.bulk = t
+	}
+	return true, 0
+}
+
+// wake has the line served after a time; 0: when slots have come.
+func (b *budget) wake(after time.Duration) {
+	switch {
+	case after == 0:
+	case b.timer == nil:
+		b.timer = time.AfterFunc(after, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.serve()
+		})
+	default:
+		b.timer.Reset(after)
+	}
+}
+
+// giveUp takes a request out of the line. One that had its turn meanwhile has
+// used its slot.
+func (b *budget) giveUp(t *Turn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	line := b.line(t.live)
+	if i := slices.Index(*line, t); i >= 0 {
+		*line = slices.Delete(*line, i, i+1)
+		b.reserved--
+	}
+}
+
+// forgo gives a reservation back: its request does not leave.
+func (b *budget) forgo() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reserved--
+}
+
+// release lets everybody in line go: there is no limit any more.
+func (b *budget) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.lines {
+		for _, t := range b.lines[i] {
+			close(t.ready)
+		}
+		b.reserved -= len(b.lines[i])
+		b.lines[i] = nil
+	}
+}
