@@ -298,6 +298,35 @@ var upstreamRows = []row{
 			sandbox.Rule{Call: sandbox.CallSend, Errcode: 50002}),
 	},
 	{
+		id: "F77", fault: "40200 to one msgmenu, before 50 texts to 50 users",
+		expected: "texts go on within seconds; it is rejected after its second try, the app stays open", ends: "1 dead rejected, 50 sent", posts: span{1, 3},
+		run: onlyOne(picky{40200, sandbox.Rule{MsgType: "msgmenu"}, menu}),
+	},
+	{
+		id: "F77", fault: "50002 to one openid, 65400 to one kf_account, 48001 and 45103 to one message type, 40013 inside a miniprogrampage",
+		expected: "as 40200", ends: "5 dead rejected, 250 sent", posts: span{1, 3}, options: apps(5),
+		run: onlyOne(
+			picky{50002, sandbox.Rule{OpenID: "bad0"}, text},
+			picky{65400, sandbox.Rule{Contains: "test1@kefu"}, func(openID string) string {
+				return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"},"customservice":{"kf_account":"test1@kefu"}}`, openID)
+			}},
+			picky{48001, sandbox.Rule{MsgType: "msgmenu"}, menu},
+			picky{45103, sandbox.Rule{MsgType: "msgmenu"}, menu},
+			picky{40013, sandbox.Rule{MsgType: "miniprogrampage"}, func(openID string) string {
+				return fmt.Sprintf(`{"touser":%q,"msgtype":"miniprogrampage","miniprogrampage":{"title":"t","appid":"wxbad","pagepath":"p","thumb_media_id":"m"}}`, openID)
+			}}),
+	},
+	{
+		id: "F77", fault: "40200 to every tenth of a campaign of 1,000",
+		expected: "these are rejected, each after its second try; the others go on at their rate", ends: "100 dead rejected, 900 sent", posts: span{1, 3}, run: tenthRefused,
+		options: defaults("rate: {per_second: 200, burst: 20}"),
+	},
+	{
+		id: "F77", fault: "40200, 48001 and 50002 to every send of an app each",
+		expected: "held config, nothing dead; tried with growing pauses by messages that did not draw it; then all sent", ends: "120 sent", posts: span{1, 3},
+		options: stage.Options{Apps: ten[:3], Defaults: []string{"concurrency: 4"}}, run: everyOne(40200, 48001, 50002),
+	},
+	{
 		id: "F78", fault: "−1 twice; −1 for ever",
 		expected: "sent with the third attempt; exhausted with the sixth", ends: "1 dead exhausted, 1 sent", posts: span{3, 6},
 		run: func(s *scene) {
@@ -317,6 +346,11 @@ var upstreamRows = []row{
 			s.Equal(99999, *s.Letters()[0].Errcode)
 			s.Equal("2", metric(s, s.Worker(), fmt.Sprintf("kefu_api_calls_total{app=%q,outcome=\"unlisted\"}", stage.App)))
 		},
+	},
+	{
+		id: "F79", fault: "40234, 61014 and 99999, which is not listed, to every send of an app each",
+		expected: "held config, the code named, nothing dead; then all sent", ends: "120 sent", posts: span{1, 3},
+		options: stage.Options{Apps: ten[:3], Defaults: []string{"concurrency: 4", "retry: {attempts: 6, first: 5s, cap: 5s}"}}, run: everyOne(40234, 61014, 99999),
 	},
 	{
 		id: "F80", fault: "one of ten apps is broken",

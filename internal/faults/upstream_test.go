@@ -19,6 +19,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -241,6 +242,115 @@ func holds(kind gate.Kind, rules ...sandbox.Rule) func(*scene) {
 			s.until("the other app has sent", func() bool { return s.Stored(schema.SendStream(free[0])) == 0 })
 		}
 		s.mend(s.Apps()[:len(rules)]...)
+	}
+}
+
+// picky is an API that answers with an errcode to some messages only, and such a
+// message.
+type picky struct {
+	errcode int
+	rule    sandbox.Rule
+	packet  func(openID string) string
+}
+
+func menu(openID string) string {
+	return fmt.Sprintf(`{"touser":%q,"msgtype":"msgmenu","msgmenu":{"head_content":"h","list":[{"id":"101","content":"a"}]}}`, openID)
+}
+
+// onlyOne has one bad message for each app, and then 50 texts.
+func onlyOne(all ...picky) func(*scene) {
+	const texts = 50
+	return func(s *scene) {
+		for i, p := range all {
+			p.rule.Call, p.rule.AppID, p.rule.Errcode = sandbox.CallSend, s.Apps()[i], p.errcode
+			s.API.Add(p.rule)
+		}
+		s.Start()
+		begin := time.Now()
+		for i, p := range all {
+			bad := fmt.Sprint("bad", i)
+			s.accept(bad, schema.Subject{AppID: s.Apps()[i], Lane: schema.Live, Shard: -1, Key: bad}.String(), p.packet(bad))
+		}
+		for n := range texts {
+			for i := range all {
+				s.sendTo(s.Apps()[i], fmt.Sprintf("app%duser%d", i, n))
+			}
+		}
+		s.Drained()
+		var last time.Time
+		for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend}) {
+			if !strings.HasPrefix(r.OpenID, "bad") && r.At.After(last) {
+				last = r.At
+			}
+		}
+		s.note("the last text after %s", last.Sub(begin).Round(100*time.Millisecond))
+		for _, l := range s.Letters() {
+			s.Equal(all[slices.Index(s.Apps(), l.AppID)].errcode, *l.Errcode)
+		}
+		for i := range all {
+			s.Regexp(`(?m)^state +open$`, s.kefu("app", "status", s.Apps()[i]))
+		}
+	}
+}
+
+func tenthRefused(s *scene) {
+	const intents, perSecond = 1000, 200
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, MsgType: "msgmenu", Errcode: 40200})
+	s.Start()
+	begin := time.Now()
+	for i := range intents {
+		id := fmt.Sprint("user", i)
+		if i%10 == 7 {
+			s.accept(id, stage.Bulk+"campaign", menu(id))
+		} else {
+			s.sendBulk(id)
+		}
+	}
+	s.Drained()
+	took := time.Since(begin)
+	s.Less(took, 4*intents*time.Second/perSecond, "it stands still")
+	s.note("all within %s at %d/s, %.2f posts for each", took.Round(100*time.Millisecond), perSecond, float64(s.API.Stats().Sends)/intents)
+}
+
+// everyOne answers with an errcode to every send of an app each, and then no more.
+func everyOne(codes ...int) func(*scene) {
+	const slots, texts = 4, 20
+	return func(s *scene) {
+		for i, c := range codes {
+			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, AppID: s.Apps()[i], Errcode: c})
+		}
+		s.Start()
+		begin := time.Now()
+		for n := range texts {
+			for i, app := range s.Apps() {
+				s.sendTo(app, fmt.Sprintf("app%duser%d", i, n))
+				id := fmt.Sprintf("app%dmenu%d", i, n)
+				s.accept(id, schema.Subject{AppID: app, Lane: schema.Bulk, Shard: -1, Key: "campaign"}.String(), menu(id))
+			}
+		}
+		tries := 3
+		if *full {
+			tries = 6
+		}
+		for i, c := range codes {
+			var h gate.Hold
+			s.until(fmt.Sprintf("it was tried %d times", tries), func() bool {
+				h = s.held(s.Apps()[i], gate.Config)
+				return h.Tries >= tries
+			})
+			s.Equal(c, h.Errcode)
+			s.NotEmpty(h.Drawn)
+			posts := s.API.CountBy(sandbox.ByAppID, sandbox.Filter{Call: sandbox.CallSend, AppID: s.Apps()[i]})[s.Apps()[i]]
+			s.LessOrEqual(posts, slots+h.Tries+1)
+			s.note("%d: %d posts in %s", c, posts, time.Since(begin).Round(time.Second))
+		}
+		s.EqualValues(2*texts*len(codes), s.Queued()+s.Stored(schema.StreamLater), "everything stays queued, or waits for its second try")
+		s.API.RemoveRules()
+		for _, app := range s.Apps() {
+			s.kefu("app", "resume", app)
+		}
+		s.Drained()
+		s.Empty(s.Letters())
 	}
 }
 
