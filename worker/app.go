@@ -284,10 +284,15 @@ func (a *app) nextLane(now time.Time) *lane {
 		a.turn = (a.turn + i + 1) % shards
 		return l
 	}
-	if bulk := a.lanes[shards]; bulk.ready.len() > 0 && bulk.running < a.forBulk(now) {
-		return bulk
+	bulk := a.lanes[shards]
+	if bulk.ready.len() == 0 || bulk.running >= a.forBulk(now) {
+		return nil
 	}
-	return nil
+	if !a.w.pool.Holds(a.w.pool.Term(), now) { // what is started would look like a dead worker's
+		a.wake(now.Add(soon))
+		return nil
+	}
+	return bulk
 }
 
 // forBulk is how many slots bulk may have at once: those of the app that are not

@@ -23,6 +23,31 @@ func (o overtaken) Acquired(c *pool.Claim) {
 	o.claims.Acquired(c)
 }
 
+func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	a := b.worker.current()[0]
+	a.mu.Lock()
+	lane := a.lanes[len(a.lanes)-1]
+	d := &delivery{app: a, lane: lane, progress: started, term: b.worker.pool.Term(), deadline: time.Now().Add(time.Hour)}
+	now := time.Now()
+	b.False(d.barred(now))
+	b.True(d.barred(now.Add(pool.Lease)), "others may have taken it over")
+	d.term--
+	b.True(d.barred(now), "also when another lease has begun since")
+	b.ErrorIs(d.may(), errNotNow)
+	d.progress = untouched
+	b.False(d.barred(now.Add(pool.Lease)), "what has not been started is not")
+	lane.ready.pushBack(d)
+	b.Nil(a.nextLane(now.Add(pool.Lease)), "but it waits until there is a lease")
+	b.Equal(lane, a.nextLane(now))
+	lane.ready.popFront()
+	a.mu.Unlock()
+	b.NoError(stop())
+}
+
 func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

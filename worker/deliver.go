@@ -47,6 +47,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	if next, done := d.beforeCall(); done {
 		return next, false
 	}
+	d.term = d.app.w.pool.Term()
 	s, err := d.write(ledger.Start)
 	if err != nil {
 		return afterwards{place: returned}, false
@@ -237,7 +238,15 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 // barred says whether no call of this intent may be started at now: the app is
 // held, or the shard is not this worker's any more.
 func (d *delivery) barred(now time.Time) bool {
-	return d.app.gate.Bars(d.permission, now) || !d.lane.mine(now)
+	return d.app.gate.Bars(d.permission, now) || !d.lane.mine(now) || d.overtaken(now)
+}
+
+// overtaken says whether our Start may have been taken for one of a dead
+// worker, and the intent been sent by another: this process stood still for
+// longer than its lease. A live shard's claim says so itself.
+func (d *delivery) overtaken(now time.Time) bool {
+	w := d.app.w
+	return d.progress != untouched && d.lane.kind == schema.Bulk && !w.pool.Holds(d.term, now)
 }
 
 // may is asked right before each time the packet leaves: the first time, and again

@@ -74,10 +74,11 @@ type delivery struct {
 	bad        error     // why it cannot be sent, as a sentence for the dead letter
 	begun      bool      // its call has been made, by us or by somebody before us
 	progress   progress
-	spent      spent // before the attempt that progress speaks of
-	panics     int   // while it was handled here
-	left       int   // how often it was left to another worker
-	suspect    bool  // its Suspect mark must be taken back when it is given back
+	spent      spent  // before the attempt that progress speaks of
+	term       uint64 // of the worker's lease, when its Start was written
+	panics     int    // while it was handled here
+	left       int    // how often it was left to another worker
+	suspect    bool   // its Suspect mark must be taken back when it is given back
 	env        schema.Envelope
 	id         string
 	key        ledger.Key

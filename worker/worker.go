@@ -359,7 +359,7 @@ func (w *Worker) Troubles() []string {
 		out = append(out, "the broker is away")
 	}
 	if w.started && w.conn.Connected() && w.pool.Lapsed() {
-		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: no live intents are sent without it")
+		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: nothing is sent without it")
 	}
 	if why := w.conn.Denied(); why != "" {
 		out = append(out, "the broker forbids what the worker must do: "+why)
