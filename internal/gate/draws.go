@@ -59,13 +59,20 @@ type drawn struct {
 	turn   uint64 // of the first of several
 	proven bool
 	inRow  bool
+	ended  bool // its intent has: it counts in the row, and is of no other use
 }
 
 // draw notes a refusal.
 func (s *draws) draw(d Draw, now time.Time) Standing {
 	s.turn++
+	k, known := s.known[d.Answer]
+	selective := known && now.Sub(k.At) < selectiveFor
 	i := s.find(d)
-	st := Standing{Before: i >= 0}
+	if i >= 0 && s.list[i].proven && !selective { // so long ago that it says nothing of the account's state now
+		s.list = slices.Delete(s.list, i, i+1)
+		i = -1
+	}
+	st := Standing{Before: i >= 0, Selective: selective}
 	if i < 0 {
 		i = s.add(drawn{Draw: d, turn: s.turn})
 	}
@@ -73,8 +80,6 @@ func (s *draws) draw(d Draw, now time.Time) Standing {
 	if !st.Proven {
 		s.list[i].inRow = true
 	}
-	k, known := s.known[d.Answer]
-	st.Selective = known && now.Sub(k.At) < selectiveFor
 	st.OfKind = st.Selective && slices.Contains(k.Kinds, d.What)
 	for _, other := range s.list {
 		if other.inRow && other.Answer == d.Answer {
@@ -91,7 +96,7 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 	for i := range s.list {
 		e := &s.list[i]
 		e.inRow = false
-		if e.proven || e.turn > turn {
+		if e.proven || e.ended || e.turn > turn {
 			continue
 		}
 		e.proven, proved = true, true
@@ -110,6 +115,7 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 			s.know(answer, Known{At: now.Round(0), Kinds: slices.Delete(slices.Clone(k.Kinds), i, i+1)})
 		}
 	}
+	s.list = slices.DeleteFunc(s.list, func(e drawn) bool { return e.ended })
 	return proved
 }
 
@@ -117,9 +123,14 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 // refute.
 func (s *draws) any() bool { return len(s.list) > 0 || len(s.known) > 0 }
 
-// forget drops what is known of an intent that has ended.
+// forget drops what is known of an intent that has ended, but for its place in
+// the row: messages that are buried one after the other, and none sent, are a row
+// as well.
 func (s *draws) forget(id string) {
-	s.list = slices.DeleteFunc(s.list, func(e drawn) bool { return e.ID == id })
+	s.list = slices.DeleteFunc(s.list, func(e drawn) bool { return e.ID == id && !e.inRow && !e.ended })
+	for i := range s.list {
+		s.list[i].ended = s.list[i].ended || s.list[i].ID == id
+	}
 }
 
 // merge takes over what another worker knows. proven says that messages were
@@ -151,7 +162,7 @@ func (s *draws) know(answer string, k Known) {
 // most of them.
 func (s *draws) which(proven bool, most int) (out []Draw) {
 	for _, e := range s.list {
-		if e.proven == proven {
+		if e.proven == proven && !e.ended {
 			out = append(out, e.Draw)
 		}
 	}
@@ -159,7 +170,7 @@ func (s *draws) which(proven bool, most int) (out []Draw) {
 }
 
 func (s *draws) find(d Draw) int {
-	return slices.IndexFunc(s.list, func(e drawn) bool { return e.ID == d.ID && e.Answer == d.Answer })
+	return slices.IndexFunc(s.list, func(e drawn) bool { return e.ID == d.ID && e.Answer == d.Answer && !e.ended })
 }
 
 func (s *draws) add(e drawn) int {

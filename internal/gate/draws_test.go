@@ -104,12 +104,45 @@ func TestWhatIsKnownOfAnAnswerEnds(t *testing.T) {
 	require.Equal(t, Standing{InRow: 3}, s.draw(refused("a"), noon.Add(selectiveFor)), "an id that is used again begins anew")
 }
 
+func TestWhatWasProvenEndsWithWhatIsKnownOfTheAnswer(t *testing.T) {
+	t.Parallel()
+	var s draws
+	s.draw(refused("a"), noon)
+	s.sent(1, "text", noon)
+	require.True(t, s.draw(refused("a"), noon.Add(selectiveFor-time.Second)).Proven)
+	require.Equal(t, Standing{InRow: 1}, s.draw(refused("a"), noon.Add(selectiveFor)), "a replay a day later, of an account that is limited now")
+
+	g, _ := alone(Rate{})
+	g.learnSelective(Selective{Answers: map[string]Known{refused("a").Answer: {At: noon.Add(-selectiveFor)}}, Drawn: []Draw{refused("a")}})
+	require.Equal(t, Standing{InRow: 1}, g.Drew(refused("a"), noon), "nor does a word that stands in the pool since then")
+}
+
+func TestARowOfMessagesThatAreBuried(t *testing.T) {
+	t.Parallel()
+	g, _ := alone(Rate{})
+	for i, id := range []string{"a", "b", "c"} {
+		g.Drew(refused(id), noon)
+		require.Equal(t, Standing{Before: true, InRow: i + 1}, g.Drew(refused(id), noon))
+		g.Ended(id)
+	}
+	p, _ := g.Permit(schema.Live, noon)
+	p.Sent, p.What = true, "text"
+	g.Done(p, true)
+	require.Equal(t, Standing{InRow: 1}, g.Drew(refused("d"), noon), "one that was sent ends it, and proves nothing against those")
+	g.Ended("d") // it was sent itself
+	p, _ = g.Permit(schema.Live, noon)
+	p.Sent, p.What = true, "msgmenu"
+	g.Done(p, true)
+	require.False(t, g.Suspects() && g.draws.any(), "nothing is left of them")
+}
+
 func TestWhatOthersDrewIsTakenOver(t *testing.T) {
 	t.Parallel()
 	var s draws
 	s.merge([]Draw{refused("a"), refused("b")}, false)
 	require.Equal(t, Standing{InRow: 3}, s.draw(refused("c"), noon))
 	require.Equal(t, Standing{Before: true, InRow: 3}, s.draw(refused("a"), noon))
+	s.know(refused("a").Answer, Known{At: noon})
 	s.merge([]Draw{refused("a")}, true)
 	require.True(t, s.draw(refused("a"), noon).Proven)
 	s.merge([]Draw{refused("a")}, false)
@@ -225,6 +258,17 @@ func TestThoseThatDrewAHoldAtOnceAreAllKnown(t *testing.T) {
 	require.Len(t, h.Drawn, 2)
 	require.Zero(t, h.Tries)
 	require.Equal(t, noon.Add(novelPause), h.Until, "it is the same hold")
+}
+
+func TestARefusalDuringATrialIsKeptFromThePool(t *testing.T) {
+	t.Parallel()
+	g, shared := alone(Rate{})
+	slow, _ := g.Permit(schema.Live, noon)
+	g.learn(false, &Hold{Kind: Config, Drawn: []Draw{refused("a")}, Trying: true, Until: noon.Add(trialLease)}, noon)
+	before := *shared
+	h := drewHold(g, "b", "msgmenu", slow, noon)
+	require.Len(t, h.Drawn, 2)
+	require.Equal(t, before, *shared, "whoever tries the hold would take it for another trial, and its own for over")
 }
 
 func TestTheTrialOfAQuotasHoldIsAnotherMessageIfThereIsOne(t *testing.T) {

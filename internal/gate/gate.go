@@ -419,6 +419,10 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 		more := *g.hold
 		more.Drawn = g.draws.which(false, mostShared)
 		g.hold = &more
+		if more.Trying { // the word on it is that of the worker who tries it
+			g.mu.Unlock()
+			return
+		}
 	default:
 		h.Since, h.Tries = now.Round(0), 0
 		if known && g.hold.Kind == h.Kind {
