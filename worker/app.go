@@ -252,7 +252,7 @@ func (a *app) take(now time.Time) *delivery {
 		if wait > 0 {
 			a.wake(now.Add(wait))
 		}
-		if other := a.w.slots.put(); other != nil {
+		if other := a.w.slots.put(a, l.kind); other != nil {
 			a.w.running.Go(other.poke) // not here: its lock and ours have no order
 		}
 		return nil
@@ -335,7 +335,7 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *del
 	a.running--
 	d.lane.running--
 	a.ended(d)
-	other := a.w.slots.put()
+	other := a.w.slots.put(a, d.lane.kind)
 	// Its shard may have been lost meanwhile: then it is somebody else's now.
 	lost := d.lane.kind == schema.Live && d.lane.claim.Load() == nil
 	if d.place == under { // its settlement may be over already

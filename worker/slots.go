@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ type slots struct {
 	mu      sync.Mutex
 	whole   int
 	free    int
+	long    int // of those that are taken, for bulk of apps that leave some to live
 	waiting [2][]*app
 }
 
@@ -28,7 +30,8 @@ const (
 // claimed is an app's part in the slots.
 type claimed struct {
 	queued, granted [2]bool // whether it waits for a slot of a kind, or was given one
-	kept            int     // free slots of the process that its bulk leaves to live
+	kept            int     // slots of the process that its bulk leaves to live
+	bulk            int     // that its bulk has, or was given
 }
 
 func slotFor(lane schema.Lane) int {
@@ -60,13 +63,13 @@ func (s *slots) take(a *app, lane schema.Lane, live float64, inSlot time.Duratio
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kind := slotFor(lane)
-	a.slots.kept = keptFor(live, s.whole, inSlot)
+	s.keep(a, keptFor(live, s.whole, inSlot))
 	switch {
 	case a.slots.granted[kind]:
 		a.slots.granted[kind] = false
 		return true
 	case s.open(a, kind):
-		s.free--
+		s.count(a, kind, +1)
 		return true
 	}
 	if !a.slots.queued[kind] {
@@ -76,36 +79,58 @@ func (s *slots) take(a *app, lane schema.Lane, live float64, inSlot time.Duratio
 	return false
 }
 
-// open says whether an app may take a free slot. s.mu is held.
-func (s *slots) open(a *app, kind int) bool {
-	if kind == forBulk {
-		return s.free > a.slots.kept
+// keep sets how many slots an app's bulk leaves to live. s.mu is held.
+func (s *slots) keep(a *app, kept int) {
+	before := a.slots.kept > 0
+	a.slots.kept = kept
+	switch after := kept > 0; {
+	case after && !before:
+		s.long += a.slots.bulk
+	case before && !after:
+		s.long -= a.slots.bulk
 	}
-	return s.free > 0
+}
+
+// count notes that an app has n slots more, or fewer. s.mu is held.
+func (s *slots) count(a *app, kind, n int) {
+	s.free -= n
+	if kind == forBulk {
+		a.slots.bulk += n
+		if a.slots.kept > 0 {
+			s.long += n
+		}
+	}
+}
+
+// open says whether an app may take a free slot. What is kept for live is kept
+// from all bulk whose calls take long together. Bulk of other apps gives back in
+// a moment what it has: to wait until it has left as many free as are kept might
+// be for ever. s.mu is held.
+func (s *slots) open(a *app, kind int) bool {
+	return s.free > 0 && (kind == forLive || a.slots.kept == 0 || s.long < s.whole-a.slots.kept)
 }
 
 // put gives a slot back. The app it returns, if any, was given the slot and
 // must be poked, with no app's lock held.
-func (s *slots) put() *app {
+func (s *slots) put(a *app, lane schema.Lane) *app {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free++
+	s.count(a, slotFor(lane), -1)
 	return s.grant()
 }
 
-// grant sets a slot aside for whoever has waited longest, live first. s.mu is held.
+// grant sets a slot aside for whoever has waited longest of those that may have
+// it, live first. s.mu is held.
 func (s *slots) grant() *app {
-	for kind := range s.waiting {
-		if len(s.waiting[kind]) == 0 {
+	for kind, line := range s.waiting {
+		i := slices.IndexFunc(line, func(a *app) bool { return s.open(a, kind) })
+		if i < 0 {
 			continue
 		}
-		next := s.waiting[kind][0]
-		if !s.open(next, kind) {
-			continue
-		}
-		s.waiting[kind] = s.waiting[kind][1:]
+		next := line[i]
+		s.waiting[kind] = slices.Delete(line, i, i+1)
 		next.slots.queued[kind], next.slots.granted[kind] = false, true
-		s.free--
+		s.count(next, kind, +1)
 		return next
 	}
 	return nil
@@ -118,7 +143,7 @@ func (s *slots) forgo(a *app) *app {
 	for kind, granted := range a.slots.granted {
 		if granted {
 			a.slots.granted[kind] = false
-			s.free++
+			s.count(a, kind, -1)
 		}
 	}
 	return s.grant()

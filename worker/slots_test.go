@@ -1,0 +1,43 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestBulkOfASlowAppHasItsTurnBesideOneThatIsFast(t *testing.T) {
+	t.Parallel()
+	s := slots{whole: 10, free: 10}
+	fast, slow := new(app), new(app)
+	for range s.whole {
+		require.True(t, s.take(fast, schema.Bulk, 0.2, time.Millisecond))
+	}
+	require.False(t, s.take(slow, schema.Bulk, 0.25, 10*time.Second))
+	for range 100 {
+		if s.put(fast, schema.Bulk) == slow {
+			require.True(t, s.take(slow, schema.Bulk, 0.25, 10*time.Second))
+			return
+		}
+		s.take(fast, schema.Bulk, 0.2, time.Millisecond) // it has a million more
+	}
+	t.Fatal("a hundred slots became free, and it was given none")
+}
+
+func TestBulkOfASlowAppStopsNobodyElses(t *testing.T) {
+	t.Parallel()
+	s := slots{whole: 10, free: 10}
+	slow, fast := new(app), new(app)
+	for range 8 {
+		require.True(t, s.take(slow, schema.Bulk, 0.25, 10*time.Second))
+	}
+	require.False(t, s.take(slow, schema.Bulk, 0.25, 10*time.Second), "the rest is live's")
+	for range 2 {
+		require.True(t, s.take(fast, schema.Bulk, 0.2, time.Millisecond))
+	}
+	require.False(t, s.take(fast, schema.Bulk, 0.2, time.Millisecond))
+	require.Same(t, fast, s.put(fast, schema.Bulk), "the one that waits before it leaves this slot to live, this one need not")
+}
