@@ -449,3 +449,23 @@ func TestAnotherWorkersMessageIsTheTrial(t *testing.T) {
 	b.NoError(stopOne())
 	b.NoError(stopTwo())
 }
+
+func TestTheEndOfAHoldIsLookedAtAllTheTime(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	a := b.worker.current()[0]
+	now := time.Now()
+	a.gate.Hold(gate.Hold{Kind: gate.Quota, Reason: "test"}, gate.Permission{}, now.Add(time.Hour), now)
+	b.Eventually(func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.phase == closed && a.timerAt.After(now)
+	}, patience, time.Millisecond)
+	a.mu.Lock()
+	nap := time.Until(a.timerAt)
+	a.mu.Unlock()
+	b.LessOrEqual(nap, longestNap, "a timer stands still in a suspend")
+	b.NoError(stop())
+}
