@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -192,6 +193,24 @@ func TestBulkLeavesSlotsToLive(t *testing.T) {
 			b.NoError(stop())
 		})
 	}
+}
+
+func TestADistantBrokerKeepsNothingBack(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Rate = gate.Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2}
+	proxy := brokertest.NewProxyTo(t, strings.TrimPrefix(b.embedded.URL(), "nats://"))
+	proxy.Delay(100 * time.Millisecond)
+	const n = 200
+	for i := range n {
+		b.publish(bulk+"c", fmt.Sprint(i), "hello", "user1")
+	}
+	_, stop, _ := b.handAt("far", proxy.URL())
+	for range n {
+		b.Equal(schema.Sent, b.receipt().State)
+	}
+	b.Equal(n, b.posts("hello"))
+	b.NoError(stop())
 }
 
 func TestSlotsKeptForLive(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,38 @@ import (
 )
 
 const appID = "wx0000000000000001"
+
+// weather is what the tests of this package run in. Figures and times that a test
+// expects must not depend on it:
+//
+//	KEFU_TEST_DELAY=60ms go test ./worker   # to and from the broker, each way
+//	KEFU_TEST_API=2s go test ./worker       # what a call of the API takes
+var weather = forecast{delay: fromEnv("KEFU_TEST_DELAY"), api: fromEnv("KEFU_TEST_API")}
+
+type forecast struct{ delay, api time.Duration }
+
+func fromEnv(name string) time.Duration {
+	v := os.Getenv(name)
+	if v == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		panic(name + ": " + err.Error())
+	}
+	return d
+}
+
+// call is what a call of the API takes.
+func (f forecast) call(ctx context.Context) {
+	if f.api == 0 {
+		return
+	}
+	select {
+	case <-time.After(f.api):
+	case <-ctx.Done():
+	}
+}
 
 // patience is how long a test waits for what must happen: never reached but by
 // a test that fails, on a machine that may be busy with something else.
@@ -59,6 +92,7 @@ func (f *fakeAPI) Deliver(ctx context.Context, m wechat.Message) error {
 	n := f.posts[p.Text.Content]
 	f.order = append(f.order, p.Text.Content)
 	f.mu.Unlock()
+	weather.call(ctx)
 	if f.hang {
 		<-ctx.Done()
 		return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown, Err: ctx.Err()}
@@ -74,6 +108,8 @@ type bed struct {
 	t        *testing.T
 	embedded *broker.Embedded
 	conn     *broker.Conn
+	url      string       // by which workers reach the broker
+	way      *broker.Conn // a worker's
 	api      *fakeAPI
 	app      App
 	grace    time.Duration
@@ -102,6 +138,12 @@ func newBed(t *testing.T) *bed {
 		Retry: Retry{Attempts: 6, First: 20 * time.Millisecond, Cap: time.Second}, OnUnknown: schema.Resend,
 		ExpireAfter: time.Hour, HoldBack: 5 * time.Second}
 	t.Cleanup(func() { b.embedded.Close() })
+	b.url, b.way = e.URL(), conn
+	if weather.delay > 0 {
+		proxy := brokertest.NewProxyTo(t, strings.TrimPrefix(e.URL(), "nats://"))
+		proxy.Delay(weather.delay)
+		b.url, b.way = proxy.URL(), proxy.Connect()
+	}
 	_, err = conn.NC.Subscribe("kefu.receipt.>", func(m *nats.Msg) {
 		var rec schema.Receipt
 		if json.Unmarshal(m.Data, &rec) == nil {
@@ -119,7 +161,7 @@ func (b *bed) start() (stop func() error) {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: b.concurrency,
-		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.conn)
+		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.way)
 	b.NoError(err)
 	return b.run(w)
 }

@@ -214,6 +214,7 @@ func (l *lane) ensure() error {
 	}
 	if live && (!fresh || anew) {
 		if err := a.w.unbind(schema.SendStream(a.cfg().ID), l.name); err != nil {
+			a.w.unreadable(subject, trouble, err)
 			return err
 		}
 	}

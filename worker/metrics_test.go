@@ -66,7 +66,7 @@ func TestAlertsAskForSeriesThatThereAre(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	reg := prometheus.NewRegistry()
-	w, err := New(Config{Process: pool.Worker{Name: "w"}, Concurrency: 1, Grace: b.grace, Metrics: reg, Apps: []App{b.app}}, b.conn)
+	w, err := New(Config{Process: pool.Worker{Name: "w"}, Concurrency: 1, Grace: b.grace, Metrics: reg, Apps: []App{b.app}}, b.way)
 	b.NoError(err)
 	_, err = b.conn.JS.Publish(t.Context(), "kefu.dead."+appID+".rejected", []byte(`{}`))
 	b.NoError(err)

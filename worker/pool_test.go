@@ -17,7 +17,7 @@ import (
 // connection for good, as a machine does that has lost its network.
 func (b *bed) hand(name string) (w *Worker, stop func() error, cut func()) {
 	b.t.Helper()
-	return b.handAt(name, b.embedded.URL())
+	return b.handAt(name, b.url)
 }
 
 // handAt is hand by another way to the broker.

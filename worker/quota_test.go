@@ -71,7 +71,11 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 				posts := b.posts("hello")
 				b.NoError(gate.Resume(t.Context(), b.conn, appID))
 				b.Eventually(func() bool { return api.asked.Load() == 2 }, patience, time.Millisecond, "the trial asks first")
-				b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Until.After(time.Now()) }, patience, time.Millisecond)
+				b.Eventually(func() bool {
+					holds, err := gate.Holds(t.Context(), b.conn) // as whoever lifts it sees it
+					b.NoError(err)
+					return len(holds[appID]) == 1 && holds[appID][0].Until.After(time.Now()) && !holds[appID][0].Trying
+				}, patience, time.Millisecond)
 				b.Equal(posts, b.posts("hello"), "no message is spent on a trial that cannot go well")
 				api.left.Store(1000)
 			}

@@ -278,7 +278,7 @@ func TestAPanicAfterTheAnswer(t *testing.T) {
 			}
 			b.app.Sender = quotaPanics{b.api}
 			w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 4, Grace: b.grace,
-				Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: slog.New(panicking{at: string(schema.Sent), once: new(sync.Once)})}, b.conn)
+				Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: slog.New(panicking{at: string(schema.Sent), once: new(sync.Once)})}, b.way)
 			b.NoError(err)
 			stop := b.run(w)
 			b.publish(live+"user1", "one", "hello", "user1")

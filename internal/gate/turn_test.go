@@ -202,7 +202,7 @@ func TestLiveGoesBeforeBulkInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, end := one(Rate{PerSecond: 10, Burst: 1})
 		defer end()
-		for p := permit(g, schema.Bulk); g.Leave(&p, schema.Bulk) == nil; { //nolint:revive // until nothing is in hand
+		for p := permit(g, schema.Bulk); g.Leave(&p, schema.Bulk) == nil; { // until nothing is in hand
 		}
 		var none Permission
 		bulk, live, gone := g.Leave(&none, schema.Bulk), g.Leave(&none, schema.Live), g.Leave(&none, schema.Live)

@@ -8,13 +8,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
 )
 
-// Proxy is a way to a broker that can be cut, or made deaf: what the broker
+// Proxy is a way to a broker that can be long, or be cut, or made deaf: what the broker
 // says is then lost while it hears everything.
 type Proxy struct {
 	t        testing.TB
@@ -23,6 +24,7 @@ type Proxy struct {
 	running  sync.WaitGroup
 
 	mu      sync.Mutex
+	delay   time.Duration
 	cut     bool
 	deaf    bool
 	closed  bool
@@ -78,6 +80,10 @@ func (p *Proxy) Connect() *broker.Conn {
 	p.t.Cleanup(conn.Close)
 	return conn
 }
+
+// Delay makes everything on connections that are made from now on take so long,
+// each way.
+func (p *Proxy) Delay(each time.Duration) { p.set(func() { p.delay = each }) }
 
 // Cut ends every connection and lets none through until Mend.
 func (p *Proxy) Cut() {
@@ -152,14 +158,58 @@ func (p *Proxy) carry(near net.Conn) {
 
 	var both sync.WaitGroup
 	both.Go(func() {
-		_, _ = io.Copy(saying{p: p, to: far}, near)
+		p.pass(saying{p: p, to: far}, near)
 		_ = far.Close()
 	})
 	both.Go(func() {
-		_, _ = io.Copy(hearing{p, near}, far)
+		p.pass(hearing{p, near}, far)
 		_ = near.Close()
 	})
 	both.Wait()
+}
+
+// pass carries what one side says to the other, after the delay, until one of them
+// ends.
+func (p *Proxy) pass(to io.Writer, from net.Conn) {
+	p.mu.Lock()
+	delay := p.delay
+	p.mu.Unlock()
+	if delay == 0 {
+		_, _ = io.Copy(to, from)
+		return
+	}
+	type parcel struct {
+		due  time.Time
+		data []byte
+	}
+	const most = 1 << 14 // parcels on their way; then the sender waits
+	way := make(chan parcel, most)
+	var carrying sync.WaitGroup
+	carrying.Go(func() {
+		ended := false
+		for x := range way {
+			if ended {
+				continue
+			}
+			time.Sleep(time.Until(x.due))
+			if _, err := to.Write(x.data); err != nil {
+				ended = true
+				_ = from.Close()
+			}
+		}
+	})
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			way <- parcel{time.Now().Add(delay), bytes.Clone(buf[:n])}
+		}
+		if err != nil {
+			break
+		}
+	}
+	close(way)
+	carrying.Wait()
 }
 
 // saying is the way there, on which DeafenAt listens.
