@@ -115,7 +115,10 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 			s.know(answer, Known{At: now.Round(0), Kinds: slices.Delete(slices.Clone(k.Kinds), i, i+1)})
 		}
 	}
-	s.list = slices.DeleteFunc(s.list, func(e drawn) bool { return e.ended })
+	s.list = slices.DeleteFunc(s.list, func(e drawn) bool {
+		_, known := s.known[e.Answer]
+		return e.ended || e.proven && !known // or each message that is sent would be looked at for good
+	})
 	return proved
 }
 

@@ -112,6 +112,11 @@ func TestWhatWasProvenEndsWithWhatIsKnownOfTheAnswer(t *testing.T) {
 	require.True(t, s.draw(refused("a"), noon.Add(selectiveFor-time.Second)).Proven)
 	require.Equal(t, Standing{InRow: 1}, s.draw(refused("a"), noon.Add(selectiveFor)), "a replay a day later, of an account that is limited now")
 
+	s.sent(3, "text", noon.Add(selectiveFor))
+	require.True(t, s.any())
+	s.sent(3, "text", noon.Add(3*selectiveFor))
+	require.False(t, s.any(), "nobody has to tell that its intent has ended: that may be another worker's")
+
 	g, _ := alone(Rate{})
 	g.learnSelective(Selective{Answers: map[string]Known{refused("a").Answer: {At: noon.Add(-selectiveFor)}}, Drawn: []Draw{refused("a")}})
 	require.Equal(t, Standing{InRow: 1}, g.Drew(refused("a"), noon), "nor does a word that stands in the pool since then")
