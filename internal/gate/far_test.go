@@ -140,7 +140,10 @@ func steady(trip time.Duration) func() time.Duration { return func() time.Durati
 // takes three times as long.
 func varying(trip time.Duration, seed uint64) func() time.Duration {
 	rnd := rand.New(rand.NewPCG(seed, 1))
+	var mu sync.Mutex // goroutines of a pool share it
 	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
 		if rnd.IntN(50) == 0 {
 			return 3 * trip
 		}
