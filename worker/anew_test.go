@@ -1,10 +1,15 @@
 package worker
 
 import (
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
@@ -76,5 +81,41 @@ func TestARepeatOfWhatHadBegunInAQueueThatIsGoneIsAPossibleDuplicate(t *testing.
 	b.Equal(2, r.Attempts)
 	b.True(r.PossibleDuplicate)
 	b.Equal(1, b.posts("first"))
+	b.NoError(stop())
+}
+
+func TestAMessageThatTakesAnothersPlaceIsNotAcknowledgedByIt(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	calls, end := make(chan struct{}, 2), make(chan struct{})
+	b.api.answer = func(string, int) error {
+		calls <- struct{}{}
+		<-end
+		return nil
+	}
+	b.publish(bulk+"c1", "first", "first", "u0")
+	stop := b.start()
+	<-calls
+	a := b.worker.current()[0]
+	l := a.lanes[len(a.lanes)-1]
+	a.mu.Lock()
+	first := a.inflight[1]
+	a.mu.Unlock()
+	meta, ok := broker.ParseDelivery(first.getReply())
+	b.True(ok)
+
+	// The queue was deleted and made anew, and another worker has made the lane's
+	// consumer before this one knew: sequences begin at 1 again.
+	reply := strings.Replace(first.getReply(), fmt.Sprint(meta.Stored.UnixNano()), fmt.Sprint(time.Now().UnixNano()), 1)
+	m := nats.NewMsg(bulk + "c1")
+	m.Reply, m.Data = reply, packet("second", "u1")
+	m.Header.Set(schema.HeaderMsgID, "second")
+	a.arrive(l, nil, m)
+	b.Empty(first.getReply(), "that is the second one's now")
+	a.mu.Lock()
+	b.Equal(1, l.held)
+	a.mu.Unlock()
+	close(end)
+	b.Eventually(func() bool { return b.posts("second") == 1 }, patience, time.Millisecond)
 	b.NoError(stop())
 }

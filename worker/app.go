@@ -163,11 +163,18 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 	if !l.follows(meta) {
 		return
 	}
-	if known := a.inflight[d.seq]; known != nil && known.stored.Equal(d.stored) {
+	switch known := a.inflight[d.seq]; {
+	case known == nil:
+	case known.stored.Equal(d.stored):
 		// The consumer was made anew (a broker restart, a silent lane) and hands
 		// out what is still in hand here: only the way to acknowledge it changed.
 		known.setReply(m.Reply)
 		return
+	case known.stored.After(d.stored):
+		return // of a queue that is gone
+	default: // the one in hand is: its acknowledgement would be this one's
+		known.setReply("")
+		a.drop(known)
 	}
 	if a.phase == closed { // sent before the broker learned that nothing is wanted
 		if l.kind == schema.Live && !a.stopping {
@@ -177,9 +184,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		}
 		return
 	}
-	if a.inflight[d.seq] == nil {
-		a.held.Add(1)
-	}
+	a.held.Add(1)
 	a.inflight[d.seq] = d
 	failpoint.Reach(failpoint.Pulled, "")
 	l.held++
