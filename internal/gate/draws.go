@@ -35,7 +35,7 @@ const (
 	mostDraws = 256
 
 	// mostShared bounds what a Hold and a Selective tell the pool: 64 ids of 128
-	// bytes at most.
+	// bytes, and for each answer as many kinds of 160 bytes at most.
 	mostShared = 64
 )
 
@@ -104,6 +104,7 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 		k.At = now.Round(0)
 		if e.What != "" && !slices.Contains(k.Kinds, e.What) {
 			k.Kinds = append(slices.Clone(k.Kinds), e.What)
+			k.Kinds = k.Kinds[max(len(k.Kinds)-mostShared, 0):]
 		}
 		s.know(e.Answer, k)
 	}

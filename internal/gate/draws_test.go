@@ -165,6 +165,18 @@ func TestDrawsAreBounded(t *testing.T) {
 	require.Equal(t, fmt.Sprint(10*mostDraws-1), s.which(false, mostShared)[mostShared-1].ID, "the newest")
 }
 
+func TestKindsAreBounded(t *testing.T) {
+	t.Parallel()
+	var s draws
+	for i := range 10 * mostShared { // a campaign on behalf of employees who have left
+		s.draw(Draw{ID: fmt.Sprint(i), What: fmt.Sprint("text ", i), Answer: "errcode 65400"}, noon)
+		s.sent(uint64(i+1), "text", noon)
+	}
+	kinds := s.known["errcode 65400"].Kinds
+	require.Len(t, kinds, mostShared)
+	require.Equal(t, fmt.Sprint("text ", 10*mostShared-1), kinds[mostShared-1], "the newest")
+}
+
 // drewHold holds a gate by the answer to a message.
 func drewHold(g *Gate, id, what string, p Permission, now time.Time) Hold {
 	d := Draw{ID: id, What: what, Answer: "errcode 40200"}
