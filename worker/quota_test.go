@@ -61,6 +61,15 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 			}
 			b.EqualValues(1, api.asked.Load(), "asked once for all that drew it")
 
+			// stored waits until the hold is told, as whoever lifts it sees it.
+			stored := func() {
+				b.Eventually(func() bool {
+					holds, err := gate.Holds(t.Context(), b.conn)
+					b.NoError(err)
+					return len(holds[appID]) == 1 && holds[appID][0].Until.After(time.Now()) && !holds[appID][0].Trying
+				}, patience, time.Millisecond)
+			}
+			stored()
 			if left == 0 {
 				b.Eventually(func() bool {
 					a := b.worker.current()[0]
@@ -71,11 +80,7 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 				posts := b.posts("hello")
 				b.NoError(gate.Resume(t.Context(), b.conn, appID))
 				b.Eventually(func() bool { return api.asked.Load() == 2 }, patience, time.Millisecond, "the trial asks first")
-				b.Eventually(func() bool {
-					holds, err := gate.Holds(t.Context(), b.conn) // as whoever lifts it sees it
-					b.NoError(err)
-					return len(holds[appID]) == 1 && holds[appID][0].Until.After(time.Now()) && !holds[appID][0].Trying
-				}, patience, time.Millisecond)
+				stored()
 				b.Equal(posts, b.posts("hello"), "no message is spent on a trial that cannot go well")
 				api.left.Store(1000)
 			}
