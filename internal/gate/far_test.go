@@ -139,7 +139,6 @@ func steady(trip time.Duration) func() time.Duration { return func() time.Durati
 // varying are trips of this length and up to half more, by chance; one in fifty
 // takes three times as long.
 func varying(trip time.Duration, seed uint64) func() time.Duration {
-	var mu sync.Mutex // a worker looks at the clock while it asks for slots
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	var mu sync.Mutex // goroutines of a pool share it
 	return func() time.Duration {
