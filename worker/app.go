@@ -282,7 +282,7 @@ func (a *app) nextLane(now time.Time) *lane {
 		if l.ready.len() == 0 || l.leaving {
 			continue
 		}
-		if !l.mine(now) { // it is lost in a moment, or its lease is renewed
+		if !l.startable(now) { // it is lost in a moment, or its lease is renewed
 			a.wake(now.Add(soon))
 			continue
 		}
@@ -293,11 +293,20 @@ func (a *app) nextLane(now time.Time) *lane {
 	if bulk.ready.len() == 0 || bulk.running >= a.forBulk(now) {
 		return nil
 	}
-	if !a.w.pool.Holds(a.w.pool.Term(), now) { // what is started would look like a dead worker's
+	if !bulk.startable(now) {
 		a.wake(now.Add(soon))
 		return nil
 	}
 	return bulk
+}
+
+// startable says whether an intent of the lane may be started at now. Without the
+// worker's lease a Start would look like a dead worker's.
+func (l *lane) startable(now time.Time) bool {
+	if p := l.app.w.pool; l.kind == schema.Bulk {
+		return p.Holds(p.Term(), now)
+	}
+	return l.mine(now)
 }
 
 // forBulk is how many slots bulk may have at once: those of the app that are not

@@ -4,6 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/pool"
 )
 
@@ -85,4 +89,24 @@ func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
 			b.NoError(stop())
 		})
 	}
+}
+
+func TestAWorkerWithoutALeaseTriesNoHold(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	stop := b.start()
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	a := b.worker.current()[0]
+	a.mu.Lock()
+	lane := a.lanes[len(a.lanes)-1]
+	m := nats.NewMsg(bulk + "c1")
+	m.Data = packet("x", "u1")
+	d := newDelivery(a, lane, m, broker.Delivery{Seq: 1, Stored: time.Now()})
+	lane.ready.pushBack(d)
+	now := time.Now()
+	b.Same(d, a.choose(gate.Choice{}, now))
+	b.Nil(a.choose(gate.Choice{}, now.Add(pool.Lease)), "its Start would be taken back, and it be chosen again at once")
+	lane.ready.remove(d)
+	a.mu.Unlock()
+	b.NoError(stop())
 }

@@ -51,7 +51,11 @@ func (a *app) choose(c gate.Choice, now time.Time) (best *delivery) {
 	var next time.Time // when one that may not yet, may
 	least := gate.Rank(-1)
 	for _, l := range a.lanes {
-		if l.leaving || !l.mine(now) {
+		if l.leaving || l.ready.len() == 0 {
+			continue
+		}
+		if !l.startable(now) {
+			a.wake(now.Add(soon))
 			continue
 		}
 		for d := range l.ready.all() {
@@ -75,7 +79,7 @@ func (a *app) choose(c gate.Choice, now time.Time) (best *delivery) {
 // seen is what is known of a delivery before it is read.
 type seen struct {
 	id, kind string
-	glanced   bool
+	glanced  bool
 }
 
 // glance is a delivery's id and the kind of its message, without a slot: nothing is
