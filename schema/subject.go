@@ -16,15 +16,16 @@ const (
 
 // Names of the JetStream objects that all apps share.
 const (
-	StreamLater   = "KEFU_LATER"
-	StreamDead    = "KEFU_DEAD"
-	StreamReceipt = "KEFU_RECEIPT"
-	StreamLedger  = "KEFU_LEDGER"
-	StreamAudit   = "KEFU_AUDIT"
-	StreamJob     = "KEFU_JOB"
-	StreamRate    = "KEFU_RATE"
-	BucketState   = "KEFU_STATE"
-	BucketJob     = "KEFU_JOB"
+	StreamLater     = "KEFU_LATER"
+	StreamDead      = "KEFU_DEAD"
+	StreamDeadIndex = "KEFU_DEAD_INDEX"
+	StreamReceipt   = "KEFU_RECEIPT"
+	StreamLedger    = "KEFU_LEDGER"
+	StreamAudit     = "KEFU_AUDIT"
+	StreamJob       = "KEFU_JOB"
+	StreamRate      = "KEFU_RATE"
+	BucketState     = "KEFU_STATE"
+	BucketJob       = "KEFU_JOB"
 )
 
 // maxToken is the longest subject token in bytes. An openid has 28, an appid 18; the rest is room for names of campaigns.

@@ -3,12 +3,15 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/pool"
 )
 
 const (
@@ -45,6 +48,9 @@ func (l *letters) watch(ctx context.Context, w *Worker) {
 func (l *letters) look(ctx context.Context, w *Worker, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
 	defer cancel()
+	if err := coverLetters(ctx, w.conn); err != nil {
+		w.log.Debug("index of dead letters", "error", err) // a look-up by id is slower without it
+	}
 	level, err := deadletter.Open(w.conn).Level(ctx)
 	if err != nil {
 		w.log.Debug("dead letters", "error", err) // who has a letter to store says it aloud
@@ -63,6 +69,17 @@ func (l *letters) look(ctx context.Context, w *Worker, now time.Time) {
 	for _, warning := range warnings {
 		w.log.Warn(warning, "letters", level.Letters)
 	}
+}
+
+// coverLetters says in KEFU_STATE from which letter on all are indexed, unless
+// a worker is there of a version that writes no index.
+func coverLetters(ctx context.Context, conn *broker.Conn) error {
+	workers, err := pool.Workers(ctx, conn)
+	if err != nil {
+		return err
+	}
+	old := slices.ContainsFunc(workers, func(p pool.Worker) bool { return !p.Indexes })
+	return deadletter.Open(conn).Cover(ctx, !old)
 }
 
 // last is what was seen at the last look; false when nothing could be.

@@ -66,8 +66,8 @@ func (d *delivery) settleKnown(s ledger.Standing) afterwards {
 }
 
 // settleBury puts the intent into the dead letters: the ledger learns that it is
-// dying, then letter and receipt, then the ledger again, then the
-// acknowledgement. So a crash on the way is followed by the same letter, which
+// dying, then letter, its entry in the index and receipt, then the ledger again,
+// then the acknowledgement. So a crash on the way is followed by the same letter, which
 // the broker drops, and not by another call.
 func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Error) afterwards {
 	letter := d.letter(reason, detail, e)
@@ -85,11 +85,11 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 				d.app.settled(d)
 				return
 			}
-			d.bury(msg, reason, detail)
+			d.bury(letter, msg)
 		})
 		d.progress = untouched
 	} else { // the same verdict would be reached again
-		d.bury(msg, reason, detail)
+		d.bury(letter, msg)
 	}
 	return afterwards{place: settling}
 }
@@ -128,19 +128,26 @@ func (d *delivery) lapse() afterwards {
 	return d.takenBack(func() afterwards { return d.settleExpired("its deadline passed before the call") })
 }
 
-func (d *delivery) bury(letter *nats.Msg, reason schema.Reason, detail string) {
-	d.insist(letter, "KEFU_DEAD", "dead letters cannot be stored", func() {
+// bury stores a letter, msg, and its entry in the index, and settles the intent.
+func (d *delivery) bury(letter *schema.Letter, msg *nats.Msg) {
+	d.insist(msg, schema.StreamDead, "dead letters cannot be stored", func(stored broker.Ack) {
 		failpoint.Reach(failpoint.LetterStored, d.id)
-		d.observe(schema.Dead, reason, detail)
-		d.publishReceipt(d.receipt(schema.Dead, reason), func() {
-			if reason == schema.IDReuse {
-				d.ack() // the ledger's entry belongs to the intent that came first
-				return
-			}
-			d.app.w.ledger.Write(d.mark(ledger.Dead), func(ledger.Standing, error) {
-				failpoint.Reach(failpoint.DeadMarked, d.id)
-				d.ack()
-			})
+		entry := deadletter.IndexMessage(letter, stored.Seq)
+		d.insist(entry, schema.StreamDeadIndex, "dead letters cannot be indexed", func(broker.Ack) { d.buried(letter) })
+	})
+}
+
+// buried settles an intent whose letter is stored.
+func (d *delivery) buried(letter *schema.Letter) {
+	d.observe(schema.Dead, letter.Reason, letter.Detail)
+	d.publishReceipt(d.receipt(schema.Dead, letter.Reason), func() {
+		if letter.Reason == schema.IDReuse {
+			d.ack() // the ledger's entry belongs to the intent that came first
+			return
+		}
+		d.app.w.ledger.Write(d.mark(ledger.Dead), func(ledger.Standing, error) {
+			failpoint.Reach(failpoint.DeadMarked, d.id)
+			d.ack()
 		})
 	})
 }
@@ -195,7 +202,7 @@ func (d *delivery) settleLater(at time.Time) afterwards {
 		}
 		return afterwards{place: waiting, delay: wait}
 	}
-	d.insist(d.laterMessage(at), "KEFU_LATER", "intents cannot be put off", func() {
+	d.insist(d.laterMessage(at), "KEFU_LATER", "intents cannot be put off", func(broker.Ack) {
 		failpoint.Reach(failpoint.LaterStored, d.id)
 		d.app.w.ledger.Write(d.mark(ledger.Later), func(ledger.Standing, error) {
 			failpoint.Reach(failpoint.LaterMarked, d.id)
@@ -248,21 +255,21 @@ func (d *delivery) untry() {
 
 // insist stores a message that the intent's acknowledgement depends on. While
 // the broker refuses it, the original stays where it is.
-func (d *delivery) insist(msg *nats.Msg, stream, trouble string, then func()) {
+func (d *delivery) insist(msg *nats.Msg, stream, trouble string, then func(broker.Ack)) {
 	d.insistAgain(msg, stream, trouble, false, then)
 }
 
 // insistAgain is insist; refused says whether the broker has refused before.
-func (d *delivery) insistAgain(msg *nats.Msg, stream, trouble string, refused bool, then func()) {
+func (d *delivery) insistAgain(msg *nats.Msg, stream, trouble string, refused bool, then func(broker.Ack)) {
 	w := d.app.w
-	w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
+	w.conn.Outbox.Publish(msg, func(stored broker.Ack, err error) {
 		switch {
 		case err == nil:
 			if refused {
 				w.refused(stream, -1)
 			}
 			w.trouble(stream, "")
-			then()
+			then(stored)
 		case errors.Is(err, broker.ErrClosed) || w.work.Err() != nil:
 			// The worker is ending; the intent is handed out again.
 		default:

@@ -23,26 +23,40 @@ func (d *dispatcher) bury(m *nats.Msg, meta broker.Delivery, due due, why error)
 		d.left() // handed out again after its AckWait
 		return
 	}
-	w.conn.Outbox.Publish(msg, func(_ broker.Ack, err error) {
+	d.store(letter, msg, func(stored broker.Ack) {
+		d.store(letter, deadletter.IndexMessage(letter, stored.Seq), func(broker.Ack) { d.buried(m, due, letter) })
+	})
+}
+
+// store stores a letter, or its entry in the index, and calls then, or has the
+// intent handed out again after its AckWait.
+func (d *dispatcher) store(letter *schema.Letter, part *nats.Msg, then func(broker.Ack)) {
+	d.w.conn.Outbox.Publish(part, func(stored broker.Ack, err error) {
 		if err != nil {
-			w.log.Warn("a dead letter cannot be stored, trying later", "app", letter.AppID, "id", letter.ID, "error", err)
-			d.left() // as above
+			d.w.log.Warn("a dead letter cannot be stored, trying later", "app", letter.AppID, "id", letter.ID, "error", err)
+			d.left()
 			return
 		}
-		w.log.Warn(string(schema.Dead), "app", letter.AppID, "id", letter.ID, "reason", letter.Reason, "why", letter.Detail)
-		w.metrics.settled(letter.AppID, letter.Lane, schema.Dead, letter.Reason, letter.PossibleDuplicate)
-		w.metrics.ofSource(letter.Source, schema.Dead)
-		w.tellDead(receiptOf(letter, due.env), func() {
-			if due.env.ID == "" {
-				d.done(m) // the ledger does not know it
-				return
-			}
-			w.ledger.Write(ledger.Mark{
-				Key: ledger.KeyOf(letter.AppID, letter.ID), Body: ledger.BodyOf(m.Data), Kind: ledger.Dead, Again: true,
-				Generation: uint16(min(letter.Generation, 1<<16-1)), Attempt: uint8(min(max(due.env.Attempt-1, 0), 255)), //nolint:gosec // bounded
-				Unknown: uint8(min(unknownOf(due.env.Tried), 255)), //nolint:gosec // bounded
-			}, func(ledger.Standing, error) { d.done(m) })
-		})
+		then(stored)
+	})
+}
+
+// buried settles what came in m, whose letter is stored.
+func (d *dispatcher) buried(m *nats.Msg, due due, letter *schema.Letter) {
+	w := d.w
+	w.log.Warn(string(schema.Dead), "app", letter.AppID, "id", letter.ID, "reason", letter.Reason, "why", letter.Detail)
+	w.metrics.settled(letter.AppID, letter.Lane, schema.Dead, letter.Reason, letter.PossibleDuplicate)
+	w.metrics.ofSource(letter.Source, schema.Dead)
+	w.tellDead(receiptOf(letter, due.env), func() {
+		if due.env.ID == "" {
+			d.done(m) // the ledger does not know it
+			return
+		}
+		w.ledger.Write(ledger.Mark{
+			Key: ledger.KeyOf(letter.AppID, letter.ID), Body: ledger.BodyOf(m.Data), Kind: ledger.Dead, Again: true,
+			Generation: uint16(min(letter.Generation, 1<<16-1)), Attempt: uint8(min(max(due.env.Attempt-1, 0), 255)), //nolint:gosec // bounded
+			Unknown: uint8(min(unknownOf(due.env.Tried), 255)), //nolint:gosec // bounded
+		}, func(ledger.Standing, error) { d.done(m) })
 	})
 }
 

@@ -70,6 +70,7 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 			b.Zero(b.posts("x"))
 			letters := kept[schema.Letter](b, schema.StreamDead)
 			b.Len(letters, 1)
+			b.Equal([]uint64{1}, b.indexed())
 			l := letters[0]
 			b.Equal(r.ID, l.ID)
 			b.Equal(schema.Invalid, l.Reason)

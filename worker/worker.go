@@ -162,6 +162,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	if cfg.Process.Name == "" || cfg.Concurrency < 1 {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
+	cfg.Process.Indexes = true
 	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string), waiting: make(map[string]int)}
 	w.slots.whole, w.slots.free = cfg.Concurrency, cfg.Concurrency
 	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)

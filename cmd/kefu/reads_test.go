@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -36,6 +38,42 @@ func TestFindAndCancelReadTheLedgerOnceForAllApps(t *testing.T) {
 		o.Equal(1, ledger(), "%s with two apps", line)
 		o.Equal(1, letters(), "%s with two apps", line)
 	}
+}
+
+func TestLettersAreLookedUpByIDWithoutReadingAll(t *testing.T) {
+	t.Parallel()
+	o := newOperation(t)
+	o.bury(deadLetter("order-1"), deadLetter("order-1", ofApp("wx2")))
+	o.NoError(deadletter.Open(o.conn).Cover(t.Context(), true))
+	const n = 2500 // the broker hands out 512 at once
+	stored := make(chan error, 2*n)
+	for i := range n {
+		l := deadLetter(fmt.Sprint("order-", 2+i))
+		m, err := deadletter.Message(l)
+		o.NoError(err)
+		o.conn.Outbox.Publish(m, func(at broker.Ack, err error) {
+			stored <- err
+			o.conn.Outbox.Publish(deadletter.IndexMessage(l, at.Seq), func(_ broker.Ack, err error) { stored <- err })
+		})
+	}
+	for range cap(stored) {
+		o.NoError(<-stored)
+	}
+	for _, c := range []struct {
+		line string
+		most int // requests: what lies before the index, the letter, the latest letters
+	}{
+		{"dead show order-2", 3}, {"dead show order-1", 2}, {"dead show order-2500", 2}, {"find order-2", 3},
+		{"cancel order-2 --yes", 3},          // and is told that it is dead
+		{"dead replay order-2 --dry-run", 6}, // once for what else has the id
+	} {
+		reads := o.readsOf(schema.StreamDead)
+		got := o.kefu(c.line)
+		o.Contains(got.out+got.err, "exhausted", c.line)
+		o.LessOrEqual(reads(), c.most, c.line)
+	}
+	o.Len(decode[[]shownLetter](o, o.kefu("dead show order-1 -o json")), 2, "from before the index, of two apps")
+	o.Len(decode[[]shownLetter](o, o.kefu("dead show order-2 -o json")), 1)
 }
 
 // closedPipe is an output whose reader has gone.

@@ -23,6 +23,7 @@ import (
 //	day.<appid>                   what an app has sent today, with a life time (package gate)
 //	opened.<appid>                the first worker that ever read the app's queue (package worker)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package ledger)
+//	letters.indexed               from which letter on all are indexed (package deadletter)
 //	token.<appid>.forced          when a token refresh was forced (package gate)
 
 const statePrefix = "$KV." + schema.BucketState + "."

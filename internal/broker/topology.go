@@ -47,7 +47,7 @@ const window = 2 * time.Minute
 // Streams returns every stream that spec asks for, shared ones first.
 func Streams(spec Spec) []jetstream.StreamConfig {
 	out := []jetstream.StreamConfig{
-		laterStream(), deadStream(), receiptStream(), ledgerStream(spec.LedgerKeep), auditStream(), jobStream(),
+		laterStream(), deadStream(), deadIndexStream(), receiptStream(), ledgerStream(spec.LedgerKeep), auditStream(), jobStream(),
 		bucket(schema.BucketState, 1), bucket(schema.BucketJob, 1),
 	}
 	for _, app := range spec.Apps {
@@ -111,6 +111,9 @@ func laterStream() jetstream.StreamConfig {
 	}
 }
 
+// deadAge is how long a dead letter is kept.
+const deadAge = 30 * 24 * time.Hour
+
 func deadStream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        schema.StreamDead,
@@ -118,10 +121,22 @@ func deadStream() jetstream.StreamConfig {
 		Subjects:    []string{"kefu.dead.*.*"},
 		Retention:   jetstream.LimitsPolicy, // a work queue would destroy the evidence at the first reading
 		Discard:     jetstream.DiscardNew,
-		MaxAge:      30 * 24 * time.Hour,
+		MaxAge:      deadAge,
 		// A crash between letter and ack publishes the letter again after
 		// AckWait; minutes would do, an hour outlives a long broker outage.
 		Duplicates: time.Hour,
+	}
+}
+
+func deadIndexStream() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        schema.StreamDeadIndex,
+		Description: "where in KEFU_DEAD the letters of an id lie (package deadletter)",
+		Subjects:    []string{"kefu.deadindex.*"},
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardOld,
+		MaxAge:      deadAge, // an entry is stored after its letter, so it stays longer
+		Duplicates:  window,  // an entry that is stored twice does no harm
 	}
 }
 

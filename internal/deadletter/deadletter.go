@@ -1,5 +1,6 @@
 // Package deadletter is the box of what was not sent, KEFU_DEAD: what goes
-// into it (Message), how people find something there (Filter, List), what
+// into it (Message), how people find something there (Filter, List; by id
+// through the index, IndexMessage), what
 // would happen if it were sent again (Plan), and sending it again (Replay).
 //
 // A letter holds the message as it was published. A replay publishes those
@@ -65,6 +66,18 @@ func (b *Box) List(ctx context.Context, filter Filter, f func(Item) error) error
 
 // from is List from one sequence through another; 0 is no bound.
 func (b *Box) from(ctx context.Context, filter Filter, seq, through uint64, f func(Item) error) error {
+	found, ok, err := b.lookUp(ctx, filter)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return b.scan(ctx, filter, seq, through, f)
+	}
+	return b.among(ctx, found, filter, seq, through, f)
+}
+
+// scan is from without the index.
+func (b *Box) scan(ctx context.Context, filter Filter, seq, through uint64, f func(Item) error) error {
 	opts := broker.ScanOptions{Subject: filter.Subject(), Seq: seq}
 	if seq == 0 && !filter.Since.IsZero() {
 		opts.Since = filter.Since.Add(-clockSkew)

@@ -83,7 +83,7 @@ func (f Filter) glance() func(data []byte) bool {
 	if len(needles) == 0 && f.OpenID != "" {
 		needles = append(needles, encoded(f.OpenID))
 	}
-	if len(needles) == 0 || len(needles) > 8 {
+	if len(needles) == 0 || len(needles) > mostLookUps {
 		return func([]byte) bool { return true }
 	}
 	return func(data []byte) bool {

@@ -14,7 +14,8 @@ import (
 
 // Message is the letter as it is published: on the subject of its app and
 // reason, under a message id of its own, so that burying the same intent twice
-// (a crash between letter and ack) leaves one letter.
+// (a crash between letter and ack) leaves one letter. Whoever stores it stores
+// [IndexMessage] next.
 //
 // An error means that the letter names no place to go to: an appid or a reason
 // that is none, or an id that is not the intent's.

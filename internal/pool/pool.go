@@ -85,6 +85,7 @@ type Worker struct {
 
 	Lease   uint64   `json:"lease"`             // counts the leases of this process, from 1
 	Leaving bool     `json:"leaving,omitempty"` // takes no shards any more
+	Indexes bool     `json:"indexes,omitempty"` // every letter that it buries, as versions before did not
 	Apps    []string `json:"apps,omitempty"`    // whose shards it may take
 	Status  Status   `json:"status"`
 }
