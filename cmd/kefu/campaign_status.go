@@ -16,7 +16,8 @@ func newCampaignStatusCmd(c *cli) *cobra.Command {
 		Use:   "status NAME",
 		Short: "Show how far a campaign has come",
 		Long: `Shows how much of a campaign's file was published, what is still queued, and what became of the rest, as its receipts say: they
-are kept for 3 days, and worker.receipts may have switched them off. What is open waits in the queue, for its time or for a retry.
+are kept for 3 days, and worker.receipts may have switched them off. What is open waits in the queue, for its time or for a retry;
+in a campaign that began before the oldest receipts (outcomes_since in JSON), it may also have ended before.
 
 Exit code 3 when no campaign of this name was started.`,
 		Example: `  kefu campaign status double-11
@@ -53,13 +54,20 @@ func (c *cli) campaignStatus(ctx context.Context, name string) error {
 // printedStatus is a status as JSON.
 type printedStatus struct {
 	campaign.Status
-	Open int `json:"open"` // accepted, and no outcome on record
+	Open int `json:"open"` // accepted, and no outcome on record: with outcomes_since, some may have ended before that
 }
 
 func statusFields(s campaign.Status) []field {
 	state := field{name: "state", value: "publishing, or interrupted", style: yellow}
 	if s.Finished() {
 		state = field{name: "state", value: "published " + moment(s.FinishedAt), style: green}
+	}
+	open := field{name: "open", value: grouped(int64(s.Open()))}
+	if !s.OutcomesSince.IsZero() {
+		open = field{
+			name: "open or ended", style: yellow,
+			value: grouped(int64(s.Open())) + ": what ended before " + moment(s.OutcomesSince) + " has no receipt any more",
+		}
 	}
 	fields := []field{
 		{name: "campaign", value: s.Campaign},
@@ -74,7 +82,7 @@ func statusFields(s campaign.Status) []field {
 		{name: "send at", value: moment(s.SendAt)},
 		{name: "expires at", value: moment(s.ExpiresAt)},
 		{name: "queued", value: grouped(int64(s.Queued))},
-		{name: "open", value: grouped(int64(s.Open()))},
+		open,
 		{name: "sent", value: grouped(int64(s.Sent)), style: green},
 	}
 	for _, reason := range schema.Reasons() {

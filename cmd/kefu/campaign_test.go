@@ -120,6 +120,15 @@ func TestACampaignFromFileToStatus(t *testing.T) {
 	s.Contains(status.out, `"open": 600`)
 	s.Contains(s.kefu("campaign status november").out, "601 of 601")
 	s.NotContains(started.out+started.err+status.out+status.err, "o00003", "no recipient is printed")
+	s.NotContains(status.out, "outcomes_since")
+
+	receipts, err := s.conn.JS.Stream(t.Context(), schema.StreamReceipt)
+	s.NoError(err)
+	s.NoError(s.conn.JS.DeleteStream(t.Context(), schema.StreamReceipt))
+	_, err = s.conn.JS.CreateStream(t.Context(), receipts.CachedInfo().Config) // without what it held before
+	s.NoError(err)
+	s.Contains(s.kefu("campaign status november -o json").out, `"outcomes_since": "2`)
+	s.Regexp(`open or ended +600: what ended before .* has no receipt any more`, s.kefu("campaign status november").out)
 }
 
 func TestBadRowsStopACampaignOrAreLeftOut(t *testing.T) {

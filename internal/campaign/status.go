@@ -1,10 +1,12 @@
 package campaign
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,6 +19,10 @@ import (
 type Status struct {
 	Record
 	Queued int `json:"queued"` // in the app's queue, those in flight included; not those that wait for a time or a retry
+
+	// OutcomesSince is set when the campaign began before the oldest receipts that are still kept: of what ended before this time, the
+	// outcome is not known any more, and it counts as open.
+	OutcomesSince time.Time `json:"outcomes_since,omitzero"`
 
 	// What the receipts say, one for each intent, its latest. Receipts are kept for 3 days, and may be switched off.
 	Sent               int                   `json:"sent"`
@@ -64,7 +70,29 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 			s.PossibleDuplicates++
 		}
 	}
+	if s.Open() == 0 {
+		return s, nil // nothing is missing
+	}
+	stream, err := conn.JS.Stream(ctx, schema.StreamReceipt)
+	if err != nil {
+		return s, fmt.Errorf("how long receipts are kept: %w", err)
+	}
+	info := stream.CachedInfo()
+	s.OutcomesSince = outcomesSince(s.StartedAt, info.Created, info.Config.MaxAge, time.Now())
 	return s, nil
+}
+
+// outcomesSince is since when the outcomes of a campaign are known, by when the stream of the receipts was made and for how long it
+// keeps them (0: for ever). It is zero when they are known from the campaign's start.
+func outcomesSince(started, made time.Time, keep time.Duration, now time.Time) time.Time {
+	since := made
+	if oldest := now.Add(-keep); keep > 0 && oldest.After(since) {
+		since = oldest
+	}
+	if started.Before(since) {
+		return since.UTC()
+	}
+	return time.Time{}
 }
 
 // queued counts what the app's queue holds of the campaign.
@@ -99,10 +127,11 @@ type outcome struct {
 func outcomes(ctx context.Context, conn *broker.Conn, r Record) (map[[16]byte]outcome, error) {
 	latest := make(map[[16]byte]outcome)
 	o := broker.ScanOptions{Subject: "kefu.receipt." + r.AppID + ".>", Since: r.StartedAt.Add(-skew)}
+	of := receiptOf(r.Campaign)
 	err := conn.Scan(ctx, schema.StreamReceipt, o, func(s broker.Stored) error {
-		var receipt schema.Receipt
-		if json.Unmarshal(s.Data, &receipt) != nil || receipt.Lane != schema.Bulk || receipt.Campaign != r.Campaign {
-			return nil // somebody else's, or no receipt at all
+		receipt, ok := of(s.Data)
+		if !ok {
+			return nil
 		}
 		sum := sha256.Sum256([]byte(receipt.ID))
 		key := [16]byte(sum[:16])
@@ -113,4 +142,18 @@ func outcomes(ctx context.Context, conn *broker.Conn, r Record) (map[[16]byte]ou
 		return nil
 	})
 	return latest, err
+}
+
+// receiptOf reads a campaign's receipts; false for somebody else's, and for what is none. Most receipts are somebody else's, and are
+// not decoded.
+func receiptOf(campaign string) func(data []byte) (schema.Receipt, bool) {
+	needle := []byte(`"` + campaign + `"`) // a subject's token: JSON has nothing in it to escape
+	return func(data []byte) (schema.Receipt, bool) {
+		if !bytes.Contains(data, needle) {
+			return schema.Receipt{}, false
+		}
+		var receipt schema.Receipt
+		ok := json.Unmarshal(data, &receipt) == nil && receipt.Lane == schema.Bulk && receipt.Campaign == campaign
+		return receipt, ok
+	}
 }

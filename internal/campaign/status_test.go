@@ -1,0 +1,83 @@
+package campaign
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestOutcomesSince(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, row := range []struct {
+		name          string
+		started, made time.Time
+		keep          time.Duration
+		want          time.Time
+	}{
+		{"all receipts are kept", ago(3 * day), ago(30 * day), 3 * day, time.Time{}},
+		{"the first have gone", ago(3*day + 1), ago(30 * day), 3 * day, ago(3 * day)},
+		{"they are kept for ever", ago(300 * day), ago(301 * day), 0, time.Time{}},
+		{"their stream was made anew", ago(2 * day), ago(day), 3 * day, ago(day)},
+		{"long ago, and the first have gone", ago(9 * day), ago(8 * day), 3 * day, ago(3 * day)},
+	} {
+		require.Equal(t, row.want, outcomesSince(row.started, row.made, row.keep, now), row.name)
+	}
+}
+
+func TestReceiptsOfOtherCampaignsAreNotDecoded(t *testing.T) {
+	t.Parallel()
+	of := receiptOf("double-11")
+	encoded := func(r schema.Receipt) []byte {
+		data, err := json.Marshal(r)
+		require.NoError(t, err)
+		return data
+	}
+	own := schema.Receipt{ID: "a", Lane: schema.Bulk, Campaign: "double-11"}
+	got, ok := of(encoded(own))
+	require.True(t, ok)
+	require.Equal(t, own, got)
+	for _, r := range []schema.Receipt{
+		{ID: "double-11", Lane: schema.Bulk, Campaign: "double-12"}, {ID: "a", Lane: schema.Live, Campaign: "double-11"},
+	} {
+		_, ok := of(encoded(r))
+		require.False(t, ok)
+	}
+	_, ok = of([]byte(`no receipt of "double-11"`))
+	require.False(t, ok)
+}
+
+func TestForeignReceiptsCostNothing(t *testing.T) { // not parallel: it counts allocations
+	of := receiptOf("double-11")
+	data, err := json.Marshal(schema.Receipt{ID: "a", Lane: schema.Bulk, Campaign: "double-12"})
+	require.NoError(t, err)
+	require.Zero(t, testing.AllocsPerRun(100, func() { of(data) }))
+}
+
+func TestStatusSaysWhenReceiptsHaveGone(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	_, err := job(t, recipients(10)).Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}})
+	require.NoError(t, err)
+	s, err := ReadStatus(t.Context(), conn, app, "double-11")
+	require.NoError(t, err)
+	require.Zero(t, s.OutcomesSince)
+
+	// As after more than the age of receipts: the stream knows none from before it was made.
+	receipts, err := conn.JS.Stream(t.Context(), schema.StreamReceipt)
+	require.NoError(t, err)
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamReceipt))
+	receipts, err = conn.JS.CreateStream(t.Context(), receipts.CachedInfo().Config)
+	require.NoError(t, err)
+	s, err = ReadStatus(t.Context(), conn, app, "double-11")
+	require.NoError(t, err)
+	require.True(t, receipts.CachedInfo().Created.Equal(s.OutcomesSince), s.OutcomesSince)
+	require.Equal(t, 10, s.Open())
+}
