@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,8 +35,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// maxBatch is how many marks travel in one message: with one message on its way
-// at a time, a fsync or a round trip of 3 ms still lets through 150,000 a second.
+// maxBatch is how many marks travel in one message: one message after the other
+// still lets through 150,000 a second with a fsync or a round trip of 3 ms.
 const maxBatch = 512
 
 // Options of a ledger.
@@ -61,17 +62,19 @@ type Ledger struct {
 	index *index
 	top   map[uint16]uint64 // by worker: number of the newest batch that was applied
 
-	// Writing side. Batches leave one after the other, the next when the one
-	// before was read back: so the log holds a worker's marks in the order in
-	// which they were written, whatever had to be repeated. That a batch was
-	// stored is not enough: should the log be cut back before it is read, what
-	// follows would stand before its repeat.
-	out    sync.Mutex
-	queue  []entry
-	flight *flight // not read back yet; nil for none
-	number uint64  // of the newest
-	closed bool
-	empty  chan struct{} // closed when nothing is on its way any more; nil when nobody waits for that
+	// Writing side. The log holds the marks of each intent in the order in which
+	// they were written, whatever had to be repeated: a mark leaves when all marks
+	// of its intent that left before were read back. That they were stored is not
+	// enough: should the log be cut back before they are read, what follows would
+	// stand before their repeat.
+	out     sync.Mutex
+	queue   []entry
+	flights []*flight     // not read back yet, in the order in which they left
+	number  uint64        // of the newest
+	trip    time.Duration // from leaving to being read back, of the last that was
+	waking  bool          // flush is called when the next batch may leave
+	closed  bool
+	empty   chan struct{} // closed when nothing is on its way any more; nil when nobody waits for that
 
 	oldest atomic.Pointer[time.Time] // see Oldest
 
@@ -123,11 +126,11 @@ func (l *Ledger) Close() {
 	l.out.Lock()
 	l.closed = true
 	var left []entry
-	if l.flight != nil {
-		left = l.flight.entries
+	for _, f := range l.flights {
+		left = append(left, f.entries...)
 	}
 	left = append(left, l.queue...)
-	l.queue, l.flight = nil, nil
+	l.queue, l.flights = nil, nil
 	l.oldest.Store(nil)
 	l.out.Unlock()
 	for _, e := range left {
@@ -157,9 +160,9 @@ func (l *Ledger) Write(m Mark, done func(Standing, error)) {
 	l.out.Unlock()
 }
 
-// Oldest is when the batch was sent that has not been read back yet; zero when
-// there is none. What waits for it to leave is younger. It never blocks: l.out is
-// held while the broker is written to.
+// Oldest is when the first batch was sent that has not been read back yet; zero
+// when there is none. What waits for it to leave is younger. It never blocks:
+// l.out is held while the broker is written to.
 func (l *Ledger) Oldest() time.Time {
 	if at := l.oldest.Load(); at != nil {
 		return *at
@@ -175,7 +178,7 @@ func (l *Ledger) Drain(ctx context.Context) error {
 	case l.closed:
 		l.out.Unlock()
 		return ErrClosed
-	case l.flight == nil: // then nothing waits either
+	case len(l.flights) == 0: // then nothing waits either
 		l.out.Unlock()
 		return nil
 	case l.empty == nil:
@@ -207,32 +210,86 @@ func (l *Ledger) Len() int {
 	return l.index.len()
 }
 
-// flush sends what waits, if nothing is under way. One mark alone leaves at
-// once; under load batches grow by themselves. l.out is held.
+// flush sends what waits. One mark alone leaves at once; under load batches grow
+// by themselves while the one before is on its way. Where that takes long, up to
+// mostFlights follow each other, or an intent would wait for two trips. l.out is
+// held.
 func (l *Ledger) flush() {
-	if l.closed || l.flight != nil {
+	if l.closed {
 		return
 	}
 	if len(l.queue) == 0 {
-		if l.empty != nil {
+		if l.empty != nil && len(l.flights) == 0 {
 			close(l.empty)
 			l.empty = nil
 		}
 		return
 	}
-	l.number++
-	b := newBatch(l.number, min(len(l.queue), maxBatch))
+	if n := len(l.flights); n > 0 {
+		wait := max(leastGap, l.trip/mostFlights) - time.Since(l.flights[n-1].at)
+		if n >= mostFlights || wait > 0 {
+			l.wakeAfter(wait)
+			return
+		}
+	}
+	if f := l.next(); f != nil {
+		l.flights = append(l.flights, f)
+		l.oldest.Store(&l.flights[0].at)
+		l.publish(f)
+	}
+}
+
+const (
+	// mostFlights is how many batches are on their way at most.
+	mostFlights = 4
+
+	// leastGap is the time between two batches at least, unless the one before was
+	// read back: near a broker larger batches cost less than they save.
+	leastGap = 10 * time.Millisecond
+)
+
+// wakeAfter has flush called again. A batch that is read back calls it anyway.
+// l.out is held.
+func (l *Ledger) wakeAfter(wait time.Duration) {
+	if l.waking || wait <= 0 {
+		return
+	}
+	l.waking = true
+	time.AfterFunc(wait, func() {
+		l.out.Lock()
+		defer l.out.Unlock()
+		l.waking = false
+		l.flush()
+	})
+}
+
+// next takes a batch off the queue: up to the first mark of an intent that has
+// another one on its way; nil if that is the first of all. l.out is held.
+func (l *Ledger) next() *flight {
+	flying := make(map[Key]struct{})
+	for _, f := range l.flights {
+		for _, e := range f.entries {
+			flying[e.mark.Key] = struct{}{}
+		}
+	}
+	b := newBatch(l.number+1, min(len(l.queue), maxBatch))
 	n := 0
-	for n < min(len(l.queue), maxBatch) && b.add(l.queue[n].mark) {
+	for n < min(len(l.queue), maxBatch) {
+		m := l.queue[n].mark
+		if _, before := flying[m.Key]; before || !b.add(m) {
+			break
+		}
 		n++
 	}
+	if n == 0 {
+		return nil
+	}
+	l.number++
 	f := &flight{at: time.Now(), number: l.number, data: b.data, entries: l.queue[:n:n]}
 	if l.queue = l.queue[n:]; len(l.queue) == 0 {
 		l.queue = nil
 	}
-	l.flight = f
-	l.oldest.Store(&f.at)
-	l.publish(f)
+	return f
 }
 
 // publish sends a batch. Its id makes repeats harmless, the outbox's and ours.
@@ -260,7 +317,7 @@ const refusedPause = time.Second
 func (l *Ledger) again(f *flight) {
 	l.out.Lock()
 	defer l.out.Unlock()
-	if l.flight == f && !l.closed {
+	if slices.Contains(l.flights, f) && !l.closed {
 		l.publish(f)
 	}
 }
@@ -271,8 +328,8 @@ func (l *Ledger) anew() {
 	l.log.Error("the ledger was lost or cut back: what was sent lately may not be remembered after a restart")
 	l.out.Lock()
 	defer l.out.Unlock()
-	if l.flight != nil {
-		l.publish(l.flight)
+	for _, f := range l.flights {
+		l.publish(f)
 	}
 }
 
@@ -284,27 +341,29 @@ func (l *Ledger) take(s broker.Stored) {
 		l.log.Error("ledger: unreadable entry skipped", "sequence", s.Seq)
 		return
 	}
-	var batch []entry
-	if name == l.worker {
-		batch = l.landed(number)
-	}
-	standings := make([]Standing, 0, len(batch))
+	own := name == l.worker
+	var standings []Standing
 	l.mu.Lock()
 	l.index.advance(s.Time)
 	w := l.index.worker(name)
 	// A batch that was stored twice (its repeat came later than the broker
-	// remembers ids) must not undo what came between.
-	if number > l.top[w] {
+	// remembers ids) must not undo what came between. Of batches that overtook each
+	// other the later ones count; whoever wrote the others writes them again.
+	applied := number > l.top[w]
+	if applied {
 		l.top[w] = number
 		readBatch(s.Data, func(m Mark) {
 			st := l.index.mark(m, w)
-			if batch != nil {
+			if own {
 				standings = append(standings, st)
 			}
 		})
 	}
 	l.mu.Unlock()
-	for i, e := range batch {
+	if !own {
+		return
+	}
+	for i, e := range l.landed(number, applied) {
 		if i < len(standings) {
 			e.answer(standings[i], nil)
 		} else {
@@ -315,20 +374,31 @@ func (l *Ledger) take(s broker.Stored) {
 
 var errTwins = errors.New("ledger: another process writes under this worker's name")
 
-// landed takes the batch that was read back out of those under way, and sends
-// what waited for it.
-func (l *Ledger) landed(number uint64) []entry {
+// landed takes the batch that was read back out of those on their way, and sends
+// what waited for it. One that did not count leaves again, under a number of its
+// own and before anything that was written after it.
+func (l *Ledger) landed(number uint64, applied bool) []entry {
 	l.out.Lock()
 	defer l.out.Unlock()
 	// A name that was used before goes on where it ended, or its batches would be
 	// taken for repeats.
 	l.number = max(l.number, number)
-	f := l.flight
-	if f == nil || f.number != number {
+	i := slices.IndexFunc(l.flights, func(f *flight) bool { return f.number == number })
+	if i < 0 {
 		return nil
 	}
-	l.flight = nil
+	f := l.flights[i]
+	l.flights = slices.Delete(l.flights, i, i+1)
 	l.oldest.Store(nil)
+	if len(l.flights) > 0 {
+		l.oldest.Store(&l.flights[0].at)
+	}
+	entries := f.entries
+	if applied {
+		l.trip = time.Since(f.at)
+	} else {
+		l.queue, entries = slices.Concat(f.entries, l.queue), nil
+	}
 	l.flush()
-	return f.entries
+	return entries
 }

@@ -1,0 +1,134 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// far opens a ledger whose broker takes in what is written and says nothing
+// until the proxy is mended.
+func far(t *testing.T) (*Ledger, *brokertest.Proxy) {
+	t.Helper()
+	b := brokertest.Start(t)
+	p := brokertest.NewProxy(t, b)
+	l := open(t, p.Connect(), "a")
+	write(t, l, Mark{Key: 99, Kind: Start, Seq: 10, Attempt: 1})
+	p.Stall()
+	return l, p
+}
+
+// flying returns the marks that are on their way, a list for each batch.
+func (l *Ledger) flying() (batches [][]Mark) {
+	l.out.Lock()
+	defer l.out.Unlock()
+	for _, f := range l.flights {
+		var marks []Mark
+		for _, e := range f.entries {
+			marks = append(marks, e.mark)
+		}
+		batches = append(batches, marks)
+	}
+	return batches
+}
+
+// waiting returns how many marks have not left.
+func (l *Ledger) waiting() int {
+	l.out.Lock()
+	defer l.out.Unlock()
+	return len(l.queue)
+}
+
+func (l *Ledger) awaitFlights(t *testing.T, n int) [][]Mark {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(l.flying()) == n }, brokertest.Patience, time.Millisecond)
+	return l.flying()
+}
+
+func TestBatchesFollowEachOtherToADistantBroker(t *testing.T) {
+	t.Parallel()
+	l, p := far(t)
+	first := send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	l.awaitFlights(t, 1)
+	var answers []<-chan answer
+	for i := range Key(8) {
+		answers = append(answers, send(t, l, Mark{Key: 2 + i, Kind: Start, Seq: 10, Attempt: 1}))
+		if i == 2 { // the rest waits for one of these
+			l.awaitFlights(t, 2)
+		}
+	}
+	l.awaitFlights(t, 3)
+	for i := range Key(8) {
+		answers = append(answers, send(t, l, Mark{Key: 20 + i, Kind: Start, Seq: 10, Attempt: 1}))
+	}
+	l.awaitFlights(t, mostFlights)
+	answers = append(answers, send(t, l, Mark{Key: 40, Kind: Start, Seq: 10, Attempt: 1}))
+	require.NotZero(t, l.waiting(), "no more than so many are on their way")
+	p.Mend()
+	for _, ch := range append(answers, first) {
+		a := brokertest.Await(t, ch, "an answer")
+		require.NoError(t, a.err)
+		require.Equal(t, Go, a.s.Ruling)
+	}
+}
+
+func TestMarksOfAnIntentNeverOvertakeEachOther(t *testing.T) {
+	t.Parallel()
+	l, p := far(t)
+	one := send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	l.awaitFlights(t, 1)
+	two := send(t, l, Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1, Attempt: 1})
+	three := send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1})
+	// Whenever flush is called meanwhile, the second mark of the intent stays.
+	l.out.Lock()
+	l.flights[0].at = time.Now().Add(-time.Hour)
+	l.flush()
+	l.out.Unlock()
+	require.Len(t, l.flying(), 1)
+	require.Equal(t, 2, l.waiting())
+	p.Mend()
+	for _, ch := range []<-chan answer{one, two, three} {
+		require.NoError(t, brokertest.Await(t, ch, "an answer").err)
+	}
+}
+
+// TestABatchThatWasOvertakenIsWrittenAgain: a batch may be refused, or lost with
+// a connection, while the one after it is stored. Every reader then takes the
+// later one for the newer, and passes over the other when it comes.
+func TestABatchThatWasOvertakenIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	l, p := far(t)
+	one := send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	l.awaitFlights(t, 1)
+	two := send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1})
+	l.awaitFlights(t, 2)
+	l.out.Lock()
+	first, second := l.flights[0], l.flights[1]
+	l.out.Unlock()
+	after := send(t, l, Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1, Attempt: 1})
+
+	read := func(f *flight) {
+		l.take(broker.Stored{Subject: schema.LedgerSubject("a"), Data: f.data, Time: time.Now()})
+	}
+	read(second)
+	require.Equal(t, Go, brokertest.Await(t, two, "an answer").s.Ruling)
+	read(first)
+	select {
+	case <-one:
+		t.Fatal("a mark that no reader counts was answered")
+	default:
+	}
+	p.Mend()
+	require.Equal(t, Go, brokertest.Await(t, one, "an answer").s.Ruling)
+	require.NoError(t, brokertest.Await(t, after, "an answer").err)
+	require.Equal(t, 1, l.Peek(Mark{Key: 1, Seq: 10, Attempt: 1}).Attempts, "the later mark counts")
+
+	// A worker that reads the log sees the same.
+	other := open(t, l.conn, "b")
+	require.Equal(t, l.Peek(Mark{Key: 1, Seq: 10, Attempt: 1}), other.Peek(Mark{Key: 1, Seq: 10, Attempt: 1}))
+}
