@@ -416,7 +416,7 @@ func outcomeOf(err error) (outcome, *wechat.Error) {
 	if !errors.As(err, &e) {
 		return outcome{fault: wechat.FaultUnknown, detail: err.Error()}, nil
 	}
-	return outcome{fault: e.Fault, detail: e.Error(), retryAfter: e.RetryAfter}, e
+	return outcome{fault: e.Fault, coded: e.HasCode, detail: e.Error(), retryAfter: e.RetryAfter}, e
 }
 
 // Outcomes of attempts as letters and Kefu-Tried name them: the fault, or sent.

@@ -133,7 +133,6 @@ func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
 		{"48001 for one message type", func(m message) bool { return m.MsgType == "msgmenu" }, 48001},
 		{"45103 for one message type", func(m message) bool { return m.MsgType == "msgmenu" }, 45103},
 		{"50002 for one openid", func(m message) bool { return m.ToUser == "bad" }, 50002},
-		{"a token that is refused for one message", func(m message) bool { return m.ToUser == "bad" }, 40001},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -166,6 +165,39 @@ func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
 			b.Equal(2, api.postsTo("bad"), "the hold, and once more after another was sent")
 			b.True(b.open())
 			b.NoError(stop())
+		})
+	}
+}
+
+// TestOurOwnTroubleBuriesNoMessage: a token that another system replaces all the
+// time, or the proxy of one worker, may stop a message while others are sent.
+func TestOurOwnTroubleBuriesNoMessage(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []error{
+		apiError(40001), &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultConfig, HTTPStatus: http.StatusFound},
+	} {
+		t.Run(answer.Error(), func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			api := newPickyAPI(func(m message) error {
+				if m.ToUser == "bad" {
+					return answer
+				}
+				return nil
+			})
+			b.app.Sender = api
+			stop := b.start()
+			b.put(live+"bad", "bad", textOf("bad", "x"))
+			b.Equal(gate.Config, b.held().Kind)
+			b.put(bulk+"c", "good", textOf("good", "x"))
+			b.Equal("good", b.receipt().ID, "it is tried with another")
+			b.Eventually(func() bool { return api.postsTo("bad") == 2 }, patience, time.Millisecond)
+			b.Eventually(b.open, patience, time.Millisecond, "nobody else waits for it")
+			b.put(bulk+"c", "good1", textOf("good1", "x"))
+			b.Equal("good1", b.receipt().ID)
+			b.NoError(stop())
+			b.Empty(kept[schema.Letter](b, schema.StreamDead))
+			b.EqualValues(1, b.queued())
 		})
 	}
 }

@@ -43,6 +43,7 @@ type policy struct {
 // outcome is what came of an attempt. The zero value of fault is success.
 type outcome struct {
 	fault      wechat.Fault
+	coded      bool          // the answer has an errcode
 	detail     string        // the error's own sentence
 	retryAfter time.Duration // with minute_quota, when the answer named one
 	quotaLeft  bool          // with day_quota: asked, the platform says that some of the day is left
@@ -77,6 +78,7 @@ const (
 	unlistedRow  = 3           // different messages in a row with one unlisted code: it is about the account
 	selectiveRow = 10          // likewise, of an answer that only some messages draw
 	asidePause   = time.Second // until such a message is tried again: others are sent meanwhile
+	ownPause     = time.Minute // likewise, of one that only our own trouble stops
 )
 
 // decide is the contract's table of what becomes of an intent. It is pure: no
@@ -125,8 +127,15 @@ func decide(p policy, o outcome, s standing) Verdict {
 // that could be sent. Where an answer is known for that, the app is not held for
 // each of them: a message is put aside for a moment, unless nothing is sent any
 // more.
+//
+// A token, or an answer without an errcode (a redirect, HTTP 412), is about this
+// worker's own way to the API, whoever else is sent: what meets it waits alone and
+// is never buried.
 func config(o outcome, s standing) Verdict {
+	ours := o.fault == wechat.FaultToken || !o.coded
 	switch {
+	case ours && (s.draw.Proven || s.draw.Before && s.draw.OfKind):
+		return Verdict{do: doAgain, delay: ownPause, detail: o.detail}
 	case s.draw.Proven:
 		return onlyIts(o)
 	case s.draw.Before && s.draw.OfKind:

@@ -28,7 +28,7 @@ func TestDecide(t *testing.T) {
 	const why = "the sentence of the error"
 	const ownFault = "; others were sent since it drew that first, so it is about this message"
 	midnight := time.Date(2026, 11, 25, 0, 0, 0, 0, gate.Beijing)
-	fault := func(f wechat.Fault) outcome { return outcome{fault: f, detail: why} }
+	fault := func(f wechat.Fault) outcome { return outcome{fault: f, coded: true, detail: why} }
 
 	rows := []struct {
 		name string
@@ -75,8 +75,13 @@ func TestDecide(t *testing.T) {
 
 		{"an account's answer to one message, while others are sent, buries that one", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, Proven: true, InRow: 1, Selective: true}),
 			Verdict{do: doBury, reason: schema.Rejected, detail: why + ownFault}},
-		{"and so does a token that is refused for one message only", resend, fault(wechat.FaultToken), drew(gate.Standing{Before: true, Proven: true}),
-			Verdict{do: doBury, reason: schema.Rejected, detail: why + ownFault}},
+		{"a token is our own trouble, whoever meets it: that one waits alone", resend, fault(wechat.FaultToken), drew(gate.Standing{Before: true, Proven: true}),
+			Verdict{do: doAgain, delay: time.Minute, detail: why}},
+		{"and so is an answer without an errcode, as a proxy gives it", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{Before: true, Proven: true}),
+			Verdict{do: doAgain, delay: time.Minute, detail: why}},
+		{"also to a kind of message that meets it", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{Before: true, Selective: true, OfKind: true}),
+			Verdict{do: doAgain, delay: time.Minute, detail: why}},
+		{"met by others, it holds the app", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{InRow: 1}), Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"drawn again while nothing is sent, it is about the account", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 40}), Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"an answer that only some messages draw puts the next one aside", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 1, Selective: true}), Verdict{do: doAgain, delay: time.Second, detail: why}},
 		{"and rejects it when it draws it again, if its whole kind does", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true, OfKind: true}),
