@@ -300,11 +300,10 @@ func (a *app) nextLane(now time.Time) *lane {
 	return bulk
 }
 
-// startable says whether an intent of the lane may be started at now. Without the
-// worker's lease a Start would look like a dead worker's.
+// startable says whether an intent of the lane may be started at now.
 func (l *lane) startable(now time.Time) bool {
-	if p := l.app.w.pool; l.kind == schema.Bulk {
-		return p.Holds(p.Term(), now)
+	if l.kind == schema.Bulk {
+		return l.app.w.pulse.beats(now) // else its Start would be taken back, and it be chosen again at once
 	}
 	return l.mine(now)
 }

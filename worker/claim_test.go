@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
@@ -32,24 +33,40 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	b := newBed(t)
 	stop := b.start()
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
-	a := b.worker.current()[0]
+	a, w := b.worker.current()[0], b.worker
 	a.mu.Lock()
 	lane := a.lanes[len(a.lanes)-1]
-	d := &delivery{app: a, lane: lane, progress: started, term: b.worker.pool.Term(), deadline: time.Now().Add(time.Hour)}
+	d := &delivery{app: a, lane: lane, progress: started, stops: w.pulse.count(), deadline: time.Now().Add(time.Hour)}
 	now := time.Now()
 	b.False(d.barred(now))
-	b.True(d.barred(now.Add(pool.Lease)), "others may have taken it over")
-	d.term--
-	b.True(d.barred(now), "also when another lease has begun since")
+	b.True(d.barred(now.Add(stoodStill+beatEvery)), "others may have taken it over")
+	d.stops--
+	b.True(d.barred(now), "also when it has gone on since")
 	b.ErrorIs(d.may(), errNotNow)
 	d.progress = untouched
-	b.False(d.barred(now.Add(pool.Lease)), "what has not been started is not")
+	b.False(d.barred(now.Add(stoodStill+beatEvery)), "what has not been started is not")
 	lane.ready.pushBack(d)
-	b.Nil(a.nextLane(now.Add(pool.Lease)), "but it waits until there is a lease")
+	b.Nil(a.nextLane(now.Add(stoodStill+beatEvery)), "but it waits until there is a beat")
 	b.Equal(lane, a.nextLane(now))
 	lane.ready.popFront()
 	a.mu.Unlock()
 	b.NoError(stop())
+}
+
+func TestAPulse(t *testing.T) {
+	t.Parallel()
+	p := newPulse()
+	at := func(d time.Duration) time.Time { return p.begun.Add(d) }
+	p.beat(at(beatEvery))
+	p.beat(at(2 * beatEvery))
+	count := p.count()
+	b := require.New(t)
+	b.True(p.steady(count, at(2*beatEvery)))
+	b.True(p.steady(count, at(stoodStill)))
+	b.False(p.steady(count, at(2*beatEvery+stoodStill)), "looked at before the next beat")
+	p.beat(at(2*beatEvery + stoodStill))
+	b.False(p.steady(count, at(2*beatEvery+stoodStill)), "and after it")
+	b.True(p.steady(p.count(), at(2*beatEvery+stoodStill)), "what is started from then on may be sent")
 }
 
 func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
@@ -91,7 +108,7 @@ func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
 	}
 }
 
-func TestAWorkerWithoutALeaseTriesNoHold(t *testing.T) {
+func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
@@ -105,7 +122,7 @@ func TestAWorkerWithoutALeaseTriesNoHold(t *testing.T) {
 	lane.ready.pushBack(d)
 	now := time.Now()
 	b.Same(d, a.choose(gate.Choice{}, now))
-	b.Nil(a.choose(gate.Choice{}, now.Add(pool.Lease)), "its Start would be taken back, and it be chosen again at once")
+	b.Nil(a.choose(gate.Choice{}, now.Add(stoodStill+beatEvery)), "its Start would be taken back, and it be chosen again at once")
 	lane.ready.remove(d)
 	a.mu.Unlock()
 	b.NoError(stop())

@@ -47,7 +47,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	if next, done := d.beforeCall(); done {
 		return next, false
 	}
-	d.term = d.app.w.pool.Term()
+	d.stops = d.app.w.pulse.count()
 	s, err := d.write(ledger.Start)
 	if err != nil {
 		return afterwards{place: returned}, false
@@ -242,11 +242,11 @@ func (d *delivery) barred(now time.Time) bool {
 }
 
 // overtaken says whether our Start may have been taken for one of a dead
-// worker, and the intent been sent by another: this process stood still for
-// longer than its lease. A live shard's claim says so itself.
+// worker, and the intent been sent by another: this process stood still. A live
+// shard's claim says so itself.
 func (d *delivery) overtaken(now time.Time) bool {
 	w := d.app.w
-	return d.progress != untouched && d.lane.kind == schema.Bulk && !w.pool.Holds(d.term, now)
+	return d.progress != untouched && d.lane.kind == schema.Bulk && !w.pulse.steady(d.stops, now)
 }
 
 // may is asked right before each time the packet leaves: the first time, and again

@@ -129,6 +129,7 @@ type Worker struct {
 	log     *slog.Logger
 	metrics *metrics
 	slots   slots
+	pulse   *pulse
 	ahead   prefetch
 
 	ledger      intentLog
@@ -163,7 +164,10 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
 	cfg.Process.Indexes = true
-	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string), waiting: make(map[string]int)}
+	w := &Worker{
+		cfg: cfg, conn: conn, log: cfg.Log, pulse: newPulse(),
+		troubles: make(map[string]string), waiting: make(map[string]int),
+	}
 	w.slots.whole, w.slots.free = cfg.Concurrency, cfg.Concurrency
 	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
 	var err error
@@ -202,6 +206,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	dispatcher := newDispatcher(w)
 	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAlive()
+	w.pulse.beat(time.Now())
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
 	w.running.Go(func() { w.letters.watch(alive, w) })
 	w.running.Go(func() { w.watch(alive) })
@@ -331,13 +336,15 @@ func (w *Worker) drainLedger(most time.Duration) error {
 // keepAlive tells the broker of everything in hand that it is still worked on,
 // and notices lanes that have fallen silent.
 func (w *Worker) keepAlive(ctx context.Context, d *dispatcher) {
-	t := time.NewTicker(broker.AckRenew / 4)
+	t := time.NewTicker(beatEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-t.C:
+		case <-t.C:
+			now := time.Now()
+			w.pulse.beat(now)
 			for _, a := range w.current() {
 				a.keepAlive(now)
 			}
@@ -360,7 +367,7 @@ func (w *Worker) Troubles() []string {
 		out = append(out, "the broker is away")
 	}
 	if w.started && w.conn.Connected() && w.pool.Lapsed() {
-		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: nothing is sent without it")
+		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: no live intents are sent without it")
 	}
 	if why := w.conn.Denied(); why != "" {
 		out = append(out, "the broker forbids what the worker must do: "+why)

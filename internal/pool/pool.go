@@ -117,8 +117,7 @@ type Pool struct {
 
 	begun time.Time    // what until counts from
 	until atomic.Int64 // end of the lease on this worker's clock; nanoseconds
-	term  atomic.Uint64
-	seq   uint64 // of the newest heartbeat; the keeping goroutine's
+	seq   uint64       // of the newest heartbeat; the keeping goroutine's
 
 	mu      sync.RWMutex
 	self    Worker
@@ -214,17 +213,6 @@ func (p *Pool) Others(appID string) (workers int, does Activity) {
 // Lapsed says whether this worker's lease has run out: it can claim no shard, and
 // others may take over what it had.
 func (p *Pool) Lapsed() bool { return p.left(time.Now()) <= 0 }
-
-// Term is the number of this worker's lease. Another one begins when it has run
-// out.
-func (p *Pool) Term() uint64 { return p.term.Load() }
-
-// Holds says whether the lease of a term has not run out at now, which must come
-// from time.Now: nobody has taken this worker for dead since that term was asked
-// for. It is cheap enough to be asked right before each call.
-func (p *Pool) Holds(term uint64, now time.Time) bool {
-	return p.term.Load() == term && p.left(now) > 0
-}
 
 // Report has f asked at each heartbeat how this worker is doing. f must not
 // block.
@@ -441,7 +429,6 @@ func (p *Pool) renew(ctx context.Context) error {
 func (p *Pool) begin(ctx context.Context) error {
 	p.mu.Lock()
 	p.self.Lease++
-	p.term.Store(p.self.Lease)
 	for _, c := range p.claims.held { // of the lease before
 		c.over.Store(true)
 	}
