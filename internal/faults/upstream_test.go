@@ -208,8 +208,20 @@ func idleClosed(s *scene) {
 		s.send(fmt.Sprint("user", i))
 		s.Drained()
 		api.CloseClientConnections()
+		// On a busy machine the end of a connection takes its time to arrive, and what
+		// is written before that is of unknown outcome.
+		port := api.Listener.Addr().(*net.TCPAddr).Port
+		s.until("the worker has been told", func() bool { return !connected(s, port) })
 	}
 	s.unspent()
+}
+
+// connected says whether any socket of this machine believes to be connected to
+// a port of 127.0.0.1.
+func connected(s *scene, port int) bool {
+	sockets, err := os.ReadFile("/proc/net/tcp")
+	s.NoError(err)
+	return bytes.Contains(sockets, fmt.Appendf(nil, " 0100007F:%04X 01 ", port)) // 01: established
 }
 
 // holds has each rule hold an app of its own, and lifts that again. The last
