@@ -343,6 +343,9 @@ func (l *Ledger) take(s broker.Stored) {
 	}
 	own := name == l.worker
 	var standings []Standing
+	if own {
+		standings = make([]Standing, 0, (len(s.Data)-headerSize)/markSize)
+	}
 	l.mu.Lock()
 	l.index.advance(s.Time)
 	w := l.index.worker(name)
