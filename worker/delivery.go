@@ -265,9 +265,6 @@ func (d *delivery) identify() error {
 	d.deadline = env.Deadline(d.published, d.app.cfg().ExpireAfter)
 	d.key = ledger.KeyOf(d.app.cfg().ID, d.id)
 	d.body = ledger.BodyOf(d.msg.Data)
-	if !d.subject.Again {
-		d.generation = max(d.peek().Generation, 1)
-	}
 	return err
 }
 
@@ -304,8 +301,15 @@ func (d *delivery) mark(kind ledger.Kind) ledger.Mark {
 	return m
 }
 
-// peek is what the ledger would say to a Start now, as far as it has been read.
-func (d *delivery) peek() ledger.Standing { return d.app.w.ledger.Peek(d.mark(ledger.Start)) }
+// peek is what the ledger would say to a Start now, as far as it has been read. It
+// tells a producer's message, which does not know it, the id's generation.
+func (d *delivery) peek() ledger.Standing {
+	s := d.app.w.ledger.Peek(d.mark(ledger.Start))
+	if !d.subject.Again {
+		d.generation = max(s.Generation, 1)
+	}
+	return s
+}
 
 // write puts a mark into the ledger and waits for what it says; an error means
 // that the worker is stopping.

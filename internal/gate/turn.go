@@ -28,9 +28,22 @@ func (b *budget) leave(lane schema.Lane, reserved bool) *Turn {
 	if !reserved {
 		b.reserved++
 	}
-	t := &Turn{budget: b, live: lane == schema.Live, ready: make(chan struct{})}
-	line := b.line(t.live)
+	live := lane == schema.Live
+	first := len(b.lines[0])+len(b.lines[1]) == 0
+	if first {
+		i := b.look()
+		ok := b.grant(i, live)
+		b.replenish(i.at, ok)
+		if ok {
+			return nil
+		}
+	}
+	t := &Turn{budget: b, live: live, ready: make(chan struct{})}
+	line := b.line(live)
 	*line = append(*line, t)
+	if first {
+		return t
+	}
 	b.serve()
 	select {
 	case <-t.ready:
@@ -51,31 +64,49 @@ func (b *budget) line(live bool) *[]*Turn {
 // serve lets those in line go for whom there is a slot, live before bulk, and
 // sees to it that it is called again for the next. b.mu is held.
 func (b *budget) serve() {
-	now := b.pool.clock.now()
-	t, synced := b.pool.clock.broker(now)
-	if synced {
-		b.drop(t)
-	}
+	i := b.look()
 	got := false
-	for i := range b.lines {
-		live := i == 0
-		for len(b.lines[i]) > 0 {
-			ok, wait := false, time.Duration(0)
-			if synced {
-				ok, wait = b.use(t, now, live)
-			}
-			if !ok {
-				b.starving = b.starving || wait == 0
-				b.wake(wait)
-				b.replenish(t, got)
+	defer func() { b.replenish(i.at, got) }()
+	for n := range b.lines {
+		for len(b.lines[n]) > 0 {
+			if !b.grant(i, n == 0) {
 				return
 			}
 			got = true
-			close(b.lines[i][0].ready)
-			b.lines[i] = slices.Delete(b.lines[i], 0, 1)
+			close(b.lines[n][0].ready)
+			b.lines[n] = slices.Delete(b.lines[n], 0, 1)
 		}
 	}
-	b.replenish(t, got)
+}
+
+// instant is now by this process's clock and by the broker's.
+type instant struct {
+	now    time.Time
+	at     int64
+	synced bool // the broker's is known
+}
+
+// look reads the clocks, and drops what is too old for them. b.mu is held.
+func (b *budget) look() instant {
+	i := instant{now: b.pool.clock.now()}
+	if i.at, i.synced = b.pool.clock.broker(i.now); i.synced {
+		b.drop(i.at)
+	}
+	return i
+}
+
+// grant takes a slot for a request that is the next to leave; if there is none, it
+// sees to it that the line is served when there may be. b.mu is held.
+func (b *budget) grant(i instant, live bool) bool {
+	ok, wait := false, time.Duration(0)
+	if i.synced {
+		ok, wait = b.use(i.at, i.now, live)
+	}
+	if !ok {
+		b.starving = b.starving || wait == 0
+		b.wake(wait)
+	}
+	return ok
 }
 
 // use takes a slot out of the hand, or says how long it is until the first may be

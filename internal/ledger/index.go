@@ -18,6 +18,7 @@ type index struct {
 	ids     map[string]uint16
 	names   []string
 	numbers map[int64]uint16 // of streams, by when they were made
+	latest  uint16           // number of the stream that was asked for last: marks come in runs
 	streams []int64          // when they were made, by number; 0 is for those that are not known
 }
 
@@ -92,6 +93,9 @@ func (x *index) worker(name string) uint16 {
 // stream is the number that stands for a stream. Past 65,535 of them the last
 // ones share a number, and are taken for one.
 func (x *index) stream(made int64) uint16 {
+	if x.streams[x.latest] == made {
+		return x.latest
+	}
 	number, ok := x.numbers[made]
 	if !ok {
 		number = uint16(min(len(x.streams), math.MaxUint16)) //nolint:gosec // bounded
@@ -100,6 +104,7 @@ func (x *index) stream(made int64) uint16 {
 		}
 		x.numbers[made] = number
 	}
+	x.latest = number
 	return number
 }
 

@@ -69,10 +69,11 @@ type Ledger struct {
 	// stand before their repeat.
 	out     sync.Mutex
 	queue   []entry
-	flights []*flight     // not read back yet, in the order in which they left
-	number  uint64        // of the newest
-	trip    time.Duration // from leaving to being read back, of the last that was
-	waking  bool          // flush is called when the next batch may leave
+	flights []*flight        // not read back yet, in the order in which they left
+	number  uint64           // of the newest
+	trip    time.Duration    // from leaving to being read back, of the last that was
+	flying  map[Key]struct{} // of the flights; next's, which fills it anew each time
+	waking  bool             // flush is called when the next batch may leave
 	closed  bool
 	empty   chan struct{} // closed when nothing is on its way any more; nil when nobody waits for that
 
@@ -85,6 +86,7 @@ type Ledger struct {
 type flight struct {
 	at      time.Time // when it was sent first
 	number  uint64
+	stored  bool // so far as it is known; it may be lost again until it is read back
 	data    []byte
 	entries []entry
 }
@@ -107,7 +109,7 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 	}
 	l := &Ledger{
 		conn: conn, worker: o.Worker, subject: schema.LedgerSubject(o.Worker), log: log, trouble: o.Trouble,
-		index: newIndex(o.Keep), top: make(map[uint16]uint64),
+		index: newIndex(o.Keep), top: make(map[uint16]uint64), flying: make(map[Key]struct{}),
 	}
 	if l.trouble == nil {
 		l.trouble = func(string) {}
@@ -211,7 +213,7 @@ func (l *Ledger) Len() int {
 }
 
 // flush sends what waits. One mark alone leaves at once; under load batches grow
-// by themselves while the one before is on its way. Where that takes long, up to
+// by themselves while the one before is being stored. Where that takes long, up to
 // mostFlights follow each other, or an intent would wait for two trips. l.out is
 // held.
 func (l *Ledger) flush() {
@@ -226,8 +228,9 @@ func (l *Ledger) flush() {
 		return
 	}
 	if n := len(l.flights); n > 0 {
-		wait := max(leastGap, l.trip/mostFlights) - time.Since(l.flights[n-1].at)
-		if n >= mostFlights || wait > 0 {
+		newest := l.flights[n-1]
+		wait := max(leastGap, l.trip/mostFlights) - time.Since(newest.at)
+		if n >= mostFlights || !newest.stored && wait > 0 {
 			l.wakeAfter(wait)
 			return
 		}
@@ -243,12 +246,12 @@ const (
 	// mostFlights is how many batches are on their way at most.
 	mostFlights = 4
 
-	// leastGap is the time between two batches at least, unless the one before was
-	// read back: near a broker larger batches cost less than they save.
+	// leastGap is the time between two batches at least, unless the one before is
+	// stored: near a broker larger batches cost less than they save.
 	leastGap = 10 * time.Millisecond
 )
 
-// wakeAfter has flush called again. A batch that is read back calls it anyway.
+// wakeAfter has flush called again. A batch that is stored calls it anyway.
 // l.out is held.
 func (l *Ledger) wakeAfter(wait time.Duration) {
 	if l.waking || wait <= 0 {
@@ -266,17 +269,17 @@ func (l *Ledger) wakeAfter(wait time.Duration) {
 // next takes a batch off the queue: up to the first mark of an intent that has
 // another one on its way; nil if that is the first of all. l.out is held.
 func (l *Ledger) next() *flight {
-	flying := make(map[Key]struct{})
+	clear(l.flying)
 	for _, f := range l.flights {
 		for _, e := range f.entries {
-			flying[e.mark.Key] = struct{}{}
+			l.flying[e.mark.Key] = struct{}{}
 		}
 	}
 	b := newBatch(l.number+1, min(len(l.queue), maxBatch))
 	n := 0
 	for n < min(len(l.queue), maxBatch) {
 		m := l.queue[n].mark
-		if _, before := flying[m.Key]; before || !b.add(m) {
+		if _, before := l.flying[m.Key]; before || !b.add(m) {
 			break
 		}
 		n++
@@ -301,6 +304,7 @@ func (l *Ledger) publish(f *flight) {
 		switch {
 		case err == nil:
 			l.trouble("")
+			l.stored(f)
 		case !errors.Is(err, broker.ErrClosed):
 			// A refusal (a missing or read-only stream) is tried again, and nothing
 			// overtakes it: without the ledger nothing is sent.
@@ -312,6 +316,15 @@ func (l *Ledger) publish(f *flight) {
 }
 
 const refusedPause = time.Second
+
+// stored lets the next batch leave. What the log says about this one is learned
+// by reading it back.
+func (l *Ledger) stored(f *flight) {
+	l.out.Lock()
+	defer l.out.Unlock()
+	f.stored = true
+	l.flush()
+}
 
 // again publishes a batch once more, unless it was read back meanwhile.
 func (l *Ledger) again(f *flight) {
