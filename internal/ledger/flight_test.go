@@ -77,6 +77,25 @@ func TestBatchesFollowEachOtherToADistantBroker(t *testing.T) {
 	}
 }
 
+func TestABatchLeavesWhenTheOneBeforeIsStored(t *testing.T) {
+	t.Parallel()
+	l, p := far(t)
+	l.out.Lock()
+	l.trip = time.Hour // so that no gap ends
+	l.out.Unlock()
+	one := send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
+	two := send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1})
+	again := send(t, l, Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1, Attempt: 1})
+	l.awaitFlights(t, 1)
+	l.stored(l.flights[0])
+	require.Len(t, l.flying(), 2)
+	require.Equal(t, 1, l.waiting(), "what says more of an intent waits until it is read back")
+	p.Mend()
+	for _, ch := range []<-chan answer{one, two, again} {
+		require.NoError(t, brokertest.Await(t, ch, "an answer").err)
+	}
+}
+
 func TestMarksOfAnIntentNeverOvertakeEachOther(t *testing.T) {
 	t.Parallel()
 	l, p := far(t)

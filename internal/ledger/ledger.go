@@ -67,15 +67,15 @@ type Ledger struct {
 	// of its intent that left before were read back. That they were stored is not
 	// enough: should the log be cut back before they are read, what follows would
 	// stand before their repeat.
-	out     sync.Mutex
-	queue   []entry
-	flights []*flight        // not read back yet, in the order in which they left
-	number  uint64           // of the newest
-	trip    time.Duration    // from leaving to being read back, of the last that was
-	flying  map[Key]struct{} // of the flights; next's, which fills it anew each time
-	waking  bool             // flush is called when the next batch may leave
-	closed  bool
-	empty   chan struct{} // closed when nothing is on its way any more; nil when nobody waits for that
+	out      sync.Mutex
+	queue    []entry
+	flights  []*flight        // not read back yet, in the order in which they left
+	number   uint64           // of the newest
+	trip     time.Duration    // from leaving to being read back, of the last that was
+	inFlight map[Key]struct{} // of the flights; next's, which fills it anew each time
+	waking   bool             // flush is called when the next batch may leave
+	closed   bool
+	empty    chan struct{} // closed when nothing is on its way any more; nil when nobody waits for that
 
 	oldest atomic.Pointer[time.Time] // see Oldest
 
@@ -109,7 +109,7 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 	}
 	l := &Ledger{
 		conn: conn, worker: o.Worker, subject: schema.LedgerSubject(o.Worker), log: log, trouble: o.Trouble,
-		index: newIndex(o.Keep), top: make(map[uint16]uint64), flying: make(map[Key]struct{}),
+		index: newIndex(o.Keep), top: make(map[uint16]uint64), inFlight: make(map[Key]struct{}),
 	}
 	if l.trouble == nil {
 		l.trouble = func(string) {}
@@ -269,17 +269,17 @@ func (l *Ledger) wakeAfter(wait time.Duration) {
 // next takes a batch off the queue: up to the first mark of an intent that has
 // another one on its way; nil if that is the first of all. l.out is held.
 func (l *Ledger) next() *flight {
-	clear(l.flying)
+	clear(l.inFlight)
 	for _, f := range l.flights {
 		for _, e := range f.entries {
-			l.flying[e.mark.Key] = struct{}{}
+			l.inFlight[e.mark.Key] = struct{}{}
 		}
 	}
 	b := newBatch(l.number+1, min(len(l.queue), maxBatch))
 	n := 0
 	for n < min(len(l.queue), maxBatch) {
 		m := l.queue[n].mark
-		if _, before := l.flying[m.Key]; before || !b.add(m) {
+		if _, before := l.inFlight[m.Key]; before || !b.add(m) {
 			break
 		}
 		n++
