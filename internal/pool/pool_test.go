@@ -16,7 +16,10 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	brokertest.Overlap()
+	goleak.VerifyTestMain(m)
+}
 
 func join(t *testing.T, conn *broker.Conn, name string) *Pool {
 	t.Helper()
