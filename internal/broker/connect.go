@@ -166,13 +166,7 @@ func (c *Conn) options(o Options) []nats.Option {
 	if o.CredsFile != "" {
 		opts = append(opts, nats.UserCredentials(o.CredsFile))
 	}
-	// A CA or a certificate, like the scheme tls://, makes nats.go insist on TLS 1.2 or newer.
-	if o.CAFile != "" {
-		opts = append(opts, nats.RootCAs(o.CAFile))
-	}
-	if o.CertFile != "" {
-		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
-	}
+	opts = append(opts, o.tls()...)
 	if o.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(inProcess{o.InProcess, c}))
 	}

@@ -91,6 +91,13 @@ func TestConnectOverTLS(t *testing.T) {
 
 	myCert, myKey := ours.issue("worker")
 	strangeCert, strangeKey := theirs.issue("stranger")
+	marked := func(file string) string { // saved by an editor on Windows
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		name := filepath.Join(t.TempDir(), "marked.pem")
+		require.NoError(t, os.WriteFile(name, append([]byte("\ufeff"), content...), 0o600))
+		return name
+	}
 	for _, c := range []struct {
 		name string
 		o    broker.Options
@@ -98,12 +105,14 @@ func TestConnectOverTLS(t *testing.T) {
 	}{
 		{"with our authority and a certificate of it", broker.Options{URL: "nats://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: myKey}, ""},
 		{"likewise by the scheme", broker.Options{URL: "tls://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: myKey}, ""},
+		{"with byte order marks before all", broker.Options{URL: "nats://" + address, CAFile: marked(ours.file), CertFile: marked(myCert), KeyFile: marked(myKey)}, ""},
 		{"with another authority", broker.Options{URL: "nats://" + address, CAFile: theirs.file, CertFile: myCert, KeyFile: myKey}, "certificate"},
 		{"with the system's authorities", broker.Options{URL: "tls://" + address, CertFile: myCert, KeyFile: myKey}, "certificate"},
 		{"without a certificate", broker.Options{URL: "nats://" + address, CAFile: ours.file}, "no NATS server answers"},
 		{"with a certificate of somebody else", broker.Options{URL: "nats://" + address, CAFile: ours.file, CertFile: strangeCert, KeyFile: strangeKey}, "no NATS server answers"},
 		{"with a file that is not there", broker.Options{URL: "nats://" + address, CAFile: "/nowhere/ca.pem"}, "/nowhere/ca.pem"},
-		{"with a file that holds no certificate", broker.Options{URL: "nats://" + address, CAFile: myKey}, "failed to parse root certificate"},
+		{"with a file that holds no certificate", broker.Options{URL: "nats://" + address, CAFile: myKey}, "no PEM certificate in it"},
+		{"with a key of another certificate", broker.Options{URL: "nats://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: strangeKey}, "private key does not match"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
