@@ -142,8 +142,11 @@ func (r *records) readLedger(ctx context.Context, now time.Time) error {
 	if r.o.Ledger == nil || !r.read.IsZero() && now.Sub(r.read) < refresh {
 		return nil
 	}
+	if err := r.o.Ledger.Read(ctx); err != nil {
+		return err
+	}
 	r.read = now
-	return r.o.Ledger.Read(ctx)
+	return nil
 }
 
 // evidence gathers what is known about the message that a replay would publish for a letter.

@@ -72,7 +72,27 @@ type bed struct {
 
 func newBed(t *testing.T, queue int64) *bed {
 	t.Helper()
-	conn := brokertest.Bare(t).Connect()
+	return newBedOn(t, brokertest.Bare(t).Connect(), queue)
+}
+
+// newBedBehindAProxy is newBed over a way that can be cut.
+func newBedBehindAProxy(t *testing.T) (*bed, *brokertest.Proxy) {
+	t.Helper()
+	proxy := brokertest.NewProxy(t, brokertest.Bare(t))
+	return newBedOn(t, proxy.Connect(), 1000), proxy
+}
+
+// cut returns when the connection has noticed that it is cut.
+func (b *bed) cut(proxy *brokertest.Proxy) {
+	b.t.Helper()
+	noticed := b.conn.NC.StatusChanged(nats.RECONNECTING)
+	defer b.conn.NC.RemoveStatusListener(noticed)
+	proxy.Cut()
+	brokertest.Await(b.t, noticed, "the connection to notice")
+}
+
+func newBedOn(t *testing.T, conn *broker.Conn, queue int64) *bed {
+	t.Helper()
 	spec := brokertest.Spec(app)
 	spec.Apps[0].QueueMessages = queue
 	brokertest.Provision(t, conn, spec)

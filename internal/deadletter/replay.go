@@ -48,7 +48,8 @@ const (
 	// it has published, so that their letters can go.
 	afterStop = 3 * time.Second
 
-	// patience is how long the box may not answer before a replay gives up.
+	// patience is how long the box, the ledger and the queues may not answer before
+	// a replay gives up.
 	patience = time.Minute
 
 	requestTimeout = 5 * time.Second
@@ -139,6 +140,8 @@ type replay struct {
 
 	handover handover // of this run, as it was written last
 
+	lost error // that outlasted patience: nothing is judged any more
+
 	slots   chan struct{}
 	running sync.WaitGroup
 
@@ -228,7 +231,7 @@ func (r *replay) letter(reading, settling context.Context, item Item) error {
 	if r.o.Limit > 0 && r.taken >= r.o.Limit {
 		return errEnough
 	}
-	prior, why, err := r.refuses(reading, &item)
+	prior, why, err := r.judge(reading, &item)
 	switch {
 	case err != nil:
 		return err
@@ -304,6 +307,22 @@ func (r *replay) send(reading, settling context.Context) error {
 		r.settling(func() { r.settle(reading, settling, c.item, msg, published) })
 	}
 	return nil
+}
+
+// judge is refuses with patience: the broker may go away while a replay runs.
+func (r *replay) judge(ctx context.Context, item *Item) (p prior, why, err error) {
+	for begin := time.Now(); r.lost == nil; {
+		p, why, err = r.refuses(ctx, item)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return p, why, err
+		case time.Since(begin) > patience:
+			r.lost = err
+		case !pause(ctx, time.Second):
+			return p, nil, context.Cause(ctx)
+		}
+	}
+	return p, nil, r.lost
 }
 
 // refuses says why a letter stays where it is, or what came before.

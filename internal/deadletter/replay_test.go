@@ -9,6 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -241,4 +243,73 @@ func TestReplayGoesOnAfterTheBrokerWasAway(t *testing.T) {
 	b.Equal(6, result.Replayed)
 	b.Empty(b.ids(Filter{}))
 	b.Len(b.queued(), 6)
+}
+
+// cutting is the ledger, read over a proxy that is cut before a read and mended as soon as it has failed.
+type cutting struct {
+	*ledger.Lookup
+	bed    *bed
+	proxy  *brokertest.Proxy
+	reads  int
+	at     int // this read it is cut
+	failed int
+}
+
+func (c *cutting) Read(ctx context.Context) error {
+	if c.reads++; c.reads == c.at {
+		c.bed.cut(c.proxy)
+	}
+	err := c.Lookup.Read(ctx)
+	if err != nil {
+		c.failed++
+		c.proxy.Mend()
+	}
+	return err
+}
+
+func (c *cutting) Life(appID, id string, _ []byte) (Life, bool) {
+	_, ok := c.Get(appID, id)
+	return Life{}, ok
+}
+
+func TestReplayGoesOnAfterTheLedgerCouldNotBeRead(t *testing.T) {
+	t.Parallel()
+	const letters = window + 16
+	b, proxy := newBedBehindAProxy(t)
+	for i := range letters {
+		b.bury(letter(fmt.Sprint("order-", i)))
+	}
+	c := &cutting{Lookup: ledger.NewLookup(b.conn), bed: b, proxy: proxy, at: 2}
+	result := b.replay(Filter{}, Options{Rate: window / 2, Ledger: c}) // a batch takes longer than what is known of the ledger is good for
+	b.Positive(c.failed)
+	b.Equal([]int{letters, 0, 0}, []int{result.Replayed, result.Skipped, result.Failed})
+	b.Len(b.ids(Filter{}), result.Kept)
+	b.Len(b.queued(), letters)
+}
+
+func TestALetterIsJudgedAfterTheBrokerWasAway(t *testing.T) {
+	t.Parallel()
+	b, proxy := newBedBehindAProxy(t)
+	b.bury(letter("a"))
+	r := newReplay(b.box, Options{})
+	var err error
+	r.records, err = b.box.records(t.Context(), Filter{}, r.o, true)
+	b.NoError(err)
+	item := b.items()[0]
+	for what, mayAsk := range map[string]func(){
+		"whether there is a queue": func() { r.queues.known = nil },
+		"what is in the queue":     func() { clear(r.records.looked) },
+	} {
+		_, _, err = r.judge(t.Context(), &item)
+		b.NoError(err)
+		mayAsk()
+		b.cut(proxy)
+		_, _, err = r.refuses(t.Context(), &item)
+		b.Error(err, what)
+		proxy.Mend()
+		p, why, err := r.judge(t.Context(), &item)
+		b.NoError(err, what)
+		b.NoError(why, what)
+		b.Equal(publish, p.move, what)
+	}
 }
