@@ -78,14 +78,14 @@ type records struct {
 	read      time.Time         // when the ledger was read last
 	queued    map[string]int    // app and id → highest generation
 	stored    map[string]bool   // message ids of replays
-	published map[string]bool   // by this run: app, id and generation
+	published map[string]uint64 // by this run: app, id and generation → letter
 }
 
 // records gathers what does not depend on single letters. With want it has the ledger look for those that the filter chooses.
 func (b *Box) records(ctx context.Context, filter Filter, o Options, want bool) (*records, error) {
 	r := &records{
 		box: b, o: o, doubts: make(map[uint64]handed), looked: make(map[string]bool), queued: make(map[string]int),
-		stored: make(map[string]bool), published: make(map[string]bool),
+		stored: make(map[string]bool), published: make(map[string]uint64),
 	}
 	var err error
 	if r.handovers, err = readHandovers(ctx, b.conn); err != nil {
@@ -154,8 +154,10 @@ func (r *records) evidence(item *Item, t target, now time.Time) evidence {
 	l := &item.Letter
 	key := l.AppID + " " + t.id
 	e := evidence{
-		queued: r.queued[key], stored: r.stored[t.msgID], twin: r.published[t.key(l.AppID)], accepted: r.o.AllowDoubles,
+		queued: r.queued[key], stored: r.stored[t.msgID], accepted: r.o.AllowDoubles,
 	}
+	twin, taken := r.published[t.key(l.AppID)]
+	e.twin = taken && twin != item.Seq
 	if before := r.doubts[item.Seq]; before.NewID == t.own {
 		e.doubt = before.At
 	}
@@ -201,4 +203,4 @@ func (r *records) prior(ctx context.Context, item *Item, queue bool, now time.Ti
 }
 
 // take notes that this run publishes a letter.
-func (r *records) take(appID string, t target) { r.published[t.key(appID)] = true }
+func (r *records) take(item *Item, t target) { r.published[t.key(item.Letter.AppID)] = item.Seq }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/schema"
@@ -190,7 +193,7 @@ func TestALetterThatCannotBeTakenOutIsKnownToTheNextRun(t *testing.T) {
 	var err error
 	r.records, err = b.box.records(t.Context(), Filter{}, r.o, true)
 	b.NoError(err)
-	b.NoError(r.writeDown(t.Context(), []chosen{{b.items()[0], targetOf(&b.items()[0], false)}}))
+	b.NoError(r.writeDown(t.Context(), chosen{b.items()[0], targetOf(&b.items()[0], false)}))
 	r.sent(1)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -250,8 +253,101 @@ func TestALongReplayLearnsWhatBecameOfIDsMeanwhile(t *testing.T) {
 		p, err := r.records.prior(t.Context(), &items[i], true, now)
 		b.NoError(err)
 		b.Equal(want, p.move)
+		r.records.take(&items[i], p.target)
 	}
 	p, err := r.records.prior(t.Context(), &items[1], true, now.Add(refresh))
 	b.NoError(err)
 	b.Equal([]any{leave, goneOn}, []any{p.move, p.why}, "its producer published it again")
+}
+
+// knowing is a ledger that is told something while a replay runs.
+type knowing struct {
+	remembering
+	mu   sync.Mutex
+	more remembering // from the next Read on
+}
+
+func (k *knowing) learn(id string, life Life) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.more = remembering{id: life}
+}
+
+func (k *knowing) Read(context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.Copy(k.remembering, k.more)
+	return nil
+}
+
+// What the id of a letter goes on to while the letter waits for its turn.
+func TestALetterIsJudgedAgainWhenItsTurnComes(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		life    Life
+		newIDs  bool
+		result  []int // replayed, duplicates, skipped
+		sent    []string
+		waiting []string
+	}{
+		"its producer published it again":                {Life{Generation: 2, Ended: true, Same: true}, false, []int{1, 0, 1}, []string{"a"}, []string{"b"}},
+		"likewise, and it may go under an id of its own": {Life{Generation: 2, Ended: true, Same: true}, true, []int{2, 0, 0}, []string{"a", "b~7"}, nil},
+		"another message under its id is under way":      {Life{Generation: 1}, false, []int{1, 0, 1}, []string{"a"}, []string{"b"}},
+		"nothing": {Life{Generation: 1, Ended: true}, false, []int{2, 0, 0}, []string{"a", "b"}, nil},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, 1000)
+			b.bury(letter("a"), letter("b"))
+			k := &knowing{remembering: remembering{}}
+			o := Options{Rate: 0.8, NewIDs: c.newIDs, Ledger: k, Progress: func(p Progress) {
+				if p.Replayed == 1 {
+					k.learn("b", c.life)
+				}
+			}}
+			result := b.replay(Filter{}, o)
+			b.Equal(c.result, []int{result.Replayed, result.Duplicates, result.Skipped})
+			b.Equal(c.sent, b.queuedIDs())
+			b.Equal(c.waiting, b.ids(Filter{}))
+			b.Empty(b.handovers())
+		})
+	}
+}
+
+func TestALetterBeforeAFullQueueIsJudgedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1)
+	b.publish("kefu.send."+app+".bulk.c", "x", nats.Header{"Nats-Msg-Id": {"first"}})
+	b.bury(letter("a"))
+	k := &knowing{remembering: remembering{}}
+	result := b.replay(Filter{}, Options{Ledger: k, Progress: func(p Progress) {
+		if p.Waiting != "" {
+			k.learn("a", Life{Generation: 2, Ended: true, Same: true})
+		}
+	}})
+	b.Equal([]int{0, 1, 0}, []int{result.Replayed, result.Skipped, result.Failed})
+	b.Equal(string(goneOn), result.Notes[0].Text)
+	b.Equal([]string{"a"}, b.ids(Filter{}))
+	b.Empty(b.handovers(), "the queue has certainly no message of it")
+}
+
+func TestALetterBeforeAFullQueueMayChangeItsID(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1)
+	b.publish("kefu.send."+app+".bulk.c", "x", nats.Header{"Nats-Msg-Id": {"first"}})
+	b.bury(letter("a"))
+	k := &knowing{remembering: remembering{}}
+	result := b.replay(Filter{}, Options{NewIDs: true, Ledger: k, Progress: func(p Progress) {
+		if p.Waiting == "" {
+			return
+		}
+		k.learn("a", Life{Generation: 2, Ended: true, Same: true})
+		if all := b.handovers(); len(all) > 0 && all[0].Letters[0].NewID {
+			b.consume()
+		}
+	}})
+	b.Equal([]int{1, 0, 0}, []int{result.Replayed, result.Skipped, result.Failed})
+	b.Equal([]string{"a~7"}, b.queuedIDs())
+	b.Empty(b.ids(Filter{}))
+	b.Empty(b.handovers())
 }

@@ -108,7 +108,9 @@ func strike(ctx context.Context, conn *broker.Conn, all []handover, settled map[
 }
 
 // writeDown notes that a batch comes next, beside what is still open of those before.
-func (r *replay) writeDown(ctx context.Context, batch []chosen) error {
+func (r *replay) writeDown(ctx context.Context, batch ...chosen) error {
+	r.judging.Lock()
+	defer r.judging.Unlock()
 	now := time.Now().UTC()
 	r.mu.Lock()
 	for _, c := range batch {

@@ -130,6 +130,17 @@ func (b *bed) queued() []broker.Stored {
 	return out
 }
 
+// queuedIDs are those of the replays in the queue, in order.
+func (b *bed) queuedIDs() (ids []string) {
+	b.t.Helper()
+	for _, s := range b.queued() {
+		env, err := schema.ParseEnvelope(s.Header, true)
+		b.NoError(err)
+		ids = append(ids, env.ID)
+	}
+	return ids
+}
+
 func (b *bed) audited() []broker.AuditEntry {
 	b.t.Helper()
 	var out []broker.AuditEntry

@@ -133,7 +133,7 @@ func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time)
 			return nil
 		}
 		p.Replayable++
-		records.take(item.Letter.AppID, prior.target)
+		records.take(&item, prior.target)
 		if prior.mayDouble {
 			p.MayDouble++
 		}

@@ -138,9 +138,10 @@ type replay struct {
 	taken   int
 	batch   []chosen // to be written down and published next
 
+	// judging guards queues, records, handover and lost: a letter before a full queue is judged by its own goroutine.
+	judging  sync.Mutex
 	handover handover // of this run, as it was written last
-
-	lost error // that outlasted patience: nothing is judged any more
+	lost     error    // that outlasted patience: nothing is judged any more
 
 	slots   chan struct{}
 	running sync.WaitGroup
@@ -231,24 +232,23 @@ func (r *replay) letter(reading, settling context.Context, item Item) error {
 	if r.o.Limit > 0 && r.taken >= r.o.Limit {
 		return errEnough
 	}
-	prior, why, err := r.judge(reading, &item)
+	v, err := r.judge(reading, &item)
 	switch {
 	case err != nil:
 		return err
-	case why != nil:
-		r.skip(item.Letter.ID, why)
+	case v.move == leave:
+		r.skip(item.Letter.ID, v.why)
 		return nil
 	}
 	r.taken++
-	if prior.move == takeOut {
+	if v.move == takeOut {
 		if err := r.slot(reading); err != nil {
 			return err
 		}
 		r.settling(func() { r.remove(settling, item, true) })
 		return nil
 	}
-	r.records.take(item.Letter.AppID, prior.target)
-	r.batch = append(r.batch, chosen{item, prior.target})
+	r.batch = append(r.batch, chosen{item, v.target})
 	if len(r.batch) < window {
 		return nil
 	}
@@ -282,7 +282,7 @@ func (r *replay) send(reading, settling context.Context) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	if err := r.writeDown(reading, batch); err != nil {
+	if err := r.writeDown(reading, batch...); err != nil {
 		return err
 	}
 	for _, c := range batch {
@@ -292,53 +292,78 @@ func (r *replay) send(reading, settling context.Context) error {
 		if err := r.slot(reading); err != nil {
 			return err
 		}
-		now := time.Now()
-		msg, why := r.o.again(&c.item, c.target, now)
-		if why == nil && r.late(&c.item, now) {
-			why = pastDue
-		}
-		if why != nil {
+		o, err := r.offer(reading, c)
+		if err != nil {
 			<-r.slots
-			r.skip(c.item.Letter.ID, why)
-			continue
+			return err
 		}
-		r.sent(c.item.Seq)
-		published := r.publish(msg)
-		r.settling(func() { r.settle(reading, settling, c.item, msg, published) })
+		r.settling(func() { r.settle(reading, settling, c, o) })
 	}
 	return nil
 }
 
-// judge is refuses with patience: the broker may go away while a replay runs.
-func (r *replay) judge(ctx context.Context, item *Item) (p prior, why, err error) {
+// offer publishes a letter unless it must not be any more: its turn may come long after it was chosen, and its producer may have
+// published its id again meanwhile.
+func (r *replay) offer(ctx context.Context, c chosen) (offered, error) {
+	v, err := r.judge(ctx, &c.item)
+	if err != nil || v.move != publish {
+		return offered{verdict: v}, err
+	}
+	if v.target != c.target {
+		if err := r.writeDown(ctx, chosen{c.item, v.target}); err != nil {
+			return offered{}, err
+		}
+	}
+	r.sent(c.item.Seq)
+	return offered{v, r.publish(v.msg)}, nil
+}
+
+// offered is what was judged of a letter whose turn had come, and the answer to come if it was published.
+type offered struct {
+	verdict
+	answer <-chan answer
+}
+
+// verdict is what is to be done with a letter.
+type verdict struct {
+	move   move
+	why    error  // of leave
+	target target // of publish, with its message
+	msg    *nats.Msg
+}
+
+// judge says what is to be done with a letter now. It has patience: the broker may go away while a replay runs.
+func (r *replay) judge(ctx context.Context, item *Item) (verdict, error) {
+	r.judging.Lock()
+	defer r.judging.Unlock()
 	for begin := time.Now(); r.lost == nil; {
-		p, why, err = r.refuses(ctx, item)
+		v, err := r.verdict(ctx, item)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return p, why, err
+			return v, err
 		case time.Since(begin) > patience:
 			r.lost = err
 		case !pause(ctx, time.Second):
-			return p, nil, context.Cause(ctx)
+			return verdict{}, context.Cause(ctx)
 		}
 	}
-	return p, nil, r.lost
+	return verdict{}, r.lost
 }
 
-// refuses says why a letter stays where it is, or what came before.
-func (r *replay) refuses(ctx context.Context, item *Item) (p prior, why, err error) {
+// verdict is judge without patience.
+func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 	now := time.Now()
 	queue, err := r.queues.has(ctx, item.Letter.AppID)
 	if err != nil {
-		return p, nil, err
+		return verdict{}, err
 	}
-	if p, err = r.records.prior(ctx, item, queue, now); err != nil {
-		return p, nil, err
+	p, err := r.records.prior(ctx, item, queue, now)
+	if err != nil {
+		return verdict{}, err
 	}
-	if _, why := r.o.again(item, p.target, now); why != nil {
-		return p, why, nil
-	}
+	msg, why := r.o.again(item, p.target, now)
 	switch {
+	case why != nil:
 	case !queue:
 		why = noQueue
 	case p.move == leave:
@@ -346,7 +371,13 @@ func (r *replay) refuses(ctx context.Context, item *Item) (p prior, why, err err
 	case p.move == publish && r.late(item, now):
 		why = pastDue
 	}
-	return p, why, nil
+	if why != nil {
+		return verdict{move: leave, why: why}, nil
+	}
+	if p.move == publish {
+		r.records.take(item, p.target)
+	}
+	return verdict{move: p.move, target: p.target, msg: msg}, nil
 }
 
 func (r *replay) late(item *Item, now time.Time) bool {
@@ -367,11 +398,21 @@ func (r *replay) publish(msg *nats.Msg) <-chan answer {
 }
 
 // settle waits until the queue has the message, then takes the letter out.
-func (r *replay) settle(reading, settling context.Context, item Item, msg *nats.Msg, published <-chan answer) {
+func (r *replay) settle(reading, settling context.Context, c chosen, o offered) {
+	item := c.item
 	for {
+		switch o.move {
+		case takeOut:
+			r.remove(settling, item, true)
+			return
+		case leave:
+			r.unsent(item.Seq)
+			r.skip(item.Letter.ID, o.why)
+			return
+		}
 		var a answer
 		select {
-		case a = <-published:
+		case a = <-o.answer:
 		case <-settling.Done():
 			r.fail(item.Letter.ID, "the broker did not answer before the replay was interrupted")
 			return
@@ -391,12 +432,21 @@ func (r *replay) settle(reading, settling context.Context, item Item, msg *nats.
 		r.wait(+1, item.Letter.AppID)
 		ok := pause(reading, fullPause)
 		r.wait(-1, item.Letter.AppID)
-		if !ok {
+		var err error
+		if ok {
+			c.target = o.target
+			o, err = r.offer(reading, c)
+		}
+		switch {
+		case reading.Err() != nil && (!ok || err != nil):
 			r.unsent(item.Seq)
 			r.fail(item.Letter.ID, "the queue was full when the replay was interrupted")
 			return
+		case err != nil:
+			r.unsent(item.Seq)
+			r.fail(item.Letter.ID, err.Error())
+			return
 		}
-		published = r.publish(msg)
 	}
 }
 

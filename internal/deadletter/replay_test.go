@@ -300,16 +300,15 @@ func TestALetterIsJudgedAfterTheBrokerWasAway(t *testing.T) {
 		"whether there is a queue": func() { r.queues.known = nil },
 		"what is in the queue":     func() { clear(r.records.looked) },
 	} {
-		_, _, err = r.judge(t.Context(), &item)
+		_, err = r.judge(t.Context(), &item)
 		b.NoError(err)
 		mayAsk()
 		b.cut(proxy)
-		_, _, err = r.refuses(t.Context(), &item)
+		_, err = r.verdict(t.Context(), &item)
 		b.Error(err, what)
 		proxy.Mend()
-		p, why, err := r.judge(t.Context(), &item)
+		v, err := r.judge(t.Context(), &item)
 		b.NoError(err, what)
-		b.NoError(why, what)
-		b.Equal(publish, p.move, what)
+		b.Equal(publish, v.move, what)
 	}
 }
