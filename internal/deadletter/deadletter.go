@@ -142,12 +142,20 @@ func gone(e *broker.APIError) bool {
 
 // last is the highest sequence in the box.
 func (b *Box) last(ctx context.Context) (uint64, error) {
+	info, err := b.info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return info.State.LastSeq, nil
+}
+
+func (b *Box) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	s, err := b.conn.JS.Stream(ctx, schema.StreamDead)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return 0, fmt.Errorf("%s: %w (run kefu setup)", schema.StreamDead, broker.ErrNoStream)
+		return nil, fmt.Errorf("%s: %w (run kefu setup)", schema.StreamDead, broker.ErrNoStream)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look at %s: %w", schema.StreamDead, err)
+		return nil, fmt.Errorf("look at %s: %w", schema.StreamDead, err)
 	}
-	return s.CachedInfo().State.LastSeq, nil
+	return s.CachedInfo(), nil
 }

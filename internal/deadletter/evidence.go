@@ -73,28 +73,40 @@ type records struct {
 	box       *Box
 	o         Options
 	handovers []handover
-	doubts    map[uint64]handed // of the handovers, by letter
-	looked    map[string]bool   // apps whose queue was looked at
-	read      time.Time         // when the ledger was read last
-	queued    map[string]int    // app and id → highest generation
-	stored    map[string]bool   // message ids of replays
-	published map[string]uint64 // by this run: app, id and generation → letter
+	made      time.Time           // KEFU_DEAD
+	doubts    map[doubt]time.Time // of the handovers: since when
+	looked    map[string]bool     // apps whose queue was looked at
+	read      time.Time           // when the ledger was read last
+	queued    map[string]int      // app and id → highest generation
+	stored    map[string]bool     // message ids of replays
+	published map[string]uint64   // by this run: app, id and generation → letter
+}
+
+// doubt is that a letter may have been published, under its id or under one of its own.
+type doubt struct {
+	seq uint64
+	own bool
 }
 
 // records gathers what does not depend on single letters. With want it has the ledger look for those that the filter chooses.
 func (b *Box) records(ctx context.Context, filter Filter, o Options, want bool) (*records, error) {
 	r := &records{
-		box: b, o: o, doubts: make(map[uint64]handed), looked: make(map[string]bool), queued: make(map[string]int),
+		box: b, o: o, doubts: make(map[doubt]time.Time), looked: make(map[string]bool), queued: make(map[string]int),
 		stored: make(map[string]bool), published: make(map[string]uint64),
 	}
-	var err error
-	if r.handovers, err = readHandovers(ctx, b.conn); err != nil {
+	info, err := b.info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.made = madeAt(info)
+	if r.handovers, err = readHandovers(ctx, b.conn, r.made); err != nil {
 		return nil, err
 	}
 	for _, h := range r.handovers {
 		for _, l := range h.Letters {
-			if earlier, ok := r.doubts[l.Seq]; !ok || l.At.Before(earlier.At) {
-				r.doubts[l.Seq] = l
+			d := doubt{l.Seq, l.NewID}
+			if earlier, ok := r.doubts[d]; !ok || l.At.Before(earlier) {
+				r.doubts[d] = l.At
 			}
 		}
 	}
@@ -155,12 +167,10 @@ func (r *records) evidence(item *Item, t target, now time.Time) evidence {
 	key := l.AppID + " " + t.id
 	e := evidence{
 		queued: r.queued[key], stored: r.stored[t.msgID], accepted: r.o.AllowDoubles,
+		doubt: r.doubts[doubt{item.Seq, t.own}],
 	}
 	twin, taken := r.published[t.key(l.AppID)]
 	e.twin = taken && twin != item.Seq
-	if before := r.doubts[item.Seq]; before.NewID == t.own {
-		e.doubt = before.At
-	}
 	if r.o.Ledger != nil {
 		e.life, e.known = r.o.Ledger.Life(l.AppID, t.id, l.Packet())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -91,7 +92,9 @@ func (b *bed) items() (all []Item) {
 
 func (b *bed) handovers() []handover {
 	b.t.Helper()
-	all, err := readHandovers(b.t.Context(), b.conn)
+	info, err := b.box.info(b.t.Context())
+	b.NoError(err)
+	all, err := readHandovers(b.t.Context(), b.conn, madeAt(info))
 	b.NoError(err)
 	return all
 }
@@ -135,6 +138,67 @@ func TestAReplayThatWasKilledIsGoneOnWith(t *testing.T) {
 			if c.left > 0 {
 				b.Equal(string(mayDouble), result.Notes[0].Text)
 			}
+		})
+	}
+}
+
+func TestANoteAboutAnotherBoxCastsNoDoubt(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1000)
+	o := Options{Remembered: time.Hour}
+	b.bury(letter("a"))
+	r := newReplay(b.box, o)
+	var err error
+	r.records, err = b.box.records(t.Context(), Filter{}, o, true)
+	b.NoError(err)
+	b.NoError(r.writeDown(t.Context(), chosen{b.items()[0], targetOf(&b.items()[0], false)}))
+	b.Len(b.handovers(), 1) // and then it was killed
+
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDead))
+	brokertest.Provision(t, b.conn, brokertest.Spec(app))
+	b.bury(letter("b"))
+	b.Equal(uint64(1), b.items()[0].Seq)
+	plan, err := b.box.Plan(t.Context(), Filter{}, o, time.Now().Add(2*o.Remembered))
+	b.NoError(err)
+	b.Equal(map[Fate]int{WillBeSent: 1}, plan.Fates)
+	b.Zero(plan.MayDouble)
+}
+
+func TestEachIDThatAKilledReplayMayHaveUsedIsInDoubt(t *testing.T) {
+	t.Parallel()
+	const keep = 72 * time.Hour
+	oldID, newID := handed{Seq: 1, At: time.Now().Add(-3 * keep)}, handed{Seq: 1, At: time.Now().Add(-2 * keep), NewID: true}
+	for what, c := range map[string]struct {
+		killed []handed // letters of runs that were killed, in order
+		reason schema.Reason
+		ledger remembering
+		newIDs bool
+		want   refusal // "": it is published
+	}{
+		"under the old id": {[]handed{oldID}, schema.Exhausted, nil, false, mayDouble},
+		"under the old id, then under a new one, which is its only one": {[]handed{oldID, newID}, schema.IDReuse, nil, true, mayDouble},
+		"under the old id, then under a new one, and the old one went on": {
+			[]handed{oldID, newID}, schema.Exhausted, remembering{"a": {Generation: 3, Ended: true}}, true, mayDouble,
+		},
+		"under a new id, then under the old one":        {[]handed{newID, oldID}, schema.Exhausted, nil, false, mayDouble},
+		"under a new id, which is not used this time":   {[]handed{newID}, schema.Exhausted, nil, false, ""},
+		"under the old id, which is not used this time": {[]handed{oldID}, schema.IDReuse, nil, true, ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, 1000)
+			b.bury(letter("a", of(c.reason)))
+			for i, l := range c.killed {
+				h := handover{run: fmt.Sprint("dead-", i), Letters: []handed{l}}
+				b.NoError(h.write(t.Context(), b.conn))
+			}
+			result := b.replay(Filter{}, Options{Ledger: c.ledger, Remembered: keep, NewIDs: c.newIDs})
+			if c.want == "" {
+				b.Equal(1, result.Replayed)
+				return
+			}
+			b.Equal(1, result.Skipped)
+			b.Equal(string(c.want), result.Notes[0].Text)
 		})
 	}
 }

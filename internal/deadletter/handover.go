@@ -19,8 +19,9 @@ import (
 // handover is what a replay writes down before it publishes some letters: if it dies, these may be in the queue and in the box. It is
 // kept in the bucket KEFU_JOB under replay.<run>, and taken away when all of them are settled.
 type handover struct {
-	By      string   `json:"by,omitempty"`
-	Letters []handed `json:"letters"`
+	By      string    `json:"by,omitempty"`
+	Box     time.Time `json:"box,omitzero"` // when KEFU_DEAD was made: another one has other sequences
+	Letters []handed  `json:"letters"`
 
 	run string
 	seq uint64 // in the bucket
@@ -43,13 +44,14 @@ const (
 	tombstone = 10 * time.Minute
 )
 
-// readHandovers reads what replays that did not end, or are running, have written down.
-func readHandovers(ctx context.Context, conn *broker.Conn) ([]handover, error) {
+// readHandovers reads what replays that did not end, or are running, have written down about the box that was made at a time. Notes
+// that do not say which box they mean count as being about it.
+func readHandovers(ctx context.Context, conn *broker.Conn, made time.Time) ([]handover, error) {
 	var all []handover
 	o := broker.ScanOptions{Subject: handoverPrefix + ">"}
 	err := conn.Scan(ctx, "KV_"+schema.BucketJob, o, func(s broker.Stored) error {
 		h := handover{run: s.Subject[len(handoverPrefix):], seq: s.Seq}
-		if json.Unmarshal(s.Data, &h) == nil && len(h.Letters) > 0 {
+		if json.Unmarshal(s.Data, &h) == nil && len(h.Letters) > 0 && (h.Box.IsZero() || h.Box.Equal(made)) {
 			all = append(all, h)
 		}
 		return nil
@@ -115,12 +117,12 @@ func (r *replay) writeDown(ctx context.Context, batch ...chosen) error {
 	r.mu.Lock()
 	for _, c := range batch {
 		at := now
-		if before := r.records.doubts[c.item.Seq]; before.NewID == c.target.own && !before.At.IsZero() {
-			at = before.At
+		if before, ok := r.records.doubts[doubt{c.item.Seq, c.target.own}]; ok {
+			at = before
 		}
 		r.open[c.item.Seq] = handed{Seq: c.item.Seq, At: at, NewID: c.target.own}
 	}
-	r.handover.Letters = slices.SortedFunc(maps.Values(r.open), bySeq)
+	r.handover.Box, r.handover.Letters = r.records.made, slices.SortedFunc(maps.Values(r.open), bySeq)
 	r.mu.Unlock()
 	return r.handover.write(ctx, r.box.conn)
 }

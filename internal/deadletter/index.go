@@ -73,9 +73,14 @@ type coverage struct {
 	From    uint64    `json:"from"`
 }
 
+// madeAt is when a stream was made, as it is written down.
+func madeAt(info *jetstream.StreamInfo) time.Time {
+	return info.Created.UTC().Truncate(time.Millisecond)
+}
+
 func coverageOf(letters, index *jetstream.StreamInfo) coverage {
 	return coverage{
-		Letters: letters.Created.UTC().Truncate(time.Millisecond), Index: index.Created.UTC().Truncate(time.Millisecond),
+		Letters: madeAt(letters), Index: madeAt(index),
 		From: letters.State.LastSeq + 1,
 	}
 }
