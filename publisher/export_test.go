@@ -4,6 +4,9 @@ import "time"
 
 // What tests of the outside need of the inside.
 
+// ReadersMost is how many receipts of an app are looked up at once.
+const ReadersMost = readersMost
+
 // Remember has the watcher's feed forget all but the newest n receipts.
 func (w *Watcher) Remember(n int) {
 	w.feed.mu.Lock()

@@ -38,12 +38,14 @@ type feed struct {
 	appID string
 	life  context.Context
 	stop  context.CancelCauseFunc
-	done  chan struct{} // closed when all has ended
+	done  chan struct{}  // closed when all has ended
+	tasks sync.WaitGroup // the goroutines beside run
 
 	users int         // watchers that are open; guarded by the publisher's lock
 	idle  *time.Timer // ends the feed when there are none; likewise
 
 	mu      sync.Mutex
+	ending  bool                // no task begins any more
 	opened  bool                // every receipt since is or will be read
 	openers map[chan error]bool // who waits for that
 	reading bool
@@ -51,6 +53,7 @@ type feed struct {
 	ahead   time.Duration // how far the broker's clock is ahead of ours
 	memory  memory
 	search  search
+	lookups lookups
 	waiting map[string]map[*waiter]bool // by id
 }
 
@@ -69,11 +72,11 @@ type waiter struct {
 
 	wake    chan struct{} // there is something below
 	receipt *schema.Receipt
-	place   uint64 // where the receipt is stored; 0: nowhere
-	past    bool   // and that was before its watcher was opened
 	err     error
 
-	searches bool // it wants to know of receipts from before the feed
+	place    uint64 // where a receipt is stored that is read for it now; 0: nowhere
+	past     bool   // and that was before its watcher was opened
+	searches bool   // it wants to know of receipts from before the feed
 }
 
 func (w *waiter) notify() {
@@ -98,6 +101,7 @@ func (p *Publisher) feed(appID string) (*feed, error) {
 		f = &feed{
 			p: p, appID: appID, done: make(chan struct{}), memory: newMemory(),
 			openers: make(map[chan error]bool), waiting: make(map[string]map[*waiter]bool),
+			lookups: lookups{wanted: make(run)},
 		}
 		f.life, f.stop = context.WithCancelCause(context.Background())
 		f.idle = time.AfterFunc(p.linger, f.retire)
@@ -191,8 +195,20 @@ func (f *feed) run() {
 	}
 }
 
+// begins has task run beside, unless the feed ends. The feed is locked.
+func (f *feed) begins(task func()) bool {
+	if f.ending {
+		return false
+	}
+	f.tasks.Go(task)
+	return true
+}
+
 func (f *feed) finish() {
-	f.search.tasks.Wait()
+	f.mu.Lock()
+	f.ending = true
+	f.mu.Unlock()
+	f.tasks.Wait()
 	f.p.mu.Lock()
 	f.p.drop(f)
 	f.p.mu.Unlock()
@@ -239,7 +255,7 @@ func (f *feed) begin(s *source) {
 		f.memory.next, f.memory.latest = s.start, s.opened
 		f.search.first = s.start
 	}
-	f.reading, f.ahead = true, s.ahead
+	f.reading, f.ahead = true, s.clock
 	for opened := range f.openers {
 		opened <- nil
 		delete(f.openers, opened)

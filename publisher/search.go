@@ -2,7 +2,6 @@ package publisher
 
 import (
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -14,7 +13,6 @@ var ages = [...]time.Duration{10 * time.Minute, 3 * time.Hour}
 // read once for all who ask, when the first does, and from then on it is known
 // where each is stored.
 type search struct {
-	tasks sync.WaitGroup
 	on    bool
 	depth int    // how many of ages have been read
 	first uint64 // sequence of the first receipt that has been read
@@ -33,28 +31,26 @@ func (f *feed) searchFor(w *waiter) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if h, ok := f.memory.recall(w.id); ok {
-		w.found(h)
+		f.found(w, h)
 		return
 	}
 	w.searches = true
-	if !f.search.on && f.search.depth < len(ages) && f.life.Err() == nil {
-		f.search.on = true
-		f.search.tasks.Go(f.searchPast)
+	if !f.search.on && f.search.depth < len(ages) {
+		f.search.on = f.begins(f.searchPast)
 	}
 }
 
-// found gives a receipt from before, or where it is, to whom it fits.
-func (w *waiter) found(h heard) {
+// found gives a receipt from before to w if it fits, or has it read where it is
+// stored. The feed is locked.
+func (f *feed) found(w *waiter, h heard) {
 	w.searches = false
 	switch {
 	case h.receipt == nil:
-		w.place, w.past = h.seq, true
+		f.lookUp(w, h.seq, true)
 	case w.fits(*h.receipt, true):
 		w.receipt = h.receipt
-	default:
-		return
+		w.notify()
 	}
-	w.notify()
 }
 
 // searchPast reads one age after the other until nobody wants to know more.
@@ -158,7 +154,7 @@ func (f *feed) answer(wanted map[string]heard) {
 		}
 		for w := range waiters {
 			if w.searches {
-				w.found(h)
+				f.found(w, h)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -43,7 +44,10 @@ type source struct {
 	p     *Publisher
 	appID string
 	name  string
-	it    jetstream.MessagesContext
+	ahead int // how many receipts may be on their way to us
+
+	consumer jetstream.Consumer
+	it       jetstream.MessagesContext // nil until next is called
 
 	life context.Context // ends with the source's owner, or the connection
 	end  context.CancelCauseFunc
@@ -52,8 +56,7 @@ type source struct {
 	start   uint64        // sequence of the first that it may read
 	pending uint64        // how many there were when it was opened
 	opened  time.Time     // when that was, on the broker's clock
-	ahead   time.Duration // how far the broker's clock is ahead of ours
-	made    bool          // the broker has made the consumer
+	clock   time.Duration // how far the broker's clock is ahead of ours
 	read    uint64
 }
 
@@ -83,9 +86,8 @@ const (
 	// permission: it tells the connection only.
 	deniedEvery = 100 * time.Millisecond
 
-	// manyAhead and oneAhead are how many receipts may be on their way to us.
+	// manyAhead is how many receipts may be on their way to us.
 	manyAhead = 2000
-	oneAhead  = 1
 )
 
 // open begins to read. ctx is for the source's whole life.
@@ -95,7 +97,7 @@ func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int
 	}
 	// The name is the only thing between the receipts and whoever else may read
 	// from consumers of the stream: nobody can guess it.
-	s := &source{p: p, appID: appID, name: rand.Text(), done: make(chan struct{})}
+	s := &source{p: p, appID: appID, name: rand.Text(), ahead: ahead, done: make(chan struct{})}
 	cfg := jetstream.ConsumerConfig{
 		Name:              s.name,
 		FilterSubject:     receiptsOf(appID),
@@ -108,7 +110,7 @@ func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int
 	s.life, s.end = context.WithCancelCause(ctx)
 	broken := p.nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	go s.guard(broken, p.nc.LastError())
-	if err := s.begin(cfg, ahead); err != nil {
+	if err := s.begin(cfg); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -156,7 +158,7 @@ func (s *source) heed(err error) {
 	s.end(&refusal{is: ErrForbidden, text: "this connection may not publish to " + need})
 }
 
-func (s *source) begin(cfg jetstream.ConsumerConfig, ahead int) error {
+func (s *source) begin(cfg jetstream.ConsumerConfig) error {
 	consumer, err := s.p.js.CreateConsumer(s.life, schema.StreamReceipt, cfg)
 	if err != nil {
 		if s.p.deaf() {
@@ -165,15 +167,48 @@ func (s *source) begin(cfg jetstream.ConsumerConfig, ahead int) error {
 		return s.because(err)
 	}
 	info := consumer.CachedInfo()
-	s.made, s.start, s.pending = true, info.Delivered.Stream+1, info.NumPending
-	s.opened, s.ahead = info.TimeStamp, time.Until(info.TimeStamp)
-	s.it, err = consumer.Messages(jetstream.PullMaxMessages(ahead), jetstream.PullExpiry(30*time.Second),
-		jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
-	return err
+	s.consumer, s.start, s.pending = consumer, info.Delivered.Stream+1, info.NumPending
+	s.opened, s.clock = info.TimeStamp, time.Until(info.TimeStamp)
+	return nil
+}
+
+// poll returns the next receipt, nil when none is stored. Either shows that the
+// broker lets this source read, which an app without new receipts would not show
+// before the first heartbeat. After next it must not be called any more.
+func (s *source) poll() (*storedReceipt, error) {
+	ctx, cancel := context.WithTimeout(s.life, 2*heartbeat)
+	defer cancel()
+	subject := s.p.apiPrefix() + "CONSUMER.MSG.NEXT." + schema.StreamReceipt + "." + s.name
+	m, err := s.p.nc.RequestWithContext(ctx, subject, []byte(`{"batch":1,"no_wait":true}`))
+	if err != nil {
+		return nil, s.because(err)
+	}
+	if status := m.Header.Get("Status"); len(m.Data) == 0 && status != "" {
+		if status == "404" {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("the broker answered %s %s", status, m.Header.Get("Description"))
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.accept(m.Data, &jetstream.MsgMetadata{
+		Sequence: jetstream.SequencePair(meta.Sequence), Timestamp: meta.Timestamp, NumPending: meta.NumPending,
+	})
+	return &r, err
 }
 
 // next waits for the next receipt. After an error the source is of no use.
 func (s *source) next() (storedReceipt, error) {
+	if s.it == nil {
+		it, err := s.consumer.Messages(jetstream.PullMaxMessages(s.ahead), jetstream.PullExpiry(30*time.Second),
+			jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+		if err != nil {
+			return storedReceipt{}, s.because(err)
+		}
+		s.it = it
+	}
 	m, err := s.it.Next(jetstream.NextContext(s.life))
 	if err != nil {
 		return storedReceipt{}, s.because(err)
@@ -182,10 +217,14 @@ func (s *source) next() (storedReceipt, error) {
 	if err != nil {
 		return storedReceipt{}, err
 	}
+	return s.accept(m.Data(), meta)
+}
+
+func (s *source) accept(data []byte, meta *jetstream.MsgMetadata) (storedReceipt, error) {
 	if s.read++; meta.Sequence.Consumer != s.read {
 		return storedReceipt{}, errGap
 	}
-	return storedReceipt{data: m.Data(), seq: meta.Sequence.Stream, time: meta.Timestamp, pending: meta.NumPending}, nil
+	return storedReceipt{data: data, seq: meta.Sequence.Stream, time: meta.Timestamp, pending: meta.NumPending}, nil
 }
 
 // because prefers why the source's life ended to what that led to.
@@ -202,7 +241,7 @@ func (s *source) close() {
 	if s.it != nil {
 		s.it.Stop()
 	}
-	if s.made && s.p.nc.IsConnected() {
+	if s.consumer != nil && s.p.nc.IsConnected() {
 		// A thousand consumers is all that a stream takes.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.life), time.Second)
 		defer cancel()
@@ -213,7 +252,11 @@ func (s *source) close() {
 // scan gives to f the receipts that are stored now, up to the sequence last (0:
 // all), and returns the sequence at which it began to read.
 func (p *Publisher) scan(ctx context.Context, appID string, from from, last uint64, f func(storedReceipt)) (start uint64, err error) {
-	s, err := p.open(ctx, appID, from, manyAhead)
+	ahead := manyAhead
+	if last > 0 && from.seq > 0 {
+		ahead = int(min(last-from.seq+1, manyAhead)) // the rest would be read in vain
+	}
+	s, err := p.open(ctx, appID, from, ahead)
 	if err != nil {
 		return 0, err
 	}
@@ -223,31 +266,12 @@ func (p *Publisher) scan(ctx context.Context, appID string, from from, last uint
 		if err != nil {
 			return 0, err
 		}
-		if left = m.pending; last > 0 && m.seq > last {
+		if left = m.pending; last == 0 || m.seq <= last {
+			f(m)
+		}
+		if last > 0 && m.seq >= last {
 			break
 		}
-		f(m)
 	}
 	return s.start, nil
-}
-
-// fetch reads the receipt of an intent where it is stored, nil when it is not
-// there any more.
-func (p *Publisher) fetch(ctx context.Context, appID, id string, seq uint64) (*schema.Receipt, error) {
-	s, err := p.open(ctx, appID, from{seq: seq}, oneAhead)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
-	if s.pending == 0 {
-		return nil, nil
-	}
-	m, err := s.next()
-	if err != nil {
-		return nil, err
-	}
-	if r, ok := readReceipt(m.data); ok && r.ID == id {
-		return &r, nil
-	}
-	return nil, nil
 }

@@ -119,7 +119,7 @@ func (w *Watcher) wait(ctx context.Context, id string, fits func(schema.Receipt,
 		}
 		select {
 		case <-me.wake:
-			r, err := f.collect(ctx, me)
+			r, err := f.collect(me)
 			if err != nil {
 				return none, err
 			}
@@ -161,48 +161,29 @@ func (w *Watcher) enter(me *waiter) {
 	case !ok || f.memory.before(h.seq, w.since):
 		return
 	case h.receipt == nil:
-		me.place, me.past = h.seq, false
+		f.lookUp(me, h.seq, false)
 	case me.fits(*h.receipt, false):
 		me.receipt = h.receipt
-	default:
-		return
+		me.notify()
 	}
-	me.notify()
 }
 
 func (f *feed) leave(me *waiter) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.lookups.wanted.remove(me)
 	delete(f.waiting[me.id], me)
 	if len(f.waiting[me.id]) == 0 {
 		delete(f.waiting, me.id)
 	}
 }
 
-// collect returns what the waiter was woken for, nothing when it has to go on
-// waiting.
-func (f *feed) collect(ctx context.Context, me *waiter) (*schema.Receipt, error) {
+// collect returns what the waiter was woken for.
+func (f *feed) collect(me *waiter) (*schema.Receipt, error) {
 	f.mu.Lock()
-	r, place, past, err := me.receipt, me.place, me.past, me.err
-	me.place = 0
-	f.mu.Unlock()
-	switch {
-	case r != nil:
-		return r, nil
-	case err != nil:
-		return nil, err
-	case place == 0:
-		return nil, nil
+	defer f.mu.Unlock()
+	if me.receipt != nil {
+		return me.receipt, nil
 	}
-	r, err = f.p.fetch(ctx, f.appID, me.id, place)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, f.noReceipt(me.id, context.Cause(ctx))
-		}
-		return nil, f.unreadable(err)
-	}
-	if r != nil && me.fits(*r, past) {
-		return r, nil
-	}
-	return nil, nil
+	return nil, me.err
 }

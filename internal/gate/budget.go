@@ -281,7 +281,7 @@ func (b *budget) try() (time.Duration, error) {
 			return 0, err
 		}
 	}
-	trip := b.pool.trips.lead()
+	trip := b.pool.trips.usual()
 	t, _ := b.pool.clock.broker(b.pool.clock.now())
 	p, n, live := b.want(t, trip)
 	next, granted, wait := p.grant(b.account, t, trip, b.lead(), n, live)
@@ -372,7 +372,7 @@ func (b *budget) met() {
 	defer b.mu.Unlock()
 	if b.alone >= calm {
 		b.grow = 2
-		b.next = min(max(b.used, 1), b.pace.chunk(b.pool.trips.lead(), false))
+		b.next = min(max(b.used, 1), b.pace.chunk(b.pool.trips.usual(), false))
 	}
 	b.alone = 0
 }
