@@ -2,10 +2,12 @@ package gate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -224,4 +226,48 @@ func TestABrokerThatBecomesSlowSlowsNothingForLong(t *testing.T) {
 		}
 		require.GreaterOrEqual(t, n, 97*30)
 	})
+}
+
+// election is a way on which answers take trip, but for those that are asked for
+// within a time: they come when it is over.
+func election(trip time.Duration, from, until time.Time) func() time.Duration {
+	return func() time.Duration {
+		if now := time.Now(); !now.Before(from) && now.Before(until) {
+			return trip + 2*until.Sub(now) // hop takes half of it
+		}
+		return trip
+	}
+}
+
+// TestOneSlowAnswerIsSoonForgotten: what may leave does not wait for as long as
+// that answer took, and soon no more is in hand, where a worker that dies would
+// take it along, than the distance needs.
+func TestOneSlowAnswerIsSoonForgotten(t *testing.T) {
+	t.Parallel()
+	const warm, later = 10 * time.Second, 5 * time.Second
+	for _, trip := range []time.Duration{5, 60, 200} {
+		trip *= time.Millisecond
+		for _, workers := range []int{1, 2} {
+			for _, away := range []time.Duration{400 * time.Millisecond, time.Second, 3 * time.Second} {
+				t.Run(fmt.Sprintf("%d workers, %v, and once %v", workers, trip, away), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						from := time.Now().Add(warm)
+						over := from.Add(away)
+						s := newFarStore()
+						pool := newFarPool(s, Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2},
+							slices.Repeat([]func() time.Duration{election(trip, from, over)}, workers)...)
+						sent := pool.send(t, warm+away+later)
+						i, _ := slices.BinarySearchFunc(sent, over, time.Time.Compare)
+						require.Less(t, i, len(sent))
+						require.LessOrEqual(t, sent[i].Sub(over), askPause+3*trip, "the first that leaves then")
+
+						var a account
+						require.NoError(t, json.Unmarshal(s.kept[schema.RateSubject("wx1")].Data, &a))
+						require.LessOrEqual(t, time.Until(time.Unix(0, a.TAT)), ahead+chunk+5*trip, "what is taken")
+					})
+				})
+			}
+		}
+	}
 }
