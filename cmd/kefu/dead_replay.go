@@ -309,6 +309,10 @@ func (d *deadReplay) report(r deadletter.Result, err error) error {
 		return partlyf("%w", errors.Join(errors.New("interrupted: the rest is still in the box; run it again to go on"), besidesCanceled(err)))
 	case err != nil:
 		return partlyf("stopped: %w; run it again to go on", err)
+	case r.Stopped != "" && r.Replayed == 0:
+		return fmt.Errorf("nothing was replayed: %s", r.Stopped)
+	case left > 0 && r.Replayed == 0:
+		return fmt.Errorf("nothing was replayed: %s left in the box", wereLeft(left))
 	case r.Stopped != "":
 		return partlyf("stopped: %s; run it again to go on", r.Stopped)
 	case left > 0:

@@ -297,25 +297,48 @@ func TestAReplayThatIsStoppedInTheMiddleIsPartlyDone(t *testing.T) {
 	o.Positive(r.Replayed)
 	o.Equal(12-r.Replayed, o.boxed())
 	o.Len(o.queued("wx1"), r.Replayed)
+}
 
-	var out, said strings.Builder
-	for _, c := range []struct {
-		replayed int
-		err      error
-		code     int
-		says     string
+func TestTheExitCodeSaysWhetherAnythingWasReplayed(t *testing.T) {
+	t.Parallel()
+	const refused = "20 letters in a row could not be published: refused"
+	away := errors.New("the box is away")
+	for what, c := range map[string]struct {
+		result deadletter.Result
+		err    error
+		code   int
+		says   string
 	}{
-		{0, context.Canceled, exitFailed, "kefu: interrupted\n"},
-		{3, errors.New("the box is away"), exitPartly, "kefu: stopped: the box is away; run it again to go on\n"},
-		{3, errors.Join(context.Canceled, errors.New("audit: no answer")), exitPartly, "run it again to go on\nkefu: audit: no answer\n"},
-		{0, errors.New("the box is away"), exitFailed, "kefu: the box is away\n"},
+		"interrupted before the first":       {deadletter.Result{}, context.Canceled, exitFailed, "kefu: interrupted\n"},
+		"the box went away before the first": {deadletter.Result{}, away, exitFailed, "kefu: the box is away\n"},
+		"the box went away in the middle": {
+			deadletter.Result{Replayed: 3}, away, exitPartly, "kefu: stopped: the box is away; run it again to go on\n",
+		},
+		"interrupted, and the audit did not answer": {
+			deadletter.Result{Replayed: 3}, errors.Join(context.Canceled, errors.New("audit: no answer")), exitPartly,
+			"run it again to go on\nkefu: audit: no answer\n",
+		},
+		"stopped by refusals, nothing was replayed": {
+			deadletter.Result{Failed: 20, Stopped: refused}, nil, exitFailed, "kefu: nothing was replayed: " + refused + "\n",
+		},
+		"stopped by refusals in the middle": {
+			deadletter.Result{Replayed: 3, Failed: 20, Stopped: refused}, nil, exitPartly, "kefu: stopped: " + refused + "; run it again to go on\n",
+		},
+		"all were left in the box": {
+			deadletter.Result{Skipped: 2, Failed: 1}, nil, exitFailed, "kefu: nothing was replayed: 3 letters were left in the box\n",
+		},
+		"some were left in the box": {deadletter.Result{Replayed: 1, Skipped: 1}, nil, exitPartly, "kefu: 1 letter was left in the box\n"},
+		"one could not be taken out": {
+			deadletter.Result{Replayed: 1, Kept: 1}, nil, exitPartly, "kefu: 1 letter was replayed but could not be taken out of the box: run it again\n",
+		},
+		"all were replayed": {deadletter.Result{Replayed: 3}, nil, exitDone, ""},
 	} {
-		said.Reset()
+		var out, said strings.Builder
 		cli := newCLI(nil, nil, &out, &said)
 		cli.started = true
 		d := &deadReplay{cli: cli}
-		o.Equal(c.code, cli.exit(&cobra.Command{}, d.report(deadletter.Result{Replayed: c.replayed}, c.err)))
-		o.Contains(said.String(), c.says)
+		require.Equal(t, c.code, cli.exit(&cobra.Command{}, d.report(c.result, c.err)), what)
+		require.Contains(t, said.String(), c.says, what)
 	}
 }
 
