@@ -34,13 +34,20 @@ func (q campaignQueue) PublishBulk(ctx context.Context, appID string, terms camp
 	}
 	accepted := make([]campaign.Accepted, len(results)) // err only sums up what each result says
 	for i, r := range results {
-		accepted[i] = campaign.Accepted{Duplicate: r.Duplicate, Err: r.Err}
-		switch {
-		case errors.Is(r.Err, publisher.ErrQueueFull):
-			accepted[i].Err = fmt.Errorf("%w: %w", campaign.ErrQueueFull, r.Err)
-		case errors.Is(r.Err, publisher.ErrNotQueued), errors.Is(r.Err, publisher.ErrOutcomeOpen):
-			accepted[i].Err = fmt.Errorf("%w: %w", campaign.ErrAway, r.Err)
-		}
+		accepted[i] = acceptedAs(r)
 	}
 	return accepted, nil
+}
+
+// acceptedAs is a result as a campaign sees it.
+func acceptedAs(r publisher.Result) campaign.Accepted {
+	a := campaign.Accepted{Duplicate: r.Duplicate, Err: r.Err}
+	switch {
+	// These come first: what has no answer because the queue became full meanwhile may be stored nevertheless.
+	case errors.Is(r.Err, publisher.ErrNotQueued), errors.Is(r.Err, publisher.ErrOutcomeOpen):
+		a.Err = fmt.Errorf("%w: %w", campaign.ErrAway, r.Err)
+	case errors.Is(r.Err, publisher.ErrQueueFull):
+		a.Err = fmt.Errorf("%w: %w", campaign.ErrQueueFull, r.Err)
+	}
+	return a
 }

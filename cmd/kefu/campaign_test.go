@@ -336,3 +336,18 @@ func TestAFullQueueReachesTheCampaignAsSuch(t *testing.T) {
 	}
 	require.Equal(t, 2, full)
 }
+
+func TestAnOpenOutcomeIsNotTakenForAFullQueue(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct{ said, want, not error }{
+		"the queue is full":             {publisher.ErrQueueFull, campaign.ErrQueueFull, campaign.ErrAway},
+		"nobody answers":                {publisher.ErrOutcomeOpen, campaign.ErrAway, campaign.ErrQueueFull},
+		"the broker is away":            {publisher.ErrNotQueued, campaign.ErrAway, campaign.ErrQueueFull},
+		"it became full, and was asked": {errors.Join(publisher.ErrOutcomeOpen, publisher.ErrQueueFull), campaign.ErrAway, campaign.ErrQueueFull},
+	} {
+		a := acceptedAs(publisher.Result{Err: c.said})
+		require.ErrorIs(t, a.Err, c.want, what)
+		require.NotErrorIs(t, a.Err, c.not, what)
+	}
+	require.Equal(t, campaign.Accepted{Duplicate: true}, acceptedAs(publisher.Result{Accepted: publisher.Accepted{Duplicate: true}}))
+}
