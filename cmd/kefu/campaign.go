@@ -65,8 +65,8 @@ What is sent is what was checked: a file that changes meanwhile ends the start b
 
 It can be interrupted and run again with the same name, file and template: it goes on behind what the queue has acknowledged, and
 nobody gets it twice. A full queue is waited for. More than 1,000 recipients are asked about first, and so are users who may get
-the message twice: a run was killed before it could store how far it had come, and repeats of the last rows that it published are
-no longer recognised (after worker.ledger.keep, or duplicate_window without a ledger).
+the message twice: a run was killed before it could store how far it had come, or the broker's answers never came, and repeats of
+the last rows that it published are no longer recognised (after worker.ledger.keep, or duplicate_window without a ledger).
 
 Exit codes: 0 all published, 1 failed or interrupted, 4 when rows were left out.`,
 		Example: `  kefu campaign start double-11 --file recipients.csv --template packet.json --dry-run
@@ -282,7 +282,7 @@ func (s *campaignStart) ask(ctx context.Context, app config.App, job campaign.Jo
 	question := fmt.Sprintf("%s %s to users of %s", verb, counted(o.Summary.Recipients, "message"), app.Label())
 	twice := record.MayDouble(time.Now(), o.Remembered)
 	if twice > 0 {
-		s.cli.warn(fmt.Sprintf("a run was killed %s, before it could store how far it had come: repeats of what it published then are "+
+		s.cli.warn(fmt.Sprintf("how far a run came is not known: repeats of what it may have published since %s are "+
 			"recognised for %s only, so %s may get the message twice", moment(record.DoubtSince), about(o.Remembered), counted(twice, "user")))
 		question += fmt.Sprintf(", up to %s of them for the second time", grouped(int64(twice)))
 		detail += fmt.Sprintf("; %d may get it twice", twice)
@@ -328,6 +328,8 @@ func nextStep(r campaign.Result, err error) string {
 		return ""
 	case errors.Is(err, campaign.ErrCheckpoint):
 		return stopped + " That is not on record: the same command goes on from an earlier row. Run it soon, while repeats are recognised."
+	case errors.Is(err, campaign.ErrMayDouble):
+		return stopped + " The same command says how many users may get the message twice, and asks before it goes on from there."
 	case errors.Is(err, campaign.ErrChanged):
 		return stopped + " Nothing of the changed file was published. With the file as it was, the same command goes on from there."
 	}

@@ -217,7 +217,11 @@ func TestACheckpointThatIsNotStoredIsNotHiddenBehindAnInterrupt(t *testing.T) {
 			"kefu: interrupted\n", "kefu: how far the campaign has come could not be stored: context deadline exceeded\n",
 		}, "from there"},
 		"an error that the interrupt has caused": {fmt.Errorf("%w: %w", campaign.ErrAway, context.Canceled), []string{"kefu: interrupted\n"}, "away"},
-		"a file that changed":                    {campaign.ErrChanged, []string{"Nothing of the changed file was published.", "kefu: the file was changed after it was checked\n"}, ""},
+		"what may be doubled": {campaign.ErrMayDouble, []string{
+			"Stopped at row 20 of 40. The same command says how many users may get the message twice, and asks before it goes on from there.",
+			"kefu: some rows may have been published before, longer ago than repeats are recognised\n",
+		}, "The same command goes on"},
+		"a file that changed": {campaign.ErrChanged, []string{"Nothing of the changed file was published.", "kefu: the file was changed after it was checked\n"}, ""},
 	} {
 		var out, said strings.Builder
 		cli := newCLI(nil, nil, &out, &said)

@@ -4,27 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
 
-// errOpen stands for an answer that has not come.
-var errOpen = errors.New("no answer from the broker")
+// What stands for an answer.
+var (
+	errOpen    = errors.New("no answer from the broker")
+	errUntried = errors.New("not published yet")
+)
 
 // deliver publishes intents until each is acknowledged. A full queue and a broker that is away are waited for; anything else that goes
-// wrong ends it, as does a wait after which a repeat would no longer be recognised. There is one answer for each intent, in any case.
+// wrong ends it, as does a wait after which a repeat is no longer recognised. There is one answer for each intent, in any case.
 func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error) {
 	answers := make([]Accepted, len(intents))
 	open := make([]int, len(intents)) // which are not acknowledged
 	for i := range intents {
-		answers[i].Err, open[i] = errOpen, i
+		answers[i].Err, open[i] = errUntried, i
 	}
-	wait, began := firstWait, time.Now()
+	inDoubt := func(at int) bool { return mayBeStored(answers[at]) }
+	wait, since := firstWait, r.now()
 	for len(open) > 0 {
 		if err := ctx.Err(); err != nil {
 			return answers, err
 		}
-		left, err := r.try(ctx, intents, answers, open)
+		if !slices.ContainsFunc(open, inDoubt) {
+			since = r.now() // before this the queue was full, and has taken none of them
+		}
+		published := since
+		if open[0] < r.carried && !r.options.AllowDoubles {
+			published = r.carriedSince
+		}
+		within := r.recognised(published)
+		if within <= 0 {
+			return answers, ErrMayDouble
+		}
+		left, err := r.try(ctx, within, intents, answers, open)
 		switch {
 		case len(left) == 0:
 			return answers, nil
@@ -32,8 +48,6 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 			return answers, ctx.Err()
 		case !errors.Is(err, ErrQueueFull) && !errors.Is(err, ErrAway):
 			return answers, err
-		case r.tooLate(began) && slices.ContainsFunc(left, func(at int) bool { return mayBeStored(answers[at]) }):
-			return answers, ErrMayDouble
 		case len(left) < len(open):
 			wait = firstWait // there was room for some
 		}
@@ -47,14 +61,18 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 	return answers, nil
 }
 
-// tooLate says whether what was published at a time may be published twice now.
-func (r *run) tooLate(published time.Time) bool {
-	o := r.options
-	return o.Remembered > 0 && !o.AllowDoubles && time.Since(published) >= o.Remembered
+// recognised is for how long from now on the repeat of what was published at a time will be known as one.
+func (r *run) recognised(published time.Time) time.Duration {
+	if r.options.Remembered <= 0 {
+		return math.MaxInt64
+	}
+	return r.options.Remembered - r.now().Sub(published)
 }
 
 // mayBeStored says whether the broker may hold an intent. A full queue's word is that it does not.
-func mayBeStored(a Accepted) bool { return !errors.Is(a.Err, ErrQueueFull) }
+func mayBeStored(a Accepted) bool {
+	return !errors.Is(a.Err, ErrQueueFull) && !errors.Is(a.Err, errUntried)
+}
 
 func passing(err error) error {
 	if errors.Is(err, ErrQueueFull) {
@@ -69,22 +87,26 @@ const (
 	mostWait  = 5 * time.Second
 )
 
-// try publishes once what is open, notes the answers, and returns what is left and why: an error that does not pass by itself, if
-// there is one.
-func (r *run) try(ctx context.Context, intents []Intent, answers []Accepted, open []int) (left []int, why error) {
+// try publishes once what is open, within a time, notes the answers, and returns what is left and why: an error that does not pass by
+// itself, if there is one.
+func (r *run) try(ctx context.Context, within time.Duration, intents []Intent, answers []Accepted, open []int) (left []int, why error) {
 	some := make([]Intent, len(open))
 	for i, at := range open {
 		some[i] = intents[at]
 	}
-	got, err := r.publishGracefully(ctx, some)
+	got, err := r.publishGracefully(ctx, within, some)
 	if err == nil && len(got) != len(some) {
 		err = fmt.Errorf("%w: %d of %d answers", errOpen, len(got), len(some))
 	}
 	for i, at := range open {
+		answer := Accepted{Err: errOpen}
 		if i < len(got) {
-			answers[at] = got[i]
+			answer = got[i]
 		}
-		cause := answers[at].Err
+		if mayBeStored(answer) || !mayBeStored(answers[at]) { // that the queue is full now says nothing of an earlier try
+			answers[at] = answer
+		}
+		cause := answer.Err
 		if cause == nil {
 			continue
 		}
@@ -99,8 +121,9 @@ func (r *run) try(ctx context.Context, intents []Intent, answers []Accepted, ope
 	return left, why
 }
 
-// publishGracefully gives what is on its way when the run is told to stop a moment to be acknowledged.
-func (r *run) publishGracefully(ctx context.Context, intents []Intent) ([]Accepted, error) {
+// publishGracefully gives what is on its way when the run is told to stop a moment to be acknowledged. The publisher repeats what is
+// not answered: beyond a time that might be stored twice.
+func (r *run) publishGracefully(ctx context.Context, within time.Duration, intents []Intent) ([]Accepted, error) {
 	grace, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() {
@@ -109,6 +132,8 @@ func (r *run) publishGracefully(ctx context.Context, intents []Intent) ([]Accept
 		}
 	})
 	defer stop()
+	late := time.AfterFunc(within, func() { cancel(ErrMayDouble) })
+	defer late.Stop()
 	return r.options.Queue.PublishBulk(grace, r.job.AppID, r.terms, intents)
 }
 

@@ -3,11 +3,13 @@ package campaign
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 )
 
@@ -75,7 +77,7 @@ func TestARunThatStopsSaysWhatIsInDoubt(t *testing.T) {
 				return ErrQueueFull
 			}
 			return nil
-		}, 11, 8},
+		}, 11, 9}, // up to the last of them
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -102,19 +104,14 @@ func TestNobodyIsSentToTwiceWithoutBeingAskedFor(t *testing.T) {
 	q := &outbox{conn: conn}
 	const keep = time.Hour
 	// A run died with 20 of 40 on record, longer ago than published ids are remembered.
-	r := run{job: job(t, recipients(40)), options: Options{Conn: conn, Queue: q}, batch: 10}
-	summary, err := r.job.Check(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, r.open(t.Context(), summary))
 	since := time.Now().Add(-2 * keep).UTC()
-	r.record.Next, r.record.Published, r.record.InDoubt, r.record.DoubtSince = 20, 20, 10, since
-	require.NoError(t, r.save(t.Context()))
+	killed(t, conn, func(r *Record) { r.Next, r.Published, r.InDoubt, r.DoubtSince = 20, 20, 10, since })
 
 	start := func(ctx context.Context, o Options) (Result, error) {
 		o.Conn, o.Queue, o.Batch, o.Remembered = conn, q, 5, keep
 		return job(t, recipients(40)).Start(ctx, o)
 	}
-	_, err = start(t.Context(), Options{})
+	_, err := start(t.Context(), Options{})
 	require.ErrorIs(t, err, ErrMayDouble)
 	require.Zero(t, q.n)
 
@@ -135,21 +132,205 @@ func TestNobodyIsSentToTwiceWithoutBeingAskedFor(t *testing.T) {
 	require.Equal(t, []int{40, 40, 0}, []int{result.Next, result.Published, result.InDoubt})
 }
 
+// late is the wall clock, and ahead of it as far as a test has put it.
+type late struct{ ahead time.Duration }
+
+func (l *late) now() time.Time { return time.Now().Add(l.ahead) }
+
+const window = 10 * time.Minute // as queues have it, without a ledger
+
 func TestAWaitThatIsTooLongForRepeatsEnds(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		waits time.Duration // in vain, before it ends
+		stops bool          // by the user
+		later time.Duration // until the next run
+		doubt bool          // whether that asks
+	}{
+		"by itself, and is run again at once":                      {waits: window, doubt: true},
+		"by Ctrl-C, and is run again while repeats are recognised": {waits: 4 * time.Minute, stops: true, later: 5 * time.Minute},
+		"by Ctrl-C, and is run again later":                        {waits: 4 * time.Minute, stops: true, later: 6 * time.Minute, doubt: true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			conn := brokertest.New(t, app)
+			clock := &late{}
+			q := &outbox{conn: conn, before: func(int) error { return ErrAway }}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			start := func(ctx context.Context, o Options) (Result, error) {
+				o.Conn, o.Queue, o.Remembered = conn, q, window
+				return job(t, recipients(10)).start(ctx, o, clock.now)
+			}
+			result, err := start(ctx, Options{Progress: func(_, _ int, waiting string) {
+				if waiting == "" {
+					return
+				}
+				clock.ahead = c.waits
+				if c.stops {
+					cancel()
+				}
+			}})
+			require.Equal(t, 10, q.n, "it is not published again")
+			require.Equal(t, 10, result.InDoubt)
+			if c.stops {
+				require.ErrorIs(t, err, context.Canceled)
+			} else {
+				require.ErrorIs(t, err, ErrMayDouble)
+			}
+
+			q.before = nil
+			clock.ahead += c.later
+			_, err = start(t.Context(), Options{})
+			if !c.doubt {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, ErrMayDouble, "it asks before it goes on")
+			require.Equal(t, 10, q.n)
+			_, err = start(t.Context(), Options{AllowDoubles: true})
+			require.NoError(t, err)
+		})
+	}
+}
+
+func TestWhatAKilledRunMayHavePublishedIsNotPublishedTooLate(t *testing.T) {
+	t.Parallel()
+	full := func(from int) func(int) error {
+		return func(n int) error {
+			if n >= from {
+				return ErrQueueFull
+			}
+			return nil
+		}
+	}
+	for what, c := range map[string]struct {
+		answer  func(n int) error // before repeats are no longer recognised
+		allowed bool
+		next    int
+		doubt   int
+		err     error
+	}{
+		"the queue is full":                      {answer: full(1), next: 20, doubt: 7, err: ErrMayDouble},
+		"it has taken some":                      {answer: full(5), next: 24, doubt: 3, err: ErrMayDouble},
+		"it has taken all that were in doubt":    {answer: full(8), next: 40},
+		"the broker is away":                     {answer: func(int) error { return ErrAway }, next: 20, doubt: 20, err: ErrMayDouble},
+		"the queue is full, and the user agreed": {answer: full(1), allowed: true, next: 40},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			conn := brokertest.New(t, app)
+			q := &outbox{conn: conn, before: c.answer}
+			killed(t, conn, func(r *Record) {
+				r.Next, r.Published, r.InDoubt, r.DoubtSince = 20, 20, 7, time.Now().Add(time.Minute-window)
+			})
+			clock := &late{}
+			result, err := job(t, recipients(40)).start(t.Context(), Options{
+				Conn: conn, Queue: q, Remembered: window, AllowDoubles: c.allowed,
+				Progress: func(_, _ int, waiting string) {
+					if waiting != "" {
+						clock.ahead, q.before = 2*time.Minute, nil
+					}
+				},
+			}, clock.now)
+			require.ErrorIs(t, err, c.err)
+			require.Equal(t, []int{c.next, c.doubt}, []int{result.Next, result.InDoubt})
+		})
+	}
+}
+
+func TestAFullQueueMayBeWaitedForLongerThanRepeatsAreRecognised(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	clock := &late{}
+	waits := 0
+	q := &outbox{conn: conn, before: func(int) error { return ErrQueueFull }}
+	result, err := job(t, recipients(10)).start(t.Context(), Options{Conn: conn, Queue: q, Remembered: window, Progress: func(_, _ int, waiting string) {
+		if waiting == "" {
+			return
+		}
+		clock.ahead += window
+		waits++
+		q.before = nil
+		if waits == 1 {
+			q.before = func(int) error { return ErrAway } // in doubt from now on, not from the beginning
+		}
+		if waits == 2 {
+			clock.ahead -= window
+		}
+	}}, clock.now)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 10}, []int{waits, result.Published})
+}
+
+func TestAFullQueueSaysNothingOfAnEarlierTry(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	q := &outbox{conn: conn, before: func(int) error { return ErrAway }}
-	o := Options{Conn: conn, Queue: q, Remembered: time.Nanosecond}
-	result, err := job(t, recipients(10)).Start(t.Context(), o)
-	require.ErrorIs(t, err, ErrMayDouble)
-	require.Equal(t, 10, result.InDoubt)
-	_, err = job(t, recipients(10)).Start(t.Context(), o)
-	require.ErrorIs(t, err, ErrMayDouble, "it asks before it goes on")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	result, err := job(t, recipients(10)).Start(ctx, Options{Conn: conn, Queue: q, Progress: func(_, _ int, waiting string) {
+		switch waiting {
+		case "the broker is away":
+			q.before = func(int) error { return ErrQueueFull }
+		case "the queue is full":
+			cancel()
+		}
+	}})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, []int{20, 10}, []int{q.n, result.InDoubt})
+}
 
-	q.before = nil
-	o.AllowDoubles = true
-	_, err = job(t, recipients(10)).Start(t.Context(), o)
+func TestWhoeverAgreesToSomeTwiceDoesNotAgreeToOthers(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	clock := &late{}
+	q := &outbox{conn: conn, before: func(n int) error {
+		if n > 7 {
+			return ErrAway
+		}
+		return nil
+	}}
+	killed(t, conn, func(r *Record) { r.Next, r.InDoubt, r.DoubtSince = 20, 7, time.Now().Add(-2*window) })
+	result, err := job(t, recipients(40)).start(t.Context(), Options{
+		Conn: conn, Queue: q, Remembered: window, AllowDoubles: true,
+		Progress: func(_, _ int, waiting string) {
+			if waiting != "" {
+				clock.ahead = window
+			}
+		},
+	}, clock.now)
+	require.ErrorIs(t, err, ErrMayDouble)
+	require.Equal(t, []int{27, 13}, []int{result.Next, result.InDoubt})
+}
+
+func TestThePublisherRepeatsNothingThatIsNotRecognised(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	q := &silent{}
+	_, err := job(t, recipients(10)).Start(t.Context(), Options{Conn: conn, Queue: q, Remembered: 100 * time.Millisecond})
+	require.ErrorIs(t, err, ErrMayDouble)
+	require.LessOrEqual(t, q.calls, 1)
+}
+
+// silent is a queue from which nothing is heard.
+type silent struct{ calls int }
+
+func (q *silent) PublishBulk(ctx context.Context, _ string, _ Terms, _ []Intent) ([]Accepted, error) {
+	q.calls++
+	<-ctx.Done()
+	return nil, fmt.Errorf("%w: %w", ErrAway, context.Cause(ctx))
+}
+
+// killed leaves the record of a run with 40 recipients that was killed.
+func killed(t *testing.T, conn *broker.Conn, change func(*Record)) {
+	t.Helper()
+	r := run{job: job(t, recipients(40)), options: Options{Conn: conn}, batch: 10, now: time.Now}
+	summary, err := r.job.Check(t.Context())
 	require.NoError(t, err)
+	require.NoError(t, r.open(t.Context(), summary))
+	change(&r.record)
+	require.NoError(t, r.save(t.Context()))
 }
 
 func TestACheckpointThatIsNotStoredIsTold(t *testing.T) {

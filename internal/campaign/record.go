@@ -37,8 +37,9 @@ type Record struct {
 	Invalid    int `json:"invalid"`    // left out, of all rows
 	Repeated   int `json:"repeated"`   // the recipient had a row before, of all rows
 
-	// InDoubt is how many recipients behind Next may have been published already, should nothing be written after this: the rows of
-	// a batch are stored before the checkpoint is. DoubtSince is the earliest time at which that may have been.
+	// InDoubt is how many recipients there are behind Next up to the last that may have been published already, should nothing be
+	// written after this: the rows of a batch are stored before the checkpoint is. DoubtSince is the earliest time at which that may
+	// have been.
 	InDoubt    int       `json:"in_doubt"`
 	DoubtSince time.Time `json:"doubt_since,omitzero"`
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -193,7 +194,7 @@ func TestTheCheckpointNeverGoesBack(t *testing.T) {
 	q := &outbox{conn: conn}
 	file := recipients(40) + "o00001,again\n" // the last row is nobody's
 	// A run that is interrupted behind its last row has everything but the word that it finished.
-	r := run{job: job(t, file), options: Options{Conn: conn, Queue: q}, batch: 10}
+	r := run{job: job(t, file), options: Options{Conn: conn, Queue: q}, batch: 10, now: time.Now}
 	summary, err := r.job.Check(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, r.open(t.Context(), summary))

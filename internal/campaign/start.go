@@ -64,7 +64,8 @@ type Options struct {
 	By          string
 
 	// Remembered is for how long a published id is recognised as a repeat, see [Record.MayDouble]; 0 for always. What may have been
-	// published longer ago is not published again, but with AllowDoubles: without, the run ends with ErrMayDouble.
+	// published longer ago is not published again, the run ends with ErrMayDouble. AllowDoubles publishes again what earlier runs
+	// have left, not what this run itself has no answer to for so long: nobody was asked about that.
 	Remembered   time.Duration
 	AllowDoubles bool
 
@@ -98,13 +99,15 @@ const (
 // Start publishes the campaign, or what an earlier run of the same name has left: from its checkpoint on, if file and template are the
 // same. A full queue is waited for. When ctx ends, or something fails, what the broker has acknowledged is on record, and the result
 // says so besides the error.
-func (j Job) Start(ctx context.Context, o Options) (Result, error) {
-	began := time.Now()
+func (j Job) Start(ctx context.Context, o Options) (Result, error) { return j.start(ctx, o, time.Now) }
+
+func (j Job) start(ctx context.Context, o Options, now func() time.Time) (Result, error) {
+	began := now()
 	summary, err := j.checked(ctx, o)
 	if err != nil {
 		return Result{}, err
 	}
-	r := &run{job: j, options: o, batch: o.Batch}
+	r := &run{job: j, options: o, batch: o.Batch, now: func() time.Time { return now().Round(0) }}
 	if r.batch <= 0 {
 		r.batch = defaultBatch
 	}
@@ -112,7 +115,7 @@ func (j Job) Start(ctx context.Context, o Options) (Result, error) {
 	if err == nil && !r.result.AlreadyFinished {
 		err = r.publish(ctx, summary.seal)
 	}
-	r.result.Record, r.result.Took = r.record, time.Since(began)
+	r.result.Record, r.result.Took = r.record, now().Sub(began)
 	return r.result, err
 }
 
@@ -147,6 +150,7 @@ type run struct {
 	job     Job
 	options Options
 	batch   int
+	now     func() time.Time // by the wall clock, which goes on while the machine is suspended
 
 	record Record // as it stands; what the bucket holds is seq
 	seq    uint64
@@ -156,14 +160,15 @@ type run struct {
 
 	carried      int // of what an earlier run left in doubt, not published again yet
 	carriedSince time.Time
-	unsettled    int // of the batch that failed, how many may be stored behind the checkpoint
+	batchSince   time.Time // nothing of the batch that is under way was published before
+	unsettled    int       // of the batch that failed, how many may be stored behind the checkpoint
 }
 
 // open finds what an earlier run has left, or begins the record.
 func (r *run) open(ctx context.Context, s Summary) error {
 	o := r.options
 	record, seq, err := ReadRecord(ctx, o.Conn, r.job.AppID, r.job.Campaign)
-	now := time.Now().UTC()
+	now := r.now().UTC()
 	switch {
 	case errors.Is(err, ErrUnknown):
 		record = Record{
@@ -203,14 +208,17 @@ func (r *run) open(ctx context.Context, s Summary) error {
 		r.id = func(openID string) string { return unkeyedID(record.AppID, record.Campaign, openID) }
 	}
 	r.carried, r.carriedSince = record.InDoubt, record.DoubtSince
-	r.doubt(r.nextBatch())
+	r.expectBatch()
 	r.record.Invalid, r.record.Repeated, r.record.Run = s.Invalid, s.Repeated, rand.Text()
 	r.terms = Terms{Campaign: record.Campaign, Source: record.Source, SendAt: record.SendAt, ExpiresAt: record.ExpiresAt}
 	return r.save(ctx)
 }
 
-// nextBatch is how many intents may be stored before the checkpoint after the next one is.
-func (r *run) nextBatch() int { return min(r.batch, r.record.Rows-r.record.Next) }
+// expectBatch notes what may be stored before the checkpoint after the next one is.
+func (r *run) expectBatch() {
+	r.batchSince = r.now().UTC()
+	r.doubt(min(r.batch, r.record.Rows-r.record.Next))
+}
 
 // doubt notes that n intents behind the checkpoint may be stored.
 func (r *run) doubt(n int) {
@@ -219,7 +227,7 @@ func (r *run) doubt(n int) {
 	case r.carried > 0:
 		r.record.InDoubt, r.record.DoubtSince = max(n, r.carried), r.carriedSince
 	case n > 0:
-		r.record.DoubtSince = time.Now().UTC()
+		r.record.DoubtSince = r.batchSince
 	}
 }
 
@@ -250,7 +258,7 @@ func (r *run) same(old Record, s Summary) error {
 
 // save stores the record.
 func (r *run) save(ctx context.Context) error {
-	r.record.UpdatedAt = time.Now().UTC()
+	r.record.UpdatedAt = r.now().UTC()
 	seq, err := writeRecord(ctx, r.options.Conn, r.record, r.seq)
 	if err == nil {
 		r.seq = seq
@@ -276,7 +284,7 @@ func (r *run) publish(ctx context.Context, checked *seal) error {
 	r.progress("")
 	err := r.publishRows(ctx, checked)
 	if err == nil {
-		r.record.FinishedAt = time.Now().UTC()
+		r.record.FinishedAt = r.now().UTC()
 	}
 	if errors.Is(err, ErrTakenOver) {
 		return err // the record is the other's
@@ -340,7 +348,7 @@ func (r *run) flush(ctx context.Context, b *batch) error {
 	answers, err := r.deliver(ctx, b.intents)
 	for i, a := range answers {
 		if a.Err != nil {
-			r.unsettled = counted(answers[i:], mayBeStored)
+			r.unsettled = span(answers[i:], mayBeStored)
 			break
 		}
 		r.carried = max(0, r.carried-1)
@@ -356,16 +364,17 @@ func (r *run) flush(ctx context.Context, b *batch) error {
 	}
 	r.record.Next = b.end
 	*b = batch{end: b.end}
-	r.doubt(r.nextBatch())
+	r.expectBatch()
 	r.progress("")
 	return r.save(ctx)
 }
 
-func counted(answers []Accepted, what func(Accepted) bool) (n int) {
-	for _, a := range answers {
-		if what(a) {
-			n++
+// span is how far the last of those that are meant reaches: who goes on from the first answer has to know.
+func span(answers []Accepted, meant func(Accepted) bool) int {
+	for n := len(answers); n > 0; n-- {
+		if meant(answers[n-1]) {
+			return n
 		}
 	}
-	return n
+	return 0
 }

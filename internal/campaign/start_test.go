@@ -122,7 +122,7 @@ func TestARunThatDiedWithoutAWordIsContinued(t *testing.T) {
 	summary, err := j.Check(t.Context())
 	require.NoError(t, err)
 	// It published 30 and had 20 on record.
-	r := run{job: j, options: Options{Conn: conn, Queue: q}, batch: 10}
+	r := run{job: j, options: Options{Conn: conn, Queue: q}, batch: 10, now: time.Now}
 	require.NoError(t, r.open(t.Context(), summary))
 	r.record.Next, r.record.Published = 20, 20
 	require.NoError(t, r.save(t.Context()))
