@@ -2,11 +2,13 @@ package campaign
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -320,6 +322,57 @@ func (q *silent) PublishBulk(ctx context.Context, _ string, _ Terms, _ []Intent)
 	q.calls++
 	<-ctx.Done()
 	return nil, fmt.Errorf("%w: %w", ErrAway, context.Cause(ctx))
+}
+
+func TestARecordOfAnEarlierVersionIsInDoubt(t *testing.T) {
+	t.Parallel()
+	updated := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for what, c := range map[string]struct {
+		stored string
+		doubt  int
+		since  time.Time
+	}{
+		"a batch of it":                    {`{"rows":2000,"next":1000,"updated_at":"2026-11-24T12:00:00Z"}`, 500, updated},
+		"what is left":                     {`{"rows":2000,"next":1900,"updated_at":"2026-11-24T12:00:00Z"}`, 100, updated},
+		"not when it has finished":         {`{"rows":20,"next":20,"updated_at":"2026-11-24T12:00:00Z","finished_at":"2026-11-24T12:00:00Z"}`, 0, time.Time{}},
+		"not when the record says nothing": {`{"rows":2000,"next":1000,"updated_at":"2026-11-24T12:00:00Z","in_doubt":0}`, 0, time.Time{}},
+		"so many as the record says": {
+			`{"rows":2000,"next":1000,"in_doubt":7,"doubt_since":"2026-11-24T12:00:00Z","updated_at":"2026-11-24T13:00:00Z"}`, 7, updated,
+		},
+	} {
+		var r Record
+		require.NoError(t, r.decode([]byte(c.stored)), what)
+		require.Equal(t, c.doubt, r.InDoubt, what)
+		require.True(t, c.since.Equal(r.DoubtSince), what)
+	}
+}
+
+func TestACampaignOfAnEarlierVersionAsksWhenItIsOld(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	q := &outbox{conn: conn}
+	killed(t, conn, func(r *Record) { r.Next, r.Published = 20, 20 })
+	raw, err := readStored(t.Context(), conn, recordSubject(app, "double-11"))
+	require.NoError(t, err)
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal(raw.Data, &fields))
+	delete(fields, "in_doubt")
+	delete(fields, "doubt_since")
+	m := nats.NewMsg(recordSubject(app, "double-11"))
+	m.Data, err = json.Marshal(fields)
+	require.NoError(t, err)
+	_, err = conn.Outbox.PublishWait(t.Context(), m)
+	require.NoError(t, err)
+
+	clock := &late{ahead: window}
+	start := func() error {
+		_, err := job(t, recipients(40)).start(t.Context(), Options{Conn: conn, Queue: q, Remembered: window}, clock.now)
+		return err
+	}
+	require.ErrorIs(t, start(), ErrMayDouble)
+	require.Zero(t, q.n)
+	clock.ahead = 0
+	require.NoError(t, start())
 }
 
 // killed leaves the record of a run with 40 recipients that was killed.

@@ -90,10 +90,28 @@ func ReadRecord(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 	if len(stored.Data) == 0 { // nothing, or the mark of a deletion
 		return r, stored.Seq, ErrUnknown
 	}
-	if err := json.Unmarshal(stored.Data, &r); err != nil {
+	if err := r.decode(stored.Data); err != nil {
 		return r, 0, fmt.Errorf("the record of campaign %s cannot be read: %w", campaign, err)
 	}
 	return r, stored.Seq, nil
+}
+
+// decode reads what is stored. Earlier versions did not write down what is in doubt: it was a batch, since the checkpoint before it.
+func (r *Record) decode(data []byte) error {
+	stored := struct {
+		*Record
+		InDoubt *int `json:"in_doubt"`
+	}{Record: r}
+	if err := json.Unmarshal(data, &stored); err != nil {
+		return err
+	}
+	switch {
+	case stored.InDoubt != nil:
+		r.InDoubt = *stored.InDoubt
+	case !r.Finished():
+		r.InDoubt, r.DoubtSince = min(defaultBatch, r.Rows-r.Next), r.UpdatedAt
+	}
+	return nil
 }
 
 func readStored(ctx context.Context, conn *broker.Conn, subject string) (broker.Stored, error) {
