@@ -20,14 +20,6 @@ const (
 
 	// retryMost is the longest wait before a feed that cannot read tries again.
 	retryMost = 2 * time.Second
-
-	// proven is how long a source must have lived to show that it can read: the
-	// heartbeats of one that cannot are missed earlier.
-	proven = 4 * heartbeat
-
-	// overlap is how much of what was read is read again after an interruption:
-	// the clocks of the broker's nodes may differ.
-	overlap = 2 * time.Second
 )
 
 // feed reads the receipts of one app as they are published, through one
@@ -176,7 +168,6 @@ func (f *feed) ready(ctx context.Context) error {
 func (f *feed) run() {
 	defer f.finish()
 	for {
-		began := time.Now()
 		err := f.read()
 		if f.life.Err() != nil {
 			return
@@ -185,7 +176,7 @@ func (f *feed) run() {
 			f.stop(nats.ErrConnectionClosed)
 			return
 		}
-		retry := time.NewTimer(f.fail(err, time.Since(began)))
+		retry := time.NewTimer(f.fail(err))
 		select {
 		case <-f.life.Done():
 			retry.Stop()
@@ -220,13 +211,16 @@ func (f *feed) read() error {
 	if !f.p.nc.IsConnected() {
 		return nats.ErrDisconnected
 	}
-	s, err := f.p.open(f.life, f.appID, f.from(), manyAhead)
+	s, first, err := f.resume()
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	f.begin(s)
 	defer f.interrupted()
+	if first != nil {
+		f.take(*first)
+	}
 	for {
 		m, err := s.next()
 		if err != nil {
@@ -236,15 +230,42 @@ func (f *feed) read() error {
 	}
 }
 
-// from is where to go on. A sequence would not do: in a stream that was made
-// anew, what is next has a lower one.
-func (f *feed) from() from {
+// resume opens a source where the one before had come, and returns the first
+// receipt that it reads if there is one.
+//
+// It begins at the last receipt that was read: where that still is, the stream is
+// the same, and its sequence says what follows whatever the clocks of the broker's
+// nodes say. In a stream that was made anew what follows has a lower sequence,
+// and only a time can tell.
+func (f *feed) resume() (s *source, first *storedReceipt, err error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.opened {
-		return from{}
+	opened, last, latest := f.opened, f.memory.last, f.memory.latest
+	f.mu.Unlock()
+	switch {
+	case !opened:
+		return f.start(from{})
+	case last.seq > 0:
+		s, first, err = f.start(from{seq: last.seq})
+		if err != nil || first != nil && first.seq == last.seq && first.time.Equal(last.time) {
+			return s, first, err
+		}
+		s.close()
 	}
-	return from{time: f.memory.latest.Add(-overlap)}
+	return f.start(from{time: latest.Add(-clockSlack)})
+}
+
+// start opens a source that is seen to read.
+func (f *feed) start(from from) (*source, *storedReceipt, error) {
+	s, err := f.p.open(f.life, f.appID, from, manyAhead)
+	if err != nil {
+		return nil, nil, err
+	}
+	first, err := s.poll()
+	if err != nil {
+		s.close()
+		return nil, nil, err
+	}
+	return s, first, nil
 }
 
 func (f *feed) begin(s *source) {
@@ -255,7 +276,7 @@ func (f *feed) begin(s *source) {
 		f.memory.next, f.memory.latest = s.start, s.opened
 		f.search.first = s.start
 	}
-	f.reading, f.ahead = true, s.clock
+	f.reading, f.ahead, f.trouble = true, s.clock, trouble{}
 	for opened := range f.openers {
 		opened <- nil
 		delete(f.openers, opened)
@@ -272,7 +293,6 @@ func (f *feed) interrupted() {
 func (f *feed) take(m storedReceipt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.trouble = trouble{}
 	switch f.memory.see(m) {
 	case seenBefore:
 		return
@@ -292,15 +312,12 @@ func (f *feed) take(m storedReceipt) {
 	}
 }
 
-// fail notes that reading ended with err after it had lasted for a while. It
-// tells those who wait when there is no hope or no end to it, and returns how
-// long to wait before the next try.
-func (f *feed) fail(err error, lasted time.Duration) time.Duration {
+// fail notes that reading ended with err, or could not begin. It tells those who
+// wait when there is no hope or no end to it, and returns how long to wait before
+// the next try.
+func (f *feed) fail(err error) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if lasted > proven {
-		f.trouble = trouble{}
-	}
 	wait, told := f.trouble.add(err, f.p.timeout)
 	if told {
 		err = f.unreadable(err)

@@ -275,6 +275,81 @@ func TestAMissingPermissionToReadReceiptsIsToldWithItsSubject(t *testing.T) {
 	}
 }
 
+// readers are the names of the consumers that read receipts.
+func readers(t *testing.T, s jetstream.Stream) []string {
+	t.Helper()
+	var names []string
+	for name := range s.ConsumerNames(t.Context()).Name() {
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestInterruptionsBetweenWhichReceiptsCanBeReadAreNotTold(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	const patience = time.Second
+	w := watch(t, newPublisher(t, conn.JS, publisher.WithTimeout(patience)))
+	told := make(chan error, 1)
+	go func() {
+		_, err := w.Wait(t.Context(), "a")
+		told <- err
+	}()
+	s, err := conn.JS.Stream(t.Context(), schema.StreamReceipt)
+	require.NoError(t, err)
+	for began := time.Now(); time.Since(began) < 2*patience; {
+		reader := readers(t, s)[0]
+		require.NoError(t, s.DeleteConsumer(t.Context(), reader))
+		require.Eventually(t, func() bool {
+			now := readers(t, s)
+			return len(now) == 1 && now[0] != reader && !w.Failing()
+		}, brokertest.Patience, time.Millisecond)
+	}
+	settle(t, conn.JS, sent("a"))
+	require.NoError(t, brokertest.Await(t, told, "the receipt"))
+}
+
+// The nodes of a cluster need not agree about the time: who leads after an
+// interruption may stamp a receipt earlier than one that was read before.
+func TestAReceiptThatIsStampedWithAnEarlierTimeIsRead(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(*testing.T, *broker.Conn, *publisher.Watcher){
+		"than the last one": func(t *testing.T, conn *broker.Conn, w *publisher.Watcher) {
+			t.Helper()
+			settle(t, conn.JS, sent("a"))
+			_, err := w.Wait(t.Context(), "a")
+			require.NoError(t, err)
+			w.Ahead(time.Hour)
+		},
+		"than the last one, which is not stored any more": func(t *testing.T, conn *broker.Conn, w *publisher.Watcher) {
+			t.Helper()
+			settle(t, conn.JS, sent("a"))
+			_, err := w.Wait(t.Context(), "a")
+			require.NoError(t, err)
+			s, err := conn.JS.Stream(t.Context(), schema.StreamReceipt)
+			require.NoError(t, err)
+			require.NoError(t, s.Purge(t.Context()))
+			w.Ahead(30 * time.Second)
+		},
+		"than when the watcher was opened": func(_ *testing.T, _ *broker.Conn, w *publisher.Watcher) {
+			w.Ahead(30 * time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := brokertest.Start(t, app)
+			direct, proxy := b.Connect(), brokertest.NewProxy(t, b)
+			w := watch(t, newPublisher(t, proxy.Connect().JS))
+			before(t, direct, w)
+			proxy.Cut()
+			require.Eventually(t, w.Failing, brokertest.Patience, time.Millisecond)
+			settle(t, direct.JS, sent("b"))
+			proxy.Mend()
+			require.Equal(t, sent("b"), brokertest.Await(t, wait(t.Context(), w, "b"), "the receipt"))
+		})
+	}
+}
+
 // Sequences of a stream that was made anew begin at one again.
 func TestAWatcherOutlivesTheStreamOfReceipts(t *testing.T) {
 	t.Parallel()

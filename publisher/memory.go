@@ -26,7 +26,14 @@ type memory struct {
 
 	epoch  int
 	next   uint64    // sequence behind the last receipt
-	latest time.Time // when the latest was stored
+	last   landmark  // that one; none before the first
+	latest time.Time // when the latest was stored, by whatever clock
+}
+
+// landmark is a receipt by which the stream is known again.
+type landmark struct {
+	seq  uint64
+	time time.Time
 }
 
 // heard is a receipt that is known, or only where it is stored.
@@ -67,7 +74,7 @@ func (m *memory) see(s storedReceipt) sight {
 	if rewound && !s.time.After(m.latest) {
 		return seenBefore
 	}
-	m.next = s.seq + 1
+	m.next, m.last = s.seq+1, landmark{s.seq, s.time}
 	if s.time.After(m.latest) {
 		m.latest = s.time
 	}
