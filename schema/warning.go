@@ -18,7 +18,7 @@ type Warning struct {
 // Warnings lists what is doubtful about a packet that has passed [Decode] or [Packet.Check], in the order of its fields; nil when
 // nothing is. No packet is refused for one.
 func (p *Packet) Warnings() []Warning {
-	if p.Body == nil {
+	if !p.hasBody() {
 		return nil
 	}
 	warnings := p.Body.form().warnings(nil, p.Body.MsgType())

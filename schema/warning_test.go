@@ -67,5 +67,10 @@ func TestWarnings(t *testing.T) {
 			require.Equal(t, tt.want, p.Warnings())
 		})
 	}
-	require.Nil(t, (&schema.Packet{}).Warnings())
+	for name, body := range map[string]schema.Body{"no message": nil, "a message that is nil": (*schema.Text)(nil)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Nil(t, (&schema.Packet{Body: body}).Warnings())
+		})
+	}
 }
