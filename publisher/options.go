@@ -9,8 +9,10 @@ import (
 // Option sets up a [Publisher].
 type Option func(*Publisher)
 
-// WithLimits sets the bounds that packets are checked against, when the apps'
-// settings are not the usual ones (10 articles of news, 2048 bytes of text).
+// WithLimits sets what packets are checked against, when the apps' settings are
+// not the usual ones: 10 articles of news, 2048 bytes of text, videos with a
+// thumb_media_id, Official Accounts. For mini programs it sets [schema.Limits]'
+// Kind: without it the messages that only they may send are refused.
 func WithLimits(limits schema.Limits) Option {
 	return func(p *Publisher) { p.limits = limits }
 }
