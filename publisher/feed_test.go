@@ -58,7 +58,8 @@ func TestReceiptsFromBeforeAreReadOnceForAllWhoWait(t *testing.T) {
 		}
 	})
 	read := own.NC.Stats().InMsgs - before
-	require.Less(t, read, uint64(2*past), "for all %d callers", callers)
+	// One gap is no fault: they are read again then. One reading for each caller is hundreds of thousands.
+	require.Less(t, read, uint64(4*past), "for all %d callers", callers)
 
 	t.Run("and later callers are told from what is known", func(t *testing.T) {
 		before := own.NC.Stats().InMsgs
@@ -195,16 +196,27 @@ func TestReceiptsThatCannotBeReadAreToldToAllWhoWait(t *testing.T) {
 		t.Parallel()
 		b := brokertest.Start(t, app)
 		conn := b.Connect()
-		p := newPublisher(t, b.Connect().JS, publisher.WithTimeout(time.Second))
-		for _, err := range all(t, p, conn, b.Stop) {
-			require.ErrorIs(t, err, publisher.ErrUnreadable)
+		p := newPublisher(t, conn.JS, publisher.WithTimeout(5*time.Second))
+		w := watch(t, p)
+		const callers = 20
+		told := make(chan error, callers)
+		for i := range callers {
+			accepted, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(fmt.Sprintf("id-%d", i)))
+			require.NoError(t, err)
+			go func() {
+				_, err := w.WaitFor(t.Context(), accepted)
+				told <- err
+			}()
+		}
+		require.Eventually(t, func() bool { return p.Waiting(app) == callers }, brokertest.Patience, time.Millisecond)
+		b.Stop()
+		for range callers {
+			require.ErrorIs(t, brokertest.Await(t, told, "the wait to end"), publisher.ErrUnreadable)
 		}
 		b.Start()
-		w, err := p.Watch(t.Context(), app)
-		require.NoError(t, err)
-		defer w.Close()
+		require.Eventually(t, func() bool { return !w.Failing() }, brokertest.Patience, time.Millisecond)
 		settle(t, b.Connect().JS, sent("a"))
-		_, err = w.Wait(t.Context(), "a")
+		_, err := w.Wait(t.Context(), "a")
 		require.NoError(t, err, "it goes on when the broker is back")
 	})
 	t.Run("when only those from before cannot", func(t *testing.T) {
