@@ -118,11 +118,7 @@ func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication
 		}
 	}
 	for _, pub := range c.queue {
-		if pub.sent > pub.denied { // with a batch
-			pub.abandon(c.stop)
-		} else {
-			pub.fail(c.stop)
-		}
+		pub.end(c.stop)
 	}
 	return c.stop
 }
@@ -217,8 +213,9 @@ func (c *courier) hear(a arrival) {
 		pub.why = a.err
 		c.retry(pub, pause)
 	case full:
-		c.stop = &refusal{is: ErrQueueFull, cause: a.err, text: fmt.Sprintf("the queue of app %s is full, nothing was stored: %v", c.appID, a.err)}
-		c.settle(pub, func() { pub.fail(c.stop) })
+		pub.denied++
+		c.stop = &refusal{is: ErrQueueFull, cause: a.err, text: fmt.Sprintf("the queue of app %s is full: %v", c.appID, a.err)}
+		c.settle(pub, func() { pub.end(c.stop) })
 	case large:
 		c.settle(pub, func() { pub.fail(c.tooLarge(pub, a.err)) })
 	default:

@@ -11,7 +11,8 @@ var (
 
 	// ErrQueueFull: the app's queue has as many intents or bytes as it may have.
 	// Nothing was stored or dropped. It passes when the workers catch up: slow
-	// down and try again.
+	// down and try again. With [ErrOutcomeOpen] an earlier or later try of the
+	// same publish was not answered, and may be stored.
 	ErrQueueFull = errors.New("queue full")
 
 	// ErrTooLarge: the packet, or the message with its headers, is larger than

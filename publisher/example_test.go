@@ -46,10 +46,10 @@ func ExamplePublisher_Publish() {
 		fmt.Println("queued as", accepted.ID)
 	case errors.As(err, &field):
 		fmt.Println("our mistake:", field)
+	case errors.Is(err, publisher.ErrOutcomeOpen): // first: the queue may have become full meanwhile
+		fmt.Println("again, as", accepted.ID)
 	case errors.Is(err, publisher.ErrQueueFull), errors.Is(err, publisher.ErrNotQueued):
 		fmt.Println("later:", err)
-	case errors.Is(err, publisher.ErrOutcomeOpen):
-		fmt.Println("again, as", accepted.ID)
 	default:
 		fmt.Println(err)
 	}

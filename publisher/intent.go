@@ -139,6 +139,16 @@ func (pub *publication) fail(err error) {
 	pub.result.Err = err
 }
 
+// end settles a publication when no more of the same is taken. A try that is not
+// answered, alone or with a batch, may have been stored all the same.
+func (pub *publication) end(cause error) {
+	if pub.sent > pub.denied {
+		pub.abandon(cause)
+	} else {
+		pub.fail(cause)
+	}
+}
+
 // abandon settles a publication that ran out of time or was not tried.
 func (pub *publication) abandon(cause error) {
 	id := pub.result.ID

@@ -34,7 +34,8 @@
 // [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] will not pass
 // by themselves either. [ErrQueueFull] and [ErrNotQueued] will: nothing was
 // stored. After [ErrOutcomeOpen] nobody knows: publish again with the same id,
-// which every [Accepted] holds, also one that comes with an error.
+// which every [Accepted] holds, also one that comes with an error. Ask for it
+// before the others: it may come with one of them.
 //
 // # Many, and what became of them
 //

@@ -1,6 +1,7 @@
 package publisher_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -458,4 +459,26 @@ func TestAPublisherNeedsATimeout(t *testing.T) {
 	conn := brokertest.New(t)
 	_, err := publisher.New(conn.JS, publisher.WithTimeout(0))
 	require.Error(t, err)
+}
+
+func TestAQueueThatWasFullMayHoldTheRepeat(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, app)
+	conn := b.Connect()
+	send(t, conn, func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
+	_, err := newPublisher(t, conn.JS).Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID("first"))
+	require.NoError(t, err)
+	stream, err := conn.JS.Stream(t.Context(), schema.SendStream(app))
+	require.NoError(t, err)
+	slow := &ear{lose: func(payload []byte) bool {
+		if bytes.Contains(payload, []byte("exceeded")) { // it is heard when there was room for the repeat
+			_ = stream.Purge(context.Background())
+			eventually(conn, 1)
+		}
+		return false
+	}}
+	_, err = newPublisher(t, slow.connect(t, b.URL())).Publish(t.Context(), app, text("oBob", "hi"), publisher.WithID("second"))
+	require.Equal(t, []string{"second"}, ids(queued(t, conn)))
+	require.ErrorIs(t, err, publisher.ErrOutcomeOpen)
+	require.ErrorIs(t, err, publisher.ErrQueueFull)
 }
