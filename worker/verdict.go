@@ -77,6 +77,7 @@ const (
 
 	unlistedRow  = 3           // different messages in a row with one unlisted code: it is about the account
 	selectiveRow = 10          // likewise, of an answer that only some messages draw
+	kindRow      = 50          // likewise, if all are of a kind that is refused; fewer than a Hold tells the pool of
 	asidePause   = time.Second // until such a message is tried again: others are sent meanwhile
 	ownPause     = time.Minute // likewise, of one that only our own trouble stops
 )
@@ -123,10 +124,9 @@ func decide(p policy, o outcome, s standing) Verdict {
 
 // config is the verdict on an answer that speaks of the app's settings or its
 // standing. A message that draws it again after another one was sent draws it for
-// itself; so does one whose whole kind is refused, though nothing else is queued
-// that could be sent. Where an answer is known for that, the app is not held for
-// each of them: a message is put aside for a moment, unless nothing is sent any
-// more.
+// itself; so does one whose whole kind is refused while others are sent (refusedKind).
+// Where an answer is known for that, the app is not held for each of them: a
+// message is put aside for a moment, unless nothing is sent any more.
 //
 // A token, or an answer without an errcode (a redirect, HTTP 412), is about this
 // worker's own way to the API, whoever else is sent: what meets it waits alone and
@@ -134,13 +134,13 @@ func decide(p policy, o outcome, s standing) Verdict {
 func config(o outcome, s standing) Verdict {
 	ours := o.fault == wechat.FaultToken || !o.coded
 	switch {
-	case ours && (s.draw.Proven || s.draw.Before && s.draw.OfKind):
+	case ours && (s.draw.Proven || refusedKind(s.draw)):
 		return Verdict{do: doAgain, delay: ownPause, detail: o.detail}
 	case s.draw.Proven:
 		return onlyIts(o)
-	case s.draw.Before && s.draw.OfKind:
+	case refusedKind(s.draw):
 		return itsKind(o)
-	case s.draw.Selective && !s.draw.Before && !s.trial && (s.draw.InRow < selectiveRow || s.draw.OfKind):
+	case selective(s):
 		return Verdict{do: doAgain, delay: asidePause, detail: o.detail}
 	}
 	return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
@@ -151,18 +151,41 @@ func config(o outcome, s standing) Verdict {
 func unlisted(p policy, o outcome, s standing) Verdict {
 	row, tries := unlistedRow, min(unlistedTries, p.retry.Attempts)
 	if s.draw.Selective {
-		row = selectiveRow
+		row = rowOf(s.draw)
 	}
 	switch {
 	case s.draw.Proven:
 		return onlyIts(o)
-	case s.draw.Before && s.draw.OfKind:
+	case refusedKind(s.draw):
 		return itsKind(o)
-	case s.draw.InRow >= row && !s.draw.OfKind, s.draw.Selective && s.draw.Before && s.draw.InRow > 1:
+	case s.draw.InRow >= row, s.draw.Selective && s.draw.Before && s.draw.InRow > 1:
 		o.detail += fmt.Sprintf("; %d messages in a row drew it, so it is about the app", s.draw.InRow)
 		return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
 	}
 	return again(p, o, s, tries, schema.Rejected)
+}
+
+// refusedKind says whether a message that is refused again is so because its kind
+// is. That this kind was refused while others were sent says nothing of an account
+// that is limited since: others must have been sent a moment ago, and few be
+// refused after that. A hold costs nothing where nothing else is queued.
+func refusedKind(d gate.Standing) bool {
+	return d.Before && d.OfKind && d.Lately && d.InRow < selectiveRow
+}
+
+// selective says whether a refusal is for now taken for the message's own, since
+// only some draw the answer.
+func selective(s standing) bool {
+	return s.draw.Selective && !s.draw.Before && !s.trial && s.draw.InRow < rowOf(s.draw)
+}
+
+// rowOf is how many in a row must draw an answer that only some draw, to be about
+// the account after all.
+func rowOf(d gate.Standing) int {
+	if d.OfKind {
+		return kindRow
+	}
+	return selectiveRow
 }
 
 // minuteQuota holds the app until end, unless the limit is this message's own:

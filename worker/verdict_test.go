@@ -79,16 +79,24 @@ func TestDecide(t *testing.T) {
 			Verdict{do: doAgain, delay: time.Minute, detail: why}},
 		{"and so is an answer without an errcode, as a proxy gives it", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{Before: true, Proven: true}),
 			Verdict{do: doAgain, delay: time.Minute, detail: why}},
-		{"also to a kind of message that meets it", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{Before: true, Selective: true, OfKind: true}),
+		{"also to a kind of message that meets it", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{Before: true, Selective: true, OfKind: true, Lately: true}),
 			Verdict{do: doAgain, delay: time.Minute, detail: why}},
+		{"but not if nothing was sent of late", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{Before: true, Selective: true, OfKind: true}),
+			Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"met by others, it holds the app", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{InRow: 1}), Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"drawn again while nothing is sent, it is about the account", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 40}), Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"an answer that only some messages draw puts the next one aside", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 1, Selective: true}), Verdict{do: doAgain, delay: time.Second, detail: why}},
-		{"and rejects it when it draws it again, if its whole kind does", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true, OfKind: true}),
+		{"and rejects it when it draws it again, if its whole kind does", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true, OfKind: true, Lately: true}),
 			Verdict{do: doBury, reason: schema.Rejected, detail: why + "; messages of its kind draw that while others are sent"}},
+		{"unless nothing was sent of late: the account may be limited since", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true, OfKind: true}),
+			Verdict{do: doHold, hold: gate.Config, detail: why}},
+		{"or many of the kind are refused, and none of another is sent between", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 10, Selective: true, OfKind: true, Lately: true}),
+			Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"unless it draws it again and nothing was sent between", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true}), Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"or ten in a row draw it", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 10, Selective: true}), Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"but those of a kind that is refused anyway", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 40, Selective: true, OfKind: true}), Verdict{do: doAgain, delay: time.Second, detail: why}},
+		{"up to fifty: then they may be all that is queued while the account is limited", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 50, Selective: true, OfKind: true}),
+			Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"or it is the trial of a hold", resend, fault(wechat.FaultConfig), with(func(s *standing) { s.draw, s.trial = gate.Standing{InRow: 1, Selective: true}, true }),
 			Verdict{do: doHold, hold: gate.Config, detail: why}},
 
@@ -121,9 +129,17 @@ func TestDecide(t *testing.T) {
 		{"but not if nothing was sent until they are tried again", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true} }),
 			Verdict{do: doHold, hold: gate.Config, detail: why + "; 3 messages in a row drew it, so it is about the app"}},
 		{"nor if they are of a kind that is refused anyway", resend, fault(wechat.FaultUnlisted), with(func(s *standing) {
-			s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true, OfKind: true}
+			s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true, OfKind: true, Lately: true}
 		}),
 			Verdict{do: doBury, reason: schema.Rejected, detail: why + "; messages of its kind draw that while others are sent"}},
+		{"unless nothing was sent of late", resend, fault(wechat.FaultUnlisted), with(func(s *standing) {
+			s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true, OfKind: true}
+		}),
+			Verdict{do: doHold, hold: gate.Config, detail: why + "; 3 messages in a row drew it, so it is about the app"}},
+		{"or they are all that there is", resend, fault(wechat.FaultUnlisted), with(func(s *standing) {
+			s.attempt, s.draw = 2, gate.Standing{InRow: 50, Selective: true, OfKind: true}
+		}),
+			Verdict{do: doHold, hold: gate.Config, detail: why + "; 50 messages in a row drew it, so it is about the app"}},
 		{"while one that is alone has its two attempts", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 1, Selective: true} }),
 			Verdict{do: doBury, reason: schema.Rejected, detail: why}},
 	}

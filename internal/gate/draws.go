@@ -20,12 +20,16 @@ type Standing struct {
 	InRow     int  // different messages refused with this answer since one was sent, this one included
 	Selective bool // some messages were refused with this answer lately while others were sent
 	OfKind    bool // and those were all of this one's kind, of which none was sent; as is all that draws it now
+	Lately    bool // others were sent a moment ago, after some had been refused with this answer
 }
 
 const (
 	// selectiveFor is how long an answer is known as one that only some messages
 	// draw.
 	selectiveFor = time.Hour
+
+	// lately is for how long that still speaks of the account as it is now.
+	lately = 10 * time.Second
 
 	// teachEvery bounds how often the pool is told of it, but for the end of a hold.
 	teachEvery = time.Minute
@@ -72,7 +76,7 @@ func (s *draws) draw(d Draw, now time.Time) Standing {
 		s.list = slices.Delete(s.list, i, i+1)
 		i = -1
 	}
-	st := Standing{Before: i >= 0, Selective: selective}
+	st := Standing{Before: i >= 0, Selective: selective, Lately: known && now.Sub(k.At) < lately}
 	if i < 0 {
 		i = s.add(drawn{Draw: d, turn: s.turn})
 	}

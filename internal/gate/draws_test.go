@@ -29,18 +29,18 @@ func TestWhoDrewWhat(t *testing.T) {
 			{draw: "a", want: Standing{InRow: 1}}, {draw: "b", want: Standing{InRow: 2}}, {draw: "a", want: Standing{Before: true, InRow: 2}}, {draw: "c", want: Standing{InRow: 3}},
 		}},
 		{"drawn again after another was sent", []step{
-			{draw: "a", want: Standing{InRow: 1}}, {sent: 1}, {draw: "a", want: Standing{Before: true, Proven: true, Selective: true, OfKind: true}},
+			{draw: "a", want: Standing{InRow: 1}}, {sent: 1}, {draw: "a", want: Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}},
 		}},
 		{"one that was under way at the draw proves nothing, though it ends the row", []step{
 			{draw: "a", want: Standing{InRow: 1}}, {sent: 0}, {draw: "a", want: Standing{Before: true, InRow: 1}}, {draw: "b", want: Standing{InRow: 2}},
 		}},
 		{"nor for those that drew it after it had begun", []step{
 			{draw: "a", want: Standing{InRow: 1}}, {draw: "b", want: Standing{InRow: 2}}, {sent: 1},
-			{draw: "b", want: Standing{Before: true, InRow: 1, Selective: true, OfKind: true}}, {draw: "a", want: Standing{Before: true, Proven: true, InRow: 1, Selective: true, OfKind: true}},
+			{draw: "b", want: Standing{Before: true, InRow: 1, Selective: true, Lately: true, OfKind: true}}, {draw: "a", want: Standing{Before: true, Proven: true, InRow: 1, Selective: true, Lately: true, OfKind: true}},
 		}},
 		{"an account that turns bad for all of them, after only some drew it", []step{
-			{draw: "a", want: Standing{InRow: 1}}, {sent: 1}, {draw: "b", want: Standing{InRow: 1, Selective: true, OfKind: true}}, {draw: "c", want: Standing{InRow: 2, Selective: true, OfKind: true}},
-			{draw: "b", want: Standing{Before: true, InRow: 2, Selective: true, OfKind: true}},
+			{draw: "a", want: Standing{InRow: 1}}, {sent: 1}, {draw: "b", want: Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}}, {draw: "c", want: Standing{InRow: 2, Selective: true, Lately: true, OfKind: true}},
+			{draw: "b", want: Standing{Before: true, InRow: 2, Selective: true, Lately: true, OfKind: true}},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestDrawsOfOneAnswerSayNothingOfAnother(t *testing.T) {
 	require.Equal(t, Standing{InRow: 1}, s.draw(other, noon))
 	require.True(t, s.sent(1, "text", noon))
 	require.Equal(t, Standing{Before: true, InRow: 1}, s.draw(other, noon))
-	require.Equal(t, Standing{Before: true, Proven: true, Selective: true, OfKind: true}, s.draw(refused("a"), noon))
+	require.Equal(t, Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}, s.draw(refused("a"), noon))
 }
 
 func TestAKindIsRefusedAsLongAsNoneOfItIsSent(t *testing.T) {
@@ -90,7 +90,18 @@ func TestOneOfAKindThatIsSentProvesNothingAgainstTheKind(t *testing.T) {
 	var s draws
 	s.draw(refused("a"), noon) // to somebody who may not be written to
 	s.sent(1, "msgmenu", noon)
-	require.Equal(t, Standing{InRow: 1, Selective: true}, s.draw(refused("b"), noon))
+	require.Equal(t, Standing{InRow: 1, Selective: true, Lately: true}, s.draw(refused("b"), noon))
+}
+
+func TestThatOthersAreSentIsSoonOld(t *testing.T) {
+	t.Parallel()
+	var s draws
+	s.draw(refused("a"), noon)
+	s.sent(1, "text", noon)
+	require.True(t, s.draw(refused("b"), noon.Add(lately-1)).Lately)
+	require.Equal(t, Standing{Before: true, InRow: 1, Selective: true, OfKind: true}, s.draw(refused("b"), noon.Add(lately)))
+	s.sent(2, "text", noon.Add(time.Minute)) // after b
+	require.True(t, s.draw(refused("c"), noon.Add(time.Minute)).Lately)
 }
 
 func TestWhatIsKnownOfAnAnswerEnds(t *testing.T) {
@@ -213,7 +224,7 @@ func TestAHoldThatAMessageDrewIsTriedByAnother(t *testing.T) {
 	g.Done(trial, true)
 	require.False(t, held(g))
 	require.True(t, g.Drew(refused("menu1"), noon).Proven)
-	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true}, g.Drew(refused("menu2"), noon))
+	require.Equal(t, Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}, g.Drew(refused("menu2"), noon))
 }
 
 func TestATrialThatIsNotSentProvesNothing(t *testing.T) {

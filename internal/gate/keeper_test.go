@@ -296,7 +296,7 @@ func TestThePoolKnowsWhoDrewAHoldWhenItIsLifted(t *testing.T) {
 
 	late := keep(t, b.Connect()).App("wx1", Rate{})
 	require.True(t, late.Drew(refused("menu1"), now).Proven, "and to one that comes later")
-	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true}, late.Drew(refused("menu2"), now))
+	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true, Lately: true}, late.Drew(refused("menu2"), now))
 }
 
 func TestAHoldThatIsLiftedByHandProvesNothing(t *testing.T) {
