@@ -18,7 +18,8 @@ func WithLimits(limits schema.Limits) Option {
 }
 
 // WithTimeout sets for how long a publish whose context has no deadline is
-// repeated before it gives up. The default is 15 s: an election of the broker's
+// repeated before it gives up, and after how long those who wait for receipts are
+// told that these cannot be read. The default is 15 s: an election of the broker's
 // takes up to 10 s.
 func WithTimeout(d time.Duration) Option {
 	return func(p *Publisher) { p.timeout = d }
