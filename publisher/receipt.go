@@ -17,7 +17,8 @@ import (
 // set to publish no receipts.
 //
 // Thousands may wait at once: all calls for an app share one consumer at the
-// broker, and a few more for what ended before. It is closed a minute after the last of them, or by [Publisher.Close].
+// broker, and a few more while what ended before is looked up. It is closed a
+// minute after the last of them, or by [Publisher.Close].
 func (p *Publisher) PublishAndWait(ctx context.Context, appID string, packet *schema.Packet, opts ...PublishOption) (schema.Receipt, error) {
 	return p.publishAndWait(ctx, appID, Intent{Packet: packet, Options: opts})
 }
