@@ -30,10 +30,10 @@ type Keeper struct {
 
 // own is this worker's side of one key.
 type own struct {
-	seq      uint64 // of the newest write; what stands before it in the log is out of date
-	flying   bool   // a write has no answer yet
-	outdated bool   // and the gate has changed since
-	missed   *broker.StateEntry
+	seq    uint64 // of the newest write; what stands before it in the log is out of date
+	flying bool   // a write has no answer yet
+	next   *Gate  // and this one has changed since: the app's gate, or the one that took its place
+	missed *broker.StateEntry
 }
 
 type stored struct {
@@ -142,6 +142,11 @@ func (k *Keeper) learn(e broker.StateEntry) {
 	k.keep(appID, p, h, s)
 	g := k.gates[appID]
 	k.mu.Unlock()
+	teach(g, p, h, s)
+}
+
+// teach has a gate, if there is one, learn what KEFU_STATE says.
+func teach(g *Gate, p part, h *Hold, s *Selective) {
 	switch {
 	case g == nil:
 	case p != partSelective:
@@ -209,14 +214,16 @@ func (k *Keeper) tell(g *Gate, p part) {
 		k.own[key] = mine
 	}
 	busy := mine.flying
-	mine.flying, mine.outdated = true, busy
+	if mine.flying = true; busy {
+		mine.next = g
+	}
 	k.mu.Unlock()
 	if !busy {
 		k.write(g, p)
 	}
 }
 
-// write publishes what a gate says, until that is what was published.
+// write publishes what a gate says, and then what was to be told meanwhile.
 func (k *Keeper) write(g *Gate, p part) {
 	key := p.key(g.appID)
 	msg := broker.DeleteState(key)
@@ -242,15 +249,19 @@ func (k *Keeper) write(g *Gate, p part) {
 		}
 		mine := k.own[key]
 		mine.seq = max(mine.seq, a.Seq)
-		again := mine.outdated
-		mine.flying, mine.outdated = again, false
+		next := mine.next
+		mine.flying, mine.next = next != nil, nil
 		var missed *broker.StateEntry
-		if !again {
+		if next == nil {
 			missed, mine.missed = mine.missed, nil
 		}
+		now := k.gates[g.appID]
 		k.mu.Unlock()
-		if again {
-			k.write(g, p)
+		switch {
+		case next != nil:
+			k.write(next, p)
+		case err == nil && now != g: // the app was taken up anew before this was known
+			teach(now, p, h, sel)
 		}
 		if missed != nil {
 			k.learn(*missed)

@@ -271,6 +271,46 @@ func TestAnAppThatIsMadeAgainIsHeldAsItStands(t *testing.T) {
 	require.Empty(t, stands(t, conn))
 }
 
+func TestAnAppThatIsMadeAgainWhileAWordOfItIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		says string // why the new gate is held, by its own word
+		want string
+	}{
+		{"it has nothing to say, and hears it", "", "before"},
+		{"its own word is the last", "after", "after"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := brokertest.Start(t)
+			conn := b.Connect()
+			k := keep(t, conn)
+			now := time.Now()
+			hold := func(g *Gate, reason string) {
+				p, _ := g.Permit(schema.Live, now)
+				g.Hold(Hold{Kind: Upstream, Reason: reason}, p, now.Add(time.Hour), now)
+			}
+			back := brokertest.Reconnected(t, conn)
+			b.Stop()
+			hold(k.App("wx1", Rate{}), "before")
+			g := k.App("wx1", Rate{})
+			if c.says != "" {
+				hold(g, c.says)
+			}
+			b.Start()
+			brokertest.Await(t, back, "the reconnect")
+			soon(t, func() bool {
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				return !k.own[AppKey("wx1", Upstream)].flying
+			}, "all is told")
+			soon(t, func() bool { h, _ := g.Held(); return h.Reason == c.want }, "the gate knows it")
+			require.Equal(t, c.want, stands(t, conn)[0].Reason)
+		})
+	}
+}
+
 func TestThePoolKnowsWhoDrewAHoldWhenItIsLifted(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t)
