@@ -181,11 +181,24 @@ func (d *delivery) settleRetry(delay time.Duration) afterwards {
 }
 
 // settleAgain tries once more in a moment; nothing was sent and no attempt spent.
+// There may be many such moments: they hold back the recipient's later intents no
+// longer than retries may, and fill no lane of bulk.
 func (d *delivery) settleAgain(delay time.Duration) afterwards {
 	d.untry()
 	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
 	d.progress = untouched
-	return afterwards{place: waiting, delay: delay, held: true}
+	now := time.Now()
+	if d.retrying.IsZero() {
+		d.retrying = now
+	}
+	most := soon
+	if d.lane.kind == schema.Live {
+		most = max(most, d.app.cfg().HoldBack)
+	}
+	if now.Add(delay).Sub(d.retrying) <= most {
+		return afterwards{place: waiting, delay: delay, held: true}
+	}
+	return d.settleLater(now.Add(max(delay, soon)))
 }
 
 // settleLater hands the intent to KEFU_LATER until a time, or keeps it here when

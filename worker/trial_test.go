@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -197,7 +198,50 @@ func TestOurOwnTroubleBuriesNoMessage(t *testing.T) {
 			b.Equal("good1", b.receipt().ID)
 			b.NoError(stop())
 			b.Empty(kept[schema.Letter](b, schema.StreamDead))
-			b.EqualValues(1, b.queued())
+			b.EqualValues(1, b.queued()+b.later())
+		})
+	}
+}
+
+// later is how many intents of the app wait for their time.
+func (b *bed) later() uint64 {
+	b.t.Helper()
+	n, err := b.conn.Count(b.t.Context(), schema.StreamLater, schema.LaterWaitSubject(appID, "*"))
+	b.NoError(err)
+	return n
+}
+
+// TestWhatWaitsForOurOwnTroubleIsInNobodysWay: it may be long.
+func TestWhatWaitsForOurOwnTroubleIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	for lane, subject := range map[string]string{"live": live + "bad", "bulk": bulk + "c"} {
+		t.Run(lane, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			api := newPickyAPI(func(m message) error {
+				if m.ToUser == "bad" && m.MsgType == "text" {
+					return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultConfig, HTTPStatus: http.StatusPreconditionFailed}
+				}
+				return nil
+			})
+			b.app.Sender = api
+			stop := b.start()
+			b.put(subject, "bad", textOf("bad", "x"))
+			b.held()
+			b.put(live+"bad", "next", menu("bad"))
+			b.put(live+"good", "good", textOf("good", "x"))
+			got := b.ended(2)
+			b.Equal(schema.Sent, got["good"].State)
+			b.Equal(schema.Sent, got["next"].State, "its recipient's later message does not wait for it")
+			b.Eventually(func() bool { return b.worker.current()[0].holding() == 0 && b.later() == 1 }, patience, time.Millisecond, "it takes no room in its lane")
+			b.True(b.open())
+			b.NoError(stop())
+
+			b.NoError(b.conn.Scan(t.Context(), schema.StreamLater, broker.ScanOptions{}, func(s broker.Stored) error {
+				env, err := schema.ParseEnvelope(s.Header, true)
+				b.Equal(1, env.Attempt, "no attempt is spent")
+				return err
+			}))
 		})
 	}
 }
