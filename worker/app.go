@@ -300,10 +300,12 @@ func (a *app) nextLane(now time.Time) *lane {
 	return bulk
 }
 
-// startable says whether an intent of the lane may be started at now.
+// startable says whether an intent of the lane may be started at now. While others
+// may take this worker for dead a Start would only be taken back.
 func (l *lane) startable(now time.Time) bool {
 	if l.kind == schema.Bulk {
-		return l.app.w.pulse.beats(now) // else its Start would be taken back, and it be chosen again at once
+		_, ok := l.app.w.pool.Term(now)
+		return ok
 	}
 	return l.mine(now)
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
@@ -33,40 +32,26 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	b := newBed(t)
 	stop := b.start()
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
-	a, w := b.worker.current()[0], b.worker
+	a := b.worker.current()[0]
 	a.mu.Lock()
 	lane := a.lanes[len(a.lanes)-1]
-	d := &delivery{app: a, lane: lane, progress: started, stops: w.pulse.count(), deadline: time.Now().Add(time.Hour)}
 	now := time.Now()
+	late := now.Add(2 * pool.Lease) // the lease may be renewed meanwhile
+	term, _ := b.worker.pool.Term(now)
+	d := &delivery{app: a, lane: lane, progress: started, term: term, deadline: now.Add(time.Hour)}
 	b.False(d.barred(now))
-	b.True(d.barred(now.Add(stoodStill+beatEvery)), "others may have taken it over")
-	d.stops--
+	b.True(d.barred(late), "others may have taken it over")
+	d.term--
 	b.True(d.barred(now), "also when it has gone on since")
 	b.ErrorIs(d.may(), errNotNow)
 	d.progress = untouched
-	b.False(d.barred(now.Add(stoodStill+beatEvery)), "what has not been started is not")
+	b.False(d.barred(late), "what has not been started is not")
 	lane.ready.pushBack(d)
-	b.Nil(a.nextLane(now.Add(stoodStill+beatEvery)), "but it waits until there is a beat")
+	b.Nil(a.nextLane(late), "but it waits until nobody takes this worker for dead")
 	b.Equal(lane, a.nextLane(now))
 	lane.ready.popFront()
 	a.mu.Unlock()
 	b.NoError(stop())
-}
-
-func TestAPulse(t *testing.T) {
-	t.Parallel()
-	p := newPulse()
-	at := func(d time.Duration) time.Time { return p.begun.Add(d) }
-	p.beat(at(beatEvery))
-	p.beat(at(2 * beatEvery))
-	count := p.count()
-	b := require.New(t)
-	b.True(p.steady(count, at(2*beatEvery)))
-	b.True(p.steady(count, at(stoodStill)))
-	b.False(p.steady(count, at(2*beatEvery+stoodStill)), "looked at before the next beat")
-	p.beat(at(2*beatEvery + stoodStill))
-	b.False(p.steady(count, at(2*beatEvery+stoodStill)), "and after it")
-	b.True(p.steady(p.count(), at(2*beatEvery+stoodStill)), "what is started from then on may be sent")
 }
 
 func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
@@ -122,7 +107,7 @@ func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
 	lane.ready.pushBack(d)
 	now := time.Now()
 	b.Same(d, a.choose(gate.Choice{}, now))
-	b.Nil(a.choose(gate.Choice{}, now.Add(stoodStill+beatEvery)), "its Start would be taken back, and it be chosen again at once")
+	b.Nil(a.choose(gate.Choice{}, now.Add(2*pool.Lease)), "its Start would be taken back, and it be chosen again at once")
 	lane.ready.remove(d)
 	a.mu.Unlock()
 	b.NoError(stop())

@@ -47,7 +47,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	if next, done := d.beforeCall(); done {
 		return next, false
 	}
-	d.stops = d.app.w.pulse.count()
+	d.term, _ = d.app.w.pool.Term(time.Now())
 	s, err := d.write(ledger.Start)
 	if err != nil {
 		return afterwards{place: returned}, false
@@ -242,11 +242,10 @@ func (d *delivery) barred(now time.Time) bool {
 }
 
 // overtaken says whether our Start may have been taken for one of a dead
-// worker, and the intent been sent by another: this process stood still. A live
-// shard's claim says so itself.
+// worker, and the intent been sent by another. A live shard's claim does not say
+// so: it may be another one than when the Start was written.
 func (d *delivery) overtaken(now time.Time) bool {
-	w := d.app.w
-	return d.progress != untouched && d.lane.kind == schema.Bulk && !w.pulse.steady(d.stops, now)
+	return d.progress != untouched && !d.app.w.pool.Holds(d.term, now)
 }
 
 // may is asked right before each time the packet leaves: the first time, and again

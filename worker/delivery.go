@@ -75,7 +75,7 @@ type delivery struct {
 	begun      bool      // its call has been made, by us or by somebody before us
 	progress   progress
 	spent      spent  // before the attempt that progress speaks of
-	stops      uint64 // how often this process had stood still when its Start was written
+	term       uint64 // of the worker in the pool, when its Start was written
 	panics     int    // while it was handled here
 	left       int    // how often it was left to another worker
 	suspect    bool   // its Suspect mark must be taken back when it is given back

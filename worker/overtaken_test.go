@@ -3,11 +3,13 @@ package worker
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -54,6 +56,59 @@ func TestAWorkerThatWasTakenForDead(t *testing.T) {
 			letters, err := b.conn.Count(t.Context(), schema.StreamDead, "kefu.dead.>")
 			b.NoError(err)
 			require.Zero(t, letters)
+		})
+	}
+}
+
+// TestAWorkerThatWasCutOff comes back when another has sent what it had begun to
+// send.
+func TestAWorkerThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	const readBack, token = "before it had read back that it has begun", "while it waited for a token"
+	for _, c := range []struct{ lane, when string }{
+		{bulk, readBack},
+		{bulk, token},
+		{live, token},
+	} {
+		t.Run(strings.TrimPrefix(c.lane, "kefu.send."+appID+".")+" "+c.when, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			waits, goOn := make(chan struct{}), make(chan struct{})
+			var calls atomic.Int32
+			b.api.token = func() error {
+				if c.when == token && calls.Add(1) == 1 {
+					close(waits)
+					<-goOn
+				}
+				return nil
+			}
+			p := b.proxy()
+			w, stop, _ := b.handAt("one", p.URL())
+			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond)
+			if c.when == readBack {
+				p.DeafenAt(schema.LedgerSubject(w.cfg.Process.Name))
+			}
+			b.publish(c.lane+"u1", "m0", "u1 0", "u1")
+			if c.when == token {
+				brokertest.Await(t, waits, "it waits for a token")
+			}
+			b.Eventually(func() bool {
+				n, err := b.conn.Count(t.Context(), schema.StreamLedger, "kefu.ledger.>")
+				return err == nil && n > 0
+			}, patience, time.Millisecond, "its start is stored")
+			p.Cut()
+			other, stopOther, _ := b.hand("two")
+			b.Eventually(func() bool { return b.posts("u1 0") == 1 && other.current()[0].holding() == 0 }, patience, time.Millisecond, "the other sends it")
+			p.Mend()
+			b.NoError(stopOther())
+			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond, "it has all shards again")
+			close(goOn)
+			b.Eventually(func() bool { return w.current()[0].holding() == 0 }, patience, time.Millisecond, "it is done with it")
+			b.NoError(stop())
+			b.Equal(1, b.posts("u1 0"))
+			ends := kept[schema.Receipt](b, schema.StreamReceipt)
+			require.Len(t, ends, 1)
+			require.Equal(t, schema.Sent, ends[0].State)
 		})
 	}
 }

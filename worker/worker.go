@@ -129,7 +129,6 @@ type Worker struct {
 	log     *slog.Logger
 	metrics *metrics
 	slots   slots
-	pulse   *pulse
 	ahead   prefetch
 
 	ledger      intentLog
@@ -164,10 +163,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
 	cfg.Process.Indexes = true
-	w := &Worker{
-		cfg: cfg, conn: conn, log: cfg.Log, pulse: newPulse(),
-		troubles: make(map[string]string), waiting: make(map[string]int),
-	}
+	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string), waiting: make(map[string]int)}
 	w.slots.whole, w.slots.free = cfg.Concurrency, cfg.Concurrency
 	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
 	var err error
@@ -206,7 +202,6 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	dispatcher := newDispatcher(w)
 	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAlive()
-	w.pulse.beat(time.Now())
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
 	w.running.Go(func() { w.letters.watch(alive, w) })
 	w.running.Go(func() { w.watch(alive) })
@@ -336,7 +331,7 @@ func (w *Worker) drainLedger(most time.Duration) error {
 // keepAlive tells the broker of everything in hand that it is still worked on,
 // and notices lanes that have fallen silent.
 func (w *Worker) keepAlive(ctx context.Context, d *dispatcher) {
-	t := time.NewTicker(beatEvery)
+	t := time.NewTicker(broker.AckRenew / 4)
 	defer t.Stop()
 	for {
 		select {
@@ -344,7 +339,6 @@ func (w *Worker) keepAlive(ctx context.Context, d *dispatcher) {
 			return
 		case <-t.C:
 			now := time.Now()
-			w.pulse.beat(now)
 			for _, a := range w.current() {
 				a.keepAlive(now)
 			}
@@ -367,7 +361,11 @@ func (w *Worker) Troubles() []string {
 		out = append(out, "the broker is away")
 	}
 	if w.started && w.conn.Connected() && w.pool.Lapsed() {
-		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: no live intents are sent without it")
+		what := "nothing is"
+		if _, ok := w.pool.Term(time.Now()); ok {
+			what = "no live intents are"
+		}
+		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: "+what+" sent without it")
 	}
 	if why := w.conn.Denied(); why != "" {
 		out = append(out, "the broker forbids what the worker must do: "+why)

@@ -19,7 +19,7 @@
 //     broker cannot be brought back, whatever was still on its way. The worker
 //     begins another, with a higher number, and the claims of the old one are void.
 //   - The holder counts its lease from before it asked for it, on its own
-//     monotonic clock, and a second shorter. A call is started only with a valid
+//     clocks (span), and a second shorter. A call is started only with a valid
 //     claim (Claim.Valid), so it has stopped before anybody else may begin.
 //   - Others wait for the end of the key, and until as long after the last sign of
 //     life that they read as the lease lasts, on their own monotonic clocks: the
@@ -115,9 +115,10 @@ type Pool struct {
 	reader *broker.Follower
 	unhook func()
 
-	begun time.Time    // what until counts from
-	until atomic.Int64 // end of the lease on this worker's clock; nanoseconds
-	seq   uint64       // of the newest heartbeat; the keeping goroutine's
+	lease   atomic.Pointer[span] // this worker's; nil for none
+	tenure  atomic.Pointer[tenure]
+	seq     uint64 // of the newest heartbeat; the keeping goroutine's
+	missing bool   // there was no KEFU_STATE when it was looked for; the keeping goroutine's
 
 	mu      sync.RWMutex
 	self    Worker
@@ -166,10 +167,11 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	now := time.Now()
 	p := &Pool{
-		conn: conn, self: self, log: log, members: make(map[string]member), since: now, begun: now,
+		conn: conn, self: self, log: log, members: make(map[string]member), since: now,
 		status: func() Status { return Status{} }, claims: newClaims(),
 		kick: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
 	}
+	p.tenure.Store(new(tenure))
 	if err := p.begin(ctx); err != nil {
 		stop()
 		return nil, fmt.Errorf("join the pool: %w", err)
@@ -230,7 +232,7 @@ func (p *Pool) Leave(ctx context.Context) {
 	p.stop()
 	<-p.done
 	p.reader.Stop()
-	p.until.Store(0)
+	p.lapse()
 	// A failure costs the others the rest of the lease, no more.
 	_ = p.conn.SaveState(ctx, broker.DeleteState(workersKeys+p.self.Name))
 }
@@ -354,7 +356,7 @@ func (p *Pool) keep(ctx context.Context) {
 				due = now.Add(beatAgain)
 				if ctx.Err() == nil && !errors.Is(err, broker.ErrAway) {
 					p.log.Debug("heartbeat", "error", err)
-					if p.Lapsed() {
+					if p.Lapsed() && !p.missing {
 						p.conn.Elsewhere()
 					}
 				}
@@ -383,19 +385,33 @@ func pause(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
 
 // left is how much of the lease is left at now; not above zero when it is over.
 func (p *Pool) left(now time.Time) time.Duration {
-	return time.Duration(p.until.Load()) - now.Sub(p.begun)
+	if lease := p.lease.Load(); lease != nil {
+		return lease.left(now)
+	}
+	return 0
 }
 
 // extend lets the lease run from the moment at which it was asked for.
 func (p *Pool) extend(asked time.Time, seq uint64) {
 	p.seq = seq
-	p.until.Store(int64(asked.Sub(p.begun) + Lease - margin))
+	lease := newSpan(asked, Lease-margin)
+	p.stay(asked, lease.lasts) // first: what a claim allows is started in a tenure
+	p.lease.Store(&lease)
+}
+
+// lapse ends the lease at once, and the tenure with it.
+func (p *Pool) lapse() {
+	p.lease.Store(nil)
+	p.tenure.Store(&tenure{number: p.tenure.Load().number})
 }
 
 // renew gives a sign of life.
 func (p *Pool) renew(ctx context.Context) error {
 	if !p.conn.Connected() {
 		return broker.ErrAway
+	}
+	if (p.missing || p.Lapsed()) && p.stateless(ctx) {
+		return broker.ErrNoStream
 	}
 	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
@@ -413,11 +429,14 @@ func (p *Pool) renew(ctx context.Context) error {
 			p.seq = e.Seq
 			seq, err = p.conn.Swap(ctx, m, p.seq)
 		} else if look == nil || errors.Is(look, broker.ErrNoMessage) {
-			p.until.Store(0)
+			p.lapse()
 			p.poke(true)
 		}
 	}
 	if err != nil {
+		if errors.Is(err, broker.ErrNoStream) {
+			p.stateless(ctx)
+		}
 		return err
 	}
 	p.extend(asked, seq)

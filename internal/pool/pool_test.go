@@ -151,7 +151,7 @@ func TestWorkersThatAreGoneAreForgotten(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	long := now.Add(-memberKept)
-	p := &Pool{claims: newClaims(), begun: now, members: map[string]member{
+	p := &Pool{claims: newClaims(), members: map[string]member{
 		"lives": {alive: true}, "gone": {ended: long}, "left": {left: true, ended: long},
 		"gone a moment ago": {ended: now}, "gone and not taken over yet": {ended: long},
 	}}
@@ -227,6 +227,114 @@ func TestALeaseThatCannotBeRenewedLapses(t *testing.T) {
 	require.Eventually(t, p.Lapsed, Lease+brokertest.Patience, 10*time.Millisecond)
 	brokertest.Provision(t, conn, brokertest.Spec())
 	eventually(t, func() bool { return !p.Lapsed() }, "it is renewed")
+}
+
+func TestASpan(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, c := range []struct {
+		name            string
+		monotonic, wall time.Duration // since it was asked for
+		left            time.Duration
+	}{
+		{"it has just been asked for", 0, 0, 11 * time.Second},
+		{"both clocks have gone on", 4 * time.Second, 4 * time.Second, 7 * time.Second},
+		{"the machine was suspended for an hour", time.Second, time.Hour, 11*time.Second - time.Hour},
+		{"the wall clock was set back", 12 * time.Second, -time.Hour, -time.Second},
+		{"the wall clock was set forward a little", 4 * time.Second, 6 * time.Second, 5 * time.Second},
+		{"the wall clock was set forward", 4 * time.Second, 10 * time.Minute, 11*time.Second - 10*time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSpan(now.Add(-c.monotonic), Lease-margin)
+			s.wall = now.Add(-c.wall).Round(0)
+			require.Equal(t, c.left, s.left(now))
+		})
+	}
+}
+
+func TestATerm(t *testing.T) {
+	t.Parallel()
+	const lasts = Lease - margin
+	now := time.Now()
+	for _, c := range []struct {
+		name   string
+		asked  time.Duration // again, after the first
+		lasts  time.Duration
+		number uint64
+		until  time.Duration // after the first was asked for
+	}{
+		{"the lease was renewed", renew, lasts, 1, renew + lasts},
+		{"there was no KEFU_STATE, and the lease lasts longer than that is known for", renew, settle - margin, 1, lasts},
+		{"there was no KEFU_STATE just before the end of the lease", lasts - 1, settle - margin, 1, lasts - 1 + settle - margin},
+		{"another lease was begun", lasts, lasts, 2, 2 * lasts},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := &Pool{}
+			p.tenure.Store(new(tenure))
+			p.stay(now, lasts)
+			number, ok := p.Term(now)
+			require.Equal(t, uint64(1), number)
+			require.True(t, ok)
+			p.stay(now.Add(c.asked), c.lasts)
+			number, ok = p.Term(now)
+			require.Equal(t, c.number, number)
+			require.Equal(t, number == 1, ok, "who may take over what was started in the one before must hear of it first")
+			require.Equal(t, number == 1, p.Holds(1, now))
+			end := now.Add(c.until)
+			require.True(t, p.Holds(number, end.Add(-1)))
+			require.False(t, p.Holds(number, end))
+			_, ok = p.Term(end.Add(-1))
+			require.True(t, ok)
+		})
+	}
+}
+
+func TestATermGoesOnWhileThereIsNoState(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	p := join(t, conn, "one")
+	defer p.Leave(t.Context())
+	first, ok := p.Term(time.Now())
+	require.True(t, ok)
+	require.NoError(t, conn.JS.DeleteKeyValue(t.Context(), schema.BucketState))
+	require.Eventually(t, p.Lapsed, Lease+brokertest.Patience, 10*time.Millisecond)
+	now := time.Now()
+	_, ok = p.Term(now)
+	require.True(t, ok)
+	require.True(t, p.Holds(first, now), "nobody can be seen to be dead")
+	require.False(t, p.Holds(first, now.Add(settle)), "but when the bucket is made anew")
+	brokertest.Provision(t, conn, brokertest.Spec())
+	eventually(t, func() bool { return !p.Lapsed() }, "it is renewed")
+	require.True(t, p.Holds(first, time.Now()))
+}
+
+func TestATermBeginsWhereTheStateIsGone(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	proxy := brokertest.NewProxy(t, b)
+	p := join(t, proxy.Connect(), "one")
+	defer p.Leave(t.Context())
+	first, _ := p.Term(time.Now())
+	proxy.Cut()
+	require.NoError(t, b.Connect().JS.DeleteKeyValue(t.Context(), schema.BucketState))
+	require.Eventually(t, p.Lapsed, Lease+brokertest.Patience, 10*time.Millisecond)
+	require.False(t, p.Holds(first, time.Now()), "others may take it for dead")
+	proxy.Mend()
+	eventually(t, func() bool { number, ok := p.Term(time.Now()); return ok && number != first }, "nobody can any more")
+	require.True(t, p.Lapsed())
+}
+
+func TestATermEndsWithTheLease(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	p := join(t, conn, "one")
+	defer p.Leave(t.Context())
+	first, _ := p.Term(time.Now())
+	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(workersKeys+"one"))) // as the broker does when it hears nothing
+	eventually(t, func() bool { number, ok := p.Term(time.Now()); return ok && number != first }, "another begins")
+	require.False(t, p.Holds(first, time.Now()), "what was started before may have been taken over")
 }
 
 func TestJoinFailsWithoutTheBucket(t *testing.T) {
