@@ -227,8 +227,12 @@ func (d *delivery) call(now time.Time) (afterwards, bool) {
 		}
 	}
 	o, apiErr := outcomeOf(err)
-	if o.fault == wechat.FaultDayQuota && apiErr.Call != wechat.CallQuota { // else that was the quota call's own word
-		o.quotaLeft = d.app.quota.left(w.work, d.app.cfg().Sender)
+	if o.fault == wechat.FaultDayQuota {
+		some, said := false, true // if that was the quota call's own word
+		if apiErr.Call != wechat.CallQuota {
+			some, said = d.app.quota.left(w.work, d.app.cfg().Sender)
+		}
+		o.quotaLeft, o.quotaSpent = some, said && !some
 	}
 	w.metrics.called(d.app.cfg().ID, o.fault, took)
 	d.tried = append(d.tried, attemptOf(d.attempt, now, took, o, apiErr, w.cfg.Process.Name))
@@ -343,6 +347,7 @@ func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached boo
 		onUnknown = d.app.cfg().OnUnknown
 	}
 	draw, refused := d.refusal(o.fault, e)
+	refused = refused && !o.quotaSpent // that is no message's
 	var says gate.Standing
 	if refused {
 		says = d.app.gate.Drew(draw, now)

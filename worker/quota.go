@@ -12,6 +12,7 @@ type dayQuota struct {
 	mu    sync.Mutex
 	asked time.Time
 	some  bool
+	said  bool // it had an answer
 }
 
 // quotaFresh is for how long an answer of the quota call is good enough. That
@@ -19,17 +20,18 @@ type dayQuota struct {
 const quotaFresh = 10 * time.Second
 
 // left says whether anything is left of the day's quota of sends, although an
-// answer said that it is used up. In doubt it is.
-func (q *dayQuota) left(ctx context.Context, sender Sender) bool {
+// answer said that it is used up, and whether that is the platform's word. In
+// doubt it is used up, and nobody has said so.
+func (q *dayQuota) left(ctx context.Context, sender Sender) (some, said bool) {
 	t, ok := sender.(QuotaTeller)
 	if !ok {
-		return false
+		return false, false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if time.Since(q.asked) >= quotaFresh {
 		n, err := t.RemainingSends(ctx)
-		q.some, q.asked = err == nil && n > 0, time.Now()
+		q.some, q.said, q.asked = err == nil && n > 0, err == nil, time.Now()
 	}
-	return q.some
+	return q.some, q.said
 }

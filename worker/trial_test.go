@@ -275,6 +275,51 @@ func TestALimitThatOneMessageMeetsMakesThatOneWait(t *testing.T) {
 	b.NoError(stop())
 }
 
+// TestALimitOfOneKfAccount is met by each message in its name, and by no other.
+func TestALimitOfOneKfAccount(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]error{
+		"the minute's, for an hour":                           &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultMinuteQuota, HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Hour},
+		"the day's, and there is no quota call to say better": apiError(45009),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			api := newPickyAPI(func(m message) error {
+				if m.CustomService.KFAccount != "" {
+					return limit
+				}
+				return nil
+			})
+			b.app.Sender = api
+			stop := b.start()
+			limited := func(to string) {
+				b.put(live+to, to, fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"x"},"customservice":{"kf_account":"a@kefu"}}`, to))
+			}
+			limited("bad0")
+			b.Equal(gate.Quota, b.held().Kind)
+			b.put(live+"good0", "good0", textOf("good0", "x"))
+			b.Equal("good0", b.receipt().ID, "it is tried long before its end, with another kind")
+			b.Eventually(b.open, patience, time.Millisecond)
+			const n = 5
+			for i := range n {
+				bad, good := fmt.Sprint("bad", 1+i), fmt.Sprint("good", 1+i)
+				limited(bad)
+				b.Eventually(func() bool { return api.postsTo(bad) > 0 }, patience, time.Millisecond)
+				b.True(b.open(), "the limit is known to be that of some")
+				b.put(live+good, good, textOf(good, "x"))
+				b.Equal(schema.Sent, b.receiptOf(good).State)
+			}
+			b.Eventually(func() bool { return b.later() == 1+n }, patience, time.Millisecond)
+			for i := range 1 + n {
+				b.LessOrEqual(api.postsTo(fmt.Sprint("bad", i)), 2)
+			}
+			b.NoError(stop())
+			b.Empty(kept[schema.Letter](b, schema.StreamDead))
+		})
+	}
+}
+
 func TestACampaignOfWhichATenthIsRefusedGoesOn(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)

@@ -47,6 +47,7 @@ type outcome struct {
 	detail     string        // the error's own sentence
 	retryAfter time.Duration // with minute_quota, when the answer named one
 	quotaLeft  bool          // with day_quota: asked, the platform says that some of the day is left
+	quotaSpent bool          // likewise, that none is
 }
 
 // standing is what decide needs to know of the intent and its app.
@@ -192,15 +193,19 @@ func rowOf(d gate.Standing) int {
 // then that one waits alone.
 func minuteQuota(o outcome, s standing, end time.Time) Verdict {
 	end = end.Add(spread(minuteQuotaSpan, s.jitter))
-	if s.draw.Proven {
-		return Verdict{do: doAgain, delay: min(end.Sub(s.now), time.Minute), detail: o.detail}
+	if s.draw.Proven || selective(s) {
+		return Verdict{do: doAgain, delay: min(end.Sub(s.now), ownPause), detail: o.detail}
 	}
 	return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: end}
 }
 
 // dayQuotaUsedUp holds the app until the platform's midnight. Shortly after it
-// the hold has no named end, and its pauses grow from a minute.
+// the hold has no named end, and its pauses grow from a minute. Where the quota
+// call does not say so, it may be one message's own trouble.
 func dayQuotaUsedUp(o outcome, s standing) Verdict {
+	if !o.quotaSpent && (s.draw.Proven || selective(s)) {
+		return Verdict{do: doAgain, delay: ownPause, detail: o.detail}
+	}
 	v := Verdict{do: doHold, hold: gate.Quota, detail: o.detail}
 	next := gate.NextDay(s.now)
 	if s.now.Sub(next.AddDate(0, 0, -1)) >= resetLate {

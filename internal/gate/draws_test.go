@@ -306,11 +306,50 @@ func TestTheTrialOfAQuotasHoldIsAnotherMessageIfThereIsOne(t *testing.T) {
 	d := Draw{ID: "a", What: "text", Answer: "errcode 45011"}
 	g.Drew(d, noon)
 	g.Hold(Hold{Kind: Quota, Drawn: []Draw{d}}, p, noon.Add(time.Minute), noon)
-	c, due := g.Choice(noon.Add(time.Minute))
+	require.True(t, g.Closed(noon.Add(novelPause-1)))
+	c, due := g.Choice(noon.Add(novelPause))
 	require.True(t, due)
-	require.Equal(t, noon.Add(time.Minute), c.From(Novel))
+	require.Equal(t, noon.Add(novelPause), c.From(Novel), "it may be only that kind's limit")
 	require.Equal(t, noon.Add(time.Minute), c.From(Another))
 	require.Equal(t, noon.Add(time.Minute+samePause), c.From(Refused))
+}
+
+func TestAnEarlyTrialOfALimitMakesItNoLonger(t *testing.T) {
+	t.Parallel()
+	g, _ := alone(Rate{})
+	draw := func(id, what string, p Permission, hint, now time.Time) Hold {
+		d := Draw{ID: id, What: what, Answer: "errcode 45009"}
+		g.Drew(d, now)
+		g.Hold(Hold{Kind: Quota, Drawn: []Draw{d}}, p, hint, now)
+		h, _ := g.Held()
+		return h
+	}
+	p, _ := g.Permit(schema.Live, noon)
+	midnight := NextDay(noon)
+	draw("a", "text", p, midnight, noon)
+	now := noon.Add(novelPause)
+	p, _ = g.Permit(schema.Live, now)
+	require.True(t, p.Trial)
+	require.False(t, g.Bars(p, now))
+	h := draw("b", "image", p, midnight, now)
+	require.Zero(t, h.Tries, "its end was not what was tried")
+	require.Equal(t, midnight, h.Until)
+
+	p, _ = g.Permit(schema.Live, midnight)
+	require.True(t, p.Trial)
+	h = draw("c", "text", p, time.Time{}, midnight)
+	require.Equal(t, 1, h.Tries)
+	require.Equal(t, midnight.Add(2*time.Minute), h.Until)
+
+	trying := h
+	trying.Trying, trying.Until = true, midnight.Add(trialLease)
+	require.Equal(t, trying.Until, trying.first(), "others leave it to whoever tries it")
+
+	p, _ = g.Permit(schema.Live, midnight.Add(novelPause))
+	require.True(t, p.Trial)
+	p.Sent, p.What = true, "image"
+	g.Done(p, true)
+	require.False(t, held(g))
 }
 
 func TestAnEndOfAHoldIsTheWallClocks(t *testing.T) {
@@ -326,7 +365,7 @@ func TestAnEndOfAHoldIsTheWallClocks(t *testing.T) {
 			g.Drew(d, now)
 			g.Hold(Hold{Kind: kind, Drawn: []Draw{d}}, p, hint, now)
 			h, _ := g.Held()
-			for _, at := range []time.Time{h.Since, h.Until, h.AnotherAt, h.SameAt} {
+			for _, at := range []time.Time{h.Since, h.Until, h.NovelAt, h.AnotherAt, h.SameAt} {
 				require.NotContains(t, at.String(), "m=", "%s", kind)
 			}
 		}

@@ -320,7 +320,7 @@ func (g *Gate) heldLocked() (Hold, bool) {
 }
 
 // next is when this worker may try the hold. g.mu is held.
-func (g *Gate) next() time.Time { return g.hold.Until.Add(g.stagger) }
+func (g *Gate) next() time.Time { return g.hold.first().Add(g.stagger) }
 
 // NextTry is when the hold in force may be tried here; zero when there is none,
 // or when an operator has to lift it.
@@ -426,7 +426,10 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	default:
 		h.Since, h.Tries = now.Round(0), 0
 		if known && g.hold.Kind == h.Kind {
-			h.Since, h.Tries, h.Others = g.hold.Since, g.hold.Tries+1, g.hold.Others
+			h.Since, h.Tries, h.Others = g.hold.Since, g.hold.Tries, g.hold.Others
+			if !g.hold.early(now) { // its end was not what was tried
+				h.Tries++
+			}
 			for _, d := range h.Drawn {
 				if !slices.ContainsFunc(g.hold.Drawn, func(before Draw) bool { return before.ID == d.ID }) {
 					h.Others++

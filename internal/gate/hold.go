@@ -38,8 +38,10 @@ type Hold struct {
 
 	// Of a hold that was drawn by messages. It may be about those only, so others
 	// try it first: from Until one of a kind that was not refused, from AnotherAt
-	// any other, from SameAt those that drew it.
+	// any other, from SameAt those that drew it. A limit names its end, and that is
+	// Until: one of a kind that was not refused may try from NovelAt.
 	Drawn     []Draw    `json:"drawn,omitempty"` // newest last, at most 64
+	NovelAt   time.Time `json:"novel_at,omitzero"`
 	AnotherAt time.Time `json:"another_at,omitzero"`
 	SameAt    time.Time `json:"same_at,omitzero"`
 	Others    int       `json:"others,omitempty"` // of Tries, those by intents that had not drawn it before
@@ -166,7 +168,8 @@ const (
 // machine that was suspended, or whose clock was set, must not overstay.
 func (h *Hold) schedule(now, hint time.Time) {
 	now, hint = now.Round(0), hint.Round(0)
-	h.Until, h.AnotherAt, h.SameAt = nextTry(h.Kind, h.Tries, now, hint), time.Time{}, time.Time{}
+	h.Until = nextTry(h.Kind, h.Tries, now, hint)
+	h.NovelAt, h.AnotherAt, h.SameAt = time.Time{}, time.Time{}, time.Time{}
 	switch {
 	case len(h.Drawn) == 0:
 	case h.Kind == Config:
@@ -174,8 +177,23 @@ func (h *Hold) schedule(now, hint time.Time) {
 		h.AnotherAt = now.Add(doubled(anotherPause, pauses[Config].top, h.Others))
 		h.Until = now.Add(novelPause)
 	default:
+		h.NovelAt = now.Add(novelPause)
 		h.SameAt = h.Until.Add(samePause)
 	}
+}
+
+// early says whether the hold may be tried at now, though by messages of another
+// kind only: it is a limit whose end has not come.
+func (h *Hold) early(now time.Time) bool {
+	return !h.NovelAt.IsZero() && !h.Trying && !now.Before(h.NovelAt) && now.Before(h.Until)
+}
+
+// first is when the first of all may try the hold.
+func (h *Hold) first() time.Time {
+	if h.Trying || h.NovelAt.IsZero() || h.Until.Before(h.NovelAt) {
+		return h.Until
+	}
+	return h.NovelAt
 }
 
 // from is when intents of a rank may try the hold, by its own word.
@@ -186,13 +204,13 @@ func (h *Hold) from(r Rank) time.Time {
 	case Refused:
 		return latest(h.Until, h.SameAt)
 	default:
-		return h.Until
+		return h.first()
 	}
 }
 
 // atOnce has a hold tried at once: by another message first if there is one.
 func (h *Hold) atOnce(now time.Time) {
-	h.Until, h.AnotherAt, h.SameAt = now, time.Time{}, time.Time{}
+	h.Until, h.NovelAt, h.AnotherAt, h.SameAt = now, time.Time{}, time.Time{}, time.Time{}
 	if len(h.Drawn) > 0 {
 		h.SameAt = now.Add(samePause)
 	}
