@@ -359,6 +359,7 @@ func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached boo
 		upstream: d.app.blocked(o.fault),
 		draw:     says,
 		trial:    d.permission.Trial,
+		since:    d.limitedSince(),
 		now:      now,
 		jitter:   rand.Float64(),
 	})
@@ -391,6 +392,15 @@ func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached boo
 		}
 		return d.settleHold(v, e, now), false
 	}
+}
+
+// limitedSince is since when there is the quota's hold that this one tries; zero
+// if it tries none. The app's own budget of a day is another matter.
+func (d *delivery) limitedSince() time.Time {
+	if h, _ := d.app.gate.Held(); d.permission.Trial && h.Kind == gate.Quota && h.PerDay == 0 {
+		return h.Since
+	}
+	return time.Time{}
 }
 
 // refusal is what the API refused the message with, if that speaks of the whole

@@ -58,6 +58,7 @@ type standing struct {
 	upstream int           // calls of this app in a row that could not leave, this one included
 	draw     gate.Standing // of an answer that speaks of the whole app: what its other messages say
 	trial    bool          // it tried whether a hold is over
+	since    time.Time     // trial: since when there is that hold, if it is a quota's
 	now      time.Time
 	jitter   float64 // 0..1, drawn by the caller
 }
@@ -73,7 +74,8 @@ const (
 
 	// resetLate is for how long after midnight a day's quota that is used up is
 	// taken for one whose reset is late, or for a clock that is ahead: it is tried
-	// again with growing pauses, and not a day later.
+	// again with growing pauses, and not a day later. A hold that is older than
+	// midnight may be late by any time.
 	resetLate = time.Hour
 
 	unlistedRow  = 3           // different messages in a row with one unlisted code: it is about the account
@@ -199,8 +201,9 @@ func minuteQuota(o outcome, s standing, end time.Time) Verdict {
 	return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: end}
 }
 
-// dayQuotaUsedUp holds the app until the platform's midnight. Shortly after it
-// the hold has no named end, and its pauses grow from a minute. Where the quota
+// dayQuotaUsedUp holds the app until the platform's midnight. Shortly after it, and
+// in a hold that it did not end, there is no named end, and the pauses grow from a
+// minute. Where the quota
 // call does not say so, it may be one message's own trouble.
 func dayQuotaUsedUp(o outcome, s standing) Verdict {
 	if !o.quotaSpent && (s.draw.Proven || selective(s)) {
@@ -208,7 +211,9 @@ func dayQuotaUsedUp(o outcome, s standing) Verdict {
 	}
 	v := Verdict{do: doHold, hold: gate.Quota, detail: o.detail}
 	next := gate.NextDay(s.now)
-	if s.now.Sub(next.AddDate(0, 0, -1)) >= resetLate {
+	last := next.AddDate(0, 0, -1)
+	crossed := s.trial && !s.since.IsZero() && s.since.Before(last)
+	if s.now.Sub(last) >= resetLate && !crossed {
 		v.hint = next.Add(quotaSlack + spread(dayQuotaJitter, s.jitter))
 	}
 	return v

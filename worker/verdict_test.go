@@ -123,6 +123,25 @@ func TestDecide(t *testing.T) {
 		{"nor later: to the next midnight", resend, fault(wechat.FaultDayQuota), with(func(s *standing) { s.now = midnight.Add(time.Hour) }),
 			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: midnight.AddDate(0, 0, 1).Add(62 * time.Second)}},
 
+		{"a trial of a hold from before midnight has growing pauses however late it is", resend, fault(wechat.FaultDayQuota),
+			with(func(s *standing) {
+				s.now, s.trial, s.since = midnight.Add(63*time.Minute), true, midnight.Add(-time.Hour)
+			}),
+			Verdict{do: doHold, hold: gate.Quota, detail: why}},
+		{"also when the quota call says it", resend, outcome{fault: wechat.FaultDayQuota, quotaSpent: true, detail: why},
+			with(func(s *standing) {
+				s.now, s.trial, s.since = midnight.Add(13*time.Hour), true, midnight.Add(-12*time.Hour)
+			}),
+			Verdict{do: doHold, hold: gate.Quota, detail: why}},
+		{"one of a hold of today waits for the next midnight", resend, fault(wechat.FaultDayQuota),
+			with(func(s *standing) {
+				s.now, s.trial, s.since = midnight.Add(3*time.Hour), true, midnight.Add(2*time.Hour)
+			}),
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: midnight.AddDate(0, 0, 1).Add(62 * time.Second)}},
+		{"and so does what draws it without a hold before", resend, fault(wechat.FaultDayQuota),
+			with(func(s *standing) { s.now, s.since = midnight.Add(3*time.Hour), midnight.Add(-time.Hour) }),
+			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: midnight.AddDate(0, 0, 1).Add(62 * time.Second)}},
+
 		{"a code never seen is tried twice", resend, fault(wechat.FaultUnlisted), first, Verdict{do: doRetry, delay: time.Second}},
 		{"and then rejected", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt = 2 }), Verdict{do: doBury, reason: schema.Rejected, detail: why}},
 		{"two in a row draw it: tried twice all the same", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{InRow: 2}), Verdict{do: doRetry, delay: time.Second}},
