@@ -78,6 +78,9 @@ func (s *draws) draw(d Draw, now time.Time) Standing {
 	}
 	st := Standing{Before: i >= 0, Selective: selective, Lately: known && now.Sub(k.At) < lately}
 	if i < 0 {
+		if e := s.over(d); e >= 0 { // a replay of it: in a row it counts once
+			s.list = slices.Delete(s.list, e, e+1)
+		}
 		i = s.add(drawn{Draw: d, turn: s.turn})
 	}
 	st.Proven = s.list[i].proven
@@ -145,6 +148,10 @@ func (s *draws) forget(id string) {
 // sent after these draws.
 func (s *draws) merge(theirs []Draw, proven bool) {
 	for _, d := range theirs {
+		if e := s.over(d); e >= 0 { // they do not know that it has ended
+			s.list[e].inRow = s.list[e].inRow && !proven
+			continue
+		}
 		i := s.find(d)
 		if i < 0 {
 			s.turn++
@@ -179,6 +186,11 @@ func (s *draws) which(proven bool, most int) (out []Draw) {
 
 func (s *draws) find(d Draw) int {
 	return slices.IndexFunc(s.list, func(e drawn) bool { return e.ID == d.ID && e.Answer == d.Answer && !e.ended })
+}
+
+// over is where a draw stands whose intent has ended.
+func (s *draws) over(d Draw) int {
+	return slices.IndexFunc(s.list, func(e drawn) bool { return e.ID == d.ID && e.Answer == d.Answer && e.ended })
 }
 
 func (s *draws) add(e drawn) int {

@@ -165,6 +165,19 @@ func TestWhatOthersDrewIsTakenOver(t *testing.T) {
 	require.True(t, s.draw(refused("a"), noon).Proven, "an older word does not take that back")
 }
 
+func TestAMessageCountsOnceInARow(t *testing.T) {
+	t.Parallel()
+	var s draws
+	s.draw(refused("a"), noon)
+	s.forget("a") // it is buried
+	s.merge([]Draw{refused("a")}, false)
+	require.Equal(t, Standing{InRow: 2}, s.draw(refused("b"), noon), "another worker does not know that it has ended")
+	require.Equal(t, Standing{InRow: 2}, s.draw(refused("a"), noon), "a replay of it")
+	s.forget("a")
+	s.merge([]Draw{refused("a")}, true)
+	require.Equal(t, Standing{Before: true, InRow: 1}, s.draw(refused("b"), noon), "others were sent after it")
+}
+
 func TestDrawsAreBounded(t *testing.T) {
 	t.Parallel()
 	var s draws
