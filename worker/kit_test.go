@@ -156,6 +156,12 @@ func newBed(t *testing.T) *bed {
 
 func (b *bed) start() (stop func() error) {
 	b.t.Helper()
+	return b.run(b.make())
+}
+
+// make makes a worker that has not begun yet.
+func (b *bed) make() *Worker {
+	b.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("KEFU_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -163,7 +169,7 @@ func (b *bed) start() (stop func() error) {
 	w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: b.concurrency,
 		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.way)
 	b.NoError(err)
-	return b.run(w)
+	return w
 }
 
 func (b *bed) run(w *Worker) (stop func() error) {

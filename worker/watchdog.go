@@ -92,19 +92,20 @@ func oldestOf(waits []wait, kind waitKind) (age time.Duration, late bool) {
 	return age, late
 }
 
-// permissionMost is how long a worker may wait for a permission: a slot of the
-// rate comes every 1/perSecond, one more may be lost with a worker that was
-// killed, and others of the pool may be first. While those send half of the rate
-// there is no end to it: their live intents go before this one's bulk.
-func permissionMost(perSecond float64, others int, theirs float64) time.Duration {
+// permissionMost is how long a worker may wait for a permission, where most is
+// what can be explained of any other wait: a slot of the rate comes every
+// 1/perSecond, one more may be lost with a worker that was killed, and others of
+// the pool may be first. While those send half of the rate there is no end to it:
+// their live intents go before this one's bulk.
+func permissionMost(most time.Duration, perSecond float64, others int, theirs float64) time.Duration {
 	switch {
 	case perSecond <= 0:
-		return waitMost
+		return most
 	case others > 0 && theirs >= perSecond/2:
 		return math.MaxInt64
 	}
 	slots := float64(2 + chances*others)
-	return waitMost + time.Duration(min(slots/perSecond, (1000*time.Hour).Seconds())*float64(time.Second))
+	return most + time.Duration(min(slots/perSecond, (1000*time.Hour).Seconds())*float64(time.Second))
 }
 
 // sentence is what people are told.
@@ -138,9 +139,9 @@ func (w *Worker) waits() []wait {
 		}
 	}
 	add(wait{kind: waitPublish, since: w.conn.Outbox.Oldest(), most: publishMost})
-	add(wait{kind: waitStart, since: w.ledger.Oldest(), most: waitMost})
+	add(wait{kind: waitStart, since: w.ledger.Oldest(), most: w.waitMost})
 	for _, u := range w.conn.Unread() {
-		add(wait{kind: waitRead, what: u.Stream, since: u.Since, most: waitMost, why: u.Why})
+		add(wait{kind: waitRead, what: u.Stream, since: u.Since, most: w.waitMost, why: u.Why})
 	}
 	for _, a := range w.current() {
 		since := earliest(a.refused.at(), a.asking.oldest())
@@ -149,7 +150,7 @@ func (w *Worker) waits() []wait {
 		}
 		cfg := a.cfg()
 		others, theirs := w.pool.Others(cfg.ID)
-		add(wait{kind: waitPermission, what: cfg.ID, since: since, most: permissionMost(cfg.Rate.PerSecond, others, theirs.PerSecond)})
+		add(wait{kind: waitPermission, what: cfg.ID, since: since, most: permissionMost(w.waitMost, cfg.Rate.PerSecond, others, theirs.PerSecond)})
 	}
 	return out
 }
@@ -164,7 +165,7 @@ func earliest(a, b time.Time) time.Time {
 
 // watch tells of what waits longer than can be explained until ctx ends.
 func (w *Worker) watch(ctx context.Context) {
-	t := time.NewTicker(watchEvery)
+	t := time.NewTicker(w.watchEvery)
 	defer t.Stop()
 	var told []string
 	for {

@@ -73,7 +73,7 @@ func TestHowLongAPermissionMayTake(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got := permissionMost(c.perSecond, c.others, c.theirs)
+			got := permissionMost(waitMost, c.perSecond, c.others, c.theirs)
 			require.GreaterOrEqual(t, got, c.least)
 			require.LessOrEqual(t, got, c.most)
 		})
@@ -189,6 +189,22 @@ func TestARateThatCannotBeReachedIsTold(t *testing.T) {
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamRate))
 	b.Eventually(func() bool { return b.posts("a") == 1 }, patience, time.Millisecond)
 	b.Empty(late(b.worker, waitPermission))
+	b.NoError(stop())
+}
+
+func TestTheWatchdogRunsWithTheWorker(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: schema.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage})
+	b.NoError(err)
+	b.app.Rate = gate.Rate{PerSecond: 100, Burst: 20}
+	w := b.make()
+	w.watchEvery, w.waitMost = time.Millisecond, 10*time.Millisecond
+	stop := b.run(w)
+	b.publish(live+"u", "a", "a", "u")
+	b.Eventually(func() bool { return strings.Contains(strings.Join(w.Troubles(), "\n"), "none has been permitted") }, patience, time.Millisecond)
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamRate))
+	b.Eventually(func() bool { return b.posts("a") == 1 && len(w.Troubles()) == 0 }, patience, time.Millisecond, "it is over")
 	b.NoError(stop())
 }
 

@@ -145,6 +145,8 @@ type Worker struct {
 
 	letters letters
 
+	watchEvery, waitMost time.Duration // the watchdog's
+
 	told time.Time // when the pool asked last how things stand; status's
 
 	mu       sync.Mutex
@@ -163,7 +165,10 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
 	cfg.Process.Indexes = true
-	w := &Worker{cfg: cfg, conn: conn, log: cfg.Log, troubles: make(map[string]string), waiting: make(map[string]int)}
+	w := &Worker{
+		cfg: cfg, conn: conn, log: cfg.Log, watchEvery: watchEvery, waitMost: waitMost,
+		troubles: make(map[string]string), waiting: make(map[string]int),
+	}
 	w.slots.whole, w.slots.free = cfg.Concurrency, cfg.Concurrency
 	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
 	var err error
