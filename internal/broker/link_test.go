@@ -41,17 +41,15 @@ func TestABrokerThatReadsNoMoreIsLeftWithinALease(t *testing.T) {
 	p := brokertest.NewProxy(t, b)
 	conn := p.Connect()
 	p.Choke()
-	var noticed atomic.Bool
 	done := make(chan struct{})
-	go func() { // more than the buffers on the way hold
+	go func() { // more than the buffers on the way hold, and no more: the outbox keeps it all
 		defer close(done)
-		for !noticed.Load() {
-			conn.Outbox.Publish(&nats.Msg{Subject: "fake.a", Data: make([]byte, 64<<10)}, nil)
+		for data := make([]byte, 64<<10); conn.Connected(); {
+			conn.Outbox.Publish(&nats.Msg{Subject: "fake.a", Data: data}, nil)
 		}
 	}()
 	// The default of the library is a minute, and then it would keep the connection.
 	require.Eventually(t, func() bool { return !conn.Connected() }, 30*time.Second, time.Millisecond)
-	noticed.Store(true)
 	brokertest.Await(t, done, "the write that was stuck")
 	require.Zero(t, conn.Since())
 	back := brokertest.Reconnected(t, conn)
