@@ -115,6 +115,7 @@ func cpuTime() time.Duration {
 
 type benchBed struct {
 	conn   *broker.Conn
+	url    string // of the broker
 	api    string
 	stream jetstream.Stream
 	round  int
@@ -139,7 +140,7 @@ func newBenchBed(b *testing.B) *benchBed {
 	url, err := sb.Listen("127.0.0.1:0")
 	r.NoError(err)
 	b.Cleanup(func() { _ = sb.Close() })
-	return &benchBed{conn: conn, api: url, stream: stream}
+	return &benchBed{conn: conn, url: e.URL(), api: url, stream: stream}
 }
 
 // fill queues the intents; not measured.
