@@ -50,39 +50,76 @@ func (l *Ledger) awaitFlights(t *testing.T, n int) [][]Mark {
 	return l.flying()
 }
 
+// apart has no batch follow the one before by itself, however busy the machine is.
+func (l *Ledger) apart() {
+	l.out.Lock()
+	defer l.out.Unlock()
+	l.trip = time.Hour
+}
+
+// pass has the gap after the newest batch end.
+func (l *Ledger) pass() {
+	l.out.Lock()
+	defer l.out.Unlock()
+	l.flights[len(l.flights)-1].at = time.Now().Add(-time.Hour)
+	l.flush()
+}
+
 func TestBatchesFollowEachOtherToADistantBroker(t *testing.T) {
 	t.Parallel()
 	l, p := far(t)
-	first := send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
-	l.awaitFlights(t, 1)
+	l.apart()
 	var answers []<-chan answer
-	for i := range Key(8) {
-		answers = append(answers, send(t, l, Mark{Key: 2 + i, Kind: Start, Seq: 10, Attempt: 1}))
-		if i == 2 { // the rest waits for one of these
-			l.awaitFlights(t, 2)
+	add := func(keys ...Key) {
+		for _, k := range keys {
+			answers = append(answers, send(t, l, Mark{Key: k, Kind: Start, Seq: 10, Attempt: 1}))
 		}
 	}
-	l.awaitFlights(t, 3)
-	for i := range Key(8) {
-		answers = append(answers, send(t, l, Mark{Key: 20 + i, Kind: Start, Seq: 10, Attempt: 1}))
+	add(1)
+	require.Len(t, l.flying(), 1)
+	for n := 2; n <= mostFlights; n++ {
+		add(Key(10*n), Key(10*n+1))
+		require.Len(t, l.flying(), n-1, "what comes too soon waits")
+		l.pass()
+		flying := l.flying()
+		require.Len(t, flying, n)
+		require.Len(t, flying[n-1], 2, "and leaves together")
 	}
-	l.awaitFlights(t, mostFlights)
-	answers = append(answers, send(t, l, Mark{Key: 40, Kind: Start, Seq: 10, Attempt: 1}))
-	require.NotZero(t, l.waiting(), "no more than so many are on their way")
+	add(99)
+	l.pass()
+	require.Len(t, l.flying(), mostFlights)
+	require.Equal(t, 1, l.waiting(), "no more than so many are on their way")
 	p.Mend()
-	for _, ch := range append(answers, first) {
-		a := brokertest.Await(t, ch, "an answer")
-		require.NoError(t, a.err)
-		require.Equal(t, Go, a.s.Ruling)
+	for _, ch := range answers {
+		require.NoError(t, brokertest.Await(t, ch, "an answer").err)
+	}
+}
+
+func TestALongWaitDoesNotHoldUpAShorterOne(t *testing.T) {
+	t.Parallel()
+	l, p := far(t)
+	l.apart() // as after an outage
+	answers := []<-chan answer{
+		send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1}),
+		send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}),
+	}
+	require.Len(t, l.flying(), 1)
+	l.out.Lock()
+	l.trip = 100 * time.Millisecond // the next batch is read back
+	l.flights[0].at = time.Now()
+	l.flush()
+	l.out.Unlock()
+	l.awaitFlights(t, 2)
+	p.Mend()
+	for _, ch := range answers {
+		require.NoError(t, brokertest.Await(t, ch, "an answer").err)
 	}
 }
 
 func TestABatchLeavesWhenTheOneBeforeIsStored(t *testing.T) {
 	t.Parallel()
 	l, p := far(t)
-	l.out.Lock()
-	l.trip = time.Hour // so that no gap ends
-	l.out.Unlock()
+	l.apart()
 	one := send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
 	two := send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1})
 	again := send(t, l, Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1, Attempt: 1})

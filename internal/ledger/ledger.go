@@ -73,7 +73,8 @@ type Ledger struct {
 	number   uint64           // of the newest
 	trip     time.Duration    // from leaving to being read back, of the last that was
 	inFlight map[Key]struct{} // of the flights; next's, which fills it anew each time
-	waking   bool             // flush is called when the next batch may leave
+	wake     *time.Timer      // calls flush when the next batch may leave; nil before the first
+	wakeAt   time.Time        // when it does; zero: it is not set
 	closed   bool
 	empty    chan struct{} // closed when nothing is on its way any more; nil when nobody waits for that
 
@@ -251,17 +252,23 @@ const (
 	leastGap = 10 * time.Millisecond
 )
 
-// wakeAfter has flush called again. A batch that is stored calls it anyway.
-// l.out is held.
+// wakeAfter has flush called again. A batch that is stored calls it anyway. The
+// first wait after an outage may be long, and a shorter one must not be held up by
+// it. l.out is held.
 func (l *Ledger) wakeAfter(wait time.Duration) {
-	if l.waking || wait <= 0 {
+	at := time.Now().Add(wait)
+	if wait <= 0 || !l.wakeAt.IsZero() && !at.Before(l.wakeAt) {
 		return
 	}
-	l.waking = true
-	time.AfterFunc(wait, func() {
+	l.wakeAt = at
+	if l.wake != nil {
+		l.wake.Reset(wait)
+		return
+	}
+	l.wake = time.AfterFunc(wait, func() {
 		l.out.Lock()
 		defer l.out.Unlock()
-		l.waking = false
+		l.wakeAt = time.Time{}
 		l.flush()
 	})
 }
