@@ -55,6 +55,7 @@ type app struct {
 	slotEnd    time.Time     // when the last one was given back
 	draining   int           // pullers that may still deliver
 	upstream   int           // calls in a row that could not leave
+	passing    passing       // of what hides other kinds of message in a hold
 	timer      *time.Timer
 	timerAt    time.Time
 }
@@ -246,13 +247,17 @@ func (a *app) take(now time.Time) *delivery {
 		a.refused.clear()
 		return nil
 	}
-	l, d := a.next(now)
+	l, d, passed := a.next(now)
 	if l == nil || !a.w.slots.take(a, l.kind, cfg.Rate.LiveReserve, a.inSlot(now)) {
 		a.refused.clear()
 		return nil
 	}
-	p, wait := a.gate.Permit(l.kind, now)
-	if !p.OK {
+	var p gate.Permission
+	var wait time.Duration
+	if !passed {
+		p, wait = a.gate.Permit(l.kind, now)
+	}
+	if !p.OK && !passed {
 		a.refused.set(now)
 		if wait > 0 {
 			a.wake(now.Add(wait))
@@ -268,7 +273,7 @@ func (a *app) take(now time.Time) *delivery {
 	} else {
 		l.ready.remove(d)
 	}
-	d.place, d.permission, d.begunAt = under, p, now
+	d.place, d.permission, d.passed, d.begunAt = under, p, passed, now
 	a.running++
 	l.running++
 	return d
@@ -349,7 +354,9 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *del
 	a.mu.Lock()
 	a.running--
 	d.lane.running--
-	a.ended(d)
+	if !d.passed {
+		a.ended(d)
+	}
 	other := a.w.slots.put(a, d.lane.kind)
 	// Its shard may have been lost meanwhile: then it is somebody else's now.
 	lost := d.lane.kind == schema.Live && d.lane.claim.Load() == nil

@@ -47,6 +47,9 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	if next, done := d.beforeCall(); done {
 		return next, false
 	}
+	if d.passed {
+		return d.putBehind(), false
+	}
 	d.term, _ = d.app.w.pool.Term(time.Now())
 	s, err := d.write(ledger.Start)
 	if err != nil {
@@ -107,7 +110,7 @@ func (d *delivery) read() (next afterwards, done bool) {
 // beforeCall is what can be known without the API and the ledger's word.
 func (d *delivery) beforeCall() (next afterwards, done bool) {
 	now := time.Now()
-	if d.barred(now) {
+	if !d.passed && d.barred(now) {
 		return afterwards{place: returned}, true
 	}
 	known := d.peek()

@@ -61,6 +61,7 @@ type delivery struct {
 	renewed    time.Time
 	timer      *time.Timer
 	permission gate.Permission
+	passed     bool      // it has its slot to be put off, and nothing else
 	begunAt    time.Time // when it got its slot
 	seen       seen
 

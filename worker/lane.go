@@ -91,19 +91,25 @@ func (l *lane) top(few int) {
 	if !l.reads() {
 		return
 	}
-	want := l.app.buffer()
-	if few > 0 {
-		want = few - l.app.running
-	}
-	most, waiting := min(want, l.app.w.ahead.share(l.held)), l.ready.len()
+	most, waiting := l.window(few), l.ready.len()
 	room := most - waiting
-	if 2*waiting > most { // or a lane that has enough would ask for one message after the other
+	if few == 0 && 2*waiting > most { // or a lane that has enough would ask for one message after the other
 		room = 0
 	}
 	if l.held >= l.most() {
 		room = 0
 	}
 	l.puller.Top(room)
+}
+
+// window is how many of its intents may be ready; few bounds it where it is not 0.
+// app.mu is held.
+func (l *lane) window(few int) int {
+	want := l.app.buffer()
+	if few > 0 {
+		want = few - l.app.running
+	}
+	return min(want, l.app.w.ahead.share(l.held))
 }
 
 // buffer is how many intents of a lane may wait for their turn in hand, or be on

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -15,7 +16,8 @@ import (
 // such a hold waits for its trial, with a bounded number of intents in hand.
 
 // lookAhead is how far each lane is looked into for a message that can tell more
-// than the first one. What is behind it is seen when these have ended.
+// than the first one. What is behind it is seen when these have ended, or in bulk
+// have been passed.
 const lookAhead = 128
 
 // few is how many intents of each lane may be in hand while a hold is being
@@ -32,16 +34,71 @@ func (a *app) few(now time.Time) int {
 
 // next is where the next intent comes from: the lane whose turn it is, or while
 // a hold is being tried that of the intent which is to try it. d is nil for the
-// first of the lane. a.mu is held.
-func (a *app) next(now time.Time) (l *lane, d *delivery) {
+// first of the lane. passed says that it is not to be sent, but to be put off.
+// a.mu is held.
+func (a *app) next(now time.Time) (l *lane, d *delivery, passed bool) {
 	c, choosing := a.gate.Choice(now)
 	if !choosing {
-		return a.nextLane(now), nil
+		a.passing = passing{}
+		return a.nextLane(now), nil, false
 	}
 	if d = a.choose(c, now); d == nil {
-		return nil, nil
+		d, passed = a.pass(c, now), true
 	}
-	return d.lane, d
+	if d == nil {
+		return nil, nil, false
+	}
+	return d.lane, d, passed
+}
+
+// passing bounds how many intents of bulk are put off in a hold because they hide
+// what is behind them.
+type passing struct {
+	left  int           // of this round
+	next  time.Time     // the next round
+	pause time.Duration // before it
+}
+
+// A round passes as many as are looked at; the pause after it doubles. A thousand
+// are passed in two minutes, two thousand in an hour: an app whose every message
+// is refused does not have its whole queue moved about.
+const (
+	passFirst = time.Second
+	passTop   = 10 * time.Minute
+	passedFor = time.Minute // then they are behind all others
+)
+
+// pass finds an intent of bulk that is to be put off, where all that is in sight
+// is of kinds that were refused, and more may be behind it. Live has its order,
+// and only what waits for a retry is overtaken there. a.mu is held.
+func (a *app) pass(c gate.Choice, now time.Time) *delivery {
+	bulk, p := a.lanes[len(a.lanes)-1], &a.passing
+	if !c.Seeks() || a.later.isFull() || bulk.ready.len() < max(bulk.window(lookAhead+c.Drawn()), 1) {
+		return nil
+	}
+	if p.left == 0 {
+		if now.Before(p.next) {
+			a.wake(p.next)
+			return nil
+		}
+		p.left, p.pause = lookAhead, min(max(2*p.pause, passFirst), passTop)
+		p.next = now.Add(p.pause)
+	}
+	p.left--
+	for d := range bulk.ready.all() {
+		return d
+	}
+	return nil
+}
+
+// putBehind puts an intent off that hides others. It costs nothing of what it may
+// be tried, and not its time either.
+func (d *delivery) putBehind() afterwards {
+	if d.peek().Ruling != ledger.Go { // it has begun, or ended: that is for whoever may send
+		return afterwards{place: waiting, delay: passedFor}
+	}
+	now := time.Now()
+	return d.settleLater(now.Add(min(passedFor, d.deadline.Sub(now)/2)))
 }
 
 // choose finds the intent that may try the hold at now and tells the most. For

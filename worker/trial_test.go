@@ -406,6 +406,73 @@ func TestACampaignOfBadMessagesDoesNotStopLive(t *testing.T) {
 	b.NoError(stop())
 }
 
+// TestManyBadOnesHideNoGoodOnes: more than are looked at, in bulk, and no live
+// traffic that could be tried.
+func TestManyBadOnesHideNoGoodOnes(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Concurrency = 4
+	api := newPickyAPI(func(m message) error {
+		if m.MsgType == "msgmenu" {
+			return apiError(40200)
+		}
+		return nil
+	})
+	b.app.Sender = api
+	const bad, good = 500, 50
+	for i := range bad {
+		to := fmt.Sprint("menu", i)
+		b.put(bulk+"c", to, menu(to))
+	}
+	for i := range good {
+		to := fmt.Sprint("u", i)
+		b.put(bulk+"c", to, textOf(to, to))
+	}
+	begin := time.Now()
+	stop := b.start()
+	for sent := 0; sent < good; {
+		if r := b.receipt(); r.State == schema.Sent {
+			sent++
+			b.Equal(1, r.Attempts)
+		} else {
+			b.Equal(schema.Rejected, r.Reason)
+		}
+	}
+	t.Logf("%d texts behind %d bad ones were sent within %s, %d posts", good, bad, time.Since(begin).Round(10*time.Millisecond), api.total())
+	b.NoError(stop())
+	ends := len(kept[schema.Receipt](b, schema.StreamReceipt))
+	b.EqualValues(bad+good-ends, b.queued()+b.later(), "nothing is lost")
+}
+
+// TestAnAppWhoseEveryMessageIsRefusedMovesLittle has more queued than is looked
+// at, and all of it is refused.
+func TestAnAppWhoseEveryMessageIsRefusedMovesLittle(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.app.Concurrency = 4
+	b.app.Sender = newPickyAPI(func(message) error { return apiError(40200) })
+	const n = 1500
+	for i := range n {
+		to := fmt.Sprint("u", i)
+		b.put(bulk+"c", to, textOf(to, to))
+	}
+	begin := time.Now()
+	stop := b.start()
+	b.held()
+	b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 3 }, patience, time.Millisecond)
+	b.NoError(stop())
+	rounds := 1
+	for at, pause := begin, passFirst; at.Before(time.Now()); at, pause = at.Add(pause), 2*pause {
+		rounds++
+	}
+	moved := b.later()
+	t.Logf("%d of %d wait in KEFU_LATER after %s", moved, n, time.Since(begin).Round(time.Second))
+	b.NotZero(moved)
+	b.LessOrEqual(moved, uint64(rounds*lookAhead))
+	b.Empty(b.receipts)
+	b.EqualValues(n, b.queued()+moved, "nothing is lost")
+}
+
 func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -221,6 +221,7 @@ const mostKinds = 16
 type Choice struct {
 	ids, kinds map[string]bool
 	from       [ranks]time.Time
+	unnamed    bool // nobody knows when the hold ends
 }
 
 // Rank is that of an intent, by its id and Draw.What.
@@ -236,6 +237,10 @@ func (c Choice) Rank(id, what string) Rank {
 
 // From is when an intent of a rank may be the trial.
 func (c Choice) From(r Rank) time.Time { return c.from[r] }
+
+// Seeks says whether it is worth to look for a message of another kind, should
+// none be in sight: the hold does not end by itself, and there may be one.
+func (c Choice) Seeks() bool { return c.unnamed && len(c.kinds) < mostKinds }
 
 // Drawn is how many intents were refused.
 func (c Choice) Drawn() int { return len(c.ids) }

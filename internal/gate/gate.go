@@ -367,7 +367,7 @@ func (g *Gate) Choice(now time.Time) (Choice, bool) {
 	if g.operator != nil || g.hold == nil || len(g.hold.Drawn) == 0 || now.Before(g.next()) {
 		return Choice{}, false
 	}
-	c := Choice{ids: make(map[string]bool), kinds: make(map[string]bool)}
+	c := Choice{ids: make(map[string]bool), kinds: make(map[string]bool), unnamed: g.hold.Kind == Config}
 	for _, d := range g.draws.which(false, mostDraws) {
 		c.ids[d.ID], c.kinds[d.What] = true, true
 	}
