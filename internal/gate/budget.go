@@ -383,6 +383,7 @@ func (b *budget) receive(t int64, p pace, granted []slots, live bool) {
 	if p == b.pace { // else the rate was changed meanwhile
 		b.hand = append(b.hand, granted...)
 	}
+	b.look() // drops what came too late; it does not count as lost: there was demand
 	b.alone++
 	b.used, b.lost, b.asking = 0, 0, false
 	b.earlyAt = b.account.Early - b.pace.earlyIdle + b.pace.earlyStep
