@@ -121,9 +121,11 @@ func TestAnAppWhoseEveryMessageDrawsTheCodeLosesNothing(t *testing.T) {
 			s.Equal(code, h.Errcode)
 			s.Equal(fmt.Sprint("errcode ", code), h.Drawn[0].Answer)
 			t.Logf("%d tries, %d messages drew it, %d posts", h.Tries, len(h.Drawn), posts)
-			s.LessOrEqual(posts, 4+h.Tries+1, "what was under way, and a trial each")
+			s.LessOrEqual(posts, 4+2+h.Tries+1, "what was under way, after two that were no row yet if kefu does not know the code, and a trial each")
 			s.Empty(s.Letters())
-			s.EqualValues(2*each, s.Queued()+s.Stored(schema.StreamLater), "queued, or waiting for the second try")
+			s.Eventually(func() bool { // one that moves from one to the other may be in both, or be counted in neither
+				return s.Queued()+s.Stored(schema.StreamLater) == 2*each
+			}, stage.Patience, 20*time.Millisecond, "queued, or waiting for the second try")
 			out, _ := s.Kefu("app", "status")
 			newest := h.Drawn[len(h.Drawn)-1].ID
 			s.Contains(out, newest, "an operator sees who draws it")

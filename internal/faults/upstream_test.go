@@ -346,17 +346,21 @@ func everyOne(codes ...int) func(*scene) {
 		}
 		for i, c := range codes {
 			var h gate.Hold
+			posts := 0
 			s.until(fmt.Sprintf("it was tried %d times", tries), func() bool {
+				// Before the tries are read, which may be more by then.
+				posts = s.API.CountBy(sandbox.ByAppID, sandbox.Filter{Call: sandbox.CallSend, AppID: s.Apps()[i]})[s.Apps()[i]]
 				h = s.held(s.Apps()[i], gate.Config)
 				return h.Tries >= tries
 			})
 			s.Equal(c, h.Errcode)
 			s.NotEmpty(h.Drawn)
-			posts := s.API.CountBy(sandbox.ByAppID, sandbox.Filter{Call: sandbox.CallSend, AppID: s.Apps()[i]})[s.Apps()[i]]
-			s.LessOrEqual(posts, slots+h.Tries+1)
+			s.LessOrEqual(posts, slots+2+h.Tries+1, "what was under way, after two that were no row yet if kefu does not know the code, and a trial each")
 			s.note("%d: %d posts in %s", c, posts, time.Since(begin).Round(time.Second))
 		}
-		s.EqualValues(2*texts*len(codes), s.Queued()+s.Stored(schema.StreamLater), "everything stays queued, or waits for its second try")
+		s.until("everything is queued, or waits for its second try", func() bool { // one that moves may be in both, or be counted in neither
+			return s.Queued()+s.Stored(schema.StreamLater) == uint64(2*texts*len(codes))
+		})
 		s.API.RemoveRules()
 		for _, app := range s.Apps() {
 			s.kefu("app", "resume", app)
