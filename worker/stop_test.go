@@ -91,9 +91,10 @@ func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 		}
 		return nil
 	}
-	stop := b.start()
+	w := b.make()
+	w.around = func(l intentLog) intentLog { return &slowLedgerEnds{intentLog: l} }
+	stop := b.run(w)
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
-	b.worker.ledger = &slowLedgerEnds{intentLog: b.worker.ledger}
 	const n = 12
 	for i := range n {
 		to := fmt.Sprint("u", i)
@@ -125,9 +126,12 @@ func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 func TestAStopThatTheLedgerDoesNotLearnIsUnclean(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	stop := b.start()
+	w := b.make()
+	w.around = func(l intentLog) intentLog {
+		return &slowLedgerEnds{intentLog: l, broken: context.DeadlineExceeded}
+	}
+	stop := b.run(w)
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
-	b.worker.ledger = &slowLedgerEnds{intentLog: b.worker.ledger, broken: context.DeadlineExceeded}
 	b.ErrorIs(stop(), ErrUnclean)
 }
 
@@ -322,12 +326,14 @@ func TestAHoldBeforeTheStartKeepsWhatWasLearned(t *testing.T) {
 	b.mark("before", begun, over)
 	b.handOut()
 	b.NoError(gate.Pause(t.Context(), b.conn, appID, "until the test is ready", "test"))
-	stop := b.start()
+	w := b.make()
+	w.around = func(l intentLog) intentLog {
+		return hookedLedger{intentLog: l, kind: ledger.Suspect, once: new(sync.Once), hook: func() {
+			b.worker.current()[0].gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{}, time.Time{}, time.Now())
+		}}
+	}
+	stop := b.run(w)
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
-	a := b.worker.current()[0]
-	b.worker.ledger = hookedLedger{intentLog: b.worker.ledger, kind: ledger.Suspect, once: new(sync.Once), hook: func() {
-		a.gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{}, time.Time{}, time.Now())
-	}}
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
 	b.Equal(schema.Sent, r.State)

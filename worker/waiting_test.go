@@ -233,9 +233,10 @@ func TestASlowLedgerCostsTimeAndNoSend(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.app.Rate = gate.Rate{PerSecond: 50, Burst: 10}
-	stop := b.start()
+	w := b.make()
+	w.around = func(l intentLog) intentLog { return slowLedger{l} }
+	stop := b.run(w)
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
-	b.worker.ledger = slowLedger{b.worker.ledger}
 	const n = 20
 	for i := range n {
 		to := fmt.Sprint("u", i)

@@ -132,6 +132,7 @@ type Worker struct {
 	ahead   prefetch
 
 	ledger      intentLog
+	around      func(intentLog) intentLog // what a test puts around the ledger
 	pool        *pool.Pool
 	withdrawals *ledger.Withdrawals
 	keeper      *gate.Keeper
@@ -284,6 +285,9 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 		}
 		w.ledger = l
 		undo = append(undo, l.Close)
+	}
+	if w.around != nil {
+		w.ledger = w.around(w.ledger)
 	}
 	if w.withdrawals, err = ledger.OpenWithdrawals(ctx, w.conn, w.log); err != nil {
 		return fail(err)
