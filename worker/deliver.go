@@ -58,6 +58,12 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	d.generation = s.Generation
 	switch s.Ruling {
 	case ledger.Ended, ledger.Repeat:
+		switch free, err := d.orphaned(s); {
+		case err != nil:
+			return afterwards{place: returned}, false
+		case free:
+			return d.run()
+		}
 		return d.settleKnown(s), false
 	case ledger.Reuse:
 		return d.settleBury(schema.IDReuse, "its id belongs to an earlier intent with another body", nil), false
@@ -81,6 +87,32 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	}
 	failpoint.Reach(failpoint.Started, d.id)
 	return d.call(now)
+}
+
+// orphaned finds out, once, whether what a message repeats waits for a message
+// that was purged or deleted, and would wait for ever. If so it tells the
+// ledger: whoever comes first then takes the place of that one. An error means
+// that the worker is stopping.
+func (d *delivery) orphaned(s ledger.Standing) (bool, error) {
+	w := d.app.w
+	if s.Ruling != ledger.Repeat || s.Carrier == 0 || d.asked || !w.pool.AllFree() {
+		return false, nil
+	}
+	d.asked = true
+	held, err := w.conn.Holds(w.work, schema.SendStream(d.app.cfg().ID), s.Carrier)
+	switch {
+	case w.work.Err() != nil:
+		return false, errGrace
+	case err != nil:
+		w.log.Debug("taken for a repeat of what is queued", "app", d.app.cfg().ID, "id", d.id, "error", err)
+		return false, nil
+	case held:
+		return false, nil
+	}
+	m := d.mark(ledger.Gone)
+	m.Seq = s.Carrier
+	_, err = d.put(m)
+	return err == nil, err
 }
 
 // read makes sense of the message. What was, or may have been, handed out
@@ -157,11 +189,14 @@ func latest(a, b time.Time) time.Time {
 // call, or its burial.
 func (d *delivery) leave(s ledger.Standing) (next afterwards, leave bool) {
 	// Ours stands alone only when the end of a call was not written: nothing of
-	// this sequence is in hand here but this delivery. Of a queue that is gone, the
-	// message that this one takes the place of may be.
+	// this sequence is in hand here but this delivery. The message that this one
+	// takes the place of may be.
 	ours := s.Worker == d.app.w.cfg.Process.Name
-	if ours && !s.Inherited || !ours && !d.app.w.pool.Alive(s.Worker) {
+	switch {
+	case ours && !s.Inherited, !ours && !d.app.w.pool.Alive(s.Worker):
 		return afterwards{}, false
+	case ours && s.Carrier != d.seq && d.app.has(s.Carrier):
+		return afterwards{place: waiting, delay: otherHands, held: true}, true
 	}
 	// A burial may have been surrendered by a worker that lives on. Should it not
 	// have been, the broker drops the second letter. A call of ours is over by then.

@@ -79,6 +79,7 @@ type delivery struct {
 	term       uint64 // of the worker in the pool, when its Start was written
 	panics     int    // while it was handled here
 	left       int    // how often it was left to another worker
+	asked      bool   // whether the message that it repeats is still there
 	suspect    bool   // its Suspect mark must be taken back when it is given back
 	env        schema.Envelope
 	id         string
@@ -314,13 +315,16 @@ func (d *delivery) peek() ledger.Standing {
 
 // write puts a mark into the ledger and waits for what it says; an error means
 // that the worker is stopping.
-func (d *delivery) write(kind ledger.Kind) (ledger.Standing, error) {
+func (d *delivery) write(kind ledger.Kind) (ledger.Standing, error) { return d.put(d.mark(kind)) }
+
+// put is write of any mark.
+func (d *delivery) put(m ledger.Mark) (ledger.Standing, error) {
 	type answer struct {
 		s   ledger.Standing
 		err error
 	}
 	ch := make(chan answer, 1)
-	d.app.w.ledger.Write(d.mark(kind), func(s ledger.Standing, err error) { ch <- answer{s, err} })
+	d.app.w.ledger.Write(m, func(s ledger.Standing, err error) { ch <- answer{s, err} })
 	select {
 	case a := <-ch:
 		return a.s, a.err

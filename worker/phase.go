@@ -126,6 +126,13 @@ func (a *app) drop(d *delivery) {
 	}
 }
 
+// has says whether the message with this sequence is in hand.
+func (a *app) has(seq uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.inflight[seq] != nil
+}
+
 // disown forgets what is in hand of a queue that was deleted before another one
 // was made under its name: what has begun ends, and is not acknowledged, since
 // its sequence belongs to another intent now.

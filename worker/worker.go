@@ -165,7 +165,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	if cfg.Process.Name == "" || cfg.Concurrency < 1 {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
-	cfg.Process.Indexes = true
+	cfg.Process.Indexes, cfg.Process.Frees = true, true
 	w := &Worker{
 		cfg: cfg, conn: conn, log: cfg.Log, watchEvery: watchEvery, waitMost: waitMost,
 		troubles: make(map[string]string), waiting: make(map[string]int),

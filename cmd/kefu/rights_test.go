@@ -17,7 +17,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
@@ -243,6 +245,11 @@ func (g *guarded) everything() {
 	ends("gone", schema.Dead)
 	ends("later", schema.Sent, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
 	g.restOfPublisher(p)
+	g.publishAgain("purged")
+	g.Eventually(func() bool {
+		r, err := p.Receipt(g.t.Context(), rightsApp, "purged")
+		return err == nil && r.State == schema.Sent
+	}, brokertest.Patience, 10*time.Millisecond)
 
 	before := strings.Count(g.log(), "worker started")
 	stopSecond := g.worker()
@@ -252,6 +259,33 @@ func (g *guarded) everything() {
 		ends(fmt.Sprint("user", i), schema.Sent)
 	}
 	stopSecond()
+}
+
+// publishAgain publishes an intent that the ledger takes for one that waits in the queue, as after a purge.
+func (g *guarded) publishAgain(id string) {
+	g.t.Helper()
+	conn, err := broker.Connect(g.t.Context(), broker.Options{URL: g.url("operator")})
+	g.NoError(err)
+	defer conn.Close()
+	queue, err := conn.JS.Stream(g.t.Context(), schema.SendStream(rightsApp))
+	g.NoError(err)
+	l, err := ledger.Open(g.t.Context(), conn, ledger.Options{Worker: "gone", Keep: time.Hour})
+	g.NoError(err)
+	defer l.Close()
+	m := nats.NewMsg("kefu.send." + rightsApp + ".bulk.spring")
+	m.Header.Set(schema.HeaderMsgID, id)
+	m.Data = []byte(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
+	const missing = 1 << 40 // no queue ever gets there
+	mark := ledger.Mark{
+		Key: ledger.KeyOf(rightsApp, id), Seq: missing, Stream: queue.CachedInfo().Created.UnixNano(), Body: ledger.BodyOf(m.Data), Generation: 1,
+	}
+	for _, kind := range []ledger.Kind{ledger.Start, ledger.Clear} {
+		mark.Kind = kind
+		l.Write(mark, nil)
+	}
+	g.NoError(l.Drain(g.t.Context()))
+	_, err = conn.Outbox.PublishWait(g.t.Context(), m)
+	g.NoError(err)
 }
 
 // shop connects as the producer of the README.
@@ -409,6 +443,30 @@ func TestAWorkerThatProvisionsNeedsTwoRightsMore(t *testing.T) {
 	g.everything()
 	g.Empty(g.forbidden())
 	g.True(g.published("$JS.API.STREAM.UPDATE.*"))
+}
+
+func TestAWorkerThatMayNotAskForAMessageTakesARepeatForOne(t *testing.T) {
+	t.Parallel()
+	const right = `"$JS.API.STREAM.MSG.GET.*"`
+	rights := rightsOf(t, "README.md")
+	require.Contains(t, rights, right)
+	g := newGuarded(t, strings.Replace(rights, right, "", 1))
+	g.operator("setup")
+	stop := g.worker()
+	g.say("worker started", 1)
+	g.publishAgain("purged")
+	conn, err := broker.Connect(t.Context(), broker.Options{URL: g.url("operator")})
+	g.NoError(err)
+	defer conn.Close()
+	g.Eventually(func() bool {
+		n, err := conn.Count(t.Context(), schema.SendStream(rightsApp), "")
+		return err == nil && n == 0
+	}, brokertest.Patience, 10*time.Millisecond)
+	stop()
+	g.NotContains(g.log(), "permission")
+	r, err := conn.Count(t.Context(), schema.StreamReceipt, "kefu.receipt."+rightsApp+".sent")
+	g.NoError(err)
+	g.Zero(r)
 }
 
 func TestAWorkerSaysWhichRightIsMissing(t *testing.T) {

@@ -153,6 +153,8 @@ func wording(e ledger.Told) string {
 		return "handed out, perhaps not for the first time"
 	case ledger.Harmless:
 		return "handled without harm, and waits"
+	case ledger.Gone:
+		return "its message was no longer in the queue: a repeat may go on in its place"
 	case ledger.Dead:
 		return "died"
 	}

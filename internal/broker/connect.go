@@ -74,6 +74,9 @@ type Conn struct {
 	moved   atomic.Pointer[time.Time] // when it last left a server that answered nothing
 	hooks   hooks
 
+	unasked atomic.Pointer[time.Time] // when Holds was refused, or got no answer, last
+	refusal hooks                     // of what Holds asks
+
 	followers sync.Map // *Follower, those that run
 }
 
@@ -143,6 +146,10 @@ func (c *Conn) options(o Options) []nats.Option {
 				subject = sub.Subject
 			}
 			if errors.Is(err, nats.ErrPermissionViolation) {
+				if strings.Contains(err.Error(), `"`+messageGet) {
+					c.refusal.run() // whoever asked says so
+					return
+				}
 				err = c.deny(err)
 			}
 			c.log.Warn("nats", "error", err, "subject", subject)
@@ -160,6 +167,7 @@ func (c *Conn) options(o Options) []nats.Option {
 			}
 			c.epoch.Add(1)
 			c.denied.Store(nil) // what is still forbidden will be said again
+			c.unasked.Store(nil)
 			c.hooks.run()
 		}),
 	}

@@ -132,7 +132,7 @@ func (x *index) peek(m Mark) Standing {
 	e, at := x.find(m.Key)
 	c := source{worker: nobody, age: x.ageOf(e, m.Stream)}
 	next, ruling := apply(e, at >= 0, m, c)
-	return x.standing(e, next, at >= 0, ruling, c)
+	return x.standing(e, next, at >= 0, ruling, m, c)
 }
 
 // nobody is a worker's number that no entry has, but for the last ones of more
@@ -151,20 +151,23 @@ func (x *index) mark(m Mark, w uint16) Standing {
 		}
 		x.maps[0].entries[m.Key] = next
 	}
-	s := x.standing(e, next, known, ruling, c)
+	s := x.standing(e, next, known, ruling, m, c)
 	s.Overtaken = ruling == 0 && (next.Kind != m.Kind || next.Worker != w)
 	return s
 }
 
 // standing is the answer to a mark that has turned one entry into another.
-func (x *index) standing(e, next Entry, known bool, ruling Ruling, c source) Standing {
+func (x *index) standing(e, next Entry, known bool, ruling Ruling, m Mark, c source) Standing {
 	s := Standing{
 		Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.Suspects),
-		Inherited: (ruling == Go || ruling == Started || ruling == Doomed) && e.inherits(c) && next.Generation == e.Generation,
+		Inherited: (ruling == Go || ruling == Started || ruling == Doomed) && e.inherits(m, c) && next.Generation == e.Generation,
 	}
 	if known {
 		s.Worker = x.names[e.Worker]
 		s.Reason, _ = e.Kind.Dying()
+	}
+	if (ruling == Repeat || s.Inherited) && c.age == sameStream && e.queued() {
+		s.Carrier = e.message.seq()
 	}
 	switch {
 	case ruling == Go:

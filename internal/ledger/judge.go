@@ -16,14 +16,19 @@ type Entry struct {
 	Suspects   uint8 // Suspect marks since the last sign that handling it works
 }
 
-// message is a sequence, below 2^48, and above it the number of the stream that
-// it counts in; 0 where that is not known.
+// message is a sequence, below 2^47, above it whether the broker has the message
+// no more, and above that the number of the stream that it counts in; 0 where
+// that is not known.
 type message uint64
 
-func messageOf(stream uint16, seq uint64) message { return message(stream)<<48 | message(seq&maxSeq) }
+const gone message = 1 << 47
+
+func messageOf(stream uint16, seq uint64) message {
+	return message(stream)<<48 | message(seq)&(gone-1)
+}
 
 func (m message) stream() uint16 { return uint16(m >> 48) }
-func (m message) seq() uint64    { return uint64(m) & maxSeq }
+func (m message) seq() uint64    { return uint64(m & (gone - 1)) }
 
 // age is how the stream that a mark speaks of stands to the one that an entry
 // does. A queue that is deleted and made anew counts from 1 again, and what the
@@ -49,12 +54,22 @@ func (e Entry) same(m Mark, c source) bool {
 }
 
 // inherits says whether a mark's message takes the place of the one that carried
-// the intent, because that one is gone with its queue. What waits in KEFU_LATER
-// is not.
-func (e Entry) inherits(c source) bool { return c.age == newerStream && e.Kind != Later }
+// the intent, because that one is gone, with its queue or out of it. What waits in
+// KEFU_LATER is not.
+func (e Entry) inherits(m Mark, c source) bool {
+	free := c.age == newerStream || c.age == sameStream && e.message&gone != 0 && !e.same(m, c)
+	return free && m.Body == e.Body && e.Kind != Later
+}
 
 // carries says whether the intent goes on with a mark's message.
-func (e Entry) carries(m Mark, c source) bool { return e.same(m, c) || e.inherits(c) }
+func (e Entry) carries(m Mark, c source) bool { return e.same(m, c) || e.inherits(m, c) }
+
+// queued says whether nothing but the message that carries the intent makes it go
+// on.
+func (e Entry) queued() bool {
+	_, dying := e.Kind.Dying()
+	return dying || e.Kind == Clear || e.Kind == Start
+}
 
 // of says whether a mark speaks of the message that carries the intent, or of
 // a retry that carries it on (whose sequence may be lower: the stream may have
@@ -64,12 +79,13 @@ func (e Entry) of(m Mark, c source) bool { return e.carries(m, c) || m.Again }
 
 // renews says whether a producer's message begins a new life of the id: the one
 // before ended dead or cancelled, and this is not the message that it began
-// with, handed out again because its acknowledgement was lost.
+// with, or that took its place, handed out again because its acknowledgement was
+// lost.
 func (e Entry) renews(m Mark, c source) bool {
 	if m.Again || e.Kind != Dead && e.Kind != Cancelled {
 		return false
 	}
-	return c.age == newerStream || c.age == sameStream && uint32(m.Seq) != e.origin
+	return c.age == newerStream || c.age == sameStream && uint32(m.Seq) != e.origin && !e.same(m, c)
 }
 
 // entry is what is remembered after a mark that decides for itself.
@@ -91,6 +107,9 @@ func (m Mark) continues(e Entry, c source) Entry {
 		next.origin = uint32(m.Seq)
 	case c.stream == 0 && m.Seq == e.message.seq():
 		next.message = e.message
+	}
+	if e.same(m, c) { // what is gone does not come back
+		next.message |= e.message & gone
 	}
 	return next
 }
@@ -123,8 +142,14 @@ type Standing struct {
 	Reason     schema.Reason
 	Suspects   int // after a Suspect mark: how many times in a row
 
-	// Inherited: the message that carried the intent is gone with its queue, and
-	// this one takes its place. Whoever had it in hand may still be at it.
+	// Carrier is, after a Repeat, the sequence in the same stream of the message that
+	// the intent goes on with; 0 when it has ended, or waits in KEFU_LATER. Should that
+	// message not be there, a Gone mark of it has this one go on in its place: then it
+	// is the sequence of the one that is Inherited from.
+	Carrier uint64
+
+	// Inherited: the message that carried the intent is gone, and this one takes its
+	// place. Whoever had it in hand may still be at it.
 	Inherited bool
 
 	// Overtaken: after a mark of an end, somebody else has gone on with the intent
@@ -151,6 +176,13 @@ func apply(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 		return e, 0
 	case Harmless:
 		e.Suspects = 0
+		return e, 0
+	case Gone:
+		// Whoever acknowledged the message has marked before what became of the
+		// intent, and another may carry it on by now.
+		if known && e.queued() && e.same(m, c) {
+			e.message |= gone
+		}
 		return e, 0
 	case Clear:
 		return applyClear(e, m, c), 0
@@ -198,7 +230,7 @@ func applyStart(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 		if onward {
 			return next, Go
 		}
-		return e, Repeat // the first one is still queued and will go on by itself
+		return e, Repeat // the first one, which is queued as far as the log tells, goes on by itself
 	case Later: // its Attempt is the one to come
 		switch {
 		case same:

@@ -21,7 +21,8 @@ type act struct {
 	unknown  int // attempts of unknown outcome, that the answer must name; -1 for any
 	suspects int
 	whose    string // worker that the answer must name
-	heir     bool   // the answer must say that the first message is gone with its queue
+	heir     bool   // the answer must say that the first message is gone
+	carrier  uint64 // message that the answer must name as the one that goes on; 0 for any
 }
 
 func mark(by string, kind Kind, seq uint64, attempt uint8) act {
@@ -39,6 +40,7 @@ func doomed(by string, seq uint64, spent uint8) act {
 	return mark(by, Dying(schema.Recipient), seq, spent).gen(1)
 }
 func harmless(by string, seq uint64) act  { return mark(by, Harmless, seq, 1) }
+func vanished(by string, seq uint64) act  { return mark(by, Gone, seq, 0).gen(1) }
 func cancelled(by string, seq uint64) act { return mark(by, Cancelled, seq, 0).gen(1) }
 
 func (a act) gen(n uint16) act { a.m.Generation = n; return a }
@@ -59,13 +61,14 @@ func (a act) again() act {
 	return a
 }
 
-func (a act) is(r Ruling) act        { a.want = r; return a }
-func (a act) inLife(n int) act       { a.life = n; return a }
-func (a act) withSpent(n int) act    { a.attempts = n; return a }
-func (a act) withUnknown(n int) act  { a.unknown = n; return a }
-func (a act) inherits() act          { a.heir = true; return a }
-func (a act) counts(n int) act       { a.suspects = n; return a }
-func (a act) startedBy(w string) act { a.whose = w; return a }
+func (a act) is(r Ruling) act         { a.want = r; return a }
+func (a act) inLife(n int) act        { a.life = n; return a }
+func (a act) withSpent(n int) act     { a.attempts = n; return a }
+func (a act) withUnknown(n int) act   { a.unknown = n; return a }
+func (a act) inherits() act           { a.heir = true; return a }
+func (a act) counts(n int) act        { a.suspects = n; return a }
+func (a act) waitsFor(seq uint64) act { a.carrier = seq; return a }
+func (a act) startedBy(w string) act  { a.whose = w; return a }
 
 // TestTheRulesOfTheLedger is the specification of apply: the ledger's paragraph
 // of contract.md, section 2, in stories. Sequences are those of an app's
@@ -346,6 +349,76 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("new", 15, 1).in(2).is(Repeat), start("new", 3, 1).in(3).is(Go).withSpent(3).inherits(),
 		}},
 
+		// A message that was purged or deleted: the queue is the same, and its sequences go on.
+		{"a repeat goes on in the place of a first that was held and purged", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), start("b", 15, 1).is(Repeat).waitsFor(10), vanished("b", 10),
+			start("b", 15, 1).is(Go).inLife(1).withSpent(0).inherits(), sent("b", 15, 1),
+			start("c", 15, 1).is(Ended), start("c", 16, 1).is(Repeat),
+		}},
+		{"with what a purged first has cost", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 1).of(1), vanished("b", 10),
+			start("b", 15, 1).is(Go).withSpent(1).withUnknown(1).inherits(),
+		}},
+		{"whoever comes first takes the place, and there is one to take", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10), vanished("c", 10),
+			start("c", 16, 1).is(Go).inherits(), start("b", 15, 1).is(Repeat).waitsFor(16), vanished("d", 10),
+			start("d", 17, 1).is(Repeat).waitsFor(16), start("e", 16, 1).is(Started).startedBy("c"),
+		}},
+		{"whoever has the purged message in hand may be the first to come", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10), start("a", 10, 1).is(Go),
+			start("b", 15, 1).is(Started).startedBy("a").inherits(), sent("a", 10, 1), start("b", 15, 1).is(Repeat),
+		}},
+		{"or the second", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10), start("b", 15, 1).is(Go).inherits(),
+			start("a", 10, 1).is(Repeat).waitsFor(15), later("a", 10, 2), cleared("a", 10, 1), dead("a", 10, 1),
+			start("c", 15, 1).is(Started).startedBy("b"), sent("b", 15, 1), start("a", 10, 1).is(Repeat),
+		}},
+		{"what is given back of a purged message is free at once", []act{
+			start("a", 10, 1).is(Go), vanished("b", 10), start("b", 15, 1).is(Started).inherits(), cleared("a", 10, 0),
+			start("b", 15, 1).is(Go).withSpent(0).inherits(),
+		}},
+		{"a purged first that had begun and has no end is the question of its worker's life", []act{
+			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat).waitsFor(10), vanished("b", 10),
+			start("b", 15, 1).is(Started).startedBy("a").withSpent(1).inherits(),
+			cleared("b", 15, 1).of(1), start("b", 15, 2).is(Go).withSpent(1).withUnknown(1),
+		}},
+		{"giving a repeat back does not say that a purged first was not sent", []act{
+			start("a", 10, 1).is(Go), vanished("a", 10), cleared("a", 15, 0),
+			start("b", 15, 1).is(Started).startedBy("a").inherits(),
+		}},
+		{"the end of a first that is missing because it has ended comes before: nothing is free", []act{
+			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat).waitsFor(10), sent("a", 10, 1), vanished("b", 10),
+			start("b", 15, 1).is(Repeat),
+		}},
+		{"nor when it was put off meanwhile", []act{
+			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat).waitsFor(10), later("a", 10, 2), vanished("b", 10),
+			start("b", 15, 1).is(Repeat), start("c", 20, 2).again().is(Go).withSpent(1),
+		}},
+		{"nor when a retry carries it on", []act{
+			later("a", 10, 2), start("b", 20, 2).again().is(Go), cleared("b", 20, 1).again(), vanished("c", 10),
+			start("c", 15, 1).is(Repeat).waitsFor(20), vanished("c", 20), start("c", 15, 1).is(Go).withSpent(1).inherits(),
+			start("d", 21, 2).again().is(Repeat).waitsFor(15),
+		}},
+		{"what died of a purged message is dead, whoever of the two comes again", []act{
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10), start("b", 15, 1).is(Go).inherits(), dead("b", 15, 1),
+			start("c", 15, 1).is(Ended).inLife(1), start("a", 10, 1).is(Repeat).inLife(1), start("c", 20, 1).is(Go).inLife(2),
+		}},
+		{"a burial that was begun of a purged message is finished", []act{
+			start("a", 10, 1).is(Go), doomed("a", 10, 1), start("b", 15, 1).is(Repeat).waitsFor(10), vanished("b", 10),
+			start("b", 15, 1).is(Doomed).startedBy("a").withSpent(1).inherits(), dead("b", 15, 1), start("c", 15, 1).is(Ended),
+		}},
+		{"another body under the id of a purged message is a letter, and its end changes nothing", []act{
+			start("a", 10, 1).is(Go), vanished("b", 10), start("b", 15, 1).body(8).is(Reuse), dead("b", 15, 0).body(8),
+			start("c", 10, 1).is(Started).startedBy("a"),
+		}},
+		{"that a message is missing says nothing of an id that nobody knows", []act{
+			vanished("a", 10), start("b", 15, 1).is(Go), start("c", 16, 1).is(Repeat).waitsFor(15),
+		}},
+		{"nor of a message of the same sequence in another queue", []act{
+			start("a", 10, 1).in(2).is(Go), cleared("a", 10, 0).in(2), vanished("b", 10).in(1), vanished("b", 10).in(3),
+			start("b", 15, 1).in(2).is(Repeat).waitsFor(10),
+		}},
+
 		// Further lives.
 		{"after dead the id begins a new life, with another body if it wants", []act{
 			start("a", 10, 1).is(Go), dead("a", 10, 1),
@@ -477,6 +550,9 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 					require.Equal(t, a.unknown, s.Unknown, line)
 				}
 				require.Equal(t, a.heir, s.Inherited, line)
+				if a.carrier > 0 {
+					require.Equal(t, a.carrier, s.Carrier, line)
+				}
 				if a.m.Kind == Suspect {
 					require.Equal(t, a.suspects, s.Suspects, line)
 				}
@@ -528,11 +604,14 @@ func TestPeekSaysWhatStartWillDo(t *testing.T) {
 	}
 }
 
+// markKinds are those that decide anything.
+var markKinds = [...]Kind{Start, Clear, Later, Sent, Dead, Cancelled, Suspect, Gone}
+
 // randomMark is any mark that workers might write about few intents, however
 // they came to do so.
 func randomMark(r *rand.Rand, keys int) Mark {
 	m := Mark{
-		Key: Key(r.IntN(keys)), Kind: Kind(1 + r.IntN(7)), Seq: uint64(10 + r.IntN(4)), Stream: r.Int64N(4), Body: 7,
+		Key: Key(r.IntN(keys)), Kind: markKinds[r.IntN(len(markKinds))], Seq: uint64(10 + r.IntN(4)), Stream: r.Int64N(4), Body: 7,
 		Attempt: uint8(r.IntN(4)), Unknown: uint8(r.IntN(2)), Generation: uint16(r.IntN(3)), Again: r.IntN(2) == 0,
 	}
 	if m.Again && m.Generation == 0 {
@@ -611,7 +690,7 @@ func FuzzNoTwoGetGoForOneAttempt(f *testing.F) {
 			a, b, w := story[0], story[1], uint16(story[2]%3)
 			story = story[3:]
 			m := Mark{
-				Key: 1, Kind: Kind(1 + a%7), Seq: 10 + uint64(a>>3%4), Body: 7, Attempt: b % 4, Unknown: b >> 2 % 2,
+				Key: 1, Kind: markKinds[a%8], Seq: 10 + uint64(a>>3%4), Body: 7, Attempt: b % 4, Unknown: b >> 2 % 2,
 				Generation: uint16(b >> 3 % 3), Again: b>>5%2 == 0,
 			}
 			if m.Again && m.Generation == 0 {

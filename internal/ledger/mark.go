@@ -49,6 +49,11 @@ const (
 	// streamKind is no mark of an intent: it names a stream for the marks that
 	// follow it in its batch.
 	streamKind Kind = 9
+
+	// Gone says that the broker has the message no more: it was purged or deleted.
+	// Earlier versions take no notice of it, so it may be written only while no
+	// worker of one is there.
+	Gone Kind = 10
 )
 
 // Dying is the kind of mark that comes before a letter: the intent's call has
@@ -95,6 +100,8 @@ func (k Kind) String() string {
 		return "suspect"
 	case Harmless:
 		return "harmless"
+	case Gone:
+		return "gone"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }

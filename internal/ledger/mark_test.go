@@ -34,7 +34,7 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"04"+
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"03",
 		hex.EncodeToString(b.data))
-	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5, Cancelled: 6, Suspect: 7, Harmless: 8,
+	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5, Cancelled: 6, Suspect: 7, Harmless: 8, Gone: 10,
 		Dying(schema.Rejected): 16, Dying(schema.Recipient): 17, Dying(schema.Exhausted): 18, Dying(schema.Unknown): 19,
 		Dying(schema.Expired): 20, Dying(schema.Poison): 21, Dying(schema.Invalid): 22, Dying(schema.IDReuse): 23,
 	} {

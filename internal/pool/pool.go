@@ -86,6 +86,7 @@ type Worker struct {
 	Lease   uint64   `json:"lease"`             // counts the leases of this process, from 1
 	Leaving bool     `json:"leaving,omitempty"` // takes no shards any more
 	Indexes bool     `json:"indexes,omitempty"` // every letter that it buries, as versions before did not
+	Frees   bool     `json:"frees,omitempty"`   // it knows the ledger's Gone mark, as versions before did not
 	Apps    []string `json:"apps,omitempty"`    // whose shards it may take
 	Status  Status   `json:"status"`
 }
@@ -139,6 +140,7 @@ type member struct {
 	alive   bool
 	left    bool // and said so
 	leaving bool
+	frees   bool
 	until   time.Time // before this it may still act on its lease, whatever the broker says; see learnWorker
 	ended   time.Time // when it was learned that it is not alive
 	apps    map[string]bool
@@ -210,6 +212,20 @@ func (p *Pool) Others(appID string) (workers int, does Activity) {
 		}
 	}
 	return workers, does
+}
+
+// AllFree says whether every other worker that may be alive knows the ledger's Gone
+// mark: one that does not would go on as if it were not there.
+func (p *Pool) AllFree() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	now := time.Now()
+	for name, m := range p.members {
+		if name != p.self.Name && !m.frees && (m.alive || !m.left && now.Before(m.until)) {
+			return false
+		}
+	}
+	return true
 }
 
 // Lapsed says whether this worker's lease has run out: it can claim no shard, and
@@ -303,7 +319,7 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 				apps[a] = true
 			}
 		}
-		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, apps: apps, does: w.Status.Apps}
+		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, frees: w.Frees, apps: apps, does: w.Status.Apps}
 		if p.claims.joined {
 			m.until = now.Add(Lease)
 		}

@@ -78,6 +78,24 @@ func TestOneThatLeftCountsAsDeadAtOnce(t *testing.T) {
 	require.False(t, one.Alive("two"), "there is nothing to wait for, even just after a reconnect")
 }
 
+func TestAllKnowTheMarkWhenNobodyOfAnEarlierVersionIsLeft(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	one := join(t, b.Connect(), "one")
+	defer one.Leave(t.Context())
+	require.True(t, one.AllFree(), "whoever asks knows it")
+	other, err := Join(t.Context(), b.Connect(), Worker{Name: "other", Frees: true}, nil)
+	require.NoError(t, err)
+	defer other.Leave(t.Context())
+	eventually(t, func() bool { _, known := one.lookup("other"); return known }, "the other has come")
+	require.True(t, one.AllFree())
+	require.False(t, other.AllFree(), "one does not know it")
+	old := join(t, b.Connect(), "old")
+	eventually(t, func() bool { return !one.AllFree() }, "the old one has come")
+	old.Leave(t.Context())
+	eventually(t, one.AllFree, "it has left")
+}
+
 // lookup is what the pool knows of a worker.
 func (p *Pool) lookup(name string) (alive, known bool) {
 	p.mu.RLock()
