@@ -492,7 +492,7 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
 			b.app.Retry.First, b.app.Retry.Cap, b.app.HoldBack = time.Minute, time.Minute, time.Hour // what is tried twice waits for the others
-			b.app.Concurrency = 8 // others than those that draw the hold are left, whatever a call takes
+			b.app.Concurrency = 8                                                                    // others than those that draw the hold are left, whatever a call takes
 			var limited atomic.Bool
 			api := newPickyAPI(func(m message) error {
 				if m.ToUser == "bad" || limited.Load() {
