@@ -64,6 +64,7 @@ func TestRandomKills(t *testing.T) {
 
 	t.Logf("drained after %s", time.Since(began).Round(time.Second))
 	for _, p := range workers {
+		p.Ready() // the last one to be launched may not listen to signals yet
 		s.NoError(p.Stop(syscall.SIGTERM))
 	}
 
