@@ -435,7 +435,10 @@ func (d *delivery) act(o outcome, e *wechat.Error) (next afterwards, reached boo
 // limitedSince is since when there is the quota's hold that this one tries; zero
 // if it tries none. The app's own budget of a day is another matter.
 func (d *delivery) limitedSince() time.Time {
-	if h, _ := d.app.gate.Held(); d.permission.Trial && h.Kind == gate.Quota && h.PerDay == 0 {
+	if !d.permission.Trial { // as nearly every intent: do not look at the hold for it
+		return time.Time{}
+	}
+	if h, _ := d.app.gate.Held(); h.Kind == gate.Quota && h.PerDay == 0 {
 		return h.Since
 	}
 	return time.Time{}
