@@ -167,12 +167,7 @@ func (d *delivery) settleCancel() afterwards {
 // the recipient's later intents or is over in a moment; otherwise in KEFU_LATER.
 func (d *delivery) settleRetry(delay time.Duration) afterwards {
 	d.app.w.metrics.retries.WithLabelValues(d.app.cfg().ID).Inc()
-	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
-	d.progress = untouched
-	now := time.Now()
-	if d.retrying.IsZero() {
-		d.retrying = now
-	}
+	now := d.endAttempt()
 	live := d.lane.kind == schema.Live
 	if delay < soon || live && now.Add(delay).Sub(d.retrying) <= d.app.cfg().HoldBack {
 		return afterwards{place: waiting, delay: delay, held: true}
@@ -185,12 +180,7 @@ func (d *delivery) settleRetry(delay time.Duration) afterwards {
 // longer than retries may, and fill no lane of bulk.
 func (d *delivery) settleAgain(delay time.Duration) afterwards {
 	d.untry()
-	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
-	d.progress = untouched
-	now := time.Now()
-	if d.retrying.IsZero() {
-		d.retrying = now
-	}
+	now := d.endAttempt()
 	most := soon
 	if d.lane.kind == schema.Live {
 		most = max(most, d.app.cfg().HoldBack)
@@ -199,6 +189,18 @@ func (d *delivery) settleAgain(delay time.Duration) afterwards {
 		return afterwards{place: waiting, delay: delay, held: true}
 	}
 	return d.settleLater(now.Add(max(delay, soon)))
+}
+
+// endAttempt tells the ledger that nothing is under way any more, and notes since
+// when the intent waits to be tried again. It returns now.
+func (d *delivery) endAttempt() time.Time {
+	d.app.w.ledger.Write(d.mark(ledger.Clear), nil)
+	d.progress = untouched
+	now := time.Now()
+	if d.retrying.IsZero() {
+		d.retrying = now
+	}
+	return now
 }
 
 // settleLater hands the intent to KEFU_LATER until a time, or keeps it here when
