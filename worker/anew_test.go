@@ -87,12 +87,7 @@ func TestARepeatOfWhatHadBegunInAQueueThatIsGoneIsAPossibleDuplicate(t *testing.
 func TestAMessageThatTakesAnothersPlaceIsNotAcknowledgedByIt(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	calls, end := make(chan struct{}, 2), make(chan struct{})
-	b.api.answer = func(string, int) error {
-		calls <- struct{}{}
-		<-end
-		return nil
-	}
+	calls, end := b.answersLate()
 	b.publish(bulk+"c1", "first", "first", "u0")
 	stop := b.start()
 	<-calls

@@ -103,6 +103,18 @@ func (f *fakeAPI) Deliver(ctx context.Context, m wechat.Message) error {
 	return f.answer(p.Text.Content, n)
 }
 
+// answersLate has the API tell of each of two calls when it comes, and answer
+// when end is closed.
+func (b *bed) answersLate() (calls <-chan struct{}, end chan<- struct{}) {
+	came, over := make(chan struct{}, 2), make(chan struct{})
+	b.api.answer = func(string, int) error {
+		came <- struct{}{}
+		<-over
+		return nil
+	}
+	return came, over
+}
+
 type bed struct {
 	*require.Assertions
 	t        *testing.T

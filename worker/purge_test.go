@@ -34,6 +34,16 @@ func (b *bed) purge() {
 	b.NoError(s.Purge(b.t.Context()))
 }
 
+// heldBefore publishes an intent that a worker which is gone had begun and, for a
+// hold, given back.
+func (b *bed) heldBefore(id string) {
+	b.t.Helper()
+	b.publish(bulk+"c1", id, id, "u0")
+	begun, back := b.first(id, id, "u0", ledger.Start), b.first(id, id, "u0", ledger.Clear)
+	begun.Attempt, back.Generation = 1, 1
+	b.mark("dead-one", begun, back)
+}
+
 func TestARepeatGoesOnWhenTheFirstWasPurged(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -73,10 +83,7 @@ func TestARepeatGoesOnWhenTheFirstWasPurged(t *testing.T) {
 func TestARepeatOfWhatIsQueuedIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	b.publish(bulk+"c1", "first", "first", "u0")
-	begun, back := b.first("first", "first", "u0", ledger.Start), b.first("first", "first", "u0", ledger.Clear)
-	begun.Attempt, back.Generation = 1, 1
-	b.mark("dead-one", begun, back)
+	b.heldBefore("first")
 	b.repeat("first", "first", "u0")
 	stop := b.start()
 	b.Equal(1, b.receiptOf("first").Attempts)
@@ -88,10 +95,7 @@ func TestARepeatOfWhatIsQueuedIsAcknowledged(t *testing.T) {
 func TestARepeatThatTakesThePlaceOfAPurgedOneWaitsForItsOwnTime(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	b.publish(bulk+"c1", "first", "first", "u0")
-	begun, back := b.first("first", "first", "u0", ledger.Start), b.first("first", "first", "u0", ledger.Clear)
-	begun.Attempt, back.Generation = 1, 1
-	b.mark("dead-one", begun, back)
+	b.heldBefore("first")
 	b.purge()
 	b.repeat("first", "first", "u0", "Kefu-Send-At", time.Now().Add(30*time.Minute).UTC().Format(time.RFC3339Nano))
 	stop := b.start()
@@ -106,12 +110,7 @@ func TestARepeatThatTakesThePlaceOfAPurgedOneWaitsForItsOwnTime(t *testing.T) {
 func TestAPurgedMessageInHandIsNotSentBesideItsRepeat(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	calls, end := make(chan struct{}, 2), make(chan struct{})
-	b.api.answer = func(string, int) error {
-		calls <- struct{}{}
-		<-end
-		return nil
-	}
+	calls, end := b.answersLate()
 	b.publish(bulk+"c1", "first", "first", "u0")
 	stop := b.start()
 	<-calls
@@ -138,10 +137,7 @@ func TestWhileAnEarlierVersionWorksARepeatIsTakenForOne(t *testing.T) {
 	old, err := pool.Join(t.Context(), b.conn, pool.Worker{Name: pool.NewName("old")}, nil)
 	b.NoError(err)
 	defer old.Leave(t.Context())
-	b.publish(bulk+"c1", "first", "first", "u0")
-	begun, back := b.first("first", "first", "u0", ledger.Start), b.first("first", "first", "u0", ledger.Clear)
-	begun.Attempt, back.Generation = 1, 1
-	b.mark("dead-one", begun, back)
+	b.heldBefore("first")
 	b.purge()
 	b.repeat("first", "first", "u0")
 	stop := b.start()

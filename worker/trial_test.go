@@ -40,6 +40,16 @@ func newPickyAPI(answer func(message) error) *pickyAPI {
 	return &pickyAPI{posts: make(map[string]int), answer: answer}
 }
 
+// menusDraw answers menus with an errcode, and accepts everything else.
+func menusDraw(code int) func(message) error {
+	return func(m message) error {
+		if m.MsgType == "msgmenu" {
+			return apiError(code)
+		}
+		return nil
+	}
+}
+
 func (a *pickyAPI) Deliver(ctx context.Context, m wechat.Message) error {
 	if err := m.Before(); err != nil {
 		return err
@@ -371,12 +381,7 @@ func TestACampaignOfBadMessagesDoesNotStopLive(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.app.Concurrency = 4
-	api := newPickyAPI(func(m message) error {
-		if m.MsgType == "msgmenu" {
-			return apiError(40200)
-		}
-		return nil
-	})
+	api := newPickyAPI(menusDraw(40200))
 	b.app.Sender = api
 	stop := b.start()
 	const bad = 60
@@ -415,12 +420,7 @@ func TestManyBadOnesHideNoGoodOnes(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.app.Concurrency = 4
-	api := newPickyAPI(func(m message) error {
-		if m.MsgType == "msgmenu" {
-			return apiError(40200)
-		}
-		return nil
-	})
+	api := newPickyAPI(menusDraw(40200))
 	b.app.Sender = api
 	const bad, good = 500, 50
 	for i := range bad {
@@ -556,12 +556,7 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 func TestNoneOvertakesTheMessageThatDrewAHold(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	api := newPickyAPI(func(m message) error {
-		if m.MsgType == "msgmenu" {
-			return apiError(48001)
-		}
-		return nil
-	})
+	api := newPickyAPI(menusDraw(48001))
 	b.app.Sender = api
 	stop := b.start()
 	const recipients, each = 20, 10
@@ -598,12 +593,7 @@ func TestNoneOvertakesTheMessageThatDrewAHold(t *testing.T) {
 func TestASuspicionIsThePoolsAndOutlivesAWorker(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	api := newPickyAPI(func(m message) error {
-		if m.MsgType == "msgmenu" {
-			return apiError(40200)
-		}
-		return nil
-	})
+	api := newPickyAPI(menusDraw(40200))
 	b.app.Sender = api
 	one, stopOne, cut := b.hand("one")
 	b.Eventually(func() bool { return one.reads() == 4 }, patience, time.Millisecond)
@@ -631,12 +621,7 @@ func TestASuspicionIsThePoolsAndOutlivesAWorker(t *testing.T) {
 func TestAnotherWorkersMessageIsTheTrial(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	api := newPickyAPI(func(m message) error {
-		if m.MsgType == "msgmenu" {
-			return apiError(40200)
-		}
-		return nil
-	})
+	api := newPickyAPI(menusDraw(40200))
 	b.app.Sender = api
 	one, stopOne, _ := b.hand("one")
 	two, stopTwo, _ := b.hand("two")

@@ -278,12 +278,14 @@ func TestAskReturnsWhatTheBrokerSays(t *testing.T) {
 	}), "its context bounds it")
 }
 
-func TestAMissingPermissionIsKnownWithoutTheEndOfItsSubject(t *testing.T) {
-	t.Parallel()
+// connectDenied connects to a server of its own, as somebody who may publish
+// everything but to some subjects.
+func connectDenied(t *testing.T, subjects string) (*broker.Conn, *logbook) {
+	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
 		Users: []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"kefu.again.>"}},
+			Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{subjects}},
 		}}},
 	})
 	require.NoError(t, err)
@@ -293,7 +295,13 @@ func TestAMissingPermissionIsKnownWithoutTheEndOfItsSubject(t *testing.T) {
 	log := newLogbook()
 	conn, err := broker.Connect(t.Context(), broker.Options{URL: strings.Replace(s.ClientURL(), "nats://", "nats://u:p@", 1), Log: log.logger()})
 	require.NoError(t, err)
-	defer conn.Close()
+	t.Cleanup(conn.Close)
+	return conn, log
+}
+
+func TestAMissingPermissionIsKnownWithoutTheEndOfItsSubject(t *testing.T) {
+	t.Parallel()
+	conn, log := connectDenied(t, "kefu.again.>")
 	require.Empty(t, conn.Denied())
 	require.NoError(t, conn.NC.Publish("kefu.again.wx1.live.oSOMEBODY", nil))
 	require.Eventually(t, func() bool { return conn.Denied() != "" }, brokertest.Patience, time.Millisecond)

@@ -1,10 +1,8 @@
 package broker_test
 
 import (
-	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -35,21 +33,8 @@ func TestHoldsSaysWhetherAMessageIsThere(t *testing.T) {
 
 func TestWhoMayNotAskForAMessageIsToldAtOnceAndAsksNoMore(t *testing.T) {
 	t.Parallel()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-		Users: []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"$JS.API.STREAM.MSG.GET.>"}},
-		}}},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	s.Start()
-	require.True(t, s.ReadyForConnections(brokertest.Patience))
-	log := newLogbook()
-	conn, err := broker.Connect(t.Context(), broker.Options{URL: strings.Replace(s.ClientURL(), "nats://", "nats://u:p@", 1), Log: log.logger()})
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	conn, log := connectDenied(t, "$JS.API.STREAM.MSG.GET.>")
+	_, err := conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 	require.NoError(t, err)
 	_, err = conn.Holds(t.Context(), "S", 1)
 	require.ErrorIs(t, err, broker.ErrMayNotGet)
