@@ -147,7 +147,7 @@ func TestTheReceiptOfAnEarlierGenerationIsNotTheNewOnes(t *testing.T) {
 		done <- r
 	}()
 	first := schema.Receipt{
-		ID: "a", AppID: app, Generation: 1, State: schema.Dead, Reason: schema.Exhausted, Lane: schema.Live,
+		ID: "a", AppID: app, Generation: 1, State: schema.StateDead, Reason: schema.ReasonExhausted, Lane: schema.LaneLive,
 		PublishedAt: time.Now().Add(-time.Hour).UTC(),
 	}
 	second := first

@@ -67,13 +67,13 @@ func (p *Publisher) compose(appID string, in Intent, common []PublishOption) *pu
 }
 
 func (p *Publisher) write(pub *publication, appID string, in Intent, o order) error {
-	subject := schema.Subject{AppID: appID, Lane: schema.Live, Shard: -1, Key: o.campaign}
+	subject := schema.Subject{AppID: appID, Lane: schema.LaneLive, Shard: -1, Key: o.campaign}
 	raw, toUser, err := p.packet(in)
 	if err != nil {
 		return err
 	}
 	if o.bulk {
-		subject.Lane = schema.Bulk
+		subject.Lane = schema.LaneBulk
 	} else {
 		subject.Key = toUser
 	}

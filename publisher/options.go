@@ -77,7 +77,7 @@ func WithExpiresIn(d time.Duration) PublishOption {
 }
 
 // WithUnknown says what to do when the request to WeChat left and no usable
-// answer came: [schema.Resend] it, which may send it twice, or [schema.Park] it
+// answer came: [schema.PolicyResend] it, which may send it twice, or [schema.PolicyPark] it
 // as a dead letter. Without it the app's setting holds.
 func WithUnknown(policy schema.UnknownPolicy) PublishOption {
 	return func(o *order) { o.envelope.Unknown = policy }

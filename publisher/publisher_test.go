@@ -22,13 +22,13 @@ import (
 func TestAnIntentIsStoredAsTheContractSays(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
-	p := newPublisher(t, conn.JS, publisher.WithDefaults(publisher.WithSource("shop"), publisher.WithUnknown(schema.Resend)))
+	p := newPublisher(t, conn.JS, publisher.WithDefaults(publisher.WithSource("shop"), publisher.WithUnknown(schema.PolicyResend)))
 	sendAt := time.Date(2026, 12, 24, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
 	packet := raw("oAlice", "你好 <b>")
 
 	a, err := p.PublishJSON(t.Context(), app, packet,
 		publisher.WithID("order 4711"), publisher.WithSendAt(sendAt), publisher.WithExpiresAt(sendAt.Add(time.Hour)),
-		publisher.WithUnknown(schema.Park), publisher.WithTraceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+		publisher.WithUnknown(schema.PolicyPark), publisher.WithTraceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
 	require.NoError(t, err)
 	require.Equal(t, publisher.Accepted{ID: "order 4711", AppID: app, Stream: "KEFU_SEND_wx1", Seq: 1}, a)
 
@@ -60,7 +60,7 @@ func TestTheLaneIsLiveUnlessACampaignIsNamed(t *testing.T) {
 	require.Len(t, stored, 2)
 	live, err := schema.ParseSubject(stored[0].Subject)
 	require.NoError(t, err)
-	require.Equal(t, schema.Live, live.Lane)
+	require.Equal(t, schema.LaneLive, live.Lane)
 	require.Equal(t, "oAlice", live.Key)
 	require.Equal(t, "kefu.send.wx1.bulk.spring-sale", stored[1].Subject)
 	require.Equal(t, `{"touser":"oBob","msgtype":"text","text":{"content":"sale"}}`, string(stored[1].Data))

@@ -26,7 +26,7 @@ func settle(t testing.TB, js jetstream.JetStream, r schema.Receipt) {
 }
 
 func sent(id string) schema.Receipt {
-	return schema.Receipt{ID: id, AppID: app, Generation: 1, State: schema.Sent, Lane: schema.Live, Attempts: 1}
+	return schema.Receipt{ID: id, AppID: app, Generation: 1, State: schema.StateSent, Lane: schema.LaneLive, Attempts: 1}
 }
 
 // work settles everything in the app's queue as sent until the test ends.
@@ -82,7 +82,7 @@ func TestPublishAndWaitTellsHowItEnded(t *testing.T) {
 	require.Equal(t, sent("a"), r)
 	r, err = p.PublishJSONAndWait(t.Context(), app, raw("oAlice", "hi"))
 	require.NoError(t, err)
-	require.Equal(t, schema.Sent, r.State)
+	require.Equal(t, schema.StateSent, r.State)
 
 	t.Run("also of one that was published and had ended before", func(t *testing.T) {
 		r, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
@@ -115,7 +115,7 @@ func TestPublishAndWaitOfARepeat(t *testing.T) {
 	conn := brokertest.New(t, app) // without a worker: nothing ends any more
 	p := newPublisher(t, conn.JS)
 	died := sent("dead")
-	died.State, died.Reason = schema.Dead, schema.Exhausted
+	died.State, died.Reason = schema.StateDead, schema.ReasonExhausted
 	settle(t, conn.JS, sent("gone"))
 	settle(t, conn.JS, died)
 	t.Run("that the broker has forgotten, of one that was sent", func(t *testing.T) {
@@ -298,7 +298,7 @@ func TestReceiptFindsTheNewestOfAnID(t *testing.T) {
 	_, err := p.Receipt(t.Context(), app, "a")
 	require.ErrorIs(t, err, publisher.ErrNoReceipt)
 
-	dead := schema.Receipt{ID: "a", AppID: app, Generation: 1, State: schema.Dead, Reason: schema.Exhausted, Lane: schema.Live}
+	dead := schema.Receipt{ID: "a", AppID: app, Generation: 1, State: schema.StateDead, Reason: schema.ReasonExhausted, Lane: schema.LaneLive}
 	replayed := sent("a")
 	replayed.Generation = 2
 	for _, r := range []schema.Receipt{sent("b"), dead, sent(`"a"`), replayed, sent("c")} {

@@ -89,7 +89,7 @@ const (
 // again. The receipt of the earlier one is not taken for the new one's.
 func (w *Watcher) WaitFor(ctx context.Context, a Accepted) (schema.Receipt, error) {
 	fits := func(r schema.Receipt, past bool) bool {
-		return a.Duplicate || r.State == schema.Sent ||
+		return a.Duplicate || r.State == schema.StateSent ||
 			!past && (r.PublishedAt.IsZero() || r.PublishedAt.After(w.opened.Add(-clockSlack)))
 	}
 	if a.made { // no other intent ever had this id

@@ -23,8 +23,8 @@ type Presence string
 
 // What a [Presence] may be.
 const (
-	Required Presence = "required"
-	Optional Presence = "optional" // The API's older page has no thumb_media_id of a video.
+	PresenceRequired Presence = "required"
+	PresenceOptional Presence = "optional" // The API's older page has no thumb_media_id of a video.
 )
 
 // AppKind is the kind of account that an app is. Both send under the same path, but not the same messages.
@@ -32,12 +32,12 @@ type AppKind string
 
 // The kinds of app.
 const (
-	OfficialAccount AppKind = "official"
-	MiniProgram     AppKind = "miniprogram" // It may also send a Link, and a MiniProgramPage of its own without appid.
+	KindOfficialAccount AppKind = "official"
+	KindMiniProgram     AppKind = "miniprogram" // It may also send a Link, and a MiniProgramPage of its own without appid.
 )
 
-func (l Limits) withoutThumb() bool  { return l.VideoThumb == Optional }
-func (l Limits) isMiniProgram() bool { return l.Kind == MiniProgram }
+func (l Limits) withoutThumb() bool  { return l.VideoThumb == PresenceOptional }
+func (l Limits) isMiniProgram() bool { return l.Kind == KindMiniProgram }
 
 func (l Limits) withDefaults() Limits {
 	if l.NewsArticles < 1 {

@@ -363,7 +363,7 @@ func TestDecodeObeysLimits(t *testing.T) {
 
 func TestAVideoMayDoWithoutThumb(t *testing.T) {
 	t.Parallel()
-	limits := schema.Limits{VideoThumb: schema.Optional}
+	limits := schema.Limits{VideoThumb: schema.PresenceOptional}
 	for packet, want := range map[string]string{
 		`{"media_id":"1"}`:                           `{"media_id":"1"}`,
 		`{"thumb_media_id":null,"media_id":"1"}`:     `{"media_id":"1"}`,
@@ -382,12 +382,12 @@ func TestAVideoMayDoWithoutThumb(t *testing.T) {
 	video := &schema.Packet{ToUser: "o", Body: &schema.Video{MediaID: "1"}}
 	require.NoError(t, video.Check(limits))
 	require.EqualError(t, video.Check(schema.Limits{}), "video.thumb_media_id: missing")
-	require.EqualError(t, video.Check(schema.Limits{VideoThumb: schema.Required}), "video.thumb_media_id: missing")
+	require.EqualError(t, video.Check(schema.Limits{VideoThumb: schema.PresenceRequired}), "video.thumb_media_id: missing")
 }
 
 func TestMessagesOfMiniPrograms(t *testing.T) {
 	t.Parallel()
-	limits := schema.Limits{Kind: schema.MiniProgram}
+	limits := schema.Limits{Kind: schema.KindMiniProgram}
 	body := func(msgtype, object string) string {
 		return `{"touser":"o","msgtype":"` + msgtype + `","` + msgtype + `":` + object + `}`
 	}

@@ -55,7 +55,7 @@ func ExamplePacket() {
 		fmt.Println(err)
 		return
 	}
-	subject := schema.Subject{AppID: "wx0000000000000001", Lane: schema.Live, Key: p.ToUser}
+	subject := schema.Subject{AppID: "wx0000000000000001", Lane: schema.LaneLive, Key: p.ToUser}
 	fmt.Println(subject)
 	fmt.Println(string(schema.Encode(p)))
 	// Output:

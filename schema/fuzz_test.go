@@ -33,7 +33,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"touser":"o","msgtype":"video","video":{"media_id":"m","thumb_media_id":null},"customservice":{"kf_account":null}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		_, strict := schema.Decode(raw, schema.Limits{})
-		limits := schema.Limits{VideoThumb: schema.Optional, Kind: schema.MiniProgram}
+		limits := schema.Limits{VideoThumb: schema.PresenceOptional, Kind: schema.KindMiniProgram}
 		p, err := schema.Decode(raw, limits)
 		if err != nil {
 			require.Error(t, strict)
@@ -110,7 +110,7 @@ func FuzzCheck(f *testing.F) {
 			&schema.MsgMenu{HeadContent: a, List: []schema.MenuItem{{ID: id, Content: b, Extra: extra}}, TailContent: url},
 		} {
 			p := &schema.Packet{ToUser: touser, Body: body, CustomService: &schema.CustomService{KFAccount: id}, Extra: extra}
-			for _, limits := range []schema.Limits{{}, {VideoThumb: schema.Optional, Kind: schema.MiniProgram}} {
+			for _, limits := range []schema.Limits{{}, {VideoThumb: schema.PresenceOptional, Kind: schema.KindMiniProgram}} {
 				if p.Check(limits) == nil {
 					requireRoundTripWith(t, p, limits)
 				}

@@ -31,8 +31,8 @@ type UnknownPolicy string
 
 // The policies for an unknown outcome.
 const (
-	Resend UnknownPolicy = "resend" // Once more, marked as a possible duplicate.
-	Park   UnknownPolicy = "park"   // To the dead letters, for people to decide.
+	PolicyResend UnknownPolicy = "resend" // Once more, marked as a possible duplicate.
+	PolicyPark   UnknownPolicy = "park"   // To the dead letters, for people to decide.
 )
 
 // Envelope is what the headers of an intent say. Times are in UTC, and zero when not given; they lie between the years 1970 and 9999,
@@ -260,7 +260,7 @@ func parseOrdinal(n *int, value string) string {
 
 func (e *Envelope) parseUnknown(value string) string {
 	e.Unknown = UnknownPolicy(value)
-	if e.Unknown != Resend && e.Unknown != Park {
+	if e.Unknown != PolicyResend && e.Unknown != PolicyPark {
 		return "must be resend or park"
 	}
 	return ""

@@ -35,7 +35,7 @@ func TestParseEnvelopeOfAProducer(t *testing.T) {
 				"traceparent":     {traceparent},
 			},
 			schema.Envelope{
-				ID: "order 7", ExpiresAt: at, SendAt: at.Add(1), Unknown: schema.Park, Source: "shop", Traceparent: traceparent,
+				ID: "order 7", ExpiresAt: at, SendAt: at.Add(1), Unknown: schema.PolicyPark, Source: "shop", Traceparent: traceparent,
 				Generation: 1, Attempt: 1,
 			},
 		},
@@ -44,7 +44,7 @@ func TestParseEnvelopeOfAProducer(t *testing.T) {
 			map[string][]string{
 				"nats-msg-id": {"1"}, "KEFU-EXPIRES-AT": {"2026-11-24T00:15:00Z"}, "kefu-unknown": {"resend"}, "kEFU-sOURCE": {"a"}, "Traceparent": {traceparent},
 			},
-			schema.Envelope{ID: "1", ExpiresAt: at, Unknown: schema.Resend, Source: "a", Traceparent: traceparent, Generation: 1, Attempt: 1},
+			schema.Envelope{ID: "1", ExpiresAt: at, Unknown: schema.PolicyResend, Source: "a", Traceparent: traceparent, Generation: 1, Attempt: 1},
 		},
 		{
 			"headers of others",

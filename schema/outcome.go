@@ -7,33 +7,33 @@ type State string
 
 // The states of an intent.
 const (
-	Queued    State = "queued"    // Accepted, not yet taken.
-	Waiting   State = "waiting"   // For its time, or for its retry.
-	InFlight  State = "in_flight" // A worker has it.
-	Sent      State = "sent"      // Terminal: the API said errcode 0.
-	Dead      State = "dead"      // Terminal, with a [Reason]; an operator may replay it as the next generation.
-	Cancelled State = "cancelled" // Terminal: an operator or a producer withdrew it.
+	StateQueued    State = "queued"    // Accepted, not yet taken.
+	StateWaiting   State = "waiting"   // For its time, or for its retry.
+	StateInFlight  State = "in_flight" // A worker has it.
+	StateSent      State = "sent"      // Terminal: the API said errcode 0.
+	StateDead      State = "dead"      // Terminal, with a [Reason]; an operator may replay it as the next generation.
+	StateCancelled State = "cancelled" // Terminal: an operator or a producer withdrew it.
 )
 
 // Terminal reports whether an intent in this state has ended: sent, dead or cancelled.
-func (s State) Terminal() bool { return s == Sent || s == Dead || s == Cancelled }
+func (s State) Terminal() bool { return s == StateSent || s == StateDead || s == StateCancelled }
 
 // Reason is why an intent died.
 type Reason string
 
 // The reasons of a dead letter, each the last token of its subject kefu.dead.<appid>.<reason>.
 const (
-	Invalid   Reason = "invalid"   // The packet, a header or the subject breaks the contract.
-	Expired   Reason = "expired"   // Its Kefu-Expires-At passed before it could be sent.
-	Rejected  Reason = "rejected"  // The API refuses this message, or answered with an errcode nobody knows, twice.
-	Recipient Reason = "recipient" // The API refuses this user: window closed, allowance used, not a follower.
-	Exhausted Reason = "exhausted" // The API was busy for as many attempts as the app allows.
-	Unknown   Reason = "unknown"   // The request left and no usable answer came: it may have been sent.
-	IDReuse   Reason = "id-reuse"  // Its id belongs to an earlier intent with another body.
-	Poison    Reason = "poison"    // The process died handling it, three times.
+	ReasonInvalid   Reason = "invalid"   // The packet, a header or the subject breaks the contract.
+	ReasonExpired   Reason = "expired"   // Its Kefu-Expires-At passed before it could be sent.
+	ReasonRejected  Reason = "rejected"  // The API refuses this message, or answered with an errcode nobody knows, twice.
+	ReasonRecipient Reason = "recipient" // The API refuses this user: window closed, allowance used, not a follower.
+	ReasonExhausted Reason = "exhausted" // The API was busy for as many attempts as the app allows.
+	ReasonUnknown   Reason = "unknown"   // The request left and no usable answer came: it may have been sent.
+	ReasonIDReuse   Reason = "id-reuse"  // Its id belongs to an earlier intent with another body.
+	ReasonPoison    Reason = "poison"    // The process died handling it, three times.
 )
 
-var reasons = [...]Reason{Invalid, Expired, Rejected, Recipient, Exhausted, Unknown, IDReuse, Poison}
+var reasons = [...]Reason{ReasonInvalid, ReasonExpired, ReasonRejected, ReasonRecipient, ReasonExhausted, ReasonUnknown, ReasonIDReuse, ReasonPoison}
 
 // Reasons lists every reason, in the order of the contract. The slice is the caller's.
 func Reasons() []Reason { return append([]Reason(nil), reasons[:]...) }

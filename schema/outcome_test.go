@@ -17,8 +17,8 @@ func TestLetterJSON(t *testing.T) {
 	at := time.Date(2026, time.November, 24, 0, 15, 0, 500_000_000, time.UTC)
 	code := 45015
 	l := schema.Letter{
-		ID: "order-7", AppID: "wx1", Generation: 2, Lane: schema.Live, OpenID: "o1", Source: "shop",
-		Reason: schema.Recipient, Detail: "the reply window is closed", Errcode: &code, Errmsg: "response out of time limit", RID: "r1", HTTPStatus: 200,
+		ID: "order-7", AppID: "wx1", Generation: 2, Lane: schema.LaneLive, OpenID: "o1", Source: "shop",
+		Reason: schema.ReasonRecipient, Detail: "the reply window is closed", Errcode: &code, Errmsg: "response out of time limit", RID: "r1", HTTPStatus: 200,
 		PossibleDuplicate: true,
 		Attempts: []schema.Attempt{
 			{Number: 1, At: at, DurationMS: 12.5, Outcome: "unknown", Worker: "w1"},
@@ -86,7 +86,7 @@ func TestLetterJSONOfWhatNeverWasTried(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, time.November, 24, 0, 15, 0, 0, time.UTC)
 	l := schema.Letter{
-		ID: "20261124T001500.000Z-7", AppID: "wx1", Generation: 1, Lane: schema.Bulk, Campaign: "spring", Reason: schema.Invalid,
+		ID: "20261124T001500.000Z-7", AppID: "wx1", Generation: 1, Lane: schema.LaneBulk, Campaign: "spring", Reason: schema.ReasonInvalid,
 		Subject: "kefu.send.wx1.bulk.spring", Sequence: 7, PublishedAt: at, DiedAt: at,
 	}
 	l.SetPacket([]byte("\xC4\xE3\x00"))
@@ -125,7 +125,7 @@ func TestReceiptJSON(t *testing.T) {
 	at := time.Date(2026, time.November, 24, 0, 15, 0, 0, time.UTC)
 	zero, code := 0, -1
 	requireJSON(t, schema.Receipt{
-		ID: "order-7", AppID: "wx1", Generation: 1, State: schema.Sent, Lane: schema.Live, Errcode: &zero, Attempts: 1, PublishedAt: at, SettledAt: at.Add(time.Second),
+		ID: "order-7", AppID: "wx1", Generation: 1, State: schema.StateSent, Lane: schema.LaneLive, Errcode: &zero, Attempts: 1, PublishedAt: at, SettledAt: at.Add(time.Second),
 	}, `{
   "id": "order-7",
   "appid": "wx1",
@@ -138,7 +138,7 @@ func TestReceiptJSON(t *testing.T) {
   "settled_at": "2026-11-24T00:15:01Z"
 }`)
 	requireJSON(t, schema.Receipt{
-		ID: "order-8", AppID: "wx1", Generation: 3, State: schema.Dead, Lane: schema.Bulk, Campaign: "spring", Source: "shop", Reason: schema.Exhausted,
+		ID: "order-8", AppID: "wx1", Generation: 3, State: schema.StateDead, Lane: schema.LaneBulk, Campaign: "spring", Source: "shop", Reason: schema.ReasonExhausted,
 		Errcode: &code, Errmsg: "system error", RID: "r1", Attempts: 6, PossibleDuplicate: true, PublishedAt: at, SettledAt: at,
 	}, `{
   "id": "order-8",
@@ -191,7 +191,7 @@ func TestReasonsAreTheContracts(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []schema.Reason{"invalid", "expired", "rejected", "recipient", "exhausted", "unknown", "id-reuse", "poison"}, schema.Reasons())
 	schema.Reasons()[0] = "changed"
-	require.Equal(t, schema.Invalid, schema.Reasons()[0])
+	require.Equal(t, schema.ReasonInvalid, schema.Reasons()[0])
 }
 
 func TestTerminalStates(t *testing.T) {

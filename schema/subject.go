@@ -10,8 +10,8 @@ type Lane string
 
 // The lanes of an app's queue.
 const (
-	Live Lane = "live" // Conversation: keyed by openid, sent in order for each recipient.
-	Bulk Lane = "bulk" // Campaigns: keyed by campaign, no order, yields to live.
+	LaneLive Lane = "live" // Conversation: keyed by openid, sent in order for each recipient.
+	LaneBulk Lane = "bulk" // Campaigns: keyed by campaign, no order, yields to live.
 )
 
 // Names of the JetStream objects that all apps share.
@@ -68,7 +68,7 @@ func ParseSubject(s string) (Subject, error) {
 	subject := Subject{Again: token[1] == "again", AppID: token[2], Lane: Lane(token[3]), Shard: -1, Key: token[n-1]}
 	if n == 6 {
 		shard, ok := parseCount(token[4])
-		if !ok || subject.Lane != Live {
+		if !ok || subject.Lane != LaneLive {
 			return Subject{}, &FieldError{Field: "subject", Rule: subjectRule}
 		}
 		subject.Shard = shard
@@ -99,9 +99,9 @@ func (s Subject) Check() error {
 		return err
 	}
 	switch s.Lane {
-	case Live:
+	case LaneLive:
 		return CheckToken("openid", s.Key)
-	case Bulk:
+	case LaneBulk:
 		return CheckToken("campaign", s.Key)
 	default:
 		return &FieldError{Field: "lane", Rule: "must be live or bulk"}
@@ -111,7 +111,7 @@ func (s Subject) Check() error {
 // CheckPacket tells whether p may be published under s: a live intent's openid must be the packet's touser. Else the order kept for
 // one recipient would be that of another. The error is a [*FieldError] for "touser".
 func (s Subject) CheckPacket(p *Packet) error {
-	if s.Lane == Live && s.Key != p.ToUser {
+	if s.Lane == LaneLive && s.Key != p.ToUser {
 		return &FieldError{Field: "touser", Rule: "must be the openid of the subject"}
 	}
 	return nil

@@ -19,27 +19,27 @@ func TestParseSubject(t *testing.T) {
 	}{
 		{
 			"kefu.send.wx1.live.oA_b-1",
-			schema.Subject{AppID: "wx1", Lane: schema.Live, Shard: -1, Key: "oA_b-1"},
+			schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Shard: -1, Key: "oA_b-1"},
 			"kefu.send.wx1.live.oA_b-1",
 		},
 		{
 			"kefu.send.wx1.live.3.oA_b-1",
-			schema.Subject{AppID: "wx1", Lane: schema.Live, Shard: 3, Key: "oA_b-1"},
+			schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Shard: 3, Key: "oA_b-1"},
 			"kefu.send.wx1.live.oA_b-1",
 		},
 		{
 			"kefu.again.wx1.live.0.o",
-			schema.Subject{Again: true, AppID: "wx1", Lane: schema.Live, Shard: 0, Key: "o"},
+			schema.Subject{Again: true, AppID: "wx1", Lane: schema.LaneLive, Shard: 0, Key: "o"},
 			"kefu.again.wx1.live.o",
 		},
 		{
 			"kefu.send." + long + ".bulk." + long,
-			schema.Subject{AppID: long, Lane: schema.Bulk, Shard: -1, Key: long},
+			schema.Subject{AppID: long, Lane: schema.LaneBulk, Shard: -1, Key: long},
 			"kefu.send." + long + ".bulk." + long,
 		},
 		{
 			"kefu.again.live.bulk.live",
-			schema.Subject{Again: true, AppID: "live", Lane: schema.Bulk, Shard: -1, Key: "live"},
+			schema.Subject{Again: true, AppID: "live", Lane: schema.LaneBulk, Shard: -1, Key: "live"},
 			"kefu.again.live.bulk.live",
 		},
 	} {
@@ -102,9 +102,9 @@ func TestCraftedTokensNeverGetIntoASubject(t *testing.T) {
 		require.Error(t, schema.CheckToken("appid", token), "%q", token)
 		for name, subject := range map[string]string{
 			"SendStream":        schema.SendStream(token),
-			"DeadSubject":       schema.DeadSubject(token, schema.Expired),
+			"DeadSubject":       schema.DeadSubject(token, schema.ReasonExpired),
 			"DeadSubject 2":     schema.DeadSubject("wx1", schema.Reason(token)),
-			"ReceiptSubject":    schema.ReceiptSubject(token, schema.Sent),
+			"ReceiptSubject":    schema.ReceiptSubject(token, schema.StateSent),
 			"ReceiptSubject 2":  schema.ReceiptSubject("wx1", schema.State(token)),
 			"LedgerSubject":     schema.LedgerSubject(token),
 			"LaterWaitSubject":  schema.LaterWaitSubject(token, "u"),
@@ -112,10 +112,10 @@ func TestCraftedTokensNeverGetIntoASubject(t *testing.T) {
 			"LaterDueSubject":   schema.LaterDueSubject(token),
 			"RateSubject":       schema.RateSubject(token),
 			"AuditSubject":      schema.AuditSubject(token),
-			"an appid":          schema.Subject{AppID: token, Lane: schema.Live, Key: "o"}.String(),
+			"an appid":          schema.Subject{AppID: token, Lane: schema.LaneLive, Key: "o"}.String(),
 			"a lane":            schema.Subject{AppID: "wx1", Lane: schema.Lane(token), Key: "o"}.String(),
-			"an openid":         schema.Subject{AppID: "wx1", Lane: schema.Live, Key: token}.String(),
-			"a campaign":        schema.Subject{AppID: "wx1", Lane: schema.Bulk, Key: token}.String(),
+			"an openid":         schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Key: token}.String(),
+			"a campaign":        schema.Subject{AppID: "wx1", Lane: schema.LaneBulk, Key: token}.String(),
 		} {
 			require.Empty(t, subject, "%s with %q", name, token)
 		}
@@ -125,8 +125,8 @@ func TestCraftedTokensNeverGetIntoASubject(t *testing.T) {
 func TestSubjectsOfTheContract(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "KEFU_SEND_wx1", schema.SendStream("wx1"))
-	require.Equal(t, "kefu.dead.wx1.id-reuse", schema.DeadSubject("wx1", schema.IDReuse))
-	require.Equal(t, "kefu.receipt.wx1.sent", schema.ReceiptSubject("wx1", schema.Sent))
+	require.Equal(t, "kefu.dead.wx1.id-reuse", schema.DeadSubject("wx1", schema.ReasonIDReuse))
+	require.Equal(t, "kefu.receipt.wx1.sent", schema.ReceiptSubject("wx1", schema.StateSent))
 	require.Equal(t, "kefu.ledger.w-1", schema.LedgerSubject("w-1"))
 	require.Equal(t, "kefu.later.wait.wx1.u", schema.LaterWaitSubject("wx1", "u"))
 	require.Equal(t, "kefu.later.due.wx1", schema.LaterDueSubject("wx1"))
@@ -135,7 +135,7 @@ func TestSubjectsOfTheContract(t *testing.T) {
 	for _, r := range schema.Reasons() {
 		require.Equal(t, "kefu.dead.wx1."+string(r), schema.DeadSubject("wx1", r))
 	}
-	for _, s := range []schema.State{schema.Queued, schema.Waiting, schema.InFlight} {
+	for _, s := range []schema.State{schema.StateQueued, schema.StateWaiting, schema.StateInFlight} {
 		require.Empty(t, schema.ReceiptSubject("wx1", s), "%s is not terminal", s)
 	}
 }
@@ -143,10 +143,10 @@ func TestSubjectsOfTheContract(t *testing.T) {
 func TestCheckPacketWantsTheOpenIDOfTheSubject(t *testing.T) {
 	t.Parallel()
 	p := &schema.Packet{ToUser: "o1"}
-	live := schema.Subject{AppID: "wx1", Lane: schema.Live, Key: "o1"}
+	live := schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Key: "o1"}
 	require.NoError(t, live.CheckPacket(p))
 	live.Key = "O1"
 	require.EqualError(t, live.CheckPacket(p), "touser: must be the openid of the subject")
-	bulk := schema.Subject{AppID: "wx1", Lane: schema.Bulk, Key: "spring"}
+	bulk := schema.Subject{AppID: "wx1", Lane: schema.LaneBulk, Key: "spring"}
 	require.NoError(t, bulk.CheckPacket(p))
 }

@@ -31,7 +31,7 @@ var types = [...]struct {
 }
 
 // MsgTypes lists the known msgtypes, in the order of the contract; the last, link, is for mini programs. The slice is the caller's.
-func MsgTypes() []string { return msgTypes(MiniProgram) }
+func MsgTypes() []string { return msgTypes(KindMiniProgram) }
 
 // msgTypes are those that an app of this kind may send.
 func msgTypes(kind AppKind) []string {

@@ -62,7 +62,7 @@ func TestWarnings(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			packet := `{"touser":"o","msgtype":"` + tt.msgtype + `","` + tt.msgtype + `":` + tt.body + `}`
-			p, err := schema.Decode([]byte(packet), schema.Limits{Kind: schema.MiniProgram})
+			p, err := schema.Decode([]byte(packet), schema.Limits{Kind: schema.KindMiniProgram})
 			require.NoError(t, err)
 			require.Equal(t, tt.want, p.Warnings())
 		})

@@ -57,11 +57,11 @@ func TestARepeatGoesOnWhenTheFirstIsGoneWithItsQueue(t *testing.T) {
 		r := b.receipt()
 		ends[r.ID] = r
 	}
-	b.Equal(schema.Sent, ends["first"].State)
+	b.Equal(schema.StateSent, ends["first"].State)
 	b.Equal(1, ends["first"].Attempts)
 	b.False(ends["first"].PossibleDuplicate)
 	b.Equal(refused+1, b.posts("first"))
-	b.Equal(schema.Sent, ends["other"].State)
+	b.Equal(schema.StateSent, ends["other"].State)
 	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 	b.NoError(stop())
 }
@@ -77,7 +77,7 @@ func TestARepeatOfWhatHadBegunInAQueueThatIsGoneIsAPossibleDuplicate(t *testing.
 	b.publish(bulk+"c1", "first", "first", "u0")
 	stop := b.start()
 	r := b.receiptOf("first")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(2, r.Attempts)
 	b.True(r.PossibleDuplicate)
 	b.Equal(1, b.posts("first"))

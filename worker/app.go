@@ -82,9 +82,9 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 	}
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	for shard := range broker.Shards(info.Config) {
-		a.lanes = append(a.lanes, newLane(a, schema.Live, shard))
+		a.lanes = append(a.lanes, newLane(a, schema.LaneLive, shard))
 	}
-	a.lanes = append(a.lanes, newLane(a, schema.Bulk, 0))
+	a.lanes = append(a.lanes, newLane(a, schema.LaneBulk, 0))
 	by, err := w.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(w.cfg.Process.Name))
 	if err != nil {
 		return nil, fmt.Errorf("app %s: %w", cfg.ID, err)
@@ -178,7 +178,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		a.drop(known)
 	}
 	if a.phase == closed { // sent before the broker learned that nothing is wanted
-		if l.kind == schema.Live && !a.stopping {
+		if l.kind == schema.LaneLive && !a.stopping {
 			l.dropped++ // see giveBack
 		} else {
 			_ = a.w.conn.NakReply(m.Reply)
@@ -199,7 +199,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 // enqueue puts a delivery where it waits for its turn.
 func (a *app) enqueue(d *delivery) {
 	d.place = ready
-	if d.lane.kind == schema.Live {
+	if d.lane.kind == schema.LaneLive {
 		r := a.recipients[d.subject.Key]
 		if r != nil {
 			d.place = behind
@@ -308,7 +308,7 @@ func (a *app) nextLane(now time.Time) *lane {
 // startable says whether an intent of the lane may be started at now. While others
 // may take this worker for dead a Start would only be taken back.
 func (l *lane) startable(now time.Time) bool {
-	if l.kind == schema.Bulk {
+	if l.kind == schema.LaneBulk {
 		_, ok := l.app.w.pool.Term(now)
 		return ok
 	}
@@ -359,7 +359,7 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *del
 	}
 	other := a.w.slots.put(a, d.lane.kind)
 	// Its shard may have been lost meanwhile: then it is somebody else's now.
-	lost := d.lane.kind == schema.Live && d.lane.claim.Load() == nil
+	lost := d.lane.kind == schema.LaneLive && d.lane.claim.Load() == nil
 	if d.place == under { // its settlement may be over already
 		d.place = next.place
 	}
@@ -397,7 +397,7 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *del
 
 // release lets the recipient's next intent have its turn.
 func (a *app) release(d *delivery) {
-	if d.lane.kind != schema.Live || d.released {
+	if d.lane.kind != schema.LaneLive || d.released {
 		return
 	}
 	d.released = true

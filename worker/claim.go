@@ -51,7 +51,7 @@ func (w *Worker) serve() {
 
 // mine says whether a call of this lane may be started at now.
 func (l *lane) mine(now time.Time) bool {
-	if l.kind == schema.Bulk {
+	if l.kind == schema.LaneBulk {
 		return true
 	}
 	c := l.claim.Load()
@@ -60,7 +60,7 @@ func (l *lane) mine(now time.Time) bool {
 
 // reads says whether the lane is pulled from. app.mu is held.
 func (l *lane) reads() bool {
-	return l.kind == schema.Bulk || l.claim.Load() != nil && l.fresh && !l.stale() && !l.leaving
+	return l.kind == schema.LaneBulk || l.claim.Load() != nil && l.fresh && !l.stale() && !l.leaving
 }
 
 // acquire begins to read the shard. app.mu is held.

@@ -35,21 +35,21 @@ func TestOnlyACallCostsTheDaysBudget(t *testing.T) {
 	past := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339Nano)
 	at := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)
 	b.publish(live+"first", "first", "hello", "first")
-	b.Equal(schema.Sent, b.receiptOf("first").State, "after four tokens that could not be had, more than may be sent")
+	b.Equal(schema.StateSent, b.receiptOf("first").State, "after four tokens that could not be had, more than may be sent")
 	for i := range n {
 		user := fmt.Sprint("user", i)
 		b.publish(live+user, "invalid"+user, "hello", "somebody else")
 		b.publish(bulk+"c", "expired"+user, "hello", user, schema.HeaderExpiresAt, past)
 	}
 	for range 2 * n {
-		b.Equal(schema.Dead, b.receipt().State)
+		b.Equal(schema.StateDead, b.receipt().State)
 	}
 	for i := range 2 {
 		user := fmt.Sprint("later", i)
 		b.publish(live+user, user, "hello", user, schema.HeaderSendAt, at)
 	}
 	for range 2 {
-		b.Equal(schema.Sent, b.receipt().State, "waiting for a time costs nothing, twice as little")
+		b.Equal(schema.StateSent, b.receipt().State, "waiting for a time costs nothing, twice as little")
 	}
 	b.Equal(3, b.posts("hello"))
 	b.NoError(stop())
@@ -68,7 +68,7 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 		b.publish(bulk+"c", fmt.Sprint("id", i), "hello", "user1")
 	}
 	for range 2 {
-		b.Equal(schema.Sent, b.receipt().State)
+		b.Equal(schema.StateSent, b.receipt().State)
 	}
 	// held waits for the hold as everybody can see it, and until all is given back.
 	held := func(perDay int64) (hold gate.Hold) {
@@ -100,13 +100,13 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 	more := b.app
 	more.Rate.PerDay = 3
 	b.NoError(b.worker.Reconfigure(t.Context(), []App{more}))
-	b.Equal(schema.Sent, b.receipt().State, "a larger budget ends it at once")
+	b.Equal(schema.StateSent, b.receipt().State, "a larger budget ends it at once")
 	held(3)
 	b.Equal(3, b.posts("hello"))
 
 	b.NoError(b.worker.Reconfigure(t.Context(), []App{b.app}))
 	more.Rate.PerDay = 0
 	b.NoError(b.worker.Reconfigure(t.Context(), []App{more}))
-	b.Equal(schema.Sent, b.receipt().State, "and so does none at all")
+	b.Equal(schema.StateSent, b.receipt().State, "and so does none at all")
 	b.NoError(stop())
 }

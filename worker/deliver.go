@@ -66,7 +66,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 		}
 		return d.settleKnown(s), false
 	case ledger.Reuse:
-		return d.settleBury(schema.IDReuse, "its id belongs to an earlier intent with another body", nil), false
+		return d.settleBury(schema.ReasonIDReuse, "its id belongs to an earlier intent with another body", nil), false
 	case ledger.Started, ledger.Doomed:
 		return d.abandoned(s), false
 	}
@@ -79,7 +79,7 @@ func (d *delivery) run() (next afterwards, reached bool) {
 	}
 	switch {
 	case d.bad != nil:
-		return d.takenBack(func() afterwards { return d.settleBury(schema.Invalid, d.bad.Error(), nil) }), false
+		return d.takenBack(func() afterwards { return d.settleBury(schema.ReasonInvalid, d.bad.Error(), nil) }), false
 	case d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation):
 		return d.takenBack(d.settleCancel), false
 	case !now.Before(d.deadline):
@@ -147,7 +147,7 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 	}
 	known := d.peek()
 	if d.bad != nil && (known.Ruling == ledger.Repeat || known.Ruling == ledger.Reuse) {
-		return d.settleBury(schema.Invalid, d.bad.Error(), nil), true // whatever became of the id's first
+		return d.settleBury(schema.ReasonInvalid, d.bad.Error(), nil), true // whatever became of the id's first
 	}
 	if known.Ruling != ledger.Go {
 		// What it remembers no deadline, withdrawal or send-at may overrule: this
@@ -156,7 +156,7 @@ func (d *delivery) beforeCall() (next afterwards, done bool) {
 	}
 	d.learn(known)
 	if d.bad != nil {
-		return d.settleBury(schema.Invalid, d.bad.Error(), nil), true
+		return d.settleBury(schema.ReasonInvalid, d.bad.Error(), nil), true
 	}
 	if d.app.w.withdrawals.Has(d.app.cfg().ID, d.key, d.generation) {
 		return d.settleCancel(), true

@@ -222,7 +222,7 @@ func (d *delivery) poisoned(detail string) afterwards {
 	if d.unknown > 0 {
 		detail += "; an attempt before is of unknown outcome"
 	}
-	return d.settleBury(schema.Poison, detail, nil)
+	return d.settleBury(schema.ReasonPoison, detail, nil)
 }
 
 // learn takes over what the ledger knows to have been spent: a header remembers

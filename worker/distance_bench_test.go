@@ -72,7 +72,7 @@ func BenchmarkDistance(b *testing.B) {
 					Receipts: worker.ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Pseudonyms: broker.NewPseudonyms([]byte("bench")),
 					Apps: []worker.App{{
 						ID: benchApp, Sender: api, Concurrency: slots,
-						Retry: worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, OnUnknown: schema.Resend,
+						Retry: worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, OnUnknown: schema.PolicyResend,
 						ExpireAfter: time.Hour, HoldBack: time.Second,
 					}},
 				}, conn)

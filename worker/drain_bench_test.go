@@ -185,7 +185,7 @@ func drainWith(b *testing.B, bed *benchBed, keep bool, receipts worker.Receipts)
 		Apps: []worker.App{{
 			ID: benchApp, Sender: wechat.NewClient(hc, bed.api, wechat.NewStableToken(hc, bed.api, benchApp, secret)),
 			Rate: gate.Rate{PerSecond: 1e6, Burst: 1000, LiveReserve: 0.2}, Concurrency: 128,
-			Retry: worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, OnUnknown: schema.Resend,
+			Retry: worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, OnUnknown: schema.PolicyResend,
 			ExpireAfter: time.Hour, HoldBack: time.Second,
 		}},
 	}, bed.conn)

@@ -25,13 +25,13 @@ var verdicts = []struct {
 	codes string
 }{
 	{"sent", Verdict{do: doDone}, `0`},
-	{"about this message: dead letter rejected at once", Verdict{do: doBury, reason: schema.Rejected}, `
+	{"about this message: dead letter rejected at once", Verdict{do: doBury, reason: schema.ReasonRejected}, `
 		40004 40005 40006 40007 40008 40009 40010 40011 40012 40023 40033 40035 40038 40039 40048 40062 40066 40068 40073 40080
 		40097 40101 40118 40121 40126 40128 40130 40132 40137 40141 40155 40165 40166 40168 40173 40191 40213 40214 40249 41005
 		41006 41009 41010 41011 41012 44001 44003 44004 44997 45001 45002 45003 45004 45005 45006 45007 45008 45050 45064 45065
 		45066 45067 45086 45098 45099 45113 45157 45158 45159 45162 45166 45168 46001 47001 47002 48008 49002 53600 61452 65401
 		65402 87014 88000 9001001 9001003`},
-	{"about this user: dead letter recipient at once", Verdict{do: doBury, reason: schema.Recipient}, `
+	{"about this user: dead letter recipient at once", Verdict{do: doBury, reason: schema.ReasonRecipient}, `
 		40003 43004 43005 43006 43019 43101 45015 45037 45038 45047 45093 46004 48002 49003 50005 50006 70000`},
 	{"busy: retried", Verdict{do: doRetry, delay: time.Second}, `-1 -1000 268487001 268487002 46007 9001002`},
 	{"quota of the minute: the app is held", Verdict{do: doHold, hold: gate.Quota, hint: verdictNoon.Truncate(time.Minute).Add(time.Minute + 500*time.Millisecond)},
@@ -105,7 +105,7 @@ func TestAnErrcodeOfTheTokenCallHoldsTheApp(t *testing.T) {
 // verdictOn is what is done about the outcome of a first attempt.
 func verdictOn(err error) Verdict {
 	o, _ := outcomeOf(err)
-	p := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute}, onUnknown: schema.Resend}
+	p := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute}, onUnknown: schema.PolicyResend}
 	return decide(p, o, standing{attempt: 1, left: time.Hour, now: verdictNoon, jitter: 0.5, upstream: 1})
 }
 

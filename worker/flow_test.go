@@ -102,7 +102,7 @@ func TestWhatWaitedForATokenDoesNotLeaveAtOnce(t *testing.T) {
 	}
 	stop := b.start()
 	for range n {
-		b.Equal(schema.Sent, b.receipt().State)
+		b.Equal(schema.StateSent, b.receipt().State)
 	}
 	b.paced(api, n, 100, 8)
 	b.NoError(stop())
@@ -118,7 +118,7 @@ func TestEachRequestAfterARefusedTokenTakesRate(t *testing.T) {
 		b.publish(bulk+"c", fmt.Sprint(i), "hello", "user1")
 	}
 	for range 5 {
-		b.Equal(schema.Sent, b.receipt().State)
+		b.Equal(schema.StateSent, b.receipt().State)
 	}
 	b.paced(api, 15, 20, 3)
 	b.NoError(stop())
@@ -156,7 +156,7 @@ func TestASlowAPITakesAllSlotsThatTheRateNeeds(t *testing.T) {
 	b.Eventually(func() bool { _, n := api.calls(); return n == 60 }, patience, time.Millisecond)
 	close(api.answer)
 	for range 100 {
-		b.Equal(schema.Sent, b.receipt().State)
+		b.Equal(schema.StateSent, b.receipt().State)
 	}
 	b.NoError(stop())
 }
@@ -192,7 +192,7 @@ func TestBulkLeavesSlotsToLive(t *testing.T) {
 			b.Equal(c.bulk, n)
 			close(api.answer)
 			for range 110 {
-				b.Equal(schema.Sent, b.receipt().State)
+				b.Equal(schema.StateSent, b.receipt().State)
 			}
 			b.NoError(stop())
 		})
@@ -211,7 +211,7 @@ func TestADistantBrokerKeepsNothingBack(t *testing.T) {
 	}
 	_, stop, _ := b.handAt("far", proxy.URL())
 	for range n {
-		b.Equal(schema.Sent, b.receipt().State)
+		b.Equal(schema.StateSent, b.receipt().State)
 	}
 	b.Equal(n, b.posts("hello"))
 	b.NoError(stop())
@@ -233,17 +233,17 @@ func TestSlotsKeptForLive(t *testing.T) {
 	one, two := &app{}, &app{}
 	s := &slots{whole: 3, free: 3}
 	take := func(a *app, lane schema.Lane) bool { return s.take(a, lane, 0.34, 0) }
-	require.True(t, take(one, schema.Bulk))
-	require.True(t, take(one, schema.Bulk))
-	require.False(t, take(one, schema.Bulk), "the last is live's")
-	require.True(t, take(two, schema.Live))
-	require.False(t, take(two, schema.Live))
-	require.Same(t, two, s.put(two, schema.Live), "live first")
+	require.True(t, take(one, schema.LaneBulk))
+	require.True(t, take(one, schema.LaneBulk))
+	require.False(t, take(one, schema.LaneBulk), "the last is live's")
+	require.True(t, take(two, schema.LaneLive))
+	require.False(t, take(two, schema.LaneLive))
+	require.Same(t, two, s.put(two, schema.LaneLive), "live first")
 	require.Nil(t, s.forgo(two), "it has no use for it, and bulk may not have it")
-	require.Same(t, one, s.put(one, schema.Bulk))
-	require.True(t, take(one, schema.Bulk))
-	require.False(t, take(one, schema.Bulk))
-	require.True(t, s.take(one, schema.Bulk, 0.34, time.Millisecond), "calls end soon: nothing is kept")
+	require.Same(t, one, s.put(one, schema.LaneBulk))
+	require.True(t, take(one, schema.LaneBulk))
+	require.False(t, take(one, schema.LaneBulk))
+	require.True(t, s.take(one, schema.LaneBulk, 0.34, time.Millisecond), "calls end soon: nothing is kept")
 }
 
 func TestHowManyMayWaitInHand(t *testing.T) {

@@ -147,7 +147,7 @@ func newBed(t *testing.T) *bed {
 	r.NoError(err)
 	b := &bed{Assertions: r, t: t, embedded: e, conn: conn, grace: 5 * time.Second, concurrency: 128, api: &fakeAPI{posts: make(map[string]int)}, receipts: make(chan schema.Receipt, 10000)}
 	b.app = App{ID: appID, Sender: b.api, Rate: gate.Rate{}, Concurrency: 64,
-		Retry: Retry{Attempts: 6, First: 20 * time.Millisecond, Cap: time.Second}, OnUnknown: schema.Resend,
+		Retry: Retry{Attempts: 6, First: 20 * time.Millisecond, Cap: time.Second}, OnUnknown: schema.PolicyResend,
 		ExpireAfter: time.Hour, HoldBack: 5 * time.Second}
 	t.Cleanup(func() { b.embedded.Close() })
 	b.url, b.way = e.URL(), conn

@@ -61,13 +61,13 @@ type lane struct {
 
 func newLane(a *app, kind schema.Lane, shard int) *lane {
 	l := &lane{app: a, kind: kind}
-	if kind == schema.Live {
+	if kind == schema.LaneLive {
 		l.config = broker.LiveConsumer(a.cfg().ID, shard, maxAckPending)
 	} else {
 		l.config = broker.BulkConsumer(a.cfg().ID, maxAckPending)
 	}
 	l.name = l.config.Durable
-	if kind == schema.Bulk {
+	if kind == schema.LaneBulk {
 		l.puller = l.newPuller(nil)
 	}
 	return l
@@ -156,7 +156,7 @@ func (l *lane) stale() bool { return l.dropped != l.remade }
 // handed out to a request that nobody reads any more, comes again when its
 // AckWait is over, and what is behind it must not go before it. app.mu is held.
 func (l *lane) follows(m broker.Delivery) bool {
-	if l.kind == schema.Bulk {
+	if l.kind == schema.LaneBulk {
 		return true
 	}
 	if l.stale() {
@@ -186,7 +186,7 @@ func (l *lane) lost(reason error) {
 func (l *lane) bind() {
 	l.app.mu.Lock()
 	defer l.app.mu.Unlock() // Run waits for what was begun before stopping was set
-	if !l.app.stopping && (l.kind == schema.Bulk || l.claim.Load() != nil) {
+	if !l.app.stopping && (l.kind == schema.LaneBulk || l.claim.Load() != nil) {
 		l.mender.mend(l.app.w, l.ensure, l.app.poke)
 	}
 }
@@ -200,7 +200,7 @@ func (l *lane) ensure() error {
 	stopping, leaving, puller, claim := a.stopping, l.leaving, l.puller, l.claim.Load()
 	fresh, anew, dropped := l.fresh, l.stale(), l.dropped
 	a.mu.Unlock()
-	live := l.kind == schema.Live
+	live := l.kind == schema.LaneLive
 	subject, trouble := "queue "+a.cfg().ID+" "+l.name, fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID)
 	if stopping || live && (claim == nil || leaving) {
 		a.w.trouble(subject, "") // what another worker is to read keeps this one from nothing

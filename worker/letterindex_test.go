@@ -37,7 +37,7 @@ func TestEveryLetterIsIndexedBeforeAnybodyIsToldOfIt(t *testing.T) {
 
 	_, err = b.conn.JS.CreateStream(t.Context(), index.CachedInfo().Config)
 	b.NoError(err)
-	b.Equal(schema.Recipient, b.receiptOf("one").Reason)
+	b.Equal(schema.ReasonRecipient, b.receiptOf("one").Reason)
 	b.Equal([]uint64{1}, b.indexed())
 	b.Empty(b.worker.Troubles())
 	b.NoError(stop())
@@ -50,14 +50,14 @@ func TestALetterWhoseWorkerDiedBeforeItsEntryIsIndexed(t *testing.T) {
 	b := newBed(t)
 	queued := b.publish(live+"user1", "one", "hello", "somebody else")
 	for _, l := range []schema.Letter{{ID: "zero"}, {ID: "one", Generation: 1, Sequence: queued.Seq}} {
-		l.AppID, l.Reason = appID, schema.Invalid
+		l.AppID, l.Reason = appID, schema.ReasonInvalid
 		m, err := deadletter.Message(&l)
 		b.NoError(err)
 		_, err = b.conn.Outbox.PublishWait(t.Context(), m)
 		b.NoError(err)
 	}
 	stop := b.start()
-	b.Equal(schema.Invalid, b.receiptOf("one").Reason)
+	b.Equal(schema.ReasonInvalid, b.receiptOf("one").Reason)
 	b.NoError(stop())
 	b.Equal([]uint64{2}, b.indexed(), "where the letter lies that was stored first")
 	b.Len(kept[schema.Letter](b, schema.StreamDead), 2)
@@ -77,7 +77,7 @@ func TestLettersCountAsIndexedOnceNoOldWorkerIsThere(t *testing.T) {
 		return from
 	}
 	store := func(id string) {
-		m, err := deadletter.Message(&schema.Letter{ID: id, AppID: appID, Reason: schema.Poison})
+		m, err := deadletter.Message(&schema.Letter{ID: id, AppID: appID, Reason: schema.ReasonPoison})
 		b.NoError(err)
 		_, err = b.conn.Outbox.PublishWait(t.Context(), m)
 		b.NoError(err)
@@ -103,7 +103,7 @@ func TestLettersCountAsIndexedOnceNoOldWorkerIsThere(t *testing.T) {
 
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.Equal(schema.Sent, b.receiptOf("one").State)
+	b.Equal(schema.StateSent, b.receiptOf("one").State)
 	b.NoError(coverLetters(t.Context(), b.conn))
 	b.EqualValues(3, mark(), "a worker of this version writes entries")
 	b.NoError(stop())

@@ -71,11 +71,11 @@ func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
 }
 
 func (m *metrics) initialise(app string) {
-	for _, lane := range []schema.Lane{schema.Live, schema.Bulk} {
-		m.intents.WithLabelValues(app, string(lane), string(schema.Sent), "")
-		m.intents.WithLabelValues(app, string(lane), string(schema.Cancelled), "")
+	for _, lane := range []schema.Lane{schema.LaneLive, schema.LaneBulk} {
+		m.intents.WithLabelValues(app, string(lane), string(schema.StateSent), "")
+		m.intents.WithLabelValues(app, string(lane), string(schema.StateCancelled), "")
 		for _, r := range schema.Reasons() {
-			m.intents.WithLabelValues(app, string(lane), string(schema.Dead), string(r))
+			m.intents.WithLabelValues(app, string(lane), string(schema.StateDead), string(r))
 		}
 		m.latency.WithLabelValues(app, string(lane))
 	}

@@ -21,10 +21,10 @@ func TestSourcesHaveASeriesEachUpToABound(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m, err := newMetrics(reg, nil)
 	require.NoError(t, err)
-	m.ofSource("", schema.Sent)
+	m.ofSource("", schema.StateSent)
 	for range 2 {
 		for i := range maxSources + 10 {
-			m.ofSource(fmt.Sprint("service", i), schema.Sent)
+			m.ofSource(fmt.Sprint("service", i), schema.StateSent)
 		}
 	}
 	families, err := reg.Gather()

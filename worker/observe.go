@@ -22,11 +22,11 @@ func (d *delivery) observe(state schema.State, reason schema.Reason, detail stri
 		w.metrics.took(d.app.cfg().ID, d.lane.kind, now.Sub(latest(d.published, d.env.SendAt)))
 	}
 	w.metrics.ofSource(d.env.Source, state)
-	if state == schema.Sent {
+	if state == schema.StateSent {
 		d.app.sent.Add(1)
 	}
 	level := slog.LevelInfo
-	if state == schema.Dead {
+	if state == schema.StateDead {
 		level = slog.LevelWarn
 	}
 	if !w.log.Enabled(context.Background(), level) { // twenty thousand a second must not cost a hash each
@@ -40,7 +40,7 @@ func (d *delivery) observe(state schema.State, reason schema.Reason, detail stri
 	if d.generation > 1 {
 		attrs = append(attrs, slog.Int("generation", d.generation))
 	}
-	if d.lane.kind == schema.Bulk {
+	if d.lane.kind == schema.LaneBulk {
 		attrs = append(attrs, slog.String("campaign", d.subject.Key))
 	}
 	if reason != "" {
@@ -53,7 +53,7 @@ func (d *delivery) observe(state schema.State, reason schema.Reason, detail stri
 }
 
 func (d *delivery) recipient() string {
-	if d.lane.kind == schema.Live {
+	if d.lane.kind == schema.LaneLive {
 		return d.subject.Key
 	}
 	return schema.PeekToUser(d.msg.Data)
@@ -65,19 +65,19 @@ func (d *delivery) receipt(state schema.State, reason schema.Reason) *schema.Rec
 	case ReceiptsOff:
 		return nil
 	case ReceiptsFailures:
-		if state == schema.Sent {
+		if state == schema.StateSent {
 			return nil
 		}
 	}
 	r := &schema.Receipt{
 		ID: d.id, AppID: d.app.cfg().ID, Generation: d.generation, State: state, Lane: d.lane.kind, Source: d.env.Source,
-		Reason: reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate() || reason == schema.Unknown,
+		Reason: reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate() || reason == schema.ReasonUnknown,
 		PublishedAt: d.published.UTC(), SettledAt: time.Now().UTC(),
 	}
-	if d.lane.kind == schema.Bulk {
+	if d.lane.kind == schema.LaneBulk {
 		r.Campaign = d.subject.Key
 	}
-	if n := len(d.tried); n > 0 && state == schema.Dead {
+	if n := len(d.tried); n > 0 && state == schema.StateDead {
 		last := d.tried[n-1]
 		r.Errcode, r.Errmsg, r.RID = last.Errcode, last.Errmsg, last.RID
 	}
@@ -103,7 +103,7 @@ func (d *delivery) publishReceipt(r *schema.Receipt, then func()) {
 		return
 	}
 	id := schema.ReceiptMsgID(r.AppID, r.ID, r.Generation)
-	if r.Reason == schema.IDReuse || r.Reason == schema.Invalid {
+	if r.Reason == schema.ReasonIDReuse || r.Reason == schema.ReasonInvalid {
 		// It may carry the id of another intent, whose own receipt it must not displace.
 		id = schema.LetterMsgID(r.AppID, r.ID, r.Generation, d.seq)
 	}

@@ -51,7 +51,7 @@ func TestAWorkerThatWasTakenForDead(t *testing.T) {
 
 			ends := kept[schema.Receipt](b, schema.StreamReceipt)
 			require.Len(t, ends, 1)
-			require.Equal(t, schema.Sent, ends[0].State)
+			require.Equal(t, schema.StateSent, ends[0].State)
 			require.True(t, ends[0].PossibleDuplicate)
 			letters, err := b.conn.Count(t.Context(), schema.StreamDead, "kefu.dead.>")
 			b.NoError(err)
@@ -108,7 +108,7 @@ func TestAWorkerThatWasCutOff(t *testing.T) {
 			b.Equal(1, b.posts("u1 0"))
 			ends := kept[schema.Receipt](b, schema.StreamReceipt)
 			require.Len(t, ends, 1)
-			require.Equal(t, schema.Sent, ends[0].State)
+			require.Equal(t, schema.StateSent, ends[0].State)
 		})
 	}
 }
@@ -140,14 +140,14 @@ func TestAShardMovesOnWhileALetterCannotBeStored(t *testing.T) {
 	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 }, patience, time.Millisecond, "half of the shards move")
 	publish("good")
 	for range n {
-		b.Equal(schema.Sent, b.receipt().State)
+		b.Equal(schema.StateSent, b.receipt().State)
 	}
 	_, err = b.conn.JS.CreateStream(t.Context(), s.CachedInfo().Config)
 	b.NoError(err)
 	buried := make(map[string]bool)
 	for range n {
 		r := b.receipt()
-		b.Equal(schema.Recipient, r.Reason)
+		b.Equal(schema.ReasonRecipient, r.Reason)
 		buried[r.ID] = true
 	}
 	b.Len(buried, n)

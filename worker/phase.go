@@ -77,7 +77,7 @@ func (a *app) drained() {
 func (a *app) giveBack() {
 	for _, l := range a.lanes {
 		back := a.unstarted(l)
-		if l.kind == schema.Live && !a.stopping && len(back) > 0 && l.claim.Load() != nil {
+		if l.kind == schema.LaneLive && !a.stopping && len(back) > 0 && l.claim.Load() != nil {
 			l.dropped++
 			for _, d := range back {
 				a.discard(d)

@@ -49,7 +49,7 @@ func (w *Worker) reads() (n int) {
 	now := time.Now()
 	for _, a := range w.current() {
 		for _, l := range a.lanes {
-			if l.kind == schema.Live && l.mine(now) {
+			if l.kind == schema.LaneLive && l.mine(now) {
 				n++
 			}
 		}
@@ -107,7 +107,7 @@ func TestOrderHoldsWhileWorkersComeAndGo(t *testing.T) {
 				for len(done) < n {
 					select {
 					case r := <-b.receipts:
-						b.Equal(schema.Sent, r.State)
+						b.Equal(schema.StateSent, r.State)
 						done[r.ID] = true
 					case <-time.After(time.Minute):
 						b.FailNow("receipts are missing", "%d of %d", len(done), n)
@@ -183,7 +183,7 @@ func TestALeaseThatEndsUnderTheWorkerChangesNoOrder(t *testing.T) {
 	for len(done) < recipients*each {
 		select {
 		case r := <-b.receipts:
-			b.Equal(schema.Sent, r.State)
+			b.Equal(schema.StateSent, r.State)
 			b.False(r.PossibleDuplicate, "the same worker has it again")
 			done[r.ID] = true
 		case <-time.After(time.Minute):

@@ -51,10 +51,10 @@ func TestARepeatGoesOnWhenTheFirstWasPurged(t *testing.T) {
 		kind []ledger.Kind // of the marks that the first has, by a worker that is gone
 		want schema.Receipt
 	}{
-		{"while it was held", []ledger.Kind{ledger.Start, ledger.Clear}, schema.Receipt{State: schema.Sent, Attempts: 1}},
-		{"when its call had begun", []ledger.Kind{ledger.Start}, schema.Receipt{State: schema.Sent, Attempts: 2, PossibleDuplicate: true}},
-		{"when its burial had begun", []ledger.Kind{ledger.Start, ledger.Dying(schema.Rejected)},
-			schema.Receipt{State: schema.Dead, Reason: schema.Rejected, Attempts: 1}},
+		{"while it was held", []ledger.Kind{ledger.Start, ledger.Clear}, schema.Receipt{State: schema.StateSent, Attempts: 1}},
+		{"when its call had begun", []ledger.Kind{ledger.Start}, schema.Receipt{State: schema.StateSent, Attempts: 2, PossibleDuplicate: true}},
+		{"when its burial had begun", []ledger.Kind{ledger.Start, ledger.Dying(schema.ReasonRejected)},
+			schema.Receipt{State: schema.StateDead, Reason: schema.ReasonRejected, Attempts: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +75,7 @@ func TestARepeatGoesOnWhenTheFirstWasPurged(t *testing.T) {
 			b.Equal(c.want, schema.Receipt{State: r.State, Reason: r.Reason, Attempts: r.Attempts, PossibleDuplicate: r.PossibleDuplicate})
 			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 			b.NoError(stop())
-			b.Equal(c.want.State == schema.Sent, b.posts("first") == 1)
+			b.Equal(c.want.State == schema.StateSent, b.posts("first") == 1)
 		})
 	}
 }
@@ -124,7 +124,7 @@ func TestAPurgedMessageInHandIsNotSentBesideItsRepeat(t *testing.T) {
 	}, patience, 10*time.Millisecond)
 	close(end)
 	for range 2 {
-		b.Equal(schema.Sent, b.receipt().State)
+		b.Equal(schema.StateSent, b.receipt().State)
 	}
 	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 	b.NoError(stop())

@@ -91,7 +91,7 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 			b.NoError(gate.Resume(t.Context(), b.conn, appID))
 			for range n {
 				r := b.receipt()
-				b.Equal(schema.Sent, r.State)
+				b.Equal(schema.StateSent, r.State)
 				b.Equal(1, r.Attempts)
 			}
 			b.NoError(stop())

@@ -35,7 +35,7 @@ func TestAppsComeChangeAndGoWhileTheWorkerRuns(t *testing.T) {
 	}
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.Equal(schema.Sent, b.receiptOf("one").State)
+	b.Equal(schema.StateSent, b.receiptOf("one").State)
 
 	second := b.app
 	second.ID = other
@@ -47,10 +47,10 @@ func TestAppsComeChangeAndGoWhileTheWorkerRuns(t *testing.T) {
 	changed.Retry.Attempts, changed.Rate = 1, gate.Rate{PerSecond: 1000, Burst: 10}
 	b.NoError(b.worker.Reconfigure(t.Context(), []App{changed, second}))
 	b.publish("kefu.send."+other+".live.user2", "two", "hello", "user2")
-	b.Equal(schema.Sent, b.receiptOf("two").State, "a new app's intents are sent")
+	b.Equal(schema.StateSent, b.receiptOf("two").State, "a new app's intents are sent")
 	b.publish(live+"user1", "three", "busy", "user1")
 	r := b.receiptOf("three")
-	b.Equal(schema.Exhausted, r.Reason, "an app that stays goes by its new settings")
+	b.Equal(schema.ReasonExhausted, r.Reason, "an app that stays goes by its new settings")
 	b.Equal(1, r.Attempts)
 
 	b.NoError(b.worker.Reconfigure(t.Context(), []App{changed}))
@@ -58,13 +58,13 @@ func TestAppsComeChangeAndGoWhileTheWorkerRuns(t *testing.T) {
 	b.Eventually(func() bool { return len(b.worker.pool.Claims()) == 4 }, patience, time.Millisecond, "its shards are another's to take")
 	b.publish("kefu.send."+other+".live.user2", "four", "hello", "user2")
 	b.publish(live+"user1", "five", "hello", "user1")
-	b.Equal(schema.Sent, b.receiptOf("five").State, "the others go on")
+	b.Equal(schema.StateSent, b.receiptOf("five").State, "the others go on")
 	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(other))
 	b.NoError(err)
 	b.EqualValues(1, s.CachedInfo().State.Msgs, "what is queued stays, unread")
 
 	b.NoError(b.worker.Reconfigure(t.Context(), []App{changed, second}))
-	b.Equal(schema.Sent, b.receiptOf("four").State, "until the app is back")
+	b.Equal(schema.StateSent, b.receiptOf("four").State, "until the app is back")
 	b.NoError(stop())
 	b.ErrorIs(b.worker.Reconfigure(t.Context(), []App{changed}), ErrNotRunning)
 }

@@ -26,13 +26,13 @@ import (
 const refusedPause = 5 * time.Second
 
 func (d *delivery) settleSent() afterwards {
-	d.observe(schema.Sent, "", "")
+	d.observe(schema.StateSent, "", "")
 	return d.tellSent()
 }
 
 // tellSent stores that the intent is sent.
 func (d *delivery) tellSent() afterwards {
-	receipt := d.receipt(schema.Sent, "")
+	receipt := d.receipt(schema.StateSent, "")
 	// The receipt comes second: after a crash between the two the other way round
 	// the message may be sent again, and the receipt that is stored would not say so.
 	d.app.w.ledger.Write(d.mark(ledger.Sent), func(s ledger.Standing, _ error) {
@@ -40,7 +40,7 @@ func (d *delivery) tellSent() afterwards {
 		if s.Kind != 0 && s.Worker != d.app.w.cfg.Process.Name {
 			// This worker was taken for dead, and another has begun to send it as well.
 			d.unknown = max(d.unknown, s.Unknown, 1)
-			receipt = d.receipt(schema.Sent, "")
+			receipt = d.receipt(schema.StateSent, "")
 		}
 		d.publishReceipt(receipt, d.ack)
 	})
@@ -58,7 +58,7 @@ func (d *delivery) settleKnown(s ledger.Standing) afterwards {
 		// died between the ledger and the receipt. If that is stored already and
 		// young, its id makes this one a duplicate.
 		d.attempt, d.unknown = s.Attempts+1, s.Unknown
-		d.publishReceipt(d.receipt(schema.Sent, ""), d.ack)
+		d.publishReceipt(d.receipt(schema.StateSent, ""), d.ack)
 	} else {
 		d.ack()
 	}
@@ -98,9 +98,9 @@ func (d *delivery) settleBury(reason schema.Reason, detail string, e *wechat.Err
 // by an attempt of unknown outcome is not called expired.
 func (d *delivery) settleExpired(detail string) afterwards {
 	if d.unknown > 0 {
-		return d.settleBury(schema.Unknown, detail+"; an attempt before is of unknown outcome", nil)
+		return d.settleBury(schema.ReasonUnknown, detail+"; an attempt before is of unknown outcome", nil)
 	}
-	return d.settleBury(schema.Expired, detail, nil)
+	return d.settleBury(schema.ReasonExpired, detail, nil)
 }
 
 // takeBack takes our Start back: standing alone it would say that the call may
@@ -139,9 +139,9 @@ func (d *delivery) bury(letter *schema.Letter, msg *nats.Msg) {
 
 // buried settles an intent whose letter is stored.
 func (d *delivery) buried(letter *schema.Letter) {
-	d.observe(schema.Dead, letter.Reason, letter.Detail)
-	d.publishReceipt(d.receipt(schema.Dead, letter.Reason), func() {
-		if letter.Reason == schema.IDReuse {
+	d.observe(schema.StateDead, letter.Reason, letter.Detail)
+	d.publishReceipt(d.receipt(schema.StateDead, letter.Reason), func() {
+		if letter.Reason == schema.ReasonIDReuse {
 			d.ack() // the ledger's entry belongs to the intent that came first
 			return
 		}
@@ -153,8 +153,8 @@ func (d *delivery) buried(letter *schema.Letter) {
 }
 
 func (d *delivery) settleCancel() afterwards {
-	d.observe(schema.Cancelled, "", "")
-	d.publishReceipt(d.receipt(schema.Cancelled, ""), func() {
+	d.observe(schema.StateCancelled, "", "")
+	d.publishReceipt(d.receipt(schema.StateCancelled, ""), func() {
 		d.app.w.ledger.Write(d.mark(ledger.Cancelled), func(ledger.Standing, error) {
 			d.app.w.withdrawals.Met(d.app.cfg().ID, d.key)
 			d.ack()
@@ -168,7 +168,7 @@ func (d *delivery) settleCancel() afterwards {
 func (d *delivery) settleRetry(delay time.Duration) afterwards {
 	d.app.w.metrics.retries.WithLabelValues(d.app.cfg().ID).Inc()
 	now := d.endAttempt()
-	live := d.lane.kind == schema.Live
+	live := d.lane.kind == schema.LaneLive
 	if delay < soon || live && now.Add(delay).Sub(d.retrying) <= d.app.cfg().HoldBack {
 		return afterwards{place: waiting, delay: delay, held: true}
 	}
@@ -182,7 +182,7 @@ func (d *delivery) settleAgain(delay time.Duration) afterwards {
 	d.untry()
 	now := d.endAttempt()
 	most := soon
-	if d.lane.kind == schema.Live {
+	if d.lane.kind == schema.LaneLive {
 		most = max(most, d.app.cfg().HoldBack)
 	}
 	if now.Add(delay).Sub(d.retrying) <= most {
@@ -344,7 +344,7 @@ func (d *delivery) lastTried() []schema.Attempt {
 func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) *schema.Letter {
 	l := &schema.Letter{
 		ID: d.id, AppID: d.app.cfg().ID, Generation: d.generation, Lane: d.lane.kind, Source: d.env.Source,
-		Reason: reason, Detail: detail, PossibleDuplicate: d.possibleDuplicate() || reason == schema.Unknown,
+		Reason: reason, Detail: detail, PossibleDuplicate: d.possibleDuplicate() || reason == schema.ReasonUnknown,
 		Attempts: d.tried, Sequence: d.seq,
 		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: d.app.w.cfg.Process.Name,
 	}
@@ -355,7 +355,7 @@ func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) 
 	switch {
 	case strange != nil:
 		l.Subject, l.OpenID = d.msg.Subject, schema.PeekToUser(d.msg.Data) // as it came: nothing else is known of it
-	case d.lane.kind == schema.Live:
+	case d.lane.kind == schema.LaneLive:
 		l.OpenID = d.subject.Key
 	default:
 		l.Campaign, l.OpenID = d.subject.Key, schema.PeekToUser(d.msg.Data)

@@ -35,7 +35,7 @@ type claimed struct {
 }
 
 func slotFor(lane schema.Lane) int {
-	if lane == schema.Live {
+	if lane == schema.LaneLive {
 		return forLive
 	}
 	return forBulk

@@ -40,7 +40,7 @@ func TestStoppingGivesBackWhatWasNotStarted(t *testing.T) {
 	stop = b.start()
 	for range n {
 		r := b.receipt()
-		b.Equal(schema.Sent, r.State)
+		b.Equal(schema.StateSent, r.State)
 		b.Equal(1, r.Attempts)
 		b.False(r.PossibleDuplicate)
 	}
@@ -82,7 +82,7 @@ func (s *slowLedgerEnds) Drain(ctx context.Context) error {
 func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	b.app.OnUnknown, b.app.HoldBack, b.app.Retry.First = schema.Park, 30*time.Second, 10*time.Second
+	b.app.OnUnknown, b.app.HoldBack, b.app.Retry.First = schema.PolicyPark, 30*time.Second, 10*time.Second
 	release := make(chan struct{})
 	b.api.answer = func(_ string, n int) error {
 		if n == 1 {
@@ -116,7 +116,7 @@ func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 	stop = b.start()
 	for range n {
 		r := b.receipt()
-		b.Equal(schema.Sent, r.State)
+		b.Equal(schema.StateSent, r.State)
 		b.Equal(2, r.Attempts)
 		b.False(r.PossibleDuplicate)
 	}
@@ -159,9 +159,9 @@ func TestAPanicInACallIsAnUnknownOutcome(t *testing.T) {
 	stop := b.start()
 	b.publish(live+"user1", "bad", "boom", "user1")
 	b.publish(live+"user2", "good", "fine", "user2")
-	b.Equal(schema.Sent, b.receiptOf("good").State, "the others are not affected")
+	b.Equal(schema.StateSent, b.receiptOf("good").State, "the others are not affected")
 	r := b.receiptOf("bad")
-	b.Equal(schema.Unknown, r.Reason)
+	b.Equal(schema.ReasonUnknown, r.Reason)
 	b.True(r.PossibleDuplicate)
 	b.Equal(2, b.posts("boom"))
 	b.NoError(stop())
@@ -177,11 +177,11 @@ func TestWhatKilledTheWorkerThreeTimesIsPoison(t *testing.T) {
 		attempts int
 		maybe    bool // it may have been sent
 	}{
-		{"never begun", []ledger.Kind{ledger.Suspect, ledger.Suspect}, schema.Dead, schema.Poison, 0, false},
-		{"begun: it may have been sent, and the letter says so", []ledger.Kind{ledger.Start, ledger.Suspect, ledger.Suspect}, schema.Dead, schema.Poison, 1, true},
-		{"begun in between", []ledger.Kind{ledger.Suspect, ledger.Start, ledger.Suspect}, schema.Dead, schema.Poison, 1, true},
-		{"sent: that is its end", []ledger.Kind{ledger.Start, ledger.Sent, ledger.Suspect, ledger.Suspect}, schema.Sent, "", 1, false},
-		{"its burial was begun: that is finished", []ledger.Kind{ledger.Start, ledger.Dying(schema.Rejected), ledger.Suspect, ledger.Suspect}, schema.Dead, schema.Rejected, 1, false},
+		{"never begun", []ledger.Kind{ledger.Suspect, ledger.Suspect}, schema.StateDead, schema.ReasonPoison, 0, false},
+		{"begun: it may have been sent, and the letter says so", []ledger.Kind{ledger.Start, ledger.Suspect, ledger.Suspect}, schema.StateDead, schema.ReasonPoison, 1, true},
+		{"begun in between", []ledger.Kind{ledger.Suspect, ledger.Start, ledger.Suspect}, schema.StateDead, schema.ReasonPoison, 1, true},
+		{"sent: that is its end", []ledger.Kind{ledger.Start, ledger.Sent, ledger.Suspect, ledger.Suspect}, schema.StateSent, "", 1, false},
+		{"its burial was begun: that is finished", []ledger.Kind{ledger.Start, ledger.Dying(schema.ReasonRejected), ledger.Suspect, ledger.Suspect}, schema.StateDead, schema.ReasonRejected, 1, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -203,7 +203,7 @@ func TestWhatKilledTheWorkerThreeTimesIsPoison(t *testing.T) {
 			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 			b.NoError(stop())
 			letters := kept[schema.Letter](b, schema.StreamDead)
-			if row.state == schema.Sent {
+			if row.state == schema.StateSent {
 				b.Empty(letters)
 				return
 			}
@@ -228,7 +228,7 @@ func TestWhatIsInvalidNowMayHaveBeenSentBefore(t *testing.T) {
 	b.mark("dead-one", m)
 	stop := b.start()
 	r := b.receiptOf("one")
-	b.Equal(schema.Invalid, r.Reason)
+	b.Equal(schema.ReasonInvalid, r.Reason)
 	b.True(r.PossibleDuplicate)
 	b.Equal(1, r.Attempts)
 	b.Zero(b.posts(""))
@@ -282,12 +282,12 @@ func TestAPanicAfterTheAnswer(t *testing.T) {
 			}
 			b.app.Sender = quotaPanics{b.api}
 			w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 4, Grace: b.grace,
-				Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: slog.New(panicking{at: string(schema.Sent), once: new(sync.Once)})}, b.way)
+				Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: slog.New(panicking{at: string(schema.StateSent), once: new(sync.Once)})}, b.way)
 			b.NoError(err)
 			stop := b.run(w)
 			b.publish(live+"user1", "one", "hello", "user1")
 			r := b.receiptOf("one")
-			b.Equal(schema.Sent, r.State)
+			b.Equal(schema.StateSent, r.State)
 			b.Equal(row.posts, r.Attempts)
 			b.Equal(row.maybe, r.PossibleDuplicate)
 			b.Equal(row.posts, b.posts("hello"))
@@ -336,7 +336,7 @@ func TestAHoldBeforeTheStartKeepsWhatWasLearned(t *testing.T) {
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(2, r.Attempts)
 	b.True(r.PossibleDuplicate)
 	b.NoError(stop())
@@ -365,7 +365,7 @@ func TestCutOffByTheEndOfGraceIsUnknown(t *testing.T) {
 	b.api.hang, b.grace = false, patience
 	stop = b.start()
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(2, b.posts("hello"))
 	b.True(r.PossibleDuplicate, "the API was called twice")
 	b.NoError(stop())
@@ -410,7 +410,7 @@ func TestTheBrokerRestartsUnderTheWorker(t *testing.T) {
 	ends := map[string]int{}
 	for len(ends) < n {
 		r := b.receipt()
-		b.Equal(schema.Sent, r.State)
+		b.Equal(schema.StateSent, r.State)
 		ends[r.ID]++
 	}
 	for i := range n {

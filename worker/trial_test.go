@@ -169,11 +169,11 @@ func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
 			}
 			for id, r := range b.ended(n + 1) {
 				if id == "bad" {
-					b.Equal(schema.Rejected, r.Reason)
+					b.Equal(schema.ReasonRejected, r.Reason)
 					b.Equal(c.code, *r.Errcode)
 					continue
 				}
-				b.Equal(schema.Sent, r.State, id)
+				b.Equal(schema.StateSent, r.State, id)
 				b.Equal(1, api.postsTo(id), id)
 			}
 			b.Equal(2, api.postsTo("bad"), "the hold, and once more after another was sent")
@@ -244,8 +244,8 @@ func TestWhatWaitsForOurOwnTroubleIsInNobodysWay(t *testing.T) {
 			b.put(live+"bad", "next", menu("bad"))
 			b.put(live+"good", "good", textOf("good", "x"))
 			got := b.ended(2)
-			b.Equal(schema.Sent, got["good"].State)
-			b.Equal(schema.Sent, got["next"].State, "its recipient's later message does not wait for it")
+			b.Equal(schema.StateSent, got["good"].State)
+			b.Equal(schema.StateSent, got["next"].State, "its recipient's later message does not wait for it")
 			b.Eventually(func() bool { return b.worker.current()[0].holding() == 0 && b.later() == 1 }, patience, time.Millisecond, "it takes no room in its lane")
 			b.True(b.open())
 			b.NoError(stop())
@@ -283,7 +283,7 @@ func TestALimitThatOneMessageMeetsMakesThatOneWait(t *testing.T) {
 	b.Equal("good1", b.receipt().ID)
 	limited.Store(false)
 	r := b.receiptOf("bad")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(1, r.Attempts)
 	b.NoError(stop())
 }
@@ -321,7 +321,7 @@ func TestALimitOfOneKfAccount(t *testing.T) {
 				b.Eventually(func() bool { return api.postsTo(bad) > 0 }, patience, time.Millisecond)
 				b.True(b.open(), "the limit is known to be that of some")
 				b.put(live+good, good, textOf(good, "x"))
-				b.Equal(schema.Sent, b.receiptOf(good).State)
+				b.Equal(schema.StateSent, b.receiptOf(good).State)
 			}
 			b.Eventually(func() bool { return b.later() == 1+n }, patience, time.Millisecond)
 			for i := range 1 + n {
@@ -363,12 +363,12 @@ func TestACampaignOfWhichATenthIsRefusedGoesOn(t *testing.T) {
 	begin := time.Now()
 	sent := 0
 	for id, r := range b.ended(n) {
-		if r.State == schema.Sent {
+		if r.State == schema.StateSent {
 			sent++
 			b.Equal(1, api.postsTo(id))
 			continue
 		}
-		b.Equal(schema.Rejected, r.Reason, id)
+		b.Equal(schema.ReasonRejected, r.Reason, id)
 		b.LessOrEqual(api.postsTo(id), 3, id)
 	}
 	b.Equal(n*9/10, sent)
@@ -398,11 +398,11 @@ func TestACampaignOfBadMessagesDoesNotStopLive(t *testing.T) {
 		b.put(live+to, to, textOf(to, to))
 		for r := b.receipt(); ; r = b.receipt() {
 			if r.ID == to {
-				b.Equal(schema.Sent, r.State)
+				b.Equal(schema.StateSent, r.State)
 				slowest = max(slowest, time.Since(published))
 				break
 			}
-			b.Equal(schema.Rejected, r.Reason)
+			b.Equal(schema.ReasonRejected, r.Reason)
 			rejected++
 		}
 		texts++
@@ -434,11 +434,11 @@ func TestManyBadOnesHideNoGoodOnes(t *testing.T) {
 	begin := time.Now()
 	stop := b.start()
 	for sent := 0; sent < good; {
-		if r := b.receipt(); r.State == schema.Sent {
+		if r := b.receipt(); r.State == schema.StateSent {
 			sent++
 			b.Equal(1, r.Attempts)
 		} else {
-			b.Equal(schema.Rejected, r.Reason)
+			b.Equal(schema.ReasonRejected, r.Reason)
 		}
 	}
 	t.Logf("%d texts behind %d bad ones were sent within %s, %d posts", good, bad, time.Since(begin).Round(10*time.Millisecond), api.total())
@@ -517,7 +517,7 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 				b.put(live+"good", "good", good)
 				b.Equal("good", b.receipt().ID)
 				if waits == 0 {
-					b.Equal(schema.Rejected, b.receiptOf("bad").Reason)
+					b.Equal(schema.ReasonRejected, b.receiptOf("bad").Reason)
 				}
 				b.Eventually(b.open, patience, time.Millisecond)
 			}
@@ -538,7 +538,7 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 			b.Equal(c.code, h.Errcode)
 			b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 2 }, patience, time.Millisecond)
 			for waits > 0 && len(b.receipts) > 0 { // it was the trial, perhaps
-				b.Equal(schema.Rejected, b.receiptOf("bad").Reason)
+				b.Equal(schema.ReasonRejected, b.receiptOf("bad").Reason)
 				waits--
 			}
 			b.Empty(b.receipts, "none ends")
@@ -546,7 +546,7 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 			limited.Store(false)
 			b.NoError(gate.Resume(t.Context(), b.conn, appID))
 			for id, r := range b.ended(n + waits) {
-				b.Equal(id != "bad", r.State == schema.Sent, id)
+				b.Equal(id != "bad", r.State == schema.StateSent, id)
 			}
 			b.NoError(stop())
 		})
@@ -575,8 +575,8 @@ func TestNoneOvertakesTheMessageThatDrewAHold(t *testing.T) {
 	texts := make(map[string]int)
 	for len(rejectedBefore)+len(texts) < recipients*each+menus { // what is handed out again after its end is told again
 		switch r := b.receipt(); r.State {
-		case schema.Dead:
-			b.Equal(schema.Rejected, r.Reason)
+		case schema.StateDead:
+			b.Equal(schema.ReasonRejected, r.Reason)
 			rejectedBefore[r.ID]++
 		default:
 			texts[r.ID]++
@@ -612,8 +612,8 @@ func TestASuspicionIsThePoolsAndOutlivesAWorker(t *testing.T) {
 	b.Equal("bad", h.Drawn[0].ID)
 	b.put(bulk+"c", "good", textOf("good", "x"))
 	got := b.ended(2)
-	b.Equal(schema.Sent, got["good"].State, "the trial is another one")
-	b.Equal(schema.Rejected, got["bad"].Reason, "and what the first worker saw of it counts")
+	b.Equal(schema.StateSent, got["good"].State, "the trial is another one")
+	b.Equal(schema.ReasonRejected, got["bad"].Reason, "and what the first worker saw of it counts")
 	b.Equal(2, api.postsTo("bad"))
 	b.NoError(stopTwo())
 }
@@ -637,11 +637,11 @@ func TestAnotherWorkersMessageIsTheTrial(t *testing.T) {
 			for waits := true; waits; {
 				switch r := b.receipt(); r.ID {
 				case to:
-					b.Equal(schema.Sent, r.State)
+					b.Equal(schema.StateSent, r.State)
 					waits = false
 				default:
 					b.Equal(bad, r.ID)
-					b.Equal(schema.Rejected, r.Reason)
+					b.Equal(schema.ReasonRejected, r.Reason)
 					open = false
 				}
 			}

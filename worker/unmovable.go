@@ -44,9 +44,9 @@ func (d *dispatcher) store(letter *schema.Letter, part *nats.Msg, then func(brok
 // buried settles what came in m, whose letter is stored.
 func (d *dispatcher) buried(m *nats.Msg, due due, letter *schema.Letter) {
 	w := d.w
-	w.log.Warn(string(schema.Dead), "app", letter.AppID, "id", letter.ID, "reason", letter.Reason, "why", letter.Detail)
-	w.metrics.settled(letter.AppID, letter.Lane, schema.Dead, letter.Reason, letter.PossibleDuplicate)
-	w.metrics.ofSource(letter.Source, schema.Dead)
+	w.log.Warn(string(schema.StateDead), "app", letter.AppID, "id", letter.ID, "reason", letter.Reason, "why", letter.Detail)
+	w.metrics.settled(letter.AppID, letter.Lane, schema.StateDead, letter.Reason, letter.PossibleDuplicate)
+	w.metrics.ofSource(letter.Source, schema.StateDead)
 	w.tellDead(receiptOf(letter, due.env), func() {
 		if due.env.ID == "" {
 			d.done(m) // the ledger does not know it
@@ -66,7 +66,7 @@ func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker str
 	l := &schema.Letter{
 		ID: env.ID, AppID: strings.TrimPrefix(m.Subject, "kefu.later.due."), Generation: max(env.Generation, 1),
 		Lane: due.to.Lane, OpenID: schema.PeekToUser(m.Data), Source: env.Source,
-		Reason: schema.Invalid, Detail: "it waited in " + schema.StreamLater + " and cannot be moved on: " + why.Error(),
+		Reason: schema.ReasonInvalid, Detail: "it waited in " + schema.StreamLater + " and cannot be moved on: " + why.Error(),
 		PossibleDuplicate: unknownOf(env.Tried) > 0, Attempts: env.Tried,
 		Subject: m.Header.Get(schema.HeaderTarget), Sequence: meta.Seq,
 		PublishedAt: env.PublishedAt.UTC(), DiedAt: time.Now().UTC(), Worker: worker,
@@ -83,7 +83,7 @@ func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker str
 	if l.Subject == "" {
 		l.Subject = m.Subject
 	}
-	if l.Lane == schema.Bulk {
+	if l.Lane == schema.LaneBulk {
 		l.Campaign = due.to.Key
 	}
 	if n := len(l.Attempts); n > 0 {
@@ -107,7 +107,7 @@ func unknownOf(tried []schema.Attempt) (n int) {
 // receiptOf is the receipt that goes with a letter.
 func receiptOf(l *schema.Letter, env schema.Envelope) *schema.Receipt {
 	return &schema.Receipt{
-		ID: l.ID, AppID: l.AppID, Generation: l.Generation, State: schema.Dead, Lane: l.Lane, Campaign: l.Campaign, Source: l.Source,
+		ID: l.ID, AppID: l.AppID, Generation: l.Generation, State: schema.StateDead, Lane: l.Lane, Campaign: l.Campaign, Source: l.Source,
 		Reason: l.Reason, Attempts: max(env.Attempt-1, 0), PossibleDuplicate: l.PossibleDuplicate,
 		PublishedAt: l.PublishedAt, SettledAt: l.DiedAt,
 	}

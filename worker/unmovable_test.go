@@ -60,7 +60,7 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 			_, err := b.conn.Outbox.PublishWait(t.Context(), m)
 			b.NoError(err)
 			r := b.receipt()
-			b.Equal(schema.Invalid, r.Reason)
+			b.Equal(schema.ReasonInvalid, r.Reason)
 			b.Equal(row.spent, r.Attempts)
 			b.Eventually(func() bool {
 				n, err := b.conn.Count(t.Context(), schema.StreamLater, "kefu.later.>")
@@ -73,7 +73,7 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 			b.Equal([]uint64{1}, b.indexed())
 			l := letters[0]
 			b.Equal(r.ID, l.ID)
-			b.Equal(schema.Invalid, l.Reason)
+			b.Equal(schema.ReasonInvalid, l.Reason)
 			b.Equal(m.Data, l.Packet())
 			b.Equal(row.keeps, l.Header())
 			b.Equal(row.subject, l.Subject)

@@ -92,11 +92,11 @@ func decide(p policy, o outcome, s standing) Verdict {
 	case wechat.FaultNone:
 		return Verdict{do: doDone}
 	case wechat.FaultMessage:
-		return bury(schema.Rejected, o)
+		return bury(schema.ReasonRejected, o)
 	case wechat.FaultRecipient:
-		return bury(schema.Recipient, o)
+		return bury(schema.ReasonRecipient, o)
 	case wechat.FaultBusy:
-		return again(p, o, s, p.retry.Attempts, schema.Exhausted)
+		return again(p, o, s, p.retry.Attempts, schema.ReasonExhausted)
 	case wechat.FaultUnlisted:
 		return unlisted(p, o, s)
 	case wechat.FaultMinuteQuota:
@@ -118,10 +118,10 @@ func decide(p policy, o outcome, s standing) Verdict {
 		}
 		return Verdict{do: doAgain, delay: upstreamPause + spread(upstreamPause, s.jitter)}
 	default: // wechat.FaultUnknown, and whatever a later version adds: nobody knows whether it was sent
-		if p.onUnknown == schema.Park || s.unknown+1 >= unknownTries {
-			return bury(schema.Unknown, o)
+		if p.onUnknown == schema.PolicyPark || s.unknown+1 >= unknownTries {
+			return bury(schema.ReasonUnknown, o)
 		}
-		return again(p, o, s, s.attempt+1, schema.Unknown) // however many attempts there were: once more is the policy
+		return again(p, o, s, s.attempt+1, schema.ReasonUnknown) // however many attempts there were: once more is the policy
 	}
 }
 
@@ -165,7 +165,7 @@ func unlisted(p policy, o outcome, s standing) Verdict {
 		o.detail += fmt.Sprintf("; %d messages in a row drew it, so it is about the app", s.draw.InRow)
 		return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
 	}
-	return again(p, o, s, tries, schema.Rejected)
+	return again(p, o, s, tries, schema.ReasonRejected)
 }
 
 // refusedKind says whether a message that is refused again is so because its kind
@@ -222,12 +222,12 @@ func dayQuotaUsedUp(o outcome, s standing) Verdict {
 // onlyIts buries a message that is refused with an answer that speaks of the
 // whole app, while others are sent.
 func onlyIts(o outcome) Verdict {
-	return Verdict{do: doBury, reason: schema.Rejected, detail: o.detail + "; others were sent since it drew that first, so it is about this message"}
+	return Verdict{do: doBury, reason: schema.ReasonRejected, detail: o.detail + "; others were sent since it drew that first, so it is about this message"}
 }
 
 // itsKind is onlyIts for one of a kind that is refused, and of which none is sent.
 func itsKind(o outcome) Verdict {
-	return Verdict{do: doBury, reason: schema.Rejected, detail: o.detail + "; messages of its kind draw that while others are sent"}
+	return Verdict{do: doBury, reason: schema.ReasonRejected, detail: o.detail + "; messages of its kind draw that while others are sent"}
 }
 
 func bury(r schema.Reason, o outcome) Verdict {
@@ -242,9 +242,9 @@ func again(p policy, o outcome, s standing, attempts int, spent schema.Reason) V
 	}
 	delay := p.retry.delay(s.attempt, s.jitter)
 	if delay >= s.left {
-		reason := schema.Expired
-		if spent == schema.Unknown || s.unknown > 0 {
-			reason = schema.Unknown // it may have been sent
+		reason := schema.ReasonExpired
+		if spent == schema.ReasonUnknown || s.unknown > 0 {
+			reason = schema.ReasonUnknown // it may have been sent
 		}
 		return Verdict{do: doBury, reason: reason, detail: "the next attempt would come after its deadline; the last one: " + o.detail}
 	}

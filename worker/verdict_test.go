@@ -15,9 +15,9 @@ import (
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2026, 11, 24, 12, 0, 30, 0, gate.Beijing)
-	resend := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute}, onUnknown: schema.Resend}
+	resend := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute}, onUnknown: schema.PolicyResend}
 	park := resend
-	park.onUnknown = schema.Park
+	park.onUnknown = schema.PolicyPark
 	first := standing{attempt: 1, left: time.Hour, now: noon, jitter: 0.5, upstream: 1}
 	with := func(change func(*standing)) standing {
 		s := first
@@ -38,14 +38,14 @@ func TestDecide(t *testing.T) {
 		want Verdict
 	}{
 		{"errcode 0 is sent", resend, outcome{}, first, Verdict{do: doDone}},
-		{"a code about the message buries it at once", resend, fault(wechat.FaultMessage), first, Verdict{do: doBury, reason: schema.Rejected, detail: why}},
-		{"a code about the user buries it at once", resend, fault(wechat.FaultRecipient), first, Verdict{do: doBury, reason: schema.Recipient, detail: why}},
+		{"a code about the message buries it at once", resend, fault(wechat.FaultMessage), first, Verdict{do: doBury, reason: schema.ReasonRejected, detail: why}},
+		{"a code about the user buries it at once", resend, fault(wechat.FaultRecipient), first, Verdict{do: doBury, reason: schema.ReasonRecipient, detail: why}},
 
 		{"busy the first time waits a second", resend, fault(wechat.FaultBusy), first, Verdict{do: doRetry, delay: time.Second}},
 		{"busy the fifth time waits five minutes", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.attempt = 5 }), Verdict{do: doRetry, delay: 5 * time.Minute}},
-		{"busy the sixth time is exhausted", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doBury, reason: schema.Exhausted, detail: why}},
+		{"busy the sixth time is exhausted", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doBury, reason: schema.ReasonExhausted, detail: why}},
 		{"a retry past the deadline is a letter now", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.left = 900 * time.Millisecond }),
-			Verdict{do: doBury, reason: schema.Expired, detail: "the next attempt would come after its deadline; the last one: " + why}},
+			Verdict{do: doBury, reason: schema.ReasonExpired, detail: "the next attempt would come after its deadline; the last one: " + why}},
 
 		{"a token still stale after its refresh holds the app", resend, fault(wechat.FaultToken), first, Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"our configuration holds the app", resend, fault(wechat.FaultConfig), first, Verdict{do: doHold, hold: gate.Config, detail: why}},
@@ -64,17 +64,17 @@ func TestDecide(t *testing.T) {
 		{"no way out never buries, however many attempts were made", resend, fault(wechat.FaultUpstream), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doAgain, delay: 300 * time.Millisecond}},
 
 		{"an unknown outcome is sent once more", resend, fault(wechat.FaultUnknown), first, Verdict{do: doRetry, delay: time.Second}},
-		{"the second unknown outcome is the end", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.attempt, s.unknown = 2, 1 }), Verdict{do: doBury, reason: schema.Unknown, detail: why}},
-		{"park buries an unknown outcome at once", park, fault(wechat.FaultUnknown), first, Verdict{do: doBury, reason: schema.Unknown, detail: why}},
+		{"the second unknown outcome is the end", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.attempt, s.unknown = 2, 1 }), Verdict{do: doBury, reason: schema.ReasonUnknown, detail: why}},
+		{"park buries an unknown outcome at once", park, fault(wechat.FaultUnknown), first, Verdict{do: doBury, reason: schema.ReasonUnknown, detail: why}},
 		{"an unknown outcome at the last attempt is sent once more, too", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.attempt = 6 }), Verdict{do: doRetry, delay: 5 * time.Minute}},
 		{"an unknown outcome without time for a second attempt is unknown, not expired", resend, fault(wechat.FaultUnknown), with(func(s *standing) { s.left = 900 * time.Millisecond }),
-			Verdict{do: doBury, reason: schema.Unknown, detail: "the next attempt would come after its deadline; the last one: " + why}},
+			Verdict{do: doBury, reason: schema.ReasonUnknown, detail: "the next attempt would come after its deadline; the last one: " + why}},
 		{"and so is what was busy after it", resend, fault(wechat.FaultBusy), with(func(s *standing) { s.unknown, s.left = 1, 900*time.Millisecond }),
-			Verdict{do: doBury, reason: schema.Unknown, detail: "the next attempt would come after its deadline; the last one: " + why}},
-		{"a fault of a later version counts as unknown", park, fault(wechat.Fault(200)), first, Verdict{do: doBury, reason: schema.Unknown, detail: why}},
+			Verdict{do: doBury, reason: schema.ReasonUnknown, detail: "the next attempt would come after its deadline; the last one: " + why}},
+		{"a fault of a later version counts as unknown", park, fault(wechat.Fault(200)), first, Verdict{do: doBury, reason: schema.ReasonUnknown, detail: why}},
 
 		{"an account's answer to one message, while others are sent, buries that one", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, Proven: true, InRow: 1, Selective: true}),
-			Verdict{do: doBury, reason: schema.Rejected, detail: why + ownFault}},
+			Verdict{do: doBury, reason: schema.ReasonRejected, detail: why + ownFault}},
 		{"a token is our own trouble, whoever meets it: that one waits alone", resend, fault(wechat.FaultToken), drew(gate.Standing{Before: true, Proven: true}),
 			Verdict{do: doAgain, delay: time.Minute, detail: why}},
 		{"and so is an answer without an errcode, as a proxy gives it", resend, outcome{fault: wechat.FaultConfig, detail: why}, drew(gate.Standing{Before: true, Proven: true}),
@@ -87,7 +87,7 @@ func TestDecide(t *testing.T) {
 		{"drawn again while nothing is sent, it is about the account", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 40}), Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"an answer that only some messages draw puts the next one aside", resend, fault(wechat.FaultConfig), drew(gate.Standing{InRow: 1, Selective: true}), Verdict{do: doAgain, delay: time.Second, detail: why}},
 		{"and rejects it when it draws it again, if its whole kind does", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true, OfKind: true, Lately: true}),
-			Verdict{do: doBury, reason: schema.Rejected, detail: why + "; messages of its kind draw that while others are sent"}},
+			Verdict{do: doBury, reason: schema.ReasonRejected, detail: why + "; messages of its kind draw that while others are sent"}},
 		{"unless nothing was sent of late: the account may be limited since", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 1, Selective: true, OfKind: true}),
 			Verdict{do: doHold, hold: gate.Config, detail: why}},
 		{"or many of the kind are refused, and none of another is sent between", resend, fault(wechat.FaultConfig), drew(gate.Standing{Before: true, InRow: 10, Selective: true, OfKind: true, Lately: true}),
@@ -143,21 +143,21 @@ func TestDecide(t *testing.T) {
 			Verdict{do: doHold, hold: gate.Quota, detail: why, hint: midnight.AddDate(0, 0, 1).Add(62 * time.Second)}},
 
 		{"a code never seen is tried twice", resend, fault(wechat.FaultUnlisted), first, Verdict{do: doRetry, delay: time.Second}},
-		{"and then rejected", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt = 2 }), Verdict{do: doBury, reason: schema.Rejected, detail: why}},
+		{"and then rejected", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt = 2 }), Verdict{do: doBury, reason: schema.ReasonRejected, detail: why}},
 		{"two in a row draw it: tried twice all the same", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{InRow: 2}), Verdict{do: doRetry, delay: time.Second}},
 		{"three in a row draw it: about the account", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{InRow: 3}),
 			Verdict{do: doHold, hold: gate.Config, detail: why + "; 3 messages in a row drew it, so it is about the app"}},
 		{"and then none is buried, whichever attempt it was", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3} }),
 			Verdict{do: doHold, hold: gate.Config, detail: why + "; 3 messages in a row drew it, so it is about the app"}},
 		{"drawn again after another was sent, it is rejected", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{Before: true, Proven: true}),
-			Verdict{do: doBury, reason: schema.Rejected, detail: why + ownFault}},
+			Verdict{do: doBury, reason: schema.ReasonRejected, detail: why + ownFault}},
 		{"where only some messages draw it, three in a row may be chance", resend, fault(wechat.FaultUnlisted), drew(gate.Standing{InRow: 3, Selective: true}), Verdict{do: doRetry, delay: time.Second}},
 		{"but not if nothing was sent until they are tried again", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true} }),
 			Verdict{do: doHold, hold: gate.Config, detail: why + "; 3 messages in a row drew it, so it is about the app"}},
 		{"nor if they are of a kind that is refused anyway", resend, fault(wechat.FaultUnlisted), with(func(s *standing) {
 			s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true, OfKind: true, Lately: true}
 		}),
-			Verdict{do: doBury, reason: schema.Rejected, detail: why + "; messages of its kind draw that while others are sent"}},
+			Verdict{do: doBury, reason: schema.ReasonRejected, detail: why + "; messages of its kind draw that while others are sent"}},
 		{"unless nothing was sent of late", resend, fault(wechat.FaultUnlisted), with(func(s *standing) {
 			s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 3, Selective: true, OfKind: true}
 		}),
@@ -167,7 +167,7 @@ func TestDecide(t *testing.T) {
 		}),
 			Verdict{do: doHold, hold: gate.Config, detail: why + "; 50 messages in a row drew it, so it is about the app"}},
 		{"while one that is alone has its two attempts", resend, fault(wechat.FaultUnlisted), with(func(s *standing) { s.attempt, s.draw = 2, gate.Standing{Before: true, InRow: 1, Selective: true} }),
-			Verdict{do: doBury, reason: schema.Rejected, detail: why}},
+			Verdict{do: doBury, reason: schema.ReasonRejected, detail: why}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func TestALongerRetryGoesThroughLater(t *testing.T) {
 	stop := b.start()
 	b.publish(bulk+"c1", "one", "hello", "user1", "Kefu-Source", "crm")
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(2, r.Attempts)
 	b.Equal("crm", r.Source, "headers survive the waiting")
 	b.Equal("c1", r.Campaign)
@@ -47,7 +47,7 @@ func TestSendAtIsWaitedFor(t *testing.T) {
 	b.publish(live+"user2", "soon", "hi", "user2", "Kefu-Send-At", soon.Format(time.RFC3339Nano))
 	for range 2 {
 		r := b.receipt()
-		b.Equal(schema.Sent, r.State)
+		b.Equal(schema.StateSent, r.State)
 		b.Equal(1, r.Attempts, "waiting for its time is no attempt")
 		b.False(r.SettledAt.Before(map[string]time.Time{"soon": soon, "later": at}[r.ID]), r.ID)
 	}
@@ -67,7 +67,7 @@ func TestAReplayMayWaitForItsTimeToo(t *testing.T) {
 	_, err := b.conn.Outbox.PublishWait(t.Context(), m)
 	b.NoError(err)
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(2, r.Generation)
 	b.False(r.SettledAt.Before(at))
 	b.NoError(stop())
@@ -79,8 +79,8 @@ func TestDeadlines(t *testing.T) {
 	stop := b.start()
 	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At", time.Now().Add(-time.Second).Format(time.RFC3339))
 	r := b.receiptOf("late")
-	b.Equal(schema.Dead, r.State)
-	b.Equal(schema.Expired, r.Reason)
+	b.Equal(schema.StateDead, r.State)
+	b.Equal(schema.ReasonExpired, r.Reason)
 	b.Zero(b.posts("hello"))
 	b.NoError(stop())
 }
@@ -96,7 +96,7 @@ func TestADeadlineMayPassWhileATokenIsFetched(t *testing.T) {
 	stop := b.start()
 	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At", deadline.Format(time.RFC3339Nano))
 	r := b.receiptOf("late")
-	b.Equal(schema.Expired, r.Reason)
+	b.Equal(schema.ReasonExpired, r.Reason)
 	b.Zero(b.posts("hello"))
 	b.NoError(stop())
 }
@@ -121,7 +121,7 @@ func TestAHoldMayComeWhileATokenIsFetched(t *testing.T) {
 	b.Zero(b.posts("hello"))
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(1, r.Attempts)
 	b.NoError(stop())
 }
@@ -135,7 +135,7 @@ func TestAWaitingIntentIsNotReplacedByARepeatOfItsID(t *testing.T) {
 	b.Eventually(func() bool { return b.queued() == 0 }, patience, 5*time.Millisecond)
 	b.forgetDuplicates()
 	b.publishAnew(live+"user1", "one", "second", "user1", "Kefu-Send-At", at)
-	b.Equal(schema.IDReuse, b.receiptOf("one").Reason)
+	b.Equal(schema.ReasonIDReuse, b.receiptOf("one").Reason)
 	var waits []string
 	b.NoError(b.conn.Scan(t.Context(), schema.StreamLater, broker.ScanOptions{}, func(s broker.Stored) error {
 		waits = append(waits, string(s.Data))
@@ -170,7 +170,7 @@ func TestABrokerClockThatIsAheadLosesNothing(t *testing.T) {
 	_, err = b.conn.Outbox.PublishWait(t.Context(), due)
 	b.NoError(err)
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.False(r.SettledAt.Before(at))
 	b.NoError(stop())
 }
@@ -180,10 +180,10 @@ func TestWhatWasSentIsNotBuriedByItsDeadline(t *testing.T) {
 	b := newBed(t)
 	stop := b.start()
 	b.publish(bulk+"c", "one", "hello", "user1")
-	b.Equal(schema.Sent, b.receiptOf("one").State)
+	b.Equal(schema.StateSent, b.receiptOf("one").State)
 	b.forgetDuplicates()
 	b.publishAnew(bulk+"c", "one", "hello", "user1", "Kefu-Expires-At", time.Now().Add(-time.Second).Format(time.RFC3339Nano))
-	b.Equal(schema.Sent, b.receiptOf("one").State, "a late repeat of what was sent is a repeat")
+	b.Equal(schema.StateSent, b.receiptOf("one").State, "a late repeat of what was sent is a repeat")
 	b.Equal(1, b.posts("hello"))
 	b.NoError(stop())
 }
@@ -212,7 +212,7 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 
 	b.publish(bulk+"c", "one", "again", "user2")
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State, "a retry then waits here")
+	b.Equal(schema.StateSent, r.State, "a retry then waits here")
 	b.Equal(2, r.Attempts)
 	b.NoError(stop())
 	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond, "and is given back at a stop; the acknowledgement before it is not waited for")
@@ -244,7 +244,7 @@ func TestASlowLedgerCostsTimeAndNoSend(t *testing.T) {
 	}
 	for range n {
 		r := b.receipt()
-		b.Equal(schema.Sent, r.State)
+		b.Equal(schema.StateSent, r.State)
 		b.Equal(1, r.Attempts)
 	}
 	b.NoError(stop())
@@ -258,7 +258,7 @@ func TestALetterTellsAllOfAnIntentThatWaited(t *testing.T) {
 	stop := b.start()
 	at := time.Now().Add(1500 * time.Millisecond).UTC()
 	b.publish(bulk+"spring", "one", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano), "X-Order", "77", "Kefu-Source", "crm")
-	b.Equal(schema.Exhausted, b.receiptOf("one").Reason)
+	b.Equal(schema.ReasonExhausted, b.receiptOf("one").Reason)
 	letters := kept[schema.Letter](b, schema.StreamDead)
 	b.Len(letters, 1)
 	l := letters[0]

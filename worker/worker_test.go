@@ -21,7 +21,7 @@ func TestAnIntentIsSentAndSaidSo(t *testing.T) {
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1", "Kefu-Source", "orders")
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(1, r.Attempts)
 	b.Equal("orders", r.Source)
 	b.False(r.PossibleDuplicate)
@@ -42,7 +42,7 @@ func TestBusyTwiceThenSent(t *testing.T) {
 		stop := b.start()
 		b.publish(lane, "one", "hello", "user1")
 		r := b.receiptOf("one")
-		b.Equal(schema.Sent, r.State)
+		b.Equal(schema.StateSent, r.State)
 		b.Equal(3, r.Attempts)
 		b.NoError(stop())
 	}
@@ -66,9 +66,9 @@ func TestUnknownOutcomes(t *testing.T) {
 		posts     int
 		duplicate bool
 	}{
-		{"resend sends once more", once, nil, schema.Sent, "", 2, true},
-		{"and gives up after the second", unknown, nil, schema.Dead, schema.Unknown, 2, true},
-		{"park gives up at once", once, []string{"Kefu-Unknown", "park"}, schema.Dead, schema.Unknown, 1, true},
+		{"resend sends once more", once, nil, schema.StateSent, "", 2, true},
+		{"and gives up after the second", unknown, nil, schema.StateDead, schema.ReasonUnknown, 2, true},
+		{"park gives up at once", once, []string{"Kefu-Unknown", "park"}, schema.StateDead, schema.ReasonUnknown, 1, true},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -92,20 +92,20 @@ func TestARepeatIsSentOnce(t *testing.T) {
 	b := newBed(t)
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.Equal(schema.Sent, b.receiptOf("one").State)
+	b.Equal(schema.StateSent, b.receiptOf("one").State)
 
 	// Past the broker's duplicate window the ledger has to know: a stream that was
 	// purged of its memory stands for that.
 	b.forgetDuplicates()
 	b.publishAnew(live+"user1", "one", "hello", "user1")
 	r := b.receiptOf("one")
-	b.Equal(schema.Sent, r.State, "who repeats a publish may wait for its receipt")
+	b.Equal(schema.StateSent, r.State, "who repeats a publish may wait for its receipt")
 	b.Equal(1, r.Attempts)
 	b.forgetDuplicates()
 	b.publishAnew(live+"user1", "one", "another text", "user1")
 	r = b.receiptOf("one")
-	b.Equal(schema.Dead, r.State)
-	b.Equal(schema.IDReuse, r.Reason)
+	b.Equal(schema.StateDead, r.State)
+	b.Equal(schema.ReasonIDReuse, r.Reason)
 	b.Equal(1, b.posts("hello"))
 	b.Zero(b.posts("another text"))
 	b.Eventually(func() bool { return b.queued() == 0 }, patience, 5*time.Millisecond)
@@ -141,12 +141,12 @@ func TestAnIDLivesAgainAfterItsDeath(t *testing.T) {
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
 	r := b.receiptOf("one")
-	b.Equal(schema.Recipient, r.Reason)
+	b.Equal(schema.ReasonRecipient, r.Reason)
 	b.Equal(1, r.Generation)
 	b.forgetDuplicates()
 	b.publishAnew(live+"user1", "one", "hello", "user1")
 	r = b.receiptOf("one")
-	b.Equal(schema.Sent, r.State)
+	b.Equal(schema.StateSent, r.State)
 	b.Equal(2, r.Generation)
 	b.NoError(stop())
 }
@@ -170,7 +170,7 @@ func TestOneRecipientsIntentsGoOutInOrder(t *testing.T) {
 	}
 	stop := b.start()
 	for range users * each {
-		b.Equal(schema.Sent, b.receipt().State)
+		b.Equal(schema.StateSent, b.receipt().State)
 	}
 	b.NoError(stop())
 	next := map[string]int{}
@@ -210,7 +210,7 @@ func TestAHoldSpendsNothingAndEndsWithATrial(t *testing.T) {
 	down.Store(false)
 	for range n {
 		r := b.receipt()
-		b.Equal(schema.Sent, r.State)
+		b.Equal(schema.StateSent, r.State)
 		b.Equal(1, r.Attempts)
 	}
 	b.Eventually(func() bool {
@@ -229,7 +229,7 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	b.NoError(ledger.Withdraw(b.t.Context(), b.conn, appID, "one", ledger.Withdrawal{Generation: 1}, time.Hour))
 	b.NoError(gate.Resume(b.t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
-	b.Equal(schema.Cancelled, r.State)
+	b.Equal(schema.StateCancelled, r.State)
 	b.Zero(b.posts("hello"))
 	b.NoError(stop())
 }

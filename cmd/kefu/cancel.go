@@ -89,9 +89,9 @@ func theOneToCancel(found []whereabouts, id string) (whereabouts, error) {
 // tooLate says why there is nothing to cancel.
 func (w whereabouts) tooLate() string {
 	switch w.State {
-	case schema.Sent:
+	case schema.StateSent:
 		return fmt.Sprintf("%q was sent already", w.ID)
-	case schema.Cancelled:
+	case schema.StateCancelled:
 		return fmt.Sprintf("%q was cancelled already", w.ID)
 	}
 	reason := ""
@@ -105,9 +105,9 @@ func (w whereabouts) afterCancel() string {
 	switch {
 	case w.Withdrawn:
 		return fmt.Sprintf("%q was withdrawn already, by %s: it will not be sent", w.ID, w.WithdrawnBy)
-	case w.State == schema.InFlight:
+	case w.State == schema.StateInFlight:
 		return fmt.Sprintf("%q is withdrawn. It is being sent just now, which cannot be taken back; it will not be tried again", w.ID)
-	case w.State == schema.Waiting && !w.Until.IsZero():
+	case w.State == schema.StateWaiting && !w.Until.IsZero():
 		return fmt.Sprintf("%q is withdrawn. It was waiting until %s and will not be sent", w.ID, moment(w.Until))
 	}
 	return fmt.Sprintf("%q is withdrawn. It was %s and will not be sent", w.ID, w.State)

@@ -41,7 +41,7 @@ func TestCancelWhatWaitsAndWhatIsUnderWay(t *testing.T) {
 	o.send("wx1", "now-1")
 	o.story("now-1", "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 1, Attempt: 1})
 	answer := decode[cancelled](o, o.kefu("cancel now-1 -o json"))
-	o.Equal(cancelled{ID: "now-1", AppID: "wx1", Generation: 1, Was: schema.InFlight}, answer)
+	o.Equal(cancelled{ID: "now-1", AppID: "wx1", Generation: 1, Was: schema.StateInFlight}, answer)
 }
 
 func TestCancelTheNextLifeOfAnID(t *testing.T) {

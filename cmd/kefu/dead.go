@@ -66,7 +66,7 @@ func (f *choice) addFlags(c *cli, cmd *cobra.Command) {
 	flags.StringVar(&f.text, "text", "", "`words` in the detail or WeChat's errmsg, in any letter case")
 	flags.StringArrayVar(&f.ids, "id", nil, "`id`; may be repeated")
 	c.complete(cmd, "reason", func() []string { return strings.Split(reasonNames(), ", ") })
-	c.complete(cmd, "lane", func() []string { return []string{string(schema.Live), string(schema.Bulk)} })
+	c.complete(cmd, "lane", func() []string { return []string{string(schema.LaneLive), string(schema.LaneBulk)} })
 }
 
 // filter is what the flags and, besides them, ids as arguments choose.
@@ -83,7 +83,7 @@ func (f *choice) filter(c *cli, ids []string, now time.Time) (deadletter.Filter,
 		filter.Reasons = append(filter.Reasons, reason)
 	}
 	switch filter.Lane {
-	case "", schema.Live, schema.Bulk:
+	case "", schema.LaneLive, schema.LaneBulk:
 	default:
 		return filter, usagef("--lane %q is not live or bulk", f.lane)
 	}

@@ -196,9 +196,9 @@ func (d *deadList) columns() []column[deadRow] {
 // reasonStyle sets apart what a person should look into from what happens every day.
 func reasonStyle(r schema.Reason) style {
 	switch r {
-	case schema.Invalid, schema.IDReuse, schema.Poison:
+	case schema.ReasonInvalid, schema.ReasonIDReuse, schema.ReasonPoison:
 		return red
-	case schema.Unknown, schema.Exhausted, schema.Rejected:
+	case schema.ReasonUnknown, schema.ReasonExhausted, schema.ReasonRejected:
 		return yellow
 	default:
 		return ""

@@ -21,7 +21,7 @@ func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	t.Parallel()
 	o := newOperation(t)
 	o.Equal(result{exitNothing, "", "kefu: no dead letter matches\n"}, o.kefu("dead list"))
-	o.bury(deadLetter("a", diedOf(schema.Recipient, 45015, "response out of time limit")), deadLetter("b", ofCampaign("double-11")))
+	o.bury(deadLetter("a", diedOf(schema.ReasonRecipient, 45015, "response out of time limit")), deadLetter("b", ofCampaign("double-11")))
 
 	got := o.kefu("dead list")
 	o.Equal(exitDone, got.code, got.err)
@@ -117,7 +117,7 @@ func TestDeadListChooses(t *testing.T) {
 	recent := func(l *schema.Letter) { l.DiedAt = time.Now().UTC() }
 	o.bury(
 		deadLetter("old"), deadLetter("new", recent), deadLetter("bulk", ofCampaign("c1")), deadLetter("other", ofApp("wx2")),
-		deadLetter("again", func(l *schema.Letter) { l.Generation = 2 }), deadLetter("refused", diedOf(schema.Rejected, 40007, "invalid media_id")),
+		deadLetter("again", func(l *schema.Letter) { l.Generation = 2 }), deadLetter("refused", diedOf(schema.ReasonRejected, 40007, "invalid media_id")),
 	)
 	for line, want := range map[string]string{
 		"--since 1h --until 2100-01-01": "new",
@@ -166,7 +166,7 @@ func TestDeadUsage(t *testing.T) {
 func TestDeadShow(t *testing.T) {
 	t.Parallel()
 	o := newOperation(t)
-	o.bury(deadLetter("order-1", diedOf(schema.Recipient, 45015, "response out of time limit")))
+	o.bury(deadLetter("order-1", diedOf(schema.ReasonRecipient, 45015, "response out of time limit")))
 	missing := o.kefu("dead show order-2")
 	o.Equal(exitNothing, missing.code)
 	o.Contains(missing.err, `no dead letter has the id "order-2": kefu find tells what became of it`)
@@ -227,8 +227,8 @@ func TestDeadReplayDryRun(t *testing.T) {
 	o.Equal(exitDone, o.kefu("app pause wx2 --reason inventory").code)
 	late := func(l *schema.Letter) { l.PublishedAt = died.Add(-100 * 24 * time.Hour) }
 	o.bury(
-		deadLetter("good"), deadLetter("refused", diedOf(schema.Recipient, 45015, "late")), deadLetter("late", late),
-		deadLetter("held", ofApp("wx2")), deadLetter("unknown", func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.Unknown, true }),
+		deadLetter("good"), deadLetter("refused", diedOf(schema.ReasonRecipient, 45015, "late")), deadLetter("late", late),
+		deadLetter("held", ofApp("wx2")), deadLetter("unknown", func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true }),
 	)
 	got := o.kefu("dead replay --all --dry-run --rate 2")
 	o.Equal(exitDone, got.code, got.err)

@@ -77,7 +77,7 @@ func TestAnOperatorLooksAtAHeldAppAndProbesIt(t *testing.T) {
 	s.Equal(0, code, s.Output.Tail())
 	s.Contains(out, "is open again")
 	for _, r := range receipts(20) {
-		s.Equal(schema.Sent, r.State)
+		s.Equal(schema.StateSent, r.State)
 		s.Equal(1, r.Attempts)
 	}
 	out, _ = s.Kefu("app", "status")
@@ -106,12 +106,12 @@ func TestAppsComeAndGoWithTheFile(t *testing.T) {
 	s.Configure(fmt.Sprintf("  - {appid: %s, secret_file: %q}\n", other, s.Dir+"/secret"))
 	said("configuration taken over")
 	s.Publish("kefu.send."+other+".live.u", text)
-	s.Equal(schema.Sent, receipts(1)[0].State, "an app that came with the file")
+	s.Equal(schema.StateSent, receipts(1)[0].State, "an app that came with the file")
 
 	s.Configure("  - {appid: " + other + ", sekret_file: x}\n")
 	said("the changed configuration is not taken over")
 	s.Publish("kefu.send."+other+".live.u", text)
-	s.Equal(schema.Sent, receipts(1)[0].State, "a mistake changes nothing")
+	s.Equal(schema.StateSent, receipts(1)[0].State, "a mistake changes nothing")
 
 	s.Configure("")
 	p.Signal(syscall.SIGHUP)

@@ -46,7 +46,7 @@ func TestKillNine(t *testing.T) {
 	posts, twice, reported := s.Posts(), 0, 0
 	for id, rs := range ends {
 		s.Len(rs, 1, "%s ended more than once", id)
-		s.Equal(schema.Sent, rs[0].State)
+		s.Equal(schema.StateSent, rs[0].State)
 		if rs[0].PossibleDuplicate {
 			reported++
 		}

@@ -56,13 +56,13 @@ func TestOneMessageNeverHoldsEverybody(t *testing.T) {
 			var last time.Time
 			for _, r := range receipts(texts + 1) {
 				if r.ID != "bad" {
-					s.Equal(schema.Sent, r.State, r.ID)
+					s.Equal(schema.StateSent, r.State, r.ID)
 					s.Equal(1, r.Attempts)
 					last = r.SettledAt
 					continue
 				}
-				s.Equal(schema.Dead, r.State)
-				s.Equal(schema.Rejected, r.Reason)
+				s.Equal(schema.StateDead, r.State)
+				s.Equal(schema.ReasonRejected, r.Reason)
 				s.Equal(c.rule.Errcode, *r.Errcode)
 			}
 			posts := s.Posts()
@@ -135,7 +135,7 @@ func TestAnAppWhoseEveryMessageDrawsTheCodeLosesNothing(t *testing.T) {
 			_, exit := s.Kefu("app", "probe")
 			s.Zero(exit, s.Output.Tail())
 			for _, r := range receipts(2 * each) {
-				s.Equal(schema.Sent, r.State, r.ID)
+				s.Equal(schema.StateSent, r.State, r.ID)
 			}
 			s.NoError(s.Stop(syscall.SIGTERM))
 		})

@@ -61,11 +61,11 @@ func TestWhatSerializersLeaveOutAndMiniProgramsSend(t *testing.T) {
 	}
 	for _, r := range receipts(len(rows)) {
 		if want[r.ID] == "" {
-			s.Equal(schema.Dead, r.State, r.ID)
-			s.Equal(schema.Invalid, r.Reason, r.ID)
+			s.Equal(schema.StateDead, r.State, r.ID)
+			s.Equal(schema.ReasonInvalid, r.Reason, r.ID)
 			continue
 		}
-		s.Equal(schema.Sent, r.State, "%s: %s", r.ID, r.Errmsg)
+		s.Equal(schema.StateSent, r.State, "%s: %s", r.ID, r.Errmsg)
 	}
 	got := map[string]string{}
 	for _, m := range s.API.Newest(sandbox.Filter{Call: "send"}, 100) {

@@ -22,7 +22,7 @@ import (
 func buried(s *stage.Stage, id, openID string, sequence uint64, published time.Time) {
 	s.T.Helper()
 	l := &schema.Letter{
-		ID: id, AppID: stage.App, Generation: 1, Lane: schema.Live, OpenID: openID, Reason: schema.Exhausted,
+		ID: id, AppID: stage.App, Generation: 1, Lane: schema.LaneLive, OpenID: openID, Reason: schema.ReasonExhausted,
 		Subject: stage.Live + openID, Sequence: sequence, PublishedAt: published, DiedAt: published, Worker: "w",
 		Headers: map[string][]string{"Nats-Msg-Id": {id}, "Kefu-Expires-At": {time.Now().Add(time.Hour).Format(time.RFC3339)}},
 	}

@@ -121,7 +121,7 @@ func TestEveryPacketOfTheDocumentArrives(t *testing.T) {
 		packet := strings.ReplaceAll(documentPackets[name], "OPENID", fmt.Sprintf("OPENID%d", i))
 		s.Publish(stage.Live+fmt.Sprintf("OPENID%d", i), packet)
 		r := receipts(1)[0]
-		s.Equal(schema.Sent, r.State, "%s: %s %s", name, r.Reason, r.Errmsg)
+		s.Equal(schema.StateSent, r.State, "%s: %s %s", name, r.Reason, r.Errmsg)
 
 		want := packet
 		if name == "wxcard" { // the document forgets its msgtype; it is sent with it
@@ -144,7 +144,7 @@ func TestWhatIsInvalidNeverReachesTheAPI(t *testing.T) {
 		return strings.TrimSuffix(strings.Repeat(`{"title":"t","description":"d","url":"u","picurl":"p"},`, n), ",")
 	}
 	s.Publish(stage.Live+"ten", `{"touser":"ten","msgtype":"news","news":{"articles":[`+articles(10)+`]}}`)
-	s.Equal(schema.Sent, receipts(1)[0].State, "ten articles are fine")
+	s.Equal(schema.StateSent, receipts(1)[0].State, "ten articles are fine")
 
 	invalid := map[string]string{
 		`{"touser":"U","msgtype":"news","news":{"articles":[` + articles(11) + `]}}`:                   "news.articles: 11 articles, at most 10",
@@ -162,12 +162,12 @@ func TestWhatIsInvalidNeverReachesTheAPI(t *testing.T) {
 	}
 	s.Publish(stage.Live+"U", documentPackets["text"], "Kefu-Expires", "tomorrow") // a typo must not send a late message
 	for _, r := range receipts(len(invalid) + 1) {
-		s.Equal(schema.Dead, r.State)
-		s.Equal(schema.Invalid, r.Reason)
+		s.Equal(schema.StateDead, r.State)
+		s.Equal(schema.ReasonInvalid, r.Reason)
 	}
 	found := map[string]string{}
 	for _, l := range s.Letters() {
-		s.Equal(schema.Invalid, l.Reason)
+		s.Equal(schema.ReasonInvalid, l.Reason)
 		found[l.Body] = l.Detail
 	}
 	for packet, why := range invalid {
@@ -193,12 +193,12 @@ func TestErrcodesLeadToTheirVerdicts(t *testing.T) {
 		reason   schema.Reason
 		attempts int
 	}{
-		{"errcode0", sandbox.Rule{OpenID: "nobody", Errcode: -1}, schema.Sent, "", 1},
-		{"errcode40003", sandbox.Rule{OpenID: "errcode40003", Errcode: 40003}, schema.Dead, schema.Recipient, 1},
-		{"errcode40007", sandbox.Rule{OpenID: "errcode40007", Errcode: 40007}, schema.Dead, schema.Rejected, 1},
-		{"errcode45015", sandbox.Rule{OpenID: "errcode45015", Errcode: 45015}, schema.Dead, schema.Recipient, 1},
-		{"errcode45047", sandbox.Rule{OpenID: "errcode45047", Errcode: 45047}, schema.Dead, schema.Recipient, 1},
-		{"busytwice", sandbox.Rule{OpenID: "busytwice", Errcode: -1, Times: 2}, schema.Sent, "", 3},
+		{"errcode0", sandbox.Rule{OpenID: "nobody", Errcode: -1}, schema.StateSent, "", 1},
+		{"errcode40003", sandbox.Rule{OpenID: "errcode40003", Errcode: 40003}, schema.StateDead, schema.ReasonRecipient, 1},
+		{"errcode40007", sandbox.Rule{OpenID: "errcode40007", Errcode: 40007}, schema.StateDead, schema.ReasonRejected, 1},
+		{"errcode45015", sandbox.Rule{OpenID: "errcode45015", Errcode: 45015}, schema.StateDead, schema.ReasonRecipient, 1},
+		{"errcode45047", sandbox.Rule{OpenID: "errcode45047", Errcode: 45047}, schema.StateDead, schema.ReasonRecipient, 1},
+		{"busytwice", sandbox.Rule{OpenID: "busytwice", Errcode: -1, Times: 2}, schema.StateSent, "", 3},
 	}
 	for _, row := range rows {
 		s.API.Add(row.rule)
@@ -215,7 +215,7 @@ func TestErrcodesLeadToTheirVerdicts(t *testing.T) {
 	s.API.Add(sandbox.Rule{OpenID: "stale", ExpireTokens: true, Times: 1})
 	s.Publish(stage.Live+"stale", text("stale"))
 	r := receipts(1)[0]
-	s.Equal(schema.Sent, r.State)
+	s.Equal(schema.StateSent, r.State)
 	s.Equal(1, r.Attempts, "a stale token costs no attempt")
 	s.Equal(2, s.API.Count(sandbox.Filter{OpenID: "stale"}), "40001, then the same intent again")
 	s.Equal(tokens+1, s.API.Stats().TokensIssued, "one more token call")
@@ -250,7 +250,7 @@ func TestAHeldAppKeepsItsIntents(t *testing.T) {
 			_, code := s.Kefu("app", "resume", stage.App)
 			s.Equal(0, code)
 			for _, r := range receipts(n) {
-				s.Equal(schema.Sent, r.State)
+				s.Equal(schema.StateSent, r.State)
 				s.Equal(1, r.Attempts, "a hold costs no attempt")
 			}
 			s.Empty(s.Letters())

@@ -27,7 +27,7 @@ func TestADeadLetterIsReplayedUnderItsOwnID(t *testing.T) {
 	rule := s.API.Add(sandbox.Rule{Call: "send", Errcode: 45015})
 	s.Publish(stage.Live+"oUser1", `{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "order-1")
 	r := receipts(1)[0]
-	s.Equal(schema.Recipient, r.Reason)
+	s.Equal(schema.ReasonRecipient, r.Reason)
 
 	out, code := s.Kefu("dead", "list", "-o", "json")
 	s.Equal(0, code)
@@ -47,7 +47,7 @@ func TestADeadLetterIsReplayedUnderItsOwnID(t *testing.T) {
 	s.Equal(0, code)
 	r = receipts(1)[0]
 	s.Equal("order-1", r.ID)
-	s.Equal(schema.Sent, r.State)
+	s.Equal(schema.StateSent, r.State)
 	s.Equal(2, r.Generation)
 	s.Empty(s.Letters(), "what was replayed is not dead any more")
 
@@ -75,7 +75,7 @@ func TestSendWaitsForItsReceipt(t *testing.T) {
 	s.Equal(1, code, "it was not sent")
 	var r schema.Receipt
 	s.NoError(json.Unmarshal([]byte(out), &r))
-	s.Equal(schema.Recipient, r.Reason)
+	s.Equal(schema.ReasonRecipient, r.Reason)
 
 	_, code = s.Kefu("send", "--to", "oUser1")
 	s.Equal(2, code)
@@ -144,7 +144,7 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	s.Equal(0, code)
 	_, code = s.Kefu("app", "resume", stage.App)
 	s.Equal(0, code)
-	s.Equal(schema.Cancelled, receipts(1)[0].State)
+	s.Equal(schema.StateCancelled, receipts(1)[0].State)
 	s.Zero(s.API.Stats().Sends)
 
 	audited := 0

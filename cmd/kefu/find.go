@@ -176,11 +176,11 @@ func (w whereabouts) fields() []field {
 
 func stateStyle(s schema.State) style {
 	switch s {
-	case schema.Sent:
+	case schema.StateSent:
 		return green
-	case schema.Dead:
+	case schema.StateDead:
 		return red
-	case schema.Cancelled:
+	case schema.StateCancelled:
 		return yellow
 	default:
 		return ""
@@ -252,7 +252,7 @@ func queuedFor(ctx context.Context, conn *broker.Conn, app knownApp, openID stri
 	created := stream.CachedInfo().Created
 	add := func(s broker.Stored) {
 		p, id := readQueued(name, s, created)
-		rows = append(rows, ofPerson{AppID: app.AppID, ID: id, State: schema.Queued, Lane: p.subject.Lane, At: p.stored})
+		rows = append(rows, ofPerson{AppID: app.AppID, ID: id, State: schema.StateQueued, Lane: p.subject.Lane, At: p.stored})
 	}
 	err = conn.Scan(ctx, name, broker.ScanOptions{Subject: "kefu.*." + app.AppID + ".live.*." + openID}, func(s broker.Stored) error {
 		add(s)
@@ -274,7 +274,7 @@ func waitingFor(ctx context.Context, conn *broker.Conn, app knownApp, openID str
 	err = conn.Scan(ctx, schema.StreamLater, broker.ScanOptions{Subject: "kefu.later.wait." + app.AppID + ".*"}, func(s broker.Stored) error {
 		if schema.PeekToUser(s.Data) == openID {
 			p, id := readLater(s)
-			rows = append(rows, ofPerson{AppID: app.AppID, ID: id, State: schema.Waiting, Lane: p.subject.Lane, At: p.stored, Until: p.until})
+			rows = append(rows, ofPerson{AppID: app.AppID, ID: id, State: schema.StateWaiting, Lane: p.subject.Lane, At: p.stored, Until: p.until})
 		}
 		return nil
 	})
@@ -285,7 +285,7 @@ func deadFor(ctx context.Context, conn *broker.Conn, app knownApp, openID string
 	filter := deadletter.Filter{AppID: app.AppID, OpenID: openID}
 	err = deadletter.Open(conn).List(ctx, filter, func(i deadletter.Item) error {
 		l := i.Letter
-		rows = append(rows, ofPerson{AppID: app.AppID, ID: l.ID, State: schema.Dead, Lane: l.Lane, Why: string(l.Reason), At: l.DiedAt})
+		rows = append(rows, ofPerson{AppID: app.AppID, ID: l.ID, State: schema.StateDead, Lane: l.Lane, Why: string(l.Reason), At: l.DiedAt})
 		return nil
 	})
 	return rows, err

@@ -23,7 +23,7 @@ func mark(minute int, worker string, kind ledger.Kind, seq uint64, generation ui
 
 func inQueue(seq uint64, again bool, generation, attempt int) *placed {
 	return &placed{
-		stream: "KEFU_SEND_wx1", seq: seq, stored: died, subject: schema.Subject{Again: again, AppID: "wx1", Lane: schema.Bulk, Key: "c"},
+		stream: "KEFU_SEND_wx1", seq: seq, stored: died, subject: schema.Subject{Again: again, AppID: "wx1", Lane: schema.LaneBulk, Key: "c"},
 		envelope: schema.Envelope{Generation: generation, Attempt: attempt, Source: "shop"},
 	}
 }
@@ -51,76 +51,76 @@ func TestWhereAnIntentStands(t *testing.T) {
 	}{
 		{
 			name: "published, nobody has looked at it", trace: trace{queued: inQueue(1, false, 1, 1)},
-			want: standing{schema.Queued, 1, 0}, events: []string{"published"},
+			want: standing{schema.StateQueued, 1, 0}, events: []string{"published"},
 		},
 		{
 			name: "being sent", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1)},
 			trace: trace{queued: inQueue(1, false, 1, 1)},
-			want:  standing{schema.InFlight, 1, 1}, events: []string{"attempt 1 began", "published"},
+			want:  standing{schema.StateInFlight, 1, 1}, events: []string{"attempt 1 began", "published"},
 		},
 		{
 			name: "given back because the app is held", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Clear, 1, 1, 0)},
 			trace: trace{queued: inQueue(1, false, 1, 1)},
-			want:  standing{schema.Queued, 1, 0}, events: []string{"attempt 1 began", "published", "given back, no attempt spent"},
+			want:  standing{schema.StateQueued, 1, 0}, events: []string{"attempt 1 began", "published", "given back, no attempt spent"},
 		},
 		{
 			name: "waits for its retry", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Later, 1, 1, 2)},
 			trace: trace{waiting: &placed{stream: schema.StreamLater, seq: 4, until: died.Add(time.Hour), subject: schema.Subject{Again: true},
 				envelope: schema.Envelope{Generation: 1, Attempt: 2}}},
-			want: standing{schema.Waiting, 1, 1}, events: []string{"attempt 1 began", "put off until attempt 2"},
+			want: standing{schema.StateWaiting, 1, 1}, events: []string{"attempt 1 began", "put off until attempt 2"},
 		},
 		{
 			name: "its retry is due and back in the queue", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Later, 1, 1, 2)},
 			trace: trace{queued: inQueue(9, true, 1, 2)},
-			want:  standing{schema.Queued, 1, 1}, events: []string{"attempt 1 began", "queued again", "put off until attempt 2"},
+			want:  standing{schema.StateQueued, 1, 1}, events: []string{"attempt 1 began", "queued again", "put off until attempt 2"},
 		},
 		{
 			name: "sent", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Sent, 1, 1, 1)},
-			trace: trace{receipts: []schema.Receipt{receipt(schema.Sent, 1)}},
-			want:  standing{schema.Sent, 1, 1}, events: []string{"attempt 1 began", "published", "sent"},
+			trace: trace{receipts: []schema.Receipt{receipt(schema.StateSent, 1)}},
+			want:  standing{schema.StateSent, 1, 1}, events: []string{"attempt 1 began", "published", "sent"},
 		},
 		{
 			name: "sent, and a producer repeated it", history: []ledger.Event{
 				mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Sent, 1, 1, 1), mark(2, b, ledger.Start, 5, 0, 1)},
-			want: standing{schema.Sent, 1, 1}, events: []string{"attempt 1 began", "sent", "it came once more and was not sent again"},
+			want: standing{schema.StateSent, 1, 1}, events: []string{"attempt 1 began", "sent", "it came once more and was not sent again"},
 		},
 		{
 			name: "sent a moment ago: the receipt is there, the ledger's mark is not", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1)},
-			trace: trace{receipts: []schema.Receipt{receipt(schema.Sent, 1)}},
-			want:  standing{schema.Sent, 1, 1}, events: []string{"attempt 1 began", "published", "sent"},
+			trace: trace{receipts: []schema.Receipt{receipt(schema.StateSent, 1)}},
+			want:  standing{schema.StateSent, 1, 1}, events: []string{"attempt 1 began", "published", "sent"},
 		},
 		{
 			name: "dead, with its letter and receipt", history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1), mark(0, a, ledger.Dead, 1, 1, 1)},
-			trace: trace{letters: []deadletter.Item{letter(1, schema.Exhausted)}, receipts: []schema.Receipt{receipt(schema.Dead, 1)}},
-			want:  standing{schema.Dead, 1, 0}, events: []string{"attempt 1 began", "published", "dead, exhausted: the API was busy six times"},
+			trace: trace{letters: []deadletter.Item{letter(1, schema.ReasonExhausted)}, receipts: []schema.Receipt{receipt(schema.StateDead, 1)}},
+			want:  standing{schema.StateDead, 1, 0}, events: []string{"attempt 1 began", "published", "dead, exhausted: the API was busy six times"},
 		},
 		{
 			name: "dead, and published again since", history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1), mark(0, a, ledger.Dead, 1, 1, 1)},
-			trace: trace{letters: []deadletter.Item{letter(1, schema.Exhausted)}, queued: inQueue(8, false, 1, 1)},
-			want:  standing{schema.Queued, 2, 0}, events: []string{"attempt 1 began", "dead, exhausted: the API was busy six times", "published"},
+			trace: trace{letters: []deadletter.Item{letter(1, schema.ReasonExhausted)}, queued: inQueue(8, false, 1, 1)},
+			want:  standing{schema.StateQueued, 2, 0}, events: []string{"attempt 1 began", "dead, exhausted: the API was busy six times", "published"},
 		},
 		{
 			name: "dead, and the queue still has its message", history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1), mark(0, a, ledger.Dead, 1, 1, 1)},
 			trace: trace{queued: inQueue(1, false, 1, 1)},
-			want:  standing{schema.Dead, 1, 1}, events: []string{"attempt 1 began", "died", "published"},
+			want:  standing{schema.StateDead, 1, 1}, events: []string{"attempt 1 began", "died", "published"},
 		},
 		{
 			name: "replayed and queued", history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1), mark(0, a, ledger.Dead, 1, 1, 1)},
 			trace: trace{queued: inQueue(8, true, 2, 1)},
-			want:  standing{schema.Queued, 2, 0}, events: []string{"attempt 1 began", "died", "queued again"},
+			want:  standing{schema.StateQueued, 2, 0}, events: []string{"attempt 1 began", "died", "queued again"},
 		},
 		{
 			name: "another message took its id and died of that", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Sent, 1, 1, 1)},
-			trace: trace{letters: []deadletter.Item{letter(1, schema.IDReuse)}},
-			want:  standing{schema.Sent, 1, 1}, events: []string{"attempt 1 began", "dead, id-reuse: the API was busy six times", "sent"},
+			trace: trace{letters: []deadletter.Item{letter(1, schema.ReasonIDReuse)}},
+			want:  standing{schema.StateSent, 1, 1}, events: []string{"attempt 1 began", "dead, id-reuse: the API was busy six times", "sent"},
 		},
 		{
-			name: "the ledger is off or has forgotten", trace: trace{letters: []deadletter.Item{letter(2, schema.Unknown)}},
-			want: standing{schema.Dead, 2, 0}, events: []string{"dead, unknown: the API was busy six times"},
+			name: "the ledger is off or has forgotten", trace: trace{letters: []deadletter.Item{letter(2, schema.ReasonUnknown)}},
+			want: standing{schema.StateDead, 2, 0}, events: []string{"dead, unknown: the API was busy six times"},
 		},
 		{
 			name: "handed out again after a crash", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, b, ledger.Suspect, 1, 0, 1), mark(2, b, ledger.Start, 1, 0, 1)},
-			want: standing{schema.InFlight, 1, 1},
+			want: standing{schema.StateInFlight, 1, 1},
 			events: []string{"attempt 1 began", "handed out, perhaps not for the first time",
 				"handed to another worker while it was being sent"},
 		},
@@ -151,7 +151,7 @@ func TestWithdrawnCountsForItsGenerationOnly(t *testing.T) {
 	require.False(t, tr.judge().Withdrawn)
 	tr.withdrawal.Generation = 2
 	require.True(t, tr.judge().Withdrawn)
-	tr.receipts = []schema.Receipt{{State: schema.Cancelled, Generation: 2}}
+	tr.receipts = []schema.Receipt{{State: schema.StateCancelled, Generation: 2}}
 	require.False(t, tr.judge().Withdrawn, "it has ended: that is what counts")
 }
 
@@ -177,7 +177,7 @@ func TestFindInTheQueue(t *testing.T) {
 	found := decode[[]whereabouts](o, o.kefu("find -o json "+id))
 	o.Len(found, 1)
 	o.Equal("wx2", found[0].AppID)
-	o.Equal(schema.Queued, found[0].State)
+	o.Equal(schema.StateQueued, found[0].State)
 	o.Equal(exitNothing, o.kefu("find "+schema.DefaultID(stream.CachedInfo().Created, 99)).code)
 	o.Equal(exitNothing, o.kefu("find order-1 --app wx2").code)
 	o.Equal(exitUsage, o.kefu("find order-1 --app wx3").code)
@@ -216,16 +216,16 @@ func TestFindWhatWasSent(t *testing.T) {
 	published := time.Now().UTC()
 	o.story("order-1", "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 1, Attempt: 1}, ledger.Mark{Kind: ledger.Sent, Seq: 1, Generation: 1, Attempt: 1})
 	now := time.Now().UTC()
-	o.receipt(schema.Receipt{ID: "order-1", AppID: "wx1", Generation: 1, State: schema.Sent, Lane: schema.Live, Source: "shop", Attempts: 1, PublishedAt: published, SettledAt: now})
-	o.receipt(schema.Receipt{ID: "order-1", AppID: "wx2", Generation: 1, State: schema.Dead, Reason: schema.Expired, Lane: schema.Live, PublishedAt: now, SettledAt: now})
+	o.receipt(schema.Receipt{ID: "order-1", AppID: "wx1", Generation: 1, State: schema.StateSent, Lane: schema.LaneLive, Source: "shop", Attempts: 1, PublishedAt: published, SettledAt: now})
+	o.receipt(schema.Receipt{ID: "order-1", AppID: "wx2", Generation: 1, State: schema.StateDead, Reason: schema.ReasonExpired, Lane: schema.LaneLive, PublishedAt: now, SettledAt: now})
 
 	found := decode[[]whereabouts](o, o.kefu("find order-1 -o json"))
 	o.Len(found, 2, "an id may be known to two apps")
-	o.Equal(schema.Sent, found[0].State)
+	o.Equal(schema.StateSent, found[0].State)
 	o.Equal("shop", found[0].Source)
 	o.Equal([]string{"published", "attempt 1 began", "sent"}, whats(found[0]))
-	o.Equal(schema.Dead, found[1].State)
-	o.Equal(schema.Expired, found[1].Reason)
+	o.Equal(schema.StateDead, found[1].State)
+	o.Equal(schema.ReasonExpired, found[1].Reason)
 }
 
 func whats(w whereabouts) (out []string) {
@@ -249,7 +249,7 @@ func TestFindAnAbandonedAttempt(t *testing.T) {
 func TestFindWhatDied(t *testing.T) {
 	t.Parallel()
 	o := newOperation(t)
-	o.bury(deadLetter("order-1", diedOf(schema.Recipient, 45015, "response out of time limit")))
+	o.bury(deadLetter("order-1", diedOf(schema.ReasonRecipient, 45015, "response out of time limit")))
 	got := o.kefu("find order-1")
 	for _, line := range []string{
 		`(?m)^state +dead, recipient$`, `(?m)^answer +45015 response out of time limit$`, `(?m)^rid +rid-1$`,
@@ -284,7 +284,7 @@ func TestFindWhatWaits(t *testing.T) {
 	until := time.Now().Add(time.Hour).Round(time.Millisecond).UTC()
 	o.wait("order-1", until)
 	found := decode[[]whereabouts](o, o.kefu("find order-1 -o json"))
-	o.Equal(schema.Waiting, found[0].State)
+	o.Equal(schema.StateWaiting, found[0].State)
 	o.True(until.Equal(found[0].Until))
 	o.Equal(1, found[0].Attempts)
 }
@@ -312,6 +312,6 @@ func TestFindAPerson(t *testing.T) {
 	for _, r := range rows {
 		states[r.ID] = r.State
 	}
-	o.Equal(map[string]schema.State{"live-1": schema.Queued, "bulk-1": schema.Queued, "later-1": schema.Waiting, "dead-1": schema.Dead}, states)
+	o.Equal(map[string]schema.State{"live-1": schema.StateQueued, "bulk-1": schema.StateQueued, "later-1": schema.StateWaiting, "dead-1": schema.StateDead}, states)
 	o.NotContains(o.kefu("find --openid "+recipient).out, recipient)
 }

@@ -92,8 +92,8 @@ var died = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 
 func deadLetter(id string, change ...func(*schema.Letter)) *schema.Letter {
 	l := &schema.Letter{
-		ID: id, AppID: "wx1", Generation: 1, Lane: schema.Live, OpenID: recipient, Source: "shop",
-		Reason: schema.Exhausted, Detail: "the API was busy six times", Subject: "kefu.send.wx1.live." + recipient, Sequence: 7,
+		ID: id, AppID: "wx1", Generation: 1, Lane: schema.LaneLive, OpenID: recipient, Source: "shop",
+		Reason: schema.ReasonExhausted, Detail: "the API was busy six times", Subject: "kefu.send.wx1.live." + recipient, Sequence: 7,
 		PublishedAt: time.Now().Add(-time.Minute).UTC(), DiedAt: died, Worker: "worker-1",
 		Headers: map[string][]string{"Nats-Msg-Id": {id}, "X-To": {"for " + recipient}},
 	}
@@ -114,7 +114,7 @@ func diedOf(reason schema.Reason, errcode int, errmsg string) func(*schema.Lette
 
 func ofCampaign(name string) func(*schema.Letter) {
 	return func(l *schema.Letter) {
-		l.Lane, l.Campaign, l.Subject = schema.Bulk, name, "kefu.send."+l.AppID+".bulk."+name
+		l.Lane, l.Campaign, l.Subject = schema.LaneBulk, name, "kefu.send."+l.AppID+".bulk."+name
 	}
 }
 

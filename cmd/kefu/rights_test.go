@@ -238,17 +238,17 @@ func (g *guarded) everything() {
 	for user, errcode := range map[string]int{"busy": -1, "gone": 45015, "stale": 40001} {
 		g.api.Add(sandbox.Rule{Call: sandbox.CallSend, OpenID: user, Errcode: errcode, Times: 1})
 	}
-	ends("alice", schema.Sent)
-	ends("alice", schema.Sent, publisher.WithBulk("spring"))
-	ends("busy", schema.Sent)
-	ends("stale", schema.Sent)
-	ends("gone", schema.Dead)
-	ends("later", schema.Sent, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
+	ends("alice", schema.StateSent)
+	ends("alice", schema.StateSent, publisher.WithBulk("spring"))
+	ends("busy", schema.StateSent)
+	ends("stale", schema.StateSent)
+	ends("gone", schema.StateDead)
+	ends("later", schema.StateSent, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
 	g.restOfPublisher(p)
 	g.publishAgain("purged")
 	g.Eventually(func() bool {
 		r, err := p.Receipt(g.t.Context(), rightsApp, "purged")
-		return err == nil && r.State == schema.Sent
+		return err == nil && r.State == schema.StateSent
 	}, brokertest.Patience, 10*time.Millisecond)
 
 	before := strings.Count(g.log(), "worker started")
@@ -256,7 +256,7 @@ func (g *guarded) everything() {
 	g.say("worker started", before+1)
 	stopFirst()
 	for i := range 8 { // in every shard, whoever reads it now
-		ends(fmt.Sprint("user", i), schema.Sent)
+		ends(fmt.Sprint("user", i), schema.StateSent)
 	}
 	stopSecond()
 }
@@ -333,10 +333,10 @@ func (g *guarded) restOfPublisher(p *publisher.Publisher) {
 	g.NoError(err)
 	r, err := p.Receipt(ctx, rightsApp, a.ID)
 	g.NoError(err)
-	g.Equal(schema.Sent, r.State)
+	g.Equal(schema.StateSent, r.State)
 	r, err = p.PublishJSONAndWait(ctx, rightsApp, packet, publisher.WithID("rights"))
 	g.NoError(err, "a repeat")
-	g.Equal(schema.Sent, r.State)
+	g.Equal(schema.StateSent, r.State)
 }
 
 func (g *guarded) batch() {

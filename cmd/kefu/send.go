@@ -76,7 +76,7 @@ and it is no terminal. With --wait it prints what became of it and ends with exi
 	f.StringVar(&s.source, "source", "", "`name` of the service it comes from")
 	f.BoolVar(&s.wait, "wait", false, "wait until it has ended, and print how")
 	f.DurationVar(&s.timeout, "timeout", time.Minute, "how long to wait at most, with --wait")
-	c.complete(cmd, "unknown", func() []string { return []string{string(schema.Resend), string(schema.Park)} })
+	c.complete(cmd, "unknown", func() []string { return []string{string(schema.PolicyResend), string(schema.PolicyPark)} })
 	_ = cmd.MarkFlagFilename("packet", "json") // the flag was added above
 	return cmd
 }
@@ -171,7 +171,7 @@ func (s *sendCmd) options() ([]publisher.PublishOption, error) {
 	}
 	switch policy := schema.UnknownPolicy(s.unknown); policy {
 	case "":
-	case schema.Resend, schema.Park:
+	case schema.PolicyResend, schema.PolicyPark:
 		out = append(out, publisher.WithUnknown(policy))
 	default:
 		return nil, usagef("--unknown %q is not one of resend, park", s.unknown)
@@ -235,7 +235,7 @@ func (s *sendCmd) publishAndWait(ctx context.Context, conn *broker.Conn, p *publ
 	if err := s.printReceipt(r); err != nil {
 		return err
 	}
-	if r.State != schema.Sent {
+	if r.State != schema.StateSent {
 		return &exitError{exitFailed, fmt.Errorf("%s was not sent", r.ID)}
 	}
 	return nil

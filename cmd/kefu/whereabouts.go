@@ -79,22 +79,22 @@ func (w *whereabouts) byLedger(t *trace) {
 	w.Generation, w.Attempts = max(int(now.Generation), 1), int(now.Attempt)
 	switch now.Kind {
 	case ledger.Start:
-		w.State, w.Worker = schema.InFlight, t.story.Worker
+		w.State, w.Worker = schema.StateInFlight, t.story.Worker
 		if !t.alive[t.story.Worker] {
 			w.Detail = "its worker is gone; another takes it over, and treats the attempt as one of unknown outcome"
 		}
 	case ledger.Later: // its attempt is the one to come
-		w.State, w.Attempts = schema.Waiting, max(w.Attempts-1, 0)
+		w.State, w.Attempts = schema.StateWaiting, max(w.Attempts-1, 0)
 	case ledger.Sent:
-		w.State = schema.Sent
+		w.State = schema.StateSent
 	case ledger.Dead:
-		w.State = schema.Dead
+		w.State = schema.StateDead
 	case ledger.Cancelled:
-		w.State = schema.Cancelled
+		w.State = schema.StateCancelled
 	default:
-		w.State = schema.Queued
+		w.State = schema.StateQueued
 		if _, dying := now.Kind.Dying(); dying {
-			w.State, w.Worker, w.Detail = schema.InFlight, t.story.Worker, "its dead letter is being written"
+			w.State, w.Worker, w.Detail = schema.StateInFlight, t.story.Worker, "its dead letter is being written"
 		}
 	}
 }
@@ -121,7 +121,7 @@ func (t *trace) told(e ledger.Told) bool {
 
 func (t *trace) hasLetter(generation int) bool {
 	for _, i := range t.letters {
-		if i.Letter.Generation == generation && i.Letter.Reason != schema.IDReuse {
+		if i.Letter.Generation == generation && i.Letter.Reason != schema.ReasonIDReuse {
 			return true
 		}
 	}
@@ -167,11 +167,11 @@ func wording(e ledger.Told) string {
 func (w *whereabouts) byReceipts(t *trace) {
 	for _, r := range t.receipts {
 		w.add(r.PublishedAt, 1, "", "published")
-		if r.State != schema.Dead || !t.hasLetter(r.Generation) {
+		if r.State != schema.StateDead || !t.hasLetter(r.Generation) {
 			w.add(r.SettledAt, r.Generation, "", ending(r.State, r.Reason, ""))
 		}
 		// The letter of an id-reuse is another message's.
-		if r.Reason == schema.IDReuse && w.State != "" || r.Generation < w.Generation {
+		if r.Reason == schema.ReasonIDReuse && w.State != "" || r.Generation < w.Generation {
 			continue
 		}
 		w.State, w.Generation, w.Attempts, w.Reason, w.Worker, w.Detail = r.State, r.Generation, r.Attempts, r.Reason, "", ""
@@ -184,7 +184,7 @@ func (w *whereabouts) byLetters(t *trace) {
 	for _, i := range t.letters {
 		l := i.Letter
 		w.add(l.PublishedAt, 1, "", "published")
-		w.add(l.DiedAt, l.Generation, l.Worker, ending(schema.Dead, l.Reason, l.Detail))
+		w.add(l.DiedAt, l.Generation, l.Worker, ending(schema.StateDead, l.Reason, l.Detail))
 		for _, a := range l.Attempts {
 			answer := strings.TrimSpace(errcodeText(a.Errcode) + " " + a.Errmsg)
 			if answer != "" {
@@ -193,10 +193,10 @@ func (w *whereabouts) byLetters(t *trace) {
 			w.add(a.At.Add(time.Duration(a.DurationMS*float64(time.Millisecond))), l.Generation, a.Worker,
 				fmt.Sprintf("attempt %d ended: %s%s", a.Number, a.Outcome, answer))
 		}
-		if l.Reason == schema.IDReuse && w.State != "" || l.Generation < w.Generation {
+		if l.Reason == schema.ReasonIDReuse && w.State != "" || l.Generation < w.Generation {
 			continue
 		}
-		w.State, w.Generation, w.Attempts, w.Worker = schema.Dead, l.Generation, len(l.Attempts), ""
+		w.State, w.Generation, w.Attempts, w.Worker = schema.StateDead, l.Generation, len(l.Attempts), ""
 		w.Reason, w.Detail, w.PossibleDuplicate = l.Reason, l.Detail, l.PossibleDuplicate
 		w.Errcode, w.Errmsg, w.RID = l.Errcode, l.Errmsg, l.RID
 		w.Lane, w.Campaign, w.Source = l.Lane, l.Campaign, l.Source
@@ -216,9 +216,9 @@ func ending(s schema.State, r schema.Reason, detail string) string {
 
 // byQueue takes in the intent's message, if it still has one.
 func (w *whereabouts) byQueue(t *trace) {
-	p, state := t.queued, schema.Queued
+	p, state := t.queued, schema.StateQueued
 	if p == nil {
-		p, state = t.waiting, schema.Waiting
+		p, state = t.waiting, schema.StateWaiting
 	}
 	if p == nil {
 		return
@@ -227,7 +227,7 @@ func (w *whereabouts) byQueue(t *trace) {
 	switch {
 	case p.subject.Again:
 		w.add(p.envelope.PublishedAt, 1, "", "published")
-		if state == schema.Queued {
+		if state == schema.StateQueued {
 			w.add(p.stored, generation, "", "queued again")
 		}
 	case t.story.Known: // a producer's message does not know its generation
@@ -242,7 +242,7 @@ func (w *whereabouts) byQueue(t *trace) {
 	case generation > w.Generation: // a new life: what is known is of the one before
 		w.State, w.Attempts, w.Worker = state, p.envelope.Attempt-1, ""
 		w.Reason, w.Detail, w.Errcode, w.Errmsg, w.RID, w.PossibleDuplicate = "", "", nil, "", "", false
-	case w.State != schema.InFlight || state == schema.Waiting:
+	case w.State != schema.StateInFlight || state == schema.StateWaiting:
 		w.State, w.Attempts = state, max(w.Attempts, p.envelope.Attempt-1)
 	}
 	w.Generation, w.Stream, w.Sequence, w.Until = generation, p.stream, p.seq, p.until
@@ -250,7 +250,7 @@ func (w *whereabouts) byQueue(t *trace) {
 		w.Until = p.envelope.SendAt
 	}
 	w.Lane, w.Source = p.subject.Lane, p.envelope.Source
-	if p.subject.Lane == schema.Bulk {
+	if p.subject.Lane == schema.LaneBulk {
 		w.Campaign = p.subject.Key
 	}
 }

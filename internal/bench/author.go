@@ -54,7 +54,7 @@ func (a *author) fill(ctx context.Context) error {
 	for _, part := range []struct {
 		lane schema.Lane
 		n    int
-	}{{schema.Live, a.load.LiveBacklog}, {schema.Bulk, a.load.Backlog}} {
+	}{{schema.LaneLive, a.load.LiveBacklog}, {schema.LaneBulk, a.load.Backlog}} {
 		for i := range healthy {
 			share := part.n / healthy
 			if i < part.n%healthy {
@@ -72,7 +72,7 @@ func (a *author) fill(ctx context.Context) error {
 // has a token fetched, a connection opened and a budget begun.
 func (a *author) warm(ctx context.Context) error {
 	for _, appID := range a.load.healthy() {
-		for _, lane := range []schema.Lane{schema.Live, schema.Bulk} {
+		for _, lane := range []schema.Lane{schema.LaneLive, schema.LaneBulk} {
 			a.publish(ctx, appID, a.mark(warmup, lane), a.recipient())
 		}
 	}
@@ -100,7 +100,7 @@ func (a *author) fillApp(ctx context.Context, appID string, lane schema.Lane, n 
 }
 
 func laneOptions(lane schema.Lane) []publisher.PublishOption {
-	if lane == schema.Bulk {
+	if lane == schema.LaneBulk {
 		return []publisher.PublishOption{publisher.WithBulk(campaign)}
 	}
 	return nil
@@ -125,9 +125,9 @@ func (a *author) offer(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		app, lane, k := i%a.load.Apps, schema.Bulk, offered
+		app, lane, k := i%a.load.Apps, schema.LaneBulk, offered
 		if a.random.Float64() < a.load.LiveShare {
-			lane = schema.Live
+			lane = schema.LaneLive
 		}
 		if app < a.load.troubled() {
 			k = troubled

@@ -110,7 +110,7 @@ func count(l *Load, records iter.Seq[sandbox.Record], ended time.Time) tally {
 		t.intents.PostsPerIntent = float64(posts) / float64(len(delivered))
 	}
 	t.perSecond, t.seconds = pace(arrivals)
-	t.live, t.bulk = latency(took[schema.Live]), latency(took[schema.Bulk])
+	t.live, t.bulk = latency(took[schema.LaneLive]), latency(took[schema.LaneBulk])
 	t.budget.Limit, t.budget.Allowed = l.PerSecond, l.PerSecond+float64(l.Burst)
 	for _, at := range sends {
 		if most := mostWithin(at, time.Second); most > t.budget.Most {

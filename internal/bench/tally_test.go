@@ -77,13 +77,13 @@ func TestTheRecordTellsWhatBecameOfEachIntent(t *testing.T) {
 		m.at = start.Add(published).UnixNano()
 		return sandbox.Record{AppID: app, At: start.Add(received), Body: string(m.packet("oUser1")), Delivered: delivered}
 	}
-	first := mark{kind: offered, lane: schema.Live, n: 0}
-	second := mark{kind: offered, lane: schema.Bulk, n: 1}
-	third := mark{kind: backlog, lane: schema.Bulk, n: 2}
-	other := mark{kind: troubled, lane: schema.Live, n: 3}
+	first := mark{kind: offered, lane: schema.LaneLive, n: 0}
+	second := mark{kind: offered, lane: schema.LaneBulk, n: 1}
+	third := mark{kind: backlog, lane: schema.LaneBulk, n: 2}
+	other := mark{kind: troubled, lane: schema.LaneLive, n: 3}
 	records := []sandbox.Record{
 		{AppID: "wx1", Body: `{"touser":"oUser1"}`, Delivered: true}, // somebody else's
-		post("wx1", mark{kind: warmup, lane: schema.Live, n: 4}, 0, 0, true),
+		post("wx1", mark{kind: warmup, lane: schema.LaneLive, n: 4}, 0, 0, true),
 		post("wx1", third, 0, 1*time.Second, true),
 		post("wx1", first, 1*time.Second, 1002*time.Millisecond, false),
 		post("wx1", first, 1*time.Second, 2*time.Second, true),
@@ -105,7 +105,7 @@ func TestTheRecordTellsWhatBecameOfEachIntent(t *testing.T) {
 
 func TestAnIntentSaysWhichItIs(t *testing.T) {
 	t.Parallel()
-	m := mark{kind: backlog, lane: schema.Bulk, n: 17, at: 1_764_322_222_000_000_000}
+	m := mark{kind: backlog, lane: schema.LaneBulk, n: 17, at: 1_764_322_222_000_000_000}
 	packet := m.packet("oUser1")
 	_, err := schema.Decode(packet, schema.Limits{})
 	require.NoError(t, err)
@@ -120,7 +120,7 @@ func TestAnIntentSaysWhichItIs(t *testing.T) {
 }
 
 func FuzzReadMark(f *testing.F) {
-	f.Add(string(mark{kind: offered, lane: schema.Live, n: 3, at: 4}.packet("oUser1")))
+	f.Add(string(mark{kind: offered, lane: schema.LaneLive, n: 3, at: 4}.packet("oUser1")))
 	f.Add(sign + "a b 1 2 3")
 	f.Fuzz(func(t *testing.T, packet string) {
 		if m, ok := readMark(packet); ok {

@@ -309,21 +309,21 @@ func TestStatusCountsTheLatestOutcomeOfEach(t *testing.T) {
 	require.NoError(t, err)
 	receipt := func(n, generation int, state schema.State, reason schema.Reason, twice bool) {
 		id := keyed(t, conn, fmt.Sprintf("o%05d", n))
-		publishReceipt(t, conn, schema.Receipt{ID: id, AppID: app, Generation: generation, State: state, Lane: schema.Bulk,
+		publishReceipt(t, conn, schema.Receipt{ID: id, AppID: app, Generation: generation, State: state, Lane: schema.LaneBulk,
 			Campaign: "double-11", Reason: reason, PossibleDuplicate: twice})
 	}
-	receipt(0, 1, schema.Sent, "", false)
-	receipt(1, 1, schema.Sent, "", true)
-	receipt(2, 1, schema.Dead, schema.Recipient, false)
-	receipt(3, 1, schema.Dead, schema.Exhausted, false)
-	receipt(3, 2, schema.Sent, "", false) // replayed
-	receipt(4, 1, schema.Cancelled, "", false)
-	publishReceipt(t, conn, schema.Receipt{ID: "x", AppID: app, Generation: 1, State: schema.Sent, Lane: schema.Bulk, Campaign: "other"})
-	publishReceipt(t, conn, schema.Receipt{ID: "y", AppID: app, Generation: 1, State: schema.Sent, Lane: schema.Live})
+	receipt(0, 1, schema.StateSent, "", false)
+	receipt(1, 1, schema.StateSent, "", true)
+	receipt(2, 1, schema.StateDead, schema.ReasonRecipient, false)
+	receipt(3, 1, schema.StateDead, schema.ReasonExhausted, false)
+	receipt(3, 2, schema.StateSent, "", false) // replayed
+	receipt(4, 1, schema.StateCancelled, "", false)
+	publishReceipt(t, conn, schema.Receipt{ID: "x", AppID: app, Generation: 1, State: schema.StateSent, Lane: schema.LaneBulk, Campaign: "other"})
+	publishReceipt(t, conn, schema.Receipt{ID: "y", AppID: app, Generation: 1, State: schema.StateSent, Lane: schema.LaneLive})
 
 	s, err := ReadStatus(t.Context(), conn, app, "double-11")
 	require.NoError(t, err)
 	require.Equal(t, []int{10, 3, 1, 1, 5}, []int{s.Queued, s.Sent, s.Cancelled, s.PossibleDuplicates, s.Open()})
-	require.Equal(t, map[schema.Reason]int{schema.Recipient: 1}, s.Dead)
+	require.Equal(t, map[schema.Reason]int{schema.ReasonRecipient: 1}, s.Dead)
 	require.True(t, s.Finished())
 }

@@ -59,11 +59,11 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 	}
 	for _, o := range outcomes {
 		switch o.state {
-		case schema.Sent:
+		case schema.StateSent:
 			s.Sent++
-		case schema.Dead:
+		case schema.StateDead:
 			s.Dead[o.reason]++
-		case schema.Cancelled:
+		case schema.StateCancelled:
 			s.Cancelled++
 		}
 		if o.possibleDuplicate {
@@ -104,7 +104,7 @@ func queued(ctx context.Context, conn *broker.Conn, appID, campaign string) (int
 	if err != nil {
 		return 0, err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("kefu.*."+appID+"."+string(schema.Bulk)+"."+campaign))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("kefu.*."+appID+"."+string(schema.LaneBulk)+"."+campaign))
 	if err != nil {
 		return 0, err
 	}
@@ -153,7 +153,7 @@ func receiptOf(campaign string) func(data []byte) (schema.Receipt, bool) {
 			return schema.Receipt{}, false
 		}
 		var receipt schema.Receipt
-		ok := json.Unmarshal(data, &receipt) == nil && receipt.Lane == schema.Bulk && receipt.Campaign == campaign
+		ok := json.Unmarshal(data, &receipt) == nil && receipt.Lane == schema.LaneBulk && receipt.Campaign == campaign
 		return receipt, ok
 	}
 }

@@ -40,12 +40,12 @@ func TestReceiptsOfOtherCampaignsAreNotDecoded(t *testing.T) {
 		require.NoError(t, err)
 		return data
 	}
-	own := schema.Receipt{ID: "a", Lane: schema.Bulk, Campaign: "double-11"}
+	own := schema.Receipt{ID: "a", Lane: schema.LaneBulk, Campaign: "double-11"}
 	got, ok := of(encoded(own))
 	require.True(t, ok)
 	require.Equal(t, own, got)
 	for _, r := range []schema.Receipt{
-		{ID: "double-11", Lane: schema.Bulk, Campaign: "double-12"}, {ID: "a", Lane: schema.Live, Campaign: "double-11"},
+		{ID: "double-11", Lane: schema.LaneBulk, Campaign: "double-12"}, {ID: "a", Lane: schema.LaneLive, Campaign: "double-11"},
 	} {
 		_, ok := of(encoded(r))
 		require.False(t, ok)
@@ -56,7 +56,7 @@ func TestReceiptsOfOtherCampaignsAreNotDecoded(t *testing.T) {
 
 func TestForeignReceiptsCostNothing(t *testing.T) { // not parallel: it counts allocations
 	of := receiptOf("double-11")
-	data, err := json.Marshal(schema.Receipt{ID: "a", Lane: schema.Bulk, Campaign: "double-12"})
+	data, err := json.Marshal(schema.Receipt{ID: "a", Lane: schema.LaneBulk, Campaign: "double-12"})
 	require.NoError(t, err)
 	require.Zero(t, testing.AllocsPerRun(100, func() { of(data) }))
 }

@@ -113,7 +113,7 @@ type Settings struct {
 	Concurrency     int // of the process's slots, at most
 	LiveShards      int // 1..64, fixed once the app has a queue
 	Retry           Retry
-	OnUnknown       schema.UnknownPolicy // schema.Resend or schema.Park
+	OnUnknown       schema.UnknownPolicy // schema.PolicyResend or schema.PolicyPark
 	ExpireAfter     time.Duration        // from publishing
 	HoldBack        time.Duration        // how long a retry may hold back the recipient's later intents; 0 for never
 	DuplicateWindow time.Duration

@@ -211,7 +211,7 @@ func (l *loader) decode() {
 		app := &l.cfg.Apps[i]
 		prefix := appsPath + strconv.Itoa(i) + "."
 		app.Settings, app.lookup = l.cfg.Defaults, l.lookup
-		app.Limits.Kind = schema.OfficialAccount
+		app.Limits.Kind = schema.KindOfficialAccount
 		decodeRows(l, appKeys, app, prefix)
 		decodeRows(l, settingsKeys, &app.Settings, prefix)
 	}

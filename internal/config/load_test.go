@@ -73,10 +73,10 @@ func TestNothingConfiguredGivesTheDefaults(t *testing.T) {
 		Rate:        Rate{PerSecond: 100, Burst: 20, PerDay: 500_000, LiveReserve: 0.2},
 		Concurrency: 128, LiveShards: 4,
 		Retry:       Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute},
-		OnUnknown:   schema.Resend,
+		OnUnknown:   schema.PolicyResend,
 		ExpireAfter: 48 * time.Hour, HoldBack: 30 * time.Second, DuplicateWindow: 10 * time.Minute,
 		Queue:      Queue{Messages: 5_000_000, Bytes: 4 << 30},
-		Limits:     schema.Limits{NewsArticles: 10, TextBytes: 2048, VideoThumb: schema.Required},
+		Limits:     schema.Limits{NewsArticles: 10, TextBytes: 2048, VideoThumb: schema.PresenceRequired},
 		KFAccounts: KFAccounts{Most: 10, Nickname: NicknameDocument},
 	}, cfg.Defaults)
 }
@@ -131,7 +131,7 @@ apps:
 	require.True(t, ok)
 	require.Equal(t, "旗舰店", one.Label())
 	settings := cfg.Defaults
-	settings.Limits.Kind = schema.OfficialAccount // a key of apps only
+	settings.Limits.Kind = schema.KindOfficialAccount // a key of apps only
 	require.Equal(t, settings, one.Settings)
 
 	two, ok := cfg.App("wx2")
@@ -139,9 +139,9 @@ apps:
 	require.Equal(t, "wx2", two.Label())
 	require.Equal(t, Rate{PerSecond: 200, Burst: 5, PerDay: 500_000, LiveReserve: 0.2}, two.Rate)
 	require.Equal(t, Retry{Attempts: 3, First: time.Second, Cap: 2 * time.Minute}, two.Retry)
-	require.Equal(t, schema.Park, two.OnUnknown)
+	require.Equal(t, schema.PolicyPark, two.OnUnknown)
 	require.Equal(t, Size(512_000_000), two.Queue.Bytes)
-	require.Equal(t, schema.Limits{NewsArticles: 10, TextBytes: 600, VideoThumb: schema.Optional, Kind: schema.MiniProgram}, two.Limits)
+	require.Equal(t, schema.Limits{NewsArticles: 10, TextBytes: 600, VideoThumb: schema.PresenceOptional, Kind: schema.KindMiniProgram}, two.Limits)
 	require.Equal(t, 9, two.Concurrency)
 
 	require.Regexp(t, `:9$`, cfg.Origin("apps[1].rate.per_second"))

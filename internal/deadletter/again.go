@@ -78,7 +78,7 @@ func (o Options) again(item *Item, t target, now time.Time) (*nats.Msg, error) {
 		return nil, refusal("its " + err.Error())
 	}
 	switch {
-	case l.Reason == schema.IDReuse && !o.NewIDs:
+	case l.Reason == schema.ReasonIDReuse && !o.NewIDs:
 		return nil, foreignID
 	case env.SendAt.After(now):
 		return nil, notYet

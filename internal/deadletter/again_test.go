@@ -28,7 +28,7 @@ func TestAgainKeepsTheMessage(t *testing.T) {
 	env, err := schema.ParseEnvelope(msg.Header, true)
 	require.NoError(t, err)
 	require.Equal(t, schema.Envelope{
-		ID: "order-1", Generation: 2, Attempt: 1, Source: "shop", Unknown: schema.Park, PublishedAt: l.PublishedAt,
+		ID: "order-1", Generation: 2, Attempt: 1, Source: "shop", Unknown: schema.PolicyPark, PublishedAt: l.PublishedAt,
 		ExpiresAt: time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC),
 	}, env)
 }
@@ -56,7 +56,7 @@ func TestNewIDs(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 128)
 	for _, id := range []string{"order-1", long} {
-		item := &Item{Letter: *letter(id, of(schema.IDReuse)), Seq: 9}
+		item := &Item{Letter: *letter(id, of(schema.ReasonIDReuse)), Seq: 9}
 		_, err := again(Options{}, item, noon)
 		require.ErrorIs(t, err, foreignID)
 		msg, err := again(Options{NewIDs: true}, item, noon)
@@ -87,7 +87,7 @@ func TestForesee(t *testing.T) {
 		why     string
 	}{
 		{"busy then, so it may pass now", letter("a"), Options{Apps: settings}, 0, false, WillBeSent, ""},
-		{"an unknown outcome is worth a try", letter("a", of(schema.Unknown)), Options{Apps: settings}, 0, false, WillBeSent, ""},
+		{"an unknown outcome is worth a try", letter("a", of(schema.ReasonUnknown)), Options{Apps: settings}, 0, false, WillBeSent, ""},
 		{"its app is held", letter("a"), Options{Apps: held}, 0, false, WillWait, "paused by ann"},
 		{"its app has no queue", letter("a"), Options{}, 0, true, CannotBe, string(noQueue)},
 		{"its own deadline has passed", letter("a", header("Kefu-Expires-At", "2026-11-24T11:59:59Z")), Options{}, 0, false, WillExpire, string(pastDue)},
@@ -96,19 +96,19 @@ func TestForesee(t *testing.T) {
 			Options{Apps: settings}, 0, false, WillBeSent, ""},
 		{"its deadline passes before its turn", letter("a", header("Kefu-Expires-At", "2026-11-24T12:10:00Z")), Options{}, 20 * time.Minute, false, WillExpire,
 			"its deadline passes before its turn comes: raise the rate or give a new one"},
-		{"a new deadline saves it", letter("a", of(schema.Expired), published(noon.Add(-48*time.Hour))), Options{Apps: settings, ExpiresIn: time.Hour}, 0, false, WillBeSent, ""},
-		{"the API refused the message", letter("a", of(schema.Rejected), code(40007)), Options{}, 0, false, SameAgain, "40007: "},
-		{"the API refused the user", letter("a", of(schema.Recipient), code(45015)), Options{}, 0, false, SameAgain, "45015: "},
-		{"a final code that the table has learned to retry", letter("a", of(schema.Rejected), code(-1)), Options{}, 0, false, WillBeSent, ""},
-		{"a packet that is still invalid", letter("a", of(schema.Invalid), func(l *schema.Letter) { l.SetPacket([]byte("{}")) }), Options{}, 0, false, SameAgain, "msgtype"},
-		{"a packet that a new limit allows", letter("a", of(schema.Invalid)), Options{}, 0, false, WillBeSent, ""},
-		{"a packet that is another recipient's", letter("a", of(schema.Invalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.oX" }),
+		{"a new deadline saves it", letter("a", of(schema.ReasonExpired), published(noon.Add(-48*time.Hour))), Options{Apps: settings, ExpiresIn: time.Hour}, 0, false, WillBeSent, ""},
+		{"the API refused the message", letter("a", of(schema.ReasonRejected), code(40007)), Options{}, 0, false, SameAgain, "40007: "},
+		{"the API refused the user", letter("a", of(schema.ReasonRecipient), code(45015)), Options{}, 0, false, SameAgain, "45015: "},
+		{"a final code that the table has learned to retry", letter("a", of(schema.ReasonRejected), code(-1)), Options{}, 0, false, WillBeSent, ""},
+		{"a packet that is still invalid", letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) { l.SetPacket([]byte("{}")) }), Options{}, 0, false, SameAgain, "msgtype"},
+		{"a packet that a new limit allows", letter("a", of(schema.ReasonInvalid)), Options{}, 0, false, WillBeSent, ""},
+		{"a packet that is another recipient's", letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.oX" }),
 			Options{}, 0, false, SameAgain, "touser"},
-		{"what stopped the worker", letter("a", of(schema.Poison)), Options{}, 0, false, SameAgain, "three times"},
-		{"an id that is another's", letter("a", of(schema.IDReuse)), Options{}, 0, false, CannotBe, string(foreignID)},
-		{"a subject that is none", letter("a", of(schema.Invalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.a b" }),
+		{"what stopped the worker", letter("a", of(schema.ReasonPoison)), Options{}, 0, false, SameAgain, "three times"},
+		{"an id that is another's", letter("a", of(schema.ReasonIDReuse)), Options{}, 0, false, CannotBe, string(foreignID)},
+		{"a subject that is none", letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.a b" }),
 			Options{}, 0, false, CannotBe, "its subject cannot be published to: openid must be 1 to 128 of A-Z a-z 0-9 _ -"},
-		{"a header that is not valid", letter("a", of(schema.Invalid), header("Kefu-Expire-At", "2026")), Options{}, 0, false, CannotBe, "its headers are not valid: Kefu-Expire-At"},
+		{"a header that is not valid", letter("a", of(schema.ReasonInvalid), header("Kefu-Expire-At", "2026")), Options{}, 0, false, CannotBe, "its headers are not valid: Kefu-Expire-At"},
 		{"a send-at that lies ahead", letter("a", header("Kefu-Send-At", "2026-11-24T13:00:00Z")), Options{}, 0, false, CannotBe, string(notYet)},
 		{"another app's subject", letter("a", func(l *schema.Letter) { l.AppID = "wx2" }), Options{}, 0, false, CannotBe, string(otherApp)},
 		{"one replayed beyond what can be counted", letter("a", func(l *schema.Letter) { l.Generation = 65535 }), Options{}, 0, false, CannotBe, string(wornOut)},

@@ -12,7 +12,7 @@ import (
 
 func TestMessage(t *testing.T) {
 	t.Parallel()
-	l := letter("order-1", of(schema.Expired))
+	l := letter("order-1", of(schema.ReasonExpired))
 	l.Detail = "<late>"
 	msg, err := Message(l)
 	require.NoError(t, err)
@@ -29,7 +29,7 @@ func TestMessage(t *testing.T) {
 }
 
 func BenchmarkMessage(b *testing.B) {
-	l := letter("order-1", of(schema.Rejected), code(40007))
+	l := letter("order-1", of(schema.ReasonRejected), code(40007))
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Message(l); err != nil {
@@ -41,12 +41,12 @@ func BenchmarkMessage(b *testing.B) {
 func TestBoxListsGetsAndDeletes(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
-	b.bury(letter("a"), letter("b", of(schema.Expired)), letter("b", of(schema.Exhausted), func(l *schema.Letter) { l.Generation = 2 }))
+	b.bury(letter("a"), letter("b", of(schema.ReasonExpired)), letter("b", of(schema.ReasonExhausted), func(l *schema.Letter) { l.Generation = 2 }))
 	b.bury(letter("a")) // the worker died between letter and acknowledgement
 	b.publish("kefu.dead."+app+".expired", "by hand", nil)
 
 	b.Equal([]string{"a", "b", "b", ""}, b.ids(Filter{}))
-	b.Equal([]string{"b", ""}, b.ids(Filter{Reasons: []schema.Reason{schema.Expired}}))
+	b.Equal([]string{"b", ""}, b.ids(Filter{Reasons: []schema.Reason{schema.ReasonExpired}}))
 	b.Equal([]string{"a"}, b.ids(Filter{IDs: []string{"a"}}))
 	b.Empty(b.ids(Filter{AppID: "wx2"}))
 
@@ -61,7 +61,7 @@ func TestBoxListsGetsAndDeletes(t *testing.T) {
 		if i.Broken {
 			stranger++
 			b.Equal(app, i.Letter.AppID)
-			b.Equal(schema.Expired, i.Letter.Reason)
+			b.Equal(schema.ReasonExpired, i.Letter.Reason)
 			b.Equal("by hand", string(i.Letter.Packet()))
 		}
 		return nil
@@ -104,8 +104,8 @@ func TestPlan(t *testing.T) {
 	b := newBed(t, 10)
 	other := func(l *schema.Letter) { l.AppID, l.Subject = "wx2", "kefu.send.wx2.live."+openid }
 	b.bury(
-		letter("ok-1"), letter("ok-2", of(schema.Unknown), func(l *schema.Letter) { l.PossibleDuplicate = true }),
-		letter("refused-1", of(schema.Recipient), code(45015)), letter("refused-2", of(schema.Recipient), code(45015)),
+		letter("ok-1"), letter("ok-2", of(schema.ReasonUnknown), func(l *schema.Letter) { l.PossibleDuplicate = true }),
+		letter("refused-1", of(schema.ReasonRecipient), code(45015)), letter("refused-2", of(schema.ReasonRecipient), code(45015)),
 		letter("late", published(noon.Add(-100*time.Hour))), letter("stranger", other),
 	)
 	o := Options{Rate: 2, Apps: map[string]App{app: {ExpireAfter: 48 * time.Hour}}}
@@ -114,7 +114,7 @@ func TestPlan(t *testing.T) {
 	b.Equal(6, p.Total)
 	b.Equal(4, p.Replayable)
 	b.Equal(map[Fate]int{WillBeSent: 2, SameAgain: 2, WillExpire: 1, CannotBe: 1}, p.Fates)
-	b.Equal(map[schema.Reason]int{schema.Exhausted: 3, schema.Unknown: 1, schema.Recipient: 2}, p.Reasons)
+	b.Equal(map[schema.Reason]int{schema.ReasonExhausted: 3, schema.ReasonUnknown: 1, schema.ReasonRecipient: 2}, p.Reasons)
 	b.Equal(map[string]int{app: 5, "wx2": 1}, p.Apps)
 	b.Equal(1, p.PossibleDuplicates)
 	b.Equal(2*time.Second, p.Takes)

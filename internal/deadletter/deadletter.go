@@ -16,7 +16,7 @@
 // stays, since the ledger would let no message of that generation through.
 //
 //	box := deadletter.Open(conn)
-//	filter := deadletter.Filter{AppID: "wx…", Reasons: []schema.Reason{schema.Exhausted}}
+//	filter := deadletter.Filter{AppID: "wx…", Reasons: []schema.Reason{schema.ReasonExhausted}}
 //	plan, err := box.Plan(ctx, filter, options, time.Now())
 //	fmt.Println(plan.Fates[deadletter.WillBeSent], "will be sent in", plan.Takes)
 //	options.Through = plan.Through // what dies from here on is not of this replay

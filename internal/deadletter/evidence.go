@@ -191,7 +191,7 @@ type prior struct {
 
 // prior judges a letter. queue says whether its app has one.
 func (r *records) prior(ctx context.Context, item *Item, queue bool, now time.Time) (prior, error) {
-	p := prior{target: targetOf(item, item.Letter.Reason == schema.IDReuse), move: publish}
+	p := prior{target: targetOf(item, item.Letter.Reason == schema.ReasonIDReuse), move: publish}
 	if !queue || item.Broken {
 		return p, nil
 	}

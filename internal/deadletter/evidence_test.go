@@ -175,14 +175,14 @@ func TestEachIDThatAKilledReplayMayHaveUsedIsInDoubt(t *testing.T) {
 		newIDs bool
 		want   refusal // "": it is published
 	}{
-		"under the old id": {[]handed{oldID}, schema.Exhausted, nil, false, mayDouble},
-		"under the old id, then under a new one, which is its only one": {[]handed{oldID, newID}, schema.IDReuse, nil, true, mayDouble},
+		"under the old id": {[]handed{oldID}, schema.ReasonExhausted, nil, false, mayDouble},
+		"under the old id, then under a new one, which is its only one": {[]handed{oldID, newID}, schema.ReasonIDReuse, nil, true, mayDouble},
 		"under the old id, then under a new one, and the old one went on": {
-			[]handed{oldID, newID}, schema.Exhausted, remembering{"a": {Generation: 3, Ended: true}}, true, mayDouble,
+			[]handed{oldID, newID}, schema.ReasonExhausted, remembering{"a": {Generation: 3, Ended: true}}, true, mayDouble,
 		},
-		"under a new id, then under the old one":        {[]handed{newID, oldID}, schema.Exhausted, nil, false, mayDouble},
-		"under a new id, which is not used this time":   {[]handed{newID}, schema.Exhausted, nil, false, ""},
-		"under the old id, which is not used this time": {[]handed{oldID}, schema.IDReuse, nil, true, ""},
+		"under a new id, then under the old one":        {[]handed{newID, oldID}, schema.ReasonExhausted, nil, false, mayDouble},
+		"under a new id, which is not used this time":   {[]handed{newID}, schema.ReasonExhausted, nil, false, ""},
+		"under the old id, which is not used this time": {[]handed{oldID}, schema.ReasonIDReuse, nil, true, ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

@@ -12,7 +12,7 @@ import (
 
 func TestFilterMatch(t *testing.T) {
 	t.Parallel()
-	l := letter("order-1", bulk("double-11"), of(schema.Recipient), code(45015))
+	l := letter("order-1", bulk("double-11"), of(schema.ReasonRecipient), code(45015))
 	l.Source, l.Errmsg, l.Generation = "shop", "Response out of time limit", 2
 	tests := []struct {
 		name   string
@@ -24,12 +24,12 @@ func TestFilterMatch(t *testing.T) {
 		{"another app", Filter{AppID: "wx2"}, false},
 		{"one of several ids", Filter{IDs: []string{"order-2", "order-1"}}, true},
 		{"another id", Filter{IDs: []string{"order"}}, false},
-		{"one of several reasons", Filter{Reasons: []schema.Reason{schema.Expired, schema.Recipient}}, true},
-		{"another reason", Filter{Reasons: []schema.Reason{schema.Expired}}, false},
+		{"one of several reasons", Filter{Reasons: []schema.Reason{schema.ReasonExpired, schema.ReasonRecipient}}, true},
+		{"another reason", Filter{Reasons: []schema.Reason{schema.ReasonExpired}}, false},
 		{"its errcode", Filter{Errcodes: []int{45047, 45015}}, true},
 		{"another errcode", Filter{Errcodes: []int{0}}, false},
-		{"its lane", Filter{Lane: schema.Bulk}, true},
-		{"the other lane", Filter{Lane: schema.Live}, false},
+		{"its lane", Filter{Lane: schema.LaneBulk}, true},
+		{"the other lane", Filter{Lane: schema.LaneLive}, false},
 		{"its campaign", Filter{Campaign: "double-11"}, true},
 		{"a part of its campaign is not it", Filter{Campaign: "double"}, false},
 		{"its source", Filter{Source: "shop"}, true},
@@ -45,8 +45,8 @@ func TestFilterMatch(t *testing.T) {
 		{"a word of the errmsg in other case", Filter{Text: "OUT OF time"}, true},
 		{"a word of the detail", Filter{Text: "busy"}, true},
 		{"a word of neither", Filter{Text: "quota"}, false},
-		{"all of several conditions", Filter{AppID: app, Lane: schema.Bulk, Text: "busy"}, true},
-		{"one of several conditions fails", Filter{AppID: app, Lane: schema.Live, Text: "busy"}, false},
+		{"all of several conditions", Filter{AppID: app, Lane: schema.LaneBulk, Text: "busy"}, true},
+		{"one of several conditions fails", Filter{AppID: app, Lane: schema.LaneLive, Text: "busy"}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestFilterSubject(t *testing.T) {
 	}{
 		{"everything", Filter{}, "kefu.dead.*.*"},
 		{"one app", Filter{AppID: app}, "kefu.dead." + app + ".*"},
-		{"one reason", Filter{Reasons: []schema.Reason{schema.IDReuse}}, "kefu.dead.*.id-reuse"},
+		{"one reason", Filter{Reasons: []schema.Reason{schema.ReasonIDReuse}}, "kefu.dead.*.id-reuse"},
 		{"several reasons have no common subject", Filter{Reasons: schema.Reasons()}, "kefu.dead.*.*"},
 		{"a wildcard is no app", Filter{AppID: ">"}, "kefu.dead.*.*"},
 		{"a crafted reason stays out", Filter{Reasons: []schema.Reason{"x.>"}}, "kefu.dead.*.*"},
@@ -100,10 +100,10 @@ func TestFilterSubject(t *testing.T) {
 func TestFilterInWords(t *testing.T) {
 	t.Parallel()
 	require.True(t, Filter{}.IsZero())
-	require.False(t, Filter{Lane: schema.Live}.IsZero())
+	require.False(t, Filter{Lane: schema.LaneLive}.IsZero())
 	f := Filter{
-		AppID: app, IDs: []string{"a", "b"}, Reasons: []schema.Reason{schema.Expired, schema.Unknown}, Errcodes: []int{-1},
-		Lane: schema.Bulk, Campaign: "c", Source: "s", OpenID: openid, Generation: 2, Since: noon, Until: noon.Add(time.Hour),
+		AppID: app, IDs: []string{"a", "b"}, Reasons: []schema.Reason{schema.ReasonExpired, schema.ReasonUnknown}, Errcodes: []int{-1},
+		Lane: schema.LaneBulk, Campaign: "c", Source: "s", OpenID: openid, Generation: 2, Since: noon, Until: noon.Add(time.Hour),
 		Text: "about " + openid,
 	}
 	p := broker.NewPseudonyms([]byte("the pool's key"))

@@ -101,7 +101,7 @@ func TestLettersAreFoundByIDWithoutReadingAll(t *testing.T) {
 		{"never there", Filter{IDs: []string{"no"}}, nil, 2},
 		{"several", Filter{IDs: []string{"x9", "x1", "old"}}, []string{"wx0 old 1", "wx0 x1 1", "wx0 x9 1"}, 4},
 		{"other conditions hold, too", Filter{IDs: []string{"both"}, Generation: 2}, []string{"wx0 both 2"}, 4},
-		{"by a reason that none has", Filter{IDs: []string{"both"}, Reasons: []schema.Reason{schema.Poison}}, nil, 4},
+		{"by a reason that none has", Filter{IDs: []string{"both"}, Reasons: []schema.Reason{schema.ReasonPoison}}, nil, 4},
 	} {
 		var got []string
 		reads := b.reads(func() { got = b.found(row.filter) })

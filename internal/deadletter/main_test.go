@@ -28,7 +28,7 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // letter is one that a replay would send.
 func letter(id string, change ...func(*schema.Letter)) *schema.Letter {
 	l := &schema.Letter{
-		ID: id, AppID: app, Generation: 1, Lane: schema.Live, OpenID: openid, Reason: schema.Exhausted,
+		ID: id, AppID: app, Generation: 1, Lane: schema.LaneLive, OpenID: openid, Reason: schema.ReasonExhausted,
 		Detail: "the API was busy six times", Subject: "kefu.send." + app + ".live." + openid, Sequence: 7,
 		PublishedAt: noon.Add(-time.Hour), DiedAt: noon, Worker: "worker-1",
 		Headers: map[string][]string{"Nats-Msg-Id": {id}},
@@ -50,7 +50,7 @@ func code(n int) func(*schema.Letter) {
 
 func bulk(campaign string) func(*schema.Letter) {
 	return func(l *schema.Letter) {
-		l.Lane, l.Campaign, l.Subject = schema.Bulk, campaign, "kefu.send."+app+".bulk."+campaign
+		l.Lane, l.Campaign, l.Subject = schema.LaneBulk, campaign, "kefu.send."+app+".bulk."+campaign
 	}
 }
 
@@ -170,7 +170,7 @@ func (b *bed) publish(subject string, data string, headers nats.Header) {
 
 // again is the message that a replay would publish for a letter of which nothing is known.
 func again(o Options, item *Item, now time.Time) (*nats.Msg, error) {
-	return o.again(item, targetOf(item, item.Letter.Reason == schema.IDReuse), now)
+	return o.again(item, targetOf(item, item.Letter.Reason == schema.ReasonIDReuse), now)
 }
 
 // remembering is a ledger that knows some ids.

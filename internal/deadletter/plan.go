@@ -208,9 +208,9 @@ func (o Options) foresee(item *Item, prior prior, queue bool, now, at time.Time)
 // might not.
 func (o Options) unchanged(l *schema.Letter) string {
 	switch l.Reason {
-	case schema.Invalid:
+	case schema.ReasonInvalid:
 		return o.invalid(l)
-	case schema.Rejected, schema.Recipient:
+	case schema.ReasonRejected, schema.ReasonRecipient:
 		if l.Errcode == nil {
 			return "the API refused it for good"
 		}
@@ -224,7 +224,7 @@ func (o Options) unchanged(l *schema.Letter) string {
 		case wechat.FaultUnlisted:
 			return fmt.Sprintf("%d: %s", code.Code, code.En)
 		}
-	case schema.Poison:
+	case schema.ReasonPoison:
 		return "handling it failed three times"
 	}
 	return ""

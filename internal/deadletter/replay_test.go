@@ -20,9 +20,9 @@ func TestReplaySendsAgainAndEmptiesTheBox(t *testing.T) {
 	for i := range 100 {
 		b.bury(letter(fmt.Sprintf("order-%02d", i)))
 	}
-	b.bury(letter("other", of(schema.Expired)))
+	b.bury(letter("other", of(schema.ReasonExpired)))
 	var seen []Progress
-	result := b.replay(Filter{Reasons: []schema.Reason{schema.Exhausted}}, Options{By: "ann@desk", Progress: func(p Progress) { seen = append(seen, p) }})
+	result := b.replay(Filter{Reasons: []schema.Reason{schema.ReasonExhausted}}, Options{By: "ann@desk", Progress: func(p Progress) { seen = append(seen, p) }})
 	b.Equal(100, result.Replayed)
 	b.Zero(result.Skipped + result.Failed + result.Duplicates + result.Kept)
 	b.Empty(result.Stopped)
@@ -51,10 +51,10 @@ func TestReplayLeavesWhatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
 	b.bury(
-		letter("no-subject", of(schema.Invalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.ö" }),
-		letter("typo", of(schema.Invalid), header("Kefu-Expire-At", "x")),
+		letter("no-subject", of(schema.ReasonInvalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.ö" }),
+		letter("typo", of(schema.ReasonInvalid), header("Kefu-Expire-At", "x")),
 		letter("late", header("Kefu-Expires-At", "2020-01-01T00:00:00Z")),
-		letter("reused", of(schema.IDReuse)),
+		letter("reused", of(schema.ReasonIDReuse)),
 		letter("elsewhere", func(l *schema.Letter) { l.AppID, l.Subject = "wx2", "kefu.send.wx2.bulk.c" }),
 		letter("good", bulk("c")),
 	)
@@ -93,7 +93,7 @@ func TestReplayTellsTwoLettersOfOneIDApart(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
 	other := func(l *schema.Letter) { l.Sequence = 8; l.SetPacket([]byte("another")) }
-	b.bury(letter("a", of(schema.Invalid)), letter("a", of(schema.Invalid), other))
+	b.bury(letter("a", of(schema.ReasonInvalid)), letter("a", of(schema.ReasonInvalid), other))
 	result := b.replay(Filter{}, Options{})
 	b.Equal(1, result.Replayed)
 	b.Equal(1, result.Skipped)
@@ -194,7 +194,7 @@ func TestReplayKeepsItsRate(t *testing.T) {
 func TestReplayStopsAtItsLimits(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
-	b.bury(letter("a"), letter("b", of(schema.IDReuse)), letter("c"), letter("d"))
+	b.bury(letter("a"), letter("b", of(schema.ReasonIDReuse)), letter("c"), letter("d"))
 	plan, err := b.box.Plan(t.Context(), Filter{}, Options{}, noon)
 	b.NoError(err)
 	b.bury(letter("later"))

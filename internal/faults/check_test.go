@@ -88,7 +88,7 @@ func (s *scene) look() seen {
 	for _, id := range s.published {
 		to := cmp.Or(s.recipients[id], id)
 		// A letter id-reuse is about another message than the one with this id.
-		rs := slices.DeleteFunc(receipts[id], func(r schema.Receipt) bool { return r.Reason == schema.IDReuse })
+		rs := slices.DeleteFunc(receipts[id], func(r schema.Receipt) bool { return r.Reason == schema.ReasonIDReuse })
 		switch {
 		case len(rs) > 1:
 			s.LessOrEqual(lives(rs), 1, "%s has more than one end in one life: %+v", id, rs)

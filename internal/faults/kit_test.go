@@ -86,14 +86,14 @@ func (s *scene) pause(p *stage.Process, app string) {
 // sendTo is send for one of several apps.
 func (s *scene) sendTo(app, id string) {
 	s.T.Helper()
-	s.accept(id, schema.Subject{AppID: app, Lane: schema.Live, Shard: -1, Key: id}.String(), text(id))
+	s.accept(id, schema.Subject{AppID: app, Lane: schema.LaneLive, Shard: -1, Key: id}.String(), text(id))
 }
 
 // sendMany publishes n bulk intents of an app, without waiting for each. header
 // are names and values in turn.
 func (s *scene) sendMany(app, prefix string, n int, header ...string) {
 	s.T.Helper()
-	subject := schema.Subject{AppID: app, Lane: schema.Bulk, Shard: -1, Key: "campaign"}.String()
+	subject := schema.Subject{AppID: app, Lane: schema.LaneBulk, Shard: -1, Key: "campaign"}.String()
 	for i := range n {
 		id := fmt.Sprint(prefix, i)
 		m := &nats.Msg{Subject: subject, Data: []byte(text(id)), Header: nats.Header{schema.HeaderMsgID: {id}}}

@@ -228,7 +228,7 @@ var brokerRows = []row{
 			s.Drained()
 			letters := s.Letters()
 			s.Len(letters, 1)
-			s.Equal(schema.IDReuse, letters[0].Reason)
+			s.Equal(schema.ReasonIDReuse, letters[0].Reason)
 			s.note("1 letter %s", letters[0].Reason)
 		},
 	},

@@ -93,7 +93,7 @@ func TestOneHeldAppChangesNothingForTheOthers(t *testing.T) {
 	receipts := s.StoredReceipts()
 	for _, id := range s.published {
 		s.Len(receipts[id], 1, id)
-		s.Equal(schema.Sent, receipts[id][0].State, id)
+		s.Equal(schema.StateSent, receipts[id][0].State, id)
 		s.Equal(1, receipts[id][0].Attempts, "%s: a hold spends no attempt", id)
 	}
 	report("ten apps", fmt.Sprintf("9 apps offered %d/s each for %s, without and with a tenth held over %d queued", rate, d, backlog),
@@ -128,7 +128,7 @@ func TestManyDueAtOnce(t *testing.T) {
 	}
 	for id, rs := range s.StoredReceipts() {
 		s.Len(rs, 1, id)
-		s.Equal(schema.Sent, rs[0].State, id)
+		s.Equal(schema.StateSent, rs[0].State, id)
 	}
 	s.Less(quantile(fresh, 0.99), 10*time.Second, "fresh intents are not kept waiting")
 	report("due at once", fmt.Sprintf("%d intents due at the same instant, %d fresh live ones a second", n, rate),
@@ -189,7 +189,7 @@ func TestNoWayOut(t *testing.T) {
 			s.Drained()
 			for id, rs := range s.StoredReceipts() {
 				s.Len(rs, 1)
-				s.Equal(schema.Sent, rs[0].State, id)
+				s.Equal(schema.StateSent, rs[0].State, id)
 				s.Equal(1, rs[0].Attempts, "no attempt is spent")
 				s.False(rs[0].PossibleDuplicate, id)
 			}

@@ -34,7 +34,7 @@ func TestKilledAtEachPoint(t *testing.T) {
 			report("kill -9 at a point", done, s.String())
 		}
 	})
-	for _, policy := range []schema.UnknownPolicy{schema.Resend, schema.Park} {
+	for _, policy := range []schema.UnknownPolicy{schema.PolicyResend, schema.PolicyPark} {
 		for _, point := range failpoint.Points() {
 			for i := range times {
 				t.Run(fmt.Sprintf("%s/%s/%d", policy, point, i+1), func(t *testing.T) {
@@ -121,9 +121,9 @@ func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPo
 		if r.PossibleDuplicate {
 			marked++
 		}
-		if policy == schema.Park {
+		if policy == schema.PolicyPark {
 			s.LessOrEqual(delivered[id], 1, "%s was sent twice", id)
-			s.Equal(unsettled[id], r.Reason == schema.Unknown, "%s: what is in doubt is parked: %+v", id, r)
+			s.Equal(unsettled[id], r.Reason == schema.ReasonUnknown, "%s: what is in doubt is parked: %+v", id, r)
 		}
 	}
 	s.Equal(len(unsettled), marked)

@@ -281,7 +281,7 @@ func onlyOne(all ...picky) func(*scene) {
 		begin := time.Now()
 		for i, p := range all {
 			bad := fmt.Sprint("bad", i)
-			s.accept(bad, schema.Subject{AppID: s.Apps()[i], Lane: schema.Live, Shard: -1, Key: bad}.String(), p.packet(bad))
+			s.accept(bad, schema.Subject{AppID: s.Apps()[i], Lane: schema.LaneLive, Shard: -1, Key: bad}.String(), p.packet(bad))
 		}
 		for n := range texts {
 			for i := range all {
@@ -337,7 +337,7 @@ func everyOne(codes ...int) func(*scene) {
 			for i, app := range s.Apps() {
 				s.sendTo(app, fmt.Sprintf("app%duser%d", i, n))
 				id := fmt.Sprintf("app%dmenu%d", i, n)
-				s.accept(id, schema.Subject{AppID: app, Lane: schema.Bulk, Shard: -1, Key: "campaign"}.String(), menu(id))
+				s.accept(id, schema.Subject{AppID: app, Lane: schema.LaneBulk, Shard: -1, Key: "campaign"}.String(), menu(id))
 			}
 		}
 		tries := 3

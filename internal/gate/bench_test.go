@@ -28,7 +28,7 @@ func BenchmarkPermit(b *testing.B) {
 			g := k.App("wx1", c.rate)
 			got, begun := 0, time.Now()
 			for b.Loop() {
-				if p, _ := g.Permit(schema.Bulk, time.Now()); p.OK {
+				if p, _ := g.Permit(schema.LaneBulk, time.Now()); p.OK {
 					got++
 				}
 			}

@@ -160,7 +160,7 @@ func (b *budget) lead() time.Duration { return b.pool.trips.lead() + b.lookahead
 func (b *budget) reserve(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	live := lane == schema.Live
+	live := lane == schema.LaneLive
 	t, synced := b.pool.clock.broker(now)
 	if synced {
 		b.drop(t)

@@ -17,14 +17,14 @@ func TestTheDaysBudget(t *testing.T) {
 	evening := time.Date(2026, 11, 24, 23, 59, 58, 0, Beijing)
 	require.Equal(t, 3, send(g, evening, 3))
 	require.Zero(t, *shared)
-	p, wait := g.Permit(schema.Live, evening)
+	p, wait := g.Permit(schema.LaneLive, evening)
 	require.False(t, p.OK)
 	require.Equal(t, 4*time.Second, wait, "until just after the platform's midnight")
 	require.Equal(t, 3, send(g, evening.Add(wait), 10), "then it begins anew")
 
 	limited, _ := alone(Rate{PerSecond: 1, Burst: 1, PerDay: 2})
-	require.Equal(t, 1, ask(limited, schema.Live, noon, 900*time.Millisecond, 10*time.Millisecond), "what the rate refuses costs no budget")
-	p, _ = limited.Permit(schema.Live, noon.Add(2*time.Second))
+	require.Equal(t, 1, ask(limited, schema.LaneLive, noon, 900*time.Millisecond, 10*time.Millisecond), "what the rate refuses costs no budget")
+	p, _ = limited.Permit(schema.LaneLive, noon.Add(2*time.Second))
 	require.True(t, p.OK)
 }
 
@@ -32,7 +32,7 @@ func TestTheDaysBudget(t *testing.T) {
 // many it made.
 func send(g *Gate, now time.Time, n int) int {
 	for made := range n {
-		p, _ := g.Permit(schema.Live, now)
+		p, _ := g.Permit(schema.LaneLive, now)
 		if !p.OK {
 			return made
 		}
@@ -108,7 +108,7 @@ func TestABudgetOfADayTouchesNoOtherHold(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			g, shared := alone(Rate{PerDay: 3})
-			p, _ := g.Permit(schema.Live, noon)
+			p, _ := g.Permit(schema.LaneLive, noon)
 			g.Hold(c.hold, p, noon.Add(time.Hour), noon)
 			g.Done(p, false)
 			before, _ := g.Held()
@@ -125,7 +125,7 @@ func TestABudgetOfADayTouchesNoOtherHold(t *testing.T) {
 func TestAHoldThatNothingIsLeftToTryWith(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{PerDay: 1})
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	p.Used = true
 	g.Hold(upstream(), p, time.Time{}, noon)
 	g.Done(p, false)
@@ -134,7 +134,7 @@ func TestAHoldThatNothingIsLeftToTryWith(t *testing.T) {
 	require.Zero(t, send(g, due, 1))
 	h, _ := g.Held()
 	require.Equal(t, spent(1, due), h)
-	trial, _ := g.Permit(schema.Live, h.Until)
+	trial, _ := g.Permit(schema.LaneLive, h.Until)
 	require.True(t, trial.Trial)
 }
 
@@ -143,18 +143,18 @@ func TestTheDayIsNotOverWhileSomethingMayComeBack(t *testing.T) {
 	g, shared := alone(Rate{PerDay: 2})
 	changes := make(chan struct{}, 10)
 	g.OnChange(func() { changes <- struct{}{} })
-	one, _ := g.Permit(schema.Live, noon)
-	two, _ := g.Permit(schema.Live, noon)
-	p, wait := g.Permit(schema.Live, noon)
+	one, _ := g.Permit(schema.LaneLive, noon)
+	two, _ := g.Permit(schema.LaneLive, noon)
+	p, wait := g.Permit(schema.LaneLive, noon)
 	require.False(t, p.OK)
 	require.Zero(t, wait, "until OnChange")
 	require.False(t, held(g))
 
 	g.Done(one, false) // a repeat, say
 	brokertest.Await(t, changes, "the news that one came back")
-	one, _ = g.Permit(schema.Live, noon)
+	one, _ = g.Permit(schema.LaneLive, noon)
 	require.True(t, one.OK)
-	p, _ = g.Permit(schema.Live, noon)
+	p, _ = g.Permit(schema.LaneLive, noon)
 	require.False(t, p.OK)
 	one.Used, two.Used = true, true
 	g.Done(one, true)
@@ -172,7 +172,7 @@ func TestWhatIsInHandOfADayIsUsedInAnothersHold(t *testing.T) {
 	t.Parallel()
 	g, shared := alone(Rate{PerDay: 3})
 	require.Equal(t, 1, send(g, noon, 1))
-	under, _ := g.Permit(schema.Live, noon)
+	under, _ := g.Permit(schema.LaneLive, noon)
 	other := spent(3, noon)
 	g.learn(false, &other, noon)
 	require.False(t, g.Closed(noon), "one is left, and one may come back")
@@ -180,7 +180,7 @@ func TestWhatIsInHandOfADayIsUsedInAnothersHold(t *testing.T) {
 	require.Equal(t, 1, send(g, noon, 10))
 	require.False(t, g.Closed(noon), "one may come back")
 	g.Done(under, false)
-	p, _ := g.Permit(schema.Bulk, noon)
+	p, _ := g.Permit(schema.LaneBulk, noon)
 	require.True(t, p.OK)
 	require.False(t, p.Trial)
 	p.Used = true
@@ -189,7 +189,7 @@ func TestWhatIsInHandOfADayIsUsedInAnothersHold(t *testing.T) {
 	require.Zero(t, *shared, "the other one's word is enough")
 
 	g, _ = alone(Rate{PerDay: 3})
-	p, _ = g.Permit(schema.Live, noon)
+	p, _ = g.Permit(schema.LaneLive, noon)
 	g.learn(false, &other, noon)
 	g.Hold(upstream(), p, time.Time{}, noon)
 	h, _ := g.Held()
@@ -214,14 +214,14 @@ func TestWhatMadeNoRequestCostsTheDayNothing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			g, _ := alone(Rate{PerDay: 3})
-			p, _ := g.Permit(schema.Live, evening)
+			p, _ := g.Permit(schema.LaneLive, evening)
 			now := evening.Add(c.done)
-			first, _ := g.Permit(schema.Live, now) // on the new day, if it is one
+			first, _ := g.Permit(schema.LaneLive, now) // on the new day, if it is one
 			p.Used = c.used
 			g.Done(p, false)
-			require.Equal(t, c.more-1, ask(g, schema.Live, now, 50*time.Millisecond, time.Millisecond))
+			require.Equal(t, c.more-1, ask(g, schema.LaneLive, now, 50*time.Millisecond, time.Millisecond))
 			g.Done(first, false)
-			require.Equal(t, 1, ask(g, schema.Live, now, 50*time.Millisecond, time.Millisecond))
+			require.Equal(t, 1, ask(g, schema.LaneLive, now, 50*time.Millisecond, time.Millisecond))
 		})
 	}
 }

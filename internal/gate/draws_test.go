@@ -141,12 +141,12 @@ func TestARowOfMessagesThatAreBuried(t *testing.T) {
 		require.Equal(t, Standing{Before: true, InRow: i + 1}, g.Drew(refused(id), noon))
 		g.Ended(id)
 	}
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	p.Sent, p.What = true, "text"
 	g.Done(p, true)
 	require.Equal(t, Standing{InRow: 1}, g.Drew(refused("d"), noon), "one that was sent ends it, and proves nothing against those")
 	g.Ended("d") // it was sent itself
-	p, _ = g.Permit(schema.Live, noon)
+	p, _ = g.Permit(schema.LaneLive, noon)
 	p.Sent, p.What = true, "msgmenu"
 	g.Done(p, true)
 	require.False(t, g.Suspects() && g.draws.any(), "nothing is left of them")
@@ -214,7 +214,7 @@ func drewHold(g *Gate, id, what string, p Permission, now time.Time) Hold {
 func TestAHoldThatAMessageDrewIsTriedByAnother(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	drewHold(g, "menu1", "msgmenu", p, noon)
 	_, due := g.Choice(noon.Add(novelPause - 1))
 	require.False(t, due)
@@ -229,7 +229,7 @@ func TestAHoldThatAMessageDrewIsTriedByAnother(t *testing.T) {
 	require.Equal(t, noon.Add(anotherPause), c.From(Another))
 	require.Equal(t, noon.Add(30*time.Second), c.From(Refused))
 
-	trial, _ := g.Permit(schema.Live, noon.Add(novelPause))
+	trial, _ := g.Permit(schema.LaneLive, noon.Add(novelPause))
 	require.True(t, trial.Trial)
 	require.False(t, g.Bars(trial, noon.Add(novelPause)))
 	require.True(t, g.Bars(Permission{OK: true}, noon.Add(novelPause)), "what was permitted before the hold is no trial")
@@ -243,12 +243,12 @@ func TestAHoldThatAMessageDrewIsTriedByAnother(t *testing.T) {
 func TestATrialThatIsNotSentProvesNothing(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	h := drewHold(g, "menu1", "msgmenu", p, noon)
-	trial, _ := g.Permit(schema.Live, h.Until)
+	trial, _ := g.Permit(schema.LaneLive, h.Until)
 	g.Done(trial, true) // busy, or a closed window
 	require.True(t, held(g))
-	again, _ := g.Permit(schema.Live, h.Until)
+	again, _ := g.Permit(schema.LaneLive, h.Until)
 	require.True(t, again.Trial, "the next intent has its turn at once")
 }
 
@@ -261,7 +261,7 @@ func TestAnAccountThatIsLimitedIsTriedRarely(t *testing.T) {
 			t.Parallel()
 			g, _ := alone(Rate{})
 			now := noon
-			p, _ := g.Permit(schema.Live, now)
+			p, _ := g.Permit(schema.LaneLive, now)
 			drewHold(g, "i0", "kind 0", p, now)
 			posts := map[time.Duration]int{time.Minute: 1, time.Hour: 1, 24 * time.Hour: 1}
 			for i := 1; now.Before(noon.Add(24 * time.Hour)); i++ {
@@ -273,7 +273,7 @@ func TestAnAccountThatIsLimitedIsTriedRarely(t *testing.T) {
 				if now.Before(c.From(c.Rank(id, what))) {
 					now = c.From(c.Rank(id, what))
 				}
-				p, _ = g.Permit(schema.Live, now)
+				p, _ = g.Permit(schema.LaneLive, now)
 				require.True(t, p.Trial)
 				drewHold(g, id, what, p, now)
 				for within := range posts {
@@ -292,8 +292,8 @@ func TestAnAccountThatIsLimitedIsTriedRarely(t *testing.T) {
 func TestThoseThatDrewAHoldAtOnceAreAllKnown(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
-	one, _ := g.Permit(schema.Live, noon)
-	two, _ := g.Permit(schema.Live, noon)
+	one, _ := g.Permit(schema.LaneLive, noon)
+	two, _ := g.Permit(schema.LaneLive, noon)
 	drewHold(g, "a", "text", one, noon)
 	h := drewHold(g, "b", "text", two, noon.Add(10*time.Millisecond))
 	require.Len(t, h.Drawn, 2)
@@ -304,7 +304,7 @@ func TestThoseThatDrewAHoldAtOnceAreAllKnown(t *testing.T) {
 func TestARefusalDuringATrialIsKeptFromThePool(t *testing.T) {
 	t.Parallel()
 	g, shared := alone(Rate{})
-	slow, _ := g.Permit(schema.Live, noon)
+	slow, _ := g.Permit(schema.LaneLive, noon)
 	g.learn(false, &Hold{Kind: Config, Drawn: []Draw{refused("a")}, Trying: true, Until: noon.Add(trialLease)}, noon)
 	before := *shared
 	h := drewHold(g, "b", "msgmenu", slow, noon)
@@ -315,7 +315,7 @@ func TestARefusalDuringATrialIsKeptFromThePool(t *testing.T) {
 func TestTheTrialOfAQuotasHoldIsAnotherMessageIfThereIsOne(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	d := Draw{ID: "a", What: "text", Answer: "errcode 45011"}
 	g.Drew(d, noon)
 	g.Hold(Hold{Kind: Quota, Drawn: []Draw{d}}, p, noon.Add(time.Minute), noon)
@@ -337,18 +337,18 @@ func TestAnEarlyTrialOfALimitMakesItNoLonger(t *testing.T) {
 		h, _ := g.Held()
 		return h
 	}
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	midnight := NextDay(noon)
 	draw("a", "text", p, midnight, noon)
 	now := noon.Add(novelPause)
-	p, _ = g.Permit(schema.Live, now)
+	p, _ = g.Permit(schema.LaneLive, now)
 	require.True(t, p.Trial)
 	require.False(t, g.Bars(p, now))
 	h := draw("b", "image", p, midnight, now)
 	require.Zero(t, h.Tries, "its end was not what was tried")
 	require.Equal(t, midnight, h.Until)
 
-	p, _ = g.Permit(schema.Live, midnight)
+	p, _ = g.Permit(schema.LaneLive, midnight)
 	require.True(t, p.Trial)
 	h = draw("c", "text", p, time.Time{}, midnight)
 	require.Equal(t, 1, h.Tries)
@@ -358,7 +358,7 @@ func TestAnEarlyTrialOfALimitMakesItNoLonger(t *testing.T) {
 	trying.Trying, trying.Until = true, midnight.Add(trialLease)
 	require.Equal(t, trying.Until, trying.first(), "others leave it to whoever tries it")
 
-	p, _ = g.Permit(schema.Live, midnight.Add(novelPause))
+	p, _ = g.Permit(schema.LaneLive, midnight.Add(novelPause))
 	require.True(t, p.Trial)
 	p.Sent, p.What = true, "image"
 	g.Done(p, true)
@@ -373,7 +373,7 @@ func TestAnEndOfAHoldIsTheWallClocks(t *testing.T) {
 	for _, kind := range []Kind{Config, Quota, Upstream} {
 		for _, hint := range []time.Time{{}, now.Add(time.Hour)} {
 			g, _ := alone(Rate{})
-			p, _ := g.Permit(schema.Live, now)
+			p, _ := g.Permit(schema.LaneLive, now)
 			d := refused("a")
 			g.Drew(d, now)
 			g.Hold(Hold{Kind: kind, Drawn: []Draw{d}}, p, hint, now)

@@ -33,9 +33,9 @@
 // message that is bad.
 //
 //	g := keeper.App("wx…", gate.Rate{PerSecond: 100, Burst: 20})
-//	p, wait := g.Permit(schema.Live, time.Now())
+//	p, wait := g.Permit(schema.LaneLive, time.Now())
 //	… // the ledger, the token
-//	if turn := g.Leave(&p, schema.Live); turn != nil {
+//	if turn := g.Leave(&p, schema.LaneLive); turn != nil {
 //		<-turn.Ready()
 //	}
 //	… // the request
@@ -267,7 +267,7 @@ func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Durati
 	// Bulk takes only what leaves live its share of the burst: when live is
 	// idle the bucket is full and bulk has the whole rate.
 	need := 1.0
-	if lane == schema.Bulk {
+	if lane == schema.LaneBulk {
 		need = min(1+g.rate.LiveReserve*float64(g.rate.Burst), float64(g.rate.Burst))
 	}
 	if have := g.limiter.TokensAt(now); have < need {

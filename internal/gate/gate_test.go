@@ -39,14 +39,14 @@ func TestPermissionsFollowTheRate(t *testing.T) {
 		min  int // permissions in ten seconds, asked for every millisecond
 		max  int
 	}{
-		{"live gets the rate, and the burst it begins with", Rate{PerSecond: 100, Burst: 20}, schema.Live, 1018, 1020},
-		{"bulk alone gets the whole rate too", Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2}, schema.Bulk, 1013, 1016},
-		{"even when live's share is everything", Rate{PerSecond: 100, Burst: 20, LiveReserve: 1}, schema.Bulk, 999, 1001},
-		{"a burst of none is one", Rate{PerSecond: 50}, schema.Live, 500, 501},
-		{"and leaves nothing to keep for live", Rate{PerSecond: 50, LiveReserve: 1}, schema.Bulk, 500, 501},
-		{"a slow app", Rate{PerSecond: 0.5, Burst: 1}, schema.Live, 5, 5},
-		{"no limit", Rate{}, schema.Live, 10000, 10000},
-		{"no limit for bulk", Rate{LiveReserve: 0.5}, schema.Bulk, 10000, 10000},
+		{"live gets the rate, and the burst it begins with", Rate{PerSecond: 100, Burst: 20}, schema.LaneLive, 1018, 1020},
+		{"bulk alone gets the whole rate too", Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2}, schema.LaneBulk, 1013, 1016},
+		{"even when live's share is everything", Rate{PerSecond: 100, Burst: 20, LiveReserve: 1}, schema.LaneBulk, 999, 1001},
+		{"a burst of none is one", Rate{PerSecond: 50}, schema.LaneLive, 500, 501},
+		{"and leaves nothing to keep for live", Rate{PerSecond: 50, LiveReserve: 1}, schema.LaneBulk, 500, 501},
+		{"a slow app", Rate{PerSecond: 0.5, Burst: 1}, schema.LaneLive, 5, 5},
+		{"no limit", Rate{}, schema.LaneLive, 10000, 10000},
+		{"no limit for bulk", Rate{LiveReserve: 0.5}, schema.LaneBulk, 10000, 10000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -77,12 +77,12 @@ func TestBulkYieldsToLive(t *testing.T) {
 			nextLive := noon
 			for now := noon; now.Before(noon.Add(10 * time.Second)); now = now.Add(time.Millisecond) {
 				if !now.Before(nextLive) {
-					if p, _ := g.Permit(schema.Live, now); p.OK {
+					if p, _ := g.Permit(schema.LaneLive, now); p.OK {
 						live++
 						nextLive = now.Add(c.live)
 					}
 				}
-				if p, _ := g.Permit(schema.Bulk, now); p.OK {
+				if p, _ := g.Permit(schema.LaneBulk, now); p.OK {
 					bulk++
 				}
 			}
@@ -96,20 +96,20 @@ func TestBulkYieldsToLive(t *testing.T) {
 func TestALiveIntentNeverWaitsForBulk(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{PerSecond: 10, Burst: 10, LiveReserve: 0.3})
-	n := ask(g, schema.Bulk, noon, time.Millisecond, time.Microsecond)
+	n := ask(g, schema.LaneBulk, noon, time.Millisecond, time.Microsecond)
 	require.Equal(t, 7, n, "bulk may use up the burst but for live's share")
 	for range 3 {
-		p, _ := g.Permit(schema.Live, noon.Add(time.Millisecond))
+		p, _ := g.Permit(schema.LaneLive, noon.Add(time.Millisecond))
 		require.True(t, p.OK)
 	}
-	p, wait := g.Permit(schema.Live, noon.Add(time.Millisecond))
+	p, wait := g.Permit(schema.LaneLive, noon.Add(time.Millisecond))
 	require.False(t, p.OK)
 	require.InDelta(t, 100*time.Millisecond, wait, float64(2*time.Millisecond))
 }
 
 func TestTheWaitIsAsLongAsItMustBe(t *testing.T) {
 	t.Parallel()
-	for _, lane := range []schema.Lane{schema.Live, schema.Bulk} {
+	for _, lane := range []schema.Lane{schema.LaneLive, schema.LaneBulk} {
 		t.Run(string(lane), func(t *testing.T) {
 			t.Parallel()
 			g, _ := alone(Rate{PerSecond: 7, Burst: 5, LiveReserve: 0.5})
@@ -136,13 +136,13 @@ func upstream() Hold { return Hold{Kind: Upstream, Reason: "no route to host"} }
 func TestAHoldEndsByATrialThatGoesWell(t *testing.T) {
 	t.Parallel()
 	g, shared := alone(Rate{})
-	first, _ := g.Permit(schema.Live, noon)
+	first, _ := g.Permit(schema.LaneLive, noon)
 	require.Equal(t, Permission{OK: true}, first)
 	g.Hold(upstream(), first, time.Time{}, noon)
 	g.Done(first, false)
 	require.Equal(t, 1, *shared)
 
-	p, wait := g.Permit(schema.Live, noon)
+	p, wait := g.Permit(schema.LaneLive, noon)
 	require.False(t, p.OK)
 	require.Equal(t, time.Second, wait)
 	require.True(t, g.Closed(noon))
@@ -154,9 +154,9 @@ func TestAHoldEndsByATrialThatGoesWell(t *testing.T) {
 	due := noon.Add(time.Second)
 	require.False(t, g.Closed(due))
 	require.True(t, g.Trying(due))
-	trial, _ := g.Permit(schema.Live, due)
+	trial, _ := g.Permit(schema.LaneLive, due)
 	require.Equal(t, Permission{OK: true, Trial: true}, trial)
-	p, wait = g.Permit(schema.Live, due.Add(time.Hour))
+	p, wait = g.Permit(schema.LaneLive, due.Add(time.Hour))
 	require.False(t, p.OK, "one at a time")
 	require.Zero(t, wait, "until OnChange")
 	_, held = g.Held()
@@ -166,7 +166,7 @@ func TestAHoldEndsByATrialThatGoesWell(t *testing.T) {
 	require.Equal(t, 3, *shared)
 	_, held = g.Held()
 	require.False(t, held)
-	p, _ = g.Permit(schema.Bulk, due)
+	p, _ = g.Permit(schema.LaneBulk, due)
 	require.Equal(t, Permission{OK: true}, p)
 }
 
@@ -174,7 +174,7 @@ func TestATrialThatFailsMakesThePauseLonger(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
 	now := noon
-	p, _ := g.Permit(schema.Live, now)
+	p, _ := g.Permit(schema.LaneLive, now)
 	var waits []time.Duration
 	for tries := range 9 {
 		g.Hold(upstream(), p, time.Time{}, now)
@@ -184,7 +184,7 @@ func TestATrialThatFailsMakesThePauseLonger(t *testing.T) {
 		require.Equal(t, tries, h.Tries)
 		waits = append(waits, h.Until.Sub(now))
 		now = h.Until
-		p, _ = g.Permit(schema.Live, now)
+		p, _ = g.Permit(schema.LaneLive, now)
 		require.True(t, p.Trial)
 	}
 	s := time.Second
@@ -200,15 +200,15 @@ func TestATrialWithoutACallIsLeftToTheNext(t *testing.T) {
 	g, shared := alone(Rate{})
 	changes := 0
 	g.OnChange(func() { changes++ })
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	g.Hold(upstream(), p, time.Time{}, noon)
 	due := noon.Add(time.Second)
-	trial, _ := g.Permit(schema.Live, due)
+	trial, _ := g.Permit(schema.LaneLive, due)
 	before := changes
 	g.Done(trial, false) // the intent was a repeat: no call was made
 	require.Equal(t, before+1, changes, "whoever was told to wait for OnChange hears of it")
 	require.Equal(t, 3, *shared, "the hold, that it is being tried, and that it may be tried again")
-	again, _ := g.Permit(schema.Live, due)
+	again, _ := g.Permit(schema.LaneLive, due)
 	require.True(t, again.Trial)
 	g.Done(trial, true)
 	g.Done(again, true)
@@ -221,7 +221,7 @@ func TestOfSeveralThatDrawAHoldTheFirstCounts(t *testing.T) {
 	g, shared := alone(Rate{})
 	var flying []Permission
 	for range 5 {
-		p, _ := g.Permit(schema.Live, noon)
+		p, _ := g.Permit(schema.LaneLive, noon)
 		flying = append(flying, p)
 	}
 	g.Hold(upstream(), flying[0], time.Time{}, noon)
@@ -239,9 +239,9 @@ func TestOfSeveralThatDrawAHoldTheFirstCounts(t *testing.T) {
 func TestASuccessThatComesLateDoesNotOpenANewerHold(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	g.Hold(upstream(), p, time.Time{}, noon)
-	trial, _ := g.Permit(schema.Live, noon.Add(time.Second))
+	trial, _ := g.Permit(schema.LaneLive, noon.Add(time.Second))
 	g.learn(false, &Hold{Kind: Quota, Until: noon.Add(time.Hour)}, noon.Add(time.Second)) // from another worker
 	g.Done(trial, true)
 	h, held := g.Held()
@@ -275,13 +275,13 @@ func TestATrialThatAnotherWorkersSuccessEnds(t *testing.T) {
 			}, nil, slog.New(slog.DiscardHandler))
 			// Another worker tries it for longer than it may, so this one does as well.
 			g.learn(false, &Hold{Kind: Config, Trying: true, Until: noon.Add(-time.Second)}, noon)
-			trial, _ := g.Permit(schema.Live, noon)
+			trial, _ := g.Permit(schema.LaneLive, noon)
 			require.True(t, trial.Trial)
 			_, held := g.Held()
 			require.False(t, held)
 			g.Done(trial, false)
 			require.Equal(t, 1, shared, "the trial is over, and has nothing to say")
-			p, _ := g.Permit(schema.Live, noon)
+			p, _ := g.Permit(schema.LaneLive, noon)
 			require.Equal(t, Permission{OK: true}, p)
 		})
 	}
@@ -295,12 +295,12 @@ func TestAnOperatorsHoldIsLiftedByAnOperatorOnly(t *testing.T) {
 		g.Held() // no lock is held
 		changes <- struct{}{}
 	})
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	g.learn(true, &Hold{Kind: Operator, Reason: "maintenance", By: "me"}, noon)
 	require.Len(t, changes, 1)
 	require.True(t, g.Closed(noon.Add(1000*time.Hour)))
 	require.False(t, g.Trying(noon.Add(1000*time.Hour)))
-	q, wait := g.Permit(schema.Live, noon.Add(1000*time.Hour))
+	q, wait := g.Permit(schema.LaneLive, noon.Add(1000*time.Hour))
 	require.False(t, q.OK)
 	require.Zero(t, wait)
 
@@ -325,10 +325,10 @@ func TestAHoldMadeHereByAnOperator(t *testing.T) {
 func TestAHintIsKept(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
-	p, _ := g.Permit(schema.Live, noon)
+	p, _ := g.Permit(schema.LaneLive, noon)
 	midnight := NextDay(noon)
 	g.Hold(Hold{Kind: Quota}, p, midnight, noon)
-	_, wait := g.Permit(schema.Live, noon)
+	_, wait := g.Permit(schema.LaneLive, noon)
 	require.Equal(t, 12*time.Hour, wait)
 }
 

@@ -44,7 +44,7 @@ func TestAHoldReachesThePool(t *testing.T) {
 	two.OnChange(func() { changed <- struct{}{} })
 
 	now := time.Now()
-	p, _ := one.Permit(schema.Live, now)
+	p, _ := one.Permit(schema.LaneLive, now)
 	one.Hold(Hold{Kind: Config, Reason: "ip not in whitelist", Errcode: 40164, Errmsg: "invalid ip 1.2.3.4", RID: "r", By: "w1"}, p, time.Time{}, now)
 	one.Done(p, false)
 	require.Eventually(t, func() bool { return two.Closed(time.Now()) }, brokertest.Patience, time.Millisecond, "the other worker's gate closes")
@@ -59,13 +59,13 @@ func TestAHoldReachesThePool(t *testing.T) {
 	due := mine.Until
 	require.False(t, two.Trying(due), "whoever drew it goes first")
 	require.True(t, two.Trying(due.Add(staggerMost)))
-	trial, _ := one.Permit(schema.Live, due)
+	trial, _ := one.Permit(schema.LaneLive, due)
 	require.True(t, trial.Trial)
 	soon(t, func() bool { h, ok := two.Held(); return ok && h.Trying && !two.Trying(time.Now().Add(time.Second)) }, "the other leaves it to the first")
 	one.Done(trial, true)
 	require.False(t, held(one))
 	soon(t, func() bool { return !held(two) }, "the other hears that it is over")
-	q, _ := two.Permit(schema.Bulk, time.Now())
+	q, _ := two.Permit(schema.LaneBulk, time.Now())
 	require.Equal(t, Permission{OK: true}, q)
 	soon(t, func() bool { return len(stands(t, conn)) == 0 }, "nothing is left in the pool")
 	require.False(t, held(one), "and its own words come back to nobody")
@@ -77,7 +77,7 @@ func TestAGateIsMadeAsThePoolKnowsIt(t *testing.T) {
 	conn := b.Connect()
 	g := keep(t, conn).App("wx1", Rate{})
 	now := time.Now()
-	p, _ := g.Permit(schema.Live, now)
+	p, _ := g.Permit(schema.LaneLive, now)
 	g.Hold(upstream(), p, now.Add(time.Hour), now)
 	require.NoError(t, Pause(t.Context(), conn, "wx1", "maintenance", "me"))
 	soon(t, func() bool { return len(stands(t, conn)) == 2 }, "both stand")
@@ -101,7 +101,7 @@ func TestAnOperatorPausesAndResumes(t *testing.T) {
 	soon(t, func() bool { return held(g) }, "it is held")
 	require.NoError(t, Resume(t.Context(), conn, "wx1"))
 	soon(t, func() bool { return !held(g) }, "it is not")
-	p, _ := g.Permit(schema.Live, time.Now())
+	p, _ := g.Permit(schema.LaneLive, time.Now())
 	require.Equal(t, Permission{OK: true}, p, "no trial after an operator's own hold")
 
 	g.Hold(Hold{Kind: Quota}, p, time.Now().Add(time.Hour), time.Now())
@@ -126,7 +126,7 @@ func TestADaysBudgetThatIsUsedUpHoldsThePool(t *testing.T) {
 		t.Helper()
 		made := 0
 		soon(t, func() bool {
-			p, _ := g.Permit(schema.Live, clock())
+			p, _ := g.Permit(schema.LaneLive, clock())
 			if p.OK {
 				p.Used = true
 				g.Done(p, true)
@@ -186,11 +186,11 @@ func TestThePoolEndsUpWithTheGatesLastWord(t *testing.T) {
 			b.Stop() // all of it happens while the broker is away
 			now := time.Now()
 			for i := range c.holds {
-				p, _ := g.Permit(schema.Live, now)
+				p, _ := g.Permit(schema.LaneLive, now)
 				g.Hold(upstream(), p, now.Add(time.Hour), now)
 				if i < c.holds-1 || c.open {
 					now = now.Add(time.Hour)
-					trial, _ := g.Permit(schema.Live, now)
+					trial, _ := g.Permit(schema.LaneLive, now)
 					require.True(t, trial.Trial)
 					g.Done(trial, true)
 				}
@@ -219,7 +219,7 @@ func TestAWordOfAnotherThatComesBetweenIsNotMissed(t *testing.T) {
 	far, near := p.Connect(), b.Connect()
 	g := keep(t, far).App("wx1", Rate{})
 	now := time.Now()
-	permission, _ := g.Permit(schema.Live, now)
+	permission, _ := g.Permit(schema.LaneLive, now)
 	// The hold is stored, its answer lost; then an operator lifts it.
 	p.Deafen()
 	g.Hold(upstream(), permission, now.Add(time.Hour), now)
@@ -257,14 +257,14 @@ func TestAnAppThatIsMadeAgainIsHeldAsItStands(t *testing.T) {
 	k := keep(t, conn)
 	g := k.App("wx1", Rate{})
 	now := time.Now()
-	p, _ := g.Permit(schema.Live, now)
+	p, _ := g.Permit(schema.LaneLive, now)
 	g.Hold(upstream(), p, time.Time{}, now)
 	g.Done(p, false)
 	soon(t, func() bool { return held(k.App("wx1", Rate{})) }, "what this worker wrote itself counts")
 
 	g = k.App("wx1", Rate{})
 	h, _ := g.Held()
-	trial, _ := g.Permit(schema.Live, h.Until.Add(trialLease)) // after any that the gate before it may have begun
+	trial, _ := g.Permit(schema.LaneLive, h.Until.Add(trialLease)) // after any that the gate before it may have begun
 	require.True(t, trial.Trial)
 	g.Done(trial, true)
 	soon(t, func() bool { return !held(k.App("wx1", Rate{})) }, "and a hold that is over stays over")
@@ -288,7 +288,7 @@ func TestAnAppThatIsMadeAgainWhileAWordOfItIsOnItsWay(t *testing.T) {
 			k := keep(t, conn)
 			now := time.Now()
 			hold := func(g *Gate, reason string) {
-				p, _ := g.Permit(schema.Live, now)
+				p, _ := g.Permit(schema.LaneLive, now)
 				g.Hold(Hold{Kind: Upstream, Reason: reason}, p, now.Add(time.Hour), now)
 			}
 			back := brokertest.Reconnected(t, conn)
@@ -317,12 +317,12 @@ func TestThePoolKnowsWhoDrewAHoldWhenItIsLifted(t *testing.T) {
 	conn := b.Connect()
 	one, two := keep(t, conn).App("wx1", Rate{}), keep(t, b.Connect()).App("wx1", Rate{})
 	now := time.Now()
-	p, _ := one.Permit(schema.Live, now)
+	p, _ := one.Permit(schema.LaneLive, now)
 	drewHold(one, "menu1", "msgmenu", p, now)
 	var c Choice
 	soon(t, func() (due bool) { c, due = two.Choice(time.Now()); return due }, "the other worker may try it")
 	require.Equal(t, Refused, c.Rank("menu1", "msgmenu"))
-	trial, _ := two.Permit(schema.Live, time.Now())
+	trial, _ := two.Permit(schema.LaneLive, time.Now())
 	require.True(t, trial.Trial)
 	soon(t, func() bool { h, _ := one.Held(); return h.Trying }, "the first one hears of the trial")
 	trial.Sent, trial.What = true, "text"
@@ -344,7 +344,7 @@ func TestAHoldThatIsLiftedByHandProvesNothing(t *testing.T) {
 	conn := brokertest.Start(t).Connect()
 	g := keep(t, conn).App("wx1", Rate{})
 	now := time.Now()
-	p, _ := g.Permit(schema.Live, now)
+	p, _ := g.Permit(schema.LaneLive, now)
 	drewHold(g, "menu1", "msgmenu", p, now)
 	soon(t, func() bool { return len(stands(t, conn)) == 1 }, "it stands")
 	require.NoError(t, Resume(t.Context(), conn, "wx1"))

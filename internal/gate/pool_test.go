@@ -59,9 +59,9 @@ func (s *sender) run(ctx context.Context, every time.Duration) (waits []time.Dur
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		now := time.Now()
-		lane := schema.Bulk
+		lane := schema.LaneBulk
 		if !now.Before(next) {
-			lane = schema.Live
+			lane = schema.LaneLive
 		}
 		p, wait := s.gate.Permit(lane, now.Add(s.skew))
 		if p.OK {
@@ -77,7 +77,7 @@ func (s *sender) run(ctx context.Context, every time.Duration) (waits []time.Dur
 			s.mu.Lock()
 			s.sent = append(s.sent, now)
 			s.mu.Unlock()
-			if lane == schema.Live {
+			if lane == schema.LaneLive {
 				waits = append(waits, now.Sub(next))
 				next = next.Add(every)
 			}
@@ -86,7 +86,7 @@ func (s *sender) run(ctx context.Context, every time.Duration) (waits []time.Dur
 		if wait == 0 {
 			wait = time.Hour
 		}
-		if lane == schema.Bulk {
+		if lane == schema.LaneBulk {
 			wait = min(wait, next.Sub(now))
 		}
 		timer.Reset(wait)
@@ -398,7 +398,7 @@ func TestTheDaysBudgetIsThePools(t *testing.T) {
 			spent = 0
 			for _, s := range all {
 				now := time.Now()
-				p, wait := s.gate.Permit(schema.Bulk, now)
+				p, wait := s.gate.Permit(schema.LaneBulk, now)
 				switch {
 				case p.OK:
 					got++

@@ -28,7 +28,7 @@ func (b *budget) leave(lane schema.Lane, reserved bool) *Turn {
 	if !reserved {
 		b.reserved++
 	}
-	live := lane == schema.Live
+	live := lane == schema.LaneLive
 	first := len(b.lines[0])+len(b.lines[1]) == 0
 	if first {
 		i := b.look()

@@ -100,7 +100,7 @@ func TestTheRateHoldsWhereRequestsLeave(t *testing.T) {
 						from := time.Now().Add(warm)
 						var running sync.WaitGroup
 						for i, s := range pool.senders {
-							b := begun{s, schema.Bulk, make(chan struct{}, 256), varying(trip, uint64(i))}
+							b := begun{s, schema.LaneBulk, make(chan struct{}, 256), varying(trip, uint64(i))}
 							running.Go(func() { b.run(ctx) })
 						}
 						running.Wait()
@@ -134,7 +134,7 @@ func TestWhatWasHeldUpTogetherDoesNotLeaveTogether(t *testing.T) {
 		token := time.Now().Add(4 * time.Second)
 		var running sync.WaitGroup
 		for _, s := range pool.senders {
-			b := begun{s, schema.Bulk, make(chan struct{}, 128), func() time.Duration { return max(time.Until(token), 0) + time.Millisecond }}
+			b := begun{s, schema.LaneBulk, make(chan struct{}, 128), func() time.Duration { return max(time.Until(token), 0) + time.Millisecond }}
 			running.Go(func() { b.run(ctx) })
 		}
 		running.Wait()
@@ -171,10 +171,10 @@ func TestWhatIsNotSentCostsNoRate(t *testing.T) {
 		defer end()
 		start := time.Now()
 		for range 500 { // each waits for its time, is expired or invalid
-			g.Done(permit(g, schema.Bulk), false)
+			g.Done(permit(g, schema.LaneBulk), false)
 		}
-		p := permit(g, schema.Bulk)
-		require.Nil(t, g.Leave(&p, schema.Bulk))
+		p := permit(g, schema.LaneBulk)
+		require.Nil(t, g.Leave(&p, schema.LaneBulk))
 		require.Less(t, time.Since(start), 100*time.Millisecond)
 	})
 }
@@ -184,10 +184,10 @@ func TestEachRequestOfACallTakesRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, end := one(Rate{PerSecond: 10, Burst: 1})
 		defer end()
-		p := permit(g, schema.Bulk)
+		p := permit(g, schema.LaneBulk)
 		var left []time.Time
 		for range 21 { // the first, and those after refused tokens
-			if turn := g.Leave(&p, schema.Bulk); turn != nil {
+			if turn := g.Leave(&p, schema.LaneBulk); turn != nil {
 				<-turn.Ready()
 			}
 			left = append(left, time.Now())
@@ -203,10 +203,10 @@ func TestLiveGoesBeforeBulkInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, end := one(Rate{PerSecond: 10, Burst: 1})
 		defer end()
-		for p := permit(g, schema.Bulk); g.Leave(&p, schema.Bulk) == nil; { // until nothing is in hand
+		for p := permit(g, schema.LaneBulk); g.Leave(&p, schema.LaneBulk) == nil; { // until nothing is in hand
 		}
 		var none Permission
-		bulk, live, gone := g.Leave(&none, schema.Bulk), g.Leave(&none, schema.Live), g.Leave(&none, schema.Live)
+		bulk, live, gone := g.Leave(&none, schema.LaneBulk), g.Leave(&none, schema.LaneLive), g.Leave(&none, schema.LaneLive)
 		require.NotNil(t, live)
 		gone.GiveUp()
 		<-live.Ready()
@@ -220,7 +220,7 @@ func TestLiveGoesBeforeBulkInLine(t *testing.T) {
 		}
 		g.SetRate(Rate{})
 		<-bulk.Ready()
-		require.Nil(t, g.Leave(&none, schema.Bulk), "there is no limit any more")
+		require.Nil(t, g.Leave(&none, schema.LaneBulk), "there is no limit any more")
 	})
 }
 

@@ -37,7 +37,7 @@ func later(by string, seq uint64, next uint8) act    { return mark(by, Later, se
 func sent(by string, seq uint64, spent uint8) act    { return mark(by, Sent, seq, spent).gen(1) }
 func dead(by string, seq uint64, spent uint8) act    { return mark(by, Dead, seq, spent).gen(1) }
 func doomed(by string, seq uint64, spent uint8) act {
-	return mark(by, Dying(schema.Recipient), seq, spent).gen(1)
+	return mark(by, Dying(schema.ReasonRecipient), seq, spent).gen(1)
 }
 func harmless(by string, seq uint64) act  { return mark(by, Harmless, seq, 1) }
 func vanished(by string, seq uint64) act  { return mark(by, Gone, seq, 0).gen(1) }

@@ -75,8 +75,8 @@ const dying Kind = 16
 // dyingFor are the reasons in the order of their kinds. It is stored: append
 // only.
 var dyingFor = [...]schema.Reason{
-	schema.Rejected, schema.Recipient, schema.Exhausted, schema.Unknown, schema.Expired,
-	schema.Poison, schema.Invalid, schema.IDReuse,
+	schema.ReasonRejected, schema.ReasonRecipient, schema.ReasonExhausted, schema.ReasonUnknown, schema.ReasonExpired,
+	schema.ReasonPoison, schema.ReasonInvalid, schema.ReasonIDReuse,
 }
 
 func (k Kind) String() string {

@@ -35,8 +35,8 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"03",
 		hex.EncodeToString(b.data))
 	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5, Cancelled: 6, Suspect: 7, Harmless: 8, Gone: 10,
-		Dying(schema.Rejected): 16, Dying(schema.Recipient): 17, Dying(schema.Exhausted): 18, Dying(schema.Unknown): 19,
-		Dying(schema.Expired): 20, Dying(schema.Poison): 21, Dying(schema.Invalid): 22, Dying(schema.IDReuse): 23,
+		Dying(schema.ReasonRejected): 16, Dying(schema.ReasonRecipient): 17, Dying(schema.ReasonExhausted): 18, Dying(schema.ReasonUnknown): 19,
+		Dying(schema.ReasonExpired): 20, Dying(schema.ReasonPoison): 21, Dying(schema.ReasonInvalid): 22, Dying(schema.ReasonIDReuse): 23,
 	} {
 		require.EqualValues(t, number, kind, kind)
 	}

@@ -5,7 +5,7 @@
 //	s := stage.New(t, stage.Options{})
 //	s.Start()
 //	s.Publish(stage.Live+"oUser1", `{"touser":"oUser1",…}`)
-//	s.Equal(schema.Sent, s.Receipts()(1)[0].State)
+//	s.Equal(schema.StateSent, s.Receipts()(1)[0].State)
 //	s.NoError(s.Stop(syscall.SIGTERM))
 //
 // At its end every test looks for the app's secret and its access tokens in all
