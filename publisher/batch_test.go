@@ -60,7 +60,7 @@ func TestABatchOfTenThousandIsStoredOnceEachInOrder(t *testing.T) {
 				require.NoError(t, r.Err)
 				require.Equal(t, publisher.Accepted{ID: fmt.Sprintf("id-%d", i), AppID: app, Stream: "KEFU_SEND_wx1", Seq: stored[i].Seq}, r.Accepted)
 			}
-			_, err = schema.ParseEnvelope(stored[n-1].Header, false)
+			_, err = schema.ParseEnvelope(stored[n-1].Header)
 			require.NoError(t, err, "what the batch leaves in the headers must not trouble a worker")
 		})
 	}

@@ -67,15 +67,13 @@ func (p *Publisher) compose(appID string, in Intent, common []PublishOption) *pu
 }
 
 func (p *Publisher) write(pub *publication, appID string, in Intent, o order) error {
-	subject := schema.Subject{AppID: appID, Lane: schema.LaneLive, Shard: -1, Key: o.campaign}
 	raw, toUser, err := p.packet(in)
 	if err != nil {
 		return err
 	}
+	subject := schema.LiveSubject(appID, toUser)
 	if o.bulk {
-		subject.Lane = schema.LaneBulk
-	} else {
-		subject.Key = toUser
+		subject = schema.BulkSubject(appID, o.campaign)
 	}
 	if err := subject.Check(); err != nil {
 		return err
@@ -89,7 +87,7 @@ func (p *Publisher) write(pub *publication, appID string, in Intent, o order) er
 	if err := checkEnvelope(o.envelope); err != nil {
 		return err
 	}
-	pub.msg = &nats.Msg{Subject: subject.String(), Header: o.envelope.SendHeader(), Data: raw}
+	pub.msg = &nats.Msg{Subject: subject.String(), Header: o.envelope.Header(), Data: raw}
 	return nil
 }
 

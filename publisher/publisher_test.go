@@ -43,7 +43,7 @@ func TestAnIntentIsStoredAsTheContractSays(t *testing.T) {
 		"Kefu-Source":     {"shop"},
 		"traceparent":     {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 	}, stored[0].Header)
-	_, err = schema.ParseEnvelope(stored[0].Header, false)
+	_, err = schema.ParseEnvelope(stored[0].Header)
 	require.NoError(t, err)
 }
 
@@ -73,7 +73,7 @@ func TestExpiresInCountsFromTheCall(t *testing.T) {
 	before := time.Now()
 	_, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithExpiresIn(time.Hour))
 	require.NoError(t, err)
-	e, err := schema.ParseEnvelope(queued(t, conn)[0].Header, false)
+	e, err := schema.ParseEnvelope(queued(t, conn)[0].Header)
 	require.NoError(t, err)
 	require.WithinRange(t, e.ExpiresAt, before.Add(time.Hour), time.Now().Add(time.Hour))
 }

@@ -14,18 +14,10 @@ const (
 	LaneBulk Lane = "bulk" // Campaigns: keyed by campaign, no order, yields to live.
 )
 
-// Names of the JetStream objects that all apps share.
+// Names of the JetStream objects that all apps share and that producers may read.
 const (
-	StreamLater     = "KEFU_LATER"
-	StreamDead      = "KEFU_DEAD"
-	StreamDeadIndex = "KEFU_DEAD_INDEX"
-	StreamReceipt   = "KEFU_RECEIPT"
-	StreamLedger    = "KEFU_LEDGER"
-	StreamAudit     = "KEFU_AUDIT"
-	StreamJob       = "KEFU_JOB"
-	StreamRate      = "KEFU_RATE"
-	BucketState     = "KEFU_STATE"
-	BucketJob       = "KEFU_JOB"
+	StreamDead    = "KEFU_DEAD"    // The dead letters, each a [Letter].
+	StreamReceipt = "KEFU_RECEIPT" // The receipts, each a [Receipt].
 )
 
 // maxToken is the longest subject token in bytes. An openid has 28, an appid 18; the rest is room for names of campaigns.
@@ -36,22 +28,32 @@ const (
 	subjectRule = "must be kefu.send.<appid>.live.<openid> or kefu.send.<appid>.bulk.<campaign>"
 )
 
-// Subject is where an intent is published, taken apart:
+// Subject is where a producer publishes an intent, taken apart:
 //
-//	kefu.send.<appid>.live.<openid>      kefu.again.<appid>.live.<openid>
-//	kefu.send.<appid>.bulk.<campaign>    kefu.again.<appid>.bulk.<campaign>
+//	kefu.send.<appid>.live.<openid>
+//	kefu.send.<appid>.bulk.<campaign>
 //
-// The stream stores live intents with their shard in front of the openid: kefu.send.<appid>.live.<shard>.<openid>.
+// [LiveSubject] and [BulkSubject] make one.
 type Subject struct {
-	Again bool   // On kefu.again, which is reserved for kefu itself, instead of kefu.send.
 	AppID string // The Official Account.
 	Lane  Lane
-	Shard int    // Of the stored form of a live intent, from 0; -1 for bulk and for the form that producers publish.
 	Key   string // The openid (live) or the campaign (bulk).
 }
 
-// ParseSubject takes apart the subject of an intent, as published or as stored. What it returns has passed [Subject.Check].
-// The error, a [*FieldError], names what is wrong and never a token.
+// LiveSubject is where an intent of a conversation with openid is published.
+func LiveSubject(appID, openid string) Subject {
+	return Subject{AppID: appID, Lane: LaneLive, Key: openid}
+}
+
+// BulkSubject is where an intent of a campaign is published.
+func BulkSubject(appID, campaign string) Subject {
+	return Subject{AppID: appID, Lane: LaneBulk, Key: campaign}
+}
+
+// ParseSubject takes apart the subject of an intent, as published or as the queue stores it: of a live
+// one it knows a shard, kefu.send.<appid>.live.<shard>.<openid>, which is nobody's business and left
+// out. What it returns has passed [Subject.Check]. The error, a [*FieldError], names what is wrong and
+// never a token.
 func ParseSubject(s string) (Subject, error) {
 	var token [7]string
 	n := 0
@@ -62,34 +64,24 @@ func ParseSubject(s string) (Subject, error) {
 		token[n] = part
 		n++
 	}
-	if n < 5 || n > 6 || token[0] != "kefu" || (token[1] != "send" && token[1] != "again") {
+	stored := n == 6 && Lane(token[3]) == LaneLive && isCount(token[4])
+	if n != 5 && !stored || token[0] != "kefu" || token[1] != "send" {
 		return Subject{}, &FieldError{Field: "subject", Rule: subjectRule}
 	}
-	subject := Subject{Again: token[1] == "again", AppID: token[2], Lane: Lane(token[3]), Shard: -1, Key: token[n-1]}
-	if n == 6 {
-		shard, ok := parseCount(token[4])
-		if !ok || subject.Lane != LaneLive {
-			return Subject{}, &FieldError{Field: "subject", Rule: subjectRule}
-		}
-		subject.Shard = shard
-	}
+	subject := Subject{AppID: token[2], Lane: Lane(token[3]), Key: token[n-1]}
 	if err := subject.Check(); err != nil {
 		return Subject{}, err
 	}
 	return subject, nil
 }
 
-// String returns the subject in the form in which it is published, without a shard: the stream puts that in. A subject that does not
-// pass [Subject.Check] gives "", which every NATS client refuses to publish to: no crafted token can widen or redirect a subject.
+// String returns the subject. One that does not pass [Subject.Check] gives "", which every NATS client
+// refuses to publish to: no crafted token can widen or redirect a subject.
 func (s Subject) String() string {
 	if s.Check() != nil {
 		return ""
 	}
-	verb := "send"
-	if s.Again {
-		verb = "again"
-	}
-	return "kefu." + verb + "." + s.AppID + "." + string(s.Lane) + "." + s.Key
+	return "kefu.send." + s.AppID + "." + string(s.Lane) + "." + s.Key
 }
 
 // Check tells whether every token is one to 128 of A-Z a-z 0-9 _ - and the lane is known. The error is a [*FieldError] for "appid",
@@ -143,19 +135,18 @@ func isWord(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_'
 }
 
-// parseCount reads a decimal number from 0 to 999,999,999 in its one canonical form: no sign, no leading zero.
-func parseCount(s string) (int, bool) {
-	if s == "" || len(s) > 9 || (s[0] == '0' && len(s) > 1) {
-		return 0, false
+// isCount reports whether s is a number from 0 to 999,999,999 in its one canonical form: no sign, no
+// leading zero.
+func isCount(s string) bool {
+	if s == "" || len(s) > 9 || s[0] == '0' && len(s) > 1 {
+		return false
 	}
-	n := 0
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
-			return 0, false
+			return false
 		}
-		n = 10*n + int(s[i]-'0')
 	}
-	return n, true
+	return true
 }
 
 // SendStream names the stream that holds the intents of one app: KEFU_SEND_<appid>. It is "", which names no stream, when appID is no
@@ -183,22 +174,6 @@ func ReceiptSubject(appID string, s State) string {
 	}
 	return join("kefu.receipt", appID, string(s))
 }
-
-// LedgerSubject is where one worker writes its marks: kefu.ledger.<worker>. It is "" for an invalid worker name.
-func LedgerSubject(worker string) string { return join("kefu.ledger", worker) }
-
-// LaterWaitSubject is where one intent waits for its time: kefu.later.wait.<appid>.<unique>. A schedule belongs to its subject, so two
-// waiting intents with the same subject would replace each other: unique must be. It is "" when a token is not valid.
-func LaterWaitSubject(appID, unique string) string { return join("kefu.later.wait", appID, unique) }
-
-// LaterDueSubject is where intents arrive when their time has come: kefu.later.due.<appid>. It is "" for an invalid appID.
-func LaterDueSubject(appID string) string { return join("kefu.later.due", appID) }
-
-// RateSubject is where the pool keeps the rate budget of an app: kefu.rate.<appid>. It is "" for an invalid appID.
-func RateSubject(appID string) string { return join("kefu.rate", appID) }
-
-// AuditSubject is where what operators do is written down: kefu.audit.<verb>. It is "" for an invalid verb.
-func AuditSubject(verb string) string { return join("kefu.audit", verb) }
 
 // join appends tokens to a subject, or returns "" when one of them may not stand in a subject.
 func join(prefix string, tokens ...string) string {

@@ -19,28 +19,18 @@ func TestParseSubject(t *testing.T) {
 	}{
 		{
 			"kefu.send.wx1.live.oA_b-1",
-			schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Shard: -1, Key: "oA_b-1"},
+			schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Key: "oA_b-1"},
 			"kefu.send.wx1.live.oA_b-1",
 		},
 		{
 			"kefu.send.wx1.live.3.oA_b-1",
-			schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Shard: 3, Key: "oA_b-1"},
+			schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Key: "oA_b-1"},
 			"kefu.send.wx1.live.oA_b-1",
 		},
 		{
-			"kefu.again.wx1.live.0.o",
-			schema.Subject{Again: true, AppID: "wx1", Lane: schema.LaneLive, Shard: 0, Key: "o"},
-			"kefu.again.wx1.live.o",
-		},
-		{
 			"kefu.send." + long + ".bulk." + long,
-			schema.Subject{AppID: long, Lane: schema.LaneBulk, Shard: -1, Key: long},
+			schema.Subject{AppID: long, Lane: schema.LaneBulk, Key: long},
 			"kefu.send." + long + ".bulk." + long,
-		},
-		{
-			"kefu.again.live.bulk.live",
-			schema.Subject{Again: true, AppID: "live", Lane: schema.LaneBulk, Shard: -1, Key: "live"},
-			"kefu.again.live.bulk.live",
 		},
 	} {
 		t.Run(tt.subject, func(t *testing.T) {
@@ -65,6 +55,7 @@ func TestParseSubjectRefuses(t *testing.T) {
 		{"too many tokens", "kefu.send.wx1.live.1.o.p", form},
 		{"very many tokens", strings.Repeat("kefu.", 10_000), form},
 		{"another root", "Kefu.send.wx1.live.o", form},
+		{"kefu's own", "kefu.again.wx1.live.o", form},
 		{"another verb", "kefu.dead.wx1.live.o", form},
 		{"a shard of bulk", "kefu.send.wx1.bulk.1.c", form},
 		{"a shard that is no number", "kefu.send.wx1.live.x.o", form},
@@ -101,21 +92,15 @@ func TestCraftedTokensNeverGetIntoASubject(t *testing.T) {
 	for _, token := range crafted {
 		require.Error(t, schema.CheckToken("appid", token), "%q", token)
 		for name, subject := range map[string]string{
-			"SendStream":        schema.SendStream(token),
-			"DeadSubject":       schema.DeadSubject(token, schema.ReasonExpired),
-			"DeadSubject 2":     schema.DeadSubject("wx1", schema.Reason(token)),
-			"ReceiptSubject":    schema.ReceiptSubject(token, schema.StateSent),
-			"ReceiptSubject 2":  schema.ReceiptSubject("wx1", schema.State(token)),
-			"LedgerSubject":     schema.LedgerSubject(token),
-			"LaterWaitSubject":  schema.LaterWaitSubject(token, "u"),
-			"LaterWaitSubject2": schema.LaterWaitSubject("wx1", token),
-			"LaterDueSubject":   schema.LaterDueSubject(token),
-			"RateSubject":       schema.RateSubject(token),
-			"AuditSubject":      schema.AuditSubject(token),
-			"an appid":          schema.Subject{AppID: token, Lane: schema.LaneLive, Key: "o"}.String(),
-			"a lane":            schema.Subject{AppID: "wx1", Lane: schema.Lane(token), Key: "o"}.String(),
-			"an openid":         schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Key: token}.String(),
-			"a campaign":        schema.Subject{AppID: "wx1", Lane: schema.LaneBulk, Key: token}.String(),
+			"SendStream":       schema.SendStream(token),
+			"DeadSubject":      schema.DeadSubject(token, schema.ReasonExpired),
+			"DeadSubject 2":    schema.DeadSubject("wx1", schema.Reason(token)),
+			"ReceiptSubject":   schema.ReceiptSubject(token, schema.StateSent),
+			"ReceiptSubject 2": schema.ReceiptSubject("wx1", schema.State(token)),
+			"an appid":         schema.LiveSubject(token, "o").String(),
+			"a lane":           schema.Subject{AppID: "wx1", Lane: schema.Lane(token), Key: "o"}.String(),
+			"an openid":        schema.LiveSubject("wx1", token).String(),
+			"a campaign":       schema.BulkSubject("wx1", token).String(),
 		} {
 			require.Empty(t, subject, "%s with %q", name, token)
 		}
@@ -127,11 +112,6 @@ func TestSubjectsOfTheContract(t *testing.T) {
 	require.Equal(t, "KEFU_SEND_wx1", schema.SendStream("wx1"))
 	require.Equal(t, "kefu.dead.wx1.id-reuse", schema.DeadSubject("wx1", schema.ReasonIDReuse))
 	require.Equal(t, "kefu.receipt.wx1.sent", schema.ReceiptSubject("wx1", schema.StateSent))
-	require.Equal(t, "kefu.ledger.w-1", schema.LedgerSubject("w-1"))
-	require.Equal(t, "kefu.later.wait.wx1.u", schema.LaterWaitSubject("wx1", "u"))
-	require.Equal(t, "kefu.later.due.wx1", schema.LaterDueSubject("wx1"))
-	require.Equal(t, "kefu.rate.wx1", schema.RateSubject("wx1"))
-	require.Equal(t, "kefu.audit.replay", schema.AuditSubject("replay"))
 	for _, r := range schema.Reasons() {
 		require.Equal(t, "kefu.dead.wx1."+string(r), schema.DeadSubject("wx1", r))
 	}
@@ -143,10 +123,21 @@ func TestSubjectsOfTheContract(t *testing.T) {
 func TestCheckPacketWantsTheOpenIDOfTheSubject(t *testing.T) {
 	t.Parallel()
 	p := &schema.Packet{ToUser: "o1"}
-	live := schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Key: "o1"}
+	live := schema.LiveSubject("wx1", "o1")
 	require.NoError(t, live.CheckPacket(p))
 	live.Key = "O1"
 	require.EqualError(t, live.CheckPacket(p), "touser: must be the openid of the subject")
-	bulk := schema.Subject{AppID: "wx1", Lane: schema.LaneBulk, Key: "spring"}
+	bulk := schema.BulkSubject("wx1", "spring")
 	require.NoError(t, bulk.CheckPacket(p))
+}
+
+func TestASubjectIsTheOneItsPartsMake(t *testing.T) {
+	t.Parallel()
+	parsed, err := schema.ParseSubject("kefu.send.wx1.live.o1")
+	require.NoError(t, err)
+	require.Equal(t, schema.Subject{AppID: "wx1", Lane: schema.LaneLive, Key: "o1"}, parsed)
+	require.Equal(t, schema.LiveSubject("wx1", "o1"), parsed)
+	parsed, err = schema.ParseSubject("kefu.send.wx1.bulk.spring")
+	require.NoError(t, err)
+	require.Equal(t, schema.BulkSubject("wx1", "spring"), parsed)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -48,7 +49,7 @@ type delivery struct {
 	app     *app
 	lane    *lane
 	msg     *nats.Msg
-	subject schema.Subject
+	subject wire.Subject
 	seq     uint64
 	queue   *time.Time // when the stream that seq counts in was made
 	stored  time.Time
@@ -81,7 +82,7 @@ type delivery struct {
 	left       int    // how often it was left to another worker
 	asked      bool   // whether the message that it repeats is still there
 	suspect    bool   // its Suspect mark must be taken back when it is given back
-	env        schema.Envelope
+	env        wire.Envelope
 	id         string
 	key        ledger.Key
 	body       uint32
@@ -103,10 +104,10 @@ func newDelivery(a *app, l *lane, m *nats.Msg, meta broker.Delivery) *delivery {
 		reply: m.Reply, renewed: time.Now(),
 	}
 	var err error
-	if d.subject, err = schema.ParseSubject(m.Subject); err != nil {
+	if d.subject, err = wire.ParseSubject(m.Subject); err != nil {
 		// The stream's subjects bind the first tokens; the last may be anything a
 		// NATS client can publish. The handler buries it.
-		d.subject = schema.Subject{AppID: a.cfg().ID, Lane: l.kind, Shard: -1}
+		d.subject = wire.Subject{Subject: schema.Subject{AppID: a.cfg().ID, Lane: l.kind}}
 	}
 	return d
 }
@@ -252,11 +253,11 @@ func (d *delivery) identify() error {
 	if now := d.app.created.Load(); !d.stored.Before(*now) {
 		d.queue = now // made anew while the message was on its way
 	}
-	env, err := schema.ParseEnvelope(d.msg.Header, d.subject.Again)
+	env, err := wire.ParseEnvelope(d.msg.Header, d.subject.Again)
 	d.env = env
 	d.id = env.ID
 	if d.id == "" {
-		d.id = schema.DefaultID(*d.queue, d.seq)
+		d.id = wire.DefaultID(*d.queue, d.seq)
 	}
 	d.published = d.stored
 	if !env.PublishedAt.IsZero() {
@@ -272,7 +273,7 @@ func (d *delivery) identify() error {
 
 // decode reads the intent; its error is a sentence for the dead letter.
 func (d *delivery) decode() error {
-	if _, err := schema.ParseSubject(d.msg.Subject); err != nil {
+	if _, err := wire.ParseSubject(d.msg.Subject); err != nil {
 		return err
 	}
 	packet, err := schema.Decode(d.msg.Data, d.app.cfg().Limits)

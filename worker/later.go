@@ -16,6 +16,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/failpoint"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -24,16 +25,16 @@ import (
 //
 // from is the sequence of the message it continues, in the stream that it
 // leaves: neither a second wait nor a repeat of the id may replace the first.
-func laterMessage(appID string, to schema.Subject, env schema.Envelope, hop int, from uint64, at time.Time, header nats.Header, data []byte) *nats.Msg {
-	to.Again, to.Shard = true, -1
-	id := schema.MovedMsgID(appID, env.ID, env.Generation, env.Attempt, hop, from)
+func laterMessage(appID string, to wire.Subject, env wire.Envelope, hop int, from uint64, at time.Time, header nats.Header, data []byte) *nats.Msg {
+	to.Again = true
+	id := wire.MovedMsgID(appID, env.ID, env.Generation, env.Attempt, hop, from)
 	sum := sha256.Sum256([]byte(id))
-	out := moved(schema.LaterWaitSubject(appID, hex.EncodeToString(sum[:12])), id, header, data)
+	out := moved(wire.LaterWaitSubject(appID, hex.EncodeToString(sum[:12])), id, header, data)
 	// Written by hand: the library's option knows whole seconds only.
 	out.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
-	out.Header.Set("Nats-Schedule-Target", schema.LaterDueSubject(appID))
-	out.Header.Set(schema.HeaderTarget, to.String())
-	out.Header.Set(schema.HeaderHop, strconv.Itoa(hop))
+	out.Header.Set("Nats-Schedule-Target", wire.LaterDueSubject(appID))
+	out.Header.Set(wire.HeaderTarget, to.String())
+	out.Header.Set(wire.HeaderHop, strconv.Itoa(hop))
 	return out
 }
 
@@ -46,9 +47,9 @@ func moved(subject, id string, header nats.Header, data []byte) *nats.Msg {
 
 // headerOf is what goes with an intent to KEFU_LATER: what kefu knows of it, and
 // what the producer put into its headers besides.
-func headerOf(env schema.Envelope, m *nats.Msg) nats.Header {
+func headerOf(env wire.Envelope, m *nats.Msg) nats.Header {
 	h := nats.Header(env.Header())
-	if foreign := schema.ForeignHeader(m.Header); sizeOf(foreign) <= maxForeign {
+	if foreign := wire.ForeignHeader(m.Header); sizeOf(foreign) <= maxForeign {
 		maps.Copy(h, foreign)
 	}
 	return h
@@ -93,7 +94,7 @@ const (
 
 func newDispatcher(w *Worker) *dispatcher {
 	d := &dispatcher{w: w, idle: make(chan struct{})}
-	d.puller = w.conn.NewPuller(schema.StreamLater, broker.DispatchConsumer().Durable, d.move, d.lost)
+	d.puller = w.conn.NewPuller(wire.StreamLater, broker.DispatchConsumer().Durable, d.move, d.lost)
 	return d
 }
 
@@ -121,7 +122,7 @@ func (d *dispatcher) bind() error {
 		return backoff.Permanent(context.Canceled)
 	}
 	d.puller.Forget()
-	if _, err := d.w.bind(schema.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
+	if _, err := d.w.bind(wire.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -171,7 +172,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 	d.mu.Unlock()
 	meta, ok := broker.ParseDelivery(m.Reply)
 	if !ok {
-		d.w.log.Error("a message without a readable ack subject was left alone", "stream", schema.StreamLater)
+		d.w.log.Error("a message without a readable ack subject was left alone", "stream", wire.StreamLater)
 		d.left()
 		return
 	}
@@ -181,7 +182,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 		return
 	}
 	env, to, hop := due.env, due.to, due.hop
-	out := moved(to.String(), schema.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq), due.header, m.Data)
+	out := moved(to.String(), wire.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq), due.header, m.Data)
 	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
 		if err == nil {
 			failpoint.Reach(failpoint.Moved, env.ID)
@@ -223,8 +224,8 @@ func (d *dispatcher) left() {
 
 // due is a message of laterMessage after it became due.
 type due struct {
-	env    schema.Envelope
-	to     schema.Subject
+	env    wire.Envelope
+	to     wire.Subject
 	hop    int
 	header nats.Header // of the intent: all but the broker's, and what says where it goes
 }
@@ -237,19 +238,19 @@ type due struct {
 func readLater(m *nats.Msg) (due, error) {
 	d := due{header: make(nats.Header, len(m.Header))}
 	for name, values := range m.Header {
-		if !strings.HasPrefix(name, "Nats-") && name != schema.HeaderTarget && name != schema.HeaderHop {
+		if !strings.HasPrefix(name, "Nats-") && name != wire.HeaderTarget && name != wire.HeaderHop {
 			d.header[name] = values
 		}
 	}
-	d.hop, _ = strconv.Atoi(m.Header.Get(schema.HeaderHop))
+	d.hop, _ = strconv.Atoi(m.Header.Get(wire.HeaderHop))
 	var broken error
-	d.env, broken = schema.ParseEnvelope(d.header, true)
+	d.env, broken = wire.ParseEnvelope(d.header, true)
 	var err error
-	switch d.to, err = schema.ParseSubject(m.Header.Get(schema.HeaderTarget)); {
+	switch d.to, err = wire.ParseSubject(m.Header.Get(wire.HeaderTarget)); {
 	case err != nil:
-		return d, fmt.Errorf("its %s names no queue: %w", schema.HeaderTarget, err)
+		return d, fmt.Errorf("its %s names no queue: %w", wire.HeaderTarget, err)
 	case !d.to.Again:
-		return d, fmt.Errorf("its %s is not on kefu.again", schema.HeaderTarget)
+		return d, fmt.Errorf("its %s is not on kefu.again", wire.HeaderTarget)
 	case d.env.ID == "":
 		return d, fmt.Errorf("it names no intent: %w", broken)
 	}

@@ -8,13 +8,14 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
 // indexed is where the index says that letters lie.
 func (b *bed) indexed() (seqs []uint64) {
 	b.t.Helper()
-	for _, e := range kept[struct{ Seq uint64 }](b, schema.StreamDeadIndex) {
+	for _, e := range kept[struct{ Seq uint64 }](b, wire.StreamDeadIndex) {
 		seqs = append(seqs, e.Seq)
 	}
 	return seqs
@@ -24,12 +25,12 @@ func TestEveryLetterIsIndexedBeforeAnybodyIsToldOfIt(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.api.answer = func(string, int) error { return apiError(40003) }
-	index, err := b.conn.JS.Stream(t.Context(), schema.StreamDeadIndex)
+	index, err := b.conn.JS.Stream(t.Context(), wire.StreamDeadIndex)
 	b.NoError(err)
-	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDeadIndex))
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamDeadIndex))
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.Eventually(func() bool { return b.worker.refused(schema.StreamDeadIndex, 0) == 1 }, patience, time.Millisecond)
+	b.Eventually(func() bool { return b.worker.refused(wire.StreamDeadIndex, 0) == 1 }, patience, time.Millisecond)
 	b.Contains(b.worker.Troubles()[0], "dead letters cannot be indexed")
 	b.Len(kept[schema.Letter](b, schema.StreamDead), 1)
 	b.Empty(kept[schema.Receipt](b, schema.StreamReceipt))

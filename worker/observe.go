@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -102,10 +103,10 @@ func (d *delivery) publishReceipt(r *schema.Receipt, then func()) {
 		then()
 		return
 	}
-	id := schema.ReceiptMsgID(r.AppID, r.ID, r.Generation)
+	id := wire.ReceiptMsgID(r.AppID, r.ID, r.Generation)
 	if r.Reason == schema.ReasonIDReuse || r.Reason == schema.ReasonInvalid {
 		// It may carry the id of another intent, whose own receipt it must not displace.
-		id = schema.LetterMsgID(r.AppID, r.ID, r.Generation, d.seq)
+		id = wire.LetterMsgID(r.AppID, r.ID, r.Generation, d.seq)
 	}
 	msg := &nats.Msg{
 		Subject: schema.ReceiptSubject(r.AppID, r.State),

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -86,14 +87,14 @@ func TestAWorkerThatWasCutOff(t *testing.T) {
 			w, stop, _ := b.handAt("one", p.URL())
 			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond)
 			if c.when == readBack {
-				p.DeafenAt(schema.LedgerSubject(w.cfg.Process.Name))
+				p.DeafenAt(wire.LedgerSubject(w.cfg.Process.Name))
 			}
 			b.publish(c.lane+"u1", "m0", "u1 0", "u1")
 			if c.when == token {
 				brokertest.Await(t, waits, "it waits for a token")
 			}
 			b.Eventually(func() bool {
-				n, err := b.conn.Count(t.Context(), schema.StreamLedger, "kefu.ledger.>")
+				n, err := b.conn.Count(t.Context(), wire.StreamLedger, "kefu.ledger.>")
 				return err == nil && n > 0
 			}, patience, time.Millisecond, "its start is stored")
 			p.Cut()

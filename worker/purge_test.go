@@ -6,6 +6,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -102,7 +103,7 @@ func TestARepeatThatTakesThePlaceOfAPurgedOneWaitsForItsOwnTime(t *testing.T) {
 	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 	b.NoError(stop())
 	b.Zero(b.posts("first"))
-	n, err := b.conn.Count(t.Context(), schema.StreamLater, schema.LaterWaitSubject(appID, "*"))
+	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitSubject(appID, "*"))
 	b.NoError(err)
 	b.EqualValues(1, n)
 }

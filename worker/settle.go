@@ -13,6 +13,7 @@ import (
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -133,7 +134,7 @@ func (d *delivery) bury(letter *schema.Letter, msg *nats.Msg) {
 	d.insist(msg, schema.StreamDead, "dead letters cannot be stored", func(stored broker.Ack) {
 		failpoint.Reach(failpoint.LetterStored, d.id)
 		entry := deadletter.IndexMessage(letter, stored.Seq)
-		d.insist(entry, schema.StreamDeadIndex, "dead letters cannot be indexed", func(broker.Ack) { d.buried(letter) })
+		d.insist(entry, wire.StreamDeadIndex, "dead letters cannot be indexed", func(broker.Ack) { d.buried(letter) })
 	})
 }
 
@@ -348,10 +349,8 @@ func (d *delivery) letter(reason schema.Reason, detail string, e *wechat.Error) 
 		Attempts: d.tried, Sequence: d.seq,
 		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: d.app.w.cfg.Process.Name,
 	}
-	published := d.subject
-	published.Again, published.Shard = false, -1
-	l.Subject = published.String()
-	_, strange := schema.ParseSubject(d.msg.Subject)
+	l.Subject = d.subject.Subject.String()
+	_, strange := wire.ParseSubject(d.msg.Subject)
 	switch {
 	case strange != nil:
 		l.Subject, l.OpenID = d.msg.Subject, schema.PeekToUser(d.msg.Data) // as it came: nothing else is known of it
@@ -380,7 +379,7 @@ func (d *delivery) publishedHeader() map[string][]string {
 	if !d.subject.Again {
 		return d.msg.Header
 	}
-	return schema.ProducerHeader(d.msg.Header, d.id)
+	return wire.ProducerHeader(d.msg.Header, d.id)
 }
 
 // possibleDuplicate says whether the message may have reached the API more

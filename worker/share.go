@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // share is what one app may have in KEFU_LATER. That stream can have no limits
@@ -48,7 +48,7 @@ func (s *share) take(ctx context.Context) (room, changed bool) {
 	if now := time.Now(); now.Sub(s.counted) >= countEvery {
 		s.counted = now
 		ask, cancel := context.WithTimeout(ctx, countEvery)
-		n, err := s.conn.Count(ask, schema.StreamLater, schema.LaterWaitSubject(s.appID, "*"))
+		n, err := s.conn.Count(ask, wire.StreamLater, wire.LaterWaitSubject(s.appID, "*"))
 		cancel()
 		if err == nil { // else the last count stands: the broker has other troubles
 			s.waiting = int64(n) //nolint:gosec // a stream's length

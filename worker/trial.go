@@ -8,7 +8,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // A hold that the answer to a message drew is tried with another message, since
@@ -143,9 +143,9 @@ type seen struct {
 // checked. app.mu is held.
 func (d *delivery) glance() (id, kind string) {
 	if !d.seen.glanced {
-		env, _ := schema.ParseEnvelope(d.msg.Header, d.subject.Again) // its id can be read all the same, or it has none
+		env, _ := wire.ParseEnvelope(d.msg.Header, d.subject.Again) // its id can be read all the same, or it has none
 		if env.ID == "" {
-			env.ID = schema.DefaultID(*d.app.created.Load(), d.seq)
+			env.ID = wire.DefaultID(*d.app.created.Load(), d.seq)
 		}
 		d.seen = seen{id: env.ID, kind: kindOf(d.msg.Data), glanced: true}
 	}

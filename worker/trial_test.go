@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -219,7 +220,7 @@ func TestOurOwnTroubleBuriesNoMessage(t *testing.T) {
 // later is how many intents of the app wait for their time.
 func (b *bed) later() uint64 {
 	b.t.Helper()
-	n, err := b.conn.Count(b.t.Context(), schema.StreamLater, schema.LaterWaitSubject(appID, "*"))
+	n, err := b.conn.Count(b.t.Context(), wire.StreamLater, wire.LaterWaitSubject(appID, "*"))
 	b.NoError(err)
 	return n
 }
@@ -250,8 +251,8 @@ func TestWhatWaitsForOurOwnTroubleIsInNobodysWay(t *testing.T) {
 			b.True(b.open())
 			b.NoError(stop())
 
-			b.NoError(b.conn.Scan(t.Context(), schema.StreamLater, broker.ScanOptions{}, func(s broker.Stored) error {
-				env, err := schema.ParseEnvelope(s.Header, true)
+			b.NoError(b.conn.Scan(t.Context(), wire.StreamLater, broker.ScanOptions{}, func(s broker.Stored) error {
+				env, err := wire.ParseEnvelope(s.Header, true)
 				b.Equal(1, env.Attempt, "no attempt is spent")
 				return err
 			}))

@@ -9,6 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -19,7 +20,7 @@ func (d *dispatcher) bury(m *nats.Msg, meta broker.Delivery, due due, why error)
 	letter := unmovable(m, meta, due, why, w.cfg.Process.Name)
 	msg, err := deadletter.Message(letter)
 	if err != nil {
-		w.log.Error("dead letter", "stream", schema.StreamLater, "sequence", meta.Seq, "error", err)
+		w.log.Error("dead letter", "stream", wire.StreamLater, "sequence", meta.Seq, "error", err)
 		d.left() // handed out again after its AckWait
 		return
 	}
@@ -66,16 +67,16 @@ func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker str
 	l := &schema.Letter{
 		ID: env.ID, AppID: strings.TrimPrefix(m.Subject, "kefu.later.due."), Generation: max(env.Generation, 1),
 		Lane: due.to.Lane, OpenID: schema.PeekToUser(m.Data), Source: env.Source,
-		Reason: schema.ReasonInvalid, Detail: "it waited in " + schema.StreamLater + " and cannot be moved on: " + why.Error(),
+		Reason: schema.ReasonInvalid, Detail: "it waited in " + wire.StreamLater + " and cannot be moved on: " + why.Error(),
 		PossibleDuplicate: unknownOf(env.Tried) > 0, Attempts: env.Tried,
-		Subject: m.Header.Get(schema.HeaderTarget), Sequence: meta.Seq,
+		Subject: m.Header.Get(wire.HeaderTarget), Sequence: meta.Seq,
 		PublishedAt: env.PublishedAt.UTC(), DiedAt: time.Now().UTC(), Worker: worker,
 	}
 	if schema.CheckToken("appid", l.AppID) != nil {
 		l.AppID = "unknown" // only kefu writes there: no app of that name can have a queue
 	}
 	if l.ID == "" {
-		l.ID = schema.DefaultID(meta.Stored, meta.Seq)
+		l.ID = wire.DefaultID(meta.Stored, meta.Seq)
 	}
 	if l.PublishedAt.IsZero() {
 		l.PublishedAt = meta.Stored.UTC()
@@ -90,7 +91,7 @@ func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker str
 		l.FirstAt, l.LastAt = l.Attempts[0].At, l.Attempts[n-1].At
 	}
 	l.SetPacket(m.Data)
-	l.SetHeader(schema.ProducerHeader(m.Header, env.ID))
+	l.SetHeader(wire.ProducerHeader(m.Header, env.ID))
 	return l
 }
 
@@ -105,7 +106,7 @@ func unknownOf(tried []schema.Attempt) (n int) {
 }
 
 // receiptOf is the receipt that goes with a letter.
-func receiptOf(l *schema.Letter, env schema.Envelope) *schema.Receipt {
+func receiptOf(l *schema.Letter, env wire.Envelope) *schema.Receipt {
 	return &schema.Receipt{
 		ID: l.ID, AppID: l.AppID, Generation: l.Generation, State: schema.StateDead, Lane: l.Lane, Campaign: l.Campaign, Source: l.Source,
 		Reason: l.Reason, Attempts: max(env.Attempt-1, 0), PossibleDuplicate: l.PossibleDuplicate,
@@ -128,6 +129,6 @@ func (w *Worker) tellDead(r *schema.Receipt, then func()) {
 	w.storeReceipt(&nats.Msg{
 		Subject: schema.ReceiptSubject(r.AppID, r.State), Data: body,
 		// It may carry the id of another intent, whose own receipt it must not displace.
-		Header: nats.Header{schema.HeaderMsgID: {schema.LetterMsgID(r.AppID, r.ID, r.Generation, 0)}},
+		Header: nats.Header{schema.HeaderMsgID: {wire.LetterMsgID(r.AppID, r.ID, r.Generation, 0)}},
 	}, then)
 }

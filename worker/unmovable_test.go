@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -25,23 +26,23 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 		spent   int
 	}{
 		{
-			"a header of a later version", map[string]string{schema.HeaderTarget: again, "Kefu-Priority": "1"},
+			"a header of a later version", map[string]string{wire.HeaderTarget: again, "Kefu-Priority": "1"},
 			"a", send, map[string][]string{"Kefu-Priority": {"1"}, "Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
 		},
 		{
-			"a queue of a later version", map[string]string{schema.HeaderTarget: "kefu.again." + appID + ".urgent.u"},
+			"a queue of a later version", map[string]string{wire.HeaderTarget: "kefu.again." + appID + ".urgent.u"},
 			"a", "kefu.again." + appID + ".urgent.u", map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
 		},
 		{
-			"a queue that it must not go to", map[string]string{schema.HeaderTarget: send},
+			"a queue that it must not go to", map[string]string{wire.HeaderTarget: send},
 			"a", send, map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
 		},
 		{
 			"no queue", map[string]string{},
-			"a", schema.LaterDueSubject(appID), map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
+			"a", wire.LaterDueSubject(appID), map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
 		},
 		{
-			"no id", map[string]string{schema.HeaderTarget: again, schema.HeaderID: ""},
+			"no id", map[string]string{wire.HeaderTarget: again, wire.HeaderID: ""},
 			"", again, map[string][]string{"X-Order": {"7"}}, 1,
 		},
 	} {
@@ -49,9 +50,9 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
 			stop := b.start()
-			m := nats.NewMsg(schema.LaterDueSubject(appID))
+			m := nats.NewMsg(wire.LaterDueSubject(appID))
 			m.Data = packet("x", "u")
-			m.Header = nats.Header{schema.HeaderID: {"a"}, schema.HeaderGeneration: {"1"}, schema.HeaderAttempt: {"2"}, "X-Order": {"7"}}
+			m.Header = nats.Header{wire.HeaderID: {"a"}, wire.HeaderGeneration: {"1"}, wire.HeaderAttempt: {"2"}, "X-Order": {"7"}}
 			for name, value := range row.header {
 				if m.Header.Set(name, value); value == "" {
 					m.Header.Del(name)
@@ -63,7 +64,7 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 			b.Equal(schema.ReasonInvalid, r.Reason)
 			b.Equal(row.spent, r.Attempts)
 			b.Eventually(func() bool {
-				n, err := b.conn.Count(t.Context(), schema.StreamLater, "kefu.later.>")
+				n, err := b.conn.Count(t.Context(), wire.StreamLater, "kefu.later.>")
 				return err == nil && n == 0 && b.queued() == 0
 			}, patience, time.Millisecond)
 			b.NoError(stop())
@@ -91,17 +92,17 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 func TestWhatBecomesDueIsMovedWithHeadersOfALaterVersion(t *testing.T) {
 	t.Parallel()
 	b := require.New(t)
-	m := nats.NewMsg(schema.LaterDueSubject(appID))
+	m := nats.NewMsg(wire.LaterDueSubject(appID))
 	m.Header = nats.Header{
-		schema.HeaderTarget: {"kefu.again." + appID + ".bulk.c1"}, schema.HeaderHop: {"3"}, "Nats-Scheduler": {"x"},
-		schema.HeaderID: {"a"}, schema.HeaderGeneration: {"1"}, schema.HeaderAttempt: {"2"}, "Kefu-Priority": {"1"}, "X-Order": {"7"},
+		wire.HeaderTarget: {"kefu.again." + appID + ".bulk.c1"}, wire.HeaderHop: {"3"}, "Nats-Scheduler": {"x"},
+		wire.HeaderID: {"a"}, wire.HeaderGeneration: {"1"}, wire.HeaderAttempt: {"2"}, "Kefu-Priority": {"1"}, "X-Order": {"7"},
 	}
 	d, err := readLater(m)
 	b.NoError(err)
 	b.Equal(3, d.hop)
 	out := moved(d.to.String(), "id", d.header, m.Data)
 	b.Equal(nats.Header{
-		schema.HeaderID: {"a"}, schema.HeaderGeneration: {"1"}, schema.HeaderAttempt: {"2"}, "Kefu-Priority": {"1"}, "X-Order": {"7"},
+		wire.HeaderID: {"a"}, wire.HeaderGeneration: {"1"}, wire.HeaderAttempt: {"2"}, "Kefu-Priority": {"1"}, "X-Order": {"7"},
 		"Nats-Msg-Id": {"id"},
 	}, out.Header)
 	b.NotContains(d.header, "Nats-Msg-Id", "the message may be put back with the same headers")

@@ -13,6 +13,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -59,10 +60,10 @@ func TestAReplayMayWaitForItsTimeToo(t *testing.T) {
 	b := newBed(t)
 	stop := b.start()
 	at := time.Now().Add(1500 * time.Millisecond)
-	env := schema.Envelope{ID: "one", Generation: 2, Attempt: 1, PublishedAt: time.Now(), SendAt: at}
+	env := wire.Envelope{Envelope: schema.Envelope{ID: "one", SendAt: at}, Generation: 2, Attempt: 1, PublishedAt: time.Now()}
 	m := nats.NewMsg("kefu.again." + appID + ".live.user1")
 	m.Header = nats.Header(env.Header())
-	m.Header.Set("Nats-Msg-Id", schema.ReplayMsgID(appID, "one", 2, 1))
+	m.Header.Set("Nats-Msg-Id", wire.ReplayMsgID(appID, "one", 2, 1))
 	m.Data = []byte(`{"touser":"user1","msgtype":"text","text":{"content":"hello"}}`)
 	_, err := b.conn.Outbox.PublishWait(t.Context(), m)
 	b.NoError(err)
@@ -137,7 +138,7 @@ func TestAWaitingIntentIsNotReplacedByARepeatOfItsID(t *testing.T) {
 	b.publishAnew(live+"user1", "one", "second", "user1", "Kefu-Send-At", at)
 	b.Equal(schema.ReasonIDReuse, b.receiptOf("one").Reason)
 	var waits []string
-	b.NoError(b.conn.Scan(t.Context(), schema.StreamLater, broker.ScanOptions{}, func(s broker.Stored) error {
+	b.NoError(b.conn.Scan(t.Context(), wire.StreamLater, broker.ScanOptions{}, func(s broker.Stored) error {
 		waits = append(waits, string(s.Data))
 		return nil
 	}))
@@ -152,7 +153,7 @@ func TestABrokerClockThatIsAheadLosesNothing(t *testing.T) {
 	stop := b.start()
 	at := time.Now().Add(4 * time.Second)
 	b.publish(live+"user1", "one", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano))
-	later, err := b.conn.JS.Stream(t.Context(), schema.StreamLater)
+	later, err := b.conn.JS.Stream(t.Context(), wire.StreamLater)
 	b.NoError(err)
 	var waiting *jetstream.RawStreamMsg
 	b.Eventually(func() bool {
@@ -160,7 +161,7 @@ func TestABrokerClockThatIsAheadLosesNothing(t *testing.T) {
 		return err == nil
 	}, patience, 5*time.Millisecond)
 	b.NoError(later.DeleteMsg(t.Context(), waiting.Sequence))
-	due := nats.NewMsg(schema.LaterDueSubject(appID)) // as the broker publishes it when its clock says so
+	due := nats.NewMsg(wire.LaterDueSubject(appID)) // as the broker publishes it when its clock says so
 	due.Data = waiting.Data
 	for name, values := range waiting.Header {
 		if !strings.HasPrefix(name, "Nats-") {
@@ -206,7 +207,7 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 	}
 	b.Eventually(func() bool { apps := b.worker.current(); return len(apps) == 1 && apps[0].later.isFull() }, patience, time.Millisecond)
 	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond, "what finds no room stays in the queue")
-	n, err := b.conn.Count(t.Context(), schema.StreamLater, schema.LaterWaitSubject(appID, "*"))
+	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitSubject(appID, "*"))
 	b.NoError(err)
 	b.EqualValues(3, n)
 

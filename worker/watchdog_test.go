@@ -13,7 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/pool"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 func TestWhatWaitsLongerThanCanBeExplained(t *testing.T) {
@@ -124,11 +124,11 @@ func TestALedgerThatCanBeWrittenAndNotReadIsTold(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	remake := func(change func(*jetstream.StreamConfig)) {
-		s, err := b.conn.JS.Stream(t.Context(), schema.StreamLedger)
+		s, err := b.conn.JS.Stream(t.Context(), wire.StreamLedger)
 		b.NoError(err)
 		cfg := s.CachedInfo().Config
 		change(&cfg)
-		b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamLedger))
+		b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamLedger))
 		_, err = b.conn.JS.CreateStream(t.Context(), cfg)
 		b.NoError(err)
 	}
@@ -137,7 +137,7 @@ func TestALedgerThatCanBeWrittenAndNotReadIsTold(t *testing.T) {
 	b.publish(bulk+"c1", "a", "a", "u")
 	b.Eventually(func() bool { return b.posts("a") == 1 && len(b.worker.Troubles()) == 0 }, patience, time.Millisecond)
 
-	s, err := b.conn.JS.Stream(t.Context(), schema.StreamLedger)
+	s, err := b.conn.JS.Stream(t.Context(), wire.StreamLedger)
 	b.NoError(err)
 	theirs := jetstream.ConsumerConfig{Name: "somebody-elses", AckPolicy: jetstream.AckNonePolicy}
 	b.Eventually(func() bool { // the worker may be first with another one
@@ -173,7 +173,7 @@ func TestALedgerThatCanBeWrittenAndNotReadIsTold(t *testing.T) {
 func TestARateThatCannotBeReachedIsTold(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: schema.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage})
+	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: wire.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage})
 	b.NoError(err)
 	b.app.Rate = gate.Rate{PerSecond: 100, Burst: 20}
 	stop := b.start()
@@ -186,7 +186,7 @@ func TestARateThatCannotBeReachedIsTold(t *testing.T) {
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 1 }, patience, time.Millisecond)
 
-	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamRate))
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamRate))
 	b.Eventually(func() bool { return b.posts("a") == 1 }, patience, time.Millisecond)
 	b.Empty(late(b.worker, waitPermission))
 	b.NoError(stop())
@@ -195,7 +195,7 @@ func TestARateThatCannotBeReachedIsTold(t *testing.T) {
 func TestTheWatchdogRunsWithTheWorker(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: schema.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage})
+	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: wire.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage})
 	b.NoError(err)
 	b.app.Rate = gate.Rate{PerSecond: 100, Burst: 20}
 	w := b.make()
@@ -203,7 +203,7 @@ func TestTheWatchdogRunsWithTheWorker(t *testing.T) {
 	stop := b.run(w)
 	b.publish(live+"u", "a", "a", "u")
 	b.Eventually(func() bool { return strings.Contains(strings.Join(w.Troubles(), "\n"), "none has been permitted") }, patience, time.Millisecond)
-	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamRate))
+	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamRate))
 	b.Eventually(func() bool { return b.posts("a") == 1 && len(w.Troubles()) == 0 }, patience, time.Millisecond, "it is over")
 	b.NoError(stop())
 }

@@ -39,6 +39,7 @@ import (
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -374,7 +375,7 @@ func (w *Worker) Troubles() []string {
 		if _, ok := w.pool.Term(time.Now()); ok {
 			what = "no live intents are"
 		}
-		out = append(out, "the worker's lease in "+schema.BucketState+" cannot be renewed: "+what+" sent without it")
+		out = append(out, "the worker's lease in "+wire.BucketState+" cannot be renewed: "+what+" sent without it")
 	}
 	if why := w.conn.Denied(); why != "" {
 		out = append(out, "the broker forbids what the worker must do: "+why)
@@ -422,7 +423,7 @@ func (w *Worker) ledgerTrouble(why string) {
 	if why != "" {
 		why = "the ledger cannot be written to, and nothing is sent without it: " + why
 	}
-	w.trouble(schema.StreamLedger, why)
+	w.trouble(wire.StreamLedger, why)
 }
 
 // current are the apps, for a scrape that may come before Run has them all.

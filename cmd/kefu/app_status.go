@@ -12,6 +12,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -95,7 +96,7 @@ func (s *appStatus) count(ctx context.Context, conn *broker.Conn, claims []pool.
 		return err
 	}
 	s.Live, s.Bulk, s.Readers = queued.live(), queued.bulk, readersOf(s.AppID, queued.shards, claims)
-	if s.Waiting, err = conn.Count(ctx, schema.StreamLater, schema.LaterWaitSubject(s.AppID, "*")); err != nil {
+	if s.Waiting, err = conn.Count(ctx, wire.StreamLater, wire.LaterWaitSubject(s.AppID, "*")); err != nil {
 		return err
 	}
 	s.Dead, err = conn.Count(ctx, schema.StreamDead, "kefu.dead."+s.AppID+".*")

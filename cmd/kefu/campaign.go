@@ -163,7 +163,7 @@ func (s *campaignStart) options(name string, now time.Time) (campaign.Options, e
 	if s.file == "" {
 		return o, usagef("whom to send to? give --file")
 	}
-	if err := (schema.Envelope{ID: "x", Source: s.source}).Check(); err != nil {
+	if err := (schema.Envelope{Source: s.source}).Check(); err != nil {
 		return o, usagef("--source: %w", err)
 	}
 	if _, ago := parseLong(s.sendAt); ago {

@@ -18,6 +18,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/campaign"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -68,7 +69,7 @@ func (s *campaignStage) messages() (n int) {
 
 func (s *campaignStage) audits() (entries []broker.AuditEntry) {
 	s.t.Helper()
-	s.NoError(s.conn.Scan(s.t.Context(), schema.StreamAudit, broker.ScanOptions{}, func(m broker.Stored) error {
+	s.NoError(s.conn.Scan(s.t.Context(), wire.StreamAudit, broker.ScanOptions{}, func(m broker.Stored) error {
 		entries = append(entries, broker.AuditEntry{})
 		return json.Unmarshal(m.Data, &entries[len(entries)-1])
 	}))
@@ -284,7 +285,7 @@ func (s *campaignStage) dieAt(next, inDoubt int, ago string) {
 	d, err := time.ParseDuration(ago)
 	s.NoError(err)
 	died := time.Now().Add(-d)
-	m := nats.NewMsg("$KV." + schema.BucketJob + ".campaign.wx1.november")
+	m := nats.NewMsg("$KV." + wire.BucketJob + ".campaign.wx1.november")
 	m.Data, err = json.Marshal(campaign.Record{
 		AppID: "wx1", Campaign: "november", File: summary.File, Template: summary.Template, Rows: summary.Rows, Run: "dead",
 		Next: next, Published: next, InDoubt: inDoubt, DoubtSince: died, StartedAt: died, UpdatedAt: died, By: "ann@desk",

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -272,7 +273,7 @@ func TestDeadReplayExitCodes(t *testing.T) {
 	saved := o.kefu("dead replay late --expires-in 1d --yes")
 	o.Equal(exitDone, saved.code, saved.err)
 	o.Zero(o.boxed())
-	env, err := schema.ParseEnvelope(o.queued("wx1")[1].Header, true)
+	env, err := wire.ParseEnvelope(o.queued("wx1")[1].Header, true)
 	o.NoError(err)
 	o.WithinDuration(time.Now().Add(24*time.Hour), env.ExpiresAt, time.Minute)
 }
@@ -346,7 +347,7 @@ func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
 	t.Parallel()
 	o := newOperation(t)
 	o.bury(deadLetter("a"), deadLetter("b"), deadLetter("c"))
-	m := nats.NewMsg("$KV." + schema.BucketJob + ".replay.killed")
+	m := nats.NewMsg("$KV." + wire.BucketJob + ".replay.killed")
 	at, err := json.Marshal(time.Now().Add(-73 * time.Hour))
 	o.NoError(err)
 	m.Data = fmt.Appendf(nil, `{"by":"ann@desk","letters":[{"seq":2,"at":%s}]}`, at)

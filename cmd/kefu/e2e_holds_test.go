@@ -10,6 +10,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -124,7 +125,7 @@ func TestAnAppWhoseEveryMessageDrawsTheCodeLosesNothing(t *testing.T) {
 			s.LessOrEqual(posts, 4+2+h.Tries+1, "what was under way, after two that were no row yet if kefu does not know the code, and a trial each")
 			s.Empty(s.Letters())
 			s.Eventually(func() bool { // one that moves from one to the other may be in both, or be counted in neither
-				return s.Queued()+s.Stored(schema.StreamLater) == 2*each
+				return s.Queued()+s.Stored(wire.StreamLater) == 2*each
 			}, stage.Patience, 20*time.Millisecond, "queued, or waiting for the second try")
 			out, _ := s.Kefu("app", "status")
 			newest := h.Drawn[len(h.Drawn)-1].ID

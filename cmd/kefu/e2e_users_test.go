@@ -16,6 +16,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -148,7 +149,7 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	s.Zero(s.API.Stats().Sends)
 
 	audited := 0
-	s.EachMessage(schema.StreamAudit, func(broker.Stored) { audited++ })
+	s.EachMessage(wire.StreamAudit, func(broker.Stored) { audited++ })
 	s.Equal(3, audited, "pause, cancel and resume are written down")
 	s.NoError(s.Stop(syscall.SIGTERM))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -271,7 +272,7 @@ func queuedFor(ctx context.Context, conn *broker.Conn, app knownApp, openID stri
 }
 
 func waitingFor(ctx context.Context, conn *broker.Conn, app knownApp, openID string) (rows []ofPerson, err error) {
-	err = conn.Scan(ctx, schema.StreamLater, broker.ScanOptions{Subject: "kefu.later.wait." + app.AppID + ".*"}, func(s broker.Stored) error {
+	err = conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: "kefu.later.wait." + app.AppID + ".*"}, func(s broker.Stored) error {
 		if schema.PeekToUser(s.Data) == openID {
 			p, id := readLater(s)
 			rows = append(rows, ofPerson{AppID: app.AppID, ID: id, State: schema.StateWaiting, Lane: p.subject.Lane, At: p.stored, Until: p.until})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -23,8 +24,8 @@ func mark(minute int, worker string, kind ledger.Kind, seq uint64, generation ui
 
 func inQueue(seq uint64, again bool, generation, attempt int) *placed {
 	return &placed{
-		stream: "KEFU_SEND_wx1", seq: seq, stored: died, subject: schema.Subject{Again: again, AppID: "wx1", Lane: schema.LaneBulk, Key: "c"},
-		envelope: schema.Envelope{Generation: generation, Attempt: attempt, Source: "shop"},
+		stream: "KEFU_SEND_wx1", seq: seq, stored: died, subject: wire.Subject{Again: again, Subject: schema.BulkSubject("wx1", "c")},
+		envelope: wire.Envelope{Envelope: schema.Envelope{Source: "shop"}, Generation: generation, Attempt: attempt},
 	}
 }
 
@@ -65,8 +66,8 @@ func TestWhereAnIntentStands(t *testing.T) {
 		},
 		{
 			name: "waits for its retry", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Later, 1, 1, 2)},
-			trace: trace{waiting: &placed{stream: schema.StreamLater, seq: 4, until: died.Add(time.Hour), subject: schema.Subject{Again: true},
-				envelope: schema.Envelope{Generation: 1, Attempt: 2}}},
+			trace: trace{waiting: &placed{stream: wire.StreamLater, seq: 4, until: died.Add(time.Hour), subject: wire.Subject{Again: true},
+				envelope: wire.Envelope{Generation: 1, Attempt: 2}}},
 			want: standing{schema.StateWaiting, 1, 1}, events: []string{"attempt 1 began", "put off until attempt 2"},
 		},
 		{
@@ -173,12 +174,12 @@ func TestFindInTheQueue(t *testing.T) {
 
 	stream, err := o.conn.JS.Stream(t.Context(), schema.SendStream("wx2"))
 	o.NoError(err)
-	id := schema.DefaultID(stream.CachedInfo().Created, ack.Seq)
+	id := wire.DefaultID(stream.CachedInfo().Created, ack.Seq)
 	found := decode[[]whereabouts](o, o.kefu("find -o json "+id))
 	o.Len(found, 1)
 	o.Equal("wx2", found[0].AppID)
 	o.Equal(schema.StateQueued, found[0].State)
-	o.Equal(exitNothing, o.kefu("find "+schema.DefaultID(stream.CachedInfo().Created, 99)).code)
+	o.Equal(exitNothing, o.kefu("find "+wire.DefaultID(stream.CachedInfo().Created, 99)).code)
 	o.Equal(exitNothing, o.kefu("find order-1 --app wx2").code)
 	o.Equal(exitUsage, o.kefu("find order-1 --app wx3").code)
 	o.Equal(exitUsage, o.kefu("find").code)
@@ -206,7 +207,7 @@ func (o *operation) receipt(r schema.Receipt) {
 	o.NoError(err)
 	m := nats.NewMsg(schema.ReceiptSubject(r.AppID, r.State))
 	m.Data = body
-	m.Header.Set(schema.HeaderMsgID, schema.ReceiptMsgID(r.AppID, r.ID, r.Generation))
+	m.Header.Set(schema.HeaderMsgID, wire.ReceiptMsgID(r.AppID, r.ID, r.Generation))
 	o.publish(m)
 }
 
@@ -262,17 +263,17 @@ func TestFindWhatDied(t *testing.T) {
 // wait puts an intent into KEFU_LATER as a worker does.
 func (o *operation) wait(id string, until time.Time) {
 	o.t.Helper()
-	env := schema.Envelope{ID: id, Generation: 1, Attempt: 2, PublishedAt: time.Now().UTC()}
+	env := wire.Envelope{Envelope: schema.Envelope{ID: id}, Generation: 1, Attempt: 2, PublishedAt: time.Now().UTC()}
 	o.publish(&nats.Msg{
-		Subject: schema.LaterWaitSubject("wx1", "unique-"+id),
+		Subject: wire.LaterWaitSubject("wx1", "unique-"+id),
 		Data:    []byte(packetFor(recipient)),
 		Header: func() nats.Header {
 			h := nats.Header(env.Header())
-			h.Set(schema.HeaderMsgID, schema.MovedMsgID("wx1", id, 1, 2, 0, 1))
+			h.Set(schema.HeaderMsgID, wire.MovedMsgID("wx1", id, 1, 2, 0, 1))
 			h.Set("Nats-Schedule", "@at "+until.UTC().Format(time.RFC3339Nano))
-			h.Set("Nats-Schedule-Target", schema.LaterDueSubject("wx1"))
-			h.Set(schema.HeaderTarget, "kefu.again.wx1.live."+recipient)
-			h.Set(schema.HeaderHop, "0")
+			h.Set("Nats-Schedule-Target", wire.LaterDueSubject("wx1"))
+			h.Set(wire.HeaderTarget, "kefu.again.wx1.live."+recipient)
+			h.Set(wire.HeaderHop, "0")
 			return h
 		}(),
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -150,7 +151,7 @@ func (o *operation) queued(appID string) (messages []broker.Stored) {
 // audited are the entries of the audit as "verb filter: detail".
 func (o *operation) audited() (entries []string) {
 	o.t.Helper()
-	o.NoError(o.conn.Scan(o.t.Context(), schema.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
+	o.NoError(o.conn.Scan(o.t.Context(), wire.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
 		o.NotContains(string(s.Data), recipient)
 		var e broker.AuditEntry
 		o.NoError(json.Unmarshal(s.Data, &e))
@@ -164,7 +165,7 @@ func (o *operation) audited() (entries []string) {
 // revealed is how many were shown each time that recipients were.
 func (o *operation) revealed() (counts []int) {
 	o.t.Helper()
-	o.NoError(o.conn.Scan(o.t.Context(), schema.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
+	o.NoError(o.conn.Scan(o.t.Context(), wire.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
 		var e broker.AuditEntry
 		o.NoError(json.Unmarshal(s.Data, &e))
 		if e.Verb == "reveal" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -32,7 +33,7 @@ func TestFindAndCancelReadTheLedgerOnceForAllApps(t *testing.T) {
 	for _, line := range []string{"find order-1", "cancel order-1 --yes"} {
 		o := newOperation(t)
 		o.send("wx1", "order-1")
-		ledger, letters := o.readsOf(schema.StreamLedger), o.readsOf(schema.StreamDead)
+		ledger, letters := o.readsOf(wire.StreamLedger), o.readsOf(schema.StreamDead)
 		got := o.kefu(line)
 		o.Equal(exitDone, got.code, got.err)
 		o.Equal(1, ledger(), "%s with two apps", line)

@@ -14,6 +14,7 @@ import (
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -36,8 +37,8 @@ type placed struct {
 	seq      uint64
 	made     time.Time // when its queue was
 	stored   time.Time
-	subject  schema.Subject
-	envelope schema.Envelope
+	subject  wire.Subject
+	envelope wire.Envelope
 	until    time.Time // what it waits for
 }
 
@@ -123,10 +124,10 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 // readQueued reads a message of a queue, and the id of its intent as a worker does.
 func readQueued(stream string, s broker.Stored, created time.Time) (placed, string) {
 	p := placed{stream: stream, seq: s.Seq, made: created, stored: s.Time}
-	p.subject, _ = schema.ParseSubject(s.Subject) // one that cannot be read has no key to show
-	p.envelope, _ = schema.ParseEnvelope(s.Header, p.subject.Again)
+	p.subject, _ = wire.ParseSubject(s.Subject) // one that cannot be read has no key to show
+	p.envelope, _ = wire.ParseEnvelope(s.Header, p.subject.Again)
 	if p.envelope.ID == "" {
-		return p, schema.DefaultID(created, s.Seq)
+		return p, wire.DefaultID(created, s.Seq)
 	}
 	return p, p.envelope.ID
 }
@@ -135,7 +136,7 @@ func readQueued(stream string, s broker.Stored, created time.Time) (placed, stri
 func defaultSequence(id string, created time.Time) uint64 {
 	at := strings.LastIndexByte(id, '-')
 	seq, err := strconv.ParseUint(id[at+1:], 10, 64)
-	if err != nil || schema.DefaultID(created, seq) != id {
+	if err != nil || wire.DefaultID(created, seq) != id {
 		return 0
 	}
 	return seq
@@ -146,8 +147,8 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 	if t.queued != nil || t.story.Known && t.story.Now.Kind.Terminal() {
 		return nil
 	}
-	for _, subject := range []string{"kefu.later.wait." + t.appID + ".*", schema.LaterDueSubject(t.appID)} {
-		err := conn.Scan(ctx, schema.StreamLater, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
+	for _, subject := range []string{"kefu.later.wait." + t.appID + ".*", wire.LaterDueSubject(t.appID)} {
+		err := conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
 			if p, id := readLater(s); id == t.id {
 				t.waiting = &p
 				return broker.ErrStopScan
@@ -163,9 +164,9 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 
 // readLater reads a message of KEFU_LATER and the id of its intent.
 func readLater(s broker.Stored) (placed, string) {
-	p := placed{stream: schema.StreamLater, seq: s.Seq, stored: s.Time}
-	p.subject, _ = schema.ParseSubject(s.Header.Get(schema.HeaderTarget))
-	p.envelope, _ = schema.ParseEnvelope(s.Header, true)
+	p := placed{stream: wire.StreamLater, seq: s.Seq, stored: s.Time}
+	p.subject, _ = wire.ParseSubject(s.Header.Get(wire.HeaderTarget))
+	p.envelope, _ = wire.ParseEnvelope(s.Header, true)
 	if at, ok := strings.CutPrefix(s.Header.Get("Nats-Schedule"), "@at "); ok {
 		p.until, _ = time.Parse(time.RFC3339Nano, at) // zero: it is due
 	}

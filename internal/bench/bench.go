@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -237,7 +238,7 @@ func (r *Run) account(ctx context.Context, bed *bed, accepted map[kind]int) erro
 	if err != nil {
 		return err
 	}
-	later, err := bed.stored(ctx, schema.StreamLater)
+	later, err := bed.stored(ctx, wire.StreamLater)
 	if err != nil {
 		return err
 	}

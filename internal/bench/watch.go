@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/sandbox"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 const (
@@ -92,7 +92,7 @@ func (t *turn) left(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	later, err := t.bed.stored(ctx, schema.StreamLater)
+	later, err := t.bed.stored(ctx, wire.StreamLater)
 	return queued + later, err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -28,7 +29,7 @@ type AuditEntry struct {
 // Audit writes an entry to KEFU_AUDIT and returns when it is stored. A zero
 // Time is now. An action that cannot be written down should not be done.
 func (c *Conn) Audit(ctx context.Context, e AuditEntry) error {
-	subject := schema.AuditSubject(e.Verb)
+	subject := wire.AuditSubject(e.Verb)
 	if subject == "" {
 		return fmt.Errorf("audit: verb %q is not a subject token", e.Verb)
 	}

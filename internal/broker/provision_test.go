@@ -11,6 +11,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -170,22 +171,22 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 			want:   "KEFU_DEAD: allow_direct is false, wanted true (update)",
 		},
 		{
-			name: "a ledger that remembers longer", stream: schema.StreamLedger,
+			name: "a ledger that remembers longer", stream: wire.StreamLedger,
 			change: func(s *broker.Spec) { s.LedgerKeep = 2 * time.Hour },
 			want:   "KEFU_LEDGER: max_age is 1h0m0s, wanted 2h0m0s (update)",
 		},
 		{
-			name: "an empty ledger that remembers for a shorter time", stream: schema.StreamLedger,
+			name: "an empty ledger that remembers for a shorter time", stream: wire.StreamLedger,
 			change: func(s *broker.Spec) { s.LedgerKeep = time.Minute * 30 },
 			want:   "KEFU_LEDGER: max_age is 1h0m0s, wanted 30m0s (update)",
 		},
 		{
-			name: "a bucket without life times", stream: "KV_" + schema.BucketState,
+			name: "a bucket without life times", stream: "KV_" + wire.BucketState,
 			tamper: func(c *jetstream.StreamConfig) { c.SubjectDeleteMarkerTTL = 0 },
 			want:   "KV_KEFU_STATE: subject_delete_marker_ttl is 0s, wanted 1m0s (update)",
 		},
 		{
-			name: "a bucket with a history", stream: "KV_" + schema.BucketState,
+			name: "a bucket with a history", stream: "KV_" + wire.BucketState,
 			tamper: func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 },
 			want:   "KV_KEFU_STATE: max_msgs_per_subject is 5, wanted 1 (update)",
 		},
@@ -218,7 +219,7 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 				require.NoError(t, err)
 				cfg := s.CachedInfo().Config
 				c.tamper(&cfg)
-				if c.stream == "KV_"+schema.BucketState && cfg.SubjectDeleteMarkerTTL == 0 {
+				if c.stream == "KV_"+wire.BucketState && cfg.SubjectDeleteMarkerTTL == 0 {
 					cfg.AllowMsgTTL = true
 				}
 				_, err = conn.JS.UpdateStream(t.Context(), cfg)

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // KEFU_STATE is a key-value bucket in the layout of the client libraries, so
@@ -26,7 +26,7 @@ import (
 //	letters.indexed               from which letter on all are indexed (package deadletter)
 //	token.<appid>.forced          when a token refresh was forced (package gate)
 
-const statePrefix = "$KV." + schema.BucketState + "."
+const statePrefix = "$KV." + wire.BucketState + "."
 
 // StateEntry is one change of a key.
 type StateEntry struct {
@@ -59,7 +59,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 		}
 		stands, first = nil, false
 	}
-	return c.Follow(ctx, "KV_"+schema.BucketState, o, func(s Stored) {
+	return c.Follow(ctx, "KV_"+wire.BucketState, o, func(s Stored) {
 		e := stateEntry(s)
 		if stands != nil {
 			stands[e.Key] = true
@@ -81,7 +81,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 // ReadState reads every key below prefix as it stands.
 func (c *Conn) ReadState(ctx context.Context, prefix string) ([]StateEntry, error) {
 	var out []StateEntry
-	err := c.Scan(ctx, "KV_"+schema.BucketState, ScanOptions{Subject: statePrefix + prefix + ">"}, func(s Stored) error {
+	err := c.Scan(ctx, "KV_"+wire.BucketState, ScanOptions{Subject: statePrefix + prefix + ">"}, func(s Stored) error {
 		if e := stateEntry(s); !e.Deleted {
 			out = append(out, e)
 		}
@@ -151,7 +151,7 @@ func (c *Conn) StateOnce(ctx context.Context, key string, value []byte) ([]byte,
 		return nil, fmt.Errorf("write %s: %w", key, err)
 	}
 	var stored []byte
-	err = c.Scan(ctx, "KV_"+schema.BucketState, ScanOptions{Subject: statePrefix + key}, func(s Stored) error {
+	err = c.Scan(ctx, "KV_"+wire.BucketState, ScanOptions{Subject: statePrefix + key}, func(s Stored) error {
 		stored = s.Data
 		return nil
 	})

@@ -13,7 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // watch follows a part of KEFU_STATE and returns what it says, as sentences.
@@ -112,9 +112,9 @@ func TestWatchStateMakesUpForWhatItMissed(t *testing.T) {
 	remove(t, near, "worker.goes")
 	save(t, near, "worker.comes", "1", 0)
 	// The mark of the deletion runs out before the far one is back.
-	s, err := near.JS.Stream(t.Context(), "KV_"+schema.BucketState)
+	s, err := near.JS.Stream(t.Context(), "KV_"+wire.BucketState)
 	require.NoError(t, err)
-	goes := "$KV." + schema.BucketState + ".worker.goes"
+	goes := "$KV." + wire.BucketState + ".worker.goes"
 	require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSubject(goes)))
 	_, err = s.GetLastMsgForSubject(t.Context(), goes)
 	require.ErrorIs(t, err, jetstream.ErrMsgNotFound)
@@ -139,7 +139,7 @@ func TestWatchStateSurvivesABucketThatIsMadeAnew(t *testing.T) {
 	said := watch(t, conn, "app.")
 	brokertest.Await(t, said, "what stands")
 	brokertest.Await(t, said, "what stands")
-	require.NoError(t, conn.JS.DeleteStream(t.Context(), "KV_"+schema.BucketState))
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), "KV_"+wire.BucketState))
 	brokertest.Provision(t, conn, brokertest.Spec())
 	save(t, conn, "app.wx1.hold", "c", 0) // under the sequence that the old value had
 	got := []string{brokertest.Await(t, said, "the new value"), brokertest.Await(t, said, "the missing one")}

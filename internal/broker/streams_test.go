@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -239,10 +240,10 @@ func TestTheAuditCannotBeEdited(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	require.NoError(t, conn.Audit(t.Context(), broker.AuditEntry{Actor: "me@host", Verb: "pause", AppID: "wx1", Count: 1}))
-	s, err := conn.JS.Stream(t.Context(), schema.StreamAudit)
+	s, err := conn.JS.Stream(t.Context(), wire.StreamAudit)
 	require.NoError(t, err)
 	require.Error(t, s.DeleteMsg(t.Context(), 1))
 	require.Error(t, s.Purge(t.Context()))
-	require.Contains(t, string(stored(t, conn, schema.StreamAudit, broker.ScanOptions{})[0].Data), `"actor":"me@host","verb":"pause"`)
+	require.Contains(t, string(stored(t, conn, wire.StreamAudit, broker.ScanOptions{})[0].Data), `"actor":"me@host","verb":"pause"`)
 	require.Error(t, conn.Audit(t.Context(), broker.AuditEntry{Verb: "not a token"}))
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // ErrOvertaken says that somebody else wrote a subject meanwhile.
@@ -65,7 +65,7 @@ func (c *Conn) Last(ctx context.Context, stream, subject string) (Stored, error)
 
 // LastState is Last of a key of KEFU_STATE.
 func (c *Conn) LastState(ctx context.Context, key string) (StateEntry, error) {
-	s, err := c.Last(ctx, "KV_"+schema.BucketState, statePrefix+key)
+	s, err := c.Last(ctx, "KV_"+wire.BucketState, statePrefix+key)
 	if err != nil {
 		return StateEntry{}, err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 func TestASwapIsStoredOnlyOverWhatItsWriterKnows(t *testing.T) {
@@ -63,18 +63,18 @@ func TestTheRateStreamIsMadeByWhoeverNeedsItFirst(t *testing.T) {
 		})
 	}
 	all.Wait()
-	s, err := conn.JS.Stream(t.Context(), schema.StreamRate)
+	s, err := conn.JS.Stream(t.Context(), wire.StreamRate)
 	require.NoError(t, err)
 	require.Equal(t, 1, s.CachedInfo().Config.Replicas)
 
 	back := brokertest.Reconnected(t, conn)
 	b.Restart()
 	brokertest.Await(t, back, "the reconnect")
-	_, err = conn.Last(t.Context(), schema.StreamRate, schema.RateSubject("wx1"))
+	_, err = conn.Last(t.Context(), wire.StreamRate, wire.RateSubject("wx1"))
 	require.Error(t, err, "it is in memory")
 	_, _, err = conn.EnsureRateStream(t.Context())
 	require.NoError(t, err)
-	_, err = conn.Last(t.Context(), schema.StreamRate, schema.RateSubject("wx1"))
+	_, err = conn.Last(t.Context(), wire.StreamRate, wire.RateSubject("wx1"))
 	require.ErrorIs(t, err, broker.ErrNoMessage)
 
 	_, _, err = brokertest.Bare(t).Connect().EnsureRateStream(t.Context())
@@ -86,9 +86,9 @@ func TestInAClusterTheRateStreamHasAsManyReplicasAsTheRest(t *testing.T) {
 	conn := brokertest.StartCluster(t).Connect()
 	_, _, err := conn.EnsureRateStream(t.Context())
 	require.NoError(t, err)
-	s, err := conn.JS.Stream(t.Context(), schema.StreamRate)
+	s, err := conn.JS.Stream(t.Context(), wire.StreamRate)
 	require.NoError(t, err)
 	require.Equal(t, 3, s.CachedInfo().Config.Replicas)
-	_, err = conn.Swap(t.Context(), &nats.Msg{Subject: schema.RateSubject("wx1")}, 0)
+	_, err = conn.Swap(t.Context(), &nats.Msg{Subject: wire.RateSubject("wx1")}, 0)
 	require.NoError(t, err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -48,7 +49,7 @@ const window = 2 * time.Minute
 func Streams(spec Spec) []jetstream.StreamConfig {
 	out := []jetstream.StreamConfig{
 		laterStream(), deadStream(), deadIndexStream(), receiptStream(), ledgerStream(spec.LedgerKeep), auditStream(), jobStream(),
-		bucket(schema.BucketState, 1), bucket(schema.BucketJob, 1),
+		bucket(wire.BucketState, 1), bucket(wire.BucketJob, 1),
 	}
 	for _, app := range spec.Apps {
 		out = append(out, SendStream(app))
@@ -95,7 +96,7 @@ func shardTransform(appID string, shards int) *jetstream.SubjectTransformConfig 
 
 func laterStream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:        schema.StreamLater,
+		Name:        wire.StreamLater,
 		Description: "intents that wait for their time or their retry",
 		Subjects:    []string{"kefu.later.wait.*.*", "kefu.later.due.*"},
 		Retention:   jetstream.WorkQueuePolicy,
@@ -130,7 +131,7 @@ func deadStream() jetstream.StreamConfig {
 
 func deadIndexStream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:        schema.StreamDeadIndex,
+		Name:        wire.StreamDeadIndex,
 		Description: "where in KEFU_DEAD the letters of an id lie (package deadletter)",
 		Subjects:    []string{"kefu.deadindex.*"},
 		Retention:   jetstream.LimitsPolicy,
@@ -154,7 +155,7 @@ func receiptStream() jetstream.StreamConfig {
 
 func ledgerStream(keep time.Duration) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:        schema.StreamLedger,
+		Name:        wire.StreamLedger,
 		Description: "what was started and settled, as a log: the guard against double sends",
 		Subjects:    []string{"kefu.ledger.*"},
 		Retention:   jetstream.LimitsPolicy,
@@ -166,7 +167,7 @@ func ledgerStream(keep time.Duration) jetstream.StreamConfig {
 
 func auditStream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:        schema.StreamAudit,
+		Name:        wire.StreamAudit,
 		Description: "every operator action",
 		Subjects:    []string{"kefu.audit.*"},
 		Retention:   jetstream.LimitsPolicy,
@@ -180,7 +181,7 @@ func auditStream() jetstream.StreamConfig {
 
 func jobStream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:        schema.StreamJob,
+		Name:        wire.StreamJob,
 		Description: "replays and campaigns for the pool to carry out",
 		Subjects:    []string{"kefu.job.>"},
 		Retention:   jetstream.WorkQueuePolicy,
@@ -194,7 +195,7 @@ func jobStream() jetstream.StreamConfig {
 // outlive its broker, so the workers make it, as they make the consumers.
 func RateStream(replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:        schema.StreamRate,
+		Name:        wire.StreamRate,
 		Description: "how far each app's rate is used up",
 		Subjects:    []string{"kefu.rate.*"},
 		Storage:     jetstream.MemoryStorage, // after a restart everything begins at now: nothing is worth a write to disk

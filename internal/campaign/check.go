@@ -46,7 +46,7 @@ const MostProblems = 100
 
 // check says whether app and campaign can stand in a subject.
 func (j Job) check() error {
-	return schema.Subject{AppID: j.AppID, Lane: schema.LaneBulk, Shard: -1, Key: j.Campaign}.Check()
+	return schema.BulkSubject(j.AppID, j.Campaign).Check()
 }
 
 // Check reads the whole file and says what would be published. Bad rows are no error: they are counted and listed. An error means

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -43,7 +44,7 @@ func ids(t *testing.T, conn *broker.Conn) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
 	require.NoError(t, conn.Scan(t.Context(), schema.SendStream(app), broker.ScanOptions{}, func(s broker.Stored) error {
-		env, err := schema.ParseEnvelope(s.Header, false)
+		env, err := wire.ParseEnvelope(s.Header, false)
 		found[schema.PeekToUser(s.Data)] = env.ID
 		return err
 	}))

@@ -68,8 +68,8 @@ func (q *outbox) PublishBulk(ctx context.Context, appID string, terms Terms, int
 			}
 		}
 		env := schema.Envelope{ID: in.ID, Source: terms.Source, SendAt: terms.SendAt, ExpiresAt: terms.ExpiresAt}
-		m := nats.NewMsg(schema.Subject{AppID: appID, Lane: schema.LaneBulk, Shard: -1, Key: terms.Campaign}.String())
-		m.Header, m.Data = nats.Header(env.SendHeader()), in.JSON
+		m := nats.NewMsg(schema.BulkSubject(appID, terms.Campaign).String())
+		m.Header, m.Data = nats.Header(env.Header()), in.JSON
 		ack, err := q.conn.Outbox.PublishWait(ctx, m)
 		if broker.Full(err) {
 			err = ErrQueueFull

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // Record is what is kept of a campaign, as JSON in the bucket KEFU_JOB under campaign.<appid>.<campaign>. It names no recipient.
@@ -71,10 +71,10 @@ var ErrUnknown = errors.New("no such campaign")
 // ErrTakenOver ends a run when another one of the same campaign has begun. Nothing is lost or sent twice by that.
 var ErrTakenOver = errors.New("another run of this campaign has taken over")
 
-const jobStream = "KV_" + schema.BucketJob
+const jobStream = "KV_" + wire.BucketJob
 
 func recordSubject(appID, campaign string) string {
-	return "$KV." + schema.BucketJob + ".campaign." + appID + "." + campaign
+	return "$KV." + wire.BucketJob + ".campaign." + appID + "." + campaign
 }
 
 // ReadRecord reads what is kept of a campaign, and the sequence it has in the bucket. ErrUnknown when there is nothing.

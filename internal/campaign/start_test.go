@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -44,7 +45,7 @@ func TestACampaignIsPublishedOnceAndFinished(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "kefu.send."+app+".bulk.double-11", first.Subject)
 	require.JSONEq(t, `{"touser":"o00000","msgtype":"text","text":{"content":"小0，您好"}}`, string(first.Data))
-	env, err := schema.ParseEnvelope(first.Header, false)
+	env, err := wire.ParseEnvelope(first.Header, false)
 	require.NoError(t, err)
 	require.Equal(t, keyed(t, conn, "o00000"), env.ID)
 	require.Equal(t, "crm", env.Source)

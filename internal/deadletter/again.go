@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -51,7 +52,7 @@ func targetOf(item *Item, own bool) target {
 	if own {
 		t.id, t.generation = newID(l), 1
 	}
-	t.msgID = schema.ReplayMsgID(l.AppID, t.id, t.generation, item.Seq)
+	t.msgID = wire.ReplayMsgID(l.AppID, t.id, t.generation, item.Seq)
 	return t
 }
 
@@ -63,14 +64,14 @@ func (o Options) again(item *Item, t target, now time.Time) (*nats.Msg, error) {
 	if item.Broken {
 		return nil, notALetter
 	}
-	subject, err := schema.ParseSubject(l.Subject)
+	subject, err := wire.ParseSubject(l.Subject)
 	if err != nil {
 		return nil, refusal("its subject cannot be published to: " + ruleOf(err))
 	}
 	if subject.AppID != l.AppID {
 		return nil, otherApp
 	}
-	env, err := schema.ParseEnvelope(l.Header(), subject.Again)
+	env, err := wire.ParseEnvelope(l.Header(), subject.Again)
 	if err != nil {
 		return nil, refusal("its headers are not valid: " + err.Error())
 	}
@@ -91,9 +92,9 @@ func (o Options) again(item *Item, t target, now time.Time) (*nats.Msg, error) {
 	if o.ExpiresIn > 0 {
 		env.ExpiresAt = now.Add(o.ExpiresIn)
 	}
-	subject.Again, subject.Shard = true, -1
+	subject.Again = true
 	header := nats.Header(env.Header())
-	maps.Copy(header, schema.ForeignHeader(l.Header()))
+	maps.Copy(header, wire.ForeignHeader(l.Header()))
 	header.Set(schema.HeaderMsgID, t.msgID)
 	return &nats.Msg{Subject: subject.String(), Header: header, Data: l.Packet()}, nil
 }
@@ -111,9 +112,9 @@ func (o Options) deadline(l *schema.Letter, now time.Time) time.Time {
 	if o.ExpiresIn > 0 {
 		return now.Add(o.ExpiresIn)
 	}
-	env, err := schema.ParseEnvelope(l.Header(), strings.HasPrefix(l.Subject, "kefu.again."))
+	env, err := wire.ParseEnvelope(l.Header(), strings.HasPrefix(l.Subject, "kefu.again."))
 	if err != nil {
-		env = schema.Envelope{} // headers that cannot be read are refused elsewhere
+		env = wire.Envelope{} // headers that cannot be read are refused elsewhere
 	}
 	return env.Deadline(l.PublishedAt, o.Apps[l.AppID].ExpireAfter)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -21,22 +22,24 @@ func TestAgainKeepsTheMessage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "kefu.again."+app+".live."+openid, msg.Subject)
 	require.Equal(t, l.Packet(), msg.Data)
-	require.Equal(t, schema.ReplayMsgID(app, "order-1", 2, 9), msg.Header.Get("Nats-Msg-Id"))
+	require.Equal(t, wire.ReplayMsgID(app, "order-1", 2, 9), msg.Header.Get("Nats-Msg-Id"))
 	require.Equal(t, []string{"r1"}, msg.Header["X-Request-Id"])
 	require.NotContains(t, msg.Header, "Nats-Expected-Stream")
 
-	env, err := schema.ParseEnvelope(msg.Header, true)
+	env, err := wire.ParseEnvelope(msg.Header, true)
 	require.NoError(t, err)
-	require.Equal(t, schema.Envelope{
-		ID: "order-1", Generation: 2, Attempt: 1, Source: "shop", Unknown: schema.PolicyPark, PublishedAt: l.PublishedAt,
-		ExpiresAt: time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC),
+	require.Equal(t, wire.Envelope{
+		Envelope: schema.Envelope{
+			ID: "order-1", Source: "shop", Unknown: schema.PolicyPark, ExpiresAt: time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC),
+		},
+		Generation: 2, Attempt: 1, PublishedAt: l.PublishedAt,
 	}, env)
 }
 
 func TestAgainOfWhatWasRetried(t *testing.T) {
 	t.Parallel()
-	before := schema.Envelope{
-		ID: "order-1", Generation: 3, Attempt: 4, Source: "shop", PublishedAt: noon.Add(-time.Hour),
+	before := wire.Envelope{
+		Envelope: schema.Envelope{ID: "order-1", Source: "shop"}, Generation: 3, Attempt: 4, PublishedAt: noon.Add(-time.Hour),
 		Tried: []schema.Attempt{{Number: 3, At: noon, Outcome: "busy"}},
 	}
 	l := letter("order-1", bulk("c"))
@@ -45,10 +48,11 @@ func TestAgainOfWhatWasRetried(t *testing.T) {
 	msg, err := again(Options{ExpiresIn: time.Hour}, &Item{Letter: *l}, noon)
 	require.NoError(t, err)
 	require.Equal(t, "kefu.again."+app+".bulk.c", msg.Subject)
-	env, err := schema.ParseEnvelope(msg.Header, true)
+	env, err := wire.ParseEnvelope(msg.Header, true)
 	require.NoError(t, err)
-	require.Equal(t, schema.Envelope{
-		ID: "order-1", Generation: 4, Attempt: 1, Source: "shop", PublishedAt: before.PublishedAt, ExpiresAt: noon.Add(time.Hour),
+	require.Equal(t, wire.Envelope{
+		Envelope:   schema.Envelope{ID: "order-1", Source: "shop", ExpiresAt: noon.Add(time.Hour)},
+		Generation: 4, Attempt: 1, PublishedAt: before.PublishedAt,
 	}, env)
 }
 
@@ -61,12 +65,12 @@ func TestNewIDs(t *testing.T) {
 		require.ErrorIs(t, err, foreignID)
 		msg, err := again(Options{NewIDs: true}, item, noon)
 		require.NoError(t, err)
-		env, err := schema.ParseEnvelope(msg.Header, true)
+		env, err := wire.ParseEnvelope(msg.Header, true)
 		require.NoError(t, err)
 		require.Equal(t, 1, env.Generation)
 		require.NotEqual(t, id, env.ID)
 		require.True(t, strings.HasSuffix(env.ID, "~7"))
-		require.Equal(t, schema.ReplayMsgID(app, env.ID, 1, 9), msg.Header.Get("Nats-Msg-Id"))
+		require.Equal(t, wire.ReplayMsgID(app, env.ID, 1, 9), msg.Header.Get("Nats-Msg-Id"))
 	}
 	msg, err := again(Options{NewIDs: true}, &Item{Letter: *letter("mine")}, noon)
 	require.NoError(t, err)

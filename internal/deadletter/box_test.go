@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -17,7 +18,7 @@ func TestMessage(t *testing.T) {
 	msg, err := Message(l)
 	require.NoError(t, err)
 	require.Equal(t, "kefu.dead."+app+".expired", msg.Subject)
-	require.Equal(t, schema.LetterMsgID(app, "order-1", 1, 7), msg.Header.Get("Nats-Msg-Id"))
+	require.Equal(t, wire.LetterMsgID(app, "order-1", 1, 7), msg.Header.Get("Nats-Msg-Id"))
 	require.Contains(t, string(msg.Data), `"detail":"<late>"`)
 	item := itemOf(broker.Stored{Data: msg.Data, Seq: 3, Time: noon})
 	require.Equal(t, Item{Letter: *l, Seq: 3, Stored: noon}, item)

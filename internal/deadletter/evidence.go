@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -130,7 +131,7 @@ func (r *records) look(ctx context.Context, appID string) error {
 	}
 	o := broker.ScanOptions{Subject: "kefu.again." + appID + ".>"}
 	err := r.box.conn.Scan(ctx, schema.SendStream(appID), o, func(s broker.Stored) error {
-		env, err := schema.ParseEnvelope(s.Header, true)
+		env, err := wire.ParseEnvelope(s.Header, true)
 		if err != nil {
 			return nil // it will be a letter
 		}

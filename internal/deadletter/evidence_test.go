@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -277,7 +278,7 @@ func TestAReplayThatCannotBeWrittenDownPublishesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
 	b.bury(letter("a"))
-	s, err := b.conn.JS.Stream(t.Context(), "KV_"+schema.BucketJob)
+	s, err := b.conn.JS.Stream(t.Context(), "KV_"+wire.BucketJob)
 	b.NoError(err)
 	cfg := s.CachedInfo().Config
 	cfg.MaxMsgSize = 10

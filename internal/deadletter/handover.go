@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // handover is what a replay writes down before it publishes some letters: if it dies, these may be in the queue and in the box. It is
@@ -35,7 +35,7 @@ type handed struct {
 }
 
 const (
-	handoverPrefix = "$KV." + schema.BucketJob + ".replay."
+	handoverPrefix = "$KV." + wire.BucketJob + ".replay."
 
 	// handoverKeep is longer than a letter is kept.
 	handoverKeep = 35 * 24 * time.Hour
@@ -49,7 +49,7 @@ const (
 func readHandovers(ctx context.Context, conn *broker.Conn, made time.Time) ([]handover, error) {
 	var all []handover
 	o := broker.ScanOptions{Subject: handoverPrefix + ">"}
-	err := conn.Scan(ctx, "KV_"+schema.BucketJob, o, func(s broker.Stored) error {
+	err := conn.Scan(ctx, "KV_"+wire.BucketJob, o, func(s broker.Stored) error {
 		h := handover{run: s.Subject[len(handoverPrefix):], seq: s.Seq}
 		if json.Unmarshal(s.Data, &h) == nil && len(h.Letters) > 0 && (h.Box.IsZero() || h.Box.Equal(made)) {
 			all = append(all, h)

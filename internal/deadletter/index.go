@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -61,7 +62,7 @@ func place(id string) (subject, hash string) {
 func IndexMessage(l *schema.Letter, seq uint64) *nats.Msg {
 	subject, hash := place(l.ID)
 	body, _ := json.Marshal(entry{ID: hash, AppID: l.AppID, Seq: seq}) // strings and a number always can be
-	id := schema.LetterMsgID(l.AppID, l.ID, l.Generation, l.Sequence) + " at " + strconv.FormatUint(seq, 10)
+	id := wire.LetterMsgID(l.AppID, l.ID, l.Generation, l.Sequence) + " at " + strconv.FormatUint(seq, 10)
 	return &nats.Msg{Subject: subject, Header: nats.Header{schema.HeaderMsgID: {id}}, Data: body}
 }
 
@@ -136,7 +137,7 @@ func (b *Box) bothStreams(ctx context.Context) (letters, index *jetstream.Stream
 	for _, s := range []struct {
 		name string
 		info **jetstream.StreamInfo
-	}{{schema.StreamDead, &letters}, {schema.StreamDeadIndex, &index}} {
+	}{{schema.StreamDead, &letters}, {wire.StreamDeadIndex, &index}} {
 		stream, err := b.conn.JS.Stream(ctx, s.name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, nil, nil
@@ -179,7 +180,7 @@ func (b *Box) lookUp(ctx context.Context, filter Filter) (found, bool, error) {
 	}
 	for _, id := range filter.IDs {
 		subject, hash := place(id)
-		err := b.conn.Scan(ctx, schema.StreamDeadIndex, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
+		err := b.conn.Scan(ctx, wire.StreamDeadIndex, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
 			var e entry
 			if json.Unmarshal(s.Data, &e) == nil && e.ID == hash && cmp.Or(filter.AppID, e.AppID) == e.AppID &&
 				e.Seq >= max(first, mark.From) && e.Seq < f.after {

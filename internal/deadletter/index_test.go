@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -153,8 +154,8 @@ func TestWithoutAnIndexAllLettersAreRead(t *testing.T) {
 		b.NoError(err)
 	}
 	for name, lose := range map[string]func(*bed){
-		"there is none":                     func(b *bed) { b.NoError(b.conn.JS.DeleteStream(b.t.Context(), schema.StreamDeadIndex)) },
-		"it was made anew":                  func(b *bed) { remake(b, schema.StreamDeadIndex) },
+		"there is none":                     func(b *bed) { b.NoError(b.conn.JS.DeleteStream(b.t.Context(), wire.StreamDeadIndex)) },
+		"it was made anew":                  func(b *bed) { remake(b, wire.StreamDeadIndex) },
 		"a worker that writes none is back": func(b *bed) { b.NoError(b.box.Cover(b.t.Context(), false)) },
 		"the mark cannot be read": func(b *bed) {
 			b.NoError(b.conn.SaveState(b.t.Context(), broker.PutState(indexedKey, []byte("?"), 0)))
@@ -196,5 +197,5 @@ func TestIndexMessage(t *testing.T) {
 	require.Equal(t, "kefu.deadindex.0ba", m.Subject)
 	require.JSONEq(t, `{"id":"e22156d2698c143b","app":"`+app+`","seq":42}`, string(m.Data))
 	require.NotEqual(t, m.Header, IndexMessage(letter("order-1"), 43).Header, "a box that was made anew counts from 1")
-	require.Equal(t, nats.Header{schema.HeaderMsgID: {schema.LetterMsgID(app, "order-1", 1, 7) + " at 42"}}, m.Header)
+	require.Equal(t, nats.Header{schema.HeaderMsgID: {wire.LetterMsgID(app, "order-1", 1, 7) + " at 42"}}, m.Header)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -134,7 +135,7 @@ func (b *bed) queued() []broker.Stored {
 func (b *bed) queuedIDs() (ids []string) {
 	b.t.Helper()
 	for _, s := range b.queued() {
-		env, err := schema.ParseEnvelope(s.Header, true)
+		env, err := wire.ParseEnvelope(s.Header, true)
 		b.NoError(err)
 		ids = append(ids, env.ID)
 	}
@@ -144,7 +145,7 @@ func (b *bed) queuedIDs() (ids []string) {
 func (b *bed) audited() []broker.AuditEntry {
 	b.t.Helper()
 	var out []broker.AuditEntry
-	b.NoError(b.conn.Scan(b.t.Context(), schema.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
+	b.NoError(b.conn.Scan(b.t.Context(), wire.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
 		var e broker.AuditEntry
 		b.NoError(json.Unmarshal(s.Data, &e))
 		out = append(out, e)

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -33,7 +34,7 @@ func Message(l *schema.Letter) (*nats.Msg, error) {
 	}
 	return &nats.Msg{
 		Subject: subject,
-		Header:  nats.Header{schema.HeaderMsgID: {schema.LetterMsgID(l.AppID, l.ID, l.Generation, l.Sequence)}},
+		Header:  nats.Header{schema.HeaderMsgID: {wire.LetterMsgID(l.AppID, l.ID, l.Generation, l.Sequence)}},
 		Data:    body,
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -236,7 +237,7 @@ func (o Options) invalid(l *schema.Letter) string {
 	if err != nil {
 		return err.Error()
 	}
-	subject, err := schema.ParseSubject(l.Subject)
+	subject, err := wire.ParseSubject(l.Subject)
 	if err == nil {
 		err = subject.CheckPacket(packet)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -33,7 +34,7 @@ func TestReplaySendsAgainAndEmptiesTheBox(t *testing.T) {
 	queued := b.queued()
 	b.Len(queued, 100)
 	for i, s := range queued { // one recipient: in the order in which they died
-		env, err := schema.ParseEnvelope(s.Header, true)
+		env, err := wire.ParseEnvelope(s.Header, true)
 		b.NoError(err)
 		b.Equal(fmt.Sprintf("order-%02d", i), env.ID)
 		b.Equal(2, env.Generation)
@@ -67,7 +68,7 @@ func TestReplayLeavesWhatCannotBeSent(t *testing.T) {
 	result = b.replay(Filter{IDs: []string{"late", "reused"}}, Options{NewIDs: true, ExpiresIn: time.Hour})
 	b.Equal(2, result.Replayed)
 	b.Equal([]string{"no-subject", "typo", "elsewhere"}, b.ids(Filter{}))
-	env, err := schema.ParseEnvelope(b.queued()[2].Header, true)
+	env, err := wire.ParseEnvelope(b.queued()[2].Header, true)
 	b.NoError(err)
 	b.Equal("reused~7", env.ID)
 }
@@ -114,7 +115,7 @@ func TestReplayTellsTwoLettersOfOneIDApart(t *testing.T) {
 	b.Equal([]int{1, 0}, []int{result.Replayed, result.Duplicates})
 	b.Empty(b.ids(Filter{}))
 	b.Equal("another", string(b.queued()[0].Data))
-	env, err := schema.ParseEnvelope(b.queued()[0].Header, true)
+	env, err := wire.ParseEnvelope(b.queued()[0].Header, true)
 	b.NoError(err)
 	b.Equal("a~8", env.ID)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -151,18 +152,18 @@ func fullWhenDue(s *scene) {
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, OpenID: "one", Times: 1, Errcode: -1})
 	p := s.Start()
 	s.sendBulk("one")
-	s.until("it waits for its retry", func() bool { return s.Queued() == 0 && s.Stored(schema.StreamLater) == 1 })
+	s.until("it waits for its retry", func() bool { return s.Queued() == 0 && s.Stored(wire.StreamLater) == 1 })
 	s.pause(p, stage.App)
 	for i := range 3 {
 		s.sendBulk(fmt.Sprint("user", i))
 	}
 	s.until("it was put off again", func() bool {
-		st, err := s.JS.Stream(s.T.Context(), schema.StreamLater)
+		st, err := s.JS.Stream(s.T.Context(), wire.StreamLater)
 		if err != nil {
 			return false
 		}
 		m, err := st.GetMsg(s.T.Context(), st.CachedInfo().State.LastSeq)
-		return err == nil && m.Header.Get(schema.HeaderHop) != "" && m.Header.Get(schema.HeaderHop) != "0"
+		return err == nil && m.Header.Get(wire.HeaderHop) != "" && m.Header.Get(wire.HeaderHop) != "0"
 	})
 	s.kefu("app", "resume", stage.App)
 	s.Drained()

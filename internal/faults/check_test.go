@@ -14,6 +14,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -137,7 +138,7 @@ func lives(rs []schema.Receipt) int {
 func (s *scene) queuedAttempts() map[string]int {
 	s.T.Helper()
 	out := make(map[string]int)
-	streams := []string{schema.StreamLater}
+	streams := []string{wire.StreamLater}
 	for _, app := range s.Apps() {
 		streams = append(streams, schema.SendStream(app))
 	}
@@ -153,11 +154,11 @@ func (s *scene) queuedAttempts() map[string]int {
 				s.ErrorIs(err, jetstream.ErrMsgNotFound)
 				continue
 			}
-			id := m.Header.Get(schema.HeaderID)
+			id := m.Header.Get(wire.HeaderID)
 			if id == "" {
 				id = m.Header.Get(schema.HeaderMsgID)
 			}
-			attempt, _ := strconv.Atoi(m.Header.Get(schema.HeaderAttempt)) // a producer's has none
+			attempt, _ := strconv.Atoi(m.Header.Get(wire.HeaderAttempt)) // a producer's has none
 			out[id] = max(out[id], attempt, 1)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -47,7 +48,7 @@ func (s *scene) notReady(p *stage.Process, why string) {
 func (s *scene) held(app string, kind gate.Kind) (h gate.Hold) {
 	s.T.Helper()
 	s.until(fmt.Sprintf("%s is held: %s", app, kind), func() bool {
-		kv, err := s.JS.KeyValue(s.T.Context(), schema.BucketState)
+		kv, err := s.JS.KeyValue(s.T.Context(), wire.BucketState)
 		if err != nil {
 			return false
 		}
@@ -72,7 +73,7 @@ func (s *scene) kefu(args ...string) string {
 // pause holds an app by an operator's word, and waits until a worker knows.
 func (s *scene) pause(p *stage.Process, app string) {
 	s.T.Helper()
-	kv, err := s.JS.KeyValue(s.T.Context(), schema.BucketState)
+	kv, err := s.JS.KeyValue(s.T.Context(), wire.BucketState)
 	s.NoError(err)
 	word, err := json.Marshal(gate.Hold{Kind: gate.Operator, Reason: "test", Since: time.Now()})
 	s.NoError(err)
@@ -86,14 +87,14 @@ func (s *scene) pause(p *stage.Process, app string) {
 // sendTo is send for one of several apps.
 func (s *scene) sendTo(app, id string) {
 	s.T.Helper()
-	s.accept(id, schema.Subject{AppID: app, Lane: schema.LaneLive, Shard: -1, Key: id}.String(), text(id))
+	s.accept(id, schema.LiveSubject(app, id).String(), text(id))
 }
 
 // sendMany publishes n bulk intents of an app, without waiting for each. header
 // are names and values in turn.
 func (s *scene) sendMany(app, prefix string, n int, header ...string) {
 	s.T.Helper()
-	subject := schema.Subject{AppID: app, Lane: schema.LaneBulk, Shard: -1, Key: "campaign"}.String()
+	subject := schema.BulkSubject(app, "campaign").String()
 	for i := range n {
 		id := fmt.Sprint(prefix, i)
 		m := &nats.Msg{Subject: subject, Data: []byte(text(id)), Header: nats.Header{schema.HeaderMsgID: {id}}}
@@ -119,7 +120,7 @@ func (s *scene) nameless(openID, packet string) {
 	ack := s.Publish(stage.Bulk+"campaign", packet)
 	st, err := s.JS.Stream(s.T.Context(), schema.SendStream(stage.App))
 	s.NoError(err)
-	id := schema.DefaultID(st.CachedInfo().Created, ack.Sequence)
+	id := wire.DefaultID(st.CachedInfo().Created, ack.Sequence)
 	s.published = append(s.published, id)
 	if s.recipients == nil {
 		s.recipients = make(map[string]string)

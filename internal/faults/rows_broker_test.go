@@ -13,6 +13,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -84,7 +85,7 @@ var brokerRows = []row{
 			s.Start()
 			s.sendMany(stage.App, "before", 20)
 			s.NoError(s.API.Wait(s.T.Context(), 10))
-			for _, stream := range []string{schema.SendStream(stage.App), schema.StreamLater} {
+			for _, stream := range []string{schema.SendStream(stage.App), wire.StreamLater} {
 				deleteConsumers(s, stream)
 			}
 			s.sendMany(stage.App, "after", 20)
@@ -190,7 +191,7 @@ var brokerRows = []row{
 		options: stage.Options{Defaults: []string{"retry: {attempts: 6, first: 2s, cap: 2s}"}},
 		run: once(-1, func(s *scene) {
 			p := s.Start()
-			s.NoError(s.JS.DeleteStream(s.T.Context(), schema.StreamLater))
+			s.NoError(s.JS.DeleteStream(s.T.Context(), wire.StreamLater))
 			s.sendBulk("one")
 			s.notReady(p, "intents cannot be put off")
 			s.EqualValues(1, s.Queued(), "the original stays")
@@ -274,7 +275,7 @@ var brokerRows = []row{
 			p := s.Start()
 			s.send("before")
 			s.Drained()
-			s.NoError(s.JS.DeleteKeyValue(s.T.Context(), schema.BucketState))
+			s.NoError(s.JS.DeleteKeyValue(s.T.Context(), wire.BucketState))
 			s.notReady(p, "the worker's lease in KEFU_STATE cannot be renewed")
 			s.send("live")
 			s.sendBulk("bulk")
@@ -294,7 +295,7 @@ var brokerRows = []row{
 			p := s.Start()
 			s.send("before")
 			s.Drained()
-			s.NoError(s.JS.DeleteStream(s.T.Context(), schema.StreamLedger))
+			s.NoError(s.JS.DeleteStream(s.T.Context(), wire.StreamLedger))
 			s.send("without")
 			s.notReady(p, "the ledger cannot be written to")
 			s.Zero(s.Posts()["without"])

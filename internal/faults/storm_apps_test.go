@@ -16,6 +16,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -113,7 +114,7 @@ func TestManyDueAtOnce(t *testing.T) {
 	quiet := s.waits(s.offer([]string{stage.App}, "quiet", rate, 4*time.Second))
 	due := time.Now().Add(time.Duration(n/200+6) * time.Second)
 	s.sendMany(stage.App, "due", n, schema.HeaderSendAt, due.UTC().Format(time.RFC3339Nano))
-	s.Eventually(func() bool { return s.Stored(schema.StreamLater) == uint64(n) || time.Now().After(due) }, stage.Patience, 20*time.Millisecond)
+	s.Eventually(func() bool { return s.Stored(wire.StreamLater) == uint64(n) || time.Now().After(due) }, stage.Patience, 20*time.Millisecond)
 	s.Less(time.Now(), due, "all of them wait before their time comes")
 	time.Sleep(time.Until(due.Add(-time.Second))) // until just before
 	sent := s.offer([]string{stage.App}, "fresh", rate, 6*time.Second)

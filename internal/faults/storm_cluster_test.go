@@ -15,6 +15,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -161,7 +162,7 @@ func (s *scene) caughtUp(node *stage.BrokerProcess) {
 }
 
 // clustered are the streams that every intent needs.
-var clustered = []string{schema.SendStream(stage.App), schema.StreamLedger, schema.StreamReceipt, "KV_" + schema.BucketState, schema.StreamLater}
+var clustered = []string{schema.SendStream(stage.App), wire.StreamLedger, schema.StreamReceipt, "KV_" + wire.BucketState, wire.StreamLater}
 
 // TestLeaderCutOff cuts the node that leads everything off from its peers, with
 // one of two workers on its side.

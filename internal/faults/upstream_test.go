@@ -29,6 +29,7 @@ import (
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -281,7 +282,7 @@ func onlyOne(all ...picky) func(*scene) {
 		begin := time.Now()
 		for i, p := range all {
 			bad := fmt.Sprint("bad", i)
-			s.accept(bad, schema.Subject{AppID: s.Apps()[i], Lane: schema.LaneLive, Shard: -1, Key: bad}.String(), p.packet(bad))
+			s.accept(bad, schema.LiveSubject(s.Apps()[i], bad).String(), p.packet(bad))
 		}
 		for n := range texts {
 			for i := range all {
@@ -337,7 +338,7 @@ func everyOne(codes ...int) func(*scene) {
 			for i, app := range s.Apps() {
 				s.sendTo(app, fmt.Sprintf("app%duser%d", i, n))
 				id := fmt.Sprintf("app%dmenu%d", i, n)
-				s.accept(id, schema.Subject{AppID: app, Lane: schema.LaneBulk, Shard: -1, Key: "campaign"}.String(), menu(id))
+				s.accept(id, schema.BulkSubject(app, "campaign").String(), menu(id))
 			}
 		}
 		tries := 3
@@ -359,7 +360,7 @@ func everyOne(codes ...int) func(*scene) {
 			s.note("%d: %d posts in %s", c, posts, time.Since(begin).Round(time.Second))
 		}
 		s.until("everything is queued, or waits for its second try", func() bool { // one that moves may be in both, or be counted in neither
-			return s.Queued()+s.Stored(schema.StreamLater) == uint64(2*texts*len(codes))
+			return s.Queued()+s.Stored(wire.StreamLater) == uint64(2*texts*len(codes))
 		})
 		s.API.RemoveRules()
 		for _, app := range s.Apps() {

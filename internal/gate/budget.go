@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -132,7 +133,7 @@ func (s *sharing) close() {
 func newBudget(s *sharing, appID string, r Rate, log *slog.Logger, arrived func()) *budget {
 	s.begin()
 	return &budget{
-		pool: s, subject: schema.RateSubject(appID), log: log.With("app", appID), arrived: arrived,
+		pool: s, subject: wire.RateSubject(appID), log: log.With("app", appID), arrived: arrived,
 		pace: newPace(r), guard: newGuard(r), next: 1, grow: 2, alone: calm, kick: make(chan struct{}, 1),
 	}
 }
@@ -312,7 +313,7 @@ func (b *budget) try() (time.Duration, error) {
 func jitter(trip time.Duration) time.Duration { return 1 + random.N(max(askJitter, trip/8)) }
 
 func (b *budget) read(ctx context.Context) error {
-	stored, err := b.pool.conn.Last(ctx, schema.StreamRate, b.subject)
+	stored, err := b.pool.conn.Last(ctx, wire.StreamRate, b.subject)
 	if errors.Is(err, broker.ErrNoMessage) {
 		b.account, b.seq, b.known = account{TAT: b.pool.clock.unknown.Load()}, 0, true
 		return nil

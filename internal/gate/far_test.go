@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // farStore is a broker at a distance: every answer takes trip. Its clock is the
@@ -82,7 +82,7 @@ func (w way) Last(ctx context.Context, _, subject string) (s broker.Stored, err 
 }
 
 func (w way) LastState(ctx context.Context, key string) (broker.StateEntry, error) {
-	s, err := w.Last(ctx, "", "$KV."+schema.BucketState+"."+key)
+	s, err := w.Last(ctx, "", "$KV."+wire.BucketState+"."+key)
 	return broker.StateEntry{Key: key, Value: s.Data, Seq: s.Seq}, err
 }
 
@@ -263,7 +263,7 @@ func TestOneSlowAnswerIsSoonForgotten(t *testing.T) {
 						require.LessOrEqual(t, sent[i].Sub(over), askPause+3*trip, "the first that leaves then")
 
 						var a account
-						require.NoError(t, json.Unmarshal(s.kept[schema.RateSubject("wx1")].Data, &a))
+						require.NoError(t, json.Unmarshal(s.kept[wire.RateSubject("wx1")].Data, &a))
 						require.LessOrEqual(t, time.Until(time.Unix(0, a.TAT)), ahead+chunk+5*trip, "what is taken")
 					})
 				})

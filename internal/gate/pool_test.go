@@ -14,6 +14,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -210,7 +211,7 @@ func TestThePoolKeepsToTheRateAndUsesAllOfIt(t *testing.T) {
 			span := sent[len(sent)-1].Sub(sent[0])
 			lost := 10*stalled() + 300*time.Millisecond // to find each other; what is killed with a worker
 			require.GreaterOrEqual(t, float64(len(sent)), 0.97*c.rate.PerSecond*(span-lost).Seconds())
-			stream, err := b.Connect().JS.Stream(t.Context(), schema.StreamRate)
+			stream, err := b.Connect().JS.Stream(t.Context(), wire.StreamRate)
 			require.NoError(t, err)
 			writes := float64(stream.CachedInfo().State.LastSeq) / took.Seconds()
 			require.LessOrEqual(t, writes, float64(c.most)+10, "nothing is asked for each message")
@@ -335,19 +336,19 @@ func TestABudgetThatWasDeletedIsMadeAgain(t *testing.T) {
 	var running sync.WaitGroup
 	running.Go(func() { s.run(ctx, bulkOnly) })
 	soon(t, func() bool { return len(sentBy(s)) > 50 }, "it sends")
-	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamRate))
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamRate))
 	n := len(sentBy(s))
 	soon(t, func() bool { return len(sentBy(s)) > n+200 }, "it sends again")
 
 	// What nobody can read is waited out: it has an end, as all in this stream.
-	_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{Subject: schema.RateSubject("wx1"), Data: []byte("what?")})
+	_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{Subject: wire.RateSubject("wx1"), Data: []byte("what?")})
 	require.NoError(t, err)
 	soon(t, func() bool {
 		n := len(sentBy(s))
 		<-time.After(200 * time.Millisecond)
 		return len(sentBy(s)) == n
 	}, "nothing is sent without a budget")
-	stream, err := conn.JS.Stream(t.Context(), schema.StreamRate)
+	stream, err := conn.JS.Stream(t.Context(), wire.StreamRate)
 	require.NoError(t, err)
 	require.NoError(t, stream.Purge(t.Context()))
 	n = len(sentBy(s))

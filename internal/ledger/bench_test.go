@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // BenchmarkWrite is what the ledger lets through: an intent waits for its Start,
@@ -43,7 +43,7 @@ func BenchmarkWrite(b *testing.B) {
 			b.StopTimer()
 			b.ReportMetric(2*float64(b.N)/b.Elapsed().Seconds(), "marks/s")
 			batches := uint64(0)
-			if s, err := srv.Connect().JS.Stream(b.Context(), schema.StreamLedger); err == nil {
+			if s, err := srv.Connect().JS.Stream(b.Context(), wire.StreamLedger); err == nil {
 				batches = s.CachedInfo().State.LastSeq
 			}
 			b.ReportMetric(2*float64(b.N)/float64(max(batches, 1)), "marks/batch")
@@ -119,7 +119,7 @@ func BenchmarkFootprint(b *testing.B) {
 		}
 		left.Wait()
 		both := heap()
-		s, err := srv.Connect().JS.Stream(b.Context(), schema.StreamLedger)
+		s, err := srv.Connect().JS.Stream(b.Context(), wire.StreamLedger)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 func TestInAClusterOneGetsGoAndMarksKeepTheirOrderWhenLeadersChange(t *testing.T) {
@@ -50,7 +50,7 @@ func TestInAClusterOneGetsGoAndMarksKeepTheirOrderWhenLeadersChange(t *testing.T
 		for range workers * keys / 4 {
 			brokertest.Await(t, answered, "answers")
 		}
-		c.StepDown(schema.StreamLedger)
+		c.StepDown(wire.StreamLedger)
 	}
 	wg.Wait()
 	for k := range keys {
@@ -67,7 +67,7 @@ func TestInAClusterOneGetsGoAndMarksKeepTheirOrderWhenLeadersChange(t *testing.T
 		key    Key
 	}
 	written, newest := make(map[of][]Kind), make(map[string]uint64)
-	require.NoError(t, c.Connect().Scan(t.Context(), schema.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
+	require.NoError(t, c.Connect().Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
 		number, err := checkBatch(s.Data)
 		if err != nil || number <= newest[s.Subject] {
 			return err // no reader counts it

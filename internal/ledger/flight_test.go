@@ -8,7 +8,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // far opens a ledger whose broker takes in what is written and says nothing
@@ -169,7 +169,7 @@ func TestABatchThatWasOvertakenIsWrittenAgain(t *testing.T) {
 	after := send(t, l, Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1, Attempt: 1})
 
 	read := func(f *flight) {
-		l.take(broker.Stored{Subject: schema.LedgerSubject("a"), Data: f.data, Time: time.Now()})
+		l.take(broker.Stored{Subject: wire.LedgerSubject("a"), Data: f.data, Time: time.Now()})
 	}
 	read(second)
 	require.Equal(t, Go, brokertest.Await(t, two, "an answer").s.Ruling)

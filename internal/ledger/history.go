@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // Event is one mark of a history, when it was made and by whom.
@@ -24,7 +24,7 @@ func Histories(ctx context.Context, conn *broker.Conn, keys ...Key) (map[Key][]E
 	for _, k := range keys {
 		out[k] = nil
 	}
-	err := conn.Scan(ctx, schema.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
+	err := conn.Scan(ctx, wire.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
 		if _, err := checkBatch(s.Data); err != nil {
 			return nil // workers skip it as well
 		}

@@ -32,7 +32,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // maxBatch is how many marks travel in one message: one message after the other
@@ -109,14 +109,14 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	l := &Ledger{
-		conn: conn, worker: o.Worker, subject: schema.LedgerSubject(o.Worker), log: log, trouble: o.Trouble,
+		conn: conn, worker: o.Worker, subject: wire.LedgerSubject(o.Worker), log: log, trouble: o.Trouble,
 		index: newIndex(o.Keep), top: make(map[uint16]uint64), inFlight: make(map[Key]struct{}),
 	}
 	if l.trouble == nil {
 		l.trouble = func(string) {}
 	}
 	var err error
-	if l.reader, err = conn.Follow(ctx, schema.StreamLedger, broker.FollowOptions{Anew: l.anew, Log: log}, l.take); err != nil {
+	if l.reader, err = conn.Follow(ctx, wire.StreamLedger, broker.FollowOptions{Anew: l.anew, Log: log}, l.take); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	return l, nil

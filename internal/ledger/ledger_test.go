@@ -14,7 +14,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 func open(t testing.TB, conn *broker.Conn, worker string) *Ledger {
@@ -186,7 +186,7 @@ func TestRandomMarksOfRacingWorkers(t *testing.T) {
 	conn := b.Connect()
 	x, f := newIndex(time.Hour), newReferee(t)
 	total := 0
-	require.NoError(t, conn.Scan(t.Context(), schema.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
+	require.NoError(t, conn.Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
 		readBatch(s.Data, func(m Mark) {
 			total++
 			w := x.worker(s.Subject)
@@ -219,7 +219,7 @@ func TestMarksStandInTheLogInTheOrderInWhichTheyWereWritten(t *testing.T) {
 	}
 	brokertest.Await(t, last, "the last answer")
 	next := uint64(0)
-	require.NoError(t, b.Connect().Scan(t.Context(), schema.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
+	require.NoError(t, b.Connect().Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
 		readBatch(s.Data, func(m Mark) {
 			require.Equal(t, next, m.Seq, "neither out of order nor twice")
 			next++
@@ -246,7 +246,7 @@ func TestABatchThatWasStoredTwiceCountsOnce(t *testing.T) {
 	given := Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1}
 	for i, data := range [][]byte{batch(1, begun), batch(2, given), batch(1, begun)} {
 		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{
-			Subject: schema.LedgerSubject("slow"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint("slow:", i)}}, Data: data,
+			Subject: wire.LedgerSubject("slow"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint("slow:", i)}}, Data: data,
 		})
 		require.NoError(t, err)
 	}
@@ -260,7 +260,7 @@ func TestWhatIsNotABatchIsSkipped(t *testing.T) {
 	conn := b.Connect()
 	for i, data := range [][]byte{nil, []byte("hello"), {9, 0, 0, 0, 0, 0, 0, 0, 1}, append(newBatch(1, 0).data, 1, 2, 3)} {
 		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{
-			Subject: schema.LedgerSubject("strange"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint(i)}}, Data: data,
+			Subject: wire.LedgerSubject("strange"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint(i)}}, Data: data,
 		})
 		require.NoError(t, err)
 	}
@@ -305,7 +305,7 @@ func TestMarksSurviveThatTheirStreamIsMissingForAWhile(t *testing.T) {
 	t.Cleanup(l.Close)
 	write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
 	require.Empty(t, trouble.Load())
-	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamLedger))
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamLedger))
 	var waiting []<-chan answer
 	for i := range 5 {
 		waiting = append(waiting, send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: uint8(i + 1)}))

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // Lookup reads the log for many intents in one pass. It serves commands; workers have the index. Want every intent, Read, then Get.
@@ -49,7 +49,7 @@ func (l *Lookup) Read(ctx context.Context) error {
 	if l.next == 0 {
 		o.Since = l.since
 	}
-	return l.conn.Scan(ctx, schema.StreamLedger, o, func(s broker.Stored) error {
+	return l.conn.Scan(ctx, wire.StreamLedger, o, func(s broker.Stored) error {
 		l.next = s.Seq + 1
 		if _, err := checkBatch(s.Data); err != nil {
 			return nil // workers skip it as well

@@ -13,7 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -223,13 +223,13 @@ func TestTheLeaseIsRenewed(t *testing.T) {
 	p := join(t, conn, "one")
 	defer p.Leave(t.Context())
 	last := func() uint64 {
-		s, err := conn.JS.Stream(t.Context(), "KV_"+schema.BucketState)
+		s, err := conn.JS.Stream(t.Context(), "KV_"+wire.BucketState)
 		require.NoError(t, err)
 		return s.CachedInfo().State.LastSeq
 	}
 	begin := last()
 	eventually(t, func() bool { return last() > begin }, "the next sign of life")
-	m, err := conn.Get(t.Context(), "KV_"+schema.BucketState, last())
+	m, err := conn.Get(t.Context(), "KV_"+wire.BucketState, last())
 	require.NoError(t, err)
 	require.Equal(t, Lease.String(), m.Header.Get("Nats-TTL"))
 	require.Equal(t, 3*renew, Lease, "two may be lost")
@@ -241,7 +241,7 @@ func TestALeaseThatCannotBeRenewedLapses(t *testing.T) {
 	p := join(t, conn, "one")
 	defer p.Leave(t.Context())
 	require.False(t, p.Lapsed())
-	require.NoError(t, conn.JS.DeleteKeyValue(t.Context(), schema.BucketState))
+	require.NoError(t, conn.JS.DeleteKeyValue(t.Context(), wire.BucketState))
 	require.Eventually(t, p.Lapsed, Lease+brokertest.Patience, 10*time.Millisecond)
 	brokertest.Provision(t, conn, brokertest.Spec())
 	eventually(t, func() bool { return !p.Lapsed() }, "it is renewed")
@@ -316,7 +316,7 @@ func TestATermGoesOnWhileThereIsNoState(t *testing.T) {
 	defer p.Leave(t.Context())
 	first, ok := p.Term(time.Now())
 	require.True(t, ok)
-	require.NoError(t, conn.JS.DeleteKeyValue(t.Context(), schema.BucketState))
+	require.NoError(t, conn.JS.DeleteKeyValue(t.Context(), wire.BucketState))
 	require.Eventually(t, p.Lapsed, Lease+brokertest.Patience, 10*time.Millisecond)
 	now := time.Now()
 	_, ok = p.Term(now)
@@ -336,7 +336,7 @@ func TestATermBeginsWhereTheStateIsGone(t *testing.T) {
 	defer p.Leave(t.Context())
 	first, _ := p.Term(time.Now())
 	proxy.Cut()
-	require.NoError(t, b.Connect().JS.DeleteKeyValue(t.Context(), schema.BucketState))
+	require.NoError(t, b.Connect().JS.DeleteKeyValue(t.Context(), wire.BucketState))
 	require.Eventually(t, p.Lapsed, Lease+brokertest.Patience, 10*time.Millisecond)
 	require.False(t, p.Holds(first, time.Now()), "others may take it for dead")
 	proxy.Mend()
@@ -378,7 +378,7 @@ func TestNamesAreTokensAndNew(t *testing.T) {
 			require.True(t, strings.HasPrefix(one, c.want), one)
 			require.Len(t, one, len(c.want)+10)
 			require.NotEqual(t, one, two)
-			require.NotEmpty(t, schema.LedgerSubject(one), "it must be a subject token")
+			require.NotEmpty(t, wire.LedgerSubject(one), "it must be a subject token")
 		})
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // span is a time that runs from the moment at which it was asked for.
@@ -82,7 +82,7 @@ func (p *Pool) stateless(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
 	asked := time.Now()
-	_, err := p.conn.JS.Stream(ctx, "KV_"+schema.BucketState)
+	_, err := p.conn.JS.Stream(ctx, "KV_"+wire.BucketState)
 	if p.missing = errors.Is(err, jetstream.ErrStreamNotFound); p.missing {
 		p.stay(asked, settle-margin)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -99,7 +100,7 @@ func (s *Stage) Drained() {
 	s.T.Helper()
 	// What is put off, and what has become due, is stored in its new place before
 	// it leaves the old one: looked at twice, it cannot be between the two.
-	waits := func() bool { return s.Stored(schema.StreamLater) > 0 }
+	waits := func() bool { return s.Stored(wire.StreamLater) > 0 }
 	s.Eventually(func() bool { return !waits() && s.Queued() == 0 && !waits() }, 2*Patience, 50*time.Millisecond,
 		"not everything ended: %s", deferred(s.Output.Tail))
 }
