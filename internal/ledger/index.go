@@ -17,10 +17,24 @@ type index struct {
 	maps    []epoch       // newest first
 	ids     map[string]uint16
 	names   []string
-	numbers map[int64]uint16 // of streams, by when they were made
-	latest  uint16           // number of the stream that was asked for last: marks come in runs
-	streams []int64          // when they were made, by number; 0 is for those that are not known
+	numbers map[scope]uint16
+	latest  uint16  // number of the scope that was asked for last: marks come in runs
+	scopes  []scope // by number; 0 is for what is not known
+
+	// ended is told of each change of what a campaign counts: an id that it counted
+	// as one end it counts as another. Zero is none. nil: nobody wants to know.
+	ended func(c Campaign, before, after End)
 }
+
+// scope is the stream whose sequences a mark counts in, and the campaign.
+type scope struct {
+	stream   int64 // when it was made; 0: not known
+	campaign Campaign
+}
+
+// mostCampaigns is how many campaigns of streams have a number of their own. For
+// more, nobody notices that an id goes on in another campaign.
+const mostCampaigns = math.MaxUint16 / 2
 
 // epoch holds the entries that changed last between its begin and the begin of
 // the next.
@@ -32,7 +46,7 @@ type epoch struct {
 func newIndex(keep time.Duration) *index {
 	return &index{
 		keep: keep, maps: []epoch{{entries: make(map[Key]Entry)}}, ids: make(map[string]uint16),
-		numbers: map[int64]uint16{0: 0}, streams: []int64{0},
+		numbers: map[scope]uint16{{}: 0}, scopes: []scope{{}},
 	}
 }
 
@@ -90,27 +104,36 @@ func (x *index) worker(name string) uint16 {
 	return id
 }
 
-// stream is the number that stands for a stream. Past 65,535 of them the last
+// scope is the number that stands for a scope. Past 65,535 of them the last
 // ones share a number, and are taken for one.
-func (x *index) stream(made int64) uint16 {
-	if x.streams[x.latest] == made {
+func (x *index) scope(s scope) uint16 {
+	if x.scopes[x.latest] == s {
 		return x.latest
 	}
-	number, ok := x.numbers[made]
-	if !ok {
-		number = uint16(min(len(x.streams), math.MaxUint16)) //nolint:gosec // bounded
-		if int(number) == len(x.streams) {
-			x.streams = append(x.streams, made)
+	number, ok := x.numbers[s]
+	switch {
+	case ok:
+	case s.campaign != 0 && len(x.scopes) > mostCampaigns:
+		return x.scope(scope{stream: s.stream})
+	default:
+		number = uint16(min(len(x.scopes), math.MaxUint16)) //nolint:gosec // bounded
+		if int(number) == len(x.scopes) {
+			x.scopes = append(x.scopes, s)
 		}
-		x.numbers[made] = number
+		x.numbers[s] = number
 	}
 	x.latest = number
 	return number
 }
 
-// ageOf says how a stream stands to the one that an entry speaks of.
-func (x *index) ageOf(e Entry, made int64) age {
-	return ageOf(x.streams[e.message.stream()], made)
+// source is what is known of a mark besides what it says, where e is remembered of
+// its intent.
+func (x *index) source(e Entry, m Mark, worker, number uint16) source {
+	before := x.scopes[e.message.scope()]
+	return source{
+		worker: worker, scope: number, age: ageOf(before.stream, m.Stream),
+		elsewhere: before.campaign != 0 && m.Campaign != 0 && before.campaign != m.Campaign,
+	}
 }
 
 // ageOf says how a stream made at one time stands to one made before; 0 is one
@@ -130,7 +153,7 @@ func ageOf(before, made int64) age {
 func (x *index) peek(m Mark) Standing {
 	m.Kind = Start
 	e, at := x.find(m.Key)
-	c := source{worker: nobody, age: x.ageOf(e, m.Stream)}
+	c := x.source(e, m, nobody, 0)
 	next, ruling := apply(e, at >= 0, m, c)
 	return x.standing(e, next, at >= 0, ruling, m, c)
 }
@@ -143,9 +166,12 @@ const nobody = math.MaxUint16
 func (x *index) mark(m Mark, w uint16) Standing {
 	e, at := x.find(m.Key)
 	known := at >= 0
-	c := source{worker: w, stream: x.stream(m.Stream), age: x.ageOf(e, m.Stream)}
+	c := x.source(e, m, w, x.scope(scope{m.Stream, m.Campaign}))
 	next, ruling := apply(e, known, m, c)
 	if next != e {
+		if before := account(e, known, m, c); before != next.account() && x.ended != nil {
+			x.ended(m.Campaign, before, next.account())
+		}
 		if at > 0 {
 			delete(x.maps[at].entries, m.Key)
 		}
@@ -159,7 +185,8 @@ func (x *index) mark(m Mark, w uint16) Standing {
 // standing is the answer to a mark that has turned one entry into another.
 func (x *index) standing(e, next Entry, known bool, ruling Ruling, m Mark, c source) Standing {
 	s := Standing{
-		Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.Suspects),
+		Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.suspects()),
+		Before:    next.account(),
 		Inherited: (ruling == Go || ruling == Started || ruling == Doomed) && e.inherits(m, c) && next.Generation == e.Generation,
 	}
 	if known {

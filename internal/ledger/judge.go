@@ -12,23 +12,44 @@ type Entry struct {
 	Generation uint16
 	Attempt    uint8
 	Unknown    uint8
-	Kind       Kind  // zero: nothing but Suspect and Harmless marks
-	Suspects   uint8 // Suspect marks since the last sign that handling it works
+	Kind       Kind // zero: nothing but Suspect and Harmless marks
+	tally      tally
+}
+
+// tally is, in its lower bits, the End that the campaign counts the id as: that of
+// this generation, or of the one before while this one has none. Above it is how
+// many Suspect marks there were since the last sign that handling it works.
+type tally uint8
+
+// mostSuspects is how many can be counted; the worker minds three.
+const mostSuspects = 1<<(8-endBits) - 1
+
+func (e Entry) suspects() uint8 { return uint8(e.tally >> endBits) }
+func (e Entry) account() End    { return End(e.tally & endMask) }
+
+func (e Entry) suspected(times uint8) Entry {
+	e.tally = tally(min(times, mostSuspects))<<endBits | e.tally&endMask
+	return e
+}
+
+func (e Entry) accounted(as End) Entry {
+	e.tally = e.tally&^endMask | tally(as&endMask)
+	return e
 }
 
 // message is a sequence, below 2^47, above it whether the broker has the message
-// no more, and above that the number of the stream that it counts in; 0 where
-// that is not known.
+// no more, and above that the number of its scope, the stream that it counts in
+// and the campaign; 0 where neither is known.
 type message uint64
 
 const gone message = 1 << 47
 
-func messageOf(stream uint16, seq uint64) message {
-	return message(stream)<<48 | message(seq)&(gone-1)
+func messageOf(scope uint16, seq uint64) message {
+	return message(scope)<<48 | message(seq)&(gone-1)
 }
 
-func (m message) stream() uint16 { return uint16(m >> 48) }
-func (m message) seq() uint64    { return uint64(m & (gone - 1)) }
+func (m message) scope() uint16 { return uint16(m >> 48) }
+func (m message) seq() uint64   { return uint64(m & (gone - 1)) }
 
 // age is how the stream that a mark speaks of stands to the one that an entry
 // does. A queue that is deleted and made anew counts from 1 again, and what the
@@ -43,9 +64,10 @@ const (
 
 // source is what is known of a mark besides what it says.
 type source struct {
-	worker uint16 // number of its writer
-	stream uint16 // number of its stream
-	age    age    // of its stream, beside the entry's
+	worker    uint16 // number of its writer
+	scope     uint16 // number of its scope
+	age       age    // of its stream, beside the entry's
+	elsewhere bool   // it belongs to another campaign than the entry
 }
 
 // same says whether a mark speaks of the very message that carries the intent.
@@ -91,7 +113,7 @@ func (e Entry) renews(m Mark, c source) bool {
 // entry is what is remembered after a mark that decides for itself.
 func (m Mark) entry(c source) Entry {
 	return Entry{
-		message: messageOf(c.stream, m.Seq), Body: m.Body, origin: uint32(m.Seq), Worker: c.worker,
+		message: messageOf(c.scope, m.Seq), Body: m.Body, origin: uint32(m.Seq), Worker: c.worker,
 		Generation: max(m.Generation, 1), Attempt: m.Attempt, Unknown: m.Unknown, Kind: m.Kind,
 	}
 }
@@ -105,7 +127,7 @@ func (m Mark) continues(e Entry, c source) Entry {
 		next.origin = 0
 	case c.age == newerStream:
 		next.origin = uint32(m.Seq)
-	case c.stream == 0 && m.Seq == e.message.seq():
+	case m.Stream == 0 && m.Seq == e.message.seq():
 		next.message = e.message
 	}
 	if e.same(m, c) { // what is gone does not come back
@@ -141,6 +163,7 @@ type Standing struct {
 	Worker     string // who made the Start that Started speaks of, or began the burial that Doomed does
 	Reason     schema.Reason
 	Suspects   int // after a Suspect mark: how many times in a row
+	Before     End // of the generation before this one, while this one has none
 
 	// Carrier is, after a Repeat, the sequence in the same stream of the message that
 	// the intent goes on with; 0 when it has ended, or waits in KEFU_LATER. Should that
@@ -162,6 +185,15 @@ type Standing struct {
 // nothing but its arguments: every worker that reads the log comes to the same
 // result. Its table test is the specification.
 func apply(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
+	next, ruling := rule(e, known, m, c)
+	if next != e {
+		next = next.accounted(settle(e, known, next, m, c))
+	}
+	return next, ruling
+}
+
+// rule is apply but for what the campaign counts.
+func rule(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 	switch m.Kind {
 	case Start:
 		return applyStart(e, known, m, c)
@@ -170,13 +202,9 @@ func apply(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 			e = m.entry(c)
 			e.Kind, e.Attempt, e.Unknown = 0, 0, 0
 		}
-		if e.Suspects < 255 {
-			e.Suspects++
-		}
-		return e, 0
+		return e.suspected(e.suspects() + 1), 0
 	case Harmless:
-		e.Suspects = 0
-		return e, 0
+		return e.suspected(0), 0
 	case Gone:
 		// Whoever acknowledged the message has marked before what became of the
 		// intent, and another may carry it on by now.
@@ -196,8 +224,7 @@ func apply(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 }
 
 func applyStart(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
-	begun := m.entry(c)
-	begun.Suspects = e.Suspects
+	begun := m.entry(c).suspected(e.suspects())
 	if !known || e.Kind == 0 {
 		return begun, Go
 	}
@@ -209,15 +236,14 @@ func applyStart(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 	}
 	switch {
 	case begun.Generation > e.Generation:
-		begun.Suspects = 0
-		return begun, Go
+		return begun.suspected(0), Go
 	case begun.Generation < e.Generation:
 		return e, Ended
 	case m.Body != e.Body:
 		return e, Reuse
 	}
-	next := m.continues(e, c)
-	next.Generation, next.Suspects = e.Generation, e.Suspects
+	next := m.continues(e, c).suspected(e.suspects())
+	next.Generation = e.Generation
 	same, carries := e.same(m, c), e.carries(m, c)
 	onward := e.of(m, c) && m.Attempt > e.Attempt // the attempt after those that are remembered
 	switch e.Kind {
@@ -269,7 +295,7 @@ func applyClear(e Entry, m Mark, c source) Entry {
 	if generation < e.Generation {
 		return e
 	}
-	e.Suspects = 0                                     // whoever wrote it is in good health
+	e = e.suspected(0)                                 // whoever wrote it is in good health
 	if generation > e.Generation || !e.carries(m, c) { // not started yet: nothing to take back
 		return e
 	}

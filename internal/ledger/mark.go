@@ -32,6 +32,20 @@ func BodyOf(packet []byte) uint32 {
 	return binary.BigEndian.Uint32(sum[:])
 }
 
+// Campaign stands for one campaign of one app: 64 bits of a hash.
+type Campaign uint64
+
+// NoCampaign is that of a live intent. Zero is not: earlier versions do not say
+// which campaign a mark belongs to.
+const NoCampaign Campaign = 1
+
+// CampaignOf hashes an app and a campaign's name.
+func CampaignOf(appID, name string) Campaign {
+	// No id of an intent begins with this byte: a campaign and an intent of one name
+	// have two hashes.
+	return max(Campaign(KeyOf(appID, "\x00"+name)), NoCampaign+1)
+}
+
 // Kind is what a mark says.
 type Kind uint8
 
@@ -46,9 +60,9 @@ const (
 	Suspect   Kind = 7 // handed out, perhaps not for the first time, and not for an end
 	Harmless  Kind = 8 // and handled without harm: takes the Suspect marks back, and says nothing else
 
-	// streamKind is no mark of an intent: it names a stream for the marks that
-	// follow it in its batch.
-	streamKind Kind = 9
+	// contextKind is no mark of an intent: it says what the marks that follow it in
+	// its batch have in common.
+	contextKind Kind = 9
 
 	// Gone says that the broker has the message no more: it was purged or deleted.
 	// Earlier versions take no notice of it, so it may be written only while no
@@ -128,6 +142,10 @@ type Mark struct {
 	Attempt    uint8 // see Kind
 	Unknown    uint8 // attempts so far whose outcome nobody knows
 	Again      bool  // the message came by kefu.again: a retry, replay or due intent, not a producer's repeat
+
+	Campaign Campaign
+	Before   End           // of the generation before this one, as far as the writer knows it
+	Reason   schema.Reason // of a Dead
 }
 
 // A batch of marks, as stored in one message: a version byte, the batch's
@@ -140,15 +158,23 @@ type Mark struct {
 //	20 attempt      1
 //	21 unknown      1
 //	22 kind         1
-//	23 flags        1   bit 0: again; bits 1 to 7: number of the stream, 0 for none
+//	23 flags        1   bit 0: again; bits 1 to 7: number of the context, 0 for none
 //
-// A mark of streamKind goes before the first one that names its stream: the time
-// when the stream was made stands in place of its key.
+// A mark of contextKind goes before the first one that has its context:
+//
+//	0  stream       8   when it was made
+//	8  campaign     8   0: not said
+//	16 before       1   an End
+//	17 end          1   of the Dead marks, an End; else 0
+//	18 0            4
+//	22 kind         1   contextKind
+//	23 flags        1   bits 1 to 7: number of the context
 //
 // Workers of two versions read each other's batches while one replaces the
 // other. So the layout stays as it is: a batch of another version byte is
 // skipped whole, with all that it says. What is new is a kind, which an older
-// worker takes no notice of, or a flag, which it does not look at.
+// worker takes no notice of, or a flag or a byte of a context, which it does not
+// look at.
 const (
 	version    = 1
 	headerSize = 1 + 8
@@ -156,16 +182,33 @@ const (
 	flagAgain  = 1
 	maxSeq     = 1<<48 - 1
 
-	streamShift = 1
-	maxStreams  = 1<<7 - 1 // that a batch can tell apart
+	contextShift = 1
+	maxContexts  = 1<<7 - 1 // that a batch can tell apart
 )
 
 var errBatch = errors.New("ledger: unreadable batch of marks")
 
+// markContext is what many marks of a batch have in common, and is written once.
+type markContext struct {
+	stream   int64
+	campaign Campaign
+	before   End
+	dead     End // of Dead marks
+}
+
+func (m Mark) context() markContext {
+	c := markContext{stream: m.Stream, campaign: m.Campaign, before: m.Before}
+	if m.Kind == Dead {
+		c.dead = deadFor(m.Reason)
+	}
+	return c
+}
+
 // batch is a batch of marks being written.
 type batch struct {
-	data    []byte
-	streams []int64 // by number, from 1
+	data     []byte
+	contexts []markContext // by number, from 1
+	latest   int           // number of the context of the last mark: they come in runs
 }
 
 // newBatch begins a batch of about size marks.
@@ -174,37 +217,59 @@ func newBatch(number uint64, size int) batch {
 	return batch{data: binary.BigEndian.AppendUint64(append(data, version), number)}
 }
 
-// add appends a mark; false says that the batch has no room for its stream.
+// add appends a mark; false says that the batch has no room for its context.
 func (b *batch) add(m Mark) bool {
-	number := 0
-	if m.Stream != 0 {
-		number = slices.Index(b.streams, m.Stream) + 1
+	c := m.context()
+	switch {
+	case c == markContext{}:
+		b.data = appendMark(b.data, m, 0)
+		return true
+	case b.latest > 0 && b.contexts[b.latest-1] == c:
+	default:
+		number := slices.Index(b.contexts, c) + 1
 		if number == 0 {
-			if len(b.streams) == maxStreams {
+			if len(b.contexts) == maxContexts {
 				return false
 			}
-			b.streams = append(b.streams, m.Stream)
-			number = len(b.streams)
-			made := Mark{Key: Key(m.Stream), Kind: streamKind} //nolint:gosec // read back as it is
-			b.data = appendMark(b.data, made, number)
+			b.contexts = append(b.contexts, c)
+			number = len(b.contexts)
+			b.data = appendContext(b.data, c, number)
 		}
+		b.latest = number
 	}
-	b.data = appendMark(b.data, m, number)
+	b.data = appendMark(b.data, m, b.latest)
 	return true
 }
 
-func appendMark(dst []byte, m Mark, stream int) []byte {
+func appendMark(dst []byte, m Mark, context int) []byte {
 	var b [markSize]byte
 	binary.BigEndian.PutUint64(b[6:], m.Seq&maxSeq) // the key overwrites its two upper bytes, which are zero
 	binary.BigEndian.PutUint64(b[0:], uint64(m.Key))
 	binary.BigEndian.PutUint32(b[14:], m.Body)
 	binary.BigEndian.PutUint16(b[18:], m.Generation)
 	b[20], b[21], b[22] = m.Attempt, m.Unknown, byte(m.Kind)
-	b[23] = byte(stream << streamShift) //nolint:gosec // at most maxStreams
+	b[23] = byte(context << contextShift) //nolint:gosec // at most maxContexts
 	if m.Again {
 		b[23] |= flagAgain
 	}
 	return append(dst, b[:]...)
+}
+
+func appendContext(dst []byte, c markContext, number int) []byte {
+	var b [markSize]byte
+	binary.BigEndian.PutUint64(b[0:], uint64(c.stream)) //nolint:gosec // read back as it is
+	binary.BigEndian.PutUint64(b[8:], uint64(c.campaign))
+	b[16], b[17] = byte(c.before), byte(c.dead)
+	b[22], b[23] = byte(contextKind), byte(number<<contextShift) //nolint:gosec // at most maxContexts
+	return append(dst, b[:]...)
+}
+
+func readContext(b []byte) markContext {
+	return markContext{
+		stream:   int64(binary.BigEndian.Uint64(b[0:])), //nolint:gosec // as it was written
+		campaign: Campaign(binary.BigEndian.Uint64(b[8:])),
+		before:   End(b[16]).valid(), dead: End(b[17]).valid(),
+	}
 }
 
 // checkBatch says whether a stored batch can be read, and its number.
@@ -217,17 +282,17 @@ func checkBatch(data []byte) (number uint64, err error) {
 
 // readBatch calls f for each mark of a batch that passed checkBatch.
 func readBatch(data []byte, f func(Mark)) {
-	var streams [maxStreams + 1]int64
+	var contexts [maxContexts + 1]markContext
 	for b := data[headerSize:]; len(b) > 0; b = b[markSize:] {
-		stream := b[23] >> streamShift
-		if Kind(b[22]) == streamKind {
-			if stream > 0 {
-				streams[stream] = int64(binary.BigEndian.Uint64(b[0:])) //nolint:gosec // as it was written
+		number := b[23] >> contextShift
+		if Kind(b[22]) == contextKind {
+			if number > 0 {
+				contexts[number] = readContext(b)
 			}
 			continue
 		}
-		f(Mark{
-			Stream:     streams[stream],
+		c := &contexts[number]
+		m := Mark{
 			Key:        Key(binary.BigEndian.Uint64(b[0:])),
 			Seq:        binary.BigEndian.Uint64(b[6:]) & maxSeq,
 			Body:       binary.BigEndian.Uint32(b[14:]),
@@ -236,6 +301,11 @@ func readBatch(data []byte, f func(Mark)) {
 			Unknown:    b[21],
 			Kind:       Kind(b[22]),
 			Again:      b[23]&flagAgain != 0,
-		})
+			Stream:     c.stream, Campaign: c.campaign, Before: c.before,
+		}
+		if m.Kind == Dead {
+			_, m.Reason = c.dead.State()
+		}
+		f(m)
 	}
 }

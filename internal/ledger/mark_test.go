@@ -22,6 +22,8 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Kind: Start, Attempt: 1},
 		{Key: 1, Seq: 2, Stream: 0x7172737475767778, Kind: Start, Attempt: 1},
 		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Kind: Start, Attempt: 1, Again: true},
+		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Campaign: 0x8182838485868788, Kind: Start, Attempt: 1},
+		{Key: 1, Seq: 2, Campaign: NoCampaign, Before: ParseEnd("cancelled possible_duplicate"), Kind: Dead, Reason: schema.ReasonExpired},
 	} {
 		require.True(t, b.add(m))
 	}
@@ -32,13 +34,23 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"02"+
 		"7172737475767778"+"000000000000"+"00000000"+"0000"+"00"+"00"+"09"+"04"+
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"04"+
-		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"03",
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"03"+
+		"6162636465666768"+"8182838485868788"+"00"+"00"+"00000000"+"09"+"06"+
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"06"+
+		"0000000000000000"+"0000000000000001"+"12"+"07"+"00000000"+"09"+"08"+
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"00"+"00"+"05"+"08",
 		hex.EncodeToString(b.data))
 	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5, Cancelled: 6, Suspect: 7, Harmless: 8, Gone: 10,
 		Dying(schema.ReasonRejected): 16, Dying(schema.ReasonRecipient): 17, Dying(schema.ReasonExhausted): 18, Dying(schema.ReasonUnknown): 19,
 		Dying(schema.ReasonExpired): 20, Dying(schema.ReasonPoison): 21, Dying(schema.ReasonInvalid): 22, Dying(schema.ReasonIDReuse): 23,
 	} {
 		require.EqualValues(t, number, kind, kind)
+	}
+	for end, number := range map[string]int{
+		"sent": 1, "cancelled": 2, "dead rejected": 3, "dead recipient": 4, "dead exhausted": 5, "dead unknown": 6, "dead expired": 7,
+		"dead poison": 8, "dead invalid": 9, "dead id-reuse": 10, "sent possible_duplicate": 17,
+	} {
+		require.EqualValues(t, number, ParseEnd(end), end)
 	}
 }
 
@@ -48,6 +60,8 @@ func TestTheHashesAreFinal(t *testing.T) {
 	require.Equal(t, uint32(0xba7816bf), BodyOf([]byte("abc")))
 	require.NotEqual(t, KeyOf("wx1", "2"), KeyOf("wx", "12"), "app and id do not run together")
 	require.NotEqual(t, KeyOf("wx1", "a"), KeyOf("wx2", "a"))
+	require.Equal(t, Campaign(0x3e1f5152804a0500), CampaignOf("wx0000000000000001", "double-11"))
+	require.NotEqual(t, uint64(KeyOf("wx1", "a")), uint64(CampaignOf("wx1", "a")))
 }
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
@@ -57,14 +71,20 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	b := newBatch(77, 500)
 	for i := range 500 {
 		m := Mark{
-			Key: Key(r.Uint64()), Seq: r.Uint64() & maxSeq, Stream: int64(i % (maxStreams + 1)), Body: r.Uint32(), Kind: Kind(1 + r.IntN(8)), Generation: uint16(r.Uint32()),
+			Key: Key(r.Uint64()), Seq: r.Uint64() & maxSeq, Stream: int64(i % (maxContexts + 1)), Body: r.Uint32(), Kind: Kind(1 + r.IntN(8)), Generation: uint16(r.Uint32()),
 			Attempt: uint8(r.Uint32()), Unknown: uint8(r.Uint32()), Again: r.IntN(2) == 0,
+		}
+		if m.Stream > 0 {
+			m.Campaign, m.Before = Campaign(m.Stream)<<32, End(m.Stream).valid()
+		}
+		if m.Kind == Dead && m.Stream > 0 {
+			m.Kind = Sent // a context of its own for each reason
 		}
 		marks = append(marks, m)
 		require.True(t, b.add(m))
 	}
-	require.Len(t, b.streams, maxStreams)
-	require.False(t, b.add(Mark{Stream: maxStreams + 1}), "more streams go into the next batch")
+	require.Len(t, b.contexts, maxContexts)
+	require.False(t, b.add(Mark{Stream: maxContexts + 1}), "more contexts go into the next batch")
 	number, err := checkBatch(b.data)
 	require.NoError(t, err)
 	require.EqualValues(t, 77, number)
@@ -78,7 +98,10 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 func TestVersionsReadEachOthersMarks(t *testing.T) {
 	t.Parallel()
 	b := newBatch(1, 2)
-	for _, m := range []Mark{{Key: 1, Seq: 10, Stream: 5, Kind: Start, Attempt: 1}, {Key: 2, Seq: 11, Stream: 5, Kind: Start, Attempt: 1, Again: true}} {
+	for _, m := range []Mark{
+		{Key: 1, Seq: 10, Stream: 5, Campaign: 6, Kind: Start, Attempt: 1},
+		{Key: 2, Seq: 11, Stream: 5, Campaign: 7, Before: endSent, Kind: Start, Attempt: 1, Again: true},
+	} {
 		require.True(t, b.add(m))
 	}
 	// An older one looks at bit 0 of the flags, and takes no notice of a kind that

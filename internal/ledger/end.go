@@ -1,0 +1,91 @@
+package ledger
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// End is how a life of an id ended, as its campaign counts it: five bits. Zero
+// says that it has not ended. Ends are stored in the log: never change a number.
+type End uint8
+
+const (
+	endSent      End = 1
+	endCancelled End = 2
+	endDead      End = 3 // for the first of dyingFor; the other reasons follow
+
+	// duplicate says that the message may have been sent more than once, as the
+	// receipt does.
+	duplicate End = 1 << 4
+
+	endBits = 5
+	endMask = 1<<endBits - 1
+)
+
+// deadFor is the end for a reason; zero for one that is not known.
+func deadFor(r schema.Reason) End {
+	if at := slices.Index(dyingFor[:], r); at >= 0 {
+		return endDead + End(at) //nolint:gosec // a handful
+	}
+	return 0
+}
+
+// State is sent, dead or cancelled, and why it is dead; "" when there is no end.
+func (e End) State() (schema.State, schema.Reason) {
+	switch e &^= duplicate; {
+	case e == endSent:
+		return schema.StateSent, ""
+	case e == endCancelled:
+		return schema.StateCancelled, ""
+	case e >= endDead && int(e-endDead) < len(dyingFor):
+		return schema.StateDead, dyingFor[e-endDead]
+	}
+	return "", ""
+}
+
+// PossibleDuplicate says whether the message may have been sent more than once.
+func (e End) PossibleDuplicate() bool { return e&duplicate != 0 }
+
+// valid is e, or zero if it is none of this version's.
+func (e End) valid() End {
+	if state, _ := e.State(); state == "" || e > endMask {
+		return 0
+	}
+	return e
+}
+
+// twice marks an end as that of a message that may have been sent more than once.
+const twice = "possible_duplicate"
+
+// String is the end as [schema.HeaderBefore] carries it: "dead recipient". No end is
+// "".
+func (e End) String() string {
+	state, reason := e.State()
+	words := []string{string(state)}
+	if reason != "" {
+		words = append(words, string(reason))
+	}
+	if e.PossibleDuplicate() {
+		words = append(words, twice)
+	}
+	return strings.Join(words, " ")
+}
+
+// ParseEnd reads what String wrote; zero for anything else.
+func ParseEnd(s string) (e End) {
+	words := strings.Fields(s)
+	if n := len(words); n > 1 && words[n-1] == twice {
+		e, words = duplicate, words[:n-1]
+	}
+	switch {
+	case slices.Equal(words, []string{string(schema.StateSent)}):
+		return e | endSent
+	case slices.Equal(words, []string{string(schema.StateCancelled)}):
+		return e | endCancelled
+	case len(words) == 2 && words[0] == string(schema.StateDead) && deadFor(schema.Reason(words[1])) != 0:
+		return e | deadFor(schema.Reason(words[1]))
+	}
+	return 0
+}
