@@ -30,14 +30,12 @@ type app struct {
 	w       *Worker
 	set     atomic.Pointer[App] // its settings, which may change while it runs
 	gate    *gate.Gate
+	engine  *engine
 	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
 	first   time.Time                 // when this worker began to read it, if nobody ever did before; else zero
 	later   share
-	quota   dayQuota
-	sent    atomic.Int64 // messages
-	told    int64        // of them, to the pool; status's
+	told    int64        // messages sent, to the pool; status's
 	refused stamp        // since when an intent that is ready, and has a slot, gets no permission
-	asking  askers       // intents that ask for another permission in their slots
 	held    atomic.Int64 // deliveries in flight, for who must not wait for mu: it is held while the broker is written to
 
 	slots claimed // guarded by the worker's slots.mu
@@ -81,6 +79,7 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 		return nil, fmt.Errorf("the queue of app %s: %w (kefu setup creates it)", cfg.ID, err)
 	}
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
+	a.engine = newEngine(w, a)
 	for shard := range broker.Shards(info.Config) {
 		a.lanes = append(a.lanes, newLane(a, schema.LaneLive, shard))
 	}
@@ -155,7 +154,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		a.w.log.Error("a message without a readable ack subject was left alone", "app", a.cfg().ID)
 		return
 	}
-	d := newDelivery(a, l, m, meta)
+	d := newDelivery(l, m, meta, *a.created.Load(), a.w.cfg.Process.Name)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l.claim.Load() != c {
@@ -199,10 +198,10 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 // enqueue puts a delivery where it waits for its turn.
 func (a *app) enqueue(d *delivery) {
 	d.place = ready
-	if d.lane.kind == schema.LaneLive {
+	if d.live {
 		r := a.recipients[d.subject.Key]
 		if r != nil {
-			d.place = behind
+			d.place = behindEarlier
 			r.later = append(r.later, d)
 			return
 		}
@@ -236,7 +235,7 @@ func (a *app) pump() {
 // a goroutine that lives on has its stack grown already.
 func (a *app) work(d *delivery) {
 	for d != nil {
-		d = d.handle()
+		d = a.finish(d, a.engine.turn(d))
 	}
 }
 
@@ -273,7 +272,7 @@ func (a *app) take(now time.Time) *delivery {
 	} else {
 		l.ready.remove(d)
 	}
-	d.place, d.permission, d.passed, d.begunAt = under, p, passed, now
+	d.place, d.permission, d.passing, d.begunAt = inSlot, p, passed, now
 	a.running++
 	l.running++
 	return d
@@ -346,21 +345,23 @@ type afterwards struct {
 	place place         // settling, waiting or returned
 	delay time.Duration // waiting: until it is tried again
 	held  bool          // waiting: the recipient's later intents wait as well
+
+	reached bool // the API was reached, and gave no reason to hold the app
 }
 
 // finish takes a delivery out of its slot, and returns one that may have it next.
-func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *delivery) {
-	a.gate.Done(d.permission, reached)
+func (a *app) finish(d *delivery, next afterwards) (successor *delivery) {
+	a.gate.Done(d.permission, next.reached)
 	a.mu.Lock()
 	a.running--
 	d.lane.running--
-	if !d.passed {
+	if !d.passing {
 		a.ended(d)
 	}
 	other := a.w.slots.put(a, d.lane.kind)
 	// Its shard may have been lost meanwhile: then it is somebody else's now.
-	lost := d.lane.kind == schema.LaneLive && d.lane.claim.Load() == nil
-	if d.place == under { // its settlement may be over already
+	lost := d.live && d.lane.claim.Load() == nil
+	if d.place == inSlot { // its settlement may be over already
 		d.place = next.place
 	}
 	switch next.place {
@@ -397,7 +398,7 @@ func (a *app) finish(d *delivery, next afterwards, reached bool) (successor *del
 
 // release lets the recipient's next intent have its turn.
 func (a *app) release(d *delivery) {
-	if d.lane.kind != schema.LaneLive || d.released {
+	if !d.live || d.released {
 		return
 	}
 	d.released = true

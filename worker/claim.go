@@ -114,7 +114,7 @@ func (l *lane) lose(c *pool.Claim) {
 
 // discard drops a delivery that somebody else has by now. app.mu is held.
 func (a *app) discard(d *delivery) {
-	d.unsuspect()
+	a.engine.acquit(d)
 	a.drop(d)
 }
 
@@ -138,16 +138,16 @@ func (l *lane) turn() {
 // way or being settled. app.mu is held.
 func (l *lane) forget() {
 	l.ready = queue{}
-	under := make(map[string]bool)
+	underWay := make(map[string]bool)
 	for _, d := range l.app.inflight {
 		if d.lane == l && d.place != settling {
-			under[d.subject.Key] = true
+			underWay[d.subject.Key] = true
 		}
 	}
 	for key, r := range l.app.recipients {
 		switch {
 		case r.lane != l:
-		case under[key]:
+		case underWay[key]:
 			r.later = nil
 		default:
 			delete(l.app.recipients, key)
@@ -162,7 +162,7 @@ func (w *Worker) status() pool.Status {
 	w.told = now
 	s := pool.Status{Apps: make(map[string]pool.Activity)}
 	for _, a := range w.current() {
-		sent := a.sent.Load()
+		sent := a.engine.sent.Load()
 		does := pool.Activity{PerSecond: float64(sent-a.told) / since}
 		a.told = sent
 		a.mu.Lock()

@@ -38,14 +38,14 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	now := time.Now()
 	late := now.Add(2 * pool.Lease) // the lease may be renewed meanwhile
 	term, _ := b.worker.pool.Term(now)
-	d := &delivery{app: a, lane: lane, progress: started, term: term, deadline: now.Add(time.Hour)}
-	b.False(d.barred(now))
-	b.True(d.barred(late), "others may have taken it over")
+	d := &delivery{lane: lane, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
+	b.False(a.engine.barred(d, now))
+	b.True(a.engine.barred(d, late), "others may have taken it over")
 	d.term--
-	b.True(d.barred(now), "also when it has gone on since")
-	b.ErrorIs(d.may(), errNotNow)
-	d.progress = untouched
-	b.False(d.barred(late), "what has not been started is not")
+	b.True(a.engine.barred(d, now), "also when it has gone on since")
+	b.ErrorIs(a.engine.mayLeave(d), errNotNow)
+	d.stage = stageIdle
+	b.False(a.engine.barred(d, late), "what has not been started is not")
 	lane.ready.pushBack(d)
 	b.Nil(a.nextLane(late), "but it waits until nobody takes this worker for dead")
 	b.Equal(lane, a.nextLane(now))
@@ -103,7 +103,7 @@ func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
 	lane := a.lanes[len(a.lanes)-1]
 	m := nats.NewMsg(bulk + "c1")
 	m.Data = packet("x", "u1")
-	d := newDelivery(a, lane, m, broker.Delivery{Seq: 1, Stored: time.Now()})
+	d := newDelivery(lane, m, broker.Delivery{Seq: 1, Stored: time.Now()}, time.Now(), "w")
 	lane.ready.pushBack(d)
 	now := time.Now()
 	b.Same(d, a.choose(gate.Choice{}, now))

@@ -203,7 +203,7 @@ func (l *lane) ensure() error {
 	live := l.kind == schema.LaneLive
 	subject, trouble := "queue "+a.cfg().ID+" "+l.name, fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID)
 	if stopping || live && (claim == nil || leaving) {
-		a.w.trouble(subject, "") // what another worker is to read keeps this one from nothing
+		a.w.troubles.set(subject, "") // what another worker is to read keeps this one from nothing
 		return backoff.Permanent(context.Canceled)
 	}
 	if !l.mine(time.Now()) {

@@ -72,7 +72,7 @@ func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trou
 		w.unreadable(subject, trouble, err)
 		return made, err
 	}
-	w.trouble(subject, "")
+	w.troubles.set(subject, "")
 	return made, nil
 }
 
@@ -80,7 +80,7 @@ func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trou
 // is away says itself.
 func (w *Worker) unreadable(subject, trouble string, err error) {
 	if w.conn.Connected() {
-		w.trouble(subject, fmt.Sprintf("%s: %v", trouble, err))
+		w.troubles.set(subject, fmt.Sprintf("%s: %v", trouble, err))
 	}
 }
 

@@ -93,7 +93,7 @@ func (a *app) giveBack() {
 // unstarted is what has no slot and no end yet, of one lane.
 func (a *app) unstarted(l *lane) (out []*delivery) {
 	for _, d := range a.inflight {
-		if d.place != settling && d.place != under && d.lane == l {
+		if d.place != settling && d.place != inSlot && d.lane == l {
 			out = append(out, d)
 		}
 	}
@@ -105,7 +105,7 @@ func (a *app) unstarted(l *lane) (out []*delivery) {
 func (a *app) returnAll(back []*delivery) {
 	slices.SortFunc(back, func(x, y *delivery) int { return cmp.Compare(x.seq, y.seq) })
 	for _, d := range back {
-		d.unsuspect()
+		a.engine.acquit(d)
 		_ = a.w.conn.NakReply(d.getReply()) // without a connection the broker hands it out again by itself
 		a.drop(d)
 	}
@@ -120,7 +120,7 @@ func (a *app) drop(d *delivery) {
 	a.held.Add(-1)
 	d.lane.held--
 	a.w.ahead.dropped(d.lane.held)
-	d.place = gone
+	d.place = forgotten
 	if d.timer != nil {
 		d.timer.Stop()
 	}

@@ -16,7 +16,9 @@ func TestAnAppThatIsGivenUpTroublesTheWorkerNoMore(t *testing.T) {
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDead))
 	b.publish(live+"user1", "one", "hello", "somebody else")
 	b.publish(live+"user2", "two", "hello", "somebody else")
-	b.Eventually(func() bool { return b.worker.refused(schema.StreamDead, 0) == 2 && len(b.worker.Troubles()) == 1 }, patience, time.Millisecond)
+	b.Eventually(func() bool {
+		return b.worker.troubles.countRefused(schema.StreamDead, 0) == 2 && len(b.worker.Troubles()) == 1
+	}, patience, time.Millisecond)
 	b.NoError(b.worker.Reconfigure(t.Context(), nil))
 	b.Eventually(func() bool { return len(b.worker.Troubles()) == 0 }, patience, time.Millisecond, "no letter of this worker waits any more")
 	b.EqualValues(2, b.queued(), "the intents wait for whoever takes the app up")

@@ -7,7 +7,6 @@ import (
 	"unicode"
 
 	"github.com/kefuhq/kefu/internal/gate"
-	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wire"
 )
 
@@ -91,16 +90,6 @@ func (a *app) pass(c gate.Choice, now time.Time) *delivery {
 	return nil
 }
 
-// putBehind puts an intent off that hides others. It costs nothing of what it may
-// be tried, and not its time either.
-func (d *delivery) putBehind() afterwards {
-	if d.peek().Ruling != ledger.Go { // it has begun, or ended: that is for whoever may send
-		return afterwards{place: waiting, delay: passedFor}
-	}
-	now := time.Now()
-	return d.settleLater(now.Add(min(passedFor, d.deadline.Sub(now)/2)))
-}
-
 // choose finds the intent that may try the hold at now and tells the most. For
 // each live recipient only the first that is not sent yet is looked at, so none
 // is overtaken. a.mu is held.
@@ -116,7 +105,7 @@ func (a *app) choose(c gate.Choice, now time.Time) (best *delivery) {
 			continue
 		}
 		for d := range l.ready.all() {
-			id, kind := d.glance()
+			id, kind := a.glance(d)
 			r := c.Rank(id, kind)
 			if from := c.From(r); now.Before(from) {
 				if next.IsZero() || from.Before(next) {
@@ -141,11 +130,11 @@ type seen struct {
 
 // glance is a delivery's id and the kind of its message, without a slot: nothing is
 // checked. app.mu is held.
-func (d *delivery) glance() (id, kind string) {
+func (a *app) glance(d *delivery) (id, kind string) {
 	if !d.seen.glanced {
 		env, _ := wire.ParseEnvelope(d.msg.Header, d.subject.Again) // its id can be read all the same, or it has none
 		if env.ID == "" {
-			env.ID = wire.DefaultID(*d.app.created.Load(), d.seq)
+			env.ID = wire.DefaultID(*a.created.Load(), d.seq)
 		}
 		d.seen = seen{id: env.ID, kind: kindOf(d.msg.Data), glanced: true}
 	}

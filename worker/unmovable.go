@@ -48,7 +48,7 @@ func (d *dispatcher) buried(m *nats.Msg, due due, letter *schema.Letter) {
 	w.log.Warn(string(schema.StateDead), "app", letter.AppID, "id", letter.ID, "reason", letter.Reason, "why", letter.Detail)
 	w.metrics.settled(letter.AppID, letter.Lane, schema.StateDead, letter.Reason, letter.PossibleDuplicate)
 	w.metrics.ofSource(letter.Source, schema.StateDead)
-	w.tellDead(receiptOf(letter, due.env), func() {
+	w.receipts.store(w.receiptOf(letter, due.env), 0, func() {
 		if due.env.ID == "" {
 			d.done(m) // the ledger does not know it
 			return
@@ -95,40 +95,14 @@ func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker str
 	return l
 }
 
-// unknownOf counts the attempts of unknown outcome.
-func unknownOf(tried []schema.Attempt) (n int) {
-	for _, t := range tried {
-		if t.Outcome == outcomeUnknown {
-			n++
-		}
+// receiptOf is the receipt that goes with a letter; nil when none is wanted.
+func (w *Worker) receiptOf(l *schema.Letter, env wire.Envelope) *schema.Receipt {
+	if !w.receipts.wanted(schema.StateDead) {
+		return nil
 	}
-	return n
-}
-
-// receiptOf is the receipt that goes with a letter.
-func receiptOf(l *schema.Letter, env wire.Envelope) *schema.Receipt {
 	return &schema.Receipt{
 		ID: l.ID, AppID: l.AppID, Generation: l.Generation, State: schema.StateDead, Lane: l.Lane, Campaign: l.Campaign, Source: l.Source,
 		Reason: l.Reason, Attempts: max(env.Attempt-1, 0), PossibleDuplicate: l.PossibleDuplicate,
 		PublishedAt: l.PublishedAt, SettledAt: l.DiedAt,
 	}
-}
-
-// tellDead stores the receipt of a letter, if one is wanted, and calls then.
-func (w *Worker) tellDead(r *schema.Receipt, then func()) {
-	if w.cfg.Receipts == ReceiptsOff {
-		then()
-		return
-	}
-	body, err := appendReceipt(nil, r)
-	if err != nil {
-		w.metrics.receiptsLost.Inc()
-		then()
-		return
-	}
-	w.storeReceipt(&nats.Msg{
-		Subject: schema.ReceiptSubject(r.AppID, r.State), Data: body,
-		// It may carry the id of another intent, whose own receipt it must not displace.
-		Header: nats.Header{schema.HeaderMsgID: {wire.LetterMsgID(r.AppID, r.ID, r.Generation, 0)}},
-	}, then)
 }

@@ -144,7 +144,7 @@ func (w *Worker) waits() []wait {
 		add(wait{kind: waitRead, what: u.Stream, since: u.Since, most: w.waitMost, why: u.Why})
 	}
 	for _, a := range w.current() {
-		since := earliest(a.refused.at(), a.asking.oldest())
+		since := earliest(a.refused.at(), a.engine.asking.oldest())
 		if _, held := a.gate.Held(); held || since.IsZero() {
 			continue
 		}
@@ -186,13 +186,13 @@ func (w *Worker) tell(before []string, waits []wait) (told []string) {
 	for _, x := range waits {
 		subject := "unanswered " + string(x.kind) + " " + x.what
 		if x.late && !slices.Contains(told, subject) {
-			w.trouble(subject, x.sentence())
+			w.troubles.set(subject, x.sentence())
 			told = append(told, subject)
 		}
 	}
 	for _, subject := range before {
 		if !slices.Contains(told, subject) {
-			w.trouble(subject, "")
+			w.troubles.set(subject, "")
 		}
 	}
 	return told

@@ -29,7 +29,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -143,19 +142,16 @@ type Worker struct {
 	work    context.Context // of calls; ends when grace is over
 	running sync.WaitGroup  // goroutines that handle intents or mend lanes
 
-	receiptsSince atomic.Pointer[time.Time] // since when receipts cannot be stored; nil: they can
-
-	letters letters
+	receipts *receipts
+	troubles *troubles
+	letters  letters
 
 	watchEvery, waitMost time.Duration // the watchdog's
 
 	told time.Time // when the pool asked last how things stand; status's
 
-	mu       sync.Mutex
-	troubles map[string]string // what keeps the worker from its work, by subject
-	troubled atomic.Int32      // how many
-	waiting  map[string]int    // deliveries whose end a stream has refused, by stream
-	started  bool
+	mu      sync.Mutex
+	started bool
 }
 
 // New makes a worker on a connection; Run starts it.
@@ -168,8 +164,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	}
 	cfg.Process.Indexes, cfg.Process.Frees = true, true
 	w := &Worker{
-		cfg: cfg, conn: conn, log: cfg.Log, watchEvery: watchEvery, waitMost: waitMost,
-		troubles: make(map[string]string), waiting: make(map[string]int),
+		cfg: cfg, conn: conn, log: cfg.Log, watchEvery: watchEvery, waitMost: waitMost, troubles: newTroubles(cfg.Log),
 	}
 	w.slots.whole, w.slots.free = cfg.Concurrency, cfg.Concurrency
 	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
@@ -194,6 +189,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	w.work, endWork = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer endWork(nil)
 
+	w.receipts = &receipts{which: w.cfg.Receipts, outbox: w.conn.Outbox, work: w.work, troubles: w.troubles, metrics: w.metrics}
 	closeAll, err := w.open(ctx)
 	if err != nil {
 		return err
@@ -361,16 +357,15 @@ func (w *Worker) keepAlive(ctx context.Context, d *dispatcher) {
 // ready. It never blocks: nothing is called here that waits for the broker, or
 // for a lock that is held by somebody who may.
 func (w *Worker) Troubles() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	started := w.isStarted()
 	var out []string
-	if !w.started {
+	if !started {
 		out = append(out, "the worker is not running")
 	}
 	if !w.conn.Connected() {
 		out = append(out, "the broker is away")
 	}
-	if w.started && w.conn.Connected() && w.pool.Lapsed() {
+	if started && w.conn.Connected() && w.pool.Lapsed() {
 		what := "nothing is"
 		if _, ok := w.pool.Term(time.Now()); ok {
 			what = "no live intents are"
@@ -380,50 +375,16 @@ func (w *Worker) Troubles() []string {
 	if why := w.conn.Denied(); why != "" {
 		out = append(out, "the broker forbids what the worker must do: "+why)
 	}
-	for _, s := range w.troubles {
-		out = append(out, s)
-	}
+	out = append(out, w.troubles.all()...)
 	slices.Sort(out)
 	return out
-}
-
-// trouble sets or, with an empty sentence, clears what Troubles says about a
-// subject. It logs the beginning and the end.
-func (w *Worker) trouble(subject, sentence string) {
-	if sentence == "" && w.troubled.Load() == 0 {
-		return // the usual case, for each receipt: no lock
-	}
-	w.mu.Lock()
-	before := w.troubles[subject]
-	if sentence == "" {
-		delete(w.troubles, subject)
-	} else {
-		w.troubles[subject] = sentence
-	}
-	w.troubled.Store(int32(len(w.troubles))) //nolint:gosec // a handful
-	w.mu.Unlock()
-	switch {
-	case sentence != "" && before == "":
-		w.log.Error(sentence, "subject", subject)
-	case sentence == "" && before != "":
-		w.log.Info("over: "+before, "subject", subject)
-	}
-}
-
-// refused counts the deliveries whose end a stream refuses, and returns how many
-// there are now.
-func (w *Worker) refused(stream string, change int) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.waiting[stream] += change
-	return w.waiting[stream]
 }
 
 func (w *Worker) ledgerTrouble(why string) {
 	if why != "" {
 		why = "the ledger cannot be written to, and nothing is sent without it: " + why
 	}
-	w.trouble(wire.StreamLedger, why)
+	w.troubles.set(wire.StreamLedger, why)
 }
 
 // current are the apps, for a scrape that may come before Run has them all.
