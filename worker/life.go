@@ -96,7 +96,7 @@ type life struct {
 	called     bool      // in this attempt, by us
 	suspected  bool      // its suspect mark must be taken back when it is let go of in good health
 	passing    bool      // it has its slot to be put off, and nothing else
-	carrier    bool      // whether the message that it repeats is still there was asked
+	asked      bool      // whether the message that it repeats is still there
 	reached    bool      // the API was reached in this turn, and gave no reason to hold the app
 	leftAlone  int       // how often it was left to another worker
 	panics     int       // while it was handled here
@@ -104,10 +104,11 @@ type life struct {
 	poison     string    // why it must not be handled any more
 	retrying   time.Time // since when it holds back its recipient
 
-	before cost            // what it had cost before the attempt that stage speaks of
-	ruling ledger.Standing // that the message is a repeat, while it is asked of what
-	end    ending
-	doing  stepKind // of the end: the last one that was ordered
+	before  cost            // what it had cost before the attempt that stage speaks of
+	awaits  ledger.Kind     // the mark that was written last and is waited for
+	repeats ledger.Standing // what the ledger said of the message that this one repeats
+	end     ending
+	doing   stepKind // of the end: the last one that was ordered
 }
 
 // cost is what an intent had spent at some point.
@@ -161,6 +162,17 @@ const (
 	stepWait     // in the process
 	stepGiveBack // when the app gives back what it has
 )
+
+var stepNames = [...]string{
+	stepIdentify: "identify", stepDecode: "decode", stepLook: "look", stepMark: "mark", stepAsk: "ask", stepCall: "call",
+	stepJudge: "judge", stepRoom: "room", stepCompose: "compose", stepClear: "clear", stepClearUnwaited: "clear, not waited for",
+	stepHold: "hold", stepTell: "tell", stepTellRepeat: "tell repeat", stepMarkDying: "mark dying", stepMarkSent: "mark sent",
+	stepMarkDead: "mark dead", stepMarkCancelled: "mark cancelled", stepMarkLater: "mark later", stepLetter: "letter",
+	stepIndex: "index", stepReceipt: "receipt", stepLater: "later", stepAck: "ack", stepForget: "forget", stepWait: "wait",
+	stepGiveBack: "give back",
+}
+
+func (k stepKind) String() string { return stepNames[k] }
 
 // step is one thing to be done, and what it needs besides the life.
 type step struct {
@@ -256,7 +268,7 @@ func (l *life) next(e *event) step {
 		l.identified, l.bad = true, e.bad
 		if l.redelivered { // it may be what killed the worker
 			l.suspected = true
-			return step{kind: stepMark, mark: ledger.Suspect}
+			return l.write(ledger.Suspect)
 		}
 		return l.readOn()
 	case evDecoded:
@@ -274,12 +286,15 @@ func (l *life) next(e *event) step {
 		return l.ruled(e)
 	case evAsked:
 		if !e.gone {
-			return l.known(l.ruling)
+			return l.known(l.repeats)
 		}
-		return step{kind: stepMark, mark: ledger.Gone, seq: l.ruling.Carrier}
+		s := l.write(ledger.Gone)
+		s.seq = l.repeats.Carrier
+		return s
 	case evJudged:
 		return l.judged(e)
 	case evUnsent:
+		l.stage, l.called = stageStarted, false // what was refused for its token has not been acted on
 		if e.late {
 			return l.expire("its deadline passed before the call")
 		}
@@ -323,7 +338,7 @@ func (l *life) looked(e *event) step {
 		if l.passing { // that is for whoever may send
 			return l.wait(passedFor, false)
 		}
-		return step{kind: stepMark, mark: ledger.Start}
+		return l.write(ledger.Start)
 	}
 	l.learn(e.said)
 	switch {
@@ -348,32 +363,31 @@ func (l *life) looked(e *event) step {
 	if l.passing { // it hides others: that costs nothing of what it may be tried, and not its time either
 		return l.putOff(e.now.Add(min(passedFor, l.deadline.Sub(e.now)/2)))
 	}
-	return step{kind: stepMark, mark: ledger.Start}
+	return l.write(ledger.Start)
 }
 
 // ruled goes by the ledger's word on a mark that was waited for.
 func (l *life) ruled(e *event) step {
 	switch {
-	case l.recovering:
+	case l.awaits == ledger.Suspect && l.recovering:
 		l.recovering = false
 		if max(e.said.Suspects, l.panics) >= maxSuspects {
 			return l.poisonedBy("handling it failed three times")
 		}
 		return l.wait(time.Second, true)
-	case !l.decoded: // the suspect mark
+	case l.awaits == ledger.Suspect:
 		if e.said.Suspects >= maxSuspects {
 			return l.poisonedBy("the worker died handling it three times")
 		}
 		return l.readOn()
-	case l.carrier && l.ruling.Ruling == ledger.Repeat: // the gone mark: whoever comes first takes its place
-		l.ruling = ledger.Standing{}
+	case l.awaits == ledger.Gone: // whoever comes first takes the place of what is gone
 		return step{kind: stepLook}
 	}
 	l.generation = e.said.Generation
 	switch e.said.Ruling {
 	case ledger.Ended, ledger.Repeat:
-		if e.said.Ruling == ledger.Repeat && e.said.Carrier != 0 && !l.carrier {
-			l.carrier, l.ruling = true, e.said
+		if e.said.Ruling == ledger.Repeat && e.said.Carrier != 0 && !l.asked {
+			l.asked, l.repeats = true, e.said
 			return step{kind: stepAsk, seq: e.said.Carrier}
 		}
 		return l.known(e.said)
@@ -641,7 +655,6 @@ func (l *life) panicked(e *event) step {
 		l.end = ending{steps: endsSentAgain, state: schema.StateSent}
 		return l.onward()
 	case stageCalling: // it may have been sent: an answer that was forgotten is none
-		l.stage = stageIdle
 		l.tried = append(l.tried, schema.Attempt{Number: l.attempt, At: e.now.UTC(), Outcome: outcomeUnknown, Worker: l.worker})
 		return step{kind: stepJudge, outcome: outcome{fault: wechat.FaultUnknown, detail: "a panic during the call, or after it"}}
 	case stageStarted:
@@ -659,7 +672,7 @@ func (l *life) recover() step {
 		return l.wait(time.Minute, false)
 	}
 	l.recovering = true
-	return step{kind: stepMark, mark: ledger.Suspect}
+	return l.write(ledger.Suspect)
 }
 
 // onward is the next step of the end.
@@ -698,6 +711,12 @@ func (l *life) done(e *event) step {
 		}
 	}
 	return l.onward()
+}
+
+// write has a mark written on which it depends what comes next.
+func (l *life) write(mark ledger.Kind) step {
+	l.awaits = mark
+	return step{kind: stepMark, mark: mark}
 }
 
 // hear tells a producer's message, which does not know it, the id's generation.
