@@ -42,6 +42,10 @@ const (
 	CodeStoreFailed  = 10077 // the stream did not take it: full (see Full), or its disk failed
 	CodeTooLarge     = 10054 // message larger than the stream allows
 	CodeWrongLastSeq = 10071 // expected last sequence did not hold
+
+	// codeInProcess answers a repeat while the message itself is being stored: a
+	// cluster takes long for it when its leader changes. The next repeat is told.
+	codeInProcess = 10158
 )
 
 // Full says whether err is a stream's "no room", for messages or for bytes.
@@ -314,7 +318,13 @@ func passing(err error) bool {
 		return true
 	}
 	var e *APIError
-	if !errors.As(err, &e) || e.Status != 503 && e.Status != 500 {
+	if !errors.As(err, &e) {
+		return false
+	}
+	if e.Code == codeInProcess {
+		return true
+	}
+	if e.Status != 503 && e.Status != 500 {
 		return false
 	}
 	return !Full(err) && e.Description != "message too large" // both come as 503

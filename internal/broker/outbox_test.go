@@ -197,6 +197,7 @@ func TestRefusals(t *testing.T) {
 		{"and a condition that does not hold", []string{refusal(400, 10071, "wrong last sequence: 4")}, "broker refused: wrong last sequence: 4 (10071)", 1},
 		{"an election passes", []string{refusal(503, 10008, "JetStream system temporarily unavailable"), `{"stream":"FAKE","seq":1}`}, "", 2},
 		{"a stream that is being recovered passes", []string{refusal(500, 10074, "stream is offline"), `{"stream":"FAKE","seq":1}`}, "", 2},
+		{"a repeat that comes while the message is being stored passes", []string{refusal(409, 10158, "duplicate message id is in process"), `{"stream":"FAKE","seq":1}`}, "", 2},
 		{"what does not pass ends with its own error", []string{refusal(503, 10023, "insufficient resources")}, "broker refused: insufficient resources (10023)", 2},
 		{"an answer nobody understands", []string{"hello"}, "unreadable answer to a publish: invalid character 'h' looking for beginning of value", 1},
 	} {

@@ -26,7 +26,7 @@ type Progress struct {
 type Result struct {
 	Replayed   int    `json:"replayed"`   // the queue has them
 	Duplicates int    `json:"duplicates"` // of those: an earlier run had got that far
-	Kept       int    `json:"kept"`       // of those: their letter could not be taken out of the box; running again does it
+	Kept       int    `json:"kept"`       // of those: nobody has said that their letter was taken out of the box; running again does it
 	Skipped    int    `json:"skipped"`    // left in the box; Notes say why
 	Failed     int    `json:"failed"`     // left in the box because the broker refused them; Notes say why
 	Notes      []Note `json:"notes,omitempty"`

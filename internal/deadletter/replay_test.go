@@ -284,7 +284,7 @@ func TestReplayGoesOnAfterTheLedgerCouldNotBeRead(t *testing.T) {
 	result := b.replay(Filter{}, Options{Rate: window / 2, Ledger: c}) // a batch takes longer than what is known of the ledger is good for
 	b.Positive(c.failed)
 	b.Equal([]int{letters, 0, 0}, []int{result.Replayed, result.Skipped, result.Failed})
-	b.Len(b.ids(Filter{}), result.Kept)
+	b.LessOrEqual(len(b.ids(Filter{})), result.Kept, "what was taken out while the broker was away may count as kept")
 	b.Len(b.queued(), letters)
 }
 
