@@ -53,10 +53,10 @@ func (l Limits) withDefaults() Limits {
 // errors and logs.
 type FieldError struct {
 	// Field is the JSON path ("news.articles[2].title"), "packet" for the packet as a whole, or the name of a header or subject token.
-	Field string
+	Field string `json:"field"`
 
 	// Rule is what is wrong with it, as in "2049 bytes, at most 2048". Positions are offsets into the packet, from 0.
-	Rule string
+	Rule string `json:"rule"`
 }
 
 // Error returns the field and the rule.
@@ -69,6 +69,14 @@ func (e *FieldError) under(name string) *FieldError {
 		e.Field = name + e.Field
 	default:
 		e.Field = name + "." + e.Field
+	}
+	return e
+}
+
+// within names the whole when the rule is about no field of it.
+func (e *FieldError) within(whole string) *FieldError {
+	if e.Field == "" {
+		e.Field = whole
 	}
 	return e
 }

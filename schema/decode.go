@@ -18,6 +18,11 @@ func Decode(raw []byte, limits Limits) (*Packet, error) {
 	if len(raw) > MaxPacket {
 		return nil, tooLarge(len(raw))
 	}
+	return decode(raw, limits)
+}
+
+// decode reads a packet that is at most MaxPacket bytes when it is written.
+func decode(raw []byte, limits Limits) (*Packet, error) {
 	if !utf8.Valid(raw) {
 		return nil, &FieldError{Field: "packet", Rule: unclean(string(raw))}
 	}
@@ -28,10 +33,7 @@ func Decode(raw []byte, limits Limits) (*Packet, error) {
 		err = p.check(d.limits, false)
 	}
 	if err != nil {
-		if err.Field == "" {
-			err.Field = "packet"
-		}
-		return nil, err
+		return nil, err.within("packet")
 	}
 	// A packet is never written longer than it came, but for a wxcard that gets its msgtype and music that gets its musicurl twice.
 	if len(raw) > (MaxPacket-len(`"hqmusicurl":"",`))/2 {

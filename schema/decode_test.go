@@ -58,6 +58,11 @@ func requireRoundTripWith(t *testing.T, p *schema.Packet, limits schema.Limits) 
 		with.Body, p = &filled, &with
 	}
 	require.Equal(t, p, again)
+	raw, err := json.Marshal(p)
+	require.NoError(t, err)
+	var read schema.Packet
+	require.NoError(t, json.Unmarshal(raw, &read))
+	require.Equal(t, p, &read)
 }
 
 // requireSameMeaning compares two packets as encoding/json understands them, but for what Decode promises to change: a wxcard may

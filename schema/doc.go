@@ -26,6 +26,8 @@
 //	}
 //	body := schema.Encode(p)
 //
+// encoding/json reads and writes a packet, and each object in it, in the same form and as strictly.
+//
 // Producers in Go build packets instead:
 //
 //	p := &schema.Packet{ToUser: openid, Body: &schema.Text{Content: "您好"}}

@@ -1,6 +1,9 @@
 package schema
 
-import "reflect"
+import (
+	"encoding/json"
+	"reflect"
+)
 
 // MaxPacket is the largest packet in bytes (64 KiB), as it is published and as it is sent.
 const MaxPacket = 64 << 10
@@ -32,11 +35,11 @@ type Packet struct {
 
 // Member is an unknown field of an object and its value.
 type Member struct {
-	Name string
+	Name string `json:"name"`
 
 	// Value is JSON in normal form: no white space, strings as raw UTF-8 with no escapes but \" \\ \n \r \t, numbers digit for digit
 	// as they were published. [NewMember] makes that of any JSON.
-	Value []byte
+	Value json.RawMessage `json:"value"`
 }
 
 // NewMember returns an unknown field with value, which is any JSON that a packet may hold, in normal form. The error is a

@@ -84,6 +84,24 @@ func (s Subject) String() string {
 	return "kefu.send." + s.AppID + "." + string(s.Lane) + "." + s.Key
 }
 
+// MarshalText returns the subject as [Subject.String] does, or why there is none.
+func (s Subject) MarshalText() ([]byte, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	return []byte(s.String()), nil
+}
+
+// UnmarshalText reads what [ParseSubject] does.
+func (s *Subject) UnmarshalText(text []byte) error {
+	parsed, err := ParseSubject(string(text))
+	if err != nil {
+		return err
+	}
+	*s = parsed
+	return nil
+}
+
 // Check tells whether every token is one to 128 of A-Z a-z 0-9 _ - and the lane is known. The error is a [*FieldError] for "appid",
 // "lane", "openid" or "campaign".
 func (s Subject) Check() error {
