@@ -94,7 +94,7 @@ func TestAMessageThatTakesAnothersPlaceIsNotAcknowledgedByIt(t *testing.T) {
 	a := b.worker.current()[0]
 	l := a.lanes[len(a.lanes)-1]
 	a.mu.Lock()
-	first := a.inflight[1]
+	first := a.scheduler.inHand[1]
 	a.mu.Unlock()
 	meta, ok := broker.ParseDelivery(first.getReply())
 	b.True(ok)
@@ -108,7 +108,7 @@ func TestAMessageThatTakesAnothersPlaceIsNotAcknowledgedByIt(t *testing.T) {
 	a.arrive(l, nil, m)
 	b.Empty(first.getReply(), "that is the second one's now")
 	a.mu.Lock()
-	b.Equal(1, l.held)
+	b.Equal(1, l.line.held)
 	a.mu.Unlock()
 	close(end)
 	b.Eventually(func() bool { return b.posts("second") == 1 }, patience, time.Millisecond)

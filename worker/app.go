@@ -18,14 +18,9 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// app is everything this worker holds of one Official Account. Its state is
-// guarded by mu; whoever changes it calls pump before unlocking.
-//
-// It is open, or closing (held or stopping: nothing is pulled or started, what
-// is under way ends), or closed (everything that had not been started was given
-// back, in the order of the queue). A hold thus occupies nothing, and what was
-// handed out before it comes again in order after it. One that a message drew has
-// a bounded number of intents in hand between its trials (trial.go).
+// app is one Official Account in this worker. Its scheduler says what is to happen;
+// the app makes it happen, with goroutines, timers and the broker. Whoever calls
+// the scheduler holds mu, and calls pump before unlocking.
 type app struct {
 	w       *Worker
 	set     atomic.Pointer[App] // its settings, which may change while it runs
@@ -34,44 +29,29 @@ type app struct {
 	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
 	first   time.Time                 // when this worker began to read it, if nobody ever did before; else zero
 	later   share
-	told    int64        // messages sent, to the pool; status's
-	refused stamp        // since when an intent that is ready, and has a slot, gets no permission
-	held    atomic.Int64 // deliveries in flight, for who must not wait for mu: it is held while the broker is written to
+	told    int64         // messages sent, to the pool; status's
+	refused stamp         // since when an intent that is ready, and has a slot, gets no permission
+	held    atomic.Int64  // deliveries in hand, for who must not wait for mu: it is held while the broker is written to
+	lanes   []*lane       // by the index of their line
+	idle    chan struct{} // closed when stopping and nothing is held any more
 
 	slots claimed // guarded by the worker's slots.mu
 
-	mu         sync.Mutex
-	phase      phase
-	stopping   bool
-	idle       chan struct{} // closed when stopping and nothing is held any more
-	lanes      []*lane       // live shards, then bulk
-	turn       int           // live lane to look at first
-	inflight   map[uint64]*delivery
-	recipients map[string]*recipient
-	running    int
-	slotTime   time.Duration // that an intent has a slot, on average of late; 0 before the first
-	slotEnd    time.Time     // when the last one was given back
-	draining   int           // pullers that may still deliver
-	upstream   int           // calls in a row that could not leave
-	passing    passing       // of what hides other kinds of message in a hold
-	timer      *time.Timer
-	timerAt    time.Time
+	mu        sync.Mutex
+	scheduler *scheduler
+	spare     []order // for the scheduler's next orders
+	upstream  int     // calls in a row that could not leave
+	timer     *time.Timer
+	timerAt   time.Time
 }
 
 // openedKey begins the key in KEFU_STATE that says which worker was the first
 // that ever read an app's queue.
 const openedKey = "opened."
 
-// recipient is a live user with an intent on its way; later ones wait in order.
-type recipient struct {
-	lane  *lane
-	later []*delivery
-}
-
 func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
 	a := &app{
-		w: w, later: share{conn: w.conn, appID: cfg.ID},
-		idle: make(chan struct{}), inflight: make(map[uint64]*delivery), recipients: make(map[string]*recipient),
+		w: w, later: share{conn: w.conn, appID: cfg.ID}, idle: make(chan struct{}),
 	}
 	a.adopt(cfg)
 	info, err := a.identify(ctx)
@@ -80,10 +60,10 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 	}
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	a.engine = newEngine(w, a)
-	for shard := range broker.Shards(info.Config) {
-		a.lanes = append(a.lanes, newLane(a, schema.LaneLive, shard))
+	a.scheduler = newScheduler(broker.Shards(info.Config))
+	for _, line := range a.scheduler.lines {
+		a.lanes = append(a.lanes, newLane(a, line))
 	}
-	a.lanes = append(a.lanes, newLane(a, schema.LaneBulk, 0))
 	by, err := w.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(w.cfg.Process.Name))
 	if err != nil {
 		return nil, fmt.Errorf("app %s: %w", cfg.ID, err)
@@ -138,7 +118,7 @@ func (a *app) poke() {
 // stop begins to give up everything; the channel is closed when that is done.
 func (a *app) stop() <-chan struct{} {
 	a.mu.Lock()
-	a.stopping = true
+	a.scheduler.stopping = true
 	a.pump()
 	a.mu.Unlock()
 	return a.idle
@@ -163,7 +143,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 	if !l.follows(meta) {
 		return
 	}
-	switch known := a.inflight[d.seq]; {
+	switch known := a.scheduler.inHand[d.seq]; {
 	case known == nil:
 	case known.stored.Equal(d.stored):
 		// The consumer was made anew (a broker restart, a silent lane) and hands
@@ -174,10 +154,10 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		return // of a queue that is gone
 	default: // the one in hand is: its acknowledgement would be this one's
 		known.setReply("")
-		a.drop(known)
+		a.scheduler.drop(known)
 	}
-	if a.phase == closed { // sent before the broker learned that nothing is wanted
-		if l.kind == schema.LaneLive && !a.stopping {
+	if a.scheduler.phase == closed { // sent before the broker learned that nothing is wanted
+		if d.live && !a.scheduler.stopping {
 			l.dropped++ // see giveBack
 		} else {
 			_ = a.w.conn.NakReply(m.Reply)
@@ -185,40 +165,18 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		return
 	}
 	a.held.Add(1)
-	a.inflight[d.seq] = d
 	failpoint.Reach(failpoint.Pulled, "")
-	l.held++
-	a.w.ahead.took(l.held)
-	if a.phase == open && !l.leaving {
-		a.enqueue(d)
-	}
+	a.scheduler.admit(d)
+	a.w.ahead.took(d.line.held)
 	a.pump()
 }
 
-// enqueue puts a delivery where it waits for its turn.
-func (a *app) enqueue(d *delivery) {
-	d.place = ready
-	if d.live {
-		r := a.recipients[d.subject.Key]
-		if r != nil {
-			d.place = behindEarlier
-			r.later = append(r.later, d)
-			return
-		}
-		a.recipients[d.subject.Key] = &recipient{lane: d.lane}
-	}
-	d.lane.ready.pushBack(d)
-}
-
-// pump moves everything on that can move: it changes phase, starts what may be
-// started, and asks the broker for more. a.mu is held.
+// pump moves everything on that can move: it opens or closes the app, starts what
+// may be started, and asks the broker for more. a.mu is held.
 func (a *app) pump() {
 	now := time.Now()
-	a.turnPhase(now)
-	for _, l := range a.lanes {
-		l.turn()
-	}
-	if a.phase != open {
+	a.move(now)
+	if a.scheduler.phase != open {
 		a.refused.clear()
 		return
 	}
@@ -231,6 +189,78 @@ func (a *app) pump() {
 	}
 }
 
+// move opens or closes the app as the gate and the worker's life say. a.mu is held.
+func (a *app) move(now time.Time) {
+	stopping := a.scheduler.stopping
+	a.scheduler.move(stopping || a.gate.Closed(now))
+	a.carryOut()
+	if !stopping {
+		if next := a.gate.NextTry(); next.After(now) {
+			a.wake(next)
+		}
+	}
+}
+
+// carryOut does what the scheduler has ordered. a.mu is held.
+func (a *app) carryOut() {
+	orders := a.scheduler.orders
+	a.scheduler.orders = a.spare
+	for _, o := range orders {
+		a.do(o)
+	}
+	clear(orders) // what was in hand is not kept
+	a.spare = orders[:0]
+}
+
+func (a *app) do(o order) {
+	switch o.kind {
+	case orderPause:
+		a.pause(o.line, func() { a.scheduler.pausing-- })
+	case orderPauseOne:
+		a.pause(o.line, func() { o.line.pausing-- })
+	case orderResume:
+		a.lanes[o.line.index].resume()
+	case orderRemake:
+		a.lanes[o.line.index].dropped++
+	case orderRelease:
+		a.lanes[o.line.index].claim.Swap(nil).Released()
+	case orderNak: // without a connection the broker hands it out again by itself
+		_ = a.w.conn.NakReply(o.delivery.getReply())
+	case orderAcquit:
+		a.engine.acquit(o.delivery)
+	case orderDrop:
+		a.held.Add(-1)
+		a.w.ahead.dropped(o.held)
+		if o.delivery.timer != nil {
+			o.delivery.timer.Stop()
+		}
+	case orderWait:
+		o.delivery.timer = time.AfterFunc(o.delay, func() { a.again(o.delivery) })
+	case orderWake:
+		a.wake(o.at)
+	case orderIdle:
+		select {
+		case <-a.idle:
+		default:
+			close(a.idle)
+		}
+	}
+}
+
+// pause has a line's puller stop, and calls paused, with mu held, when it can
+// deliver nothing more.
+func (a *app) pause(l *line, paused func()) {
+	puller := a.lanes[l.index].puller
+	a.w.running.Go(func() {
+		puller.Pause(func() {
+			a.mu.Lock()
+			paused()
+			a.pump()
+			a.mu.Unlock()
+		})
+	})
+}
+
 // work handles one intent after the other in a slot, as long as there is one:
 // a goroutine that lives on has its stack grown already.
 func (a *app) work(d *delivery) {
@@ -239,24 +269,27 @@ func (a *app) work(d *delivery) {
 	}
 }
 
-// take gets the next intent if there is one, a slot and a permission for it.
+// take gets the next intent if there is one, a slot and a permission for it. a.mu
+// is held.
 func (a *app) take(now time.Time) *delivery {
-	cfg := a.cfg()
-	if a.running >= cfg.Concurrency {
+	cfg, s := a.cfg(), a.scheduler
+	if s.running >= cfg.Concurrency {
 		a.refused.clear()
 		return nil
 	}
-	l, d, passed := a.next(now)
-	if l == nil || !a.w.slots.take(a, l.kind, cfg.Rate.LiveReserve, a.inSlot(now)) {
+	slotTime := s.slot.now(now, s.running)
+	l, d, passing := s.next(a.chance(now, slotTime))
+	a.carryOut()
+	if l == nil || !a.w.slots.take(a, l.kind, cfg.Rate.LiveReserve, slotTime) {
 		a.refused.clear()
 		return nil
 	}
 	var p gate.Permission
 	var wait time.Duration
-	if !passed {
+	if !passing {
 		p, wait = a.gate.Permit(l.kind, now)
 	}
-	if !p.OK && !passed {
+	if !p.OK && !passing {
 		a.refused.set(now)
 		if wait > 0 {
 			a.wake(now.Add(wait))
@@ -268,125 +301,51 @@ func (a *app) take(now time.Time) *delivery {
 	}
 	a.refused.clear()
 	if d == nil {
-		d = l.ready.popFront()
-	} else {
-		l.ready.remove(d)
+		d = l.ready.first()
 	}
-	d.place, d.permission, d.passing, d.begunAt = inSlot, p, passed, now
-	a.running++
-	l.running++
+	s.begin(d, p, passing, now)
 	return d
 }
 
-// nextLane is the lane whose turn it is: live before bulk, live shards in turn.
-func (a *app) nextLane(now time.Time) *lane {
-	shards := len(a.lanes) - 1
-	for i := range shards {
-		l := a.lanes[(a.turn+i)%shards]
-		if l.ready.len() == 0 || l.leaving {
-			continue
-		}
-		if !l.startable(now) { // it is lost in a moment, or its lease is renewed
-			a.wake(now.Add(soon))
-			continue
-		}
-		a.turn = (a.turn + i + 1) % shards
-		return l
-	}
-	bulk := a.lanes[shards]
-	if bulk.ready.len() == 0 || bulk.running >= a.forBulk(now) {
-		return nil
-	}
-	if !bulk.startable(now) {
-		a.wake(now.Add(soon))
-		return nil
-	}
-	return bulk
-}
-
-// startable says whether an intent of the lane may be started at now. While others
-// may take this worker for dead a Start would only be taken back.
-func (l *lane) startable(now time.Time) bool {
-	if l.kind == schema.LaneBulk {
-		_, ok := l.app.w.pool.Term(now)
-		return ok
-	}
-	return l.mine(now)
-}
-
-// forBulk is how many slots bulk may have at once: those of the app that are not
-// kept for live.
-func (a *app) forBulk(now time.Time) int {
+// chance is what there is of a next intent, where one has its slot for so long.
+func (a *app) chance(now time.Time, slotTime time.Duration) chance {
 	cfg := a.cfg()
-	return cfg.Concurrency - keptFor(cfg.Rate.LiveReserve, cfg.Concurrency, a.inSlot(now))
-}
-
-// inSlot is for how long an intent has a slot, as far as that is known: an API
-// that has become slow shows before the first of its calls ends. 0: nobody knows.
-func (a *app) inSlot(now time.Time) time.Duration {
-	if a.slotTime == 0 || a.running == 0 {
-		return a.slotTime
+	c := chance{
+		now: now, forBulk: cfg.Concurrency - keptFor(cfg.Rate.LiveReserve, cfg.Concurrency, slotTime),
+		startable: func(l *line) bool { return a.lanes[l.index].startable(now) },
 	}
-	return max(a.slotTime, now.Sub(a.slotEnd))
-}
-
-// ended notes for how long an intent had its slot.
-func (a *app) ended(d *delivery) {
-	a.slotEnd = time.Now()
-	if took := a.slotEnd.Sub(d.begunAt); a.slotTime == 0 {
-		a.slotTime = took
-	} else {
-		a.slotTime += (took - a.slotTime) / 16
+	if c.trial, c.choosing = a.gate.Choice(now); c.choosing {
+		c.laterFull = a.later.isFull()
+		c.window = a.lanes[len(a.lanes)-1].window(lookAhead + c.trial.Drawn())
 	}
+	return c
 }
 
-// afterwards is what happens to a delivery when its slot is given back.
-type afterwards struct {
-	place place         // settling, waiting or returned
-	delay time.Duration // waiting: until it is tried again
-	held  bool          // waiting: the recipient's later intents wait as well
-
-	reached bool // the API was reached, and gave no reason to hold the app
+// few is how many intents of each lane may be in hand while a hold is being
+// tried; 0 for no hold.
+func (a *app) few(now time.Time) int {
+	if c, choosing := a.gate.Choice(now); choosing {
+		return lookAhead + c.Drawn()
+	}
+	if a.gate.Trying(now) {
+		return 1
+	}
+	return 0
 }
 
 // finish takes a delivery out of its slot, and returns one that may have it next.
 func (a *app) finish(d *delivery, next afterwards) (successor *delivery) {
 	a.gate.Done(d.permission, next.reached)
 	a.mu.Lock()
-	a.running--
-	d.lane.running--
-	if !d.passing {
-		a.ended(d)
-	}
-	other := a.w.slots.put(a, d.lane.kind)
-	// Its shard may have been lost meanwhile: then it is somebody else's now.
-	lost := d.live && d.lane.claim.Load() == nil
-	if d.place == inSlot { // its settlement may be over already
-		d.place = next.place
-	}
-	switch next.place {
-	case waiting:
-		if a.phase == open && !lost && !d.lane.leaving {
-			d.timer = time.AfterFunc(next.delay, func() { a.again(d) })
-		}
-		if !next.held {
-			a.release(d)
-		}
-	case settling:
-		a.release(d)
-	}
-	if lost && (d.place == returned || d.place == waiting) {
-		a.release(d)
-		a.discard(d)
-	}
 	now := time.Now()
-	if a.turnPhase(now); a.phase == open {
+	a.scheduler.finish(d, next, now)
+	a.carryOut()
+	other := a.w.slots.put(a, d.line.kind)
+	if a.move(now); a.scheduler.phase == open {
 		successor = a.take(now)
 	}
 	a.pump()
-	if d.place == returned && a.phase == open && !d.lane.leaving { // the hold it was returned for is over already
-		d.place = ready
-		d.lane.ready.pushFront(d)
+	if a.scheduler.requeue(d) {
 		a.pump()
 	}
 	a.mu.Unlock()
@@ -396,49 +355,50 @@ func (a *app) finish(d *delivery, next afterwards) (successor *delivery) {
 	return successor
 }
 
-// release lets the recipient's next intent have its turn.
-func (a *app) release(d *delivery) {
-	if !d.live || d.released {
-		return
-	}
-	d.released = true
-	r := a.recipients[d.subject.Key]
-	if r == nil {
-		return
-	}
-	if len(r.later) == 0 {
-		delete(a.recipients, d.subject.Key)
-		return
-	}
-	next := r.later[0]
-	r.later = r.later[1:]
-	next.place = ready
-	next.lane.ready.pushFront(next)
-}
-
 // again brings a delivery back that waited in the process.
 func (a *app) again(d *delivery) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if d.place != waiting || a.phase != open || d.lane.leaving {
-		return
-	}
-	if d.released {
-		d.released = false
-		a.enqueue(d)
-	} else {
-		d.place = ready
-		d.lane.ready.pushFront(d)
-	}
+	a.scheduler.again(d)
 	a.pump()
+	a.mu.Unlock()
 }
 
 // settled forgets a delivery that was acknowledged.
 func (a *app) settled(d *delivery) {
 	a.mu.Lock()
-	a.drop(d)
+	a.scheduler.drop(d)
 	a.pump()
 	a.mu.Unlock()
+}
+
+// surrender gives a delivery back whose end cannot be stored, if this worker has
+// to let go of it.
+func (a *app) surrender(d *delivery) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.scheduler.surrender(d) {
+		return false
+	}
+	a.pump()
+	return true
+}
+
+// has says whether the message with this sequence is in hand.
+func (a *app) has(seq uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.scheduler.inHand[seq] != nil
+}
+
+// disown forgets what is in hand of a queue that was deleted before another one
+// was made under its name.
+func (a *app) disown(made time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range a.scheduler.disown(made) {
+		d.setReply("")
+	}
+	a.carryOut()
 }
 
 // longestNap bounds a timer: what it waits for is told by the wall clock, and the
@@ -474,7 +434,7 @@ func (a *app) blocked(fault wechat.Fault) int {
 // keepAlive renews what has been in hand for a while.
 func (a *app) keepAlive(now time.Time) {
 	a.mu.Lock()
-	for _, d := range a.inflight {
+	for _, d := range a.scheduler.inHand {
 		if now.Sub(d.renewed) >= broker.AckRenew {
 			d.renewed = now
 			_ = a.w.conn.ProgressReply(d.getReply())

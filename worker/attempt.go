@@ -45,11 +45,11 @@ type engine struct {
 	log         *slog.Logger
 	sent        atomic.Int64 // messages
 	asking      askers       // intents that ask for another permission in their slots
-	scheduler   scheduler
+	holder      holder
 }
 
-// scheduler is what carrying intents takes of who decides which is next.
-type scheduler interface {
+// holder is who has the deliveries in hand.
+type holder interface {
 	has(seq uint64) bool            // a message is in hand
 	blocked(fault wechat.Fault) int // counts calls in a row that could not leave
 	settled(d *delivery)            // forgets what was acknowledged, or is another's
@@ -62,7 +62,7 @@ func newEngine(w *Worker, a *app) *engine {
 	return &engine{
 		appID: a.cfg().ID, settings: &a.set, worker: w.cfg.Process.Name, pseudonyms: w.cfg.Pseudonyms,
 		queueMade: &a.created, work: w.work, conn: w.conn, ledger: w.ledger, withdrawals: w.withdrawals, pool: w.pool,
-		gate: a.gate, later: &a.later, receipts: w.receipts, troubles: w.troubles, metrics: w.metrics, log: w.log, scheduler: a,
+		gate: a.gate, later: &a.later, receipts: w.receipts, troubles: w.troubles, metrics: w.metrics, log: w.log, holder: a,
 	}
 }
 
@@ -197,7 +197,7 @@ func (e *engine) facts(d *delivery, said ledger.Standing) facts {
 	}
 	if said.Ruling == ledger.Started || said.Ruling == ledger.Doomed {
 		f.alive = !f.ours && e.pool.Alive(said.Worker)
-		f.carrierOurs = e.scheduler.has(said.Carrier)
+		f.carrierOurs = e.holder.has(said.Carrier)
 	}
 	return f
 }
@@ -341,7 +341,7 @@ func (e *engine) mayLeave(d *delivery) error {
 	if err := e.lastLook(d); err != nil {
 		return err
 	}
-	if turn := e.gate.Leave(&d.permission, d.lane.kind); turn != nil {
+	if turn := e.gate.Leave(&d.permission, d.line.kind); turn != nil {
 		if err := e.await(d, turn); err != nil {
 			return err
 		}
@@ -441,7 +441,7 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 		attempt:  d.attempt,
 		unknown:  d.unknown,
 		left:     d.deadline.Sub(now),
-		upstream: e.scheduler.blocked(o.fault),
+		upstream: e.holder.blocked(o.fault),
 		draw:     says,
 		trial:    d.permission.Trial,
 		since:    e.limitedSince(d),

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/pool"
-	"github.com/kefuhq/kefu/schema"
 )
 
 // A live shard is read with a claim of the pool's only, so that a recipient's
@@ -51,7 +50,7 @@ func (w *Worker) serve() {
 
 // mine says whether a call of this lane may be started at now.
 func (l *lane) mine(now time.Time) bool {
-	if l.kind == schema.LaneBulk {
+	if !l.live() {
 		return true
 	}
 	c := l.claim.Load()
@@ -60,39 +59,25 @@ func (l *lane) mine(now time.Time) bool {
 
 // reads says whether the lane is pulled from. app.mu is held.
 func (l *lane) reads() bool {
-	return l.kind == schema.LaneBulk || l.claim.Load() != nil && l.fresh && !l.stale() && !l.leaving
+	return !l.live() || l.claim.Load() != nil && l.fresh && !l.stale() && !l.line.leaving
 }
 
 // acquire begins to read the shard. app.mu is held.
 func (l *lane) acquire(c *pool.Claim) {
 	l.claim.Store(c)
-	l.fresh, l.remade, l.leaving = false, l.dropped, false
+	l.fresh, l.remade = false, l.dropped
 	l.puller = l.newPuller(c)
-	if !l.app.stopping {
+	l.app.scheduler.claim(l.line)
+	if !l.app.scheduler.stopping {
 		l.mender.mend(l.app.w, l.ensure, l.app.poke)
 	}
 }
 
 // giveUp begins to drain the shard. app.mu is held.
 func (l *lane) giveUp(c *pool.Claim) {
-	if l.claim.Load() != c || l.leaving {
-		return
+	if l.claim.Load() == c {
+		l.app.scheduler.leave(l.line)
 	}
-	l.leaving = true
-	if l.app.stopping { // its pullers pause as it is
-		return
-	}
-	l.draining++
-	puller := l.puller
-	l.app.w.running.Go(func() { puller.Pause(l.drained) }) // drained takes the app's lock
-}
-
-// drained is called when the lane's puller can deliver nothing more.
-func (l *lane) drained() {
-	l.app.mu.Lock()
-	l.draining--
-	l.app.pump()
-	l.app.mu.Unlock()
 }
 
 // lose lets go of the shard at once. app.mu is held.
@@ -101,58 +86,21 @@ func (l *lane) lose(c *pool.Claim) {
 		return
 	}
 	l.claim.Store(nil)
-	l.leaving = false
-	if puller := l.puller; !l.app.stopping {
+	if puller := l.puller; !l.app.scheduler.stopping {
 		l.app.w.running.Go(func() { puller.Pause(func() {}) }) // what it still delivers is left alone
 	}
 	l.app.w.log.Warn("a live shard was lost to the pool", "app", l.app.cfg().ID, "lane", l.name)
-	for _, d := range l.app.unstarted(l) {
-		l.app.discard(d)
-	}
-	l.forget()
+	l.app.scheduler.lose(l.line)
 }
 
-// discard drops a delivery that somebody else has by now. app.mu is held.
-func (a *app) discard(d *delivery) {
-	a.engine.acquit(d)
-	a.drop(d)
-}
-
-// turn lets go of a shard that was asked back when nothing of it is in hand any
-// more. app.mu is held.
-func (l *lane) turn() {
-	if !l.leaving || l.draining > 0 || l.running > 0 || l.app.draining > 0 {
-		return
+// startable says whether an intent of the lane may be started at now. While others
+// may take this worker for dead a start would only be taken back.
+func (l *lane) startable(now time.Time) bool {
+	if !l.live() {
+		_, ok := l.app.w.pool.Term(now)
+		return ok
 	}
-	l.app.returnAll(l.app.unstarted(l))
-	l.forget()
-	if l.held > 0 { // what is being settled
-		return
-	}
-	c := l.claim.Swap(nil)
-	l.leaving = false
-	c.Released()
-}
-
-// forget clears what waits in a lane of which nothing is left but what is under
-// way or being settled. app.mu is held.
-func (l *lane) forget() {
-	l.ready = queue{}
-	underWay := make(map[string]bool)
-	for _, d := range l.app.inflight {
-		if d.lane == l && d.place != settling {
-			underWay[d.subject.Key] = true
-		}
-	}
-	for key, r := range l.app.recipients {
-		switch {
-		case r.lane != l:
-		case underWay[key]:
-			r.later = nil
-		default:
-			delete(l.app.recipients, key)
-		}
-	}
+	return l.mine(now)
 }
 
 // status is how this worker is doing, since it was asked last.
@@ -166,7 +114,7 @@ func (w *Worker) status() pool.Status {
 		does := pool.Activity{PerSecond: float64(sent-a.told) / since}
 		a.told = sent
 		a.mu.Lock()
-		does.InFlight = a.running
+		does.InFlight = a.scheduler.running
 		a.mu.Unlock()
 		if does != (pool.Activity{}) {
 			s.Apps[a.cfg().ID] = does

@@ -7,7 +7,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/pool"
 )
 
@@ -38,7 +37,7 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	now := time.Now()
 	late := now.Add(2 * pool.Lease) // the lease may be renewed meanwhile
 	term, _ := b.worker.pool.Term(now)
-	d := &delivery{lane: lane, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
+	d := &delivery{lane: lane, scheduled: scheduled{line: lane.line}, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
 	b.False(a.engine.barred(d, now))
 	b.True(a.engine.barred(d, late), "others may have taken it over")
 	d.term--
@@ -46,10 +45,10 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	b.ErrorIs(a.engine.mayLeave(d), errNotNow)
 	d.stage = stageIdle
 	b.False(a.engine.barred(d, late), "what has not been started is not")
-	lane.ready.pushBack(d)
-	b.Nil(a.nextLane(late), "but it waits until nobody takes this worker for dead")
-	b.Equal(lane, a.nextLane(now))
-	lane.ready.popFront()
+	lane.line.ready.pushBack(d)
+	b.Nil(a.scheduler.nextLine(a.chance(late, 0)), "but it waits until nobody takes this worker for dead")
+	b.Equal(lane.line, a.scheduler.nextLine(a.chance(now, 0)))
+	lane.line.ready.popFront()
 	a.mu.Unlock()
 	b.NoError(stop())
 }
@@ -104,11 +103,11 @@ func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
 	m := nats.NewMsg(bulk + "c1")
 	m.Data = packet("x", "u1")
 	d := newDelivery(lane, m, broker.Delivery{Seq: 1, Stored: time.Now()}, time.Now(), "w")
-	lane.ready.pushBack(d)
+	lane.line.ready.pushBack(d)
 	now := time.Now()
-	b.Same(d, a.choose(gate.Choice{}, now))
-	b.Nil(a.choose(gate.Choice{}, now.Add(2*pool.Lease)), "its Start would be taken back, and it be chosen again at once")
-	lane.ready.remove(d)
+	b.Same(d, a.scheduler.choose(a.chance(now, 0)))
+	b.Nil(a.scheduler.choose(a.chance(now.Add(2*pool.Lease), 0)), "its Start would be taken back, and it be chosen again at once")
+	lane.line.ready.remove(d)
 	a.mu.Unlock()
 	b.NoError(stop())
 }

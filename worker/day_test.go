@@ -83,7 +83,7 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 			a := b.worker.current()[0]
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return a.phase == closed && hold.PerDay == perDay && hold.Until.After(time.Now())
+			return a.scheduler.phase == closed && hold.PerDay == perDay && hold.Until.After(time.Now())
 		}, patience, time.Millisecond)
 		return hold
 	}

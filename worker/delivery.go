@@ -7,22 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
-)
-
-// place is where a delivery is within its app.
-type place uint8
-
-const (
-	returned      place = iota // to be given back when the app closes
-	ready                      // waits for slot and permission
-	behindEarlier              // waits behind its recipient's earlier intent
-	inSlot                     // its handler alone touches it
-	waiting                    // for a timer
-	settling                   // its end is being written; then acknowledged
-	forgotten
 )
 
 // delivery is one intent in the hands of this worker, from the message that
@@ -32,14 +18,10 @@ type delivery struct {
 	msg     *nats.Msg
 	subject wire.Subject
 
-	// The scheduler's, guarded by app.mu.
-	place      place
-	released   bool // the recipient's later intents do not wait for it
-	renewed    time.Time
-	timer      *time.Timer
-	permission gate.Permission
-	begunAt    time.Time // when it got its slot
-	seen       seen
+	// Guarded by app.mu.
+	scheduled
+	renewed time.Time
+	timer   *time.Timer
 
 	replyMu sync.Mutex
 	reply   string // how to acknowledge it; replaced when the consumer was made anew
@@ -56,9 +38,9 @@ type delivery struct {
 
 func newDelivery(l *lane, m *nats.Msg, meta broker.Delivery, queueMade time.Time, worker string) *delivery {
 	d := &delivery{
-		lane: l, msg: m, reply: m.Reply, renewed: time.Now(),
+		lane: l, msg: m, reply: m.Reply, renewed: time.Now(), scheduled: scheduled{line: l.line},
 		life: life{
-			live: l.kind == schema.LaneLive, seq: meta.Seq, stored: meta.Stored, queueMade: queueMade, worker: worker,
+			live: l.line.kind == schema.LaneLive, seq: meta.Seq, stored: meta.Stored, queueMade: queueMade, worker: worker,
 			redelivered: meta.Delivered > 1 || l.inherited(meta),
 		},
 	}
@@ -66,7 +48,7 @@ func newDelivery(l *lane, m *nats.Msg, meta broker.Delivery, queueMade time.Time
 	if d.subject, err = wire.ParseSubject(m.Subject); err != nil {
 		// The stream's subjects bind the first tokens; the last may be anything a
 		// NATS client can publish. The handler buries it.
-		d.subject = wire.Subject{Subject: schema.Subject{AppID: l.app.cfg().ID, Lane: l.kind}}
+		d.subject = wire.Subject{Subject: schema.Subject{AppID: l.app.cfg().ID, Lane: l.line.kind}}
 	}
 	d.again = d.subject.Again
 	return d

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +33,7 @@ const (
 // lane is one consumer of an app's queue: a live shard or bulk.
 type lane struct {
 	app    *app
-	kind   schema.Lane
+	line   *line
 	name   string
 	config jetstream.ConsumerConfig
 
@@ -46,32 +44,29 @@ type lane struct {
 	bound  bool         // ensure has succeeded before; the mender's
 
 	// guarded by app.mu
-	puller   *broker.Puller // of this claim; nil before the first
-	fresh    bool           // the consumer was made under this claim
-	dropped  int            // how often something that it handed out was dropped here: then it must be made anew
-	remade   int            // for which of these it was
-	order    uint64         // of the consumer's last message
-	since    time.Time      // when that consumer was made
-	leaving  bool           // the claim was asked back
-	draining int            // its own pauses that are not over
-	running  int            // deliveries of this lane that have a slot
-	ready    queue
-	held     int // deliveries of this lane in app.inflight
+	puller  *broker.Puller // of this claim; nil before the first
+	fresh   bool           // the consumer was made under this claim
+	dropped int            // how often something that it handed out was dropped here: then it must be made anew
+	remade  int            // for which of these it was
+	order   uint64         // of the consumer's last message
+	since   time.Time      // when that consumer was made
 }
 
-func newLane(a *app, kind schema.Lane, shard int) *lane {
-	l := &lane{app: a, kind: kind}
-	if kind == schema.LaneLive {
-		l.config = broker.LiveConsumer(a.cfg().ID, shard, maxAckPending)
+func newLane(a *app, line *line) *lane {
+	l := &lane{app: a, line: line}
+	if l.live() {
+		l.config = broker.LiveConsumer(a.cfg().ID, line.index, maxAckPending)
 	} else {
 		l.config = broker.BulkConsumer(a.cfg().ID, maxAckPending)
 	}
 	l.name = l.config.Durable
-	if kind == schema.LaneBulk {
+	if !l.live() {
 		l.puller = l.newPuller(nil)
 	}
 	return l
 }
+
+func (l *lane) live() bool { return l.line.kind == schema.LaneLive }
 
 // newPuller makes the puller of one claim. What one of an earlier claim still
 // delivers has been handed out anew since, and would come out of order.
@@ -91,12 +86,12 @@ func (l *lane) top(few int) {
 	if !l.reads() {
 		return
 	}
-	most, waiting := l.window(few), l.ready.len()
+	most, waiting := l.window(few), l.line.ready.len()
 	room := most - waiting
 	if few == 0 && 2*waiting > most { // or a lane that has enough would ask for one message after the other
 		room = 0
 	}
-	if l.held >= l.most() {
+	if l.line.held >= l.most() {
 		room = 0
 	}
 	l.puller.Top(room)
@@ -107,9 +102,9 @@ func (l *lane) top(few int) {
 func (l *lane) window(few int) int {
 	want := l.app.buffer()
 	if few > 0 {
-		want = few - l.app.running
+		want = few - l.app.scheduler.running
 	}
-	return min(want, l.app.w.ahead.share(l.held))
+	return min(want, l.app.w.ahead.share(l.line.held))
 }
 
 // buffer is how many intents of a lane may wait for their turn in hand, or be on
@@ -117,7 +112,7 @@ func (l *lane) window(few int) int {
 // rate and the time in a slot by itself. app.mu is held.
 func (a *app) buffer() int {
 	cfg := a.cfg()
-	return min(bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, a.slotTime, a.w.conn.Outbox.Trip()), mostOf(cfg.Concurrency)/2)
+	return min(bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, a.scheduler.slot.usual, a.w.conn.Outbox.Trip()), mostOf(cfg.Concurrency)/2)
 }
 
 // bufferOf is the buffer for so many slots and such a rate (0: no limit), where an
@@ -156,7 +151,7 @@ func (l *lane) stale() bool { return l.dropped != l.remade }
 // handed out to a request that nobody reads any more, comes again when its
 // AckWait is over, and what is behind it must not go before it. app.mu is held.
 func (l *lane) follows(m broker.Delivery) bool {
-	if l.kind == schema.LaneBulk {
+	if !l.live() {
 		return true
 	}
 	if l.stale() {
@@ -169,6 +164,21 @@ func (l *lane) follows(m broker.Delivery) bool {
 	}
 	l.order = max(l.order, m.Order)
 	return true
+}
+
+// resume reads on after a pause of the app. app.mu is held.
+func (l *lane) resume() {
+	a := l.app
+	if l.stale() {
+		a.w.running.Go(l.bind) // takes our lock
+	}
+	if !l.reads() {
+		return
+	}
+	if err := l.puller.Resume(); err != nil {
+		a.w.log.Warn("lane", "app", a.cfg().ID, "lane", l.name, "error", err)
+		a.w.running.Go(l.bind) // takes our lock
+	}
 }
 
 // lost is told why a request ended without a message.
@@ -186,7 +196,7 @@ func (l *lane) lost(reason error) {
 func (l *lane) bind() {
 	l.app.mu.Lock()
 	defer l.app.mu.Unlock() // Run waits for what was begun before stopping was set
-	if !l.app.stopping && (l.kind == schema.LaneBulk || l.claim.Load() != nil) {
+	if !l.app.scheduler.stopping && (!l.live() || l.claim.Load() != nil) {
 		l.mender.mend(l.app.w, l.ensure, l.app.poke)
 	}
 }
@@ -197,10 +207,10 @@ var errNotMine = errors.New("the claim of this shard is not valid")
 func (l *lane) ensure() error {
 	a := l.app
 	a.mu.Lock()
-	stopping, leaving, puller, claim := a.stopping, l.leaving, l.puller, l.claim.Load()
+	stopping, leaving, puller, claim := a.scheduler.stopping, l.line.leaving, l.puller, l.claim.Load()
 	fresh, anew, dropped := l.fresh, l.stale(), l.dropped
 	a.mu.Unlock()
-	live := l.kind == schema.LaneLive
+	live := l.live()
 	subject, trouble := "queue "+a.cfg().ID+" "+l.name, fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID)
 	if stopping || live && (claim == nil || leaving) {
 		a.w.troubles.set(subject, "") // what another worker is to read keeps this one from nothing
@@ -246,67 +256,11 @@ func (l *lane) ensure() error {
 	if !fresh || anew {
 		l.remade = dropped // more may have been dropped meanwhile
 	}
-	if l.stale() && a.phase == open {
+	if l.stale() && a.scheduler.phase == open {
 		a.w.running.Go(l.bind) // takes our lock
 	}
-	if a.phase != open || !l.reads() {
+	if a.scheduler.phase != open || !l.reads() {
 		return nil // opening resumes the puller
 	}
 	return puller.Resume()
-}
-
-// queue is a list of deliveries that can grow at both ends.
-type queue struct {
-	front []*delivery // in reverse order
-	back  []*delivery
-	head  int // of back
-}
-
-func (q *queue) len() int { return len(q.front) + len(q.back) - q.head }
-
-func (q *queue) pushBack(d *delivery) { q.back = append(q.back, d) }
-
-func (q *queue) pushFront(d *delivery) { q.front = append(q.front, d) }
-
-// all are its deliveries, first to last.
-func (q *queue) all() iter.Seq[*delivery] {
-	return func(yield func(*delivery) bool) {
-		for _, d := range slices.Backward(q.front) {
-			if !yield(d) {
-				return
-			}
-		}
-		for _, d := range q.back[q.head:] {
-			if !yield(d) {
-				return
-			}
-		}
-	}
-}
-
-// remove takes one out of wherever it stands.
-func (q *queue) remove(d *delivery) {
-	if i := slices.Index(q.front, d); i >= 0 {
-		q.front = slices.Delete(q.front, i, i+1)
-	} else if i := slices.Index(q.back, d); i >= q.head {
-		q.back = slices.Delete(q.back, i, i+1)
-	}
-}
-
-func (q *queue) popFront() *delivery {
-	if n := len(q.front); n > 0 {
-		d := q.front[n-1]
-		q.front[n-1] = nil
-		q.front = q.front[:n-1]
-		return d
-	}
-	d := q.back[q.head]
-	q.back[q.head] = nil
-	q.head++
-	if q.head >= 64 && 2*q.head >= len(q.back) { // a lane with a backlog is never empty: its past must go all the same
-		n := copy(q.back, q.back[q.head:])
-		clear(q.back[n:])
-		q.back, q.head = q.back[:n], 0
-	}
-	return d
 }

@@ -33,7 +33,7 @@ func (e *engine) compose(d *delivery) event {
 func (e *engine) letter(d *delivery) *schema.Letter {
 	end := &d.end
 	l := &schema.Letter{
-		ID: d.id, AppID: e.appID, Generation: d.generation, Lane: d.lane.kind, Source: d.env.Source,
+		ID: d.id, AppID: e.appID, Generation: d.generation, Lane: d.line.kind, Source: d.env.Source,
 		Reason: end.reason, Detail: end.detail, PossibleDuplicate: d.possibleDuplicate() || end.reason == schema.ReasonUnknown,
 		Attempts: d.tried, Sequence: d.seq,
 		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: e.worker,

@@ -12,9 +12,9 @@ import (
 // one metric.
 func (e *engine) tell(d *delivery) {
 	now, end := time.Now(), &d.end
-	e.metrics.settled(e.appID, d.lane.kind, end.state, end.reason, d.possibleDuplicate())
+	e.metrics.settled(e.appID, d.line.kind, end.state, end.reason, d.possibleDuplicate())
 	if d.generation == 1 { // a letter that comes back was waited for by a person, not for kefu
-		e.metrics.took(e.appID, d.lane.kind, now.Sub(latest(d.published, d.sendAt)))
+		e.metrics.took(e.appID, d.line.kind, now.Sub(latest(d.published, d.sendAt)))
 	}
 	e.metrics.ofSource(d.env.Source, end.state)
 	if end.state == schema.StateSent {
@@ -29,7 +29,7 @@ func (e *engine) tell(d *delivery) {
 	}
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
-		slog.String("app", e.appID), slog.String("id", d.id), slog.String("lane", string(d.lane.kind)),
+		slog.String("app", e.appID), slog.String("id", d.id), slog.String("lane", string(d.line.kind)),
 		slog.String("to", e.pseudonyms.Of(d.recipient())), slog.Int("attempts", d.attempt-1),
 		slog.Duration("after", now.Sub(d.published).Round(time.Millisecond)))
 	if d.generation > 1 {

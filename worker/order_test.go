@@ -81,7 +81,11 @@ func TestAHoldWhileALaneIsMendedChangesNoOrder(t *testing.T) {
 	}
 	close(answer)
 	a.gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{}, time.Time{}, time.Now())
-	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.phase == closing && a.running == 0 }, patience, time.Millisecond, "the hold waits for the puller, and the lane for the broker")
+	b.Eventually(func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.scheduler.phase == closing && a.scheduler.running == 0
+	}, patience, time.Millisecond, "the hold waits for the puller, and the lane for the broker")
 	p.Mend()
 	b.publish(live+"u1", "m1", "u1 1", "u1")
 	for range 3 {

@@ -78,7 +78,7 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 					a := b.worker.current()[0]
 					a.mu.Lock()
 					defer a.mu.Unlock()
-					return a.phase == closed
+					return a.scheduler.phase == closed
 				}, patience, time.Millisecond, "what was under way has ended")
 				posts := b.posts("hello")
 				b.NoError(gate.Resume(t.Context(), b.conn, appID))

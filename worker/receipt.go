@@ -91,7 +91,7 @@ func (e *engine) receipt(d *delivery) *schema.Receipt {
 		return nil
 	}
 	r := &schema.Receipt{
-		ID: d.id, AppID: e.appID, Generation: d.generation, State: end.state, Lane: d.lane.kind, Source: d.env.Source,
+		ID: d.id, AppID: e.appID, Generation: d.generation, State: end.state, Lane: d.line.kind, Source: d.env.Source,
 		Reason: end.reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate() || end.reason == schema.ReasonUnknown,
 		PublishedAt: d.published.UTC(), SettledAt: time.Now().UTC(),
 	}

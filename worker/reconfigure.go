@@ -108,7 +108,7 @@ func find(apps []*app, appID string) *app {
 func (a *app) leaving() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.stopping
+	return a.scheduler.stopping
 }
 
 // cfg are the settings in force. What is under way may end by others than it

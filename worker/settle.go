@@ -60,7 +60,7 @@ func (e *engine) settle(d *delivery, s step) {
 	case stepAck:
 		e.ack(d)
 	case stepForget:
-		e.scheduler.settled(d)
+		e.holder.settled(d)
 	default:
 		panic(fmt.Sprintf("step %d is none of an end", s.kind))
 	}
@@ -98,7 +98,7 @@ func (e *engine) ack(d *delivery) {
 	if err := e.conn.AckReply(reply); err != nil {
 		e.log.Debug("ack", "app", e.appID, "id", d.id, "error", err) // handed out again, the ledger knows its end
 	}
-	e.scheduler.settled(d)
+	e.holder.settled(d)
 }
 
 // publishUntilStored stores a message that the intent's acknowledgement depends
@@ -126,7 +126,7 @@ func (e *engine) publishAgain(d *delivery, msg *nats.Msg, stream, trouble string
 			}
 			e.troubles.set(stream, fmt.Sprintf("%s: %v", trouble, err))
 			time.AfterFunc(refusedPause, func() {
-				if !e.scheduler.surrender(d) {
+				if !e.holder.surrender(d) {
 					e.publishAgain(d, msg, stream, trouble, true, then)
 				} else if e.troubles.countRefused(stream, -1) == 0 {
 					e.troubles.set(stream, "") // nothing of this worker waits for it any more
@@ -134,19 +134,4 @@ func (e *engine) publishAgain(d *delivery, msg *nats.Msg, stream, trouble string
 			})
 		}
 	})
-}
-
-// surrender gives a delivery back whose end cannot be stored, when this worker
-// has to let go of it anyway: it stops, or another one is to read the shard.
-func (a *app) surrender(d *delivery) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.stopping && !d.lane.leaving {
-		return false
-	}
-	a.engine.acquit(d)
-	_ = a.w.conn.NakReply(d.getReply())
-	a.drop(d)
-	a.pump()
-	return true
 }

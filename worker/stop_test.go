@@ -30,7 +30,7 @@ func TestStoppingGivesBackWhatWasNotStarted(t *testing.T) {
 	stopped := make(chan error, 1)
 	a := b.worker.apps[0]
 	go func() { stopped <- stop() }()
-	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.stopping }, patience, time.Millisecond)
+	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.scheduler.stopping }, patience, time.Millisecond)
 	close(release)
 	b.NoError(<-stopped)
 	b.Equal(4, b.posts("t"), "only what was under way went out")

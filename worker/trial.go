@@ -19,35 +19,32 @@ import (
 // have been passed.
 const lookAhead = 128
 
-// few is how many intents of each lane may be in hand while a hold is being
-// tried; 0 for no hold.
-func (a *app) few(now time.Time) int {
-	if c, choosing := a.gate.Choice(now); choosing {
-		return lookAhead + c.Drawn()
-	}
-	if a.gate.Trying(now) {
-		return 1
-	}
-	return 0
+// chance is what there is of a next intent at some time.
+type chance struct {
+	now       time.Time
+	startable func(*line) bool // an intent of the line may be started
+	forBulk   int              // slots that bulk may have at once
+	trial     gate.Choice      // choosing: which intents may try the hold in force
+	choosing  bool
+	laterFull bool // KEFU_LATER has no room for the app
+	window    int  // how many of bulk may be ready at once, while choosing
 }
 
-// next is where the next intent comes from: the lane whose turn it is, or while
-// a hold is being tried that of the intent which is to try it. d is nil for the
-// first of the lane. passed says that it is not to be sent, but to be put off.
-// a.mu is held.
-func (a *app) next(now time.Time) (l *lane, d *delivery, passed bool) {
-	c, choosing := a.gate.Choice(now)
-	if !choosing {
-		a.passing = passing{}
-		return a.nextLane(now), nil, false
+// next is the line that the next intent comes from: the one whose turn it is, or
+// while a hold is being tried that of the intent which is to try it. d is nil for
+// the first of the line. passing says that it is not to be sent, but to be put off.
+func (s *scheduler) next(c chance) (l *line, d *delivery, pass bool) {
+	if !c.choosing {
+		s.passing = passing{}
+		return s.nextLine(c), nil, false
 	}
-	if d = a.choose(c, now); d == nil {
-		d, passed = a.pass(c, now), true
+	if d = s.choose(c); d == nil {
+		d, pass = s.pass(c), true
 	}
 	if d == nil {
 		return nil, nil, false
 	}
-	return d.lane, d, passed
+	return d.line, d, pass
 }
 
 // passing bounds how many intents of bulk are put off in a hold because they hide
@@ -69,45 +66,41 @@ const (
 
 // pass finds an intent of bulk that is to be put off, where all that is in sight
 // is of kinds that were refused, and more may be behind it. Live has its order,
-// and only what waits for a retry is overtaken there. a.mu is held.
-func (a *app) pass(c gate.Choice, now time.Time) *delivery {
-	bulk, p := a.lanes[len(a.lanes)-1], &a.passing
-	if !c.Seeks() || a.later.isFull() || bulk.ready.len() < max(bulk.window(lookAhead+c.Drawn()), 1) {
+// and only what waits for a retry is overtaken there.
+func (s *scheduler) pass(c chance) *delivery {
+	bulk, p := s.bulk(), &s.passing
+	if !c.trial.Seeks() || c.laterFull || bulk.ready.len() < max(c.window, 1) {
 		return nil
 	}
 	if p.left == 0 {
-		if now.Before(p.next) {
-			a.wake(p.next)
+		if c.now.Before(p.next) {
+			s.order(order{kind: orderWake, at: p.next})
 			return nil
 		}
 		p.left, p.pause = lookAhead, min(max(2*p.pause, passFirst), passTop)
-		p.next = now.Add(p.pause)
+		p.next = c.now.Add(p.pause)
 	}
 	p.left--
-	for d := range bulk.ready.all() {
-		return d
-	}
-	return nil
+	return bulk.ready.first()
 }
 
-// choose finds the intent that may try the hold at now and tells the most. For
-// each live recipient only the first that is not sent yet is looked at, so none
-// is overtaken. a.mu is held.
-func (a *app) choose(c gate.Choice, now time.Time) (best *delivery) {
+// choose finds the intent that may try the hold now and tells the most. For each
+// live recipient only the first that is not sent yet is looked at, so none is
+// overtaken.
+func (s *scheduler) choose(c chance) (best *delivery) {
 	var next time.Time // when one that may not yet, may
 	least := gate.Rank(-1)
-	for _, l := range a.lanes {
+	for _, l := range s.lines {
 		if l.leaving || l.ready.len() == 0 {
 			continue
 		}
-		if !l.startable(now) {
-			a.wake(now.Add(soon))
+		if !c.startable(l) {
+			s.order(order{kind: orderWake, at: c.now.Add(soon)})
 			continue
 		}
 		for d := range l.ready.all() {
-			id, kind := a.glance(d)
-			r := c.Rank(id, kind)
-			if from := c.From(r); now.Before(from) {
+			r := c.trial.Rank(d.glance())
+			if from := c.trial.From(r); c.now.Before(from) {
 				if next.IsZero() || from.Before(next) {
 					next = from
 				}
@@ -117,7 +110,7 @@ func (a *app) choose(c gate.Choice, now time.Time) (best *delivery) {
 		}
 	}
 	if best == nil && !next.IsZero() {
-		a.wake(next)
+		s.order(order{kind: orderWake, at: next})
 	}
 	return best
 }
@@ -128,13 +121,13 @@ type seen struct {
 	glanced  bool
 }
 
-// glance is a delivery's id and the kind of its message, without a slot: nothing is
-// checked. app.mu is held.
-func (a *app) glance(d *delivery) (id, kind string) {
+// glance returns a delivery's id and the kind of its message, without a slot:
+// nothing is checked.
+func (d *delivery) glance() (id, kind string) {
 	if !d.seen.glanced {
 		env, _ := wire.ParseEnvelope(d.msg.Header, d.subject.Again) // its id can be read all the same, or it has none
 		if env.ID == "" {
-			env.ID = wire.DefaultID(*a.created.Load(), d.seq)
+			env.ID = wire.DefaultID(d.queueMade, d.seq)
 		}
 		d.seen = seen{id: env.ID, kind: kindOf(d.msg.Data), glanced: true}
 	}

@@ -664,7 +664,7 @@ func TestTheEndOfAHoldIsLookedAtAllTheTime(t *testing.T) {
 	b.Eventually(func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return a.phase == closed && a.timerAt.After(now)
+		return a.scheduler.phase == closed && a.timerAt.After(now)
 	}, patience, time.Millisecond)
 	a.mu.Lock()
 	nap := time.Until(a.timerAt)

@@ -1,0 +1,458 @@
+package worker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// scheduler knows what this worker has in hand of one app, and whose turn it is.
+// It has no lock, no timer and no broker: the app calls it with its lock held, and
+// carries out what it orders, in that order.
+//
+//	          admit             begin           finish
+//	arrived ────────→ ready ──────────→ inSlot ────────→ settling → settled
+//	                    ↑  ↑              │  │
+//	   behindEarlier ───┘  └── waiting ←──┘  └→ returned
+//	   (release)             (again)
+//
+// The app is open, or closing (held or stopping: nothing is pulled or started, and
+// what is under way ends), or closed (everything that had not been started was
+// given back, in the order of the queue). A hold thus occupies nothing, and what
+// was handed out before it comes again in order after it.
+type scheduler struct {
+	phase      phase
+	stopping   bool
+	lines      []*line // live shards, then bulk
+	turn       int     // live line to look at first
+	inHand     map[uint64]*delivery
+	recipients recipients
+	running    int
+	pausing    int // pullers that may still deliver
+	slot       slotTime
+	passing    passing // of what hides other kinds of message in a hold
+	orders     []order
+}
+
+// phase is where an app stands between its holds.
+type phase uint8
+
+const (
+	open phase = iota
+	closing
+	closed
+)
+
+// place is where a delivery is within its app.
+type place uint8
+
+const (
+	returned      place = iota // to be given back when the app closes
+	ready                      // waits for slot and permission
+	behindEarlier              // waits behind its recipient's earlier intent
+	inSlot                     // its handler alone touches it
+	waiting                    // for a timer
+	settling                   // its end is being written; then acknowledged
+	forgotten
+)
+
+// line is what the scheduler knows of a lane: a live shard, or bulk.
+type line struct {
+	index   int // among those of its app
+	kind    schema.Lane
+	ready   queue
+	running int  // deliveries that have a slot
+	held    int  // deliveries in hand
+	claimed bool // this worker reads it; always for bulk
+	leaving bool // the claim was asked back
+	pausing int  // its own pauses that are not over
+}
+
+// scheduled is what the scheduler knows of a delivery.
+type scheduled struct {
+	line       *line
+	place      place
+	released   bool // the recipient's later intents do not wait for it
+	permission gate.Permission
+	begunAt    time.Time // when it got its slot
+	seen       seen
+}
+
+// orderKind is what the app has to do.
+type orderKind uint8
+
+const (
+	orderPause    orderKind = iota + 1 // the line's puller, with those of all others; then paused
+	orderPauseOne                      // the line's puller alone; then pausedOne
+	orderResume                        // the line's puller
+	orderRemake                        // the line's consumer, so that everything which is not settled comes again
+	orderRelease                       // the line's claim
+	orderNak                           // give the delivery back to the broker
+	orderAcquit                        // it is let go of in good health
+	orderDrop                          // it is in hand no more: line says of how many
+	orderWait                          // bring it back after a delay
+	orderWake                          // look again at a time
+	orderIdle                          // stopping, and nothing is in hand any more
+)
+
+// order is one thing that the scheduler wants done.
+type order struct {
+	kind     orderKind
+	line     *line
+	delivery *delivery
+	delay    time.Duration
+	at       time.Time
+	held     int // orderDrop: what the line has in hand now
+}
+
+func newScheduler(shards int) *scheduler {
+	s := &scheduler{inHand: make(map[uint64]*delivery), recipients: make(recipients)}
+	for i := range shards {
+		s.lines = append(s.lines, &line{index: i, kind: schema.LaneLive})
+	}
+	s.lines = append(s.lines, &line{index: shards, kind: schema.LaneBulk, claimed: true})
+	return s
+}
+
+func (s *scheduler) order(o order) { s.orders = append(s.orders, o) }
+
+// bulk is the line of bulk.
+func (s *scheduler) bulk() *line { return s.lines[len(s.lines)-1] }
+
+// shards are the live lines.
+func (s *scheduler) shards() []*line { return s.lines[:len(s.lines)-1] }
+
+// admit takes a delivery in hand. Not while the app is closed.
+func (s *scheduler) admit(d *delivery) {
+	s.inHand[d.seq] = d
+	d.line.held++
+	if s.phase == open && !d.line.leaving {
+		s.enqueue(d)
+	}
+}
+
+// enqueue puts a delivery where it waits for its turn.
+func (s *scheduler) enqueue(d *delivery) {
+	if d.live && !s.recipients.admit(d) {
+		d.place = behindEarlier
+		return
+	}
+	d.place = ready
+	d.line.ready.pushBack(d)
+}
+
+// nextLine is the line whose turn it is: live before bulk, live shards in turn.
+func (s *scheduler) nextLine(c chance) *line {
+	shards := s.shards()
+	for i := range shards {
+		l := shards[(s.turn+i)%len(shards)]
+		if l.ready.len() == 0 || l.leaving {
+			continue
+		}
+		if !c.startable(l) { // it is lost in a moment, or its lease is renewed
+			s.order(order{kind: orderWake, at: c.now.Add(soon)})
+			continue
+		}
+		s.turn = (s.turn + i + 1) % len(shards)
+		return l
+	}
+	bulk := s.bulk()
+	if bulk.ready.len() == 0 || bulk.running >= c.forBulk {
+		return nil
+	}
+	if !c.startable(bulk) {
+		s.order(order{kind: orderWake, at: c.now.Add(soon)})
+		return nil
+	}
+	return bulk
+}
+
+// begin gives a ready delivery its slot.
+func (s *scheduler) begin(d *delivery, p gate.Permission, passing bool, now time.Time) {
+	d.line.ready.remove(d)
+	d.place, d.permission, d.life.passing, d.begunAt = inSlot, p, passing, now
+	s.running++
+	d.line.running++
+}
+
+// afterwards is what happens to a delivery when its slot is given back.
+type afterwards struct {
+	place place         // settling, waiting or returned
+	delay time.Duration // waiting: until it is tried again
+	held  bool          // waiting: the recipient's later intents wait as well
+
+	reached bool // the API was reached, and gave no reason to hold the app
+}
+
+// finish takes a delivery out of its slot.
+func (s *scheduler) finish(d *delivery, next afterwards, now time.Time) {
+	s.running--
+	d.line.running--
+	if !d.life.passing {
+		s.slot.ended(now, now.Sub(d.begunAt))
+	}
+	if d.place == inSlot { // its settlement may be over already
+		d.place = next.place
+	}
+	lost := !d.line.claimed // then it is somebody else's now
+	switch next.place {
+	case waiting:
+		if s.phase == open && !lost && !d.line.leaving {
+			s.order(order{kind: orderWait, delivery: d, delay: next.delay})
+		}
+		if !next.held {
+			s.release(d)
+		}
+	case settling:
+		s.release(d)
+	}
+	if lost && (d.place == returned || d.place == waiting) {
+		s.release(d)
+		s.discard(d)
+	}
+}
+
+// requeue puts a delivery first again that was returned for a hold which is over
+// already. It says whether there was anything to do.
+func (s *scheduler) requeue(d *delivery) bool {
+	if d.place != returned || s.phase != open || d.line.leaving {
+		return false
+	}
+	d.place = ready
+	d.line.ready.pushFront(d)
+	return true
+}
+
+// release lets the recipient's next intent have its turn.
+func (s *scheduler) release(d *delivery) {
+	if !d.live || d.released {
+		return
+	}
+	d.released = true
+	if next := s.recipients.release(d); next != nil {
+		next.place = ready
+		next.line.ready.pushFront(next)
+	}
+}
+
+// again brings a delivery back that waited in the process.
+func (s *scheduler) again(d *delivery) {
+	if d.place != waiting || s.phase != open || d.line.leaving {
+		return
+	}
+	if d.released {
+		d.released = false
+		s.enqueue(d)
+		return
+	}
+	d.place = ready
+	d.line.ready.pushFront(d)
+}
+
+// drop forgets a delivery.
+func (s *scheduler) drop(d *delivery) {
+	if s.inHand[d.seq] != d {
+		return
+	}
+	delete(s.inHand, d.seq)
+	d.line.held--
+	d.place = forgotten
+	s.order(order{kind: orderDrop, delivery: d, held: d.line.held})
+}
+
+// discard drops a delivery that somebody else has by now.
+func (s *scheduler) discard(d *delivery) {
+	s.order(order{kind: orderAcquit, delivery: d})
+	s.drop(d)
+}
+
+// surrender gives a delivery back whose end cannot be stored, when this worker
+// has to let go of it anyway: it stops, or another one is to read the shard.
+func (s *scheduler) surrender(d *delivery) bool {
+	if !s.stopping && !d.line.leaving {
+		return false
+	}
+	s.returnAll([]*delivery{d})
+	return true
+}
+
+// move opens or closes the app: shut says whether it must be shut.
+func (s *scheduler) move(shut bool) {
+	if s.phase == open && shut {
+		s.phase = closing
+		for _, l := range s.lines {
+			if l.claimed {
+				s.pausing++
+				s.order(order{kind: orderPause, line: l})
+			}
+		}
+	}
+	if s.phase == closing && s.running == 0 && s.pausing == 0 {
+		s.giveBack()
+		s.phase = closed
+	}
+	switch {
+	case s.phase != closed:
+	case s.stopping:
+		if len(s.inHand) == 0 {
+			s.order(order{kind: orderIdle})
+		}
+	case !shut:
+		s.phase = open
+		for _, l := range s.lines {
+			s.order(order{kind: orderResume, line: l})
+		}
+	}
+	for _, l := range s.lines {
+		s.letGo(l)
+	}
+}
+
+// giveBack returns everything that has not been started to the broker. That of a
+// live shard only at the end. Given back in a hold, it would come again behind
+// what an earlier hold gave back and this one found not handed out yet: hold 1
+// gives back {3,4}; hold 2, with {1,2} in hand, gives them back; then 3,4,1,2. So
+// it is dropped, and the consumer made anew when the hold is over: then everything
+// that is not settled comes again in the order of the queue.
+func (s *scheduler) giveBack() {
+	for _, l := range s.lines {
+		back := s.unstarted(l)
+		if l.kind == schema.LaneLive && !s.stopping && len(back) > 0 && l.claimed {
+			s.order(order{kind: orderRemake, line: l})
+			for _, d := range back {
+				s.discard(d)
+			}
+		} else {
+			s.returnAll(back)
+		}
+		l.ready = queue{}
+	}
+	clear(s.recipients)
+}
+
+// unstarted is what has no slot and no end yet, of one line.
+func (s *scheduler) unstarted(l *line) (out []*delivery) {
+	for _, d := range s.inHand {
+		if d.place != settling && d.place != inSlot && d.line == l {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// returnAll gives deliveries back, oldest first: they come again in the order in
+// which they are given back. Without a connection the broker hands them out again
+// by itself.
+func (s *scheduler) returnAll(back []*delivery) {
+	slices.SortFunc(back, func(x, y *delivery) int { return cmp.Compare(x.seq, y.seq) })
+	for _, d := range back {
+		s.order(order{kind: orderAcquit, delivery: d})
+		s.order(order{kind: orderNak, delivery: d})
+		s.drop(d)
+	}
+}
+
+// claim begins to read a live shard.
+func (s *scheduler) claim(l *line) { l.claimed, l.leaving = true, false }
+
+// leave begins to drain a live shard whose claim was asked back.
+func (s *scheduler) leave(l *line) {
+	if l.leaving || !l.claimed {
+		return
+	}
+	l.leaving = true
+	if !s.stopping { // its pullers pause as it is
+		l.pausing++
+		s.order(order{kind: orderPauseOne, line: l})
+	}
+}
+
+// letGo lets go of a shard that was asked back when nothing of it is in hand any
+// more.
+func (s *scheduler) letGo(l *line) {
+	if !l.leaving || l.pausing > 0 || l.running > 0 || s.pausing > 0 {
+		return
+	}
+	s.returnAll(s.unstarted(l))
+	s.forget(l)
+	if l.held > 0 { // what is being settled
+		return
+	}
+	l.claimed, l.leaving = false, false
+	s.order(order{kind: orderRelease, line: l})
+}
+
+// lose lets go of a live shard at once: somebody else reads it.
+func (s *scheduler) lose(l *line) {
+	l.claimed, l.leaving = false, false
+	for _, d := range s.unstarted(l) {
+		s.discard(d)
+	}
+	s.forget(l)
+}
+
+// forget clears what waits in a line of which nothing is left but what is under
+// way or being settled.
+func (s *scheduler) forget(l *line) {
+	l.ready = queue{}
+	underWay := make(map[string]bool)
+	for _, d := range s.inHand {
+		if d.line == l && d.place != settling {
+			underWay[d.subject.Key] = true
+		}
+	}
+	s.recipients.forget(l, underWay)
+}
+
+// disown forgets what is in hand of a queue that was deleted before another one
+// was made under its name, and returns what of it has begun: that ends, and is
+// not acknowledged, since its sequence belongs to another intent now.
+func (s *scheduler) disown(made time.Time) (begun []*delivery) {
+	for _, l := range s.lines {
+		for _, d := range s.unstarted(l) {
+			if d.stored.Before(made) {
+				s.drop(d)
+			}
+		}
+		s.forget(l)
+		for _, d := range s.unstarted(l) { // bulk: another worker may have made its consumer already
+			if d.place == ready {
+				l.ready.pushBack(d)
+			}
+		}
+	}
+	for _, d := range s.inHand {
+		if d.stored.Before(made) {
+			begun = append(begun, d)
+			s.drop(d)
+		}
+	}
+	return begun
+}
+
+// slotTime is for how long an intent has a slot.
+type slotTime struct {
+	usual time.Duration // on average of late; 0 before the first
+	last  time.Time     // when the last one was given back
+}
+
+func (t *slotTime) ended(now time.Time, took time.Duration) {
+	t.last = now
+	if t.usual == 0 {
+		t.usual = took
+	} else {
+		t.usual += (took - t.usual) / 16
+	}
+}
+
+// now is for how long an intent has a slot, as far as that is known: an API that
+// has become slow shows before the first of its calls ends. 0: nobody knows.
+func (t *slotTime) now(now time.Time, running int) time.Duration {
+	if t.usual == 0 || running == 0 {
+		return t.usual
+	}
+	return max(t.usual, now.Sub(t.last))
+}
