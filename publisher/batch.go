@@ -44,9 +44,8 @@ const (
 
 // PublishBatch puts many intents of one app into its queue; opts hold for all.
 // It is for volume: up to a thousand share one write to the broker's disk. It
-// returns a result for each intent, in their order, and an error when any of
-// them was not accepted: how many, and for what reasons. [errors.Is] and
-// [errors.As] find in it whatever they find in one of the results.
+// returns a result for each intent, in their order, and a [*BatchError] when any
+// of them was not accepted.
 //
 // It is no transaction. Each intent is accepted or refused for itself: those
 // that break a rule do not keep back the others, and a full queue takes what
@@ -57,7 +56,10 @@ const (
 // not been tried then is [ErrNotQueued].
 func (p *Publisher) PublishBatch(ctx context.Context, appID string, intents []Intent, opts ...PublishOption) ([]Result, error) {
 	results := make([]Result, len(intents))
-	stop := p.usable(ctx)
+	var stop error
+	if err := p.usable(ctx); err != nil {
+		stop = notQueued(err)
+	}
 	for start := 0; start < len(intents); {
 		pubs := p.chunk(appID, intents[start:], opts)
 		if stop == nil {
@@ -68,6 +70,9 @@ func (p *Publisher) PublishBatch(ctx context.Context, appID string, intents []In
 				pub.fail(stop)
 			}
 			results[start+i] = pub.result
+			if err, ok := pub.result.Err.(*Error); ok { //nolint:errorlint // fail sets no other
+				err.Index = start + i
+			}
 		}
 		start += len(pubs)
 	}
@@ -82,7 +87,7 @@ func (p *Publisher) chunk(appID string, intents []Intent, opts []PublishOption) 
 		if len(pubs) == batchMessages || size >= batchBytes {
 			break
 		}
-		pub := p.compose(appID, in, opts)
+		pub := compose(appID, in, p.limits, p.defaults, opts)
 		if pub.msg != nil {
 			size += len(pub.msg.Data)
 		}

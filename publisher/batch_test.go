@@ -58,7 +58,7 @@ func TestABatchOfTenThousandIsStoredOnceEachInOrder(t *testing.T) {
 			require.Equal(t, crowdIDs(n), ids(stored))
 			for i, r := range results {
 				require.NoError(t, r.Err)
-				require.Equal(t, publisher.Accepted{ID: fmt.Sprintf("id-%d", i), AppID: app, Stream: "KEFU_SEND_wx1", Seq: stored[i].Seq}, r.Accepted)
+				require.Equal(t, publisher.Accepted{ID: fmt.Sprintf("id-%d", i), AppID: app, Stream: "KEFU_SEND_wx1", Seq: stored[i].Seq, At: r.At}, r.Accepted)
 			}
 			_, err = schema.ParseEnvelope(stored[n-1].Header)
 			require.NoError(t, err, "what the batch leaves in the headers must not trouble a worker")
@@ -94,7 +94,8 @@ func TestABatchWithBadIntentsTakesTheOthers(t *testing.T) {
 	intents := crowd(100)
 	intents[3].Packet = text("oUser3", "")
 	intents[20].Packet = nil
-	intents[30].JSON = raw("oUser30", "hi") // and a packet
+	intents[30].Packet = raw("oUser30", "")
+	intents[40].Packet = raw("oUser40", "hi")
 	results, err := p.PublishBatch(t.Context(), app, intents)
 	require.ErrorContains(t, err, "3 of 100 intents were not accepted")
 	var field *schema.FieldError

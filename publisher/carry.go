@@ -165,7 +165,7 @@ func (c *courier) try(pub *publication) {
 		pub.why = err
 		c.retry(pub, pause)
 	default: // closed, draining
-		c.stop = &refusal{is: ErrNotQueued, cause: err, text: fmt.Sprintf("not published: %v", err)}
+		c.stop = notQueued(err)
 		c.settle(pub, func() { pub.abandon(err) })
 	}
 }
@@ -219,7 +219,7 @@ func (c *courier) hear(a arrival) {
 	case large:
 		c.settle(pub, func() { pub.fail(c.tooLarge(pub, a.err)) })
 	default:
-		c.settle(pub, func() { pub.fail(fmt.Errorf("the broker refused intent %s: %w", pub.result.ID, a.err)) })
+		c.settle(pub, func() { pub.fail(fmt.Errorf("the broker refused it: %w", a.err)) })
 	}
 }
 
@@ -307,7 +307,8 @@ func (c *courier) learn(m *nats.Msg) {
 }
 
 func (c *courier) tooLarge(pub *publication, cause error) error {
-	return &refusal{is: ErrTooLarge, cause: cause, text: fmt.Sprintf("intent %s is larger than the broker takes: %d bytes without headers", pub.result.ID, len(pub.msg.Data))}
+	return &refusal{is: ErrTooLarge, cause: cause, text: fmt.Sprintf(
+		"larger than the broker takes: %d bytes without headers", len(pub.msg.Data))}
 }
 
 // repeat tries again what has waited long enough.
@@ -365,13 +366,13 @@ func violates(err error, what string) bool {
 // giveUp settles all that is under way: time is over, or the publisher closed.
 func (c *courier) giveUp(cause error) {
 	if c.stop == nil && errors.Is(cause, ErrClosed) {
-		c.stop = errClosed
+		c.stop = notQueued(errClosed)
 	}
 	if c.p.deaf() {
 		cause = deafness(cause)
 	}
 	if c.stop == nil {
-		c.stop = &refusal{is: ErrNotQueued, cause: cause, text: fmt.Sprintf("not published, time was over before: %v", cause)}
+		c.stop = notQueued(fmt.Errorf("time was over before: %w", cause))
 	}
 	for pub := range c.open {
 		c.settle(pub, func() { pub.abandon(cause) })

@@ -1,11 +1,44 @@
 package publisher
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/kefuhq/kefu/schema"
+)
 
 // What tests of the outside need of the inside.
 
 // ReadersMost is how many receipts of an app are looked up at once.
 const ReadersMost = readersMost
+
+// Watcher keeps the receipts of an app read, as one who waits does.
+type Watcher struct {
+	p      *Publisher
+	feed   *feed
+	opened time.Time
+}
+
+// Watch returns when each receipt that is published from now on will be read.
+func (p *Publisher) Watch(ctx context.Context, appID string) (*Watcher, error) {
+	f, err := p.feed(appID)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.ready(ctx); err != nil {
+		f.release()
+		return nil, err
+	}
+	return &Watcher{p, f, time.Now()}, nil
+}
+
+// Close gives back what the watcher holds.
+func (w *Watcher) Close() { w.feed.release() }
+
+// Wait waits for the receipt of an intent as if it had just been published under an id made here.
+func (w *Watcher) Wait(ctx context.Context, id string) (schema.Receipt, error) {
+	return w.p.Wait(ctx, Accepted{AppID: w.feed.appID, ID: id, made: true, At: w.opened})
+}
 
 // Remember has the watcher's feed forget all but the newest n receipts.
 func (w *Watcher) Remember(n int) {
@@ -22,6 +55,9 @@ func (w *Watcher) Ahead(d time.Duration) {
 	w.feed.memory.latest = w.feed.memory.latest.Add(d)
 }
 
+// Failing tells whether the watcher cannot read.
+func (w *Watcher) Failing() bool { return w.feed.failing() != nil }
+
 // Linger has feeds that nobody uses end after d.
 func (p *Publisher) Linger(d time.Duration) { p.linger = d }
 
@@ -33,10 +69,10 @@ func (p *Publisher) Waiting(appID string) int {
 	p.mu.Lock()
 	f := p.feeds[appID]
 	p.mu.Unlock()
+	if f == nil {
+		return 0
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.waiting)
 }
-
-// Failing tells whether the watcher cannot read.
-func (w *Watcher) Failing() bool { return w.feed.failing() != nil }

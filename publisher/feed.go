@@ -33,12 +33,13 @@ type feed struct {
 	done  chan struct{}  // closed when all has ended
 	tasks sync.WaitGroup // the goroutines beside run
 
-	users int         // watchers that are open; guarded by the publisher's lock
+	users int         // who waits; guarded by the publisher's lock
 	idle  *time.Timer // ends the feed when there are none; likewise
 
 	mu      sync.Mutex
 	ending  bool                // no task begins any more
 	opened  bool                // every receipt since is or will be read
+	since   time.Time           // when that was, on our clock
 	openers map[chan error]bool // who waits for that
 	reading bool
 	trouble trouble
@@ -60,15 +61,15 @@ type trouble struct {
 // feed's lock.
 type waiter struct {
 	id   string
-	fits func(r schema.Receipt, past bool) bool // is this what it waits for?
+	fits func(schema.Receipt) bool // is this what it waits for?
 
 	wake    chan struct{} // there is something below
 	receipt *schema.Receipt
 	err     error
 
-	place    uint64 // where a receipt is stored that is read for it now; 0: nowhere
-	past     bool   // and that was before its watcher was opened
-	searches bool   // it wants to know of receipts from before the feed
+	place    uint64    // where a receipt is stored that is read for it now; 0: nowhere
+	searches bool      // it wants to know of receipts from before the feed
+	back     time.Time // up to then, on the broker's clock; zero: as far as there is one
 }
 
 func (w *waiter) notify() {
@@ -160,7 +161,7 @@ func (f *feed) ready(ctx context.Context) error {
 	case <-f.done:
 		return f.ended()
 	case <-ctx.Done():
-		return f.unreadable(errors.Join(context.Cause(ctx), f.failing()))
+		return f.noReceipt(context.Cause(ctx))
 	}
 }
 
@@ -272,7 +273,7 @@ func (f *feed) begin(s *source) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.opened {
-		f.opened = true
+		f.opened, f.since = true, time.Now()
 		f.memory.next, f.memory.latest = s.start, s.opened
 		f.search.first = s.start
 	}
@@ -305,7 +306,7 @@ func (f *feed) take(m storedReceipt) {
 	}
 	f.memory.remember(r, m.seq)
 	for w := range f.waiting[r.ID] {
-		if w.fits(r, false) {
+		if w.fits(r) {
 			w.receipt = &r
 			w.notify()
 		}
@@ -366,24 +367,33 @@ func (f *feed) tell(err error, whom func(*waiter) bool) {
 	}
 }
 
-func (f *feed) unreadable(err error) error {
-	return &refusal{is: ErrUnreadable, cause: err, text: fmt.Sprintf("receipts of app %s cannot be read: %v", f.appID, err)}
+func (f *feed) unreadable(err error) error { return unreadable(f.appID, err) }
+
+func unreadable(appID string, err error) error {
+	return &refusal{is: ErrUnreadable, cause: err, text: fmt.Sprintf("receipts of app %s cannot be read: %v", appID, err)}
 }
 
 // failing is why receipts cannot be read at present, nil when they can.
 func (f *feed) failing() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.reading {
+	switch {
+	case f.reading:
 		return nil
+	case f.trouble.err == nil && !f.opened:
+		return errNoAnswer
 	}
 	return f.trouble.err
 }
 
+var errNoAnswer = errors.New("the broker has not answered yet")
+
 // ended is why the feed has.
 func (f *feed) ended() error {
-	why := context.Cause(f.life)
-	return &refusal{is: ErrWatcherClosed, cause: why, text: fmt.Sprintf("receipts of app %s are not read any more: %v", f.appID, why)}
+	if why := context.Cause(f.life); !errors.Is(why, ErrClosed) {
+		return f.unreadable(why)
+	}
+	return errClosed
 }
 
 // brokerTime is the time on the broker's clock.

@@ -31,12 +31,12 @@ func settleMany(t testing.TB, js jetstream.JetStream, n int) {
 	brokertest.Await(t, js.PublishAsyncComplete(), "the receipts to be stored")
 }
 
-// publishAndWait has a crowd publish and wait, each an intent with an id of crowd.
-func publishAndWait(ctx context.Context, p *publisher.Publisher, n int, done func(i int, r schema.Receipt, err error)) {
+// crowdWaits has a crowd publish and wait, each an intent with an id of crowd.
+func crowdWaits(ctx context.Context, p *publisher.Publisher, n int, done func(i int, r schema.Receipt, err error)) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			r, err := p.PublishAndWait(ctx, app, text(fmt.Sprintf("oUser%d", i), "hi"), publisher.WithID(fmt.Sprintf("id-%d", i)))
+			r, err := publishAndWait(ctx, p, text(fmt.Sprintf("oUser%d", i), "hi"), publisher.WithID(fmt.Sprintf("id-%d", i)))
 			done(i, r, err)
 		})
 	}
@@ -52,7 +52,7 @@ func TestReceiptsFromBeforeAreReadOnceForAllWhoWait(t *testing.T) {
 	own := b.Connect()
 	p := newPublisher(t, own.JS)
 	before := own.NC.Stats().InMsgs
-	publishAndWait(t.Context(), p, callers, func(i int, r schema.Receipt, err error) {
+	crowdWaits(t.Context(), p, callers, func(i int, r schema.Receipt, err error) {
 		if err != nil || r != sent(fmt.Sprintf("id-%d", i)) {
 			t.Errorf("caller %d: %v, %v", i, r, err)
 		}
@@ -63,7 +63,7 @@ func TestReceiptsFromBeforeAreReadOnceForAllWhoWait(t *testing.T) {
 
 	t.Run("and later callers are told from what is known", func(t *testing.T) {
 		before := own.NC.Stats().InMsgs
-		r, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("id-3999"))
+		r, err := publishAndWait(t.Context(), p, text("oAlice", "hi"), publisher.WithID("id-3999"))
 		require.NoError(t, err)
 		require.Equal(t, sent("id-3999"), r)
 		require.Less(t, own.NC.Stats().InMsgs-before, uint64(past/4))
@@ -80,7 +80,7 @@ func TestAThousandWaitAtOnce(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		publishAndWait(t.Context(), p, callers, func(i int, r schema.Receipt, err error) {
+		crowdWaits(t.Context(), p, callers, func(i int, r schema.Receipt, err error) {
 			if err != nil || r != sent(fmt.Sprintf("id-%d", i)) {
 				t.Errorf("caller %d: %v, %v", i, r, err)
 			}
@@ -122,7 +122,7 @@ func TestAWaitThatIsCancelledLeavesNothing(t *testing.T) {
 		eventually(conn, 20)
 		cancel()
 	}()
-	publishAndWait(ctx, p, 20, func(i int, r schema.Receipt, err error) {
+	crowdWaits(ctx, p, 20, func(i int, r schema.Receipt, err error) {
 		if r.ID != fmt.Sprintf("id-%d", i) || err == nil {
 			t.Errorf("caller %d: %v, %v", i, r, err)
 		}
@@ -135,12 +135,11 @@ func TestTheReceiptOfAnEarlierGenerationIsNotTheNewOnes(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	p := newPublisher(t, conn.JS)
-	w := watch(t, p)
 	a, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
 	require.NoError(t, err)
 	done := make(chan schema.Receipt, 1)
 	go func() {
-		r, err := w.WaitFor(t.Context(), a)
+		r, err := p.Wait(t.Context(), a)
 		if err != nil {
 			t.Error(err)
 		}
@@ -168,7 +167,7 @@ func TestReceiptsThatCannotBeReadAreToldToAllWhoWait(t *testing.T) {
 			spoil()
 		}()
 		var mu sync.Mutex
-		publishAndWait(t.Context(), p, callers, func(i int, r schema.Receipt, err error) {
+		crowdWaits(t.Context(), p, callers, func(i int, r schema.Receipt, err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			errs = append(errs, err)
@@ -204,7 +203,7 @@ func TestReceiptsThatCannotBeReadAreToldToAllWhoWait(t *testing.T) {
 			accepted, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(fmt.Sprintf("id-%d", i)))
 			require.NoError(t, err)
 			go func() {
-				_, err := w.WaitFor(t.Context(), accepted)
+				_, err := p.Wait(t.Context(), accepted)
 				told <- err
 			}()
 		}
@@ -231,7 +230,7 @@ func TestReceiptsThatCannotBeReadAreToldToAllWhoWait(t *testing.T) {
 		_, err = conn.JS.CreateStream(t.Context(), cfg)
 		require.NoError(t, err)
 		settle(t, conn.JS, sent("old"))
-		_, err = newPublisher(t, conn.JS).PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
+		_, err = publishAndWait(t.Context(), newPublisher(t, conn.JS), text("oAlice", "hi"), publisher.WithID("a"))
 		require.ErrorIs(t, err, publisher.ErrUnreadable)
 		require.ErrorIs(t, err, jetstream.ErrMaximumConsumersLimit)
 	})
@@ -279,7 +278,7 @@ func TestAMissingPermissionToReadReceiptsIsToldWithItsSubject(t *testing.T) {
 	for name, missing := range map[string]string{"none": create, "half": next} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := newPublisher(t, as(name)).PublishAndWait(t.Context(), app, text("oAlice", "hi"))
+			_, err := publishAndWait(t.Context(), newPublisher(t, as(name)), text("oAlice", "hi"))
 			require.ErrorIs(t, err, publisher.ErrUnreadable)
 			require.ErrorIs(t, err, publisher.ErrForbidden)
 			require.ErrorContains(t, err, "this connection may not publish to "+missing)

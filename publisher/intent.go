@@ -1,7 +1,7 @@
 package publisher
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -11,16 +11,21 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Intent is one of those that are published together. It holds a packet in
-// either form.
+// Intent is one message to one user, and what is said about it.
 type Intent struct {
-	Packet  *schema.Packet  // as for [Publisher.Publish]
-	JSON    []byte          // as for [Publisher.PublishJSON]; instead of Packet
-	Options []PublishOption // these go before those of the call
+	Packet  json.Marshaler  // As for [Publisher.Publish].
+	Options []PublishOption // For this one; of a batch they go before those of the call.
 }
 
-// Result is what became of one intent of several: Err is nil when it was
-// accepted.
+// Message returns the message that a publisher puts into the queue of an app for the intent: its subject,
+// its headers and the packet. limits are what the packet is checked against. It is for programs that
+// store what they will publish, an outbox, say; any NATS client may publish it, with acknowledgement.
+func (in Intent) Message(appID string, limits schema.Limits) (*nats.Msg, error) {
+	pub := compose(appID, in, limits)
+	return pub.msg, pub.result.Err
+}
+
+// Result is what became of one intent of several: Err is nil when it was accepted, else an [*Error].
 type Result struct {
 	Accepted
 	Err error
@@ -44,73 +49,81 @@ type publication struct {
 	forget func()
 }
 
-// compose checks an intent and makes the message of it. A publication that is
-// settled already has failed.
-func (p *Publisher) compose(appID string, in Intent, common []PublishOption) *publication {
+// compose checks an intent and makes the message of it. A publication that is settled already has failed.
+// More options are given from the least to the most.
+func compose(appID string, in Intent, limits schema.Limits, common ...[]PublishOption) *publication {
 	o := order{}
-	for _, opts := range [...][]PublishOption{p.defaults, common, in.Options} {
+	for _, opts := range append(common, in.Options) {
 		for _, opt := range opts {
 			if opt != nil {
 				opt(&o)
 			}
 		}
 	}
-	pub := &publication{live: !o.bulk, result: Result{Accepted: Accepted{AppID: appID, made: !o.named}}}
+	pub := &publication{live: !o.bulk, result: Result{Accepted: Accepted{AppID: appID, made: !o.named, At: time.Now()}}}
 	if !o.named {
 		o.envelope.ID = nuid.Next()
 	}
 	pub.result.ID = o.envelope.ID
-	if err := p.write(pub, appID, in, o); err != nil {
+	var err error
+	if pub.msg, err = message(appID, in.Packet, limits, o); err != nil {
 		pub.fail(err)
 	}
 	return pub
 }
 
-func (p *Publisher) write(pub *publication, appID string, in Intent, o order) error {
-	raw, toUser, err := p.packet(in)
+func message(appID string, packet json.Marshaler, limits schema.Limits, o order) (*nats.Msg, error) {
+	raw, toUser, err := encode(packet, limits)
+	if err != nil && len(raw) > schema.MaxPacket {
+		err = &refusal{is: ErrTooLarge, text: err.Error(), cause: err}
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	subject := schema.LiveSubject(appID, toUser)
 	if o.bulk {
 		subject = schema.BulkSubject(appID, o.campaign)
 	}
 	if err := subject.Check(); err != nil {
-		return err
+		return nil, err
 	}
 	if o.expiresIn != nil {
 		if *o.expiresIn <= 0 {
-			return &schema.FieldError{Field: schema.HeaderExpiresAt, Rule: "must be later than now"}
+			return nil, &schema.FieldError{Field: schema.HeaderExpiresAt, Rule: "must be later than now"}
 		}
 		o.envelope.ExpiresAt = time.Now().Add(*o.expiresIn)
 	}
 	if err := checkEnvelope(o.envelope); err != nil {
-		return err
+		return nil, err
 	}
-	pub.msg = &nats.Msg{Subject: subject.String(), Header: o.envelope.Header(), Data: raw}
-	return nil
+	return &nats.Msg{Subject: subject.String(), Header: o.envelope.Header(), Data: raw}, nil
 }
 
-// packet returns the bytes to publish, and whom the packet is for.
-func (p *Publisher) packet(in Intent) (raw []byte, toUser string, err error) {
-	packet := in.Packet
-	switch {
-	case packet != nil && in.JSON != nil:
-		return nil, "", &schema.FieldError{Field: "packet", Rule: "given twice, as a packet and as JSON"}
-	case packet != nil:
-		err, raw = packet.Check(p.limits), schema.Encode(packet)
+// encode checks a packet and returns the bytes to publish, and whom it is for.
+func encode(packet json.Marshaler, limits schema.Limits) (raw []byte, toUser string, err error) {
+	switch packet := packet.(type) {
+	case nil:
+		return nil, "", errNoPacket
+	case *schema.Packet:
+		if packet == nil {
+			return nil, "", errNoPacket
+		}
+		return schema.Encode(packet), packet.ToUser, packet.Check(limits)
+	case schema.Packet:
+		return encode(&packet, limits)
 	default:
-		raw = in.JSON
-		packet, err = schema.Decode(raw, p.limits)
+		if raw, err = packet.MarshalJSON(); err != nil {
+			return nil, "", fmt.Errorf("packet: %w", err)
+		}
+		decoded, err := schema.Decode(raw, limits)
+		if err != nil {
+			return raw, "", err
+		}
+		return raw, decoded.ToUser, nil
 	}
-	if err != nil && len(raw) > schema.MaxPacket {
-		err = &refusal{is: ErrTooLarge, text: err.Error(), cause: err}
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	return raw, packet.ToUser, nil
 }
+
+var errNoPacket = &schema.FieldError{Field: "packet", Rule: "missing"}
 
 func checkEnvelope(e schema.Envelope) error {
 	if e.ID == "" {
@@ -134,7 +147,7 @@ func (pub *publication) accept(stream string, seq uint64, duplicate bool) {
 
 func (pub *publication) fail(err error) {
 	pub.settled = true
-	pub.result.Err = err
+	pub.result.Err = &Error{AppID: pub.result.AppID, ID: pub.result.ID, Err: err}
 }
 
 // end settles a publication when no more of the same is taken. A try that is not
@@ -149,20 +162,13 @@ func (pub *publication) end(cause error) {
 
 // abandon settles a publication that ran out of time or was not tried.
 func (pub *publication) abandon(cause error) {
-	id := pub.result.ID
 	if pub.sent > pub.denied {
-		pub.fail(&refusal{
-			is: ErrOutcomeOpen, cause: cause,
-			text: fmt.Sprintf("no answer from the broker: intent %s may or may not be queued, publishing it again under this id is safe: %v", id, cause),
-		})
+		pub.fail(&refusal{is: ErrOutcomeOpen, cause: cause, text: fmt.Sprintf(
+			"no answer from the broker: it may or may not be queued, publishing it again under this id is safe: %v", cause)})
 		return
 	}
-	why := ""
 	if pub.why != nil {
-		why = pub.why.Error() + ": "
+		cause = fmt.Errorf("%w: %w", pub.why, cause)
 	}
-	pub.fail(&refusal{
-		is: ErrNotQueued, cause: errors.Join(cause, pub.why),
-		text: fmt.Sprintf("intent %s was not queued: %s%v", id, why, cause),
-	})
+	pub.fail(notQueued(cause))
 }

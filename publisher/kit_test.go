@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -31,7 +32,7 @@ func text(openid, content string) *schema.Packet {
 }
 
 // raw is a packet as a producer of another language writes it.
-func raw(openid, content string) []byte {
+func raw(openid, content string) json.RawMessage {
 	return fmt.Appendf(nil, `{"touser": %q, "msgtype": "text", "text": {"content": %q}}`, openid, content)
 }
 
@@ -40,6 +41,17 @@ func newPublisher(t testing.TB, js jetstream.JetStream, opts ...publisher.Option
 	p, err := publisher.New(js, opts...)
 	require.NoError(t, err)
 	return p
+}
+
+// publishAndWait publishes an intent and waits for its end.
+func publishAndWait(
+	ctx context.Context, p *publisher.Publisher, packet json.Marshaler, opts ...publisher.PublishOption,
+) (schema.Receipt, error) {
+	a, err := p.Publish(ctx, app, packet, opts...)
+	if err != nil {
+		return schema.Receipt{ID: a.ID, AppID: a.AppID}, err
+	}
+	return p.Wait(ctx, a)
 }
 
 // queued is what the app's queue holds, in order.

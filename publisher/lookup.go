@@ -48,13 +48,13 @@ func (r run) remove(w *waiter) {
 }
 
 // lookUp has the receipt at a place read for w. The feed is locked.
-func (f *feed) lookUp(w *waiter, place uint64, past bool) {
+func (f *feed) lookUp(w *waiter, place uint64) {
 	l := &f.lookups
 	if w.place == place {
 		return // about to be read
 	}
 	l.wanted.remove(w)
-	w.place, w.past = place, past
+	w.place = place
 	l.wanted.add(w)
 	if l.readers < readersMost && f.begins(f.readPlaces) {
 		l.readers++
@@ -139,7 +139,7 @@ func (f *feed) handOut(wanted run, got map[uint64]schema.Receipt) {
 				continue
 			}
 			w.place = 0
-			if ok && r.ID == w.id && w.receipt == nil && w.fits(r, w.past) {
+			if ok && r.ID == w.id && w.receipt == nil && w.fits(r) {
 				w.receipt = &r
 				w.notify()
 			}

@@ -33,8 +33,7 @@ func TestReceiptsWhosePlaceIsKnownAreReadWithFewConsumers(t *testing.T) {
 	const past, callers = 4000, 500
 	settleMany(t, conn.JS, past)
 	p := newPublisher(t, conn.JS)
-	w := watch(t, p)
-	_, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("id-0"))
+	_, err := publishAndWait(t.Context(), p, text("oAlice", "hi"), publisher.WithID("id-0"))
 	require.NoError(t, err)
 	for _, tt := range []struct {
 		name string
@@ -48,7 +47,7 @@ func TestReceiptsWhosePlaceIsKnownAreReadWithFewConsumers(t *testing.T) {
 			for i := range callers {
 				go func() {
 					id := fmt.Sprintf("id-%d", i*tt.nth)
-					r, err := w.WaitFor(t.Context(), publisher.Accepted{ID: id, AppID: app, Duplicate: true})
+					r, err := p.Wait(t.Context(), publisher.Accepted{ID: id, AppID: app, Duplicate: true})
 					if err == nil && r != sent(id) {
 						err = fmt.Errorf("%s is told of %s", id, r.ID)
 					}

@@ -10,12 +10,6 @@ import (
 // ones it knows where they are stored, see [index].
 const remembered = 4096
 
-// position is a place in the stream of receipts.
-type position struct {
-	epoch int // a stream that is made anew counts from one again
-	seq   uint64
-}
-
 // memory is what a feed knows of the receipts it has read.
 type memory struct {
 	keep  int
@@ -24,7 +18,6 @@ type memory struct {
 	older *index           // those that came since the feed was opened and are not in got
 	past  *index           // those from before
 
-	epoch  int
 	next   uint64    // sequence behind the last receipt
 	last   landmark  // that one; none before the first
 	latest time.Time // when the latest was stored, by whatever clock
@@ -81,7 +74,6 @@ func (m *memory) see(s storedReceipt) sight {
 	if !rewound {
 		return seenNever
 	}
-	m.epoch++
 	m.forget()
 	return seenRewound
 }
@@ -112,8 +104,3 @@ func (m *memory) recall(id string) (heard, bool) {
 	}
 	return heard{}, false
 }
-
-func (m *memory) position() position { return position{m.epoch, m.next} }
-
-// before tells whether a receipt had been read at a position.
-func (m *memory) before(seq uint64, at position) bool { return at.epoch == m.epoch && seq < at.seq }

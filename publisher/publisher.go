@@ -30,19 +30,18 @@
 //
 // # Errors
 //
-// An error that is a [*schema.FieldError] says what is wrong with the intent;
-// [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] will not pass
-// by themselves either. [ErrQueueFull] and [ErrNotQueued] will: nothing was
-// stored. After [ErrOutcomeOpen] nobody knows: publish again with the same id,
-// which every [Accepted] holds, also one that comes with an error. Ask for it
-// before the others: it may come with one of them.
+// Every call fails with an [*Error]: it names the intent, says with [Error.Retryable] whether to try
+// again, and matches what it is. A [*schema.FieldError] says what is wrong with the intent;
+// [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] will not pass by themselves either.
+// [ErrQueueFull] and [ErrNotQueued] will: nothing was stored. After [ErrOutcomeOpen] nobody knows:
+// publish again with the same id, which the error and every [Accepted] hold. Ask for it before the
+// others: it may come with one of them.
 //
 // # Many, and what became of them
 //
-// [Publisher.PublishBatch] publishes thousands at once, with a result for each.
-// [Publisher.PublishAndWait] and [Publisher.Watch] tell what became of an
-// intent, from the receipts that workers publish. All who wait for receipts of
-// one app share one consumer at the broker.
+// [Publisher.PublishBatch] publishes thousands at once, with a result for each. [Publisher.Wait] tells
+// what became of an intent, from the receipts that workers publish; [Publisher.Receipt] looks for one
+// that is stored.
 //
 // # Permissions
 //
@@ -59,6 +58,7 @@ package publisher
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -101,6 +101,10 @@ type Accepted struct {
 	AppID  string
 	Stream string // the queue
 	Seq    uint64 // its number there
+
+	// At is when the publish began, on this machine's clock. [Publisher.Wait] tells
+	// by it which receipts may be of an earlier intent.
+	At time.Time
 
 	// Duplicate: the queue holds an intent of this id, or took one lately (10
 	// minutes, unless the app says otherwise), and has dropped this one. A given
@@ -154,7 +158,7 @@ func (p *Publisher) Close() error {
 	}
 	close(p.closed)
 	for _, f := range p.feeds {
-		f.stop(ErrClosed)
+		f.stop(errClosed)
 	}
 	p.mu.Unlock()
 	p.tasks.Wait()
@@ -192,35 +196,19 @@ func (p *Publisher) usable(ctx context.Context) error {
 	return nil
 }
 
-// Publish puts an intent into the queue of an app and returns when it is
-// stored. The packet is checked first, see [schema.Packet.Check].
-func (p *Publisher) Publish(ctx context.Context, appID string, packet *schema.Packet, opts ...PublishOption) (Accepted, error) {
-	return p.publish(ctx, appID, Intent{Packet: packet, Options: opts})
-}
-
-// PublishJSON is Publish for a packet that is ready as JSON. It is checked, see
-// [schema.Decode], and published byte for byte as it is. raw must not change
-// until PublishJSON returns.
-func (p *Publisher) PublishJSON(ctx context.Context, appID string, raw []byte, opts ...PublishOption) (Accepted, error) {
-	return p.publish(ctx, appID, Intent{JSON: raw, Options: opts})
-}
-
-func (p *Publisher) publish(ctx context.Context, appID string, in Intent) (Accepted, error) {
-	return p.send(ctx, p.composeFor(ctx, appID, in))
-}
-
-// composeFor makes the message of an intent, or fails it when the call cannot begin.
-func (p *Publisher) composeFor(ctx context.Context, appID string, in Intent) *publication {
-	pub := p.compose(appID, in, nil)
+// Publish puts an intent into the queue of an app and returns when it is stored. The error is an
+// [*Error].
+//
+// packet is a [*schema.Packet] or, when it is ready as JSON, a [json.RawMessage]. It is checked first,
+// see [schema.Packet.Check] and [schema.Decode]. JSON is published byte for byte as it is, and must not
+// change until Publish returns.
+func (p *Publisher) Publish(ctx context.Context, appID string, packet json.Marshaler, opts ...PublishOption) (Accepted, error) {
+	pub := compose(appID, Intent{Packet: packet, Options: opts}, p.limits, p.defaults)
 	if err := p.usable(ctx); err != nil {
-		pub.fail(err)
+		pub.fail(notQueued(err))
 	}
-	return pub
-}
-
-func (p *Publisher) send(ctx context.Context, pub *publication) (Accepted, error) {
 	if !pub.settled {
-		_ = p.carry(ctx, pub.result.AppID, []*publication{pub}) // the result says the same
+		_ = p.carry(ctx, appID, []*publication{pub}) // the result says the same
 	}
 	return pub.result.Accepted, pub.result.Err
 }

@@ -10,51 +10,25 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// PublishAndWait publishes an intent and returns when it has ended: sent, dead
-// or cancelled. The error is that of [Publisher.Publish], or that of
-// [Watcher.WaitFor] after it was published; the receipt then holds the id and no
-// state. ctx should have an end: an intent may wait for hours, and workers may be
-// set to publish no receipts.
-//
-// Thousands may wait at once: all calls for an app share one consumer at the
-// broker, and a few more while what ended before is looked up. It is closed a
-// minute after the last of them, or by [Publisher.Close].
-func (p *Publisher) PublishAndWait(ctx context.Context, appID string, packet *schema.Packet, opts ...PublishOption) (schema.Receipt, error) {
-	return p.publishAndWait(ctx, appID, Intent{Packet: packet, Options: opts})
+// Receipt looks for the stored receipt of an intent, the newest when the id had
+// several generations, and does not wait for one. There is none ([ErrNoReceipt])
+// before the intent has ended, after 3 days, and when workers are set to publish
+// none. It reads the app's receipts from the newest on, about a hundred thousand in
+// a second.
+func (p *Publisher) Receipt(ctx context.Context, appID, id string) (schema.Receipt, error) {
+	r, err := p.stored(ctx, appID, id)
+	if err != nil {
+		return schema.Receipt{ID: id, AppID: appID}, &Error{AppID: appID, ID: id, Err: err}
+	}
+	return r, nil
 }
 
-// PublishJSONAndWait is PublishAndWait for a packet that is ready as JSON, see
-// [Publisher.PublishJSON].
-func (p *Publisher) PublishJSONAndWait(ctx context.Context, appID string, raw []byte, opts ...PublishOption) (schema.Receipt, error) {
-	return p.publishAndWait(ctx, appID, Intent{JSON: raw, Options: opts})
-}
-
-func (p *Publisher) publishAndWait(ctx context.Context, appID string, in Intent) (schema.Receipt, error) {
-	pub := p.composeFor(ctx, appID, in)
-	none := schema.Receipt{ID: pub.result.ID, AppID: appID}
-	if pub.settled {
-		return none, pub.result.Err
-	}
-	w, err := p.Watch(ctx, appID) // before publishing, or the receipt may be there first
-	if err != nil {
-		return none, fmt.Errorf("intent %s was not published: %w", none.ID, err)
-	}
-	defer w.Close()
-	accepted, err := p.send(ctx, pub)
-	if err != nil {
+func (p *Publisher) stored(ctx context.Context, appID, id string) (schema.Receipt, error) {
+	var none schema.Receipt
+	if err := p.usable(ctx); err != nil {
 		return none, err
 	}
-	return w.WaitFor(ctx, accepted)
-}
-
-// Receipt looks for the stored receipt of an intent, the newest when the id had
-// several generations. There is none ([ErrNoReceipt]) before the intent has
-// ended, after 3 days, and when workers are set to publish none. It reads the
-// app's receipts from the newest on, about a hundred thousand in a second; who
-// awaits one uses [Publisher.Watch].
-func (p *Publisher) Receipt(ctx context.Context, appID, id string) (schema.Receipt, error) {
-	none := schema.Receipt{ID: id, AppID: appID}
-	if err := p.usable(ctx); err != nil {
+	if err := schema.CheckToken("appid", appID); err != nil {
 		return none, err
 	}
 	last := uint64(0) // the last sequence to read; 0: to the end
@@ -65,7 +39,7 @@ func (p *Publisher) Receipt(ctx context.Context, appID, id string) (schema.Recei
 		}
 		r, first, err := p.find(ctx, appID, id, from, last)
 		if err != nil {
-			return none, fmt.Errorf("look for the receipt of intent %s: %w", id, err)
+			return none, unreadable(appID, err)
 		}
 		if r != nil {
 			return *r, nil
@@ -74,7 +48,7 @@ func (p *Publisher) Receipt(ctx context.Context, appID, id string) (schema.Recei
 			break
 		}
 	}
-	return none, &refusal{is: ErrNoReceipt, text: fmt.Sprintf("no receipt of intent %s of app %s is stored", id, appID)}
+	return none, &refusal{is: ErrNoReceipt, text: fmt.Sprintf("no receipt of it is stored for app %s", appID)}
 }
 
 // find reads receipts up to the sequence last and returns the newest of id, nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -71,21 +72,21 @@ func consumers(t testing.TB, conn *broker.Conn) int {
 	return s.CachedInfo().State.Consumers
 }
 
-func TestPublishAndWaitTellsHowItEnded(t *testing.T) {
+func TestWaitTellsHowItEnded(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	p := newPublisher(t, conn.JS)
 	work(t, conn)
 
-	r, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
+	r, err := publishAndWait(t.Context(), p, text("oAlice", "hi"), publisher.WithID("a"))
 	require.NoError(t, err)
 	require.Equal(t, sent("a"), r)
-	r, err = p.PublishJSONAndWait(t.Context(), app, raw("oAlice", "hi"))
+	r, err = publishAndWait(t.Context(), p, raw("oAlice", "hi"))
 	require.NoError(t, err)
 	require.Equal(t, schema.StateSent, r.State)
 
 	t.Run("also of one that was published and had ended before", func(t *testing.T) {
-		r, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("a"))
+		r, err := publishAndWait(t.Context(), p, text("oAlice", "hi"), publisher.WithID("a"))
 		require.NoError(t, err)
 		require.Equal(t, sent("a"), r)
 	})
@@ -96,13 +97,13 @@ func TestPublishAndWaitTellsHowItEnded(t *testing.T) {
 	})
 }
 
-func TestPublishAndWaitWithoutAWorker(t *testing.T) {
+func TestWaitWithoutAWorker(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	p := newPublisher(t, conn.JS)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	r, err := p.PublishAndWait(ctx, app, text("oAlice", "hi"), publisher.WithID("a"))
+	r, err := publishAndWait(ctx, p, text("oAlice", "hi"), publisher.WithID("a"))
 	require.ErrorIs(t, err, publisher.ErrNoReceipt)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "does it publish them")
@@ -110,17 +111,17 @@ func TestPublishAndWaitWithoutAWorker(t *testing.T) {
 	require.Len(t, queued(t, conn), 1)
 }
 
-func TestPublishAndWaitOfARepeat(t *testing.T) {
+func TestWaitOfARepeat(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app) // without a worker: nothing ends any more
 	p := newPublisher(t, conn.JS)
 	died := sent("dead")
-	died.State, died.Reason = schema.StateDead, schema.ReasonExhausted
+	died.State, died.Reason, died.PublishedAt = schema.StateDead, schema.ReasonExhausted, time.Now().Add(-time.Hour).UTC()
 	settle(t, conn.JS, sent("gone"))
 	settle(t, conn.JS, died)
 	t.Run("that the broker has forgotten, of one that was sent", func(t *testing.T) {
 		t.Parallel()
-		r, err := p.PublishAndWait(t.Context(), app, text("oAlice", "hi"), publisher.WithID("gone"))
+		r, err := publishAndWait(t.Context(), p, text("oAlice", "hi"), publisher.WithID("gone"))
 		require.NoError(t, err)
 		require.Equal(t, sent("gone"), r)
 	})
@@ -128,15 +129,15 @@ func TestPublishAndWaitOfARepeat(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		_, err := p.PublishAndWait(ctx, app, text("oAlice", "hi"), publisher.WithID("dead"))
+		_, err := publishAndWait(ctx, p, text("oAlice", "hi"), publisher.WithID("dead"))
 		require.ErrorIs(t, err, publisher.ErrNoReceipt)
 	})
 }
 
-func TestPublishAndWaitOfABadIntent(t *testing.T) {
+func TestWaitOfABadIntent(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
-	_, err := newPublisher(t, conn.JS).PublishAndWait(t.Context(), app, text("oAlice", ""))
+	_, err := publishAndWait(t.Context(), newPublisher(t, conn.JS), text("oAlice", ""))
 	var field *schema.FieldError
 	require.ErrorAs(t, err, &field)
 }
@@ -145,7 +146,6 @@ func TestAWatcherKnowsWhatCameBeforeItWasAsked(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	p := newPublisher(t, conn.JS)
-	settle(t, conn.JS, sent("old"))
 	w := watch(t, p)
 
 	asked := wait(t.Context(), w, "b")
@@ -156,12 +156,6 @@ func TestAWatcherKnowsWhatCameBeforeItWasAsked(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, sent("a"), r)
 
-	t.Run("but not what was there before it", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		_, err := w.Wait(ctx, "old")
-		require.ErrorIs(t, err, publisher.ErrNoReceipt)
-	})
 	t.Run("and not what is another app's", func(t *testing.T) {
 		other := sent("c")
 		other.AppID = "wx2"
@@ -239,30 +233,88 @@ func TestAWatcherOutlivesItsConsumer(t *testing.T) {
 	require.Equal(t, sent("a"), r)
 }
 
-func TestAClosedWatcherSaysSo(t *testing.T) {
+func TestAWaitEndsWithWhatItNeeds(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*publisher.Watcher, *broker.Conn){
-		"by its owner":        func(w *publisher.Watcher, _ *broker.Conn) { w.Close() },
-		"with its connection": func(_ *publisher.Watcher, c *broker.Conn) { c.Close() },
-		"by its owner, twice": func(w *publisher.Watcher, _ *broker.Conn) { w.Close(); w.Close() },
-		"while the broker is away": func(w *publisher.Watcher, c *broker.Conn) {
-			_ = c.NC.ForceReconnect()
-			w.Close()
+	for name, row := range map[string]struct {
+		end  func(*publisher.Publisher, *broker.Conn)
+		want []error
+	}{
+		"its publisher": {
+			func(p *publisher.Publisher, _ *broker.Conn) { _ = p.Close() },
+			[]error{publisher.ErrClosed},
+		},
+		"its connection": {
+			func(_ *publisher.Publisher, c *broker.Conn) { c.Close() },
+			[]error{publisher.ErrUnreadable, nats.ErrConnectionClosed},
+		},
+		"its publisher, while the broker is away": {
+			func(p *publisher.Publisher, c *broker.Conn) {
+				_ = c.NC.ForceReconnect()
+				_ = p.Close()
+			},
+			[]error{publisher.ErrClosed},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conn := brokertest.New(t, app)
-			w := watch(t, newPublisher(t, conn.JS))
+			p := newPublisher(t, conn.JS)
+			w := watch(t, p)
 			done := make(chan error, 1)
 			go func() {
 				_, err := w.Wait(t.Context(), "a")
 				done <- err
 			}()
-			end(w, conn)
-			require.ErrorIs(t, brokertest.Await(t, done, "the wait to end"), publisher.ErrWatcherClosed)
+			require.Eventually(t, func() bool { return p.Waiting(app) == 1 }, brokertest.Patience, time.Millisecond)
+			row.end(p, conn)
+			err := brokertest.Await(t, done, "the wait to end")
+			for _, want := range row.want {
+				require.ErrorIs(t, err, want)
+			}
+			var e *publisher.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, "a", e.ID)
+			require.False(t, e.Retryable())
 		})
 	}
+}
+
+func TestWaitFindsWhatEndedBeforeItWasAsked(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	a, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+	require.NoError(t, err)
+	settle(t, conn.JS, sent("other"))
+	settle(t, conn.JS, sent(a.ID))
+	r, err := p.Wait(t.Context(), a)
+	require.NoError(t, err)
+	require.Equal(t, sent(a.ID), r)
+
+	t.Run("by its id alone, whatever became of it", func(t *testing.T) {
+		died := sent("dead")
+		died.State, died.Reason, died.PublishedAt = schema.StateDead, schema.ReasonExhausted, time.Now().Add(-time.Hour).UTC()
+		settle(t, conn.JS, died)
+		for _, p := range []*publisher.Publisher{p, newPublisher(t, conn.JS)} {
+			r, err := p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "dead"})
+			require.NoError(t, err)
+			require.Equal(t, died, r)
+		}
+	})
+	t.Run("and what ends later", func(t *testing.T) {
+		p := newPublisher(t, conn.JS)
+		a, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
+		require.NoError(t, err)
+		done := make(chan schema.Receipt, 1)
+		go func() {
+			if r, err := p.Wait(t.Context(), a); err == nil {
+				done <- r
+			}
+		}()
+		require.Eventually(t, func() bool { return p.Waiting(app) == 1 }, brokertest.Patience, time.Millisecond)
+		settle(t, conn.JS, sent(a.ID))
+		require.Equal(t, sent(a.ID), brokertest.Await(t, done, "the receipt"))
+	})
 }
 
 func TestWatchingThatCannotBegin(t *testing.T) {

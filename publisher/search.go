@@ -7,16 +7,18 @@ import (
 
 // ages are how far back receipts are looked for, first and then. The newest are
 // the ones that are asked for most, and three days of a busy app are millions.
-var ages = [...]time.Duration{10 * time.Minute, 3 * time.Hour}
+// Who waits for what it has just published needs the first of them.
+var ages = [...]time.Duration{2 * clockSlack, 10 * time.Minute, 3 * time.Hour}
 
 // search is a feed's look at the receipts from before it was opened. They are
 // read once for all who ask, when the first does, and from then on it is known
 // where each is stored.
 type search struct {
 	on    bool
-	depth int    // how many of ages have been read
-	first uint64 // sequence of the first receipt that has been read
-	epoch int    // rises when what is read belongs to a stream that is gone
+	depth int       // how many of ages have been read
+	first uint64    // sequence of the first receipt that has been read
+	from  time.Time // since when all have been read, on the broker's clock
+	epoch int       // rises when what is read belongs to a stream that is gone
 }
 
 // reset begins again with a new stream.
@@ -25,19 +27,24 @@ func (s *search) reset(first uint64) {
 	s.epoch++
 }
 
-// searchFor looks for a receipt from before. Whether it finds one is told to w,
-// now or later.
-func (f *feed) searchFor(w *waiter) {
+// searchFor looks for a receipt from before, back to a time. Whether it finds one
+// is told to w, now or later.
+func (f *feed) searchFor(w *waiter, back time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if h, ok := f.memory.recall(w.id); ok {
 		f.found(w, h)
 		return
 	}
-	w.searches = true
-	if !f.search.on && f.search.depth < len(ages) {
+	w.searches, w.back = true, back
+	if !f.search.on && f.search.helps(w) {
 		f.search.on = f.begins(f.searchPast)
 	}
+}
+
+// helps tells whether to read further back may find what w searches.
+func (s *search) helps(w *waiter) bool {
+	return w.searches && s.depth < len(ages) && (s.depth == 0 || w.back.Before(s.from))
 }
 
 // found gives a receipt from before to w if it fits, or has it read where it is
@@ -46,8 +53,8 @@ func (f *feed) found(w *waiter, h heard) {
 	w.searches = false
 	switch {
 	case h.receipt == nil:
-		f.lookUp(w, h.seq, true)
-	case w.fits(*h.receipt, true):
+		f.lookUp(w, h.seq)
+	case w.fits(*h.receipt):
 		w.receipt = h.receipt
 		w.notify()
 	}
@@ -69,7 +76,7 @@ func (f *feed) searchPast() {
 		wait, told := trouble.add(err, f.p.timeout)
 		if told {
 			f.mu.Lock()
-			f.tell(f.unreadable(fmt.Errorf("look at earlier ones: %w", err)), func(w *waiter) bool { return w.searches })
+			f.tell(f.unreadable(fmt.Errorf("look at earlier ones: %w", err)), f.search.helps)
 			f.mu.Unlock()
 		}
 		retry := time.NewTimer(wait)
@@ -92,7 +99,7 @@ func (f *feed) nextSearch() (age time.Duration, last uint64, epoch int, wanted b
 	if s.depth < len(ages) && f.life.Err() == nil {
 		for _, waiters := range f.waiting {
 			for w := range waiters {
-				if w.searches {
+				if s.helps(w) {
 					return ages[s.depth], s.first - 1, s.epoch, true
 				}
 			}
@@ -129,7 +136,7 @@ func (f *feed) readPast(age time.Duration, last uint64, epoch int) error {
 		return nil // the stream is another one
 	}
 	f.memory.past.prepend(places)
-	f.search.first = min(first, f.search.first)
+	f.search.first, f.search.from = min(first, f.search.first), begin
 	f.search.depth++
 	f.answer(wanted)
 	return nil

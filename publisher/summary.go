@@ -11,55 +11,16 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// kindsTold is how many kinds of failure the text of a [batchError] names.
-const kindsTold = 5
-
-// batchError says how many intents of a batch were not accepted, and why: the
-// first error of each kind, with how many there were. It unwraps to every error
-// of the results.
-type batchError struct {
-	text string
-	errs []error // each once, in the order of the results
+// BatchError says which intents of a batch were not accepted, and why. [errors.Is] and [errors.As] find
+// in it whatever they find in one of its errors.
+type BatchError struct {
+	Total  int      // How many intents the batch had.
+	Errors []*Error // Of those that were not accepted, in their order.
 }
 
-func (e *batchError) Error() string   { return e.text }
-func (e *batchError) Unwrap() []error { return e.errs }
-
-// summary is nil when every intent was accepted.
-func summary(results []Result) error {
-	type kind struct {
-		first error
-		count int
-	}
-	var (
-		errs   []error
-		seen   = make(map[error]bool)
-		kinds  []*kind
-		byName = make(map[string]*kind)
-		failed int
-	)
-	for i := range results {
-		err := results[i].Err
-		if err == nil {
-			continue
-		}
-		failed++
-		if !seen[err] { // those that a full queue refuses share one error
-			seen[err] = true
-			errs = append(errs, err)
-		}
-		name := kindOf(err)
-		k := byName[name]
-		if k == nil {
-			k = &kind{first: err}
-			byName[name] = k
-			kinds = append(kinds, k)
-		}
-		k.count++
-	}
-	if failed == 0 {
-		return nil
-	}
+// Error returns how many were not accepted, and for what reasons.
+func (e *BatchError) Error() string {
+	kinds := kindsOf(e.Errors)
 	told := make([]string, 0, kindsTold+1)
 	for i, k := range kinds {
 		if i == kindsTold {
@@ -68,10 +29,54 @@ func summary(results []Result) error {
 		}
 		told = append(told, fmt.Sprintf("%d: %v", k.count, k.first))
 	}
-	return &batchError{
-		text: fmt.Sprintf("%d of %d intents were not accepted; %s", failed, len(results), strings.Join(told, "; ")),
-		errs: errs,
+	return fmt.Sprintf("%d of %d intents were not accepted; %s", len(e.Errors), e.Total, strings.Join(told, "; "))
+}
+
+// Unwrap returns the errors.
+func (e *BatchError) Unwrap() []error {
+	errs := make([]error, len(e.Errors))
+	for i, err := range e.Errors {
+		errs[i] = err
 	}
+	return errs
+}
+
+// summary is a [*BatchError], nil when every intent was accepted.
+func summary(results []Result) error {
+	var errs []*Error
+	for i := range results {
+		if err, ok := results[i].Err.(*Error); ok { //nolint:errorlint // fail sets no other
+			errs = append(errs, err)
+		}
+	}
+	if errs == nil {
+		return nil
+	}
+	return &BatchError{Total: len(results), Errors: errs}
+}
+
+// kindsTold is how many kinds of failure the text of a [BatchError] names.
+const kindsTold = 5
+
+// kind is a kind of failure.
+type kind struct {
+	first error
+	count int
+}
+
+func kindsOf(errs []*Error) (kinds []*kind) {
+	byName := make(map[string]*kind)
+	for _, err := range errs {
+		name := kindOf(err.Err)
+		k := byName[name]
+		if k == nil {
+			k = &kind{first: err.Err}
+			byName[name] = k
+			kinds = append(kinds, k)
+		}
+		k.count++
+	}
+	return kinds
 }
 
 // kindOf names what errors of one kind have in common: what they are, not which

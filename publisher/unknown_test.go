@@ -22,10 +22,6 @@ func TestAnUnknownAppIsSaidWithoutWaitingForAnElection(t *testing.T) {
 			_, err := p.Publish(ctx, "wxTypo", text("oAlice", "hi"))
 			return err
 		},
-		"one, waiting for its end": func(ctx context.Context, p *publisher.Publisher) error {
-			_, err := p.PublishAndWait(ctx, "wxTypo", text("oAlice", "hi"))
-			return err
-		},
 		"many": func(ctx context.Context, p *publisher.Publisher) error {
 			_, err := p.PublishBatch(ctx, "wxTypo", crowd(3000))
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -26,7 +27,7 @@ func (q campaignQueue) PublishBulk(ctx context.Context, appID string, terms camp
 	}
 	batch := make([]publisher.Intent, len(intents))
 	for i, in := range intents {
-		batch[i] = publisher.Intent{JSON: in.JSON, Options: append([]publisher.PublishOption{publisher.WithID(in.ID)}, common...)}
+		batch[i] = publisher.Intent{Packet: json.RawMessage(in.JSON), Options: append([]publisher.PublishOption{publisher.WithID(in.ID)}, common...)}
 	}
 	results, err := q.publisher.PublishBatch(ctx, appID, batch)
 	if len(results) != len(batch) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -231,7 +232,9 @@ func (g *guarded) everything() {
 	defer leave()
 	ends := func(user string, want schema.State, options ...publisher.PublishOption) {
 		g.t.Helper()
-		r, err := p.PublishAndWait(g.t.Context(), rightsApp, &schema.Packet{ToUser: user, Body: &schema.Text{Content: "hi"}}, options...)
+		a, err := p.Publish(g.t.Context(), rightsApp, &schema.Packet{ToUser: user, Body: &schema.Text{Content: "hi"}}, options...)
+		g.NoError(err)
+		r, err := p.Wait(g.t.Context(), a)
 		g.NoError(err)
 		g.Equal(want, r.State, r.Errmsg)
 	}
@@ -319,22 +322,21 @@ func (g *guarded) producerWithoutQueue() {
 	g.ErrorIs(err, publisher.ErrUnknownApp)
 }
 
-// restOfPublisher calls what PublishAndWait does not.
+// restOfPublisher calls what has not been called yet.
 func (g *guarded) restOfPublisher(p *publisher.Publisher) {
 	g.t.Helper()
 	ctx := g.t.Context()
-	w, err := p.Watch(ctx, rightsApp)
+	packet := json.RawMessage(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
+	a, err := p.Publish(ctx, rightsApp, packet, publisher.WithID("rights"))
 	g.NoError(err)
-	defer w.Close()
-	packet := []byte(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
-	a, err := p.PublishJSON(ctx, rightsApp, packet, publisher.WithID("rights"))
-	g.NoError(err)
-	_, err = w.WaitFor(ctx, a)
+	_, err = p.Wait(ctx, a)
 	g.NoError(err)
 	r, err := p.Receipt(ctx, rightsApp, a.ID)
 	g.NoError(err)
 	g.Equal(schema.StateSent, r.State)
-	r, err = p.PublishJSONAndWait(ctx, rightsApp, packet, publisher.WithID("rights"))
+	a, err = p.Publish(ctx, rightsApp, packet, publisher.WithID("rights"))
+	g.NoError(err)
+	r, err = p.Wait(ctx, a)
 	g.NoError(err, "a repeat")
 	g.Equal(schema.StateSent, r.State)
 }
@@ -343,8 +345,8 @@ func (g *guarded) batch() {
 	g.t.Helper()
 	p, leave := g.producer()
 	defer leave()
-	packet := []byte(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
-	_, err := p.PublishBatch(g.t.Context(), rightsApp, slices.Repeat([]publisher.Intent{{JSON: packet}}, 100))
+	packet := json.RawMessage(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
+	_, err := p.PublishBatch(g.t.Context(), rightsApp, slices.Repeat([]publisher.Intent{{Packet: packet}}, 100))
 	g.NoError(err)
 }
 
@@ -372,7 +374,7 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	g.Empty(g.forbidden())
 	_, err = p.Receipt(t.Context(), other, "a")
 	g.ErrorIs(err, publisher.ErrForbidden)
-	_, err = p.Watch(t.Context(), other)
+	_, err = p.Wait(t.Context(), publisher.Accepted{AppID: other, ID: "a"})
 	g.ErrorIs(err, publisher.ErrForbidden)
 
 	nc, _ := g.shop()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -107,7 +108,7 @@ func (s *sendCmd) run(ctx context.Context) error {
 	if s.wait {
 		return s.publishAndWait(ctx, conn, p, app.AppID, packet, options)
 	}
-	accepted, err := p.PublishJSON(ctx, app.AppID, packet, options...)
+	accepted, err := p.Publish(ctx, app.AppID, json.RawMessage(packet), options...)
 	if err != nil {
 		return asUsage(err)
 	}
@@ -186,7 +187,7 @@ func (s *sendCmd) options() ([]publisher.PublishOption, error) {
 func asUsage(err error) error {
 	var field *schema.FieldError
 	if errors.As(err, &field) {
-		return usagef("%w", err)
+		return usagef("%w", field)
 	}
 	return err
 }
@@ -210,16 +211,14 @@ func (s *sendCmd) printAccepted(a publisher.Accepted) error {
 func (s *sendCmd) publishAndWait(ctx context.Context, conn *broker.Conn, p *publisher.Publisher, appID string, packet []byte, options []publisher.PublishOption) error {
 	wait, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	receipts, err := p.Watch(wait, appID) // before publishing, so that none is missed
-	if err != nil {
-		return err
-	}
-	defer receipts.Close()
-	accepted, err := p.PublishJSON(wait, appID, packet, options...)
+	accepted, err := p.Publish(wait, appID, json.RawMessage(packet), options...)
 	if err != nil {
 		return asUsage(err)
 	}
-	r, err := s.receipt(wait, receipts, accepted)
+	if accepted.Duplicate {
+		s.cli.notef("%s was accepted before, so this one was dropped; what became of the first:", accepted.ID)
+	}
+	r, err := p.Wait(wait, accepted)
 	switch {
 	case errors.Is(err, publisher.ErrUnreadable) && ctx.Err() == nil:
 		return fmt.Errorf("%s is queued, and it cannot be seen what becomes of it: %w", accepted.ID, err)
@@ -239,14 +238,6 @@ func (s *sendCmd) publishAndWait(ctx context.Context, conn *broker.Conn, p *publ
 		return &exitError{exitFailed, fmt.Errorf("%s was not sent", r.ID)}
 	}
 	return nil
-}
-
-// receipt waits for what becomes of it; of a repeat that may be known already.
-func (s *sendCmd) receipt(ctx context.Context, receipts *publisher.Watcher, a publisher.Accepted) (schema.Receipt, error) {
-	if a.Duplicate {
-		s.cli.notef("%s was accepted before, so this one was dropped; what became of the first:", a.ID)
-	}
-	return receipts.WaitFor(ctx, a)
 }
 
 // noReceipt says why there may be none yet.

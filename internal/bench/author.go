@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -88,7 +89,7 @@ func (a *author) fillApp(ctx context.Context, appID string, lane schema.Lane, n 
 		for i := range intents {
 			m := a.mark(backlog, lane)
 			m.at = time.Now().UnixNano()
-			intents[i].JSON = m.packet(a.recipient())
+			intents[i].Packet = json.RawMessage(m.packet(a.recipient()))
 		}
 		if _, err := a.pub.PublishBatch(ctx, appID, intents, laneOptions(lane)...); err != nil {
 			return err
@@ -142,7 +143,7 @@ func (a *author) offer(ctx context.Context) error {
 
 func (a *author) publish(ctx context.Context, appID string, m mark, toUser string) {
 	m.at = time.Now().UnixNano()
-	_, err := a.pub.PublishJSON(ctx, appID, m.packet(toUser), laneOptions(m.lane)...)
+	_, err := a.pub.Publish(ctx, appID, json.RawMessage(m.packet(toUser)), laneOptions(m.lane)...)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err == nil {
