@@ -243,8 +243,13 @@ func (c *courier) missing(pub *publication) {
 
 // deny settles a publication for an app that is not there.
 func (c *courier) deny(pub *publication) {
-	c.stop = &refusal{is: ErrUnknownApp, text: fmt.Sprintf("no app %s here: no queue takes its intents; is the appid right, and has kefu been set up for it?", c.appID)}
+	c.stop = unknownApp(c.appID)
 	c.settle(pub, func() { pub.fail(c.stop) })
+}
+
+func unknownApp(appID string) error {
+	return &refusal{is: ErrUnknownApp, text: fmt.Sprintf(
+		"no app %s here: no queue takes its intents; is the appid right, and has kefu been set up for it?", appID)}
 }
 
 // inquire asks whether the queue exists, unless it has asked just now. It tells

@@ -44,6 +44,7 @@ func calls(p *publisher.Publisher) map[string]func(context.Context) error {
 			_, err := p.Wait(ctx, publisher.Accepted{AppID: app, ID: "a"})
 			return err
 		},
+		"Cancel": func(ctx context.Context) error { return p.Cancel(ctx, app, "a") },
 		"Receipt": func(ctx context.Context) error {
 			_, err := p.Receipt(ctx, app, "a")
 			return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -76,3 +78,6 @@ func (p *Publisher) Waiting(appID string) int {
 	defer f.mu.Unlock()
 	return len(f.waiting)
 }
+
+// Conn is the connection that the publisher was made with.
+func (p *Publisher) Conn() *nats.Conn { return p.nc }

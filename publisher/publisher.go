@@ -41,7 +41,7 @@
 //
 // [Publisher.PublishBatch] publishes thousands at once, with a result for each. [Publisher.Wait] tells
 // what became of an intent, from the receipts that workers publish; [Publisher.Receipt] looks for one
-// that is stored.
+// that is stored. [Publisher.Cancel] withdraws one that has not been sent yet.
 //
 // # Permissions
 //
@@ -49,6 +49,10 @@
 // subscribe to the connection's inbox. With the permission to publish to
 // $JS.API.STREAM.INFO.KEFU_SEND_<appid> an app without a queue is told from one
 // whose queue elects a leader within two round trips; without it this takes 1.5 s.
+// [Publisher.Cancel] needs it, and to publish to
+//
+//	$KV.KEFU_STATE.cancel.<appid>.*
+//
 // Receipts need, besides:
 //
 //	$JS.API.CONSUMER.CREATE.KEFU_RECEIPT.*.kefu.receipt.<appid>.*

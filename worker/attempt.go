@@ -192,7 +192,7 @@ func (e *engine) facts(d *delivery, said ledger.Standing) facts {
 	f := facts{
 		said:      said,
 		barred:    e.barred(d, time.Now()),
-		withdrawn: e.withdrawals.Has(e.appID, d.key, max(said.Generation, d.generation)),
+		withdrawn: e.withdrawals.Has(e.appID, d.key, max(said.Generation, d.generation), d.published),
 		ours:      said.Worker == e.worker,
 	}
 	if said.Ruling == ledger.Started || said.Ruling == ledger.Doomed {

@@ -226,7 +226,7 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	b.NoError(gate.Pause(b.t.Context(), b.conn, appID, "test", "me"))
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.NoError(ledger.Withdraw(b.t.Context(), b.conn, appID, "one", ledger.Withdrawal{Generation: 1}, time.Hour))
+	b.NoError(ledger.Withdraw(b.t.Context(), b.conn, appID, "one", ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1}}, time.Hour))
 	b.NoError(gate.Resume(b.t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
 	b.Equal(schema.StateCancelled, r.State)

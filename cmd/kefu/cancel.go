@@ -122,7 +122,7 @@ func (c *cli) withdraw(ctx context.Context, conn *broker.Conn, w whereabouts) er
 		return err
 	}
 	now := time.Now().UTC()
-	order := ledger.Withdrawal{Generation: w.Generation, By: c.actor(), At: now}
+	order := ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: w.Generation, By: c.actor(), At: now}}
 	keep := withdrawalKeep + max(0, w.Until.Sub(now)) // a send-at may be years ahead
 	return ledger.Withdraw(ctx, conn, w.AppID, w.ID, order, keep)
 }

@@ -148,7 +148,7 @@ func TestWhereAnIntentStands(t *testing.T) {
 
 func TestWithdrawnCountsForItsGenerationOnly(t *testing.T) {
 	t.Parallel()
-	tr := trace{queued: inQueue(1, true, 2, 1), withdrawal: &ledger.Withdrawal{Generation: 1, By: "ann"}}
+	tr := trace{queued: inQueue(1, true, 2, 1), withdrawal: &ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1, By: "ann"}}}
 	require.False(t, tr.judge().Withdrawn)
 	tr.withdrawal.Generation = 2
 	require.True(t, tr.judge().Withdrawn)

@@ -339,6 +339,12 @@ func (g *guarded) restOfPublisher(p *publisher.Publisher) {
 	r, err = p.Wait(ctx, a)
 	g.NoError(err, "a repeat")
 	g.Equal(schema.StateSent, r.State)
+	a, err = p.Publish(ctx, rightsApp, packet, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
+	g.NoError(err)
+	g.NoError(p.Cancel(ctx, rightsApp, a.ID))
+	r, err = p.Wait(ctx, a)
+	g.NoError(err)
+	g.Equal(schema.StateCancelled, r.State)
 }
 
 func (g *guarded) batch() {

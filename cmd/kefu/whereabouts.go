@@ -51,13 +51,28 @@ func (t *trace) judge() whereabouts {
 	w.byReceipts(t)
 	w.byLetters(t)
 	w.byQueue(t)
-	if v := t.withdrawal; v != nil && !w.State.Terminal() && v.Generation >= w.Generation {
+	if v := t.withdrawal; v != nil && !w.State.Terminal() && v.Covers(w.Generation, t.published()) {
 		w.Withdrawn, w.WithdrawnBy = true, v.By
 		w.add(v.At, v.Generation, "", "withdrawn by "+v.By)
 	}
 	slices.SortStableFunc(w.Events, func(a, b happening) int { return a.At.Compare(b.At) })
 	w.Events = slices.CompactFunc(w.Events, func(a, b happening) bool { return a.What == b.What && a.At.Equal(b.At) })
 	return w
+}
+
+// published is when the message that is queued or waits was published, zero when there is none.
+func (t *trace) published() time.Time {
+	p := t.queued
+	if p == nil {
+		p = t.waiting
+	}
+	switch {
+	case p == nil:
+		return time.Time{}
+	case p.subject.Again:
+		return p.envelope.PublishedAt
+	}
+	return p.stored
 }
 
 func (w *whereabouts) add(at time.Time, generation int, worker, what string) {

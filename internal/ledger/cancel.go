@@ -11,15 +11,23 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
 )
 
 const cancelPrefix = "cancel."
 
-// Withdrawal is an order not to send an intent any more.
-type Withdrawal struct {
-	Generation int       `json:"generation"` // of the id that is withdrawn; a later life of it is not
-	By         string    `json:"by"`
-	At         time.Time `json:"at"`
+// Withdrawal is an order not to send an intent any more, an operator's or its
+// producer's.
+type Withdrawal struct{ schema.Cancellation }
+
+// Covers tells whether the order is about a life of the id that was published
+// then. A producer's is about what was published before: a later life is not
+// withdrawn, and nobody need know which life it is.
+func (w Withdrawal) Covers(generation int, published time.Time) bool {
+	if w.Generation > 0 {
+		return generation <= w.Generation
+	}
+	return !published.After(w.At)
 }
 
 // Withdrawals are the ids that were withdrawn and not met yet.
@@ -61,15 +69,15 @@ func (w *Withdrawals) learn(e broker.StateEntry) {
 	w.keys[name] = v
 }
 
-// Has says whether a generation of an intent was withdrawn.
-func (w *Withdrawals) Has(appID string, key Key, generation int) bool {
+// Has says whether a generation of an intent, published then, was withdrawn.
+func (w *Withdrawals) Has(appID string, key Key, generation int, published time.Time) bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if len(w.keys) == 0 { // the usual case costs no string
 		return false
 	}
 	v, ok := w.keys[cancelName(appID, key)]
-	return ok && generation <= v.Generation
+	return ok && v.Covers(generation, published)
 }
 
 // Met forgets a withdrawal that was carried out.
