@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/failpoint"
 )
 
@@ -13,6 +14,6 @@ import (
 func init() {
 	if err := failpoint.Arm(os.Getenv("FAILPOINT")); err != nil {
 		fmt.Fprintln(os.Stderr, "kefu:", err)
-		os.Exit(exitUsage)
+		os.Exit(cli.ExitUsage)
 	}
 }

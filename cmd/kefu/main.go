@@ -1,23 +1,21 @@
-// Command kefu delivers WeChat customer-service messages from NATS JetStream, and is also every tool around that: one binary.
-//
-// The package is the frame around the rooms under internal: it parses, wires and prints, and it alone reads the environment, traps
-// signals and ends the process. There is one file per noun. Each has constructors of the form
-//
-//	func newXxxCmd(c *cli) *cobra.Command
-//
-// which are listed in newRootCmd. A command is a small struct of its flags with a run method. It gets all it needs from the cli:
-// the configuration (c.config), the app it is about (c.app), the broker (c.broker), the logger (c.logger). It answers with list,
-// record or c.line, which know table, JSON and NDJSON. It asks with c.confirm, and ends with an error that says how it went
-// (nothingf, partlyf, usagef) or any other, which is exit code 1.
+// Command kefu delivers WeChat customer-service messages from NATS JetStream, and is also every tool
+// around that: one binary. It is the process around the commands of internal/cli: it alone reads the
+// environment, traps signals and ends the process.
 package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/cli/root"
 )
+
+// version is set by the release build: -ldflags "-X main.version=1.2.3". Other builds say what the
+// Go tool knows about them.
+var version string
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -25,15 +23,20 @@ func main() {
 	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-asked
-		// The first signal asks to stop; from then on a second one ends the process at once, as without us. In this order:
-		// whoever sees the stop begin may send the second.
+		// The first signal asks to stop; from then on a second one ends the process at once, as
+		// without us. In this order: whoever sees the stop begin may send the second.
 		signal.Stop(asked)
 		cancel()
 	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(root.Run(ctx, os.Args[1:], cli.Process{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Environ: os.Environ(), Version: version, Hangups: hangups,
+	}))
 }
 
-// run is the whole program but for the process around it: tests call it with buffers. It returns the exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return newCLI(os.Environ(), stdin, stdout, stderr).execute(ctx, args)
+// hangups keeps SIGHUP from ending the process until stop is called.
+func hangups() (asked <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
 }

@@ -213,3 +213,11 @@ func (c *Config) RequireApps() error {
 		Text: "no app is configured: add one with its appid and secret_file",
 	}}}
 }
+
+// Remembered is for how long the workers recognise an intent of the app that is published again.
+func (c *Config) Remembered(app App) time.Duration {
+	if c.Worker.Ledger.Mode == LedgerOff {
+		return app.DuplicateWindow
+	}
+	return c.Worker.Ledger.Keep
+}

@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/apps"
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/gate"
+)
+
+// probe is `kefu app probe`.
+type probe struct {
+	streams *cli.Streams
+	broker  *cli.Broker
+	wait    time.Duration
+}
+
+func newProbe(env *cli.Env) *cobra.Command {
+	p := &probe{streams: env.Streams, broker: env.Broker}
+	cmd := &cobra.Command{
+		Use:   "probe [APPID]",
+		Short: "Try at once whether a held app can send again",
+		Long: `Has the workers try a held app now instead of at the next try they had planned: an access token is fetched, then one queued
+message is sent; when that goes well the app is open again and the rest follows. Waits for what comes of it.
+
+An operator's hold is not tried but lifted, with kefu app resume. Exit code 0: open again; 1: still held; 3: it was not held.`,
+		Example: `  kefu app probe wx0000000000000001
+  kefu app probe wx0000000000000001 --wait 1m`,
+		Args: cli.Args(0, 1, "APPID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.run(cmd.Context(), cli.First(args))
+		},
+	}
+	cmd.Flags().DurationVar(&p.wait, "wait", 20*time.Second, "how `long` to wait for what comes of it")
+	return cmd
+}
+
+func (p *probe) run(ctx context.Context, appID string) error {
+	conn, err := p.broker.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	app, err := p.broker.App(ctx, conn, appID)
+	if err != nil {
+		return err
+	}
+	probing, err := gate.NewProbing(ctx, conn, app.AppID)
+	if err != nil {
+		return err
+	}
+	defer probing.Stop()
+	asked, err := probing.Ask(ctx)
+	switch {
+	case err != nil:
+		return err
+	case asked.Kind == "":
+		return cli.Nothingf("%s is not held: there is nothing to probe", app.AppID)
+	case asked.Kind == gate.Operator:
+		return fmt.Errorf("%s was paused by %s: lift that with kefu app resume %[1]s", app.AppID, asked.By)
+	}
+	entry := broker.AuditEntry{Verb: "probe", AppID: app.AppID, Count: 1}
+	if err := p.broker.Audit(ctx, conn, entry); err != nil {
+		return err
+	}
+	held, settled := probing.Await(ctx, p.wait)
+	queued, err := conn.Lags(ctx, app.AppID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case settled && held == nil:
+		return p.streams.Answer(apps.Changed{AppID: app.AppID, Changed: true, Holds: []gate.Hold{}},
+			"%s is open again\n", app.AppID)
+	case settled:
+		return fmt.Errorf("%s is still held: %s\nnext try in %s; you can: %s", app.AppID, held.Reason,
+			cli.About(time.Until(held.Until)), apps.Advice([]gate.Hold{*held}))
+	case queued.Live().Queued+queued.Bulk.Queued == 0:
+		return fmt.Errorf("%s has nothing queued to try it with: its next message will", app.AppID)
+	default:
+		return fmt.Errorf("%s was not tried within %s: is a worker running for it? kefu app status tells",
+			app.AppID, p.wait)
+	}
+}

@@ -1,0 +1,79 @@
+package dead
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// choice is the flags that choose letters.
+type choice struct {
+	reasons    []string
+	errcodes   []int
+	lane       string
+	campaign   string
+	source     string
+	openid     string
+	generation int
+	since      string
+	until      string
+	text       string
+	ids        []string
+}
+
+func (f *choice) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.reasons, "reason", nil, "`reasons` they died of, separated by commas: "+reasonNames())
+	flags.IntSliceVar(&f.errcodes, "errcode", nil, "WeChat's last `codes`, separated by commas")
+	flags.StringVar(&f.lane, "lane", "", "`lane`: live or bulk")
+	flags.StringVar(&f.campaign, "campaign", "", "`campaign` of bulk messages")
+	flags.StringVar(&f.source, "source", "", "publishing `service` (its Kefu-Source)")
+	flags.StringVar(&f.openid, "openid", "", "`openid` of the recipient")
+	flags.IntVar(&f.generation, "generation", 0, "`number` of the id's life: 1, and one more for each replay")
+	flags.StringVar(&f.since, "since", "", "died at this `time` or later: 2h, 7d, 2026-11-24, 2026-11-24T08:15:00+08:00")
+	flags.StringVar(&f.until, "until", "", "died before this `time`")
+	flags.StringVar(&f.text, "text", "", "`words` in the detail or WeChat's errmsg, in any letter case")
+	flags.StringArrayVar(&f.ids, "id", nil, "`id`; may be repeated")
+	cli.Complete(cmd, "reason", func() []string { return strings.Split(reasonNames(), ", ") })
+	cli.Complete(cmd, "lane", func() []string { return []string{string(schema.LaneLive), string(schema.LaneBulk)} })
+}
+
+// filter is what the flags and, besides them, ids as arguments choose.
+func (f *choice) filter(appID string, ids []string, now time.Time) (deadletter.Filter, error) {
+	filter := deadletter.Filter{
+		AppID: appID, IDs: slices.Concat(f.ids, ids), Errcodes: f.errcodes, Lane: schema.Lane(f.lane), Campaign: f.campaign,
+		Source: f.source, OpenID: f.openid, Generation: f.generation, Text: f.text,
+	}
+	for _, name := range f.reasons {
+		reason := schema.Reason(strings.TrimSpace(name))
+		if !slices.Contains(schema.Reasons(), reason) {
+			return filter, cli.Usagef("--reason %q is not one of %s", name, reasonNames())
+		}
+		filter.Reasons = append(filter.Reasons, reason)
+	}
+	switch filter.Lane {
+	case "", schema.LaneLive, schema.LaneBulk:
+	default:
+		return filter, cli.Usagef("--lane %q is not live or bulk", f.lane)
+	}
+	if f.generation < 0 {
+		return filter, cli.Usagef("--generation counts from 1")
+	}
+	var err error
+	if filter.Since, err = cli.ParseWhen("since", f.since, now); err != nil {
+		return filter, err
+	}
+	if filter.Until, err = cli.ParseWhen("until", f.until, now); err != nil {
+		return filter, err
+	}
+	if !filter.Since.IsZero() && !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {
+		return filter, cli.Usagef("--since is not before --until: no time is left")
+	}
+	return filter, nil
+}

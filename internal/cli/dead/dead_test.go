@@ -1,0 +1,325 @@
+package dead_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/cli/clitest"
+	"github.com/kefuhq/kefu/internal/cli/dead"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: no dead letter matches\n"), o.Kefu("dead list"))
+	o.Bury(clitest.DeadLetter("a", clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")), clitest.DeadLetter("b", clitest.OfCampaign("double-11")))
+
+	got := o.Kefu("dead list")
+	o.Equal(cli.ExitDone, got.Code, got.Err)
+	o.Regexp(`(?m)^ID +APP +REASON +ERRCODE +LANE +CAMPAIGN +RECIPIENT +SOURCE +ATTEMPTS +DIED +DETAIL$`, got.Out)
+	o.Regexp(`(?m)^a +wx1 +recipient +45015 +live +oABC…Z0 +shop +1 +2026-11-20 \d\d:\d0:00 +the API was busy six times$`, got.Out)
+	o.Regexp(`(?m)^b +wx1 +exhausted +bulk +double-11 `, got.Out)
+	o.NotContains(got.Out, clitest.Recipient)
+	o.Empty(got.Err)
+	o.Empty(o.Audited())
+
+	rows := clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json --errcode 45015,45047"))
+	o.Len(rows, 1)
+	o.Equal(clitest.Masked, rows[0].OpenID)
+	o.Equal(45015, *rows[0].Errcode)
+
+	lines := strings.Split(strings.TrimSpace(o.Kefu("dead list -o ndjson").Out), "\n")
+	o.Len(lines, 2)
+	o.True(json.Valid([]byte(lines[1])))
+
+	revealed := o.Kefu("dead list --reveal --id a")
+	o.Contains(revealed.Out, clitest.Recipient)
+	o.Equal([]string{"reveal dead list id=a: recipients shown unmasked"}, o.Audited())
+
+	o.Kefu("dead list --reveal --openid " + clitest.Recipient)
+	pool, err := o.Conn.Pseudonyms(o.T.Context())
+	o.NoError(err)
+	o.Equal("reveal dead list openid=#"+pool.Of(clitest.Recipient)+": recipients shown unmasked", o.Audited()[1])
+}
+
+func TestDeadListForewarns(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("b"))
+	s, err := o.Conn.JS.Stream(t.Context(), schema.StreamDead)
+	o.NoError(err)
+	full := s.CachedInfo().Config
+	full.MaxMsgs = 2
+	_, err = o.Conn.JS.UpdateStream(t.Context(), full)
+	o.NoError(err)
+	got := o.Kefu("dead list -o json")
+	o.Equal(cli.ExitDone, got.Code)
+	o.Len(clitest.Decode[[]dead.Row](o, got), 2)
+	o.Contains(got.Err, "KEFU_DEAD is full to 100 %: when it is full, what dies stays in its queue")
+}
+
+func TestTheAuditCountsTheLettersThatWereRevealed(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	for i := range 5 {
+		o.Bury(clitest.DeadLetter(fmt.Sprint("order-", i)))
+	}
+	for line, shown := range map[string]int{
+		"":                       5,
+		"-o json":                5,
+		"-o ndjson":              5,
+		"-o ndjson --id order-4": 1,
+		"--limit 2":              2,
+		"-o json --limit 3":      3,
+		"-o ndjson --limit 4":    4,
+		"--limit 100":            5,
+		"--id nobody":            0,
+		"--id nobody -o ndjson":  0,
+	} {
+		before := len(o.Revealed())
+		got := o.Kefu("dead list --reveal " + line)
+		o.Equal(shown, strings.Count(got.Out, clitest.Recipient), line)
+		counts := o.Revealed()[before:]
+		if shown == 0 {
+			o.Empty(counts, line)
+			continue
+		}
+		o.Equal([]int{shown}, counts, line)
+	}
+}
+
+func TestDeadListShowsTheNewest(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	for i := range 7 {
+		o.Bury(clitest.DeadLetter(fmt.Sprint("order-", i)))
+	}
+	got := o.Kefu("dead list --limit 3")
+	o.Regexp(`(?s)order-4.*order-5.*order-6`, got.Out)
+	o.NotContains(got.Out, "order-3")
+	o.Equal("the newest 3 of 7 letters; --limit shows more, 0 all\n", got.Err)
+	o.Equal(1, strings.Count(o.Kefu("dead list -o ndjson --limit 1").Out, "\n"))
+	o.Len(clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json")), 7)
+}
+
+func TestDeadListChooses(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	recent := func(l *schema.Letter) { l.DiedAt = time.Now().UTC() }
+	o.Bury(
+		clitest.DeadLetter("old"), clitest.DeadLetter("new", recent), clitest.DeadLetter("bulk", clitest.OfCampaign("c1")), clitest.DeadLetter("other", clitest.OfApp("wx2")),
+		clitest.DeadLetter("again", func(l *schema.Letter) { l.Generation = 2 }), clitest.DeadLetter("refused", clitest.DiedOf(schema.ReasonRejected, 40007, "invalid media_id")),
+	)
+	for line, want := range map[string]string{
+		"--since 1h --until 2100-01-01": "new",
+		"--lane bulk":                   "bulk",
+		"--campaign c1":                 "bulk",
+		"--app wx2":                     "other",
+		"--generation 2":                "again",
+		"--reason rejected,expired":     "refused",
+		"--text MEDIA_ID":               "refused",
+		"--id old --id nobody":          "old",
+	} {
+		rows := clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json "+line))
+		o.Len(rows, 1, line)
+		o.Equal(want, rows[0].ID, line)
+	}
+	o.Len(clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json --openid "+clitest.Recipient+" --source shop")), 6)
+}
+
+func TestDeadUsage(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	for line, says := range map[string]string{
+		"dead":                                  "",
+		"dead list --reason late":               `--reason "late" is not one of invalid, expired,`,
+		"dead list --lane fast":                 `--lane "fast" is not live or bulk`,
+		"dead list --since soon":                `--since "soon" is not a time`,
+		"dead list --since 1h --until 2h":       "--since is not before --until",
+		"dead list --generation -1":             "--generation counts from 1",
+		"dead show":                             "ID is missing",
+		"dead replay":                           "which letters? Name ids or flags that choose them, or --all",
+		"dead replay --all --lane live":         "--all and something that chooses: which one is meant?",
+		"dead replay a --rate -1":               "--rate and --limit cannot be below 0",
+		"dead replay a --expires-in tomorrow":   "want a duration such as 90m, 36h or 7d",
+		"dead list --app wx9 --reason expired,": "--reason has an empty value: is a variable not set?",
+	} {
+		got := o.Kefu(line)
+		if says == "" {
+			o.Equal(cli.ExitDone, got.Code)
+			continue
+		}
+		o.Equal(cli.ExitUsage, got.Code, line)
+		o.Contains(got.Err, says, line)
+	}
+}
+
+func TestDeadShow(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	o.Bury(clitest.DeadLetter("order-1", clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")))
+	missing := o.Kefu("dead show order-2")
+	o.Equal(cli.ExitNothing, missing.Code)
+	o.Contains(missing.Err, `no dead letter has the id "order-2": kefu find tells what became of it`)
+
+	got := o.Kefu("dead show order-1")
+	o.Equal(cli.ExitDone, got.Code, got.Err)
+	for _, says := range []string{
+		"order-1", "45015 response out of time limit", "rid-1", "kefu.send.wx1.live." + clitest.Masked, "7 in its queue, 1 in KEFU_DEAD",
+		"ATTEMPT", "12ms", "Nats-Msg-Id: order-1", "X-To: for " + clitest.Masked, "packet (masked; --reveal shows it)",
+		`"touser": "` + clitest.Masked + `"`, `"msgtype": "text"`, `"content": "(7 characters)"`, `"phone": "(a number)"`,
+	} {
+		o.Contains(got.Out, says)
+	}
+	for _, secret := range []string{clitest.Recipient, "您好", "13812345678"} {
+		o.NotContains(got.Out, secret)
+		o.NotContains(o.Kefu("dead show order-1 -o json").Out, secret)
+	}
+	o.Empty(o.Audited())
+
+	revealed := o.Kefu("dead show order-1 --reveal")
+	for _, says := range []string{clitest.Recipient, "您好", "13812345678"} {
+		o.Contains(revealed.Out, says)
+	}
+	o.Equal([]string{"reveal dead show id=order-1: recipients shown unmasked"}, o.Audited())
+
+	letters := clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-1 --reveal -o json"))
+	o.Equal(clitest.PacketFor(clitest.Recipient), letters[0].Body)
+	o.False(letters[0].Masked)
+	o.True(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-1 -o json"))[0].Masked)
+}
+
+func TestDeadReplayAsksFirst(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("b"))
+
+	refused := o.Kefu("dead replay --all")
+	o.Equal(cli.ExitUsage, refused.Code)
+	o.Contains(refused.Err, "Replay 2 letters of 1 app, at 50 a second, about 40ms? There is no terminal to ask on: add --yes")
+	declined := o.Kefu("dead replay --all", clitest.Answering("n"))
+	o.Equal(cli.ExitFailed, declined.Code)
+	o.Contains(declined.Err, "WHAT WILL PROBABLY HAPPEN")
+	o.Contains(declined.Err, "nothing was changed")
+	o.Equal(2, o.Boxed())
+	o.Empty(o.Audited())
+
+	agreed := o.Kefu("dead replay --all", clitest.Answering("y"))
+	o.Equal(cli.ExitDone, agreed.Code, agreed.Err)
+	o.Contains(agreed.Out, "replayed  2 letters in ")
+	o.Zero(o.Boxed())
+	o.Len(o.Queued("wx1"), 2)
+	o.Equal([]string{"replay: begins, 50 a second", "replay: replayed 2, skipped 0, failed 0"}, o.Audited())
+}
+
+func TestDeadReplayDryRun(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	o.Equal(cli.ExitDone, o.Kefu("app pause wx2 --reason inventory").Code)
+	late := func(l *schema.Letter) { l.PublishedAt = clitest.Died.Add(-100 * 24 * time.Hour) }
+	o.Bury(
+		clitest.DeadLetter("good"), clitest.DeadLetter("refused", clitest.DiedOf(schema.ReasonRecipient, 45015, "late")), clitest.DeadLetter("late", late),
+		clitest.DeadLetter("held", clitest.OfApp("wx2")), clitest.DeadLetter("unknown", func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true }),
+	)
+	got := o.Kefu("dead replay --all --dry-run --rate 2")
+	o.Equal(cli.ExitDone, got.Code, got.Err)
+	for _, says := range []string{
+		`(?m)^ +2  will be sent$`, `(?m)^ +1  app held +wx2 is held \(operator\): inventory +held$`, `(?m)^ +1  same again +45015: .*refused$`,
+		`(?m)^ +1  expired +its deadline has passed`, `5 letters, died .*: 3 exhausted, 1 recipient, 1 unknown\.`,
+		`1 may have been sent already`, `At 2 a second it takes about 2s. Nothing was changed.`,
+	} {
+		o.Regexp(says, got.Out)
+	}
+	o.Equal(5, o.Boxed())
+
+	plan := clitest.Decode[map[string]any](o, o.Kefu("dead replay --all --dry-run --rate 2 -o json"))
+	o.InDelta(5, plan["total"], 0)
+	o.InDelta(2, plan["takes_seconds"], 0)
+	o.Equal(map[string]any{"will be sent": 2.0, "app held": 1.0, "same again": 1.0, "expired": 1.0}, plan["fates"])
+}
+
+func TestDeadReplayExitCodes(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	none := o.Kefu("dead replay a --yes")
+	o.Equal(cli.ExitNothing, none.Code)
+	o.Contains(none.Err, "no dead letter matches")
+
+	late := func(l *schema.Letter) { l.Headers["Kefu-Expires-At"] = []string{"2026-01-01T00:00:00Z"} }
+	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("late", late))
+	only := o.Kefu("dead replay late --yes")
+	o.Equal(cli.ExitFailed, only.Code)
+	o.Contains(only.Err, "none of 1 letter can be replayed as it is")
+	o.Contains(only.Err, "its deadline has passed: give it a new one")
+
+	partly := o.Kefu("dead replay a late --yes -o json")
+	o.Equal(cli.ExitPartly, partly.Code)
+	o.Contains(partly.Err, "1 letter was left in the box")
+	var r dead.Result
+	o.NoError(json.Unmarshal([]byte(partly.Out), &r))
+	o.Equal([]int{1, 1, 0}, []int{r.Replayed, r.Skipped, r.Failed})
+	o.Equal("late", r.Notes[0].IDs[0])
+
+	saved := o.Kefu("dead replay late --expires-in 1d --yes")
+	o.Equal(cli.ExitDone, saved.Code, saved.Err)
+	o.Zero(o.Boxed())
+	env, err := wire.ParseEnvelope(o.Queued("wx1")[1].Header, true)
+	o.NoError(err)
+	o.WithinDuration(time.Now().Add(24*time.Hour), env.ExpiresAt, time.Minute)
+}
+
+func TestAReplayThatIsStoppedInTheMiddleIsPartlyDone(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	for i := range 12 {
+		o.Bury(clitest.DeadLetter(fmt.Sprint("order-", i)))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sub, err := o.Conn.NC.Subscribe("kefu.again.wx1.>", func(*nats.Msg) { cancel() }) // with the first message
+	o.NoError(err)
+	o.NoError(o.Conn.NC.Flush())
+	got := o.Kefu("dead replay --all --yes --rate 10 -o json", func(c *clitest.Try) { c.Ctx = ctx })
+	o.NoError(sub.Unsubscribe())
+	o.Equal(cli.ExitPartly, got.Code, got.Err)
+	o.Contains(got.Err, "kefu: interrupted: the rest is still in the box; run it again to go on\n")
+	var r dead.Result
+	o.NoError(json.Unmarshal([]byte(got.Out), &r))
+	o.Positive(r.Replayed)
+	o.Equal(12-r.Replayed, o.Boxed())
+	o.Len(o.Queued("wx1"), r.Replayed)
+}
+
+func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("b"), clitest.DeadLetter("c"))
+	m := nats.NewMsg("$KV." + wire.BucketJob + ".replay.killed")
+	at, err := json.Marshal(time.Now().Add(-73 * time.Hour))
+	o.NoError(err)
+	m.Data = fmt.Appendf(nil, `{"by":"ann@desk","letters":[{"seq":2,"at":%s}]}`, at)
+	o.Publish(m)
+
+	refused := o.Kefu("dead replay --all")
+	o.Equal(cli.ExitUsage, refused.Code)
+	o.Contains(refused.Err, "a replay was killed that may have sent 1 of these, and repeats are recognised for 72h only: they may be sent twice")
+	o.Contains(refused.Err, "Replay 3 letters of 1 app, at 50 a second, about 60ms, 1 of them perhaps for the second time?")
+	o.Equal(1, clitest.Decode[deadletter.Plan](o, o.Kefu("dead replay --all --dry-run -o json")).MayDouble)
+	longer := o.Kefu("dead replay --all --set worker.ledger.keep=100h")
+	o.NotContains(longer.Err, "second time")
+	agreed := o.Kefu("dead replay --all --yes")
+	o.Equal(cli.ExitDone, agreed.Code, agreed.Err)
+	o.Contains(agreed.Err, "they may be sent twice", "it is told even to whoever has agreed before")
+	o.Len(o.Queued("wx1"), 3)
+	o.Zero(o.Boxed())
+}

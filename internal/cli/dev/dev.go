@@ -1,0 +1,159 @@
+// Package dev is `kefu dev`: broker, fake WeChat API and worker in one process.
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/apps"
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/daemon"
+	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/wechat"
+)
+
+// dev is the command.
+type dev struct {
+	streams  *cli.Streams
+	settings *cli.Settings
+	version  string
+
+	data    string
+	sandbox string
+	nats    string
+	probes  string
+	latency string
+	level   slog.LevelVar
+}
+
+// New returns the command.
+func New(env *cli.Env) *cobra.Command {
+	d := &dev{streams: env.Streams, settings: env.Settings, version: env.Build.Version}
+	cmd := &cobra.Command{
+		Use:     "dev",
+		Short:   "Run everything in one process: broker, fake WeChat API and worker",
+		GroupID: cli.GroupRun,
+		Long: `Runs a broker, the fake WeChat API (see kefu sandbox) and a worker in one process, so that everything can be tried on a
+machine that has nothing else: publish with any NATS client or kefu send, and watch what becomes of it. Nothing reaches
+WeChat. Ctrl-C stops it; what was queued is forgotten unless --data names a folder to keep it in.
+
+A configuration file is not needed. If there is one, its apps and their settings are used, but never their secrets.`,
+		Example: `  kefu dev
+  kefu dev --latency 20ms..80ms
+  kefu dev --data ./dev-data --nats 127.0.0.1:4333`,
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&d.data, "data", "", "`folder` that keeps the queues; without it they end with the process")
+	flags.StringVar(&d.nats, "nats", "", "`address` where the broker listens (default nats.listen, 127.0.0.1:4222)")
+	flags.StringVar(&d.sandbox, "sandbox", "127.0.0.1:8091", "`address` of the fake API; port 0 picks a free one")
+	flags.StringVar(&d.probes, "probes", "", "`address` of probes and metrics (default worker.listen, 127.0.0.1:8080)")
+	flags.StringVar(&d.latency, "latency", "", "how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
+	cli.AddLogFlags(cmd, &d.level)
+	return cmd
+}
+
+func (d *dev) run(ctx context.Context) error {
+	latency, err := cli.Latency("--latency", d.latency)
+	if err != nil {
+		return err
+	}
+	cfg, err := d.settings.Config()
+	if err != nil {
+		return err
+	}
+	for flag, address := range map[string]string{"--nats": d.nats, "--sandbox": d.sandbox, "--probes": d.probes} {
+		if address == "" {
+			continue
+		}
+		if err := cli.CheckAddress(flag, address); err != nil {
+			return err
+		}
+	}
+	log := d.streams.LoggerForPeople(&d.level)
+	usual := cfg.NATS.URL // where a command without flags goes
+	if d.nats != "" {
+		cfg.NATS.Listen = d.nats
+	}
+	if d.probes != "" {
+		cfg.Worker.Listen = d.probes
+	}
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: cfg.NATS.Listen, Dir: d.data, Log: log})
+	if errors.Is(err, broker.ErrAddressInUse) {
+		return fmt.Errorf("%w: choose another address with --nats; port 0 picks a free one", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	box := sandbox.New(sandbox.Options{Latency: latency, Log: slog.New(slog.DiscardHandler)})
+	api, err := box.Listen(d.sandbox)
+	if err != nil {
+		return cli.AddressInUse(err, d.sandbox, "--sandbox")
+	}
+	defer func() { _ = box.Close() }() // nothing of it outlives the process
+
+	cfg.WeChat.BaseURL = api
+	if len(cfg.Apps) == 0 {
+		cfg.Apps = []config.App{{AppID: apps.DevAppID, Name: "dev", Settings: cfg.Defaults}}
+	}
+	for i := range cfg.Apps {
+		// Whatever the file says, no real secret is read and no real token server asked.
+		cfg.Apps[i].Token = config.TokenSource{Kind: config.TokenStable}
+	}
+	worker := &daemon.Daemon{
+		Config: cfg, Log: log, Version: d.version,
+		Secret:  func(config.App) (wechat.Secret, error) { return wechat.NewSecret("sandbox"), nil },
+		Started: func(probes string) { d.announce(cfg, usual, e.URL(), api, probes) },
+	}
+	err = worker.Run(ctx, broker.Options{InProcess: e.Server})
+	if err != nil {
+		return cli.AddressInUse(err, cfg.Worker.Listen, "--probes")
+	}
+	d.streams.Notef("stopped")
+	return nil
+}
+
+func (d *dev) announce(cfg *config.Config, usual, nats, api, probes string) {
+	self := invocation()
+	if usual != nats && (!cfg.NATS.IsEmbedded() || d.nats != "") {
+		self = "KEFU_NATS_URL=" + nats + " " + self // or it would go to another broker, perhaps a real one
+	}
+	app := cfg.Apps[0].AppID
+	_ = d.streams.Printf(`kefu dev is running; nothing reaches WeChat.
+
+  broker    %s
+  API       %s   (fake: its page says how to script it)
+  probes    %s/readyz  %s/metrics
+  app       %s
+
+Try in another terminal:
+
+  %s send --to user1 --text '你好, kefu' --wait
+  curl -s '%s/sandbox/received?newest=1'
+  curl -s %s/sandbox/rules -d '{"call":"send","openid":"user2","times":1,"errcode":45015}'
+  %s send --to user2 --text 'too late' --wait
+  %s dead list
+  nats -s %s pub --jetstream kefu.send.%s.live.user1 '{"touser":"user1","msgtype":"text","text":{"content":"hi"}}'
+
+Ctrl-C stops it.
+
+`, nats, api, probes, probes, app, self, api, api, self, self, nats, app)
+}
+
+// invocation is how the user started this program.
+func invocation() string {
+	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
+		return "go run ./cmd/kefu"
+	}
+	return "kefu"
+}

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"syscall"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/config"
+)
+
+// The exit codes, which scripts rely on.
+const (
+	ExitDone    = 0
+	ExitFailed  = 1
+	ExitUsage   = 2 // bad usage or configuration
+	ExitNothing = 3 // nothing matched
+	ExitPartly  = 4 // partly done
+)
+
+// ExitError says with which code the process ends.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+func (e *ExitError) Error() string { return e.Err.Error() }
+
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// Usagef is for what the user asked for wrongly.
+func Usagef(format string, args ...any) error {
+	return &ExitError{ExitUsage, fmt.Errorf(format, args...)}
+}
+
+// Nothingf is for a question that was fine but found nothing.
+func Nothingf(format string, args ...any) error {
+	return &ExitError{ExitNothing, fmt.Errorf(format, args...)}
+}
+
+// Partlyf is for a deed that was done to some and not to others.
+func Partlyf(format string, args ...any) error {
+	return &ExitError{ExitPartly, fmt.Errorf(format, args...)}
+}
+
+// exit reports how a command ended and returns the code for it. cmd is the one that ran or was meant.
+func (e *Env) exit(cmd *cobra.Command, err error) int {
+	if err == nil {
+		return ExitDone
+	}
+	var invalid *config.Error
+	var exit *ExitError
+	coded := errors.As(err, &exit)
+	if errors.Is(err, context.Canceled) && !coded {
+		e.Streams.complain("interrupted")
+		if err = BesidesInterrupt(err); err != nil { // an interrupt must not hide what went wrong at the end
+			e.Streams.complain(err.Error())
+		}
+		return ExitFailed
+	}
+	e.Streams.complain(err.Error())
+	switch {
+	case coded:
+		if exit.Code == ExitUsage {
+			e.Streams.Hintf("Run '%s --help' for usage.", cmd.CommandPath())
+		}
+		return exit.Code
+	case errors.As(err, &invalid):
+		e.Streams.Hintf("Run 'kefu config reference' for the keys there are.")
+		return ExitUsage
+	case !e.started: // cobra found fault with the command line before any command of ours saw it
+		e.Streams.Hintf("Run '%s --help' for usage.", cmd.CommandPath())
+		return ExitUsage
+	case errors.Is(err, broker.ErrNoStream), errors.Is(err, jetstream.ErrStreamNotFound):
+		e.Streams.Hintf("kefu setup creates what is missing at the broker.")
+		return ExitFailed
+	default:
+		return ExitFailed
+	}
+}
+
+// BesidesInterrupt is what errors.Join has put beside an interrupt; nil when there is nothing else.
+func BesidesInterrupt(err error) error {
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok || err.Error() != errors.Join(several.Unwrap()...).Error() {
+		return nil // one error, and the interrupt is its cause
+	}
+	var others []error
+	for _, part := range several.Unwrap() {
+		others = append(others, BesidesInterrupt(part))
+	}
+	return errors.Join(others...)
+}
+
+// flagError says what is wrong with a flag's value without the names of Go's functions.
+func flagError(err error) error {
+	text := goNumber.ReplaceAllString(err.Error(), "want a number")
+	if text == err.Error() {
+		return &ExitError{ExitUsage, err}
+	}
+	return Usagef("%s", text)
+}
+
+var goNumber = regexp.MustCompile(`strconv\.(Atoi|ParseInt|ParseUint|ParseFloat): parsing .*`)
+
+// CheckAddress refuses what no listener could be given.
+func CheckAddress(flag, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if n, wrong := strconv.Atoi(port); err != nil || wrong != nil || n < 0 || n > 65535 {
+		return Usagef("%s %q is not an address such as 127.0.0.1:8091; port 0 picks a free one", flag, address)
+	}
+	return nil
+}
+
+// AddressInUse turns the error of a listener into the one sentence that helps.
+func AddressInUse(err error, address, flag string) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	return fmt.Errorf("%s is in use by another program: choose another address with %s; port 0 picks a free one", address, flag)
+}

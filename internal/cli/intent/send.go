@@ -1,0 +1,274 @@
+package intent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/apps"
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/textfile"
+	"github.com/kefuhq/kefu/publisher"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// send is `kefu send`.
+type send struct {
+	streams *cli.Streams
+	broker  *cli.Broker
+
+	to        string
+	text      string
+	kfAccount string
+	packet    string
+	id        string
+	campaign  string
+	sendAt    string
+	expiresIn cli.LongDuration
+	unknown   string
+	source    string
+	wait      bool
+	timeout   time.Duration
+}
+
+// NewSend returns `kefu send`.
+func NewSend(env *cli.Env) *cobra.Command {
+	s := &send{streams: env.Streams, broker: env.Broker}
+	cmd := &cobra.Command{
+		Use:     "send",
+		Short:   "Publish one message, and see what becomes of it",
+		GroupID: cli.GroupIntent,
+		Long: `Publishes one send-intent to the queue of an app, as a producer would: a text from flags, or any packet of the
+customer-service API as JSON from a file or from standard input, which is read when none of these flags is given
+and it is no terminal. With --wait it prints what became of it and ends with exit code 1 when it was not sent.`,
+		Example: `  kefu send --to oUser1 --text '您的订单已发货' --wait
+  kefu send --packet image.json --id order-4711-image --wait
+  echo '{"touser":"oUser1","msgtype":"text","text":{"content":"hi"}}' | kefu send
+  kefu send --to oUser1 --text 'tomorrow' --send-at 2026-12-24T09:00:00+08:00
+  kefu send --to oUser1 --text 'sale' --campaign spring-sale`,
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("expires-in") && s.expiresIn == 0 {
+				return cli.Usagef("--expires-in 0 is over before it begins")
+			}
+			if s.timeout <= 0 {
+				return cli.Usagef("--timeout must be above 0")
+			}
+			if s.to == "" && s.text == "" && s.kfAccount == "" && s.packet == "" && !s.streams.Terminal.In {
+				s.packet = "-"
+			}
+			return s.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.to, "to", "", "`openid` of the recipient, with --text")
+	f.StringVar(&s.text, "text", "", "`text` to send")
+	f.StringVar(&s.kfAccount, "kf-account", "", "`kfaccount` it comes from, as prefix@wechatid, with --text")
+	f.StringVar(&s.packet, "packet", "", "JSON `file` with a packet of the API; - is standard input, also read without this flag when it is no terminal")
+	f.StringVar(&s.id, "id", "", "`id` of the intent: a repeat of it is sent once (default: a new one)")
+	f.StringVar(&s.campaign, "campaign", "", "`name` of a campaign: send it in the bulk lane")
+	f.StringVar(&s.sendAt, "send-at", "", "hold it until this `time` (RFC 3339)")
+	f.Var(&s.expiresIn, "expires-in", "never send it later than this from now: 90m, 36h or 7d")
+	f.StringVar(&s.unknown, "unknown", "", "when nobody knows whether it was sent: resend or park (`policy`; default: the app's)")
+	f.StringVar(&s.source, "source", "", "`name` of the service it comes from")
+	f.BoolVar(&s.wait, "wait", false, "wait until it has ended, and print how")
+	f.DurationVar(&s.timeout, "timeout", time.Minute, "how long to wait at most, with --wait")
+	cli.Complete(cmd, "unknown", func() []string { return []string{string(schema.PolicyResend), string(schema.PolicyPark)} })
+	_ = cmd.MarkFlagFilename("packet", "json") // the flag was added above
+	return cmd
+}
+
+func (s *send) run(ctx context.Context) error {
+	packet, err := s.message()
+	if err != nil {
+		return err
+	}
+	options, err := s.options()
+	if err != nil {
+		return err
+	}
+	conn, err := s.broker.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	app, err := s.broker.App(ctx, conn, "")
+	if err != nil {
+		return err
+	}
+	p, err := publisher.New(conn.JS, publisher.WithLimits(app.Limits))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Close() }() // the connection ends with the command
+	if s.wait {
+		return s.publishAndWait(ctx, conn, p, app.AppID, packet, options)
+	}
+	accepted, err := p.Publish(ctx, app.AppID, json.RawMessage(packet), options...)
+	if err != nil {
+		return asUsage(err)
+	}
+	return s.printAccepted(accepted)
+}
+
+// message is the packet as JSON.
+func (s *send) message() ([]byte, error) {
+	switch {
+	case s.packet != "" && (s.text != "" || s.to != "" || s.kfAccount != ""):
+		return nil, cli.Usagef("--packet holds the whole message: leave out --to, --text and --kf-account")
+	case s.packet == "" && (s.text == "" || s.to == ""):
+		return nil, cli.Usagef("what to send? give --to and --text, or --packet")
+	case s.packet != "":
+		return s.readPacket()
+	}
+	p := &schema.Packet{ToUser: s.to, Body: &schema.Text{Content: s.text}}
+	if s.kfAccount != "" {
+		p.CustomService = &schema.CustomService{KFAccount: s.kfAccount}
+	}
+	return schema.Encode(p), nil
+}
+
+func (s *send) readPacket() ([]byte, error) {
+	in := s.streams.In
+	if s.packet != "-" {
+		f, err := os.Open(s.packet)
+		if err != nil {
+			return nil, cli.Usagef("--packet: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // nothing was written
+		in = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(textfile.NewReader(in), schema.MaxPacket+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.packet, err)
+	}
+	if len(bytes.TrimSpace(raw)) == 0 && s.packet == "-" {
+		return nil, cli.Usagef("what to send? standard input is empty: give --to and --text, or a packet as JSON")
+	}
+	return raw, nil
+}
+
+func (s *send) options() ([]publisher.PublishOption, error) {
+	var out []publisher.PublishOption
+	if s.id != "" {
+		out = append(out, publisher.WithID(s.id))
+	}
+	if s.campaign != "" {
+		out = append(out, publisher.WithBulk(s.campaign))
+	}
+	if s.sendAt != "" {
+		at, err := time.Parse(time.RFC3339, s.sendAt)
+		if err != nil {
+			return nil, cli.Usagef("--send-at %q is not a time as in 2026-12-24T09:00:00+08:00", s.sendAt)
+		}
+		out = append(out, publisher.WithSendAt(at))
+	}
+	if s.expiresIn > 0 {
+		out = append(out, publisher.WithExpiresIn(time.Duration(s.expiresIn)))
+	}
+	switch policy := schema.UnknownPolicy(s.unknown); policy {
+	case "":
+	case schema.PolicyResend, schema.PolicyPark:
+		out = append(out, publisher.WithUnknown(policy))
+	default:
+		return nil, cli.Usagef("--unknown %q is not one of resend, park", s.unknown)
+	}
+	if s.source != "" {
+		out = append(out, publisher.WithSource(s.source))
+	}
+	return out, nil
+}
+
+// asUsage makes what is wrong with the message itself an error of usage.
+func asUsage(err error) error {
+	var field *schema.FieldError
+	if errors.As(err, &field) {
+		return cli.Usagef("%w", field)
+	}
+	return err
+}
+
+func (s *send) printAccepted(a publisher.Accepted) error {
+	if s.streams.AsJSON() {
+		return s.streams.Value(struct {
+			ID        string `json:"id"`
+			AppID     string `json:"appid"`
+			Stream    string `json:"stream"`
+			Sequence  uint64 `json:"sequence"`
+			Duplicate bool   `json:"duplicate"`
+		}{a.ID, a.AppID, a.Stream, a.Seq, a.Duplicate})
+	}
+	if a.Duplicate {
+		return s.streams.Printf("%s  already accepted before; it is sent once\n", a.ID)
+	}
+	return s.streams.Printf("%s  accepted\n", a.ID)
+}
+
+func (s *send) publishAndWait(ctx context.Context, conn *broker.Conn, p *publisher.Publisher, appID string, packet []byte, options []publisher.PublishOption) error {
+	wait, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	accepted, err := p.Publish(wait, appID, json.RawMessage(packet), options...)
+	if err != nil {
+		return asUsage(err)
+	}
+	if accepted.Duplicate {
+		s.streams.Notef("%s was accepted before, so this one was dropped; what became of the first:", accepted.ID)
+	}
+	r, err := p.Wait(wait, accepted)
+	switch {
+	case errors.Is(err, publisher.ErrUnreadable) && ctx.Err() == nil:
+		return fmt.Errorf("%s is queued, and it cannot be seen what becomes of it: %w", accepted.ID, err)
+	case err != nil && wait.Err() != nil && ctx.Err() == nil:
+		return s.noReceipt(ctx, conn, accepted)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			s.streams.Notef("%s is queued and will be sent: kefu find %[1]s tells about it, kefu cancel %[1]s prevents it", accepted.ID)
+		}
+		return err
+	}
+	if err := s.printReceipt(r); err != nil {
+		return err
+	}
+	if r.State != schema.StateSent {
+		return &cli.ExitError{Code: cli.ExitFailed, Err: fmt.Errorf("%s was not sent", r.ID)}
+	}
+	return nil
+}
+
+// noReceipt says why there may be none yet.
+func (s *send) noReceipt(ctx context.Context, conn *broker.Conn, a publisher.Accepted) error {
+	holds, err := gate.Holds(ctx, conn)
+	if err == nil && len(holds[a.AppID]) > 0 {
+		return fmt.Errorf("%s is queued; it was not sent within %s because %s is held: %s", a.ID, s.timeout, a.AppID, apps.Why(holds[a.AppID]))
+	}
+	return fmt.Errorf("%s is queued; there was no receipt within %s: is a worker running? kefu find %s says more (with worker.receipts: off there is never one)",
+		a.ID, s.timeout, a.ID)
+}
+
+func (s *send) printReceipt(r schema.Receipt) error {
+	if s.streams.AsJSON() {
+		return s.streams.Value(r)
+	}
+	text := fmt.Sprintf("%s  %s", r.ID, r.State)
+	if r.Reason != "" {
+		text += fmt.Sprintf(" (%s)", r.Reason)
+	}
+	text += fmt.Sprintf(" after %s, %s", r.SettledAt.Sub(r.PublishedAt).Round(time.Millisecond), cli.Count(r.Attempts, "attempt"))
+	if r.Errcode != nil {
+		text += fmt.Sprintf("\nerrcode %d: %s", *r.Errcode, cli.Clean(r.Errmsg))
+	}
+	if r.PossibleDuplicate {
+		text += "\nit may have arrived twice: the outcome of an attempt is unknown"
+	}
+	return s.streams.Printf("%s\n", text)
+}

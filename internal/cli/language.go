@@ -1,0 +1,32 @@
+package cli
+
+import "strings"
+
+// The languages of an explanation.
+const (
+	English       = "en"
+	Chinese       = "zh"
+	BothLanguages = "both"
+)
+
+// Languages are all of them, as a flag takes them.
+func Languages() []string { return []string{English, Chinese, BothLanguages} }
+
+// Language is the one that the user's locale asks for; both where it asks for none.
+func (s *Settings) Language() string {
+	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		locale := strings.ToLower(s.Getenv(name))
+		base, _, _ := strings.Cut(locale, ".")
+		switch {
+		case locale == "":
+			continue
+		case base == "c" || base == "posix":
+			return BothLanguages
+		case strings.HasPrefix(base, "zh"):
+			return Chinese
+		default:
+			return English
+		}
+	}
+	return BothLanguages
+}

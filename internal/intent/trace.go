@@ -1,0 +1,229 @@
+package intent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// trace is all that the broker holds of one intent of one app. Gathering it asks as little as it can: the queue, the receipts and
+// what waits may be millions of messages, and the ledger mostly says where to look.
+type trace struct {
+	appID, id  string
+	story      ledger.Story
+	letters    []deadletter.Item
+	queued     *placed
+	waiting    *placed
+	receipts   []schema.Receipt
+	withdrawal *ledger.Withdrawal
+	alive      map[string]bool // workers
+}
+
+// placed is an intent's message in the queue or in KEFU_LATER.
+type placed struct {
+	stream   string
+	seq      uint64
+	made     time.Time // when its queue was
+	stored   time.Time
+	subject  wire.Subject
+	envelope wire.Envelope
+	until    time.Time // what it waits for
+}
+
+// gather looks for an intent wherever the ledger and its letters do not tell all.
+func (t *trace) gather(ctx context.Context, conn *broker.Conn, hasQueue bool) error {
+	if hasQueue {
+		if err := t.lookInQueue(ctx, conn); err != nil {
+			return err
+		}
+	}
+	if err := t.lookInLater(ctx, conn); err != nil {
+		return err
+	}
+	if err := t.lookInReceipts(ctx, conn); err != nil {
+		return err
+	}
+	if !t.found() {
+		return nil
+	}
+	withdrawal, ok, err := ledger.Withdrawn(ctx, conn, t.appID, t.id)
+	if err != nil {
+		return err
+	}
+	if ok {
+		t.withdrawal = &withdrawal
+	}
+	workers, err := pool.Workers(ctx, conn)
+	for _, w := range workers {
+		t.alive[w.Name] = true
+	}
+	return err
+}
+
+// found says whether anything is known at all.
+func (t *trace) found() bool {
+	return t.story.Known || len(t.letters) > 0 || t.queued != nil || t.waiting != nil || len(t.receipts) > 0
+}
+
+// lookInQueue reads the sequences that are known, and only then goes through the queue.
+func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
+	name := schema.SendStream(t.appID)
+	stream, err := conn.JS.Stream(ctx, name)
+	if err != nil {
+		return fmt.Errorf("the queue of %s: %w", t.appID, err)
+	}
+	created := stream.CachedInfo().Created
+	take := func(s broker.Stored) bool {
+		p, id := readQueued(name, s, created)
+		if id == t.id {
+			t.queued = &p
+		}
+		return id == t.id
+	}
+	own := defaultSequence(t.id, created)
+	carrier := t.story.Seq(created)
+	for _, seq := range []uint64{carrier, own} {
+		if seq == 0 {
+			continue
+		}
+		s, err := conn.Get(ctx, name, seq)
+		if err == nil && take(s) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, broker.ErrNoMessage) {
+			return err
+		}
+	}
+	switch {
+	case t.story.Known && t.story.Now.Kind == ledger.Sent:
+		return nil // a repeat that is queued changes nothing
+	case !t.story.Known && own > 0 && len(t.letters) == 0:
+		return nil // it could only be where it is not, or be sent again by kefu, which the ledger would know
+	}
+	// What carries it on, or its next life, was stored later than what the ledger knows.
+	return conn.Scan(ctx, name, broker.ScanOptions{Seq: carrier + 1}, func(s broker.Stored) error {
+		if take(s) {
+			return broker.ErrStopScan
+		}
+		return nil
+	})
+}
+
+// readQueued reads a message of a queue, and the id of its intent as a worker does.
+func readQueued(stream string, s broker.Stored, created time.Time) (placed, string) {
+	p := placed{stream: stream, seq: s.Seq, made: created, stored: s.Time}
+	p.subject, _ = wire.ParseSubject(s.Subject) // one that cannot be read has no key to show
+	p.envelope, _ = wire.ParseEnvelope(s.Header, p.subject.Again)
+	if p.envelope.ID == "" {
+		return p, wire.DefaultID(created, s.Seq)
+	}
+	return p, p.envelope.ID
+}
+
+// defaultSequence is the sequence in a queue that an id without a producer's own is made of; 0 for other ids.
+func defaultSequence(id string, created time.Time) uint64 {
+	at := strings.LastIndexByte(id, '-')
+	seq, err := strconv.ParseUint(id[at+1:], 10, 64)
+	if err != nil || wire.DefaultID(created, seq) != id {
+		return 0
+	}
+	return seq
+}
+
+// lookInLater goes through what waits, unless the intent has ended.
+func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
+	if t.queued != nil || t.story.Known && t.story.Now.Kind.Terminal() {
+		return nil
+	}
+	for _, subject := range []string{"kefu.later.wait." + t.appID + ".*", wire.LaterDueSubject(t.appID)} {
+		err := conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
+			if p, id := readLater(s); id == t.id {
+				t.waiting = &p
+				return broker.ErrStopScan
+			}
+			return nil
+		})
+		if err != nil || t.waiting != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readLater reads a message of KEFU_LATER and the id of its intent.
+func readLater(s broker.Stored) (placed, string) {
+	p := placed{stream: wire.StreamLater, seq: s.Seq, stored: s.Time}
+	p.subject, _ = wire.ParseSubject(s.Header.Get(wire.HeaderTarget))
+	p.envelope, _ = wire.ParseEnvelope(s.Header, true)
+	if at, ok := strings.CutPrefix(s.Header.Get("Nats-Schedule"), "@at "); ok {
+		p.until, _ = time.Parse(time.RFC3339Nano, at) // zero: it is due
+	}
+	return p, p.envelope.ID
+}
+
+// receiptMargin is how far apart, by the clocks and by how settling goes, a receipt and the mark of the same end can be.
+const receiptMargin = 2 * time.Minute
+
+// lookInReceipts reads the receipts around each end that is known, or all of them when nothing else is.
+func (t *trace) lookInReceipts(ctx context.Context, conn *broker.Conn) error {
+	var ends []time.Time
+	for _, e := range t.story.Events {
+		if e.Mark.Kind.Terminal() {
+			ends = append(ends, e.Time)
+		}
+	}
+	for _, l := range t.letters {
+		ends = append(ends, l.Stored)
+	}
+	switch {
+	case len(ends) > 0:
+		for _, end := range ends {
+			if err := t.readReceipts(ctx, conn, end.Add(-receiptMargin), end.Add(receiptMargin)); err != nil {
+				return err
+			}
+		}
+		return nil
+	case t.queued != nil || t.waiting != nil:
+		return nil
+	case t.story.Known: // settled a moment ago: the receipt comes before the mark
+		last := t.story.Events[len(t.story.Events)-1].Time
+		return t.readReceipts(ctx, conn, last.Add(-receiptMargin), time.Time{})
+	}
+	return t.readReceipts(ctx, conn, time.Time{}, time.Time{}) // the ledger may be off, or have forgotten
+}
+
+// readReceipts takes the intent's receipts of a span; a zero end is none.
+func (t *trace) readReceipts(ctx context.Context, conn *broker.Conn, from, to time.Time) error {
+	needle, err := json.Marshal(t.id)
+	if err != nil {
+		return err
+	}
+	return conn.Scan(ctx, schema.StreamReceipt, broker.ScanOptions{Subject: "kefu.receipt." + t.appID + ".*", Since: from}, func(s broker.Stored) error {
+		var r schema.Receipt
+		switch {
+		case !to.IsZero() && s.Time.After(to):
+			return broker.ErrStopScan
+		case !bytes.Contains(s.Data, needle), json.Unmarshal(s.Data, &r) != nil, r.ID != t.id:
+			return nil
+		}
+		for _, known := range t.receipts { // spans may overlap
+			if known.Generation == r.Generation && known.State == r.State && known.SettledAt.Equal(r.SettledAt) {
+				return nil
+			}
+		}
+		t.receipts = append(t.receipts, r)
+		return nil
+	})
+}

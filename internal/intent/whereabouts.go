@@ -1,0 +1,287 @@
+package intent
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Whereabouts is what is known about an intent: where it stands in its newest generation, and what happened to it in all.
+type Whereabouts struct {
+	ID                string        `json:"id"`
+	AppID             string        `json:"appid"`
+	State             schema.State  `json:"state"`
+	Generation        int           `json:"generation"`
+	Attempts          int           `json:"attempts"`
+	Reason            schema.Reason `json:"reason,omitempty"`
+	Detail            string        `json:"detail,omitempty"`
+	Errcode           *int          `json:"errcode,omitempty"`
+	Errmsg            string        `json:"errmsg,omitempty"`
+	RID               string        `json:"rid,omitempty"`
+	PossibleDuplicate bool          `json:"possible_duplicate,omitempty"`
+	Worker            string        `json:"worker,omitempty"` // who has it, when it is in flight
+	Lane              schema.Lane   `json:"lane,omitempty"`
+	Campaign          string        `json:"campaign,omitempty"`
+	Source            string        `json:"source,omitempty"`
+	Stream            string        `json:"stream,omitempty"` // where its message is
+	Sequence          uint64        `json:"sequence,omitempty"`
+	Until             time.Time     `json:"until,omitzero"` // what it waits for
+	Withdrawn         bool          `json:"withdrawn,omitempty"`
+	WithdrawnBy       string        `json:"withdrawn_by,omitempty"`
+	Events            []Event       `json:"events"`
+}
+
+// Event is one thing that is known to have happened to it.
+type Event struct {
+	At         time.Time `json:"at"`
+	What       string    `json:"what"`
+	Generation int       `json:"generation,omitempty"`
+	Worker     string    `json:"worker,omitempty"`
+}
+
+// judge says where the intent stands. Of what the places say, the newest generation counts; within it an end counts more than
+// anything before, because there is one end for each.
+func (t *trace) judge() Whereabouts {
+	w := Whereabouts{ID: t.id, AppID: t.appID}
+	w.byLedger(t)
+	w.byReceipts(t)
+	w.byLetters(t)
+	w.byQueue(t)
+	if v := t.withdrawal; v != nil && !w.State.Terminal() && v.Covers(w.Generation, t.published()) {
+		w.Withdrawn, w.WithdrawnBy = true, v.By
+		w.add(v.At, v.Generation, "", "withdrawn by "+v.By)
+	}
+	slices.SortStableFunc(w.Events, func(a, b Event) int { return a.At.Compare(b.At) })
+	w.Events = slices.CompactFunc(w.Events, func(a, b Event) bool { return a.What == b.What && a.At.Equal(b.At) })
+	return w
+}
+
+// published is when the message that is queued or waits was published, zero when there is none.
+func (t *trace) published() time.Time {
+	p := t.queued
+	if p == nil {
+		p = t.waiting
+	}
+	switch {
+	case p == nil:
+		return time.Time{}
+	case p.subject.Again:
+		return p.envelope.PublishedAt
+	}
+	return p.stored
+}
+
+func (w *Whereabouts) add(at time.Time, generation int, worker, what string) {
+	if !at.IsZero() {
+		w.Events = append(w.Events, Event{at, what, generation, worker})
+	}
+}
+
+func (w *Whereabouts) byLedger(t *trace) {
+	for _, e := range t.story.Events {
+		if !t.told(e) {
+			w.add(e.Time, e.Generation, e.Worker, wording(e))
+		}
+	}
+	if !t.story.Known {
+		return
+	}
+	now := t.story.Now
+	w.Generation, w.Attempts = max(int(now.Generation), 1), int(now.Attempt)
+	switch now.Kind {
+	case ledger.Start:
+		w.State, w.Worker = schema.StateInFlight, t.story.Worker
+		if !t.alive[t.story.Worker] {
+			w.Detail = "its worker is gone; another takes it over, and treats the attempt as one of unknown outcome"
+		}
+	case ledger.Later: // its attempt is the one to come
+		w.State, w.Attempts = schema.StateWaiting, max(w.Attempts-1, 0)
+	case ledger.Sent:
+		w.State = schema.StateSent
+	case ledger.Dead:
+		w.State = schema.StateDead
+	case ledger.Cancelled:
+		w.State = schema.StateCancelled
+	default:
+		w.State = schema.StateQueued
+		if _, dying := now.Kind.Dying(); dying {
+			w.State, w.Worker, w.Detail = schema.StateInFlight, t.story.Worker, "its dead letter is being written"
+		}
+	}
+}
+
+// told says whether a letter or a receipt tells of an event, and more of it.
+func (t *trace) told(e ledger.Told) bool {
+	generation := int(e.Mark.Generation)
+	if _, dying := e.Mark.Kind.Dying(); dying {
+		return t.hasLetter(generation)
+	}
+	switch e.Mark.Kind {
+	case ledger.Dead:
+		if t.hasLetter(generation) {
+			return true
+		}
+	case ledger.Sent, ledger.Cancelled:
+	default:
+		return false
+	}
+	return slices.ContainsFunc(t.receipts, func(r schema.Receipt) bool {
+		return r.Generation == generation && string(r.State) == e.Mark.Kind.String()
+	})
+}
+
+func (t *trace) hasLetter(generation int) bool {
+	for _, i := range t.letters {
+		if i.Letter.Generation == generation && i.Letter.Reason != schema.ReasonIDReuse {
+			return true
+		}
+	}
+	return false
+}
+
+// wording is an event of the ledger in words.
+func wording(e ledger.Told) string {
+	m := e.Mark
+	switch m.Kind {
+	case ledger.Start:
+		switch e.Ruling {
+		case ledger.Ended, ledger.Repeat:
+			return "it came once more and was not sent again"
+		case ledger.Reuse:
+			return "another message came under its id: that one went to the dead letters"
+		case ledger.Started:
+			return "handed to another worker while it was being sent"
+		}
+		return fmt.Sprintf("attempt %d began", m.Attempt)
+	case ledger.Clear:
+		if m.Attempt == 0 {
+			return "given back, no attempt spent"
+		}
+		return "given back, " + attempts(int(m.Attempt)) + " spent"
+	case ledger.Later:
+		return fmt.Sprintf("put off until attempt %d", m.Attempt)
+	case ledger.Suspect:
+		return "handed out, perhaps not for the first time"
+	case ledger.Harmless:
+		return "handled without harm, and waits"
+	case ledger.Gone:
+		return "its message was no longer in the queue: a repeat may go on in its place"
+	case ledger.Dead:
+		return "died"
+	}
+	if reason, dying := m.Kind.Dying(); dying {
+		return "to be buried: " + string(reason)
+	}
+	return m.Kind.String()
+}
+
+func (w *Whereabouts) byReceipts(t *trace) {
+	for _, r := range t.receipts {
+		w.add(r.PublishedAt, 1, "", "published")
+		if r.State != schema.StateDead || !t.hasLetter(r.Generation) {
+			w.add(r.SettledAt, r.Generation, "", ending(r.State, r.Reason, ""))
+		}
+		// The letter of an id-reuse is another message's.
+		if r.Reason == schema.ReasonIDReuse && w.State != "" || r.Generation < w.Generation {
+			continue
+		}
+		w.State, w.Generation, w.Attempts, w.Reason, w.Worker, w.Detail = r.State, r.Generation, r.Attempts, r.Reason, "", ""
+		w.Errcode, w.Errmsg, w.RID, w.PossibleDuplicate = r.Errcode, r.Errmsg, r.RID, r.PossibleDuplicate
+		w.Lane, w.Campaign, w.Source = r.Lane, r.Campaign, r.Source
+	}
+}
+
+func (w *Whereabouts) byLetters(t *trace) {
+	for _, i := range t.letters {
+		l := i.Letter
+		w.add(l.PublishedAt, 1, "", "published")
+		w.add(l.DiedAt, l.Generation, l.Worker, ending(schema.StateDead, l.Reason, l.Detail))
+		for _, a := range l.Attempts {
+			answer := strings.TrimSpace(code(a.Errcode) + " " + a.Errmsg)
+			if answer != "" {
+				answer = ": " + answer
+			}
+			w.add(a.At.Add(time.Duration(a.DurationMS*float64(time.Millisecond))), l.Generation, a.Worker,
+				fmt.Sprintf("attempt %d ended: %s%s", a.Number, a.Outcome, answer))
+		}
+		if l.Reason == schema.ReasonIDReuse && w.State != "" || l.Generation < w.Generation {
+			continue
+		}
+		w.State, w.Generation, w.Attempts, w.Worker = schema.StateDead, l.Generation, len(l.Attempts), ""
+		w.Reason, w.Detail, w.PossibleDuplicate = l.Reason, l.Detail, l.PossibleDuplicate
+		w.Errcode, w.Errmsg, w.RID = l.Errcode, l.Errmsg, l.RID
+		w.Lane, w.Campaign, w.Source = l.Lane, l.Campaign, l.Source
+	}
+}
+
+func ending(s schema.State, r schema.Reason, detail string) string {
+	text := string(s)
+	if r != "" {
+		text += ", " + string(r)
+	}
+	if detail != "" {
+		text += ": " + detail
+	}
+	return text
+}
+
+// byQueue takes in the intent's message, if it still has one.
+func (w *Whereabouts) byQueue(t *trace) {
+	p, state := t.queued, schema.StateQueued
+	if p == nil {
+		p, state = t.waiting, schema.StateWaiting
+	}
+	if p == nil {
+		return
+	}
+	generation := p.envelope.Generation
+	switch {
+	case p.subject.Again:
+		w.add(p.envelope.PublishedAt, 1, "", "published")
+		if state == schema.StateQueued {
+			w.add(p.stored, generation, "", "queued again")
+		}
+	case t.story.Known: // a producer's message does not know its generation
+		generation = t.story.Generation(p.seq, p.made)
+		fallthrough
+	default:
+		w.add(p.stored, generation, "", "published")
+	}
+	switch {
+	case generation < w.Generation, generation == w.Generation && w.State.Terminal():
+		return // about to be acknowledged: nothing comes of it any more
+	case generation > w.Generation: // a new life: what is known is of the one before
+		w.State, w.Attempts, w.Worker = state, p.envelope.Attempt-1, ""
+		w.Reason, w.Detail, w.Errcode, w.Errmsg, w.RID, w.PossibleDuplicate = "", "", nil, "", "", false
+	case w.State != schema.StateInFlight || state == schema.StateWaiting:
+		w.State, w.Attempts = state, max(w.Attempts, p.envelope.Attempt-1)
+	}
+	w.Generation, w.Stream, w.Sequence, w.Until = generation, p.stream, p.seq, p.until
+	if p.envelope.SendAt.After(w.Until) {
+		w.Until = p.envelope.SendAt
+	}
+	w.Lane, w.Source = p.subject.Lane, p.envelope.Source
+	if p.subject.Lane == schema.LaneBulk {
+		w.Campaign = p.subject.Key
+	}
+}
+
+// code is a code of WeChat's that may be missing.
+func code(errcode *int) string {
+	if errcode == nil {
+		return ""
+	}
+	return strconv.Itoa(*errcode)
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return strconv.Itoa(n) + " attempts"
+}

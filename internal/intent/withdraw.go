@@ -1,0 +1,31 @@
+package intent
+
+import (
+	"context"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// withdrawalKeep is how long an order is kept after the intent's time has come: longer than a queue
+// is ever behind.
+const withdrawalKeep = 30 * 24 * time.Hour
+
+// Withdraw has the workers not send an intent any more, and writes that down.
+func Withdraw(ctx context.Context, conn *broker.Conn, w Whereabouts, by string) error {
+	err := conn.Audit(ctx, broker.AuditEntry{
+		Actor: by, Verb: "cancel", AppID: w.AppID, Filter: "id=" + w.ID, Count: 1,
+		Detail: "was " + string(w.State),
+	})
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	order := ledger.Withdrawal{Cancellation: schema.Cancellation{
+		Generation: w.Generation, By: by, At: now,
+	}}
+	keep := withdrawalKeep + max(0, w.Until.Sub(now)) // a send-at may be years ahead
+	return ledger.Withdraw(ctx, conn, w.AppID, w.ID, order, keep)
+}
