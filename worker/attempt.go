@@ -162,6 +162,11 @@ func (e *engine) identify(d *delivery) error {
 	d.tried, d.unknown = env.Tried, unknownOf(env.Tried)
 	d.key = ledger.KeyOf(e.appID, d.id)
 	d.body = ledger.BodyOf(d.msg.Data)
+	d.campaign = ledger.NoCampaign
+	if !d.live && d.subject.Key != "" {
+		d.campaign = ledger.CampaignOf(e.appID, d.subject.Key)
+	}
+	d.lastEnd = ledger.ParseEnd(env.Before)
 	return err
 }
 

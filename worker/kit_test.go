@@ -127,6 +127,7 @@ type bed struct {
 	grace    time.Duration
 
 	concurrency int // of the process
+	tell        Receipts
 
 	worker   *Worker // the one started last
 	receipts chan schema.Receipt
@@ -145,7 +146,7 @@ func newBed(t *testing.T) *bed {
 	r.NoError(err)
 	_, err = plan.Apply(t.Context(), conn.JS, false)
 	r.NoError(err)
-	b := &bed{Assertions: r, t: t, embedded: e, conn: conn, grace: 5 * time.Second, concurrency: 128, api: &fakeAPI{posts: make(map[string]int)}, receipts: make(chan schema.Receipt, 10000)}
+	b := &bed{Assertions: r, t: t, embedded: e, conn: conn, grace: 5 * time.Second, concurrency: 128, tell: ReceiptsAll, api: &fakeAPI{posts: make(map[string]int)}, receipts: make(chan schema.Receipt, 10000)}
 	b.app = App{ID: appID, Sender: b.api, Rate: gate.Rate{}, Concurrency: 64,
 		Retry: Retry{Attempts: 6, First: 20 * time.Millisecond, Cap: time.Second}, OnUnknown: schema.PolicyResend,
 		ExpireAfter: time.Hour, HoldBack: 5 * time.Second}
@@ -179,7 +180,7 @@ func (b *bed) make() *Worker {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: b.concurrency,
-		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.way)
+		Grace: b.grace, Receipts: b.tell, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.way)
 	b.NoError(err)
 	return w
 }

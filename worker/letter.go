@@ -75,6 +75,7 @@ func (d *delivery) publishedHeader() map[string][]string {
 func (e *engine) laterMessage(d *delivery) *nats.Msg {
 	env := d.env
 	env.ID, env.Generation, env.Attempt, env.PublishedAt, env.Tried = d.id, d.generation, d.attempt, d.published.UTC(), d.lastTried()
+	env.Before = d.lastEnd.String()
 	return laterMessage(e.appID, d.subject, env, 0, d.seq, d.end.until, headerOf(env, d.msg), d.msg.Data)
 }
 

@@ -79,14 +79,16 @@ type life struct {
 	id         string
 	key        ledger.Key
 	body       uint32
+	campaign   ledger.Campaign
 	sendAt     time.Time
 	deadline   time.Time
 	bad        error // why it cannot be sent, as a sentence for the letter
 
 	// What it has cost so far.
 	generation int
-	attempt    int // number of the next attempt
-	unknown    int // attempts of unknown outcome
+	lastEnd    ledger.End // how the id's life before this one ended
+	attempt    int        // number of the next attempt
+	unknown    int        // attempts of unknown outcome
 	tried      []schema.Attempt
 
 	// Where it stands.
@@ -97,6 +99,7 @@ type life struct {
 	suspected  bool      // its suspect mark must be taken back when it is let go of in good health
 	passing    bool      // it has its slot to be put off, and nothing else
 	asked      bool      // whether the message that it repeats is still there
+	stranger   bool      // its id belongs to another message
 	reached    bool      // the API was reached in this turn, and gave no reason to hold the app
 	leftAlone  int       // how often it was left to another worker
 	panics     int       // while it was handled here
@@ -192,7 +195,6 @@ var (
 	endsKnown     = []stepKind{stepTellRepeat, stepAck}
 	endsDead      = []stepKind{stepCompose, stepMarkDying, stepLetter, stepIndex, stepTell, stepReceipt, stepMarkDead, stepAck}
 	endsUncalled  = []stepKind{stepCompose, stepLetter, stepIndex, stepTell, stepReceipt, stepMarkDead, stepAck}
-	endsReuse     = []stepKind{stepCompose, stepLetter, stepIndex, stepTell, stepReceipt, stepAck} // the ledger's entry belongs to the intent that came first
 	endsCancelled = []stepKind{stepTell, stepReceipt, stepMarkCancelled, stepAck}
 	endsLater     = []stepKind{stepLater, stepMarkLater, stepAck}
 	endsHeld      = []stepKind{stepHold, stepClear, stepGiveBack}
@@ -330,6 +332,7 @@ func (l *life) looked(e *event) step {
 	}
 	l.hear(e.said)
 	if r := e.said.Ruling; l.bad != nil && (r == ledger.Repeat || r == ledger.Reuse) {
+		l.stranger = !l.again
 		return l.die(schema.ReasonInvalid, l.bad.Error(), nil) // whatever became of the id's first
 	}
 	if e.said.Ruling != ledger.Go {
@@ -383,7 +386,7 @@ func (l *life) ruled(e *event) step {
 	case l.awaits == ledger.Gone: // whoever comes first takes the place of what is gone
 		return step{kind: stepLook}
 	}
-	l.generation = e.said.Generation
+	l.generation, l.lastEnd = e.said.Generation, e.said.Before
 	switch e.said.Ruling {
 	case ledger.Ended, ledger.Repeat:
 		if e.said.Ruling == ledger.Repeat && e.said.Carrier != 0 && !l.asked {
@@ -392,6 +395,7 @@ func (l *life) ruled(e *event) step {
 		}
 		return l.known(e.said)
 	case ledger.Reuse:
+		l.stranger = true
 		return l.die(schema.ReasonIDReuse, "its id belongs to an earlier intent with another body", nil)
 	case ledger.Started, ledger.Doomed:
 		return l.abandoned(e)
@@ -520,8 +524,6 @@ func (l *life) untry() {
 func (l *life) die(reason schema.Reason, detail string, answer *wechat.Error) step {
 	steps := endsUncalled // the same verdict would be reached again
 	switch {
-	case reason == schema.ReasonIDReuse:
-		steps = endsReuse
 	case l.stage == stageStarted && !l.called:
 		steps = endsClearedUncalled
 	case l.begun:
@@ -721,6 +723,7 @@ func (l *life) write(mark ledger.Kind) step {
 
 // hear tells a producer's message, which does not know it, the id's generation.
 func (l *life) hear(s ledger.Standing) {
+	l.lastEnd = s.Before
 	if !l.again {
 		l.generation = max(s.Generation, 1)
 	}
@@ -742,6 +745,10 @@ func (l *life) mark(kind ledger.Kind) ledger.Mark {
 	m := ledger.Mark{
 		Key: l.key, Seq: l.seq, Stream: l.queueMade.UnixNano(), Body: l.body, Kind: kind, Again: l.again,
 		Generation: uint16(l.generation), Attempt: uint8(min(l.attempt, 255)), Unknown: uint8(min(l.unknown, 255)), //nolint:gosec // bounded
+		Campaign: l.campaign, Before: l.lastEnd,
+	}
+	if kind == ledger.Dead {
+		m.Reason = l.end.reason
 	}
 	if (kind == ledger.Start || kind == ledger.Suspect) && !l.again {
 		m.Generation = 0

@@ -75,7 +75,11 @@ func (e *engine) settleNext(d *delivery, said ledger.Standing) {
 // markEnd tells the ledger of an end. What it cannot be told because the worker
 // is ending is stored elsewhere already.
 func (e *engine) markEnd(d *delivery, kind ledger.Kind, reached failpoint.Point) {
-	e.ledger.Write(d.mark(kind), func(said ledger.Standing, err error) {
+	m := d.mark(kind)
+	if d.stranger {
+		m = e.strangersMark(d, m)
+	}
+	e.ledger.Write(m, func(said ledger.Standing, err error) {
 		if reached != "" {
 			failpoint.Reach(reached, d.id)
 		}
@@ -87,6 +91,14 @@ func (e *engine) markEnd(d *delivery, kind ledger.Kind, reached failpoint.Point)
 		}
 		e.settleNext(d, said)
 	})
+}
+
+// strangersMark has the end of a message whose id belongs to another one stand in
+// the ledger beside that one's, under the name that its letter has at the broker.
+func (e *engine) strangersMark(d *delivery, m ledger.Mark) ledger.Mark {
+	m.Key = ledger.KeyOf(e.appID, wire.LetterMsgID(e.appID, d.id, d.generation, d.seq))
+	m.Generation, m.Before = 1, 0
+	return m
 }
 
 // ack acknowledges the message and forgets the delivery.

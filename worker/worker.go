@@ -132,6 +132,7 @@ type Worker struct {
 	ahead   prefetch
 
 	ledger      intentLog
+	book        *ledger.Ledger            // the same, for what campaigns count; nil without one
 	around      func(intentLog) intentLog // what a test puts around the ledger
 	pool        *pool.Pool
 	withdrawals *ledger.Withdrawals
@@ -145,6 +146,7 @@ type Worker struct {
 	receipts *receipts
 	troubles *troubles
 	letters  letters
+	counting counting
 
 	watchEvery, waitMost time.Duration // the watchdog's
 
@@ -162,7 +164,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	if cfg.Process.Name == "" || cfg.Concurrency < 1 {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
-	cfg.Process.Indexes, cfg.Process.Frees = true, true
+	cfg.Process.Indexes, cfg.Process.Frees, cfg.Process.Counts = true, true, cfg.Ledger
 	w := &Worker{
 		cfg: cfg, conn: conn, log: cfg.Log, watchEvery: watchEvery, waitMost: waitMost, troubles: newTroubles(cfg.Log),
 	}
@@ -207,6 +209,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	defer stopAlive()
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
 	w.running.Go(func() { w.letters.watch(alive, w) })
+	w.running.Go(func() { w.counting.keep(alive, w) })
 	w.running.Go(func() { w.watch(alive) })
 	forget := w.conn.OnReconnect(func() {
 		for _, a := range w.current() {
@@ -240,6 +243,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 		w.log.Warn("the ledger has not learned all: attempts may be taken for unknown", "error", err)
 		clean = false
 	}
+	w.counting.end(w)
 	_ = w.conn.NC.FlushTimeout(2 * time.Second) // acks are not confirmed; a lost one costs a look into the ledger
 	if !clean {
 		return ErrUnclean
@@ -280,7 +284,7 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 		if err != nil {
 			return fail(err)
 		}
-		w.ledger = l
+		w.ledger, w.book = l, l
 		undo = append(undo, l.Close)
 	}
 	if w.around != nil {

@@ -29,6 +29,10 @@ type FollowOptions struct {
 	// beginning once more, and what was written to it lately may be lost.
 	Anew func()
 
+	// Begun is called before each reading: when the stream was made, and the sequence
+	// of its last message. After Anew it is called before anything is read again.
+	Begun func(made time.Time, last uint64)
+
 	Log *slog.Logger
 
 	begin, end func()        // around each reading of what stands; with Latest
@@ -266,6 +270,9 @@ func (w *Follower) open(ctx context.Context) (*reader, error) {
 	if err := r.sub.SetPendingLimits(-1, -1); err != nil {
 		r.close()
 		return nil, err
+	}
+	if w.opts.Begun != nil {
+		w.opts.Begun(info.Created, info.State.LastSeq)
 	}
 	return r, nil
 }

@@ -24,6 +24,8 @@ import (
 //	opened.<appid>                the first worker that ever read the app's queue (package worker)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package ledger)
 //	letters.indexed               from which letter on all are indexed (package deadletter)
+//	count.<campaign>              how a campaign's intents ended, by its hash, with a life time (package ledger)
+//	counts.since                  since when every worker writes that (package ledger)
 //	token.<appid>.forced          when a token refresh was forced (package gate)
 
 const statePrefix = "$KV." + wire.BucketState + "."
@@ -80,8 +82,14 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 
 // ReadState reads every key below prefix as it stands.
 func (c *Conn) ReadState(ctx context.Context, prefix string) ([]StateEntry, error) {
+	return c.ReadStateSince(ctx, prefix, time.Time{})
+}
+
+// ReadStateSince is ReadState of the keys that were written since a time.
+func (c *Conn) ReadStateSince(ctx context.Context, prefix string, since time.Time) ([]StateEntry, error) {
 	var out []StateEntry
-	err := c.Scan(ctx, "KV_"+wire.BucketState, ScanOptions{Subject: statePrefix + prefix + ">"}, func(s Stored) error {
+	o := ScanOptions{Subject: statePrefix + prefix + ">", Since: since}
+	err := c.Scan(ctx, "KV_"+wire.BucketState, o, func(s Stored) error {
 		if e := stateEntry(s); !e.Deleted {
 			out = append(out, e)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/ledger"
 )
 
 // Intent is one message for the bulk lane, already checked.
@@ -175,6 +176,9 @@ func (r *run) open(ctx context.Context, s Summary) error {
 			AppID: r.job.AppID, Campaign: r.job.Campaign, File: s.File, Template: s.Template, Source: o.Source,
 			SendAt: o.SendAt.UTC(), ExpiresIn: o.ExpiresIn.Seconds(), Rows: s.Rows, StartedAt: now, By: o.By,
 			KeyedIDs: true,
+		}
+		if record.CountedSince, err = ledger.CountedSince(ctx, o.Conn); err != nil {
+			return err
 		}
 		if o.ExpiresIn > 0 {
 			record.ExpiresAt = later(now, o.SendAt).Add(o.ExpiresIn).UTC()

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -20,15 +21,13 @@ type Status struct {
 	Record
 	Queued int `json:"queued"` // in the app's queue, those in flight included; not those that wait for a time or a retry
 
-	// OutcomesSince is set when the campaign began before the oldest receipts that are still kept: of what ended before this time, the
-	// outcome is not known any more, and it counts as open.
+	// OutcomesSince is set when not all outcomes are counted, and the campaign began before the oldest receipts that are still kept: of
+	// what ended before this time, the outcome is not known any more, and it counts as open.
 	OutcomesSince time.Time `json:"outcomes_since,omitzero"`
 
-	// What the receipts say, one for each intent, its latest. Receipts are kept for 3 days, and may be switched off.
-	Sent               int                   `json:"sent"`
-	Dead               map[schema.Reason]int `json:"dead"`
-	Cancelled          int                   `json:"cancelled"`
-	PossibleDuplicates int                   `json:"possible_duplicates"` // sent again after an attempt of unknown outcome
+	// How each intent ended, by its latest end: as the workers have counted it, or as the receipts say while there were workers that
+	// did not count. Receipts are kept for 3 days, and may be switched off.
+	ledger.Counts
 }
 
 // Open is how many of those accepted have no outcome on record: queued, waiting, or settled without a receipt that is still kept.
@@ -45,7 +44,7 @@ const skew = 5 * time.Minute
 
 // ReadStatus tells where a campaign stands. ErrUnknown when none of this name was started.
 func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) (Status, error) {
-	s := Status{Dead: make(map[schema.Reason]int)}
+	var s Status
 	var err error
 	if s.Record, _, err = ReadRecord(ctx, conn, appID, campaign); err != nil {
 		return s, err
@@ -53,22 +52,16 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 	if s.Queued, err = queued(ctx, conn, appID, campaign); err != nil {
 		return s, err
 	}
-	outcomes, err := outcomes(ctx, conn, s.Record)
+	counted, err := counted(ctx, conn, s.Record)
 	if err != nil {
 		return s, err
 	}
-	for _, o := range outcomes {
-		switch o.state {
-		case schema.StateSent:
-			s.Sent++
-		case schema.StateDead:
-			s.Dead[o.reason]++
-		case schema.StateCancelled:
-			s.Cancelled++
-		}
-		if o.possibleDuplicate {
-			s.PossibleDuplicates++
-		}
+	if counted {
+		s.Counts, err = ledger.ReadCounts(ctx, conn, ledger.CampaignOf(appID, campaign))
+		return s, err
+	}
+	if s.Counts, err = fromReceipts(ctx, conn, s.Record); err != nil {
+		return s, err
 	}
 	if s.Open() == 0 {
 		return s, nil // nothing is missing
@@ -113,6 +106,35 @@ func queued(ctx context.Context, conn *broker.Conn, appID, campaign string) (int
 		n += messages
 	}
 	return int(n), nil
+}
+
+// counted says whether all ends of a campaign's intents were counted.
+func counted(ctx context.Context, conn *broker.Conn, r Record) (bool, error) {
+	if r.CountedSince.IsZero() {
+		return false, nil
+	}
+	since, err := ledger.CountedSince(ctx, conn)
+	return since.Equal(r.CountedSince), err
+}
+
+// fromReceipts counts what the receipts say.
+func fromReceipts(ctx context.Context, conn *broker.Conn, r Record) (ledger.Counts, error) {
+	c := ledger.Counts{Dead: make(map[schema.Reason]int)}
+	outcomes, err := outcomes(ctx, conn, r)
+	for _, o := range outcomes {
+		switch o.state {
+		case schema.StateSent:
+			c.Sent++
+		case schema.StateDead:
+			c.Dead[o.reason]++
+		case schema.StateCancelled:
+			c.Cancelled++
+		}
+		if o.possibleDuplicate {
+			c.PossibleDuplicates++
+		}
+	}
+	return c, err
 }
 
 // outcome is how an intent ended, as far as its latest receipt says.

@@ -188,6 +188,29 @@ type prior struct {
 	move      move
 	why       refusal // of leave
 	mayDouble bool    // it is published, and may have been before
+	counted   bool    // its campaign counts it as the letter says: that ends when its replay does
+}
+
+// marksLate is for how long a letter may be in the box before the ledger knows of the death: a crash between the two is made up for
+// when the message is handed out again.
+const marksLate = time.Hour
+
+// counted says whether a letter's campaign counts its id as the letter says. So it does when the ledger knows, or has forgotten, the
+// life that the letter ended, unless the id has gone on since. A death that is not marked yet must not be taken back: its mark will
+// come too late to be counted.
+func (r *records) counted(item *Item, own bool, now time.Time) bool {
+	l := &item.Letter
+	if r.o.Ledger == nil || l.Reason == schema.ReasonIDReuse {
+		return true
+	}
+	life, known := r.o.Ledger.Life(l.AppID, l.ID, l.Packet())
+	switch {
+	case known:
+		return life.Generation <= max(l.Generation, 1)
+	case own: // its mark will come and be counted
+		return true
+	}
+	return now.Sub(l.DiedAt) >= marksLate
 }
 
 // prior judges a letter. queue says whether its app has one.
@@ -210,6 +233,7 @@ func (r *records) prior(ctx context.Context, item *Item, queue bool, now time.Ti
 		p.move, p.why = e.next(p.target.generation, p.target.own)
 	}
 	p.mayDouble = p.move == publish && e.inDoubt
+	p.counted = r.counted(item, p.target.own, now)
 	return p, nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // Progress is how far a replay has come.
@@ -376,6 +378,10 @@ func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 	}
 	if p.move == publish {
 		r.records.take(item, p.target)
+		if p.counted {
+			l := &item.Letter
+			msg.Header.Set(wire.HeaderBefore, wire.Ended(schema.StateDead, l.Reason, l.PossibleDuplicate))
+		}
 	}
 	return verdict{move: p.move, target: p.target, msg: msg}, nil
 }

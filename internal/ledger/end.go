@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -56,27 +57,16 @@ func (e End) valid() End {
 	return e
 }
 
-// twice marks an end as that of a message that may have been sent more than once.
-const twice = "possible_duplicate"
-
-// String is the end as [schema.HeaderBefore] carries it: "dead recipient". No end is
-// "".
+// String is the end in words, as [wire.Ended] has them; "" for none.
 func (e End) String() string {
 	state, reason := e.State()
-	words := []string{string(state)}
-	if reason != "" {
-		words = append(words, string(reason))
-	}
-	if e.PossibleDuplicate() {
-		words = append(words, twice)
-	}
-	return strings.Join(words, " ")
+	return wire.Ended(state, reason, e.PossibleDuplicate())
 }
 
 // ParseEnd reads what String wrote; zero for anything else.
 func ParseEnd(s string) (e End) {
 	words := strings.Fields(s)
-	if n := len(words); n > 1 && words[n-1] == twice {
+	if n := len(words); n > 1 && words[n-1] == wire.EndedTwice {
 		e, words = duplicate, words[:n-1]
 	}
 	switch {

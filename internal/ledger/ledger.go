@@ -58,9 +58,11 @@ type Ledger struct {
 	log     *slog.Logger
 	trouble func(why string)
 
-	mu    sync.RWMutex // index
-	index *index
-	top   map[uint16]uint64 // by worker: number of the newest batch that was applied
+	mu       sync.RWMutex // index and counters
+	index    *index
+	counters *counters
+	top      map[uint16]uint64 // by worker: number of the newest batch that was applied
+	writer   bool              // this worker has stored counts for the pool; StoreCounts'
 
 	// Writing side. The log holds the marks of each intent in the order in which
 	// they were written, whatever had to be repeated: a mark leaves when all marks
@@ -110,13 +112,19 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 	}
 	l := &Ledger{
 		conn: conn, worker: o.Worker, subject: wire.LedgerSubject(o.Worker), log: log, trouble: o.Trouble,
-		index: newIndex(o.Keep), top: make(map[uint16]uint64), inFlight: make(map[Key]struct{}),
+		index: newIndex(o.Keep), counters: newCounters(), top: make(map[uint16]uint64), inFlight: make(map[Key]struct{}),
 	}
+	l.index.ended = l.counters.ended
 	if l.trouble == nil {
 		l.trouble = func(string) {}
 	}
-	var err error
-	if l.reader, err = conn.Follow(ctx, wire.StreamLedger, broker.FollowOptions{Anew: l.anew, Log: log}, l.take); err != nil {
+	// Before the log: it goes on from where these end.
+	err := conn.Ask(ctx, l.remembered)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	follow := broker.FollowOptions{Anew: l.anew, Begun: l.begun, Log: log}
+	if l.reader, err = conn.Follow(ctx, wire.StreamLedger, follow, l.take); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	return l, nil
@@ -346,11 +354,21 @@ func (l *Ledger) again(f *flight) {
 // if it was, is gone.
 func (l *Ledger) anew() {
 	l.log.Error("the ledger was lost or cut back: what was sent lately may not be remembered after a restart")
+	l.mu.Lock()
+	l.counters.cut = true
+	l.mu.Unlock()
 	l.out.Lock()
 	defer l.out.Unlock()
 	for _, f := range l.flights {
 		l.publish(f)
 	}
+}
+
+// begun notes which log is read, and from when on all of it is counted.
+func (l *Ledger) begun(made time.Time, last uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counters.begun(made, last)
 }
 
 // take applies one message of the log.
@@ -368,6 +386,7 @@ func (l *Ledger) take(s broker.Stored) {
 	}
 	l.mu.Lock()
 	l.index.advance(s.Time)
+	l.counters.reads(s.Seq, s.Time)
 	w := l.index.worker(name)
 	// A batch that was stored twice (its repeat came later than the broker
 	// remembers ids) must not undo what came between. Of batches that overtook each
@@ -377,6 +396,9 @@ func (l *Ledger) take(s broker.Stored) {
 		l.top[w] = number
 		readBatch(s.Data, func(m Mark) {
 			st := l.index.mark(m, w)
+			if m.Campaign == 0 && m.Kind.Terminal() {
+				l.counters.unsaid = s.Time
+			}
 			if own {
 				standings = append(standings, st)
 			}

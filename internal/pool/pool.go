@@ -87,6 +87,7 @@ type Worker struct {
 	Leaving bool     `json:"leaving,omitempty"` // takes no shards any more
 	Indexes bool     `json:"indexes,omitempty"` // every letter that it buries, as versions before did not
 	Frees   bool     `json:"frees,omitempty"`   // it knows the ledger's Gone mark, as versions before did not
+	Counts  bool     `json:"counts,omitempty"`  // it says which campaign each end belongs to, as versions before did not
 	Apps    []string `json:"apps,omitempty"`    // whose shards it may take
 	Status  Status   `json:"status"`
 }
@@ -141,6 +142,7 @@ type member struct {
 	left    bool // and said so
 	leaving bool
 	frees   bool
+	counts  bool
 	until   time.Time // before this it may still act on its lease, whatever the broker says; see learnWorker
 	ended   time.Time // when it was learned that it is not alive
 	apps    map[string]bool
@@ -217,11 +219,35 @@ func (p *Pool) Others(appID string) (workers int, does Activity) {
 // AllFree says whether every other worker that may be alive knows the ledger's Gone
 // mark: one that does not would go on as if it were not there.
 func (p *Pool) AllFree() bool {
+	return p.every(func(m member) bool { return m.frees })
+}
+
+// AllCount says whether every other worker that may be alive says which campaign
+// each end belongs to.
+func (p *Pool) AllCount() bool {
+	return p.every(func(m member) bool { return m.counts })
+}
+
+// WritesCounts says whether this worker is the one that stores for all of them what
+// campaigns count: of those alive that could, the first by name.
+func (p *Pool) WritesCounts() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for name, m := range p.members {
+		if m.alive && m.counts && name < p.self.Name {
+			return false
+		}
+	}
+	return p.self.Counts
+}
+
+// every says whether f holds for each other worker that may be alive.
+func (p *Pool) every(f func(member) bool) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	now := time.Now()
 	for name, m := range p.members {
-		if name != p.self.Name && !m.frees && (m.alive || !m.left && now.Before(m.until)) {
+		if name != p.self.Name && !f(m) && (m.alive || !m.left && now.Before(m.until)) {
 			return false
 		}
 	}
@@ -319,7 +345,7 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 				apps[a] = true
 			}
 		}
-		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, frees: w.Frees, apps: apps, does: w.Status.Apps}
+		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, frees: w.Frees, counts: w.Counts, apps: apps, does: w.Status.Apps}
 		if p.claims.joined {
 			m.until = now.Add(Lease)
 		}

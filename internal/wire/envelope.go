@@ -19,6 +19,10 @@ const (
 	HeaderTried       = "Kefu-Tried"        // Repeated: one [schema.Attempt] as compact JSON each.
 	HeaderTarget      = "Kefu-Target"       // On KEFU_LATER: where it goes when its time has come.
 	HeaderHop         = "Kefu-Hop"          // On KEFU_LATER: how often it was put back because its queue was full.
+
+	// HeaderBefore is how the life of the id before this one ended, see [Ended]. It is no Kefu-* header: a worker of an
+	// earlier version buries what has one that it does not know, and carries all others along.
+	HeaderBefore = "X-Kefu-Before"
 )
 
 // Envelope is what the headers of an intent say, wherever it is queued. Its ID is Nats-Msg-Id on kefu.send, Kefu-Id on
@@ -31,6 +35,7 @@ type Envelope struct {
 
 	PublishedAt time.Time        // When the producer published it. It is zero on kefu.send, where the stored time says so.
 	Tried       []schema.Attempt // What was tried before this message, on kefu.again.
+	Before      string           // How the life of the id before this one ended, as [Ended] says it; "" when nobody knows.
 }
 
 // own are the headers of kefu's own that ParseEnvelope reads, in the order in which it reports what is wrong.
@@ -46,6 +51,7 @@ var own = [...]struct {
 	{HeaderTried, false, (*Envelope).parseTried},
 	{HeaderTarget, false, func(*Envelope, string) string { return "" }},
 	{HeaderHop, false, func(*Envelope, string) string { return "" }},
+	{HeaderBefore, false, func(e *Envelope, v string) string { e.Before = v; return "" }},
 }
 
 func ownIndex(name string) int {
@@ -201,7 +207,25 @@ func (e Envelope) Header() map[string][]string {
 		}
 		h[HeaderTried] = append(h[HeaderTried], string(text))
 	}
+	if e.Before != "" {
+		h[HeaderBefore] = []string{e.Before}
+	}
 	return h
+}
+
+// EndedTwice is the last word of Ended when the message may have been sent more than once.
+const EndedTwice = "possible_duplicate"
+
+// Ended says in words how a life of an intent's id ended: "dead recipient", "sent possible_duplicate".
+func Ended(state schema.State, reason schema.Reason, possibleDuplicate bool) string {
+	words := string(state)
+	if reason != "" {
+		words += " " + string(reason)
+	}
+	if possibleDuplicate {
+		words += " " + EndedTwice
+	}
+	return words
 }
 
 // Deadline is the time after which an intent is never sent: its Kefu-Expires-At or, when it has none, after from its
@@ -224,7 +248,7 @@ func ForeignHeader(h map[string][]string) map[string][]string {
 	var out map[string][]string
 	for name, values := range h {
 		lower := strings.ToLower(name)
-		if strings.HasPrefix(lower, "kefu-") || isNATS(lower) || lower == schema.HeaderTraceparent {
+		if strings.HasPrefix(lower, "kefu-") || ownIndex(name) >= 0 || isNATS(lower) || lower == schema.HeaderTraceparent {
 			continue
 		}
 		if out == nil {

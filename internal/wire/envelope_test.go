@@ -51,6 +51,32 @@ func TestParseEnvelopeOnAgain(t *testing.T) {
 	require.Equal(t, e, back)
 }
 
+func TestHowTheLifeBeforeEndedIsNoProducersBusiness(t *testing.T) {
+	t.Parallel()
+	e := wire.Envelope{
+		Envelope: schema.Envelope{ID: "order-7"}, Generation: 2, Attempt: 1,
+		Before: wire.Ended(schema.StateDead, schema.ReasonUnknown, true),
+	}
+	h := e.Header()
+	require.Equal(t, []string{"dead unknown possible_duplicate"}, h["X-Kefu-Before"])
+	again, err := wire.ParseEnvelope(h, true)
+	require.NoError(t, err)
+	require.Equal(t, e, again)
+
+	h["X-Order"] = []string{"7"}
+	require.Equal(t, map[string][]string{"X-Order": {"7"}}, wire.ForeignHeader(h))
+	require.NotContains(t, wire.ProducerHeader(h, "1"), "X-Kefu-Before")
+	sent, err := wire.ParseEnvelope(map[string][]string{"X-Kefu-Before": {"sent"}}, false)
+	require.NoError(t, err)
+	require.Empty(t, sent.Before)
+
+	// An earlier version knows neither of these two, and lets the one pass.
+	require.NoError(t, second(schema.ParseEnvelope(map[string][]string{"X-Kefu-Before": {"sent"}})))
+	require.Error(t, second(schema.ParseEnvelope(map[string][]string{"Kefu-Before": {"sent"}})))
+}
+
+func second(_ schema.Envelope, err error) error { return err }
+
 func TestParseEnvelopeOnAgainRefuses(t *testing.T) {
 	t.Parallel()
 	const whenRule = ": must be a time in RFC 3339, as 2026-11-24T08:15:00+08:00, from 1970 to 9999"

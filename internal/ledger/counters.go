@@ -1,0 +1,184 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Counts are how a campaign's intents ended, each id once.
+type Counts struct {
+	Sent               int                   `json:"sent"`
+	Dead               map[schema.Reason]int `json:"dead"`
+	Cancelled          int                   `json:"cancelled"`
+	PossibleDuplicates int                   `json:"possible_duplicates"` // of all ends
+}
+
+// tallies are Counts by End, in which duplicates count beside their end.
+type tallies [duplicate + 1]int
+
+func (t *tallies) add(e End, n int) {
+	if e == 0 {
+		return
+	}
+	t[e&^duplicate] += n
+	if e.PossibleDuplicate() {
+		t[duplicate] += n
+	}
+}
+
+func (t *tallies) addAll(other tallies) {
+	for at, n := range other {
+		t[at] += n
+	}
+}
+
+func (t *tallies) counts() Counts {
+	c := Counts{
+		Sent: t[endSent], Cancelled: t[endCancelled], PossibleDuplicates: t[duplicate], Dead: make(map[schema.Reason]int),
+	}
+	for at, reason := range dyingFor {
+		if n := t[int(endDead)+at]; n != 0 {
+			c.Dead[reason] = n
+		}
+	}
+	return c
+}
+
+func (c Counts) tallies() (t tallies) {
+	t[endSent], t[endCancelled], t[duplicate] = c.Sent, c.Cancelled, c.PossibleDuplicates
+	for reason, n := range c.Dead {
+		if end := deadFor(reason); end != 0 {
+			t[end] = n
+		}
+	}
+	return t
+}
+
+// position is how far a log was read.
+type position struct {
+	Made time.Time `json:"made"` // the log's stream
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"` // the latest of a message so far
+}
+
+// covers says whether a message was read by then. Sequences alone do not say it: a
+// log that a power failure has cut back uses some again.
+func (p position) covers(message position) bool {
+	return p.Made.Equal(message.Made) && message.Seq <= p.Seq && !message.Time.After(p.Time)
+}
+
+// counters are what each campaign counts, folded from the log. What a worker that
+// has just come finds under a campaign's key goes on from the position that stands
+// there: the log before it may be gone. It is not safe for concurrent use.
+type counters struct {
+	campaigns map[Campaign]*counter
+	now       position  // of the message that is read, or was read last; its Time is the latest of all
+	message   time.Time // of that message
+
+	// cut says that the log was cut back and is read from its beginning once more:
+	// what is counted is not what stands in it up to now, until its end is read.
+	cut   bool
+	until uint64
+
+	// unsaid is when a mark of an end last came that does not say its campaign.
+	unsaid time.Time
+}
+
+// counter is what one campaign counts.
+type counter struct {
+	tallies tallies  // all, once its key was read; before that none
+	from    position // up to which they were read from the key
+	read    bool     // the key was read, or there is none
+	pending []change // until then
+
+	changed position // when they changed last
+	stored  position // what stands under the key goes so far, as far as is known
+	rev     uint64   // of the key in KEFU_STATE; 0: none
+}
+
+// change is what the marks of one message of the log change.
+type change struct {
+	at      position
+	tallies tallies
+}
+
+func newCounters() *counters { return &counters{campaigns: make(map[Campaign]*counter)} }
+
+// begun is told of each reading of the log, after anew was.
+func (c *counters) begun(made time.Time, last uint64) {
+	switch {
+	case !made.Equal(c.now.Made):
+		c.now, c.until = position{Made: made}, 0
+	case c.cut:
+		c.now.Seq, c.until = 0, last
+		for _, n := range c.campaigns {
+			n.stored, n.changed = position{}, position{Made: made, Seq: last, Time: c.now.Time}
+		}
+	}
+	c.cut = false
+}
+
+// sure says whether what is counted is what stands in the log up to now.
+func (c *counters) sure() bool { return !c.cut && c.now.Seq >= c.until }
+
+// reads is told of each message of the log before its marks are.
+func (c *counters) reads(seq uint64, at time.Time) {
+	c.now.Seq, c.message = seq, at
+	if at.After(c.now.Time) {
+		c.now.Time = at
+	}
+}
+
+// ended counts an id as one end that was counted as another.
+func (c *counters) ended(campaign Campaign, before, after End) {
+	if campaign <= NoCampaign {
+		return
+	}
+	n := c.campaigns[campaign]
+	if n == nil {
+		n = &counter{}
+		c.campaigns[campaign] = n
+	}
+	at := c.now
+	at.Time = c.message
+	if !n.read {
+		if last := len(n.pending) - 1; last < 0 || n.pending[last].at != at {
+			n.pending = append(n.pending, change{at: at})
+		}
+		last := &n.pending[len(n.pending)-1]
+		last.tallies.add(before, -1)
+		last.tallies.add(after, +1)
+		return
+	}
+	if n.from.covers(at) {
+		return
+	}
+	n.tallies.add(before, -1)
+	n.tallies.add(after, +1)
+	n.changed = at
+}
+
+// learn takes over what stands under a campaign's key.
+func (n *counter) learn(k keyed) {
+	n.stored, n.rev = k.Log, k.rev
+	if n.read {
+		return
+	}
+	n.read, n.from, n.tallies = true, k.Log, k.tallies()
+	for _, change := range n.pending {
+		if !n.from.covers(change.at) {
+			n.tallies.addAll(change.tallies)
+			n.changed = change.at
+		}
+	}
+	n.pending = nil
+}
+
+// due says whether there is something to store.
+func (n *counter) due() bool { return n.read && n.changed != position{} && !n.stored.covers(n.changed) }
+
+// idle says whether a campaign has had no end since a time.
+func (n *counter) idle(since time.Time) bool {
+	return n.read && n.changed.Time.Before(since) && n.stored.Time.Before(since)
+}

@@ -1,0 +1,91 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/ledger"
+)
+
+const (
+	// countsEvery is how often what campaigns count is stored.
+	countsEvery = 500 * time.Millisecond
+	// coverEvery is how often a worker looks whether all of it is counted, though
+	// nothing seems to have changed.
+	coverEvery = time.Minute
+	// countsMost is for how long one look may take.
+	countsMost = 5 * time.Second
+)
+
+// counting stores what campaigns count, as the ledger has it, in one worker of the
+// pool. It belongs to one goroutine, and nothing that sends waits for it.
+type counting struct {
+	failing bool
+
+	looked time.Time // when the following was seen
+	all    bool      // every worker counts
+	unsaid time.Time // of the ledger
+}
+
+// keep stores until ctx ends.
+func (c *counting) keep(ctx context.Context, w *Worker) {
+	t := time.NewTicker(countsEvery)
+	defer t.Stop()
+	for {
+		if w.conn.Connected() {
+			c.tell(w, c.store(ctx, w))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// end stores what the ledger has learned last.
+func (c *counting) end(w *Worker) {
+	ctx, cancel := context.WithTimeout(context.Background(), leastForMarks)
+	defer cancel()
+	if w.book != nil && w.conn.Connected() {
+		c.tell(w, w.book.StoreCounts(ctx, w.pool.WritesCounts()))
+	}
+}
+
+func (c *counting) store(ctx context.Context, w *Worker) error {
+	ctx, cancel := context.WithTimeout(ctx, countsMost)
+	defer cancel()
+	now := time.Now()
+	if w.book == nil { // nobody counts what this worker ends
+		if now.Sub(c.looked) < coverEvery {
+			return nil
+		}
+		c.looked = now
+		return ledger.Uncover(ctx, w.conn)
+	}
+	writer := w.pool.WritesCounts()
+	if err := w.book.StoreCounts(ctx, writer); err != nil || !writer {
+		return err
+	}
+	all, unsaid := w.pool.AllCount(), w.book.Unsaid()
+	if all == c.all && unsaid.Equal(c.unsaid) && now.Sub(c.looked) < coverEvery {
+		return nil
+	}
+	if err := w.book.Cover(ctx, all); err != nil {
+		return err
+	}
+	c.looked, c.all, c.unsaid = now, all, unsaid
+	return nil
+}
+
+// tell logs when what campaigns count cannot be stored, and when that is over.
+func (c *counting) tell(w *Worker, err error) {
+	switch {
+	case err != nil && w.work.Err() != nil:
+	case err != nil && !c.failing:
+		w.log.Warn("what campaigns count cannot be stored: kefu campaign status lags behind", "error", err)
+	case err == nil && c.failing:
+		w.log.Info("what campaigns count is stored again")
+	}
+	c.failing = err != nil
+}
