@@ -313,3 +313,44 @@ func TestALetterIsJudgedAfterTheBrokerWasAway(t *testing.T) {
 		b.Equal(publish, v.move, what)
 	}
 }
+
+func TestAReplayTellsHowTheLifeBeforeEndedIfThatIsCounted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		died   time.Duration // ago
+		change func(l *schema.Letter)
+		ledger Ledger
+		newIDs bool
+		want   string
+	}{
+		{"there is no ledger", 0, nil, nil, false, "dead recipient"},
+		{"the ledger knows", 0, nil, remembering{"a": {Generation: 1, Ended: true}}, false, "dead recipient"},
+		{"the ledger has forgotten", 2 * marksLate, nil, remembering{}, false, "dead recipient"},
+		{"the ledger does not know yet", 0, nil, remembering{}, false, ""},
+		{
+			"it may have been sent", 2 * marksLate, func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true },
+			remembering{}, false, "dead unknown possible_duplicate",
+		},
+		{"under an id of its own, as its id went on", 0, nil, remembering{"a": {Generation: 2, Ended: true}}, true, ""},
+		{
+			"under an id of its own, which it never had", 0, func(l *schema.Letter) { l.Reason = schema.ReasonIDReuse },
+			remembering{"a": {Generation: 2, Ended: true}}, true, "dead id-reuse",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, 100)
+			l := letter("a")
+			l.Reason, l.PublishedAt, l.DiedAt = schema.ReasonRecipient, time.Now(), time.Now().Add(-c.died)
+			if c.change != nil {
+				c.change(l)
+			}
+			b.bury(l)
+			b.Equal(1, b.replay(Filter{}, Options{Ledger: c.ledger, NewIDs: c.newIDs}).Replayed)
+			env, err := wire.ParseEnvelope(b.queued()[0].Header, true)
+			b.NoError(err)
+			b.Equal(c.want, env.Before)
+		})
+	}
+}

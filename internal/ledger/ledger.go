@@ -120,7 +120,7 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 	}
 	// Before the log: it goes on from where these end.
 	err := conn.Ask(ctx, l.remembered)
-	if err != nil {
+	if err != nil && !errors.Is(err, broker.ErrNoStream) {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	follow := broker.FollowOptions{Anew: l.anew, Begun: l.begun, Log: log}
