@@ -38,8 +38,7 @@ type feed struct {
 
 	mu      sync.Mutex
 	ending  bool                // no task begins any more
-	opened  bool                // every receipt since is or will be read
-	since   time.Time           // when that was, on our clock
+	since   time.Time           // every receipt since is or will be read, on our clock
 	openers map[chan error]bool // who waits for that
 	reading bool
 	trouble trouble
@@ -144,7 +143,7 @@ func (p *Publisher) drop(f *feed) {
 func (f *feed) ready(ctx context.Context) error {
 	opened := make(chan error, 1)
 	f.mu.Lock()
-	if f.opened {
+	if f.memory.opened {
 		f.mu.Unlock()
 		return nil
 	}
@@ -212,7 +211,10 @@ func (f *feed) read() error {
 	if !f.p.nc.IsConnected() {
 		return nats.ErrDisconnected
 	}
-	s, first, err := f.resume()
+	f.mu.Lock()
+	here := f.memory.cursor
+	f.mu.Unlock()
+	s, first, err := f.p.resume(f.life, f.appID, here, from{})
 	if err != nil {
 		return err
 	}
@@ -231,52 +233,13 @@ func (f *feed) read() error {
 	}
 }
 
-// resume opens a source where the one before had come, and returns the first
-// receipt that it reads if there is one.
-//
-// It begins at the last receipt that was read: where that still is, the stream is
-// the same, and its sequence says what follows whatever the clocks of the broker's
-// nodes say. In a stream that was made anew what follows has a lower sequence,
-// and only a time can tell.
-func (f *feed) resume() (s *source, first *storedReceipt, err error) {
-	f.mu.Lock()
-	opened, last, latest := f.opened, f.memory.last, f.memory.latest
-	f.mu.Unlock()
-	switch {
-	case !opened:
-		return f.start(from{})
-	case last.seq > 0:
-		s, first, err = f.start(from{seq: last.seq})
-		if err != nil || first != nil && first.seq == last.seq && first.time.Equal(last.time) {
-			return s, first, err
-		}
-		s.close()
-	}
-	return f.start(from{time: latest.Add(-clockSlack)})
-}
-
-// start opens a source that is seen to read.
-func (f *feed) start(from from) (*source, *storedReceipt, error) {
-	s, err := f.p.open(f.life, f.appID, from, manyAhead)
-	if err != nil {
-		return nil, nil, err
-	}
-	first, err := s.poll()
-	if err != nil {
-		s.close()
-		return nil, nil, err
-	}
-	return s, first, nil
-}
-
 func (f *feed) begin(s *source) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.opened {
-		f.opened, f.since = true, time.Now()
-		f.memory.next, f.memory.latest = s.start, s.opened
-		f.search.first = s.start
+	if !f.memory.opened {
+		f.since, f.search.first = time.Now(), s.start
 	}
+	f.memory.begin(s)
 	f.reading, f.ahead, f.trouble = true, s.clock, trouble{}
 	for opened := range f.openers {
 		opened <- nil
@@ -377,16 +340,11 @@ func unreadable(appID string, err error) error {
 func (f *feed) failing() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch {
-	case f.reading:
+	if f.reading {
 		return nil
-	case f.trouble.err == nil && !f.opened:
-		return errNoAnswer
 	}
 	return f.trouble.err
 }
-
-var errNoAnswer = errors.New("the broker has not answered yet")
 
 // ended is why the feed has.
 func (f *feed) ended() error {

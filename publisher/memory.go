@@ -1,10 +1,6 @@
 package publisher
 
-import (
-	"time"
-
-	"github.com/kefuhq/kefu/schema"
-)
+import "github.com/kefuhq/kefu/schema"
 
 // remembered is how many receipts a feed keeps for those who ask later. Of older
 // ones it knows where they are stored, see [index].
@@ -12,21 +8,13 @@ const remembered = 4096
 
 // memory is what a feed knows of the receipts it has read.
 type memory struct {
+	cursor
+
 	keep  int
 	got   map[string]heard // by id
 	order []mention        // of got, oldest first
 	older *index           // those that came since the feed was opened and are not in got
 	past  *index           // those from before
-
-	next   uint64    // sequence behind the last receipt
-	last   landmark  // that one; none before the first
-	latest time.Time // when the latest was stored, by whatever clock
-}
-
-// landmark is a receipt by which the stream is known again.
-type landmark struct {
-	seq  uint64
-	time time.Time
 }
 
 // heard is a receipt that is known, or only where it is stored.
@@ -52,30 +40,14 @@ func (m *memory) forget() {
 	m.past.seed = m.older.seed
 }
 
-// sight is how a receipt relates to those that were read before.
-type sight uint8
-
-const (
-	seenNever   sight = iota
-	seenBefore        // this one was read already
-	seenRewound       // it is new, and its stream another than before: sequences begin anew
-)
-
-// see tells whether a receipt was read before.
+// see tells whether a receipt was read before. Of another stream than before
+// nothing is known.
 func (m *memory) see(s storedReceipt) sight {
-	rewound := s.seq < m.next
-	if rewound && !s.time.After(m.latest) {
-		return seenBefore
+	seen := m.cursor.see(s)
+	if seen == seenRewound {
+		m.forget()
 	}
-	m.next, m.last = s.seq+1, landmark{s.seq, s.time}
-	if s.time.After(m.latest) {
-		m.latest = s.time
-	}
-	if !rewound {
-		return seenNever
-	}
-	m.forget()
-	return seenRewound
+	return seen
 }
 
 // remember keeps the newest receipt of an id.

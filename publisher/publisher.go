@@ -41,7 +41,12 @@
 //
 // [Publisher.PublishBatch] publishes thousands at once, with a result for each. [Publisher.Wait] tells
 // what became of an intent, from the receipts that workers publish; [Publisher.Receipt] looks for one
-// that is stored. [Publisher.Cancel] withdraws one that has not been sent yet.
+// that is stored, and [Publisher.Receipts] reads those of all intents of an app, also after the program was
+// away. [Publisher.Cancel] withdraws an intent that has not been sent yet.
+//
+// # Tests
+//
+// Package publishertest has a publisher without a broker, for the tests of programs that use this one.
 //
 // # Permissions
 //

@@ -21,6 +21,9 @@ type from struct {
 	all  bool      // or at the oldest
 }
 
+func at(seq uint64) from     { return from{seq: seq} }
+func since(t time.Time) from { return from{time: t} }
+
 func (f from) apply(cfg *jetstream.ConsumerConfig) {
 	switch {
 	case f.seq > 0:

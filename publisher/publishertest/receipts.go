@@ -1,0 +1,163 @@
+package publishertest
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/kefuhq/kefu/publisher"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// Wait does what [publisher.Publisher.Wait] does.
+func (p *Publisher) Wait(ctx context.Context, accepted publisher.Accepted) (schema.Receipt, error) {
+	var r schema.Receipt
+	err := schema.CheckID(accepted.ID)
+	if err == nil {
+		r, err = p.wait(ctx, accepted)
+	}
+	if err != nil {
+		return schema.Receipt{ID: accepted.ID, AppID: accepted.AppID},
+			&publisher.Error{AppID: accepted.AppID, ID: accepted.ID, Err: err}
+	}
+	return r, nil
+}
+
+func (p *Publisher) wait(ctx context.Context, accepted publisher.Accepted) (schema.Receipt, error) {
+	for {
+		a, changed, err := p.look(accepted.AppID, func(a *app) *schema.Receipt {
+			in := a.last(accepted.ID)
+			if in == nil || in.State == schema.StateQueued && !accepted.Duplicate && !accepted.At.IsZero() {
+				return nil // what there is belongs to an earlier life of the id
+			}
+			return a.newest(accepted.ID)
+		})
+		if err != nil {
+			return schema.Receipt{}, err
+		}
+		if a != nil {
+			return *a, nil
+		}
+		select {
+		case <-changed:
+		case <-p.closed:
+		case <-ctx.Done():
+			return schema.Receipt{}, fmt.Errorf("%w: %w", publisher.ErrNoReceipt, context.Cause(ctx))
+		}
+	}
+}
+
+// Receipt does what [publisher.Publisher.Receipt] does.
+func (p *Publisher) Receipt(_ context.Context, appID, id string) (schema.Receipt, error) {
+	r, _, err := p.look(appID, func(a *app) *schema.Receipt { return a.newest(id) })
+	if err == nil && r == nil {
+		err = fmt.Errorf("%w of it is stored for app %s", publisher.ErrNoReceipt, appID)
+	}
+	if err != nil {
+		return schema.Receipt{ID: id, AppID: appID}, &publisher.Error{AppID: appID, ID: id, Err: err}
+	}
+	return *r, nil
+}
+
+// newest is the newest receipt of an id, nil for none.
+func (a *app) newest(id string) *schema.Receipt {
+	for _, s := range slices.Backward(a.receipts) {
+		if s.ID == id {
+			return &s.Receipt
+		}
+	}
+	return nil
+}
+
+// look finds a receipt; changed is closed when there is another.
+func (p *Publisher) look(
+	appID string, find func(*app) *schema.Receipt,
+) (r *schema.Receipt, changed <-chan struct{}, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isClosed() {
+		return nil, nil, publisher.ErrClosed
+	}
+	if err := schema.CheckToken("appid", appID); err != nil {
+		return nil, nil, err
+	}
+	a := p.apps[appID]
+	if a == nil {
+		return nil, nil, nil // a nil channel: there will never be one
+	}
+	return find(a), a.changed, nil
+}
+
+// Receipts does what [publisher.Publisher.Receipts] does.
+func (p *Publisher) Receipts(
+	ctx context.Context, appID string, o publisher.ReceiptsOptions,
+) iter.Seq2[publisher.Settled, error] {
+	return func(yield func(publisher.Settled, error) bool) {
+		next := p.first(appID, o)
+		for {
+			var got []publisher.Settled
+			_, changed, err := p.look(appID, func(a *app) *schema.Receipt {
+				got = slices.Clone(a.receipts[next:])
+				return nil
+			})
+			if err != nil {
+				yield(publisher.Settled{}, &publisher.Error{AppID: appID, Err: err})
+				return
+			}
+			for _, s := range got {
+				if next++; o.Match(s.Receipt) && !yield(s, nil) {
+					return
+				}
+			}
+			select {
+			case <-changed:
+			case <-p.closed:
+			case <-ctx.Done():
+				yield(publisher.Settled{}, &publisher.Error{AppID: appID, Err: context.Cause(ctx)})
+				return
+			}
+		}
+	}
+}
+
+// first is how many receipts are behind where reading begins.
+func (p *Publisher) first(appID string, o publisher.ReceiptsOptions) (n int) {
+	_, _, _ = p.look(appID, func(a *app) *schema.Receipt { // an error is met again at once
+		switch {
+		case !o.After.IsZero():
+			n = int(min(o.After.Seq, uint64(len(a.receipts)))) //nolint:gosec // not more than there are
+		case o.Since.IsZero():
+			n = len(a.receipts)
+		default:
+			n = slices.IndexFunc(a.receipts, func(s publisher.Settled) bool { return !s.SettledAt.Before(o.Since) })
+			if n < 0 {
+				n = len(a.receipts)
+			}
+		}
+		return nil
+	})
+	return n
+}
+
+// Cancel does what [publisher.Publisher.Cancel] does: an intent that is queued ends at once, cancelled.
+func (p *Publisher) Cancel(_ context.Context, appID, id string, _ ...publisher.CancelOption) error {
+	if err := schema.CheckID(id); err != nil {
+		return &publisher.Error{AppID: appID, ID: id, Err: err}
+	}
+	known := false
+	_, _, err := p.look(appID, func(a *app) *schema.Receipt {
+		known = true
+		if in := a.last(id); in != nil && in.State == schema.StateQueued {
+			a.settle(in, schema.Receipt{AppID: appID, ID: id, State: schema.StateCancelled})
+		}
+		return nil
+	})
+	if err == nil && !known {
+		err = fmt.Errorf("%w: no queue takes intents of app %s", publisher.ErrUnknownApp, appID)
+	}
+	if err != nil {
+		return &publisher.Error{AppID: appID, ID: id, Err: err}
+	}
+	return nil
+}
