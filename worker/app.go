@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ import (
 // the app makes it happen, with goroutines, timers and the broker. Whoever calls
 // the scheduler holds mu, and calls pump before unlocking.
 type app struct {
-	w       *Worker
+	*services
 	set     atomic.Pointer[App] // its settings, which may change while it runs
 	gate    *gate.Gate
 	engine  *engine
@@ -35,7 +36,10 @@ type app struct {
 	lanes   []*lane       // by the index of their line
 	idle    chan struct{} // closed when stopping and nothing is held any more
 
-	slots claimed // guarded by the worker's slots.mu
+	slots *slots    // the process's
+	bid   bidder    // for them
+	ahead *prefetch // the process's
+	most  int       // calls in flight in this process
 
 	mu        sync.Mutex
 	scheduler *scheduler
@@ -49,27 +53,28 @@ type app struct {
 // that ever read an app's queue.
 const openedKey = "opened."
 
-func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app, error) {
-	a := &app{
-		w: w, later: share{conn: w.conn, appID: cfg.ID}, idle: make(chan struct{}),
-	}
+func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slots *slots, ahead *prefetch, most int) (*app, error) {
+	a := &app{services: s, later: share{conn: s.conn, appID: cfg.ID}, idle: make(chan struct{}), slots: slots, ahead: ahead, most: most}
+	a.bid.poke = a.poke
 	a.adopt(cfg)
 	info, err := a.identify(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the queue of app %s: %w (kefu setup creates it)", cfg.ID, err)
 	}
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
-	a.engine = newEngine(w, a)
-	a.scheduler = newScheduler(broker.Shards(info.Config))
-	for _, line := range a.scheduler.lines {
-		a.lanes = append(a.lanes, newLane(a, line))
+	a.engine = &engine{
+		services: s, appID: cfg.ID, settings: &a.set, queueMade: &a.created, gate: a.gate, later: &a.later, holder: a,
 	}
-	by, err := w.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(w.cfg.Process.Name))
+	a.scheduler = newScheduler(broker.Shards(info.Config))
+	by, err := a.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(a.name))
 	if err != nil {
 		return nil, fmt.Errorf("app %s: %w", cfg.ID, err)
 	}
-	if string(by) == w.cfg.Process.Name {
+	if string(by) == a.name {
 		a.first = time.Now()
+	}
+	for _, line := range a.scheduler.lines {
+		a.lanes = append(a.lanes, newLane(a, line))
 	}
 	a.timer = time.AfterFunc(time.Hour, func() {
 		a.mu.Lock()
@@ -81,11 +86,44 @@ func newApp(ctx context.Context, w *Worker, cfg App, keeper *gate.Keeper) (*app,
 	return a, nil
 }
 
+// cfg are the settings in force. What is under way may end by others than it
+// began with.
+func (a *app) cfg() *App { return a.set.Load() }
+
+// adopt takes settings over.
+func (a *app) adopt(cfg App) {
+	if cfg.Concurrency <= 0 || cfg.Concurrency > a.most {
+		cfg.Concurrency = a.most
+	}
+	before := a.set.Swap(&cfg)
+	a.later.setLimit(cfg.MostLater)
+	if before != nil && before.Rate != cfg.Rate {
+		a.gate.SetRate(cfg.Rate)
+	}
+}
+
+func newLane(a *app, line *line) *lane {
+	l := &lane{
+		services: a.services, app: a, appID: a.cfg().ID, settings: &a.set, first: a.first, ahead: a.ahead,
+		line: line, mu: &a.mu, scheduler: a.scheduler,
+	}
+	if l.live() {
+		l.config = broker.LiveConsumer(l.appID, line.index, maxAckPending)
+	} else {
+		l.config = broker.BulkConsumer(l.appID, maxAckPending)
+	}
+	l.consumer, l.mine = l.config.Durable, l.mayStart
+	if !l.live() {
+		l.puller = l.newPuller(nil)
+	}
+	return l
+}
+
 // identify finds out which stream the queue is: one that was made anew counts
 // its sequences from 1 again.
 func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err error) {
-	err = a.w.conn.Ask(ctx, func(ctx context.Context) error {
-		s, err := a.w.conn.JS.Stream(ctx, schema.SendStream(a.cfg().ID))
+	err = a.conn.Ask(ctx, func(ctx context.Context) error {
+		s, err := a.conn.JS.Stream(ctx, schema.SendStream(a.cfg().ID))
 		if err == nil {
 			info = s.CachedInfo()
 			before := a.created.Swap(&info.Created)
@@ -110,7 +148,7 @@ func (a *app) poke() {
 	a.mu.Lock()
 	a.pump()
 	a.mu.Unlock()
-	if other := a.w.slots.forgo(a); other != nil {
+	if other := a.slots.forgo(&a.bid); other != nil {
 		other.poke() // which gives on what is left
 	}
 }
@@ -124,6 +162,23 @@ func (a *app) stop() <-chan struct{} {
 	return a.idle
 }
 
+// leaving says whether an app is on its way out.
+func (a *app) leaving() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.scheduler.stopping
+}
+
+// gone says whether nothing of a stopped app is left here.
+func (a *app) gone() bool {
+	select {
+	case <-a.idle:
+	default:
+		return false
+	}
+	return !slices.ContainsFunc(a.lanes, func(l *lane) bool { return l.claim.Load() != nil })
+}
+
 // holding is how many intents are in hand. It never blocks.
 func (a *app) holding() int { return int(a.held.Load()) }
 
@@ -131,10 +186,10 @@ func (a *app) holding() int { return int(a.held.Load()) }
 func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 	meta, ok := broker.ParseDelivery(m.Reply)
 	if !ok {
-		a.w.log.Error("a message without a readable ack subject was left alone", "app", a.cfg().ID)
+		a.log.Error("a message without a readable ack subject was left alone", "app", a.cfg().ID)
 		return
 	}
-	d := newDelivery(l, m, meta, *a.created.Load(), a.w.cfg.Process.Name)
+	d := l.deliver(m, meta, *a.created.Load())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l.claim.Load() != c {
@@ -160,14 +215,14 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		if d.live && !a.scheduler.stopping {
 			l.dropped++ // see giveBack
 		} else {
-			_ = a.w.conn.NakReply(m.Reply)
+			_ = a.conn.NakReply(m.Reply)
 		}
 		return
 	}
 	a.held.Add(1)
 	failpoint.Reach(failpoint.Pulled, "")
 	a.scheduler.admit(d)
-	a.w.ahead.took(d.line.held)
+	a.ahead.took(d.line.held)
 	a.pump()
 }
 
@@ -181,7 +236,7 @@ func (a *app) pump() {
 		return
 	}
 	for d := a.take(now); d != nil; d = a.take(now) {
-		a.w.running.Go(func() { a.work(d) })
+		a.running.Go(func() { a.work(d) })
 	}
 	few := a.few(now)
 	for _, l := range a.lanes {
@@ -225,12 +280,12 @@ func (a *app) do(o order) {
 	case orderRelease:
 		a.lanes[o.line.index].claim.Swap(nil).Released()
 	case orderNak: // without a connection the broker hands it out again by itself
-		_ = a.w.conn.NakReply(o.delivery.getReply())
+		_ = a.conn.NakReply(o.delivery.getReply())
 	case orderAcquit:
 		a.engine.acquit(o.delivery)
 	case orderDrop:
 		a.held.Add(-1)
-		a.w.ahead.dropped(o.held)
+		a.ahead.dropped(o.held)
 		if o.delivery.timer != nil {
 			o.delivery.timer.Stop()
 		}
@@ -251,7 +306,7 @@ func (a *app) do(o order) {
 // deliver nothing more.
 func (a *app) pause(l *line, paused func()) {
 	puller := a.lanes[l.index].puller
-	a.w.running.Go(func() {
+	a.running.Go(func() {
 		puller.Pause(func() {
 			a.mu.Lock()
 			paused()
@@ -280,7 +335,7 @@ func (a *app) take(now time.Time) *delivery {
 	slotTime := s.slot.now(now, s.running)
 	l, d, passing := s.next(a.chance(now, slotTime))
 	a.carryOut()
-	if l == nil || !a.w.slots.take(a, l.kind, cfg.Rate.LiveReserve, slotTime) {
+	if l == nil || !a.slots.take(&a.bid, l.kind, cfg.Rate.LiveReserve, slotTime) {
 		a.refused.clear()
 		return nil
 	}
@@ -294,8 +349,8 @@ func (a *app) take(now time.Time) *delivery {
 		if wait > 0 {
 			a.wake(now.Add(wait))
 		}
-		if other := a.w.slots.put(a, l.kind); other != nil {
-			a.w.running.Go(other.poke) // not here: its lock and ours have no order
+		if other := a.slots.put(&a.bid, l.kind); other != nil {
+			a.running.Go(other.poke) // not here: its lock and ours have no order
 		}
 		return nil
 	}
@@ -340,7 +395,7 @@ func (a *app) finish(d *delivery, next afterwards) (successor *delivery) {
 	now := time.Now()
 	a.scheduler.finish(d, next, now)
 	a.carryOut()
-	other := a.w.slots.put(a, d.line.kind)
+	other := a.slots.put(&a.bid, d.line.kind)
 	if a.move(now); a.scheduler.phase == open {
 		successor = a.take(now)
 	}
@@ -437,7 +492,7 @@ func (a *app) keepAlive(now time.Time) {
 	for _, d := range a.scheduler.inHand {
 		if now.Sub(d.renewed) >= broker.AckRenew {
 			d.renewed = now
-			_ = a.w.conn.ProgressReply(d.getReply())
+			_ = a.conn.ProgressReply(d.getReply())
 		}
 	}
 	var pullers []*broker.Puller

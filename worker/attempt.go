@@ -5,66 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"path"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
-	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
-
-// engine carries the intents of one app through their lives: it does what
-// life.next orders and knows no policy.
-type engine struct {
-	appID       string
-	settings    *atomic.Pointer[App] // in force; they may change while an intent is under way
-	worker      string               // this process's name
-	pseudonyms  broker.Pseudonyms
-	queueMade   *atomic.Pointer[time.Time] // when the app's stream was made
-	work        context.Context            // of calls; ends when grace is over
-	conn        *broker.Conn
-	ledger      intentLog
-	withdrawals *ledger.Withdrawals
-	pool        *pool.Pool
-	gate        *gate.Gate
-	later       *share
-	quota       dayQuota
-	receipts    *receipts
-	troubles    *troubles
-	metrics     *metrics
-	log         *slog.Logger
-	sent        atomic.Int64 // messages
-	asking      askers       // intents that ask for another permission in their slots
-	holder      holder
-}
-
-// holder is who has the deliveries in hand.
-type holder interface {
-	has(seq uint64) bool            // a message is in hand
-	blocked(fault wechat.Fault) int // counts calls in a row that could not leave
-	settled(d *delivery)            // forgets what was acknowledged, or is another's
-	surrender(d *delivery) bool     // gives back what cannot end here, if this worker has to let go of it
-}
-
-func (e *engine) cfg() *App { return e.settings.Load() }
-
-func newEngine(w *Worker, a *app) *engine {
-	return &engine{
-		appID: a.cfg().ID, settings: &a.set, worker: w.cfg.Process.Name, pseudonyms: w.cfg.Pseudonyms,
-		queueMade: &a.created, work: w.work, conn: w.conn, ledger: w.ledger, withdrawals: w.withdrawals, pool: w.pool,
-		gate: a.gate, later: &a.later, receipts: w.receipts, troubles: w.troubles, metrics: w.metrics, log: w.log, holder: a,
-	}
-}
 
 // turn is one intent's time in a slot. It says what happens to the delivery
 // afterwards.
@@ -198,7 +151,7 @@ func (e *engine) facts(d *delivery, said ledger.Standing) facts {
 		said:      said,
 		barred:    e.barred(d, time.Now()),
 		withdrawn: e.withdrawals.Has(e.appID, d.key, max(said.Generation, d.generation), d.published),
-		ours:      said.Worker == e.worker,
+		ours:      said.Worker == e.name,
 	}
 	if said.Ruling == ledger.Started || said.Ruling == ledger.Doomed {
 		f.alive = !f.ours && e.pool.Alive(said.Worker)
@@ -321,14 +274,14 @@ func (e *engine) call(d *delivery) event {
 	}
 	e.metrics.called(e.appID, o.fault, took)
 	ev := e.judge(d, o, apiErr)
-	ev.called, ev.attempt = true, attemptOf(d.attempt, now, took, o, apiErr, e.worker)
+	ev.called, ev.attempt = true, attemptOf(d.attempt, now, took, o, apiErr, e.name)
 	return ev
 }
 
 // barred says whether no call of this intent may be started at now: the app is
 // held, or the shard is not this worker's any more.
 func (e *engine) barred(d *delivery, now time.Time) bool {
-	return e.gate.Bars(d.permission, now) || !d.lane.mine(now) || e.overtaken(d, now)
+	return e.gate.Bars(d.permission, now) || !d.mine(now) || e.overtaken(d, now)
 }
 
 // overtaken says whether our start may have been taken for one of a dead
@@ -468,7 +421,7 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 			e.log.Info("put aside: others are sent", "app", e.appID, "id", d.id, "message", draw.What, "why", v.detail)
 		}
 	case doHold:
-		d.drawn = &drawnHold{holdOf(v, answer, e.worker), v.hint}
+		d.drawn = &drawnHold{holdOf(v, answer, e.name), v.hint}
 		if refused {
 			d.drawn.Drawn = []gate.Draw{draw}
 		}
@@ -486,13 +439,6 @@ func (e *engine) limitedSince(d *delivery) time.Time {
 		return h.Since
 	}
 	return time.Time{}
-}
-
-// drawnHold is a hold that an intent has drawn, and when the platform says that
-// it ends.
-type drawnHold struct {
-	gate.Hold
-	hint time.Time
 }
 
 // holdOf is the hold that a verdict orders.
@@ -554,12 +500,6 @@ func outcomeOf(err error) (outcome, *wechat.Error) {
 	return outcome{fault: e.Fault, coded: e.HasCode, detail: e.Error(), retryAfter: e.RetryAfter}, e
 }
 
-// Outcomes of attempts as letters and Kefu-Tried name them: the fault, or sent.
-const (
-	outcomeSent    = "sent"
-	outcomeUnknown = "unknown"
-)
-
 func attemptOf(n int, at time.Time, took time.Duration, o outcome, answer *wechat.Error, worker string) schema.Attempt {
 	t := schema.Attempt{Number: n, At: at.UTC(), DurationMS: float64(took.Microseconds()) / 1000, Outcome: o.fault.String(), Worker: worker}
 	if o.fault == wechat.FaultNone {
@@ -572,16 +512,6 @@ func attemptOf(n int, at time.Time, took time.Duration, o outcome, answer *wecha
 		}
 	}
 	return t
-}
-
-// unknownOf counts the attempts of unknown outcome.
-func unknownOf(tried []schema.Attempt) (n int) {
-	for _, t := range tried {
-		if t.Outcome == outcomeUnknown {
-			n++
-		}
-	}
-	return n
 }
 
 // origin is where in kefu a panic began, as folder/file.go:line: the first line

@@ -13,14 +13,14 @@ import (
 // overtaken has the claims of some shards arrive after the worker has been
 // reconfigured to do without them.
 type overtaken struct {
-	claims
+	*claims
 	without  func(*pool.Claim) bool
 	acquired chan *pool.Claim
 }
 
 func (o overtaken) Acquired(c *pool.Claim) {
 	if o.without(c) {
-		o.w.serve()
+		o.serve()
 		defer func() { o.acquired <- c }()
 	}
 	o.claims.Acquired(c)
@@ -37,7 +37,7 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	now := time.Now()
 	late := now.Add(2 * pool.Lease) // the lease may be renewed meanwhile
 	term, _ := b.worker.pool.Term(now)
-	d := &delivery{lane: lane, scheduled: scheduled{line: lane.line}, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
+	d := &delivery{mine: lane.mayStart, scheduled: scheduled{line: lane.line}, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
 	b.False(a.engine.barred(d, now))
 	b.True(a.engine.barred(d, late), "others may have taken it over")
 	d.term--
@@ -69,7 +69,7 @@ func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
 			stop := b.start()
 			wait := func(f func() bool, what string) { b.t.Helper(); b.Eventually(f, patience, 5*time.Millisecond, what) }
 			wait(func() bool { return b.worker.reads() == 4 }, "it has joined the pool")
-			late := overtaken{claims{b.worker}, c.without, make(chan *pool.Claim, 1)}
+			late := overtaken{b.worker.claims, c.without, make(chan *pool.Claim, 1)}
 			revision := uint64(0)
 			for range 2 { // the shard can be had again when there is a lane for it
 				b.worker.pool.Serve(late, c.shards)
@@ -102,11 +102,15 @@ func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
 	lane := a.lanes[len(a.lanes)-1]
 	m := nats.NewMsg(bulk + "c1")
 	m.Data = packet("x", "u1")
-	d := newDelivery(lane, m, broker.Delivery{Seq: 1, Stored: time.Now()}, time.Now(), "w")
+	d := lane.deliver(m, broker.Delivery{Seq: 1, Stored: time.Now()}, time.Now())
+	chosen := func(now time.Time) *delivery {
+		best, _ := choose(a.scheduler.lines, a.chance(now, 0))
+		return best
+	}
 	lane.line.ready.pushBack(d)
 	now := time.Now()
-	b.Same(d, a.scheduler.choose(a.chance(now, 0)))
-	b.Nil(a.scheduler.choose(a.chance(now.Add(2*pool.Lease), 0)), "its Start would be taken back, and it be chosen again at once")
+	b.Same(d, chosen(now))
+	b.Nil(chosen(now.Add(2*pool.Lease)), "its Start would be taken back, and it be chosen again at once")
 	lane.line.ready.remove(d)
 	a.mu.Unlock()
 	b.NoError(stop())

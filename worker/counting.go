@@ -20,6 +20,7 @@ const (
 // counting stores what campaigns count, as the ledger has it, in one worker of the
 // pool. It belongs to one goroutine, and nothing that sends waits for it.
 type counting struct {
+	*services
 	failing bool
 
 	looked time.Time // when the following was seen
@@ -28,12 +29,12 @@ type counting struct {
 }
 
 // keep stores until ctx ends.
-func (c *counting) keep(ctx context.Context, w *Worker) {
+func (c *counting) keep(ctx context.Context) {
 	t := time.NewTicker(countsEvery)
 	defer t.Stop()
 	for {
-		if w.conn.Connected() {
-			c.tell(w, c.store(ctx, w))
+		if c.conn.Connected() {
+			c.tell(c.store(ctx))
 		}
 		select {
 		case <-ctx.Done():
@@ -44,34 +45,34 @@ func (c *counting) keep(ctx context.Context, w *Worker) {
 }
 
 // end stores what the ledger has learned last.
-func (c *counting) end(w *Worker) {
+func (c *counting) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), leastForMarks)
 	defer cancel()
-	if w.book != nil && w.conn.Connected() {
-		c.tell(w, w.book.StoreCounts(ctx, w.pool.WritesCounts()))
+	if c.book != nil && c.conn.Connected() {
+		c.tell(c.book.StoreCounts(ctx, c.pool.WritesCounts()))
 	}
 }
 
-func (c *counting) store(ctx context.Context, w *Worker) error {
+func (c *counting) store(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, countsMost)
 	defer cancel()
 	now := time.Now()
-	if w.book == nil { // nobody counts what this worker ends
+	if c.book == nil { // nobody counts what this worker ends
 		if now.Sub(c.looked) < coverEvery {
 			return nil
 		}
 		c.looked = now
-		return ledger.Uncover(ctx, w.conn)
+		return ledger.Uncover(ctx, c.conn)
 	}
-	writer := w.pool.WritesCounts()
-	if err := w.book.StoreCounts(ctx, writer); err != nil || !writer {
+	writer := c.pool.WritesCounts()
+	if err := c.book.StoreCounts(ctx, writer); err != nil || !writer {
 		return err
 	}
-	all, unsaid := w.pool.AllCount(), w.book.Unsaid()
+	all, unsaid := c.pool.AllCount(), c.book.Unsaid()
 	if all == c.all && unsaid.Equal(c.unsaid) && now.Sub(c.looked) < coverEvery {
 		return nil
 	}
-	if err := w.book.Cover(ctx, all); err != nil {
+	if err := c.book.Cover(ctx, all); err != nil {
 		return err
 	}
 	c.looked, c.all, c.unsaid = now, all, unsaid
@@ -79,13 +80,13 @@ func (c *counting) store(ctx context.Context, w *Worker) error {
 }
 
 // tell logs when what campaigns count cannot be stored, and when that is over.
-func (c *counting) tell(w *Worker, err error) {
+func (c *counting) tell(err error) {
 	switch {
-	case err != nil && w.work.Err() != nil:
+	case err != nil && c.work.Err() != nil:
 	case err != nil && !c.failing:
-		w.log.Warn("what campaigns count cannot be stored: kefu campaign status lags behind", "error", err)
+		c.log.Warn("what campaigns count cannot be stored: kefu campaign status lags behind", "error", err)
 	case err == nil && c.failing:
-		w.log.Info("what campaigns count is stored again")
+		c.log.Info("what campaigns count is stored again")
 	}
 	c.failing = err != nil
 }

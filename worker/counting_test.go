@@ -131,7 +131,7 @@ func TestACampaignIsCountedWithoutReceipts(t *testing.T) {
 			b := newBed(t)
 			b.tell = c.tell
 			b.answersInTurn()
-			withdrawn := ledger.Withdrawal{Generation: 1, By: "me", At: time.Now()}
+			withdrawn := ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1, By: "me", At: time.Now()}}
 			b.NoError(ledger.Withdraw(t.Context(), b.conn, appID, b.campaignID("summer", "user0"), withdrawn, time.Hour))
 			stop := b.start()
 			b.runCampaign("summer", 100)

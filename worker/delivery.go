@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -14,9 +14,9 @@ import (
 // delivery is one intent in the hands of this worker, from the message that
 // brought it to its acknowledgement.
 type delivery struct {
-	lane    *lane
 	msg     *nats.Msg
 	subject wire.Subject
+	mine    func(now time.Time) bool // whether this worker may start its call, for all that its lane knows
 
 	// Guarded by app.mu.
 	scheduled
@@ -36,22 +36,33 @@ type delivery struct {
 	burial    *burial
 }
 
-func newDelivery(l *lane, m *nats.Msg, meta broker.Delivery, queueMade time.Time, worker string) *delivery {
-	d := &delivery{
-		lane: l, msg: m, reply: m.Reply, renewed: time.Now(), scheduled: scheduled{line: l.line},
-		life: life{
-			live: l.line.kind == schema.LaneLive, seq: meta.Seq, stored: meta.Stored, queueMade: queueMade, worker: worker,
-			redelivered: meta.Delivered > 1 || l.inherited(meta),
-		},
-	}
-	var err error
-	if d.subject, err = wire.ParseSubject(m.Subject); err != nil {
-		// The stream's subjects bind the first tokens; the last may be anything a
-		// NATS client can publish. The handler buries it.
-		d.subject = wire.Subject{Subject: schema.Subject{AppID: l.app.cfg().ID, Lane: l.line.kind}}
-	}
-	d.again = d.subject.Again
-	return d
+// place is where a delivery is within its app.
+type place uint8
+
+const (
+	returned      place = iota // to be given back when the app closes
+	ready                      // waits for slot and permission
+	behindEarlier              // waits behind its recipient's earlier intent
+	inSlot                     // its handler alone touches it
+	waiting                    // for a timer
+	settling                   // its end is being written; then acknowledged
+	forgotten
+)
+
+// scheduled is what the scheduler knows of a delivery.
+type scheduled struct {
+	line       *line
+	place      place
+	released   bool // the recipient's later intents do not wait for it
+	permission gate.Permission
+	begunAt    time.Time // when it got its slot
+	seen       seen
+}
+
+// seen is what is known of a delivery before it is read.
+type seen struct {
+	id, kind string
+	glanced  bool
 }
 
 func (d *delivery) setReply(reply string) {
@@ -71,4 +82,18 @@ func (d *delivery) recipient() string {
 		return d.subject.Key
 	}
 	return schema.PeekToUser(d.msg.Data)
+}
+
+// drawnHold is a hold that an intent has drawn, and when the platform says that
+// it ends.
+type drawnHold struct {
+	gate.Hold
+	hint time.Time
+}
+
+// burial is a letter on its way to the dead letters.
+type burial struct {
+	letter *schema.Letter
+	msg    *nats.Msg
+	seq    uint64 // in KEFU_DEAD; 0 before it is stored
 }

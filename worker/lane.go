@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -32,10 +34,16 @@ const (
 
 // lane is one consumer of an app's queue: a live shard or bulk.
 type lane struct {
-	app    *app
-	line   *line
-	name   string
-	config jetstream.ConsumerConfig
+	*services
+	app      laneApp
+	appID    string
+	settings *atomic.Pointer[App]
+	first    time.Time // when this worker began to read the queue, if nobody ever did before; else zero
+	ahead    *prefetch
+	line     *line
+	mine     func(now time.Time) bool // mayStart, made once
+	consumer string
+	config   jetstream.ConsumerConfig
 
 	claim atomic.Pointer[pool.Claim] // to read it; nil for none, and for bulk
 
@@ -43,39 +51,54 @@ type lane struct {
 	made   atomic.Int64 // when the consumer was made, in ns of the broker's clock; 0: nobody read the lane before
 	bound  bool         // ensure has succeeded before; the mender's
 
-	// guarded by app.mu
-	puller  *broker.Puller // of this claim; nil before the first
-	fresh   bool           // the consumer was made under this claim
-	dropped int            // how often something that it handed out was dropped here: then it must be made anew
-	remade  int            // for which of these it was
-	order   uint64         // of the consumer's last message
-	since   time.Time      // when that consumer was made
+	mu        *sync.Mutex // the app's: it guards what follows, and the line
+	scheduler *scheduler
+	puller    *broker.Puller // of this claim; nil before the first
+	fresh     bool           // the consumer was made under this claim
+	dropped   int            // how often something that it handed out was dropped here: then it must be made anew
+	remade    int            // for which of these it was
+	order     uint64         // of the consumer's last message
+	since     time.Time      // when that consumer was made
 }
 
-func newLane(a *app, line *line) *lane {
-	l := &lane{app: a, line: line}
-	if l.live() {
-		l.config = broker.LiveConsumer(a.cfg().ID, line.index, maxAckPending)
-	} else {
-		l.config = broker.BulkConsumer(a.cfg().ID, maxAckPending)
-	}
-	l.name = l.config.Durable
-	if !l.live() {
-		l.puller = l.newPuller(nil)
-	}
-	return l
+// laneApp is the app of a lane.
+type laneApp interface {
+	arrive(l *lane, c *pool.Claim, m *nats.Msg)
+	poke()
+	identify(ctx context.Context) (*jetstream.StreamInfo, error)
 }
 
 func (l *lane) live() bool { return l.line.kind == schema.LaneLive }
 
+func (l *lane) cfg() *App { return l.settings.Load() }
+
 // newPuller makes the puller of one claim. What one of an earlier claim still
 // delivers has been handed out anew since, and would come out of order.
 func (l *lane) newPuller(c *pool.Claim) *broker.Puller {
-	return l.app.w.conn.NewPuller(schema.SendStream(l.app.cfg().ID), l.name, func(m *nats.Msg) { l.app.arrive(l, c, m) }, func(reason error) {
+	return l.conn.NewPuller(schema.SendStream(l.appID), l.consumer, func(m *nats.Msg) { l.app.arrive(l, c, m) }, func(reason error) {
 		if l.claim.Load() == c {
 			l.lost(reason)
 		}
 	})
+}
+
+// deliver makes a delivery of a message that the consumer handed out.
+func (l *lane) deliver(m *nats.Msg, meta broker.Delivery, queueMade time.Time) *delivery {
+	d := &delivery{
+		mine: l.mine, msg: m, reply: m.Reply, renewed: time.Now(), scheduled: scheduled{line: l.line},
+		life: life{
+			live: l.line.kind == schema.LaneLive, seq: meta.Seq, stored: meta.Stored, queueMade: queueMade, worker: l.name,
+			redelivered: meta.Delivered > 1 || l.inherited(meta),
+		},
+	}
+	var err error
+	if d.subject, err = wire.ParseSubject(m.Subject); err != nil {
+		// The stream's subjects bind the first tokens; the last may be anything a
+		// NATS client can publish. The handler buries it.
+		d.subject = wire.Subject{Subject: schema.Subject{AppID: l.appID, Lane: l.line.kind}}
+	}
+	d.again = d.subject.Again
+	return d
 }
 
 // top asks for as many messages as there is room for. Deliveries that wait for
@@ -100,19 +123,19 @@ func (l *lane) top(few int) {
 // window is how many of its intents may be ready; few bounds it where it is not 0.
 // app.mu is held.
 func (l *lane) window(few int) int {
-	want := l.app.buffer()
+	want := l.buffer()
 	if few > 0 {
-		want = few - l.app.scheduler.running
+		want = few - l.scheduler.running
 	}
-	return min(want, l.app.w.ahead.share(l.line.held))
+	return min(want, l.ahead.share(l.line.held))
 }
 
 // buffer is how many intents of a lane may wait for their turn in hand, or be on
 // their way. What has a slot is not among them: how much that is follows from the
 // rate and the time in a slot by itself. app.mu is held.
-func (a *app) buffer() int {
-	cfg := a.cfg()
-	return min(bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, a.scheduler.slot.usual, a.w.conn.Outbox.Trip()), mostOf(cfg.Concurrency)/2)
+func (l *lane) buffer() int {
+	cfg := l.cfg()
+	return min(bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, l.scheduler.slot.usual, l.conn.Outbox.Trip()), mostOf(cfg.Concurrency)/2)
 }
 
 // bufferOf is the buffer for so many slots and such a rate (0: no limit), where an
@@ -130,7 +153,7 @@ func bufferOf(slots int, perSecond float64, inSlot, trip time.Duration) int {
 }
 
 // most is how much of the lane this worker has in hand at most.
-func (l *lane) most() int { return mostOf(l.app.cfg().Concurrency) }
+func (l *lane) most() int { return mostOf(l.cfg().Concurrency) }
 
 func mostOf(slots int) int { return 8*slots + 1000 }
 
@@ -159,7 +182,7 @@ func (l *lane) follows(m broker.Delivery) bool {
 	}
 	if m.Order > l.order+1 {
 		l.dropped++
-		l.app.w.running.Go(l.bind) // takes our lock
+		l.running.Go(l.bind) // takes our lock
 		return false
 	}
 	l.order = max(l.order, m.Order)
@@ -168,16 +191,15 @@ func (l *lane) follows(m broker.Delivery) bool {
 
 // resume reads on after a pause of the app. app.mu is held.
 func (l *lane) resume() {
-	a := l.app
 	if l.stale() {
-		a.w.running.Go(l.bind) // takes our lock
+		l.running.Go(l.bind) // takes our lock
 	}
 	if !l.reads() {
 		return
 	}
 	if err := l.puller.Resume(); err != nil {
-		a.w.log.Warn("lane", "app", a.cfg().ID, "lane", l.name, "error", err)
-		a.w.running.Go(l.bind) // takes our lock
+		l.log.Warn("lane", "app", l.appID, "lane", l.consumer, "error", err)
+		l.running.Go(l.bind) // takes our lock
 	}
 }
 
@@ -187,17 +209,17 @@ func (l *lane) lost(reason error) {
 		l.app.poke()
 		return
 	}
-	l.app.w.log.Debug("lane", "app", l.app.cfg().ID, "lane", l.name, "error", reason)
+	l.log.Debug("lane", "app", l.appID, "lane", l.consumer, "error", reason)
 	l.bind()
 }
 
 // bind sees to it that the consumer exists and the puller reads it, and tries
 // until it does.
 func (l *lane) bind() {
-	l.app.mu.Lock()
-	defer l.app.mu.Unlock() // Run waits for what was begun before stopping was set
-	if !l.app.scheduler.stopping && (!l.live() || l.claim.Load() != nil) {
-		l.mender.mend(l.app.w, l.ensure, l.app.poke)
+	l.mu.Lock()
+	defer l.mu.Unlock() // Run waits for what was begun before stopping was set
+	if !l.scheduler.stopping && (!l.live() || l.claim.Load() != nil) {
+		l.mender.mend(l.services, l.ensure, l.app.poke)
 	}
 }
 
@@ -205,47 +227,46 @@ func (l *lane) bind() {
 var errNotMine = errors.New("the claim of this shard is not valid")
 
 func (l *lane) ensure() error {
-	a := l.app
-	a.mu.Lock()
-	stopping, leaving, puller, claim := a.scheduler.stopping, l.line.leaving, l.puller, l.claim.Load()
+	l.mu.Lock()
+	stopping, leaving, puller, claim := l.scheduler.stopping, l.line.leaving, l.puller, l.claim.Load()
 	fresh, anew, dropped := l.fresh, l.stale(), l.dropped
-	a.mu.Unlock()
+	l.mu.Unlock()
 	live := l.live()
-	subject, trouble := "queue "+a.cfg().ID+" "+l.name, fmt.Sprintf("lane %s of app %s cannot be read", l.name, a.cfg().ID)
+	subject, trouble := "queue "+l.appID+" "+l.consumer, fmt.Sprintf("lane %s of app %s cannot be read", l.consumer, l.appID)
 	if stopping || live && (claim == nil || leaving) {
-		a.w.troubles.set(subject, "") // what another worker is to read keeps this one from nothing
+		l.troubles.set(subject, "") // what another worker is to read keeps this one from nothing
 		return backoff.Permanent(context.Canceled)
 	}
-	if !l.mine(time.Now()) {
+	if !l.mayStart(time.Now()) {
 		return errNotMine
 	}
 	puller.Forget()
 	if l.bound { // lost with its stream, perhaps: that must be known before a consumer hands anything out
-		ctx, cancel := context.WithTimeout(a.w.work, bindTimeout)
+		ctx, cancel := context.WithTimeout(l.work, bindTimeout)
 		defer cancel()
-		if _, err := a.identify(ctx); err != nil {
-			a.w.unreadable(subject, trouble, err)
+		if _, err := l.app.identify(ctx); err != nil {
+			l.unreadable(subject, trouble, err)
 			return err
 		}
 	}
 	if live && (!fresh || anew) {
-		if err := a.w.unbind(schema.SendStream(a.cfg().ID), l.name); err != nil {
-			a.w.unreadable(subject, trouble, err)
+		if err := l.deleteConsumer(schema.SendStream(l.appID), l.consumer); err != nil {
+			l.unreadable(subject, trouble, err)
 			return err
 		}
 	}
-	made, err := a.w.bind(schema.SendStream(a.cfg().ID), l.config, subject, trouble)
+	made, err := l.makeConsumer(schema.SendStream(l.appID), l.config, subject, trouble)
 	if err != nil {
 		return err
 	}
 	// Nobody was handed anything before the first reader; a lease later a shard may
 	// be one that another read and died over.
-	if !anew && (l.bound || a.first.IsZero() || time.Since(a.first) > pool.Lease) {
+	if !anew && (l.bound || l.first.IsZero() || time.Since(l.first) > pool.Lease) {
 		l.made.Store(made.UnixNano())
 	}
 	l.bound = true
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.claim.Load() != claim {
 		return errNotMine // a new one, whose consumer is to be made anew
 	}
@@ -256,11 +277,66 @@ func (l *lane) ensure() error {
 	if !fresh || anew {
 		l.remade = dropped // more may have been dropped meanwhile
 	}
-	if l.stale() && a.scheduler.phase == open {
-		a.w.running.Go(l.bind) // takes our lock
+	if l.stale() && l.scheduler.phase == open {
+		l.running.Go(l.bind) // takes our lock
 	}
-	if a.scheduler.phase != open || !l.reads() {
+	if l.scheduler.phase != open || !l.reads() {
 		return nil // opening resumes the puller
 	}
 	return puller.Resume()
+}
+
+// mayStart says whether a call of this lane may be started at now.
+func (l *lane) mayStart(now time.Time) bool {
+	if !l.live() {
+		return true
+	}
+	c := l.claim.Load()
+	return c != nil && c.Valid(now)
+}
+
+// reads says whether the lane is pulled from. app.mu is held.
+func (l *lane) reads() bool {
+	return !l.live() || l.claim.Load() != nil && l.fresh && !l.stale() && !l.line.leaving
+}
+
+// acquire begins to read the shard. app.mu is held.
+func (l *lane) acquire(c *pool.Claim) {
+	l.claim.Store(c)
+	l.fresh, l.remade = false, l.dropped
+	l.puller = l.newPuller(c)
+	l.scheduler.claim(l.line)
+	if !l.scheduler.stopping {
+		l.mender.mend(l.services, l.ensure, l.app.poke)
+	}
+}
+
+// giveUp begins to drain the shard. app.mu is held.
+func (l *lane) giveUp(c *pool.Claim) {
+	if l.claim.Load() == c {
+		l.scheduler.leave(l.line)
+	}
+}
+
+// lose lets go of the shard at once. app.mu is held.
+func (l *lane) lose(c *pool.Claim) {
+	if l.claim.Load() != c {
+		return
+	}
+	l.claim.Store(nil)
+	if puller := l.puller; !l.scheduler.stopping {
+		l.running.Go(func() { puller.Pause(func() {}) }) // what it still delivers is left alone
+	}
+	l.log.Warn("a live shard was lost to the pool", "app", l.appID, "lane", l.consumer)
+	l.scheduler.lose(l.line)
+}
+
+// startable says whether an intent of the lane may be started at now. While others
+// may take this worker for dead a start would only be taken back.
+func (l *lane) startable(now time.Time) bool {
+	if !l.live() {
+		_, ok := l.pool.Term(now)
+		return ok
+	}
+	return l.mayStart(now)
 }

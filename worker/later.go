@@ -4,18 +4,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -68,191 +65,57 @@ func sizeOf(h map[string][]string) (n int) {
 	return n
 }
 
-// dispatcher moves what has become due from KEFU_LATER to kefu.again. Every
-// worker has one; they share a consumer.
-//
-// It never gives a message back: a full queue of one app would then fill the
-// consumer and stop all others. What the queue refuses is scheduled anew.
-type dispatcher struct {
-	w      *Worker
-	puller *broker.Puller
-	mender mender
+// share is what one app may have in KEFU_LATER. That stream can have no limits
+// of its own (schedules and discard-new exclude each other), so who adds to it
+// looks first: an app that puts off more than its queue may hold must not fill
+// the disk for all. What finds no room waits in its lane, which so fills up, and
+// in the end producers of this app are told that its queue is full.
+type share struct {
+	conn  *broker.Conn
+	appID string
 
-	mu       sync.Mutex
-	stopping bool
-	moving   int
-	drained  bool
-	idle     chan struct{}
+	mu      sync.Mutex
+	limit   int64 // intents; 0: no limit
+	waiting int64 // as the broker counted them, and what this worker added since
+	counted time.Time
+
+	full atomic.Bool // the last one to ask was refused; changed with mu, which is held while the broker counts
 }
 
-const (
-	dispatchAhead = 512              // messages in hand and on their way
-	fullPause     = 2 * time.Second  // first pause when a queue is full, growing with each hop
-	fullPauseMost = time.Minute      //
-	strangePause  = 30 * time.Second // when nobody takes the app's intents
-)
+// countEvery bounds how often the broker is asked: counting walks the app's
+// waiting intents. Other workers' additions are so seen a moment late.
+const countEvery = time.Second
 
-func newDispatcher(w *Worker) *dispatcher {
-	d := &dispatcher{w: w, idle: make(chan struct{})}
-	d.puller = w.conn.NewPuller(wire.StreamLater, broker.DispatchConsumer().Durable, d.move, d.lost)
-	return d
+func (s *share) setLimit(intents int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = intents
 }
 
-func (d *dispatcher) start() { d.lost(broker.ErrConsumerGone) }
-
-func (d *dispatcher) reconnected() { d.lost(broker.ErrConsumerGone) }
-
-func (d *dispatcher) lost(reason error) {
-	if reason == nil {
-		d.top()
-		return
+// take asks for room for one more. changed says that the answer is another than
+// the one before.
+func (s *share) take(ctx context.Context) (room, changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limit <= 0 {
+		return true, false
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.stopping {
-		d.mender.mend(d.w, d.bind, d.top)
-	}
-}
-
-func (d *dispatcher) bind() error {
-	d.mu.Lock()
-	stopping := d.stopping
-	d.mu.Unlock()
-	if stopping {
-		return backoff.Permanent(context.Canceled)
-	}
-	d.puller.Forget()
-	if _, err := d.w.bind(wire.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.stopping {
-		return backoff.Permanent(context.Canceled)
-	}
-	return d.puller.Resume()
-}
-
-func (d *dispatcher) top() {
-	d.mu.Lock()
-	room := dispatchAhead - d.moving
-	d.mu.Unlock()
-	d.puller.Top(room)
-}
-
-// stop begins to end; the channel is closed when nothing is being moved.
-func (d *dispatcher) stop() <-chan struct{} {
-	d.mu.Lock()
-	d.stopping = true
-	d.mu.Unlock()
-	d.puller.Pause(func() {
-		d.mu.Lock()
-		d.drained = true
-		d.checkIdle()
-		d.mu.Unlock()
-	})
-	return d.idle
-}
-
-func (d *dispatcher) checkIdle() {
-	if d.stopping && d.drained && d.moving == 0 {
-		select {
-		case <-d.idle:
-		default:
-			close(d.idle)
+	if now := time.Now(); now.Sub(s.counted) >= countEvery {
+		s.counted = now
+		ask, cancel := context.WithTimeout(ctx, countEvery)
+		n, err := s.conn.Count(ask, wire.StreamLater, wire.LaterWaitSubject(s.appID, "*"))
+		cancel()
+		if err == nil { // else the last count stands: the broker has other troubles
+			s.waiting = int64(n) //nolint:gosec // a stream's length
 		}
 	}
+	room = s.waiting < s.limit
+	if room {
+		s.waiting++
+	}
+	changed = s.full.Swap(!room) == room
+	return room, changed
 }
 
-// move publishes one due intent to its lane, and acknowledges it when it is
-// stored there.
-func (d *dispatcher) move(m *nats.Msg) {
-	d.mu.Lock()
-	d.moving++
-	d.mu.Unlock()
-	meta, ok := broker.ParseDelivery(m.Reply)
-	if !ok {
-		d.w.log.Error("a message without a readable ack subject was left alone", "stream", wire.StreamLater)
-		d.left()
-		return
-	}
-	due, err := readLater(m)
-	if err != nil {
-		d.bury(m, meta, due, err)
-		return
-	}
-	env, to, hop := due.env, due.to, due.hop
-	out := moved(to.String(), wire.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq), due.header, m.Data)
-	d.w.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
-		if err == nil {
-			failpoint.Reach(failpoint.Moved, env.ID)
-			d.done(m)
-			return
-		}
-		pause := strangePause
-		if broker.Full(err) {
-			pause = min(fullPause<<min(hop, 8), fullPauseMost)
-		} else {
-			d.w.log.Warn("a due intent is not taken by its queue, trying later", "app", to.AppID, "id", env.ID, "error", err)
-		}
-		again := laterMessage(to.AppID, to, env, hop+1, meta.Seq, time.Now().Add(pause), due.header, m.Data)
-		d.w.conn.Outbox.Publish(again, func(_ broker.Ack, err error) {
-			if err == nil {
-				d.done(m)
-				return
-			}
-			d.left() // handed out again after its AckWait
-		})
-	})
-}
-
-func (d *dispatcher) done(m *nats.Msg) {
-	_ = d.w.conn.AckReply(m.Reply) // a lost one moves it twice: a duplicate at the queue
-	d.left()
-}
-
-func (d *dispatcher) left() {
-	d.mu.Lock()
-	d.moving--
-	d.checkIdle()
-	stopping := d.stopping
-	d.mu.Unlock()
-	if !stopping {
-		d.top()
-	}
-}
-
-// due is a message of laterMessage after it became due.
-type due struct {
-	env    wire.Envelope
-	to     wire.Subject
-	hop    int
-	header nats.Header // of the intent: all but the broker's, and what says where it goes
-}
-
-// readLater reads what has become due, as far as it is needed to move it on. A
-// header that this version does not know goes along with all others: whoever
-// reads the queue may know it, and a worker that does not writes a letter, as
-// for a producer's. So while one version replaces another nothing depends on
-// which of them moves a message.
-func readLater(m *nats.Msg) (due, error) {
-	d := due{header: make(nats.Header, len(m.Header))}
-	for name, values := range m.Header {
-		if !strings.HasPrefix(name, "Nats-") && name != wire.HeaderTarget && name != wire.HeaderHop {
-			d.header[name] = values
-		}
-	}
-	d.hop, _ = strconv.Atoi(m.Header.Get(wire.HeaderHop))
-	var broken error
-	d.env, broken = wire.ParseEnvelope(d.header, true)
-	var err error
-	switch d.to, err = wire.ParseSubject(m.Header.Get(wire.HeaderTarget)); {
-	case err != nil:
-		return d, fmt.Errorf("its %s names no queue: %w", wire.HeaderTarget, err)
-	case !d.to.Again:
-		return d, fmt.Errorf("its %s is not on kefu.again", wire.HeaderTarget)
-	case d.env.ID == "":
-		return d, fmt.Errorf("it names no intent: %w", broken)
-	}
-	return d, nil
-}
+// isFull says whether the last one to ask was refused. It never blocks.
+func (s *share) isFull() bool { return s.full.Load() }

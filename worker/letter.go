@@ -10,13 +10,6 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// burial is a letter on its way to the dead letters.
-type burial struct {
-	letter *schema.Letter
-	msg    *nats.Msg
-	seq    uint64 // in KEFU_DEAD; 0 before it is stored
-}
-
 // compose writes the letter, in memory.
 func (e *engine) compose(d *delivery) event {
 	letter := e.letter(d)
@@ -36,7 +29,7 @@ func (e *engine) letter(d *delivery) *schema.Letter {
 		ID: d.id, AppID: e.appID, Generation: d.generation, Lane: d.line.kind, Source: d.env.Source,
 		Reason: end.reason, Detail: end.detail, PossibleDuplicate: d.possibleDuplicate() || end.reason == schema.ReasonUnknown,
 		Attempts: d.tried, Sequence: d.seq,
-		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: e.worker,
+		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: e.name,
 	}
 	l.Subject = d.subject.Subject.String()
 	_, strange := wire.ParseSubject(d.msg.Subject)
@@ -92,4 +85,25 @@ func (d *delivery) lastTried() []schema.Attempt {
 		from--
 	}
 	return d.tried[from:]
+}
+
+// receipt is what became of an intent, for its producer; nil when none is wanted.
+func (e *engine) receipt(d *delivery) *schema.Receipt {
+	end := &d.end
+	if !e.receipts.wanted(end.state) {
+		return nil
+	}
+	r := &schema.Receipt{
+		ID: d.id, AppID: e.appID, Generation: d.generation, State: end.state, Lane: d.line.kind, Source: d.env.Source,
+		Reason: end.reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate() || end.reason == schema.ReasonUnknown,
+		PublishedAt: d.published.UTC(), SettledAt: time.Now().UTC(),
+	}
+	if !d.live {
+		r.Campaign = d.subject.Key
+	}
+	if n := len(d.tried); n > 0 && end.state == schema.StateDead {
+		last := d.tried[n-1]
+		r.Errcode, r.Errmsg, r.RID = last.Errcode, last.Errmsg, last.RID
+	}
+	return r
 }

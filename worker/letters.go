@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,9 @@ import (
 const (
 	// lettersEvery is how often the box is looked at: it fills in days.
 	lettersEvery = time.Minute
+	// lettersTimeout is for one look.
+	lettersTimeout = 5 * time.Second
+
 	// lettersAgain is between two warnings: what holds for days is told daily.
 	lettersAgain = 24 * time.Hour
 )
@@ -32,11 +36,11 @@ type letters struct {
 }
 
 // watch looks every now and then until ctx ends.
-func (l *letters) watch(ctx context.Context, w *Worker) {
+func (l *letters) watch(ctx context.Context, conn *broker.Conn, log *slog.Logger) {
 	t := time.NewTicker(lettersEvery)
 	defer t.Stop()
 	for {
-		l.look(ctx, w, time.Now())
+		l.look(ctx, conn, log, time.Now())
 		select {
 		case <-ctx.Done():
 			return
@@ -45,15 +49,15 @@ func (l *letters) watch(ctx context.Context, w *Worker) {
 	}
 }
 
-func (l *letters) look(ctx context.Context, w *Worker, now time.Time) {
-	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
+func (l *letters) look(ctx context.Context, conn *broker.Conn, log *slog.Logger, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, lettersTimeout)
 	defer cancel()
-	if err := coverLetters(ctx, w.conn); err != nil {
-		w.log.Debug("index of dead letters", "error", err) // a look-up by id is slower without it
+	if err := coverLetters(ctx, conn); err != nil {
+		log.Debug("index of dead letters", "error", err) // a look-up by id is slower without it
 	}
-	level, err := deadletter.Open(w.conn).Level(ctx)
+	level, err := deadletter.Open(conn).Level(ctx)
 	if err != nil {
-		w.log.Debug("dead letters", "error", err) // who has a letter to store says it aloud
+		log.Debug("dead letters", "error", err) // who has a letter to store says it aloud
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return // what was seen last is the best that is known
 		}
@@ -67,7 +71,7 @@ func (l *letters) look(ctx context.Context, w *Worker, now time.Time) {
 	}
 	l.warned = now
 	for _, warning := range warnings {
-		w.log.Warn(warning, "letters", level.Letters)
+		log.Warn(warning, "letters", level.Letters)
 	}
 }
 

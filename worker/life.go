@@ -50,6 +50,14 @@ const (
 
 	// maxLeft is how many times a burial is left alone.
 	maxLeft = 10
+
+	// refusedPause is how long to wait before a letter or a retry that the broker
+	// refused (its stream is full or missing) is offered again.
+	refusedPause = 5 * time.Second
+
+	// passedFor is for how long an intent is put off that hides others in a hold:
+	// then it is behind all of them.
+	passedFor = time.Minute
 )
 
 // stage is how far an intent's own attempt has come. It says what the ledger

@@ -70,7 +70,7 @@ func TestAlertsAskForSeriesThatThereAre(t *testing.T) {
 	b.NoError(err)
 	_, err = b.conn.JS.Publish(t.Context(), "kefu.dead."+appID+".rejected", []byte(`{}`))
 	b.NoError(err)
-	w.letters.look(t.Context(), w, time.Now())
+	w.letters.look(t.Context(), w.conn, w.log, time.Now())
 	stop := b.run(w)
 	b.Eventually(func() bool { return len(w.Troubles()) == 0 }, patience, time.Millisecond)
 	families, err := reg.Gather()

@@ -3,6 +3,8 @@ package worker
 import (
 	"iter"
 	"slices"
+
+	"github.com/kefuhq/kefu/schema"
 )
 
 // recipients keep the order of each live recipient's intents: one has its turn,
@@ -54,6 +56,18 @@ func (r recipients) forget(l *line, underWay map[string]bool) {
 			delete(r, key)
 		}
 	}
+}
+
+// line is what the scheduler knows of a lane: a live shard, or bulk.
+type line struct {
+	index   int // among those of its app
+	kind    schema.Lane
+	ready   queue
+	running int  // deliveries that have a slot
+	held    int  // deliveries in hand
+	claimed bool // this worker reads it; always for bulk
+	leaving bool // the claim was asked back
+	pausing int  // its own pauses that are not over
 }
 
 // queue is a list of deliveries that can grow at both ends.

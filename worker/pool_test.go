@@ -49,7 +49,7 @@ func (w *Worker) reads() (n int) {
 	now := time.Now()
 	for _, a := range w.current() {
 		for _, l := range a.lanes {
-			if l.live() && l.mine(now) {
+			if l.live() && l.mayStart(now) {
 				n++
 			}
 		}

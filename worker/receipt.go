@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -84,23 +86,54 @@ func (r *receipts) publish(msg *nats.Msg, then func()) {
 	})
 }
 
-// receipt is what became of an intent, for its producer; nil when none is wanted.
-func (e *engine) receipt(d *delivery) *schema.Receipt {
-	end := &d.end
-	if !e.receipts.wanted(end.state) {
-		return nil
+// appendReceipt writes a receipt as encoding/json would, for the usual case
+// (strings that need no escape): there is one for each intent, and reflection
+// would be a tenth of what the worker does for it.
+func appendReceipt(b []byte, r *schema.Receipt) ([]byte, error) {
+	if r.Errcode != nil || r.Errmsg != "" || r.RID != "" || !plain(r.ID) || !plain(r.Source) {
+		rest, err := json.Marshal(r)
+		return append(b, rest...), err
 	}
-	r := &schema.Receipt{
-		ID: d.id, AppID: e.appID, Generation: d.generation, State: end.state, Lane: d.line.kind, Source: d.env.Source,
-		Reason: end.reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate() || end.reason == schema.ReasonUnknown,
-		PublishedAt: d.published.UTC(), SettledAt: time.Now().UTC(),
+	b = append(b, `{"id":"`...)
+	b = append(b, r.ID...)
+	b = append(b, `","appid":"`...)
+	b = append(b, r.AppID...)
+	b = append(b, `","generation":`...)
+	b = strconv.AppendInt(b, int64(r.Generation), 10)
+	b = append(b, `,"state":"`...)
+	b = append(b, r.State...)
+	b = append(b, `","lane":"`...)
+	b = append(b, r.Lane...)
+	if r.Campaign != "" {
+		b = append(b, `","campaign":"`...)
+		b = append(b, r.Campaign...)
 	}
-	if !d.live {
-		r.Campaign = d.subject.Key
+	if r.Source != "" {
+		b = append(b, `","source":"`...)
+		b = append(b, r.Source...)
 	}
-	if n := len(d.tried); n > 0 && end.state == schema.StateDead {
-		last := d.tried[n-1]
-		r.Errcode, r.Errmsg, r.RID = last.Errcode, last.Errmsg, last.RID
+	if r.Reason != "" {
+		b = append(b, `","reason":"`...)
+		b = append(b, r.Reason...)
 	}
-	return r
+	b = append(b, `","attempts":`...)
+	b = strconv.AppendInt(b, int64(r.Attempts), 10)
+	if r.PossibleDuplicate {
+		b = append(b, `,"possible_duplicate":true`...)
+	}
+	b = append(b, `,"published_at":"`...)
+	b = r.PublishedAt.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","settled_at":"`...)
+	b = r.SettledAt.AppendFormat(b, time.RFC3339Nano)
+	return append(b, `"}`...), nil
+}
+
+// plain says whether a string stands in JSON as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }

@@ -37,7 +37,7 @@ func (w *Worker) Reconfigure(ctx context.Context, apps []App) error {
 			continue
 		}
 		w.metrics.initialise(cfg.ID)
-		a, err := newApp(ctx, w, cfg, w.keeper)
+		a, err := w.newApp(ctx, cfg)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (w *Worker) Reconfigure(ctx context.Context, apps []App) error {
 		w.running.Go(func() { w.giveUp(a) })
 		a.stop()
 	}
-	w.serve()
+	w.claims.serve()
 	return nil
 }
 
@@ -84,45 +84,4 @@ func (w *Worker) giveUp(a *app) {
 	w.mu.Lock()
 	w.apps = slices.DeleteFunc(slices.Clone(w.apps), func(other *app) bool { return other == a })
 	w.mu.Unlock()
-}
-
-// gone says whether nothing of a stopped app is left here.
-func (a *app) gone() bool {
-	select {
-	case <-a.idle:
-	default:
-		return false
-	}
-	return !slices.ContainsFunc(a.lanes, func(l *lane) bool { return l.claim.Load() != nil })
-}
-
-func find(apps []*app, appID string) *app {
-	i := slices.IndexFunc(apps, func(a *app) bool { return a.cfg().ID == appID })
-	if i < 0 {
-		return nil
-	}
-	return apps[i]
-}
-
-// leaving says whether an app is on its way out.
-func (a *app) leaving() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.scheduler.stopping
-}
-
-// cfg are the settings in force. What is under way may end by others than it
-// began with.
-func (a *app) cfg() *App { return a.set.Load() }
-
-// adopt takes settings over.
-func (a *app) adopt(cfg App) {
-	if cfg.Concurrency <= 0 || cfg.Concurrency > a.w.cfg.Concurrency {
-		cfg.Concurrency = a.w.cfg.Concurrency
-	}
-	before := a.set.Swap(&cfg)
-	a.later.setLimit(cfg.MostLater)
-	if before != nil && before.Rate != cfg.Rate {
-		a.gate.SetRate(cfg.Rate)
-	}
 }

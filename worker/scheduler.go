@@ -46,41 +46,6 @@ const (
 	closed
 )
 
-// place is where a delivery is within its app.
-type place uint8
-
-const (
-	returned      place = iota // to be given back when the app closes
-	ready                      // waits for slot and permission
-	behindEarlier              // waits behind its recipient's earlier intent
-	inSlot                     // its handler alone touches it
-	waiting                    // for a timer
-	settling                   // its end is being written; then acknowledged
-	forgotten
-)
-
-// line is what the scheduler knows of a lane: a live shard, or bulk.
-type line struct {
-	index   int // among those of its app
-	kind    schema.Lane
-	ready   queue
-	running int  // deliveries that have a slot
-	held    int  // deliveries in hand
-	claimed bool // this worker reads it; always for bulk
-	leaving bool // the claim was asked back
-	pausing int  // its own pauses that are not over
-}
-
-// scheduled is what the scheduler knows of a delivery.
-type scheduled struct {
-	line       *line
-	place      place
-	released   bool // the recipient's later intents do not wait for it
-	permission gate.Permission
-	begunAt    time.Time // when it got its slot
-	seen       seen
-}
-
 // orderKind is what the app has to do.
 type orderKind uint8
 
@@ -142,6 +107,29 @@ func (s *scheduler) enqueue(d *delivery) {
 	}
 	d.place = ready
 	d.line.ready.pushBack(d)
+}
+
+// next is the line that the next intent comes from: the one whose turn it is, or
+// while a hold is being tried that of the intent which is to try it. d is nil for
+// the first of the line. pass says that it is not to be sent, but to be put off.
+func (s *scheduler) next(c chance) (l *line, d *delivery, pass bool) {
+	if !c.choosing {
+		s.passing = passing{}
+		return s.nextLine(c), nil, false
+	}
+	d, again := choose(s.lines, c)
+	if d == nil {
+		var later time.Time
+		d, later = s.passing.pass(s.bulk(), c)
+		again, pass = earliest(again, later), true
+	}
+	if !again.IsZero() {
+		s.order(order{kind: orderWake, at: again})
+	}
+	if d == nil {
+		return nil, nil, false
+	}
+	return d.line, d, pass
 }
 
 // nextLine is the line whose turn it is: live before bulk, live shards in turn.

@@ -19,10 +19,6 @@ import (
 // gives. None of it is waited for in the slot: the outbox and the ledger call
 // back.
 
-// refusedPause is how long to wait before a letter or a retry that the broker
-// refused (its stream is full or missing) is offered again.
-const refusedPause = 5 * time.Second
-
 // settle carries out a step of an end, and those that follow it when it is done.
 func (e *engine) settle(d *delivery, s step) {
 	switch s.kind {
@@ -68,7 +64,7 @@ func (e *engine) settle(d *delivery, s step) {
 
 // settleNext carries out the step that follows, by the ledger's word on a mark.
 func (e *engine) settleNext(d *delivery, said ledger.Standing) {
-	ev := event{kind: evDone, facts: facts{said: said, ours: said.Worker == e.worker}}
+	ev := event{kind: evDone, facts: facts{said: said, ours: said.Worker == e.name}}
 	e.settle(d, d.next(&ev))
 }
 

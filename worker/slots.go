@@ -18,7 +18,7 @@ type slots struct {
 	whole   int
 	free    int
 	long    int // of those that are taken, for bulk of apps that leave some to live
-	waiting [2][]*app
+	waiting [2][]*bidder
 }
 
 // A request for a slot is of one of two kinds.
@@ -27,8 +27,9 @@ const (
 	forBulk
 )
 
-// claimed is an app's part in the slots.
-type claimed struct {
+// bidder is an app's part in the slots, guarded by their lock.
+type bidder struct {
+	poke            func()  // has the app look at everything anew; set once
 	queued, granted [2]bool // whether it waits for a slot of a kind, or was given one
 	kept            int     // slots of the process that its bulk leaves to live
 	bulk            int     // that its bulk has, or was given
@@ -59,44 +60,44 @@ func keptFor(live float64, slots int, inSlot time.Duration) int {
 // take gets a slot, or has the app poked when one was set aside for it. live is
 // the share of them that its bulk leaves to live, where an intent has a slot for
 // so long.
-func (s *slots) take(a *app, lane schema.Lane, live float64, inSlot time.Duration) bool {
+func (s *slots) take(b *bidder, lane schema.Lane, live float64, inSlot time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kind := slotFor(lane)
-	s.keep(a, keptFor(live, s.whole, inSlot))
+	s.keep(b, keptFor(live, s.whole, inSlot))
 	switch {
-	case a.slots.granted[kind]:
-		a.slots.granted[kind] = false
+	case b.granted[kind]:
+		b.granted[kind] = false
 		return true
-	case s.open(a, kind):
-		s.count(a, kind, +1)
+	case s.open(b, kind):
+		s.count(b, kind, +1)
 		return true
 	}
-	if !a.slots.queued[kind] {
-		a.slots.queued[kind] = true
-		s.waiting[kind] = append(s.waiting[kind], a)
+	if !b.queued[kind] {
+		b.queued[kind] = true
+		s.waiting[kind] = append(s.waiting[kind], b)
 	}
 	return false
 }
 
 // keep sets how many slots an app's bulk leaves to live. s.mu is held.
-func (s *slots) keep(a *app, kept int) {
-	before := a.slots.kept > 0
-	a.slots.kept = kept
+func (s *slots) keep(b *bidder, kept int) {
+	before := b.kept > 0
+	b.kept = kept
 	switch after := kept > 0; {
 	case after && !before:
-		s.long += a.slots.bulk
+		s.long += b.bulk
 	case before && !after:
-		s.long -= a.slots.bulk
+		s.long -= b.bulk
 	}
 }
 
 // count notes that an app has n slots more, or fewer. s.mu is held.
-func (s *slots) count(a *app, kind, n int) {
+func (s *slots) count(b *bidder, kind, n int) {
 	s.free -= n
 	if kind == forBulk {
-		a.slots.bulk += n
-		if a.slots.kept > 0 {
+		b.bulk += n
+		if b.kept > 0 {
 			s.long += n
 		}
 	}
@@ -106,30 +107,30 @@ func (s *slots) count(a *app, kind, n int) {
 // from all bulk whose calls take long together. Bulk of other apps gives back in
 // a moment what it has: to wait until it has left as many free as are kept might
 // be for ever. s.mu is held.
-func (s *slots) open(a *app, kind int) bool {
-	return s.free > 0 && (kind == forLive || a.slots.kept == 0 || s.long < s.whole-a.slots.kept)
+func (s *slots) open(b *bidder, kind int) bool {
+	return s.free > 0 && (kind == forLive || b.kept == 0 || s.long < s.whole-b.kept)
 }
 
 // put gives a slot back. The app it returns, if any, was given the slot and
 // must be poked, with no app's lock held.
-func (s *slots) put(a *app, lane schema.Lane) *app {
+func (s *slots) put(b *bidder, lane schema.Lane) *bidder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count(a, slotFor(lane), -1)
+	s.count(b, slotFor(lane), -1)
 	return s.grant()
 }
 
 // grant sets a slot aside for whoever has waited longest of those that may have
 // it, live first. s.mu is held.
-func (s *slots) grant() *app {
+func (s *slots) grant() *bidder {
 	for kind, line := range s.waiting {
-		i := slices.IndexFunc(line, func(a *app) bool { return s.open(a, kind) })
+		i := slices.IndexFunc(line, func(b *bidder) bool { return s.open(b, kind) })
 		if i < 0 {
 			continue
 		}
 		next := line[i]
 		s.waiting[kind] = slices.Delete(line, i, i+1)
-		next.slots.queued[kind], next.slots.granted[kind] = false, true
+		next.queued[kind], next.granted[kind] = false, true
 		s.count(next, kind, +1)
 		return next
 	}
@@ -137,13 +138,13 @@ func (s *slots) grant() *app {
 }
 
 // forgo gives back a slot that was set aside for an app that has no use for it.
-func (s *slots) forgo(a *app) *app {
+func (s *slots) forgo(b *bidder) *bidder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for kind, granted := range a.slots.granted {
+	for kind, granted := range b.granted {
 		if granted {
-			a.slots.granted[kind] = false
-			s.count(a, kind, -1)
+			b.granted[kind] = false
+			s.count(b, kind, -1)
 		}
 	}
 	return s.grant()

@@ -12,7 +12,7 @@ import (
 func TestBulkOfASlowAppHasItsTurnBesideOneThatIsFast(t *testing.T) {
 	t.Parallel()
 	s := slots{whole: 10, free: 10}
-	fast, slow := new(app), new(app)
+	fast, slow := new(bidder), new(bidder)
 	for range s.whole {
 		require.True(t, s.take(fast, schema.LaneBulk, 0.2, time.Millisecond))
 	}
@@ -30,7 +30,7 @@ func TestBulkOfASlowAppHasItsTurnBesideOneThatIsFast(t *testing.T) {
 func TestBulkOfASlowAppStopsNobodyElses(t *testing.T) {
 	t.Parallel()
 	s := slots{whole: 10, free: 10}
-	slow, fast := new(app), new(app)
+	slow, fast := new(bidder), new(bidder)
 	for range 8 {
 		require.True(t, s.take(slow, schema.LaneBulk, 0.25, 10*time.Second))
 	}

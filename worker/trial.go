@@ -30,23 +30,6 @@ type chance struct {
 	window    int  // how many of bulk may be ready at once, while choosing
 }
 
-// next is the line that the next intent comes from: the one whose turn it is, or
-// while a hold is being tried that of the intent which is to try it. d is nil for
-// the first of the line. passing says that it is not to be sent, but to be put off.
-func (s *scheduler) next(c chance) (l *line, d *delivery, pass bool) {
-	if !c.choosing {
-		s.passing = passing{}
-		return s.nextLine(c), nil, false
-	}
-	if d = s.choose(c); d == nil {
-		d, pass = s.pass(c), true
-	}
-	if d == nil {
-		return nil, nil, false
-	}
-	return d.line, d, pass
-}
-
 // passing bounds how many intents of bulk are put off in a hold because they hide
 // what is behind them.
 type passing struct {
@@ -61,64 +44,50 @@ type passing struct {
 const (
 	passFirst = time.Second
 	passTop   = 10 * time.Minute
-	passedFor = time.Minute // then they are behind all others
 )
 
 // pass finds an intent of bulk that is to be put off, where all that is in sight
-// is of kinds that were refused, and more may be behind it. Live has its order,
-// and only what waits for a retry is overtaken there.
-func (s *scheduler) pass(c chance) *delivery {
-	bulk, p := s.bulk(), &s.passing
+// is of kinds that were refused, and more may be behind it; or says when to look
+// again (zero: after a change). Live has its order, and only what waits for a retry
+// is overtaken there.
+func (p *passing) pass(bulk *line, c chance) (d *delivery, again time.Time) {
 	if !c.trial.Seeks() || c.laterFull || bulk.ready.len() < max(c.window, 1) {
-		return nil
+		return nil, time.Time{}
 	}
 	if p.left == 0 {
 		if c.now.Before(p.next) {
-			s.order(order{kind: orderWake, at: p.next})
-			return nil
+			return nil, p.next
 		}
 		p.left, p.pause = lookAhead, min(max(2*p.pause, passFirst), passTop)
 		p.next = c.now.Add(p.pause)
 	}
 	p.left--
-	return bulk.ready.first()
+	return bulk.ready.first(), time.Time{}
 }
 
-// choose finds the intent that may try the hold now and tells the most. For each
-// live recipient only the first that is not sent yet is looked at, so none is
-// overtaken.
-func (s *scheduler) choose(c chance) (best *delivery) {
-	var next time.Time // when one that may not yet, may
+// choose finds the intent that may try the hold now and tells the most, or says
+// when to look again (zero: after a change). For each live recipient only the first
+// that is not sent yet is looked at, so none is overtaken.
+func choose(lines []*line, c chance) (best *delivery, again time.Time) {
 	least := gate.Rank(-1)
-	for _, l := range s.lines {
+	for _, l := range lines {
 		if l.leaving || l.ready.len() == 0 {
 			continue
 		}
 		if !c.startable(l) {
-			s.order(order{kind: orderWake, at: c.now.Add(soon)})
+			again = earliest(again, c.now.Add(soon))
 			continue
 		}
 		for d := range l.ready.all() {
 			r := c.trial.Rank(d.glance())
 			if from := c.trial.From(r); c.now.Before(from) {
-				if next.IsZero() || from.Before(next) {
-					next = from
-				}
+				again = earliest(again, from)
 			} else if best == nil || r < least {
 				best, least = d, r
 			}
 		}
 	}
-	if best == nil && !next.IsZero() {
-		s.order(order{kind: orderWake, at: next})
-	}
-	return best
-}
-
-// seen is what is known of a delivery before it is read.
-type seen struct {
-	id, kind string
-	glanced  bool
+	return best, again
 }
 
 // glance returns a delivery's id and the kind of its message, without a slot:

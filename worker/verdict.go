@@ -254,3 +254,41 @@ func again(p policy, o outcome, s standing, attempts int, spent schema.Reason) V
 func spread(d time.Duration, jitter float64) time.Duration {
 	return time.Duration(float64(d) * jitter)
 }
+
+// Outcomes of attempts as letters and Kefu-Tried name them: the fault, or sent.
+const (
+	outcomeSent    = "sent"
+	outcomeUnknown = "unknown"
+)
+
+// unknownOf counts the attempts of unknown outcome.
+func unknownOf(tried []schema.Attempt) (n int) {
+	for _, t := range tried {
+		if t.Outcome == outcomeUnknown {
+			n++
+		}
+	}
+	return n
+}
+
+// Retry is an app's schedule of attempts.
+type Retry struct {
+	Attempts int           // in all, the first included; 1..20
+	First    time.Duration // pause after the first attempt
+	Cap      time.Duration // longest pause
+}
+
+// steps are the pauses of the contract, as multiples of the first: 1 s · 4 s ·
+// 15 s · 1 min · 5 min. Further ones grow fivefold.
+var steps = [...]float64{1, 4, 15, 60, 300}
+
+// delay is the pause after attempt number n, spread by ±20 % so that what
+// failed together does not come back together.
+func (r Retry) delay(n int, jitter float64) time.Duration {
+	step := steps[min(max(n, 1), len(steps))-1]
+	for i := len(steps); i < n && step < 1e9; i++ {
+		step *= 5
+	}
+	d := min(float64(r.First)*step, float64(r.Cap))
+	return time.Duration(d * (0.8 + 0.4*jitter))
+}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/pool"
@@ -127,9 +125,18 @@ func (x wait) sentence() string {
 	return s
 }
 
+// watchdog looks at what waits, every now and then.
+type watchdog struct {
+	*services
+	started func() bool
+	apps    func() []*app
+	every   time.Duration
+	most    time.Duration // that any wait but those for a permission or a publish can be explained
+}
+
 // waits is the oldest of each kind. It never blocks.
-func (w *Worker) waits() []wait {
-	if !w.isStarted() {
+func (w *watchdog) waits() []wait {
+	if !w.started() {
 		return nil
 	}
 	var out []wait
@@ -139,33 +146,25 @@ func (w *Worker) waits() []wait {
 		}
 	}
 	add(wait{kind: waitPublish, since: w.conn.Outbox.Oldest(), most: publishMost})
-	add(wait{kind: waitStart, since: w.ledger.Oldest(), most: w.waitMost})
+	add(wait{kind: waitStart, since: w.ledger.Oldest(), most: w.most})
 	for _, u := range w.conn.Unread() {
-		add(wait{kind: waitRead, what: u.Stream, since: u.Since, most: w.waitMost, why: u.Why})
+		add(wait{kind: waitRead, what: u.Stream, since: u.Since, most: w.most, why: u.Why})
 	}
-	for _, a := range w.current() {
+	for _, a := range w.apps() {
 		since := earliest(a.refused.at(), a.engine.asking.oldest())
 		if _, held := a.gate.Held(); held || since.IsZero() {
 			continue
 		}
 		cfg := a.cfg()
 		others, theirs := w.pool.Others(cfg.ID)
-		add(wait{kind: waitPermission, what: cfg.ID, since: since, most: permissionMost(w.waitMost, cfg.Rate.PerSecond, others, theirs.PerSecond)})
+		add(wait{kind: waitPermission, what: cfg.ID, since: since, most: permissionMost(w.most, cfg.Rate.PerSecond, others, theirs.PerSecond)})
 	}
 	return out
 }
 
-// earliest is the earlier of two times that may be zero: unknown.
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
 // watch tells of what waits longer than can be explained until ctx ends.
-func (w *Worker) watch(ctx context.Context) {
-	t := time.NewTicker(w.watchEvery)
+func (w *watchdog) watch(ctx context.Context) {
+	t := time.NewTicker(w.every)
 	defer t.Stop()
 	var told []string
 	for {
@@ -181,7 +180,7 @@ func (w *Worker) watch(ctx context.Context) {
 // tell makes what is late a trouble, and ends those that were told before and
 // are late no more. It returns the subjects of what is told now. Of several of
 // one subject the oldest is told.
-func (w *Worker) tell(before []string, waits []wait) (told []string) {
+func (w *watchdog) tell(before []string, waits []wait) (told []string) {
 	slices.SortFunc(waits, func(x, y wait) int { return cmp.Compare(y.age, x.age) })
 	for _, x := range waits {
 		subject := "unanswered " + string(x.kind) + " " + x.what
@@ -196,67 +195,4 @@ func (w *Worker) tell(before []string, waits []wait) (told []string) {
 		}
 	}
 	return told
-}
-
-// stamp is a moment since which something holds, or none. It is cheap to set
-// and to clear again and again, and the first set counts.
-type stamp struct{ ns atomic.Int64 } // since stampBase; 0 for none
-
-// stampBase keeps stamps free of what is done to the machine's clock.
-var stampBase = time.Now().Add(-time.Nanosecond)
-
-func (s *stamp) set(now time.Time) {
-	if s.ns.Load() == 0 {
-		s.ns.Store(int64(now.Sub(stampBase)))
-	}
-}
-
-func (s *stamp) clear() {
-	if s.ns.Load() != 0 {
-		s.ns.Store(0)
-	}
-}
-
-func (s *stamp) at() time.Time {
-	if ns := s.ns.Load(); ns != 0 {
-		return stampBase.Add(time.Duration(ns))
-	}
-	return time.Time{}
-}
-
-// askers are intents that ask for a permission in their slots.
-type askers struct {
-	mu    sync.Mutex
-	n     int
-	since time.Time // the first began, or one of them was served
-}
-
-func (a *askers) join(now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.n++; a.n == 1 {
-		a.since = now
-	}
-}
-
-func (a *askers) served(now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.since = now
-}
-
-func (a *askers) leave() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.n--
-}
-
-// oldest is since when none of them has been served; zero when there are none.
-func (a *askers) oldest() time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.n == 0 {
-		return time.Time{}
-	}
-	return a.since
 }

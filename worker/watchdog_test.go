@@ -112,7 +112,7 @@ func TestThoseWhoAskInTheirSlotsWaitSinceOneWasServed(t *testing.T) {
 
 // late is what the watchdog of a worker would tell in a while, if nothing moved.
 func late(w *Worker, kind waitKind) (sentences []string) {
-	for _, x := range aged(w.waits(), w.conn.Since(), time.Now().Add(time.Hour)) {
+	for _, x := range aged(w.watchdog.waits(), w.conn.Since(), time.Now().Add(time.Hour)) {
 		if x.late && x.kind == kind {
 			sentences = append(sentences, x.sentence())
 		}
@@ -157,14 +157,14 @@ func TestALedgerThatCanBeWrittenAndNotReadIsTold(t *testing.T) {
 	b.Eventually(func() bool { return len(late(b.worker, waitPublish)) == 0 }, patience, time.Millisecond, "what is written is stored")
 	b.Zero(b.posts("b"))
 
-	told := b.worker.tell(nil, aged(b.worker.waits(), b.conn.Since(), time.Now().Add(time.Hour)))
+	told := b.worker.watchdog.tell(nil, aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now().Add(time.Hour)))
 	troubles := strings.Join(b.worker.Troubles(), "\n")
 	b.Contains(troubles, "the ledger has not confirmed a mark")
 	b.Contains(troubles, "KEFU_LEDGER has not been readable")
 	b.NoError(s.DeleteConsumer(t.Context(), theirs.Name))
 	b.Eventually(func() bool { return b.posts("b") == 1 }, patience, time.Millisecond)
 	b.Eventually(func() bool {
-		told = b.worker.tell(told, aged(b.worker.waits(), b.conn.Since(), time.Now()))
+		told = b.worker.watchdog.tell(told, aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now()))
 		return len(told) == 0 && len(b.worker.Troubles()) == 0
 	}, patience, time.Millisecond, "it is over")
 	b.NoError(stop())
@@ -199,7 +199,7 @@ func TestTheWatchdogRunsWithTheWorker(t *testing.T) {
 	b.NoError(err)
 	b.app.Rate = gate.Rate{PerSecond: 100, Burst: 20}
 	w := b.make()
-	w.watchEvery, w.waitMost = time.Millisecond, 10*time.Millisecond
+	w.watchdog.every, w.watchdog.most = time.Millisecond, 10*time.Millisecond
 	stop := b.run(w)
 	b.publish(live+"u", "a", "a", "u")
 	b.Eventually(func() bool { return strings.Contains(strings.Join(w.Troubles(), "\n"), "none has been permitted") }, patience, time.Millisecond)
@@ -237,7 +237,7 @@ func TestTheWatchdogHasItsSeries(t *testing.T) {
 	for _, f := range families {
 		series[f.GetName()] = len(f.GetMetric())
 	}
-	b.Empty(w.waits(), "one that has not begun waits for nothing")
+	b.Empty(w.watchdog.waits(), "one that has not begun waits for nothing")
 	b.Equal(len(waitKinds), series["kefu_oldest_unanswered_seconds"])
 	b.Equal(len(waitKinds), series["kefu_unanswered_overdue"])
 }

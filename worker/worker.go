@@ -31,83 +31,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
-	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/internal/wire"
-	"github.com/kefuhq/kefu/schema"
 )
-
-// Receipts says for which intents a receipt is published.
-type Receipts string
-
-// The settings of receipts.
-const (
-	ReceiptsAll      Receipts = "all"
-	ReceiptsFailures Receipts = "failures" // dead and cancelled
-	ReceiptsOff      Receipts = "off"
-)
-
-// Sender makes one attempt to send a message. It returns nil when the API said
-// errcode 0, the error of the message's Before as it is, or a *wechat.Error;
-// anything else counts as an unknown outcome. It must ask Before right before
-// each time the packet leaves, or the day's budget is not counted.
-type Sender interface {
-	Deliver(ctx context.Context, m wechat.Message) error
-}
-
-// Prober is a Sender that can find out without sending whether anything could
-// be sent. It returns nil or a *wechat.Error.
-type Prober interface {
-	Probe(ctx context.Context) error
-}
-
-// QuotaTeller is a Sender that can ask how many messages the app may still send
-// today. An error means that nobody knows.
-type QuotaTeller interface {
-	RemainingSends(ctx context.Context) (int64, error)
-}
-
-// App is one Official Account.
-type App struct {
-	ID          string
-	Name        string // shown to people
-	Sender      Sender
-	Rate        gate.Rate
-	Concurrency int // calls in flight, at most; of the worker's
-	Retry       Retry
-	OnUnknown   schema.UnknownPolicy
-	ExpireAfter time.Duration // deadline of intents that name none, from publication
-	HoldBack    time.Duration // for how long a retry holds back the recipient's later intents
-	Limits      schema.Limits
-	MostLater   int64 // intents that may wait for their time at once; 0 for no limit
-}
-
-// Config of a worker. It is not changed.
-type Config struct {
-	Process     pool.Worker // who this is; Name must be new (pool.NewName)
-	Apps        []App
-	Concurrency int           // calls in flight in this process
-	Grace       time.Duration // for what is under way when Run is told to stop
-	Receipts    Receipts
-	Ledger      bool              // false: a crash may send twice, and nobody will know
-	LedgerKeep  time.Duration     // as the stream's max age
-	Pseudonyms  broker.Pseudonyms // of openids in the log
-	Log         *slog.Logger
-	Metrics     prometheus.Registerer // nil: not exported
-}
-
-// log of intents: what worker needs of package ledger.
-type intentLog interface {
-	Write(m ledger.Mark, done func(ledger.Standing, error))
-	Peek(start ledger.Mark) ledger.Standing
-	Oldest() time.Time
-	Drain(ctx context.Context) error
-}
 
 // ErrUnclean says that the grace period ended before all that was under way
 // did, or before the ledger had all of it. Nothing is lost: what had no end is
@@ -119,38 +48,21 @@ var ErrUnclean = errors.New("stopped before everything under way had ended")
 // for unknown.
 const leastForMarks = 2 * time.Second
 
-// errGrace ends the calls that are still under way when grace is over.
-var errGrace = errors.New("grace period over")
-
 // Worker carries intents from the queue to the API.
 type Worker struct {
-	cfg     Config
-	conn    *broker.Conn
-	log     *slog.Logger
-	metrics *metrics
-	slots   slots
-	ahead   prefetch
-
-	ledger      intentLog
-	book        *ledger.Ledger            // the same, for what campaigns count; nil without one
-	around      func(intentLog) intentLog // what a test puts around the ledger
-	pool        *pool.Pool
-	withdrawals *ledger.Withdrawals
-	keeper      *gate.Keeper
-	apps        []*app // guarded by mu; a slice that was handed out is not changed
-	changing    sync.Mutex
-
-	work    context.Context // of calls; ends when grace is over
-	running sync.WaitGroup  // goroutines that handle intents or mend lanes
-
-	receipts *receipts
-	troubles *troubles
+	*services
+	cfg      Config
+	slots    slots
+	ahead    prefetch
+	around   func(intentLog) intentLog // what a test puts around the ledger
+	keeper   *gate.Keeper
+	apps     []*app // guarded by mu; a slice that was handed out is not changed
+	changing sync.Mutex
 	letters  letters
 	counting counting
 
-	watchEvery, waitMost time.Duration // the watchdog's
-
-	told time.Time // when the pool asked last how things stand; status's
+	watchdog *watchdog
+	claims   *claims
 
 	mu      sync.Mutex
 	started bool
@@ -166,8 +78,12 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	}
 	cfg.Process.Indexes, cfg.Process.Frees, cfg.Process.Counts = true, true, cfg.Ledger
 	w := &Worker{
-		cfg: cfg, conn: conn, log: cfg.Log, watchEvery: watchEvery, waitMost: waitMost, troubles: newTroubles(cfg.Log),
+		services: &services{name: cfg.Process.Name, conn: conn, log: cfg.Log, pseudonyms: cfg.Pseudonyms, troubles: newTroubles(cfg.Log)},
+		cfg:      cfg,
 	}
+	w.watchdog = &watchdog{services: w.services, started: w.isStarted, apps: w.current, every: watchEvery, most: waitMost}
+	w.claims = &claims{services: w.services, apps: w.current}
+	w.counting.services = w.services
 	w.slots.whole, w.slots.free = cfg.Concurrency, cfg.Concurrency
 	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
 	var err error
@@ -175,7 +91,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	if cfg.Metrics != nil {
-		if err := cfg.Metrics.Register(state{w}); err != nil {
+		if err := cfg.Metrics.Register(state{w.services, w.current, &w.letters, w.watchdog, w.Troubles}); err != nil {
 			return nil, fmt.Errorf("worker: %w", err)
 		}
 	}
@@ -198,19 +114,19 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	}
 	defer closeAll()
 	for _, cfg := range w.cfg.Apps {
-		a, err := newApp(ctx, w, cfg, w.keeper)
+		a, err := w.newApp(ctx, cfg)
 		if err != nil {
 			return err
 		}
 		w.take(a)
 	}
-	dispatcher := newDispatcher(w)
+	dispatcher := newDispatcher(w.services)
 	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAlive()
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
-	w.running.Go(func() { w.letters.watch(alive, w) })
-	w.running.Go(func() { w.counting.keep(alive, w) })
-	w.running.Go(func() { w.watch(alive) })
+	w.running.Go(func() { w.letters.watch(alive, w.conn, w.log) })
+	w.running.Go(func() { w.counting.keep(alive) })
+	w.running.Go(func() { w.watchdog.watch(alive) })
 	forget := w.conn.OnReconnect(func() {
 		for _, a := range w.current() {
 			a.reconnected()
@@ -221,10 +137,10 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	for _, a := range w.current() {
 		a.start()
 	}
-	w.serve()
+	w.claims.serve()
 	dispatcher.start()
 	w.setStarted(true)
-	w.log.Info("worker started", "worker", w.cfg.Process.Name, "apps", len(w.cfg.Apps), "concurrency", w.cfg.Concurrency)
+	w.log.Info("worker started", "worker", w.name, "apps", len(w.cfg.Apps), "concurrency", w.cfg.Concurrency)
 	if ready != nil {
 		ready()
 	}
@@ -243,7 +159,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 		w.log.Warn("the ledger has not learned all: attempts may be taken for unknown", "error", err)
 		clean = false
 	}
-	w.counting.end(w)
+	w.counting.end()
 	_ = w.conn.NC.FlushTimeout(2 * time.Second) // acks are not confirmed; a lost one costs a look into the ledger
 	if !clean {
 		return ErrUnclean
@@ -279,7 +195,7 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 	w.ledger = ledger.Off{}
 	if w.cfg.Ledger {
 		l, err := ledger.Open(ctx, w.conn, ledger.Options{
-			Worker: w.cfg.Process.Name, Keep: w.cfg.LedgerKeep, Log: w.log, Trouble: w.ledgerTrouble,
+			Worker: w.name, Keep: w.cfg.LedgerKeep, Log: w.log, Trouble: w.ledgerTrouble,
 		})
 		if err != nil {
 			return fail(err)
@@ -294,11 +210,16 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 		return fail(err)
 	}
 	undo = append(undo, w.withdrawals.Close)
-	if w.keeper, err = gate.Open(ctx, w.conn, w.cfg.Process.Name, w.log); err != nil {
+	if w.keeper, err = gate.Open(ctx, w.conn, w.name, w.log); err != nil {
 		return fail(err)
 	}
 	undo = append(undo, w.keeper.Close)
 	return closeAll, nil
+}
+
+// newApp takes an app up; start begins to read its queue.
+func (w *Worker) newApp(ctx context.Context, cfg App) (*app, error) {
+	return newApp(ctx, w.services, cfg, w.keeper, &w.slots, &w.ahead, w.cfg.Concurrency)
 }
 
 // drain stops every app and waits until all they hold has ended or been given

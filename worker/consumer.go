@@ -20,7 +20,7 @@ type mender struct {
 
 // mend has ensure called until it succeeds, and then done, in a goroutine of
 // the worker's. A call while one is under way makes that one look once more.
-func (m *mender) mend(w *Worker, ensure func() error, done func()) {
+func (m *mender) mend(s *services, ensure func() error, done func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.again = m.busy
@@ -28,9 +28,9 @@ func (m *mender) mend(w *Worker, ensure func() error, done func()) {
 		return
 	}
 	m.busy = true
-	w.running.Go(func() {
+	s.running.Go(func() {
 		for {
-			err := backoff.Retry(ensure, backoff.WithContext(patient(), w.work))
+			err := backoff.Retry(ensure, backoff.WithContext(patient(), s.work))
 			if m.onceMore() {
 				continue
 			}
@@ -56,41 +56,41 @@ func (m *mender) onceMore() bool {
 // bindTimeout is for one question to the broker while a consumer is mended.
 const bindTimeout = 5 * time.Second
 
-// bind sees to it that a consumer exists, and returns when it was made. While it
+// makeConsumer sees to it that a consumer exists, and returns when it was made. While it
 // cannot, the trouble says so.
-func (w *Worker) bind(stream string, cfg jetstream.ConsumerConfig, subject, trouble string) (made time.Time, err error) {
-	ctx, cancel := context.WithTimeout(w.work, bindTimeout)
+func (s *services) makeConsumer(stream string, cfg jetstream.ConsumerConfig, subject, trouble string) (made time.Time, err error) {
+	ctx, cancel := context.WithTimeout(s.work, bindTimeout)
 	defer cancel()
-	err = w.conn.Ask(ctx, func(ctx context.Context) error {
-		c, err := w.conn.JS.CreateOrUpdateConsumer(ctx, stream, cfg)
+	err = s.conn.Ask(ctx, func(ctx context.Context) error {
+		c, err := s.conn.JS.CreateOrUpdateConsumer(ctx, stream, cfg)
 		if err == nil {
 			made = c.CachedInfo().Created
 		}
 		return err
 	})
 	if err != nil {
-		w.unreadable(subject, trouble, err)
+		s.unreadable(subject, trouble, err)
 		return made, err
 	}
-	w.troubles.set(subject, "")
+	s.troubles.set(subject, "")
 	return made, nil
 }
 
 // unreadable has the trouble say why a consumer cannot be had; that the broker
 // is away says itself.
-func (w *Worker) unreadable(subject, trouble string, err error) {
-	if w.conn.Connected() {
-		w.troubles.set(subject, fmt.Sprintf("%s: %v", trouble, err))
+func (s *services) unreadable(subject, trouble string, err error) {
+	if s.conn.Connected() {
+		s.troubles.set(subject, fmt.Sprintf("%s: %v", trouble, err))
 	}
 }
 
-// unbind deletes a consumer that another worker may still read: it is cut off,
+// deleteConsumer deletes a consumer that another worker may still read: it is cut off,
 // and all that it had not settled is handed out again at once, in order, by the
 // one that is made next.
-func (w *Worker) unbind(stream, consumer string) error {
-	ctx, cancel := context.WithTimeout(w.work, bindTimeout)
+func (s *services) deleteConsumer(stream, consumer string) error {
+	ctx, cancel := context.WithTimeout(s.work, bindTimeout)
 	defer cancel()
-	err := w.conn.Ask(ctx, func(ctx context.Context) error { return w.conn.JS.DeleteConsumer(ctx, stream, consumer) })
+	err := s.conn.Ask(ctx, func(ctx context.Context) error { return s.conn.JS.DeleteConsumer(ctx, stream, consumer) })
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil
 	}
