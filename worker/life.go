@@ -9,31 +9,31 @@ import (
 )
 
 // This file is what kefu promises: which mark, message and call follows which,
-// on every way an intent can take. next is a function of the life and of an
-// event; it has no clock, no lock and no I/O. Its test is the specification.
+// on every way that an intent can take. next is a function of a life and an event;
+// it has no clock, no lock and no I/O. Its test is the specification.
 //
-//	 event         step that follows
-//	 turn          identify → (mark suspect →) decode → look           the intent has a slot
-//	 looked        end, put off, give back, or mark start              what is known without the ledger's word
-//	 ruled         call, end, or leave it to the worker that has it    the ledger's word on the start
-//	 judged        end, try again, or hold the app                     the verdict on the call (verdict.go)
-//	 panicked      by stage: nothing more and nothing less than was learned
+//	event     what follows
+//	turn      identify → (mark suspect →) decode → look           it has a slot
+//	looked    an end, put off, given back, or mark start          known without the ledger's word
+//	ruled     call, an end, or left to the worker that has it     the ledger's word on the start
+//	judged    an end, tried again, or the app is held             the verdict on the call
+//	panicked  by stage: no more and no less than was learned
 //
-// How each end is written (a crash between two steps is followed by the same
-// end, never by a second call):
+// How each end is written. A crash between two steps is followed by the same end,
+// never by a second call:
 //
-//	 sent          tell · mark sent · receipt · ack
-//	 sent before   receipt · ack
-//	 dead          compose · mark dying · letter · index · tell · receipt · mark dead · ack
-//	 dead, and no call was made
-//	               compose · letter · index · tell · receipt · mark dead · ack
-//	 cancelled     tell · receipt · mark cancelled · ack
-//	 later         later · mark later · ack
-//	 held          hold · mark clear · give back
-//	 given back    mark clear · give back
+//	sent            tell · mark sent · receipt · ack
+//	sent before     tell repeat · receipt · ack
+//	dead            compose · mark dying · letter · index · tell · receipt · mark dead · ack
+//	dead, uncalled  compose · letter · index · tell · receipt · mark dead · ack
+//	cancelled       tell · receipt · mark cancelled · ack
+//	tried again     clear · wait                                  in the process, for a moment
+//	put off         clear · room · later · mark later · ack       in KEFU_LATER
+//	held            hold · clear · give back
+//	given back      clear · give back
 //
-// A start that stands when the end begins without a call (a withdrawal, a
-// deadline, a bad packet) is taken back first, by a clear.
+// clear takes a start back. It comes first, too, where a start stands and no call
+// was made: for a withdrawal, a deadline, a bad packet.
 
 const (
 	// maxSuspects is how often an intent may be handed out again without an end

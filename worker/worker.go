@@ -4,18 +4,27 @@
 // Five nouns, one direction: an Intent is one message that somebody wants
 // delivered; an attempt is one call of the API; it yields an outcome; decide
 // (verdict.go), a pure function, turns the outcome into a Verdict; settling
-// carries the verdict out at the broker. The path of one intent, top to
-// bottom:
+// carries the verdict out at the broker.
 //
-//	app.pump      takes a slot and a permission, before an intent is touched
-//	delivery.run  decode → ledger start → send → decide           (deliver.go)
-//	settle        the only place that acknowledges                (settle.go)
-//	observe       one log line, one metric, one receipt           (observe.go)
+// # The path of one intent
 //
-// An app (app.go) owns what was handed to this worker and not given up yet; its
-// lanes (lane.go) are the live shards, each read with a claim of the pool's
-// (claim.go), and bulk. What must wait longer than a moment goes to KEFU_LATER,
-// and the dispatcher (later.go) brings it back.
+//	lane.go       its consumer hands it out, under a claim of the pool's
+//	app.go        arrive, take: a slot and a permission come before it is touched
+//	scheduler.go  PURE: what is in hand, and whose turn it is; order.go keeps each recipient's order
+//	attempt.go    turn, carry: does what its life orders, in the slot: decode, look, mark, call
+//	life.go       PURE: one event in, one step out; the order of all that is written stands there
+//	verdict.go    PURE: what is done about an outcome
+//	settle.go     carries out the steps of its end, which nothing waits for; acknowledges
+//
+// What must wait longer than a moment goes to KEFU_LATER (later.go), and the
+// dispatcher (dispatcher.go) brings it back.
+//
+// # Where to look
+//
+// The files refer to each other in one direction: from what starts (worker.go,
+// reconfigure.go, claim.go, app.go) over what is done (attempt.go, settle.go,
+// letter.go, observe.go) to what is decided and known (scheduler.go, life.go,
+// verdict.go). What all parts use is listed in services.go, settings in config.go.
 //
 // Numbers that fit together: an API call ends after 10 s, the broker hands out
 // a message again 12 s after the last sign of life of its worker, a sign of
