@@ -1,6 +1,6 @@
-// Command kefu delivers WeChat customer-service messages from NATS JetStream, and is also every tool
-// around that: one binary. It is the process around the commands of internal/cli: it alone reads the
-// environment, traps signals and ends the process.
+// Command kefu delivers WeChat customer-service messages from NATS JetStream, and is also every
+// tool around that: one binary. It is the process around the commands of internal/cli: it alone
+// reads the environment, traps signals and ends the process.
 package main
 
 import (

@@ -27,7 +27,8 @@ func List(ctx context.Context, conn *broker.Conn, apps []App) ([]Row, error) {
 	}
 	rows := make([]Row, 0, len(apps))
 	for _, app := range apps {
-		row := Row{AppID: app.AppID, Name: app.Name, Configured: app.Configured, Holds: holds[app.AppID]}
+		row := Row{AppID: app.AppID, Name: app.Name, Configured: app.Configured,
+			Holds: holds[app.AppID]}
 		row.Held, row.Do = len(row.Holds) > 0, Advice(row.Holds)
 		if app.HasQueue {
 			lags, err := conn.Lags(ctx, app.AppID)

@@ -45,7 +45,8 @@ type Reader struct {
 // StatusOf reads how one app stands.
 func StatusOf(ctx context.Context, conn *broker.Conn, app App) (Status, error) {
 	s := Status{
-		AppID: app.AppID, Name: app.Name, Configured: app.Configured, State: NoQueue, Holds: []gate.Hold{},
+		AppID: app.AppID, Name: app.Name, Configured: app.Configured, State: NoQueue,
+		Holds: []gate.Hold{},
 	}
 	workers, claims, err := pool.Read(ctx, conn)
 	if err != nil {

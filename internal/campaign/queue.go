@@ -13,7 +13,9 @@ import (
 type PublisherQueue struct{ Publisher *publisher.Publisher }
 
 // PublishBulk publishes intents of a campaign.
-func (q PublisherQueue) PublishBulk(ctx context.Context, appID string, terms Terms, intents []Intent) ([]Accepted, error) {
+func (q PublisherQueue) PublishBulk(
+	ctx context.Context, appID string, terms Terms, intents []Intent,
+) ([]Accepted, error) {
 	common := []publisher.PublishOption{publisher.WithBulk(terms.Campaign)}
 	if terms.Source != "" {
 		common = append(common, publisher.WithSource(terms.Source))
@@ -26,7 +28,8 @@ func (q PublisherQueue) PublishBulk(ctx context.Context, appID string, terms Ter
 	}
 	batch := make([]publisher.Intent, len(intents))
 	for i, in := range intents {
-		batch[i] = publisher.Intent{Packet: json.RawMessage(in.JSON), Options: append([]publisher.PublishOption{publisher.WithID(in.ID)}, common...)}
+		batch[i] = publisher.Intent{Packet: json.RawMessage(in.JSON),
+			Options: append([]publisher.PublishOption{publisher.WithID(in.ID)}, common...)}
 	}
 	results, err := q.Publisher.PublishBatch(ctx, appID, batch)
 	if len(results) != len(batch) {
@@ -43,7 +46,8 @@ func (q PublisherQueue) PublishBulk(ctx context.Context, appID string, terms Ter
 func acceptedAs(r publisher.Result) Accepted {
 	a := Accepted{Duplicate: r.Duplicate, Err: r.Err}
 	switch {
-	// These come first: what has no answer because the queue became full meanwhile may be stored nevertheless.
+	// These come first: what has no answer because the queue became full meanwhile may be stored
+	// nevertheless.
 	case errors.Is(r.Err, publisher.ErrNotQueued), errors.Is(r.Err, publisher.ErrOutcomeOpen):
 		a.Err = fmt.Errorf("%w: %w", ErrAway, r.Err)
 	case errors.Is(r.Err, publisher.ErrQueueFull):

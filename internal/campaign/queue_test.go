@@ -24,7 +24,8 @@ func TestAFullQueueReachesTheCampaignAsSuch(t *testing.T) {
 		packet := fmt.Appendf(nil, `{"touser":"o%d","msgtype":"text","text":{"content":"a"}}`, i)
 		intents = append(intents, Intent{ID: fmt.Sprintf("id%d", i), JSON: packet})
 	}
-	accepted, err := PublisherQueue{p}.PublishBulk(t.Context(), "wx1", Terms{Campaign: "c"}, intents)
+	accepted, err := PublisherQueue{p}.PublishBulk(t.Context(), "wx1", Terms{Campaign: "c"},
+		intents)
 	require.NoError(t, err)
 	full := 0
 	for _, a := range accepted {
@@ -39,14 +40,16 @@ func TestAFullQueueReachesTheCampaignAsSuch(t *testing.T) {
 func TestAnOpenOutcomeIsNotTakenForAFullQueue(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct{ said, want, not error }{
-		"the queue is full":             {publisher.ErrQueueFull, ErrQueueFull, ErrAway},
-		"nobody answers":                {publisher.ErrOutcomeOpen, ErrAway, ErrQueueFull},
-		"the broker is away":            {publisher.ErrNotQueued, ErrAway, ErrQueueFull},
-		"it became full, and was asked": {errors.Join(publisher.ErrOutcomeOpen, publisher.ErrQueueFull), ErrAway, ErrQueueFull},
+		"the queue is full":  {publisher.ErrQueueFull, ErrQueueFull, ErrAway},
+		"nobody answers":     {publisher.ErrOutcomeOpen, ErrAway, ErrQueueFull},
+		"the broker is away": {publisher.ErrNotQueued, ErrAway, ErrQueueFull},
+		"it became full, and was asked": {errors.Join(publisher.ErrOutcomeOpen,
+			publisher.ErrQueueFull), ErrAway, ErrQueueFull},
 	} {
 		a := acceptedAs(publisher.Result{Err: c.said})
 		require.ErrorIs(t, a.Err, c.want, what)
 		require.NotErrorIs(t, a.Err, c.not, what)
 	}
-	require.Equal(t, Accepted{Duplicate: true}, acceptedAs(publisher.Result{Accepted: publisher.Accepted{Duplicate: true}}))
+	require.Equal(t, Accepted{Duplicate: true},
+		acceptedAs(publisher.Result{Accepted: publisher.Accepted{Duplicate: true}}))
 }

@@ -91,12 +91,14 @@ func (a advice) withoutCode(doing Errand, e *wechat.Error) (en, zh string) {
 		return "Look before you do it again: the request left, and nobody knows whether it was carried out.",
 			"请求已发出但没有可用的应答：请先核实是否已生效，再决定是否重试。"
 	case e.Fault == wechat.FaultMinuteQuota && e.RetryAfter > 0:
-		return fmt.Sprintf("Do it again in %s.", About(e.RetryAfter)), fmt.Sprintf("请在 %s 后重试。", About(e.RetryAfter))
+		return fmt.Sprintf("Do it again in %s.", About(e.RetryAfter)),
+			fmt.Sprintf("请在 %s 后重试。", About(e.RetryAfter))
 	case e.Fault == wechat.FaultBusy, e.Fault == wechat.FaultMinuteQuota:
 		return "Do it again in a moment.", "请稍后重试。"
 	case e.Fault == wechat.FaultUpstream:
 		host := a.host()
-		return "Look at this machine's way to " + host + ": DNS, routes, proxies. Nothing was changed.",
+		return "Look at this machine's way to " + host +
+				": DNS, routes, proxies. Nothing was changed.",
 			"请检查本机到 " + host + " 的网络：DNS、路由、代理。本次没有任何改动。"
 	default:
 		return "Mend what it says, and do it again.", "请按上述原因修正后重试。"

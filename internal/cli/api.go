@@ -44,9 +44,9 @@ func (e *Env) API(argument string) (*API, error) {
 	}, nil
 }
 
-// Change writes down what is about to be done and does it. When it was not done, or nobody knows, that is written down as well: who
-// reads the audit would believe the first entry. Without a broker the deed is done all the same, and the user is told that nobody
-// will read of it.
+// Change writes down what is about to be done and does it. When it was not done, or nobody knows,
+// that is written down as well: who reads the audit would believe the first entry. Without a broker
+// the deed is done all the same, and the user is told that nobody will read of it.
 func (a *API) Change(ctx context.Context, e broker.AuditEntry, do func() error) error {
 	e.AppID, e.Count = a.App.AppID, 1
 	conn, unwritten := a.broker.ConnectWithin(ctx, AsideWait)

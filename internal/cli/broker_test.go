@@ -11,7 +11,8 @@ import (
 
 func TestACommandConnectsToTheConfiguredBroker(t *testing.T) {
 	t.Parallel()
-	server, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: t.TempDir()})
+	server, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0",
+		Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	var errs bytes.Buffer

@@ -27,8 +27,8 @@ func Complete(cmd *cobra.Command, flag string, choices func() []string) {
 		})
 }
 
-// nothingEmpty refuses a flag or an argument that is there and empty: a script forgot to set its variable,
-// and `--openid ""` would replay what died for everybody.
+// nothingEmpty refuses a flag or an argument that is there and empty: a script forgot to set its
+// variable, and `--openid ""` would replay what died for everybody.
 func nothingEmpty(cmd *cobra.Command, args []string) (err error) {
 	if slices.Contains(args, "") {
 		return Usagef("an argument is empty: is a variable not set?")

@@ -12,14 +12,15 @@ import (
 // errDeclined is the answer no.
 var errDeclined = errors.New("nothing was changed")
 
-// Confirm asks before much is changed: "Discard 1,204 letters?". It is nil after a yes, or with --yes. Without a terminal nobody can
-// answer, so it refuses and says what to add.
+// Confirm asks before much is changed: "Discard 1,204 letters?". It is nil after a yes, or with
+// --yes. Without a terminal nobody can answer, so it refuses and says what to add.
 func (s *Streams) Confirm(ctx context.Context, question string) error {
 	if s.Yes {
 		return nil
 	}
 	if !s.Terminal.In || !s.Terminal.Err {
-		return Usagef("%s There is no terminal to ask on: add --yes if that is what you want", Clean(question))
+		return Usagef("%s There is no terminal to ask on: add --yes if that is what you want",
+			Clean(question))
 	}
 	s.askf("%s [y/N] ", Clean(question))
 	answer, err := s.readLine(ctx)
@@ -38,8 +39,9 @@ func (s *Streams) askf(format string, args ...any) {
 	_, _ = io.WriteString(s.Err, fmt.Sprintf(format, args...))
 }
 
-// readLine reads a line from the terminal, or ends with the context. A read from a terminal cannot be called off, so after an
-// interrupt its goroutine is left to the end of the process, which is next.
+// readLine reads a line from the terminal, or ends with the context. A read from a terminal cannot
+// be called off, so after an interrupt its goroutine is left to the end of the process, which is
+// next.
 func (s *Streams) readLine(ctx context.Context) (string, error) {
 	type reply struct {
 		line string

@@ -36,7 +36,8 @@ func TestWhatChangesMuchAsksFirst(t *testing.T) {
 		func(c *Streams) { c.Terminal.Err = false },
 	} {
 		_, err := ask("y\n", set)
-		require.EqualError(t, err, "Discard 12 letters? There is no terminal to ask on: add --yes if that is what you want")
+		require.EqualError(t, err,
+			"Discard 12 letters? There is no terminal to ask on: add --yes if that is what you want")
 		var exit *ExitError
 		require.ErrorAs(t, err, &exit)
 		require.Equal(t, ExitUsage, exit.Code)

@@ -38,7 +38,8 @@ func New(p Process) *Env {
 	streams := newStreams(p)
 	settings := &Settings{Environ: p.Environ, search: p.Search, warn: streams.Warn}
 	return &Env{
-		Streams: streams, Settings: settings, Broker: &Broker{settings}, Build: readBuild(p.Version),
+		Streams: streams, Settings: settings, Broker: &Broker{settings},
+		Build:   readBuild(p.Version),
 		Hangups: p.Hangups,
 	}
 }

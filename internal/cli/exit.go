@@ -50,7 +50,8 @@ func Partlyf(format string, args ...any) error {
 	return &ExitError{ExitPartly, fmt.Errorf(format, args...)}
 }
 
-// exit reports how a command ended and returns the code for it. cmd is the one that ran or was meant.
+// exit reports how a command ended and returns the code for it. cmd is the one that ran or was
+// meant.
 func (e *Env) exit(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return ExitDone
@@ -60,7 +61,8 @@ func (e *Env) exit(cmd *cobra.Command, err error) int {
 	coded := errors.As(err, &exit)
 	if errors.Is(err, context.Canceled) && !coded {
 		e.Streams.complain("interrupted")
-		if err = BesidesInterrupt(err); err != nil { // an interrupt must not hide what went wrong at the end
+		// an interrupt must not hide what went wrong at the end
+		if err = BesidesInterrupt(err); err != nil {
 			e.Streams.complain(err.Error())
 		}
 		return ExitFailed
@@ -117,7 +119,8 @@ var goNumber = regexp.MustCompile(`strconv\.(Atoi|ParseInt|ParseUint|ParseFloat)
 func CheckAddress(flag, address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if n, wrong := strconv.Atoi(port); err != nil || wrong != nil || n < 0 || n > 65535 {
-		return Usagef("%s %q is not an address such as 127.0.0.1:8091; port 0 picks a free one", flag, address)
+		return Usagef("%s %q is not an address such as 127.0.0.1:8091; port 0 picks a free one",
+			flag, address)
 	}
 	return nil
 }

@@ -11,17 +11,22 @@ import (
 
 // AddLogFlags gives a daemon its --log-level. The level can be changed while it runs.
 func AddLogFlags(cmd *cobra.Command, level *slog.LevelVar) {
-	cmd.Flags().TextVar(level, "log-level", &slog.LevelVar{}, "least `level` that is logged: debug, info, warn or error")
-	Complete(cmd, "log-level", func() []string { return []string{"debug", "info", "warn", "error"} })
+	cmd.Flags().TextVar(level, "log-level", &slog.LevelVar{},
+		"least `level` that is logged: debug, info, warn or error")
+	Complete(cmd, "log-level", func() []string {
+		return []string{"debug", "info", "warn", "error"}
+	})
 }
 
-// Logger writes to the error stream: coloured lines for people on a terminal, JSON for machines otherwise.
+// Logger writes to the error stream: coloured lines for people on a terminal, JSON for machines
+// otherwise.
 func (s *Streams) Logger(level slog.Leveler) *slog.Logger {
 	if !s.Terminal.Err {
 		return slog.New(slog.NewJSONHandler(s.Err, &slog.HandlerOptions{
 			Level: level,
 			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-				if a.Value.Kind() == slog.KindDuration { // nanoseconds without a unit tell nobody anything
+				// nanoseconds without a unit tell nobody anything
+				if a.Value.Kind() == slog.KindDuration {
 					a.Value = slog.StringValue(a.Value.Duration().String())
 				}
 				return a
@@ -45,8 +50,8 @@ func (s *Streams) LoggerForPeople(level slog.Leveler) *slog.Logger {
 	return slog.New(tint.NewTextHandler(s.Err, options))
 }
 
-// harmless takes out of a log line for a terminal what could play with that: tint passes escape sequences on. An errmsg of WeChat's
-// or a line of the broker's log is text from outside.
+// harmless takes out of a log line for a terminal what could play with that: tint passes escape
+// sequences on. An errmsg of WeChat's or a line of the broker's log is text from outside.
 func harmless(_ []string, a slog.Attr) slog.Attr {
 	value := a.Value.Resolve()
 	switch value.Kind() {

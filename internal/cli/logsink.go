@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// LogSink stands between a daemon's log and what reads it. A pipe that nobody empties would hold up whoever logs, and with it every
-// message: lines that find no room are dropped and counted instead.
+// LogSink stands between a daemon's log and what reads it. A pipe that nobody empties would hold up
+// whoever logs, and with it every message: lines that find no room are dropped and counted instead.
 type LogSink struct {
 	to      io.Writer
 	lines   chan []byte
@@ -24,7 +24,8 @@ type LogSink struct {
 const (
 	// logRoom is a few seconds of a busy worker's lines.
 	logRoom = 8192
-	// lastWait is how long the end waits for a reader that may be gone: for what is left, and for each line after that.
+	// lastWait is how long the end waits for a reader that may be gone: for what is left, and for
+	// each line after that.
 	lastWait = 2 * time.Second
 )
 
@@ -45,7 +46,8 @@ func newLogSink(to io.Writer) *LogSink {
 	return s
 }
 
-// Write takes one line. It never blocks and never fails: there is nobody to whom a log could complain.
+// Write takes one line. It never blocks and never fails: there is nobody to whom a log could
+// complain.
 func (s *LogSink) Write(line []byte) (int, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -61,7 +63,8 @@ func (s *LogSink) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// writeLast writes a line after the end, such as why the process fails, but does not wait for a reader who is gone.
+// writeLast writes a line after the end, such as why the process fails, but does not wait for a
+// reader who is gone.
 func (s *LogSink) writeLast(line []byte) {
 	if s.unread.Load() {
 		s.dropped.Add(1)
@@ -85,7 +88,8 @@ func (s *LogSink) write() {
 	for line := range s.lines {
 		_, _ = s.to.Write(line)
 		if n := s.dropped.Load(); n > said && len(s.lines) == 0 {
-			_, _ = fmt.Fprintf(s.to, `{"level":"WARN","msg":"lines of the log were dropped: nobody read them","dropped":%d}`+"\n", n-said)
+			_, _ = fmt.Fprintf(s.to,
+				`{"level":"WARN","msg":"lines of the log were dropped: nobody read them","dropped":%d}`+"\n", n-said)
 			said = n
 		}
 	}

@@ -27,7 +27,8 @@ func TestALogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 	sink.Close()
 	require.NoError(t, write.Close())
 	require.NoError(t, <-reading)
-	require.Contains(t, got.String(), "line 0\nline 1\nline 2\n", "what found room is all there, in order")
+	require.Contains(t, got.String(), "line 0\nline 1\nline 2\n",
+		"what found room is all there, in order")
 	require.Contains(t, got.String(), fmt.Sprintf(`"dropped":%d`, sink.dropped.Load()))
 }
 

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// maskOpenID shows enough of a recipient to tell two apart at a glance, and too little to write to: the first four characters and
-// the last two.
+// maskOpenID shows enough of a recipient to tell two apart at a glance, and too little to write to:
+// the first four characters and the last two.
 func maskOpenID(openid string) string {
 	const first, last = 4, 2
 	if len(openid) <= first+last {
@@ -19,7 +19,8 @@ func maskOpenID(openid string) string {
 	return openid[:first] + "…" + openid[len(openid)-last:]
 }
 
-// Mask takes the recipient and what is said to them out of what is shown. Revealed, it lets everything through.
+// Mask takes the recipient and what is said to them out of what is shown. Revealed, it lets
+// everything through.
 type Mask struct{ Reveal bool }
 
 // OpenID masks a recipient.
@@ -47,13 +48,15 @@ func (m Mask) Subject(s, openid string) string {
 	return strings.TrimSuffix(s, openid) + maskOpenID(openid)
 }
 
-// shown are the fields of a packet that say how a message is made and not what it says or to whom. Any other field is masked, those
-// that nobody knows too.
+// shown are the fields of a packet that say how a message is made and not what it says or to whom.
+// Any other field is masked, those that nobody knows too.
 var shown = []string{
-	"msgtype", "media_id", "thumb_media_id", "card_id", "article_id", "kf_account", "is_ai_msg", "appid", "id",
+	"msgtype", "media_id", "thumb_media_id", "card_id", "article_id", "kf_account", "is_ai_msg",
+	"appid", "id",
 }
 
-// Packet is a packet for people: indented, its fields in their order, and what is said to whom masked. What is no JSON is only measured.
+// Packet is a packet for people: indented, its fields in their order, and what is said to whom
+// masked. What is no JSON is only measured.
 func (m Mask) Packet(raw []byte) string {
 	if !json.Valid(raw) {
 		if m.Reveal {

@@ -13,7 +13,8 @@ func TestMasks(t *testing.T) {
 	}
 	m := Mask{}
 	require.Equal(t, "5 bytes that are no JSON", m.Packet([]byte("{bad}")))
-	require.Equal(t, "{\n  \"a\": [\n    \"(1 character)\",\n    true,\n    null,\n    {}\n  ]\n}", m.Packet([]byte(`{"a":["x",true,null,{}]}`)))
+	require.Equal(t, "{\n  \"a\": [\n    \"(1 character)\",\n    true,\n    null,\n    {}\n  ]\n}",
+		m.Packet([]byte(`{"a":["x",true,null,{}]}`)))
 	require.Equal(t, "ordinary", m.Within("ordinary", "o"))
 	require.Equal(t, "kefu.send.wx1.live.***", m.Subject("kefu.send.wx1.live.user1", "user1"))
 	require.Equal(t, "kefu.send.wx1.bulk.c1", m.Subject("kefu.send.wx1.bulk.c1", "user1"))

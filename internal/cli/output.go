@@ -132,7 +132,8 @@ func Record(s *Streams, v any, fields []Field) error {
 	var cells [][]cell
 	for _, f := range fields {
 		if f.Value != "" {
-			cells = append(cells, []cell{{text: f.Name, style: Faint}, {text: f.Value, style: f.Style}})
+			cells = append(cells,
+				[]cell{{text: f.Name, style: Faint}, {text: f.Value, style: f.Style}})
 		}
 	}
 	return s.table([]head{{}, {wraps: true}}, cells)
@@ -182,8 +183,8 @@ func encoded(v any, prefix, indent string) ([]byte, error) {
 	return escapeInvisible(buffer.Bytes()), err
 }
 
-// escapeInvisible writes characters that could play with a terminal as \u escapes. In JSON they can only stand in strings, where
-// the escape means the same.
+// escapeInvisible writes characters that could play with a terminal as \u escapes. In JSON they can
+// only stand in strings, where the escape means the same.
 func escapeInvisible(b []byte) []byte {
 	if !bytes.ContainsFunc(b, isHarmful) {
 		return b
@@ -201,8 +202,8 @@ func escapeInvisible(b []byte) []byte {
 	return out
 }
 
-// isHarmful tells whether a rune does something to a terminal or to the order of what is shown instead of being shown. Line feeds
-// are not among them: JSON has them between its values only.
+// isHarmful tells whether a rune does something to a terminal or to the order of what is shown
+// instead of being shown. Line feeds are not among them: JSON has them between its values only.
 func isHarmful(r rune) bool {
 	switch {
 	case r == '\n', r == '\t':
@@ -217,7 +218,8 @@ func isHarmful(r rune) bool {
 	return false
 }
 
-// Clean makes text from anywhere fit for a terminal: one line, without control characters and bidi marks.
+// Clean makes text from anywhere fit for a terminal: one line, without control characters and bidi
+// marks.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

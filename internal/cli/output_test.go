@@ -29,13 +29,15 @@ var people = []person{
 func personColumns() []Column[person] {
 	return []Column[person]{
 		{Title: "NAME", Cell: func(p person) string { return p.Name }},
-		{Title: "AGE", Right: true, Cell: func(p person) string { return strings.Repeat("|", p.Age/10) }},
-		{Title: "SAYS", Wraps: true, Cell: func(p person) string { return p.Says }, Style: func(p person) Style {
-			if p.Age > 50 {
-				return Red
-			}
-			return ""
-		}},
+		{Title: "AGE", Right: true,
+			Cell: func(p person) string { return strings.Repeat("|", p.Age/10) }},
+		{Title: "SAYS", Wraps: true, Cell: func(p person) string { return p.Says },
+			Style: func(p person) Style {
+				if p.Age > 50 {
+					return Red
+				}
+				return ""
+			}},
 	}
 }
 
@@ -78,7 +80,8 @@ func TestATableOnATerminalIsNoWiderThanThat(t *testing.T) {
 
 	for width := 12; width < 140; width++ {
 		for line := range strings.Lines(printed(t, width, []string{"NO_COLOR=1"}, listPeople)) {
-			require.LessOrEqual(t, text.StringWidthWithoutEscSequences(strings.TrimRight(line, "\n")), width)
+			require.LessOrEqual(t,
+				text.StringWidthWithoutEscSequences(strings.TrimRight(line, "\n")), width)
 		}
 	}
 }
@@ -91,8 +94,11 @@ func TestColoursAreForTerminalsWhoseUserWantsThem(t *testing.T) {
 	require.NotContains(t, printed(t, 0, nil, listPeople), coloured)
 	require.NotContains(t, printed(t, 200, []string{"NO_COLOR=1"}, listPeople), coloured)
 	require.NotContains(t, printed(t, 200, []string{"TERM=dumb"}, listPeople), coloured)
-	require.NotContains(t, printed(t, 200, nil, func(c *Streams) error { c.noColor = true; return listPeople(c) }), coloured)
-	require.Contains(t, printed(t, 200, []string{"NO_COLOR="}, listPeople), coloured, "an empty NO_COLOR is none")
+	require.NotContains(t,
+		printed(t, 200, nil, func(c *Streams) error { c.noColor = true; return listPeople(c) }),
+		coloured)
+	require.Contains(t, printed(t, 200, []string{"NO_COLOR="}, listPeople), coloured,
+		"an empty NO_COLOR is none")
 }
 
 func TestColoursDoNotChangeTheLayout(t *testing.T) {
@@ -110,10 +116,12 @@ func TestColoursDoNotChangeTheLayout(t *testing.T) {
 func TestJSONIsAListAndNDJSONIsLines(t *testing.T) {
 	t.Parallel()
 	var back []person
-	require.NoError(t, json.Unmarshal([]byte(printed(t, 80, nil, func(c *Streams) error { c.format = formatJSON; return listPeople(c) })), &back))
+	require.NoError(t, json.Unmarshal([]byte(printed(t, 80, nil,
+		func(c *Streams) error { c.format = formatJSON; return listPeople(c) })), &back))
 	require.Equal(t, people, back)
 
-	lines := strings.Split(strings.TrimSpace(printed(t, 80, nil, func(c *Streams) error { c.format = formatNDJSON; return listPeople(c) })), "\n")
+	lines := strings.Split(strings.TrimSpace(printed(t, 80, nil,
+		func(c *Streams) error { c.format = formatNDJSON; return listPeople(c) })), "\n")
 	require.Len(t, lines, len(people))
 	require.Equal(t, `{"name":"Ann","age":7,"says":"hello"}`, lines[0])
 }
@@ -131,7 +139,9 @@ func TestNothingIsAnEmptyListOrNoTable(t *testing.T) {
 func TestARecordIsLinesOfNameAndValue(t *testing.T) {
 	t.Parallel()
 	show := func(c *Streams) error {
-		return Record(c, people[0], []Field{{Name: "name", Value: "Ann"}, {Name: "nothing"}, {Name: "says", Value: "hello\nworld"}})
+		return Record(c, people[0],
+			[]Field{{Name: "name", Value: "Ann"}, {Name: "nothing"},
+				{Name: "says", Value: "hello\nworld"}})
 	}
 	require.Equal(t, "name  Ann\nsays  hello world\n", printed(t, 0, nil, show))
 	require.Equal(t, "{\"name\":\"Ann\",\"age\":7,\"says\":\"hello\"}\n",
@@ -140,14 +150,18 @@ func TestARecordIsLinesOfNameAndValue(t *testing.T) {
 
 func TestTextFromOutsideCannotPlayWithTheTerminal(t *testing.T) {
 	t.Parallel()
-	nasty := []person{{Name: "a\x1b[2Jb\x07\u009b31m", Says: "x\u202ey\u2066z\r\nnext\u2028last\ufeff\xff\x00 é 👨‍👩‍👧"}}
+	nasty := []person{{Name: "a\x1b[2Jb\x07\u009b31m",
+		Says: "x\u202ey\u2066z\r\nnext\u2028last\ufeff\xff\x00 é 👨‍👩‍👧"}}
 	for _, width := range []int{0, 30} {
-		table := printed(t, width, []string{"NO_COLOR=1"}, func(c *Streams) error { return List(c, nasty, personColumns()) })
+		table := printed(t, width, []string{"NO_COLOR=1"}, func(c *Streams) error {
+			return List(c, nasty, personColumns())
+		})
 		require.Contains(t, table, "a[2Jb31m")
 		require.False(t, strings.ContainsFunc(table, isHarmful), "%q", table)
 		require.Contains(t, strings.ReplaceAll(table, "\n", ""), "xyz")
 	}
-	out := printed(t, 0, nil, func(c *Streams) error { c.format = formatJSON; return List(c, nasty, nil) })
+	out := printed(t, 0, nil,
+		func(c *Streams) error { c.format = formatJSON; return List(c, nasty, nil) })
 	require.False(t, strings.ContainsFunc(out, isHarmful), "%q", out)
 	var back []person
 	require.NoError(t, json.Unmarshal([]byte(out), &back))
@@ -215,7 +229,8 @@ func TestLogsAreJSONInAPipeAndColouredOnATerminal(t *testing.T) {
 
 	out.Reset()
 	c.Terminal.Err = true
-	c.Logger(level).With("by", "\x1b[2J").Warn("odd\x1b[2J", "said", "x\x1b[2Jy\u202ez", "err", errors.New("\x1b[2J"), "n", 1,
+	c.Logger(level).With("by", "\x1b[2J").Warn("odd\x1b[2J", "said", "x\x1b[2Jy\u202ez", "err",
+		errors.New("\x1b[2J"), "n", 1,
 		slog.Group("g", "list", []string{"\x1b[2J"}))
 	require.Contains(t, out.String(), "WRN")
 	require.Contains(t, out.String(), "\x1b[", "colours")

@@ -34,7 +34,8 @@ func (s *Streams) Progress(total int, title, unit string) *Bar {
 	return &Bar{title: title, bar: progressbar.NewOptions(total, options...)}
 }
 
-// Continue says what an earlier run had done: counted in, it would make this one look as if it were over in a moment.
+// Continue says what an earlier run had done: counted in, it would make this one look as if it were
+// over in a moment.
 func (b *Bar) Continue(done int) {
 	if b.bar == nil || done == 0 || done >= b.bar.GetMax() {
 		return

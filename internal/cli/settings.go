@@ -102,7 +102,8 @@ func (s *Settings) App(argument string) (config.App, error) {
 		if len(cfg.Apps) == 1 {
 			return cfg.Apps[0], nil
 		}
-		return config.App{}, Usagef("there are several apps: name one of %s with --app", appNames(cfg))
+		return config.App{},
+			Usagef("there are several apps: name one of %s with --app", appNames(cfg))
 	}
 	app, ok := cfg.App(appid)
 	if !ok {
@@ -140,7 +141,8 @@ func appNames(cfg *config.Config) string {
 	return strings.Join(names, ", ")
 }
 
-// appChoices are the appids for the shell's completion, each with the app's name. It stays silent about a bad configuration.
+// appChoices are the appids for the shell's completion, each with the app's name. It stays silent
+// about a bad configuration.
 func (s *Settings) appChoices() []string {
 	src, err := s.Source()
 	if err != nil {

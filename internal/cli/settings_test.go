@@ -26,8 +26,10 @@ func TestWhichAppACommandIsAbout(t *testing.T) {
 		{"the one in the flag", twoApps, "", "wx2", "wx2", ""},
 		{"the one in the argument", twoApps, "wx1", "", "wx1", ""},
 		{"the same in both", twoApps, "wx1", "wx1", "wx1", ""},
-		{"two different ones", twoApps, "wx1", "wx2", "", "two apps are named, wx1 and --app wx2: which one?"},
-		{"none of several", twoApps, "", "", "", "there are several apps: name one of wx1 (旗舰店), wx2 with --app"},
+		{"two different ones", twoApps, "wx1", "wx2", "",
+			"two apps are named, wx1 and --app wx2: which one?"},
+		{"none of several", twoApps, "", "", "",
+			"there are several apps: name one of wx1 (旗舰店), wx2 with --app"},
 		{"one that is not there", oneApp, "", "wx9", "", "no app wx9 is configured: there is wx1"},
 		{"none at all", "worker: {}", "", "", "", "no app is configured"},
 	} {

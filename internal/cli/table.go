@@ -44,11 +44,12 @@ type cell struct {
 
 const (
 	columnGap = 2
-	narrowest = 10 // a column that wraps gets at least this much, else the others have to give way too
+	// a column that wraps gets at least this much, else the others have to give way too
+	narrowest = 10
 )
 
-// table prints rows under heads, no wider than the terminal. Where out is no terminal nothing is broken into lines, so that it can
-// be searched.
+// table prints rows under heads, no wider than the terminal. Where out is no terminal nothing is
+// broken into lines, so that it can be searched.
 func (s *Streams) table(heads []head, rows [][]cell) error {
 	for _, row := range rows {
 		for j := range row {
@@ -69,7 +70,8 @@ func (s *Streams) table(heads []head, rows [][]cell) error {
 		if h.right {
 			align = text.AlignRight
 		}
-		configs = append(configs, table.ColumnConfig{Number: j + 1, Align: align, AlignHeader: align})
+		configs = append(configs,
+			table.ColumnConfig{Number: j + 1, Align: align, AlignHeader: align})
 		titles = append(titles, paint(colours, Bold, wrap(h.title, widths[j])))
 		titled = titled || h.title != ""
 	}
@@ -105,13 +107,15 @@ func plainStyle() table.Style {
 	s := table.StyleDefault
 	s.Name = "kefu"
 	s.Box.PaddingLeft, s.Box.PaddingRight = "", strings.Repeat(" ", columnGap)
-	s.Format = table.FormatOptions{Header: text.FormatDefault, Row: text.FormatDefault, Footer: text.FormatDefault}
+	s.Format = table.FormatOptions{Header: text.FormatDefault, Row: text.FormatDefault,
+		Footer: text.FormatDefault}
 	s.Options = table.OptionsNoBordersAndSeparators
 	return s
 }
 
-// layout gives each column its width: what it needs, unless the terminal is narrower than that. Then the columns that wrap share
-// what the others leave, and if that is hopeless all columns share. A terminal of 0 has no width.
+// layout gives each column its width: what it needs, unless the terminal is narrower than that.
+// Then the columns that wrap share what the others leave, and if that is hopeless all columns
+// share. A terminal of 0 has no width.
 func layout(heads []head, rows [][]cell, terminal int) []int {
 	widths := make([]int, len(heads))
 	total := -columnGap // none behind the last one
@@ -144,7 +148,8 @@ func layout(heads []head, rows [][]cell, terminal int) []int {
 	return widths
 }
 
-// share divides space among columns: those that need less than their part keep what they need, the others get equal parts.
+// share divides space among columns: those that need less than their part keep what they need, the
+// others get equal parts.
 func share(widths, columns []int, space int) {
 	open := columns
 	for {
@@ -167,8 +172,9 @@ func share(widths, columns []int, space int) {
 	}
 }
 
-// wrap breaks text into lines of at most width columns: between words and between the characters of Chinese text, and within a word
-// only if it is longer than a line. A closing mark stays with the character before it.
+// wrap breaks text into lines of at most width columns: between words and between the characters of
+// Chinese text, and within a word only if it is longer than a line. A closing mark stays with the
+// character before it.
 func wrap(s string, width int) string {
 	if width <= 0 || text.StringWidthWithoutEscSequences(s) <= width {
 		return s
@@ -203,7 +209,8 @@ func wrap(s string, width int) string {
 	return out.String()
 }
 
-// atoms cuts text where a line may end: words, single wide characters with the marks that belong to them, and blanks.
+// atoms cuts text where a line may end: words, single wide characters with the marks that belong to
+// them, and blanks.
 func atoms(s string) []string {
 	var list []string
 	wide := false // the last atom is a wide character

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ParseWhen reads a time as people write it: RFC 3339, a date or a date with a time (of this machine's zone), or how long ago (90m,
-// 36h, 7d).
+// ParseWhen reads a time as people write it: RFC 3339, a date or a date with a time (of this
+// machine's zone), or how long ago (90m, 36h, 7d).
 func ParseWhen(flag, s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil

@@ -29,7 +29,8 @@ func TestWhen(t *testing.T) {
 		require.Error(t, err, in)
 	}
 	for d, want := range map[time.Duration]string{
-		12 * time.Millisecond: "12ms", 90 * time.Second: "1m30s", 2 * time.Minute: "2m", 26 * time.Hour: "26h", 90 * time.Minute: "1h30m", 0: "0s",
+		12 * time.Millisecond: "12ms", 90 * time.Second: "1m30s", 2 * time.Minute: "2m",
+		26 * time.Hour: "26h", 90 * time.Minute: "1h30m", 0: "0s",
 	} {
 		require.Equal(t, want, About(d))
 	}

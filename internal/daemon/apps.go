@@ -24,7 +24,8 @@ type clients struct {
 	secret wiring.Secrets
 	ration wechat.Ration
 
-	made map[clientKey]*wechat.Client // an app that did not change keeps its connections and its token
+	// an app that did not change keeps its connections and its token
+	made map[clientKey]*wechat.Client
 }
 
 type clientKey struct {
@@ -35,7 +36,8 @@ type clientKey struct {
 func newClients(cfg *config.Config, secret wiring.Secrets, ration wechat.Ration) (*clients, error) {
 	hc, err := wiring.HTTPClient(cfg.WeChat, cfg.Worker.Concurrency)
 	return &clients{
-		hc: hc, api: cfg.WeChat, secret: secret, ration: ration, made: make(map[clientKey]*wechat.Client),
+		hc: hc, api: cfg.WeChat, secret: secret, ration: ration,
+		made: make(map[clientKey]*wechat.Client),
 	}, err
 }
 
@@ -43,7 +45,8 @@ func newClients(cfg *config.Config, secret wiring.Secrets, ration wechat.Ration)
 func (c *clients) of(app config.App) *wechat.Client {
 	key := clientKey{app.AppID, app.Token}
 	if app.Token.Kind == config.TokenStable { // where its secret is read
-		key.token = config.TokenSource{Kind: config.TokenStable, Path: app.SecretFile, URL: app.SecretEnv}
+		key.token = config.TokenSource{Kind: config.TokenStable, Path: app.SecretFile,
+			URL: app.SecretEnv}
 	}
 	client := c.made[key]
 	if client == nil {
@@ -62,7 +65,8 @@ func workerConfig(
 	host, _ := os.Hostname() // a name for people; without one the rest of it is enough
 	return worker.Config{
 		Process: pool.Worker{
-			Name: pool.NewName(host), Host: host, PID: os.Getpid(), Version: version, Started: time.Now().UTC(),
+			Name: pool.NewName(host), Host: host, PID: os.Getpid(), Version: version,
+			Started: time.Now().UTC(),
 		},
 		Concurrency: cfg.Worker.Concurrency,
 		Grace:       cfg.Worker.Grace,

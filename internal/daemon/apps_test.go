@@ -17,7 +17,8 @@ import (
 	"github.com/kefuhq/kefu/internal/wiring"
 )
 
-// A worker whose token is refused although the endpoint keeps handing it out forces a new one, if the pool's ration has one left.
+// A worker whose token is refused although the endpoint keeps handing it out forces a new one, if
+// the pool's ration has one left.
 func TestAWorkersTokensAreForcedByThePoolsRation(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Start(t).Connect()
@@ -32,10 +33,12 @@ func TestAWorkersTokensAreForcedByThePoolsRation(t *testing.T) {
 	secret := func(config.App) (wechat.Secret, error) { return wechat.NewSecret("secret"), nil }
 
 	send := func() error {
-		tokens := wiring.TokenSource(hc, cfg.WeChat, config.App{AppID: "wx1"}, secret, gate.NewRation(conn, nil))
+		tokens := wiring.TokenSource(hc, cfg.WeChat, config.App{AppID: "wx1"}, secret,
+			gate.NewRation(conn, nil))
 		defer tokens.(*wechat.StableToken).Close()
 		sb.Add(sandbox.Rule{Call: "send", Errcode: 40001, Times: 2})
-		return wechat.NewClient(hc, url, tokens).Send(t.Context(), []byte(`{"touser":"oUser1","msgtype":"text","text":{"content":"x"}}`))
+		return wechat.NewClient(hc, url, tokens).Send(t.Context(),
+			[]byte(`{"touser":"oUser1","msgtype":"text","text":{"content":"x"}}`))
 	}
 	require.NoError(t, send())
 	require.Equal(t, 1, sb.Count(sandbox.Filter{Call: "send", Delivered: true}))
@@ -54,14 +57,18 @@ func TestAWorkerThatFindsOtherShardsSaysWhatCanBeDone(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, "wx1")
 	for _, provisions := range []bool{true, false} {
-		cfg := &config.Config{Worker: config.Worker{Provision: provisions, Ledger: config.Ledger{Keep: brokertest.Keep}}}
+		cfg := &config.Config{Worker: config.Worker{Provision: provisions,
+			Ledger: config.Ledger{Keep: brokertest.Keep}}}
 		cfg.Apps = []config.App{{AppID: "wx1", Settings: config.Settings{
-			LiveShards: 8, DuplicateWindow: 10 * time.Minute, Queue: config.Queue{Messages: 1_000_000, Bytes: 1 << 30},
+			LiveShards: 8, DuplicateWindow: 10 * time.Minute,
+			Queue: config.Queue{Messages: 1_000_000, Bytes: 1 << 30},
 		}}}
 		var log bytes.Buffer
-		require.NoError(t, provision(t.Context(), conn, cfg, slog.New(slog.NewTextHandler(&log, nil))))
+		require.NoError(t, provision(t.Context(), conn, cfg,
+			slog.New(slog.NewTextHandler(&log, nil))))
 		require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
-		require.Contains(t, log.String(), `change="KEFU_SEND_wx1: live_shards is 4, wanted 8 (refused)"`)
+		require.Contains(t, log.String(),
+			`change="KEFU_SEND_wx1: live_shards is 4, wanted 8 (refused)"`)
 		require.Contains(t, log.String(), "stop the workers, delete the stream KEFU_SEND_wx1")
 	}
 }

@@ -43,7 +43,8 @@ func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
 	registry := newRegistry(d.Version)
 	if d.Dropped != nil {
 		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Namespace: "kefu", Name: "log_lines_dropped_total", Help: "Lines of the log that found no reader.",
+			Namespace: "kefu", Name: "log_lines_dropped_total",
+			Help: "Lines of the log that found no reader.",
 		}, func() float64 { return float64(d.Dropped()) }))
 	}
 	// The probes come first: a worker that waits for its broker is alive and not ready.
@@ -51,8 +52,9 @@ func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = probes.Close() }()               // it only answered questions
-	d.Log.Info("probes and metrics", "url", probes.URL) // the port may have been the system's choice
+	defer func() { _ = probes.Close() }() // it only answered questions
+	// the port may have been the system's choice
+	d.Log.Info("probes and metrics", "url", probes.URL)
 	options.Name, options.Log = "kefu worker", d.Log
 	conn, err := broker.Connect(ctx, options)
 	if ctx.Err() != nil {
@@ -81,14 +83,18 @@ func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
 	d.mu.Lock()
 	d.worker = w
 	d.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) })
+	stop := context.AfterFunc(ctx, func() {
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	})
 	defer stop()
 	var following sync.WaitGroup
 	defer following.Wait()
 	return w.Run(ctx, func() {
 		if d.Load != nil {
 			r := newReloader(d.Config, d.Log, registry)
-			r.load, r.apply = d.Load, func(ctx context.Context, cfg *config.Config) error { return d.takeOver(ctx, conn, w, api, cfg) }
+			r.load, r.apply = d.Load, func(ctx context.Context, cfg *config.Config) error {
+				return d.takeOver(ctx, conn, w, api, cfg)
+			}
 			following.Go(func() { r.run(ctx, d.Hangups) })
 		}
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nobody listens outside systemd
@@ -98,8 +104,11 @@ func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
 	})
 }
 
-// takeOver brings the apps of another configuration to the worker; everything else stays as it was at the start.
-func (d *Daemon) takeOver(ctx context.Context, conn *broker.Conn, w *worker.Worker, api *clients, cfg *config.Config) error {
+// takeOver brings the apps of another configuration to the worker; everything else stays as it was
+// at the start.
+func (d *Daemon) takeOver(
+	ctx context.Context, conn *broker.Conn, w *worker.Worker, api *clients, cfg *config.Config,
+) error {
 	next := *d.Config
 	next.Apps, next.Defaults = cfg.Apps, cfg.Defaults
 	if err := provision(ctx, conn, &next, d.Log); err != nil {

@@ -25,7 +25,8 @@ func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *
 	if !cfg.Worker.Provision {
 		for _, c := range plan.Changes {
 			if c.Kind == broker.Create {
-				return fmt.Errorf("%s is missing: run kefu setup, or set worker.provision", c.Stream)
+				return fmt.Errorf("%s is missing: run kefu setup, or set worker.provision",
+					c.Stream)
 			}
 			log.Warn("the broker differs from the configuration", told(c)...)
 		}
@@ -36,7 +37,8 @@ func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *
 		return err
 	}
 	for _, c := range left {
-		log.Warn("left as it is, because messages would be lost or stranded; kefu setup tells more", told(c)...)
+		log.Warn("left as it is, because messages would be lost or stranded; kefu setup tells more",
+			told(c)...)
 	}
 	return nil
 }
@@ -50,18 +52,21 @@ func told(c broker.Change) []any {
 	return attrs
 }
 
-// clusterPatience is how long a worker waits at its start for a broker that is there and does not answer: a cluster that is just
-// starting has no leader yet.
+// clusterPatience is how long a worker waits at its start for a broker that is there and does not
+// answer: a cluster that is just starting has no leader yet.
 const clusterPatience = 2 * time.Minute
 
 func (d *Daemon) provisionPatiently(ctx context.Context, conn *broker.Conn) error {
-	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(500*time.Millisecond), backoff.WithMaxInterval(5*time.Second),
+	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(500*time.Millisecond),
+		backoff.WithMaxInterval(5*time.Second),
 		backoff.WithMaxElapsedTime(clusterPatience))
 	said := false
 	return backoff.Retry(func() error {
 		err := provision(ctx, conn, d.Config, d.Log)
 		var refused *jetstream.APIError
-		passes := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &refused) && refused.Code >= 500 && !errors.Is(err, broker.ErrNoRoom) // no leader, not enough nodes yet
+		// no leader, not enough nodes yet
+		passes := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &refused) &&
+			refused.Code >= 500 && !errors.Is(err, broker.ErrNoRoom)
 		if err == nil || ctx.Err() != nil || !passes {
 			return backoff.Permanent(err) // nil stays nil
 		}

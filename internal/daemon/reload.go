@@ -13,10 +13,11 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 )
 
-// reloader has a worker follow its configuration while it runs: on SIGHUP, and when the file has other content than before. Apps come,
-// change and go; whatever is wrong with a new configuration, the old one stays in force. One that is right and cannot be taken over just
-// now, because the broker is away or an app that it names is still being given up, is tried again: nobody edits the file a second time
-// for that.
+// reloader has a worker follow its configuration while it runs: on SIGHUP, and when the file has
+// other content than before. Apps come, change and go; whatever is wrong with a new configuration,
+// the old one stays in force. One that is right and cannot be taken over just now, because the
+// broker is away or an app that it names is still being given up, is tried again: nobody edits the
+// file a second time for that.
 type reloader struct {
 	load  func() (*config.Config, error)
 	apply func(context.Context, *config.Config) error
@@ -30,8 +31,8 @@ type reloader struct {
 	reloads *prometheus.CounterVec
 }
 
-// lookEvery is how often the file is looked at. Notifications of the system would miss a volume that is swapped below it, which is how
-// Kubernetes changes a file.
+// lookEvery is how often the file is looked at. Notifications of the system would miss a volume
+// that is swapped below it, which is how Kubernetes changes a file.
 const lookEvery = 2 * time.Second
 
 // mostPause is the longest pause before a configuration is tried again.
@@ -39,7 +40,8 @@ const mostPause = time.Minute
 
 func newReloader(inUse *config.Config, log *slog.Logger, metrics prometheus.Registerer) *reloader {
 	r := &reloader{inUse: inUse, log: log, reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "kefu", Name: "config_reloads_total", Help: "Changed configurations, by whether they were taken over.",
+		Namespace: "kefu", Name: "config_reloads_total",
+		Help: "Changed configurations, by whether they were taken over.",
 	}, []string{"result"})}
 	r.reloads.WithLabelValues("taken")
 	r.reloads.WithLabelValues("refused")
@@ -95,11 +97,13 @@ func (r *reloader) reload(ctx context.Context, now time.Time) {
 	}
 	if err != nil {
 		r.reloads.WithLabelValues("refused").Inc()
-		r.log.Error("the changed configuration is not taken over, the one before stays in force", "error", err)
+		r.log.Error("the changed configuration is not taken over, the one before stays in force",
+			"error", err)
 		return
 	}
 	if sections := needRestart(r.inUse, cfg); len(sections) > 0 {
-		r.log.Warn("some changes of the configuration take effect at the next start only", "sections", sections)
+		r.log.Warn("some changes of the configuration take effect at the next start only",
+			"sections", sections)
 	}
 	r.pending = cfg
 	r.takeOver(ctx, now)
@@ -124,7 +128,8 @@ func (r *reloader) takeOver(ctx context.Context, now time.Time) {
 // needRestart names the sections that differ and are not taken over while the worker runs.
 func needRestart(before, after *config.Config) (sections []string) {
 	for name, differs := range map[string]bool{
-		"nats": before.NATS != after.NATS, "wechat": before.WeChat != after.WeChat, "worker": before.Worker != after.Worker,
+		"nats": before.NATS != after.NATS, "wechat": before.WeChat != after.WeChat,
+		"worker": before.Worker != after.Worker,
 	} {
 		if differs {
 			sections = append(sections, name)

@@ -33,9 +33,11 @@ type reloading struct {
 
 func newReloading(t *testing.T) *reloading {
 	t.Helper()
-	r := &reloading{Assertions: require.New(t), t: t, file: filepath.Join(t.TempDir(), "kefu.yaml"), now: time.Unix(1_800_000_000, 0), metrics: prometheus.NewRegistry()}
+	r := &reloading{Assertions: require.New(t), t: t, file: filepath.Join(t.TempDir(), "kefu.yaml"),
+		now: time.Unix(1_800_000_000, 0), metrics: prometheus.NewRegistry()}
 	load := func() (*config.Config, error) {
-		cfg, _, err := config.Load(config.Source{Environ: []string{"S=x"}, Search: []string{r.file}})
+		cfg, _, err := config.Load(config.Source{Environ: []string{"S=x"},
+			Search: []string{r.file}})
 		return cfg, err
 	}
 	r.edit("apps: [{appid: wx1, secret_env: S}]")

@@ -16,7 +16,8 @@ type App struct {
 	HasQueue bool
 }
 
-// Find finds an intent in every app that knows it. The ledger and the dead letters are read once for all of them.
+// Find finds an intent in every app that knows it. The ledger and the dead letters are read once
+// for all of them.
 func Find(ctx context.Context, conn *broker.Conn, apps []App, id string) ([]Whereabouts, error) {
 	keys := make([]ledger.Key, len(apps))
 	for i, app := range apps {

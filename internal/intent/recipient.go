@@ -41,8 +41,11 @@ func OfRecipient(
 	return rows, nil
 }
 
-// queuedFor lists a recipient's queued intents: live ones by their subject, bulk ones by their packet.
-func queuedFor(ctx context.Context, conn *broker.Conn, app App, openID string) (rows []Pending, err error) {
+// queuedFor lists a recipient's queued intents: live ones by their subject, bulk ones by their
+// packet.
+func queuedFor(
+	ctx context.Context, conn *broker.Conn, app App, openID string,
+) (rows []Pending, err error) {
 	if !app.HasQueue {
 		return nil, nil
 	}
@@ -54,40 +57,52 @@ func queuedFor(ctx context.Context, conn *broker.Conn, app App, openID string) (
 	created := stream.CachedInfo().Created
 	add := func(s broker.Stored) {
 		p, id := readQueued(name, s, created)
-		rows = append(rows, Pending{AppID: app.ID, ID: id, State: schema.StateQueued, Lane: p.subject.Lane, At: p.stored})
+		rows = append(rows, Pending{AppID: app.ID, ID: id, State: schema.StateQueued,
+			Lane: p.subject.Lane, At: p.stored})
 	}
-	err = conn.Scan(ctx, name, broker.ScanOptions{Subject: "kefu.*." + app.ID + ".live.*." + openID}, func(s broker.Stored) error {
-		add(s)
-		return nil
-	})
+	err = conn.Scan(ctx, name,
+		broker.ScanOptions{Subject: "kefu.*." + app.ID + ".live.*." + openID},
+		func(s broker.Stored) error {
+			add(s)
+			return nil
+		})
 	if err != nil {
 		return nil, err
 	}
-	err = conn.Scan(ctx, name, broker.ScanOptions{Subject: "kefu.*." + app.ID + ".bulk.*"}, func(s broker.Stored) error {
-		if schema.PeekToUser(s.Data) == openID {
-			add(s)
-		}
-		return nil
-	})
+	err = conn.Scan(ctx, name, broker.ScanOptions{Subject: "kefu.*." + app.ID + ".bulk.*"},
+		func(s broker.Stored) error {
+			if schema.PeekToUser(s.Data) == openID {
+				add(s)
+			}
+			return nil
+		})
 	return rows, err
 }
 
-func waitingFor(ctx context.Context, conn *broker.Conn, app App, openID string) (rows []Pending, err error) {
-	err = conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: "kefu.later.wait." + app.ID + ".*"}, func(s broker.Stored) error {
-		if schema.PeekToUser(s.Data) == openID {
-			p, id := readLater(s)
-			rows = append(rows, Pending{AppID: app.ID, ID: id, State: schema.StateWaiting, Lane: p.subject.Lane, At: p.stored, Until: p.until})
-		}
-		return nil
-	})
+func waitingFor(
+	ctx context.Context, conn *broker.Conn, app App, openID string,
+) (rows []Pending, err error) {
+	err = conn.Scan(ctx, wire.StreamLater,
+		broker.ScanOptions{Subject: "kefu.later.wait." + app.ID + ".*"},
+		func(s broker.Stored) error {
+			if schema.PeekToUser(s.Data) == openID {
+				p, id := readLater(s)
+				rows = append(rows, Pending{AppID: app.ID, ID: id, State: schema.StateWaiting,
+					Lane: p.subject.Lane, At: p.stored, Until: p.until})
+			}
+			return nil
+		})
 	return rows, err
 }
 
-func deadFor(ctx context.Context, conn *broker.Conn, app App, openID string) (rows []Pending, err error) {
+func deadFor(
+	ctx context.Context, conn *broker.Conn, app App, openID string,
+) (rows []Pending, err error) {
 	filter := deadletter.Filter{AppID: app.ID, OpenID: openID}
 	err = deadletter.Open(conn).List(ctx, filter, func(i deadletter.Item) error {
 		l := i.Letter
-		rows = append(rows, Pending{AppID: app.ID, ID: l.ID, State: schema.StateDead, Lane: l.Lane, Why: string(l.Reason), At: l.DiedAt})
+		rows = append(rows, Pending{AppID: app.ID, ID: l.ID, State: schema.StateDead, Lane: l.Lane,
+			Why: string(l.Reason), At: l.DiedAt})
 		return nil
 	})
 	return rows, err

@@ -18,8 +18,9 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// trace is all that the broker holds of one intent of one app. Gathering it asks as little as it can: the queue, the receipts and
-// what waits may be millions of messages, and the ledger mostly says where to look.
+// trace is all that the broker holds of one intent of one app. Gathering it asks as little as it
+// can: the queue, the receipts and what waits may be millions of messages, and the ledger mostly
+// says where to look.
 type trace struct {
 	appID, id  string
 	story      ledger.Story
@@ -74,7 +75,8 @@ func (t *trace) gather(ctx context.Context, conn *broker.Conn, hasQueue bool) er
 
 // found says whether anything is known at all.
 func (t *trace) found() bool {
-	return t.story.Known || len(t.letters) > 0 || t.queued != nil || t.waiting != nil || len(t.receipts) > 0
+	return t.story.Known || len(t.letters) > 0 || t.queued != nil || t.waiting != nil ||
+		len(t.receipts) > 0
 }
 
 // lookInQueue reads the sequences that are known, and only then goes through the queue.
@@ -110,7 +112,8 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 	case t.story.Known && t.story.Now.Kind == ledger.Sent:
 		return nil // a repeat that is queued changes nothing
 	case !t.story.Known && own > 0 && len(t.letters) == 0:
-		return nil // it could only be where it is not, or be sent again by kefu, which the ledger would know
+		// it could only be where it is not, or be sent again by kefu, which the ledger would know
+		return nil
 	}
 	// What carries it on, or its next life, was stored later than what the ledger knows.
 	return conn.Scan(ctx, name, broker.ScanOptions{Seq: carrier + 1}, func(s broker.Stored) error {
@@ -132,7 +135,8 @@ func readQueued(stream string, s broker.Stored, created time.Time) (placed, stri
 	return p, p.envelope.ID
 }
 
-// defaultSequence is the sequence in a queue that an id without a producer's own is made of; 0 for other ids.
+// defaultSequence is the sequence in a queue that an id without a producer's own is made of; 0 for
+// other ids.
 func defaultSequence(id string, created time.Time) uint64 {
 	at := strings.LastIndexByte(id, '-')
 	seq, err := strconv.ParseUint(id[at+1:], 10, 64)
@@ -148,13 +152,14 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 		return nil
 	}
 	for _, subject := range []string{"kefu.later.wait." + t.appID + ".*", wire.LaterDueSubject(t.appID)} {
-		err := conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
-			if p, id := readLater(s); id == t.id {
-				t.waiting = &p
-				return broker.ErrStopScan
-			}
-			return nil
-		})
+		err := conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: subject},
+			func(s broker.Stored) error {
+				if p, id := readLater(s); id == t.id {
+					t.waiting = &p
+					return broker.ErrStopScan
+				}
+				return nil
+			})
 		if err != nil || t.waiting != nil {
 			return err
 		}
@@ -173,10 +178,12 @@ func readLater(s broker.Stored) (placed, string) {
 	return p, p.envelope.ID
 }
 
-// receiptMargin is how far apart, by the clocks and by how settling goes, a receipt and the mark of the same end can be.
+// receiptMargin is how far apart, by the clocks and by how settling goes, a receipt and the mark of
+// the same end can be.
 const receiptMargin = 2 * time.Minute
 
-// lookInReceipts reads the receipts around each end that is known, or all of them when nothing else is.
+// lookInReceipts reads the receipts around each end that is known, or all of them when nothing else
+// is.
 func (t *trace) lookInReceipts(ctx context.Context, conn *broker.Conn) error {
 	var ends []time.Time
 	for _, e := range t.story.Events {
@@ -201,7 +208,8 @@ func (t *trace) lookInReceipts(ctx context.Context, conn *broker.Conn) error {
 		last := t.story.Events[len(t.story.Events)-1].Time
 		return t.readReceipts(ctx, conn, last.Add(-receiptMargin), time.Time{})
 	}
-	return t.readReceipts(ctx, conn, time.Time{}, time.Time{}) // the ledger may be off, or have forgotten
+	// the ledger may be off, or have forgotten
+	return t.readReceipts(ctx, conn, time.Time{}, time.Time{})
 }
 
 // readReceipts takes the intent's receipts of a span; a zero end is none.
@@ -210,20 +218,22 @@ func (t *trace) readReceipts(ctx context.Context, conn *broker.Conn, from, to ti
 	if err != nil {
 		return err
 	}
-	return conn.Scan(ctx, schema.StreamReceipt, broker.ScanOptions{Subject: "kefu.receipt." + t.appID + ".*", Since: from}, func(s broker.Stored) error {
-		var r schema.Receipt
-		switch {
-		case !to.IsZero() && s.Time.After(to):
-			return broker.ErrStopScan
-		case !bytes.Contains(s.Data, needle), json.Unmarshal(s.Data, &r) != nil, r.ID != t.id:
-			return nil
-		}
-		for _, known := range t.receipts { // spans may overlap
-			if known.Generation == r.Generation && known.State == r.State && known.SettledAt.Equal(r.SettledAt) {
+	return conn.Scan(ctx, schema.StreamReceipt,
+		broker.ScanOptions{Subject: "kefu.receipt." + t.appID + ".*", Since: from},
+		func(s broker.Stored) error {
+			var r schema.Receipt
+			switch {
+			case !to.IsZero() && s.Time.After(to):
+				return broker.ErrStopScan
+			case !bytes.Contains(s.Data, needle), json.Unmarshal(s.Data, &r) != nil, r.ID != t.id:
 				return nil
 			}
-		}
-		t.receipts = append(t.receipts, r)
-		return nil
-	})
+			for _, known := range t.receipts { // spans may overlap
+				if known.Generation == r.Generation && known.State == r.State && known.SettledAt.Equal(r.SettledAt) {
+					return nil
+				}
+			}
+			t.receipts = append(t.receipts, r)
+			return nil
+		})
 }

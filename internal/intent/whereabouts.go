@@ -11,7 +11,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Whereabouts is what is known about an intent: where it stands in its newest generation, and what happened to it in all.
+// Whereabouts is what is known about an intent: where it stands in its newest generation, and what
+// happened to it in all.
 type Whereabouts struct {
 	ID                string        `json:"id"`
 	AppID             string        `json:"appid"`
@@ -44,8 +45,8 @@ type Event struct {
 	Worker     string    `json:"worker,omitempty"`
 }
 
-// judge says where the intent stands. Of what the places say, the newest generation counts; within it an end counts more than
-// anything before, because there is one end for each.
+// judge says where the intent stands. Of what the places say, the newest generation counts; within
+// it an end counts more than anything before, because there is one end for each.
 func (t *trace) judge() Whereabouts {
 	w := Whereabouts{ID: t.id, AppID: t.appID}
 	w.byLedger(t)
@@ -57,7 +58,9 @@ func (t *trace) judge() Whereabouts {
 		w.add(v.At, v.Generation, "", "withdrawn by "+v.By)
 	}
 	slices.SortStableFunc(w.Events, func(a, b Event) int { return a.At.Compare(b.At) })
-	w.Events = slices.CompactFunc(w.Events, func(a, b Event) bool { return a.What == b.What && a.At.Equal(b.At) })
+	w.Events = slices.CompactFunc(w.Events, func(a, b Event) bool {
+		return a.What == b.What && a.At.Equal(b.At)
+	})
 	return w
 }
 
@@ -206,7 +209,8 @@ func (w *Whereabouts) byLetters(t *trace) {
 			if answer != "" {
 				answer = ": " + answer
 			}
-			w.add(a.At.Add(time.Duration(a.DurationMS*float64(time.Millisecond))), l.Generation, a.Worker,
+			w.add(a.At.Add(time.Duration(a.DurationMS*float64(time.Millisecond))), l.Generation,
+				a.Worker,
 				fmt.Sprintf("attempt %d ended: %s%s", a.Number, a.Outcome, answer))
 		}
 		if l.Reason == schema.ReasonIDReuse && w.State != "" || l.Generation < w.Generation {

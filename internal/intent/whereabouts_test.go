@@ -16,17 +16,22 @@ import (
 var died = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 
 // mark is an event of the ledger at a minute of the story.
-func mark(minute int, worker string, kind ledger.Kind, seq uint64, generation uint16, attempt uint8) ledger.Event {
+func mark(
+	minute int, worker string, kind ledger.Kind, seq uint64, generation uint16, attempt uint8,
+) ledger.Event {
 	return ledger.Event{
 		Time: died.Add(time.Duration(minute) * time.Minute), Worker: worker,
-		Mark: ledger.Mark{Key: 1, Seq: seq, Body: 1, Kind: kind, Generation: generation, Attempt: attempt},
+		Mark: ledger.Mark{Key: 1, Seq: seq, Body: 1, Kind: kind, Generation: generation,
+			Attempt: attempt},
 	}
 }
 
 func inQueue(seq uint64, again bool, generation, attempt int) *placed {
 	return &placed{
-		stream: "KEFU_SEND_wx1", seq: seq, stored: died, subject: wire.Subject{Again: again, Subject: schema.BulkSubject("wx1", "c")},
-		envelope: wire.Envelope{Envelope: schema.Envelope{Source: "shop"}, Generation: generation, Attempt: attempt},
+		stream: "KEFU_SEND_wx1", seq: seq, stored: died,
+		subject: wire.Subject{Again: again, Subject: schema.BulkSubject("wx1", "c")},
+		envelope: wire.Envelope{Envelope: schema.Envelope{Source: "shop"}, Generation: generation,
+			Attempt: attempt},
 	}
 }
 
@@ -34,7 +39,8 @@ func TestWhereAnIntentStands(t *testing.T) {
 	t.Parallel()
 	const a, b = "worker-a", "worker-b"
 	receipt := func(state schema.State, generation int) schema.Receipt {
-		return schema.Receipt{State: state, Generation: generation, Attempts: 1, PublishedAt: died, SettledAt: died.Add(time.Minute)}
+		return schema.Receipt{State: state, Generation: generation, Attempts: 1, PublishedAt: died,
+			SettledAt: died.Add(time.Minute)}
 	}
 	letter := func(generation int, reason schema.Reason) deadletter.Item {
 		return deadletter.Item{Letter: schema.Letter{
@@ -56,76 +62,119 @@ func TestWhereAnIntentStands(t *testing.T) {
 		events  []string
 	}{
 		{
-			name: "published, nobody has looked at it", trace: trace{queued: inQueue(1, false, 1, 1)},
-			want: standing{schema.StateQueued, 1, 0}, events: []string{"published"},
+			name:  "published, nobody has looked at it",
+			trace: trace{queued: inQueue(1, false, 1, 1)},
+			want:  standing{schema.StateQueued, 1, 0}, events: []string{"published"},
 		},
 		{
 			name: "being sent", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1)},
-			trace: trace{queued: inQueue(1, false, 1, 1)},
-			want:  standing{schema.StateInFlight, 1, 1}, events: []string{"attempt 1 began", "published"},
+			trace:  trace{queued: inQueue(1, false, 1, 1)},
+			want:   standing{schema.StateInFlight, 1, 1},
+			events: []string{"attempt 1 began", "published"},
 		},
 		{
-			name: "given back because the app is held", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Clear, 1, 1, 0)},
-			trace: trace{queued: inQueue(1, false, 1, 1)},
-			want:  standing{schema.StateQueued, 1, 0}, events: []string{"attempt 1 began", "published", "given back, no attempt spent"},
+			name: "given back because the app is held",
+			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
+				mark(1, a, ledger.Clear, 1, 1, 0)},
+			trace:  trace{queued: inQueue(1, false, 1, 1)},
+			want:   standing{schema.StateQueued, 1, 0},
+			events: []string{"attempt 1 began", "published", "given back, no attempt spent"},
 		},
 		{
-			name: "waits for its retry", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Later, 1, 1, 2)},
-			trace: trace{waiting: &placed{stream: wire.StreamLater, seq: 4, until: died.Add(time.Hour), subject: wire.Subject{Again: true},
+			name: "waits for its retry",
+			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
+				mark(1, a, ledger.Later, 1, 1, 2)},
+			trace: trace{waiting: &placed{stream: wire.StreamLater, seq: 4,
+				until: died.Add(time.Hour), subject: wire.Subject{Again: true},
 				envelope: wire.Envelope{Generation: 1, Attempt: 2}}},
-			want: standing{schema.StateWaiting, 1, 1}, events: []string{"attempt 1 began", "put off until attempt 2"},
+			want:   standing{schema.StateWaiting, 1, 1},
+			events: []string{"attempt 1 began", "put off until attempt 2"},
 		},
 		{
-			name: "its retry is due and back in the queue", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Later, 1, 1, 2)},
-			trace: trace{queued: inQueue(9, true, 1, 2)},
-			want:  standing{schema.StateQueued, 1, 1}, events: []string{"attempt 1 began", "queued again", "put off until attempt 2"},
+			name: "its retry is due and back in the queue",
+			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
+				mark(1, a, ledger.Later, 1, 1, 2)},
+			trace:  trace{queued: inQueue(9, true, 1, 2)},
+			want:   standing{schema.StateQueued, 1, 1},
+			events: []string{"attempt 1 began", "queued again", "put off until attempt 2"},
 		},
 		{
-			name: "sent", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Sent, 1, 1, 1)},
-			trace: trace{receipts: []schema.Receipt{receipt(schema.StateSent, 1)}},
-			want:  standing{schema.StateSent, 1, 1}, events: []string{"attempt 1 began", "published", "sent"},
+			name: "sent", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
+				mark(1, a, ledger.Sent, 1, 1, 1)},
+			trace:  trace{receipts: []schema.Receipt{receipt(schema.StateSent, 1)}},
+			want:   standing{schema.StateSent, 1, 1},
+			events: []string{"attempt 1 began", "published", "sent"},
 		},
 		{
 			name: "sent, and a producer repeated it", history: []ledger.Event{
-				mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Sent, 1, 1, 1), mark(2, b, ledger.Start, 5, 0, 1)},
-			want: standing{schema.StateSent, 1, 1}, events: []string{"attempt 1 began", "sent", "it came once more and was not sent again"},
+				mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Sent, 1, 1, 1),
+				mark(2, b, ledger.Start, 5, 0, 1)},
+			want: standing{schema.StateSent, 1, 1},
+			events: []string{"attempt 1 began", "sent",
+				"it came once more and was not sent again"},
 		},
 		{
-			name: "sent a moment ago: the receipt is there, the ledger's mark is not", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1)},
-			trace: trace{receipts: []schema.Receipt{receipt(schema.StateSent, 1)}},
-			want:  standing{schema.StateSent, 1, 1}, events: []string{"attempt 1 began", "published", "sent"},
+			name:    "sent a moment ago: the receipt is there, the ledger's mark is not",
+			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1)},
+			trace:   trace{receipts: []schema.Receipt{receipt(schema.StateSent, 1)}},
+			want:    standing{schema.StateSent, 1, 1},
+			events:  []string{"attempt 1 began", "published", "sent"},
 		},
 		{
-			name: "dead, with its letter and receipt", history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1), mark(0, a, ledger.Dead, 1, 1, 1)},
-			trace: trace{letters: []deadletter.Item{letter(1, schema.ReasonExhausted)}, receipts: []schema.Receipt{receipt(schema.StateDead, 1)}},
-			want:  standing{schema.StateDead, 1, 0}, events: []string{"attempt 1 began", "published", "dead, exhausted: the API was busy six times"},
+			name: "dead, with its letter and receipt",
+			history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1),
+				mark(0, a, ledger.Dead, 1, 1, 1)},
+			trace: trace{letters: []deadletter.Item{letter(1, schema.ReasonExhausted)},
+				receipts: []schema.Receipt{receipt(schema.StateDead, 1)}},
+			want: standing{schema.StateDead, 1, 0},
+			events: []string{"attempt 1 began", "published",
+				"dead, exhausted: the API was busy six times"},
 		},
 		{
-			name: "dead, and published again since", history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1), mark(0, a, ledger.Dead, 1, 1, 1)},
-			trace: trace{letters: []deadletter.Item{letter(1, schema.ReasonExhausted)}, queued: inQueue(8, false, 1, 1)},
-			want:  standing{schema.StateQueued, 2, 0}, events: []string{"attempt 1 began", "dead, exhausted: the API was busy six times", "published"},
+			name: "dead, and published again since",
+			history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1),
+				mark(0, a, ledger.Dead, 1, 1, 1)},
+			trace: trace{letters: []deadletter.Item{letter(1, schema.ReasonExhausted)},
+				queued: inQueue(8, false, 1, 1)},
+			want: standing{schema.StateQueued, 2, 0},
+			events: []string{"attempt 1 began", "dead, exhausted: the API was busy six times",
+				"published"},
 		},
 		{
-			name: "dead, and the queue still has its message", history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1), mark(0, a, ledger.Dead, 1, 1, 1)},
-			trace: trace{queued: inQueue(1, false, 1, 1)},
-			want:  standing{schema.StateDead, 1, 1}, events: []string{"attempt 1 began", "died", "published"},
+			name: "dead, and the queue still has its message",
+			history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1),
+				mark(0, a, ledger.Dead, 1, 1, 1)},
+			trace:  trace{queued: inQueue(1, false, 1, 1)},
+			want:   standing{schema.StateDead, 1, 1},
+			events: []string{"attempt 1 began", "died", "published"},
 		},
 		{
-			name: "replayed and queued", history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1), mark(0, a, ledger.Dead, 1, 1, 1)},
-			trace: trace{queued: inQueue(8, true, 2, 1)},
-			want:  standing{schema.StateQueued, 2, 0}, events: []string{"attempt 1 began", "died", "queued again"},
+			name: "replayed and queued",
+			history: []ledger.Event{mark(-1, a, ledger.Start, 1, 0, 1),
+				mark(0, a, ledger.Dead, 1, 1, 1)},
+			trace:  trace{queued: inQueue(8, true, 2, 1)},
+			want:   standing{schema.StateQueued, 2, 0},
+			events: []string{"attempt 1 began", "died", "queued again"},
 		},
 		{
-			name: "another message took its id and died of that", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, a, ledger.Sent, 1, 1, 1)},
+			name: "another message took its id and died of that",
+			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
+				mark(1, a, ledger.Sent, 1, 1, 1)},
 			trace: trace{letters: []deadletter.Item{letter(1, schema.ReasonIDReuse)}},
-			want:  standing{schema.StateSent, 1, 1}, events: []string{"attempt 1 began", "dead, id-reuse: the API was busy six times", "sent"},
+			want:  standing{schema.StateSent, 1, 1},
+			events: []string{"attempt 1 began", "dead, id-reuse: the API was busy six times",
+				"sent"},
 		},
 		{
-			name: "the ledger is off or has forgotten", trace: trace{letters: []deadletter.Item{letter(2, schema.ReasonUnknown)}},
-			want: standing{schema.StateDead, 2, 0}, events: []string{"dead, unknown: the API was busy six times"},
+			name:   "the ledger is off or has forgotten",
+			trace:  trace{letters: []deadletter.Item{letter(2, schema.ReasonUnknown)}},
+			want:   standing{schema.StateDead, 2, 0},
+			events: []string{"dead, unknown: the API was busy six times"},
 		},
 		{
-			name: "handed out again after a crash", history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1), mark(1, b, ledger.Suspect, 1, 0, 1), mark(2, b, ledger.Start, 1, 0, 1)},
+			name: "handed out again after a crash",
+			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
+				mark(1, b, ledger.Suspect, 1, 0, 1), mark(2, b, ledger.Start, 1, 0, 1)},
 			want: standing{schema.StateInFlight, 1, 1},
 			events: []string{"attempt 1 began", "handed out, perhaps not for the first time",
 				"handed to another worker while it was being sent"},
@@ -153,7 +202,8 @@ func TestWhereAnIntentStands(t *testing.T) {
 
 func TestWithdrawnCountsForItsGenerationOnly(t *testing.T) {
 	t.Parallel()
-	tr := trace{queued: inQueue(1, true, 2, 1), withdrawal: &ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1, By: "ann"}}}
+	tr := trace{queued: inQueue(1, true, 2, 1),
+		withdrawal: &ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1, By: "ann"}}}
 	require.False(t, tr.judge().Withdrawn)
 	tr.withdrawal.Generation = 2
 	require.True(t, tr.judge().Withdrawn)

@@ -23,8 +23,9 @@ type Reader struct {
 }
 
 const (
-	lookAhead  = 256 << 10 // enough to see two packets
-	longestRow = 1 << 20   // of a line; a packet has at most schema.MaxPacket, the rest may be blanks
+	lookAhead = 256 << 10 // enough to see two packets
+	// of a line; a packet has at most schema.MaxPacket, the rest may be blanks
+	longestRow = 1 << 20
 )
 
 // NewReader reads the packets of a file. What its name ends with tells whether it has one on each
@@ -43,11 +44,13 @@ func NewReader(name string, in io.Reader) *Reader {
 	return p
 }
 
-// onePerLine tells from the start of a file whether each line is a packet of its own: the first line is an object, or was meant to
-// be one and the next starts another. It reads no further than it must, since the file may be a pipe that is slow to fill.
+// onePerLine tells from the start of a file whether each line is a packet of its own: the first
+// line is an object, or was meant to be one and the next starts another. It reads no further than
+// it must, since the file may be a pipe that is slow to fill.
 func (p *Reader) onePerLine() bool {
 	for want := 1; ; want = p.in.Buffered() + 1 {
-		_, err := p.in.Peek(want)              // what is wrong with the file shows again when it is read
+		// what is wrong with the file shows again when it is read
+		_, err := p.in.Peek(want)
 		start, _ := p.in.Peek(p.in.Buffered()) // all of what is there
 		first, rest, ended := bytes.Cut(bytes.TrimLeft(start, " \t\r\n"), []byte("\n"))
 		first, rest = bytes.TrimSpace(first), bytes.TrimSpace(rest)
@@ -65,7 +68,8 @@ func (p *Reader) onePerLine() bool {
 	}
 }
 
-// Next returns a packet's text, valid until the next one, and the line it starts on; io.EOF after the last.
+// Next returns a packet's text, valid until the next one, and the line it starts on; io.EOF after
+// the last.
 func (p *Reader) Next() (line int, raw []byte, err error) {
 	if p.lines {
 		return p.nextLine()

@@ -29,7 +29,8 @@ func TestAReaderKeepsNothingOfALongFile(t *testing.T) {
 	}
 	_, _, err := p.Next()
 	require.Equal(t, io.EOF, err)
-	require.Less(t, kept, n/10, "line ends: what the decoder has read ahead, not what is in the file")
+	require.Less(t, kept, n/10,
+		"line ends: what the decoder has read ahead, not what is in the file")
 }
 
 func TestAValueWithoutAnEndIsNotReadForEver(t *testing.T) {
@@ -60,8 +61,10 @@ func (c neverEnding) Read(p []byte) (int, error) {
 func TestAVerdictOnTheRestEndsWithAWholeCharacter(t *testing.T) {
 	t.Parallel()
 	for shift := range 3 {
-		broken := `[{"touser":1,"a":"` + strings.Repeat("x", shift) + strings.Repeat("长", 40_000) + `",,}]`
-		_, raw, err := newJSONValues(bufio.NewReader(strings.NewReader(broken)), longestValue).next()
+		broken := `[{"touser":1,"a":"` + strings.Repeat("x", shift) + strings.Repeat("长", 40_000) +
+			`",,}]`
+		_, raw, err := newJSONValues(bufio.NewReader(strings.NewReader(broken)),
+			longestValue).next()
 		require.NoError(t, err)
 		require.True(t, utf8.Valid(raw))
 		require.Greater(t, len(raw), schema.MaxPacket-utf8.UTFMax)

@@ -11,12 +11,14 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// longestValue is how long a JSON value may be, in bytes with the blanks before it: it is in memory as a whole.
+// longestValue is how long a JSON value may be, in bytes with the blanks before it: it is in memory
+// as a whole.
 const longestValue = 64 << 20
 
 var errLongValue = errors.New("a packet is far too long: does it have an end?")
 
-// jsonValues reads the JSON values of a file one after the other: those of a list, or those that stand behind each other.
+// jsonValues reads the JSON values of a file one after the other: those of a list, or those that
+// stand behind each other.
 type jsonValues struct {
 	in     *numberedLines
 	most   int           // bytes of a value
@@ -87,8 +89,8 @@ func (v *jsonValues) endOfList() error {
 	return io.EOF
 }
 
-// rest returns what follows from a value on that is no JSON. Where the next one starts cannot be told; what the schema says about
-// the rest is the verdict on all of it.
+// rest returns what follows from a value on that is no JSON. Where the next one starts cannot be
+// told; what the schema says about the rest is the verdict on all of it.
 func (v *jsonValues) rest() (int, []byte, error) {
 	v.ended = true
 	offset := v.json.InputOffset()
@@ -120,7 +122,8 @@ func (v *jsonValues) rest() (int, []byte, error) {
 	return line, wholeRunes(text), nil
 }
 
-// objectFollows tells whether a line of in begins with a brace. The first one is the rest of a line unless lineStart.
+// objectFollows tells whether a line of in begins with a brace. The first one is the rest of a line
+// unless lineStart.
 func (v *jsonValues) objectFollows(in *bufio.Reader, lineStart bool) bool {
 	for {
 		v.in.left, v.in.ends = v.most, v.in.ends[:0] // nobody asks for a line any more
@@ -153,8 +156,8 @@ func isBrokenJSON(err error) bool {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// numberedLines is a reader that knows the line of each offset, as long as it is asked for them in ascending order: it keeps the line
-// ends only that lie ahead.
+// numberedLines is a reader that knows the line of each offset, as long as it is asked for them in
+// ascending order: it keeps the line ends only that lie ahead.
 type numberedLines struct {
 	in   *bufio.Reader
 	left int     // how many bytes may be read before it is set anew
@@ -191,7 +194,8 @@ func (l *numberedLines) at(offset int64) int {
 	return l.line
 }
 
-// skipBlanks goes to the first byte that is none and returns it without reading it. It keeps nothing of them.
+// skipBlanks goes to the first byte that is none and returns it without reading it. It keeps
+// nothing of them.
 func (l *numberedLines) skipBlanks() (byte, error) {
 	for {
 		c, err := l.in.ReadByte()

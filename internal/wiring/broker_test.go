@@ -17,19 +17,25 @@ func TestHowToReachTheBroker(t *testing.T) {
 		expected broker.Options
 	}{
 		{"elsewhere, with everything it takes",
-			config.NATS{URL: "tls://h:1", CredsFile: "c", TLS: config.TLS{CAFile: "ca", CertFile: "cert", KeyFile: "key"}},
-			broker.Options{URL: "tls://h:1", CredsFile: "c", CAFile: "ca", CertFile: "cert", KeyFile: "key"}},
-		{"embedded in another process on this machine", config.NATS{URL: "embedded", Listen: "127.0.0.1:4333"},
+			config.NATS{URL: "tls://h:1", CredsFile: "c",
+				TLS: config.TLS{CAFile: "ca", CertFile: "cert", KeyFile: "key"}},
+			broker.Options{URL: "tls://h:1", CredsFile: "c", CAFile: "ca", CertFile: "cert",
+				KeyFile: "key"}},
+		{"embedded in another process on this machine",
+			config.NATS{URL: "embedded", Listen: "127.0.0.1:4333"},
 			broker.Options{URL: "nats://127.0.0.1:4333"}},
-		{"embedded, listening everywhere", config.NATS{URL: "embedded", Listen: ":4333", CredsFile: "c"},
+		{"embedded, listening everywhere",
+			config.NATS{URL: "embedded", Listen: ":4333", CredsFile: "c"},
 			broker.Options{URL: "nats://127.0.0.1:4333"}},
-		{"embedded, listening everywhere, said differently", config.NATS{URL: "embedded", Listen: "[::]:4333"},
+		{"embedded, listening everywhere, said differently",
+			config.NATS{URL: "embedded", Listen: "[::]:4333"},
 			broker.Options{URL: "nats://127.0.0.1:4333"}},
 	} {
 		options, err := BrokerOptions(&config.Config{NATS: c.nats})
 		require.NoError(t, err, c.name)
 		require.Equal(t, c.expected, options, c.name)
 	}
-	_, err := BrokerOptions(&config.Config{NATS: config.NATS{URL: "embedded", Listen: "127.0.0.1:0"}})
+	_, err := BrokerOptions(&config.Config{NATS: config.NATS{URL: "embedded",
+		Listen: "127.0.0.1:0"}})
 	require.ErrorContains(t, err, "the embedded broker picks a free port")
 }

@@ -23,10 +23,12 @@ func TestAppListCountsLanesAndExplainsHolds(t *testing.T) {
 	m := nats.NewMsg("kefu.send.wx1.bulk.c1")
 	m.Data = []byte(clitest.PacketFor(clitest.Recipient))
 	o.Publish(m)
-	hold := gate.Hold{Kind: gate.Config, Call: "token", Reason: "40001: invalid credential", Errcode: 40001, Since: time.Now().Add(-time.Minute), Until: time.Now().Add(time.Hour)}
+	hold := gate.Hold{Kind: gate.Config, Call: "token", Reason: "40001: invalid credential",
+		Errcode: 40001, Since: time.Now().Add(-time.Minute), Until: time.Now().Add(time.Hour)}
 	body, err := json.Marshal(hold)
 	o.NoError(err)
-	o.NoError(o.Conn.SaveState(t.Context(), broker.PutState(gate.AppKey("wx2", gate.Config), body, 0)))
+	o.NoError(o.Conn.SaveState(t.Context(),
+		broker.PutState(gate.AppKey("wx2", gate.Config), body, 0)))
 
 	got := o.Kefu("app list")
 	o.Equal(cli.ExitDone, got.Code, got.Err)
@@ -39,7 +41,8 @@ func TestAppListCountsLanesAndExplainsHolds(t *testing.T) {
 	o.True(rows[0].Configured)
 	o.False(rows[0].Held)
 	o.Equal([]uint64{3, 1}, []uint64{rows[0].Live.Queued, rows[0].Bulk.Queued})
-	o.WithinRange(*rows[0].Bulk.Oldest, *rows[0].Live.Oldest, time.Now(), "bulk was published after live")
+	o.WithinRange(*rows[0].Bulk.Oldest, *rows[0].Live.Oldest, time.Now(),
+		"bulk was published after live")
 	o.Nil(rows[1].Live.Oldest)
 	o.False(rows[1].Configured)
 	o.Equal(40001, rows[1].Holds[0].Errcode)
@@ -55,10 +58,13 @@ func TestAppPauseAndResume(t *testing.T) {
 	o.Equal(cli.ExitUsage, o.Kefu("app pause wx9").Code)
 	o.Equal(cli.ExitUsage, o.Kefu("app pause wx1 --app wx2").Code)
 
-	o.Equal(clitest.Ended(cli.ExitDone, "wx1 was not held: there is nothing to resume\n", ""), o.Kefu("app resume wx1"))
+	o.Equal(clitest.Ended(cli.ExitDone, "wx1 was not held: there is nothing to resume\n", ""),
+		o.Kefu("app resume wx1"))
 	o.Empty(o.Audited())
 
-	o.Equal(clitest.Ended(cli.ExitDone, "wx1 is paused: nothing more of it is sent until kefu app resume wx1\n", ""), o.Kefu("app pause wx1 --reason inventory"))
+	o.Equal(clitest.Ended(cli.ExitDone,
+		"wx1 is paused: nothing more of it is sent until kefu app resume wx1\n", ""),
+		o.Kefu("app pause wx1 --reason inventory"))
 	holds, err := gate.Holds(t.Context(), o.Conn)
 	o.NoError(err)
 	o.Len(holds["wx1"], 1)

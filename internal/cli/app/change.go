@@ -31,14 +31,16 @@ what is being sent just now ends.`,
 			return p.run(cmd.Context(), cli.First(args))
 		},
 	}
-	cmd.Flags().StringVar(&p.reason, "reason", "paused by an operator", "`why`, for those who find it held")
+	cmd.Flags().StringVar(&p.reason, "reason", "paused by an operator",
+		"`why`, for those who find it held")
 	return cmd
 }
 
 func (p *pause) run(ctx context.Context, appID string) error {
-	changed, err := change(ctx, p.broker, appID, func(conn *broker.Conn, appID string) (apps.Changed, error) {
-		return apps.Pause(ctx, conn, appID, p.reason, p.settings.Actor())
-	})
+	changed, err := change(ctx, p.broker, appID,
+		func(conn *broker.Conn, appID string) (apps.Changed, error) {
+			return apps.Pause(ctx, conn, appID, p.reason, p.settings.Actor())
+		})
 	if err != nil {
 		return err
 	}
@@ -69,9 +71,10 @@ message is tried first, and the rest follow when it went well. An app that is no
 }
 
 func (r *resume) run(ctx context.Context, appID string) error {
-	changed, err := change(ctx, r.broker, appID, func(conn *broker.Conn, appID string) (apps.Changed, error) {
-		return apps.Resume(ctx, conn, appID, r.settings.Actor())
-	})
+	changed, err := change(ctx, r.broker, appID,
+		func(conn *broker.Conn, appID string) (apps.Changed, error) {
+			return apps.Resume(ctx, conn, appID, r.settings.Actor())
+		})
 	if err != nil {
 		return err
 	}

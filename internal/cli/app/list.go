@@ -50,9 +50,11 @@ func listColumns(now time.Time) []cli.Column[apps.Row] {
 		{Title: "APP", Cell: func(r apps.Row) string { return r.AppID }},
 		{Title: "NAME", Cell: func(r apps.Row) string { return r.Name }},
 		{Title: "LIVE", Cell: func(r apps.Row) string { return cli.Queued(r.Live) }, Right: true},
-		{Title: "OLDEST", Cell: func(r apps.Row) string { return cli.Age(r.Live, now) }, Right: true},
+		{Title: "OLDEST", Cell: func(r apps.Row) string { return cli.Age(r.Live, now) },
+			Right: true},
 		{Title: "BULK", Cell: func(r apps.Row) string { return cli.Queued(r.Bulk) }, Right: true},
-		{Title: "OLDEST", Cell: func(r apps.Row) string { return cli.Age(r.Bulk, now) }, Right: true},
+		{Title: "OLDEST", Cell: func(r apps.Row) string { return cli.Age(r.Bulk, now) },
+			Right: true},
 		{
 			Title: "HELD", Cell: func(r apps.Row) string { return heldFor(r.Holds, now) },
 			Style: func(r apps.Row) cli.Style {

@@ -36,7 +36,8 @@ An operator's hold is not tried but lifted, with kefu app resume. Exit code 0: o
 			return p.run(cmd.Context(), cli.First(args))
 		},
 	}
-	cmd.Flags().DurationVar(&p.wait, "wait", 20*time.Second, "how `long` to wait for what comes of it")
+	cmd.Flags().DurationVar(&p.wait, "wait", 20*time.Second,
+		"how `long` to wait for what comes of it")
 	return cmd
 }
 
@@ -62,7 +63,8 @@ func (p *probe) run(ctx context.Context, appID string) error {
 	case asked.Kind == "":
 		return cli.Nothingf("%s is not held: there is nothing to probe", app.AppID)
 	case asked.Kind == gate.Operator:
-		return fmt.Errorf("%s was paused by %s: lift that with kefu app resume %[1]s", app.AppID, asked.By)
+		return fmt.Errorf("%s was paused by %s: lift that with kefu app resume %[1]s", app.AppID,
+			asked.By)
 	}
 	entry := broker.AuditEntry{Verb: "probe", AppID: app.AppID, Count: 1}
 	if err := p.broker.Audit(ctx, conn, entry); err != nil {
@@ -78,7 +80,8 @@ func (p *probe) run(ctx context.Context, appID string) error {
 		return p.streams.Answer(apps.Changed{AppID: app.AppID, Changed: true, Holds: []gate.Hold{}},
 			"%s is open again\n", app.AppID)
 	case settled:
-		return fmt.Errorf("%s is still held: %s\nnext try in %s; you can: %s", app.AppID, held.Reason,
+		return fmt.Errorf("%s is still held: %s\nnext try in %s; you can: %s", app.AppID,
+			held.Reason,
 			cli.About(time.Until(held.Until)), apps.Advice([]gate.Hold{*held}))
 	case queued.Live().Queued+queued.Bulk.Queued == 0:
 		return fmt.Errorf("%s has nothing queued to try it with: its next message will", app.AppID)

@@ -45,9 +45,12 @@ mp.weixin.qq.com together. An app that is held for its quota goes on by itself a
 			return q.run(cmd.Context(), cli.First(args))
 		},
 	}
-	cmd.Flags().StringArrayVar(&q.apis, "api", nil, "`path` of an API, such as "+wechat.SendPath+"; may be repeated")
+	cmd.Flags().StringArrayVar(&q.apis, "api", nil,
+		"`path` of an API, such as "+wechat.SendPath+"; may be repeated")
 	cmd.Flags().BoolVar(&q.reset, "reset", false, "set the counts back to zero first")
-	cli.Complete(cmd, "api", func() []string { return []string{wechat.SendPath, wechat.TypingPath} })
+	cli.Complete(cmd, "api", func() []string {
+		return []string{wechat.SendPath, wechat.TypingPath}
+	})
 	return cmd
 }
 
@@ -56,13 +59,15 @@ type Quota struct {
 	AppID string `json:"appid"`
 	API   string `json:"api"`
 	wechat.Quota
-	ByKefu *int64 `json:"by_kefu,omitempty"` // sends of today that kefu counts itself; nil: not counted, or nobody to ask
+	// sends of today that kefu counts itself; nil: not counted, or nobody to ask
+	ByKefu *int64 `json:"by_kefu,omitempty"`
 }
 
 func (q *quota) run(ctx context.Context, appID string) error {
 	for _, path := range q.apis {
 		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "? \t") {
-			return cli.Usagef("--api %q is not the path of an API such as %s", path, wechat.SendPath)
+			return cli.Usagef("--api %q is not the path of an API such as %s", path,
+				wechat.SendPath)
 		}
 	}
 	api, err := q.api(appID)
@@ -126,8 +131,8 @@ func (q *quota) read(ctx context.Context, api *cli.API) error {
 // countWait is how long the command looks for a broker, which it does not need.
 const countWait = time.Second
 
-// countedByKefu asks what kefu has counted today, while WeChat is asked. The answer is nil without a broker, or for an app without a budget
-// for the day.
+// countedByKefu asks what kefu has counted today, while WeChat is asked. The answer is nil without
+// a broker, or for an app without a budget for the day.
 func (q *quota) countedByKefu(ctx context.Context, api *cli.API) func() *int64 {
 	answer := make(chan *int64, 1)
 	go func() {
@@ -156,7 +161,8 @@ func (q *quota) clear(ctx context.Context, api *cli.API) (what string, err error
 	if len(q.apis) > 0 {
 		what = strings.Join(q.apis, ", ")
 	}
-	question := fmt.Sprintf("Reset the quota of %s of %s? It can be done 10 times a month.", what, api.App.Label())
+	question := fmt.Sprintf("Reset the quota of %s of %s? It can be done 10 times a month.", what,
+		api.App.Label())
 	if err := q.streams.Confirm(ctx, question); err != nil {
 		return what, err
 	}
@@ -168,10 +174,13 @@ func (q *quota) clear(ctx context.Context, api *cli.API) (what string, err error
 		return what, api.Explain(cli.Changing, err)
 	}
 	for i, path := range q.apis {
-		err := api.Explain(cli.Changing, reset(path, func() error { return api.Client.ClearAPIQuota(ctx, path) }))
+		err := api.Explain(cli.Changing, reset(path, func() error {
+			return api.Client.ClearAPIQuota(ctx, path)
+		}))
 		switch {
 		case err != nil && i > 0:
-			return what, cli.Partlyf("the quota of %s is reset, of the others not: %w", strings.Join(q.apis[:i], ", "), err)
+			return what, cli.Partlyf("the quota of %s is reset, of the others not: %w",
+				strings.Join(q.apis[:i], ", "), err)
 		case err != nil:
 			return what, err
 		}
@@ -183,14 +192,16 @@ func (q *quota) show(rows []Quota) error {
 	columns := []cli.Column[Quota]{
 		{Title: "APP", Cell: func(r Quota) string { return r.AppID }},
 		{Title: "API", Cell: func(r Quota) string { return r.API }, Wraps: true},
-		{Title: "DAILY LIMIT", Right: true, Cell: func(r Quota) string { return cli.Grouped(r.DailyLimit) }},
+		{Title: "DAILY LIMIT", Right: true,
+			Cell: func(r Quota) string { return cli.Grouped(r.DailyLimit) }},
 		{Title: "USED", Right: true, Cell: func(r Quota) string { return cli.Grouped(r.Used) }},
-		{Title: "REMAIN", Right: true, Cell: func(r Quota) string { return cli.Grouped(r.Remain) }, Style: func(r Quota) cli.Style {
-			if r.Remain <= 0 {
-				return cli.Red
-			}
-			return ""
-		}},
+		{Title: "REMAIN", Right: true, Cell: func(r Quota) string { return cli.Grouped(r.Remain) },
+			Style: func(r Quota) cli.Style {
+				if r.Remain <= 0 {
+					return cli.Red
+				}
+				return ""
+			}},
 		{Title: "RATE LIMIT", Cell: func(r Quota) string {
 			if r.RateSeconds <= 0 {
 				return ""

@@ -17,13 +17,16 @@ import (
 func TestAppQuota(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOffice(t)
-	o.API.Configure(sandbox.Settings{Quotas: map[string]sandbox.Quota{"send": {Day: 500_000, Minute: 3000}}})
+	o.API.Configure(sandbox.Settings{Quotas: map[string]sandbox.Quota{"send": {Day: 500_000,
+		Minute: 3000}}})
 	o.API.SetUsed("wx1", "send", 499_999)
 	got := o.Kefu("app quota")
 	o.Equal(cli.ExitDone, got.Code, got.Err)
 	o.Regexp(`(?m)^APP +API +DAILY LIMIT +USED +BY KEFU +REMAIN +RATE LIMIT$`, got.Out)
-	o.Regexp(`(?m)^wx1 +/cgi-bin/message/custom/send +500,000 +499,999 +0 +1 +3,000 in 60 s$`, got.Out)
-	rows := clitest.Decode[[]app.Quota](o.Operation, o.Kefu("app quota wx1 -o json --api "+wechat.SendPath+" --api "+wechat.TypingPath))
+	o.Regexp(`(?m)^wx1 +/cgi-bin/message/custom/send +500,000 +499,999 +0 +1 +3,000 in 60 s$`,
+		got.Out)
+	rows := clitest.Decode[[]app.Quota](o.Operation,
+		o.Kefu("app quota wx1 -o json --api "+wechat.SendPath+" --api "+wechat.TypingPath))
 	o.Len(rows, 2)
 	o.EqualValues(499_999, rows[0].Used)
 	o.EqualValues(3000, rows[0].RateCalls)
@@ -39,14 +42,17 @@ func TestAppQuota(t *testing.T) {
 
 	unasked := o.Kefu("app quota --reset")
 	o.Equal(cli.ExitUsage, unasked.Code)
-	o.Contains(unasked.Err, "Reset the quota of all APIs of 旗舰店? It can be done 10 times a month. There is no terminal")
+	o.Contains(unasked.Err,
+		"Reset the quota of all APIs of 旗舰店? It can be done 10 times a month. There is no terminal")
 	o.Empty(o.Audited())
 	reset := o.Kefu("app quota --reset", clitest.Answering("y"))
 	o.Equal(cli.ExitDone, reset.Code, reset.Err)
 	o.Regexp(`send +500,000 +0 +0 +500,000`, reset.Out)
-	one := clitest.Decode[[]app.Quota](o.Operation, o.Kefu("app quota --reset --yes -o json --api "+wechat.SendPath))
+	one := clitest.Decode[[]app.Quota](o.Operation,
+		o.Kefu("app quota --reset --yes -o json --api "+wechat.SendPath))
 	o.Zero(one[0].Used)
-	o.Equal([]string{"quota-reset all APIs: ", "quota-reset " + wechat.SendPath + ": "}, o.Audited())
+	o.Equal([]string{"quota-reset all APIs: ", "quota-reset " + wechat.SendPath + ": "},
+		o.Audited())
 	for range 8 {
 		o.Equal(cli.ExitDone, o.Kefu("app quota --reset --yes").Code)
 	}
@@ -70,12 +76,14 @@ func TestAQuotaThatIsResetIsSaidSoWhateverFails(t *testing.T) {
 
 	o.True(o.API.Remove(rule))
 	o.API.Add(sandbox.Rule{Call: sandbox.CallQuota, After: 1, Errcode: 48001})
-	got = o.Kefu("app quota --reset --yes --quiet --api "+wechat.SendPath+" --api "+wechat.TypingPath, clitest.In("en"))
+	got = o.Kefu("app quota --reset --yes --quiet --api "+wechat.SendPath+" --api "+
+		wechat.TypingPath, clitest.In("en"))
 	o.Equal(cli.ExitPartly, got.Code, got.Err)
 	o.Contains(got.Err, "kefu: the quota of "+wechat.SendPath+" is reset, of the others not: ")
 	o.Contains(got.Err, "errcode 48001")
 	o.Equal([]string{
-		"quota-reset all APIs: ", "quota-reset " + wechat.SendPath + ": ", "quota-reset " + wechat.TypingPath + ": ",
+		"quota-reset all APIs: ", "quota-reset " + wechat.SendPath + ": ",
+		"quota-reset " + wechat.TypingPath + ": ",
 		"quota-reset " + wechat.TypingPath + ": not done: errcode 48001 (api_unauthorised)",
 	}, o.Audited())
 }
@@ -100,7 +108,8 @@ func TestAppQuotaShowsWhatKefuCountsForTheDay(t *testing.T) {
 	}
 	count(gate.Day{End: gate.NextDay(time.Now()), Used: 1234})
 	o.EqualValues(1234, *byKefu(""))
-	o.EqualValues(1234, *byKefu(" --set apps[0].rate.per_day=0"), "the workers' configuration counts, not this one")
+	o.EqualValues(1234, *byKefu(" --set apps[0].rate.per_day=0"),
+		"the workers' configuration counts, not this one")
 	o.Regexp(`(?m)^wx1 +/cgi-bin/message/custom/send +\S+ +1,700 +1,234 +`, o.Kefu("app quota").Out)
 	count(gate.Day{End: time.Now().Add(-time.Minute), Used: 1234})
 	o.Zero(*byKefu(""), "yesterday does not count")

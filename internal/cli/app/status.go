@@ -60,7 +60,8 @@ func statusFields(s apps.Status, now time.Time) []cli.Field {
 	if s.State != apps.Open {
 		state.Style = cli.Yellow
 	}
-	sending := fmt.Sprintf("%s in flight, %.1f/s sent lately", cli.Counted(s.InFlight, "call"), s.PerSecond)
+	sending := fmt.Sprintf("%s in flight, %.1f/s sent lately", cli.Counted(s.InFlight, "call"),
+		s.PerSecond)
 	fields := []cli.Field{
 		{Name: "app", Value: s.AppID},
 		{Name: "name", Value: s.Name},

@@ -14,8 +14,10 @@ func TestAHoldThatMessagesDrewNamesThem(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	h := gate.Hold{
-		Kind: gate.Config, Call: "send", Errcode: 40200, Since: now.Add(-time.Minute), Until: now.Add(-time.Second),
-		AnotherAt: now.Add(-time.Second), SameAt: now.Add(time.Hour), Drawn: []gate.Draw{{ID: "order-1", What: "msgmenu", Answer: "errcode 40200"}},
+		Kind: gate.Config, Call: "send", Errcode: 40200, Since: now.Add(-time.Minute),
+		Until:     now.Add(-time.Second),
+		AnotherAt: now.Add(-time.Second), SameAt: now.Add(time.Hour),
+		Drawn: []gate.Draw{{ID: "order-1", What: "msgmenu", Answer: "errcode 40200"}},
 	}
 	require.Equal(t, "config for 1m, next try in 1h", heldFor([]gate.Hold{h}, now))
 	require.Contains(t, apps.Advice([]gate.Hold{h}), "Only order-1 drew it so far")

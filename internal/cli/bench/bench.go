@@ -58,9 +58,12 @@ Exit code 4: not all was delivered, or something was lost or delivered twice.`,
 	flags := cmd.Flags()
 	addLoadFlags(flags, &b.load)
 	flags.BoolVar(&b.compare, "compare", false, "measure a bare loop beside it")
-	flags.StringVar(&b.against, "against", "", "measure kefu beside it under another load: `flag=value,…`, such as workers=1")
-	flags.IntVar(&b.rounds, "rounds", 1, "how often each contender has its turn; figures are medians")
-	flags.StringVar(&b.nats, "nats", "", "`URL` of a broker to use, which must hold no streams of kefu; its CPU is not seen")
+	flags.StringVar(&b.against, "against", "",
+		"measure kefu beside it under another load: `flag=value,…`, such as workers=1")
+	flags.IntVar(&b.rounds, "rounds", 1,
+		"how often each contender has its turn; figures are medians")
+	flags.StringVar(&b.nats, "nats", "",
+		"`URL` of a broker to use, which must hold no streams of kefu; its CPU is not seen")
 	flags.IntVar(&b.replicas, "replicas", 1, "copies of each stream on a cluster that --nats names")
 	flags.StringVar(&b.profiles, "profiles", "", "`folder` for CPU profiles of workers and loops")
 	_ = flags.MarkHidden("profiles")
@@ -81,7 +84,8 @@ func (b *measure) run(cmd *cobra.Command) error {
 		return err
 	}
 	engine := bench.Bench{
-		Program: program, Environ: withoutSettings(b.settings.Environ), NATS: b.nats, Replicas: b.replicas, Profiles: b.profiles,
+		Program: program, Environ: withoutSettings(b.settings.Environ), NATS: b.nats,
+		Replicas: b.replicas, Profiles: b.profiles,
 		Progress: func(s string) { b.streams.Notef("%s", s) },
 	}
 	report, err := engine.Run(cmd.Context(), contenders, b.rounds)
@@ -130,8 +134,8 @@ func (b *measure) contenders() ([]bench.Contender, error) {
 	return list, nil
 }
 
-// withoutSettings is an environment without kefu's own variables: the processes of a load test must not find their way to the broker
-// that this shell is set up for.
+// withoutSettings is an environment without kefu's own variables: the processes of a load test must
+// not find their way to the broker that this shell is set up for.
 func withoutSettings(environ []string) []string {
 	var out []string
 	for _, entry := range environ {

@@ -13,7 +13,8 @@ import (
 	"github.com/kefuhq/kefu/internal/sandbox"
 )
 
-// defaultLoad is that of `kefu bench` without flags. The budget is more than any machine does, so that it is asked and never met.
+// defaultLoad is that of `kefu bench` without flags. The budget is more than any machine does, so
+// that it is asked and never met.
 var defaultLoad = bench.Load{
 	Apps: 1, Recipients: 10000, Duration: 10 * time.Second, LiveShare: 0.5,
 	Workers: 1, Concurrency: 256, PerSecond: 100_000, Burst: 100, Shards: 4,
@@ -26,29 +27,42 @@ const defaultBacklog = 20_000
 // addLoadFlags binds the flags that --against may change, with what l holds as their defaults.
 func addLoadFlags(flags *pflag.FlagSet, l *bench.Load) {
 	flags.IntVar(&l.Apps, "apps", l.Apps, "apps that intents are published to")
-	flags.IntVar(&l.SlowApps, "slow-apps", l.SlowApps, "how many of them have an API that takes 2 s")
-	flags.IntVar(&l.FailingApps, "failing-apps", l.FailingApps, "how many of them get nothing but errcode -1")
+	flags.IntVar(&l.SlowApps, "slow-apps", l.SlowApps,
+		"how many of them have an API that takes 2 s")
+	flags.IntVar(&l.FailingApps, "failing-apps", l.FailingApps,
+		"how many of them get nothing but errcode -1")
 	flags.IntVar(&l.HeldApps, "held-apps", l.HeldApps, "how many of them are held by an operator")
 	flags.IntVar(&l.IdleApps, "idle-apps", l.IdleApps, "further apps that nothing is published to")
 	flags.IntVar(&l.Recipients, "recipients", l.Recipients, "recipients of each app")
-	flags.IntVar(&l.Backlog, "backlog", l.Backlog, "bulk intents that wait at the start (default 20000 without --live-backlog and --rate)")
-	flags.IntVar(&l.LiveBacklog, "live-backlog", l.LiveBacklog, "live intents that wait at the start")
-	flags.Float64Var(&l.Rate, "rate", l.Rate, "intents published each second over all apps, for --duration")
+	flags.IntVar(&l.Backlog, "backlog", l.Backlog,
+		"bulk intents that wait at the start (default 20000 without --live-backlog and --rate)")
+	flags.IntVar(&l.LiveBacklog, "live-backlog", l.LiveBacklog,
+		"live intents that wait at the start")
+	flags.Float64Var(&l.Rate, "rate", l.Rate,
+		"intents published each second over all apps, for --duration")
 	flags.DurationVar(&l.Duration, "duration", l.Duration, "how long --rate is kept up")
-	flags.Float64Var(&l.LiveShare, "live-share", l.LiveShare, "share of the live ones among those of --rate")
-	flags.Var((*latencyFlag)(&l.Latency), "latency", "how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
-	flags.Float64Var(&l.Faults, "faults", l.Faults, "share of the sends that are answered errcode -1")
+	flags.Float64Var(&l.LiveShare, "live-share", l.LiveShare,
+		"share of the live ones among those of --rate")
+	flags.Var((*latencyFlag)(&l.Latency), "latency",
+		"how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
+	flags.Float64Var(&l.Faults, "faults", l.Faults,
+		"share of the sends that are answered errcode -1")
 	flags.IntVar(&l.Workers, "workers", l.Workers, "worker processes")
 	flags.IntVar(&l.Concurrency, "concurrency", l.Concurrency, "calls in flight in each of them")
-	flags.IntVar(&l.AppConcurrency, "app-concurrency", l.AppConcurrency, "of these, for one app at most; 0: all")
+	flags.IntVar(&l.AppConcurrency, "app-concurrency", l.AppConcurrency,
+		"of these, for one app at most; 0: all")
 	flags.Float64Var(&l.PerSecond, "limit", l.PerSecond, "budget of each app, sends a second")
 	flags.IntVar(&l.Burst, "burst", l.Burst, "burst of each app")
 	flags.IntVar(&l.Shards, "live-shards", l.Shards, "live shards of each app")
-	flags.BoolVar(&l.SyncAlways, "sync-always", l.SyncAlways, "have the broker write to the disk before it acknowledges, as deploy/ sets it")
-	flags.StringVar(&l.Receipts, "receipts", l.Receipts, "which receipts are published: all, failures or off")
+	flags.BoolVar(&l.SyncAlways, "sync-always", l.SyncAlways,
+		"have the broker write to the disk before it acknowledges, as deploy/ sets it")
+	flags.StringVar(&l.Receipts, "receipts", l.Receipts,
+		"which receipts are published: all, failures or off")
 	flags.StringVar(&l.Ledger, "ledger", l.Ledger, "the guard against double sends: full or off")
-	flags.StringVar(&l.LogLevel, "log-level", l.LogLevel, "what the workers log: debug, info, warn or error; info is a line for each intent")
-	flags.DurationVar(&l.Idle, "idle", l.Idle, "watch for so long, before the load, what it costs to wait for one")
+	flags.StringVar(&l.LogLevel, "log-level", l.LogLevel,
+		"what the workers log: debug, info, warn or error; info is a line for each intent")
+	flags.DurationVar(&l.Idle, "idle", l.Idle,
+		"watch for so long, before the load, what it costs to wait for one")
 }
 
 // latencyFlag is a range of waiting times on the command line.
@@ -84,7 +98,8 @@ func checkLoad(l *bench.Load) error {
 		{"--log-level", l.LogLevel, []string{"debug", "info", "warn", "error"}},
 	} {
 		if !slices.Contains(choice.words, choice.value) {
-			return cli.Usagef("%s %q is not one of %s", choice.flag, choice.value, strings.Join(choice.words, ", "))
+			return cli.Usagef("%s %q is not one of %s", choice.flag, choice.value,
+				strings.Join(choice.words, ", "))
 		}
 	}
 	if err := l.Check(); err != nil {

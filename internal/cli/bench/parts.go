@@ -18,8 +18,9 @@ import (
 	"github.com/kefuhq/kefu/internal/wiring"
 )
 
-// The processes that a load test is made of. They are for `kefu bench` alone: each says a line of JSON when it is at work, and ends when
-// its input does, so that none is left behind when the test is killed.
+// The processes that a load test is made of. They are for `kefu bench` alone: each says a line of
+// JSON when it is at work, and ends when its input does, so that none is left behind when the test
+// is killed.
 
 func newBroker(env *cli.Env) *cobra.Command {
 	var options broker.EmbeddedOptions
@@ -42,7 +43,8 @@ func newBroker(env *cli.Env) *cobra.Command {
 	}
 	options.Listen = "127.0.0.1:0"
 	cmd.Flags().StringVar(&options.Dir, "dir", "", "`folder` of its files")
-	cmd.Flags().BoolVar(&options.SyncAlways, "sync-always", false, "write to the disk before acknowledging")
+	cmd.Flags().BoolVar(&options.SyncAlways, "sync-always", false,
+		"write to the disk before acknowledging")
 	return cmd
 }
 
@@ -94,7 +96,8 @@ func newLoop(env *cli.Env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilInputEnds(cmd.Context(), env.Streams.In)
 			defer stop()
-			conn, err := broker.Connect(ctx, broker.Options{URL: url, Name: "kefu bench loop", FirstWait: 10 * time.Second})
+			conn, err := broker.Connect(ctx,
+				broker.Options{URL: url, Name: "kefu bench loop", FirstWait: 10 * time.Second})
 			if err != nil {
 				return err
 			}

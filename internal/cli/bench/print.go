@@ -15,7 +15,8 @@ func (b *measure) print(report *bench.Report) error {
 	for _, r := range report.Ratios {
 		ratios[r.Key] = r
 	}
-	columns := []cli.Column[bench.Measure]{{Title: "", Cell: func(m bench.Measure) string { return m.Name }}}
+	columns := []cli.Column[bench.Measure]{{Title: "",
+		Cell: func(m bench.Measure) string { return m.Name }}}
 	for _, s := range report.Contenders {
 		columns = append(columns, cli.Column[bench.Measure]{Title: s.Name, Right: true, Cell: func(m bench.Measure) string {
 			v, ok := s.Medians[m.Key]
@@ -49,7 +50,8 @@ func (b *measure) print(report *bench.Report) error {
 	if err := cli.List(b.streams, rows, columns); err != nil {
 		return err
 	}
-	b.streams.Notef("%s, %s, %s", cli.Count(report.CPUs, "CPU"), report.Platform, cli.Count(b.rounds, "round"))
+	b.streams.Notef("%s, %s, %s", cli.Count(report.CPUs, "CPU"), report.Platform,
+		cli.Count(b.rounds, "round"))
 	if report.Contenders[0].Medians["worker_cpu_us"] == 0 {
 		b.streams.Notef("CPU and memory are not known here: there is no /proc")
 	}

@@ -45,11 +45,13 @@ func TestACampaignFromFileToStatus(t *testing.T) {
 	s.Equal(cli.ExitDone, started.Code, started.Err)
 	var result campaign.Result
 	s.NoError(json.Unmarshal([]byte(started.Out), &result))
-	s.Equal([]int{601, 601, 600, 0, 1}, []int{result.Rows, result.Next, result.Published, result.Duplicates, result.Repeated})
+	s.Equal([]int{601, 601, 600, 0, 1},
+		[]int{result.Rows, result.Next, result.Published, result.Duplicates, result.Repeated})
 	s.Equal(600, s.Messages())
 	entries := s.Audits()
 	s.Len(entries, 1)
-	s.Equal([]any{"campaign", "wx1", 600, "started"}, []any{entries[0].Verb, entries[0].AppID, entries[0].Count, entries[0].Detail})
+	s.Equal([]any{"campaign", "wx1", 600, "started"},
+		[]any{entries[0].Verb, entries[0].AppID, entries[0].Count, entries[0].Detail})
 	s.Contains(entries[0].Filter, "campaign=november file_sha256=")
 
 	again := s.Kefu(startNovember)
@@ -63,16 +65,19 @@ func TestACampaignFromFileToStatus(t *testing.T) {
 	s.Contains(status.Out, `"queued": 600`)
 	s.Contains(status.Out, `"open": 600`)
 	s.Contains(s.Kefu("campaign status november").Out, "601 of 601")
-	s.NotContains(started.Out+started.Err+status.Out+status.Err, "o00003", "no recipient is printed")
+	s.NotContains(started.Out+started.Err+status.Out+status.Err, "o00003",
+		"no recipient is printed")
 	s.NotContains(status.Out, "outcomes_since")
 
 	receipts, err := s.Conn.JS.Stream(t.Context(), schema.StreamReceipt)
 	s.NoError(err)
 	s.NoError(s.Conn.JS.DeleteStream(t.Context(), schema.StreamReceipt))
-	_, err = s.Conn.JS.CreateStream(t.Context(), receipts.CachedInfo().Config) // without what it held before
+	// without what it held before
+	_, err = s.Conn.JS.CreateStream(t.Context(), receipts.CachedInfo().Config)
 	s.NoError(err)
 	s.Contains(s.Kefu("campaign status november -o json").Out, `"outcomes_since": "2`)
-	s.Regexp(`open or ended +600: what ended before .* has no receipt any more`, s.Kefu("campaign status november").Out)
+	s.Regexp(`open or ended +600: what ended before .* has no receipt any more`,
+		s.Kefu("campaign status november").Out)
 }
 
 func TestBadRowsStopACampaignOrAreLeftOut(t *testing.T) {
@@ -99,7 +104,8 @@ func TestALargeCampaignAsksFirst(t *testing.T) {
 	s.Write("people.csv", recipientRows(1001))
 	refused := s.Kefu(startNovember)
 	s.Equal(cli.ExitUsage, refused.Code)
-	s.Contains(refused.Err, "Publish 1,001 messages to users of 旗舰店? There is no terminal to ask on")
+	s.Contains(refused.Err,
+		"Publish 1,001 messages to users of 旗舰店? There is no terminal to ask on")
 	no := s.Kefu(startNovember, func(c *clitest.Try) { c.Width, c.Stdin = 80, "n\n" })
 	s.Equal(cli.ExitFailed, no.Code)
 	s.Zero(s.Messages())
@@ -150,12 +156,17 @@ func TestACampaignThatMayDoubleAsksFirst(t *testing.T) {
 		code         int
 		says         string
 	}{
-		"the ledger remembers":        {"", "1h", "", cli.ExitDone, "20 of 40 rows done"},
-		"the ledger has forgotten":    {"", "73h", "", cli.ExitUsage, "Go on to publish 40 messages to users of 旗舰店, up to 7 of them for the second time? There is no terminal"},
-		"and the user agrees":         {"", "73h", " --yes", cli.ExitDone, "are recognised for 72h only, so 7 users may get the message twice"},
-		"there is no ledger":          {"worker: {ledger: {mode: off}}\n", "11m", "", cli.ExitUsage, "are recognised for 10m only"},
-		"no ledger, but the window":   {"worker: {ledger: {mode: off}}\n", "8m", "", cli.ExitDone, "20 of 40 rows done"},
-		"the ledger remembers longer": {"worker: {ledger: {keep: 100h}}\n", "73h", "", cli.ExitDone, "20 of 40 rows done"},
+		"the ledger remembers": {"", "1h", "", cli.ExitDone, "20 of 40 rows done"},
+		"the ledger has forgotten": {"", "73h", "", cli.ExitUsage,
+			"Go on to publish 40 messages to users of 旗舰店, up to 7 of them for the second time? There is no terminal"},
+		"and the user agrees": {"", "73h", " --yes", cli.ExitDone,
+			"are recognised for 72h only, so 7 users may get the message twice"},
+		"there is no ledger": {"worker: {ledger: {mode: off}}\n", "11m", "", cli.ExitUsage,
+			"are recognised for 10m only"},
+		"no ledger, but the window": {"worker: {ledger: {mode: off}}\n", "8m", "", cli.ExitDone,
+			"20 of 40 rows done"},
+		"the ledger remembers longer": {"worker: {ledger: {keep: 100h}}\n", "73h", "", cli.ExitDone,
+			"20 of 40 rows done"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -172,7 +183,8 @@ func TestACampaignThatMayDoubleAsksFirst(t *testing.T) {
 			}
 			s.Equal(20, s.Messages())
 			entries := s.Audits()
-			s.Equal(c.flags != "", strings.Contains(entries[len(entries)-1].Detail, "7 may get it twice"))
+			s.Equal(c.flags != "",
+				strings.Contains(entries[len(entries)-1].Detail, "7 may get it twice"))
 		})
 	}
 }
@@ -185,15 +197,18 @@ func dieAt(s *clitest.Files, next, inDoubt int, ago string) {
 	defer func() { s.NoError(source.Close()) }()
 	template, err := campaign.ParseTemplate([]byte(clitest.CampaignTemplate))
 	s.NoError(err)
-	summary, err := campaign.Job{AppID: "wx1", Campaign: "november", Source: source, Template: template}.Check(s.T.Context())
+	summary, err := campaign.Job{AppID: "wx1", Campaign: "november", Source: source,
+		Template: template}.Check(s.T.Context())
 	s.NoError(err)
 	d, err := time.ParseDuration(ago)
 	s.NoError(err)
 	died := time.Now().Add(-d)
 	m := nats.NewMsg("$KV." + wire.BucketJob + ".campaign.wx1.november")
 	m.Data, err = json.Marshal(campaign.Record{
-		AppID: "wx1", Campaign: "november", File: summary.File, Template: summary.Template, Rows: summary.Rows, Run: "dead",
-		Next: next, Published: next, InDoubt: inDoubt, DoubtSince: died, StartedAt: died, UpdatedAt: died, By: "ann@desk",
+		AppID: "wx1", Campaign: "november", File: summary.File, Template: summary.Template,
+		Rows: summary.Rows, Run: "dead",
+		Next: next, Published: next, InDoubt: inDoubt, DoubtSince: died, StartedAt: died,
+		UpdatedAt: died, By: "ann@desk",
 	})
 	s.NoError(err)
 	_, err = s.Conn.Outbox.PublishWait(s.T.Context(), m)

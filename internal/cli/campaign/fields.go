@@ -36,7 +36,8 @@ func resultFields(r campaign.Result) []cli.Field {
 	return []cli.Field{
 		{Name: "campaign", Value: r.Campaign},
 		{Name: "app", Value: r.AppID},
-		{Name: "rows done", Value: fmt.Sprintf("%s of %s", cli.Grouped(int64(r.Next)), cli.Grouped(int64(r.Rows)))},
+		{Name: "rows done", Value: fmt.Sprintf("%s of %s", cli.Grouped(int64(r.Next)),
+			cli.Grouped(int64(r.Rows)))},
 		{Name: "published", Value: cli.Grouped(int64(r.Published)), Style: cli.Green},
 		{Name: "were queued already", Value: someRows(r.Duplicates)},
 		{Name: "repeated", Value: someRows(r.Repeated)},

@@ -62,16 +62,21 @@ Exit codes: 0 all published, 1 failed or interrupted, 4 when rows were left out.
   kefu campaign start double-11 --file recipients.csv --template packet.json --expires-in 6h --yes
   kefu campaign start notice-7 --file packets.ndjson --skip-invalid --source crm`,
 		Args: cli.Args(1, 1, "NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.run(cmd.Context(), args[0])
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&s.file, "file", "", "`file` of recipients, CSV or NDJSON")
-	flags.StringVar(&s.template, "template", "", "`file` with the packet as JSON, with {{column}} in its strings")
+	flags.StringVar(&s.template, "template", "",
+		"`file` with the packet as JSON, with {{column}} in its strings")
 	flags.BoolVar(&s.dryRun, "dry-run", false, "check the file and say what would be published")
 	flags.BoolVar(&s.skipInvalid, "skip-invalid", false, "leave bad rows out")
 	flags.StringVar(&s.source, "source", "", "`name` of the service it comes from (Kefu-Source)")
-	flags.StringVar(&s.sendAt, "send-at", "", "`time` until which it is held: 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
-	flags.Var(&s.expiresIn, "expires-in", "send nothing later than this after the start, or after --send-at")
+	flags.StringVar(&s.sendAt, "send-at", "",
+		"`time` until which it is held: 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
+	flags.Var(&s.expiresIn, "expires-in",
+		"send nothing later than this after the start, or after --send-at")
 	_ = cmd.MarkFlagFilename("file", "csv", "ndjson", "jsonl") // the flag was added above
 	_ = cmd.MarkFlagFilename("template", "json")               // likewise
 	return cmd
@@ -122,7 +127,8 @@ func (s *start) run(ctx context.Context, name string) error {
 	return s.publish(ctx, app.App, job, options)
 }
 
-// offline is the app as far as a file can be checked without a broker: where none is configured, as with kefu dev, any will do.
+// offline is the app as far as a file can be checked without a broker: where none is configured, as
+// with kefu dev, any will do.
 func (s *start) offline() (config.App, error) {
 	cfg, err := s.settings.Config()
 	if err != nil {
@@ -145,7 +151,8 @@ func (s *start) check(ctx context.Context, job campaign.Job) (campaign.Summary, 
 
 // options are those that need no file and no broker.
 func (s *start) options(name string, now time.Time) (campaign.Options, error) {
-	o := campaign.Options{SkipInvalid: s.skipInvalid, Source: s.source, ExpiresIn: time.Duration(s.expiresIn)}
+	o := campaign.Options{SkipInvalid: s.skipInvalid, Source: s.source,
+		ExpiresIn: time.Duration(s.expiresIn)}
 	if err := schema.CheckToken("NAME", name); err != nil {
 		return o, cli.Usagef("%w", err)
 	}
@@ -189,7 +196,8 @@ func (s *start) judge(summary campaign.Summary) error {
 	shown := summary.Problems[:min(most, len(summary.Problems))]
 	if !s.streams.Quiet {
 		for _, p := range shown {
-			s.streams.Hintf("%s", cli.Clean(fmt.Sprintf("%s:%d: %s: %s", s.file, p.Line, p.Field, p.Rule)))
+			s.streams.Hintf("%s",
+				cli.Clean(fmt.Sprintf("%s:%d: %s: %s", s.file, p.Line, p.Field, p.Rule)))
 		}
 		if more := summary.Invalid - len(shown); more > 0 {
 			s.streams.Hintf("and %s more", cli.Grouped(int64(more)))
@@ -206,7 +214,9 @@ func (s *start) judge(summary campaign.Summary) error {
 }
 
 // publish asks, writes down what is done, and does it.
-func (s *start) publish(ctx context.Context, app config.App, job campaign.Job, o campaign.Options) error {
+func (s *start) publish(
+	ctx context.Context, app config.App, job campaign.Job, o campaign.Options,
+) error {
 	p, err := publisher.New(o.Conn.JS, publisher.WithLimits(app.Limits))
 	if err != nil {
 		return err
@@ -235,8 +245,11 @@ func (s *start) publish(ctx context.Context, app config.App, job campaign.Job, o
 	return s.finish(result, err)
 }
 
-// ask has the user confirm what is large and what may reach somebody twice, and writes it down. A finished campaign needs neither.
-func (s *start) ask(ctx context.Context, app config.App, job campaign.Job, o *campaign.Options) error {
+// ask has the user confirm what is large and what may reach somebody twice, and writes it down. A
+// finished campaign needs neither.
+func (s *start) ask(
+	ctx context.Context, app config.App, job campaign.Job, o *campaign.Options,
+) error {
 	record, _, err := campaign.ReadRecord(ctx, o.Conn, job.AppID, job.Campaign)
 	unknown := errors.Is(err, campaign.ErrUnknown)
 	if err != nil && !unknown {
@@ -248,8 +261,10 @@ func (s *start) ask(ctx context.Context, app config.App, job campaign.Job, o *ca
 	detail := "started"
 	verb := "Publish"
 	if !unknown {
-		detail, verb = fmt.Sprintf("continued behind row %d of %d", record.Next, record.Rows), "Go on to publish"
-		s.streams.Notef("%s was begun %s by %s: %s of %s done", job.Campaign, cli.Moment(record.StartedAt), cli.Clean(record.By),
+		detail, verb = fmt.Sprintf("continued behind row %d of %d", record.Next,
+			record.Rows), "Go on to publish"
+		s.streams.Notef("%s was begun %s by %s: %s of %s done", job.Campaign,
+			cli.Moment(record.StartedAt), cli.Clean(record.By),
 			cli.Grouped(int64(record.Next)), cli.Counted(record.Rows, "row"))
 	}
 	for _, f := range summaryFields(*o.Summary) {
@@ -258,7 +273,8 @@ func (s *start) ask(ctx context.Context, app config.App, job campaign.Job, o *ca
 		}
 		s.streams.Notef("%-12s %s", f.Name, f.Value)
 	}
-	question := fmt.Sprintf("%s %s to users of %s", verb, cli.Counted(o.Summary.Recipients, "message"), app.Label())
+	question := fmt.Sprintf("%s %s to users of %s", verb,
+		cli.Counted(o.Summary.Recipients, "message"), app.Label())
 	twice := record.MayDouble(time.Now(), o.Remembered)
 	if twice > 0 {
 		s.streams.Warn(fmt.Sprintf("how far a run came is not known: repeats of what it may have published since %s are "+
@@ -286,7 +302,8 @@ func (s *start) finish(r campaign.Result, err error) error {
 	fields := resultFields(r)
 	if err == nil {
 		if r.AlreadyFinished {
-			s.streams.Notef("%s was finished %s: nothing was published now", r.Campaign, cli.Moment(r.FinishedAt))
+			s.streams.Notef("%s was finished %s: nothing was published now", r.Campaign,
+				cli.Moment(r.FinishedAt))
 		}
 		return s.report(r, fields, r.Invalid)
 	}
@@ -301,7 +318,8 @@ func (s *start) finish(r campaign.Result, err error) error {
 
 // nextStep is what to do after a start that failed; "" where the error itself says it.
 func nextStep(r campaign.Result, err error) string {
-	stopped := fmt.Sprintf("Stopped at row %s of %s.", cli.Grouped(int64(r.Next)), cli.Grouped(int64(r.Rows)))
+	stopped := fmt.Sprintf("Stopped at row %s of %s.", cli.Grouped(int64(r.Next)),
+		cli.Grouped(int64(r.Rows)))
 	switch {
 	case errors.Is(err, campaign.ErrTakenOver), errors.Is(err, campaign.ErrTooLate):
 		return ""

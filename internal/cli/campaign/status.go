@@ -31,7 +31,9 @@ Exit code 3 when no campaign of this name was started.`,
 		Example: `  kefu campaign status double-11
   kefu campaign status double-11 -o json`,
 		Args: cli.Args(1, 1, "NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.run(cmd.Context(), args[0])
+		},
 	}
 }
 
@@ -61,19 +63,22 @@ func (s *status) run(ctx context.Context, name string) error {
 // Status is a status as JSON.
 type Status struct {
 	campaign.Status
-	Open int `json:"open"` // accepted, and no outcome on record: with outcomes_since, some may have ended before that
+	// accepted, and no outcome on record: with outcomes_since, some may have ended before that
+	Open int `json:"open"`
 }
 
 func statusFields(s campaign.Status) []cli.Field {
 	state := cli.Field{Name: "state", Value: "publishing, or interrupted", Style: cli.Yellow}
 	if s.Finished() {
-		state = cli.Field{Name: "state", Value: "published " + cli.Moment(s.FinishedAt), Style: cli.Green}
+		state = cli.Field{Name: "state", Value: "published " + cli.Moment(s.FinishedAt),
+			Style: cli.Green}
 	}
 	open := cli.Field{Name: "open", Value: cli.Grouped(int64(s.Open()))}
 	if !s.OutcomesSince.IsZero() {
 		open = cli.Field{
 			Name: "open or ended", Style: cli.Yellow,
-			Value: cli.Grouped(int64(s.Open())) + ": what ended before " + cli.Moment(s.OutcomesSince) + " has no receipt any more",
+			Value: cli.Grouped(int64(s.Open())) + ": what ended before " +
+				cli.Moment(s.OutcomesSince) + " has no receipt any more",
 		}
 	}
 	fields := []cli.Field{
@@ -81,7 +86,8 @@ func statusFields(s campaign.Status) []cli.Field {
 		{Name: "app", Value: s.AppID},
 		state,
 		{Name: "started", Value: cli.Moment(s.StartedAt) + " by " + s.By},
-		{Name: "rows done", Value: fmt.Sprintf("%s of %s", cli.Grouped(int64(s.Next)), cli.Grouped(int64(s.Rows)))},
+		{Name: "rows done", Value: fmt.Sprintf("%s of %s", cli.Grouped(int64(s.Next)),
+			cli.Grouped(int64(s.Rows)))},
 		{Name: "published", Value: cli.Grouped(int64(s.Published))},
 		{Name: "were queued already", Value: someRows(s.Duplicates)},
 		{Name: "repeated", Value: someRows(s.Repeated)},
@@ -93,7 +99,9 @@ func statusFields(s campaign.Status) []cli.Field {
 		{Name: "sent", Value: cli.Grouped(int64(s.Sent)), Style: cli.Green},
 	}
 	for _, reason := range schema.Reasons() {
-		fields = append(fields, cli.Field{Name: "dead " + string(reason), Value: someRows(s.Dead[reason]), Style: cli.Red})
+		fields = append(fields,
+			cli.Field{Name: "dead " + string(reason), Value: someRows(s.Dead[reason]),
+				Style: cli.Red})
 	}
 	return append(fields,
 		cli.Field{Name: "cancelled", Value: someRows(s.Cancelled)},

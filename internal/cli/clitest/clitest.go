@@ -40,7 +40,8 @@ func Run(t *testing.T, c Try) Result {
 	t.Helper()
 	var out, err bytes.Buffer
 	p := cli.Process{
-		In: strings.NewReader(c.Stdin), Out: &out, Err: &err, Environ: c.Environ, Search: []string{},
+		In: strings.NewReader(c.Stdin), Out: &out, Err: &err, Environ: c.Environ,
+		Search:  []string{},
 		Hangups: NoHangups,
 	}
 	folder := ""

@@ -33,7 +33,8 @@ func NewFiles(t *testing.T) *Files {
 	t.Helper()
 	b := brokertest.Start(t, "wx1")
 	s := &Files{Assertions: require.New(t), T: t, Conn: b.Connect(), Dir: t.TempDir()}
-	s.Config = fmt.Sprintf("nats: {url: %q}\napps:\n  - {appid: wx1, name: 旗舰店, secret_env: S}\n", b.URL())
+	s.Config = fmt.Sprintf("nats: {url: %q}\napps:\n  - {appid: wx1, name: 旗舰店, secret_env: S}\n",
+		b.URL())
 	s.Write("packet.json", CampaignTemplate)
 	return s
 }
@@ -52,23 +53,26 @@ func (s *Files) Kefu(line string, change ...func(*Try)) Result {
 		f(&c)
 	}
 	r := Run(s.T, c)
-	r.Out, r.Err = strings.ReplaceAll(r.Out, s.Dir+"/", ""), strings.ReplaceAll(r.Err, s.Dir+"/", "")
+	r.Out, r.Err = strings.ReplaceAll(r.Out, s.Dir+"/", ""), strings.ReplaceAll(r.Err, s.Dir+"/",
+		"")
 	return r
 }
 
 // Messages is how many intents the app's queue holds.
 func (s *Files) Messages() (n int) {
 	s.T.Helper()
-	s.NoError(s.Conn.Scan(s.T.Context(), schema.SendStream("wx1"), broker.ScanOptions{}, func(broker.Stored) error { n++; return nil }))
+	s.NoError(s.Conn.Scan(s.T.Context(), schema.SendStream("wx1"), broker.ScanOptions{},
+		func(broker.Stored) error { n++; return nil }))
 	return n
 }
 
 // Audits are the entries of the audit.
 func (s *Files) Audits() (entries []broker.AuditEntry) {
 	s.T.Helper()
-	s.NoError(s.Conn.Scan(s.T.Context(), wire.StreamAudit, broker.ScanOptions{}, func(m broker.Stored) error {
-		entries = append(entries, broker.AuditEntry{})
-		return json.Unmarshal(m.Data, &entries[len(entries)-1])
-	}))
+	s.NoError(s.Conn.Scan(s.T.Context(), wire.StreamAudit, broker.ScanOptions{},
+		func(m broker.Stored) error {
+			entries = append(entries, broker.AuditEntry{})
+			return json.Unmarshal(m.Data, &entries[len(entries)-1])
+		}))
 	return entries
 }

@@ -16,7 +16,8 @@ type Office struct {
 func NewOffice(t *testing.T) *Office {
 	t.Helper()
 	o := &Office{Operation: NewOperation(t)}
-	o.API = sandbox.New(sandbox.Options{Apps: map[string]string{"wx1": "x"}, TokenPrefix: "CANARY_TOKEN_"})
+	o.API = sandbox.New(sandbox.Options{Apps: map[string]string{"wx1": "x"},
+		TokenPrefix: "CANARY_TOKEN_"})
 	url, err := o.API.Listen("127.0.0.1:0")
 	o.NoError(err)
 	t.Cleanup(func() { o.NoError(o.API.Close()) })

@@ -39,7 +39,8 @@ func NewOperation(t *testing.T) *Operation {
 	b := brokertest.Start(t, "wx1", "wx2")
 	return &Operation{
 		Assertions: require.New(t), T: t, Conn: b.Connect(),
-		File: fmt.Sprintf("nats: {url: %q}\napps:\n  - {appid: wx1, name: 旗舰店, secret_env: S}\n", b.URL()),
+		File: fmt.Sprintf("nats: {url: %q}\napps:\n  - {appid: wx1, name: 旗舰店, secret_env: S}\n",
+			b.URL()),
 	}
 }
 
@@ -90,7 +91,8 @@ func (o *Operation) Send(appID, id string) broker.Ack {
 
 // PacketFor is a packet for a recipient.
 func PacketFor(openid string) string {
-	return `{"touser":"` + openid + `","msgtype":"text","text":{"content":"您好, 138"},"extra":{"phone":13812345678}}`
+	return `{"touser":"` + openid +
+		`","msgtype":"text","text":{"content":"您好, 138"},"extra":{"phone":13812345678}}`
 }
 
 // Died is when the letters of these tests died, if they say nothing else.
@@ -99,8 +101,10 @@ var Died = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 // DeadLetter is a letter of wx1, with some changes.
 func DeadLetter(id string, change ...func(*schema.Letter)) *schema.Letter {
 	l := &schema.Letter{
-		ID: id, AppID: "wx1", Generation: 1, Lane: schema.LaneLive, OpenID: Recipient, Source: "shop",
-		Reason: schema.ReasonExhausted, Detail: "the API was busy six times", Subject: "kefu.send.wx1.live." + Recipient, Sequence: 7,
+		ID: id, AppID: "wx1", Generation: 1, Lane: schema.LaneLive, OpenID: Recipient,
+		Source: "shop",
+		Reason: schema.ReasonExhausted, Detail: "the API was busy six times",
+		Subject: "kefu.send.wx1.live." + Recipient, Sequence: 7,
 		PublishedAt: time.Now().Add(-time.Minute).UTC(), DiedAt: Died, Worker: "worker-1",
 		Headers: map[string][]string{"Nats-Msg-Id": {id}, "X-To": {"for " + Recipient}},
 	}
@@ -115,7 +119,8 @@ func DeadLetter(id string, change ...func(*schema.Letter)) *schema.Letter {
 func DiedOf(reason schema.Reason, errcode int, errmsg string) func(*schema.Letter) {
 	return func(l *schema.Letter) {
 		l.Reason, l.Errcode, l.Errmsg, l.RID = reason, &errcode, errmsg, "rid-1"
-		l.Attempts = []schema.Attempt{{Number: 1, At: Died.Add(-time.Second), DurationMS: 12, Outcome: "recipient", Errcode: &errcode, Errmsg: errmsg, Worker: "worker-1"}}
+		l.Attempts = []schema.Attempt{{Number: 1, At: Died.Add(-time.Second), DurationMS: 12,
+			Outcome: "recipient", Errcode: &errcode, Errmsg: errmsg, Worker: "worker-1"}}
 		l.FirstAt, l.LastAt = l.Attempts[0].At, l.Attempts[0].At
 	}
 }
@@ -129,7 +134,9 @@ func OfCampaign(name string) func(*schema.Letter) {
 
 // OfApp is a letter of another app.
 func OfApp(appID string) func(*schema.Letter) {
-	return func(l *schema.Letter) { l.AppID, l.Subject = appID, strings.Replace(l.Subject, "wx1", appID, 1) }
+	return func(l *schema.Letter) {
+		l.AppID, l.Subject = appID, strings.Replace(l.Subject, "wx1", appID, 1)
+	}
 }
 
 // Bury puts letters into the box.
@@ -145,45 +152,49 @@ func (o *Operation) Bury(letters ...*schema.Letter) {
 // Boxed is how many letters there are.
 func (o *Operation) Boxed() (n int) {
 	o.T.Helper()
-	o.NoError(deadletter.Open(o.Conn).List(o.T.Context(), deadletter.Filter{}, func(deadletter.Item) error { n++; return nil }))
+	o.NoError(deadletter.Open(o.Conn).List(o.T.Context(), deadletter.Filter{},
+		func(deadletter.Item) error { n++; return nil }))
 	return n
 }
 
 // Queued are the messages in an app's queue.
 func (o *Operation) Queued(appID string) (messages []broker.Stored) {
 	o.T.Helper()
-	o.NoError(o.Conn.Scan(o.T.Context(), schema.SendStream(appID), broker.ScanOptions{}, func(s broker.Stored) error {
-		messages = append(messages, s)
-		return nil
-	}))
+	o.NoError(o.Conn.Scan(o.T.Context(), schema.SendStream(appID), broker.ScanOptions{},
+		func(s broker.Stored) error {
+			messages = append(messages, s)
+			return nil
+		}))
 	return messages
 }
 
 // Audited are the entries of the audit as "verb filter: detail".
 func (o *Operation) Audited() (entries []string) {
 	o.T.Helper()
-	o.NoError(o.Conn.Scan(o.T.Context(), wire.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
-		o.NotContains(string(s.Data), Recipient)
-		var e broker.AuditEntry
-		o.NoError(json.Unmarshal(s.Data, &e))
-		o.NotEmpty(e.Actor)
-		entries = append(entries, strings.TrimSpace(e.Verb+" "+e.Filter)+": "+e.Detail)
-		return nil
-	}))
+	o.NoError(o.Conn.Scan(o.T.Context(), wire.StreamAudit, broker.ScanOptions{},
+		func(s broker.Stored) error {
+			o.NotContains(string(s.Data), Recipient)
+			var e broker.AuditEntry
+			o.NoError(json.Unmarshal(s.Data, &e))
+			o.NotEmpty(e.Actor)
+			entries = append(entries, strings.TrimSpace(e.Verb+" "+e.Filter)+": "+e.Detail)
+			return nil
+		}))
 	return entries
 }
 
 // Revealed is how many were shown each time that recipients were.
 func (o *Operation) Revealed() (counts []int) {
 	o.T.Helper()
-	o.NoError(o.Conn.Scan(o.T.Context(), wire.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
-		var e broker.AuditEntry
-		o.NoError(json.Unmarshal(s.Data, &e))
-		if e.Verb == "reveal" {
-			counts = append(counts, e.Count)
-		}
-		return nil
-	}))
+	o.NoError(o.Conn.Scan(o.T.Context(), wire.StreamAudit, broker.ScanOptions{},
+		func(s broker.Stored) error {
+			var e broker.AuditEntry
+			o.NoError(json.Unmarshal(s.Data, &e))
+			if e.Verb == "reveal" {
+				counts = append(counts, e.Count)
+			}
+			return nil
+		}))
 	return counts
 }
 
@@ -229,7 +240,8 @@ func (o *Operation) Receipt(r schema.Receipt) {
 // Wait puts an intent into KEFU_LATER as a worker does.
 func (o *Operation) Wait(id string, until time.Time) {
 	o.T.Helper()
-	env := wire.Envelope{Envelope: schema.Envelope{ID: id}, Generation: 1, Attempt: 2, PublishedAt: time.Now().UTC()}
+	env := wire.Envelope{Envelope: schema.Envelope{ID: id}, Generation: 1, Attempt: 2,
+		PublishedAt: time.Now().UTC()}
 	o.Publish(&nats.Msg{
 		Subject: wire.LaterWaitSubject("wx1", "unique-"+id),
 		Data:    []byte(PacketFor(Recipient)),

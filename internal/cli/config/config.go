@@ -59,7 +59,8 @@ func (c *check) run() error {
 		return err
 	}
 	cfg, warnings, err := config.Load(src)
-	found := report{OK: err == nil, Problems: []config.Problem{}, Warnings: append([]config.Warning{}, warnings...)}
+	found := report{OK: err == nil, Problems: []config.Problem{},
+		Warnings: append([]config.Warning{}, warnings...)}
 	var invalid *config.Error
 	switch {
 	case err == nil:
@@ -91,7 +92,8 @@ func (c *check) run() error {
 	if file == "" {
 		file = "no file, defaults only"
 	}
-	return c.streams.Printf("%s: ok, %s, %s\n", cli.Clean(file), cli.Count(found.Apps, "app"), cli.Count(len(found.Warnings), "warning"))
+	return c.streams.Printf("%s: ok, %s, %s\n", cli.Clean(file), cli.Count(found.Apps, "app"),
+		cli.Count(len(found.Warnings), "warning"))
 }
 
 // print is `kefu config print`.
@@ -174,7 +176,8 @@ Every key of defaults may also be set per app. The variable of a key is KEFU_ an
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	cmd.Flags().BoolVar(&r.example, "example", false, "write a complete, commented configuration file instead")
+	cmd.Flags().BoolVar(&r.example, "example", false,
+		"write a complete, commented configuration file instead")
 	return cmd
 }
 
@@ -204,7 +207,10 @@ func (r *reference) run(args []string) error {
 	return cli.List(r.streams, keys, []cli.Column[config.Key]{
 		{Title: "KEY", Cell: func(k config.Key) string { return k.Path }},
 		{Title: "DEFAULT", Cell: func(k config.Key) string { return k.Default }, Wraps: true},
-		{Title: "ALLOWED", Cell: func(k config.Key) string { return strings.TrimSpace(k.Allowed + " " + k.Unit) }, Wraps: true},
+		{Title: "ALLOWED", Cell: func(k config.Key) string {
+			return strings.TrimSpace(k.Allowed +
+				" " + k.Unit)
+		}, Wraps: true},
 		{Title: "MEANING", Cell: func(k config.Key) string { return k.Doc }, Wraps: true},
 	})
 }

@@ -15,22 +15,28 @@ import (
 
 func TestConfigCheckNamesTheFileAndCounts(t *testing.T) {
 	t.Parallel()
-	fine := clitest.Run(t, clitest.Try{Args: clitest.Args("config check"), File: clitest.TwoApps, Environ: []string{"S=x"}})
+	fine := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config check"), File: clitest.TwoApps,
+			Environ: []string{"S=x"}})
 	require.Equal(t, clitest.Ended(cli.ExitDone, "kefu.yaml: ok, 2 apps, no warnings\n", ""), fine)
 
 	empty := clitest.Run(t, clitest.Try{Args: clitest.Args("config check")})
 	require.Equal(t, clitest.Ended(cli.ExitDone, "no file, defaults only: ok, no apps, 1 warning\n",
 		"warning: apps: no app is configured: add one with its appid and secret_file\n"), empty)
 
-	bad := clitest.Run(t, clitest.Try{Args: clitest.Args("config check"), File: "worker: {grace: x}"})
+	bad := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config check"), File: "worker: {grace: x}"})
 	require.Equal(t, cli.ExitUsage, bad.Code)
 	require.Empty(t, bad.Out)
-	require.Contains(t, bad.Err, `kefu: kefu.yaml:1: worker.grace: "x" is not a duration such as 30s, 10m or 48h`)
+	require.Contains(t, bad.Err,
+		`kefu: kefu.yaml:1: worker.grace: "x" is not a duration such as 30s, 10m or 48h`)
 }
 
 func TestConfigCheckAsJSON(t *testing.T) {
 	t.Parallel()
-	bad := clitest.Run(t, clitest.Try{Args: clitest.Args("config check -o json"), File: "worker: {grace: x}", Environ: []string{"KEFU_HOME=1"}})
+	bad := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config check -o json"), File: "worker: {grace: x}",
+			Environ: []string{"KEFU_HOME=1"}})
 	require.Equal(t, cli.ExitUsage, bad.Code)
 	require.Contains(t, bad.Err, "kefu: the configuration has 1 problem\n")
 	require.JSONEq(t, `{
@@ -39,7 +45,9 @@ func TestConfigCheckAsJSON(t *testing.T) {
 		"warnings": [{"file": "KEFU_HOME", "text": "is not a setting of kefu and has no effect"}]
 	}`, bad.Out)
 
-	fine := clitest.Run(t, clitest.Try{Args: clitest.Args("config check -o ndjson"), File: clitest.TwoApps, Environ: []string{"S=x"}})
+	fine := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config check -o ndjson"), File: clitest.TwoApps,
+			Environ: []string{"S=x"}})
 	require.Equal(t, cli.ExitDone, fine.Code)
 	require.JSONEq(t, `{"ok": true, "file": "kefu.yaml", "apps": 2, "problems": [], "warnings": []}`, strings.Replace(fine.Out, "/", "", 1))
 	require.Equal(t, 1, strings.Count(fine.Out, "\n"))
@@ -58,7 +66,8 @@ func TestConfigPrintShowsWhatIsInEffect(t *testing.T) {
 
 	c.Args = clitest.Args("config print --app wx1")
 	got = clitest.Run(t, c)
-	require.True(t, strings.HasPrefix(got.Out, "appid: wx1\nname: 旗舰店\nkind: official\nsecret_env: S\ntoken: stable\n"), got.Out)
+	require.True(t, strings.HasPrefix(got.Out,
+		"appid: wx1\nname: 旗舰店\nkind: official\nsecret_env: S\ntoken: stable\n"), got.Out)
 
 	c.Args = clitest.Args("config print -o json")
 	var tree struct {
@@ -78,7 +87,8 @@ func TestConfigPrintShowsWhatIsInEffect(t *testing.T) {
 func TestConfigReferenceHasEveryKey(t *testing.T) {
 	t.Parallel()
 	var keys []config.Key
-	require.NoError(t, json.Unmarshal([]byte(clitest.Run(t, clitest.Try{Args: clitest.Args("config reference -o json")}).Out), &keys))
+	require.NoError(t, json.Unmarshal([]byte(clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config reference -o json")}).Out), &keys))
 	require.Len(t, keys, len(config.Keys()))
 	require.Equal(t, "KEFU_NATS_URL", keys[0].Env)
 
@@ -92,14 +102,16 @@ func TestConfigReferenceHasEveryKey(t *testing.T) {
 		"defaults.rate.burst  20       1..10000 calls  Calls that may follow each other at once after a pause.\n"+
 		"apps[].rate.burst             1..10000 calls  For this app, instead of defaults.rate.burst.\n", rate.Out)
 
-	require.Equal(t, clitest.Ended(cli.ExitNothing, "", "kefu: no key's name holds \"nothing\"\n"), clitest.Run(t, clitest.Try{Args: clitest.Args("config reference nothing")}))
+	require.Equal(t, clitest.Ended(cli.ExitNothing, "", "kefu: no key's name holds \"nothing\"\n"),
+		clitest.Run(t, clitest.Try{Args: clitest.Args("config reference nothing")}))
 }
 
 func TestTheExampleFileIsAConfiguration(t *testing.T) {
 	t.Parallel()
 	example := clitest.Run(t, clitest.Try{Args: clitest.Args("config reference --example")})
 	require.Equal(t, cli.ExitDone, example.Code)
-	got := clitest.Run(t, clitest.Try{Args: clitest.Args("config check --quiet"), File: example.Out})
+	got := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config check --quiet"), File: example.Out})
 	require.Equal(t, clitest.Ended(cli.ExitDone, "kefu.yaml: ok, 1 app, 1 warning\n", ""), got)
 }
 
@@ -108,5 +120,6 @@ func TestTheExampleInDeployIsTheReference(t *testing.T) {
 	want, err := os.ReadFile("../../../deploy/kefu.yaml")
 	require.NoError(t, err)
 	got := clitest.Run(t, clitest.Try{Args: clitest.Args("config reference --example")})
-	require.Equal(t, string(want), got.Out, "write it anew: kefu config reference --example > deploy/kefu.yaml")
+	require.Equal(t, string(want), got.Out,
+		"write it anew: kefu config reference --example > deploy/kefu.yaml")
 }

@@ -29,25 +29,32 @@ type choice struct {
 
 func (f *choice) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.reasons, "reason", nil, "`reasons` they died of, separated by commas: "+reasonNames())
+	flags.StringSliceVar(&f.reasons, "reason", nil,
+		"`reasons` they died of, separated by commas: "+reasonNames())
 	flags.IntSliceVar(&f.errcodes, "errcode", nil, "WeChat's last `codes`, separated by commas")
 	flags.StringVar(&f.lane, "lane", "", "`lane`: live or bulk")
 	flags.StringVar(&f.campaign, "campaign", "", "`campaign` of bulk messages")
 	flags.StringVar(&f.source, "source", "", "publishing `service` (its Kefu-Source)")
 	flags.StringVar(&f.openid, "openid", "", "`openid` of the recipient")
-	flags.IntVar(&f.generation, "generation", 0, "`number` of the id's life: 1, and one more for each replay")
-	flags.StringVar(&f.since, "since", "", "died at this `time` or later: 2h, 7d, 2026-11-24, 2026-11-24T08:15:00+08:00")
+	flags.IntVar(&f.generation, "generation", 0,
+		"`number` of the id's life: 1, and one more for each replay")
+	flags.StringVar(&f.since, "since", "",
+		"died at this `time` or later: 2h, 7d, 2026-11-24, 2026-11-24T08:15:00+08:00")
 	flags.StringVar(&f.until, "until", "", "died before this `time`")
-	flags.StringVar(&f.text, "text", "", "`words` in the detail or WeChat's errmsg, in any letter case")
+	flags.StringVar(&f.text, "text", "",
+		"`words` in the detail or WeChat's errmsg, in any letter case")
 	flags.StringArrayVar(&f.ids, "id", nil, "`id`; may be repeated")
 	cli.Complete(cmd, "reason", func() []string { return strings.Split(reasonNames(), ", ") })
-	cli.Complete(cmd, "lane", func() []string { return []string{string(schema.LaneLive), string(schema.LaneBulk)} })
+	cli.Complete(cmd, "lane", func() []string {
+		return []string{string(schema.LaneLive), string(schema.LaneBulk)}
+	})
 }
 
 // filter is what the flags and, besides them, ids as arguments choose.
 func (f *choice) filter(appID string, ids []string, now time.Time) (deadletter.Filter, error) {
 	filter := deadletter.Filter{
-		AppID: appID, IDs: slices.Concat(f.ids, ids), Errcodes: f.errcodes, Lane: schema.Lane(f.lane), Campaign: f.campaign,
+		AppID: appID, IDs: slices.Concat(f.ids, ids), Errcodes: f.errcodes,
+		Lane: schema.Lane(f.lane), Campaign: f.campaign,
 		Source: f.source, OpenID: f.openid, Generation: f.generation, Text: f.text,
 	}
 	for _, name := range f.reasons {

@@ -21,8 +21,11 @@ import (
 func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: no dead letter matches\n"), o.Kefu("dead list"))
-	o.Bury(clitest.DeadLetter("a", clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")), clitest.DeadLetter("b", clitest.OfCampaign("double-11")))
+	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: no dead letter matches\n"),
+		o.Kefu("dead list"))
+	o.Bury(clitest.DeadLetter("a",
+		clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")),
+		clitest.DeadLetter("b", clitest.OfCampaign("double-11")))
 
 	got := o.Kefu("dead list")
 	o.Equal(cli.ExitDone, got.Code, got.Err)
@@ -49,7 +52,8 @@ func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	o.Kefu("dead list --reveal --openid " + clitest.Recipient)
 	pool, err := o.Conn.Pseudonyms(o.T.Context())
 	o.NoError(err)
-	o.Equal("reveal dead list openid=#"+pool.Of(clitest.Recipient)+": recipients shown unmasked", o.Audited()[1])
+	o.Equal("reveal dead list openid=#"+pool.Of(clitest.Recipient)+": recipients shown unmasked",
+		o.Audited()[1])
 }
 
 func TestDeadListForewarns(t *testing.T) {
@@ -117,8 +121,12 @@ func TestDeadListChooses(t *testing.T) {
 	o := clitest.NewOperation(t)
 	recent := func(l *schema.Letter) { l.DiedAt = time.Now().UTC() }
 	o.Bury(
-		clitest.DeadLetter("old"), clitest.DeadLetter("new", recent), clitest.DeadLetter("bulk", clitest.OfCampaign("c1")), clitest.DeadLetter("other", clitest.OfApp("wx2")),
-		clitest.DeadLetter("again", func(l *schema.Letter) { l.Generation = 2 }), clitest.DeadLetter("refused", clitest.DiedOf(schema.ReasonRejected, 40007, "invalid media_id")),
+		clitest.DeadLetter("old"), clitest.DeadLetter("new", recent),
+		clitest.DeadLetter("bulk", clitest.OfCampaign("c1")),
+		clitest.DeadLetter("other", clitest.OfApp("wx2")),
+		clitest.DeadLetter("again", func(l *schema.Letter) { l.Generation = 2 }),
+		clitest.DeadLetter("refused",
+			clitest.DiedOf(schema.ReasonRejected, 40007, "invalid media_id")),
 	)
 	for line, want := range map[string]string{
 		"--since 1h --until 2100-01-01": "new",
@@ -134,7 +142,8 @@ func TestDeadListChooses(t *testing.T) {
 		o.Len(rows, 1, line)
 		o.Equal(want, rows[0].ID, line)
 	}
-	o.Len(clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json --openid "+clitest.Recipient+" --source shop")), 6)
+	o.Len(clitest.Decode[[]dead.Row](o,
+		o.Kefu("dead list -o json --openid "+clitest.Recipient+" --source shop")), 6)
 }
 
 func TestDeadUsage(t *testing.T) {
@@ -167,17 +176,22 @@ func TestDeadUsage(t *testing.T) {
 func TestDeadShow(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Bury(clitest.DeadLetter("order-1", clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")))
+	o.Bury(clitest.DeadLetter("order-1",
+		clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")))
 	missing := o.Kefu("dead show order-2")
 	o.Equal(cli.ExitNothing, missing.Code)
-	o.Contains(missing.Err, `no dead letter has the id "order-2": kefu find tells what became of it`)
+	o.Contains(missing.Err,
+		`no dead letter has the id "order-2": kefu find tells what became of it`)
 
 	got := o.Kefu("dead show order-1")
 	o.Equal(cli.ExitDone, got.Code, got.Err)
 	for _, says := range []string{
-		"order-1", "45015 response out of time limit", "rid-1", "kefu.send.wx1.live." + clitest.Masked, "7 in its queue, 1 in KEFU_DEAD",
-		"ATTEMPT", "12ms", "Nats-Msg-Id: order-1", "X-To: for " + clitest.Masked, "packet (masked; --reveal shows it)",
-		`"touser": "` + clitest.Masked + `"`, `"msgtype": "text"`, `"content": "(7 characters)"`, `"phone": "(a number)"`,
+		"order-1", "45015 response out of time limit", "rid-1",
+		"kefu.send.wx1.live." + clitest.Masked, "7 in its queue, 1 in KEFU_DEAD",
+		"ATTEMPT", "12ms", "Nats-Msg-Id: order-1", "X-To: for " + clitest.Masked,
+		"packet (masked; --reveal shows it)",
+		`"touser": "` + clitest.Masked + `"`, `"msgtype": "text"`, `"content": "(7 characters)"`,
+		`"phone": "(a number)"`,
 	} {
 		o.Contains(got.Out, says)
 	}
@@ -206,7 +220,8 @@ func TestDeadReplayAsksFirst(t *testing.T) {
 
 	refused := o.Kefu("dead replay --all")
 	o.Equal(cli.ExitUsage, refused.Code)
-	o.Contains(refused.Err, "Replay 2 letters of 1 app, at 50 a second, about 40ms? There is no terminal to ask on: add --yes")
+	o.Contains(refused.Err,
+		"Replay 2 letters of 1 app, at 50 a second, about 40ms? There is no terminal to ask on: add --yes")
 	declined := o.Kefu("dead replay --all", clitest.Answering("n"))
 	o.Equal(cli.ExitFailed, declined.Code)
 	o.Contains(declined.Err, "WHAT WILL PROBABLY HAPPEN")
@@ -219,7 +234,8 @@ func TestDeadReplayAsksFirst(t *testing.T) {
 	o.Contains(agreed.Out, "replayed  2 letters in ")
 	o.Zero(o.Boxed())
 	o.Len(o.Queued("wx1"), 2)
-	o.Equal([]string{"replay: begins, 50 a second", "replay: replayed 2, skipped 0, failed 0"}, o.Audited())
+	o.Equal([]string{"replay: begins, 50 a second", "replay: replayed 2, skipped 0, failed 0"},
+		o.Audited())
 }
 
 func TestDeadReplayDryRun(t *testing.T) {
@@ -228,24 +244,33 @@ func TestDeadReplayDryRun(t *testing.T) {
 	o.Equal(cli.ExitDone, o.Kefu("app pause wx2 --reason inventory").Code)
 	late := func(l *schema.Letter) { l.PublishedAt = clitest.Died.Add(-100 * 24 * time.Hour) }
 	o.Bury(
-		clitest.DeadLetter("good"), clitest.DeadLetter("refused", clitest.DiedOf(schema.ReasonRecipient, 45015, "late")), clitest.DeadLetter("late", late),
-		clitest.DeadLetter("held", clitest.OfApp("wx2")), clitest.DeadLetter("unknown", func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true }),
+		clitest.DeadLetter("good"),
+		clitest.DeadLetter("refused", clitest.DiedOf(schema.ReasonRecipient, 45015, "late")),
+		clitest.DeadLetter("late", late),
+		clitest.DeadLetter("held", clitest.OfApp("wx2")),
+		clitest.DeadLetter("unknown", func(l *schema.Letter) {
+			l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true
+		}),
 	)
 	got := o.Kefu("dead replay --all --dry-run --rate 2")
 	o.Equal(cli.ExitDone, got.Code, got.Err)
 	for _, says := range []string{
-		`(?m)^ +2  will be sent$`, `(?m)^ +1  app held +wx2 is held \(operator\): inventory +held$`, `(?m)^ +1  same again +45015: .*refused$`,
-		`(?m)^ +1  expired +its deadline has passed`, `5 letters, died .*: 3 exhausted, 1 recipient, 1 unknown\.`,
+		`(?m)^ +2  will be sent$`, `(?m)^ +1  app held +wx2 is held \(operator\): inventory +held$`,
+		`(?m)^ +1  same again +45015: .*refused$`,
+		`(?m)^ +1  expired +its deadline has passed`,
+		`5 letters, died .*: 3 exhausted, 1 recipient, 1 unknown\.`,
 		`1 may have been sent already`, `At 2 a second it takes about 2s. Nothing was changed.`,
 	} {
 		o.Regexp(says, got.Out)
 	}
 	o.Equal(5, o.Boxed())
 
-	plan := clitest.Decode[map[string]any](o, o.Kefu("dead replay --all --dry-run --rate 2 -o json"))
+	plan := clitest.Decode[map[string]any](o,
+		o.Kefu("dead replay --all --dry-run --rate 2 -o json"))
 	o.InDelta(5, plan["total"], 0)
 	o.InDelta(2, plan["takes_seconds"], 0)
-	o.Equal(map[string]any{"will be sent": 2.0, "app held": 1.0, "same again": 1.0, "expired": 1.0}, plan["fates"])
+	o.Equal(map[string]any{"will be sent": 2.0, "app held": 1.0, "same again": 1.0, "expired": 1.0},
+		plan["fates"])
 }
 
 func TestDeadReplayExitCodes(t *testing.T) {
@@ -255,7 +280,9 @@ func TestDeadReplayExitCodes(t *testing.T) {
 	o.Equal(cli.ExitNothing, none.Code)
 	o.Contains(none.Err, "no dead letter matches")
 
-	late := func(l *schema.Letter) { l.Headers["Kefu-Expires-At"] = []string{"2026-01-01T00:00:00Z"} }
+	late := func(l *schema.Letter) {
+		l.Headers["Kefu-Expires-At"] = []string{"2026-01-01T00:00:00Z"}
+	}
 	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("late", late))
 	only := o.Kefu("dead replay late --yes")
 	o.Equal(cli.ExitFailed, only.Code)
@@ -286,7 +313,8 @@ func TestAReplayThatIsStoppedInTheMiddleIsPartlyDone(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	sub, err := o.Conn.NC.Subscribe("kefu.again.wx1.>", func(*nats.Msg) { cancel() }) // with the first message
+	// with the first message
+	sub, err := o.Conn.NC.Subscribe("kefu.again.wx1.>", func(*nats.Msg) { cancel() })
 	o.NoError(err)
 	o.NoError(o.Conn.NC.Flush())
 	got := o.Kefu("dead replay --all --yes --rate 10 -o json", func(c *clitest.Try) { c.Ctx = ctx })
@@ -312,9 +340,12 @@ func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
 
 	refused := o.Kefu("dead replay --all")
 	o.Equal(cli.ExitUsage, refused.Code)
-	o.Contains(refused.Err, "a replay was killed that may have sent 1 of these, and repeats are recognised for 72h only: they may be sent twice")
-	o.Contains(refused.Err, "Replay 3 letters of 1 app, at 50 a second, about 60ms, 1 of them perhaps for the second time?")
-	o.Equal(1, clitest.Decode[deadletter.Plan](o, o.Kefu("dead replay --all --dry-run -o json")).MayDouble)
+	o.Contains(refused.Err,
+		"a replay was killed that may have sent 1 of these, and repeats are recognised for 72h only: they may be sent twice")
+	o.Contains(refused.Err,
+		"Replay 3 letters of 1 app, at 50 a second, about 60ms, 1 of them perhaps for the second time?")
+	o.Equal(1, clitest.Decode[deadletter.Plan](o,
+		o.Kefu("dead replay --all --dry-run -o json")).MayDouble)
 	longer := o.Kefu("dead replay --all --set worker.ledger.keep=100h")
 	o.NotContains(longer.Err, "second time")
 	agreed := o.Kefu("dead replay --all --yes")

@@ -43,8 +43,10 @@ audit. Exit code 3 when no letter matches.`,
 		},
 	}
 	d.choice.addFlags(cmd)
-	cmd.Flags().IntVar(&d.limit, "limit", -1, "at most the newest `n` letters; 0 for all (default 100 in a table, all as JSON)")
-	cmd.Flags().BoolVar(&d.reveal, "reveal", false, "show recipients in full; this is written to the audit")
+	cmd.Flags().IntVar(&d.limit, "limit", -1,
+		"at most the newest `n` letters; 0 for all (default 100 in a table, all as JSON)")
+	cmd.Flags().BoolVar(&d.reveal, "reveal", false,
+		"show recipients in full; this is written to the audit")
 	return cmd
 }
 
@@ -71,9 +73,12 @@ type Row struct {
 func newRow(i deadletter.Item, m cli.Mask) Row {
 	l := i.Letter
 	return Row{
-		ID: l.ID, AppID: l.AppID, Reason: l.Reason, Errcode: l.Errcode, Errmsg: l.Errmsg, Detail: l.Detail, Lane: l.Lane,
-		Campaign: l.Campaign, OpenID: m.OpenID(l.OpenID), Source: l.Source, Generation: l.Generation, Attempts: len(l.Attempts),
-		PossibleDuplicate: l.PossibleDuplicate, PublishedAt: l.PublishedAt, DiedAt: l.DiedAt, Seq: i.Seq,
+		ID: l.ID, AppID: l.AppID, Reason: l.Reason, Errcode: l.Errcode, Errmsg: l.Errmsg,
+		Detail: l.Detail, Lane: l.Lane,
+		Campaign: l.Campaign, OpenID: m.OpenID(l.OpenID), Source: l.Source,
+		Generation: l.Generation, Attempts: len(l.Attempts),
+		PossibleDuplicate: l.PossibleDuplicate, PublishedAt: l.PublishedAt, DiedAt: l.DiedAt,
+		Seq: i.Seq,
 	}
 }
 
@@ -127,7 +132,8 @@ func (d *list) run(ctx context.Context) error {
 	case found.count == 0:
 		return cli.Nothingf("no dead letter matches")
 	case limit > 0 && found.count > limit:
-		d.streams.Notef("the newest %s of %s; --limit shows more, 0 all", cli.Grouped(int64(limit)), cli.Counted(found.count, "letter"))
+		d.streams.Notef("the newest %s of %s; --limit shows more, 0 all", cli.Grouped(int64(limit)),
+			cli.Counted(found.count, "letter"))
 	}
 	return nil
 }
@@ -146,7 +152,9 @@ func (d *list) forewarn(ctx context.Context, box *deadletter.Box) {
 }
 
 // audit writes down how many letters are about to be shown with their recipients.
-func (d *list) audit(ctx context.Context, conn *broker.Conn, filter deadletter.Filter, shown int) error {
+func (d *list) audit(
+	ctx context.Context, conn *broker.Conn, filter deadletter.Filter, shown int,
+) error {
 	if !d.reveal || shown == 0 {
 		return nil
 	}
@@ -158,9 +166,12 @@ func (d *list) audit(ctx context.Context, conn *broker.Conn, filter deadletter.F
 	return d.broker.AuditReveal(ctx, conn, what, shown)
 }
 
-// stream shows each letter as it is read. The audit comes before the first: with --reveal they are counted first, and no more than
-// were written down are shown.
-func (d *list) stream(ctx context.Context, conn *broker.Conn, box *deadletter.Box, filter deadletter.Filter, show func(deadletter.Item) error) error {
+// stream shows each letter as it is read. The audit comes before the first: with --reveal they are
+// counted first, and no more than were written down are shown.
+func (d *list) stream(
+	ctx context.Context, conn *broker.Conn, box *deadletter.Box, filter deadletter.Filter,
+	show func(deadletter.Item) error,
+) error {
 	if !d.reveal {
 		return box.List(ctx, filter, show)
 	}
@@ -184,13 +195,15 @@ func (d *list) columns() []cli.Column[Row] {
 	columns := []cli.Column[Row]{
 		{Title: "ID", Cell: func(r Row) string { return r.ID }},
 		{Title: "APP", Cell: func(r Row) string { return r.AppID }},
-		{Title: "REASON", Cell: func(r Row) string { return string(r.Reason) }, Style: func(r Row) cli.Style { return reasonStyle(r.Reason) }},
+		{Title: "REASON", Cell: func(r Row) string { return string(r.Reason) },
+			Style: func(r Row) cli.Style { return reasonStyle(r.Reason) }},
 		{Title: "ERRCODE", Right: true, Cell: func(r Row) string { return cli.Errcode(r.Errcode) }},
 		{Title: "LANE", Cell: func(r Row) string { return string(r.Lane) }},
 		{Title: "CAMPAIGN", Cell: func(r Row) string { return r.Campaign }},
 		{Title: "RECIPIENT", Cell: func(r Row) string { return r.OpenID }},
 		{Title: "SOURCE", Cell: func(r Row) string { return r.Source }},
-		{Title: "ATTEMPTS", Right: true, Cell: func(r Row) string { return strconv.Itoa(r.Attempts) }},
+		{Title: "ATTEMPTS", Right: true,
+			Cell: func(r Row) string { return strconv.Itoa(r.Attempts) }},
 		{Title: "DIED", Cell: func(r Row) string { return cli.Moment(r.DiedAt) }},
 		{Title: "DETAIL", Cell: func(r Row) string { return r.Detail }, Wraps: true},
 	}

@@ -43,10 +43,15 @@ func planRows(p deadletter.Plan) []planRow {
 
 func planColumns() []cli.Column[planRow] {
 	return []cli.Column[planRow]{
-		{Title: "LETTERS", Right: true, Cell: func(r planRow) string { return cli.Grouped(int64(r.count)) }},
-		{Title: "WHAT WILL PROBABLY HAPPEN", Cell: func(r planRow) string { return string(r.fate) }, Style: func(r planRow) cli.Style { return fateStyle(r.fate) }},
+		{Title: "LETTERS", Right: true,
+			Cell: func(r planRow) string { return cli.Grouped(int64(r.count)) }},
+		{Title: "WHAT WILL PROBABLY HAPPEN", Cell: func(r planRow) string { return string(r.fate) },
+			Style: func(r planRow) cli.Style { return fateStyle(r.fate) }},
 		{Title: "WHY", Cell: func(r planRow) string { return r.why }, Wraps: true},
-		{Title: "SUCH AS", Cell: func(r planRow) string { return strings.Join(r.ids[:min(2, len(r.ids))], ", ") }, Wraps: true},
+		{Title: "SUCH AS", Cell: func(r planRow) string {
+			return strings.Join(r.ids[:min(2,
+				len(r.ids))], ", ")
+		}, Wraps: true},
 	}
 }
 
@@ -75,7 +80,8 @@ func (d *replay) printPlan(p deadletter.Plan) error {
 		}
 	}
 	if d.rate > 0 && p.Replayable > 0 {
-		return d.streams.Printf("At %g a second it takes about %s. Nothing was changed.\n", d.rate, cli.About(p.Takes))
+		return d.streams.Printf("At %g a second it takes about %s. Nothing was changed.\n", d.rate,
+			cli.About(p.Takes))
 	}
 	return d.streams.Printf("Nothing was changed.\n")
 }
@@ -85,7 +91,8 @@ func (d *replay) explain(p deadletter.Plan) {
 	if d.streams.Quiet {
 		return
 	}
-	_ = cli.List(d.streams.Aside(), planRows(p), planColumns()) // if it cannot be shown, neither can the question
+	// if it cannot be shown, neither can the question
+	_ = cli.List(d.streams.Aside(), planRows(p), planColumns())
 	for _, line := range planLines(p) {
 		d.streams.Notef("%s", cli.Clean(line))
 	}
@@ -97,9 +104,12 @@ func planLines(p deadletter.Plan) []string {
 	for _, r := range slices.Sorted(maps.Keys(p.Reasons)) {
 		reasons = append(reasons, fmt.Sprintf("%s %s", cli.Grouped(int64(p.Reasons[r])), r))
 	}
-	lines := []string{fmt.Sprintf("%s, died %s to %s: %s.", cli.Counted(p.Total, "letter"), cli.Moment(p.Oldest), cli.Moment(p.Newest), strings.Join(reasons, ", "))}
+	lines := []string{fmt.Sprintf("%s, died %s to %s: %s.", cli.Counted(p.Total, "letter"),
+		cli.Moment(p.Oldest), cli.Moment(p.Newest), strings.Join(reasons, ", "))}
 	if p.PossibleDuplicates > 0 {
-		lines = append(lines, fmt.Sprintf("%s may have been sent already: the outcome was never known.", cli.Grouped(int64(p.PossibleDuplicates))))
+		lines = append(lines,
+			fmt.Sprintf("%s may have been sent already: the outcome was never known.",
+				cli.Grouped(int64(p.PossibleDuplicates))))
 	}
 	return lines
 }

@@ -55,10 +55,13 @@ Exit codes: 1 nothing was replayed, 3 when no letter matches, 4 when some were l
 	flags := cmd.Flags()
 	flags.BoolVar(&d.all, "all", false, "all letters; needed when nothing else chooses")
 	flags.BoolVar(&d.dryRun, "dry-run", false, "only say what would become of them")
-	flags.Float64Var(&d.rate, "rate", 50, "letters per `second`; 0 for as fast as the queues take them")
+	flags.Float64Var(&d.rate, "rate", 50,
+		"letters per `second`; 0 for as fast as the queues take them")
 	flags.IntVar(&d.limit, "limit", 0, "at most the oldest `n` letters; 0 for all")
-	flags.Var(&d.expiresIn, "expires-in", "give each a new deadline, this long after it is published")
-	flags.BoolVar(&d.newIDs, "new-ids", false, "send letters whose id is, or has become, another's under ids of their own")
+	flags.Var(&d.expiresIn, "expires-in",
+		"give each a new deadline, this long after it is published")
+	flags.BoolVar(&d.newIDs, "new-ids", false,
+		"send letters whose id is, or has become, another's under ids of their own")
 	return cmd
 }
 
@@ -149,9 +152,11 @@ func (d *replay) question(p deadletter.Plan) string {
 	}
 	twice := ""
 	if p.MayDouble > 0 {
-		twice = fmt.Sprintf(", %s of them perhaps for the second time", cli.Grouped(int64(p.MayDouble)))
+		twice = fmt.Sprintf(", %s of them perhaps for the second time",
+			cli.Grouped(int64(p.MayDouble)))
 	}
-	return fmt.Sprintf("Replay %s of %d %s, %s%s?", cli.Counted(p.Replayable, "letter"), len(p.Apps), cli.Plural(len(p.Apps), "app"), pace, twice)
+	return fmt.Sprintf("Replay %s of %d %s, %s%s?", cli.Counted(p.Replayable, "letter"),
+		len(p.Apps), cli.Plural(len(p.Apps), "app"), pace, twice)
 }
 
 // Result is a result as JSON.
@@ -170,7 +175,8 @@ func (d *replay) report(r deadletter.Result, err error) error {
 	case err != nil && r.Replayed == 0:
 		return err
 	case errors.Is(err, context.Canceled):
-		return cli.Partlyf("%w", errors.Join(errors.New("interrupted: the rest is still in the box; run it again to go on"), cli.BesidesInterrupt(err)))
+		return cli.Partlyf("%w",
+			errors.Join(errors.New("interrupted: the rest is still in the box; run it again to go on"), cli.BesidesInterrupt(err)))
 	case err != nil:
 		return cli.Partlyf("stopped: %w; run it again to go on", err)
 	case r.Stopped != "" && r.Replayed == 0:
@@ -182,7 +188,8 @@ func (d *replay) report(r deadletter.Result, err error) error {
 	case left > 0:
 		return cli.Partlyf("%s left in the box", wereLeft(left))
 	case r.Kept > 0:
-		return cli.Partlyf("%s replayed but could not be taken out of the box: run it again", wereLeft(r.Kept))
+		return cli.Partlyf("%s replayed but could not be taken out of the box: run it again",
+			wereLeft(r.Kept))
 	}
 	return nil
 }
@@ -195,19 +202,25 @@ func wereLeft(n int) string {
 }
 
 func (d *replay) resultFields(r deadletter.Result) []cli.Field {
-	fields := []cli.Field{{Name: "replayed", Value: fmt.Sprintf("%s in %s", cli.Counted(r.Replayed, "letter"), cli.About(r.Took)), Style: cli.Green}}
+	fields := []cli.Field{{Name: "replayed",
+		Value: fmt.Sprintf("%s in %s", cli.Counted(r.Replayed, "letter"), cli.About(r.Took)),
+		Style: cli.Green}}
 	if r.Duplicates > 0 {
-		fields = append(fields, cli.Field{Name: "", Value: fmt.Sprintf("%s of them by a run before", cli.Grouped(int64(r.Duplicates)))})
+		fields = append(fields,
+			cli.Field{Name: "", Value: fmt.Sprintf("%s of them by a run before",
+				cli.Grouped(int64(r.Duplicates)))})
 	}
 	if n := r.Skipped + r.Failed; n > 0 {
-		fields = append(fields, cli.Field{Name: "left in the box", Value: cli.Counted(n, "letter"), Style: cli.Yellow})
+		fields = append(fields,
+			cli.Field{Name: "left in the box", Value: cli.Counted(n, "letter"), Style: cli.Yellow})
 	}
 	for _, note := range r.Notes {
 		ids := strings.Join(note.IDs, ", ")
 		if note.Count > len(note.IDs) {
 			ids += ", …"
 		}
-		fields = append(fields, cli.Field{Name: cli.Grouped(int64(note.Count)), Value: note.Text + " (" + ids + ")"})
+		fields = append(fields,
+			cli.Field{Name: cli.Grouped(int64(note.Count)), Value: note.Text + " (" + ids + ")"})
 	}
 	return fields
 }

@@ -23,34 +23,46 @@ func TestTheExitCodeSaysWhetherAnythingWasReplayed(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"interrupted before the first":       {deadletter.Result{}, context.Canceled, cli.ExitFailed, "kefu: interrupted\n"},
-		"the box went away before the first": {deadletter.Result{}, away, cli.ExitFailed, "kefu: the box is away\n"},
+		"interrupted before the first": {deadletter.Result{}, context.Canceled,
+			cli.ExitFailed, "kefu: interrupted\n"},
+		"the box went away before the first": {deadletter.Result{}, away, cli.ExitFailed,
+			"kefu: the box is away\n"},
 		"the box went away in the middle": {
-			deadletter.Result{Replayed: 3}, away, cli.ExitPartly, "kefu: stopped: the box is away; run it again to go on\n",
+			deadletter.Result{Replayed: 3}, away, cli.ExitPartly,
+			"kefu: stopped: the box is away; run it again to go on\n",
 		},
 		"interrupted, and the audit did not answer": {
-			deadletter.Result{Replayed: 3}, errors.Join(context.Canceled, errors.New("audit: no answer")), cli.ExitPartly,
+			deadletter.Result{Replayed: 3},
+			errors.Join(context.Canceled, errors.New("audit: no answer")), cli.ExitPartly,
 			"run it again to go on\nkefu: audit: no answer\n",
 		},
 		"stopped by refusals, nothing was replayed": {
-			deadletter.Result{Failed: 20, Stopped: refused}, nil, cli.ExitFailed, "kefu: nothing was replayed: " + refused + "\n",
+			deadletter.Result{Failed: 20, Stopped: refused}, nil, cli.ExitFailed,
+			"kefu: nothing was replayed: " + refused + "\n",
 		},
 		"stopped by refusals in the middle": {
-			deadletter.Result{Replayed: 3, Failed: 20, Stopped: refused}, nil, cli.ExitPartly, "kefu: stopped: " + refused + "; run it again to go on\n",
+			deadletter.Result{Replayed: 3, Failed: 20, Stopped: refused}, nil, cli.ExitPartly,
+			"kefu: stopped: " + refused + "; run it again to go on\n",
 		},
 		"all were left in the box": {
-			deadletter.Result{Skipped: 2, Failed: 1}, nil, cli.ExitFailed, "kefu: nothing was replayed: 3 letters were left in the box\n",
+			deadletter.Result{Skipped: 2, Failed: 1}, nil, cli.ExitFailed,
+			"kefu: nothing was replayed: 3 letters were left in the box\n",
 		},
-		"some were left in the box": {deadletter.Result{Replayed: 1, Skipped: 1}, nil, cli.ExitPartly, "kefu: 1 letter was left in the box\n"},
+		"some were left in the box": {deadletter.Result{Replayed: 1, Skipped: 1}, nil,
+			cli.ExitPartly, "kefu: 1 letter was left in the box\n"},
 		"one could not be taken out": {
-			deadletter.Result{Replayed: 1, Kept: 1}, nil, cli.ExitPartly, "kefu: 1 letter was replayed but could not be taken out of the box: run it again\n",
+			deadletter.Result{Replayed: 1, Kept: 1}, nil, cli.ExitPartly,
+			"kefu: 1 letter was replayed but could not be taken out of the box: run it again\n",
 		},
 		"all were replayed": {deadletter.Result{Replayed: 3}, nil, cli.ExitDone, ""},
 	} {
 		var out, said strings.Builder
 		env := cli.New(cli.Process{Out: &out, Err: &said})
 		d := &replay{streams: env.Streams}
-		cmd := &cobra.Command{RunE: func(*cobra.Command, []string) error { return d.report(c.result, c.err) }}
+		cmd := &cobra.Command{RunE: func(*cobra.Command,
+			[]string) error {
+			return d.report(c.result, c.err)
+		}}
 		env.Frame(cmd)
 		require.Equal(t, c.code, env.Execute(t.Context(), cmd, nil), what)
 		require.Contains(t, said.String(), c.says, what)

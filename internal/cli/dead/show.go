@@ -35,9 +35,12 @@ is masked; --reveal shows it and is written to the audit. Exit code 3 when there
 		Example: `  kefu dead show order-4711
   kefu dead show order-4711 --reveal -o json`,
 		Args: cli.Args(1, 1, "ID"),
-		RunE: func(cmd *cobra.Command, args []string) error { return d.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return d.run(cmd.Context(), args[0])
+		},
 	}
-	cmd.Flags().BoolVar(&d.reveal, "reveal", false, "show the message and its recipient; this is written to the audit")
+	cmd.Flags().BoolVar(&d.reveal, "reveal", false,
+		"show the message and its recipient; this is written to the audit")
 	return cmd
 }
 
@@ -183,19 +186,22 @@ func (d *show) fields(item deadletter.Item, l schema.Letter) []cli.Field {
 		{Name: "died", Value: cli.Moment(l.DiedAt)},
 		{Name: "worker", Value: l.Worker},
 		{Name: "subject", Value: l.Subject},
-		{Name: "sequence", Value: fmt.Sprintf("%d in its queue, %d in %s", l.Sequence, item.Seq, schema.StreamDead), Style: cli.Faint},
+		{Name: "sequence", Value: fmt.Sprintf("%d in its queue, %d in %s", l.Sequence, item.Seq,
+			schema.StreamDead), Style: cli.Faint},
 	}
 }
 
 func attemptColumns() []cli.Column[schema.Attempt] {
 	return []cli.Column[schema.Attempt]{
-		{Title: "ATTEMPT", Right: true, Cell: func(a schema.Attempt) string { return strconv.Itoa(a.Number) }},
+		{Title: "ATTEMPT", Right: true,
+			Cell: func(a schema.Attempt) string { return strconv.Itoa(a.Number) }},
 		{Title: "AT", Cell: func(a schema.Attempt) string { return cli.Moment(a.At) }},
 		{Title: "TOOK", Right: true, Cell: func(a schema.Attempt) string {
 			return time.Duration(a.DurationMS * float64(time.Millisecond)).Round(time.Millisecond).String()
 		}},
 		{Title: "OUTCOME", Cell: func(a schema.Attempt) string { return a.Outcome }},
-		{Title: "ERRCODE", Right: true, Cell: func(a schema.Attempt) string { return cli.Errcode(a.Errcode) }},
+		{Title: "ERRCODE", Right: true,
+			Cell: func(a schema.Attempt) string { return cli.Errcode(a.Errcode) }},
 		{Title: "ERRMSG", Cell: func(a schema.Attempt) string { return a.Errmsg }, Wraps: true},
 		{Title: "RID", Cell: func(a schema.Attempt) string { return a.RID }},
 		{Title: "WORKER", Cell: func(a schema.Attempt) string { return a.Worker }},

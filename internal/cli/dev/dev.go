@@ -53,11 +53,16 @@ A configuration file is not needed. If there is one, its apps and their settings
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.data, "data", "", "`folder` that keeps the queues; without it they end with the process")
-	flags.StringVar(&d.nats, "nats", "", "`address` where the broker listens (default nats.listen, 127.0.0.1:4222)")
-	flags.StringVar(&d.sandbox, "sandbox", "127.0.0.1:8091", "`address` of the fake API; port 0 picks a free one")
-	flags.StringVar(&d.probes, "probes", "", "`address` of probes and metrics (default worker.listen, 127.0.0.1:8080)")
-	flags.StringVar(&d.latency, "latency", "", "how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
+	flags.StringVar(&d.data, "data", "",
+		"`folder` that keeps the queues; without it they end with the process")
+	flags.StringVar(&d.nats, "nats", "",
+		"`address` where the broker listens (default nats.listen, 127.0.0.1:4222)")
+	flags.StringVar(&d.sandbox, "sandbox", "127.0.0.1:8091",
+		"`address` of the fake API; port 0 picks a free one")
+	flags.StringVar(&d.probes, "probes", "",
+		"`address` of probes and metrics (default worker.listen, 127.0.0.1:8080)")
+	flags.StringVar(&d.latency, "latency", "",
+		"how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
 	cli.AddLogFlags(cmd, &d.level)
 	return cmd
 }
@@ -87,7 +92,8 @@ func (d *dev) run(ctx context.Context) error {
 	if d.probes != "" {
 		cfg.Worker.Listen = d.probes
 	}
-	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: cfg.NATS.Listen, Dir: d.data, Log: log})
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: cfg.NATS.Listen, Dir: d.data,
+		Log: log})
 	if errors.Is(err, broker.ErrAddressInUse) {
 		return fmt.Errorf("%w: choose another address with --nats; port 0 picks a free one", err)
 	}
@@ -112,7 +118,9 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	worker := &daemon.Daemon{
 		Config: cfg, Log: log, Version: d.version,
-		Secret:  func(config.App) (wechat.Secret, error) { return wechat.NewSecret("sandbox"), nil },
+		Secret: func(config.App) (wechat.Secret, error) {
+			return wechat.NewSecret("sandbox"), nil
+		},
 		Started: func(probes string) { d.announce(cfg, usual, e.URL(), api, probes) },
 	}
 	err = worker.Run(ctx, broker.Options{InProcess: e.Server})
@@ -126,7 +134,8 @@ func (d *dev) run(ctx context.Context) error {
 func (d *dev) announce(cfg *config.Config, usual, nats, api, probes string) {
 	self := invocation()
 	if usual != nats && (!cfg.NATS.IsEmbedded() || d.nats != "") {
-		self = "KEFU_NATS_URL=" + nats + " " + self // or it would go to another broker, perhaps a real one
+		// or it would go to another broker, perhaps a real one
+		self = "KEFU_NATS_URL=" + nats + " " + self
 	}
 	app := cfg.Apps[0].AppID
 	_ = d.streams.Printf(`kefu dev is running; nothing reaches WeChat.

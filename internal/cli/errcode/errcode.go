@@ -51,18 +51,23 @@ code. Exit code 3 when no code matches.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&e.fault, "fault", "", "only codes of this `fault`: "+strings.Join(faultNames(), ", "))
-	flags.StringVar(&e.call, "call", "", "only what a code means on this `call`: "+strings.Join(callNames(), ", "))
-	flags.StringVar(&e.search, "search", "", "only codes whose number, name or meaning holds this `text`")
-	flags.StringVar(&e.lang, "lang", "", "`language` of the explanation: en, zh or both; from LANG when left out")
+	flags.StringVar(&e.fault, "fault", "",
+		"only codes of this `fault`: "+strings.Join(faultNames(), ", "))
+	flags.StringVar(&e.call, "call", "",
+		"only what a code means on this `call`: "+strings.Join(callNames(), ", "))
+	flags.StringVar(&e.search, "search", "",
+		"only codes whose number, name or meaning holds this `text`")
+	flags.StringVar(&e.lang, "lang", "",
+		"`language` of the explanation: en, zh or both; from LANG when left out")
 	cli.Complete(cmd, "fault", faultNames)
 	cli.Complete(cmd, "call", callNames)
 	cli.Complete(cmd, "lang", cli.Languages)
 	return cmd
 }
 
-// NegativeCodesLast lets people write `kefu errcode -1`, which would be a flag called 1: the negative numbers among the arguments
-// of errcode go behind a "--". Other commands, and values of flags, are left as they are.
+// NegativeCodesLast lets people write `kefu errcode -1`, which would be a flag called 1: the
+// negative numbers among the arguments of errcode go behind a "--". Other commands, and values of
+// flags, are left as they are.
 func NegativeCodesLast(root *cobra.Command, args []string) []string {
 	cmd, own, err := root.Find(args)
 	if err != nil || cmd.CommandPath() != "kefu errcode" || slices.Contains(args, "--") {
@@ -108,7 +113,8 @@ func faultNames() []string {
 	return names
 }
 
-// callNames are the call families that have codes; "any" is for those that mean the same on every call.
+// callNames are the call families that have codes; "any" is for those that mean the same on every
+// call.
 func callNames() []string {
 	var names []string
 	for _, row := range wechat.Codes() {
@@ -200,10 +206,12 @@ func (e *errcode) check() error {
 		name, value string
 		allowed     []string
 	}{
-		{"fault", e.fault, faultNames()}, {"call", e.call, callNames()}, {"lang", e.lang, cli.Languages()},
+		{"fault", e.fault, faultNames()}, {"call", e.call, callNames()},
+		{"lang", e.lang, cli.Languages()},
 	} {
 		if flag.value != "" && !slices.Contains(flag.allowed, flag.value) {
-			return cli.Usagef("--%s %q is not one of %s", flag.name, flag.value, strings.Join(flag.allowed, ", "))
+			return cli.Usagef("--%s %q is not one of %s", flag.name, flag.value,
+				strings.Join(flag.allowed, ", "))
 		}
 	}
 	if e.lang == "" {
@@ -237,7 +245,8 @@ func (e *errcode) matching() []Meaning {
 
 // passes says whether a row passes --fault and --search.
 func (e *errcode) passes(row wechat.Code) bool {
-	return (e.fault == "" || row.Fault.String() == e.fault) && (e.search == "" || holds(row, strings.ToLower(e.search)))
+	return (e.fault == "" || row.Fault.String() == e.fault) &&
+		(e.search == "" || holds(row, strings.ToLower(e.search)))
 }
 
 func holds(row wechat.Code, lower string) bool {
@@ -252,15 +261,21 @@ func holds(row wechat.Code, lower string) bool {
 // table prints one line per code.
 func (e *errcode) table(rows []Meaning) error {
 	columns := []cli.Column[Meaning]{
-		{Title: "CODE", Right: true, Cell: func(r Meaning) string { return strconv.Itoa(r.Code.Code) }},
+		{Title: "CODE", Right: true,
+			Cell: func(r Meaning) string { return strconv.Itoa(r.Code.Code) }},
 		{Title: "CALL", Cell: func(r Meaning) string { return callName(r.Call) }},
-		{Title: "FAULT", Cell: func(r Meaning) string { return r.Fault.String() }, Style: faultStyle},
+		{Title: "FAULT", Cell: func(r Meaning) string { return r.Fault.String() },
+			Style: faultStyle},
 	}
 	if e.lang != cli.Chinese {
-		columns = append(columns, cli.Column[Meaning]{Title: "MEANING", Cell: func(r Meaning) string { return r.En }, Wraps: true})
+		columns = append(columns,
+			cli.Column[Meaning]{Title: "MEANING", Cell: func(r Meaning) string { return r.En },
+				Wraps: true})
 	}
 	if e.lang != cli.English {
-		columns = append(columns, cli.Column[Meaning]{Title: "含义", Cell: func(r Meaning) string { return r.Zh }, Wraps: true})
+		columns = append(columns,
+			cli.Column[Meaning]{Title: "含义", Cell: func(r Meaning) string { return r.Zh },
+				Wraps: true})
 	}
 	return cli.List(e.streams, rows, columns)
 }
@@ -277,7 +292,8 @@ func faultStyle(r Meaning) cli.Style {
 	}
 }
 
-// details prints all there is about each row. As JSON it is a list like any other, so that a script can rely on that.
+// details prints all there is about each row. As JSON it is a list like any other, so that a script
+// can rely on that.
 func (e *errcode) details(rows []Meaning) error {
 	if e.streams.AsJSON() {
 		return cli.List(e.streams, rows, nil)
@@ -300,7 +316,8 @@ func (e *errcode) fields(row Meaning) []cli.Field {
 	if row.Call != wechat.CallAny {
 		on = "on " + string(row.Call)
 	}
-	fields := []cli.Field{{Name: strconv.Itoa(row.Code.Code), Value: row.Name + ", " + on, Style: cli.Bold}}
+	fields := []cli.Field{{Name: strconv.Itoa(row.Code.Code), Value: row.Name + ", " + on,
+		Style: cli.Bold}}
 	if e.lang != cli.Chinese {
 		fields = append(fields,
 			cli.Field{Name: "means", Value: row.En},

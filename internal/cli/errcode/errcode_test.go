@@ -35,7 +35,8 @@ func TestErrcodeExplainsOneInBothLanguages(t *testing.T) {
 		"LC_ALL=zh_HK":     {false, true},
 		"LC_MESSAGES=de":   {true, false},
 	} {
-		got := clitest.Run(t, clitest.Try{Args: clitest.Args("errcode 45015"), Environ: []string{locale}})
+		got := clitest.Run(t,
+			clitest.Try{Args: clitest.Args("errcode 45015"), Environ: []string{locale}})
 		require.Equal(t, cli.ExitDone, got.Code)
 		require.Equal(t, expects.en, strings.Contains(got.Out, row.En), locale)
 		require.Equal(t, expects.zh, strings.Contains(got.Out, row.Zh), locale)
@@ -44,7 +45,8 @@ func TestErrcodeExplainsOneInBothLanguages(t *testing.T) {
 		require.Equal(t, expects.en, strings.Contains(got.Out, row.DoEn), locale)
 		require.Contains(t, got.Out, "recipient")
 	}
-	asked := clitest.Run(t, clitest.Try{Args: clitest.Args("errcode 45015 --lang zh"), Environ: []string{"LANG=en_US"}})
+	asked := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("errcode 45015 --lang zh"), Environ: []string{"LANG=en_US"}})
 	require.NotContains(t, asked.Out, row.En)
 	require.Contains(t, asked.Out, row.Zh)
 }
@@ -117,8 +119,11 @@ func TestErrcodeListsAndFilters(t *testing.T) {
 	require.Contains(t, numbers, 45009.0)
 	require.True(t, slices.IsSorted(numbers))
 
-	table := clitest.Run(t, clitest.Try{Args: clitest.Args("errcode --fault day_quota --lang en"), Width: 60, Environ: []string{"NO_COLOR=1"}})
-	require.True(t, strings.HasPrefix(table.Out, " CODE  CALL   FAULT      MEANING\n45009  "), table.Out)
+	table := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("errcode --fault day_quota --lang en"), Width: 60,
+			Environ: []string{"NO_COLOR=1"}})
+	require.True(t, strings.HasPrefix(table.Out, " CODE  CALL   FAULT      MEANING\n45009  "),
+		table.Out)
 }
 
 func TestAnUnknownCodeIsExitCodeThreeAndStillExplained(t *testing.T) {
@@ -130,19 +135,23 @@ func TestAnUnknownCodeIsExitCodeThreeAndStillExplained(t *testing.T) {
 	require.Contains(t, got.Out, does, "what becomes of it is still worth knowing")
 	require.Len(t, codes(t, "errcode 12345678"), 1)
 
-	onCall := clitest.Run(t, clitest.Try{Args: clitest.Args("errcode 12345678 --call kfaccount --lang en")})
+	onCall := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("errcode 12345678 --call kfaccount --lang en")})
 	require.Equal(t, cli.ExitNothing, onCall.Code)
 	require.Equal(t, "kefu: kefu does not know the code 12345678\n", onCall.Err)
 	require.Contains(t, onCall.Out, "unlisted, on kfaccount")
 	require.NotContains(t, onCall.Out, does)
 
 	narrowed := clitest.Run(t, clitest.Try{Args: clitest.Args("errcode 45015 --fault busy")})
-	require.Equal(t, clitest.Ended(cli.ExitNothing, "", "kefu: kefu does not know the code 45015 among the codes you asked for\n"), narrowed)
-	nothing := clitest.Run(t, clitest.Try{Args: clitest.Args("errcode --search frobnicate -o json")})
+	require.Equal(t, clitest.Ended(cli.ExitNothing, "",
+		"kefu: kefu does not know the code 45015 among the codes you asked for\n"), narrowed)
+	nothing := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("errcode --search frobnicate -o json")})
 	require.Equal(t, clitest.Ended(cli.ExitNothing, "[]\n", "kefu: no code matches\n"), nothing)
 }
 
-// Whatever row a code has, and whether it has one: asked about a call, the answer is the one that an error of that call gives.
+// Whatever row a code has, and whether it has one: asked about a call, the answer is the one that
+// an error of that call gives.
 func TestACodeIsExplainedForTheCallThatDrewIt(t *testing.T) {
 	t.Parallel()
 	avatar := codes(t, "errcode 40005 --call kfaccount")
@@ -150,7 +159,8 @@ func TestACodeIsExplainedForTheCallThatDrewIt(t *testing.T) {
 	require.Equal(t, "avatar_file_type", avatar[0]["name"])
 	require.Contains(t, avatar[0]["do_en"], "JPG")
 	require.Equal(t, "the command fails and says why; nothing was changed", avatar[0]["does_en"])
-	require.Equal(t, "kfaccount", codes(t, "errcode 40007 --call kfaccount")[0]["call"], "a code of a send, on this call")
+	require.Equal(t, "kfaccount", codes(t, "errcode 40007 --call kfaccount")[0]["call"],
+		"a code of a send, on this call")
 
 	signing := codes(t, "errcode 40234")
 	require.Len(t, signing, 1)
@@ -186,9 +196,12 @@ func TestNegativeCodesAreNoFlags(t *testing.T) {
 		"":                                         "",
 	} {
 		cmd := root.New(cli.New(cli.Process{}))
-		require.Equal(t, clitest.Args(expected), errcode.NegativeCodesLast(cmd, clitest.Args(line)), line)
+		require.Equal(t, clitest.Args(expected), errcode.NegativeCodesLast(cmd, clitest.Args(line)),
+			line)
 	}
-	replay := clitest.Run(t, clitest.Try{Args: clitest.Args("dead replay errcode --rate -1"), File: clitest.TwoApps})
+	replay := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("dead replay errcode --rate -1"), File: clitest.TwoApps})
 	require.Contains(t, replay.Err, "--rate and --limit cannot be below 0")
-	require.Equal(t, cli.ExitDone, clitest.Run(t, clitest.Try{Args: clitest.Args("errcode --search -1")}).Code)
+	require.Equal(t, cli.ExitDone,
+		clitest.Run(t, clitest.Try{Args: clitest.Args("errcode --search -1")}).Code)
 }

@@ -20,7 +20,8 @@ func TestErrcodeSaysOfACallWhatTheCallSays(t *testing.T) {
 		for _, code := range numbers {
 			e := &errcode{call: string(call)}
 			rows, known := e.meanings(code)
-			require.Equal(t, []Meaning{explain(wechat.Explain(call, code))}, rows, "%s %d", call, code)
+			require.Equal(t, []Meaning{explain(wechat.Explain(call, code))}, rows, "%s %d", call,
+				code)
 			require.Equal(t, code != 99999, known, "%s %d", call, code)
 		}
 	}

@@ -33,7 +33,9 @@ Exit code 1 when it has ended already, 3 when nothing is known of it.`,
 		Example: `  kefu cancel order-4711-reminder
   kefu cancel order-4711-reminder --app wx0000000000000001`,
 		Args: cli.Args(1, 1, "ID"),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.run(cmd.Context(), args[0])
+		},
 	}
 }
 
@@ -73,7 +75,8 @@ type Cancelled struct {
 	Before     bool         `json:"withdrawn_before,omitempty"`
 }
 
-// openIntent is the intent that has not ended. One that has is no mistake of whoever asks, but nothing was done.
+// openIntent is the intent that has not ended. One that has is no mistake of whoever asks, but
+// nothing was done.
 func openIntent(found []intent.Whereabouts, id string) (intent.Whereabouts, error) {
 	var open []intent.Whereabouts
 	for _, w := range found {
@@ -85,7 +88,8 @@ func openIntent(found []intent.Whereabouts, id string) (intent.Whereabouts, erro
 	case len(open) == 1:
 		return open[0], nil
 	case len(open) > 1:
-		return intent.Whereabouts{}, cli.Usagef("several apps have an intent %q: name one with --app", id)
+		return intent.Whereabouts{},
+			cli.Usagef("several apps have an intent %q: name one with --app", id)
 	case len(found) == 0:
 		return intent.Whereabouts{}, unknownIntent(id)
 	}
@@ -104,17 +108,20 @@ func tooLate(w intent.Whereabouts) string {
 	if w.Reason != "" {
 		reason = " (" + string(w.Reason) + ")"
 	}
-	return fmt.Sprintf("%q is dead already%s: it is not sent unless somebody replays it", w.ID, reason)
+	return fmt.Sprintf("%q is dead already%s: it is not sent unless somebody replays it", w.ID,
+		reason)
 }
 
 func afterCancel(w intent.Whereabouts) string {
 	switch {
 	case w.Withdrawn:
-		return fmt.Sprintf("%q was withdrawn already, by %s: it will not be sent", w.ID, w.WithdrawnBy)
+		return fmt.Sprintf("%q was withdrawn already, by %s: it will not be sent", w.ID,
+			w.WithdrawnBy)
 	case w.State == schema.StateInFlight:
 		return fmt.Sprintf("%q is withdrawn. It is being sent just now, which cannot be taken back; it will not be tried again", w.ID)
 	case w.State == schema.StateWaiting && !w.Until.IsZero():
-		return fmt.Sprintf("%q is withdrawn. It was waiting until %s and will not be sent", w.ID, cli.Moment(w.Until))
+		return fmt.Sprintf("%q is withdrawn. It was waiting until %s and will not be sent", w.ID,
+			cli.Moment(w.Until))
 	}
 	return fmt.Sprintf("%q is withdrawn. It was %s and will not be sent", w.ID, w.State)
 }

@@ -20,7 +20,8 @@ func TestCancelWhatIsQueued(t *testing.T) {
 
 	o.Send("wx1", "order-1")
 	got := o.Kefu("cancel order-1")
-	o.Equal(clitest.Ended(cli.ExitDone, "\"order-1\" is withdrawn. It was queued and will not be sent\n", ""), got)
+	o.Equal(clitest.Ended(cli.ExitDone,
+		"\"order-1\" is withdrawn. It was queued and will not be sent\n", ""), got)
 	order, ok, err := ledger.Withdrawn(t.Context(), o.Conn, "wx1", "order-1")
 	o.NoError(err)
 	o.True(ok)
@@ -44,13 +45,15 @@ func TestCancelWhatWaitsAndWhatIsUnderWay(t *testing.T) {
 	o.Send("wx1", "now-1")
 	o.Story("now-1", "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 1, Attempt: 1})
 	answer := clitest.Decode[intent.Cancelled](o, o.Kefu("cancel now-1 -o json"))
-	o.Equal(intent.Cancelled{ID: "now-1", AppID: "wx1", Generation: 1, Was: schema.StateInFlight}, answer)
+	o.Equal(intent.Cancelled{ID: "now-1", AppID: "wx1", Generation: 1, Was: schema.StateInFlight},
+		answer)
 }
 
 func TestCancelTheNextLifeOfAnID(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Story("order-1", "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 100, Attempt: 1}, ledger.Mark{Kind: ledger.Dead, Seq: 100, Generation: 1, Attempt: 1})
+	o.Story("order-1", "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 100, Attempt: 1},
+		ledger.Mark{Kind: ledger.Dead, Seq: 100, Generation: 1, Attempt: 1})
 	dead := o.Kefu("cancel order-1")
 	o.Equal(cli.ExitFailed, dead.Code)
 	o.Contains(dead.Err, `"order-1" is dead already: it is not sent unless somebody replays it`)
@@ -66,7 +69,8 @@ func TestCancelTooLate(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
 	end := func(id string, kind ledger.Kind) {
-		o.Story(id, "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 1, Attempt: 1}, ledger.Mark{Kind: kind, Seq: 1, Generation: 1, Attempt: 1})
+		o.Story(id, "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 1, Attempt: 1},
+			ledger.Mark{Kind: kind, Seq: 1, Generation: 1, Attempt: 1})
 	}
 	end("sent-1", ledger.Sent)
 	end("cancelled-1", ledger.Cancelled)
@@ -87,5 +91,6 @@ func TestCancelAnIDOfTwoApps(t *testing.T) {
 	got := o.Kefu("cancel order-1")
 	o.Equal(cli.ExitUsage, got.Code)
 	o.Contains(got.Err, `several apps have an intent "order-1": name one with --app`)
-	o.Equal("wx2", clitest.Decode[intent.Cancelled](o, o.Kefu("cancel order-1 --app wx2 -o json")).AppID)
+	o.Equal("wx2", clitest.Decode[intent.Cancelled](o,
+		o.Kefu("cancel order-1 --app wx2 -o json")).AppID)
 }

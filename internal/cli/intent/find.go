@@ -41,7 +41,8 @@ traces of it have expired.`,
 		Args: cli.Args(0, 1, "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args) },
 	}
-	cmd.Flags().StringVar(&f.openID, "openid", "", "list what is queued, waiting or dead of this `openid`")
+	cmd.Flags().StringVar(&f.openID, "openid", "",
+		"list what is queued, waiting or dead of this `openid`")
 	return cmd
 }
 
@@ -117,7 +118,9 @@ func fields(w intent.Whereabouts) []cli.Field {
 		{Name: "state", Value: state, Style: stateStyle(w.State)},
 	}
 	if w.Withdrawn {
-		fields = append(fields, cli.Field{Name: "withdrawn", Value: "by " + w.WithdrawnBy + ": it will not be sent", Style: cli.Yellow})
+		fields = append(fields,
+			cli.Field{Name: "withdrawn", Value: "by " + w.WithdrawnBy + ": it will not be sent",
+				Style: cli.Yellow})
 	}
 	duplicate := ""
 	if w.PossibleDuplicate {
@@ -125,7 +128,8 @@ func fields(w intent.Whereabouts) []cli.Field {
 	}
 	return append(fields,
 		cli.Field{Name: "why", Value: w.Detail},
-		cli.Field{Name: "answer", Value: strings.TrimSpace(cli.Errcode(w.Errcode) + " " + w.Errmsg)},
+		cli.Field{Name: "answer",
+			Value: strings.TrimSpace(cli.Errcode(w.Errcode) + " " + w.Errmsg)},
 		cli.Field{Name: "rid", Value: w.RID},
 		cli.Field{Name: "possible duplicate", Value: duplicate, Style: cli.Yellow},
 		cli.Field{Name: "until", Value: cli.Moment(w.Until)},
@@ -159,9 +163,13 @@ func eventColumns(w intent.Whereabouts) []cli.Column[intent.Event] {
 		{Title: "WHAT", Cell: func(h intent.Event) string { return h.What }, Wraps: true},
 	}
 	if slices.ContainsFunc(w.Events, func(h intent.Event) bool { return h.Generation > 1 }) {
-		columns = append(columns, cli.Column[intent.Event]{Title: "GENERATION", Right: true, Cell: func(h intent.Event) string { return strconv.Itoa(h.Generation) }})
+		columns = append(columns,
+			cli.Column[intent.Event]{Title: "GENERATION", Right: true,
+				Cell: func(h intent.Event) string { return strconv.Itoa(h.Generation) }})
 	}
-	return append(columns, cli.Column[intent.Event]{Title: "WORKER", Cell: func(h intent.Event) string { return h.Worker }})
+	return append(columns,
+		cli.Column[intent.Event]{Title: "WORKER",
+			Cell: func(h intent.Event) string { return h.Worker }})
 }
 
 func (f *find) recipient(ctx context.Context, conn *broker.Conn, known []apps.App) error {
@@ -175,7 +183,8 @@ func (f *find) recipient(ctx context.Context, conn *broker.Conn, known []apps.Ap
 	err = cli.List(f.streams, rows, []cli.Column[intent.Pending]{
 		{Title: "APP", Cell: func(r intent.Pending) string { return r.AppID }},
 		{Title: "ID", Cell: func(r intent.Pending) string { return r.ID }, Wraps: true},
-		{Title: "STATE", Cell: func(r intent.Pending) string { return string(r.State) }, Style: func(r intent.Pending) cli.Style { return stateStyle(r.State) }},
+		{Title: "STATE", Cell: func(r intent.Pending) string { return string(r.State) },
+			Style: func(r intent.Pending) cli.Style { return stateStyle(r.State) }},
 		{Title: "LANE", Cell: func(r intent.Pending) string { return string(r.Lane) }},
 		{Title: "WHY", Cell: func(r intent.Pending) string { return r.Why }},
 		{Title: "SINCE", Cell: func(r intent.Pending) string { return cli.Moment(r.At) }},

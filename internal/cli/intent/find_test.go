@@ -18,7 +18,8 @@ func TestFindInTheQueue(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
 	unknown := o.Kefu("find order-1")
-	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: nothing is known of \"order-1\": it was never accepted, or all traces of it have expired\n"), unknown)
+	o.Equal(clitest.Ended(cli.ExitNothing, "",
+		"kefu: nothing is known of \"order-1\": it was never accepted, or all traces of it have expired\n"), unknown)
 	o.Equal("[]\n", o.Kefu("find order-1 -o json").Out)
 
 	o.Send("wx1", "order-1")
@@ -49,10 +50,13 @@ func TestFindWhatWasSent(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
 	published := time.Now().UTC()
-	o.Story("order-1", "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 1, Attempt: 1}, ledger.Mark{Kind: ledger.Sent, Seq: 1, Generation: 1, Attempt: 1})
+	o.Story("order-1", "worker-a", ledger.Mark{Kind: ledger.Start, Seq: 1, Attempt: 1},
+		ledger.Mark{Kind: ledger.Sent, Seq: 1, Generation: 1, Attempt: 1})
 	now := time.Now().UTC()
-	o.Receipt(schema.Receipt{ID: "order-1", AppID: "wx1", Generation: 1, State: schema.StateSent, Lane: schema.LaneLive, Source: "shop", Attempts: 1, PublishedAt: published, SettledAt: now})
-	o.Receipt(schema.Receipt{ID: "order-1", AppID: "wx2", Generation: 1, State: schema.StateDead, Reason: schema.ReasonExpired, Lane: schema.LaneLive, PublishedAt: now, SettledAt: now})
+	o.Receipt(schema.Receipt{ID: "order-1", AppID: "wx1", Generation: 1, State: schema.StateSent,
+		Lane: schema.LaneLive, Source: "shop", Attempts: 1, PublishedAt: published, SettledAt: now})
+	o.Receipt(schema.Receipt{ID: "order-1", AppID: "wx2", Generation: 1, State: schema.StateDead,
+		Reason: schema.ReasonExpired, Lane: schema.LaneLive, PublishedAt: now, SettledAt: now})
 
 	found := clitest.Decode[[]intent.Whereabouts](o, o.Kefu("find order-1 -o json"))
 	o.Len(found, 2, "an id may be known to two apps")
@@ -84,11 +88,14 @@ func TestFindAnAbandonedAttempt(t *testing.T) {
 func TestFindWhatDied(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Bury(clitest.DeadLetter("order-1", clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")))
+	o.Bury(clitest.DeadLetter("order-1",
+		clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")))
 	got := o.Kefu("find order-1")
 	for _, line := range []string{
-		`(?m)^state +dead, recipient$`, `(?m)^answer +45015 response out of time limit$`, `(?m)^rid +rid-1$`,
-		`attempt 1 ended: recipient: 45015 response out of time limit +worker-1`, `dead, recipient: the API was busy six times`,
+		`(?m)^state +dead, recipient$`, `(?m)^answer +45015 response out of time limit$`,
+		`(?m)^rid +rid-1$`,
+		`attempt 1 ended: recipient: 45015 response out of time limit +worker-1`,
+		`dead, recipient: the API was busy six times`,
 	} {
 		o.Regexp(line, got.Out)
 	}
@@ -128,6 +135,7 @@ func TestFindAPerson(t *testing.T) {
 	for _, r := range rows {
 		states[r.ID] = r.State
 	}
-	o.Equal(map[string]schema.State{"live-1": schema.StateQueued, "bulk-1": schema.StateQueued, "later-1": schema.StateWaiting, "dead-1": schema.StateDead}, states)
+	o.Equal(map[string]schema.State{"live-1": schema.StateQueued, "bulk-1": schema.StateQueued,
+		"later-1": schema.StateWaiting, "dead-1": schema.StateDead}, states)
 	o.NotContains(o.Kefu("find --openid "+clitest.Recipient).Out, clitest.Recipient)
 }

@@ -72,17 +72,23 @@ and it is no terminal. With --wait it prints what became of it and ends with exi
 	f := cmd.Flags()
 	f.StringVar(&s.to, "to", "", "`openid` of the recipient, with --text")
 	f.StringVar(&s.text, "text", "", "`text` to send")
-	f.StringVar(&s.kfAccount, "kf-account", "", "`kfaccount` it comes from, as prefix@wechatid, with --text")
-	f.StringVar(&s.packet, "packet", "", "JSON `file` with a packet of the API; - is standard input, also read without this flag when it is no terminal")
-	f.StringVar(&s.id, "id", "", "`id` of the intent: a repeat of it is sent once (default: a new one)")
+	f.StringVar(&s.kfAccount, "kf-account", "",
+		"`kfaccount` it comes from, as prefix@wechatid, with --text")
+	f.StringVar(&s.packet, "packet", "",
+		"JSON `file` with a packet of the API; - is standard input, also read without this flag when it is no terminal")
+	f.StringVar(&s.id, "id", "",
+		"`id` of the intent: a repeat of it is sent once (default: a new one)")
 	f.StringVar(&s.campaign, "campaign", "", "`name` of a campaign: send it in the bulk lane")
 	f.StringVar(&s.sendAt, "send-at", "", "hold it until this `time` (RFC 3339)")
 	f.Var(&s.expiresIn, "expires-in", "never send it later than this from now: 90m, 36h or 7d")
-	f.StringVar(&s.unknown, "unknown", "", "when nobody knows whether it was sent: resend or park (`policy`; default: the app's)")
+	f.StringVar(&s.unknown, "unknown", "",
+		"when nobody knows whether it was sent: resend or park (`policy`; default: the app's)")
 	f.StringVar(&s.source, "source", "", "`name` of the service it comes from")
 	f.BoolVar(&s.wait, "wait", false, "wait until it has ended, and print how")
 	f.DurationVar(&s.timeout, "timeout", time.Minute, "how long to wait at most, with --wait")
-	cli.Complete(cmd, "unknown", func() []string { return []string{string(schema.PolicyResend), string(schema.PolicyPark)} })
+	cli.Complete(cmd, "unknown", func() []string {
+		return []string{string(schema.PolicyResend), string(schema.PolicyPark)}
+	})
 	_ = cmd.MarkFlagFilename("packet", "json") // the flag was added above
 	return cmd
 }
@@ -168,7 +174,8 @@ func (s *send) options() ([]publisher.PublishOption, error) {
 	if s.sendAt != "" {
 		at, err := time.Parse(time.RFC3339, s.sendAt)
 		if err != nil {
-			return nil, cli.Usagef("--send-at %q is not a time as in 2026-12-24T09:00:00+08:00", s.sendAt)
+			return nil, cli.Usagef("--send-at %q is not a time as in 2026-12-24T09:00:00+08:00",
+				s.sendAt)
 		}
 		out = append(out, publisher.WithSendAt(at))
 	}
@@ -213,7 +220,10 @@ func (s *send) printAccepted(a publisher.Accepted) error {
 	return s.streams.Printf("%s  accepted\n", a.ID)
 }
 
-func (s *send) publishAndWait(ctx context.Context, conn *broker.Conn, p *publisher.Publisher, appID string, packet []byte, options []publisher.PublishOption) error {
+func (s *send) publishAndWait(
+	ctx context.Context, conn *broker.Conn, p *publisher.Publisher, appID string, packet []byte,
+	options []publisher.PublishOption,
+) error {
 	wait, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	accepted, err := p.Publish(wait, appID, json.RawMessage(packet), options...)
@@ -226,7 +236,8 @@ func (s *send) publishAndWait(ctx context.Context, conn *broker.Conn, p *publish
 	r, err := p.Wait(wait, accepted)
 	switch {
 	case errors.Is(err, publisher.ErrUnreadable) && ctx.Err() == nil:
-		return fmt.Errorf("%s is queued, and it cannot be seen what becomes of it: %w", accepted.ID, err)
+		return fmt.Errorf("%s is queued, and it cannot be seen what becomes of it: %w", accepted.ID,
+			err)
 	case err != nil && wait.Err() != nil && ctx.Err() == nil:
 		return s.noReceipt(ctx, conn, accepted)
 	}
@@ -249,7 +260,8 @@ func (s *send) publishAndWait(ctx context.Context, conn *broker.Conn, p *publish
 func (s *send) noReceipt(ctx context.Context, conn *broker.Conn, a publisher.Accepted) error {
 	holds, err := gate.Holds(ctx, conn)
 	if err == nil && len(holds[a.AppID]) > 0 {
-		return fmt.Errorf("%s is queued; it was not sent within %s because %s is held: %s", a.ID, s.timeout, a.AppID, apps.Why(holds[a.AppID]))
+		return fmt.Errorf("%s is queued; it was not sent within %s because %s is held: %s", a.ID,
+			s.timeout, a.AppID, apps.Why(holds[a.AppID]))
 	}
 	return fmt.Errorf("%s is queued; there was no receipt within %s: is a worker running? kefu find %s says more (with worker.receipts: off there is never one)",
 		a.ID, s.timeout, a.ID)
@@ -263,7 +275,8 @@ func (s *send) printReceipt(r schema.Receipt) error {
 	if r.Reason != "" {
 		text += fmt.Sprintf(" (%s)", r.Reason)
 	}
-	text += fmt.Sprintf(" after %s, %s", r.SettledAt.Sub(r.PublishedAt).Round(time.Millisecond), cli.Count(r.Attempts, "attempt"))
+	text += fmt.Sprintf(" after %s, %s", r.SettledAt.Sub(r.PublishedAt).Round(time.Millisecond),
+		cli.Count(r.Attempts, "attempt"))
 	if r.Errcode != nil {
 		text += fmt.Sprintf("\nerrcode %d: %s", *r.Errcode, cli.Clean(r.Errmsg))
 	}

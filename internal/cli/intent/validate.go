@@ -79,7 +79,8 @@ func (v *validate) run(ctx context.Context, files []string) error {
 	}
 	switch {
 	case invalid > 0:
-		return fmt.Errorf("%s: %d valid%s, %d invalid", cli.Count(valid+invalid, "packet"), valid, warned, invalid)
+		return fmt.Errorf("%s: %d valid%s, %d invalid", cli.Count(valid+invalid, "packet"), valid,
+			warned, invalid)
 	case valid == 0:
 		return cli.Nothingf("no packet found")
 	}
@@ -87,7 +88,8 @@ func (v *validate) run(ctx context.Context, files []string) error {
 	return nil
 }
 
-// setLimits takes the limits of the app that was named, if any: the command works without a configuration.
+// setLimits takes the limits of the app that was named, if any: the command works without a
+// configuration.
 func (v *validate) setLimits() error {
 	if v.settings.AppID == "" {
 		return nil
@@ -97,10 +99,12 @@ func (v *validate) setLimits() error {
 	return err
 }
 
-// file tells the verdict on each packet of a file. A file that cannot be read is a verdict too: the others are still checked.
+// file tells the verdict on each packet of a file. A file that cannot be read is a verdict too: the
+// others are still checked.
 func (v *validate) file(ctx context.Context, name string, tell func(packets.Verdict) error) error {
 	unreadable := func(err error) error {
-		return tell(packets.Verdict{File: name, Field: "file", Rule: strings.TrimPrefix(err.Error(), "open "+name+": ")})
+		return tell(packets.Verdict{File: name, Field: "file",
+			Rule: strings.TrimPrefix(err.Error(), "open "+name+": ")})
 	}
 	in := v.streams.In
 	if name == "-" {
@@ -136,7 +140,8 @@ func (v *validate) file(ctx context.Context, name string, tell func(packets.Verd
 	}
 }
 
-// verdicts prints rows: as JSON each one as it comes, since a file may be longer than memory, and as a table in the end.
+// verdicts prints rows: as JSON each one as it comes, since a file may be longer than memory, and
+// as a table in the end.
 type verdicts struct {
 	stream cli.Rows[packets.Verdict]
 	rows   []packets.Verdict // of the table

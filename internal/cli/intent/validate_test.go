@@ -27,7 +27,8 @@ const (
 func TestValidateReadsEveryFormOfFile(t *testing.T) {
 	t.Parallel()
 	pretty := "{\n  \"touser\": \"o1\",\n  \"msgtype\": \"text\",\n  \"text\": {\"content\": \"hi\"}\n}\n"
-	long := `{"touser":"o1","msgtype":"text","text":{"content":"` + strings.Repeat("x", 2<<20) + `"}}`
+	long := `{"touser":"o1","msgtype":"text","text":{"content":"` + strings.Repeat("x", 2<<20) +
+		`"}}`
 	for _, c := range []struct {
 		name, file, text string
 		verdicts         []string
@@ -36,27 +37,50 @@ func TestValidateReadsEveryFormOfFile(t *testing.T) {
 		{"one packet on one line", "p.json", clitest.GoodPacket, []string{"1 text"}, cli.ExitDone},
 		{"one packet on many lines", "p.json", "\n\n" + pretty, []string{"3 text"}, cli.ExitDone},
 		{"several of those", "p.json", pretty + pretty, []string{"1 text", "6 text"}, cli.ExitDone},
-		{"a list", "p.json", "[\n" + clitest.GoodPacket + ",\n\n" + badPacket + "\n]\n", []string{"2 text", "4 text.content"}, cli.ExitFailed},
-		{"one per line, with empty lines", "p.json", clitest.GoodPacket + "\n\n  \n" + otherPacket + "\n" + badPacket,
+		{"a list", "p.json", "[\n" + clitest.GoodPacket + ",\n\n" + badPacket + "\n]\n",
+			[]string{"2 text", "4 text.content"}, cli.ExitFailed},
+		{"one per line, with empty lines", "p.json",
+			clitest.GoodPacket + "\n\n  \n" + otherPacket + "\n" + badPacket,
 			[]string{"1 text", "4 image", "5 text.content"}, cli.ExitFailed},
-		{"one per line, the first one broken", "p.json", `{"touser":}` + "\n" + clitest.GoodPacket, []string{"1 touser", "2 text"}, cli.ExitFailed},
-		{"one per line by its name, the first one cut off", "p.ndjson", `{"touser":` + "\n" + clitest.GoodPacket, []string{"1 touser", "2 text"}, cli.ExitFailed},
-		{"Windows line ends and a byte order mark", "p.json", "\ufeff" + clitest.GoodPacket + "\r\n" + otherPacket + "\r\n", []string{"1 text", "2 image"}, cli.ExitDone},
-		{"a byte order mark before a list", "p.json", "\ufeff[" + clitest.GoodPacket + "]", []string{"1 text"}, cli.ExitDone},
-		{"a line longer than any packet", "p.ndjson", long + "\n" + clitest.GoodPacket, []string{"1 packet", "2 text"}, cli.ExitFailed},
+		{"one per line, the first one broken", "p.json", `{"touser":}` + "\n" + clitest.GoodPacket,
+			[]string{"1 touser", "2 text"}, cli.ExitFailed},
+		{"one per line by its name, the first one cut off", "p.ndjson",
+			`{"touser":` + "\n" + clitest.GoodPacket, []string{"1 touser", "2 text"},
+			cli.ExitFailed},
+		{"Windows line ends and a byte order mark", "p.json",
+			"\ufeff" + clitest.GoodPacket + "\r\n" + otherPacket + "\r\n",
+			[]string{"1 text", "2 image"}, cli.ExitDone},
+		{"a byte order mark before a list", "p.json", "\ufeff[" + clitest.GoodPacket + "]",
+			[]string{"1 text"}, cli.ExitDone},
+		{"a line longer than any packet", "p.ndjson", long + "\n" + clitest.GoodPacket,
+			[]string{"1 packet", "2 text"}, cli.ExitFailed},
 		{"no JSON", "p.json", "hello", []string{"1 packet"}, cli.ExitFailed},
 		{"a packet cut off", "p.json", pretty[:20], []string{"1 packet"}, cli.ExitFailed},
-		{"a list cut off", "p.json", "[" + clitest.GoodPacket, []string{"1 text", "0 file"}, cli.ExitFailed},
-		{"a list with something behind it", "p.json", "[" + clitest.GoodPacket + "] x", []string{"1 text", "0 file"}, cli.ExitFailed},
-		{"no UTF-8", "p.json", strings.Replace(clitest.GoodPacket, "hi", "\xff", 1), []string{"1 packet"}, cli.ExitFailed},
-		{"a list over many lines", "p.json", "\n[\n" + pretty + ",\n\n" + pretty + "," + clitest.GoodPacket + "\n]\n", []string{"3 text", "1 text", "1 text"}, cli.ExitDone},
-		{"a list with a comma too many", "p.json", "[\n" + clitest.GoodPacket + ",,\n" + clitest.GoodPacket + "]", []string{"2 text", "3 packet"}, cli.ExitFailed},
-		{"a list that ends in commas", "p.json", "[" + clitest.GoodPacket + ",,\n ", []string{"1 text", "2 packet"}, cli.ExitFailed},
-		{"a list without a comma", "p.json", "[" + clitest.GoodPacket + "\n" + clitest.GoodPacket + "]", []string{"1 text", "2 packet"}, cli.ExitFailed},
-		{"a list that ends as an object", "p.json", "[" + clitest.GoodPacket + "}", []string{"1 text", "0 file"}, cli.ExitFailed},
-		{"a list of no packets", "p.json", "[1,\n\"a\",null]", []string{"1 packet", "2 packet", "2 packet"}, cli.ExitFailed},
-		{"a list of packets too long", "p.json", "[\n" + long + "\n,\n" + clitest.GoodPacket + "]", []string{"2 packet", "4 text"}, cli.ExitFailed},
-		{"two lists", "p.json", "[" + clitest.GoodPacket + "]\n[" + clitest.GoodPacket + "]", []string{"1 text", "0 file"}, cli.ExitFailed},
+		{"a list cut off", "p.json", "[" + clitest.GoodPacket, []string{"1 text", "0 file"},
+			cli.ExitFailed},
+		{"a list with something behind it", "p.json", "[" + clitest.GoodPacket + "] x",
+			[]string{"1 text", "0 file"}, cli.ExitFailed},
+		{"no UTF-8", "p.json", strings.Replace(clitest.GoodPacket, "hi", "\xff", 1),
+			[]string{"1 packet"}, cli.ExitFailed},
+		{"a list over many lines", "p.json",
+			"\n[\n" + pretty + ",\n\n" + pretty + "," + clitest.GoodPacket + "\n]\n",
+			[]string{"3 text", "1 text", "1 text"}, cli.ExitDone},
+		{"a list with a comma too many", "p.json",
+			"[\n" + clitest.GoodPacket + ",,\n" + clitest.GoodPacket + "]",
+			[]string{"2 text", "3 packet"}, cli.ExitFailed},
+		{"a list that ends in commas", "p.json", "[" + clitest.GoodPacket + ",,\n ",
+			[]string{"1 text", "2 packet"}, cli.ExitFailed},
+		{"a list without a comma", "p.json",
+			"[" + clitest.GoodPacket + "\n" + clitest.GoodPacket + "]",
+			[]string{"1 text", "2 packet"}, cli.ExitFailed},
+		{"a list that ends as an object", "p.json", "[" + clitest.GoodPacket + "}",
+			[]string{"1 text", "0 file"}, cli.ExitFailed},
+		{"a list of no packets", "p.json", "[1,\n\"a\",null]",
+			[]string{"1 packet", "2 packet", "2 packet"}, cli.ExitFailed},
+		{"a list of packets too long", "p.json", "[\n" + long + "\n,\n" + clitest.GoodPacket + "]",
+			[]string{"2 packet", "4 text"}, cli.ExitFailed},
+		{"two lists", "p.json", "[" + clitest.GoodPacket + "]\n[" + clitest.GoodPacket + "]",
+			[]string{"1 text", "0 file"}, cli.ExitFailed},
 		{"a comma alone", "p.json", ",\n", []string{"2 packet"}, cli.ExitFailed},
 		{"an empty file", "p.json", " \n", nil, cli.ExitNothing},
 		{"an empty list", "p.json", "[]", nil, cli.ExitNothing},
@@ -82,9 +106,12 @@ func TestValidateReadsEveryFormOfFile(t *testing.T) {
 
 func TestValidateReadsStandardInput(t *testing.T) {
 	t.Parallel()
-	got := clitest.Run(t, clitest.Try{Args: clitest.Args("validate -"), Stdin: clitest.GoodPacket + "\n" + badPacket + "\n"})
+	got := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("validate -"),
+			Stdin: clitest.GoodPacket + "\n" + badPacket + "\n"})
 	require.Equal(t, cli.ExitFailed, got.Code)
-	require.Contains(t, got.Out, "PACKET   MSGTYPE  VERDICT\nstdin:1  text     ok\nstdin:2           text.content: ")
+	require.Contains(t, got.Out,
+		"PACKET   MSGTYPE  VERDICT\nstdin:1  text     ok\nstdin:2           text.content: ")
 	require.Equal(t, "kefu: 2 packets: 1 valid, 1 invalid\n", got.Err)
 }
 
@@ -104,7 +131,8 @@ func TestValidateAnswersWhileAPipeIsStillOpen(t *testing.T) {
 		require.NoError(t, err)
 		var row packets.Verdict
 		require.NoError(t, decoder.Decode(&row))
-		require.Equal(t, packets.Verdict{File: "stdin", Line: line, MsgType: "text", Valid: true}, row)
+		require.Equal(t, packets.Verdict{File: "stdin", Line: line, MsgType: "text", Valid: true},
+			row)
 	}
 	require.NoError(t, writer.Close())
 	require.Equal(t, cli.ExitDone, <-done)
@@ -137,7 +165,8 @@ func TestValidateReadsAListWhileItIsWritten(t *testing.T) {
 		}
 		var row packets.Verdict
 		require.NoError(t, decoder.Decode(&row))
-		require.Equal(t, packets.Verdict{File: "stdin", Line: line, MsgType: "text", Valid: true}, row)
+		require.Equal(t, packets.Verdict{File: "stdin", Line: line, MsgType: "text", Valid: true},
+			row)
 	}
 	write("]")
 	require.NoError(t, writer.Close())
@@ -151,7 +180,8 @@ func TestValidateWarns(t *testing.T) {
 	doubtful := `{"touser":"o1","msgtype":"msgmenu","msgmenu":{"head_content":"a\\nb","list":[{"id":"yes","content":"a"}]}}`
 	news := `{"touser":"o1","msgtype":"news","news":{"articles":[{},{}]}}`
 	blank := strings.Replace(clitest.GoodPacket, "hi", "　 ", 1)
-	c := clitest.Try{Args: clitest.Args("validate - -o json"), Stdin: clitest.GoodPacket + "\n" + doubtful + "\n" + news + "\n" + blank + "\n"}
+	c := clitest.Try{Args: clitest.Args("validate - -o json"),
+		Stdin: clitest.GoodPacket + "\n" + doubtful + "\n" + news + "\n" + blank + "\n"}
 	got := clitest.Run(t, c)
 	require.Equal(t, cli.ExitDone, got.Code)
 	require.Equal(t, "4 packets, all valid (3 with warnings)\n", got.Err)
@@ -165,8 +195,10 @@ func TestValidateWarns(t *testing.T) {
 			fields = append(fields, fmt.Sprintf("%d %s", row.Line, w.Field))
 		}
 	}
-	require.Equal(t, []string{"2 msgmenu.head_content", "2 msgmenu.list[0].id", "3 news.articles", "4 text.content"}, fields)
-	require.NotContains(t, strings.Split(got.Out, "}")[0], "warnings", "a packet without any says nothing of them")
+	require.Equal(t, []string{"2 msgmenu.head_content", "2 msgmenu.list[0].id", "3 news.articles",
+		"4 text.content"}, fields)
+	require.NotContains(t, strings.Split(got.Out, "}")[0], "warnings",
+		"a packet without any says nothing of them")
 
 	c.Args = clitest.Args("validate -")
 	table := clitest.Run(t, c)
@@ -177,7 +209,8 @@ func TestValidateWarns(t *testing.T) {
 	require.Equal(t, cli.ExitFailed, mixed.Code)
 	require.Equal(t, "kefu: 5 packets: 4 valid (3 with warnings), 1 invalid\n", mixed.Err)
 
-	many := `{"touser":"o1","msgtype":"msgmenu","msgmenu":{"list":[` + strings.Repeat(`{"id":"a","content":"a"},`, 9) + `{"id":"1","content":"a"}]}}`
+	many := `{"touser":"o1","msgtype":"msgmenu","msgmenu":{"list":[` +
+		strings.Repeat(`{"id":"a","content":"a"},`, 9) + `{"id":"1","content":"a"}]}}`
 	c.Stdin = many
 	require.Contains(t, clitest.Run(t, c).Out, "; and 6 more\n")
 }
@@ -186,7 +219,8 @@ func TestValidateGoesOnBehindAFileItCannotRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "p.json")
 	require.NoError(t, os.WriteFile(path, []byte(clitest.GoodPacket), 0o600))
-	got := clitest.Run(t, clitest.Try{Args: []string{"validate", "/nowhere/p.json", path, "-o", "ndjson"}})
+	got := clitest.Run(t,
+		clitest.Try{Args: []string{"validate", "/nowhere/p.json", path, "-o", "ndjson"}})
 	require.Equal(t, cli.ExitFailed, got.Code)
 	require.Equal(t, `{"file":"/nowhere/p.json","valid":false,"field":"file","rule":"no such file or directory"}`+"\n"+
 		`{"file":"`+path+`","line":1,"msgtype":"text","valid":true}`+"\n", got.Out)
@@ -194,30 +228,37 @@ func TestValidateGoesOnBehindAFileItCannotRead(t *testing.T) {
 
 func TestValidateCanListWhatIsInvalidOnly(t *testing.T) {
 	t.Parallel()
-	got := clitest.Run(t, clitest.Try{Args: clitest.Args("validate - --invalid"), Stdin: clitest.GoodPacket + "\n" + badPacket})
+	got := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("validate - --invalid"),
+			Stdin: clitest.GoodPacket + "\n" + badPacket})
 	require.NotContains(t, got.Out, "ok")
 	require.Contains(t, got.Out, "stdin:2")
-	fine := clitest.Run(t, clitest.Try{Args: clitest.Args("validate - --invalid"), Stdin: clitest.GoodPacket})
+	fine := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("validate - --invalid"), Stdin: clitest.GoodPacket})
 	require.Equal(t, clitest.Ended(cli.ExitDone, "", "1 packet, all valid\n"), fine)
-	quiet := clitest.Run(t, clitest.Try{Args: clitest.Args("validate - --invalid --quiet"), Stdin: clitest.GoodPacket})
+	quiet := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("validate - --invalid --quiet"), Stdin: clitest.GoodPacket})
 	require.Equal(t, clitest.Ended(cli.ExitDone, "", ""), quiet)
 }
 
 func TestValidateSaysWhereItStopped(t *testing.T) {
 	t.Parallel()
-	got := clitest.Run(t, clitest.Try{Args: clitest.Args("validate -"), Stdin: "{\n\"touser\": 1,,\n}\n{\n}\n"})
+	got := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("validate -"), Stdin: "{\n\"touser\": 1,,\n}\n{\n}\n"})
 	require.Contains(t, got.Out, "; what follows was not checked")
 }
 
 func TestValidateTakesTheLimitsOfAnApp(t *testing.T) {
 	t.Parallel()
 	packet := strings.Replace(clitest.GoodPacket, "hi", "four", 1)
-	c := clitest.Try{Args: clitest.Args("validate - --app wx1"), File: clitest.TwoApps, Environ: []string{"S=x"}, Stdin: packet}
+	c := clitest.Try{Args: clitest.Args("validate - --app wx1"), File: clitest.TwoApps,
+		Environ: []string{"S=x"}, Stdin: packet}
 	require.Equal(t, cli.ExitFailed, clitest.Run(t, c).Code)
 	c.Args = clitest.Args("validate - --app wx2")
 	require.Equal(t, cli.ExitDone, clitest.Run(t, c).Code)
 	c.Args, c.File = clitest.Args("validate -"), "nope: 1"
-	require.Equal(t, cli.ExitDone, clitest.Run(t, c).Code, "without an app no configuration is needed")
+	require.Equal(t, cli.ExitDone, clitest.Run(t, c).Code,
+		"without an app no configuration is needed")
 }
 
 func TestValidateSaysWhatTheSchemaSays(t *testing.T) {

@@ -23,7 +23,9 @@ func newAdd(env *cli.Env) *cobra.Command {
 that is there already under that nickname is left as it is.`,
 		Example: `  kefu kfaccount add test1@test --nickname 客服1`,
 		Args:    cli.Args(1, 1, "KFACCOUNT"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.run(cmd.Context(), args[0])
+		},
 	}
 	a.addFlags(cmd)
 	return cmd
@@ -52,7 +54,8 @@ func (a *add) run(ctx context.Context, account string) error {
 	case found != nil && found.Nick == wanted.Nickname && wanted.Password.Empty():
 		return a.answer(api, change{action: "add", account: account, done: "there already"}, false)
 	case found != nil:
-		return fmt.Errorf("%s is there already, as %s: kefu kfaccount update changes it", account, found.Nick)
+		return fmt.Errorf("%s is there already, as %s: kefu kfaccount update changes it", account,
+			found.Nick)
 	case len(all) >= api.App.KFAccounts.Most:
 		return fmt.Errorf("%s has %s, and limits.kfaccounts is %d: delete one that is no longer used, or raise the limit",
 			api.App.Label(), cli.Counted(len(all), "kfaccount"), api.App.KFAccounts.Most)

@@ -52,7 +52,9 @@ func (a *avatar) run(ctx context.Context, account, name string) error {
 	}
 	return a.do(ctx, api, change{
 		action: "avatar", account: account, done: "given its picture",
-		call: func(ctx context.Context) error { return api.Client.SetAvatar(ctx, account, picture) },
+		call: func(ctx context.Context) error {
+			return api.Client.SetAvatar(ctx, account, picture)
+		},
 	})
 }
 

@@ -59,7 +59,8 @@ func (a access) check(ctx context.Context, api *cli.API, c change, failed error)
 	case err != nil && failed != nil:
 		return api.Explain(cli.Changing, failed)
 	case err != nil:
-		a.streams.Warn("WeChat answered ok, but whether it was done could not be looked at: " + err.Error())
+		a.streams.Warn("WeChat answered ok, but whether it was done could not be looked at: " +
+			err.Error())
 	case !c.seen(all) && failed != nil:
 		return fmt.Errorf("%w\nthe list does not show that it was done: do it again", failed)
 	case !c.seen(all):

@@ -23,7 +23,9 @@ func newDelete(env *cli.Env) *cobra.Command {
 refused from then on (65401).`,
 		Example: `  kefu kfaccount delete test1@test`,
 		Args:    cli.Args(1, 1, "KFACCOUNT"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return d.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return d.run(cmd.Context(), args[0])
+		},
 	}
 }
 
@@ -49,6 +51,8 @@ func (d *remove) run(ctx context.Context, account string) error {
 	return d.do(ctx, api, change{
 		action: "delete", account: account, done: "deleted", look: true,
 		call: func(ctx context.Context) error { return api.Client.DeleteKFAccount(ctx, account) },
-		seen: func(all []wechat.KFAccount) bool { return !slices.ContainsFunc(all, named(account)) },
+		seen: func(all []wechat.KFAccount) bool {
+			return !slices.ContainsFunc(all, named(account))
+		},
 	})
 }

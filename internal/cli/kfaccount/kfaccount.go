@@ -55,5 +55,6 @@ func named(account string) func(wechat.KFAccount) bool {
 }
 
 func notFound(app config.App, account string) error {
-	return cli.Nothingf("%s has no kfaccount %s: kefu kfaccount list shows those it has", app.Label(), account)
+	return cli.Nothingf("%s has no kfaccount %s: kefu kfaccount list shows those it has",
+		app.Label(), account)
 }

@@ -39,7 +39,8 @@ func (o *online) run(ctx context.Context) error {
 		{Title: "KFACCOUNT", Cell: func(k wechat.OnlineKFAccount) string { return k.Account }},
 		{Title: "ID", Right: true, Cell: func(k wechat.OnlineKFAccount) string { return k.ID }},
 		{Title: "ONLINE", Cell: func(k wechat.OnlineKFAccount) string { return onlineBy(k.Status) }},
-		{Title: "SESSIONS", Right: true, Cell: func(k wechat.OnlineKFAccount) string { return cli.Grouped(k.Accepted) }},
+		{Title: "SESSIONS", Right: true,
+			Cell: func(k wechat.OnlineKFAccount) string { return cli.Grouped(k.Accepted) }},
 	}); err != nil {
 		return err
 	}

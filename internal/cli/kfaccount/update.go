@@ -20,7 +20,9 @@ func newUpdate(env *cli.Env) *cobra.Command {
 		Example: `  kefu kfaccount update test1@test --nickname 小王
   kefu kfaccount update test1@test --password-file password.txt`,
 		Args: cli.Args(1, 1, "KFACCOUNT"),
-		RunE: func(cmd *cobra.Command, args []string) error { return u.run(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return u.run(cmd.Context(), args[0])
+		},
 	}
 	u.addFlags(cmd)
 	return cmd

@@ -20,7 +20,8 @@ type wish struct {
 }
 
 func (w *wish) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&w.nickname, "nickname", "", "`name` that users see; limits.nickname says how long it may be")
+	cmd.Flags().StringVar(&w.nickname, "nickname", "",
+		"`name` that users see; limits.nickname says how long it may be")
 	cmd.Flags().StringVar(&w.passwordFile, "password-file", "",
 		"`file` with the password of the old web client (多客服), in clear text or as MD5; - is standard input")
 	_ = cmd.MarkFlagFilename("password-file") // the flag was added above
@@ -37,7 +38,8 @@ func (w *wish) wanted(account string) (wechat.KFAccountChange, error) {
 	return change, err
 }
 
-// readPassword reads a short text from a file: on a command line it would be in everybody's process list.
+// readPassword reads a short text from a file: on a command line it would be in everybody's process
+// list.
 func (w *wish) readPassword(name string) (string, error) {
 	in := w.streams.In
 	if name != "-" {

@@ -90,7 +90,8 @@ func columns(now time.Time) []cli.Column[pool.Row] {
 			}
 			return ""
 		}},
-		{Title: "PID", Cell: ifWorker(func(r pool.Row) string { return strconv.Itoa(r.PID) }), Right: true},
+		{Title: "PID", Cell: ifWorker(func(r pool.Row) string { return strconv.Itoa(r.PID) }),
+			Right: true},
 		{Title: "VERSION", Cell: func(r pool.Row) string { return r.Version }},
 		{Title: "UP", Cell: ifWorker(func(r pool.Row) string { return cli.About(now.Sub(r.Started)) }), Right: true},
 		{Title: "SEEN", Cell: ifWorker(func(r pool.Row) string {
@@ -100,10 +101,13 @@ func columns(now time.Time) []cli.Column[pool.Row] {
 			}
 			return seen
 		})},
-		{Title: "IN FLIGHT", Cell: ifWorker(func(r pool.Row) string { return strconv.Itoa(r.InFlight) }), Right: true},
+		{Title: "IN FLIGHT",
+			Cell:  ifWorker(func(r pool.Row) string { return strconv.Itoa(r.InFlight) }),
+			Right: true},
 		{Title: "SENT/S", Cell: ifWorker(func(r pool.Row) string { return strconv.FormatFloat(r.PerSecond, 'f', 1, 64) }), Right: true},
 		{Title: "QUEUED", Cell: func(r pool.Row) string { return cli.Queued(r.Lag) }, Right: true},
-		{Title: "OLDEST", Cell: func(r pool.Row) string { return cli.Age(r.Lag, now) }, Right: true},
+		{Title: "OLDEST", Cell: func(r pool.Row) string { return cli.Age(r.Lag, now) },
+			Right: true},
 		{Title: "READS", Cell: func(r pool.Row) string { return laneNames(&r) }, Wraps: true},
 	}
 }

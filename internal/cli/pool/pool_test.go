@@ -31,26 +31,34 @@ func TestPoolShowsWorkersAndWhatTheyRead(t *testing.T) {
 
 	var workers []*pool.Pool
 	for _, name := range []string{"one", "two"} {
-		p, err := pool.Join(t.Context(), o.Conn, pool.Worker{Name: name, Host: "h", PID: 7, Version: "v9", Started: time.Now().Add(-time.Hour).UTC()}, nil)
+		p, err := pool.Join(t.Context(), o.Conn,
+			pool.Worker{Name: name, Host: "h", PID: 7, Version: "v9",
+				Started: time.Now().Add(-time.Hour).UTC()}, nil)
 		o.NoError(err)
 		t.Cleanup(func() { p.Leave(t.Context()) })
 		p.Report(func() pool.Status {
-			return pool.Status{Activity: pool.Activity{InFlight: 12, PerSecond: 34.56}, Apps: map[string]pool.Activity{"wx1": {InFlight: 2, PerSecond: 5}}}
+			return pool.Status{Activity: pool.Activity{InFlight: 12, PerSecond: 34.56},
+				Apps: map[string]pool.Activity{"wx1": {InFlight: 2, PerSecond: 5}}}
 		})
 		p.Serve(takesAll{}, map[string]int{"wx1": 4})
 		workers = append(workers, p)
 	}
-	o.Eventually(func() bool { return len(workers[0].Claims()) == 2 && len(workers[1].Claims()) == 2 }, brokertest.Patience, 10*time.Millisecond)
+	o.Eventually(func() bool {
+		return len(workers[0].Claims()) == 2 &&
+			len(workers[1].Claims()) == 2
+	}, brokertest.Patience, 10*time.Millisecond)
 	got := o.Kefu("pool")
 	o.Equal(cli.ExitDone, got.Code, got.Err)
-	o.Regexp(`(?m)^WORKER +PID +VERSION +UP +SEEN +IN FLIGHT +SENT/S +QUEUED +OLDEST +READS$`, got.Out)
+	o.Regexp(`(?m)^WORKER +PID +VERSION +UP +SEEN +IN FLIGHT +SENT/S +QUEUED +OLDEST +READS$`,
+		got.Out)
 	o.Regexp(`(?m)^one +7 +v9 +1h\S* +\S+ ago +12 +34\.6 +0 +wx1: \d \d$`, got.Out)
 	o.Regexp(`(?m)^nobody +0 +wx2: 0 1 2 3$`, got.Out)
 	rows := clitest.Decode[[]pool.Row](o, o.Kefu("pool -o json --app wx1"))
 	o.Len(rows, 2)
 	o.Len(rows[1].Shards, 2)
 	o.Equal(1, rows[1].Apps)
-	o.Equal(pool.Activity{InFlight: 2, PerSecond: 5}, rows[1].Activity, "of the app that was asked for")
+	o.Equal(pool.Activity{InFlight: 2, PerSecond: 5}, rows[1].Activity,
+		"of the app that was asked for")
 	status := o.Kefu("app status wx1").Out
 	o.Regexp(`(?m)^sending +4 calls in flight, 10\.0/s sent lately$`, status)
 	o.Regexp(`(?m)^shards +\d \d read by (one|two), 0 queued$`, status)
@@ -75,6 +83,7 @@ func TestPoolShowsWorkersAndWhatTheyRead(t *testing.T) {
 	o.Regexp(`(?m)^shards +0 1 2 3 read by nobody, 1 queued$`, o.Kefu("app status wx2").Out)
 
 	workers[1].Retire()
-	o.Eventually(func() bool { return len(workers[0].Claims()) == 4 }, brokertest.Patience, 10*time.Millisecond)
+	o.Eventually(func() bool { return len(workers[0].Claims()) == 4 }, brokertest.Patience,
+		10*time.Millisecond)
 	o.Contains(o.Kefu("pool").Out, "ago, leaving")
 }

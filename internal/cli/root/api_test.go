@@ -43,7 +43,8 @@ func TestAFailureOfTheAPISaysWhatCanBeDone(t *testing.T) {
 		o.Equal(cli.ExitFailed, got.Code, says)
 		o.Contains(got.Err, says)
 	}
-	token := o.API.Add(sandbox.Rule{Call: "token", Errcode: 40164, Errmsg: "invalid ip 1.2.3.4, not in whitelist"})
+	token := o.API.Add(sandbox.Rule{Call: "token", Errcode: 40164,
+		Errmsg: "invalid ip 1.2.3.4, not in whitelist"})
 	got := o.Kefu("kfaccount list", clitest.In("zh_CN"))
 	o.API.Remove(token)
 	o.Contains(got.Err, "invalid ip 1.2.3.4")
@@ -51,7 +52,8 @@ func TestAFailureOfTheAPISaysWhatCanBeDone(t *testing.T) {
 
 	nowhere := o.Kefu("kfaccount list --set wechat.base_url=http://127.0.0.1:1", clitest.In("en"))
 	o.Equal(cli.ExitFailed, nowhere.Code)
-	o.Contains(nowhere.Err, "kefu: you can  Look at this machine's way to 127.0.0.1:1: DNS, routes, proxies. Nothing was changed.")
+	o.Contains(nowhere.Err,
+		"kefu: you can  Look at this machine's way to 127.0.0.1:1: DNS, routes, proxies. Nothing was changed.")
 	o.Equal(cli.ExitUsage, o.Kefu("kfaccount list --app wx2").Code)
 	o.True(strings.Contains(o.Kefu("kfaccount list --app wx2").Err, "no app wx2 is configured"))
 }
@@ -69,9 +71,12 @@ func TestAFailureSaysWhatTheErrcodeMeansOnThatCall(t *testing.T) {
 		call       wechat.Call
 		codes      []int
 	}{
-		{"kfaccount avatar test1@test " + face, "/customservice/kfaccount/uploadheadimg", wechat.CallKFAccount, []int{40005, 40009, 41005, 40007}},
-		{"kfaccount add test2@test --nickname x", "/customservice/kfaccount/add", wechat.CallKFAccount, []int{40009, 40097, 40003, 45078, -1, 99999}},
-		{"typing --to " + clitest.Recipient, wechat.TypingPath, wechat.CallTyping, []int{40003, 45015, 45047, 45011}},
+		{"kfaccount avatar test1@test " + face, "/customservice/kfaccount/uploadheadimg",
+			wechat.CallKFAccount, []int{40005, 40009, 41005, 40007}},
+		{"kfaccount add test2@test --nickname x", "/customservice/kfaccount/add",
+			wechat.CallKFAccount, []int{40009, 40097, 40003, 45078, -1, 99999}},
+		{"typing --to " + clitest.Recipient, wechat.TypingPath, wechat.CallTyping,
+			[]int{40003, 45015, 45047, 45011}},
 		{"app quota", "/cgi-bin/openapi/quota/get", wechat.CallQuota, []int{48001, 40035}},
 	} {
 		for _, code := range row.codes {
@@ -81,9 +86,12 @@ func TestAFailureSaysWhatTheErrcodeMeansOnThatCall(t *testing.T) {
 			o.Equal(cli.ExitFailed, failed.Code, "%s: %d", row.line, code)
 
 			asked := o.Kefu(fmt.Sprintf("errcode %d --call %s -o json", code, row.call))
-			rows := clitest.Decode[[]errcode.Meaning](o.Operation, clitest.Ended(cli.ExitDone, asked.Out, ""))
+			rows := clitest.Decode[[]errcode.Meaning](o.Operation,
+				clitest.Ended(cli.ExitDone, asked.Out, ""))
 			o.Len(rows, 1)
-			o.Contains(failed.Err, "kefu: means    "+rows[0].En+"\nkefu: you can  "+rows[0].DoEn+"\n", "%s: %d", row.line, code)
+			o.Contains(failed.Err,
+				"kefu: means    "+rows[0].En+"\nkefu: you can  "+rows[0].DoEn+"\n", "%s: %d",
+				row.line, code)
 		}
 	}
 }
@@ -95,13 +103,18 @@ func TestWhatToDoWhenNobodyKnowsWhetherItWasDone(t *testing.T) {
 	for _, row := range []struct{ line, path, says string }{
 		{"kfaccount list", "/cgi-bin/customservice/getkflist", again},
 		{"kfaccount online", "/cgi-bin/customservice/getonlinekflist", again},
-		{"kfaccount add test2@test --nickname x", "/cgi-bin/customservice/getkflist", again}, // it looks first
+		// it looks first
+		{"kfaccount add test2@test --nickname x", "/cgi-bin/customservice/getkflist", again},
 		{"kfaccount delete test1@test --yes", "/cgi-bin/customservice/getkflist", again},
-		{"kfaccount update test1@test --password-file -", "/cgi-bin/customservice/getkflist", again},
+		{"kfaccount update test1@test --password-file -", "/cgi-bin/customservice/getkflist",
+			again},
 		{"app quota", "/cgi-bin/openapi/quota/get", again},
-		{"typing --to " + clitest.Recipient, wechat.TypingPath, "run the command again, it does no harm"},
-		{"kfaccount update test1@test --nickname x", "/customservice/kfaccount/update", "kefu: you can  Look before you do it again"},
-		{"app quota --reset --yes", "/cgi-bin/clear_quota", "kefu: you can  Look before you do it again"},
+		{"typing --to " + clitest.Recipient, wechat.TypingPath,
+			"run the command again, it does no harm"},
+		{"kfaccount update test1@test --nickname x", "/customservice/kfaccount/update",
+			"kefu: you can  Look before you do it again"},
+		{"app quota --reset --yes", "/cgi-bin/clear_quota",
+			"kefu: you can  Look before you do it again"},
 	} {
 		for name, rule := range map[string]sandbox.Rule{
 			"unreadable":           {Body: "<html>"},

@@ -10,7 +10,8 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 )
 
-// A file that a Windows editor has saved begins with a byte order mark. It means the same as without.
+// A file that a Windows editor has saved begins with a byte order mark. It means the same as
+// without.
 
 const bom = "\ufeff"
 
@@ -55,6 +56,8 @@ func TestAPacketOfTheLargestSizeMayHaveAByteOrderMarkToo(t *testing.T) {
 
 func TestAConfigurationMayBeginWithAByteOrderMark(t *testing.T) {
 	t.Parallel()
-	check := clitest.Run(t, clitest.Try{Args: clitest.Args("config check"), File: bom + clitest.TwoApps, Environ: []string{"S=x"}})
+	check := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config check"), File: bom + clitest.TwoApps,
+			Environ: []string{"S=x"}})
 	require.Equal(t, cli.ExitDone, check.Code, check.Err)
 }

@@ -42,7 +42,10 @@ func TestLettersAreLookedUpByIDWithoutReadingAll(t *testing.T) {
 		o.NoError(err)
 		o.Conn.Outbox.Publish(m, func(at broker.Ack, err error) {
 			stored <- err
-			o.Conn.Outbox.Publish(deadletter.IndexMessage(l, at.Seq), func(_ broker.Ack, err error) { stored <- err })
+			o.Conn.Outbox.Publish(deadletter.IndexMessage(l, at.Seq),
+				func(_ broker.Ack, err error) {
+					stored <- err
+				})
 		})
 	}
 	for range cap(stored) {
@@ -52,7 +55,8 @@ func TestLettersAreLookedUpByIDWithoutReadingAll(t *testing.T) {
 		line string
 		most int // requests: what lies before the index, the letter, the latest letters
 	}{
-		{"dead show order-2", 3}, {"dead show order-1", 2}, {"dead show order-2500", 2}, {"find order-2", 3},
+		{"dead show order-2", 3}, {"dead show order-1", 2}, {"dead show order-2500", 2},
+		{"find order-2", 3},
 		{"cancel order-2 --yes", 3},          // and is told that it is dead
 		{"dead replay order-2 --dry-run", 6}, // once for what else has the id
 	} {
@@ -61,7 +65,8 @@ func TestLettersAreLookedUpByIDWithoutReadingAll(t *testing.T) {
 		o.Contains(got.Out+got.Err, "exhausted", c.line)
 		o.LessOrEqual(reads(), c.most, c.line)
 	}
-	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-1 -o json")), 2, "from before the index, of two apps")
+	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-1 -o json")), 2,
+		"from before the index, of two apps")
 	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-2 -o json")), 1)
 }
 

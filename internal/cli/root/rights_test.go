@@ -90,7 +90,8 @@ func (g *guarded) forbidden() []string {
 // say waits until the commands have printed something so often.
 func (g *guarded) say(what string, times int) {
 	g.t.Helper()
-	g.Eventually(func() bool { return strings.Count(g.log(), what) >= times }, brokertest.Patience, 10*time.Millisecond, what)
+	g.Eventually(func() bool { return strings.Count(g.log(), what) >= times }, brokertest.Patience,
+		10*time.Millisecond, what)
 }
 
 // log is what the commands have printed.
@@ -149,7 +150,8 @@ func (g *guarded) run(ctx context.Context, user, line string) int {
 		return -1
 	}
 	return root.Run(ctx, clitest.Args(line), cli.Process{
-		In: strings.NewReader(""), Out: g, Err: g, Search: []string{file}, Hangups: clitest.NoHangups,
+		In: strings.NewReader(""), Out: g, Err: g, Search: []string{file},
+		Hangups: clitest.NoHangups,
 		Environ: []string{"S=x", "KEFU_NATS_URL=" + g.url(user)},
 	})
 }
@@ -172,8 +174,8 @@ func (g *guarded) worker() (stop func()) {
 	}
 }
 
-// wiretap notes to which of some subjects is published. An inbox must not be among them: the broker would go on delivering to one
-// that its owner has left.
+// wiretap notes to which of some subjects is published. An inbox must not be among them: the broker
+// would go on delivering to one that its owner has left.
 func (g *guarded) wiretap(subjects ...string) {
 	nc, err := nats.Connect(g.url("operator"))
 	g.NoError(err)
@@ -226,7 +228,8 @@ func TestTheRightsInTheREADMEAreEnoughAndNoneTooMany(t *testing.T) {
 // narrowed gives the rights to consumers for the streams that the README names.
 func narrowed(rights string) string {
 	return regexp.MustCompile(`"(\$JS\.API\.CONSUMER\.[A-Z.]+)\.>"`).ReplaceAllString(rights,
-		`"$1.KEFU_SEND_`+rightsApp+`.>", "$1.KEFU_LATER.>", "$1.KEFU_LEDGER.>", "$1.KV_KEFU_STATE.>"`)
+		`"$1.KEFU_SEND_`+rightsApp+
+			`.>", "$1.KEFU_LATER.>", "$1.KEFU_LEDGER.>", "$1.KV_KEFU_STATE.>"`)
 }
 
 // everything has two workers do what workers do, one after the other and side by side.
@@ -236,7 +239,8 @@ func (g *guarded) everything() {
 	defer leave()
 	ends := func(user string, want schema.State, options ...publisher.PublishOption) {
 		g.t.Helper()
-		a, err := p.Publish(g.t.Context(), rightsApp, &schema.Packet{ToUser: user, Body: &schema.Text{Content: "hi"}}, options...)
+		a, err := p.Publish(g.t.Context(), rightsApp,
+			&schema.Packet{ToUser: user, Body: &schema.Text{Content: "hi"}}, options...)
 		g.NoError(err)
 		r, err := p.Wait(g.t.Context(), a)
 		g.NoError(err)
@@ -268,7 +272,8 @@ func (g *guarded) everything() {
 	stopSecond()
 }
 
-// publishAgain publishes an intent that the ledger takes for one that waits in the queue, as after a purge.
+// publishAgain publishes an intent that the ledger takes for one that waits in the queue, as after
+// a purge.
 func (g *guarded) publishAgain(id string) {
 	g.t.Helper()
 	conn, err := broker.Connect(g.t.Context(), broker.Options{URL: g.url("operator")})
@@ -284,7 +289,9 @@ func (g *guarded) publishAgain(id string) {
 	m.Data = []byte(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
 	const missing = 1 << 40 // no queue ever gets there
 	mark := ledger.Mark{
-		Key: ledger.KeyOf(rightsApp, id), Seq: missing, Stream: queue.CachedInfo().Created.UnixNano(), Body: ledger.BodyOf(m.Data), Generation: 1,
+		Key: ledger.KeyOf(rightsApp, id), Seq: missing,
+		Stream: queue.CachedInfo().Created.UnixNano(), Body: ledger.BodyOf(m.Data),
+		Generation: 1,
 	}
 	for _, kind := range []ledger.Kind{ledger.Start, ledger.Clear} {
 		mark.Kind = kind
@@ -322,7 +329,8 @@ func (g *guarded) producerWithoutQueue() {
 	g.t.Helper()
 	p, leave := g.producer()
 	defer leave()
-	_, err := p.Publish(g.t.Context(), rightsApp, &schema.Packet{ToUser: "alice", Body: &schema.Text{Content: "hi"}})
+	_, err := p.Publish(g.t.Context(), rightsApp,
+		&schema.Packet{ToUser: "alice", Body: &schema.Text{Content: "hi"}})
 	g.ErrorIs(err, publisher.ErrUnknownApp)
 }
 
@@ -343,7 +351,8 @@ func (g *guarded) restOfPublisher(p *publisher.Publisher) {
 	r, err = p.Wait(ctx, a)
 	g.NoError(err, "a repeat")
 	g.Equal(schema.StateSent, r.State)
-	a, err = p.Publish(ctx, rightsApp, packet, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
+	a, err = p.Publish(ctx, rightsApp, packet,
+		publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
 	g.NoError(err)
 	g.NoError(p.Cancel(ctx, rightsApp, a.ID))
 	r, err = p.Wait(ctx, a)
@@ -356,7 +365,8 @@ func (g *guarded) batch() {
 	p, leave := g.producer()
 	defer leave()
 	packet := json.RawMessage(`{"touser":"alice","msgtype":"text","text":{"content":"hi"}}`)
-	_, err := p.PublishBatch(g.t.Context(), rightsApp, slices.Repeat([]publisher.Intent{{Packet: packet}}, 100))
+	_, err := p.PublishBatch(g.t.Context(), rightsApp,
+		slices.Repeat([]publisher.Intent{{Packet: packet}}, 100))
 	g.NoError(err)
 }
 
@@ -372,7 +382,8 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	boss, err := jetstream.New(operator)
 	g.NoError(err)
 	for _, app := range []string{rightsApp, other} {
-		_, err := boss.Publish(t.Context(), "kefu.receipt."+app+".sent", fmt.Appendf(nil, `{"id":"a","appid":%q,"state":"sent"}`, app))
+		_, err := boss.Publish(t.Context(), "kefu.receipt."+app+".sent",
+			fmt.Appendf(nil, `{"id":"a","appid":%q,"state":"sent"}`, app))
 		g.NoError(err)
 	}
 
@@ -390,7 +401,9 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	nc, _ := g.shop()
 	defer nc.Close()
 	heard := make(chan string, 100)
-	inbox, err := nc.Subscribe("_INBOX_shop.>", func(m *nats.Msg) { heard <- m.Subject + " " + string(m.Data) })
+	inbox, err := nc.Subscribe("_INBOX_shop.>", func(m *nats.Msg) {
+		heard <- m.Subject + " " + string(m.Data)
+	})
 	g.NoError(err)
 	ask := func(name, subject, body string) {
 		g.NoError(nc.PublishRequest("$JS.API."+subject, "_INBOX_shop.answer."+name, []byte(body)))
@@ -400,13 +413,18 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	}
 	const own = "kefu.receipt." + rightsApp + ".*"
 	attempts := map[string][2]string{
-		"another-app":    {"CONSUMER.CREATE.KEFU_RECEIPT.c.kefu.receipt." + other + ".*", consumer(`,"filter_subject":"kefu.receipt.` + other + `.*"`)},
-		"all-apps":       {"CONSUMER.CREATE.KEFU_RECEIPT.c.kefu.receipt.*.*", consumer(`,"filter_subject":"kefu.receipt.*.*"`)},
-		"no-filter":      {"CONSUMER.CREATE.KEFU_RECEIPT.c", consumer("")},
-		"filter-in-body": {"CONSUMER.CREATE.KEFU_RECEIPT.c." + own, consumer(`,"filter_subject":"kefu.receipt.*.*"`)},
-		"filters":        {"CONSUMER.CREATE.KEFU_RECEIPT.c." + own, consumer(`,"filter_subjects":["kefu.receipt.*.*"]`)},
+		"another-app": {"CONSUMER.CREATE.KEFU_RECEIPT.c.kefu.receipt." + other + ".*",
+			consumer(`,"filter_subject":"kefu.receipt.` + other + `.*"`)},
+		"all-apps": {"CONSUMER.CREATE.KEFU_RECEIPT.c.kefu.receipt.*.*",
+			consumer(`,"filter_subject":"kefu.receipt.*.*"`)},
+		"no-filter": {"CONSUMER.CREATE.KEFU_RECEIPT.c", consumer("")},
+		"filter-in-body": {"CONSUMER.CREATE.KEFU_RECEIPT.c." + own,
+			consumer(`,"filter_subject":"kefu.receipt.*.*"`)},
+		"filters": {"CONSUMER.CREATE.KEFU_RECEIPT.c." + own,
+			consumer(`,"filter_subjects":["kefu.receipt.*.*"]`)},
 		"body-no-filter": {"CONSUMER.CREATE.KEFU_RECEIPT.c." + own, consumer("")},
-		"durable":        {"CONSUMER.DURABLE.CREATE.KEFU_RECEIPT.c", consumer(`,"durable_name":"c"`)},
+		"durable": {"CONSUMER.DURABLE.CREATE.KEFU_RECEIPT.c",
+			consumer(`,"durable_name":"c"`)},
 		"ephemeral":      {"CONSUMER.CREATE.KEFU_RECEIPT", consumer("")},
 		"names":          {"CONSUMER.NAMES.KEFU_RECEIPT", ""},
 		"list":           {"CONSUMER.LIST.KEFU_RECEIPT", ""},
@@ -422,7 +440,8 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	g.NoError(nc.Flush())
 	_, err = boss.Publish(t.Context(), "kefu.receipt."+other+".dead", []byte("{}"))
 	g.NoError(err)
-	ask("pull", "CONSUMER.MSG.NEXT.KEFU_RECEIPT.c", `{"batch":10,"no_wait":true}`) // from a consumer that some attempt may have made
+	// from a consumer that some attempt may have made
+	ask("pull", "CONSUMER.MSG.NEXT.KEFU_RECEIPT.c", `{"batch":10,"no_wait":true}`)
 
 	g.NoError(nc.Flush())
 	g.NoError(inbox.Drain())
@@ -444,7 +463,8 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 
 func TestAWorkerThatProvisionsNeedsTwoRightsMore(t *testing.T) {
 	t.Parallel()
-	more := strings.Replace(rightsOf(t, "README.md"), `"$JS.API.STREAM.CREATE.KEFU_RATE"`, `"$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*"`, 1)
+	more := strings.Replace(rightsOf(t, "README.md"), `"$JS.API.STREAM.CREATE.KEFU_RATE"`,
+		`"$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*"`, 1)
 	g := newGuarded(t, more)
 	g.config = strings.Replace(g.config, "provision: false, ", "", 1)
 	g.wiretap("kefu.>", "$JS.>", "$KV.>")

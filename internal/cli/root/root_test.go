@@ -29,13 +29,15 @@ func TestRunIsTheProgram(t *testing.T) {
 
 func TestAloneItPrintsItsHelp(t *testing.T) {
 	t.Parallel()
-	alone, help := clitest.Run(t, clitest.Try{}), clitest.Run(t, clitest.Try{Args: clitest.Args("--help")})
+	alone, help := clitest.Run(t, clitest.Try{}), clitest.Run(t,
+		clitest.Try{Args: clitest.Args("--help")})
 	require.Equal(t, help, alone)
 	require.Equal(t, cli.ExitDone, alone.Code)
 	require.Empty(t, alone.Err)
 	for _, expected := range []string{
 		"Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4 partly done.",
-		"--config file", "--app appid", "-o, --output format", "--yes", "--quiet", "--no-color", "--set key=value",
+		"--config file", "--app appid", "-o, --output format", "--yes", "--quiet", "--no-color",
+		"--set key=value",
 		"Tools:\n", "  errcode ",
 	} {
 		require.Contains(t, alone.Out, expected)
@@ -69,7 +71,8 @@ func TestEveryFlagIsDescribed(t *testing.T) {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			require.NotEmpty(t, f.Usage, "%s --%s", cmd.CommandPath(), f.Name)
 			for _, word := range []string{"secret", "password"} {
-				require.NotEqual(t, word, f.Name, "a secret on a command line is in everybody's process list")
+				require.NotEqual(t, word, f.Name,
+					"a secret on a command line is in everybody's process list")
 			}
 		})
 	})
@@ -89,7 +92,8 @@ func eachCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
 func TestNothingIsNotEmpty(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{"bench --latency 0s --nats nats://127.0.0.1:1 --apps 0", "campaign start --expires-in 0 none.csv"} {
-		require.NotContains(t, clitest.Run(t, clitest.Try{Args: clitest.Args(line)}).Err, "is empty", line)
+		require.NotContains(t, clitest.Run(t, clitest.Try{Args: clitest.Args(line)}).Err,
+			"is empty", line)
 	}
 }
 
@@ -97,12 +101,15 @@ func TestBadUsageIsExitCodeTwoAndSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ line, says, hint string }{
 		{"errcod", `unknown command "errcod" for "kefu"`, "kefu"},
-		{"config prnt", `unknown command "prnt" for "kefu config", did you mean print?`, "kefu config"},
+		{"config prnt", `unknown command "prnt" for "kefu config", did you mean print?`,
+			"kefu config"},
 		{"config frobnicate", `unknown command "frobnicate" for "kefu config"`, "kefu config"},
-		{"completion frobnicate", `unknown command "frobnicate" for "kefu completion"`, "kefu completion"},
+		{"completion frobnicate", `unknown command "frobnicate" for "kefu completion"`,
+			"kefu completion"},
 		{"help frobnicate", `unknown command "frobnicate" for help`, "kefu help"},
 		{"dead replay --openid=", "--openid is empty: is a variable not set?", "kefu dead replay"},
-		{"dead list --id a --id=", "--id has an empty value: is a variable not set?", "kefu dead list"},
+		{"dead list --id a --id=", "--id has an empty value: is a variable not set?",
+			"kefu dead list"},
 		{"dead list --limit -5", "--limit cannot be below 0, which is for all", "kefu dead list"},
 		{"version --frobnicate", "unknown flag: --frobnicate", "kefu version"},
 		{"version extra", `unexpected argument "extra"`, "kefu version"},
@@ -110,31 +117,44 @@ func TestBadUsageIsExitCodeTwoAndSaysWhatIsWrong(t *testing.T) {
 		{"validate", "FILE is missing", "kefu validate"},
 		{"errcode 1 2", `unexpected argument "2" after CODE`, "kefu errcode"},
 		{"errcode x", `"x" is not a code such as 45015 or -1`, "kefu errcode"},
-		{"errcode --fault mine", `--fault "mine" is not one of message, recipient, busy,`, "kefu errcode"},
+		{"errcode --fault mine", `--fault "mine" is not one of message, recipient, busy,`,
+			"kefu errcode"},
 		{"errcode --lang fr", `--lang "fr" is not one of en, zh, both`, "kefu errcode"},
-		{"sandbox --latency slow", `--latency "slow" is not a duration such as 50ms or a range such as 20ms..80ms`, "kefu sandbox"},
+		{"sandbox --latency slow",
+			`--latency "slow" is not a duration such as 50ms or a range such as 20ms..80ms`,
+			"kefu sandbox"},
 		{"sandbox --latency 2s..1s", `--latency "2s..1s" is not a duration`, "kefu sandbox"},
 		{"sandbox --token-ttl 1ms", "--token-ttl 1ms is shorter than a second", "kefu sandbox"},
-		{"sandbox --log-level loud", `invalid argument "loud" for "--log-level" flag`, "kefu sandbox"},
-		{"sandbox --rules /nowhere.json", "--rules: open /nowhere.json: no such file or directory", "kefu sandbox"},
-		{"config reference rate --example", "--example is the whole file: it goes without a key", "kefu config reference"},
-		{"config print --app wx9", "no app wx9 is configured: there is wx1 (旗舰店), wx2", "kefu config print"},
-		{"config print --set worker.grace", "--set worker.grace is not KEY=VALUE", "kefu config print"},
+		{"sandbox --log-level loud", `invalid argument "loud" for "--log-level" flag`,
+			"kefu sandbox"},
+		{"sandbox --rules /nowhere.json", "--rules: open /nowhere.json: no such file or directory",
+			"kefu sandbox"},
+		{"config reference rate --example", "--example is the whole file: it goes without a key",
+			"kefu config reference"},
+		{"config print --app wx9", "no app wx9 is configured: there is wx1 (旗舰店), wx2",
+			"kefu config print"},
+		{"config print --set worker.grace", "--set worker.grace is not KEY=VALUE",
+			"kefu config print"},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			t.Parallel()
-			got := clitest.Run(t, clitest.Try{Args: clitest.Args(c.line), File: clitest.TwoApps, Environ: []string{"S=x"}})
+			got := clitest.Run(t,
+				clitest.Try{Args: clitest.Args(c.line), File: clitest.TwoApps,
+					Environ: []string{"S=x"}})
 			require.Equal(t, cli.ExitUsage, got.Code)
 			require.Empty(t, got.Out)
 			require.Contains(t, got.Err, "kefu: "+c.says)
-			require.True(t, strings.HasSuffix(got.Err, "Run '"+c.hint+" --help' for usage.\n"), got.Err)
+			require.True(t, strings.HasSuffix(got.Err, "Run '"+c.hint+" --help' for usage.\n"),
+				got.Err)
 		})
 	}
 }
 
 func TestABadConfigurationIsExitCodeTwo(t *testing.T) {
 	t.Parallel()
-	got := clitest.Run(t, clitest.Try{Args: clitest.Args("config print"), File: "worker:\n  concurency: 1\n  receipts: some\n"})
+	got := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config print"),
+			File: "worker:\n  concurency: 1\n  receipts: some\n"})
 	require.Equal(t, clitest.Ended(cli.ExitUsage, "",
 		"kefu: kefu.yaml:2: unknown key worker.concurency, did you mean worker.concurrency?\n"+
 			"kefu: kefu.yaml:3: worker.receipts: \"some\" is not one of all, failures, off\n"+
@@ -143,7 +163,8 @@ func TestABadConfigurationIsExitCodeTwo(t *testing.T) {
 
 func TestANamedFileMustExist(t *testing.T) {
 	t.Parallel()
-	got := clitest.Run(t, clitest.Try{Args: clitest.Args("config print --config /nowhere/kefu.yaml")})
+	got := clitest.Run(t,
+		clitest.Try{Args: clitest.Args("config print --config /nowhere/kefu.yaml")})
 	require.Equal(t, cli.ExitUsage, got.Code)
 	require.Contains(t, got.Err, "kefu: /nowhere/kefu.yaml: no such file\n")
 }
@@ -154,7 +175,8 @@ func TestInterruptedIsNotAMistakeOfTheUser(t *testing.T) {
 	cancel()
 	path := filepath.Join(t.TempDir(), "p.json")
 	require.NoError(t, os.WriteFile(path, []byte("{}"), 0o600))
-	require.Equal(t, clitest.Ended(cli.ExitFailed, "", "kefu: interrupted\n"), clitest.Run(t, clitest.Try{Args: []string{"validate", path}, Ctx: ctx}))
+	require.Equal(t, clitest.Ended(cli.ExitFailed, "", "kefu: interrupted\n"),
+		clitest.Run(t, clitest.Try{Args: []string{"validate", path}, Ctx: ctx}))
 }
 
 func TestWarningsGoToTheErrorStreamUnlessQuiet(t *testing.T) {
@@ -182,7 +204,8 @@ func TestTheShellCompletes(t *testing.T) {
 		{[]string{"errcode", "--fault", ""}, "recipient\n"},
 		{[]string{"errcode", "--call", ""}, "token\n"},
 	} {
-		got := clitest.Run(t, clitest.Try{Args: append([]string{"__complete"}, c.args...), File: clitest.TwoApps})
+		got := clitest.Run(t,
+			clitest.Try{Args: append([]string{"__complete"}, c.args...), File: clitest.TwoApps})
 		require.Equal(t, cli.ExitDone, got.Code)
 		require.Contains(t, got.Out, c.expects)
 	}
@@ -191,7 +214,8 @@ func TestTheShellCompletes(t *testing.T) {
 		require.Equal(t, cli.ExitDone, got.Code)
 		require.Contains(t, got.Out, "kefu")
 	}
-	broken := clitest.Run(t, clitest.Try{Args: []string{"__complete", "config", "print", "--app", ""}, File: "nope: 1"})
+	broken := clitest.Run(t,
+		clitest.Try{Args: []string{"__complete", "config", "print", "--app", ""}, File: "nope: 1"})
 	require.Equal(t, cli.ExitDone, broken.Code)
 }
 
@@ -202,7 +226,8 @@ func TestVersion(t *testing.T) {
 	require.Regexp(t, `^kefu \S+ .*go1\.\d+\S* \w+/\w+\n$`, got.Out)
 
 	var info map[string]any
-	require.NoError(t, json.Unmarshal([]byte(clitest.Run(t, clitest.Try{Args: clitest.Args("version -o json")}).Out), &info))
+	require.NoError(t, json.Unmarshal([]byte(clitest.Run(t,
+		clitest.Try{Args: clitest.Args("version -o json")}).Out), &info))
 	require.Contains(t, info, "version")
 	require.Contains(t, info, "go")
 }

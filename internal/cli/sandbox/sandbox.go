@@ -79,13 +79,19 @@ settings.json, of which every field may be left out:
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&s.listen, "listen", "127.0.0.1:8091", "`address` to listen on; port 0 picks a free one")
-	flags.StringVar(&s.latency, "latency", "", "how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
-	flags.DurationVar(&s.tokenTTL, "token-ttl", sandbox.DefaultTokenTTL, "how long an access token lives")
+	flags.StringVar(&s.listen, "listen", "127.0.0.1:8091",
+		"`address` to listen on; port 0 picks a free one")
+	flags.StringVar(&s.latency, "latency", "",
+		"how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
+	flags.DurationVar(&s.tokenTTL, "token-ttl", sandbox.DefaultTokenTTL,
+		"how long an access token lives")
 	flags.StringVar(&s.rules, "rules", "", "JSON `file` with a rule or a list of rules")
-	flags.StringVar(&s.like, "like", "", "as strict as WeChat by its pages of `today`, or by the older API document: today or document")
-	flags.StringVar(&s.settings, "settings", "", "JSON `file` with settings, which come on top of --like")
-	flags.StringVar(&s.apps, "apps", "", "JSON `file` with the apps there are and their secrets; without it every one is good")
+	flags.StringVar(&s.like, "like", "",
+		"as strict as WeChat by its pages of `today`, or by the older API document: today or document")
+	flags.StringVar(&s.settings, "settings", "",
+		"JSON `file` with settings, which come on top of --like")
+	flags.StringVar(&s.apps, "apps", "",
+		"JSON `file` with the apps there are and their secrets; without it every one is good")
 	cli.AddLogFlags(cmd, &s.level)
 	cli.Complete(cmd, "like", sandbox.Likes)
 	for _, flag := range []string{"apps", "rules", "settings"} {
@@ -120,7 +126,8 @@ func (s *serve) run(ctx context.Context) error {
 		return err
 	}
 	box := sandbox.New(sandbox.Options{
-		Apps: apps, TokenTTL: s.tokenTTL, Latency: latency, Settings: settings, Log: s.streams.Logger(&s.level),
+		Apps: apps, TokenTTL: s.tokenTTL, Latency: latency, Settings: settings,
+		Log: s.streams.Logger(&s.level),
 	})
 	for _, rule := range rules {
 		box.Add(rule)
@@ -138,7 +145,8 @@ func (s *serve) run(ctx context.Context) error {
 	return box.Close()
 }
 
-// announce says where the sandbox is and what to do with it. The address alone is the result; the rest is for people.
+// announce says where the sandbox is and what to do with it. The address alone is the result; the
+// rest is for people.
 func (s *serve) announce(url string, rules int) error {
 	if s.streams.AsJSON() {
 		return s.streams.Value(struct {
@@ -162,7 +170,8 @@ Ctrl-C stops it.`, cli.Count(rules, "rule"), url, url, url, url, url)
 func (s *serve) readSettings() (sandbox.Settings, error) {
 	settings, known := sandbox.Like(s.like)
 	if s.like != "" && !known {
-		return settings, cli.Usagef("--like %q is not %s", s.like, strings.Join(sandbox.Likes(), " or "))
+		return settings, cli.Usagef("--like %q is not %s", s.like,
+			strings.Join(sandbox.Likes(), " or "))
 	}
 	if s.settings == "" {
 		return settings, nil
@@ -187,8 +196,10 @@ func readApps(path string) (map[string]string, error) {
 		return nil, cli.Usagef("--apps: %w", err)
 	}
 	var apps map[string]string
-	if json.Unmarshal(content, &apps) != nil || len(apps) == 0 { // what is wrong is not told: the text holds secrets
-		return nil, cli.Usagef(`--apps %s: not JSON such as {"wx0000000000000001": "its secret"}`, path)
+	// what is wrong is not told: the text holds secrets
+	if json.Unmarshal(content, &apps) != nil || len(apps) == 0 {
+		return nil, cli.Usagef(`--apps %s: not JSON such as {"wx0000000000000001": "its secret"}`,
+			path)
 	}
 	return apps, nil
 }

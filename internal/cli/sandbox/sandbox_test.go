@@ -20,7 +20,8 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/root"
 )
 
-// startSandbox runs the command until the test ends and returns its address; stop ends it early and returns the exit code.
+// startSandbox runs the command until the test ends and returns its address; stop ends it early and
+// returns the exit code.
 func startSandbox(t *testing.T, line string) (url string, stop func() int) {
 	t.Helper()
 	results, out := io.Pipe()
@@ -45,7 +46,8 @@ func startSandbox(t *testing.T, line string) (url string, stop func() int) {
 // post calls the sandbox and returns what it answers.
 func post(t *testing.T, url, body string) map[string]any {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url,
+		strings.NewReader(body))
 	require.NoError(t, err)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
@@ -58,14 +60,17 @@ func post(t *testing.T, url, body string) map[string]any {
 func TestTheSandboxServesUntilItIsStopped(t *testing.T) {
 	t.Parallel()
 	rules := filepath.Join(t.TempDir(), "rules.json")
-	require.NoError(t, os.WriteFile(rules, []byte(`{"call":"send","openid":"oBusy","errcode":-1}`), 0o600))
+	require.NoError(t, os.WriteFile(rules, []byte(`{"call":"send","openid":"oBusy","errcode":-1}`),
+		0o600))
 	url, stop := startSandbox(t, "--latency 0s..1ms --token-ttl 90s --rules "+rules)
 
-	token := post(t, url+"/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"wx1","secret":"any"}`)
+	token := post(t, url+"/cgi-bin/stable_token",
+		`{"grant_type":"client_credential","appid":"wx1","secret":"any"}`)
 	require.InDelta(t, 90, token["expires_in"], 0)
 	send := url + "/cgi-bin/message/custom/send?access_token=" + token["access_token"].(string)
 	require.InDelta(t, 0, post(t, send, clitest.GoodPacket)["errcode"], 0)
-	require.InDelta(t, -1, post(t, send, strings.Replace(clitest.GoodPacket, "o1", "oBusy", 1))["errcode"], 0)
+	require.InDelta(t, -1,
+		post(t, send, strings.Replace(clitest.GoodPacket, "o1", "oBusy", 1))["errcode"], 0)
 
 	require.Equal(t, cli.ExitDone, stop())
 }
@@ -79,12 +84,18 @@ func TestTheSandboxIsAsStrictAsItIsTold(t *testing.T) {
 	url, stop := startSandbox(t, "--like today --apps "+apps+" --settings "+settings)
 
 	stable := url + "/cgi-bin/stable_token"
-	require.InDelta(t, 40125, post(t, stable, `{"grant_type":"client_credential","appid":"wx1","secret":"any"}`)["errcode"], 0)
-	require.InDelta(t, 40013, post(t, stable, `{"grant_type":"client_credential","appid":"wx2","secret":"mine"}`)["errcode"], 0)
+	require.InDelta(t, 40125,
+		post(t, stable, `{"grant_type":"client_credential","appid":"wx1","secret":"any"}`)["errcode"], 0)
+	require.InDelta(t, 40013,
+		post(t, stable, `{"grant_type":"client_credential","appid":"wx2","secret":"mine"}`)["errcode"], 0)
 	token := post(t, stable, `{"grant_type":"client_credential","appid":"wx1","secret":"mine"}`)
 	send := url + "/cgi-bin/message/custom/send?access_token=" + token["access_token"].(string)
-	require.InDelta(t, 45015, post(t, send, strings.Replace(clitest.GoodPacket, "hello", "hi", 1))["errcode"], 0, "--like today")
-	require.InDelta(t, 45002, post(t, send, `{"touser":"o1","msgtype":"text","text":{"content":"longer"}}`)["errcode"], 0, "--settings")
+	require.InDelta(t, 45015,
+		post(t, send, strings.Replace(clitest.GoodPacket, "hello", "hi", 1))["errcode"], 0,
+		"--like today")
+	require.InDelta(t, 45002,
+		post(t, send, `{"touser":"o1","msgtype":"text","text":{"content":"longer"}}`)["errcode"], 0,
+		"--settings")
 	require.Equal(t, cli.ExitDone, stop())
 }
 
@@ -93,11 +104,13 @@ func TestBadSettingsAreRefusedBeforeAnythingRuns(t *testing.T) {
 	settings := filepath.Join(t.TempDir(), "settings.json")
 	require.NoError(t, os.WriteFile(settings, []byte(`{"windows":5}`), 0o600))
 	for line, says := range map[string]string{
-		"--like tomorrow":        `--like "tomorrow" is not document or today`,
-		"--apps nowhere":         "--apps: open nowhere: ",
-		"--apps " + settings:     "--apps " + settings + `: not JSON such as {"wx0000000000000001": "its secret"}`,
-		"--settings nowhere":     "--settings: open nowhere: ",
-		"--settings " + settings: "--settings " + settings + `: settings: json: unknown field "windows"`,
+		"--like tomorrow": `--like "tomorrow" is not document or today`,
+		"--apps nowhere":  "--apps: open nowhere: ",
+		"--apps " + settings: "--apps " + settings +
+			`: not JSON such as {"wx0000000000000001": "its secret"}`,
+		"--settings nowhere": "--settings: open nowhere: ",
+		"--settings " + settings: "--settings " + settings +
+			`: settings: json: unknown field "windows"`,
 	} {
 		got := clitest.Run(t, clitest.Try{Args: clitest.Args("sandbox " + line)})
 		require.Equal(t, cli.ExitUsage, got.Code, line)
@@ -137,7 +150,8 @@ func TestAnAddressInUseIsOneSentence(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, taken.Close()) })
 	address := taken.Addr().String()
 	require.Equal(t,
-		clitest.Ended(cli.ExitFailed, "", "kefu: "+address+" is in use by another program: choose another address with --listen; port 0 picks a free one\n"),
+		clitest.Ended(cli.ExitFailed, "",
+			"kefu: "+address+" is in use by another program: choose another address with --listen; port 0 picks a free one\n"),
 		clitest.Run(t, clitest.Try{Args: clitest.Args("sandbox --listen " + address)}))
 }
 
@@ -164,11 +178,16 @@ func TestFilesOfTheSandboxMayBeginWithAByteOrderMark(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte("\ufeff"+text), 0o600))
 		return file
 	}
-	url, stop := startSandbox(t, "--rules "+path("rules.json", `{"call":"send","openid":"oBusy","errcode":-1}`)+
-		" --settings "+path("settings.json", `{"messages":{"text_bytes":5}}`)+" --apps "+path("apps.json", `{"wx1":"mine"}`))
-	token := post(t, url+"/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"wx1","secret":"mine"}`)
+	url, stop := startSandbox(t,
+		"--rules "+path("rules.json", `{"call":"send","openid":"oBusy","errcode":-1}`)+
+			" --settings "+path("settings.json", `{"messages":{"text_bytes":5}}`)+" --apps "+
+			path("apps.json", `{"wx1":"mine"}`))
+	token := post(t, url+"/cgi-bin/stable_token",
+		`{"grant_type":"client_credential","appid":"wx1","secret":"mine"}`)
 	send := url + "/cgi-bin/message/custom/send?access_token=" + token["access_token"].(string)
-	require.InDelta(t, -1, post(t, send, strings.Replace(clitest.GoodPacket, "o1", "oBusy", 1))["errcode"], 0)
-	require.InDelta(t, 45002, post(t, send, strings.Replace(clitest.GoodPacket, "hi", "longer", 1))["errcode"], 0)
+	require.InDelta(t, -1,
+		post(t, send, strings.Replace(clitest.GoodPacket, "o1", "oBusy", 1))["errcode"], 0)
+	require.InDelta(t, 45002,
+		post(t, send, strings.Replace(clitest.GoodPacket, "hi", "longer", 1))["errcode"], 0)
 	require.Equal(t, cli.ExitDone, stop())
 }

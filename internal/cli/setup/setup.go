@@ -68,12 +68,14 @@ func (s *setup) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	entry := broker.AuditEntry{Verb: "setup", Count: len(plan.Changes) - len(left), Detail: cli.Count(len(left), "difference") + " left"}
+	entry := broker.AuditEntry{Verb: "setup", Count: len(plan.Changes) - len(left),
+		Detail: cli.Count(len(left), "difference") + " left"}
 	if err := s.broker.Audit(ctx, conn, entry); err != nil {
 		return err
 	}
 	if len(left) > 0 {
-		return cli.Partlyf("%s left: they cannot be changed in place", cli.Count(len(left), "difference"))
+		return cli.Partlyf("%s left: they cannot be changed in place",
+			cli.Count(len(left), "difference"))
 	}
 	s.streams.Notef("done")
 	return nil
@@ -100,11 +102,12 @@ func (s *setup) table(changes []broker.Change) error {
 		{Title: "WHAT", Cell: func(c broker.Change) string { return c.Field }},
 		{Title: "IS", Cell: func(c broker.Change) string { return c.Have }, Wraps: true},
 		{Title: "SHOULD BE", Cell: func(c broker.Change) string { return c.Want }, Wraps: true},
-		{Title: "CHANGE", Cell: func(c broker.Change) string { return string(c.Kind) }, Style: func(c broker.Change) cli.Style {
-			if c.Kind == broker.Lossy || c.Kind == broker.Refused {
-				return cli.Yellow
-			}
-			return cli.Green
-		}},
+		{Title: "CHANGE", Cell: func(c broker.Change) string { return string(c.Kind) },
+			Style: func(c broker.Change) cli.Style {
+				if c.Kind == broker.Lossy || c.Kind == broker.Refused {
+					return cli.Yellow
+				}
+				return cli.Green
+			}},
 	})
 }

@@ -18,7 +18,8 @@ import (
 func TestSetupFromNothing(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Bare(t)
-	o := &clitest.Operation{Assertions: require.New(t), T: t, Conn: b.Connect(), File: fmt.Sprintf("nats: {url: %q}\napps: [{appid: wx1, secret_env: S}]\n", b.URL())}
+	o := &clitest.Operation{Assertions: require.New(t), T: t, Conn: b.Connect(),
+		File: fmt.Sprintf("nats: {url: %q}\napps: [{appid: wx1, secret_env: S}]\n", b.URL())}
 	needs := o.Kefu("find order-1")
 	o.Equal(cli.ExitFailed, needs.Code)
 	o.Contains(needs.Err, "kefu setup")
@@ -34,7 +35,8 @@ func TestSetupFromNothing(t *testing.T) {
 	_, err = o.Conn.JS.Stream(t.Context(), schema.StreamDead)
 	o.NoError(err)
 	o.Len(o.Audited(), 1)
-	o.Equal(clitest.Ended(cli.ExitDone, "nothing to do: everything is as it should be\n", ""), o.Kefu("setup"))
+	o.Equal(clitest.Ended(cli.ExitDone, "nothing to do: everything is as it should be\n", ""),
+		o.Kefu("setup"))
 	o.Equal("[]\n", o.Kefu("setup -o json").Out)
 }
 
@@ -52,7 +54,8 @@ func TestSetupAsksBeforeAnythingIsLost(t *testing.T) {
 	o.Equal(broker.Lossy, changes[0].Kind)
 	o.Equal(cli.ExitUsage, o.Kefu(line).Code, "nobody can answer")
 	o.Equal(cli.ExitFailed, o.Kefu(line, clitest.Answering("n")).Code)
-	o.Len(clitest.Decode[[]broker.Change](o, o.Kefu(line+" --dry-run -o json")), 1, "nothing was changed")
+	o.Len(clitest.Decode[[]broker.Change](o, o.Kefu(line+" --dry-run -o json")), 1,
+		"nothing was changed")
 	o.Equal(cli.ExitDone, o.Kefu(line, clitest.Answering("y")).Code)
 	o.Equal("[]\n", o.Kefu(line+" --dry-run -o json").Out)
 }
@@ -68,5 +71,7 @@ func TestSetupLeavesWhatCannotBeChanged(t *testing.T) {
 	advice := "KEFU_SEND_wx1: the shards of a queue that exists stay as they are; to change them, stop the workers"
 	o.Contains(got.Err, advice)
 	o.Contains(o.Kefu("setup --dry-run --set defaults.live_shards=8").Err, advice)
-	o.Contains(clitest.Decode[[]broker.Change](o, o.Kefu("setup --dry-run -o json --set defaults.live_shards=8"))[0].Why, "delete the stream KEFU_SEND_wx1")
+	o.Contains(clitest.Decode[[]broker.Change](o,
+		o.Kefu("setup --dry-run -o json --set defaults.live_shards=8"))[0].Why,
+		"delete the stream KEFU_SEND_wx1")
 }
