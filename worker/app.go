@@ -21,20 +21,20 @@ import (
 
 // app is one Official Account in this worker. Its scheduler says what is to happen;
 // the app makes it happen, with goroutines, timers and the broker. Whoever calls
-// the scheduler holds mu, and calls pump before unlocking.
+// the scheduler holds mu, and calls schedule before unlocking.
 type app struct {
 	*services
-	set     atomic.Pointer[App] // its settings, which may change while it runs
-	gate    *gate.Gate
-	engine  *engine
-	created atomic.Pointer[time.Time] // of its stream: the first part of default ids
-	first   time.Time                 // when this worker began to read it, if nobody ever did before; else zero
-	later   share
-	told    int64         // messages sent, to the pool; status's
-	refused stamp         // since when an intent that is ready, and has a slot, gets no permission
-	held    atomic.Int64  // deliveries in hand, for who must not wait for mu: it is held while the broker is written to
-	lanes   []*lane       // by the index of their line
-	idle    chan struct{} // closed when stopping and nothing is held any more
+	set        atomic.Pointer[App] // its settings, which may change while it runs
+	gate       *gate.Gate
+	engine     *engine
+	created    atomic.Pointer[time.Time] // of its stream: the first part of default ids
+	first      time.Time                 // when this worker began to read it, if nobody ever did before; else zero
+	laterShare laterShare
+	reported   int64         // messages sent, to the pool; status's
+	refused    stamp         // since when an intent that is ready, and has a slot, gets no permission
+	held       atomic.Int64  // deliveries in hand, for who must not wait for mu: it is held while the broker is written to
+	lanes      []*lane       // by the index of their line
+	idle       chan struct{} // closed when stopping and nothing is held any more
 
 	slots *slots    // the process's
 	bid   bidder    // for them
@@ -54,8 +54,8 @@ type app struct {
 const openedKey = "opened."
 
 func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slots *slots, ahead *prefetch, most int) (*app, error) {
-	a := &app{services: s, later: share{conn: s.conn, appID: cfg.ID}, idle: make(chan struct{}), slots: slots, ahead: ahead, most: most}
-	a.bid.poke = a.poke
+	a := &app{services: s, laterShare: laterShare{conn: s.conn, appID: cfg.ID}, idle: make(chan struct{}), slots: slots, ahead: ahead, most: most}
+	a.bid.reschedule = a.reschedule
 	a.adopt(cfg)
 	info, err := a.identify(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 	}
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	a.engine = &engine{
-		services: s, appID: cfg.ID, settings: &a.set, queueMade: &a.created, gate: a.gate, later: &a.later, holder: a,
+		services: s, appID: cfg.ID, settings: &a.set, queueMade: &a.created, gate: a.gate, laterShare: &a.laterShare, holder: a,
 	}
 	a.scheduler = newScheduler(broker.Shards(info.Config))
 	by, err := a.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(a.name))
@@ -80,7 +80,7 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 		a.mu.Lock()
 		a.timerAt = time.Time{} // a wall clock that was set back must not make the next wake look late
 		a.mu.Unlock()
-		a.poke()
+		a.reschedule()
 	})
 	a.timer.Stop()
 	return a, nil
@@ -96,7 +96,7 @@ func (a *app) adopt(cfg App) {
 		cfg.Concurrency = a.most
 	}
 	before := a.set.Swap(&cfg)
-	a.later.setLimit(cfg.MostLater)
+	a.laterShare.setLimit(cfg.MostLater)
 	if before != nil && before.Rate != cfg.Rate {
 		a.gate.SetRate(cfg.Rate)
 	}
@@ -128,7 +128,7 @@ func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err err
 			info = s.CachedInfo()
 			before := a.created.Swap(&info.Created)
 			if before != nil && !before.Equal(info.Created) {
-				a.disown(info.Created)
+				a.forgetOldQueue(info.Created)
 			}
 		}
 		return err
@@ -137,19 +137,19 @@ func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err err
 }
 
 func (a *app) start() {
-	a.gate.OnChange(a.poke)
+	a.gate.OnChange(a.reschedule)
 	a.lanes[len(a.lanes)-1].bind() // bulk; the live ones when they are claimed
-	a.poke()
+	a.reschedule()
 }
 
-// poke looks at everything anew: after a change of the gate, a free slot, or
+// reschedule looks at everything anew: after a change of the gate, a free slot, or
 // time that passed.
-func (a *app) poke() {
+func (a *app) reschedule() {
 	a.mu.Lock()
-	a.pump()
+	a.schedule()
 	a.mu.Unlock()
-	if other := a.slots.forgo(&a.bid); other != nil {
-		other.poke() // which gives on what is left
+	if other := a.slots.returnUnused(&a.bid); other != nil {
+		other.reschedule() // which gives on what is left
 	}
 }
 
@@ -157,7 +157,7 @@ func (a *app) poke() {
 func (a *app) stop() <-chan struct{} {
 	a.mu.Lock()
 	a.scheduler.stopping = true
-	a.pump()
+	a.schedule()
 	a.mu.Unlock()
 	return a.idle
 }
@@ -223,31 +223,31 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 	failpoint.Reach(failpoint.Pulled, "")
 	a.scheduler.admit(d)
 	a.ahead.took(d.line.held)
-	a.pump()
+	a.schedule()
 }
 
-// pump moves everything on that can move: it opens or closes the app, starts what
+// schedule moves everything on that can move: it opens or closes the app, starts what
 // may be started, and asks the broker for more. a.mu is held.
-func (a *app) pump() {
+func (a *app) schedule() {
 	now := time.Now()
-	a.move(now)
+	a.turnPhase(now)
 	if a.scheduler.phase != open {
 		a.refused.clear()
 		return
 	}
-	for d := a.take(now); d != nil; d = a.take(now) {
+	for d := a.startNext(now); d != nil; d = a.startNext(now) {
 		a.running.Go(func() { a.work(d) })
 	}
-	few := a.few(now)
+	few := a.trialWindow(now)
 	for _, l := range a.lanes {
-		l.top(few)
+		l.pullMore(few)
 	}
 }
 
-// move opens or closes the app as the gate and the worker's life say. a.mu is held.
-func (a *app) move(now time.Time) {
+// turnPhase opens or closes the app as the gate and the worker's life say. a.mu is held.
+func (a *app) turnPhase(now time.Time) {
 	stopping := a.scheduler.stopping
-	a.scheduler.move(stopping || a.gate.Closed(now))
+	a.scheduler.turnPhase(stopping || a.gate.Closed(now))
 	a.carryOut()
 	if !stopping {
 		if next := a.gate.NextTry(); next.After(now) {
@@ -281,8 +281,8 @@ func (a *app) do(o order) {
 		a.lanes[o.line.index].claim.Swap(nil).Released()
 	case orderNak: // without a connection the broker hands it out again by itself
 		_ = a.conn.NakReply(o.delivery.getReply())
-	case orderAcquit:
-		a.engine.acquit(o.delivery)
+	case orderClearSuspicion:
+		a.engine.clearSuspicion(o.delivery)
 	case orderDrop:
 		a.held.Add(-1)
 		a.ahead.dropped(o.held)
@@ -290,7 +290,7 @@ func (a *app) do(o order) {
 			o.delivery.timer.Stop()
 		}
 	case orderWait:
-		o.delivery.timer = time.AfterFunc(o.delay, func() { a.again(o.delivery) })
+		o.delivery.timer = time.AfterFunc(o.delay, func() { a.retryNow(o.delivery) })
 	case orderWake:
 		a.wake(o.at)
 	case orderIdle:
@@ -310,7 +310,7 @@ func (a *app) pause(l *line, paused func()) {
 		puller.Pause(func() {
 			a.mu.Lock()
 			paused()
-			a.pump()
+			a.schedule()
 			a.mu.Unlock()
 		})
 	})
@@ -324,9 +324,9 @@ func (a *app) work(d *delivery) {
 	}
 }
 
-// take gets the next intent if there is one, a slot and a permission for it. a.mu
+// startNext gets the next intent if there is one, a slot and a permission for it. a.mu
 // is held.
-func (a *app) take(now time.Time) *delivery {
+func (a *app) startNext(now time.Time) *delivery {
 	cfg, s := a.cfg(), a.scheduler
 	if s.running >= cfg.Concurrency {
 		a.refused.clear()
@@ -335,7 +335,7 @@ func (a *app) take(now time.Time) *delivery {
 	slotTime := s.slot.now(now, s.running)
 	l, d, passing := s.next(a.chance(now, slotTime))
 	a.carryOut()
-	if l == nil || !a.slots.take(&a.bid, l.kind, cfg.Rate.LiveReserve, slotTime) {
+	if l == nil || !a.slots.acquire(&a.bid, l.kind, cfg.Rate.LiveReserve, slotTime) {
 		a.refused.clear()
 		return nil
 	}
@@ -349,8 +349,8 @@ func (a *app) take(now time.Time) *delivery {
 		if wait > 0 {
 			a.wake(now.Add(wait))
 		}
-		if other := a.slots.put(&a.bid, l.kind); other != nil {
-			a.running.Go(other.poke) // not here: its lock and ours have no order
+		if other := a.slots.release(&a.bid, l.kind); other != nil {
+			a.running.Go(other.reschedule) // not here: its lock and ours have no order
 		}
 		return nil
 	}
@@ -370,15 +370,15 @@ func (a *app) chance(now time.Time, slotTime time.Duration) chance {
 		startable: func(l *line) bool { return a.lanes[l.index].startable(now) },
 	}
 	if c.trial, c.choosing = a.gate.Choice(now); c.choosing {
-		c.laterFull = a.later.isFull()
+		c.laterFull = a.laterShare.isFull()
 		c.window = a.lanes[len(a.lanes)-1].window(lookAhead + c.trial.Drawn())
 	}
 	return c
 }
 
-// few is how many intents of each lane may be in hand while a hold is being
+// trialWindow is how many intents of each lane may be in hand while a hold is being
 // tried; 0 for no hold.
-func (a *app) few(now time.Time) int {
+func (a *app) trialWindow(now time.Time) int {
 	if c, choosing := a.gate.Choice(now); choosing {
 		return lookAhead + c.Drawn()
 	}
@@ -395,26 +395,26 @@ func (a *app) finish(d *delivery, next afterwards) (successor *delivery) {
 	now := time.Now()
 	a.scheduler.finish(d, next, now)
 	a.carryOut()
-	other := a.slots.put(&a.bid, d.line.kind)
-	if a.move(now); a.scheduler.phase == open {
-		successor = a.take(now)
+	other := a.slots.release(&a.bid, d.line.kind)
+	if a.turnPhase(now); a.scheduler.phase == open {
+		successor = a.startNext(now)
 	}
-	a.pump()
+	a.schedule()
 	if a.scheduler.requeue(d) {
-		a.pump()
+		a.schedule()
 	}
 	a.mu.Unlock()
 	if other != nil {
-		other.poke()
+		other.reschedule()
 	}
 	return successor
 }
 
-// again brings a delivery back that waited in the process.
-func (a *app) again(d *delivery) {
+// retryNow brings a delivery back that waited in the process.
+func (a *app) retryNow(d *delivery) {
 	a.mu.Lock()
-	a.scheduler.again(d)
-	a.pump()
+	a.scheduler.retryNow(d)
+	a.schedule()
 	a.mu.Unlock()
 }
 
@@ -422,35 +422,35 @@ func (a *app) again(d *delivery) {
 func (a *app) settled(d *delivery) {
 	a.mu.Lock()
 	a.scheduler.drop(d)
-	a.pump()
+	a.schedule()
 	a.mu.Unlock()
 }
 
-// surrender gives a delivery back whose end cannot be stored, if this worker has
+// releaseUnsettled gives a delivery back whose end cannot be stored, if this worker has
 // to let go of it.
-func (a *app) surrender(d *delivery) bool {
+func (a *app) releaseUnsettled(d *delivery) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.scheduler.surrender(d) {
+	if !a.scheduler.releaseUnsettled(d) {
 		return false
 	}
-	a.pump()
+	a.schedule()
 	return true
 }
 
-// has says whether the message with this sequence is in hand.
-func (a *app) has(seq uint64) bool {
+// inHand says whether the message with this sequence is in hand.
+func (a *app) inHand(seq uint64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.scheduler.inHand[seq] != nil
 }
 
-// disown forgets what is in hand of a queue that was deleted before another one
+// forgetOldQueue forgets what is in hand of a queue that was deleted before another one
 // was made under its name.
-func (a *app) disown(made time.Time) {
+func (a *app) forgetOldQueue(made time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, d := range a.scheduler.disown(made) {
+	for _, d := range a.scheduler.forgetOldQueue(made) {
 		d.setReply("")
 	}
 	a.carryOut()
@@ -474,8 +474,8 @@ func (a *app) wake(at time.Time) {
 	a.timer.Reset(max(at.Sub(now), time.Millisecond))
 }
 
-// blocked counts a call that could not leave; reached ends the count.
-func (a *app) blocked(fault wechat.Fault) int {
+// countUnreachable counts a call that could not leave; reached ends the count.
+func (a *app) countUnreachable(fault wechat.Fault) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if fault == wechat.FaultUpstream {

@@ -74,7 +74,7 @@ func (e *engine) carry(d *delivery, ev event) afterwards {
 			e.tellRepeat(d)
 			ev = event{kind: evDone}
 		case stepWait:
-			e.acquit(d) // while it waits, a crash is not its fault
+			e.clearSuspicion(d) // while it waits, a crash is not its fault
 			return afterwards{place: waiting, delay: s.delay, held: s.held}
 		case stepGiveBack:
 			return afterwards{place: returned}
@@ -85,11 +85,11 @@ func (e *engine) carry(d *delivery, ev event) afterwards {
 	}
 }
 
-// acquit takes the suspect mark back of what is let go of in good health: to be
+// clearSuspicion takes the suspect mark back of what is let go of in good health: to be
 // handed out again is then no sign of a crash. It says nothing else. What the
 // attempts have cost was told when it was learned, and this delivery may not
 // know all of it.
-func (e *engine) acquit(d *delivery) {
+func (e *engine) clearSuspicion(d *delivery) {
 	if d.suspected {
 		d.suspected = false
 		e.ledger.Write(d.mark(ledger.Harmless), nil)
@@ -149,14 +149,14 @@ func (e *engine) read(d *delivery) error {
 // facts are what is known now, where the ledger says so much.
 func (e *engine) facts(d *delivery, said ledger.Standing) facts {
 	f := facts{
-		said:      said,
-		barred:    e.barred(d, time.Now()),
-		withdrawn: e.withdrawals.Has(e.appID, d.key, max(said.Generation, d.generation), d.published),
-		ours:      said.Worker == e.name,
+		said:        said,
+		mustNotCall: e.mustNotCall(d, time.Now()),
+		withdrawn:   e.withdrawals.Has(e.appID, d.key, max(said.Generation, d.generation), d.published),
+		ours:        said.Worker == e.name,
 	}
 	if said.Ruling == ledger.Started || said.Ruling == ledger.Doomed {
 		f.alive = !f.ours && e.pool.Alive(said.Worker)
-		f.carrierOurs = e.holder.has(said.Carrier)
+		f.carrierOurs = e.holder.inHand(said.Carrier)
 	}
 	return f
 }
@@ -227,7 +227,7 @@ func (e *engine) clear(d *delivery) event {
 
 // room asks whether KEFU_LATER has room for one more intent of the app.
 func (e *engine) room() event {
-	room, changed := e.later.take(e.work)
+	room, changed := e.laterShare.reserve(e.work)
 	if changed && !room {
 		e.log.Warn("the app has as many intents waiting for their time as its queue may hold: its lanes wait for room", "app", e.appID, "limit", e.cfg().MostLater)
 	}
@@ -279,9 +279,9 @@ func (e *engine) call(d *delivery) event {
 	return ev
 }
 
-// barred says whether no call of this intent may be started at now: the app is
+// mustNotCall says whether no call of this intent may be started at now: the app is
 // held, or the shard is not this worker's any more.
-func (e *engine) barred(d *delivery, now time.Time) bool {
+func (e *engine) mustNotCall(d *delivery, now time.Time) bool {
 	return e.gate.Bars(d.permission, now) || !d.mine(now) || e.overtaken(d, now)
 }
 
@@ -346,7 +346,7 @@ func (e *engine) lastLook(d *delivery) error {
 	switch {
 	case !now.Before(d.deadline):
 		return errLate
-	case e.barred(d, now):
+	case e.mustNotCall(d, now):
 		return errNotNow
 	}
 	return nil
@@ -400,7 +400,7 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 		attempt:  d.attempt,
 		unknown:  d.unknown,
 		left:     d.deadline.Sub(now),
-		upstream: e.holder.blocked(o.fault),
+		upstream: e.holder.countUnreachable(o.fault),
 		draw:     says,
 		trial:    d.permission.Trial,
 		since:    e.limitedSince(d),

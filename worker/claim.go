@@ -18,18 +18,18 @@ import (
 // claims is the worker as the pool sees it.
 type claims struct {
 	*services
-	apps func() []*app
-	told time.Time // when the pool asked last how things stand; status's
+	apps       func() []*app
+	reportedAt time.Time // when the pool asked last how things stand; status's
 }
 
-func (h *claims) Acquired(c *pool.Claim) { h.on(c, (*lane).acquire) }
-func (h *claims) Release(c *pool.Claim)  { h.on(c, (*lane).giveUp) }
-func (h *claims) Lost(c *pool.Claim)     { h.on(c, (*lane).lose) }
+func (h *claims) Acquired(c *pool.Claim) { h.withLane(c, (*lane).useClaim) }
+func (h *claims) Release(c *pool.Claim)  { h.withLane(c, (*lane).drainClaim) }
+func (h *claims) Lost(c *pool.Claim)     { h.withLane(c, (*lane).loseClaim) }
 
-// on has a claim's lane do something, with its app's lock held. The app may have
+// withLane has a claim's lane do something, with its app's lock held. The app may have
 // been given up, or come back with fewer shards, while the claim was on its way:
 // without a lane it is given back, or the pool would hold it for nobody.
-func (h *claims) on(c *pool.Claim, f func(*lane, *pool.Claim)) {
+func (h *claims) withLane(c *pool.Claim, f func(*lane, *pool.Claim)) {
 	a := find(h.apps(), c.App)
 	if a == nil || c.Shard >= len(a.lanes)-1 { // the last one is bulk
 		c.Released()
@@ -37,7 +37,7 @@ func (h *claims) on(c *pool.Claim, f func(*lane, *pool.Claim)) {
 	}
 	a.mu.Lock()
 	f(a.lanes[c.Shard], c)
-	a.pump()
+	a.schedule()
 	a.mu.Unlock()
 }
 
@@ -56,13 +56,13 @@ func (h *claims) serve() {
 // status is how this worker is doing, since it was asked last.
 func (h *claims) status() pool.Status {
 	now := time.Now()
-	since := max(now.Sub(h.told).Seconds(), 0.001)
-	h.told = now
+	since := max(now.Sub(h.reportedAt).Seconds(), 0.001)
+	h.reportedAt = now
 	s := pool.Status{Apps: make(map[string]pool.Activity)}
 	for _, a := range h.apps() {
 		sent := a.engine.sent.Load()
-		does := pool.Activity{PerSecond: float64(sent-a.told) / since}
-		a.told = sent
+		does := pool.Activity{PerSecond: float64(sent-a.reported) / since}
+		a.reported = sent
 		a.mu.Lock()
 		does.InFlight = a.scheduler.running
 		a.mu.Unlock()

@@ -38,13 +38,13 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	late := now.Add(2 * pool.Lease) // the lease may be renewed meanwhile
 	term, _ := b.worker.pool.Term(now)
 	d := &delivery{mine: lane.mayStart, scheduled: scheduled{line: lane.line}, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
-	b.False(a.engine.barred(d, now))
-	b.True(a.engine.barred(d, late), "others may have taken it over")
+	b.False(a.engine.mustNotCall(d, now))
+	b.True(a.engine.mustNotCall(d, late), "others may have taken it over")
 	d.term--
-	b.True(a.engine.barred(d, now), "also when it has gone on since")
+	b.True(a.engine.mustNotCall(d, now), "also when it has gone on since")
 	b.ErrorIs(a.engine.mayLeave(d), errNotNow)
 	d.stage = stageIdle
-	b.False(a.engine.barred(d, late), "what has not been started is not")
+	b.False(a.engine.mustNotCall(d, late), "what has not been started is not")
 	lane.line.ready.pushBack(d)
 	b.Nil(a.scheduler.nextLine(a.chance(late, 0)), "but it waits until nobody takes this worker for dead")
 	b.Equal(lane.line, a.scheduler.nextLine(a.chance(now, 0)))

@@ -59,7 +59,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, a := range s.apps() {
 		gauge(handDesc, float64(a.holding()), a.cfg().ID)
-		gauge(laterFullDesc, truth(a.later.isFull()), a.cfg().ID)
+		gauge(laterFullDesc, truth(a.laterShare.isFull()), a.cfg().ID)
 		h, held := a.gate.Held()
 		for _, kind := range []gate.Kind{gate.Quota, gate.Config, gate.Upstream, gate.Operator} {
 			gauge(heldDesc, truth(held && h.Kind == kind), a.cfg().ID, string(kind))

@@ -14,8 +14,8 @@ import (
 // mender brings back a consumer that was lost: deleted by hand, or with a
 // broker that restarted.
 type mender struct {
-	mu          sync.Mutex
-	busy, again bool // again: lost once more while it is being mended
+	mu              sync.Mutex
+	busy, lostAgain bool // again: lost once more while it is being mended
 }
 
 // mend has ensure called until it succeeds, and then done, in a goroutine of
@@ -23,7 +23,7 @@ type mender struct {
 func (m *mender) mend(s *services, ensure func() error, done func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.again = m.busy
+	m.lostAgain = m.busy
 	if m.busy {
 		return
 	}
@@ -48,8 +48,8 @@ func (m *mender) mend(s *services, ensure func() error, done func()) {
 func (m *mender) onceMore() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.busy = m.again
-	m.again = false
+	m.busy = m.lostAgain
+	m.lostAgain = false
 	return m.busy
 }
 

@@ -40,12 +40,12 @@ type delivery struct {
 type place uint8
 
 const (
-	returned      place = iota // to be given back when the app closes
-	ready                      // waits for slot and permission
-	behindEarlier              // waits behind its recipient's earlier intent
-	inSlot                     // its handler alone touches it
-	waiting                    // for a timer
-	settling                   // its end is being written; then acknowledged
+	returned               place = iota // to be given back when the app closes
+	ready                               // waits for slot and permission
+	waitingBehindRecipient              // waits behind its recipient's earlier intent
+	inSlot                              // its handler alone touches it
+	waiting                             // for a timer
+	settling                            // its end is being written; then acknowledged
 	forgotten
 )
 

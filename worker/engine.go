@@ -13,23 +13,23 @@ import (
 // life.next orders and knows no policy.
 type engine struct {
 	*services
-	appID     string
-	settings  *atomic.Pointer[App]       // in force; they may change while an intent is under way
-	queueMade *atomic.Pointer[time.Time] // when the app's stream was made
-	gate      *gate.Gate
-	later     *share
-	quota     dayQuota
-	sent      atomic.Int64 // messages
-	asking    askers       // intents that ask for another permission in their slots
-	holder    holder
+	appID      string
+	settings   *atomic.Pointer[App]       // in force; they may change while an intent is under way
+	queueMade  *atomic.Pointer[time.Time] // when the app's stream was made
+	gate       *gate.Gate
+	laterShare *laterShare
+	quota      dayQuota
+	sent       atomic.Int64 // messages
+	asking     askers       // intents that ask for another permission in their slots
+	holder     holder
 }
 
 // holder is who has the deliveries in hand.
 type holder interface {
-	has(seq uint64) bool            // a message is in hand
-	blocked(fault wechat.Fault) int // counts calls in a row that could not leave
-	settled(d *delivery)            // forgets what was acknowledged, or is another's
-	surrender(d *delivery) bool     // gives back what cannot end here, if this worker has to let go of it
+	inHand(seq uint64) bool                  // a message is in hand
+	countUnreachable(fault wechat.Fault) int // counts calls in a row that could not leave
+	settled(d *delivery)                     // forgets what was acknowledged, or is another's
+	releaseUnsettled(d *delivery) bool       // gives back what cannot end here, if this worker has to let go of it
 }
 
 func (e *engine) cfg() *App { return e.settings.Load() }

@@ -232,18 +232,18 @@ func TestSlotsKeptForLive(t *testing.T) {
 	}
 	one, two := &bidder{}, &bidder{}
 	s := &slots{whole: 3, free: 3}
-	take := func(a *bidder, lane schema.Lane) bool { return s.take(a, lane, 0.34, 0) }
+	take := func(a *bidder, lane schema.Lane) bool { return s.acquire(a, lane, 0.34, 0) }
 	require.True(t, take(one, schema.LaneBulk))
 	require.True(t, take(one, schema.LaneBulk))
 	require.False(t, take(one, schema.LaneBulk), "the last is live's")
 	require.True(t, take(two, schema.LaneLive))
 	require.False(t, take(two, schema.LaneLive))
-	require.Same(t, two, s.put(two, schema.LaneLive), "live first")
-	require.Nil(t, s.forgo(two), "it has no use for it, and bulk may not have it")
-	require.Same(t, one, s.put(one, schema.LaneBulk))
+	require.Same(t, two, s.release(two, schema.LaneLive), "live first")
+	require.Nil(t, s.returnUnused(two), "it has no use for it, and bulk may not have it")
+	require.Same(t, one, s.release(one, schema.LaneBulk))
 	require.True(t, take(one, schema.LaneBulk))
 	require.False(t, take(one, schema.LaneBulk))
-	require.True(t, s.take(one, schema.LaneBulk, 0.34, time.Millisecond), "calls end soon: nothing is kept")
+	require.True(t, s.acquire(one, schema.LaneBulk, 0.34, time.Millisecond), "calls end soon: nothing is kept")
 }
 
 func TestHowManyMayWaitInHand(t *testing.T) {

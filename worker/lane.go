@@ -64,7 +64,7 @@ type lane struct {
 // laneApp is the app of a lane.
 type laneApp interface {
 	arrive(l *lane, c *pool.Claim, m *nats.Msg)
-	poke()
+	reschedule()
 	identify(ctx context.Context) (*jetstream.StreamInfo, error)
 }
 
@@ -101,11 +101,11 @@ func (l *lane) deliver(m *nats.Msg, meta broker.Delivery, queueMade time.Time) *
 	return d
 }
 
-// top asks for as many messages as there is room for. Deliveries that wait for
+// pullMore asks for as many messages as there is room for. Deliveries that wait for
 // a retry or behind their recipient take no room, up to a bound: one busy
 // recipient must not stop the others of its shard. few bounds it where it is not
 // 0. app.mu is held.
-func (l *lane) top(few int) {
+func (l *lane) pullMore(few int) {
 	if !l.reads() {
 		return
 	}
@@ -127,7 +127,7 @@ func (l *lane) window(few int) int {
 	if few > 0 {
 		want = few - l.scheduler.running
 	}
-	return min(want, l.ahead.share(l.line.held))
+	return min(want, l.ahead.allowance(l.line.held))
 }
 
 // buffer is how many intents of a lane may wait for their turn in hand, or be on
@@ -206,7 +206,7 @@ func (l *lane) resume() {
 // lost is told why a request ended without a message.
 func (l *lane) lost(reason error) {
 	if reason == nil {
-		l.app.poke()
+		l.app.reschedule()
 		return
 	}
 	l.log.Debug("lane", "app", l.appID, "lane", l.consumer, "error", reason)
@@ -219,7 +219,7 @@ func (l *lane) bind() {
 	l.mu.Lock()
 	defer l.mu.Unlock() // Run waits for what was begun before stopping was set
 	if !l.scheduler.stopping && (!l.live() || l.claim.Load() != nil) {
-		l.mender.mend(l.services, l.ensure, l.app.poke)
+		l.mender.mend(l.services, l.ensure, l.app.reschedule)
 	}
 }
 
@@ -300,26 +300,26 @@ func (l *lane) reads() bool {
 	return !l.live() || l.claim.Load() != nil && l.fresh && !l.stale() && !l.line.leaving
 }
 
-// acquire begins to read the shard. app.mu is held.
-func (l *lane) acquire(c *pool.Claim) {
+// useClaim begins to read the shard. app.mu is held.
+func (l *lane) useClaim(c *pool.Claim) {
 	l.claim.Store(c)
 	l.fresh, l.remade = false, l.dropped
 	l.puller = l.newPuller(c)
-	l.scheduler.claim(l.line)
+	l.scheduler.beginReading(l.line)
 	if !l.scheduler.stopping {
-		l.mender.mend(l.services, l.ensure, l.app.poke)
+		l.mender.mend(l.services, l.ensure, l.app.reschedule)
 	}
 }
 
-// giveUp begins to drain the shard. app.mu is held.
-func (l *lane) giveUp(c *pool.Claim) {
+// drainClaim begins to drain the shard. app.mu is held.
+func (l *lane) drainClaim(c *pool.Claim) {
 	if l.claim.Load() == c {
-		l.scheduler.leave(l.line)
+		l.scheduler.beginDraining(l.line)
 	}
 }
 
-// lose lets go of the shard at once. app.mu is held.
-func (l *lane) lose(c *pool.Claim) {
+// loseClaim lets go of the shard at once. app.mu is held.
+func (l *lane) loseClaim(c *pool.Claim) {
 	if l.claim.Load() != c {
 		return
 	}
@@ -328,7 +328,7 @@ func (l *lane) lose(c *pool.Claim) {
 		l.running.Go(func() { puller.Pause(func() {}) }) // what it still delivers is left alone
 	}
 	l.log.Warn("a live shard was lost to the pool", "app", l.appID, "lane", l.consumer)
-	l.scheduler.lose(l.line)
+	l.scheduler.loseShard(l.line)
 }
 
 // startable says whether an intent of the lane may be started at now. While others

@@ -65,12 +65,12 @@ func sizeOf(h map[string][]string) (n int) {
 	return n
 }
 
-// share is what one app may have in KEFU_LATER. That stream can have no limits
+// laterShare is what one app may have in KEFU_LATER. That stream can have no limits
 // of its own (schedules and discard-new exclude each other), so who adds to it
 // looks first: an app that puts off more than its queue may hold must not fill
 // the disk for all. What finds no room waits in its lane, which so fills up, and
 // in the end producers of this app are told that its queue is full.
-type share struct {
+type laterShare struct {
 	conn  *broker.Conn
 	appID string
 
@@ -86,15 +86,15 @@ type share struct {
 // waiting intents. Other workers' additions are so seen a moment late.
 const countEvery = time.Second
 
-func (s *share) setLimit(intents int64) {
+func (s *laterShare) setLimit(intents int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit = intents
 }
 
-// take asks for room for one more. changed says that the answer is another than
+// reserve asks for room for one more. changed says that the answer is another than
 // the one before.
-func (s *share) take(ctx context.Context) (room, changed bool) {
+func (s *laterShare) reserve(ctx context.Context) (room, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.limit <= 0 {
@@ -118,4 +118,4 @@ func (s *share) take(ctx context.Context) (room, changed bool) {
 }
 
 // isFull says whether the last one to ask was refused. It never blocks.
-func (s *share) isFull() bool { return s.full.Load() }
+func (s *laterShare) isFull() bool { return s.full.Load() }

@@ -42,22 +42,22 @@ const (
 
 	// soon is the shortest time that KEFU_LATER is worth: it is a 250 ms clock,
 	// and a round trip through it costs more than to wait here.
-	soon = time.Second
+	minLaterDelay = time.Second
 
 	// inOtherHands is how long to leave an intent alone that a living worker has
 	// started: its call ends within 10 s.
-	inOtherHands = time.Second
+	startedElsewherePause = time.Second
 
 	// maxLeft is how many times a burial is left alone.
-	maxLeft = 10
+	maxLeftAlone = 10
 
 	// refusedPause is how long to wait before a letter or a retry that the broker
 	// refused (its stream is full or missing) is offered again.
-	refusedPause = 5 * time.Second
+	refusedDelay = 5 * time.Second
 
 	// passedFor is for how long an intent is put off that hides others in a hold:
 	// then it is behind all of them.
-	passedFor = time.Minute
+	passedDelay = time.Minute
 )
 
 // stage is how far an intent's own attempt has come. It says what the ledger
@@ -258,7 +258,7 @@ type event struct {
 // facts are what is known of an intent besides itself.
 type facts struct {
 	said        ledger.Standing
-	barred      bool // no call may be started now: the app is held, or the shard is not ours
+	mustNotCall bool // no call may be started now: the app is held, or the shard is not ours
 	withdrawn   bool
 	alive       bool // said.Worker is another one that lives
 	ours        bool // said.Worker is this one
@@ -335,10 +335,10 @@ func (l *life) readOn() step {
 
 // looked decides what can be decided without the ledger's word on a start.
 func (l *life) looked(e *event) step {
-	if e.barred && !l.passing {
+	if e.mustNotCall && !l.passing {
 		return step{kind: stepGiveBack}
 	}
-	l.hear(e.said)
+	l.adoptGeneration(e.said)
 	if r := e.said.Ruling; l.bad != nil && (r == ledger.Repeat || r == ledger.Reuse) {
 		l.stranger = !l.again
 		return l.die(schema.ReasonInvalid, l.bad.Error(), nil) // whatever became of the id's first
@@ -347,11 +347,11 @@ func (l *life) looked(e *event) step {
 		// What it remembers no deadline, withdrawal or send-at may overrule: this
 		// message was begun or has ended, or its id belongs to another one.
 		if l.passing { // that is for whoever may send
-			return l.wait(passedFor, false)
+			return l.wait(passedDelay, false)
 		}
 		return l.write(ledger.Start)
 	}
-	l.learn(e.said)
+	l.adoptCosts(e.said)
 	switch {
 	case l.bad != nil:
 		return l.die(schema.ReasonInvalid, l.bad.Error(), nil)
@@ -366,13 +366,13 @@ func (l *life) looked(e *event) step {
 		switch {
 		case !l.sendAt.Before(l.deadline):
 			return l.expire("its send-at is not before its deadline")
-		case wait < soon:
+		case wait < minLaterDelay:
 			return l.wait(wait, false)
 		}
 		return l.putOff(l.sendAt)
 	}
 	if l.passing { // it hides others: that costs nothing of what it may be tried, and not its time either
-		return l.putOff(e.now.Add(min(passedFor, l.deadline.Sub(e.now)/2)))
+		return l.putOff(e.now.Add(min(passedDelay, l.deadline.Sub(e.now)/2)))
 	}
 	return l.write(ledger.Start)
 }
@@ -408,11 +408,11 @@ func (l *life) ruled(e *event) step {
 	case ledger.Started, ledger.Doomed:
 		return l.abandoned(e)
 	}
-	l.learn(e.said)
+	l.adoptCosts(e.said)
 	l.stage, l.called, l.before = stageStarted, false, cost{l.attempt, l.unknown, len(l.tried)}
 	// The wait for the ledger may have been long (a broker restart).
 	switch {
-	case e.barred:
+	case e.mustNotCall:
 		return l.giveBack()
 	case l.bad != nil:
 		return l.die(schema.ReasonInvalid, l.bad.Error(), nil)
@@ -453,19 +453,19 @@ func (l *life) judged(e *event) step {
 		l.attempt++
 		l.reached = true
 		held := l.heldBack(e.now, v.delay)
-		return l.retry(e, v.delay, v.delay < soon || l.live && held <= e.holdBack)
+		return l.retry(e, v.delay, v.delay < minLaterDelay || l.live && held <= e.holdBack)
 	case doAgain: // there may be many such moments: they fill no lane of bulk
-		l.untry()
-		most := soon
+		l.uncountAttempt()
+		most := minLaterDelay
 		if l.live {
 			most = max(most, e.holdBack)
 		}
 		if l.heldBack(e.now, v.delay) <= most {
 			return l.retry(e, v.delay, true)
 		}
-		return l.retry(e, max(v.delay, soon), false)
+		return l.retry(e, max(v.delay, minLaterDelay), false)
 	default: // doHold
-		l.untry()
+		l.uncountAttempt()
 		l.end = ending{steps: endsHeld}
 		return l.onward()
 	}
@@ -504,7 +504,7 @@ func (l *life) later(e *event) step {
 	}
 	wait := l.end.until.Sub(e.now)
 	if l.end.until.Equal(l.sendAt) { // may be hours, and there may be room in a moment
-		wait = min(wait, refusedPause)
+		wait = min(wait, refusedDelay)
 	}
 	return l.wait(wait, false)
 }
@@ -516,13 +516,13 @@ func (l *life) wait(delay time.Duration, held bool) step {
 // giveBack takes a start back and gives the intent back. The ledger must know
 // before the broker does, or the redelivery looks like a crash.
 func (l *life) giveBack() step {
-	l.untry()
+	l.uncountAttempt()
 	l.end = ending{steps: endsGivenBack}
 	return l.onward()
 }
 
-// untry takes the last call out of what was tried: it spent no attempt.
-func (l *life) untry() {
+// uncountAttempt takes the last call out of what was tried: it spent no attempt.
+func (l *life) uncountAttempt() {
 	if n := len(l.tried); n > 0 && l.tried[n-1].Number == l.attempt {
 		l.tried = l.tried[:n-1]
 	}
@@ -577,7 +577,7 @@ func (l *life) known(s ledger.Standing) step {
 // worker and whose end nobody wrote.
 func (l *life) abandoned(e *event) step {
 	if l.leftToAnother(e) {
-		return l.wait(inOtherHands, true)
+		return l.wait(startedElsewherePause, true)
 	}
 	if e.said.Ruling == ledger.Doomed {
 		return l.doomed(e.said)
@@ -601,7 +601,7 @@ func (l *life) leftToAnother(e *event) bool {
 	// A burial may have been surrendered by a worker that lives on. Should it not
 	// have been, the broker drops the second letter. A call of ours is over by then.
 	l.leftAlone++
-	return !e.ours && e.said.Ruling != ledger.Doomed || l.leftAlone < maxLeft
+	return !e.ours && e.said.Ruling != ledger.Doomed || l.leftAlone < maxLeftAlone
 }
 
 // doomed finishes a burial that was begun by a worker that is gone.
@@ -629,14 +629,14 @@ func (l *life) poisonedBy(what string) step {
 func (l *life) poisoned(e *event) step {
 	detail := l.poison
 	l.poison = ""
-	l.hear(e.said)
+	l.adoptGeneration(e.said)
 	switch e.said.Ruling {
 	case ledger.Ended, ledger.Repeat:
 		return l.known(e.said)
 	case ledger.Started, ledger.Doomed:
 		if l.leftToAnother(e) {
 			l.suspected = false // and stays what it is
-			return l.wait(inOtherHands, true)
+			return l.wait(startedElsewherePause, true)
 		}
 		if e.said.Ruling == ledger.Doomed {
 			return l.doomed(e.said)
@@ -644,7 +644,7 @@ func (l *life) poisoned(e *event) step {
 		l.takeOver(e)
 		l.attempt, l.unknown = l.attempt+1, l.unknown+1
 	default:
-		l.learn(e.said)
+		l.adoptCosts(e.said)
 	}
 	if l.unknown > 0 {
 		detail += "; an attempt before is of unknown outcome"
@@ -729,17 +729,17 @@ func (l *life) write(mark ledger.Kind) step {
 	return step{kind: stepMark, mark: mark}
 }
 
-// hear tells a producer's message, which does not know it, the id's generation.
-func (l *life) hear(s ledger.Standing) {
+// adoptGeneration tells a producer's message, which does not know it, the id's generation.
+func (l *life) adoptGeneration(s ledger.Standing) {
 	l.lastEnd = s.Before
 	if !l.again {
 		l.generation = max(s.Generation, 1)
 	}
 }
 
-// learn takes over what the ledger knows to have been spent: a header remembers
+// adoptCosts takes over what the ledger knows to have been spent: a header remembers
 // the last tries only, and a producer's message none.
-func (l *life) learn(s ledger.Standing) {
+func (l *life) adoptCosts(s ledger.Standing) {
 	l.attempt, l.unknown = max(l.attempt, s.Attempts+1), max(l.unknown, s.Unknown)
 }
 

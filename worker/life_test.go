@@ -55,7 +55,7 @@ func gives(v Verdict, fault wechat.Fault) func(*event) {
 	}
 }
 
-func barred(e *event)    { e.barred = true }
+func barred(e *event)    { e.mustNotCall = true }
 func withdrawn(e *event) { e.withdrawn = true }
 func tooLate(e *event)   { e.now = lifeNoon.Add(2 * time.Hour) }
 func broken(e *event)    { e.bad = errors.New("text.content: missing") }
@@ -234,7 +234,7 @@ func walk(t *testing.T, seed uint64) {
 		require.True(t, ok, "seed %d: %s after %s", seed, what, strings.Join(trace, " · "))
 	}
 	facts := func(e *event) {
-		e.barred, e.withdrawn, e.alive = maybe(), maybe(), maybe()
+		e.mustNotCall, e.withdrawn, e.alive = maybe(), maybe(), maybe()
 		if maybe() {
 			e.now = lifeNoon.Add(2 * time.Hour)
 		}

@@ -24,7 +24,7 @@ func TestLanesShareWhatIsTakenInHand(t *testing.T) {
 	} {
 		p := prefetch{whole: 4096}
 		p.busy.Store(row.busy)
-		require.Equal(t, row.want, p.share(row.held), name)
+		require.Equal(t, row.want, p.allowance(row.held), name)
 	}
 }
 

@@ -42,7 +42,7 @@ func TestProbesWaitForNothingThatTheBrokerCanHoldUp(t *testing.T) {
 	// Locks that are held while the broker is written to or asked.
 	locked := make(chan struct{})
 	for _, a := range w.current() {
-		for _, mu := range []*sync.Mutex{&a.mu, &a.later.mu} {
+		for _, mu := range []*sync.Mutex{&a.mu, &a.laterShare.mu} {
 			writing.Go(func() {
 				mu.Lock() // a write that is stuck may have it already
 				<-locked

@@ -54,9 +54,9 @@ func (w *Worker) Reconfigure(ctx context.Context, apps []App) error {
 			continue
 		}
 		a.adopt(apps[i])
-		a.poke()
+		a.reschedule()
 	}
-	w.take(added...)
+	w.addApps(added...)
 	for _, a := range added {
 		a.start()
 		w.log.Info("app taken up", "app", a.cfg().ID)

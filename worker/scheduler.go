@@ -13,11 +13,13 @@ import (
 // It has no lock, no timer and no broker: the app calls it with its lock held, and
 // carries out what it orders, in that order.
 //
-//	          admit             begin           finish
-//	arrived ────────→ ready ──────────→ inSlot ────────→ settling → settled
-//	                    ↑  ↑              │  │
-//	   behindEarlier ───┘  └── waiting ←──┘  └→ returned
-//	   (release)             (again)
+//	         admit          begin         finish
+//	arrived ──────→ ready ────────→ inSlot ──────→ settling → settled
+//	                 ↑  ↑             │  │
+//	                 │  └── waiting ←─┘  └→ returned
+//	                 │     (retryNow)
+//	   waitingBehindRecipient
+//	          (release)
 //
 // The app is open, or closing (held or stopping: nothing is pulled or started, and
 // what is under way ends), or closed (everything that had not been started was
@@ -50,17 +52,17 @@ const (
 type orderKind uint8
 
 const (
-	orderPause    orderKind = iota + 1 // the line's puller, with those of all others; then paused
-	orderPauseOne                      // the line's puller alone; then pausedOne
-	orderResume                        // the line's puller
-	orderRemake                        // the line's consumer, so that everything which is not settled comes again
-	orderRelease                       // the line's claim
-	orderNak                           // give the delivery back to the broker
-	orderAcquit                        // it is let go of in good health
-	orderDrop                          // it is in hand no more: line says of how many
-	orderWait                          // bring it back after a delay
-	orderWake                          // look again at a time
-	orderIdle                          // stopping, and nothing is in hand any more
+	orderPause          orderKind = iota + 1 // the line's puller, with those of all others; then paused
+	orderPauseOne                            // the line's puller alone; then pausedOne
+	orderResume                              // the line's puller
+	orderRemake                              // the line's consumer, so that everything which is not settled comes again
+	orderRelease                             // the line's claim
+	orderNak                                 // give the delivery back to the broker
+	orderClearSuspicion                      // it is let go of in good health
+	orderDrop                                // it is in hand no more: line says of how many
+	orderWait                                // bring it back after a delay
+	orderWake                                // look again at a time
+	orderIdle                                // stopping, and nothing is in hand any more
 )
 
 // order is one thing that the scheduler wants done.
@@ -102,7 +104,7 @@ func (s *scheduler) admit(d *delivery) {
 // enqueue puts a delivery where it waits for its turn.
 func (s *scheduler) enqueue(d *delivery) {
 	if d.live && !s.recipients.admit(d) {
-		d.place = behindEarlier
+		d.place = waitingBehindRecipient
 		return
 	}
 	d.place = ready
@@ -120,8 +122,8 @@ func (s *scheduler) next(c chance) (l *line, d *delivery, pass bool) {
 	d, again := choose(s.lines, c)
 	if d == nil {
 		var later time.Time
-		d, later = s.passing.pass(s.bulk(), c)
-		again, pass = earliest(again, later), true
+		d, later = s.passing.choose(s.bulk(), c)
+		again, pass = earlierKnown(again, later), true
 	}
 	if !again.IsZero() {
 		s.order(order{kind: orderWake, at: again})
@@ -141,7 +143,7 @@ func (s *scheduler) nextLine(c chance) *line {
 			continue
 		}
 		if !c.startable(l) { // it is lost in a moment, or its lease is renewed
-			s.order(order{kind: orderWake, at: c.now.Add(soon)})
+			s.order(order{kind: orderWake, at: c.now.Add(minLaterDelay)})
 			continue
 		}
 		s.turn = (s.turn + i + 1) % len(shards)
@@ -152,7 +154,7 @@ func (s *scheduler) nextLine(c chance) *line {
 		return nil
 	}
 	if !c.startable(bulk) {
-		s.order(order{kind: orderWake, at: c.now.Add(soon)})
+		s.order(order{kind: orderWake, at: c.now.Add(minLaterDelay)})
 		return nil
 	}
 	return bulk
@@ -226,8 +228,8 @@ func (s *scheduler) release(d *delivery) {
 	}
 }
 
-// again brings a delivery back that waited in the process.
-func (s *scheduler) again(d *delivery) {
+// retryNow brings a delivery back that waited in the process.
+func (s *scheduler) retryNow(d *delivery) {
 	if d.place != waiting || s.phase != open || d.line.leaving {
 		return
 	}
@@ -253,13 +255,13 @@ func (s *scheduler) drop(d *delivery) {
 
 // discard drops a delivery that somebody else has by now.
 func (s *scheduler) discard(d *delivery) {
-	s.order(order{kind: orderAcquit, delivery: d})
+	s.order(order{kind: orderClearSuspicion, delivery: d})
 	s.drop(d)
 }
 
-// surrender gives a delivery back whose end cannot be stored, when this worker
+// releaseUnsettled gives a delivery back whose end cannot be stored, when this worker
 // has to let go of it anyway: it stops, or another one is to read the shard.
-func (s *scheduler) surrender(d *delivery) bool {
+func (s *scheduler) releaseUnsettled(d *delivery) bool {
 	if !s.stopping && !d.line.leaving {
 		return false
 	}
@@ -267,8 +269,8 @@ func (s *scheduler) surrender(d *delivery) bool {
 	return true
 }
 
-// move opens or closes the app: shut says whether it must be shut.
-func (s *scheduler) move(shut bool) {
+// turnPhase opens or closes the app: shut says whether it must be shut.
+func (s *scheduler) turnPhase(shut bool) {
 	if s.phase == open && shut {
 		s.phase = closing
 		for _, l := range s.lines {
@@ -295,7 +297,7 @@ func (s *scheduler) move(shut bool) {
 		}
 	}
 	for _, l := range s.lines {
-		s.letGo(l)
+		s.releaseDrained(l)
 	}
 }
 
@@ -337,17 +339,17 @@ func (s *scheduler) unstarted(l *line) (out []*delivery) {
 func (s *scheduler) returnAll(back []*delivery) {
 	slices.SortFunc(back, func(x, y *delivery) int { return cmp.Compare(x.seq, y.seq) })
 	for _, d := range back {
-		s.order(order{kind: orderAcquit, delivery: d})
+		s.order(order{kind: orderClearSuspicion, delivery: d})
 		s.order(order{kind: orderNak, delivery: d})
 		s.drop(d)
 	}
 }
 
-// claim begins to read a live shard.
-func (s *scheduler) claim(l *line) { l.claimed, l.leaving = true, false }
+// beginReading begins to read a live shard.
+func (s *scheduler) beginReading(l *line) { l.claimed, l.leaving = true, false }
 
-// leave begins to drain a live shard whose claim was asked back.
-func (s *scheduler) leave(l *line) {
+// beginDraining begins to drain a live shard whose claim was asked back.
+func (s *scheduler) beginDraining(l *line) {
 	if l.leaving || !l.claimed {
 		return
 	}
@@ -358,9 +360,9 @@ func (s *scheduler) leave(l *line) {
 	}
 }
 
-// letGo lets go of a shard that was asked back when nothing of it is in hand any
+// releaseDrained lets go of a shard that was asked back when nothing of it is in hand any
 // more.
-func (s *scheduler) letGo(l *line) {
+func (s *scheduler) releaseDrained(l *line) {
 	if !l.leaving || l.pausing > 0 || l.running > 0 || s.pausing > 0 {
 		return
 	}
@@ -373,8 +375,8 @@ func (s *scheduler) letGo(l *line) {
 	s.order(order{kind: orderRelease, line: l})
 }
 
-// lose lets go of a live shard at once: somebody else reads it.
-func (s *scheduler) lose(l *line) {
+// loseShard lets go of a live shard at once: somebody else reads it.
+func (s *scheduler) loseShard(l *line) {
 	l.claimed, l.leaving = false, false
 	for _, d := range s.unstarted(l) {
 		s.discard(d)
@@ -395,10 +397,10 @@ func (s *scheduler) forget(l *line) {
 	s.recipients.forget(l, underWay)
 }
 
-// disown forgets what is in hand of a queue that was deleted before another one
+// forgetOldQueue forgets what is in hand of a queue that was deleted before another one
 // was made under its name, and returns what of it has begun: that ends, and is
 // not acknowledged, since its sequence belongs to another intent now.
-func (s *scheduler) disown(made time.Time) (begun []*delivery) {
+func (s *scheduler) forgetOldQueue(made time.Time) (begun []*delivery) {
 	for _, l := range s.lines {
 		for _, d := range s.unstarted(l) {
 			if d.stored.Before(made) {

@@ -59,7 +59,7 @@ func newModel(t *testing.T, seed uint64) *model {
 			lane.todo = append(lane.todo, uint64(100*(i+1))+n)
 		}
 		m.lanes = append(m.lanes, lane)
-		m.s.claim(l)
+		m.s.beginReading(l)
 	}
 	return m
 }
@@ -75,7 +75,7 @@ func (m *model) promise(ok bool, what string) {
 	}
 }
 
-// one of some deliveries, taken out.
+// pick takes one of some deliveries out of them.
 func (m *model) pick(from *[]*delivery) *delivery {
 	if len(*from) == 0 {
 		return nil
@@ -128,7 +128,7 @@ func (l *modelLane) comeAgain(inHand map[uint64]*delivery) {
 
 // pump is what the app does after each change.
 func (m *model) pump() {
-	m.s.move(m.shut || m.s.stopping)
+	m.s.turnPhase(m.shut || m.s.stopping)
 	m.carryOut()
 	for m.s.phase == open && m.s.running < 3 {
 		l, d, pass := m.s.next(chance{now: m.now, startable: func(*line) bool { return true }, forBulk: 2})
@@ -201,7 +201,7 @@ func (m *model) carryOut() {
 			m.promise(o.line.held == 0, "a shard is let go of with something in hand")
 			lane.comeAgain(m.s.inHand)
 			lane.paused, lane.puller = m.s.phase != open, lane.puller+1
-			m.s.claim(o.line)
+			m.s.beginReading(o.line)
 		}
 	}
 }
@@ -237,7 +237,7 @@ func (m *model) step() {
 	case 5:
 		if d := m.pick(&m.timers); d != nil {
 			m.log("again %d", d.seq)
-			m.s.again(d)
+			m.s.retryNow(d)
 		}
 	case 6:
 		if d := m.pick(&m.ends); d != nil {
@@ -261,16 +261,16 @@ func (m *model) step() {
 		l := m.lanes[m.r.IntN(2)]
 		if m.r.IntN(16) == 0 && !m.calm && l.line.claimed { // another worker has it, and then this one again
 			m.log("lost %d", l.line.index)
-			m.s.lose(l.line)
+			m.s.loseShard(l.line)
 			m.carryOut()
 			l.comeAgain(m.s.inHand)
 			l.paused, l.puller = m.s.phase != open, l.puller+1
-			m.s.claim(l.line)
+			m.s.beginReading(l.line)
 			return
 		}
 		if m.r.IntN(8) == 0 && !m.calm && l.line.claimed {
 			m.log("leave %d", l.line.index)
-			m.s.leave(l.line)
+			m.s.beginDraining(l.line)
 		}
 	}
 	m.pump()

@@ -133,8 +133,8 @@ func (e *engine) publishAgain(d *delivery, msg *nats.Msg, stream, trouble string
 				e.troubles.countRefused(stream, +1)
 			}
 			e.troubles.set(stream, fmt.Sprintf("%s: %v", trouble, err))
-			time.AfterFunc(refusedPause, func() {
-				if !e.holder.surrender(d) {
+			time.AfterFunc(refusedDelay, func() {
+				if !e.holder.releaseUnsettled(d) {
 					e.publishAgain(d, msg, stream, trouble, true, then)
 				} else if e.troubles.countRefused(stream, -1) == 0 {
 					e.troubles.set(stream, "") // nothing of this worker waits for it any more

@@ -30,7 +30,7 @@ const (
 
 // bidder is an app's part in the slots, guarded by their lock.
 type bidder struct {
-	poke            func()  // has the app look at everything anew; set once
+	reschedule      func()  // has the app look at everything anew; set once
 	queued, granted [2]bool // whether it waits for a slot of a kind, or was given one
 	kept            int     // slots of the process that its bulk leaves to live
 	bulk            int     // that its bulk has, or was given
@@ -58,10 +58,10 @@ func keptFor(live float64, slots int, inSlot time.Duration) int {
 	return max(min(int(live*float64(slots)), slots-1), 0)
 }
 
-// take gets a slot, or has the app poked when one was set aside for it. live is
+// acquire gets a slot, or has the app poked when one was set aside for it. live is
 // the share of them that its bulk leaves to live, where an intent has a slot for
 // so long.
-func (s *slots) take(b *bidder, lane schema.Lane, live float64, inSlot time.Duration) bool {
+func (s *slots) acquire(b *bidder, lane schema.Lane, live float64, inSlot time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kind := slotFor(lane)
@@ -70,7 +70,7 @@ func (s *slots) take(b *bidder, lane schema.Lane, live float64, inSlot time.Dura
 	case b.granted[kind]:
 		b.granted[kind] = false
 		return true
-	case s.open(b, kind):
+	case s.mayTake(b, kind):
 		s.count(b, kind, +1)
 		return true
 	}
@@ -104,17 +104,17 @@ func (s *slots) count(b *bidder, kind, n int) {
 	}
 }
 
-// open says whether an app may take a free slot. What is kept for live is kept
+// mayTake says whether an app may take a free slot. What is kept for live is kept
 // from all bulk whose calls take long together. Bulk of other apps gives back in
 // a moment what it has: to wait until it has left as many free as are kept might
 // be for ever. s.mu is held.
-func (s *slots) open(b *bidder, kind int) bool {
+func (s *slots) mayTake(b *bidder, kind int) bool {
 	return s.free > 0 && (kind == forLive || b.kept == 0 || s.long < s.whole-b.kept)
 }
 
-// put gives a slot back. The app it returns, if any, was given the slot and
+// release gives a slot back. The app it returns, if any, was given the slot and
 // must be poked, with no app's lock held.
-func (s *slots) put(b *bidder, lane schema.Lane) *bidder {
+func (s *slots) release(b *bidder, lane schema.Lane) *bidder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count(b, slotFor(lane), -1)
@@ -125,7 +125,7 @@ func (s *slots) put(b *bidder, lane schema.Lane) *bidder {
 // it, live first. s.mu is held.
 func (s *slots) grant() *bidder {
 	for kind, line := range s.waiting {
-		i := slices.IndexFunc(line, func(b *bidder) bool { return s.open(b, kind) })
+		i := slices.IndexFunc(line, func(b *bidder) bool { return s.mayTake(b, kind) })
 		if i < 0 {
 			continue
 		}
@@ -138,8 +138,8 @@ func (s *slots) grant() *bidder {
 	return nil
 }
 
-// forgo gives back a slot that was set aside for an app that has no use for it.
-func (s *slots) forgo(b *bidder) *bidder {
+// returnUnused gives back a slot that was set aside for an app that has no use for it.
+func (s *slots) returnUnused(b *bidder) *bidder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for kind, granted := range b.granted {
@@ -170,8 +170,8 @@ const (
 	sip = 8
 )
 
-// share is how many intents may wait in a lane that has so many in hand.
-func (p *prefetch) share(held int) int {
+// allowance is how many intents may wait in a lane that has so many in hand.
+func (p *prefetch) allowance(held int) int {
 	if held == 0 {
 		return sip
 	}

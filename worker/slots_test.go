@@ -14,15 +14,15 @@ func TestBulkOfASlowAppHasItsTurnBesideOneThatIsFast(t *testing.T) {
 	s := slots{whole: 10, free: 10}
 	fast, slow := new(bidder), new(bidder)
 	for range s.whole {
-		require.True(t, s.take(fast, schema.LaneBulk, 0.2, time.Millisecond))
+		require.True(t, s.acquire(fast, schema.LaneBulk, 0.2, time.Millisecond))
 	}
-	require.False(t, s.take(slow, schema.LaneBulk, 0.25, 10*time.Second))
+	require.False(t, s.acquire(slow, schema.LaneBulk, 0.25, 10*time.Second))
 	for range 100 {
-		if s.put(fast, schema.LaneBulk) == slow {
-			require.True(t, s.take(slow, schema.LaneBulk, 0.25, 10*time.Second))
+		if s.release(fast, schema.LaneBulk) == slow {
+			require.True(t, s.acquire(slow, schema.LaneBulk, 0.25, 10*time.Second))
 			return
 		}
-		s.take(fast, schema.LaneBulk, 0.2, time.Millisecond) // it has a million more
+		s.acquire(fast, schema.LaneBulk, 0.2, time.Millisecond) // it has a million more
 	}
 	t.Fatal("a hundred slots became free, and it was given none")
 }
@@ -32,12 +32,12 @@ func TestBulkOfASlowAppStopsNobodyElses(t *testing.T) {
 	s := slots{whole: 10, free: 10}
 	slow, fast := new(bidder), new(bidder)
 	for range 8 {
-		require.True(t, s.take(slow, schema.LaneBulk, 0.25, 10*time.Second))
+		require.True(t, s.acquire(slow, schema.LaneBulk, 0.25, 10*time.Second))
 	}
-	require.False(t, s.take(slow, schema.LaneBulk, 0.25, 10*time.Second), "the rest is live's")
+	require.False(t, s.acquire(slow, schema.LaneBulk, 0.25, 10*time.Second), "the rest is live's")
 	for range 2 {
-		require.True(t, s.take(fast, schema.LaneBulk, 0.2, time.Millisecond))
+		require.True(t, s.acquire(fast, schema.LaneBulk, 0.2, time.Millisecond))
 	}
-	require.False(t, s.take(fast, schema.LaneBulk, 0.2, time.Millisecond))
-	require.Same(t, fast, s.put(fast, schema.LaneBulk), "the one that waits before it leaves this slot to live, this one need not")
+	require.False(t, s.acquire(fast, schema.LaneBulk, 0.2, time.Millisecond))
+	require.Same(t, fast, s.release(fast, schema.LaneBulk), "the one that waits before it leaves this slot to live, this one need not")
 }

@@ -69,8 +69,8 @@ func (a *askers) oldest() time.Time {
 	return a.since
 }
 
-// earliest is the earlier of two times that may be zero: unknown.
-func earliest(a, b time.Time) time.Time {
+// earlierKnown is the earlier of two times that may be zero: unknown.
+func earlierKnown(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

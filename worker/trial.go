@@ -46,11 +46,11 @@ const (
 	passTop   = 10 * time.Minute
 )
 
-// pass finds an intent of bulk that is to be put off, where all that is in sight
+// choose finds an intent of bulk that is to be put off, where all that is in sight
 // is of kinds that were refused, and more may be behind it; or says when to look
 // again (zero: after a change). Live has its order, and only what waits for a retry
 // is overtaken there.
-func (p *passing) pass(bulk *line, c chance) (d *delivery, again time.Time) {
+func (p *passing) choose(bulk *line, c chance) (d *delivery, again time.Time) {
 	if !c.trial.Seeks() || c.laterFull || bulk.ready.len() < max(c.window, 1) {
 		return nil, time.Time{}
 	}
@@ -75,13 +75,13 @@ func choose(lines []*line, c chance) (best *delivery, again time.Time) {
 			continue
 		}
 		if !c.startable(l) {
-			again = earliest(again, c.now.Add(soon))
+			again = earlierKnown(again, c.now.Add(minLaterDelay))
 			continue
 		}
 		for d := range l.ready.all() {
 			r := c.trial.Rank(d.glance())
 			if from := c.trial.From(r); c.now.Before(from) {
-				again = earliest(again, from)
+				again = earlierKnown(again, from)
 			} else if best == nil || r < least {
 				best, least = d, r
 			}

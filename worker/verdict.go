@@ -96,7 +96,7 @@ func decide(p policy, o outcome, s standing) Verdict {
 	case wechat.FaultRecipient:
 		return bury(schema.ReasonRecipient, o)
 	case wechat.FaultBusy:
-		return again(p, o, s, p.retry.Attempts, schema.ReasonExhausted)
+		return retryOrBury(p, o, s, p.retry.Attempts, schema.ReasonExhausted)
 	case wechat.FaultUnlisted:
 		return unlisted(p, o, s)
 	case wechat.FaultMinuteQuota:
@@ -121,7 +121,7 @@ func decide(p policy, o outcome, s standing) Verdict {
 		if p.onUnknown == schema.PolicyPark || s.unknown+1 >= unknownTries {
 			return bury(schema.ReasonUnknown, o)
 		}
-		return again(p, o, s, s.attempt+1, schema.ReasonUnknown) // however many attempts there were: once more is the policy
+		return retryOrBury(p, o, s, s.attempt+1, schema.ReasonUnknown) // however many attempts there were: once more is the policy
 	}
 }
 
@@ -165,7 +165,7 @@ func unlisted(p policy, o outcome, s standing) Verdict {
 		o.detail += fmt.Sprintf("; %d messages in a row drew it, so it is about the app", s.draw.InRow)
 		return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
 	}
-	return again(p, o, s, tries, schema.ReasonRejected)
+	return retryOrBury(p, o, s, tries, schema.ReasonRejected)
 }
 
 // refusedKind says whether a message that is refused again is so because its kind
@@ -234,9 +234,9 @@ func bury(r schema.Reason, o outcome) Verdict {
 	return Verdict{do: doBury, reason: r, detail: o.detail}
 }
 
-// again retries until attempts are spent. A retry that would come after the
+// retryOrBury retries until attempts are spent. A retry that would come after the
 // deadline is a letter now: nobody is helped by waiting for it.
-func again(p policy, o outcome, s standing, attempts int, spent schema.Reason) Verdict {
+func retryOrBury(p policy, o outcome, s standing, attempts int, spent schema.Reason) Verdict {
 	if s.attempt >= attempts {
 		return bury(spent, o)
 	}

@@ -205,7 +205,7 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 	for i := range 5 {
 		b.publish(bulk+"c", fmt.Sprint("later", i), "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano))
 	}
-	b.Eventually(func() bool { apps := b.worker.current(); return len(apps) == 1 && apps[0].later.isFull() }, patience, time.Millisecond)
+	b.Eventually(func() bool { apps := b.worker.current(); return len(apps) == 1 && apps[0].laterShare.isFull() }, patience, time.Millisecond)
 	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond, "what finds no room stays in the queue")
 	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitSubject(appID, "*"))
 	b.NoError(err)

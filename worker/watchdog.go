@@ -151,7 +151,7 @@ func (w *watchdog) waits() []wait {
 		add(wait{kind: waitRead, what: u.Stream, since: u.Since, most: w.most, why: u.Why})
 	}
 	for _, a := range w.apps() {
-		since := earliest(a.refused.at(), a.engine.asking.oldest())
+		since := earlierKnown(a.refused.at(), a.engine.asking.oldest())
 		if _, held := a.gate.Held(); held || since.IsZero() {
 			continue
 		}

@@ -127,7 +127,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
-		w.take(a)
+		w.addApps(a)
 	}
 	dispatcher := newDispatcher(w.services)
 	alive, stopAlive := context.WithCancel(context.WithoutCancel(ctx))
@@ -328,8 +328,8 @@ func (w *Worker) current() []*app {
 	return w.apps
 }
 
-// take adds apps to those at work.
-func (w *Worker) take(apps ...*app) {
+// addApps adds apps to those at work.
+func (w *Worker) addApps(apps ...*app) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.apps = append(slices.Clone(w.apps), apps...)
