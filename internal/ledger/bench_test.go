@@ -134,3 +134,29 @@ func BenchmarkFootprint(b *testing.B) {
 		b.ReportMetric(float64(s.CachedInfo().State.Bytes)/1e6, "disk-MB/million")
 	}
 }
+
+// BenchmarkTake is what reading the log costs for each intent that is started and
+// sent, in batches as they are under load, of a campaign and of live intents.
+func BenchmarkTake(b *testing.B) {
+	for name, campaign := range map[string]Campaign{"live": NoCampaign, "campaign": CampaignOf("wx1", "spring")} {
+		b.Run(name, func(b *testing.B) {
+			x, c := newIndex(72*time.Hour), newCounters()
+			x.ended = c.ended
+			w := x.worker("a")
+			key := uint64(0)
+			for b.Loop() {
+				batch := newBatch(1, maxBatch)
+				for range maxBatch / 2 {
+					key++
+					m := Mark{Key: Key(key * 0x9e3779b97f4a7c15), Seq: key, Stream: 1, Campaign: campaign, Kind: Start, Attempt: 1}
+					batch.add(m)
+					m.Kind, m.Generation = Sent, 1
+					batch.add(m)
+				}
+				c.reads(key, noon)
+				readBatch(batch.data, func(m Mark) { x.mark(m, w) })
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(key), "ns/intent")
+		})
+	}
+}
