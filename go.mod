@@ -1,6 +1,7 @@
 module github.com/kefuhq/kefu
 
-go 1.26.8
+// As nats.go and nats-server ask; the code itself needs 1.25.
+go 1.26.0
 
 require (
 	github.com/cenkalti/backoff/v4 v4.3.0
