@@ -108,7 +108,7 @@ func TestAMessageThatTakesAnothersPlaceIsNotAcknowledgedByIt(t *testing.T) {
 	a.arrive(l, nil, m)
 	b.Empty(first.getReply(), "that is the second one's now")
 	a.mu.Lock()
-	b.Equal(1, l.line.held)
+	b.Equal(1, l.line.inHand)
 	a.mu.Unlock()
 	close(end)
 	b.Eventually(func() bool { return b.posts("second") == 1 }, patience, time.Millisecond)

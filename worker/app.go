@@ -24,15 +24,15 @@ import (
 // the scheduler holds mu, and calls schedule before unlocking.
 type app struct {
 	*services
-	set        atomic.Pointer[App] // its settings, which may change while it runs
+	settings   atomic.Pointer[App] // its settings, which may change while it runs
 	gate       *gate.Gate
 	engine     *engine
-	created    atomic.Pointer[time.Time] // of its stream: the first part of default ids
+	queueMade  atomic.Pointer[time.Time] // of its stream: the first part of default ids
 	first      time.Time                 // when this worker began to read it, if nobody ever did before; else zero
 	laterShare laterShare
 	reported   int64         // messages sent, to the pool; status's
 	refused    stamp         // since when an intent that is ready, and has a slot, gets no permission
-	held       atomic.Int64  // deliveries in hand, for who must not wait for mu: it is held while the broker is written to
+	handCount  atomic.Int64  // deliveries in hand, for who must not wait for mu: it is held while the broker is written to
 	lanes      []*lane       // by the index of their line
 	idle       chan struct{} // closed when stopping and nothing is held any more
 
@@ -43,8 +43,8 @@ type app struct {
 
 	mu        sync.Mutex
 	scheduler *scheduler
-	spare     []order // for the scheduler's next orders
-	upstream  int     // calls in a row that could not leave
+	spare     []command // for the scheduler's next orders
+	upstream  int       // calls in a row that could not leave
 	timer     *time.Timer
 	timerAt   time.Time
 }
@@ -63,7 +63,7 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 	}
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	a.engine = &engine{
-		services: s, appID: cfg.ID, settings: &a.set, queueMade: &a.created, gate: a.gate, laterShare: &a.laterShare, holder: a,
+		services: s, appID: cfg.ID, settings: &a.settings, queueMade: &a.queueMade, gate: a.gate, laterShare: &a.laterShare, holder: a,
 	}
 	a.scheduler = newScheduler(broker.Shards(info.Config))
 	by, err := a.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(a.name))
@@ -88,14 +88,14 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 
 // cfg are the settings in force. What is under way may end by others than it
 // began with.
-func (a *app) cfg() *App { return a.set.Load() }
+func (a *app) cfg() *App { return a.settings.Load() }
 
 // adopt takes settings over.
 func (a *app) adopt(cfg App) {
 	if cfg.Concurrency <= 0 || cfg.Concurrency > a.most {
 		cfg.Concurrency = a.most
 	}
-	before := a.set.Swap(&cfg)
+	before := a.settings.Swap(&cfg)
 	a.laterShare.setLimit(cfg.MostLater)
 	if before != nil && before.Rate != cfg.Rate {
 		a.gate.SetRate(cfg.Rate)
@@ -104,7 +104,7 @@ func (a *app) adopt(cfg App) {
 
 func newLane(a *app, line *line) *lane {
 	l := &lane{
-		services: a.services, app: a, appID: a.cfg().ID, settings: &a.set, first: a.first, ahead: a.ahead,
+		services: a.services, app: a, appID: a.cfg().ID, settings: &a.settings, first: a.first, ahead: a.ahead,
 		line: line, mu: &a.mu, scheduler: a.scheduler,
 	}
 	if l.live() {
@@ -126,7 +126,7 @@ func (a *app) identify(ctx context.Context) (info *jetstream.StreamInfo, err err
 		s, err := a.conn.JS.Stream(ctx, schema.SendStream(a.cfg().ID))
 		if err == nil {
 			info = s.CachedInfo()
-			before := a.created.Swap(&info.Created)
+			before := a.queueMade.Swap(&info.Created)
 			if before != nil && !before.Equal(info.Created) {
 				a.forgetOldQueue(info.Created)
 			}
@@ -180,7 +180,7 @@ func (a *app) gone() bool {
 }
 
 // holding is how many intents are in hand. It never blocks.
-func (a *app) holding() int { return int(a.held.Load()) }
+func (a *app) holding() int { return int(a.handCount.Load()) }
 
 // arrive takes a message that the broker handed out under a claim.
 func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
@@ -189,7 +189,7 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		a.log.Error("a message without a readable ack subject was left alone", "app", a.cfg().ID)
 		return
 	}
-	d := l.deliver(m, meta, *a.created.Load())
+	d := l.deliver(m, meta, *a.queueMade.Load())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l.claim.Load() != c {
@@ -219,10 +219,10 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		}
 		return
 	}
-	a.held.Add(1)
+	a.handCount.Add(1)
 	failpoint.Reach(failpoint.Pulled, "")
 	a.scheduler.admit(d)
-	a.ahead.took(d.line.held)
+	a.ahead.took(d.line.inHand)
 	a.schedule()
 }
 
@@ -258,8 +258,8 @@ func (a *app) turnPhase(now time.Time) {
 
 // carryOut does what the scheduler has ordered. a.mu is held.
 func (a *app) carryOut() {
-	orders := a.scheduler.orders
-	a.scheduler.orders = a.spare
+	orders := a.scheduler.commands
+	a.scheduler.commands = a.spare
 	for _, o := range orders {
 		a.do(o)
 	}
@@ -267,33 +267,33 @@ func (a *app) carryOut() {
 	a.spare = orders[:0]
 }
 
-func (a *app) do(o order) {
+func (a *app) do(o command) {
 	switch o.kind {
-	case orderPause:
+	case commandPause:
 		a.pause(o.line, func() { a.scheduler.pausing-- })
-	case orderPauseOne:
+	case commandPauseOne:
 		a.pause(o.line, func() { o.line.pausing-- })
-	case orderResume:
+	case commandResume:
 		a.lanes[o.line.index].resume()
-	case orderRemake:
+	case commandRemake:
 		a.lanes[o.line.index].dropped++
-	case orderRelease:
+	case commandRelease:
 		a.lanes[o.line.index].claim.Swap(nil).Released()
-	case orderNak: // without a connection the broker hands it out again by itself
+	case commandNak: // without a connection the broker hands it out again by itself
 		_ = a.conn.NakReply(o.delivery.getReply())
-	case orderClearSuspicion:
-		a.engine.clearSuspicion(o.delivery)
-	case orderDrop:
-		a.held.Add(-1)
+	case commandMarkHarmless:
+		a.engine.markHarmless(o.delivery)
+	case commandDrop:
+		a.handCount.Add(-1)
 		a.ahead.dropped(o.held)
 		if o.delivery.timer != nil {
 			o.delivery.timer.Stop()
 		}
-	case orderWait:
+	case commandWait:
 		o.delivery.timer = time.AfterFunc(o.delay, func() { a.retryNow(o.delivery) })
-	case orderWake:
+	case commandWake:
 		a.wake(o.at)
-	case orderIdle:
+	case commandIdle:
 		select {
 		case <-a.idle:
 		default:
@@ -460,7 +460,7 @@ func (a *app) forgetOldQueue(made time.Time) {
 // timer's own stands still while the machine is suspended and is not set with it.
 const longestNap = 5 * time.Second
 
-// wake has the app poked at a time, if not earlier; every longestNap until then.
+// wake has reschedule called at a time, if not earlier; every longestNap until then.
 // a.mu is held.
 func (a *app) wake(at time.Time) {
 	now := time.Now()
@@ -474,7 +474,7 @@ func (a *app) wake(at time.Time) {
 	a.timer.Reset(max(at.Sub(now), time.Millisecond))
 }
 
-// countUnreachable counts a call that could not leave; reached ends the count.
+// countUnreachable counts calls in a row that could not leave the machine.
 func (a *app) countUnreachable(fault wechat.Fault) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

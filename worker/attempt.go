@@ -9,7 +9,6 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/failpoint"
@@ -58,9 +57,9 @@ func (e *engine) carry(d *delivery, ev event) afterwards {
 		case stepHold:
 			e.hold(d)
 			ev = event{kind: evDone}
-		case stepClear:
-			ev = e.clear(d)
-		case stepClearUnwaited:
+		case stepTakeStartBack:
+			ev = e.takeStartBack(d)
+		case stepTakeStartBackUnwaited:
 			e.ledger.Write(d.mark(ledger.Clear), nil)
 			ev = event{kind: evDone}
 		case stepRoom:
@@ -74,8 +73,8 @@ func (e *engine) carry(d *delivery, ev event) afterwards {
 			e.tellRepeat(d)
 			ev = event{kind: evDone}
 		case stepWait:
-			e.clearSuspicion(d) // while it waits, a crash is not its fault
-			return afterwards{place: waiting, delay: s.delay, held: s.held}
+			e.markHarmless(d) // while it waits, a crash is not its fault
+			return afterwards{place: waiting, delay: s.delay, blocksRecipient: s.blocksRecipient}
 		case stepGiveBack:
 			return afterwards{place: returned}
 		default:
@@ -85,11 +84,11 @@ func (e *engine) carry(d *delivery, ev event) afterwards {
 	}
 }
 
-// clearSuspicion takes the suspect mark back of what is let go of in good health: to be
+// markHarmless takes the suspect mark back of what is let go of in good health: to be
 // handed out again is then no sign of a crash. It says nothing else. What the
 // attempts have cost was told when it was learned, and this delivery may not
 // know all of it.
-func (e *engine) clearSuspicion(d *delivery) {
+func (e *engine) markHarmless(d *delivery) {
 	if d.suspected {
 		d.suspected = false
 		e.ledger.Write(d.mark(ledger.Harmless), nil)
@@ -214,9 +213,9 @@ func (e *engine) ask(d *delivery, seq uint64) event {
 	return event{kind: evAsked, gone: !held}
 }
 
-// clear takes our start back: standing alone it would say that the call may have
+// takeStartBack takes our start back: standing alone it would say that the call may have
 // been made.
-func (e *engine) clear(d *delivery) event {
+func (e *engine) takeStartBack(d *delivery) event {
 	_, err := e.write(d.mark(ledger.Clear))
 	failpoint.Reach(failpoint.Cleared, d.id)
 	if err != nil { // the worker is being cut off, and the mark may be read as just that
@@ -396,7 +395,7 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 	if refused {
 		says = e.gate.Drew(draw, now)
 	}
-	v := decide(policy{e.cfg().Retry, onUnknown}, o, standing{
+	v := decide(policy{e.cfg().Retry, onUnknown}, o, circumstances{
 		attempt:  d.attempt,
 		unknown:  d.unknown,
 		left:     d.deadline.Sub(now),
@@ -417,7 +416,7 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 		e.gate.Ended(d.id)
 	case doRetry:
 		e.metrics.retries.WithLabelValues(e.appID).Inc()
-	case doAgain:
+	case doRetryUncounted:
 		if refused {
 			e.log.Info("put aside: others are sent", "app", e.appID, "id", d.id, "message", draw.What, "why", v.detail)
 		}
@@ -428,36 +427,6 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 		}
 	}
 	return event{kind: evJudged, now: now, verdict: v, outcome: o, answer: answer, holdBack: e.cfg().HoldBack}
-}
-
-// dayQuota remembers for a moment what the quota call said: hundreds of calls
-// under way may be told at once that the day's quota is used up.
-type dayQuota struct {
-	mu    sync.Mutex
-	asked time.Time
-	some  bool
-	said  bool // it had an answer
-}
-
-// quotaFresh is for how long an answer of the quota call is good enough. That
-// call has a daily quota of its own.
-const quotaFresh = 10 * time.Second
-
-// left says whether anything is left of the day's quota of sends, although an
-// answer said that it is used up, and whether that is the platform's word. In
-// doubt it is used up, and nobody has said so.
-func (q *dayQuota) left(ctx context.Context, sender Sender) (some, said bool) {
-	t, ok := sender.(QuotaTeller)
-	if !ok {
-		return false, false
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if time.Since(q.asked) >= quotaFresh {
-		n, err := t.RemainingSends(ctx)
-		q.some, q.said, q.asked = err == nil && n > 0, err == nil, time.Now()
-	}
-	return q.some, q.said
 }
 
 // limitedSince is since when there is the quota's hold that this one tries; zero

@@ -104,7 +104,7 @@ func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
 	m.Data = packet("x", "u1")
 	d := lane.deliver(m, broker.Delivery{Seq: 1, Stored: time.Now()}, time.Now())
 	chosen := func(now time.Time) *delivery {
-		best, _ := choose(a.scheduler.lines, a.chance(now, 0))
+		best, _ := chooseTrial(a.scheduler.lines, a.chance(now, 0))
 		return best
 	}
 	lane.line.ready.pushBack(d)

@@ -95,7 +95,7 @@ func TestAnErrcodeOfTheTokenCallHoldsTheApp(t *testing.T) {
 		case c.Code == 45011, c.Code == 44991, c.Code == 45009:
 			require.Equal(t, gate.Quota, got.hold, "%d", c.Code)
 		case wechat.Explain(wechat.CallToken, c.Code).Fault == wechat.FaultUpstream:
-			require.Equal(t, doAgain, got.do, "%d", c.Code) // and the breaker trips when it repeats
+			require.Equal(t, doRetryUncounted, got.do, "%d", c.Code) // and the breaker trips when it repeats
 		default:
 			require.Equal(t, Verdict{do: doHold, hold: gate.Config, detail: err.Error()}, got, "%d", c.Code)
 		}
@@ -106,7 +106,7 @@ func TestAnErrcodeOfTheTokenCallHoldsTheApp(t *testing.T) {
 func verdictOn(err error) Verdict {
 	o, _ := outcomeOf(err)
 	p := policy{retry: Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute}, onUnknown: schema.PolicyResend}
-	return decide(p, o, standing{attempt: 1, left: time.Hour, now: verdictNoon, jitter: 0.5, upstream: 1})
+	return decide(p, o, circumstances{attempt: 1, left: time.Hour, now: verdictNoon, jitter: 0.5, upstream: 1})
 }
 
 // sayingErrcodes is an API that says the errcode in the first part of its path.

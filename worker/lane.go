@@ -20,13 +20,13 @@ import (
 
 const (
 	// maxAckPending is the broker's bound on what one lane may have handed out
-	// to all workers; what a worker really asks for is lane.top's business.
+	// to all workers; what a worker really asks for is for pullMore to say.
 	maxAckPending = 10000
 
 	// ahead is for how long a lane pulls ahead of the rate, beside the time that a
 	// pull takes: long enough not to ask for single messages, short enough that
 	// AckWait never runs out in the buffer.
-	ahead = 500 * time.Millisecond
+	pullAhead = 500 * time.Millisecond
 
 	// bufferLeast is how many may wait at least, however low the rate.
 	bufferLeast = 4
@@ -57,7 +57,7 @@ type lane struct {
 	fresh     bool           // the consumer was made under this claim
 	dropped   int            // how often something that it handed out was dropped here: then it must be made anew
 	remade    int            // for which of these it was
-	order     uint64         // of the consumer's last message
+	lastOrder uint64         // of the consumer's last message
 	since     time.Time      // when that consumer was made
 }
 
@@ -97,7 +97,7 @@ func (l *lane) deliver(m *nats.Msg, meta broker.Delivery, queueMade time.Time) *
 		// NATS client can publish. The handler buries it.
 		d.subject = wire.Subject{Subject: schema.Subject{AppID: l.appID, Lane: l.line.kind}}
 	}
-	d.again = d.subject.Again
+	d.viaAgain = d.subject.Again
 	return d
 }
 
@@ -114,7 +114,7 @@ func (l *lane) pullMore(few int) {
 	if few == 0 && 2*waiting > most { // or a lane that has enough would ask for one message after the other
 		room = 0
 	}
-	if l.line.held >= l.most() {
+	if l.line.inHand >= l.most() {
 		room = 0
 	}
 	l.puller.Top(room)
@@ -127,7 +127,7 @@ func (l *lane) window(few int) int {
 	if few > 0 {
 		want = few - l.scheduler.running
 	}
-	return min(want, l.ahead.allowance(l.line.held))
+	return min(want, l.ahead.allowance(l.line.inHand))
 }
 
 // buffer is how many intents of a lane may wait for their turn in hand, or be on
@@ -147,7 +147,7 @@ func bufferOf(slots int, perSecond float64, inSlot, trip time.Duration) int {
 		n *= 1 + 2*trip.Seconds()/inSlot.Seconds()
 	}
 	if perSecond > 0 {
-		n = min(n, max(perSecond*(ahead+2*trip).Seconds(), bufferLeast))
+		n = min(n, max(perSecond*(pullAhead+2*trip).Seconds(), bufferLeast))
 	}
 	return int(min(n, maxAckPending))
 }
@@ -180,12 +180,12 @@ func (l *lane) follows(m broker.Delivery) bool {
 	if l.stale() {
 		return false // all of it comes again
 	}
-	if m.Order > l.order+1 {
+	if m.Order > l.lastOrder+1 {
 		l.dropped++
 		l.running.Go(l.bind) // takes our lock
 		return false
 	}
-	l.order = max(l.order, m.Order)
+	l.lastOrder = max(l.lastOrder, m.Order)
 	return true
 }
 
@@ -271,7 +271,7 @@ func (l *lane) ensure() error {
 		return errNotMine // a new one, whose consumer is to be made anew
 	}
 	if !l.since.Equal(made) {
-		l.since, l.order = made, 0
+		l.since, l.lastOrder = made, 0
 	}
 	l.fresh = true
 	if !fresh || anew {

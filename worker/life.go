@@ -20,7 +20,8 @@ import (
 //	panicked  by stage: no more and no less than was learned
 //
 // How each end is written. A crash between two steps is followed by the same end,
-// never by a second call:
+// never by a second call. (What is due and names no queue dies in dispatcher.go, in
+// the same order.)
 //
 //	sent            tell · mark sent · receipt · ack
 //	sent before     tell repeat · receipt · ack
@@ -36,26 +37,27 @@ import (
 // was made: for a withdrawal, a deadline, a bad packet.
 
 const (
-	// maxSuspects is how often an intent may be handed out again without an end
-	// before it is taken for what kills the worker.
+	// maxSuspects is how often handling an intent may fail, by a panic or because it
+	// was handed out again without an end, before it is taken for what kills the
+	// worker.
 	maxSuspects = 3
 
-	// soon is the shortest time that KEFU_LATER is worth: it is a 250 ms clock,
+	// minLaterDelay is the shortest time that KEFU_LATER is worth: it is a 250 ms clock,
 	// and a round trip through it costs more than to wait here.
 	minLaterDelay = time.Second
 
-	// inOtherHands is how long to leave an intent alone that a living worker has
+	// startedElsewhereDelay is how long to leave an intent alone that a living worker has
 	// started: its call ends within 10 s.
-	startedElsewherePause = time.Second
+	startedElsewhereDelay = time.Second
 
-	// maxLeft is how many times a burial is left alone.
+	// maxLeftAlone is how many times a burial is left alone.
 	maxLeftAlone = 10
 
-	// refusedPause is how long to wait before a letter or a retry that the broker
+	// refusedDelay is how long to wait before a letter or a retry that the broker
 	// refused (its stream is full or missing) is offered again.
 	refusedDelay = 5 * time.Second
 
-	// passedFor is for how long an intent is put off that hides others in a hold:
+	// passedDelay is for how long an intent is put off that hides others in a hold:
 	// then it is behind all of them.
 	passedDelay = time.Minute
 )
@@ -75,7 +77,7 @@ const (
 type life struct {
 	// The message that brings the intent; set once.
 	live        bool // its recipient's intents go in order
-	again       bool // it came by kefu.again
+	viaAgain    bool // it came by kefu.again
 	seq         uint64
 	redelivered bool // it is, or may have been, handed out before
 	stored      time.Time
@@ -127,14 +129,14 @@ type cost struct{ attempt, unknown, tried int }
 
 // ending is the end that is being written.
 type ending struct {
-	steps  []stepKind // still to come
-	state  schema.State
-	reason schema.Reason
-	detail string
-	answer *wechat.Error // that it died of
-	until  time.Time     // later: its time
-	delay  time.Duration // wait
-	held   bool          // wait: the recipient's later intents wait as well
+	steps           []stepKind // still to come
+	state           schema.State
+	reason          schema.Reason
+	detail          string
+	answer          *wechat.Error // that it died of
+	until           time.Time     // later: its time
+	delay           time.Duration // wait
+	blocksRecipient bool          // wait: the recipient's later intents wait as well
 }
 
 // stepKind is what is to be done next.
@@ -151,12 +153,12 @@ const (
 	stepRoom                         // whether KEFU_LATER has room → room
 
 	// The steps of an end. Each is followed by done.
-	stepCompose       // the letter, in memory → done, or unwritable
-	stepClear         // take the start back, and wait until that is known
-	stepClearUnwaited // the same; who tries again here need not wait
-	stepHold          // the app, by the verdict
-	stepTell          // log and metrics
-	stepTellRepeat    // likewise, of what was dealt with before
+	stepCompose               // the letter, in memory → done, or unwritable
+	stepTakeStartBack         // take the start back, and wait until that is known
+	stepTakeStartBackUnwaited // the same; who tries again here need not wait
+	stepHold                  // the app, by the verdict
+	stepTell                  // log and metrics
+	stepTellRepeat            // likewise, of what was dealt with before
 	stepMarkDying
 	stepMarkSent
 	stepMarkDead
@@ -176,7 +178,7 @@ const (
 
 var stepNames = [...]string{
 	stepIdentify: "identify", stepDecode: "decode", stepLook: "look", stepMark: "mark", stepAsk: "ask", stepCall: "call",
-	stepJudge: "judge", stepRoom: "room", stepCompose: "compose", stepClear: "clear", stepClearUnwaited: "clear, not waited for",
+	stepJudge: "judge", stepRoom: "room", stepCompose: "compose", stepTakeStartBack: "clear", stepTakeStartBackUnwaited: "clear, not waited for",
 	stepHold: "hold", stepTell: "tell", stepTellRepeat: "tell repeat", stepMarkDying: "mark dying", stepMarkSent: "mark sent",
 	stepMarkDead: "mark dead", stepMarkCancelled: "mark cancelled", stepMarkLater: "mark later", stepLetter: "letter",
 	stepIndex: "index", stepReceipt: "receipt", stepLater: "later", stepAck: "ack", stepForget: "forget", stepWait: "wait",
@@ -187,12 +189,12 @@ func (k stepKind) String() string { return stepNames[k] }
 
 // step is one thing to be done, and what it needs besides the life.
 type step struct {
-	kind    stepKind
-	mark    ledger.Kind // stepMark
-	seq     uint64      // stepAsk, and stepMark of another message
-	outcome outcome     // stepJudge
-	delay   time.Duration
-	held    bool
+	kind            stepKind
+	mark            ledger.Kind // stepMark
+	seq             uint64      // stepAsk, and stepMark of another message
+	outcome         outcome     // stepJudge
+	delay           time.Duration
+	blocksRecipient bool
 }
 
 // The steps of each end, in the order in which they are carried out.
@@ -205,16 +207,16 @@ var (
 	endsUncalled  = []stepKind{stepCompose, stepLetter, stepIndex, stepTell, stepReceipt, stepMarkDead, stepAck}
 	endsCancelled = []stepKind{stepTell, stepReceipt, stepMarkCancelled, stepAck}
 	endsLater     = []stepKind{stepLater, stepMarkLater, stepAck}
-	endsHeld      = []stepKind{stepHold, stepClear, stepGiveBack}
-	endsGivenBack = []stepKind{stepClear, stepGiveBack}
-	endsRetried   = []stepKind{stepClearUnwaited, stepWait}
-	endsPutOff    = []stepKind{stepClearUnwaited, stepRoom}
+	endsHeld      = []stepKind{stepHold, stepTakeStartBack, stepGiveBack}
+	endsGivenBack = []stepKind{stepTakeStartBack, stepGiveBack}
+	endsRetried   = []stepKind{stepTakeStartBackUnwaited, stepWait}
+	endsPutOff    = []stepKind{stepTakeStartBackUnwaited, stepRoom}
 
-	onlyClear = []stepKind{stepClear}
+	onlyClear = []stepKind{stepTakeStartBack}
 
 	// After a start that was followed by no call.
-	endsClearedUncalled  = append([]stepKind{stepClear}, endsUncalled...)
-	endsClearedCancelled = append([]stepKind{stepClear}, endsCancelled...)
+	endsClearedUncalled  = append([]stepKind{stepTakeStartBack}, endsUncalled...)
+	endsClearedCancelled = append([]stepKind{stepTakeStartBack}, endsCancelled...)
 )
 
 // eventKind is what has happened.
@@ -340,7 +342,7 @@ func (l *life) looked(e *event) step {
 	}
 	l.adoptGeneration(e.said)
 	if r := e.said.Ruling; l.bad != nil && (r == ledger.Repeat || r == ledger.Reuse) {
-		l.stranger = !l.again
+		l.stranger = !l.viaAgain
 		return l.die(schema.ReasonInvalid, l.bad.Error(), nil) // whatever became of the id's first
 	}
 	if e.said.Ruling != ledger.Go {
@@ -454,7 +456,7 @@ func (l *life) judged(e *event) step {
 		l.reached = true
 		held := l.heldBack(e.now, v.delay)
 		return l.retry(e, v.delay, v.delay < minLaterDelay || l.live && held <= e.holdBack)
-	case doAgain: // there may be many such moments: they fill no lane of bulk
+	case doRetryUncounted: // there may be many such moments: they fill no lane of bulk
 		l.uncountAttempt()
 		most := minLaterDelay
 		if l.live {
@@ -483,7 +485,7 @@ func (l *life) heldBack(now time.Time, delay time.Duration) time.Duration {
 // retry puts the next attempt off: here, or in KEFU_LATER.
 func (l *life) retry(e *event, delay time.Duration, here bool) step {
 	if here {
-		l.end = ending{steps: endsRetried, delay: delay, held: true}
+		l.end = ending{steps: endsRetried, delay: delay, blocksRecipient: true}
 	} else {
 		l.end = ending{steps: endsPutOff, until: e.now.Add(delay)}
 	}
@@ -510,7 +512,7 @@ func (l *life) later(e *event) step {
 }
 
 func (l *life) wait(delay time.Duration, held bool) step {
-	return step{kind: stepWait, delay: delay, held: held}
+	return step{kind: stepWait, delay: delay, blocksRecipient: held}
 }
 
 // giveBack takes a start back and gives the intent back. The ledger must know
@@ -577,7 +579,7 @@ func (l *life) known(s ledger.Standing) step {
 // worker and whose end nobody wrote.
 func (l *life) abandoned(e *event) step {
 	if l.leftToAnother(e) {
-		return l.wait(startedElsewherePause, true)
+		return l.wait(startedElsewhereDelay, true)
 	}
 	if e.said.Ruling == ledger.Doomed {
 		return l.doomed(e.said)
@@ -636,7 +638,7 @@ func (l *life) poisoned(e *event) step {
 	case ledger.Started, ledger.Doomed:
 		if l.leftToAnother(e) {
 			l.suspected = false // and stays what it is
-			return l.wait(startedElsewherePause, true)
+			return l.wait(startedElsewhereDelay, true)
 		}
 		if e.said.Ruling == ledger.Doomed {
 			return l.doomed(e.said)
@@ -672,12 +674,12 @@ func (l *life) panicked(e *event) step {
 		l.end = ending{steps: onlyClear}
 		return l.onward()
 	}
-	return l.recover()
+	return l.countPanic()
 }
 
-// recover counts a panic at the ledger: an intent that does it again and again is
+// countPanic counts a panic at the ledger: an intent that does it again and again is
 // poison.
-func (l *life) recover() step {
+func (l *life) countPanic() step {
 	if !l.identified { // what makes identify panic would do it again
 		return l.wait(time.Minute, false)
 	}
@@ -692,7 +694,7 @@ func (l *life) onward() step {
 	case stepMarkSent, stepMarkDying:
 		l.stage = stageIdle
 	case stepWait:
-		return l.wait(l.end.delay, l.end.held)
+		return l.wait(l.end.delay, l.end.blocksRecipient)
 	}
 	return step{kind: l.doing}
 }
@@ -700,10 +702,10 @@ func (l *life) onward() step {
 // done goes on after a step of the end.
 func (l *life) done(e *event) step {
 	switch l.doing {
-	case stepClear, stepClearUnwaited:
+	case stepTakeStartBack, stepTakeStartBackUnwaited:
 		l.stage = stageIdle
 		if l.recovering {
-			return l.recover()
+			return l.countPanic()
 		}
 		if l.end.state != "" { // no call was made: the same verdict would be reached again
 			l.begun = false
@@ -732,7 +734,7 @@ func (l *life) write(mark ledger.Kind) step {
 // adoptGeneration tells a producer's message, which does not know it, the id's generation.
 func (l *life) adoptGeneration(s ledger.Standing) {
 	l.lastEnd = s.Before
-	if !l.again {
+	if !l.viaAgain {
 		l.generation = max(s.Generation, 1)
 	}
 }
@@ -751,14 +753,14 @@ func (l *life) possibleDuplicate() bool { return l.unknown > 0 }
 // generation, so what comes on kefu.send leaves it to the ledger.
 func (l *life) mark(kind ledger.Kind) ledger.Mark {
 	m := ledger.Mark{
-		Key: l.key, Seq: l.seq, Stream: l.queueMade.UnixNano(), Body: l.body, Kind: kind, Again: l.again,
+		Key: l.key, Seq: l.seq, Stream: l.queueMade.UnixNano(), Body: l.body, Kind: kind, Again: l.viaAgain,
 		Generation: uint16(l.generation), Attempt: uint8(min(l.attempt, 255)), Unknown: uint8(min(l.unknown, 255)), //nolint:gosec // bounded
 		Campaign: l.campaign, Before: l.lastEnd,
 	}
 	if kind == ledger.Dead {
 		m.Reason = l.end.reason
 	}
-	if (kind == ledger.Start || kind == ledger.Suspect) && !l.again {
+	if (kind == ledger.Start || kind == ledger.Suspect) && !l.viaAgain {
 		m.Generation = 0
 	}
 	_, dying := kind.Dying()

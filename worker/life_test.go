@@ -229,7 +229,7 @@ func walk(t *testing.T, seed uint64) {
 	maybe := func() bool { return r.IntN(4) == 0 }
 	var w world
 	var trace []string
-	l := newborn(func(l *life) { l.redelivered, l.again, l.passing = maybe(), maybe(), maybe() })
+	l := newborn(func(l *life) { l.redelivered, l.viaAgain, l.passing = maybe(), maybe(), maybe() })
 	promise := func(ok bool, what string) {
 		require.True(t, ok, "seed %d: %s after %s", seed, what, strings.Join(trace, " · "))
 	}
@@ -287,7 +287,7 @@ func walk(t *testing.T, seed uint64) {
 			e.called = false
 		case stepRoom:
 			e = on(evRoom, func(e *event) { e.free = maybe() })
-		case stepClear, stepClearUnwaited:
+		case stepTakeStartBack, stepTakeStartBackUnwaited:
 			w.started, e = false, on(evDone)
 		case stepCompose:
 			if e = on(evDone); maybe() {
@@ -354,7 +354,7 @@ func verdictOf(r *rand.Rand, fault wechat.Fault) func(*event) {
 		v = Verdict{do: doBury, reason: schema.ReasonUnknown}
 	case 1:
 		if fault != wechat.FaultUnknown {
-			v = Verdict{do: do(int(doAgain) + 2*r.IntN(2)), delay: time.Second}
+			v = Verdict{do: do(int(doRetryUncounted) + 2*r.IntN(2)), delay: time.Second}
 		}
 	}
 	return gives(v, fault)

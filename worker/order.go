@@ -64,7 +64,7 @@ type line struct {
 	kind    schema.Lane
 	ready   queue
 	running int  // deliveries that have a slot
-	held    int  // deliveries in hand
+	inHand  int  // deliveries in hand
 	claimed bool // this worker reads it; always for bulk
 	leaving bool // the claim was asked back
 	pausing int  // its own pauses that are not over

@@ -11,7 +11,7 @@ import (
 
 // scheduler knows what this worker has in hand of one app, and whose turn it is.
 // It has no lock, no timer and no broker: the app calls it with its lock held, and
-// carries out what it orders, in that order.
+// carries out what it commands, in that order.
 //
 //	         admit          begin         finish
 //	arrived ──────→ ready ────────→ inSlot ──────→ settling → settled
@@ -20,6 +20,10 @@ import (
 //	                 │     (retryNow)
 //	   waitingBehindRecipient
 //	          (release)
+//
+// Which intent goes next is decided here by line (nextLine) and within a line by
+// its queue. Between apps slots.grant decides, while a hold is tried chooseTrial,
+// and among those that wait for the rate the gate.
 //
 // The app is open, or closing (held or stopping: nothing is pulled or started, and
 // what is under way ends), or closed (everything that had not been started was
@@ -36,7 +40,7 @@ type scheduler struct {
 	pausing    int // pullers that may still deliver
 	slot       slotTime
 	passing    passing // of what hides other kinds of message in a hold
-	orders     []order
+	commands   []command
 }
 
 // phase is where an app stands between its holds.
@@ -48,26 +52,26 @@ const (
 	closed
 )
 
-// orderKind is what the app has to do.
-type orderKind uint8
+// commandKind is what the app has to do.
+type commandKind uint8
 
 const (
-	orderPause          orderKind = iota + 1 // the line's puller, with those of all others; then paused
-	orderPauseOne                            // the line's puller alone; then pausedOne
-	orderResume                              // the line's puller
-	orderRemake                              // the line's consumer, so that everything which is not settled comes again
-	orderRelease                             // the line's claim
-	orderNak                                 // give the delivery back to the broker
-	orderClearSuspicion                      // it is let go of in good health
-	orderDrop                                // it is in hand no more: line says of how many
-	orderWait                                // bring it back after a delay
-	orderWake                                // look again at a time
-	orderIdle                                // stopping, and nothing is in hand any more
+	commandPause        commandKind = iota + 1 // the line's puller, with those of all others; then paused
+	commandPauseOne                            // the line's puller alone; then pausedOne
+	commandResume                              // the line's puller
+	commandRemake                              // the line's consumer, so that everything which is not settled comes again
+	commandRelease                             // the line's claim
+	commandNak                                 // give the delivery back to the broker
+	commandMarkHarmless                        // it is let go of in good health
+	commandDrop                                // it is in hand no more: line says of how many
+	commandWait                                // bring it back after a delay
+	commandWake                                // look again at a time
+	commandIdle                                // stopping, and nothing is in hand any more
 )
 
-// order is one thing that the scheduler wants done.
-type order struct {
-	kind     orderKind
+// command is one thing that the app has to do.
+type command struct {
+	kind     commandKind
 	line     *line
 	delivery *delivery
 	delay    time.Duration
@@ -84,7 +88,7 @@ func newScheduler(shards int) *scheduler {
 	return s
 }
 
-func (s *scheduler) order(o order) { s.orders = append(s.orders, o) }
+func (s *scheduler) command(o command) { s.commands = append(s.commands, o) }
 
 // bulk is the line of bulk.
 func (s *scheduler) bulk() *line { return s.lines[len(s.lines)-1] }
@@ -95,7 +99,7 @@ func (s *scheduler) shards() []*line { return s.lines[:len(s.lines)-1] }
 // admit takes a delivery in hand. Not while the app is closed.
 func (s *scheduler) admit(d *delivery) {
 	s.inHand[d.seq] = d
-	d.line.held++
+	d.line.inHand++
 	if s.phase == open && !d.line.leaving {
 		s.enqueue(d)
 	}
@@ -119,14 +123,14 @@ func (s *scheduler) next(c chance) (l *line, d *delivery, pass bool) {
 		s.passing = passing{}
 		return s.nextLine(c), nil, false
 	}
-	d, again := choose(s.lines, c)
+	d, again := chooseTrial(s.lines, c)
 	if d == nil {
 		var later time.Time
-		d, later = s.passing.choose(s.bulk(), c)
+		d, later = s.passing.choosePassed(s.bulk(), c)
 		again, pass = earlierKnown(again, later), true
 	}
 	if !again.IsZero() {
-		s.order(order{kind: orderWake, at: again})
+		s.command(command{kind: commandWake, at: again})
 	}
 	if d == nil {
 		return nil, nil, false
@@ -143,7 +147,7 @@ func (s *scheduler) nextLine(c chance) *line {
 			continue
 		}
 		if !c.startable(l) { // it is lost in a moment, or its lease is renewed
-			s.order(order{kind: orderWake, at: c.now.Add(minLaterDelay)})
+			s.command(command{kind: commandWake, at: c.now.Add(minLaterDelay)})
 			continue
 		}
 		s.turn = (s.turn + i + 1) % len(shards)
@@ -154,7 +158,7 @@ func (s *scheduler) nextLine(c chance) *line {
 		return nil
 	}
 	if !c.startable(bulk) {
-		s.order(order{kind: orderWake, at: c.now.Add(minLaterDelay)})
+		s.command(command{kind: commandWake, at: c.now.Add(minLaterDelay)})
 		return nil
 	}
 	return bulk
@@ -170,9 +174,9 @@ func (s *scheduler) begin(d *delivery, p gate.Permission, passing bool, now time
 
 // afterwards is what happens to a delivery when its slot is given back.
 type afterwards struct {
-	place place         // settling, waiting or returned
-	delay time.Duration // waiting: until it is tried again
-	held  bool          // waiting: the recipient's later intents wait as well
+	place           place         // settling, waiting or returned
+	delay           time.Duration // waiting: until it is tried again
+	blocksRecipient bool          // waiting: the recipient's later intents wait as well
 
 	reached bool // the API was reached, and gave no reason to hold the app
 }
@@ -191,9 +195,9 @@ func (s *scheduler) finish(d *delivery, next afterwards, now time.Time) {
 	switch next.place {
 	case waiting:
 		if s.phase == open && !lost && !d.line.leaving {
-			s.order(order{kind: orderWait, delivery: d, delay: next.delay})
+			s.command(command{kind: commandWait, delivery: d, delay: next.delay})
 		}
-		if !next.held {
+		if !next.blocksRecipient {
 			s.release(d)
 		}
 	case settling:
@@ -248,14 +252,14 @@ func (s *scheduler) drop(d *delivery) {
 		return
 	}
 	delete(s.inHand, d.seq)
-	d.line.held--
+	d.line.inHand--
 	d.place = forgotten
-	s.order(order{kind: orderDrop, delivery: d, held: d.line.held})
+	s.command(command{kind: commandDrop, delivery: d, held: d.line.inHand})
 }
 
 // discard drops a delivery that somebody else has by now.
 func (s *scheduler) discard(d *delivery) {
-	s.order(order{kind: orderClearSuspicion, delivery: d})
+	s.command(command{kind: commandMarkHarmless, delivery: d})
 	s.drop(d)
 }
 
@@ -276,7 +280,7 @@ func (s *scheduler) turnPhase(shut bool) {
 		for _, l := range s.lines {
 			if l.claimed {
 				s.pausing++
-				s.order(order{kind: orderPause, line: l})
+				s.command(command{kind: commandPause, line: l})
 			}
 		}
 	}
@@ -288,12 +292,12 @@ func (s *scheduler) turnPhase(shut bool) {
 	case s.phase != closed:
 	case s.stopping:
 		if len(s.inHand) == 0 {
-			s.order(order{kind: orderIdle})
+			s.command(command{kind: commandIdle})
 		}
 	case !shut:
 		s.phase = open
 		for _, l := range s.lines {
-			s.order(order{kind: orderResume, line: l})
+			s.command(command{kind: commandResume, line: l})
 		}
 	}
 	for _, l := range s.lines {
@@ -311,7 +315,7 @@ func (s *scheduler) giveBack() {
 	for _, l := range s.lines {
 		back := s.unstarted(l)
 		if l.kind == schema.LaneLive && !s.stopping && len(back) > 0 && l.claimed {
-			s.order(order{kind: orderRemake, line: l})
+			s.command(command{kind: commandRemake, line: l})
 			for _, d := range back {
 				s.discard(d)
 			}
@@ -339,8 +343,8 @@ func (s *scheduler) unstarted(l *line) (out []*delivery) {
 func (s *scheduler) returnAll(back []*delivery) {
 	slices.SortFunc(back, func(x, y *delivery) int { return cmp.Compare(x.seq, y.seq) })
 	for _, d := range back {
-		s.order(order{kind: orderClearSuspicion, delivery: d})
-		s.order(order{kind: orderNak, delivery: d})
+		s.command(command{kind: commandMarkHarmless, delivery: d})
+		s.command(command{kind: commandNak, delivery: d})
 		s.drop(d)
 	}
 }
@@ -356,7 +360,7 @@ func (s *scheduler) beginDraining(l *line) {
 	l.leaving = true
 	if !s.stopping { // its pullers pause as it is
 		l.pausing++
-		s.order(order{kind: orderPauseOne, line: l})
+		s.command(command{kind: commandPauseOne, line: l})
 	}
 }
 
@@ -368,11 +372,11 @@ func (s *scheduler) releaseDrained(l *line) {
 	}
 	s.returnAll(s.unstarted(l))
 	s.forget(l)
-	if l.held > 0 { // what is being settled
+	if l.inHand > 0 { // what is being settled
 		return
 	}
 	l.claimed, l.leaving = false, false
-	s.order(order{kind: orderRelease, line: l})
+	s.command(command{kind: commandRelease, line: l})
 }
 
 // loseShard lets go of a live shard at once: somebody else reads it.

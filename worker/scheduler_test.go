@@ -163,13 +163,13 @@ func (m *model) settles(seq uint64) bool {
 }
 
 func (m *model) carryOut() {
-	orders := slices.Clone(m.s.orders)
-	m.s.orders = m.s.orders[:0]
+	orders := slices.Clone(m.s.commands)
+	m.s.commands = m.s.commands[:0]
 	for _, o := range orders {
 		switch o.kind {
-		case orderPause, orderPauseOne:
+		case commandPause, commandPauseOne:
 			lane := m.lanes[o.line.index]
-			all, puller := o.kind == orderPause, lane.puller
+			all, puller := o.kind == commandPause, lane.puller
 			m.paused = append(m.paused, func() { // until then it delivers
 				lane.paused = lane.paused || lane.puller == puller
 				if all {
@@ -178,27 +178,27 @@ func (m *model) carryOut() {
 					o.line.pausing--
 				}
 			})
-		case orderResume:
+		case commandResume:
 			lane := m.lanes[o.line.index]
 			if lane.remake {
 				lane.comeAgain(m.s.inHand)
 			}
 			lane.paused = false
-		case orderRemake:
+		case commandRemake:
 			m.lanes[o.line.index].remake = true
-		case orderNak:
+		case commandNak:
 			lane := m.lanes[o.delivery.line.index]
 			m.log("back %d", o.delivery.seq)
 			lane.out = slices.DeleteFunc(lane.out, func(seq uint64) bool { return seq == o.delivery.seq })
 			lane.back = append(lane.back, o.delivery.seq)
-		case orderWait:
+		case commandWait:
 			m.timers = append(m.timers, o.delivery)
-		case orderDrop:
+		case commandDrop:
 			m.timers = slices.DeleteFunc(m.timers, func(d *delivery) bool { return d == o.delivery })
-		case orderRelease: // another worker has it for a moment, then this one again
+		case commandRelease: // another worker has it for a moment, then this one again
 			m.log("released %d", o.line.index)
 			lane := m.lanes[o.line.index]
-			m.promise(o.line.held == 0, "a shard is let go of with something in hand")
+			m.promise(o.line.inHand == 0, "a shard is let go of with something in hand")
 			lane.comeAgain(m.s.inHand)
 			lane.paused, lane.puller = m.s.phase != open, lane.puller+1
 			m.s.beginReading(o.line)
@@ -224,7 +224,7 @@ func (m *model) step() {
 		case m.shut || m.s.stopping:
 			next = afterwards{place: place(m.r.IntN(2)) * settling} // returned or settling
 		case m.r.IntN(3) == 0:
-			next = afterwards{place: waiting, held: true}
+			next = afterwards{place: waiting, blocksRecipient: true}
 		}
 		m.log("end %d %d", d.seq, next.place)
 		m.s.finish(d, next, m.now)

@@ -3,7 +3,6 @@ package worker
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kefuhq/kefu/schema"
@@ -15,11 +14,11 @@ import (
 // where the API is slow, bulk would have them all, and live would wait until its
 // calls end.
 type slots struct {
-	mu      sync.Mutex
-	whole   int
-	free    int
-	long    int // of those that are taken, for bulk of apps that leave some to live
-	waiting [2][]*bidder
+	mu       sync.Mutex
+	whole    int
+	free     int
+	slowBulk int // of those that are taken, for bulk of apps that leave some to live
+	waiting  [2][]*bidder
 }
 
 // A request for a slot is of one of two kinds.
@@ -58,7 +57,7 @@ func keptFor(live float64, slots int, inSlot time.Duration) int {
 	return max(min(int(live*float64(slots)), slots-1), 0)
 }
 
-// acquire gets a slot, or has the app poked when one was set aside for it. live is
+// acquire gets a slot, or has the app rescheduled when one was set aside for it. live is
 // the share of them that its bulk leaves to live, where an intent has a slot for
 // so long.
 func (s *slots) acquire(b *bidder, lane schema.Lane, live float64, inSlot time.Duration) bool {
@@ -87,9 +86,9 @@ func (s *slots) keep(b *bidder, kept int) {
 	b.kept = kept
 	switch after := kept > 0; {
 	case after && !before:
-		s.long += b.bulk
+		s.slowBulk += b.bulk
 	case before && !after:
-		s.long -= b.bulk
+		s.slowBulk -= b.bulk
 	}
 }
 
@@ -99,7 +98,7 @@ func (s *slots) count(b *bidder, kind, n int) {
 	if kind == forBulk {
 		b.bulk += n
 		if b.kept > 0 {
-			s.long += n
+			s.slowBulk += n
 		}
 	}
 }
@@ -109,11 +108,11 @@ func (s *slots) count(b *bidder, kind, n int) {
 // a moment what it has: to wait until it has left as many free as are kept might
 // be for ever. s.mu is held.
 func (s *slots) mayTake(b *bidder, kind int) bool {
-	return s.free > 0 && (kind == forLive || b.kept == 0 || s.long < s.whole-b.kept)
+	return s.free > 0 && (kind == forLive || b.kept == 0 || s.slowBulk < s.whole-b.kept)
 }
 
 // release gives a slot back. The app it returns, if any, was given the slot and
-// must be poked, with no app's lock held.
+// must be rescheduled, with no app's lock held.
 func (s *slots) release(b *bidder, lane schema.Lane) *bidder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,44 +148,4 @@ func (s *slots) returnUnused(b *bidder) *bidder {
 		}
 	}
 	return s.grant()
-}
-
-// prefetch is what this process takes in hand before there is a slot for it,
-// shared by all lanes that have something: one app with a backlog gets large
-// batches, and hundreds of them do not fill the memory with intents that wait
-// for minutes, renewed every few seconds.
-type prefetch struct {
-	whole int64        // intents of all lanes
-	busy  atomic.Int64 // lanes with anything in hand
-}
-
-const (
-	// prefetchCalls is how many intents may wait for each call that may be in
-	// flight.
-	prefetchCalls = 16
-
-	// sip is what a lane may always have waiting, and what one that has nothing
-	// asks for: after the first of them it asks for its share.
-	sip = 8
-)
-
-// allowance is how many intents may wait in a lane that has so many in hand.
-func (p *prefetch) allowance(held int) int {
-	if held == 0 {
-		return sip
-	}
-	return int(max(sip, p.whole/max(p.busy.Load(), 1)))
-}
-
-// took and dropped count a lane's intents in hand: held is how many it has then.
-func (p *prefetch) took(held int) {
-	if held == 1 {
-		p.busy.Add(1)
-	}
-}
-
-func (p *prefetch) dropped(held int) {
-	if held == 0 {
-		p.busy.Add(-1)
-	}
 }

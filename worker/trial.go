@@ -1,10 +1,7 @@
 package worker
 
 import (
-	"encoding/json"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wire"
@@ -46,11 +43,11 @@ const (
 	passTop   = 10 * time.Minute
 )
 
-// choose finds an intent of bulk that is to be put off, where all that is in sight
+// choosePassed finds an intent of bulk that is to be put off, where all that is in sight
 // is of kinds that were refused, and more may be behind it; or says when to look
 // again (zero: after a change). Live has its order, and only what waits for a retry
 // is overtaken there.
-func (p *passing) choose(bulk *line, c chance) (d *delivery, again time.Time) {
+func (p *passing) choosePassed(bulk *line, c chance) (d *delivery, again time.Time) {
 	if !c.trial.Seeks() || c.laterFull || bulk.ready.len() < max(c.window, 1) {
 		return nil, time.Time{}
 	}
@@ -65,10 +62,10 @@ func (p *passing) choose(bulk *line, c chance) (d *delivery, again time.Time) {
 	return bulk.ready.first(), time.Time{}
 }
 
-// choose finds the intent that may try the hold now and tells the most, or says
+// chooseTrial finds the intent that may try the hold now and tells the most, or says
 // when to look again (zero: after a change). For each live recipient only the first
 // that is not sent yet is looked at, so none is overtaken.
-func choose(lines []*line, c chance) (best *delivery, again time.Time) {
+func chooseTrial(lines []*line, c chance) (best *delivery, again time.Time) {
 	least := gate.Rank(-1)
 	for _, l := range lines {
 		if l.leaving || l.ready.len() == 0 {
@@ -102,26 +99,3 @@ func (d *delivery) glance() (id, kind string) {
 	}
 	return d.seen.id, d.seen.kind
 }
-
-// kindOf tells messages apart that WeChat may treat differently: the msgtype of
-// a packet, and the kf_account that it names. "" when it cannot be read. Nothing
-// else of the packet is checked.
-func kindOf(packet []byte) string {
-	var p struct {
-		MsgType       string `json:"msgtype"`
-		CustomService struct {
-			KFAccount string `json:"kf_account"`
-		} `json:"customservice"`
-	}
-	if json.Unmarshal(packet, &p) != nil {
-		return ""
-	}
-	kind := strings.TrimSpace(p.MsgType + " " + p.CustomService.KFAccount)
-	if len(kind) > maxKind || strings.ContainsFunc(kind, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return ""
-	}
-	return kind
-}
-
-// maxKind bounds a kind in bytes: it is stored with the hold and logged.
-const maxKind = 160

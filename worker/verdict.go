@@ -13,11 +13,11 @@ import (
 type do uint8
 
 const (
-	doDone  do = iota + 1 // sent
-	doRetry               // after delay, as the next attempt
-	doAgain               // after delay, as the same attempt: nothing was sent
-	doBury                // dead letter with reason
-	doHold                // hold the app, give the intent back
+	doDone           do = iota + 1 // sent
+	doRetry                        // after delay, as the next attempt
+	doRetryUncounted               // after delay, as the same attempt: nothing was sent
+	doBury                         // dead letter with reason
+	doHold                         // hold the app, give the intent back
 )
 
 func (d do) String() string {
@@ -50,8 +50,8 @@ type outcome struct {
 	quotaSpent bool          // likewise, that none is
 }
 
-// standing is what decide needs to know of the intent and its app.
-type standing struct {
+// circumstances is what decide needs to know of the intent and its app.
+type circumstances struct {
 	attempt  int           // number of the attempt that had this outcome, from 1
 	unknown  int           // attempts of unknown outcome before it
 	left     time.Duration // until the intent's deadline
@@ -65,7 +65,7 @@ type standing struct {
 
 const (
 	breaker         = 3                      // so many calls in a row that cannot leave hold the app
-	upstreamPause   = 200 * time.Millisecond // before the breaker trips
+	upstreamDelay   = 200 * time.Millisecond // before the breaker trips
 	unlistedTries   = 2                      // an errcode never seen might have been a hiccup
 	unknownTries    = 2                      // an unknown outcome is repeated once
 	quotaSlack      = 2 * time.Second        // the platform's clock is not ours
@@ -81,13 +81,13 @@ const (
 	unlistedRow  = 3           // different messages in a row with one unlisted code: it is about the account
 	selectiveRow = 10          // likewise, of an answer that only some messages draw
 	kindRow      = 50          // likewise, if all are of a kind that is refused; fewer than a Hold tells the pool of
-	asidePause   = time.Second // until such a message is tried again: others are sent meanwhile
-	ownPause     = time.Minute // likewise, of one that only our own trouble stops
+	asideDelay   = time.Second // until such a message is tried again: others are sent meanwhile
+	ownDelay     = time.Minute // likewise, of one that only our own trouble stops
 )
 
 // decide is the contract's table of what becomes of an intent. It is pure: no
 // clock, no chance, no I/O; its test is the specification.
-func decide(p policy, o outcome, s standing) Verdict {
+func decide(p policy, o outcome, s circumstances) Verdict {
 	switch o.fault {
 	case wechat.FaultNone:
 		return Verdict{do: doDone}
@@ -116,7 +116,7 @@ func decide(p policy, o outcome, s standing) Verdict {
 		if s.upstream >= breaker {
 			return Verdict{do: doHold, hold: gate.Upstream, detail: o.detail}
 		}
-		return Verdict{do: doAgain, delay: upstreamPause + spread(upstreamPause, s.jitter)}
+		return Verdict{do: doRetryUncounted, delay: upstreamDelay + spread(upstreamDelay, s.jitter)}
 	default: // wechat.FaultUnknown, and whatever a later version adds: nobody knows whether it was sent
 		if p.onUnknown == schema.PolicyPark || s.unknown+1 >= unknownTries {
 			return bury(schema.ReasonUnknown, o)
@@ -134,24 +134,24 @@ func decide(p policy, o outcome, s standing) Verdict {
 // A token, or an answer without an errcode (a redirect, HTTP 412), is about this
 // worker's own way to the API, whoever else is sent: what meets it waits alone and
 // is never buried.
-func config(o outcome, s standing) Verdict {
+func config(o outcome, s circumstances) Verdict {
 	ours := o.fault == wechat.FaultToken || !o.coded
 	switch {
 	case ours && (s.draw.Proven || refusedKind(s.draw)):
-		return Verdict{do: doAgain, delay: ownPause, detail: o.detail}
+		return Verdict{do: doRetryUncounted, delay: ownDelay, detail: o.detail}
 	case s.draw.Proven:
 		return onlyIts(o)
 	case refusedKind(s.draw):
 		return itsKind(o)
 	case selective(s):
-		return Verdict{do: doAgain, delay: asidePause, detail: o.detail}
+		return Verdict{do: doRetryUncounted, delay: asideDelay, detail: o.detail}
 	}
 	return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
 }
 
 // unlisted is the verdict on an errcode never seen: it may have been a hiccup,
 // or be about the message, or about the account.
-func unlisted(p policy, o outcome, s standing) Verdict {
+func unlisted(p policy, o outcome, s circumstances) Verdict {
 	row, tries := unlistedRow, min(unlistedTries, p.retry.Attempts)
 	if s.draw.Selective {
 		row = rowOf(s.draw)
@@ -178,7 +178,7 @@ func refusedKind(d gate.Standing) bool {
 
 // selective says whether a refusal is for now taken for the message's own, since
 // only some draw the answer.
-func selective(s standing) bool {
+func selective(s circumstances) bool {
 	return s.draw.Selective && !s.draw.Before && !s.trial && s.draw.InRow < rowOf(s.draw)
 }
 
@@ -193,10 +193,10 @@ func rowOf(d gate.Standing) int {
 
 // minuteQuota holds the app until end, unless the limit is this message's own:
 // then that one waits alone.
-func minuteQuota(o outcome, s standing, end time.Time) Verdict {
+func minuteQuota(o outcome, s circumstances, end time.Time) Verdict {
 	end = end.Add(spread(minuteQuotaSpan, s.jitter))
 	if s.draw.Proven || selective(s) {
-		return Verdict{do: doAgain, delay: min(end.Sub(s.now), ownPause), detail: o.detail}
+		return Verdict{do: doRetryUncounted, delay: min(end.Sub(s.now), ownDelay), detail: o.detail}
 	}
 	return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: end}
 }
@@ -205,9 +205,9 @@ func minuteQuota(o outcome, s standing, end time.Time) Verdict {
 // in a hold that it did not end, there is no named end, and the pauses grow from a
 // minute. Where the quota
 // call does not say so, it may be one message's own trouble.
-func dayQuotaUsedUp(o outcome, s standing) Verdict {
+func dayQuotaUsedUp(o outcome, s circumstances) Verdict {
 	if !o.quotaSpent && (s.draw.Proven || selective(s)) {
-		return Verdict{do: doAgain, delay: ownPause, detail: o.detail}
+		return Verdict{do: doRetryUncounted, delay: ownDelay, detail: o.detail}
 	}
 	v := Verdict{do: doHold, hold: gate.Quota, detail: o.detail}
 	next := gate.NextDay(s.now)
@@ -236,7 +236,7 @@ func bury(r schema.Reason, o outcome) Verdict {
 
 // retryOrBury retries until attempts are spent. A retry that would come after the
 // deadline is a letter now: nobody is helped by waiting for it.
-func retryOrBury(p policy, o outcome, s standing, attempts int, spent schema.Reason) Verdict {
+func retryOrBury(p policy, o outcome, s circumstances, attempts int, spent schema.Reason) Verdict {
 	if s.attempt >= attempts {
 		return bury(spent, o)
 	}
@@ -269,26 +269,4 @@ func unknownOf(tried []schema.Attempt) (n int) {
 		}
 	}
 	return n
-}
-
-// Retry is an app's schedule of attempts.
-type Retry struct {
-	Attempts int           // in all, the first included; 1..20
-	First    time.Duration // pause after the first attempt
-	Cap      time.Duration // longest pause
-}
-
-// steps are the pauses of the contract, as multiples of the first: 1 s · 4 s ·
-// 15 s · 1 min · 5 min. Further ones grow fivefold.
-var steps = [...]float64{1, 4, 15, 60, 300}
-
-// delay is the pause after attempt number n, spread by ±20 % so that what
-// failed together does not come back together.
-func (r Retry) delay(n int, jitter float64) time.Duration {
-	step := steps[min(max(n, 1), len(steps))-1]
-	for i := len(steps); i < n && step < 1e9; i++ {
-		step *= 5
-	}
-	d := min(float64(r.First)*step, float64(r.Cap))
-	return time.Duration(d * (0.8 + 0.4*jitter))
 }

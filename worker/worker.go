@@ -9,7 +9,7 @@
 // # The path of one intent
 //
 //	lane.go       its consumer hands it out, under a claim of the pool's
-//	app.go        arrive, take: a slot and a permission come before it is touched
+//	app.go        arrive, startNext: a slot and a permission come before it is touched
 //	scheduler.go  PURE: what is in hand, and whose turn it is; order.go keeps each recipient's order
 //	attempt.go    turn, carry: does what its life orders, in the slot: decode, look, mark, call
 //	life.go       PURE: one event in, one step out; the order of all that is written stands there

@@ -190,7 +190,7 @@ func TestAnIdCountsAsOneEnd(t *testing.T) {
 			m := randomMark(r, 3)
 			m.Campaign = summer
 			if m.Kind == Dead {
-				m.Reason = dyingFor[r.IntN(len(dyingFor))]
+				m.Reason = storedReasons[r.IntN(len(storedReasons))]
 			}
 			x.mark(m, x.worker([]string{"a", "b", "c"}[r.IntN(3)]))
 			want, got := make(map[string]int), counts[summer]
@@ -218,7 +218,7 @@ func TestEndsAreWrittenAndReadAgain(t *testing.T) {
 		require.Equal(t, e, ParseEnd(e.String()))
 		require.Equal(t, e, Entry{tally: 0xff}.accounted(e).account())
 	}
-	require.Equal(t, 2*(2+len(dyingFor)), ends)
+	require.Equal(t, 2*(2+len(storedReasons)), ends)
 	for _, s := range []string{"", "dead", "dead x", "possible_duplicate", "sent x", "queued", "dead recipient twice"} {
 		require.Zero(t, ParseEnd(s), s)
 	}

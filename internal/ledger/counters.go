@@ -37,7 +37,7 @@ func (t *tallies) counts() Counts {
 	c := Counts{
 		Sent: t[endSent], Cancelled: t[endCancelled], PossibleDuplicates: t[duplicate], Dead: make(map[schema.Reason]int),
 	}
-	for at, reason := range dyingFor {
+	for at, reason := range storedReasons {
 		if n := t[int(endDead)+at]; n != 0 {
 			c.Dead[reason] = n
 		}

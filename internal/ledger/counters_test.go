@@ -39,7 +39,7 @@ func (r reading) messages(from, to uint64) {
 
 func (r reading) summer() *counter { return r.campaigns[summer] }
 
-// sent is what a key says of a log that was read to a position.
+// sentTo is what a key says of a log that was read to a position.
 func sentTo(n int, at position) keyed { return keyed{Counts: Counts{Sent: n}, Log: at, rev: 7} }
 
 func TestCountersGoOnWhereTheKeyEnds(t *testing.T) {

@@ -27,7 +27,7 @@ const (
 
 // deadFor is the end for a reason; zero for one that is not known.
 func deadFor(r schema.Reason) End {
-	if at := slices.Index(dyingFor[:], r); at >= 0 {
+	if at := slices.Index(storedReasons[:], r); at >= 0 {
 		return endDead + End(at) //nolint:gosec // a handful
 	}
 	return 0
@@ -40,8 +40,8 @@ func (e End) State() (schema.State, schema.Reason) {
 		return schema.StateSent, ""
 	case e == endCancelled:
 		return schema.StateCancelled, ""
-	case e >= endDead && int(e-endDead) < len(dyingFor):
-		return schema.StateDead, dyingFor[e-endDead]
+	case e >= endDead && int(e-endDead) < len(storedReasons):
+		return schema.StateDead, storedReasons[e-endDead]
 	}
 	return "", ""
 }

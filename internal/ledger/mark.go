@@ -74,21 +74,21 @@ const (
 // been answered, and it is to be buried for this reason. Whoever finds it
 // without the Dead that follows writes the letter again; to call once more
 // might give the intent a second, different end.
-func Dying(r schema.Reason) Kind { return dying + Kind(slices.Index(dyingFor[:], r)) } //nolint:gosec // a handful
+func Dying(r schema.Reason) Kind { return dying + Kind(slices.Index(storedReasons[:], r)) } //nolint:gosec // a handful
 
 // Dying says whether this is a mark of Dying, and for which reason.
 func (k Kind) Dying() (schema.Reason, bool) {
-	if k < dying || int(k-dying) >= len(dyingFor) {
+	if k < dying || int(k-dying) >= len(storedReasons) {
 		return "", false
 	}
-	return dyingFor[k-dying], true
+	return storedReasons[k-dying], true
 }
 
 const dying Kind = 16
 
 // dyingFor are the reasons in the order of their kinds. It is stored: append
 // only.
-var dyingFor = [...]schema.Reason{
+var storedReasons = [...]schema.Reason{
 	schema.ReasonRejected, schema.ReasonRecipient, schema.ReasonExhausted, schema.ReasonUnknown, schema.ReasonExpired,
 	schema.ReasonPoison, schema.ReasonInvalid, schema.ReasonIDReuse,
 }

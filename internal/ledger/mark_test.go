@@ -164,3 +164,12 @@ func TestKindsHaveNames(t *testing.T) {
 		require.Equal(t, name, Ruling(ruling).String())
 	}
 }
+
+func TestEveryReasonCanBeStored(t *testing.T) {
+	t.Parallel()
+	for _, r := range schema.Reasons() {
+		stored, ok := Dying(r).Dying()
+		require.True(t, ok, "%s: append it to storedReasons", r)
+		require.Equal(t, r, stored)
+	}
+}
