@@ -13,6 +13,8 @@ const (
 	// coverEvery is how often a worker looks whether all of it is counted, though
 	// nothing seems to have changed.
 	coverEvery = time.Minute
+	// countsLast is for how long a worker that stops may take for what is left.
+	countsLast = 2 * time.Second
 	// countsMost is for how long one look may take.
 	countsMost = 5 * time.Second
 )
@@ -46,7 +48,7 @@ func (c *counting) keep(ctx context.Context) {
 
 // end stores what the ledger has learned last.
 func (c *counting) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), leastForMarks)
+	ctx, cancel := context.WithTimeout(context.Background(), countsLast)
 	defer cancel()
 	if c.book != nil && c.conn.Connected() {
 		c.tell(c.book.StoreCounts(ctx, c.pool.WritesCounts()))

@@ -86,7 +86,7 @@ func (k Kind) Dying() (schema.Reason, bool) {
 
 const dying Kind = 16
 
-// dyingFor are the reasons in the order of their kinds. It is stored: append
+// storedReasons are the reasons in the order of their kinds. It is stored: append
 // only.
 var storedReasons = [...]schema.Reason{
 	schema.ReasonRejected, schema.ReasonRecipient, schema.ReasonExhausted, schema.ReasonUnknown, schema.ReasonExpired,
