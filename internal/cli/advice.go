@@ -10,20 +10,20 @@ import (
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
-// Errand is what a command does with the API: it decides what can be done when nobody knows whether
+// Purpose is what a command calls the API for: it decides what can be done when nobody knows whether
 // the call was carried out.
-type Errand uint8
+type Purpose uint8
 
-// The errands.
+// The purposes.
 const (
-	Changing Errand = iota // something there: doing it twice may matter
-	Reading                // nothing there
-	Showing                // a sign that passes by itself
+	Changing Purpose = iota // something there: doing it twice may matter
+	Reading                 // nothing there
+	Showing                 // a sign that passes by itself
 )
 
 // Explain makes an error of a call what a person needs: what it means, and what can be done, in
 // their language. A change that the API would not take is one of usage.
-func (a *API) Explain(doing Errand, err error) error {
+func (a *API) Explain(doing Purpose, err error) error {
 	var bad *wechat.InputError
 	if errors.As(err, &bad) {
 		return &ExitError{ExitUsage, err}
@@ -55,7 +55,7 @@ type advice struct {
 
 // explanation says of an errcode what kefu errcode --call says of it. Where the code did not decide
 // what became of the call, as in an answer with HTTP 500, it explains nothing.
-func (a advice) explanation(doing Errand, e *wechat.Error) []string {
+func (a advice) explanation(doing Purpose, e *wechat.Error) []string {
 	var lines []string
 	add := func(name, text string) { lines = append(lines, name+" "+text) }
 	if row := wechat.Explain(e.Call, e.Code); e.HasCode && row.Fault == e.Fault {
@@ -80,7 +80,7 @@ func (a advice) explanation(doing Errand, e *wechat.Error) []string {
 }
 
 // withoutCode is what can be done where no errcode tells.
-func (a advice) withoutCode(doing Errand, e *wechat.Error) (en, zh string) {
+func (a advice) withoutCode(doing Purpose, e *wechat.Error) (en, zh string) {
 	switch {
 	case e.Fault == wechat.FaultUnknown && doing == Reading:
 		return "Nothing was changed: run the command again.", "没有任何改动：请重新执行命令。"

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"regexp"
-	"strconv"
-	"syscall"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -61,7 +58,7 @@ func (e *Env) exit(cmd *cobra.Command, err error) int {
 	coded := errors.As(err, &exit)
 	if errors.Is(err, context.Canceled) && !coded {
 		e.Streams.complain("interrupted")
-		// an interrupt must not hide what went wrong at the end
+		// An interrupt must not hide what went wrong at the end.
 		if err = BesidesInterrupt(err); err != nil {
 			e.Streams.complain(err.Error())
 		}
@@ -114,21 +111,3 @@ func flagError(err error) error {
 }
 
 var goNumber = regexp.MustCompile(`strconv\.(Atoi|ParseInt|ParseUint|ParseFloat): parsing .*`)
-
-// CheckAddress refuses what no listener could be given.
-func CheckAddress(flag, address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if n, wrong := strconv.Atoi(port); err != nil || wrong != nil || n < 0 || n > 65535 {
-		return Usagef("%s %q is not an address such as 127.0.0.1:8091; port 0 picks a free one",
-			flag, address)
-	}
-	return nil
-}
-
-// AddressInUse turns the error of a listener into the one sentence that helps.
-func AddressInUse(err error, address, flag string) error {
-	if !errors.Is(err, syscall.EADDRINUSE) {
-		return err
-	}
-	return fmt.Errorf("%s is in use by another program: choose another address with %s; port 0 picks a free one", address, flag)
-}

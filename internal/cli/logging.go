@@ -25,7 +25,7 @@ func (s *Streams) Logger(level slog.Leveler) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(s.Err, &slog.HandlerOptions{
 			Level: level,
 			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-				// nanoseconds without a unit tell nobody anything
+				// Nanoseconds without a unit tell nobody anything.
 				if a.Value.Kind() == slog.KindDuration {
 					a.Value = slog.StringValue(a.Value.Duration().String())
 				}

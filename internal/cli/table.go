@@ -44,7 +44,7 @@ type cell struct {
 
 const (
 	columnGap = 2
-	// a column that wraps gets at least this much, else the others have to give way too
+	// narrowest is what a column that wraps gets at least, else the others have to give way too.
 	narrowest = 10
 )
 

@@ -24,7 +24,7 @@ type clients struct {
 	secret wiring.Secrets
 	ration wechat.Ration
 
-	// an app that did not change keeps its connections and its token
+	// An app that did not change keeps its connections and its token.
 	made map[clientKey]*wechat.Client
 }
 

@@ -40,20 +40,14 @@ type Daemon struct {
 
 // Run ends with ctx. A probes' address that is in use ends it at once.
 func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
-	registry := newRegistry(d.Version)
-	if d.Dropped != nil {
-		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Namespace: "kefu", Name: "log_lines_dropped_total",
-			Help: "Lines of the log that found no reader.",
-		}, func() float64 { return float64(d.Dropped()) }))
-	}
+	registry := newRegistry(d.Version, d.Dropped)
 	// The probes come first: a worker that waits for its broker is alive and not ready.
 	probes, err := ops.Listen(d.Config.Worker.Listen, ops.Handler(d.troubles, registry))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = probes.Close() }() // it only answered questions
-	// the port may have been the system's choice
+	// The port may have been the system's choice.
 	d.Log.Info("probes and metrics", "url", probes.URL)
 	options.Name, options.Log = "kefu worker", d.Log
 	conn, err := broker.Connect(ctx, options)
@@ -68,24 +62,11 @@ func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
 	if err := d.provisionPatiently(ctx, conn); err != nil {
 		return err
 	}
-	pseudonyms, err := conn.Pseudonyms(ctx)
+	w, api, err := d.newWorker(ctx, conn, registry)
 	if err != nil {
 		return err
 	}
-	api, err := newClients(d.Config, d.Secret, gate.NewRation(conn, d.Log))
-	if err != nil {
-		return err
-	}
-	w, err := worker.New(workerConfig(d.Config, api, d.Version, d.Log, registry, pseudonyms), conn)
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	d.worker = w
-	d.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() {
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
-	})
+	stop := context.AfterFunc(ctx, func() { tellSystemd(daemon.SdNotifyStopping) })
 	defer stop()
 	var following sync.WaitGroup
 	defer following.Wait()
@@ -97,11 +78,36 @@ func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
 			}
 			following.Go(func() { r.run(ctx, d.Hangups) })
 		}
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nobody listens outside systemd
+		tellSystemd(daemon.SdNotifyReady)
 		if d.Started != nil {
 			d.Started(probes.URL)
 		}
 	})
+}
+
+// tellSystemd tells the state of the process. Nobody listens outside systemd.
+func tellSystemd(state string) { _, _ = daemon.SdNotify(false, state) }
+
+// newWorker wires the engine to the configuration.
+func (d *Daemon) newWorker(
+	ctx context.Context, conn *broker.Conn, metrics prometheus.Registerer,
+) (*worker.Worker, *clients, error) {
+	pseudonyms, err := conn.Pseudonyms(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	api, err := newClients(d.Config, d.Secret, gate.NewRation(conn, d.Log))
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err := worker.New(workerConfig(d.Config, api, d.Version, d.Log, metrics, pseudonyms), conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	d.worker = w
+	d.mu.Unlock()
+	return w, api, nil
 }
 
 // takeOver brings the apps of another configuration to the worker; everything else stays as it was

@@ -7,8 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// newRegistry is a metrics registry with the process's own figures.
-func newRegistry(version string) *prometheus.Registry {
+// newRegistry is a metrics registry with the process's own figures. dropped counts the lines of the
+// log that found no reader; nil when none can be dropped.
+func newRegistry(version string, dropped func() int64) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "kefu", Name: "build_info", Help: "1; its labels say which kefu this is.",
@@ -17,5 +18,11 @@ func newRegistry(version string) *prometheus.Registry {
 	info.Set(1)
 	reg.MustRegister(info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if dropped != nil {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "kefu", Name: "log_lines_dropped_total",
+			Help: "Lines of the log that found no reader.",
+		}, func() float64 { return float64(dropped()) }))
+	}
 	return reg
 }

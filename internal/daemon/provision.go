@@ -28,7 +28,7 @@ func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *
 				return fmt.Errorf("%s is missing: run kefu setup, or set worker.provision",
 					c.Stream)
 			}
-			log.Warn("the broker differs from the configuration", told(c)...)
+			log.Warn("the broker differs from the configuration", attributes(c)...)
 		}
 		return nil
 	}
@@ -38,13 +38,13 @@ func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *
 	}
 	for _, c := range left {
 		log.Warn("left as it is, because messages would be lost or stranded; kefu setup tells more",
-			told(c)...)
+			attributes(c)...)
 	}
 	return nil
 }
 
-// told is a difference for the log.
-func told(c broker.Change) []any {
+// attributes are a difference for the log.
+func attributes(c broker.Change) []any {
 	attrs := []any{"change", c.String()}
 	if c.Why != "" {
 		attrs = append(attrs, "why", c.Why)
@@ -63,11 +63,7 @@ func (d *Daemon) provisionPatiently(ctx context.Context, conn *broker.Conn) erro
 	said := false
 	return backoff.Retry(func() error {
 		err := provision(ctx, conn, d.Config, d.Log)
-		var refused *jetstream.APIError
-		// no leader, not enough nodes yet
-		passes := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &refused) &&
-			refused.Code >= 500 && !errors.Is(err, broker.ErrNoRoom)
-		if err == nil || ctx.Err() != nil || !passes {
+		if err == nil || ctx.Err() != nil || !passes(err) {
 			return backoff.Permanent(err) // nil stays nil
 		}
 		if !said {
@@ -76,4 +72,12 @@ func (d *Daemon) provisionPatiently(ctx context.Context, conn *broker.Conn) erro
 		}
 		return err
 	}, backoff.WithContext(wait, ctx))
+}
+
+// passes tells whether the broker will answer otherwise in a while: there is no leader, or there
+// are not enough nodes yet.
+func passes(err error) bool {
+	var refused *jetstream.APIError
+	return errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &refused) && refused.Code >= 500 && !errors.Is(err, broker.ErrNoRoom)
 }

@@ -112,7 +112,7 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 	case t.story.Known && t.story.Now.Kind == ledger.Sent:
 		return nil // a repeat that is queued changes nothing
 	case !t.story.Known && own > 0 && len(t.letters) == 0:
-		// it could only be where it is not, or be sent again by kefu, which the ledger would know
+		// It could only be where it is not, or be sent again by kefu, which the ledger would know.
 		return nil
 	}
 	// What carries it on, or its next life, was stored later than what the ledger knows.
@@ -208,7 +208,7 @@ func (t *trace) lookInReceipts(ctx context.Context, conn *broker.Conn) error {
 		last := t.story.Events[len(t.story.Events)-1].Time
 		return t.readReceipts(ctx, conn, last.Add(-receiptMargin), time.Time{})
 	}
-	// the ledger may be off, or have forgotten
+	// The ledger may be off, or have forgotten.
 	return t.readReceipts(ctx, conn, time.Time{}, time.Time{})
 }
 

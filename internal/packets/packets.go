@@ -24,7 +24,7 @@ type Reader struct {
 
 const (
 	lookAhead = 256 << 10 // enough to see two packets
-	// of a line; a packet has at most schema.MaxPacket, the rest may be blanks
+	// longestRow is of a line; a packet has at most schema.MaxPacket, the rest may be blanks.
 	longestRow = 1 << 20
 )
 

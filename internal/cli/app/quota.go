@@ -59,7 +59,7 @@ type Quota struct {
 	AppID string `json:"appid"`
 	API   string `json:"api"`
 	wechat.Quota
-	// sends of today that kefu counts itself; nil: not counted, or nobody to ask
+	// ByKefu are the sends of today that kefu counts itself; nil: not counted, or nobody to ask.
 	ByKefu *int64 `json:"by_kefu,omitempty"`
 }
 

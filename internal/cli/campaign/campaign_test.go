@@ -72,7 +72,7 @@ func TestACampaignFromFileToStatus(t *testing.T) {
 	receipts, err := s.Conn.JS.Stream(t.Context(), schema.StreamReceipt)
 	s.NoError(err)
 	s.NoError(s.Conn.JS.DeleteStream(t.Context(), schema.StreamReceipt))
-	// without what it held before
+	// It holds nothing of before.
 	_, err = s.Conn.JS.CreateStream(t.Context(), receipts.CachedInfo().Config)
 	s.NoError(err)
 	s.Contains(s.Kefu("campaign status november -o json").Out, `"outcomes_since": "2`)

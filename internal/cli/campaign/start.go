@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/apps"
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/config"
@@ -245,53 +244,50 @@ func (s *start) publish(
 	return s.finish(result, err)
 }
 
-// ask has the user confirm what is large and what may reach somebody twice, and writes it down. A
-// finished campaign needs neither.
+// ask has the user confirm what is large and what may reach somebody twice, and has it written
+// down. A finished campaign needs neither.
 func (s *start) ask(
 	ctx context.Context, app config.App, job campaign.Job, o *campaign.Options,
 ) error {
-	record, _, err := campaign.ReadRecord(ctx, o.Conn, job.AppID, job.Campaign)
-	unknown := errors.Is(err, campaign.ErrUnknown)
-	if err != nil && !unknown {
+	p, err := job.Foresee(ctx, *o)
+	if err != nil || p.Record.Finished() {
 		return err
 	}
-	if record.Finished() {
-		return nil
-	}
-	detail := "started"
-	verb := "Publish"
-	if !unknown {
-		detail, verb = fmt.Sprintf("continued behind row %d of %d", record.Next,
-			record.Rows), "Go on to publish"
+	if p.Begun {
 		s.streams.Notef("%s was begun %s by %s: %s of %s done", job.Campaign,
-			cli.Moment(record.StartedAt), cli.Clean(record.By),
-			cli.Grouped(int64(record.Next)), cli.Counted(record.Rows, "row"))
+			cli.Moment(p.Record.StartedAt), cli.Clean(p.Record.By),
+			cli.Grouped(int64(p.Record.Next)), cli.Counted(p.Record.Rows, "row"))
 	}
 	for _, f := range summaryFields(*o.Summary) {
-		if f.Value == "" {
-			continue
+		if f.Value != "" {
+			s.streams.Notef("%-12s %s", f.Name, f.Value)
 		}
-		s.streams.Notef("%-12s %s", f.Name, f.Value)
 	}
-	question := fmt.Sprintf("%s %s to users of %s", verb,
-		cli.Counted(o.Summary.Recipients, "message"), app.Label())
-	twice := record.MayDouble(time.Now(), o.Remembered)
-	if twice > 0 {
-		s.streams.Warn(fmt.Sprintf("how far a run came is not known: repeats of what it may have published since %s are "+
-			"recognised for %s only, so %s may get the message twice", cli.Moment(record.DoubtSince), cli.About(o.Remembered), cli.Counted(twice, "user")))
-		question += fmt.Sprintf(", up to %s of them for the second time", cli.Grouped(int64(twice)))
-		detail += fmt.Sprintf("; %d may get it twice", twice)
+	if p.Twice > 0 {
+		s.streams.Warn(fmt.Sprintf("how far a run came is not known: repeats of what it may have "+
+			"published since %s are recognised for %s only, so %s may get the message twice",
+			cli.Moment(p.Record.DoubtSince), cli.About(o.Remembered), cli.Counted(p.Twice, "user")))
 	}
-	if twice > 0 || o.Summary.Recipients > asksFrom {
-		if err := s.streams.Confirm(ctx, question+"?"); err != nil {
+	if p.Twice > 0 || p.Recipients > asksFrom {
+		if err := s.streams.Confirm(ctx, question(p, app)); err != nil {
 			return err
 		}
 	}
-	o.AllowDoubles = twice > 0
-	return s.broker.Audit(ctx, o.Conn, broker.AuditEntry{
-		Verb: "campaign", AppID: job.AppID, Count: o.Summary.Recipients, Detail: detail,
-		Filter: fmt.Sprintf("campaign=%s file_sha256=%s", job.Campaign, o.Summary.File),
-	})
+	o.AllowDoubles = p.Twice > 0
+	return p.Audit(ctx, job, *o)
+}
+
+func question(p campaign.Prospect, app config.App) string {
+	verb := "Publish"
+	if p.Begun {
+		verb = "Go on to publish"
+	}
+	twice := ""
+	if p.Twice > 0 {
+		twice = fmt.Sprintf(", up to %s of them for the second time", cli.Grouped(int64(p.Twice)))
+	}
+	return fmt.Sprintf("%s %s to users of %s%s?", verb, cli.Counted(p.Recipients, "message"),
+		app.Label(), twice)
 }
 
 // finish prints what was done and says how it ended.

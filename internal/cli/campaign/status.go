@@ -63,7 +63,8 @@ func (s *status) run(ctx context.Context, name string) error {
 // Status is a status as JSON.
 type Status struct {
 	campaign.Status
-	// accepted, and no outcome on record: with outcomes_since, some may have ended before that
+	// Open were accepted and have no outcome on record: with outcomes_since, some may have ended
+	// before that.
 	Open int `json:"open"`
 }
 

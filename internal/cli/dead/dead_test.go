@@ -313,7 +313,7 @@ func TestAReplayThatIsStoppedInTheMiddleIsPartlyDone(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	// with the first message
+	// With the first message it is interrupted.
 	sub, err := o.Conn.NC.Subscribe("kefu.again.wx1.>", func(*nats.Msg) { cancel() })
 	o.NoError(err)
 	o.NoError(o.Conn.NC.Flush())

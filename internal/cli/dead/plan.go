@@ -91,7 +91,7 @@ func (d *replay) explain(p deadletter.Plan) {
 	if d.streams.Quiet {
 		return
 	}
-	// if it cannot be shown, neither can the question
+	// If it cannot be shown, neither can the question.
 	_ = cli.List(d.streams.Aside(), planRows(p), planColumns())
 	for _, line := range planLines(p) {
 		d.streams.Notef("%s", cli.Clean(line))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -72,28 +73,17 @@ func (d *dev) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := d.settings.Config()
+	loaded, err := d.settings.Config()
 	if err != nil {
 		return err
 	}
-	for flag, address := range map[string]string{"--nats": d.nats, "--sandbox": d.sandbox, "--probes": d.probes} {
-		if address == "" {
-			continue
-		}
-		if err := cli.CheckAddress(flag, address); err != nil {
-			return err
-		}
+	if err := d.checkAddresses(); err != nil {
+		return err
 	}
-	log := d.streams.LoggerForPeople(&d.level)
-	usual := cfg.NATS.URL // where a command without flags goes
-	if d.nats != "" {
-		cfg.NATS.Listen = d.nats
-	}
-	if d.probes != "" {
-		cfg.Worker.Listen = d.probes
-	}
-	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: cfg.NATS.Listen, Dir: d.data,
-		Log: log})
+	cfg, log := d.own(loaded), d.streams.LoggerForPeople(&d.level)
+	e, err := broker.StartEmbedded(broker.EmbeddedOptions{
+		Listen: cfg.NATS.Listen, Dir: d.data, Log: log,
+	})
 	if errors.Is(err, broker.ErrAddressInUse) {
 		return fmt.Errorf("%w: choose another address with --nats; port 0 picks a free one", err)
 	}
@@ -102,13 +92,50 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	defer e.Close()
 	box := sandbox.New(sandbox.Options{Latency: latency, Log: slog.New(slog.DiscardHandler)})
-	api, err := box.Listen(d.sandbox)
+	cfg.WeChat.BaseURL, err = box.Listen(d.sandbox)
 	if err != nil {
 		return cli.AddressInUse(err, d.sandbox, "--sandbox")
 	}
 	defer func() { _ = box.Close() }() // nothing of it outlives the process
+	worker := &daemon.Daemon{
+		Config: cfg, Log: log, Version: d.version,
+		Secret: func(config.App) (wechat.Secret, error) {
+			return wechat.NewSecret("sandbox"), nil
+		},
+		Started: func(probes string) { d.announce(cfg, loaded.NATS.URL, e.URL(), probes) },
+	}
+	if err := worker.Run(ctx, broker.Options{InProcess: e.Server}); err != nil {
+		return cli.AddressInUse(err, cfg.Worker.Listen, "--probes")
+	}
+	d.streams.Notef("stopped")
+	return nil
+}
 
-	cfg.WeChat.BaseURL = api
+func (d *dev) checkAddresses() error {
+	for flag, address := range map[string]string{
+		"--nats": d.nats, "--sandbox": d.sandbox, "--probes": d.probes,
+	} {
+		if address == "" {
+			continue
+		}
+		if err := cli.CheckAddress(flag, address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// own is the configuration of this process: the one that was loaded, with what the flags say and an
+// app to try it with.
+func (d *dev) own(loaded *config.Config) *config.Config {
+	cfg := *loaded
+	if d.nats != "" {
+		cfg.NATS.Listen = d.nats
+	}
+	if d.probes != "" {
+		cfg.Worker.Listen = d.probes
+	}
+	cfg.Apps = slices.Clone(loaded.Apps)
 	if len(cfg.Apps) == 0 {
 		cfg.Apps = []config.App{{AppID: apps.DevAppID, Name: "dev", Settings: cfg.Defaults}}
 	}
@@ -116,25 +143,16 @@ func (d *dev) run(ctx context.Context) error {
 		// Whatever the file says, no real secret is read and no real token server asked.
 		cfg.Apps[i].Token = config.TokenSource{Kind: config.TokenStable}
 	}
-	worker := &daemon.Daemon{
-		Config: cfg, Log: log, Version: d.version,
-		Secret: func(config.App) (wechat.Secret, error) {
-			return wechat.NewSecret("sandbox"), nil
-		},
-		Started: func(probes string) { d.announce(cfg, usual, e.URL(), api, probes) },
-	}
-	err = worker.Run(ctx, broker.Options{InProcess: e.Server})
-	if err != nil {
-		return cli.AddressInUse(err, cfg.Worker.Listen, "--probes")
-	}
-	d.streams.Notef("stopped")
-	return nil
+	return &cfg
 }
 
-func (d *dev) announce(cfg *config.Config, usual, nats, api, probes string) {
+// announce says what is running and what to try. usual is the broker where a command goes that is
+// given no flags.
+func (d *dev) announce(cfg *config.Config, usual, nats, probes string) {
+	api := cfg.WeChat.BaseURL
 	self := invocation()
 	if usual != nats && (!cfg.NATS.IsEmbedded() || d.nats != "") {
-		// or it would go to another broker, perhaps a real one
+		// Or it would go to another broker, perhaps a real one.
 		self = "KEFU_NATS_URL=" + nats + " " + self
 	}
 	app := cfg.Apps[0].AppID

@@ -204,20 +204,21 @@ func asUsage(err error) error {
 	return err
 }
 
+// Accepted is the answer as JSON.
+type Accepted struct {
+	ID        string `json:"id"`
+	AppID     string `json:"appid"`
+	Stream    string `json:"stream"`
+	Sequence  uint64 `json:"sequence"`
+	Duplicate bool   `json:"duplicate"`
+}
+
 func (s *send) printAccepted(a publisher.Accepted) error {
-	if s.streams.AsJSON() {
-		return s.streams.Value(struct {
-			ID        string `json:"id"`
-			AppID     string `json:"appid"`
-			Stream    string `json:"stream"`
-			Sequence  uint64 `json:"sequence"`
-			Duplicate bool   `json:"duplicate"`
-		}{a.ID, a.AppID, a.Stream, a.Seq, a.Duplicate})
-	}
+	says := "%s  accepted\n"
 	if a.Duplicate {
-		return s.streams.Printf("%s  already accepted before; it is sent once\n", a.ID)
+		says = "%s  already accepted before; it is sent once\n"
 	}
-	return s.streams.Printf("%s  accepted\n", a.ID)
+	return s.streams.Answer(Accepted{a.ID, a.AppID, a.Stream, a.Seq, a.Duplicate}, says, a.ID)
 }
 
 func (s *send) publishAndWait(

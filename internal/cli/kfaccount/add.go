@@ -3,19 +3,19 @@ package kfaccount
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/kfaccount"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
 // add is `kefu kfaccount add`.
-type add struct{ wish }
+type add struct{ profile }
 
 func newAdd(env *cli.Env) *cobra.Command {
-	a := &add{wish{access: access{env.Streams, env.API}}}
+	a := &add{profile{access: access{env.Streams, env.API}}}
 	cmd := &cobra.Command{
 		Use:   "add KFACCOUNT",
 		Short: "Add a kfaccount",
@@ -47,7 +47,7 @@ func (a *add) run(ctx context.Context, account string) error {
 	if err := wanted.Check(wechat.NicknameRule(api.App.KFAccounts.Nickname)); err != nil {
 		return api.Explain(cli.Changing, err)
 	}
-	all, found, err := find(ctx, api.Client, account)
+	all, found, err := kfaccount.Find(ctx, api.Client, account)
 	switch {
 	case err != nil:
 		return api.Explain(cli.Reading, err)
@@ -62,7 +62,8 @@ func (a *add) run(ctx context.Context, account string) error {
 	}
 	return a.do(ctx, api, change{
 		action: "add", account: account, done: "added",
-		call: func(ctx context.Context) error { return api.Client.AddKFAccount(ctx, wanted) },
-		seen: func(all []wechat.KFAccount) bool { return slices.ContainsFunc(all, named(account)) },
+		make: func(ctx context.Context) (kfaccount.Outcome, error) {
+			return kfaccount.Add(ctx, api.Client, wanted)
+		},
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/kfaccount"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
@@ -52,8 +53,8 @@ func (a *avatar) run(ctx context.Context, account, name string) error {
 	}
 	return a.do(ctx, api, change{
 		action: "avatar", account: account, done: "given its picture",
-		call: func(ctx context.Context) error {
-			return api.Client.SetAvatar(ctx, account, picture)
+		make: func(ctx context.Context) (kfaccount.Outcome, error) {
+			return kfaccount.SetAvatar(ctx, api.Client, account, picture)
 		},
 	})
 }

@@ -3,11 +3,11 @@ package kfaccount
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/kfaccount"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
@@ -38,7 +38,7 @@ func (d *remove) run(ctx context.Context, account string) error {
 	if err := wechat.CheckKFAccount(account); err != nil {
 		return api.Explain(cli.Changing, err)
 	}
-	_, found, err := find(ctx, api.Client, account)
+	_, found, err := kfaccount.Find(ctx, api.Client, account)
 	if err != nil {
 		return api.Explain(cli.Reading, err)
 	}
@@ -49,10 +49,9 @@ func (d *remove) run(ctx context.Context, account string) error {
 		return err
 	}
 	return d.do(ctx, api, change{
-		action: "delete", account: account, done: "deleted", look: true,
-		call: func(ctx context.Context) error { return api.Client.DeleteKFAccount(ctx, account) },
-		seen: func(all []wechat.KFAccount) bool {
-			return !slices.ContainsFunc(all, named(account))
+		action: "delete", account: account, done: "deleted",
+		make: func(ctx context.Context) (kfaccount.Outcome, error) {
+			return kfaccount.Delete(ctx, api.Client, account)
 		},
 	})
 }

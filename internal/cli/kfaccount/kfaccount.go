@@ -2,15 +2,10 @@
 package kfaccount
 
 import (
-	"context"
-	"fmt"
-	"slices"
-
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/config"
-	"github.com/kefuhq/kefu/internal/wechat"
 )
 
 // New returns the command and its verbs.
@@ -34,24 +29,6 @@ and need neither worker nor broker; what they change is written to the audit if 
 type access struct {
 	streams *cli.Streams
 	api     func(appID string) (*cli.API, error)
-}
-
-// find returns the kfaccounts of an app, and the one of that name among them.
-func find(
-	ctx context.Context, client *wechat.Client, account string,
-) (all []wechat.KFAccount, found *wechat.KFAccount, err error) {
-	all, err = client.KFAccounts(ctx)
-	if err != nil {
-		return nil, nil, fmt.Errorf("look at the kfaccounts there are: %w", err)
-	}
-	if i := slices.IndexFunc(all, named(account)); i >= 0 {
-		found = &all[i]
-	}
-	return all, found, nil
-}
-
-func named(account string) func(wechat.KFAccount) bool {
-	return func(k wechat.KFAccount) bool { return k.Account == account }
 }
 
 func notFound(app config.App, account string) error {

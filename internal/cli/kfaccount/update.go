@@ -6,14 +6,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/kfaccount"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
 // update is `kefu kfaccount update`.
-type update struct{ wish }
+type update struct{ profile }
 
 func newUpdate(env *cli.Env) *cobra.Command {
-	u := &update{wish{access: access{env.Streams, env.API}}}
+	u := &update{profile{access: access{env.Streams, env.API}}}
 	cmd := &cobra.Command{
 		Use:   "update KFACCOUNT",
 		Short: "Change the nickname of a kfaccount",
@@ -45,7 +46,7 @@ func (u *update) run(ctx context.Context, account string) error {
 		return api.Explain(cli.Changing, err)
 	}
 	if wanted.Nickname == "" { // the API wants it even when it does not change
-		_, found, err := find(ctx, api.Client, account)
+		_, found, err := kfaccount.Find(ctx, api.Client, account)
 		if err != nil {
 			return api.Explain(cli.Reading, err)
 		}
@@ -58,6 +59,8 @@ func (u *update) run(ctx context.Context, account string) error {
 	}
 	return u.do(ctx, api, change{
 		action: "update", account: account, done: "changed",
-		call: func(ctx context.Context) error { return api.Client.UpdateKFAccount(ctx, wanted) },
+		make: func(ctx context.Context) (kfaccount.Outcome, error) {
+			return kfaccount.Update(ctx, api.Client, wanted)
+		},
 	})
 }

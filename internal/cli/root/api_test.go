@@ -103,7 +103,7 @@ func TestWhatToDoWhenNobodyKnowsWhetherItWasDone(t *testing.T) {
 	for _, row := range []struct{ line, path, says string }{
 		{"kfaccount list", "/cgi-bin/customservice/getkflist", again},
 		{"kfaccount online", "/cgi-bin/customservice/getonlinekflist", again},
-		// it looks first
+		// It looks first.
 		{"kfaccount add test2@test --nickname x", "/cgi-bin/customservice/getkflist", again},
 		{"kfaccount delete test1@test --yes", "/cgi-bin/customservice/getkflist", again},
 		{"kfaccount update test1@test --password-file -", "/cgi-bin/customservice/getkflist",

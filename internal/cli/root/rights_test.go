@@ -440,7 +440,7 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	g.NoError(nc.Flush())
 	_, err = boss.Publish(t.Context(), "kefu.receipt."+other+".dead", []byte("{}"))
 	g.NoError(err)
-	// from a consumer that some attempt may have made
+	// From a consumer that some attempt may have made.
 	ask("pull", "CONSUMER.MSG.NEXT.KEFU_RECEIPT.c", `{"batch":10,"no_wait":true}`)
 
 	g.NoError(nc.Flush())

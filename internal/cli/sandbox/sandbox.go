@@ -78,6 +78,11 @@ settings.json, of which every field may be left out:
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
+	s.addFlags(cmd)
+	return cmd
+}
+
+func (s *serve) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&s.listen, "listen", "127.0.0.1:8091",
 		"`address` to listen on; port 0 picks a free one")
@@ -97,7 +102,6 @@ settings.json, of which every field may be left out:
 	for _, flag := range []string{"apps", "rules", "settings"} {
 		_ = cmd.MarkFlagFilename(flag, "json") // the flags were added above
 	}
-	return cmd
 }
 
 func (s *serve) run(ctx context.Context) error {
@@ -145,14 +149,17 @@ func (s *serve) run(ctx context.Context) error {
 	return box.Close()
 }
 
+// Running is where the sandbox is, as JSON.
+type Running struct {
+	URL   string `json:"url"`
+	Rules int    `json:"rules"`
+}
+
 // announce says where the sandbox is and what to do with it. The address alone is the result; the
 // rest is for people.
 func (s *serve) announce(url string, rules int) error {
 	if s.streams.AsJSON() {
-		return s.streams.Value(struct {
-			URL   string `json:"url"`
-			Rules int    `json:"rules"`
-		}{url, rules})
+		return s.streams.Value(Running{url, rules})
 	}
 	if err := s.streams.Printf("%s\n", url); err != nil {
 		return err

@@ -13,8 +13,8 @@ func TestAPasswordMayBeginWithAByteOrderMark(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"plain", "\ufeffplain"} {
 		env := cli.New(cli.Process{In: strings.NewReader(file + "\r\n")})
-		w := &wish{access: access{streams: env.Streams}}
-		password, err := w.readPassword("-")
+		p := &profile{access: access{streams: env.Streams}}
+		password, err := p.readPassword("-")
 		require.NoError(t, err)
 		require.Equal(t, "plain", password)
 	}

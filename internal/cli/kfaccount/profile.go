@@ -12,36 +12,36 @@ import (
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
-// wish is what add and update are asked for.
-type wish struct {
+// profile is the flags of add and update.
+type profile struct {
 	access
 	nickname     string
 	passwordFile string
 }
 
-func (w *wish) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&w.nickname, "nickname", "",
+func (p *profile) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.nickname, "nickname", "",
 		"`name` that users see; limits.nickname says how long it may be")
-	cmd.Flags().StringVar(&w.passwordFile, "password-file", "",
+	cmd.Flags().StringVar(&p.passwordFile, "password-file", "",
 		"`file` with the password of the old web client (多客服), in clear text or as MD5; - is standard input")
 	_ = cmd.MarkFlagFilename("password-file") // the flag was added above
 }
 
-// wanted is the wish for account, with what can be known without asking the API checked.
-func (w *wish) wanted(account string) (wechat.KFAccountChange, error) {
-	change := wechat.KFAccountChange{Account: account, Nickname: w.nickname}
-	if w.passwordFile == "" {
+// wanted is the change that the flags ask for, with what can be known without asking the API checked.
+func (p *profile) wanted(account string) (wechat.KFAccountChange, error) {
+	change := wechat.KFAccountChange{Account: account, Nickname: p.nickname}
+	if p.passwordFile == "" {
 		return change, nil
 	}
-	password, err := w.readPassword(w.passwordFile)
+	password, err := p.readPassword(p.passwordFile)
 	change.Password = wechat.HashPassword(password)
 	return change, err
 }
 
 // readPassword reads a short text from a file: on a command line it would be in everybody's process
 // list.
-func (w *wish) readPassword(name string) (string, error) {
-	in := w.streams.In
+func (p *profile) readPassword(name string) (string, error) {
+	in := p.streams.In
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
