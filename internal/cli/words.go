@@ -27,8 +27,8 @@ func Grouped(n int64) string {
 	return digits
 }
 
-// Count is "no apps", "1 app", "2 apps".
-func Count(n int, thing string) string {
+// CountOrNo is "no apps", "1 app", "2 apps".
+func CountOrNo(n int, thing string) string {
 	switch n {
 	case 0:
 		return "no " + thing + "s"

@@ -50,8 +50,8 @@ func (b *measure) print(report *bench.Report) error {
 	if err := cli.List(b.streams, rows, columns); err != nil {
 		return err
 	}
-	b.streams.Notef("%s, %s, %s", cli.Count(report.CPUs, "CPU"), report.Platform,
-		cli.Count(b.rounds, "round"))
+	b.streams.Notef("%s, %s, %s", cli.CountOrNo(report.CPUs, "CPU"), report.Platform,
+		cli.CountOrNo(b.rounds, "round"))
 	if report.Contenders[0].Medians["worker_cpu_us"] == 0 {
 		b.streams.Notef("CPU and memory are not known here: there is no /proc")
 	}

@@ -64,7 +64,7 @@ func (c *check) run() error {
 			return err
 		}
 		if !found.OK {
-			return cli.Usagef("the configuration has %s", cli.Count(len(found.Problems), "problem"))
+			return cli.Usagef("the configuration has %s", cli.CountOrNo(len(found.Problems), "problem"))
 		}
 		return nil
 	}
@@ -78,6 +78,6 @@ func (c *check) run() error {
 	if file == "" {
 		file = "no file, defaults only"
 	}
-	return c.streams.Printf("%s: ok, %s, %s\n", cli.Clean(file), cli.Count(found.Apps, "app"),
-		cli.Count(len(found.Warnings), "warning"))
+	return c.streams.Printf("%s: ok, %s, %s\n", cli.Clean(file), cli.CountOrNo(found.Apps, "app"),
+		cli.CountOrNo(len(found.Warnings), "warning"))
 }

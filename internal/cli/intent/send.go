@@ -277,7 +277,7 @@ func (s *send) printReceipt(r schema.Receipt) error {
 		text += fmt.Sprintf(" (%s)", r.Reason)
 	}
 	text += fmt.Sprintf(" after %s, %s", r.SettledAt.Sub(r.PublishedAt).Round(time.Millisecond),
-		cli.Count(r.Attempts, "attempt"))
+		cli.CountOrNo(r.Attempts, "attempt"))
 	if r.Errcode != nil {
 		text += fmt.Sprintf("\nerrcode %d: %s", *r.Errcode, cli.Clean(r.Errmsg))
 	}

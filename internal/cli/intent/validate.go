@@ -79,12 +79,12 @@ func (v *validate) run(ctx context.Context, files []string) error {
 	}
 	switch {
 	case invalid > 0:
-		return fmt.Errorf("%s: %d valid%s, %d invalid", cli.Count(valid+invalid, "packet"), valid,
+		return fmt.Errorf("%s: %d valid%s, %d invalid", cli.CountOrNo(valid+invalid, "packet"), valid,
 			warned, invalid)
 	case valid == 0:
 		return cli.Nothingf("no packet found")
 	}
-	v.streams.Notef("%s, all valid%s", cli.Count(valid, "packet"), warned)
+	v.streams.Notef("%s, all valid%s", cli.CountOrNo(valid, "packet"), warned)
 	return nil
 }
 

@@ -169,7 +169,7 @@ What can be done with it:  curl -s %s/
 What was received:         curl -s '%s/sandbox/received?newest=10'
 Have 5 %% of sends busy:    curl -s %s/sandbox/rules -d '{"call":"send","errcode":-1,"share":0.05}'
 Be as strict as WeChat:    curl -s %s/sandbox/settings -d '{"like":"today"}'
-Ctrl-C stops it.`, cli.Count(rules, "rule"), url, url, url, url, url)
+Ctrl-C stops it.`, cli.CountOrNo(rules, "rule"), url, url, url, url, url)
 	return nil
 }
 

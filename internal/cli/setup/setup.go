@@ -60,7 +60,7 @@ func (s *setup) run(ctx context.Context) error {
 	}
 	lossy := plan.Kinds(broker.Lossy)
 	if lossy > 0 {
-		if err := s.streams.Confirm(ctx, fmt.Sprintf("Drop what no longer fits in %s?", cli.Count(lossy, "object"))); err != nil {
+		if err := s.streams.Confirm(ctx, fmt.Sprintf("Drop what no longer fits in %s?", cli.CountOrNo(lossy, "object"))); err != nil {
 			return err
 		}
 	}
@@ -69,13 +69,13 @@ func (s *setup) run(ctx context.Context) error {
 		return err
 	}
 	entry := broker.AuditEntry{Verb: "setup", Count: len(plan.Changes) - len(left),
-		Detail: cli.Count(len(left), "difference") + " left"}
+		Detail: cli.CountOrNo(len(left), "difference") + " left"}
 	if err := s.broker.Audit(ctx, conn, entry); err != nil {
 		return err
 	}
 	if len(left) > 0 {
 		return cli.Partlyf("%s left: they cannot be changed in place",
-			cli.Count(len(left), "difference"))
+			cli.CountOrNo(len(left), "difference"))
 	}
 	s.streams.Notef("done")
 	return nil
