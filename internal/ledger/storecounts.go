@@ -186,7 +186,7 @@ func (l *Ledger) forget(writer bool) {
 	}
 	since := l.counters.now.Time.Add(-l.index.keep - countsSlack)
 	for c, n := range l.counters.campaigns {
-		if n.idle(since) && !(writer && n.due()) {
+		if n.idle(since) && (!writer || !n.due()) {
 			delete(l.counters.campaigns, c)
 		}
 	}

@@ -270,6 +270,21 @@ func (g *guarded) everything() {
 		ends(fmt.Sprint("user", i), schema.StateSent)
 	}
 	stopSecond()
+	g.counted("spring", 2)
+}
+
+// counted checks that the workers have stored what a campaign counts.
+func (g *guarded) counted(campaign string, sent int) {
+	g.t.Helper()
+	conn, err := broker.Connect(g.t.Context(), broker.Options{URL: g.url("operator")})
+	g.NoError(err)
+	defer conn.Close()
+	since, err := ledger.CountedSince(g.t.Context(), conn)
+	g.NoError(err)
+	g.NotZero(since)
+	counts, err := ledger.ReadCounts(g.t.Context(), conn, ledger.CampaignOf(rightsApp, campaign))
+	g.NoError(err)
+	g.Equal(sent, counts.Sent)
 }
 
 // publishAgain publishes an intent that the ledger takes for one that waits in the queue, as after
