@@ -86,7 +86,8 @@ func (c *counting) tell(err error) {
 	switch {
 	case err != nil && c.work.Err() != nil:
 	case err != nil && !c.failing:
-		c.log.Warn("what campaigns count cannot be stored: kefu campaign status lags behind", "error", err)
+		c.log.Warn("what campaigns count cannot be stored: kefu campaign status lags behind",
+			"error", err)
 	case err == nil && c.failing:
 		c.log.Info("what campaigns count is stored again")
 	}

@@ -49,20 +49,26 @@ func (b *bed) startCampaign(name string, n int) {
 	}
 	template, err := campaign.ParseTemplate([]byte(`{"msgtype":"text","text":{"content":"{{name}}"}}`))
 	b.NoError(err)
-	people := campaign.Source{Format: campaign.CSV, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(rows)), nil }}
+	people := campaign.Source{Format: campaign.CSV, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(rows)), nil
+	}}
 	job := campaign.Job{AppID: appID, Campaign: name, Source: people, Template: template}
-	_, err = job.Start(b.t.Context(), campaign.Options{Conn: b.conn, Queue: outboxQueue{b.conn.Outbox}})
+	o := campaign.Options{Conn: b.conn, Queue: outboxQueue{b.conn.Outbox}}
+	_, err = job.Start(b.t.Context(), o)
 	b.NoError(err)
 }
 
 // outboxQueue publishes a campaign's intents.
 type outboxQueue struct{ *broker.Outbox }
 
-func (q outboxQueue) PublishBulk(ctx context.Context, appID string, terms campaign.Terms, intents []campaign.Intent) ([]campaign.Accepted, error) {
+func (q outboxQueue) PublishBulk(
+	ctx context.Context, appID string, terms campaign.Terms, intents []campaign.Intent,
+) ([]campaign.Accepted, error) {
 	out := make([]campaign.Accepted, len(intents))
 	for i, in := range intents {
 		ack, err := q.PublishWait(ctx, &nats.Msg{
-			Subject: schema.BulkSubject(appID, terms.Campaign).String(), Data: in.JSON, Header: nats.Header{schema.HeaderMsgID: {in.ID}},
+			Subject: schema.BulkSubject(appID, terms.Campaign).String(), Data: in.JSON,
+			Header: nats.Header{schema.HeaderMsgID: {in.ID}},
 		})
 		out[i] = campaign.Accepted{Duplicate: ack.Duplicate, Err: err}
 	}
@@ -86,7 +92,9 @@ func (b *bed) status(name string, ends map[string]int) {
 		s, err := campaign.ReadStatus(b.t.Context(), b.conn, appID, name)
 		b.NoError(err)
 		b.Zero(s.OutcomesSince, "it is counted")
-		got = map[string]int{"sent": s.Sent, "cancelled": s.Cancelled, "maybe twice": s.PossibleDuplicates}
+		got = map[string]int{
+			"sent": s.Sent, "cancelled": s.Cancelled, "maybe twice": s.PossibleDuplicates,
+		}
 		for reason, n := range s.Dead {
 			got["dead "+string(reason)] = n
 		}
@@ -131,8 +139,11 @@ func TestACampaignIsCountedWithoutReceipts(t *testing.T) {
 			b := newBed(t)
 			b.tell = c.tell
 			b.answersInTurn()
-			withdrawn := ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1, By: "me", At: time.Now()}}
-			b.NoError(ledger.Withdraw(t.Context(), b.conn, appID, b.campaignID("summer", "user0"), withdrawn, time.Hour))
+			withdrawn := ledger.Withdrawal{
+				Cancellation: schema.Cancellation{Generation: 1, By: "me", At: time.Now()},
+			}
+			id := b.campaignID("summer", "user0")
+			b.NoError(ledger.Withdraw(t.Context(), b.conn, appID, id, withdrawn, time.Hour))
 			stop := b.start()
 			b.runCampaign("summer", 100)
 			want := map[string]int{"sent": 89, "dead recipient": 10, "cancelled": 1, "maybe twice": 10}
@@ -193,7 +204,9 @@ type rememberedLives struct{ *ledger.Lookup }
 
 func (l rememberedLives) Life(appID, id string, packet []byte) (deadletter.Life, bool) {
 	e, ok := l.Get(appID, id)
-	return deadletter.Life{Generation: int(e.Generation), Ended: e.Kind.Terminal(), Same: e.Body == ledger.BodyOf(packet)}, ok
+	return deadletter.Life{
+		Generation: int(e.Generation), Ended: e.Kind.Terminal(), Same: e.Body == ledger.BodyOf(packet),
+	}, ok
 }
 
 func TestAReplayMovesWhatItSendsFromDeadToSent(t *testing.T) {
@@ -225,7 +238,10 @@ func TestAReplayMovesWhatItSendsFromDeadToSent(t *testing.T) {
 				b.NoError(s.Purge(t.Context()))
 			}
 			closed = false
-			o := deadletter.Options{Ledger: rememberedLives{ledger.NewLookup(b.conn)}, Apps: map[string]deadletter.App{appID: {}}}
+			o := deadletter.Options{
+				Ledger: rememberedLives{ledger.NewLookup(b.conn)},
+				Apps:   map[string]deadletter.App{appID: {}},
+			}
 			if forgotten {
 				o.Ledger = nil
 			}
@@ -252,12 +268,14 @@ func TestAMessageUnderAnothersIdIsCountedOnce(t *testing.T) {
 	cfg.Duplicates = 100 * time.Millisecond
 	_, err = b.conn.JS.UpdateStream(t.Context(), cfg)
 	b.NoError(err)
+	id := b.campaignID("summer", "user0")
 	b.Eventually(func() bool { // once the broker itself has forgotten the id
-		return !b.publish(bulk+"summer", b.campaignID("summer", "user0"), "another", "user0").Duplicate
+		return !b.publish(bulk+"summer", id, "another", "user0").Duplicate
 	}, patience, 50*time.Millisecond)
 	b.status("summer", map[string]int{"sent": 1, "dead id-reuse": 1})
 	b.Eventually(func() bool {
-		return !b.publish(bulk+"summer", b.campaignID("summer", "user0"), "name0", "user0", "Kefu-Expires-At", "never").Duplicate
+		broken := []string{"Kefu-Expires-At", "never"}
+		return !b.publish(bulk+"summer", id, "name0", "user0", broken...).Duplicate
 	}, patience, 50*time.Millisecond)
 	b.status("summer", map[string]int{"sent": 1, "dead id-reuse": 1, "dead invalid": 1})
 	b.NoError(stop())
@@ -270,7 +288,8 @@ func TestOneWorkerWritesWhatAllCount(t *testing.T) {
 	b.runCampaign("summer", 10)
 	b.status("summer", map[string]int{"sent": 10})
 	first, stopFirst, _ := b.hand("a")
-	b.Eventually(func() bool { return first.isStarted() && first.pool.WritesCounts() }, patience, time.Millisecond)
+	b.Eventually(func() bool { return first.isStarted() && first.pool.WritesCounts() },
+		patience, time.Millisecond)
 	b.NoError(stopLast())
 	b.startCampaign("winter", 10)
 	b.publish(bulk+"summer", "one more", "text", "user100")

@@ -21,7 +21,9 @@ import (
 // letters are sent.
 func TestACampaignIsCountedOverKills(t *testing.T) {
 	t.Parallel()
-	s := stage.New(t, stage.Options{Defaults: []string{"concurrency: 32"}, Worker: []string{"receipts: off"}})
+	s := stage.New(t, stage.Options{
+		Defaults: []string{"concurrency: 32"}, Worker: []string{"receipts: off"},
+	})
 	slow := sandbox.Rule{Call: "send", Delay: 10 * time.Millisecond, DelayMax: 60 * time.Millisecond}
 	refused := slow
 	refused.Contains, refused.Errcode = "closed", 45015
@@ -34,15 +36,17 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 		_, err := state.Get(t.Context(), "counts.since")
 		return err == nil
 	}, stage.Patience, 10*time.Millisecond, "it counts")
-	const people = 600
+	const n = 600
 	var rows strings.Builder
 	rows.WriteString("openid\n")
-	for i := range people {
+	for i := range n {
 		fmt.Fprintf(&rows, "%s%d\n", []string{"closed", "open", "open"}[i%3], i)
 	}
-	s.NoError(os.WriteFile(filepath.Join(s.Dir, "people.csv"), []byte(rows.String()), 0o600))
-	s.NoError(os.WriteFile(filepath.Join(s.Dir, "packet.json"), []byte(`{"msgtype":"text","text":{"content":"hello"}}`), 0o600))
-	_, code := s.Kefu("campaign", "start", "spring", "--file", s.Dir+"/people.csv", "--template", s.Dir+"/packet.json", "--yes")
+	people, packet := filepath.Join(s.Dir, "people.csv"), filepath.Join(s.Dir, "packet.json")
+	const hello = `{"msgtype":"text","text":{"content":"hello"}}`
+	s.NoError(os.WriteFile(people, []byte(rows.String()), 0o600))
+	s.NoError(os.WriteFile(packet, []byte(hello), 0o600))
+	_, code := s.Kefu("campaign", "start", "spring", "--file", people, "--template", packet, "--yes")
 	s.Zero(code)
 	for _, after := range []int{100, 300} {
 		s.NoError(s.API.WaitFor(t.Context(), sandbox.Filter{Call: "send"}, after))
@@ -62,15 +66,15 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 	}
 	got := status()
 	posts := s.Posts()
-	s.Len(posts, people, "nobody is left out")
+	s.Len(posts, n, "nobody is left out")
 	twice := 0
-	for _, n := range posts {
-		s.LessOrEqual(n, 2)
-		twice += n - 1
+	for _, times := range posts {
+		s.LessOrEqual(times, 2)
+		twice += times - 1
 	}
-	s.Equal(people*2/3, got.Sent)
-	s.Equal(people/3, got.Dead[schema.ReasonRecipient])
-	s.Len(s.Letters(), people/3)
+	s.Equal(n*2/3, got.Sent)
+	s.Equal(n/3, got.Dead[schema.ReasonRecipient])
+	s.Len(s.Letters(), n/3)
 	s.GreaterOrEqual(got.PossibleDuplicates, twice)
 	s.LessOrEqual(got.PossibleDuplicates, 2*32, "only what was in flight at a kill may be in doubt")
 	s.Empty(s.StoredReceipts())
@@ -78,7 +82,7 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 	s.API.Remove(closed)
 	_, code = s.Kefu("dead", "replay", "--all", "--rate", "0", "--yes")
 	s.Zero(code)
-	s.Eventually(func() bool { return status().Sent == people }, stage.Patience, 100*time.Millisecond)
+	s.Eventually(func() bool { return status().Sent == n }, stage.Patience, 100*time.Millisecond)
 	s.Empty(status().Dead)
 	s.NoError(s.Stop(syscall.SIGTERM))
 }

@@ -43,8 +43,8 @@ type Record struct {
 	InDoubt    int       `json:"in_doubt"`
 	DoubtSince time.Time `json:"doubt_since,omitzero"`
 
-	// CountedSince is the coverage of what campaigns count as it was at the first start, see [ledger.CountedSince]; zero when it was
-	// not covered, and before that was asked.
+	// CountedSince is since when all ends were counted at the first start, see
+	// [ledger.CountedSince]; zero when they were not.
 	CountedSince time.Time `json:"counted_since,omitzero"`
 
 	StartedAt  time.Time `json:"started_at"`

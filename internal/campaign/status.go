@@ -21,12 +21,13 @@ type Status struct {
 	Record
 	Queued int `json:"queued"` // in the app's queue, those in flight included; not those that wait for a time or a retry
 
-	// OutcomesSince is set when not all outcomes are counted, and the campaign began before the oldest receipts that are still kept: of
-	// what ended before this time, the outcome is not known any more, and it counts as open.
+	// OutcomesSince is set when not all outcomes are counted, and the campaign began before the
+	// oldest receipts that are still kept: of what ended before this time, the outcome is not known
+	// any more, and it counts as open.
 	OutcomesSince time.Time `json:"outcomes_since,omitzero"`
 
-	// How each intent ended, by its latest end: as the workers have counted it, or as the receipts say while there were workers that
-	// did not count. Receipts are kept for 3 days, and may be switched off.
+	// How each intent ended, by its latest end: as the workers have counted it, or as the receipts
+	// say if a worker did not count. Receipts are kept for 3 days, and may be switched off.
 	ledger.Counts
 }
 

@@ -191,13 +191,13 @@ type prior struct {
 	counted   bool    // its campaign counts it as the letter says: that ends when its replay does
 }
 
-// marksLate is for how long a letter may be in the box before the ledger knows of the death: a crash between the two is made up for
-// when the message is handed out again.
+// marksLate is for how long a letter may be in the box before the ledger knows of the death: a crash
+// between the two is made up for when the message is handed out again.
 const marksLate = time.Hour
 
-// counted says whether a letter's campaign counts its id as the letter says. So it does when the ledger knows, or has forgotten, the
-// life that the letter ended, unless the id has gone on since. A death that is not marked yet must not be taken back: its mark will
-// come too late to be counted.
+// counted says whether a letter's campaign counts its id as the letter says. So it does when the
+// ledger knows, or has forgotten, the life that the letter ended, unless the id has gone on since. A
+// death that is not marked yet must not be taken back: its mark will come too late to be counted.
 func (r *records) counted(item *Item, own bool, now time.Time) bool {
 	l := &item.Letter
 	if r.o.Ledger == nil || l.Reason == schema.ReasonIDReuse {

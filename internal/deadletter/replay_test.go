@@ -325,16 +325,24 @@ func TestAReplayTellsHowTheLifeBeforeEndedIfThatIsCounted(t *testing.T) {
 		want   string
 	}{
 		{"there is no ledger", 0, nil, nil, false, "dead recipient"},
-		{"the ledger knows", 0, nil, remembering{"a": {Generation: 1, Ended: true}}, false, "dead recipient"},
+		{
+			"the ledger knows", 0, nil,
+			remembering{"a": {Generation: 1, Ended: true}}, false, "dead recipient",
+		},
 		{"the ledger has forgotten", 2 * marksLate, nil, remembering{}, false, "dead recipient"},
 		{"the ledger does not know yet", 0, nil, remembering{}, false, ""},
 		{
-			"it may have been sent", 2 * marksLate, func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true },
+			"it may have been sent", 2 * marksLate,
+			func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true },
 			remembering{}, false, "dead unknown possible_duplicate",
 		},
-		{"under an id of its own, as its id went on", 0, nil, remembering{"a": {Generation: 2, Ended: true}}, true, ""},
 		{
-			"under an id of its own, which it never had", 0, func(l *schema.Letter) { l.Reason = schema.ReasonIDReuse },
+			"under an id of its own, as its id went on", 0, nil,
+			remembering{"a": {Generation: 2, Ended: true}}, true, "",
+		},
+		{
+			"under an id of its own, which it never had", 0,
+			func(l *schema.Letter) { l.Reason = schema.ReasonIDReuse },
 			remembering{"a": {Generation: 2, Ended: true}}, true, "dead id-reuse",
 		},
 	} {

@@ -42,7 +42,8 @@ func (m Mark) end(e Entry, c source) (end End) {
 	switch m.Kind {
 	case Sent:
 		end = endSent
-		again = again || e.Kind != 0 && e.Worker != c.worker // its writer was taken for dead: see the worker's receipt
+		// Its writer was taken for dead, as the worker's receipt says.
+		again = again || e.Kind != 0 && e.Worker != c.worker
 	case Cancelled:
 		end = endCancelled
 	default:

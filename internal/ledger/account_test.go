@@ -55,16 +55,22 @@ func TestWhatACampaignCounts(t *testing.T) {
 	}{
 		{"what is sent", []act{start("a", 10, 1), sent("a", 10, 1)}, map[string]int{"sent": 1}},
 		{"what dies without a call", []act{buried("a", 10, 0)}, map[string]int{"dead recipient": 1}},
-		{"what dies after one", []act{start("a", 10, 1), doomed("a", 10, 1), buried("a", 10, 1)}, map[string]int{"dead recipient": 1}},
+		{"what dies after one", []act{
+			start("a", 10, 1), doomed("a", 10, 1), buried("a", 10, 1),
+		}, map[string]int{"dead recipient": 1}},
 		{"what is cancelled", []act{cancelled("a", 10)}, map[string]int{"cancelled": 1}},
-		{"nothing that has no end", []act{start("a", 10, 1), cleared("a", 10, 1), later("a", 10, 2), suspect("b", 20), harmless("b", 20), doomed("b", 20, 1)}, nil},
+		{"nothing that has no end", []act{
+			start("a", 10, 1), cleared("a", 10, 1), later("a", 10, 2), suspect("b", 20), harmless("b", 20),
+			doomed("b", 20, 1),
+		}, nil},
 
 		// Once, whatever is redelivered and written again.
 		{"an end that is written again", []act{
 			start("a", 10, 1), sent("a", 10, 1), start("b", 10, 1), sent("a", 10, 1),
 		}, map[string]int{"sent": 1}},
 		{"a burial that another worker goes through again", []act{
-			start("a", 10, 1), doomed("a", 10, 1), buried("a", 10, 1), doomed("b", 10, 1), buried("b", 10, 1),
+			start("a", 10, 1), doomed("a", 10, 1), buried("a", 10, 1), doomed("b", 10, 1),
+			buried("b", 10, 1),
 		}, map[string]int{"dead recipient": 1}},
 		{"a producer's repeat", []act{
 			start("a", 10, 1), sent("a", 10, 1), start("a", 15, 1),
@@ -100,11 +106,13 @@ func TestWhatACampaignCounts(t *testing.T) {
 			buried("a", 10, 0), start("a", 20, 1).again().gen(2).after(gone),
 		}, map[string]int{"dead recipient": 1}},
 		{"a replay that is sent", []act{
-			buried("a", 10, 0), start("a", 20, 1).again().gen(2).after(gone), sent("a", 20, 1).again().gen(2).after(gone),
+			buried("a", 10, 0), start("a", 20, 1).again().gen(2).after(gone),
+			sent("a", 20, 1).again().gen(2).after(gone),
 		}, map[string]int{"sent": 1}},
 		{"a replay that is sent after another worker's crash", []act{
 			buried("a", 10, 0), start("a", 20, 1).again().gen(2).after(gone),
-			suspect("b", 20).again().gen(2).after(gone), start("b", 20, 2).again().gen(2).of(1), sent("b", 20, 2).again().gen(2).of(1),
+			suspect("b", 20).again().gen(2).after(gone), start("b", 20, 2).again().gen(2).of(1),
+			sent("b", 20, 2).again().gen(2).of(1),
 		}, map[string]int{"sent possible_duplicate": 1}},
 		{"a replay that dies for another reason", []act{
 			buried("a", 10, 0), dead("a", 20, 0).again().gen(2).after(gone).because(schema.ReasonExpired),
@@ -119,14 +127,15 @@ func TestWhatACampaignCounts(t *testing.T) {
 			sent("a", 20, 1).again().after(gone),
 		}, map[string]int{"dead recipient": -1, "sent": 1}},
 		{"a replay that comes before the mark of the death", []act{
-			start("a", 10, 1), start("b", 20, 1).again().gen(2).after(gone), buried("a", 10, 0), sent("b", 20, 1).again().gen(2).after(gone),
+			start("a", 10, 1), start("b", 20, 1).again().gen(2).after(gone), buried("a", 10, 0),
+			sent("b", 20, 1).again().gen(2).after(gone),
 		}, map[string]int{"sent": 1}},
 		{"the same, of what was never started and whose death is not known to be marked", []act{
 			start("b", 20, 1).again().gen(2), buried("a", 10, 0), sent("b", 20, 1).again().gen(2),
 		}, map[string]int{"sent": 1}},
 		{"a third life", []act{
-			buried("a", 10, 0), buried("a", 20, 0).again().gen(2).after(gone), start("a", 21, 1).again().gen(3).after(gone),
-			cancelled("a", 21).again().gen(3).after(gone),
+			buried("a", 10, 0), buried("a", 20, 0).again().gen(2).after(gone),
+			start("a", 21, 1).again().gen(3).after(gone), cancelled("a", 21).again().gen(3).after(gone),
 		}, map[string]int{"cancelled": 1}},
 
 		// Others.
@@ -176,7 +185,8 @@ func TestAStartTellsHowTheLifeBeforeEnded(t *testing.T) {
 	again.m.Campaign = summer
 	require.Equal(t, deadFor(schema.ReasonRecipient), x.peek(again.m).Before)
 	require.Equal(t, deadFor(schema.ReasonRecipient), mark(again, v).Before)
-	require.Equal(t, deadFor(schema.ReasonRecipient), mark(again, w).Before, "whoever takes over is told as well")
+	require.Equal(t, deadFor(schema.ReasonRecipient), mark(again, w).Before,
+		"whoever takes over is told as well")
 }
 
 // TestAnIdCountsAsOneEnd holds whatever is written, by whom, in which order.
@@ -219,8 +229,11 @@ func TestEndsAreWrittenAndReadAgain(t *testing.T) {
 		require.Equal(t, e, Entry{tally: 0xff}.accounted(e).account())
 	}
 	require.Equal(t, 2*(2+len(storedReasons)), ends)
-	for _, s := range []string{"", "dead", "dead x", "possible_duplicate", "sent x", "queued", "dead recipient twice"} {
+	for _, s := range []string{
+		"", "dead", "dead x", "possible_duplicate", "sent x", "queued", "dead recipient twice",
+	} {
 		require.Zero(t, ParseEnd(s), s)
 	}
-	require.Equal(t, "dead recipient possible_duplicate", (deadFor(schema.ReasonRecipient) | duplicate).String())
+	require.Equal(t, "dead recipient possible_duplicate",
+		(deadFor(schema.ReasonRecipient) | duplicate).String())
 }

@@ -35,7 +35,8 @@ func (t *tallies) addAll(other tallies) {
 
 func (t *tallies) counts() Counts {
 	c := Counts{
-		Sent: t[endSent], Cancelled: t[endCancelled], PossibleDuplicates: t[duplicate], Dead: make(map[schema.Reason]int),
+		Sent: t[endSent], Cancelled: t[endCancelled], PossibleDuplicates: t[duplicate],
+		Dead: make(map[schema.Reason]int),
 	}
 	for at, reason := range storedReasons {
 		if n := t[int(endDead)+at]; n != 0 {
@@ -176,7 +177,9 @@ func (n *counter) learn(k keyed) {
 }
 
 // due says whether there is something to store.
-func (n *counter) due() bool { return n.read && n.changed != position{} && !n.stored.covers(n.changed) }
+func (n *counter) due() bool {
+	return n.read && n.changed != position{} && !n.stored.covers(n.changed)
+}
 
 // idle says whether a campaign has had no end since a time.
 func (n *counter) idle(since time.Time) bool {

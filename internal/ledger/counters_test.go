@@ -51,10 +51,14 @@ func TestCountersGoOnWhereTheKeyEnds(t *testing.T) {
 		want int
 	}{
 		{"there is none", func(reading) keyed { return keyed{} }, 10},
-		{"from before the log", func(r reading) keyed { return sentTo(100, position{Made: r.made}) }, 110},
+		{"from before the log", func(r reading) keyed {
+			return sentTo(100, position{Made: r.made})
+		}, 110},
 		{"from the middle of it", func(r reading) keyed { return sentTo(104, r.at(4)) }, 110},
 		{"from behind what was read", func(r reading) keyed { return sentTo(120, r.at(20)) }, 120},
-		{"of another log", func(r reading) keyed { return sentTo(100, position{Made: later, Seq: 20, Time: later}) }, 110},
+		{"of another log", func(reading) keyed {
+			return sentTo(100, position{Made: later, Seq: 20, Time: later})
+		}, 110},
 		{"of the log before it was cut back to message 4", func(r reading) keyed {
 			return sentTo(150, position{Made: r.made, Seq: 20, Time: r.at(4).Time})
 		}, 156},
@@ -140,7 +144,9 @@ func TestCountsAreWrittenAndReadAgain(t *testing.T) {
 func ends(t *testing.T, l *Ledger, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
-		write(t, l, Mark{Key: Key(i), Kind: Sent, Seq: uint64(i) + 1, Generation: 1, Attempt: 1, Campaign: summer})
+		write(t, l, Mark{
+			Key: Key(i), Kind: Sent, Seq: uint64(i) + 1, Generation: 1, Attempt: 1, Campaign: summer,
+		})
 	}
 }
 
@@ -172,7 +178,10 @@ func TestWhoeverWritesHasAllThatAllCount(t *testing.T) {
 			return all[endSent] == sent
 		}, brokertest.Patience, time.Millisecond)
 	}
-	store := func(l *Ledger, writer bool) { t.Helper(); require.NoError(t, l.StoreCounts(t.Context(), writer)) }
+	store := func(l *Ledger, writer bool) {
+		t.Helper()
+		require.NoError(t, l.StoreCounts(t.Context(), writer))
+	}
 
 	ends(t, one, 0, 10)
 	ends(t, two, 10, 20)

@@ -64,7 +64,8 @@ func (l *Ledger) Cover(ctx context.Context, all bool) error {
 	if err != nil {
 		return err
 	}
-	if _, err = l.conn.Swap(ctx, broker.PutState(sinceKey, body, 0), c.rev); errors.Is(err, broker.ErrOvertaken) {
+	_, err = l.conn.Swap(ctx, broker.PutState(sinceKey, body, 0), c.rev)
+	if errors.Is(err, broker.ErrOvertaken) {
 		return nil // by another worker, who has seen the same
 	}
 	return err

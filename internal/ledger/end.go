@@ -74,8 +74,10 @@ func ParseEnd(s string) (e End) {
 		return e | endSent
 	case slices.Equal(words, []string{string(schema.StateCancelled)}):
 		return e | endCancelled
-	case len(words) == 2 && words[0] == string(schema.StateDead) && deadFor(schema.Reason(words[1])) != 0:
-		return e | deadFor(schema.Reason(words[1]))
+	case len(words) == 2 && words[0] == string(schema.StateDead):
+		if dead := deadFor(schema.Reason(words[1])); dead != 0 {
+			return e | dead
+		}
 	}
 	return 0
 }

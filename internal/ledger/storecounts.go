@@ -146,7 +146,8 @@ func (l *Ledger) store(ctx context.Context, c Campaign) error {
 		return err
 	}
 	rev, err := l.conn.Swap(ctx, broker.PutState(countKey(c), body, countsKeep), k.rev)
-	if errors.Is(err, broker.ErrOvertaken) { // by another worker, or by our own before whose answer was lost
+	// By another worker, or by our own write before, whose answer was lost.
+	if errors.Is(err, broker.ErrOvertaken) {
 		k, err = lookUp(ctx, l.conn, c)
 	} else {
 		k.rev = rev
