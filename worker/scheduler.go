@@ -167,7 +167,7 @@ func (s *scheduler) nextLine(c chance) *line {
 // begin gives a ready delivery its slot.
 func (s *scheduler) begin(d *delivery, p gate.Permission, passing bool, now time.Time) {
 	d.line.ready.remove(d)
-	d.place, d.permission, d.life.passing, d.begunAt = inSlot, p, passing, now
+	d.place, d.permission, d.passing, d.begunAt = inSlot, p, passing, now
 	s.running++
 	d.line.running++
 }
@@ -185,7 +185,7 @@ type afterwards struct {
 func (s *scheduler) finish(d *delivery, next afterwards, now time.Time) {
 	s.running--
 	d.line.running--
-	if !d.life.passing {
+	if !d.passing {
 		s.slot.ended(now, now.Sub(d.begunAt))
 	}
 	if d.place == inSlot { // its settlement may be over already
