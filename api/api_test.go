@@ -19,8 +19,8 @@ import (
 
 var update = flag.Bool("update", false, "write the files anew")
 
-// TestTheAPIIsTheOneOfTheFiles fails when an exported name comes, goes or changes. Lines that are missing break the
-// programs that use them: CHANGELOG.md must say so. To write the files anew:
+// TestTheAPIIsTheOneOfTheFiles fails when an exported name comes, goes or changes. Lines that are
+// missing break the programs that use them: CHANGELOG.md must say so. To write the files anew:
 //
 //	go test ./api -update
 func TestTheAPIIsTheOneOfTheFiles(t *testing.T) {
@@ -184,8 +184,8 @@ func (l *list) typ(s *ast.TypeSpec) {
 	}
 }
 
-// fields are those of a struct or the methods of an interface. That there are some that are not exported counts: of an
-// interface with one nobody else can have another implementation.
+// fields are those of a struct or the methods of an interface. That there are some that are not
+// exported counts: of an interface with one nobody else can have another implementation.
 func (l *list) fields(owner string, fields *ast.FieldList) {
 	hidden := false
 	for _, f := range fields.List {

@@ -54,7 +54,9 @@ const (
 //
 // When ctx has no deadline it ends when nothing was stored for 15 s. What has
 // not been tried then is [ErrNotQueued].
-func (p *Publisher) PublishBatch(ctx context.Context, appID string, intents []Intent, opts ...PublishOption) ([]Result, error) {
+func (p *Publisher) PublishBatch(
+	ctx context.Context, appID string, intents []Intent, opts ...PublishOption,
+) ([]Result, error) {
 	results := make([]Result, len(intents))
 	var stop error
 	if err := p.usable(ctx); err != nil {
@@ -185,7 +187,9 @@ type batch struct {
 
 // send publishes the messages: the first waits until the broker agrees, the
 // others for nothing, the last for the batch to be stored.
-func (b *batch) send(ctx context.Context, pubs []*publication, reply string) (last answer, ok bool) {
+func (b *batch) send(
+	ctx context.Context, pubs []*publication, reply string,
+) (last answer, ok bool) {
 	for i, pub := range pubs {
 		m := pub.msg
 		m.Reply = ""

@@ -64,7 +64,8 @@ func (p *Publisher) cancel(ctx context.Context, appID, id string, opts []CancelO
 	}
 	if _, has := ctx.Deadline(); !has {
 		var done context.CancelFunc
-		ctx, done = context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("%w after %s", context.DeadlineExceeded, p.timeout))
+		why := fmt.Errorf("%w after %s", context.DeadlineExceeded, p.timeout)
+		ctx, done = context.WithTimeoutCause(ctx, p.timeout, why)
 		defer done()
 	}
 	at, err := p.queueTime(ctx, appID)
@@ -89,13 +90,16 @@ func (p *Publisher) queueTime(ctx context.Context, appID string) (now time.Time,
 	case errors.Is(why, jetstream.ErrStreamNotFound):
 		return now, unknownApp(appID)
 	case why != nil && !errors.Is(why, ErrForbidden) && !errors.Is(why, ErrClosed):
-		return now, &refusal{is: ErrNotQueued, cause: why, text: fmt.Sprintf("not cancelled: %v", why)}
+		text := fmt.Sprintf("not cancelled: %v", why)
+		return now, &refusal{is: ErrNotQueued, cause: why, text: text}
 	}
 	return now, why
 }
 
 // order stores a cancellation.
-func (p *Publisher) order(ctx context.Context, appID, id string, c schema.Cancellation, keep time.Duration) error {
+func (p *Publisher) order(
+	ctx context.Context, appID, id string, c schema.Cancellation, keep time.Duration,
+) error {
 	body, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -111,13 +115,15 @@ func (p *Publisher) order(ctx context.Context, appID, id string, c schema.Cancel
 	if why == nil || errors.Is(why, ErrForbidden) || lasting(why) {
 		return why
 	}
-	return &refusal{is: ErrOutcomeOpen, cause: why, text: fmt.Sprintf(
-		"no answer from the broker: it may or may not be cancelled, cancelling it again is safe: %v", why)}
+	return &refusal{is: ErrOutcomeOpen, cause: why, text: fmt.Sprintf("no answer from the broker: "+
+		"it may or may not be cancelled, cancelling it again is safe: %v", why)}
 }
 
 // insist asks the broker until it has answered, or ctx ends. subject is what is
 // published to: the broker tells of a missing permission for it in no answer.
-func (p *Publisher) insist(ctx context.Context, subject string, ask func(context.Context) error) error {
+func (p *Publisher) insist(
+	ctx context.Context, subject string, ask func(context.Context) error,
+) error {
 	said := p.nc.LastError()
 	for {
 		once, done := context.WithTimeout(ctx, 2*attempt)

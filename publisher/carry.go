@@ -214,7 +214,8 @@ func (c *courier) hear(a arrival) {
 		c.retry(pub, pause)
 	case full:
 		pub.denied++
-		c.stop = &refusal{is: ErrQueueFull, cause: a.err, text: fmt.Sprintf("the queue of app %s is full: %v", c.appID, a.err)}
+		text := fmt.Sprintf("the queue of app %s is full: %v", c.appID, a.err)
+		c.stop = &refusal{is: ErrQueueFull, cause: a.err, text: text}
 		c.settle(pub, func() { pub.end(c.stop) })
 	case large:
 		c.settle(pub, func() { pub.fail(c.tooLarge(pub, a.err)) })
@@ -248,8 +249,8 @@ func (c *courier) deny(pub *publication) {
 }
 
 func unknownApp(appID string) error {
-	return &refusal{is: ErrUnknownApp, text: fmt.Sprintf(
-		"no app %s here: no queue takes its intents; is the appid right, and has kefu been set up for it?", appID)}
+	return &refusal{is: ErrUnknownApp, text: fmt.Sprintf("no app %s here: no queue takes its intents; "+
+		"is the appid right, and has kefu been set up for it?", appID)}
 }
 
 // inquire asks whether the queue exists, unless it has asked just now. It tells
@@ -330,7 +331,8 @@ func (c *courier) repeat() {
 			c.ring(pub.due)
 		case c.forbidden(pub):
 			c.settle(pub, func() {
-				pub.fail(&refusal{is: ErrForbidden, text: fmt.Sprintf("this connection may not publish to the %s queue of app %s", lane(pub), c.appID)})
+				pub.fail(&refusal{is: ErrForbidden, text: fmt.Sprintf(
+					"this connection may not publish to the %s queue of app %s", lane(pub), c.appID)})
 			})
 		default:
 			c.try(pub)
@@ -361,7 +363,8 @@ func (p *Publisher) deaf() bool {
 }
 
 func deafness(cause error) error {
-	return fmt.Errorf("%w (this connection may not subscribe to its inbox, so it hears no answer)", cause)
+	const why = "this connection may not subscribe to its inbox, so it hears no answer"
+	return fmt.Errorf("%w (%s)", cause, why)
 }
 
 func violates(err error, what string) bool {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Position is a place among the receipts of an app, to go on from: [ReceiptsOptions.After]. Its text is one
-// word ([Position.String], [Position.UnmarshalText]), to be stored with what was made of the receipt. The
-// zero Position is none.
+// Position is a place among the receipts of an app, to go on from: [ReceiptsOptions.After]. Its
+// text is one word ([Position.String], [Position.UnmarshalText]), to be stored with what was made
+// of the receipt. The zero Position is none.
 type Position struct {
 	Seq  uint64    // Of the receipt in its stream.
 	Time time.Time // When it was stored there: a stream that is made anew counts from one again.
@@ -99,7 +99,9 @@ func (c *cursor) begin(s *source) {
 // the same, and its sequence says what follows whatever the clocks of the broker's
 // nodes say. In a stream that was made anew what follows has a lower sequence,
 // and only a time can tell.
-func (p *Publisher) resume(ctx context.Context, appID string, c cursor, from from) (*source, *storedReceipt, error) {
+func (p *Publisher) resume(
+	ctx context.Context, appID string, c cursor, from from,
+) (*source, *storedReceipt, error) {
 	switch {
 	case !c.opened:
 		return p.start(ctx, appID, from)
@@ -114,7 +116,9 @@ func (p *Publisher) resume(ctx context.Context, appID string, c cursor, from fro
 }
 
 // start opens a source that is seen to read.
-func (p *Publisher) start(ctx context.Context, appID string, from from) (*source, *storedReceipt, error) {
+func (p *Publisher) start(
+	ctx context.Context, appID string, from from,
+) (*source, *storedReceipt, error) {
 	s, err := p.open(ctx, appID, from, manyAhead)
 	if err != nil {
 		return nil, nil, err

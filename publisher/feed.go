@@ -333,7 +333,8 @@ func (f *feed) tell(err error, whom func(*waiter) bool) {
 func (f *feed) unreadable(err error) error { return unreadable(f.appID, err) }
 
 func unreadable(appID string, err error) error {
-	return &refusal{is: ErrUnreadable, cause: err, text: fmt.Sprintf("receipts of app %s cannot be read: %v", appID, err)}
+	text := fmt.Sprintf("receipts of app %s cannot be read: %v", appID, err)
+	return &refusal{is: ErrUnreadable, cause: err, text: text}
 }
 
 // failing is why receipts cannot be read at present, nil when they can.

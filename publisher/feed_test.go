@@ -58,7 +58,8 @@ func TestReceiptsFromBeforeAreReadOnceForAllWhoWait(t *testing.T) {
 		}
 	})
 	read := own.NC.Stats().InMsgs - before
-	// One gap is no fault: they are read again then. One reading for each caller is hundreds of thousands.
+	// One gap is no fault: they are read again then. One reading for each caller is hundreds of
+	// thousands.
 	require.Less(t, read, uint64(4*past), "for all %d callers", callers)
 
 	t.Run("and later callers are told from what is known", func(t *testing.T) {

@@ -17,15 +17,17 @@ type Intent struct {
 	Options []PublishOption // For this one; of a batch they go before those of the call.
 }
 
-// Message returns the message that a publisher puts into the queue of an app for the intent: its subject,
-// its headers and the packet. limits are what the packet is checked against. It is for programs that
-// store what they will publish, an outbox, say; any NATS client may publish it, with acknowledgement.
+// Message returns the message that a publisher puts into the queue of an app for the intent: its
+// subject, its headers and the packet. limits are what the packet is checked against. It is for
+// programs that store what they will publish, an outbox, say; any NATS client may publish it, with
+// acknowledgement.
 func (in Intent) Message(appID string, limits schema.Limits) (*nats.Msg, error) {
 	pub := compose(appID, in, limits)
 	return pub.msg, pub.result.Err
 }
 
-// Result is what became of one intent of several: Err is nil when it was accepted, else an [*Error].
+// Result is what became of one intent of several: Err is nil when it was accepted, else an
+// [*Error].
 type Result struct {
 	Accepted
 	Err error
@@ -49,9 +51,11 @@ type publication struct {
 	forget func()
 }
 
-// compose checks an intent and makes the message of it. A publication that is settled already has failed.
-// More options are given from the least to the most.
-func compose(appID string, in Intent, limits schema.Limits, common ...[]PublishOption) *publication {
+// compose checks an intent and makes the message of it. A publication that is settled already has
+// failed. More options are given from the least to the most.
+func compose(
+	appID string, in Intent, limits schema.Limits, common ...[]PublishOption,
+) *publication {
 	o := order{}
 	for _, opts := range append(common, in.Options) {
 		for _, opt := range opts {
@@ -60,7 +64,8 @@ func compose(appID string, in Intent, limits schema.Limits, common ...[]PublishO
 			}
 		}
 	}
-	pub := &publication{live: !o.bulk, result: Result{Accepted: Accepted{AppID: appID, made: !o.named, At: time.Now()}}}
+	pub := &publication{live: !o.bulk}
+	pub.result.Accepted = Accepted{AppID: appID, made: !o.named, At: time.Now()}
 	if !o.named {
 		o.envelope.ID = nuid.Next()
 	}
@@ -72,7 +77,9 @@ func compose(appID string, in Intent, limits schema.Limits, common ...[]PublishO
 	return pub
 }
 
-func message(appID string, packet json.Marshaler, limits schema.Limits, o order) (*nats.Msg, error) {
+func message(
+	appID string, packet json.Marshaler, limits schema.Limits, o order,
+) (*nats.Msg, error) {
 	raw, toUser, err := encode(packet, limits)
 	if err != nil && len(raw) > schema.MaxPacket {
 		err = &refusal{is: ErrTooLarge, text: err.Error(), cause: err}
@@ -89,7 +96,8 @@ func message(appID string, packet json.Marshaler, limits schema.Limits, o order)
 	}
 	if o.expiresIn != nil {
 		if *o.expiresIn <= 0 {
-			return nil, &schema.FieldError{Field: schema.HeaderExpiresAt, Rule: "must be later than now"}
+			const rule = "must be later than now"
+			return nil, &schema.FieldError{Field: schema.HeaderExpiresAt, Rule: rule}
 		}
 		o.envelope.ExpiresAt = time.Now().Add(*o.expiresIn)
 	}
@@ -133,7 +141,8 @@ func checkEnvelope(e schema.Envelope) error {
 		return err
 	}
 	if !e.SendAt.IsZero() && !e.ExpiresAt.IsZero() && !e.SendAt.Before(e.ExpiresAt) {
-		return &schema.FieldError{Field: schema.HeaderSendAt, Rule: "not before " + schema.HeaderExpiresAt + ": it would never be sent"}
+		const rule = "not before " + schema.HeaderExpiresAt + ": it would never be sent"
+		return &schema.FieldError{Field: schema.HeaderSendAt, Rule: rule}
 	}
 	return nil
 }
@@ -142,7 +151,8 @@ func checkEnvelope(e schema.Envelope) error {
 func (pub *publication) accept(stream string, seq uint64, duplicate bool) {
 	pub.settled = true
 	pub.result.Stream, pub.result.Seq = stream, seq
-	pub.result.Duplicate = duplicate && !pub.result.made // only its own echo can have an id that was made here
+	// only its own echo can have an id that was made here
+	pub.result.Duplicate = duplicate && !pub.result.made
 }
 
 func (pub *publication) fail(err error) {
@@ -163,8 +173,9 @@ func (pub *publication) end(cause error) {
 // abandon settles a publication that ran out of time or was not tried.
 func (pub *publication) abandon(cause error) {
 	if pub.sent > pub.denied {
-		pub.fail(&refusal{is: ErrOutcomeOpen, cause: cause, text: fmt.Sprintf(
-			"no answer from the broker: it may or may not be queued, publishing it again under this id is safe: %v", cause)})
+		text := fmt.Sprintf("no answer from the broker: it may or may not be queued, "+
+			"publishing it again under this id is safe: %v", cause)
+		pub.fail(&refusal{is: ErrOutcomeOpen, cause: cause, text: text})
 		return
 	}
 	if pub.why != nil {

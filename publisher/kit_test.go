@@ -93,7 +93,8 @@ func holds(conn *broker.Conn) int {
 	return n
 }
 
-// eventually waits until the queue holds n messages; when it never does the test fails for another reason.
+// eventually waits until the queue holds n messages; when it never does the test fails for another
+// reason.
 func eventually(conn *broker.Conn, n int) {
 	for began := time.Now(); holds(conn) < n && time.Since(began) < brokertest.Patience; {
 		runtime.Gosched()

@@ -16,7 +16,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// shop copies the program of another module to where it may be changed, and returns what runs a command there.
+// shop copies the program of another module to where it may be changed, and returns what runs a
+// command there.
 func shop(t *testing.T) (run func(args ...string) (out string, err error)) {
 	t.Helper()
 	dir := t.TempDir()

@@ -30,23 +30,24 @@
 //
 // # Errors
 //
-// Every call fails with an [*Error]: it names the intent, says with [Error.Retryable] whether to try
-// again, and matches what it is. A [*schema.FieldError] says what is wrong with the intent;
-// [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] will not pass by themselves either.
-// [ErrQueueFull] and [ErrNotQueued] will: nothing was stored. After [ErrOutcomeOpen] nobody knows:
-// publish again with the same id, which the error and every [Accepted] hold. Ask for it before the
-// others: it may come with one of them.
+// Every call fails with an [*Error]: it names the intent, says with [Error.Retryable] whether to
+// try again, and matches what it is. A [*schema.FieldError] says what is wrong with the intent;
+// [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] will not pass by themselves
+// either. [ErrQueueFull] and [ErrNotQueued] will: nothing was stored. After [ErrOutcomeOpen] nobody
+// knows: publish again with the same id, which the error and every [Accepted] hold. Ask for it
+// before the others: it may come with one of them.
 //
 // # Many, and what became of them
 //
-// [Publisher.PublishBatch] publishes thousands at once, with a result for each. [Publisher.Wait] tells
-// what became of an intent, from the receipts that workers publish; [Publisher.Receipt] looks for one
-// that is stored, and [Publisher.Receipts] reads those of all intents of an app, also after the program was
-// away. [Publisher.Cancel] withdraws an intent that has not been sent yet.
+// [Publisher.PublishBatch] publishes thousands at once, with a result for each. [Publisher.Wait]
+// tells what became of an intent, from the receipts that workers publish; [Publisher.Receipt] looks
+// for one that is stored, and [Publisher.Receipts] reads those of all intents of an app, also after
+// the program was away. [Publisher.Cancel] withdraws an intent that has not been sent yet.
 //
 // # Tests
 //
-// Package publishertest has a publisher without a broker, for the tests of programs that use this one.
+// Package publishertest has a publisher without a broker, for the tests of programs that use this
+// one.
 //
 // # Permissions
 //
@@ -208,10 +209,12 @@ func (p *Publisher) usable(ctx context.Context) error {
 // Publish puts an intent into the queue of an app and returns when it is stored. The error is an
 // [*Error].
 //
-// packet is a [*schema.Packet] or, when it is ready as JSON, a [json.RawMessage]. It is checked first,
-// see [schema.Packet.Check] and [schema.Decode]. JSON is published byte for byte as it is, and must not
-// change until Publish returns.
-func (p *Publisher) Publish(ctx context.Context, appID string, packet json.Marshaler, opts ...PublishOption) (Accepted, error) {
+// packet is a [*schema.Packet] or, when it is ready as JSON, a [json.RawMessage]. It is checked
+// first, see [schema.Packet.Check] and [schema.Decode]. JSON is published byte for byte as it is,
+// and must not change until Publish returns.
+func (p *Publisher) Publish(
+	ctx context.Context, appID string, packet json.Marshaler, opts ...PublishOption,
+) (Accepted, error) {
 	pub := compose(appID, Intent{Packet: packet, Options: opts}, p.limits, p.defaults)
 	if err := p.usable(ctx); err != nil {
 		pub.fail(notQueued(err))

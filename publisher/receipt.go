@@ -48,12 +48,15 @@ func (p *Publisher) stored(ctx context.Context, appID, id string) (schema.Receip
 			break
 		}
 	}
-	return none, &refusal{is: ErrNoReceipt, text: fmt.Sprintf("no receipt of it is stored for app %s", appID)}
+	text := fmt.Sprintf("no receipt of it is stored for app %s", appID)
+	return none, &refusal{is: ErrNoReceipt, text: text}
 }
 
 // find reads receipts up to the sequence last and returns the newest of id, nil
 // for none, and the sequence at which it began to read.
-func (p *Publisher) find(ctx context.Context, appID, id string, from from, last uint64) (newest *schema.Receipt, first uint64, err error) {
+func (p *Publisher) find(
+	ctx context.Context, appID, id string, from from, last uint64,
+) (newest *schema.Receipt, first uint64, err error) {
 	quoted, _ := json.Marshal(id) // as it stands in the JSON; a string cannot fail
 	first, err = p.scan(ctx, appID, from, last, func(m storedReceipt) {
 		if !bytes.Contains(m.data, quoted) {

@@ -10,8 +10,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// ReceiptsOptions say which receipts of an app to read. The zero value is all that are published from now
-// on.
+// ReceiptsOptions say which receipts of an app to read. The zero value is all that are published
+// from now on.
 type ReceiptsOptions struct {
 	After Position  // Those behind a receipt that was read before, as long as they are stored.
 	Since time.Time // Without After, those stored since then. Receipts are kept for 3 days.
@@ -22,7 +22,8 @@ type ReceiptsOptions struct {
 
 // Match tells whether a receipt is one of those.
 func (o ReceiptsOptions) Match(r schema.Receipt) bool {
-	return (o.Campaign == "" || o.Campaign == r.Campaign) && (o.Source == "" || o.Source == r.Source)
+	return (o.Campaign == "" || o.Campaign == r.Campaign) &&
+		(o.Source == "" || o.Source == r.Source)
 }
 
 // Settled is how an intent ended, and where that is stored.
@@ -31,27 +32,32 @@ type Settled struct {
 	Position Position
 }
 
-// Receipts reads the receipts of an app, one after the other, in the order in which the broker has stored
-// them. It waits for those to come, and goes on by itself after the broker was away: the loop ends when its
-// body leaves it, or with an error, an [*Error], that comes alone. That is [ErrUnreadable], [ErrClosed], or
-// why ctx has ended.
+// Receipts reads the receipts of an app, one after the other, in the order in which the broker has
+// stored them. It waits for those to come, and goes on by itself after the broker was away: the
+// loop ends when its body leaves it, or with an error, an [*Error], that comes alone. That is
+// [ErrUnreadable], [ErrClosed], or why ctx has ended.
 //
-// A program that must miss none stores the Position of the last that it has dealt with, and goes on from
-// there when it runs again. After a crash it may so meet a receipt twice, by its ID and Generation; so it
-// may a few from the last minute when the stream of receipts was made anew.
+// A program that must miss none stores the Position of the last that it has dealt with, and goes on
+// from there when it runs again. After a crash it may so meet a receipt twice, by its ID and
+// Generation; so it may a few from the last minute when the stream of receipts was made anew.
 //
-// Each loop has a consumer of its own at the broker, which allows a thousand for all programs together: for
-// single intents there is [Publisher.Wait].
-func (p *Publisher) Receipts(ctx context.Context, appID string, o ReceiptsOptions) iter.Seq2[Settled, error] {
+// Each loop has a consumer of its own at the broker, which allows a thousand for all programs
+// together: for single intents there is [Publisher.Wait].
+func (p *Publisher) Receipts(
+	ctx context.Context, appID string, o ReceiptsOptions,
+) iter.Seq2[Settled, error] {
 	return func(yield func(Settled, error) bool) {
-		if err := p.eachReceipt(ctx, appID, o, func(s Settled) bool { return yield(s, nil) }); err != nil {
+		each := func(s Settled) bool { return yield(s, nil) }
+		if err := p.eachReceipt(ctx, appID, o, each); err != nil {
 			yield(Settled{}, &Error{AppID: appID, Err: err})
 		}
 	}
 }
 
 // eachReceipt calls each until that wants no more: then there is no error.
-func (p *Publisher) eachReceipt(ctx context.Context, appID string, o ReceiptsOptions, each func(Settled) bool) error {
+func (p *Publisher) eachReceipt(
+	ctx context.Context, appID string, o ReceiptsOptions, each func(Settled) bool,
+) error {
 	if err := p.usable(ctx); err != nil {
 		return err
 	}
@@ -88,7 +94,8 @@ func (p *Publisher) eachReceipt(ctx context.Context, appID string, o ReceiptsOpt
 	}
 }
 
-// whileOpen is a context that ends with the publisher, too. done ends it, and all that belongs to it.
+// whileOpen is a context that ends with the publisher, too. done ends it, and all that belongs to
+// it.
 func (p *Publisher) whileOpen(ctx context.Context) (life context.Context, done func()) {
 	life, end := context.WithCancelCause(ctx)
 	ended := make(chan struct{})
@@ -115,7 +122,8 @@ type reading struct {
 	cursor  cursor
 }
 
-// read reads through one source until something goes wrong, or no more is wanted: then there is no error.
+// read reads through one source until something goes wrong, or no more is wanted: then there is no
+// error.
 func (r *reading) read(ctx context.Context, begun func()) error {
 	if !r.p.nc.IsConnected() {
 		return nats.ErrDisconnected

@@ -248,13 +248,16 @@ func (s *source) close() {
 		// A thousand consumers is all that a stream takes.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.life), time.Second)
 		defer cancel()
-		_ = s.p.js.DeleteConsumer(ctx, schema.StreamReceipt, s.name) // it goes by itself after sourceIdle
+		// it goes by itself after sourceIdle
+		_ = s.p.js.DeleteConsumer(ctx, schema.StreamReceipt, s.name)
 	}
 }
 
 // scan gives to f the receipts that are stored now, up to the sequence last (0:
 // all), and returns the sequence at which it began to read.
-func (p *Publisher) scan(ctx context.Context, appID string, from from, last uint64, f func(storedReceipt)) (start uint64, err error) {
+func (p *Publisher) scan(
+	ctx context.Context, appID string, from from, last uint64, f func(storedReceipt),
+) (start uint64, err error) {
 	ahead := manyAhead
 	if last > 0 && from.seq > 0 {
 		ahead = int(min(last-from.seq+1, manyAhead)) // the rest would be read in vain

@@ -11,8 +11,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// BatchError says which intents of a batch were not accepted, and why. [errors.Is] and [errors.As] find
-// in it whatever they find in one of its errors.
+// BatchError says which intents of a batch were not accepted, and why. [errors.Is] and [errors.As]
+// find in it whatever they find in one of its errors.
 type BatchError struct {
 	Total  int      // How many intents the batch had.
 	Errors []*Error // Of those that were not accepted, in their order.

@@ -105,16 +105,17 @@ func (f *feed) wait(ctx context.Context, a Accepted) (schema.Receipt, error) {
 // noReceipt is the error when time is over.
 func (f *feed) noReceipt(cause error) error {
 	if failing := f.failing(); failing != nil {
-		return &refusal{is: ErrNoReceipt, cause: errors.Join(cause, f.unreadable(failing)), text: fmt.Sprintf(
-			"no receipt of app %s yet, and receipts cannot be read now: %v: %v", f.appID, failing, cause)}
+		text := fmt.Sprintf("no receipt of app %s yet, and receipts cannot be read now: %v: %v",
+			f.appID, failing, cause)
+		return &refusal{is: ErrNoReceipt, cause: errors.Join(cause, f.unreadable(failing)), text: text}
 	}
-	return &refusal{is: ErrNoReceipt, cause: cause, text: fmt.Sprintf(
-		"no receipt yet; is a worker of app %s running, and does it publish them (worker.receipts: all)? %v", f.appID, cause)}
+	return &refusal{is: ErrNoReceipt, cause: cause, text: fmt.Sprintf("no receipt yet; is a worker of "+
+		"app %s running, and does it publish them (worker.receipts: all)? %v", f.appID, cause)}
 }
 
-// enter has the receipt of an intent given to the waiter that it returns, at once if it has been read. It
-// tells when the intent was published, on the broker's clock, and whether it may have ended before the
-// feed was opened.
+// enter has the receipt of an intent given to the waiter that it returns, at once if it has been
+// read. It tells when the intent was published, on the broker's clock, and whether it may have
+// ended before the feed was opened.
 func (f *feed) enter(a Accepted) (me *waiter, began time.Time, missed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -89,7 +89,8 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkHostile measures what the worst packets of the largest size cost: none may hold up a worker.
+// BenchmarkHostile measures what the worst packets of the largest size cost: none may hold up a
+// worker.
 func BenchmarkHostile(b *testing.B) {
 	for name, raw := range hostile() {
 		b.Run(name, func(b *testing.B) {

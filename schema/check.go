@@ -10,12 +10,17 @@ import (
 	"unicode/utf8"
 )
 
-// Limits are the bounds that an app may set, because the API's differ with time and account. Zero fields mean the defaults.
+// Limits are the bounds that an app may set, because the API's differ with time and account. Zero
+// fields mean the defaults.
 type Limits struct {
-	NewsArticles int      // Most articles of a news message; default 10, the API's page today says 1.
-	TextBytes    int      // Most bytes of UTF-8 of a text; default 2048.
-	VideoThumb   Presence // Whether a video must have a thumb_media_id; default Required, as the API's page says.
-	Kind         AppKind  // What the app is; default OfficialAccount.
+	// Most articles of a news message; default 10, the API's page today says 1.
+	NewsArticles int
+	// Most bytes of UTF-8 of a text; default 2048.
+	TextBytes int
+	// Whether a video must have a thumb_media_id; default Required, as the API's page says.
+	VideoThumb Presence
+	// What the app is; default OfficialAccount.
+	Kind AppKind
 }
 
 // Presence says whether a field must be there.
@@ -27,13 +32,15 @@ const (
 	PresenceOptional Presence = "optional" // The API's older page has no thumb_media_id of a video.
 )
 
-// AppKind is the kind of account that an app is. Both send under the same path, but not the same messages.
+// AppKind is the kind of account that an app is. Both send under the same path, but not the same
+// messages.
 type AppKind string
 
 // The kinds of app.
 const (
 	KindOfficialAccount AppKind = "official"
-	KindMiniProgram     AppKind = "miniprogram" // It may also send a Link, and a MiniProgramPage of its own without appid.
+	// It may also send a Link, and a MiniProgramPage of its own without appid.
+	KindMiniProgram AppKind = "miniprogram"
 )
 
 func (l Limits) withoutThumb() bool  { return l.VideoThumb == PresenceOptional }
@@ -49,13 +56,15 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// FieldError says which field breaks which rule, in words for the producer. It never holds the value: texts and openids stay out of
-// errors and logs.
+// FieldError says which field breaks which rule, in words for the producer. It never holds the
+// value: texts and openids stay out of errors and logs.
 type FieldError struct {
-	// Field is the JSON path ("news.articles[2].title"), "packet" for the packet as a whole, or the name of a header or subject token.
+	// Field is the JSON path ("news.articles[2].title"), "packet" for the packet as a whole, or the
+	// name of a header or subject token.
 	Field string `json:"field"`
 
-	// Rule is what is wrong with it, as in "2049 bytes, at most 2048". Positions are offsets into the packet, from 0.
+	// Rule is what is wrong with it, as in "2049 bytes, at most 2048". Positions are offsets into
+	// the packet, from 0.
 	Rule string `json:"rule"`
 }
 
@@ -109,8 +118,9 @@ func kindRule(msgType string, limits Limits) string {
 	return ""
 }
 
-// The API's pages print their examples with these in place of URLs. Whoever publishes the examples of a page as they stand, to see
-// the thing work, must not be refused for it; no other value that is not a URL passes.
+// The API's pages print their examples with these in place of URLs. Whoever publishes the examples
+// of a page as they stand, to see the thing work, must not be refused for it; no other value that
+// is not a URL passes.
 func musicURL(value string, _ Limits) string     { return absoluteURL(value, "MUSIC_URL") }
 func linkURL(value string, _ Limits) string      { return absoluteURL(value, "URL") }
 func linkThumbURL(value string, _ Limits) string { return absoluteURL(value, "THUMB_URL") }
@@ -134,7 +144,8 @@ func absoluteURL(value string, placeholders ...string) string {
 	return ""
 }
 
-// kfAccount wants prefix@wechatid and leaves the letters of both to the API, which has widened them more than once.
+// kfAccount wants prefix@wechatid and leaves the letters of both to the API, which has widened them
+// more than once.
 func kfAccount(value string, _ Limits) string {
 	if strings.TrimSpace(value) == "" {
 		return "blank"
@@ -146,9 +157,9 @@ func kfAccount(value string, _ Limits) string {
 	return ""
 }
 
-// Check applies the rules of [Decode] to a packet built in Go, and those that only such a packet can break: valid UTF-8, no control
-// characters, unknown fields in normal form, at most [MaxPacket] bytes when written. What passes, Decode accepts. The error is a
-// [*FieldError].
+// Check applies the rules of [Decode] to a packet built in Go, and those that only such a packet
+// can break: valid UTF-8, no control characters, unknown fields in normal form, at most [MaxPacket]
+// bytes when written. What passes, Decode accepts. The error is a [*FieldError].
 func (p *Packet) Check(limits Limits) error {
 	limits = limits.withDefaults()
 	if err := p.check(limits, true); err != nil {
@@ -163,8 +174,8 @@ func (p *Packet) Check(limits Limits) error {
 	return nil
 }
 
-// check applies the rules to each known field. What comes from Decode needs less: it has read only clean strings and checked the
-// entries of lists.
+// check applies the rules to each known field. What comes from Decode needs less: it has read only
+// clean strings and checked the entries of lists.
 func (p *Packet) check(limits Limits, built bool) *FieldError {
 	switch {
 	case p.ToUser == "":
@@ -277,7 +288,8 @@ func unclean(s string) string {
 	return ""
 }
 
-// checkExtra checks the unknown fields of an object at the given depth, where other names are known.
+// checkExtra checks the unknown fields of an object at the given depth, where other names are
+// known.
 func checkExtra(extra []Member, depth int, known []string) *FieldError {
 	var others siblings
 	for i, member := range extra {

@@ -7,13 +7,16 @@ import (
 	"unicode/utf8"
 )
 
-// Decode reads a packet and checks all that the contract promises before anything is sent. raw must be valid UTF-8, at most
-// [MaxPacket] bytes, and exactly one JSON object; no key may come twice in an object, not even in another letter case; strings hold no
-// control characters but escaped tab and line breaks, and no lone surrogates; objects and arrays nest at most 32 deep. Fields must
-// have the type the API gives them, required ones must be there, and their values must obey the rules of their type. Null in a field
-// or an object that need not be there is the same as a missing one.
+// Decode reads a packet and checks all that the contract promises before anything is sent. raw must
+// be valid UTF-8, at most [MaxPacket] bytes, and exactly one JSON object; no key may come twice in
+// an object, not even in another letter case; strings hold no control characters but escaped tab
+// and line breaks, and no lone surrogates; objects and arrays nest at most 32 deep. Fields must
+// have the type the API gives them, required ones must be there, and their values must obey the
+// rules of their type. Null in a field or an object that need not be there is the same as a missing
+// one.
 //
-// The error is a [*FieldError] that names the field and the rule, and no value. The packet shares no memory with raw.
+// The error is a [*FieldError] that names the field and the rule, and no value. The packet shares
+// no memory with raw.
 func Decode(raw []byte, limits Limits) (*Packet, error) {
 	if len(raw) > MaxPacket {
 		return nil, tooLarge(len(raw))
@@ -35,7 +38,8 @@ func decode(raw []byte, limits Limits) (*Packet, error) {
 	if err != nil {
 		return nil, err.within("packet")
 	}
-	// A packet is never written longer than it came, but for a wxcard that gets its msgtype and music that gets its musicurl twice.
+	// A packet is never written longer than it came, but for a wxcard that gets its msgtype and
+	// music that gets its musicurl twice.
 	if len(raw) > (MaxPacket-len(`"hqmusicurl":"",`))/2 {
 		if n := len(Encode(p)); n > MaxPacket {
 			return nil, tooLarge(n)
@@ -48,8 +52,9 @@ func tooLarge(n int) *FieldError {
 	return &FieldError{Field: "packet", Rule: fmt.Sprintf("%d bytes, at most %d", n, MaxPacket)}
 }
 
-// PeekToUser returns the touser of a packet that Decode refuses, or "" when none can be found that might be an openid. It is for
-// finding the letters of a person: it forgives letter case, bad characters, and whatever is wrong behind the touser.
+// PeekToUser returns the touser of a packet that Decode refuses, or "" when none can be found that
+// might be an openid. It is for finding the letters of a person: it forgives letter case, bad
+// characters, and whatever is wrong behind the touser.
 func PeekToUser(raw []byte) string {
 	s := scanner{s: string(raw), lenient: true}
 	s.blank()
@@ -139,7 +144,8 @@ func (f *form) index(key string) int {
 type decoder struct {
 	scanner
 	limits Limits
-	values []byte // The values of all unknown fields, one after the other: one allocation for any number of them.
+	// The values of all unknown fields, one after the other: one allocation for any number of them.
+	values []byte
 }
 
 func (d *decoder) packet(p *Packet) *FieldError {
@@ -209,13 +215,15 @@ func (d *decoder) packet(p *Packet) *FieldError {
 	return d.checkKind(kind, met&^nulls, nulls)
 }
 
-// checkKind tells whether the objects that a packet holds are the one that its msgtype asks for. met are the fields that have a value
-// and nulls those that are null, as sets of indexes of topLevel.
+// checkKind tells whether the objects that a packet holds are the one that its msgtype asks for.
+// met are the fields that have a value and nulls those that are null, as sets of indexes of
+// topLevel.
 func (d *decoder) checkKind(kind string, met, nulls uint32) *FieldError {
 	const wxcard = "wxcard"
 	objects := met >> atTypes
 	if met>>atMsgType&1 == 0 {
-		// The page's example of a card has no msgtype. Of other types that is a mistake: the page's text requires it.
+		// The page's example of a card has no msgtype. Of other types that is a mistake: the page's
+		// text requires it.
 		switch {
 		case objects == 1<<(topLevelIndex(wxcard)-atTypes):
 			return nil
@@ -242,7 +250,8 @@ func (d *decoder) checkKind(kind string, met, nulls uint32) *FieldError {
 	return nil
 }
 
-// unknownType shows the msgtype only when it looks like one: anything else may be a text or an openid that went into the wrong field.
+// unknownType shows the msgtype only when it looks like one: anything else may be a text or an
+// openid that went into the wrong field.
 func unknownType(kind string, app AppKind) string {
 	if strings.TrimSpace(kind) == "" {
 		return "blank"
@@ -254,7 +263,8 @@ func unknownType(kind string, app AppKind) string {
 	return "unknown type" + shown + " (known: " + strings.Join(msgTypes(app), ", ") + ")"
 }
 
-// void steps over an object whose only field is known and null: whoever writes {"kf_account":null} means no kfaccount.
+// void steps over an object whose only field is known and null: whoever writes {"kf_account":null}
+// means no kfaccount.
 func (d *decoder) void(f form) bool {
 	start := d.i
 	if d.open('{', "an object", 2) == nil {
@@ -269,7 +279,8 @@ func (d *decoder) void(f form) bool {
 	return false
 }
 
-// fill reads an object into its form. That a string is missing is found by check; a list and a flag have no value that says so.
+// fill reads an object into its form. That a string is missing is found by check; a list and a flag
+// have no value that says so.
 func (d *decoder) fill(f form, depth int) *FieldError {
 	if err := d.open('{', "an object", depth); err != nil {
 		return err
@@ -359,8 +370,8 @@ func (d *decoder) flag(flag *bool, digit bool) *FieldError {
 	return nil
 }
 
-// list reads an array of objects. Entries beyond the limit are counted and not kept, and each entry is checked before the next is
-// read: an array of ten thousand empty objects costs no memory.
+// list reads an array of objects. Entries beyond the limit are counted and not kept, and each entry
+// is checked before the next is read: an array of ten thousand empty objects costs no memory.
 func (d *decoder) list(l list, depth int) *FieldError {
 	if err := d.open('[', "an array", depth); err != nil {
 		return err
@@ -391,8 +402,11 @@ func (d *decoder) list(l list, depth int) *FieldError {
 	}
 }
 
-// unknown reads a field that this package does not know. It may not be a known one in another letter case: the API would not see it.
-func (d *decoder) unknown(extra *[]Member, key string, others *siblings, depth int, known []string) *FieldError {
+// unknown reads a field that this package does not know. It may not be a known one in another
+// letter case: the API would not see it.
+func (d *decoder) unknown(
+	extra *[]Member, key string, others *siblings, depth int, known []string,
+) *FieldError {
 	for _, name := range known {
 		if name != "" && strings.EqualFold(key, name) {
 			return &FieldError{Field: name, Rule: "must be spelled in lower case"}

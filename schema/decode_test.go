@@ -39,8 +39,8 @@ func TestDecodeAccepts(t *testing.T) {
 	}
 }
 
-// requireRoundTrip proves that writing and reading a packet gives it back, and that Check agrees with Decode. Music without an
-// hqmusicurl comes back with the one that is sent.
+// requireRoundTrip proves that writing and reading a packet gives it back, and that Check agrees
+// with Decode. Music without an hqmusicurl comes back with the one that is sent.
 func requireRoundTrip(t *testing.T, p *schema.Packet) {
 	t.Helper()
 	requireRoundTripWith(t, p, schema.Limits{})
@@ -65,8 +65,9 @@ func requireRoundTripWith(t *testing.T, p *schema.Packet, limits schema.Limits) 
 	require.Equal(t, p, &read)
 }
 
-// requireSameMeaning compares two packets as encoding/json understands them, but for what Decode promises to change: a wxcard may
-// have gained its msgtype and music its hqmusicurl, and fields that are optional and null are left out.
+// requireSameMeaning compares two packets as encoding/json understands them, but for what Decode
+// promises to change: a wxcard may have gained its msgtype and music its hqmusicurl, and fields
+// that are optional and null are left out.
 func requireSameMeaning(t *testing.T, was, is string) {
 	t.Helper()
 	before, after := meaning(t, was), meaning(t, is)

@@ -42,7 +42,8 @@ func ExampleDecode_refused() {
 	// packet: not JSON: trailing comma at byte 58
 }
 
-// A producer builds a packet, checks it, and publishes it under the subject of its recipient.
+// A producer builds a packet, checks it, and publishes it under the subject of its recipient. Package
+// publisher does the latter two.
 func ExamplePacket() {
 	p := &schema.Packet{
 		ToUser: "OPENID",
@@ -55,8 +56,7 @@ func ExamplePacket() {
 		fmt.Println(err)
 		return
 	}
-	subject := schema.Subject{AppID: "wx0000000000000001", Lane: schema.LaneLive, Key: p.ToUser}
-	fmt.Println(subject)
+	fmt.Println(schema.LiveSubject("wx0000000000000001", p.ToUser))
 	fmt.Println(string(schema.Encode(p)))
 	// Output:
 	// kefu.send.wx0000000000000001.live.OPENID

@@ -14,8 +14,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// FuzzDecode holds Decode to its promises: whatever it takes means the same to encoding/json, before and after it is written anew,
-// but for what requireSameMeaning lists.
+// FuzzDecode holds Decode to its promises: whatever it takes means the same to encoding/json,
+// before and after it is written anew, but for what requireSameMeaning lists.
 func FuzzDecode(f *testing.F) {
 	for _, example := range documented {
 		f.Add([]byte(example.packet))
@@ -93,7 +93,8 @@ func FuzzNewMember(f *testing.F) {
 	})
 }
 
-// FuzzCheck holds Check to Decode: what passes the one passes the other and arrives as it was built.
+// FuzzCheck holds Check to Decode: what passes the one passes the other and arrives as it was
+// built.
 func FuzzCheck(f *testing.F) {
 	f.Add("o", "a\n\"\\\u2028", "t", "http://a/b", "1", "x", []byte(`[1]`))
 	f.Add("o", "", "\x00", "MUSIC_URL", "a@b", "TITLE", []byte(`{}`))

@@ -9,12 +9,18 @@ import (
 
 // Headers of an intent that producers may set.
 const (
-	HeaderMsgID       = "Nats-Msg-Id"     // The intent's id, see [CheckID]: the idempotency key.
-	HeaderExpiresAt   = "Kefu-Expires-At" // RFC 3339: later than this it is never sent.
-	HeaderSendAt      = "Kefu-Send-At"    // RFC 3339: held until then.
-	HeaderUnknown     = "Kefu-Unknown"    // An [UnknownPolicy].
-	HeaderSource      = "Kefu-Source"     // The publishing service: 1 to 64 bytes of printable ASCII without blanks.
-	HeaderTraceparent = "traceparent"     // W3C trace context.
+	// The intent's id, see [CheckID]: the idempotency key.
+	HeaderMsgID = "Nats-Msg-Id"
+	// RFC 3339: later than this it is never sent.
+	HeaderExpiresAt = "Kefu-Expires-At"
+	// RFC 3339: held until then.
+	HeaderSendAt = "Kefu-Send-At"
+	// An [UnknownPolicy].
+	HeaderUnknown = "Kefu-Unknown"
+	// The publishing service: 1 to 64 bytes of printable ASCII without blanks.
+	HeaderSource = "Kefu-Source"
+	// W3C trace context.
+	HeaderTraceparent = "traceparent"
 )
 
 // reserved are headers that kefu itself sets on what it publishes again.
@@ -22,7 +28,8 @@ var reserved = [...]string{
 	"Kefu-Id", "Kefu-Generation", "Kefu-Attempt", "Kefu-Published-At", "Kefu-Tried", "Kefu-Target", "Kefu-Hop",
 }
 
-// UnknownPolicy says what to do when the request left and no usable answer came. "" is the app's setting.
+// UnknownPolicy says what to do when the request left and no usable answer came. "" is the app's
+// setting.
 type UnknownPolicy string
 
 // The policies for an unknown outcome.
@@ -31,15 +38,21 @@ const (
 	PolicyPark   UnknownPolicy = "park"   // To the dead letters, for people to decide.
 )
 
-// Envelope is what the headers of an intent say. Times are in UTC, and zero when not given; they lie
-// between the years 1970 and 9999, which is more than a Unix time in nanoseconds can hold.
+// Envelope is what the headers of an intent say. Times are in UTC, and zero when not given; they
+// lie between the years 1970 and 9999, which is more than a Unix time in nanoseconds can hold.
 type Envelope struct {
-	ID          string        // The intent's id, Nats-Msg-Id; "" has kefu make one.
-	ExpiresAt   time.Time     // Later than this it is never sent. It may lie before SendAt: then it never will be.
-	SendAt      time.Time     // Held until then.
-	Unknown     UnknownPolicy // "" is the app's setting.
-	Source      string        // The publishing service, "" when it gave no name.
-	Traceparent string        // In the form of version 00; "" when none was given or it is not valid.
+	// The intent's id, Nats-Msg-Id; "" has kefu make one.
+	ID string
+	// Later than this it is never sent. It may lie before SendAt: then it never will be.
+	ExpiresAt time.Time
+	// Held until then.
+	SendAt time.Time
+	// "" is the app's setting.
+	Unknown UnknownPolicy
+	// The publishing service, "" when it gave no name.
+	Source string
+	// In the form of version 00; "" when none was given or it is not valid.
+	Traceparent string
 }
 
 // headers are those that ParseEnvelope reads, in the order in which it reports what is wrong.
@@ -55,14 +68,14 @@ var headers = [...]struct {
 	{HeaderTraceparent, func(e *Envelope, v string) string { e.Traceparent = parseTraceparent(v); return "" }},
 }
 
-// ParseEnvelope reads the headers of an intent as a producer publishes it. Names may be in any letter
-// case.
+// ParseEnvelope reads the headers of an intent as a producer publishes it. Names may be in any
+// letter case.
 //
-// A header that comes twice (in whatever case), a value that cannot be read, and a Kefu-* header that is
-// not known are errors: a typo in Kefu-Expires-At must not send a late message. The error is a
-// [*FieldError] with the header as Field, and the envelope then holds the ID and the source, if these
-// can be read, and nothing else. An invalid traceparent is dropped instead, as the W3C recommendation
-// asks.
+// A header that comes twice (in whatever case), a value that cannot be read, and a Kefu-* header
+// that is not known are errors: a typo in Kefu-Expires-At must not send a late message. The error
+// is a [*FieldError] with the header as Field, and the envelope then holds the ID and the source,
+// if these can be read, and nothing else. An invalid traceparent is dropped instead, as the W3C
+// recommendation asks.
 func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	e, err := parseEnvelope(h)
 	if err != nil {
@@ -139,8 +152,8 @@ func isKefu(name string) bool {
 	return len(name) >= len(kefuPrefix) && strings.EqualFold(name[:len(kefuPrefix)], kefuPrefix)
 }
 
-// strangerError is the error for a Kefu-* header that may not stand here. It shows the name, which is what the producer must correct,
-// unless that is no sane header name.
+// strangerError is the error for a Kefu-* header that may not stand here. It shows the name, which
+// is what the producer must correct, unless that is no sane header name.
 func strangerError(name string) *FieldError {
 	for _, own := range reserved {
 		if strings.EqualFold(own, name) {
@@ -155,8 +168,8 @@ func strangerError(name string) *FieldError {
 		strings.Join([]string{HeaderExpiresAt, HeaderSendAt, HeaderUnknown, HeaderSource}, ", ") + ")"}
 }
 
-// parseTime reads RFC 3339 by its letter. The zero time of Go passes for that too, but is what a producer prints who forgot to set one:
-// taking it for "none" would let the message live for ever.
+// parseTime reads RFC 3339 by its letter. The zero time of Go passes for that too, but is what a
+// producer prints who forgot to set one: taking it for "none" would let the message live for ever.
 func parseTime(t *time.Time, value string) string {
 	const rule = "must be a time in RFC 3339, as 2026-11-24T08:15:00+08:00, from 1970 to 9999"
 	parsed, err := time.Parse(time.RFC3339, value) // Its error quotes the value: not for ours.
@@ -170,7 +183,8 @@ func parseTime(t *time.Time, value string) string {
 	return ""
 }
 
-// looksRFC3339 refuses what time.Parse takes beyond RFC 3339: a comma for the point, an hour of one digit, offsets of 24:60.
+// looksRFC3339 refuses what time.Parse takes beyond RFC 3339: a comma for the point, an hour of one
+// digit, offsets of 24:60.
 func looksRFC3339(value string) bool {
 	const shape = "0000-00-00T00:00:00"
 	if len(value) <= len(shape) || !hasShape(value[:len(shape)], shape) {
@@ -216,8 +230,8 @@ func sourceRule(value string) string {
 	return ""
 }
 
-// parseTraceparent returns a W3C traceparent as version 00, or "" when it is not valid: of a later version the first four fields are
-// the same and what follows them is not ours to hand on.
+// parseTraceparent returns a W3C traceparent as version 00, or "" when it is not valid: of a later
+// version the first four fields are the same and what follows them is not ours to hand on.
 func parseTraceparent(v string) string {
 	const length = 55 // 00-(32 hex digits)-(16 hex digits)-(2 hex digits)
 	if len(v) < length || v[2] != '-' || v[35] != '-' || v[52] != '-' {
@@ -239,8 +253,8 @@ func isHex(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }) < 0
 }
 
-// Header returns the headers that a producer sets: the id in Nats-Msg-Id, and the others that are given.
-// [ParseEnvelope] gives e back.
+// Header returns the headers that a producer sets: the id in Nats-Msg-Id, and the others that are
+// given. [ParseEnvelope] gives e back.
 func (e Envelope) Header() map[string][]string {
 	h := make(map[string][]string, 8)
 	set := func(name, value string) {

@@ -49,8 +49,9 @@ func hostile() map[string][]byte {
 	}
 }
 
-// Not parallel: it measures the process. Times are compared with those of encoding/json for a packet of as many keys, taken in between,
-// so that neither a busy machine nor the race detector matters.
+// Not parallel: it measures the process. Times are compared with those of encoding/json for a
+// packet of as many keys, taken in between, so that neither a busy machine nor the race detector
+// matters.
 func TestDecodeIsCheapForHostilePackets(t *testing.T) {
 	packets := hostile()
 	keys := packets["as many keys as fit"]
@@ -66,7 +67,8 @@ func TestDecodeIsCheapForHostilePackets(t *testing.T) {
 				_, _ = schema.Decode(raw, schema.Limits{})
 				best = min(best, time.Since(start))
 			}
-			// It takes about as long; comparing each key with each other would take far more than this.
+			// It takes about as long; comparing each key with each other would take far more than
+			// this.
 			require.Less(t, best, 25*reference)
 
 			var before, after runtime.MemStats

@@ -5,8 +5,9 @@ import "strconv"
 // maxID is the longest id of an intent in bytes.
 const maxID = 128
 
-// CheckID tells whether id may name an intent: 1 to 128 bytes of printable ASCII (0x20 to 0x7E), with no blank at either end, because
-// header parsers trim there and two ids would become one. The error is a [*FieldError] for "id".
+// CheckID tells whether id may name an intent: 1 to 128 bytes of printable ASCII (0x20 to 0x7E),
+// with no blank at either end, because header parsers trim there and two ids would become one. The
+// error is a [*FieldError] for "id".
 func CheckID(id string) error {
 	if rule := idRule(id); rule != "" {
 		return &FieldError{Field: "id", Rule: rule}

@@ -6,17 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// The JSON of a packet and of each object in it is the API's, in both directions. encoding/json would
-// otherwise write the names of Go's fields, and read a packet without its message.
+// The JSON of a packet and of each object in it is the API's, in both directions. encoding/json
+// would otherwise write the names of Go's fields, and read a packet without its message.
 
 // widest are limits that no app's go beyond: what holds for one app is not known here.
 var widest = Limits{
 	NewsArticles: math.MaxInt, TextBytes: MaxPacket, VideoThumb: PresenceOptional, Kind: KindMiniProgram,
 }
 
-// MarshalJSON returns the packet in the API's form, as [Encode] does, or why it is none, as [Packet.Check]
-// does with the widest limits. [encoding/json.Marshal] escapes <, > and & in it, which an
-// [encoding/json.Encoder] can be told not to; they mean the same. For the API use Encode.
+// MarshalJSON returns the packet in the API's form, as [Encode] does, or why it is none, as
+// [Packet.Check] does with the widest limits. [encoding/json.Marshal] escapes <, > and & in it,
+// which an [encoding/json.Encoder] can be told not to; they mean the same. For the API use Encode.
 func (p Packet) MarshalJSON() ([]byte, error) {
 	if err := p.Check(widest); err != nil {
 		return nil, err
@@ -24,13 +24,14 @@ func (p Packet) MarshalJSON() ([]byte, error) {
 	return Encode(&p), nil
 }
 
-// UnmarshalJSON reads a packet as strictly as [Decode] does, with the widest limits: those of an app are
-// for [Packet.Check]. JSON null changes nothing.
+// UnmarshalJSON reads a packet as strictly as [Decode] does, with the widest limits: those of an
+// app are for [Packet.Check]. JSON null changes nothing.
 func (p *Packet) UnmarshalJSON(raw []byte) error {
 	if isNull(raw) {
 		return nil
 	}
-	read, err := decode(raw, widest) // Not its size as it came: escapes are longer than what they mean.
+	// Not its size as it came: escapes are longer than what they mean.
+	read, err := decode(raw, widest)
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,18 @@ type State string
 
 // The states of an intent.
 const (
-	StateQueued    State = "queued"    // Accepted, not yet taken.
-	StateWaiting   State = "waiting"   // For its time, or for its retry.
-	StateInFlight  State = "in_flight" // A worker has it.
-	StateSent      State = "sent"      // Terminal: the API said errcode 0.
-	StateDead      State = "dead"      // Terminal, with a [Reason]; an operator may replay it as the next generation.
-	StateCancelled State = "cancelled" // Terminal: an operator or a producer withdrew it.
+	// Accepted, not yet taken.
+	StateQueued State = "queued"
+	// For its time, or for its retry.
+	StateWaiting State = "waiting"
+	// A worker has it.
+	StateInFlight State = "in_flight"
+	// Terminal: the API said errcode 0.
+	StateSent State = "sent"
+	// Terminal, with a [Reason]; an operator may replay it as the next generation.
+	StateDead State = "dead"
+	// Terminal: an operator or a producer withdrew it.
+	StateCancelled State = "cancelled"
 )
 
 // Terminal reports whether an intent in this state has ended: sent, dead or cancelled.
@@ -23,14 +29,22 @@ type Reason string
 
 // The reasons of a dead letter, each the last token of its subject kefu.dead.<appid>.<reason>.
 const (
-	ReasonInvalid   Reason = "invalid"   // The packet, a header or the subject breaks the contract.
-	ReasonExpired   Reason = "expired"   // Its Kefu-Expires-At passed before it could be sent.
-	ReasonRejected  Reason = "rejected"  // The API refuses this message, or answered with an errcode nobody knows, twice.
-	ReasonRecipient Reason = "recipient" // The API refuses this user: window closed, allowance used, not a follower.
-	ReasonExhausted Reason = "exhausted" // The API was busy for as many attempts as the app allows.
-	ReasonUnknown   Reason = "unknown"   // The request left and no usable answer came: it may have been sent.
-	ReasonIDReuse   Reason = "id-reuse"  // Its id belongs to an earlier intent with another body.
-	ReasonPoison    Reason = "poison"    // The process died handling it, three times.
+	// The packet, a header or the subject breaks the contract.
+	ReasonInvalid Reason = "invalid"
+	// Its Kefu-Expires-At passed before it could be sent.
+	ReasonExpired Reason = "expired"
+	// The API refuses this message, or answered with an errcode nobody knows, twice.
+	ReasonRejected Reason = "rejected"
+	// The API refuses this user: window closed, allowance used, not a follower.
+	ReasonRecipient Reason = "recipient"
+	// The API was busy for as many attempts as the app allows.
+	ReasonExhausted Reason = "exhausted"
+	// The request left and no usable answer came: it may have been sent.
+	ReasonUnknown Reason = "unknown"
+	// Its id belongs to an earlier intent with another body.
+	ReasonIDReuse Reason = "id-reuse"
+	// The process died handling it, three times.
+	ReasonPoison Reason = "poison"
 )
 
 // A new one is appended to storedReasons in internal/ledger, too: the ledger stores reasons by number.
@@ -41,33 +55,52 @@ func Reasons() []Reason { return append([]Reason(nil), reasons[:]...) }
 
 // Attempt is one try to send an intent, as letters and the internal header Kefu-Tried carry it.
 type Attempt struct {
-	Number     int       `json:"n"`                     // Counts from 1.
-	At         time.Time `json:"at"`                    // When it began.
-	DurationMS float64   `json:"ms"`                    // How long it took, in milliseconds.
-	Outcome    string    `json:"outcome"`               // What came of it, one word.
-	Errcode    *int      `json:"errcode,omitempty"`     // The API's code; nil when no answer was read.
-	Errmsg     string    `json:"errmsg,omitempty"`      // The API's text for it.
-	RID        string    `json:"rid,omitempty"`         // The API's id of the request, for its rid lookup.
-	HTTPStatus int       `json:"http_status,omitempty"` // 0 when no answer came.
-	Worker     string    `json:"worker,omitempty"`      // Who tried.
+	// Counts from 1.
+	Number int `json:"n"`
+	// When it began.
+	At time.Time `json:"at"`
+	// How long it took, in milliseconds.
+	DurationMS float64 `json:"ms"`
+	// What came of it, one word.
+	Outcome string `json:"outcome"`
+	// The API's code; nil when no answer was read.
+	Errcode *int `json:"errcode,omitempty"`
+	// The API's text for it.
+	Errmsg string `json:"errmsg,omitempty"`
+	// The API's id of the request, for its rid lookup.
+	RID string `json:"rid,omitempty"`
+	// 0 when no answer came.
+	HTTPStatus int `json:"http_status,omitempty"`
+	// Who tried.
+	Worker string `json:"worker,omitempty"`
 }
 
-// Receipt is what kefu publishes when an intent has ended: JSON, on [ReceiptSubject], kept for 3 days. It names no recipient: who
-// published knows the id.
+// Receipt is what kefu publishes when an intent has ended: JSON, on [ReceiptSubject], kept for 3
+// days. It names no recipient: who published knows the id.
 type Receipt struct {
-	ID                string    `json:"id"`
-	AppID             string    `json:"appid"`
-	Generation        int       `json:"generation"` // 1, and one more for each replay.
-	State             State     `json:"state"`      // A terminal one.
-	Lane              Lane      `json:"lane"`
-	Campaign          string    `json:"campaign,omitempty"` // Of a bulk intent.
-	Source            string    `json:"source,omitempty"`   // Its Kefu-Source.
-	Reason            Reason    `json:"reason,omitempty"`   // Of a dead one.
-	Errcode           *int      `json:"errcode,omitempty"`  // Of the last answer; nil when there was none.
-	Errmsg            string    `json:"errmsg,omitempty"`
-	RID               string    `json:"rid,omitempty"`
-	Attempts          int       `json:"attempts"`                     // How many were made.
-	PossibleDuplicate bool      `json:"possible_duplicate,omitempty"` // It was sent again after an attempt of unknown outcome.
-	PublishedAt       time.Time `json:"published_at"`                 // When the queue accepted it.
-	SettledAt         time.Time `json:"settled_at"`                   // When it ended.
+	ID    string `json:"id"`
+	AppID string `json:"appid"`
+	// 1, and one more for each replay.
+	Generation int `json:"generation"`
+	// A terminal one.
+	State State `json:"state"`
+	Lane  Lane  `json:"lane"`
+	// Of a bulk intent.
+	Campaign string `json:"campaign,omitempty"`
+	// Its Kefu-Source.
+	Source string `json:"source,omitempty"`
+	// Of a dead one.
+	Reason Reason `json:"reason,omitempty"`
+	// Of the last answer; nil when there was none.
+	Errcode *int   `json:"errcode,omitempty"`
+	Errmsg  string `json:"errmsg,omitempty"`
+	RID     string `json:"rid,omitempty"`
+	// How many were made.
+	Attempts int `json:"attempts"`
+	// It was sent again after an attempt of unknown outcome.
+	PossibleDuplicate bool `json:"possible_duplicate,omitempty"`
+	// When the queue accepted it.
+	PublishedAt time.Time `json:"published_at"`
+	// When it ended.
+	SettledAt time.Time `json:"settled_at"`
 }

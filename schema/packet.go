@@ -16,11 +16,13 @@ const (
 	aiMsgContext  = "aimsgcontext"
 )
 
-// Packet is the JSON data packet of the API's customer-service message page: one message to one user.
+// Packet is the JSON data packet of the API's customer-service message page: one message to one
+// user.
 //
 //	{"touser":"OPENID","msgtype":"text","text":{"content":"Hello World"},"customservice":{"kf_account":"test1@kftest"}}
 type Packet struct {
-	// ToUser is the recipient's openid, 1 to 128 of A-Z a-z 0-9 _ -. The API answers 40003 to one that is no follower of the app.
+	// ToUser is the recipient's openid, 1 to 128 of A-Z a-z 0-9 _ -. The API answers 40003 to one
+	// that is no follower of the app.
 	ToUser string
 
 	// Body is the message. Its type is the packet's msgtype.
@@ -37,13 +39,13 @@ type Packet struct {
 type Member struct {
 	Name string `json:"name"`
 
-	// Value is JSON in normal form: no white space, strings as raw UTF-8 with no escapes but \" \\ \n \r \t, numbers digit for digit
-	// as they were published. [NewMember] makes that of any JSON.
+	// Value is JSON in normal form: no white space, strings as raw UTF-8 with no escapes but \" \\
+	// \n \r \t, numbers digit for digit as they were published. [NewMember] makes that of any JSON.
 	Value json.RawMessage `json:"value"`
 }
 
-// NewMember returns an unknown field with value, which is any JSON that a packet may hold, in normal form. The error is a
-// [*FieldError] for "value".
+// NewMember returns an unknown field with value, which is any JSON that a packet may hold, in
+// normal form. The error is a [*FieldError] for "value".
 func NewMember(name string, value []byte) (Member, error) {
 	normal, err := normalize(value, 2)
 	if err != nil {
@@ -52,10 +54,11 @@ func NewMember(name string, value []byte) (Member, error) {
 	return Member{Name: name, Value: normal}, nil
 }
 
-// Append appends the packet to dst as it goes to the API: compact JSON, raw UTF-8 throughout, of escapes only \" \\ \n \r \t. The API
-// shows \u escapes to users or refuses them (47002, 40033), so not even <, > and U+2028 are escaped. Known fields come first, in the
-// order of the contract; optional ones that are empty are left out, unless they were published as "", and music without an hqmusicurl
-// gets its musicurl for one.
+// Append appends the packet to dst as it goes to the API: compact JSON, raw UTF-8 throughout, of
+// escapes only \" \\ \n \r \t. The API shows \u escapes to users or refuses them (47002, 40033), so
+// not even <, > and U+2028 are escaped. Known fields come first, in the order of the contract;
+// optional ones that are empty are left out, unless they were published as "", and music without an
+// hqmusicurl gets its musicurl for one.
 //
 // It allocates nothing when dst has room. The packet must have passed [Decode] or [Packet.Check].
 func (p *Packet) Append(dst []byte) []byte {
@@ -90,7 +93,8 @@ func (p *Packet) hasBody() bool {
 // Encode returns the packet as it goes to the API, see [Packet.Append].
 func Encode(p *Packet) []byte { return p.Append(nil) }
 
-// append writes the object. It takes the form by value: through a pointer, the recursion for lists would move each form to the heap.
+// append writes the object. It takes the form by value: through a pointer, the recursion for lists
+// would move each form to the heap.
 func (f form) append(dst []byte) []byte {
 	dst = append(dst, '{')
 	for i := range f.fields {

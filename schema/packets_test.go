@@ -2,8 +2,9 @@ package schema_test
 
 import "strings"
 
-// documented are the example packets of the API's customer-service message page, as they stand there. Only the wxcard example is
-// mended: the page prints commas before two closing braces, which no JSON parser takes.
+// documented are the example packets of the API's customer-service message page, as they stand
+// there. Only the wxcard example is mended: the page prints commas before two closing braces, which
+// no JSON parser takes.
 var documented = []struct{ name, packet string }{
 	{"text", `{
     "touser":"OPENID",
@@ -106,7 +107,8 @@ var arrived = map[string]string{
 	"text from a kfaccount": `{"touser":"OPENID","msgtype":"text","text":{"content":"Hello World"},"customservice":{"kf_account":"test1@kftest"}}`,
 }
 
-// accepted are packets that arrive as something else than their own bytes, or that are at the edge of a rule.
+// accepted are packets that arrive as something else than their own bytes, or that are at the edge
+// of a rule.
 var accepted = []struct{ name, packet, want string }{
 	{
 		"escapes arrive as raw UTF-8",

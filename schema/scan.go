@@ -5,23 +5,28 @@ import (
 	"strings"
 )
 
-// maxDepth is how deep objects and arrays may nest, the packet itself counted. The API's own packets have four.
+// maxDepth is how deep objects and arrays may nest, the packet itself counted. The API's own
+// packets have four.
 const maxDepth = 32
 
-// scanner reads JSON by the letter of RFC 8259 and a little stricter: no control characters but escaped \t \n \r, no lone surrogates,
-// no duplicate keys, bounded depth. It works in one pass over valid UTF-8; strings without escapes are substrings of the input.
+// scanner reads JSON by the letter of RFC 8259 and a little stricter: no control characters but
+// escaped \t \n \r, no lone surrogates, no duplicate keys, bounded depth. It works in one pass over
+// valid UTF-8; strings without escapes are substrings of the input.
 //
-// We do not use encoding/json because it forgives what would reach a user mangled (it takes the last of two duplicate keys, matches
-// keys in any letter case, turns lone surrogates into U+FFFD) and because this runs for each intent.
+// We do not use encoding/json because it forgives what would reach a user mangled (it takes the
+// last of two duplicate keys, matches keys in any letter case, turns lone surrogates into U+FFFD)
+// and because this runs for each intent.
 //
-// Its methods return a *FieldError whose Field is relative to the value being read: each caller that knows a name puts it in front.
+// Its methods return a *FieldError whose Field is relative to the value being read: each caller
+// that knows a name puts it in front.
 type scanner struct {
 	s string
 	i int // Where the next byte is.
 
 	key int // Where the last key began.
 
-	// lenient lets control characters, lone surrogates and duplicate keys pass, to find a field of a packet that is refused anyway.
+	// lenient lets control characters, lone surrogates and duplicate keys pass, to find a field of
+	// a packet that is refused anyway.
 	lenient bool
 }
 
@@ -52,7 +57,8 @@ func (s *scanner) blank() {
 	}
 }
 
-// want tells whether the next value begins with the byte first; kind says in the error what was wanted.
+// want tells whether the next value begins with the byte first; kind says in the error what was
+// wanted.
 func (s *scanner) want(first byte, kind string) *FieldError {
 	switch c := s.peek(); {
 	case c == first && s.i < len(s.s):
@@ -94,7 +100,8 @@ func (s *scanner) open(bracket byte, kind string, depth int) *FieldError {
 	return nil
 }
 
-// member steps to the next value of an object and returns its key; more is false when the object has ended.
+// member steps to the next value of an object and returns its key; more is false when the object
+// has ended.
 func (s *scanner) member(first bool) (key string, more bool, err *FieldError) {
 	if more, err = s.step(first, '}'); !more {
 		return "", false, err
@@ -115,7 +122,8 @@ func (s *scanner) member(first bool) (key string, more bool, err *FieldError) {
 	return key, true, nil
 }
 
-// step goes over the comma to the next member or element; more is false when the closing bracket has been read.
+// step goes over the comma to the next member or element; more is false when the closing bracket
+// has been read.
 func (s *scanner) step(first bool, bracket byte) (more bool, err *FieldError) {
 	s.blank()
 	switch {
@@ -175,15 +183,16 @@ func (s *scanner) digits() bool {
 	return s.i > start
 }
 
-// isNumber reports whether s is a JSON number: the owner of a field that was one may have changed it since.
+// isNumber reports whether s is a JSON number: the owner of a field that was one may have changed
+// it since.
 func isNumber(s string) bool {
 	number := scanner{s: s}
 	_, err := number.number()
 	return err == nil && number.i == len(s)
 }
 
-// value reads any value and appends it in normal form: no white space, strings as raw UTF-8, numbers digit for digit. The normal form
-// is never longer than what was read.
+// value reads any value and appends it in normal form: no white space, strings as raw UTF-8,
+// numbers digit for digit. The normal form is never longer than what was read.
 func (s *scanner) value(dst []byte, depth int) ([]byte, *FieldError) {
 	switch c := s.peek(); {
 	case c == '"':

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// special marks the bytes at which the reading of a string must pause. 0xC2 begins the C1 control characters, U+0080 to U+009F, and
-// some others.
+// special marks the bytes at which the reading of a string must pause. 0xC2 begins the C1 control
+// characters, U+0080 to U+009F, and some others.
 var special = func() (t [256]bool) {
 	for c := range 0x20 {
 		t[c] = true
@@ -174,7 +174,8 @@ func (s *scanner) forbidden(r rune, at int) *FieldError {
 	return s.fault(at, fmt.Sprintf("control character %U", r))
 }
 
-// isForbidden is unicode.IsControl, of which Unicode promises that it will never grow, without tab and line breaks.
+// isForbidden is unicode.IsControl, of which Unicode promises that it will never grow, without tab
+// and line breaks.
 func isForbidden(r rune) bool {
 	return r < 0x20 && r != '\t' && r != '\n' && r != '\r' || 0x7F <= r && r <= 0x9F
 }

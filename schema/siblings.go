@@ -5,11 +5,12 @@ import (
 	"unicode"
 )
 
-// siblings are the keys met so far in one object. Two that are equal, or that differ only in letter case, make the meaning of a packet
-// depend on who reads it: the API's parser takes the one, the next proxy the other.
+// siblings are the keys met so far in one object. Two that are equal, or that differ only in letter
+// case, make the meaning of a packet depend on who reads it: the API's parser takes the one, the
+// next proxy the other.
 //
-// The first few are compared one by one, which allocates nothing; a crowd goes into a map, so that ten thousand keys (more do not fit
-// into a packet) cost ten thousand steps and not fifty million.
+// The first few are compared one by one, which allocates nothing; a crowd goes into a map, so that
+// ten thousand keys (more do not fit into a packet) cost ten thousand steps and not fifty million.
 type siblings struct {
 	few   [8]string
 	n     int
@@ -57,7 +58,9 @@ func fold(s string) string {
 			return r + 'a' - 'A'
 		}
 		if r < 0x80 && r != 'k' && r != 's' {
-			return r // Of the ASCII letters only k and s have a relative beyond ASCII: the Kelvin sign and the long s.
+			// Of the ASCII letters only k and s have a relative beyond ASCII: the Kelvin sign and
+			// the long s.
+			return r
 		}
 		least := r
 		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {

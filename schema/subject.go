@@ -20,7 +20,8 @@ const (
 	StreamReceipt = "KEFU_RECEIPT" // The receipts, each a [Receipt].
 )
 
-// maxToken is the longest subject token in bytes. An openid has 28, an appid 18; the rest is room for names of campaigns.
+// maxToken is the longest subject token in bytes. An openid has 28, an appid 18; the rest is room
+// for names of campaigns.
 const maxToken = 128
 
 const (
@@ -50,10 +51,10 @@ func BulkSubject(appID, campaign string) Subject {
 	return Subject{AppID: appID, Lane: LaneBulk, Key: campaign}
 }
 
-// ParseSubject takes apart the subject of an intent, as published or as the queue stores it: of a live
-// one it knows a shard, kefu.send.<appid>.live.<shard>.<openid>, which is nobody's business and left
-// out. What it returns has passed [Subject.Check]. The error, a [*FieldError], names what is wrong and
-// never a token.
+// ParseSubject takes apart the subject of an intent, as published or as the queue stores it: of a
+// live one it knows a shard, kefu.send.<appid>.live.<shard>.<openid>, which is nobody's business
+// and left out. What it returns has passed [Subject.Check]. The error, a [*FieldError], names what
+// is wrong and never a token.
 func ParseSubject(s string) (Subject, error) {
 	var token [7]string
 	n := 0
@@ -75,8 +76,8 @@ func ParseSubject(s string) (Subject, error) {
 	return subject, nil
 }
 
-// String returns the subject. One that does not pass [Subject.Check] gives "", which every NATS client
-// refuses to publish to: no crafted token can widen or redirect a subject.
+// String returns the subject. One that does not pass [Subject.Check] gives "", which every NATS
+// client refuses to publish to: no crafted token can widen or redirect a subject.
 func (s Subject) String() string {
 	if s.Check() != nil {
 		return ""
@@ -102,8 +103,8 @@ func (s *Subject) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Check tells whether every token is one to 128 of A-Z a-z 0-9 _ - and the lane is known. The error is a [*FieldError] for "appid",
-// "lane", "openid" or "campaign".
+// Check tells whether every token is one to 128 of A-Z a-z 0-9 _ - and the lane is known. The error
+// is a [*FieldError] for "appid", "lane", "openid" or "campaign".
 func (s Subject) Check() error {
 	if err := CheckToken("appid", s.AppID); err != nil {
 		return err
@@ -118,8 +119,9 @@ func (s Subject) Check() error {
 	}
 }
 
-// CheckPacket tells whether p may be published under s: a live intent's openid must be the packet's touser. Else the order kept for
-// one recipient would be that of another. The error is a [*FieldError] for "touser".
+// CheckPacket tells whether p may be published under s: a live intent's openid must be the packet's
+// touser. Else the order kept for one recipient would be that of another. The error is a
+// [*FieldError] for "touser".
 func (s Subject) CheckPacket(p *Packet) error {
 	if s.Lane == LaneLive && s.Key != p.ToUser {
 		return &FieldError{Field: "touser", Rule: "must be the openid of the subject"}
@@ -127,8 +129,9 @@ func (s Subject) CheckPacket(p *Packet) error {
 	return nil
 }
 
-// CheckToken tells whether token may stand in a subject: 1 to 128 of A-Z a-z 0-9 _ -. That excludes everything that has a meaning to
-// NATS (dots, wildcards, blanks, line breaks). The error, a [*FieldError], names field and not the token.
+// CheckToken tells whether token may stand in a subject: 1 to 128 of A-Z a-z 0-9 _ -. That excludes
+// everything that has a meaning to NATS (dots, wildcards, blanks, line breaks). The error, a
+// [*FieldError], names field and not the token.
 func CheckToken(field, token string) error {
 	if !isToken(token) {
 		return &FieldError{Field: field, Rule: tokenRule}
@@ -153,8 +156,8 @@ func isWord(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_'
 }
 
-// isCount reports whether s is a number from 0 to 999,999,999 in its one canonical form: no sign, no
-// leading zero.
+// isCount reports whether s is a number from 0 to 999,999,999 in its one canonical form: no sign,
+// no leading zero.
 func isCount(s string) bool {
 	if s == "" || len(s) > 9 || s[0] == '0' && len(s) > 1 {
 		return false
@@ -167,8 +170,8 @@ func isCount(s string) bool {
 	return true
 }
 
-// SendStream names the stream that holds the intents of one app: KEFU_SEND_<appid>. It is "", which names no stream, when appID is no
-// valid token.
+// SendStream names the stream that holds the intents of one app: KEFU_SEND_<appid>. It is "", which
+// names no stream, when appID is no valid token.
 func SendStream(appID string) string {
 	if !isToken(appID) {
 		return ""
@@ -176,7 +179,8 @@ func SendStream(appID string) string {
 	return "KEFU_SEND_" + appID
 }
 
-// DeadSubject is where the dead letters of an app go: kefu.dead.<appid>.<reason>. It is "" for an invalid appID or an unknown reason.
+// DeadSubject is where the dead letters of an app go: kefu.dead.<appid>.<reason>. It is "" for an
+// invalid appID or an unknown reason.
 func DeadSubject(appID string, r Reason) string {
 	if !slices.Contains(reasons[:], r) {
 		return ""
@@ -184,8 +188,9 @@ func DeadSubject(appID string, r Reason) string {
 	return join("kefu.dead", appID, string(r))
 }
 
-// ReceiptSubject is where the receipts of an app go: kefu.receipt.<appid>.<sent|dead|cancelled>. It is "" for an invalid appID and for
-// a state that is not terminal, because there are no receipts of those.
+// ReceiptSubject is where the receipts of an app go: kefu.receipt.<appid>.<sent|dead|cancelled>. It
+// is "" for an invalid appID and for a state that is not terminal, because there are no receipts of
+// those.
 func ReceiptSubject(appID string, s State) string {
 	if !s.Terminal() {
 		return ""

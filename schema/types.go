@@ -2,10 +2,11 @@ package schema
 
 import "math"
 
-// Body is a message of one msgtype: a pointer to one of [Text], [Image], [Voice], [Video], [Music], [News], [WxCard], [MPNews],
-// [MPNewsArticle], [MsgMenu], [MiniProgramPage] and [Link].
+// Body is a message of one msgtype: a pointer to one of [Text], [Image], [Voice], [Video], [Music],
+// [News], [WxCard], [MPNews], [MPNewsArticle], [MsgMenu], [MiniProgramPage] and [Link].
 type Body interface {
-	// MsgType is the msgtype of the API, which is also the name of the packet's object that holds the message.
+	// MsgType is the msgtype of the API, which is also the name of the packet's object that holds
+	// the message.
 	MsgType() string
 
 	form() form
@@ -30,7 +31,8 @@ var types = [...]struct {
 	{link, func() Body { return new(Link) }},
 }
 
-// MsgTypes lists the known msgtypes, in the order of the contract; the last, link, is for mini programs. The slice is the caller's.
+// MsgTypes lists the known msgtypes, in the order of the contract; the last, link, is for mini
+// programs. The slice is the caller's.
 func MsgTypes() []string { return msgTypes(KindMiniProgram) }
 
 // msgTypes are those that an app of this kind may send.
@@ -44,9 +46,10 @@ func msgTypes(kind AppKind) []string {
 	return names
 }
 
-// A form is the description of one JSON object of the API: which fields it knows, in the order in which they are written, where their
-// values live and what rule they obey. Decode, Check and Append all work from it, so a new field is one line here and cannot be read,
-// checked and written differently.
+// A form is the description of one JSON object of the API: which fields it knows, in the order in
+// which they are written, where their values live and what rule they obey. Decode, Check and Append
+// all work from it, so a new field is one line here and cannot be read, checked and written
+// differently.
 type form struct {
 	fields fields
 	extra  *[]Member
@@ -66,12 +69,16 @@ type field struct {
 	number *bool // With str: the value may also be a number; set when it is one.
 	rule   rule  // With str: required, and to be kept; nil means optional.
 
-	optional func(Limits) bool // With rule: when the field may be missing all the same; nil means never.
-	fallback *string           // With optional: what is sent for a missing one.
-	doubt    doubt             // With str: what may be doubtful about a valid value; nil means nothing.
+	// With rule: when the field may be missing all the same; nil means never.
+	optional func(Limits) bool
+	// With optional: what is sent for a missing one.
+	fallback *string
+	// With str: what may be doubtful about a valid value; nil means nothing.
+	doubt doubt
 }
 
-// mayBeMissing tells whether a packet may do without the field. Null is then the same as a missing one: serializers write it.
+// mayBeMissing tells whether a packet may do without the field. Null is then the same as a missing
+// one: serializers write it.
 func (f *field) mayBeMissing(limits Limits) bool {
 	return f.str != nil && (f.rule == nil || f.optional != nil && f.optional(limits))
 }
@@ -86,8 +93,9 @@ type list interface {
 	most(Limits) (most int, noun string) // How many there may be, and what they are called.
 }
 
-// fieldSet is a set of fields of a form, by index. The structs keep one of the fields that a packet carries as "": it tells a blank
-// field from a missing one, and lets optional fields arrive as they were published, while producers write plain strings.
+// fieldSet is a set of fields of a form, by index. The structs keep one of the fields that a packet
+// carries as "": it tells a blank field from a missing one, and lets optional fields arrive as they
+// were published, while producers write plain strings.
 type fieldSet uint8
 
 func (s fieldSet) has(i int) bool { return s>>i&1 != 0 }
@@ -95,8 +103,8 @@ func (s *fieldSet) add(i int)     { *s |= 1 << i }
 
 // Text is msgtype text. A text may hold line breaks and <a href="…"> links.
 type Text struct {
-	// Content is the text, 1 to Limits.TextBytes bytes of UTF-8. The API answers 44004 to none and 45002 to too much; that it counts
-	// 2048 bytes is measured by others, its page gives no figure.
+	// Content is the text, 1 to Limits.TextBytes bytes of UTF-8. The API answers 44004 to none and
+	// 45002 to too much; that it counts 2048 bytes is measured by others, its page gives no figure.
 	Content string
 	Extra   []Member
 	empty   fieldSet
@@ -113,7 +121,9 @@ func (t *Text) form() form {
 
 // Image is msgtype image.
 type Image struct {
-	MediaID string // A temporary (3 days) or permanent media; the API answers 41006 to none and 40007 to one it does not know.
+	// A temporary (3 days) or permanent media; the API answers 41006 to none and 40007 to one it
+	// does not know.
+	MediaID string
 	Extra   []Member
 	empty   fieldSet
 }
@@ -145,12 +155,16 @@ func (m *Voice) form() form {
 
 // Video is msgtype video.
 type Video struct {
-	MediaID      string // As in [Image].
-	ThumbMediaID string // The picture shown before it plays; optional when Limits.VideoThumb says so.
-	Title        string // Optional.
-	Description  string // Optional.
-	Extra        []Member
-	empty        fieldSet
+	// As in [Image].
+	MediaID string
+	// The picture shown before it plays; optional when Limits.VideoThumb says so.
+	ThumbMediaID string
+	// Optional.
+	Title string
+	// Optional.
+	Description string
+	Extra       []Member
+	empty       fieldSet
 }
 
 // MsgType returns "video".
@@ -167,13 +181,19 @@ func (m *Video) form() form {
 
 // Music is msgtype music.
 type Music struct {
-	MusicURL     string // An absolute http or https URL.
-	HQMusicURL   string // The same in better quality, preferred on Wi-Fi. Optional: when missing, MusicURL is sent for it.
-	ThumbMediaID string // The picture shown with it.
-	Title        string // Optional.
-	Description  string // Optional.
-	Extra        []Member
-	empty        fieldSet
+	// An absolute http or https URL.
+	MusicURL string
+	// The same in better quality, preferred on Wi-Fi. Optional: when missing, MusicURL is sent for
+	// it.
+	HQMusicURL string
+	// The picture shown with it.
+	ThumbMediaID string
+	// Optional.
+	Title string
+	// Optional.
+	Description string
+	Extra       []Member
+	empty       fieldSet
 }
 
 // MsgType returns "music".
@@ -191,14 +211,15 @@ func (m *Music) form() form {
 
 // News is msgtype news: cards that lead to web pages.
 type News struct {
-	// Articles are 1 to Limits.NewsArticles. The API's page once said 10 and that more get no answer at all; today it takes 1 and
-	// answers 45008 to more.
+	// Articles are 1 to Limits.NewsArticles. The API's page once said 10 and that more get no
+	// answer at all; today it takes 1 and answers 45008 to more.
 	Articles []Article
 	Extra    []Member
 	empty    fieldSet
 }
 
-// Article is one card of [News]. All fields are optional, and the URLs are not checked: the API does that (45005, 45006).
+// Article is one card of [News]. All fields are optional, and the URLs are not checked: the API
+// does that (45005, 45006).
 type Article struct {
 	Title       string
 	Description string
@@ -233,7 +254,8 @@ func (l *articles) at(i int) form                    { return (*l)[i].form() }
 func (l *articles) add() form                        { *l = append(*l, Article{}); return l.at(l.len() - 1) }
 func (l *articles) most(limits Limits) (int, string) { return limits.NewsArticles, "articles" }
 
-// WxCard is msgtype wxcard: a coupon. Its example on the API's page has no msgtype; such a packet is accepted and sent with it.
+// WxCard is msgtype wxcard: a coupon. Its example on the API's page has no msgtype; such a packet
+// is accepted and sent with it.
 type WxCard struct {
 	CardID  string // The API answers 40073 to one it does not know.
 	CardExt string // Optional: a string that itself holds JSON.
@@ -267,7 +289,8 @@ func (m *MPNews) form() form {
 	}}
 }
 
-// MPNewsArticle is msgtype mpnewsarticle: an article of the app's own, by the id that publishing it gave.
+// MPNewsArticle is msgtype mpnewsarticle: an article of the app's own, by the id that publishing it
+// gave.
 type MPNewsArticle struct {
 	ArticleID string // The API answers 53600 to one it does not know.
 	Extra     []Member
@@ -294,8 +317,11 @@ type MsgMenu struct {
 
 // MenuItem is one choice of a [MsgMenu].
 type MenuItem struct {
-	ID      string // Comes back with the user's tap. A packet may also carry it as a number, which stays one when it is sent.
-	Content string // What the user reads; too long draws 45099.
+	// Comes back with the user's tap. A packet may also carry it as a number, which stays one when
+	// it is sent.
+	ID string
+	// What the user reads; too long draws 45099.
+	Content string
 	Extra   []Member
 	empty   fieldSet
 	number  bool
@@ -326,12 +352,17 @@ func (l *menuItems) at(i int) form             { return (*l)[i].form() }
 func (l *menuItems) add() form                 { *l = append(*l, MenuItem{}); return l.at(l.len() - 1) }
 func (l *menuItems) most(Limits) (int, string) { return math.MaxInt, "entries" }
 
-// MiniProgramPage is msgtype miniprogrampage: a card that opens a mini program, which must be linked to the app (40168).
+// MiniProgramPage is msgtype miniprogrampage: a card that opens a mini program, which must be
+// linked to the app (40168).
 type MiniProgramPage struct {
-	Title        string
-	AppID        string // Of the mini program; the API answers 40166 to a wrong one. Optional when the app is that mini program.
-	PagePath     string // The API answers 40165 to a wrong one.
-	ThumbMediaID string // The picture on the card.
+	Title string
+	// Of the mini program; the API answers 40166 to a wrong one. Optional when the app is that mini
+	// program.
+	AppID string
+	// The API answers 40165 to a wrong one.
+	PagePath string
+	// The picture on the card.
+	ThumbMediaID string
 	Extra        []Member
 	empty        fieldSet
 }
@@ -348,15 +379,18 @@ func (m *MiniProgramPage) form() form {
 	}}
 }
 
-// Link is msgtype link: a card that leads to a web page, which mini programs send in place of [News]. All fields are required:
-// the API's page for mini programs says so, and to a link with an empty url and thumb_url the API has answered 0 and sent nothing.
+// Link is msgtype link: a card that leads to a web page, which mini programs send in place of
+// [News]. All fields are required: the API's page for mini programs says so, and to a link with an
+// empty url and thumb_url the API has answered 0 and sent nothing.
 type Link struct {
 	Title       string
 	Description string
-	URL         string // Where a tap on it leads: an absolute http or https URL.
-	ThumbURL    string // JPG or PNG, best 640x320 (large) or 80x80 (small) pixels: an absolute http or https URL.
-	Extra       []Member
-	empty       fieldSet
+	// Where a tap on it leads: an absolute http or https URL.
+	URL string
+	// JPG or PNG, best 640x320 (large) or 80x80 (small) pixels: an absolute http or https URL.
+	ThumbURL string
+	Extra    []Member
+	empty    fieldSet
 }
 
 const link = "link"
@@ -375,7 +409,9 @@ func (m *Link) form() form {
 
 // CustomService lets a message come from a kfaccount, with its name and picture.
 type CustomService struct {
-	KFAccount string // prefix@wechatid, the wechatid being the app's; the API answers 65401 or 61452 to one it does not know.
+	// prefix@wechatid, the wechatid being the app's; the API answers 65401 or 61452 to one it does
+	// not know.
+	KFAccount string
 	Extra     []Member
 	empty     fieldSet
 }

@@ -6,7 +6,8 @@ import (
 	"unicode"
 )
 
-// Warning says what is doubtful about a valid packet: WeChat will take it, or may, and show something else than it says.
+// Warning says what is doubtful about a valid packet: WeChat will take it, or may, and show
+// something else than it says.
 type Warning struct {
 	// Field is the JSON path, as in [FieldError].
 	Field string `json:"field"`
@@ -15,8 +16,8 @@ type Warning struct {
 	Text string `json:"text"`
 }
 
-// Warnings lists what is doubtful about a packet that has passed [Decode] or [Packet.Check], in the order of its fields; nil when
-// nothing is. No packet is refused for one.
+// Warnings lists what is doubtful about a packet that has passed [Decode] or [Packet.Check], in the
+// order of its fields; nil when nothing is. No packet is refused for one.
 func (p *Packet) Warnings() []Warning {
 	if !p.hasBody() {
 		return nil
@@ -31,7 +32,8 @@ func (p *Packet) Warnings() []Warning {
 	return warnings
 }
 
-// todaysArticles is how many articles the API's page allows today. Limits.NewsArticles may be more, since the page has changed.
+// todaysArticles is how many articles the API's page allows today. Limits.NewsArticles may be more,
+// since the page has changed.
 const todaysArticles = 1
 
 func (f form) warnings(dst []Warning, path string) []Warning {
@@ -57,7 +59,8 @@ func (f form) warnings(dst []Warning, path string) []Warning {
 // A doubt returns what WeChat will make of a valid value that is not what it says, "" when nothing.
 type doubt func(value string) string
 
-// breaks is the doubt about all that people read. Escaped twice, a line break is no line break any more.
+// breaks is the doubt about all that people read. Escaped twice, a line break is no line break any
+// more.
 func breaks(value string) string {
 	if strings.Contains(value, `\n`) {
 		return `a backslash and an n, which users see as such: a line break is escaped once in JSON, "\n"`
@@ -73,8 +76,8 @@ func shownText(value string) string {
 	return breaks(value)
 }
 
-// menuID: WeChat ignores an id that is no number and tells the tap under one of its own, from 101 on, as
-// github.com/microsoft/BotFramework-WeChat pull request 48 found.
+// menuID: WeChat ignores an id that is no number and tells the tap under one of its own, from 101
+// on, as github.com/microsoft/BotFramework-WeChat pull request 48 found.
 func menuID(value string) string {
 	if strings.Trim(value, "0123456789") != "" {
 		return "not a number: WeChat ignores it and numbers the entries itself, from 101"

@@ -12,33 +12,45 @@ import (
 
 // Headers of kefu's own, honoured on kefu.again only. [schema.ParseEnvelope] refuses them by name.
 const (
-	HeaderID          = "Kefu-Id"           // The intent's id, because Nats-Msg-Id is that of the re-publish.
-	HeaderGeneration  = "Kefu-Generation"   // From 1; one more for each replay.
-	HeaderAttempt     = "Kefu-Attempt"      // From 1: the attempt that this message is for.
-	HeaderPublishedAt = "Kefu-Published-At" // RFC 3339: when the producer published it.
-	HeaderTried       = "Kefu-Tried"        // Repeated: one [schema.Attempt] as compact JSON each.
-	HeaderTarget      = "Kefu-Target"       // On KEFU_LATER: where it goes when its time has come.
-	HeaderHop         = "Kefu-Hop"          // On KEFU_LATER: how often it was put back because its queue was full.
+	// The intent's id, because Nats-Msg-Id is that of the re-publish.
+	HeaderID = "Kefu-Id"
+	// From 1; one more for each replay.
+	HeaderGeneration = "Kefu-Generation"
+	// From 1: the attempt that this message is for.
+	HeaderAttempt = "Kefu-Attempt"
+	// RFC 3339: when the producer published it.
+	HeaderPublishedAt = "Kefu-Published-At"
+	// Repeated: one [schema.Attempt] as compact JSON each.
+	HeaderTried = "Kefu-Tried"
+	// On KEFU_LATER: where it goes when its time has come.
+	HeaderTarget = "Kefu-Target"
+	// On KEFU_LATER: how often it was put back because its queue was full.
+	HeaderHop = "Kefu-Hop"
 
-	// HeaderBefore is how the life of the id before this one ended, see [Ended]. It is no Kefu-* header: a worker of an
-	// earlier version buries what has one that it does not know, and carries all others along.
+	// HeaderBefore is how the life of the id before this one ended, see [Ended]. It is no Kefu-*
+	// header: a worker of an earlier version buries what has one that it does not know, and carries
+	// all others along.
 	HeaderBefore = "X-Kefu-Before"
 )
 
-// Envelope is what the headers of an intent say, wherever it is queued. Its ID is Nats-Msg-Id on kefu.send, Kefu-Id on
-// kefu.again; "" when the producer gave none, then [DefaultID] is it.
+// Envelope is what the headers of an intent say, wherever it is queued. Its ID is Nats-Msg-Id on
+// kefu.send, Kefu-Id on kefu.again; "" when the producer gave none, then [DefaultID] is it.
 type Envelope struct {
 	schema.Envelope
 
 	Generation int // From 1. On kefu.send it is 1.
 	Attempt    int // From 1: the attempt that this message is for. On kefu.send it is 1.
 
-	PublishedAt time.Time        // When the producer published it. It is zero on kefu.send, where the stored time says so.
-	Tried       []schema.Attempt // What was tried before this message, on kefu.again.
-	Before      string           // How the life of the id before this one ended, as [Ended] says it; "" when nobody knows.
+	// When the producer published it. It is zero on kefu.send, where the stored time says so.
+	PublishedAt time.Time
+	// What was tried before this message, on kefu.again.
+	Tried []schema.Attempt
+	// How the life of the id before this one ended, as [Ended] says it; "" when nobody knows.
+	Before string
 }
 
-// own are the headers of kefu's own that ParseEnvelope reads, in the order in which it reports what is wrong.
+// own are the headers of kefu's own that ParseEnvelope reads, in the order in which it reports what
+// is wrong.
 var own = [...]struct {
 	name  string
 	must  bool // Required on kefu.again.
@@ -63,11 +75,12 @@ func ownIndex(name string) int {
 	return -1
 }
 
-// ParseEnvelope reads the headers of an intent as [schema.ParseEnvelope] does; again says that it stands on kefu.again
-// or KEFU_LATER, where kefu's own headers are honoured and Nats-Msg-Id is not the intent's.
+// ParseEnvelope reads the headers of an intent as [schema.ParseEnvelope] does; again says that it
+// stands on kefu.again or KEFU_LATER, where kefu's own headers are honoured and Nats-Msg-Id is not
+// the intent's.
 //
-// When there is an error the envelope holds the ID and the source and, with again, the generation, the attempt, what
-// was tried and the time of publication, if these can be read, and nothing else.
+// When there is an error the envelope holds the ID and the source and, with again, the generation,
+// the attempt, what was tried and the time of publication, if these can be read, and nothing else.
 func ParseEnvelope(h map[string][]string, again bool) (Envelope, error) {
 	if !again {
 		e, err := schema.ParseEnvelope(h)
@@ -103,7 +116,8 @@ func (e *Envelope) parseOwn(h map[string][]string) error {
 		if at < 0 {
 			continue
 		}
-		// Values of Kefu-Tried under two spellings have lost their order, which is as bad as coming twice.
+		// Values of Kefu-Tried under two spellings have lost their order, which is as bad as coming
+		// twice.
 		if len(found[at]) > 0 && len(values) > 0 {
 			return &schema.FieldError{Field: own[at].name, Rule: "given in two spellings"}
 		}
@@ -180,16 +194,17 @@ func (e *Envelope) parsePublishedAt(value string) string {
 
 func (e *Envelope) parseTried(value string) string {
 	var attempt schema.Attempt
-	if err := json.Unmarshal([]byte(value), &attempt); err != nil { // Its error quotes the value: not for ours.
+	// Its error quotes the value: not for ours.
+	if err := json.Unmarshal([]byte(value), &attempt); err != nil {
 		return "must be an attempt as JSON"
 	}
 	e.Tried = append(e.Tried, attempt)
 	return ""
 }
 
-// Header returns the headers under which kefu publishes the intent again: the producer's and kefu's own, the id in
-// Kefu-Id. The broker message id is left to the publisher, see [ReplayMsgID] and [MovedMsgID]. [ParseEnvelope] gives e
-// back.
+// Header returns the headers under which kefu publishes the intent again: the producer's and kefu's
+// own, the id in Kefu-Id. The broker message id is left to the publisher, see [ReplayMsgID] and
+// [MovedMsgID]. [ParseEnvelope] gives e back.
 func (e Envelope) Header() map[string][]string {
 	producers := e.Envelope
 	producers.ID = ""
@@ -203,7 +218,9 @@ func (e Envelope) Header() map[string][]string {
 	for _, attempt := range e.Tried {
 		text, err := json.Marshal(attempt)
 		if err != nil {
-			continue // A duration that is not a number or a time beyond the year 9999: not worth the message.
+			// A duration that is not a number or a time beyond the year 9999: not worth the
+			// message.
+			continue
 		}
 		h[HeaderTried] = append(h[HeaderTried], string(text))
 	}
@@ -216,7 +233,8 @@ func (e Envelope) Header() map[string][]string {
 // EndedTwice is the last word of Ended when the message may have been sent more than once.
 const EndedTwice = "possible_duplicate"
 
-// Ended says in words how a life of an intent's id ended: "dead recipient", "sent possible_duplicate".
+// Ended says in words how a life of an intent's id ended: "dead recipient", "sent
+// possible_duplicate".
 func Ended(state schema.State, reason schema.Reason, possibleDuplicate bool) string {
 	words := string(state)
 	if reason != "" {
@@ -228,8 +246,9 @@ func Ended(state schema.State, reason schema.Reason, possibleDuplicate bool) str
 	return words
 }
 
-// Deadline is the time after which an intent is never sent: its Kefu-Expires-At or, when it has none, after from its
-// publication, or from its Kefu-Send-At when that is later. Zero when after is zero and no deadline was given.
+// Deadline is the time after which an intent is never sent: its Kefu-Expires-At or, when it has
+// none, after from its publication, or from its Kefu-Send-At when that is later. Zero when after is
+// zero and no deadline was given.
 func (e Envelope) Deadline(published time.Time, after time.Duration) time.Time {
 	switch {
 	case !e.ExpiresAt.IsZero():
@@ -242,8 +261,8 @@ func (e Envelope) Deadline(published time.Time, after time.Duration) time.Time {
 	return published.Add(after)
 }
 
-// ForeignHeader returns the headers of a message that mean nothing to kefu: they stay with the intent. Those that NATS
-// gives a meaning to do not: they meant the first publish.
+// ForeignHeader returns the headers of a message that mean nothing to kefu: they stay with the
+// intent. Those that NATS gives a meaning to do not: they meant the first publish.
 func ForeignHeader(h map[string][]string) map[string][]string {
 	var out map[string][]string
 	for name, values := range h {
@@ -259,9 +278,9 @@ func ForeignHeader(h map[string][]string) map[string][]string {
 	return out
 }
 
-// ProducerHeader returns the headers of a message on kefu.again or KEFU_LATER as a producer would set them: the id in
-// Nats-Msg-Id, kefu's own and NATS's gone, all others as they are, those that this version does not know too. id may be
-// "".
+// ProducerHeader returns the headers of a message on kefu.again or KEFU_LATER as a producer would
+// set them: the id in Nats-Msg-Id, kefu's own and NATS's gone, all others as they are, those that
+// this version does not know too. id may be "".
 func ProducerHeader(h map[string][]string, id string) map[string][]string {
 	out := make(map[string][]string, len(h))
 	for name, values := range h {

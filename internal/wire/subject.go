@@ -6,8 +6,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Names of the JetStream objects that all apps share and that only kefu reads. Those that producers read as well are in
-// package schema.
+// Names of the JetStream objects that all apps share and that only kefu reads. Those that producers
+// read as well are in package schema.
 const (
 	StreamLater     = "KEFU_LATER"
 	StreamDeadIndex = "KEFU_DEAD_INDEX"
@@ -24,15 +24,16 @@ const (
 	againPrefix = "kefu.again."
 )
 
-// Subject is where an intent is queued: where its producer published it, or, with Again, the same place on kefu.again,
-// where kefu publishes it once more.
+// Subject is where an intent is queued: where its producer published it, or, with Again, the same
+// place on kefu.again, where kefu publishes it once more.
 type Subject struct {
 	schema.Subject
 	Again bool
 }
 
-// ParseSubject takes apart the subject of an intent, as published or as stored. What it returns has passed
-// [schema.Subject.Check]. The error, a [*schema.FieldError], names what is wrong and never a token.
+// ParseSubject takes apart the subject of an intent, as published or as stored. What it returns has
+// passed [schema.Subject.Check]. The error, a [*schema.FieldError], names what is wrong and never a
+// token.
 func ParseSubject(s string) (Subject, error) {
 	rest, again := strings.CutPrefix(s, againPrefix)
 	if again {
@@ -45,7 +46,8 @@ func ParseSubject(s string) (Subject, error) {
 	return Subject{Subject: subject, Again: again}, nil
 }
 
-// String returns the subject in the form in which it is published, "" when it does not pass [schema.Subject.Check].
+// String returns the subject in the form in which it is published, "" when it does not pass
+// [schema.Subject.Check].
 func (s Subject) String() string {
 	published := s.Subject.String()
 	if rest, ok := strings.CutPrefix(published, sendPrefix); ok && s.Again {
@@ -54,22 +56,25 @@ func (s Subject) String() string {
 	return published
 }
 
-// LedgerSubject is where one worker writes its marks: kefu.ledger.<worker>. It is "" for an invalid worker name.
+// LedgerSubject is where one worker writes its marks: kefu.ledger.<worker>. It is "" for an invalid
+// worker name.
 func LedgerSubject(worker string) string { return join("kefu.ledger", worker) }
 
-// LaterWaitSubject is where one intent waits for its time: kefu.later.wait.<appid>.<unique>. A schedule belongs to its
-// subject, so two waiting intents with the same subject would replace each other: unique must be. It is "" when a token
-// is not valid.
+// LaterWaitSubject is where one intent waits for its time: kefu.later.wait.<appid>.<unique>. A
+// schedule belongs to its subject, so two waiting intents with the same subject would replace each
+// other: unique must be. It is "" when a token is not valid.
 func LaterWaitSubject(appID, unique string) string { return join("kefu.later.wait", appID, unique) }
 
-// LaterDueSubject is where intents arrive when their time has come: kefu.later.due.<appid>. It is "" for an invalid
-// appID.
+// LaterDueSubject is where intents arrive when their time has come: kefu.later.due.<appid>. It is
+// "" for an invalid appID.
 func LaterDueSubject(appID string) string { return join("kefu.later.due", appID) }
 
-// RateSubject is where the pool keeps the rate budget of an app: kefu.rate.<appid>. It is "" for an invalid appID.
+// RateSubject is where the pool keeps the rate budget of an app: kefu.rate.<appid>. It is "" for an
+// invalid appID.
 func RateSubject(appID string) string { return join("kefu.rate", appID) }
 
-// AuditSubject is where what operators do is written down: kefu.audit.<verb>. It is "" for an invalid verb.
+// AuditSubject is where what operators do is written down: kefu.audit.<verb>. It is "" for an
+// invalid verb.
 func AuditSubject(verb string) string { return join("kefu.audit", verb) }
 
 // join appends tokens to a subject, or returns "" when one of them may not stand in a subject.

@@ -13,16 +13,16 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Publisher is a fake [*publisher.Publisher]: it has all its methods. It may be used by many goroutines at once; its
-// fields are set before it is used.
+// Publisher is a fake [*publisher.Publisher]: it has all its methods. It may be used by many
+// goroutines at once; its fields are set before it is used.
 type Publisher struct {
 	// Limits and Defaults are what [publisher.WithLimits] and [publisher.WithDefaults] set.
 	Limits   schema.Limits
 	Defaults []publisher.PublishOption
 
-	// Refuse is asked about each intent that could be queued, nil is never. An intent for which it returns an error
-	// is not queued, unless that is a [publisher.ErrOutcomeOpen]: then it is, as it may be. Publish fails with that
-	// error, in a [*publisher.Error].
+	// Refuse is asked about each intent that could be queued, nil is never. An intent for which it
+	// returns an error is not queued, unless that is a [publisher.ErrOutcomeOpen]: then it is, as
+	// it may be. Publish fails with that error, in a [*publisher.Error].
 	Refuse func(Intent) error
 
 	// AutoSend has each intent be sent as soon as it is queued.
@@ -111,7 +111,9 @@ func (p *Publisher) PublishBatch(
 	return results, nil
 }
 
-func (p *Publisher) publish(ctx context.Context, appID string, in publisher.Intent) (publisher.Accepted, error) {
+func (p *Publisher) publish(
+	ctx context.Context, appID string, in publisher.Intent,
+) (publisher.Accepted, error) {
 	in.Options = slices.Concat(p.Defaults, in.Options)
 	accepted := publisher.Accepted{AppID: appID, At: time.Now()}
 	m, err := in.Message(appID, p.Limits)
@@ -134,7 +136,9 @@ func (p *Publisher) publish(ctx context.Context, appID string, in publisher.Inte
 }
 
 // read takes a message apart as a worker does.
-func read(appID, subject string, header map[string][]string, packet []byte, at time.Time) (Intent, error) {
+func read(
+	appID, subject string, header map[string][]string, packet []byte, at time.Time,
+) (Intent, error) {
 	in := Intent{AppID: appID, JSON: packet, At: at, State: schema.StateQueued, Generation: 1}
 	var subjectErr, headerErr, packetErr error
 	in.Subject, subjectErr = schema.ParseSubject(subject)

@@ -140,7 +140,8 @@ func (p *Publisher) first(appID string, o publisher.ReceiptsOptions) (n int) {
 	return n
 }
 
-// Cancel does what [publisher.Publisher.Cancel] does: an intent that is queued ends at once, cancelled.
+// Cancel does what [publisher.Publisher.Cancel] does: an intent that is queued ends at once,
+// cancelled.
 func (p *Publisher) Cancel(_ context.Context, appID, id string, _ ...publisher.CancelOption) error {
 	if err := schema.CheckID(id); err != nil {
 		return &publisher.Error{AppID: appID, ID: id, Err: err}

@@ -32,9 +32,9 @@ func (p *Publisher) SetFull(appID string, full bool) {
 	}
 }
 
-// EndDuplicateWindow has the app's queue forget the ids that it has accepted, as it does after 10 minutes: a repeat is
-// no Duplicate any more. Of an intent that waits or was sent nothing comes of it all the same; one that died or was
-// cancelled lives again.
+// EndDuplicateWindow has the app's queue forget the ids that it has accepted, as it does after 10
+// minutes: a repeat is no Duplicate any more. Of an intent that waits or was sent nothing comes of
+// it all the same; one that died or was cancelled lives again.
 func (p *Publisher) EndDuplicateWindow(appID string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,8 +53,9 @@ func (p *Publisher) Bury(appID, id string, reason schema.Reason) error {
 	return p.Settle(schema.Receipt{AppID: appID, ID: id, State: schema.StateDead, Reason: reason})
 }
 
-// Settle ends a queued intent with a receipt, which needs the app, the id and a terminal state. What else is not given
-// is filled in. The error says that there is no such intent, or that it has ended already.
+// Settle ends a queued intent with a receipt, which needs the app, the id and a terminal state.
+// What else is not given is filled in. The error says that there is no such intent, or that it has
+// ended already.
 func (p *Publisher) Settle(r schema.Receipt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
