@@ -38,22 +38,16 @@ type answer struct {
 
 // Error codes of JetStream, from nats-server's errors.json.
 const (
-	// the account has used its storage
-	codeAccountResources = 10002
-	// the server has: it steps down as leader, so another may have room
-	codeInsufficient = 10023
-	// the server has
-	codeStorage  = 10047
-	codeTooLarge = 10054
-	// the stream is full (discard new), or a message does not fit its block
-	codeStore              = 10077
+	codeAccountResources   = 10002 // the account has used its storage
+	codeInsufficient       = 10023 // the server has: another may lead the stream, and have room
+	codeStorage            = 10047 // the server has
+	codeTooLarge           = 10054
+	codeStore              = 10077 // the stream is full, or a message does not fit its block
 	codeHeaderTooLarge     = 10097
 	codeAccountStreamBytes = 10122
-	// the id is being stored this moment
-	codeInProcess       = 10158
-	codeTooManyRequests = 10167
-	// the stream does not allow atomic batches
-	codeNoBatches = 10174
+	codeInProcess          = 10158 // the id is being stored this moment
+	codeTooManyRequests    = 10167
+	codeNoBatches          = 10174 // the stream does not allow atomic batches
 )
 
 // errForeign is for an answer that a publish cannot have from JetStream.

@@ -33,8 +33,8 @@ func WithKeep(d time.Duration) CancelOption {
 // worker does not send it when its turn comes, and its receipt says cancelled
 // ([schema.StateCancelled]). A call to WeChat that is under way cannot be taken
 // back, but is not tried again. [Publisher.Wait] tells whether it was in time. What
-// is published under the id later is another life of it, and is sent; so is an
-// intent that has ended already and that nobody replays.
+// is published under the id later is another life of it, and is sent. An intent
+// that has ended stays as it is; the replay of a dead one is withdrawn.
 //
 // When ctx has no deadline it is tried for 15 s ([WithTimeout]). After
 // [ErrNotQueued] and [ErrOutcomeOpen] it is not certain to be cancelled: to do it

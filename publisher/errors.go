@@ -25,8 +25,8 @@ var (
 	// takes.
 	ErrTooLarge = errors.New("too large")
 
-	// ErrForbidden: the connection has no permission for what was asked; the error names the
-	// subject.
+	// ErrForbidden: the connection has no permission for what was asked; the error says which is
+	// missing.
 	ErrForbidden = errors.New("forbidden")
 
 	// ErrNotQueued: time ran out, and the intent has certainly not been stored: the broker was

@@ -30,12 +30,12 @@
 //
 // # Errors
 //
-// Every call fails with an [*Error]: it names the intent, says with [Error.Retryable] whether to
-// try again, and matches what it is. A [*schema.FieldError] says what is wrong with the intent;
-// [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] will not pass by themselves
-// either. [ErrQueueFull] and [ErrNotQueued] will: nothing was stored. After [ErrOutcomeOpen] nobody
-// knows: publish again with the same id, which the error and every [Accepted] hold. Ask for it
-// before the others: it may come with one of them.
+// Every call fails with an [*Error], a batch with a [*BatchError] of some. It names the intent,
+// says with [Error.Retryable] whether to try again, and matches what it is. A [*schema.FieldError]
+// says what is wrong with the intent; [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and
+// [ErrClosed] will not pass by themselves either. [ErrQueueFull] and [ErrNotQueued] will: nothing
+// was stored. After [ErrOutcomeOpen] nobody knows: publish again with the same id, which the error
+// and every [Accepted] hold. Ask for it before the others: it may come with one of them.
 //
 // # Many, and what became of them
 //
@@ -155,11 +155,10 @@ func New(js jetstream.JetStream, opts ...Option) (*Publisher, error) {
 	return p, nil
 }
 
-// Close ends the publisher: calls that are under way and later ones end with
-// [ErrClosed], and watchers are closed. It gives back what the publisher holds of
-// the connection and the broker: an inbox, and a consumer for each app whose
-// receipts it reads. After the connection is closed there is nothing to give
-// back, and Close need not be called. The second Close does nothing.
+// Close ends the publisher: calls that are under way and later ones end with [ErrClosed]. It gives
+// back what the publisher holds of the connection and the broker: an inbox, and a consumer for each
+// app whose receipts are waited for. After the connection is closed there is nothing to give back,
+// and Close need not be called. The second Close does nothing.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	if p.isClosed() {
