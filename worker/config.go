@@ -47,7 +47,6 @@ type QuotaTeller interface {
 // App is one Official Account.
 type App struct {
 	ID          string
-	Name        string // shown to people
 	Sender      Sender
 	Rate        gate.Rate
 	Concurrency int // calls in flight, at most; of the worker's

@@ -18,6 +18,7 @@ import (
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -233,7 +234,7 @@ func TestAReplayMovesWhatItSendsFromDeadToSent(t *testing.T) {
 			b.status("summer", map[string]int{"sent": 18, "dead recipient": 2, "maybe twice": 2})
 			b.NoError(stop())
 			if forgotten {
-				s, err := b.conn.JS.Stream(t.Context(), "KEFU_LEDGER")
+				s, err := b.conn.JS.Stream(t.Context(), wire.StreamLedger)
 				b.NoError(err)
 				b.NoError(s.Purge(t.Context()))
 			}

@@ -10,13 +10,14 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
 )
 
 func TestInAClusterNothingIsLostOrDoubledWhenLeadersChange(t *testing.T) {
 	t.Parallel()
 	c := brokertest.StartCluster(t)
 	conn := c.Connect()
-	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{})
 	const writers, each = 4, 300
 	begun := make(chan struct{}, writers*each)
 	var wg sync.WaitGroup
@@ -36,14 +37,14 @@ func TestInAClusterNothingIsLostOrDoubledWhenLeadersChange(t *testing.T) {
 			brokertest.Await(t, begun, "progress")
 		}
 		if i < 3 {
-			c.StepDown("KEFU_DEAD")
+			c.StepDown(schema.StreamDead)
 		} else {
-			c.StopLeader("KEFU_DEAD")
+			c.StopLeader(schema.StreamDead)
 		}
 	}
 	wg.Wait()
 	seen := make(map[string]bool)
-	for _, s := range stored(t, conn, "KEFU_DEAD", broker.ScanOptions{}) {
+	for _, s := range stored(t, conn, schema.StreamDead, broker.ScanOptions{}) {
 		require.False(t, seen[string(s.Data)], "%s is stored twice", s.Data)
 		seen[string(s.Data)] = true
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // logbook is a log that several goroutines write and a test reads.
@@ -234,7 +235,7 @@ func TestAskRepeatsWhatWasLostWithTheConnection(t *testing.T) {
 		go func() {
 			done <- conn.Ask(t.Context(), func(ctx context.Context) error {
 				asked <- struct{}{}
-				_, err := conn.JS.Stream(ctx, "KEFU_DEAD")
+				_, err := conn.JS.Stream(ctx, schema.StreamDead)
 				return err
 			})
 		}()

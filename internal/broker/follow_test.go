@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // follow follows a stream; what comes goes into the channel.
@@ -45,7 +46,7 @@ func TestFollowReturnsWhenThePastWasReadAndGoesOn(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	letters(t, conn, 2500)
-	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{})
 	require.Len(t, got, 2500)
 	require.Equal(t, numbers(1, 2501), next(t, got, 2500))
 	letters(t, conn, 3)
@@ -69,7 +70,7 @@ func TestFollowReturnsAtOnceWhenNothingIsThereToRead(t *testing.T) {
 			conn := brokertest.New(t)
 			letters(t, conn, c.fill)
 			begin := time.Now()
-			_, got := follow(t, conn, "KEFU_DEAD", c.o)
+			_, got := follow(t, conn, schema.StreamDead, c.o)
 			require.Less(t, time.Since(begin), broker.Silence)
 			require.Empty(t, got)
 		})
@@ -80,7 +81,7 @@ func TestFollowIsDoneThoughTheNewestMessageDoesNotMatch(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	letters(t, conn, 6) // the last one is of wx2
-	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{Subject: "kefu.dead.wx1.*"})
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{Subject: "kefu.dead.wx1.*"})
 	require.Equal(t, []string{"1", "3", "5"}, next(t, got, 3))
 	letters(t, conn, 4)
 	require.Equal(t, []string{"1", "3"}, next(t, got, 2))
@@ -90,10 +91,10 @@ func TestFollowIsDoneThoughTheRestWasDeletedMeanwhile(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	letters(t, conn, 4000)
-	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
 	require.NoError(t, err)
 	n := 0
-	w, err := conn.Follow(t.Context(), "KEFU_DEAD", broker.FollowOptions{}, func(broker.Stored) {
+	w, err := conn.Follow(t.Context(), schema.StreamDead, broker.FollowOptions{}, func(broker.Stored) {
 		if n++; n == 1 {
 			if err := s.Purge(context.WithoutCancel(t.Context())); err != nil {
 				t.Error(err)
@@ -119,7 +120,7 @@ func TestFollowEndsWithItsContextWhileItReadsThePast(t *testing.T) {
 	letters(t, conn, 100)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	last := uint64(0)
-	w, err := conn.Follow(ctx, "KEFU_DEAD", broker.FollowOptions{}, func(s broker.Stored) {
+	w, err := conn.Follow(ctx, schema.StreamDead, broker.FollowOptions{}, func(s broker.Stored) {
 		if last = s.Seq; last == 50 {
 			cancel(errors.New("told to stop"))
 		}
@@ -138,14 +139,14 @@ func TestAStoppedFollowerLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	letters(t, conn, 10)
-	w, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	w, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{})
 	next(t, got, 10)
 	require.Greater(t, conn.Hooks(), 1)
-	require.Equal(t, 1, consumers(t, conn, "KEFU_DEAD"))
+	require.Equal(t, 1, consumers(t, conn, schema.StreamDead))
 	w.Stop()
 	w.Stop() // twice does no harm
 	require.Equal(t, 1, conn.Hooks())
-	require.Eventually(t, func() bool { return consumers(t, conn, "KEFU_DEAD") == 0 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return consumers(t, conn, schema.StreamDead) == 0 }, brokertest.Patience, 5*time.Millisecond)
 	letters(t, conn, 1)
 	require.Empty(t, got)
 }
@@ -155,7 +156,7 @@ func TestAFollowerMissesNothingOverRestartsAndReadsNothingTwice(t *testing.T) {
 	b := brokertest.Start(t)
 	conn := b.Connect()
 	letters(t, conn, 20)
-	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{})
 	var wg sync.WaitGroup
 	const total = 2000
 	acks := make(chan struct{}, total)
@@ -182,9 +183,9 @@ func TestAFollowerWhoseConsumerIsDeletedMakesAnother(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	letters(t, conn, 5)
-	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{})
 	next(t, got, 5)
-	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
 	require.NoError(t, err)
 	for name := range s.ConsumerNames(t.Context()).Name() {
 		require.NoError(t, s.DeleteConsumer(t.Context(), name))
@@ -192,15 +193,15 @@ func TestAFollowerWhoseConsumerIsDeletedMakesAnother(t *testing.T) {
 	letters(t, conn, 3)
 	require.Equal(t, numbers(1, 4), next(t, got, 3))
 	require.Empty(t, got)
-	require.Equal(t, 1, consumers(t, conn, "KEFU_DEAD"))
+	require.Equal(t, 1, consumers(t, conn, schema.StreamDead))
 }
 
 func TestAnIdleFollowerAsksAgainAndKeepsItsConsumer(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	const expires = 500 * time.Millisecond
-	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{}.Shorten(expires))
-	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{}.Shorten(expires))
+	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
 	require.NoError(t, err)
 	only := func() *jetstream.ConsumerInfo {
 		t.Helper()
@@ -223,7 +224,7 @@ func TestAFollowerOfTheLatestSeesTheNewestOfEachSubject(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	letters(t, conn, 10)
-	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{Latest: true})
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{Latest: true})
 	require.Len(t, got, 2)
 	require.Equal(t, []string{"9", "10"}, next(t, got, 2))
 	letters(t, conn, 2)
@@ -240,7 +241,7 @@ func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 		{
 			name: "it was made anew",
 			lose: func(t *testing.T, _ *brokertest.Broker, conn *broker.Conn) {
-				require.NoError(t, conn.JS.DeleteStream(t.Context(), "KEFU_DEAD"))
+				require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamDead))
 				brokertest.Provision(t, conn, brokertest.Spec())
 			},
 			want: []string{"new"},
@@ -274,7 +275,7 @@ func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 			brokertest.Await(t, back, "the reconnect")
 			letters(t, conn, 2)
 			anew := make(chan struct{}, 10)
-			_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{Anew: func() { anew <- struct{}{} }})
+			_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{Anew: func() { anew <- struct{}{} }})
 			next(t, got, 5)
 			c.lose(t, b, conn)
 			_, err := conn.Outbox.PublishWait(t.Context(), intentTo("kefu.dead.wx1.rejected", "new"))

@@ -8,22 +8,23 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
 )
 
 func TestHoldsSaysWhetherAMessageIsThere(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	letters(t, conn, 3)
-	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
 	require.NoError(t, err)
 	require.NoError(t, s.DeleteMsg(t.Context(), 2))
 	for seq, want := range map[uint64]bool{1: true, 2: false, 3: true, 4: false} {
-		held, err := conn.Holds(t.Context(), "KEFU_DEAD", seq)
+		held, err := conn.Holds(t.Context(), schema.StreamDead, seq)
 		require.NoError(t, err)
 		require.Equal(t, want, held, seq)
 	}
 	require.NoError(t, s.Purge(t.Context()))
-	held, err := conn.Holds(t.Context(), "KEFU_DEAD", 1)
+	held, err := conn.Holds(t.Context(), schema.StreamDead, 1)
 	require.NoError(t, err)
 	require.False(t, held)
 	_, err = conn.Holds(t.Context(), "NONE", 1)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
 )
 
 func TestWhetherTheBrokerIsThereIsKnownWhileAWriteIsStuck(t *testing.T) {
@@ -121,15 +122,15 @@ func TestAShortAbsenceIsNoNewBeginning(t *testing.T) {
 func TestAFollowerThatCannotReadSaysWhy(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
-	_, got := follow(t, conn, "KEFU_DEAD", broker.FollowOptions{})
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{})
 	require.Empty(t, conn.Unread())
-	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
 	require.NoError(t, err)
 	cfg := s.CachedInfo().Config
-	require.NoError(t, conn.JS.DeleteStream(t.Context(), "KEFU_DEAD"))
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamDead))
 	require.Eventually(t, func() bool {
 		unread := conn.Unread()
-		return len(unread) == 1 && unread[0].Stream == "KEFU_DEAD" && strings.Contains(unread[0].Why, "stream not found")
+		return len(unread) == 1 && unread[0].Stream == schema.StreamDead && strings.Contains(unread[0].Why, "stream not found")
 	}, brokertest.Patience, time.Millisecond)
 	since := conn.Unread()[0].Since
 	_, err = conn.JS.CreateStream(t.Context(), cfg)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // outcome is what a publish ended with.
@@ -155,7 +156,7 @@ func TestAConditionalWriteThatIsRepeatedIsRefused(t *testing.T) {
 		v, err := far.StateOnce(t.Context(), "log.key", []byte("mine"))
 		done <- answer{string(v), err}
 	}()
-	require.Eventually(t, func() bool { return state(t, near, "KV_KEFU_STATE").Msgs == 1 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return state(t, near, wire.StreamState).Msgs == 1 }, brokertest.Patience, 5*time.Millisecond)
 	require.Empty(t, done)
 	p.Cut()
 	p.Mend()

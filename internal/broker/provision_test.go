@@ -181,12 +181,12 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 			want:   "KEFU_LEDGER: max_age is 1h0m0s, wanted 30m0s (update)",
 		},
 		{
-			name: "a bucket without life times", stream: "KV_" + wire.BucketState,
+			name: "a bucket without life times", stream: wire.StreamState,
 			tamper: func(c *jetstream.StreamConfig) { c.SubjectDeleteMarkerTTL = 0 },
 			want:   "KV_KEFU_STATE: subject_delete_marker_ttl is 0s, wanted 1m0s (update)",
 		},
 		{
-			name: "a bucket with a history", stream: "KV_" + wire.BucketState,
+			name: "a bucket with a history", stream: wire.StreamState,
 			tamper: func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 },
 			want:   "KV_KEFU_STATE: max_msgs_per_subject is 5, wanted 1 (update)",
 		},
@@ -219,7 +219,7 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 				require.NoError(t, err)
 				cfg := s.CachedInfo().Config
 				c.tamper(&cfg)
-				if c.stream == "KV_"+wire.BucketState && cfg.SubjectDeleteMarkerTTL == 0 {
+				if c.stream == wire.StreamState && cfg.SubjectDeleteMarkerTTL == 0 {
 					cfg.AllowMsgTTL = true
 				}
 				_, err = conn.JS.UpdateStream(t.Context(), cfg)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // pulled is a puller on the bulk lane of wx1 and what it says.
@@ -340,12 +341,12 @@ func TestASilentConsumerIsReported(t *testing.T) {
 func TestOtherEndsOfARequestAreReportedWithTheirReason(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, "wx1")
-	_, err := conn.JS.CreateConsumer(t.Context(), "KEFU_LATER", jetstream.ConsumerConfig{
+	_, err := conn.JS.CreateConsumer(t.Context(), wire.StreamLater, jetstream.ConsumerConfig{
 		Durable: "narrow", AckPolicy: jetstream.AckExplicitPolicy, MaxRequestBatch: 5, FilterSubject: "kefu.later.due.*",
 	})
 	require.NoError(t, err)
 	lost := make(chan error, 10)
-	p := conn.NewPuller("KEFU_LATER", "narrow", func(*nats.Msg) {}, func(err error) { lost <- err })
+	p := conn.NewPuller(wire.StreamLater, "narrow", func(*nats.Msg) {}, func(err error) { lost <- err })
 	require.NoError(t, p.Resume())
 	p.Top(6)
 	require.EqualError(t, brokertest.Await(t, lost, "the refusal"), "pull request ended: 409 exceeded maxrequestbatch of 5")

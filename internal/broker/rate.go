@@ -18,7 +18,7 @@ func (c *Conn) EnsureRateStream(ctx context.Context) (now, created time.Time, er
 	s, err := c.JS.Stream(ctx, wire.StreamRate)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		var state jetstream.Stream
-		if state, err = c.JS.Stream(ctx, "KV_"+wire.BucketState); err == nil {
+		if state, err = c.JS.Stream(ctx, wire.StreamState); err == nil {
 			s, err = c.JS.CreateStream(ctx, RateStream(state.CachedInfo().Config.Replicas))
 		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another worker's, made with other settings

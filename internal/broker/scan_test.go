@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // letters fills KEFU_DEAD: message i has the body i, and is of wx1 or wx2 in turn.
@@ -42,7 +43,7 @@ func TestScanReadsEverythingOverManyBatches(t *testing.T) {
 	conn := brokertest.New(t)
 	const n = 2*broker.ScanBatch + 300
 	letters(t, conn, n)
-	all := stored(t, conn, "KEFU_DEAD", broker.ScanOptions{})
+	all := stored(t, conn, schema.StreamDead, broker.ScanOptions{})
 	require.Equal(t, numbers(1, n+1), bodies(all))
 	for i, s := range all {
 		require.EqualValues(t, i+1, s.Seq)
@@ -50,7 +51,7 @@ func TestScanReadsEverythingOverManyBatches(t *testing.T) {
 		require.Equal(t, strconv.Itoa(i+1), s.Header.Get("N"))
 		require.Len(t, s.Header, 2, "what the publisher set, no envelope: %v", s.Header)
 	}
-	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
 	require.NoError(t, err)
 	require.Zero(t, s.CachedInfo().State.Consumers, "reading leaves no trace")
 }
@@ -59,7 +60,7 @@ func TestScanOfExactlyOneBatch(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	letters(t, conn, broker.ScanBatch)
-	require.Len(t, stored(t, conn, "KEFU_DEAD", broker.ScanOptions{}), broker.ScanBatch)
+	require.Len(t, stored(t, conn, schema.StreamDead, broker.ScanOptions{}), broker.ScanBatch)
 }
 
 func TestScanChooses(t *testing.T) {
@@ -67,7 +68,7 @@ func TestScanChooses(t *testing.T) {
 	conn := brokertest.New(t)
 	letters(t, conn, 10)
 	var middle time.Time
-	for _, s := range stored(t, conn, "KEFU_DEAD", broker.ScanOptions{}) {
+	for _, s := range stored(t, conn, schema.StreamDead, broker.ScanOptions{}) {
 		if s.Seq == 6 {
 			middle = s.Time
 		}
@@ -92,7 +93,7 @@ func TestScanChooses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, append([]string{}, c.want...), bodies(stored(t, conn, "KEFU_DEAD", c.o)))
+			require.Equal(t, append([]string{}, c.want...), bodies(stored(t, conn, schema.StreamDead, c.o)))
 		})
 	}
 }
@@ -102,7 +103,7 @@ func TestScanStepsOverGaps(t *testing.T) {
 	conn := brokertest.New(t)
 	const n = 1500
 	letters(t, conn, n)
-	s, err := conn.JS.Stream(t.Context(), "KEFU_DEAD")
+	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
 	require.NoError(t, err)
 	var want []string
 	for i := 1; i <= n; i++ {
@@ -112,10 +113,10 @@ func TestScanStepsOverGaps(t *testing.T) {
 			want = append(want, strconv.Itoa(i))
 		}
 	}
-	require.Equal(t, want, bodies(stored(t, conn, "KEFU_DEAD", broker.ScanOptions{})))
-	require.Equal(t, want, bodies(stored(t, conn, "KEFU_DEAD", broker.ScanOptions{Seq: 2})), "the first sequence need not be there")
+	require.Equal(t, want, bodies(stored(t, conn, schema.StreamDead, broker.ScanOptions{})))
+	require.Equal(t, want, bodies(stored(t, conn, schema.StreamDead, broker.ScanOptions{Seq: 2})), "the first sequence need not be there")
 	require.NoError(t, s.Purge(t.Context()))
-	require.Empty(t, stored(t, conn, "KEFU_DEAD", broker.ScanOptions{}))
+	require.Empty(t, stored(t, conn, schema.StreamDead, broker.ScanOptions{}))
 }
 
 func TestScanReadsAWorkQueueWithoutDisturbingIt(t *testing.T) {
@@ -133,7 +134,7 @@ func TestScanEndsAsItsFunctionSays(t *testing.T) {
 	conn := brokertest.New(t)
 	letters(t, conn, 600)
 	n := 0
-	require.NoError(t, conn.Scan(t.Context(), "KEFU_DEAD", broker.ScanOptions{}, func(broker.Stored) error {
+	require.NoError(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, func(broker.Stored) error {
 		n++
 		if n == 520 {
 			return fmt.Errorf("enough: %w", broker.ErrStopScan)
@@ -142,7 +143,7 @@ func TestScanEndsAsItsFunctionSays(t *testing.T) {
 	}))
 	require.Equal(t, 520, n)
 	broken := errors.New("broken")
-	require.ErrorIs(t, conn.Scan(t.Context(), "KEFU_DEAD", broker.ScanOptions{}, func(broker.Stored) error { return broken }), broken)
+	require.ErrorIs(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, func(broker.Stored) error { return broken }), broken)
 }
 
 func TestScanAndGetSayWhyTheyCannotRead(t *testing.T) {
@@ -153,19 +154,19 @@ func TestScanAndGetSayWhyTheyCannotRead(t *testing.T) {
 	require.ErrorIs(t, conn.Scan(t.Context(), "MISSING", broker.ScanOptions{}, nothing), broker.ErrNoStream)
 	_, err := conn.Get(t.Context(), "MISSING", 1)
 	require.ErrorIs(t, err, broker.ErrNoStream)
-	_, err = conn.Get(t.Context(), "KEFU_DEAD", 7)
+	_, err = conn.Get(t.Context(), schema.StreamDead, 7)
 	require.ErrorIs(t, err, broker.ErrNoMessage)
-	_, err = conn.Get(t.Context(), "KEFU_DEAD", 0)
+	_, err = conn.Get(t.Context(), schema.StreamDead, 0)
 	require.EqualError(t, err, "get KEFU_DEAD/0: broker answers 408 empty request")
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, conn.Scan(ended, "KEFU_DEAD", broker.ScanOptions{}, nothing), context.Canceled)
+	require.ErrorIs(t, conn.Scan(ended, schema.StreamDead, broker.ScanOptions{}, nothing), context.Canceled)
 
 	b.Stop()
 	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
-	require.ErrorIs(t, conn.Scan(t.Context(), "KEFU_DEAD", broker.ScanOptions{}, nothing), broker.ErrAway)
-	_, err = conn.Get(t.Context(), "KEFU_DEAD", 1)
+	require.ErrorIs(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, nothing), broker.ErrAway)
+	_, err = conn.Get(t.Context(), schema.StreamDead, 1)
 	require.ErrorIs(t, err, broker.ErrAway)
 }
 

@@ -61,7 +61,7 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 		}
 		stands, first = nil, false
 	}
-	return c.Follow(ctx, "KV_"+wire.BucketState, o, func(s Stored) {
+	return c.Follow(ctx, wire.StreamState, o, func(s Stored) {
 		e := stateEntry(s)
 		if stands != nil {
 			stands[e.Key] = true
@@ -89,7 +89,7 @@ func (c *Conn) ReadState(ctx context.Context, prefix string) ([]StateEntry, erro
 func (c *Conn) ReadStateSince(ctx context.Context, prefix string, since time.Time) ([]StateEntry, error) {
 	var out []StateEntry
 	o := ScanOptions{Subject: statePrefix + prefix + ">", Since: since}
-	err := c.Scan(ctx, "KV_"+wire.BucketState, o, func(s Stored) error {
+	err := c.Scan(ctx, wire.StreamState, o, func(s Stored) error {
 		if e := stateEntry(s); !e.Deleted {
 			out = append(out, e)
 		}
@@ -154,12 +154,11 @@ func (c *Conn) StateOnce(ctx context.Context, key string, value []byte) ([]byte,
 	if err == nil {
 		return value, nil
 	}
-	var refused *APIError
-	if !errors.As(err, &refused) || refused.Code != CodeWrongLastSeq {
+	if !errors.Is(err, ErrOvertaken) {
 		return nil, fmt.Errorf("write %s: %w", key, err)
 	}
 	var stored []byte
-	err = c.Scan(ctx, "KV_"+wire.BucketState, ScanOptions{Subject: statePrefix + key}, func(s Stored) error {
+	err = c.Scan(ctx, wire.StreamState, ScanOptions{Subject: statePrefix + key}, func(s Stored) error {
 		stored = s.Data
 		return nil
 	})

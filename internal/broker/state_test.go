@@ -112,7 +112,7 @@ func TestWatchStateMakesUpForWhatItMissed(t *testing.T) {
 	remove(t, near, "worker.goes")
 	save(t, near, "worker.comes", "1", 0)
 	// The mark of the deletion runs out before the far one is back.
-	s, err := near.JS.Stream(t.Context(), "KV_"+wire.BucketState)
+	s, err := near.JS.Stream(t.Context(), wire.StreamState)
 	require.NoError(t, err)
 	goes := "$KV." + wire.BucketState + ".worker.goes"
 	require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSubject(goes)))
@@ -139,7 +139,7 @@ func TestWatchStateSurvivesABucketThatIsMadeAnew(t *testing.T) {
 	said := watch(t, conn, "app.")
 	brokertest.Await(t, said, "what stands")
 	brokertest.Await(t, said, "what stands")
-	require.NoError(t, conn.JS.DeleteStream(t.Context(), "KV_"+wire.BucketState))
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamState))
 	brokertest.Provision(t, conn, brokertest.Spec())
 	save(t, conn, "app.wx1.hold", "c", 0) // under the sequence that the old value had
 	got := []string{brokertest.Await(t, said, "the new value"), brokertest.Await(t, said, "the missing one")}

@@ -115,7 +115,7 @@ func TestTheLanesOfAnAppAreReadApart(t *testing.T) {
 	c, err := conn.JS.CreateConsumer(t.Context(), "KEFU_SEND_wx1", broker.BulkConsumer("wx1", 100))
 	require.NoError(t, err)
 	require.EqualValues(t, 1, c.CachedInfo().NumPending)
-	_, err = conn.JS.CreateConsumer(t.Context(), "KEFU_LATER", broker.DispatchConsumer())
+	_, err = conn.JS.CreateConsumer(t.Context(), wire.StreamLater, broker.DispatchConsumer())
 	require.NoError(t, err)
 }
 
@@ -210,7 +210,7 @@ func TestAScheduleFiresAtItsTimeToTheFractionOfASecond(t *testing.T) {
 		"Nats-Schedule", "@at "+due.UTC().Format(time.RFC3339Nano), "Nats-Schedule-Target", "kefu.later.due.wx1",
 		"Kefu-Id", "id-1", "Nats-Msg-Id", "id-1·1·2·0")
 	require.NoError(t, err)
-	consumer, err := conn.JS.CreateConsumer(t.Context(), "KEFU_LATER", broker.DispatchConsumer())
+	consumer, err := conn.JS.CreateConsumer(t.Context(), wire.StreamLater, broker.DispatchConsumer())
 	require.NoError(t, err)
 	m, err := consumer.Next(jetstream.FetchMaxWait(brokertest.Patience))
 	require.NoError(t, err)
@@ -222,7 +222,7 @@ func TestAScheduleFiresAtItsTimeToTheFractionOfASecond(t *testing.T) {
 	require.Equal(t, "id-1", m.Headers().Get("Kefu-Id"))
 	require.Empty(t, m.Headers().Get("Nats-Msg-Id"), "this is why an intent carries its id in a header of its own")
 	require.NoError(t, m.DoubleAck(t.Context()))
-	require.Zero(t, state(t, conn, "KEFU_LATER").Msgs, "nothing is left of it")
+	require.Zero(t, state(t, conn, wire.StreamLater).Msgs, "nothing is left of it")
 }
 
 func TestTwoSchedulesOnOneSubjectReplaceEachOther(t *testing.T) {
@@ -233,7 +233,7 @@ func TestTwoSchedulesOnOneSubjectReplaceEachOther(t *testing.T) {
 			"Nats-Schedule", "@at "+time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano), "Nats-Schedule-Target", "kefu.later.due.wx1")
 		require.NoError(t, err)
 	}
-	require.EqualValues(t, 1, state(t, conn, "KEFU_LATER").Msgs, "hence one subject for each")
+	require.EqualValues(t, 1, state(t, conn, wire.StreamLater).Msgs, "hence one subject for each")
 }
 
 func TestTheAuditCannotBeEdited(t *testing.T) {

@@ -12,12 +12,21 @@ import (
 	"github.com/kefuhq/kefu/internal/wire"
 )
 
-// ErrOvertaken says that somebody else wrote a subject meanwhile.
+// ErrOvertaken says that somebody else wrote a subject meanwhile. A refusal of
+// what OnlyAfter and Swap make conditional is it, however it was published.
 var ErrOvertaken = errors.New("overtaken by another write")
+
+// Is makes a refused condition ErrOvertaken.
+func (e *APIError) Is(target error) bool {
+	return target == ErrOvertaken && e.Code == CodeWrongLastSeq
+}
 
 // OnlyAfter makes a message one that is stored only while seq is the sequence
 // of its subject's last message; 0: while there is none.
 func OnlyAfter(m *nats.Msg, seq uint64) *nats.Msg {
+	if m.Header == nil {
+		m.Header = nats.Header{}
+	}
 	m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(seq, 10))
 	return m
 }
@@ -28,22 +37,15 @@ func OnlyAfter(m *nats.Msg, seq uint64) *nats.Msg {
 // tells: unlike the outbox, Swap makes one attempt, since a repeated condition
 // refuses its own first attempt.
 func (c *Conn) Swap(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, err error) {
-	if m.Header == nil {
-		m.Header = nats.Header{}
-	}
 	answer, err := c.NC.RequestMsgWithContext(ctx, OnlyAfter(m, last))
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", m.Subject, reading(err))
 	}
 	ack, err := parseAck(answer)
-	if err == nil {
-		return ack.Seq, nil
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", m.Subject, err)
 	}
-	var refused *APIError
-	if errors.As(err, &refused) && refused.Code == CodeWrongLastSeq {
-		err = ErrOvertaken
-	}
-	return 0, fmt.Errorf("write %s: %w", m.Subject, err)
+	return ack.Seq, nil
 }
 
 // Last reads the last message of a subject. A subject that holds none is
@@ -65,7 +67,7 @@ func (c *Conn) Last(ctx context.Context, stream, subject string) (Stored, error)
 
 // LastState is Last of a key of KEFU_STATE.
 func (c *Conn) LastState(ctx context.Context, key string) (StateEntry, error) {
-	s, err := c.Last(ctx, "KV_"+wire.BucketState, statePrefix+key)
+	s, err := c.Last(ctx, wire.StreamState, statePrefix+key)
 	if err != nil {
 		return StateEntry{}, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 func TestMayDouble(t *testing.T) {
@@ -393,7 +394,7 @@ func TestACheckpointThatIsNotStoredIsTold(t *testing.T) {
 	defer cancel()
 	result, err := job(t, recipients(40)).Start(ctx, Options{Conn: conn, Queue: &outbox{conn: conn}, Batch: 10, Progress: func(done, _ int, _ string) {
 		if done == 20 {
-			require.NoError(t, conn.JS.DeleteStream(t.Context(), jobStream))
+			require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamJobRecords))
 			cancel()
 		}
 	}})

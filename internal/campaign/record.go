@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,8 +74,6 @@ var ErrUnknown = errors.New("no such campaign")
 // ErrTakenOver ends a run when another one of the same campaign has begun. Nothing is lost or sent twice by that.
 var ErrTakenOver = errors.New("another run of this campaign has taken over")
 
-const jobStream = "KV_" + wire.BucketJob
-
 func recordSubject(appID, campaign string) string {
 	return "$KV." + wire.BucketJob + ".campaign." + appID + "." + campaign
 }
@@ -120,7 +117,7 @@ func (r *Record) decode(data []byte) error {
 
 func readStored(ctx context.Context, conn *broker.Conn, subject string) (broker.Stored, error) {
 	var last broker.Stored
-	err := conn.Scan(ctx, jobStream, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
+	err := conn.Scan(ctx, wire.StreamJobRecords, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
 		last = s
 		return nil
 	})
@@ -136,13 +133,11 @@ func writeRecord(ctx context.Context, conn *broker.Conn, r Record, last uint64) 
 	for {
 		m := nats.NewMsg(recordSubject(r.AppID, r.Campaign))
 		m.Data = body
-		m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(last, 10))
-		ack, err := conn.Outbox.PublishWait(ctx, m)
+		ack, err := conn.Outbox.PublishWait(ctx, broker.OnlyAfter(m, last))
 		if err == nil {
 			return ack.Seq, nil
 		}
-		var refused *broker.APIError
-		if !errors.As(err, &refused) || refused.Code != broker.CodeWrongLastSeq {
+		if !errors.Is(err, broker.ErrOvertaken) {
 			return 0, fmt.Errorf("write the record of campaign %s: %w", r.Campaign, err)
 		}
 		// What is there may be our own: the answer to an earlier writing was lost, or not waited for.

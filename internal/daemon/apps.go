@@ -85,7 +85,6 @@ func (c *clients) apps(cfg *config.Config) (out []worker.App) {
 	for _, app := range cfg.Apps {
 		out = append(out, worker.App{
 			ID:     app.AppID,
-			Name:   app.Label(),
 			Sender: c.of(app),
 			Rate: gate.Rate{
 				PerSecond: app.Rate.PerSecond, Burst: app.Rate.Burst,

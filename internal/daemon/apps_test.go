@@ -34,7 +34,7 @@ func TestAWorkersTokensAreForcedByThePoolsRation(t *testing.T) {
 
 	send := func() error {
 		tokens := wiring.TokenSource(hc, cfg.WeChat, config.App{AppID: "wx1"}, secret,
-			gate.NewRation(conn, nil))
+			gate.NewRefreshRation(conn, nil))
 		defer tokens.(*wechat.StableToken).Close()
 		sb.Add(sandbox.Rule{Call: "send", Errcode: 40001, Times: 2})
 		return wechat.NewClient(hc, url, tokens).Send(t.Context(),

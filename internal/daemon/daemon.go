@@ -96,7 +96,7 @@ func (d *Daemon) newWorker(
 	if err != nil {
 		return nil, nil, err
 	}
-	api, err := newClients(d.Config, d.Secret, gate.NewRation(conn, d.Log))
+	api, err := newClients(d.Config, d.Secret, gate.NewRefreshRation(conn, d.Log))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -278,7 +278,7 @@ func TestAReplayThatCannotBeWrittenDownPublishesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
 	b.bury(letter("a"))
-	s, err := b.conn.JS.Stream(t.Context(), "KV_"+wire.BucketJob)
+	s, err := b.conn.JS.Stream(t.Context(), wire.StreamJobRecords)
 	b.NoError(err)
 	cfg := s.CachedInfo().Config
 	cfg.MaxMsgSize = 10

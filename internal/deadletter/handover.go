@@ -49,7 +49,7 @@ const (
 func readHandovers(ctx context.Context, conn *broker.Conn, made time.Time) ([]handover, error) {
 	var all []handover
 	o := broker.ScanOptions{Subject: handoverPrefix + ">"}
-	err := conn.Scan(ctx, "KV_"+wire.BucketJob, o, func(s broker.Stored) error {
+	err := conn.Scan(ctx, wire.StreamJobRecords, o, func(s broker.Stored) error {
 		h := handover{run: s.Subject[len(handoverPrefix):], seq: s.Seq}
 		if json.Unmarshal(s.Data, &h) == nil && len(h.Letters) > 0 && (h.Box.IsZero() || h.Box.Equal(made)) {
 			all = append(all, h)

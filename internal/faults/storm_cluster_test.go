@@ -162,7 +162,7 @@ func (s *scene) caughtUp(node *stage.BrokerProcess) {
 }
 
 // clustered are the streams that every intent needs.
-var clustered = []string{schema.SendStream(stage.App), wire.StreamLedger, schema.StreamReceipt, "KV_" + wire.BucketState, wire.StreamLater}
+var clustered = []string{schema.SendStream(stage.App), wire.StreamLedger, schema.StreamReceipt, wire.StreamState, wire.StreamLater}
 
 // TestLeaderCutOff cuts the node that leads everything off from its peers, with
 // one of two workers on its side.

@@ -89,10 +89,8 @@ func (w *Withdrawals) Met(appID string, key Key) {
 	if !ok {
 		return // forgotten already
 	}
-	m := broker.DeleteState(cancelPrefix + name)
 	// A later life of the id may have been withdrawn meanwhile: that order stays.
-	m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(v.seq, 10))
-	w.conn.Outbox.Publish(m, nil)
+	w.conn.Outbox.Publish(broker.OnlyAfter(broker.DeleteState(cancelPrefix+name), v.seq), nil)
 }
 
 // Withdraw orders that a generation of an intent shall not be sent. The order

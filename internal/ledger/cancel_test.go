@@ -9,6 +9,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -52,7 +53,7 @@ func TestAWithdrawalStandsWhereTheSchemaSays(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	withdraw(t, conn, "id-1", 2, time.Hour)
-	s, err := conn.JS.Stream(t.Context(), "KV_KEFU_STATE")
+	s, err := conn.JS.Stream(t.Context(), wire.StreamState)
 	require.NoError(t, err)
 	m, err := s.GetLastMsgForSubject(t.Context(), schema.CancelSubject("wx1", "id-1"))
 	require.NoError(t, err)

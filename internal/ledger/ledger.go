@@ -15,7 +15,7 @@
 // A log beats a key-value bucket here: the same guarantee costs one write for
 // a hundred marks instead of two for each, and the broker no memory per id.
 //
-//	l.Start(ledger.Mark{Key: ledger.KeyOf(app, id), Seq: seq, Kind: ledger.Start, Attempt: 1}, func(s ledger.Standing, err error) {
+//	l.Write(ledger.Mark{Key: ledger.KeyOf(app, id), Seq: seq, Kind: ledger.Start, Attempt: 1}, func(s ledger.Standing, err error) {
 //		if s.Ruling == ledger.Go { … }
 //	})
 package ledger

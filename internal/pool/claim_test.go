@@ -22,7 +22,7 @@ func TestASingleWorkerReadsEverythingAtOnce(t *testing.T) {
 	require.Equal(t, []string{"acquired a.0", "acquired a.1", "acquired a.2", "acquired a.3",
 		"acquired b.0", "acquired b.1", "acquired b.2", "acquired b.3"}, one.happened())
 	require.Len(t, one.pool.Claims(), 8)
-	stream, err := conn.JS.Stream(t.Context(), "KV_"+wire.BucketState)
+	stream, err := conn.JS.Stream(t.Context(), wire.StreamState)
 	require.NoError(t, err)
 	require.LessOrEqual(t, stream.CachedInfo().State.LastSeq, uint64(8+4), "a write for each claim, and some signs of life")
 
@@ -89,7 +89,7 @@ func TestAShardIsGivenBackThoughTheFirstTryWasRefused(t *testing.T) {
 	}{
 		{"the broker does not take it", func(t *testing.T, _ *brokertest.Broker, one, _ *reader) {
 			conn := one.pool.conn
-			stream, err := conn.JS.Stream(t.Context(), "KV_"+wire.BucketState)
+			stream, err := conn.JS.Stream(t.Context(), wire.StreamState)
 			require.NoError(t, err)
 			usual, tight := stream.CachedInfo().Config, stream.CachedInfo().Config
 			tight.MaxMsgSize = 1
@@ -243,7 +243,7 @@ func TestABrokerThatLostItsStateIsGivenItAnew(t *testing.T) {
 	conn := b.Connect()
 	one, two := newReader(t, conn, "one", "a"), newReader(t, b.Connect(), "two", "a")
 	spreads(t, []int{2, 2}, one, two)
-	require.NoError(t, conn.JS.DeleteStream(t.Context(), "KV_"+wire.BucketState))
+	require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamState))
 	brokertest.Provision(t, conn, brokertest.Spec())
 	eventually(t, func() bool {
 		_, held, err := Read(t.Context(), conn)
@@ -313,7 +313,7 @@ func TestLookingClaimsUpDoesNotKeepTheLeaseWaiting(t *testing.T) {
 	conn := brokertest.New(t)
 	one := newReader(t, conn, "one", "a")
 	spreads(t, []int{4}, one)
-	stream, err := conn.JS.Stream(t.Context(), "KV_"+wire.BucketState)
+	stream, err := conn.JS.Stream(t.Context(), wire.StreamState)
 	require.NoError(t, err)
 	deaf := stream.CachedInfo().Config
 	deaf.AllowDirect = false

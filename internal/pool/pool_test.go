@@ -223,13 +223,13 @@ func TestTheLeaseIsRenewed(t *testing.T) {
 	p := join(t, conn, "one")
 	defer p.Leave(t.Context())
 	last := func() uint64 {
-		s, err := conn.JS.Stream(t.Context(), "KV_"+wire.BucketState)
+		s, err := conn.JS.Stream(t.Context(), wire.StreamState)
 		require.NoError(t, err)
 		return s.CachedInfo().State.LastSeq
 	}
 	begin := last()
 	eventually(t, func() bool { return last() > begin }, "the next sign of life")
-	m, err := conn.Get(t.Context(), "KV_"+wire.BucketState, last())
+	m, err := conn.Get(t.Context(), wire.StreamState, last())
 	require.NoError(t, err)
 	require.Equal(t, Lease.String(), m.Header.Get("Nats-TTL"))
 	require.Equal(t, 3*renew, Lease, "two may be lost")

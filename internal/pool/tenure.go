@@ -82,7 +82,7 @@ func (p *Pool) stateless(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
 	asked := time.Now()
-	_, err := p.conn.JS.Stream(ctx, "KV_"+wire.BucketState)
+	_, err := p.conn.JS.Stream(ctx, wire.StreamState)
 	if p.missing = errors.Is(err, jetstream.ErrStreamNotFound); p.missing {
 		p.stay(asked, settle-margin)
 	}

@@ -17,6 +17,9 @@ const (
 	StreamRate      = "KEFU_RATE"
 	BucketState     = "KEFU_STATE"
 	BucketJob       = "KEFU_JOB"
+
+	StreamState      = "KV_" + BucketState // The streams in which the buckets are kept.
+	StreamJobRecords = "KV_" + BucketJob
 )
 
 const (

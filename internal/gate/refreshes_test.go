@@ -35,7 +35,7 @@ func TestForcedRefreshesAreThreeADayAndAMinuteApart(t *testing.T) {
 		"by a clock that is ahead of ours": {ago(-time.Hour), false, 0},
 		"the order does not count":         {ago(time.Second, 2*time.Hour), false, 0},
 	} {
-		got, ok := ration(row.taken, now)
+		got, ok := oneMore(row.taken, now)
 		require.Equal(t, row.ok, ok, name)
 		require.Len(t, got, row.kept, name)
 	}
@@ -47,7 +47,7 @@ func TestOfAPoolThatWantsToForceOneMay(t *testing.T) {
 	const pool = 8
 	got := make(chan string, pool)
 	for range pool {
-		r := NewRation(b.Connect(), nil)
+		r := NewRefreshRation(b.Connect(), nil)
 		go func() {
 			ok, err := r.Take(t.Context(), "wx1")
 			if err != nil {
@@ -64,7 +64,7 @@ func TestOfAPoolThatWantsToForceOneMay(t *testing.T) {
 	require.Equal(t, map[string]int{"true": 1, "false": pool - 1}, counts)
 
 	conn := b.Connect()
-	r := NewRation(conn, nil)
+	r := NewRefreshRation(conn, nil)
 	ok, err := r.Take(t.Context(), "wx2")
 	require.NoError(t, err)
 	require.True(t, ok, "each app has its own")
