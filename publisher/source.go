@@ -49,8 +49,9 @@ type source struct {
 	name  string
 	ahead int // how many receipts may be on their way to us
 
-	consumer jetstream.Consumer
-	it       jetstream.MessagesContext // nil until next is called
+	consumer   jetstream.Consumer
+	unanswered bool                      // the source ended before the broker said whether it has made the consumer
+	it         jetstream.MessagesContext // nil until next is called
 
 	life context.Context // ends with the source's owner, or the connection
 	end  context.CancelCauseFunc
@@ -164,6 +165,7 @@ func (s *source) heed(err error) {
 func (s *source) begin(cfg jetstream.ConsumerConfig) error {
 	consumer, err := s.p.js.CreateConsumer(s.life, schema.StreamReceipt, cfg)
 	if err != nil {
+		s.unanswered = s.life.Err() != nil
 		if s.p.deaf() {
 			err = deafness(err)
 		}
@@ -244,7 +246,7 @@ func (s *source) close() {
 	if s.it != nil {
 		s.it.Stop()
 	}
-	if s.consumer != nil && s.p.nc.IsConnected() {
+	if (s.consumer != nil || s.unanswered) && s.p.nc.IsConnected() {
 		// A thousand consumers is all that a stream takes.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.life), time.Second)
 		defer cancel()
