@@ -18,9 +18,10 @@ import (
 var benchPacket = []byte(`{"touser":"oABCD1234567890abcdefghijkl","msgtype":"text","text":{"content":"` +
 	strings.Repeat("您好", 20) + `"}}`)
 
-// BenchmarkSend measures a send beside the barest loop of net/http that does the same work ("bare": POSTs with
-// http.Client.Do and compares the answer's text), in one run against servers in this process: in the clear, over TLS,
-// and, which only net/http can, over HTTP/2. "ratio" is each one's time as a share of bare's in the clear.
+// BenchmarkSend measures a send beside the barest loop of net/http that does the same work ("bare":
+// POSTs with http.Client.Do and compares the answer's text), in one run against servers in this
+// process: in the clear, over TLS, and, which only net/http can, over HTTP/2. "ratio" is each one's
+// time as a share of bare's in the clear.
 func BenchmarkSend(b *testing.B) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -37,7 +38,8 @@ func BenchmarkSend(b *testing.B) {
 	if err := os.WriteFile(authority, cert, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	hc, err := NewHTTPClient(HTTPOptions{Timeout: 10 * time.Second, IdlePerHost: 256, CAFile: authority})
+	hc, err := NewHTTPClient(HTTPOptions{Timeout: 10 * time.Second, IdlePerHost: 256,
+		CAFile: authority})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -134,7 +136,8 @@ func barePost(ctx context.Context, hc *http.Client, url string) error {
 
 // BenchmarkCheck measures reading an answer that is not the plain ok.
 func BenchmarkCheck(b *testing.B) {
-	a := answer{status: 200, body: []byte(`{"errcode":45015,"errmsg":"response out of time limit or subscription is canceled rid: 5f7a1b2c-0a1b2c3d-1a2b3c4d"}`)}
+	a := answer{status: 200,
+		body: []byte(`{"errcode":45015,"errmsg":"response out of time limit or subscription is canceled rid: 5f7a1b2c-0a1b2c3d-1a2b3c4d"}`)}
 	m := hide(strings.Repeat("t", 136))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -11,7 +11,8 @@ import (
 	"sync/atomic"
 )
 
-// Client calls the API as one app. It is safe for use by many goroutines, starts none, and needs no closing.
+// Client calls the API as one app. It is safe for use by many goroutines, starts none, and needs no
+// closing.
 type Client struct {
 	wire   wire
 	tokens TokenSource
@@ -20,9 +21,10 @@ type Client struct {
 	typing *endpoint
 }
 
-// NewClient returns a client that reaches the API at baseURL ("https://api.weixin.qq.com", or a sandbox's) through hc
-// with the tokens of tokens. hc should come from NewHTTPClient: with any other transport an error after a connection
-// was had is always FaultUnknown. A baseURL that is not an absolute http(s) URL makes every call fail with FaultConfig.
+// NewClient returns a client that reaches the API at baseURL ("https://api.weixin.qq.com", or a
+// sandbox's) through hc with the tokens of tokens. hc should come from NewHTTPClient: with any
+// other transport an error after a connection was had is always FaultUnknown. A baseURL that is not
+// an absolute http(s) URL makes every call fail with FaultConfig.
 func NewClient(hc *http.Client, baseURL string, tokens TokenSource) *Client {
 	base := parseURL(baseURL)
 	return &Client{
@@ -34,7 +36,8 @@ func NewClient(hc *http.Client, baseURL string, tokens TokenSource) *Client {
 	}
 }
 
-// post and get are the endpoints of calls that are made now and then: nothing of them is kept for the next time.
+// post and get are the endpoints of calls that are made now and then: nothing of them is kept for
+// the next time.
 func (c *Client) post(call Call, path string) *endpoint {
 	return newEndpoint(call, http.MethodPost, c.base, path)
 }
@@ -46,7 +49,8 @@ func (c *Client) get(call Call, path string) *endpoint {
 	return e
 }
 
-// Probe asks whether a token can be had, past all caches and pauses of the token source. It sends no message.
+// Probe asks whether a token can be had, past all caches and pauses of the token source. It sends
+// no message.
 func (c *Client) Probe(ctx context.Context) error {
 	if p, ok := c.tokens.(interface {
 		Probe(ctx context.Context) error
@@ -62,10 +66,11 @@ func (c *Client) do(ctx context.Context, to *endpoint, body []byte) (reply, erro
 	return c.deliver(ctx, to, &Message{Packet: body})
 }
 
-// deliver makes one call: token, exchange, check. A refused token is replaced and the same call made once more, even with the
-// same token if that is what comes back: good tokens are refused at times. Refused again, there is a third call only if
-// the source then has another one, by force. All this costs the caller nothing, since WeChat refused the calls before
-// without acting on them. A token still refused at the end is FaultToken.
+// deliver makes one call: token, exchange, check. A refused token is replaced and the same call
+// made once more, even with the same token if that is what comes back: good tokens are refused at
+// times. Refused again, there is a third call only if the source then has another one, by force.
+// All this costs the caller nothing, since WeChat refused the calls before without acting on them.
+// A token still refused at the end is FaultToken.
 func (c *Client) deliver(ctx context.Context, to *endpoint, m *Message) (reply, error) {
 	token, err := c.tokens.Token(ctx)
 	if err != nil {
@@ -115,8 +120,8 @@ func (c *Client) call(ctx context.Context, to *endpoint, token Secret, m *Messag
 	return check(to.call, &a, to.codeless, private(token, m.Packet))
 }
 
-// private is what no error of a call may show: the token, and of the body, which an errmsg may repeat, the openid and
-// a password.
+// private is what no error of a call may show: the token, and of the body, which an errmsg may
+// repeat, the openid and a password.
 func private(token Secret, body []byte) mask {
 	var packet struct {
 		ToUser   string `json:"touser"`
@@ -126,8 +131,9 @@ func private(token Secret, body []byte) mask {
 	return hide(token.Reveal(), packet.ToUser, packet.Password)
 }
 
-// encode is the body of a call: raw UTF-8, because the API takes \u003c in a text for these six characters. U+2028 and
-// control characters, which encoding/json escapes all the same, are refused where the fields are checked.
+// encode is the body of a call: raw UTF-8, because the API takes \u003c in a text for these six
+// characters. U+2028 and control characters, which encoding/json escapes all the same, are refused
+// where the fields are checked.
 func encode(fields any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -136,8 +142,8 @@ func encode(fields any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// endpoint is one method of the API: its place and form, and the request made ready for the token last used. A token
-// lives for two hours, so in the hot path no URL is parsed or built.
+// endpoint is one method of the API: its place and form, and the request made ready for the token
+// last used. A token lives for two hours, so in the hot path no URL is parsed or built.
 type endpoint struct {
 	call     Call
 	method   string
@@ -159,13 +165,15 @@ func newEndpoint(call Call, method string, base *url.URL, path string) *endpoint
 	e := &endpoint{call: call, method: method}
 	if base != nil {
 		u := *base
-		u.Path, u.RawPath = strings.TrimSuffix(base.Path, "/")+path, "" // JoinPath begins without a slash where there was no path
+		// JoinPath begins without a slash where there was no path
+		u.Path, u.RawPath = strings.TrimSuffix(base.Path, "/")+path, ""
 		e.url = &u
 	}
 	return e
 }
 
-// parseURL returns nil for what is not an absolute http(s) URL. The reason is not kept: it would repeat the URL.
+// parseURL returns nil for what is not an absolute http(s) URL. The reason is not kept: it would
+// repeat the URL.
 func parseURL(s string) *url.URL {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -192,8 +200,9 @@ func (e *endpoint) request(token Secret) (*http.Request, error) {
 	return req, nil
 }
 
-// newRequest makes a request to be copied by exchange. An Idempotency-Key header must never be added: with it net/http
-// repeats a POST whose connection broke after the server had read it (measured: the message arrives twice).
+// newRequest makes a request to be copied by exchange. An Idempotency-Key header must never be
+// added: with it net/http repeats a POST whose connection broke after the server had read it
+// (measured: the message arrives twice).
 func newRequest(method string, u *url.URL) *http.Request {
 	req := &http.Request{
 		Method: method,

@@ -88,22 +88,78 @@ func TestAStaleTokenIsReplacedWithinTheSend(t *testing.T) {
 		seen   []string // the tokens that the server saw
 		stale  []string // the tokens that were called stale
 	}{
-		"a good token is used once":       {[]string{"new"}, accept("new", stale), nil, []string{"new"}, nil},
-		"40001 fetches a new one":         {[]string{"old", "new"}, accept("new", stale), nil, []string{"old", "new"}, []string{"old"}},
-		"40014 too":                       {[]string{"old", "new"}, accept("new", `{"errcode":40014}`), nil, []string{"old", "new"}, []string{"old"}},
-		"41001 too":                       {[]string{"old", "new"}, accept("new", `{"errcode":41001}`), nil, []string{"old", "new"}, []string{"old"}},
-		"42001 too":                       {[]string{"old", "new"}, accept("new", `{"errcode":42001}`), nil, []string{"old", "new"}, []string{"old"}},
-		"the same token is tried again":   {[]string{"old", "old", "old"}, accept("new", stale), &Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"old", "old"}, []string{"old", "old"}},
-		"and may be good then":            {[]string{"old", "old"}, once(stale), nil, []string{"old", "old"}, []string{"old"}},
-		"then only another one is tried":  {[]string{"old", "old", "new"}, accept("new", stale), nil, []string{"old", "old", "new"}, []string{"old", "old"}},
-		"which is the last":               {[]string{"old", "old", "b", "c"}, accept("c", stale), &Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"old", "old", "b"}, []string{"old", "old"}},
-		"or the source says what is up":   {[]string{"old", "old"}, accept("new", stale), &Error{Call: CallToken, Fault: FaultConfig, Code: 40164}, []string{"old", "old"}, []string{"old", "old"}},
-		"a second refusal is final":       {[]string{"a", "b", "c"}, accept("c", stale), &Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"a", "b"}, []string{"a"}},
-		"no new token to be had":          {[]string{"old"}, accept("new", stale), &Error{Call: CallToken, Fault: FaultConfig, Code: 40164}, []string{"old"}, []string{"old"}},
-		"no token from the start":         {nil, accept("new", stale), &Error{Call: CallToken, Fault: FaultConfig, Code: 40164}, nil, nil},
-		"another code leaves the token":   {[]string{"old", "new"}, accept("new", `{"errcode":45015}`), &Error{Call: CallSend, Fault: FaultRecipient, Code: 45015}, []string{"old"}, nil},
-		"the second answer counts":        {[]string{"old", "new"}, func(token string) string { return map[string]string{"old": stale, "new": `{"errcode":45009}`}[token] }, &Error{Call: CallSend, Fault: FaultDayQuota, Code: 45009}, []string{"old", "new"}, []string{"old"}},
-		"the second answer may be no use": {[]string{"old", "new"}, func(token string) string { return map[string]string{"old": stale, "new": ""}[token] }, &Error{Call: CallSend, Fault: FaultUnknown}, []string{"old", "new"}, []string{"old"}},
+		"a good token is used once": {
+			[]string{"new"}, accept("new", stale), nil, []string{"new"}, nil,
+		},
+		"40001 fetches a new one": {
+			[]string{"old", "new"}, accept("new", stale), nil, []string{"old", "new"},
+			[]string{"old"},
+		},
+		"40014 too": {
+			[]string{"old", "new"}, accept("new", `{"errcode":40014}`), nil, []string{"old", "new"},
+			[]string{"old"},
+		},
+		"41001 too": {
+			[]string{"old", "new"}, accept("new", `{"errcode":41001}`), nil, []string{"old", "new"},
+			[]string{"old"},
+		},
+		"42001 too": {
+			[]string{"old", "new"}, accept("new", `{"errcode":42001}`), nil, []string{"old", "new"},
+			[]string{"old"},
+		},
+		"the same token is tried again": {
+			[]string{"old", "old", "old"}, accept("new", stale),
+			&Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"old", "old"},
+			[]string{"old", "old"},
+		},
+		"and may be good then": {
+			[]string{"old", "old"}, once(stale), nil, []string{"old", "old"}, []string{"old"},
+		},
+		"then only another one is tried": {
+			[]string{"old", "old", "new"}, accept("new", stale), nil, []string{"old", "old", "new"},
+			[]string{"old", "old"},
+		},
+		"which is the last": {
+			[]string{"old", "old", "b", "c"}, accept("c", stale),
+			&Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"old", "old", "b"},
+			[]string{"old", "old"},
+		},
+		"or the source says what is up": {
+			[]string{"old", "old"}, accept("new", stale),
+			&Error{Call: CallToken, Fault: FaultConfig, Code: 40164}, []string{"old", "old"},
+			[]string{"old", "old"},
+		},
+		"a second refusal is final": {
+			[]string{"a", "b", "c"}, accept("c", stale),
+			&Error{Call: CallSend, Fault: FaultToken, Code: 40001}, []string{"a", "b"},
+			[]string{"a"},
+		},
+		"no new token to be had": {
+			[]string{"old"}, accept("new", stale),
+			&Error{Call: CallToken, Fault: FaultConfig, Code: 40164}, []string{"old"},
+			[]string{"old"},
+		},
+		"no token from the start": {
+			nil, accept("new", stale), &Error{Call: CallToken, Fault: FaultConfig, Code: 40164},
+			nil, nil,
+		},
+		"another code leaves the token": {
+			[]string{"old", "new"}, accept("new", `{"errcode":45015}`),
+			&Error{Call: CallSend, Fault: FaultRecipient, Code: 45015}, []string{"old"}, nil,
+		},
+		"the second answer counts": {
+			[]string{"old", "new"},
+			func(token string) string {
+				return map[string]string{"old": stale, "new": `{"errcode":45009}`}[token]
+			},
+			&Error{Call: CallSend, Fault: FaultDayQuota, Code: 45009}, []string{"old", "new"},
+			[]string{"old"},
+		},
+		"the second answer may be no use": {
+			[]string{"old", "new"},
+			func(token string) string { return map[string]string{"old": stale, "new": ""}[token] },
+			&Error{Call: CallSend, Fault: FaultUnknown}, []string{"old", "new"}, []string{"old"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -144,12 +200,15 @@ func TestAForeignTokenSourcesErrorIsClassed(t *testing.T) {
 
 func TestABadBaseURLIsConfig(t *testing.T) {
 	t.Parallel()
-	for _, base := range []string{"", "api.weixin.qq.com", "ftp://x", "http://", "http://%zz", "://"} {
+	for _, base := range []string{"", "api.weixin.qq.com", "ftp://x", "http://",
+		"http://%zz", "://"} {
 		e := send(t.Context(), t, httpClient(t, patience), base)
 		require.Equal(t, FaultConfig, e.Fault, base)
 		require.True(t, e.NotSent())
 
-		source := NewStableToken(httpClient(t, patience), base, "wx1", func() (Secret, error) { return NewSecret("s"), nil })
+		source := NewStableToken(httpClient(t, patience), base, "wx1", func() (Secret, error) {
+			return NewSecret("s"), nil
+		})
 		_, err := source.Token(t.Context())
 		require.ErrorIs(t, err, errBaseURL, base)
 		source.Close()
@@ -158,7 +217,9 @@ func TestABadBaseURLIsConfig(t *testing.T) {
 
 func TestThePersonIsNotNamed(t *testing.T) {
 	t.Parallel()
-	server := newAPI(t, func(string) string { return `{"errcode":40003,"errmsg":"invalid openid oOPENID-canary-1234 rid: 1"}` })
+	server := newAPI(t, func(string) string {
+		return `{"errcode":40003,"errmsg":"invalid openid oOPENID-canary-1234 rid: 1"}`
+	})
 	e := send(t.Context(), t, httpClient(t, patience), server.URL)
 	require.Equal(t, "invalid openid [redacted] rid: 1", e.Msg)
 }
@@ -167,15 +228,29 @@ func TestErrorsSayWhatHappened(t *testing.T) {
 	t.Parallel()
 	for want, e := range map[string]*Error{
 		"send: recipient: errcode 45015 (window_closed): late rid: 1": {
-			Call: CallSend, Fault: FaultRecipient, HTTPStatus: 200, Code: 45015, HasCode: true, Msg: "late rid: 1", RID: "1",
+			Call: CallSend, Fault: FaultRecipient, HTTPStatus: 200, Code: 45015, HasCode: true,
+			Msg: "late rid: 1", RID: "1",
 		},
-		"token: config: errcode 40001 (appsecret_wrong)": {Call: CallToken, Fault: FaultConfig, HTTPStatus: 200, Code: 40001, HasCode: true},
-		"send: unlisted: errcode 99999 (unlisted): x":    {Call: CallSend, Fault: FaultUnlisted, HTTPStatus: 200, Code: 99999, HasCode: true, Msg: "x"},
-		"send: minute_quota: http 429: retry after 5s":   {Call: CallSend, Fault: FaultMinuteQuota, HTTPStatus: 429, RetryAfter: 5 * time.Second},
-		"send: unknown: http 502":                        {Call: CallSend, Fault: FaultUnknown, HTTPStatus: 502},
-		"send: unknown: the answer is empty":             {Call: CallSend, Fault: FaultUnknown, HTTPStatus: 200, Err: errEmptyReply},
-		"send: upstream: context canceled":               {Call: CallSend, Fault: FaultUpstream, Err: context.Canceled},
-		"typing: busy: errcode -1 (busy): system error":  {Call: CallTyping, Fault: FaultBusy, Code: -1, HasCode: true, Msg: "system error"},
+		"token: config: errcode 40001 (appsecret_wrong)": {
+			Call: CallToken, Fault: FaultConfig, HTTPStatus: 200, Code: 40001, HasCode: true,
+		},
+		"send: unlisted: errcode 99999 (unlisted): x": {
+			Call: CallSend, Fault: FaultUnlisted, HTTPStatus: 200, Code: 99999, HasCode: true,
+			Msg: "x",
+		},
+		"send: minute_quota: http 429: retry after 5s": {
+			Call: CallSend, Fault: FaultMinuteQuota, HTTPStatus: 429, RetryAfter: 5 * time.Second,
+		},
+		"send: unknown: http 502": {Call: CallSend, Fault: FaultUnknown, HTTPStatus: 502},
+		"send: unknown: the answer is empty": {
+			Call: CallSend, Fault: FaultUnknown, HTTPStatus: 200, Err: errEmptyReply,
+		},
+		"send: upstream: context canceled": {
+			Call: CallSend, Fault: FaultUpstream, Err: context.Canceled,
+		},
+		"typing: busy: errcode -1 (busy): system error": {
+			Call: CallTyping, Fault: FaultBusy, Code: -1, HasCode: true, Msg: "system error",
+		},
 	} {
 		require.EqualError(t, e, want)
 	}
@@ -246,7 +321,9 @@ func TestAMessageIsLookedAtOnceMoreWhenTheTokenIsAtHand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := len(server.seen())
 			looked := 0
-			err := NewClient(httpClient(t, patience), server.URL, &succession{tokens: []string{"old", "new"}}).Deliver(t.Context(), Message{Packet: packet, Before: func() error {
+			tokens := &succession{tokens: []string{"old", "new"}}
+			client := NewClient(httpClient(t, patience), server.URL, tokens)
+			err := client.Deliver(t.Context(), Message{Packet: packet, Before: func() error {
 				if looked++; looked > row.looks {
 					return late
 				}
@@ -269,10 +346,11 @@ func TestTheTraceGoesWithTheMessage(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			got := make(chan []string, 2)
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				got <- r.Header.Values("traceparent")
-				_, _ = io.WriteString(w, plainOK)
-			}))
+			server := httptest.NewServer(http.HandlerFunc(
+				func(w http.ResponseWriter, r *http.Request) {
+					got <- r.Header.Values("traceparent")
+					_, _ = io.WriteString(w, plainOK)
+				}))
 			t.Cleanup(server.Close)
 			c := NewClient(client(t, patience), server.URL, fixedToken("t"))
 			require.NoError(t, c.Deliver(t.Context(), Message{Packet: packet, Traceparent: trace}))

@@ -53,12 +53,15 @@ type directConn struct {
 }
 
 func newDirect(d *dialer, maxIdle int) *direct {
-	return &direct{plain: d.plain, secure: d.secure, maxIdle: maxIdle, hosts: make(map[string]*idleConns)}
+	return &direct{plain: d.plain, secure: d.secure, maxIdle: maxIdle,
+		hosts: make(map[string]*idleConns)}
 }
 
 // exchange makes one exchange on a connection that lives. left tells whether a
 // byte of the request may have left.
-func (d *direct) exchange(ctx context.Context, tmpl *http.Request, m *Message, room []byte) (a answer, left bool, err error) {
+func (d *direct) exchange(
+	ctx context.Context, tmpl *http.Request, m *Message, room []byte,
+) (a answer, left bool, err error) {
 	for {
 		c, reused, err := d.conn(ctx, tmpl)
 		if err != nil {
@@ -91,7 +94,9 @@ func ended(ctx context.Context, err error) error {
 }
 
 // conn takes an idle connection that still lives, or makes a new one.
-func (d *direct) conn(ctx context.Context, tmpl *http.Request) (c *directConn, reused bool, err error) {
+func (d *direct) conn(
+	ctx context.Context, tmpl *http.Request,
+) (c *directConn, reused bool, err error) {
 	now := time.Now()
 	for {
 		c := d.pop(tmpl)
@@ -210,7 +215,9 @@ func (d *direct) closeIdle() {
 
 // exchange writes the request and reads the answer. keep tells whether the
 // connection may carry another one.
-func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, m *Message, room []byte) (a answer, left, keep bool, err error) {
+func (c *directConn) exchange(
+	ctx context.Context, tmpl *http.Request, m *Message, room []byte,
+) (a answer, left, keep bool, err error) {
 	c.deadline, _ = ctx.Deadline() // the wire always sets one
 	if err := c.SetDeadline(c.deadline); err != nil {
 		return answer{}, false, false, err
@@ -262,7 +269,8 @@ func (c *directConn) exchange(ctx context.Context, tmpl *http.Request, m *Messag
 	}
 	a.tooBig = len(a.body) > maxReply
 	// What is left in the reader belongs to nobody: such a peer is not asked again.
-	keep = !resp.Close && !a.tooBig && c.reader.Buffered() == 0 && a.status != http.StatusSwitchingProtocols
+	keep = !resp.Close && !a.tooBig && c.reader.Buffered() == 0 &&
+		a.status != http.StatusSwitchingProtocols
 	return a, true, keep, nil
 }
 

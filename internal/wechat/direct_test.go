@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pipes is a server inside a synctest bubble, where there are no sockets: every connection is a pipe, every request is
-// answered with reply.
+// pipes is a server inside a synctest bubble, where there are no sockets: every connection is a
+// pipe, every request is answered with reply.
 type pipes struct {
 	conns  atomic.Int64 // made so far
 	closed atomic.Int64 // of those, closed by the client
@@ -94,7 +94,8 @@ func TestIdleConnectionsAreKeptForAMinute(t *testing.T) {
 		}
 		require.Equal(t, made-1, p.closed.Load(), "the others of the burst are closed")
 		pass(2 * time.Minute)
-		require.Equal(t, made, p.closed.Load(), "and the last one too, though nobody asked for anything")
+		require.Equal(t, made, p.closed.Load(),
+			"and the last one too, though nobody asked for anything")
 
 		require.NoError(t, client.Send(t.Context(), packet))
 		require.Equal(t, made+1, p.conns.Load())
@@ -127,8 +128,8 @@ func TestNoMoreConnectionsAreKeptThanAskedFor(t *testing.T) {
 	})
 }
 
-// A context that ends together with its exchange sets a deadline on the connection at some later moment: the connection
-// must not be used again, or the next message is struck by it.
+// A context that ends together with its exchange sets a deadline on the connection at some later
+// moment: the connection must not be used again, or the next message is struck by it.
 func TestAContextThatEndsWithItsExchangeCostsTheConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -151,19 +152,33 @@ func TestConnectionsThatCannotBeTrustedAreNotUsedAgain(t *testing.T) {
 		reply string
 		kept  bool
 	}{
-		"a plain answer":              {fine, true},
-		"chunks":                      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1b\r\n" + plainOK + "\r\n0\r\n\r\n", true},
+		"a plain answer": {fine, true},
+		"chunks": {
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1b\r\n" + plainOK +
+				"\r\n0\r\n\r\n",
+			true,
+		},
 		"an interim answer before it": {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + fine, true},
-		"an errcode":                  {"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"errcode\":45015}", true},
-		"an error without a body":     {"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", true},
-		"an answer that says close":   {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 27\r\n\r\n" + plainOK, false},
-		"HTTP/1.0":                    {"HTTP/1.0 200 OK\r\nContent-Length: 27\r\n\r\n" + plainOK, false},
-		"more than was announced":     {fine + "x", false},
-		"two answers":                 {fine + fine, false},
-		"another protocol":            {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", false},
+		"an errcode": {
+			"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"errcode\":45015}", true,
+		},
+		"an error without a body": {"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", true},
+		"an answer that says close": {
+			"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 27\r\n\r\n" + plainOK, false,
+		},
+		"HTTP/1.0": {
+			"HTTP/1.0 200 OK\r\nContent-Length: 27\r\n\r\n" + plainOK, false,
+		},
+		"more than was announced": {fine + "x", false},
+		"two answers":             {fine + fine, false},
+		"another protocol": {
+			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", false,
+		},
 		"interim answers only": {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" +
 			"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + fine, false},
-		"a head too large": {"HTTP/1.1 200 OK\r\nX: " + string(make([]byte, maxReplyHeader)) + "\r\n\r\n", false},
+		"a head too large": {
+			"HTTP/1.1 200 OK\r\nX: " + string(make([]byte, maxReplyHeader)) + "\r\n\r\n", false,
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &pipes{reply: row.reply}
@@ -185,7 +200,8 @@ func TestConnectionsThatCannotBeTrustedAreNotUsedAgain(t *testing.T) {
 func TestReadAllAsksForNotAByteMoreThanItMay(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1, usualReply, maxReply, maxReply + 1} {
-		broken := io.MultiReader(strings.NewReader(strings.Repeat("x", size)), iotest.ErrReader(io.ErrUnexpectedEOF))
+		broken := io.MultiReader(strings.NewReader(strings.Repeat("x", size)),
+			iotest.ErrReader(io.ErrUnexpectedEOF))
 		got, err := readAll(iotest.DataErrReader(broken), make([]byte, 0, usualReply))
 		if size > maxReply { // what comes next is not looked at
 			require.NoError(t, err)
@@ -225,7 +241,8 @@ func TestBytesNobodyAskedForCostTheConnection(t *testing.T) {
 	p := newPeer(t, func(s *session) {
 		for s.read() != nil {
 			s.ok()
-			s.say("HTTP/1.1 408 Request Timeout\r\n\r\n") // as some servers say before they close an idle connection
+			// as some servers say before they close an idle connection
+			s.say("HTTP/1.1 408 Request Timeout\r\n\r\n")
 		}
 	})
 	hc := httpClient(t, patience)

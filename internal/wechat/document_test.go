@@ -10,8 +10,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// The examples of the API document, made JSON where they are none: commas behind the last field, one missing in front of
-// kf_headimgurl.
+// The examples of the API document, made JSON where they are none: commas behind the last field,
+// one missing in front of kf_headimgurl.
 
 func TestEveryRequestOfTheDocument(t *testing.T) {
 	t.Parallel()
@@ -26,25 +26,33 @@ func TestEveryRequestOfTheDocument(t *testing.T) {
 		"添加客服帐号": {
 			func(_ *testing.T, sb *sandbox.Sandbox) { sb.RemoveKFAccount(testApp, "test1@test") },
 			func(ctx context.Context, c *Client) error {
-				return c.AddKFAccount(ctx, KFAccountChange{"test1@test", "客服1", HashPassword("pswmd5")})
+				return c.AddKFAccount(ctx,
+					KFAccountChange{"test1@test", "客服1", HashPassword("pswmd5")})
 			},
-			"/customservice/kfaccount/add", `{"kf_account":"test1@test","nickname":"客服1","password":"` + hash + `"}`,
+			"/customservice/kfaccount/add",
+			`{"kf_account":"test1@test","nickname":"客服1","password":"` + hash + `"}`,
 		},
 		"修改客服帐号": {
 			none,
 			func(ctx context.Context, c *Client) error {
-				return c.UpdateKFAccount(ctx, KFAccountChange{"test1@test", "客服1", HashPassword("pswmd5")})
+				return c.UpdateKFAccount(ctx,
+					KFAccountChange{"test1@test", "客服1", HashPassword("pswmd5")})
 			},
-			"/customservice/kfaccount/update", `{"kf_account":"test1@test","nickname":"客服1","password":"` + hash + `"}`,
+			"/customservice/kfaccount/update",
+			`{"kf_account":"test1@test","nickname":"客服1","password":"` + hash + `"}`,
 		},
 		"删除客服帐号": {
 			none,
-			func(ctx context.Context, c *Client) error { return c.DeleteKFAccount(ctx, "test1@test") },
+			func(ctx context.Context, c *Client) error {
+				return c.DeleteKFAccount(ctx, "test1@test")
+			},
 			"/customservice/kfaccount/del", `{"kf_account":"test1@test"}`,
 		},
 		"设置客服帐号的头像": {
 			none,
-			func(ctx context.Context, c *Client) error { return c.SetAvatar(ctx, "test1@test", testPhoto) },
+			func(ctx context.Context, c *Client) error {
+				return c.SetAvatar(ctx, "test1@test", testPhoto)
+			},
 			"/customservice/kfaccount/uploadheadimg", "",
 		},
 		"获取所有客服账号": {
@@ -125,7 +133,8 @@ func TestTextsArriveRaw(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sb, c := startSandbox(t, sandbox.Options{})
-			body := schema.Encode(&schema.Packet{ToUser: testOpenID, Body: &schema.Text{Content: text}})
+			body := schema.Encode(&schema.Packet{ToUser: testOpenID,
+				Body: &schema.Text{Content: text}})
 			require.NoError(t, c.Send(t.Context(), body))
 			got := sb.Received()[0].Body
 			require.Equal(t, string(body), got)
@@ -185,7 +194,8 @@ func TestEveryReplyOfTheDocument(t *testing.T) {
 	})
 	t.Run("ok", func(t *testing.T) {
 		t.Parallel()
-		a := newAnswering(t, "application/json", "{\n     \"errcode\" : 0,\n     \"errmsg\" : \"ok\"\n}")
+		a := newAnswering(t, "application/json",
+			"{\n     \"errcode\" : 0,\n     \"errmsg\" : \"ok\"\n}")
 		for _, m := range methods[:7] {
 			require.NoError(t, m.call(t.Context(), a.client(t)), m.name)
 		}

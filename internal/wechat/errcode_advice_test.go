@@ -31,7 +31,9 @@ func TestNoCallGetsTheAdviceOfASend(t *testing.T) {
 			require.NotRegexp(t, ofASendEn, got.DoEn, at...)
 			require.NotRegexp(t, ofASendZh, got.DoZh, at...)
 			if call == CallToken {
-				continue // what a worker does about it is what it does about the message that needs the token
+				// what a worker does about it is what it does about the message that needs the
+				// token
+				continue
 			}
 			en, zh := got.Does()
 			require.NotRegexp(t, ofASendEn, en, at...)
@@ -40,12 +42,14 @@ func TestNoCallGetsTheAdviceOfASend(t *testing.T) {
 	}
 }
 
-// A row whose advice says that the message is not to blame must not bury messages: it would bury all of them.
+// A row whose advice says that the message is not to blame must not bury messages: it would bury
+// all of them.
 func TestWhatIsNotTheMessagesFaultBuriesNone(t *testing.T) {
 	t.Parallel()
 	for _, row := range Codes() {
 		if row.DoEn == doBugEn && (row.Call == CallAny || row.Call == CallSend) {
-			require.Equal(t, FaultConfig, Explain(CallSend, row.Code).Fault, "%q %d", row.Call, row.Code)
+			require.Equal(t, FaultConfig, Explain(CallSend, row.Code).Fault, "%q %d",
+				row.Call, row.Code)
 		}
 	}
 }

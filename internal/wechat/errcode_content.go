@@ -1,6 +1,7 @@
 package wechat
 
-// contentCodes are the answers to a send that are about what is in the message: it will be refused again as it is.
+// contentCodes are the answers to a send that are about what is in the message: it will be refused
+// again as it is.
 var contentCodes = []Code{
 	// Media.
 	{
@@ -119,7 +120,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 40033, "unicode_escapes", FaultMessage,
-		"an illegal character: the body holds \\uXXXX escapes", "不合法的请求字符：不能包含 \\uxxxx 格式的字符", srcJPM + "; community reports",
+		"an illegal character: the body holds \\uXXXX escapes", "不合法的请求字符：不能包含 \\uxxxx 格式的字符",
+		srcJPM + "; community reports",
 		doEncoderEn, doEncoderZh,
 	},
 	{
@@ -166,7 +168,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 47002, "unicode_escapes_refused", FaultMessage,
-		"the JSON uses \\uXXXX escapes where raw UTF-8 is wanted", "JSON 使用了 \\uxxxx 编码，应使用 UTF-8 原文", srcJ,
+		"the JSON uses \\uXXXX escapes where raw UTF-8 is wanted",
+		"JSON 使用了 \\uxxxx 编码，应使用 UTF-8 原文", srcJ,
 		doEncoderEn, doEncoderZh,
 	},
 	{
@@ -188,8 +191,10 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 45002, "content_too_long", FaultMessage,
-		"the content is too long (a text may have 2048 bytes, about 680 Chinese characters)", "消息内容超过限制（文本最长 2048 字节，约 680 个汉字）", srcJPM,
-		"Split the text in the producer, or lower limits.text_bytes so that kefu refuses it before the call.",
+		"the content is too long (a text may have 2048 bytes, about 680 Chinese characters)",
+		"消息内容超过限制（文本最长 2048 字节，约 680 个汉字）", srcJPM,
+		"Split the text in the producer, or lower limits.text_bytes so that kefu refuses it " +
+			"before the call.",
 		"请在生产方拆分文本，或调低 limits.text_bytes，让 kefu 在调用前就拒绝。",
 	},
 	{
@@ -235,7 +240,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 45162, "type_invalid", FaultMessage,
-		"not a valid type for this account (news from a mini program draws it)", "该帐号不支持此消息类型（小程序发送图文会返回此码）", srcJMC,
+		"not a valid type for this account (news from a mini program draws it)",
+		"该帐号不支持此消息类型（小程序发送图文会返回此码）", srcJMC,
 		doProducerEn, doProducerZh,
 	},
 	{
@@ -257,7 +263,8 @@ var contentCodes = []Code{
 	{
 		CallSend, 87014, "risky_content", FaultMessage,
 		"the content is risky", "内容含有违法违规信息", srcJP,
-		"Read the text: the platform's content check refused it. Repeated hits endanger the account.",
+		"Read the text: the platform's content check refused it. Repeated hits endanger the " +
+			"account.",
 		"请检查内容：未通过平台内容安全检测。多次触发可能导致帐号被处罚。",
 	},
 	{
@@ -375,7 +382,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 45086, "weapp_link_invalid", FaultMessage,
-		"the attribute data-miniprogram-appid of a link is invalid", "文本链接的 data-miniprogram-appid 属性不合法", srcJ,
+		"the attribute data-miniprogram-appid of a link is invalid",
+		"文本链接的 data-miniprogram-appid 属性不合法", srcJ,
 		doWeappEn, doWeappZh,
 	},
 }

@@ -10,8 +10,10 @@ var generalCodes = []Code{
 	},
 	{
 		CallAny, -1, "busy", FaultBusy,
-		"WeChat is busy; some payloads draw it every time", "系统繁忙；个别消息内容会持续返回此码", srcOJPM + "; community reports",
-		"Nothing while it passes. If one kind of message always ends so, look at its content (some images and mini-program cards do it).",
+		"WeChat is busy; some payloads draw it every time", "系统繁忙；个别消息内容会持续返回此码",
+		srcOJPM + "; community reports",
+		"Nothing while it passes. If one kind of message always ends so, look at its content " +
+			"(some images and mini-program cards do it).",
 		"偶发时无需处理。若同一类消息始终返回此码，请检查其内容（部分图片和小程序卡片会触发）。",
 	},
 	{
@@ -69,7 +71,8 @@ var generalCodes = []Code{
 	},
 	{
 		CallAny, 42007, "authorisation_lost", FaultConfig,
-		"the authorisation ended with a change of password", "用户修改微信密码，access_token 与 refresh_token 失效，需要重新授权", srcJP,
+		"the authorisation ended with a change of password",
+		"用户修改微信密码，access_token 与 refresh_token 失效，需要重新授权", srcJP,
 		doPlatformEn, doPlatformZh,
 	},
 	{
@@ -207,7 +210,8 @@ var generalCodes = []Code{
 	{
 		CallAny, 45011, "minute_quota_reached", FaultMinuteQuota,
 		"too many calls within a minute", "接口调用过于频繁，已达每分钟上限", srcJPC,
-		"Nothing: kefu goes on with the next minute. If it keeps coming, lower rate.per_second of the app.",
+		"Nothing: kefu goes on with the next minute. If it keeps coming, lower rate.per_second " +
+			"of the app.",
 		"无需处理：kefu 会在下一分钟继续。若频繁出现，请调低该公众号的 rate.per_second。",
 	},
 	{
@@ -229,7 +233,8 @@ var generalCodes = []Code{
 	// Codes that come with no words: two tries, then a person must look.
 	{
 		CallAny, 4, "undocumented_4", FaultUnlisted,
-		"undocumented; seen with a wrong path and an errmsg that holds only a rid", "官方未说明；曾因接口路径有误而出现，errmsg 中仅有 rid", srcC,
+		"undocumented; seen with a wrong path and an errmsg that holds only a rid",
+		"官方未说明；曾因接口路径有误而出现，errmsg 中仅有 rid", srcC,
 		"Check wechat.base_url, then query the call with its rid (kept for 7 days).",
 		"请检查 wechat.base_url，并凭 rid 查询这次调用的详情（保留 7 天）。",
 	},
@@ -241,17 +246,20 @@ var generalCodes = []Code{
 	},
 }
 
-// tokenCodes are those that mean something else, or ask for something else, when the call was for a token.
+// tokenCodes are those that mean something else, or ask for something else, when the call was for a
+// token.
 var tokenCodes = []Code{
 	{
 		CallToken, 40001, "appsecret_wrong", FaultConfig,
-		"the AppSecret is wrong, or belongs to another app", "获取 access_token 时 AppSecret 错误，或 AppSecret 不属于该公众号", srcOM,
+		"the AppSecret is wrong, or belongs to another app",
+		"获取 access_token 时 AppSecret 错误，或 AppSecret 不属于该公众号", srcOM,
 		doSecretEn, doSecretZh,
 	},
 	{
 		CallToken, 45009, "token_quota_reached", FaultDayQuota,
 		"the daily quota of token calls is used up", "获取 access_token 的次数已达当日上限", srcOJPM,
-		"Find what else fetches tokens for this app. The cached token serves on; quotas are reset at midnight Beijing time.",
+		"Find what else fetches tokens for this app. The cached token serves on; quotas are " +
+			"reset at midnight Beijing time.",
 		"请排查还有哪些系统在为该公众号获取 access_token。已缓存的 access_token 仍可使用；额度于北京时间零点重置。",
 	},
 	{

@@ -1,11 +1,13 @@
 package wechat
 
-// platformCodes are the answers to a send that are about the recipient or about what the app may send at all.
+// platformCodes are the answers to a send that are about the recipient or about what the app may
+// send at all.
 var platformCodes = []Code{
 	// The recipient.
 	{
 		CallSend, 40003, "invalid_openid", FaultRecipient,
-		"no such openid for this app: not a follower, or another app's openid", "不合法的 openid：用户未关注该公众号，或 openid 属于其他公众号", srcOJPM,
+		"no such openid for this app: not a follower, or another app's openid",
+		"不合法的 openid：用户未关注该公众号，或 openid 属于其他公众号", srcOJPM,
 		"If many come in a row, the producer takes openids of another app.",
 		"若接连出现，说明生产方使用了其他公众号的 openid。",
 	},
@@ -42,26 +44,32 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 45015, "window_closed", FaultRecipient,
-		"the reply window is closed (48 hours after a message, 1 minute after a menu click, scan or follow), or the user has left",
+		"the reply window is closed (48 hours after a message, 1 minute after a menu click, scan " +
+			"or follow), or the user has left",
 		"回复时间超过限制（用户发消息后 48 小时，点击菜单、扫码或关注后 1 分钟），或用户已取消关注", srcJPC,
-		"Nothing to repair for this message. If it comes soon after the user acted, the queue is too slow: kefu app list shows the backlog.",
+		"Nothing to repair for this message. If it comes soon after the user acted, the queue is " +
+			"too slow: kefu app list shows the backlog.",
 		"该消息无法补救。若用户刚有动作就出现，说明排队过久，可用 kefu app list 查看积压。",
 	},
 	{
 		CallSend, 45037, "never_talked", FaultRecipient,
-		"the user never talked to the app, or too long ago (temporary session)", "用户从未与该公众号会话，或会话已过期（临时会话）", srcJ,
+		"the user never talked to the app, or too long ago (temporary session)",
+		"用户从未与该公众号会话，或会话已过期（临时会话）", srcJ,
 		doUserEn, doUserZh,
 	},
 	{
 		CallSend, 45038, "temporary_session_over", FaultRecipient,
-		"the user follows the app: the temporary-session API does not apply", "用户已关注公众号，不能使用临时会话接口", srcJ,
+		"the user follows the app: the temporary-session API does not apply",
+		"用户已关注公众号，不能使用临时会话接口", srcJ,
 		doUserEn, doUserZh,
 	},
 	{
 		CallSend, 45047, "allowance_used", FaultRecipient,
-		"as many messages as this user may get were sent (5 after a message of theirs, 3 after a menu click, scan or follow)",
+		"as many messages as this user may get were sent (5 after a message of theirs, 3 after a " +
+			"menu click, scan or follow)",
 		"客服消息下行条数已达上限（用户发消息后 5 条，点击菜单、扫码或关注后 3 条）", srcJPC,
-		"Nothing to repair: the user's next action opens a new allowance. Put less into more messages.",
+		"Nothing to repair: the user's next action opens a new allowance. Put less into more " +
+			"messages.",
 		"该消息无法补救：用户再次互动后会重新计数。建议合并内容、减少条数。",
 	},
 	{
@@ -98,7 +106,8 @@ var platformCodes = []Code{
 		"Nothing to repair.", "无法补救。",
 	},
 
-	// What the app may send. One message, recipient or kf_account can draw most of these: the texts say so.
+	// What the app may send. One message, recipient or kf_account can draw most of these: the texts
+	// say so.
 	{
 		CallAny, 40200, "account_type_unsuitable", FaultConfig,
 		"this kind of account may not use the API", "帐号类型不支持该接口", srcOJM,
@@ -179,12 +188,14 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 45094, "service_messages_punished", FaultConfig,
-		"custom messages on session entry are forbidden as a punishment", "因违规处罚，禁止在用户进入会话时下发客服消息", srcJ,
+		"custom messages on session entry are forbidden as a punishment",
+		"因违规处罚，禁止在用户进入会话时下发客服消息", srcJ,
 		doMPEn, doMPZh,
 	},
 	{
 		CallSend, 65400, "new_service_not_enabled", FaultConfig,
-		"the new customer service is not enabled, or was enabled minutes ago", "未开通新版客服功能，或刚开通尚未生效", srcOJM + "; community reports",
+		"the new customer service is not enabled, or was enabled minutes ago", "未开通新版客服功能，或刚开通尚未生效",
+		srcOJM + "; community reports",
 		"If it is messages of one kf_account only, correct or leave out customservice in " +
 			"them. Otherwise enable the new customer service " +
 			"on mp.weixin.qq.com and add a first kfaccount; it takes about 5 minutes to count.",
@@ -201,7 +212,8 @@ var platformCodes = []Code{
 	// The customer-service account that the message names.
 	{
 		CallSend, 61452, "unknown_kfaccount", FaultMessage,
-		"the kf_account named in customservice does not exist (old numbering)", "customservice 中的客服帐号无效（旧版返回码）", srcOJPM,
+		"the kf_account named in customservice does not exist (old numbering)",
+		"customservice 中的客服帐号无效（旧版返回码）", srcOJPM,
 		doKFEn, doKFZh,
 	},
 	{
@@ -211,7 +223,8 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 65402, "kfaccount_not_bound", FaultMessage,
-		"the kf_account named in customservice is not bound to a WeChat id yet", "customservice 中的客服帐号尚未绑定微信号", srcOJM,
+		"the kf_account named in customservice is not bound to a WeChat id yet",
+		"customservice 中的客服帐号尚未绑定微信号", srcOJM,
 		"Have the customer-service agent accept the invitation in WeChat, then replay.",
 		"请让该客服在微信中接受绑定邀请，之后重放死信。",
 	},
@@ -229,12 +242,14 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 45065, "clientmsgid_exists", FaultMessage,
-		"this clientmsgid was used already (mass send only)", "相同 clientmsgid 已存在群发记录（仅群发接口）", srcJPM,
+		"this clientmsgid was used already (mass send only)",
+		"相同 clientmsgid 已存在群发记录（仅群发接口）", srcJPM,
 		doNeverEn, doNeverZh,
 	},
 	{
 		CallSend, 45066, "clientmsgid_too_fast", FaultMessage,
-		"the same clientmsgid was repeated too fast (mass send only)", "相同 clientmsgid 重试过快（仅群发接口）", srcJPM,
+		"the same clientmsgid was repeated too fast (mass send only)",
+		"相同 clientmsgid 重试过快（仅群发接口）", srcJPM,
 		doNeverEn, doNeverZh,
 	},
 	{

@@ -1,7 +1,8 @@
 package wechat
 
-// serviceCodes are those of the calls beside the send: typing, the customer-service accounts, quota and rid look-ups.
-// 614xx is the old numbering of the customer-service accounts and 654xx the new one; both are still seen.
+// serviceCodes are those of the calls beside the send: typing, the customer-service accounts, quota
+// and rid look-ups. 614xx is the old numbering of the customer-service accounts and 654xx the new
+// one; both are still seen.
 var serviceCodes = []Code{
 	// Typing. It is best effort: nothing here is worth a second try.
 	{
@@ -11,7 +12,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallTyping, 45080, "no_recent_exchange", FaultRecipient,
-		"no message was exchanged with the user within the last 30 seconds", "下发输入状态前 30 秒内须与用户有过消息交互", srcOJM,
+		"no message was exchanged with the user within the last 30 seconds",
+		"下发输入状态前 30 秒内须与用户有过消息交互", srcOJM,
 		doNothingEn, doNothingZh,
 	},
 	{
@@ -103,7 +105,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 61455, "kfaccount_character", FaultMessage,
-		"the kf_account holds an illegal character (letters and digits only)", "客服帐号含有非法字符（仅允许英文字母和数字）", srcJP,
+		"the kf_account holds an illegal character (letters and digits only)",
+		"客服帐号含有非法字符（仅允许英文字母和数字）", srcJP,
 		doKFInputEn, doKFInputZh,
 	},
 	{
@@ -256,7 +259,8 @@ var serviceCodes = []Code{
 	// Customer-service accounts, new numbering.
 	{
 		CallKFAccount, 65400, "kf_not_enabled", FaultConfig,
-		"the new customer service is not enabled, or was enabled minutes ago", "未开通新版客服功能，或刚开通尚未生效", srcOJM + "; community reports",
+		"the new customer service is not enabled, or was enabled minutes ago", "未开通新版客服功能，或刚开通尚未生效",
+		srcOJM + "; community reports",
 		doKFEnableEn, doKFEnableZh,
 	},
 	{

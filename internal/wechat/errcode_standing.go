@@ -1,13 +1,15 @@
 package wechat
 
-// standingCodes are about what WeChat allows the app, on every call: its permissions and punishments, the third-party
-// platform that calls for it, the administrator's confirmations.
+// standingCodes are about what WeChat allows the app, on every call: its permissions and
+// punishments, the third-party platform that calls for it, the administrator's confirmations.
 var standingCodes = []Code{
 	// The app's standing.
 	{
 		CallAny, 48001, "api_unauthorised", FaultConfig,
-		"the app may not use this API, or the token is another kind of account's", "该公众号没有此接口的权限，或所用 access_token 属于其他类型的帐号", srcOJPM,
-		"Check on mp.weixin.qq.com that the account is certified and has the customer-service permission, and that the appid is the right one.",
+		"the app may not use this API, or the token is another kind of account's",
+		"该公众号没有此接口的权限，或所用 access_token 属于其他类型的帐号", srcOJPM,
+		"Check on mp.weixin.qq.com that the account is certified and has the customer-service " +
+			"permission, and that the appid is the right one.",
 		"请在 mp.weixin.qq.com 确认该公众号已认证并拥有客服消息权限，同时核对配置的 appid。",
 	},
 	{
@@ -54,7 +56,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 50004, "token_use_forbidden", FaultConfig,
-		"the account may not use access tokens, probably as a punishment", "帐号被禁止使用 access_token，可能因违规被处罚", srcJ + "; a Java constant list",
+		"the account may not use access tokens, probably as a punishment",
+		"帐号被禁止使用 access_token，可能因违规被处罚", srcJ + "; a Java constant list",
 		doMPEn, doMPZh,
 	},
 	{
@@ -211,7 +214,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 61004, "platform_ip_not_registered", FaultConfig,
-		"the calling IP address is not registered with the third-party platform", "调用方 IP 未在第三方平台登记", srcOJPM,
+		"the calling IP address is not registered with the third-party platform",
+		"调用方 IP 未在第三方平台登记", srcOJPM,
 		doAllowIPEn, doAllowIPZh,
 	},
 	{
@@ -226,7 +230,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 61024, "component_token_required", FaultConfig,
-		"a component account must fetch its token with api_component_token", "第三方平台帐号须使用 api_component_token 获取凭证", srcOJPM,
+		"a component account must fetch its token with api_component_token",
+		"第三方平台帐号须使用 api_component_token 获取凭证", srcOJPM,
 		doPlatformEn, doPlatformZh,
 	},
 
@@ -243,7 +248,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 89503, "confirmation_required", FaultConfig,
-		"a token request from this IP address needs the administrator's confirmation", "该 IP 获取 access_token 需要管理员确认", srcJMC,
+		"a token request from this IP address needs the administrator's confirmation",
+		"该 IP 获取 access_token 需要管理员确认", srcJMC,
 		doConfirmEn, doConfirmZh,
 	},
 	{
@@ -258,13 +264,15 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 89506, "ip_refused_day", FaultConfig,
-		"the administrator refused this IP address; it may ask again after 24 hours", "管理员拒绝了该 IP 的调用，24 小时后可再次申请", srcJM,
+		"the administrator refused this IP address; it may ask again after 24 hours",
+		"管理员拒绝了该 IP 的调用，24 小时后可再次申请", srcJM,
 		"Agree with the app's administrator first; after 24 hours the next call asks again.",
 		"请先与公众号管理员沟通确认；24 小时后的下一次调用会重新申请。",
 	},
 	{
 		CallAny, 89507, "ip_refused_hour", FaultConfig,
-		"the administrator refused this IP address; it may ask again after 1 hour", "管理员拒绝了该 IP 的调用，1 小时后可再次申请", srcJM,
+		"the administrator refused this IP address; it may ask again after 1 hour",
+		"管理员拒绝了该 IP 的调用，1 小时后可再次申请", srcJM,
 		"Agree with the app's administrator first; after an hour the next call asks again.",
 		"请先与公众号管理员沟通确认；1 小时后的下一次调用会重新申请。",
 	},

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// documented is every errcode that the platform's pages and the clients in the field name, by the call that answers it,
-// and whose fault it is there.
+// documented is every errcode that the platform's pages and the clients in the field name, by the
+// call that answers it, and whose fault it is there.
 var documented = []struct {
 	call  Call
 	fault Fault
@@ -72,7 +72,8 @@ func TestEveryDocumentedCodeHasARowAndItsFault(t *testing.T) {
 	codes := make(map[int]bool)
 	for _, c := range Codes() {
 		codes[c.Code] = true
-		require.True(t, seen[key{c.Call, c.Code}] || seen[key{CallAny, c.Code}], "nobody says why there is a row for %q %d", c.Call, c.Code)
+		require.True(t, seen[key{c.Call, c.Code}] || seen[key{CallAny, c.Code}],
+			"nobody says why there is a row for %q %d", c.Call, c.Code)
 	}
 	require.GreaterOrEqual(t, len(codes), 220)
 }
@@ -80,12 +81,14 @@ func TestEveryDocumentedCodeHasARowAndItsFault(t *testing.T) {
 func TestRowsAreComplete(t *testing.T) {
 	t.Parallel()
 	rows := 0
-	for _, part := range [][]Code{generalCodes, standingCodes, tokenCodes, platformCodes, contentCodes, serviceCodes} {
+	for _, part := range [][]Code{generalCodes, standingCodes, tokenCodes, platformCodes,
+		contentCodes, serviceCodes} {
 		rows += len(part)
 	}
 	require.Len(t, table, rows, "two rows have the same key")
 
-	calls := map[Call]bool{CallAny: true, CallSend: true, CallToken: true, CallTyping: true, CallKFAccount: true, CallQuota: true}
+	calls := map[Call]bool{CallAny: true, CallSend: true, CallToken: true, CallTyping: true,
+		CallKFAccount: true, CallQuota: true}
 	names := make(map[Call]map[string]int)
 	snake := regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	for _, c := range Codes() {
@@ -108,10 +111,12 @@ func TestRowsAreComplete(t *testing.T) {
 			require.Regexp(t, `[.。]$`, text, at...)
 		}
 		for _, text := range []string{c.Zh, c.DoZh} {
-			require.True(t, strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) }), at...)
+			require.True(t, strings.ContainsFunc(text,
+				func(r rune) bool { return unicode.Is(unicode.Han, r) }), at...)
 		}
 		for _, text := range []string{c.En, c.Source} {
-			require.False(t, strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Han, r) }), at...)
+			require.False(t, strings.ContainsFunc(text,
+				func(r rune) bool { return unicode.Is(unicode.Han, r) }), at...)
 		}
 	}
 }
@@ -125,17 +130,21 @@ func TestExplainKnowsTheFault(t *testing.T) {
 		FaultMinuteQuota: {45011, 44991},
 		FaultDayQuota:    {45009},
 		FaultRecipient: {
-			40003, 43004, 43005, 43006, 43019, 43101, 45015, 45037, 45038, 45047, 45093, 46004, 48002, 49003, 50005, 50006, 70000,
+			40003, 43004, 43005, 43006, 43019, 43101, 45015, 45037, 45038, 45047, 45093, 46004,
+			48002, 49003, 50005, 50006, 70000,
 		},
 		FaultConfig: {
-			40002, 40013, 40125, 40164, 40243, 41002, 41004, 42007, 43003, 45035, 45040, 45087, 45094, 45102, 48001, 48004,
+			40002, 40013, 40125, 40164, 40243, 41002, 41004, 42007, 43003, 45035, 45040, 45087,
+			45094, 45102, 48001, 48004,
 			50001, 50002, 50004, 61004, 65400, 89503, 89506, 40234, 40235, 61014, 44002, 87009,
 		},
 		FaultMessage: {
-			40004, 40007, 40008, 40033, 44004, 45001, 45002, 45008, 45086, 46001, 47001, 47002, 48008, 61452, 65401, 65402,
+			40004, 40007, 40008, 40033, 44004, 45001, 45002, 45008, 45086, 46001, 47001, 47002,
+			48008, 61452, 65401, 65402,
 			87014,
 		},
-		FaultUnlisted: {4, 1007, 99999, -2, 1 << 30, 61451, 65404, 45080, 48006}, // the last ones: known on other calls only
+		// the last ones: known on other calls only
+		FaultUnlisted: {4, 1007, 99999, -2, 1 << 30, 61451, 65404, 45080, 48006},
 	} {
 		for _, code := range codes {
 			require.Equal(t, fault, Explain(CallSend, code).Fault, "send %d", code)
@@ -151,19 +160,37 @@ func TestExplainTakesTheFamilyFirst(t *testing.T) {
 		want  string
 		fault Fault
 	}{
-		"40001 on a send is a stale token":                    {CallSend, 40001, "token_not_latest", FaultToken},
-		"40001 on a kfaccount call is a stale token too":      {CallKFAccount, 40001, "token_not_latest", FaultToken},
-		"40001 on a token call is a wrong secret":             {CallToken, 40001, "appsecret_wrong", FaultConfig},
-		"61452 on a send names the message's kfaccount":       {CallSend, 61452, "unknown_kfaccount", FaultMessage},
-		"61452 on a kfaccount call names the call's":          {CallKFAccount, 61452, "kfaccount_invalid", FaultMessage},
-		"a general code holds on every call":                  {CallTyping, 45011, "minute_quota_reached", FaultMinuteQuota},
-		"a code of a send keeps its meaning on typing":        {CallTyping, 40007, "media_id_invalid", FaultMessage},
-		"a kfaccount's code on a send is not the message's":   {CallSend, 65404, "kfaccount_illegal", FaultUnlisted},
-		"busy is busy on whatever call":                       {CallSend, 61450, "kf_system_error", FaultBusy},
-		"on a token call nothing speaks against a message":    {CallToken, 40003, "invalid_openid", FaultConfig},
-		"without a family any row is found":                   {CallAny, 45015, "window_closed", FaultRecipient},
-		"an unknown code has the default row":                 {CallSend, 99999, "unlisted", FaultUnlisted},
-		"an unknown code of an unknown family has it as well": {Call("x"), 99999, "unlisted", FaultUnlisted},
+		"40001 on a send is a stale token": {CallSend, 40001, "token_not_latest", FaultToken},
+		"40001 on a kfaccount call is a stale token too": {
+			CallKFAccount, 40001, "token_not_latest", FaultToken,
+		},
+		"40001 on a token call is a wrong secret": {
+			CallToken, 40001, "appsecret_wrong", FaultConfig,
+		},
+		"61452 on a send names the message's kfaccount": {
+			CallSend, 61452, "unknown_kfaccount", FaultMessage,
+		},
+		"61452 on a kfaccount call names the call's": {
+			CallKFAccount, 61452, "kfaccount_invalid", FaultMessage,
+		},
+		"a general code holds on every call": {
+			CallTyping, 45011, "minute_quota_reached", FaultMinuteQuota,
+		},
+		"a code of a send keeps its meaning on typing": {
+			CallTyping, 40007, "media_id_invalid", FaultMessage,
+		},
+		"a kfaccount's code on a send is not the message's": {
+			CallSend, 65404, "kfaccount_illegal", FaultUnlisted,
+		},
+		"busy is busy on whatever call": {CallSend, 61450, "kf_system_error", FaultBusy},
+		"on a token call nothing speaks against a message": {
+			CallToken, 40003, "invalid_openid", FaultConfig,
+		},
+		"without a family any row is found":   {CallAny, 45015, "window_closed", FaultRecipient},
+		"an unknown code has the default row": {CallSend, 99999, "unlisted", FaultUnlisted},
+		"an unknown code of an unknown family has it as well": {
+			Call("x"), 99999, "unlisted", FaultUnlisted,
+		},
 	} {
 		got := Explain(row.call, row.code)
 		require.Equal(t, row.want, got.Name, name)
@@ -182,12 +209,14 @@ func TestCodesAreSortedAndMarshal(t *testing.T) {
 	}
 	data, err := json.Marshal(Explain(CallSend, 45015))
 	require.NoError(t, err)
-	require.Contains(t, string(data), `"call":"send","code":45015,"name":"window_closed","fault":"recipient"`)
+	require.Contains(t, string(data),
+		`"call":"send","code":45015,"name":"window_closed","fault":"recipient"`)
 }
 
 func TestATokenCallNeverSpeaksAgainstTheMessage(t *testing.T) {
 	t.Parallel()
-	allowed := map[Fault]bool{FaultConfig: true, FaultUpstream: true, FaultMinuteQuota: true, FaultDayQuota: true}
+	allowed := map[Fault]bool{FaultConfig: true, FaultUpstream: true, FaultMinuteQuota: true,
+		FaultDayQuota: true}
 	for f := range faultCount {
 		require.True(t, allowed[tokenFault(f)], f.String())
 	}

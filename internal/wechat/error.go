@@ -8,19 +8,20 @@ import (
 	"time"
 )
 
-// Error is the one error type of the package: a call that did not succeed, and why. It holds no URL query, no token,
-// no AppSecret, no openid and nothing of the message, in no form of printing; texts of the other side are stripped of
-// control characters and cut at 512 bytes.
+// Error is the one error type of the package: a call that did not succeed, and why. It holds no URL
+// query, no token, no AppSecret, no openid and nothing of the message, in no form of printing;
+// texts of the other side are stripped of control characters and cut at 512 bytes.
 //
-// An error of the token source, Call == CallToken, comes out of Send unchanged. Its Fault is then config, quota or
-// upstream only (see tokenFault): a message whose token could not be had was certainly not sent.
+// An error of the token source, Call == CallToken, comes out of Send unchanged. Its Fault is then
+// config, quota or upstream only (see tokenFault): a message whose token could not be had was
+// certainly not sent.
 type Error struct {
 	Call       Call
 	Fault      Fault
 	Code       int           // the errcode, when HasCode
 	HasCode    bool          // an errcode was read
 	Msg        string        // the errmsg
-	RID        string        // the rid in the errmsg: WeChat's id of this call, can be looked up for 7 days
+	RID        string        // the rid in the errmsg: WeChat's id of this call, known for 7 days
 	HTTPStatus int           // 0: no answer came
 	RetryAfter time.Duration // FaultMinuteQuota by HTTP 429 only: 1 s to 1 h; 0: not known
 	Err        error         // what went wrong when no errcode tells it
@@ -53,12 +54,14 @@ func (e *Error) Error() string {
 // Unwrap returns Err, so that errors.Is(err, context.Canceled) and the like see through.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is an *Error with the same errcode, and the same Call where target names one:
+// Is reports whether target is an *Error with the same errcode, and the same Call where target
+// names one:
 //
 //	errors.Is(err, &wechat.Error{Code: 45015, HasCode: true})
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error) // Is must not unwrap its target
-	return ok && t.HasCode && e.HasCode && t.Code == e.Code && (t.Call == CallAny || t.Call == e.Call)
+	return ok && t.HasCode && e.HasCode && t.Code == e.Code &&
+		(t.Call == CallAny || t.Call == e.Call)
 }
 
 // Timeout reports whether a deadline ended the call.
@@ -67,14 +70,17 @@ func (e *Error) Timeout() bool {
 	return errors.As(e.Err, &t) && t.Timeout()
 }
 
-// NotSent reports whether it is certain that no byte of the call itself left this machine: there was no token, no
-// connection, or the connection ended before the first byte. A call that was answered with a refusal is false here,
-// though it too was certainly not carried out; the only fault that leaves that open is FaultUnknown.
+// NotSent reports whether it is certain that no byte of the call itself left this machine: there
+// was no token, no connection, or the connection ended before the first byte. A call that was
+// answered with a refusal is false here, though it too was certainly not carried out; the only
+// fault that leaves that open is FaultUnknown.
 func (e *Error) NotSent() bool {
-	return e.Fault == FaultUpstream || e.Call == CallToken || e.Fault == FaultConfig && e.HTTPStatus == 0
+	return e.Fault == FaultUpstream || e.Call == CallToken ||
+		e.Fault == FaultConfig && e.HTTPStatus == 0
 }
 
-// broken is the error of a call that ended without an answer. left says whether a byte of it may have left.
+// broken is the error of a call that ended without an answer. left says whether a byte of it may
+// have left.
 func broken(call Call, err error, left bool, m mask) *Error {
 	fault := FaultUpstream
 	switch {

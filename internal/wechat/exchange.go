@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// wire makes single HTTP exchanges: over connections of its own (direct) with a client of NewHTTPClient, else, which is
-// to say through a proxy or with a foreign client, over the client's RoundTrip. It never uses http.Client.Do, because one
-// exchange is all that is ever wanted and Do adds only what does harm here: it parses the Location of a redirect before
-// it asks whether to follow, puts the URL with the token into a Referer and into every error, and keeps cookies.
+// wire makes single HTTP exchanges: over connections of its own (direct) with a client of
+// NewHTTPClient, else, which is to say through a proxy or with a foreign client, over the client's
+// RoundTrip. It never uses http.Client.Do, because one exchange is all that is ever wanted and Do
+// adds only what does harm here: it parses the Location of a redirect before it asks whether to
+// follow, puts the URL with the token into a Referer and into every error, and keeps cookies.
 type wire struct {
 	direct  *direct // nil: rt makes the exchanges
 	rt      http.RoundTripper
@@ -26,7 +27,8 @@ type wire struct {
 // traceHeader is as W3C writes it: in small letters.
 const traceHeader = "traceparent"
 
-// usualReply is room for the answers that come nearly always, in bytes: they then cost one allocation.
+// usualReply is room for the answers that come nearly always, in bytes: they then cost one
+// allocation.
 const usualReply = 128
 
 func newWire(hc *http.Client) wire {
@@ -52,8 +54,8 @@ type answer struct {
 	tooBig bool
 }
 
-// flight is the state of one exchange: one allocation holds the hook, the body's reader and room for a usual answer.
-// It is not pooled: net/http may read the body after RoundTrip has returned.
+// flight is the state of one exchange: one allocation holds the hook, the body's reader and room
+// for a usual answer. It is not pooled: net/http may read the body after RoundTrip has returned.
 type flight struct {
 	trace  httptrace.ClientTrace
 	reader bytes.Reader
@@ -71,13 +73,16 @@ func (f *flight) gotConn(info httptrace.GotConnInfo) {
 	}
 }
 
-// maxStale is how many connections that turn out to be dead before a byte is written are replaced for one exchange.
+// maxStale is how many connections that turn out to be dead before a byte is written are replaced
+// for one exchange.
 const maxStale = 4
 
-// exchange sends tmpl with a message and reads the answer, within w.timeout. When it fails, left tells whether a byte of the
-// request may have left; a connection found dead before that is replaced here, since nothing was sent. tmpl is shared
-// between exchanges and is not changed.
-func (w *wire) exchange(ctx context.Context, tmpl *http.Request, m *Message) (a answer, left bool, err error) {
+// exchange sends tmpl with a message and reads the answer, within w.timeout. When it fails, left
+// tells whether a byte of the request may have left; a connection found dead before that is
+// replaced here, since nothing was sent. tmpl is shared between exchanges and is not changed.
+func (w *wire) exchange(
+	ctx context.Context, tmpl *http.Request, m *Message,
+) (a answer, left bool, err error) {
 	if own, ok := ctx.Deadline(); !ok || time.Until(own) > w.timeout {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, w.timeout)
@@ -99,7 +104,9 @@ func (w *wire) exchange(ctx context.Context, tmpl *http.Request, m *Message) (a 
 	}
 }
 
-func (w *wire) once(ctx context.Context, tmpl *http.Request, m *Message, f *flight) (answer, error) {
+func (w *wire) once(
+	ctx context.Context, tmpl *http.Request, m *Message, f *flight,
+) (answer, error) {
 	f.trace.GotConn = f.gotConn
 	req := tmpl.WithContext(httptrace.WithClientTrace(ctx, &f.trace))
 	if m.Traceparent != "" {
@@ -107,9 +114,10 @@ func (w *wire) once(ctx context.Context, tmpl *http.Request, m *Message, f *flig
 		req.Header.Set(traceHeader, m.Traceparent)
 	}
 	if body := m.Packet; len(body) > 0 {
-		// bytes.Reader and io.NopCloser are types that net/http knows: it then sends headers and body in one write. The
-		// front end of WeChat answers 412 to a body without Content-Length. There is no GetBody, so that net/http never
-		// repeats the request by itself; exchange does, and by the count of bytes.
+		// bytes.Reader and io.NopCloser are types that net/http knows: it then sends headers and
+		// body in one write. The front end of WeChat answers 412 to a body without Content-Length.
+		// There is no GetBody, so that net/http never repeats the request by itself; exchange does,
+		// and by the count of bytes.
 		f.reader.Reset(body)
 		req.Body = io.NopCloser(&f.reader)
 		req.ContentLength = int64(len(body))
@@ -128,7 +136,8 @@ func (w *wire) once(ctx context.Context, tmpl *http.Request, m *Message, f *flig
 	return a, nil
 }
 
-// left reports whether a byte of f's request may have left, given that the exchange failed with err.
+// left reports whether a byte of f's request may have left, given that the exchange failed with
+// err.
 func (w *wire) left(f *flight, err error) bool {
 	switch {
 	case f.conn != nil:
@@ -150,9 +159,10 @@ func withContext(ctx context.Context, err error) error {
 	return err
 }
 
-// readAll reads r into buf, to the end or until more than maxReply bytes are there, whatever would come next: what bounds
-// the connection below would look like an answer cut short. Reading to the end gives the connection back for reuse; a
-// body that is too long costs the connection, which is right.
+// readAll reads r into buf, to the end or until more than maxReply bytes are there, whatever would
+// come next: what bounds the connection below would look like an answer cut short. Reading to the
+// end gives the connection back for reuse; a body that is too long costs the connection, which is
+// right.
 func readAll(r io.Reader, buf []byte) ([]byte, error) {
 	for len(buf) <= maxReply {
 		if len(buf) == cap(buf) {

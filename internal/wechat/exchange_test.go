@@ -32,8 +32,8 @@ func send(ctx context.Context, t *testing.T, hc *http.Client, base string) *Erro
 	return e
 }
 
-// TestBrokenSends is the table of what a broken exchange means, on real sockets. posts is how often the other side read
-// the message: never more than once.
+// TestBrokenSends is the table of what a broken exchange means, on real sockets. posts is how often
+// the other side read the message: never more than once.
 func TestBrokenSends(t *testing.T) {
 	t.Parallel()
 	hold := func(s *session) { <-s.done }
@@ -51,7 +51,10 @@ func TestBrokenSends(t *testing.T) {
 			s.read()
 			s.reset()
 		}, FaultUnknown, 1, false},
-		"closed after the request was read": {func(s *session) { s.read() }, FaultUnknown, 1, false},
+		"closed after the request was read": {
+			func(s *session) { s.read() },
+			FaultUnknown, 1, false,
+		},
 		"no answer at all": {func(s *session) {
 			s.read()
 			hold(s)
@@ -144,7 +147,8 @@ func TestABodyWithoutEndIsCutOff(t *testing.T) {
 				require.Equal(t, FaultUnknown, e.Fault)
 				require.ErrorIs(t, e, errTooBig)
 				require.EqualValues(t, 1, p.posts.Load())
-				require.Less(t, written.Load(), int64(64<<20), "more than the buffers of the sockets hold")
+				require.Less(t, written.Load(), int64(64<<20),
+					"more than the buffers of the sockets hold")
 			})
 		}
 	}
@@ -164,11 +168,20 @@ func TestNotSent(t *testing.T) {
 		timeout time.Duration
 		is      error
 	}{
-		"refused":                     {t.Context(), closed.url, patience, syscall.ECONNREFUSED},
-		"no such host":                {t.Context(), "http://no-such-host.invalid", patience, nil},
-		"the context had ended":       {ended, mute.url, patience, context.Canceled},
-		"the TLS handshake stalls":    {t.Context(), strings.Replace(mute.url, "http:", "https:", 1), soon, context.DeadlineExceeded},
-		"a server that speaks no TLS": {t.Context(), strings.Replace(newPeer(t, func(s *session) { s.say("HTTP/1.1 400 Bad Request\r\n\r\n") }).url, "http:", "https:", 1), patience, nil},
+		"refused":               {t.Context(), closed.url, patience, syscall.ECONNREFUSED},
+		"no such host":          {t.Context(), "http://no-such-host.invalid", patience, nil},
+		"the context had ended": {ended, mute.url, patience, context.Canceled},
+		"the TLS handshake stalls": {
+			t.Context(), strings.Replace(mute.url, "http:", "https:", 1), soon,
+			context.DeadlineExceeded,
+		},
+		"a server that speaks no TLS": {
+			t.Context(),
+			strings.Replace(newPeer(t, func(s *session) {
+				s.say("HTTP/1.1 400 Bad Request\r\n\r\n")
+			}).url, "http:", "https:", 1),
+			patience, nil,
+		},
 	} {
 		for way, client := range ways {
 			t.Run(name+" by "+way, func(t *testing.T) {
@@ -280,11 +293,13 @@ func TestTheCountOfBytesDecides(t *testing.T) {
 		posts       int64
 		conns       int64
 	}{
-		"a fresh connection that fails before the first byte":  {1, 0, 1, FaultUpstream, 0, 1},
-		"a fresh connection that fails after one byte":         {1, 1, 1, FaultUnknown, 0, 1},
-		"a used connection that fails before the first byte":   {2, 0, 2, FaultNone, 2, 2},
-		"a used connection that fails after one byte":          {2, 1, 2, FaultUnknown, 1, 1},
-		"a used connection that fails within the last message": {2, len(packet), 2, FaultUnknown, 1, 1},
+		"a fresh connection that fails before the first byte": {1, 0, 1, FaultUpstream, 0, 1},
+		"a fresh connection that fails after one byte":        {1, 1, 1, FaultUnknown, 0, 1},
+		"a used connection that fails before the first byte":  {2, 0, 2, FaultNone, 2, 2},
+		"a used connection that fails after one byte":         {2, 1, 2, FaultUnknown, 1, 1},
+		"a used connection that fails within the last message": {
+			2, len(packet), 2, FaultUnknown, 1, 1,
+		},
 	} {
 		for way, client := range ways {
 			t.Run(name+" by "+way, func(t *testing.T) {
@@ -325,12 +340,14 @@ func TestDeadConnectionsAreReplacedAFewTimesOnly(t *testing.T) {
 	tries := 0
 	conn, other := net.Pipe()
 	defer func() { _, _ = conn.Close(), other.Close() }()
-	w := wire{traced: true, timeout: patience, rt: roundTrip(func(r *http.Request) (*http.Response, error) {
-		tries++
-		gotConn(r, &countedConn{Conn: conn}, true)
-		return nil, errors.New("closed")
-	})}
-	_, left, err := w.exchange(t.Context(), newRequest(http.MethodPost, &url.URL{Scheme: "http", Host: "x"}), &Message{Packet: packet})
+	w := wire{traced: true, timeout: patience,
+		rt: roundTrip(func(r *http.Request) (*http.Response, error) {
+			tries++
+			gotConn(r, &countedConn{Conn: conn}, true)
+			return nil, errors.New("closed")
+		})}
+	_, left, err := w.exchange(t.Context(),
+		newRequest(http.MethodPost, &url.URL{Scheme: "http", Host: "x"}), &Message{Packet: packet})
 	require.EqualError(t, err, "closed")
 	require.False(t, left)
 	require.Equal(t, maxStale, tries)
@@ -342,29 +359,42 @@ func TestAForeignTransportIsNotTrusted(t *testing.T) {
 		err   error
 		fault Fault
 	}{
-		"a dial error is plain":             {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, FaultUpstream},
-		"anything else may have been sent":  {errors.New("broken"), FaultUnknown},
-		"so may what it wraps with its URL": {&url.Error{Op: "Post", URL: "http://x?access_token=" + canary, Err: errors.New("broken")}, FaultUnknown},
+		"a dial error is plain": {
+			&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, FaultUpstream,
+		},
+		"anything else may have been sent": {errors.New("broken"), FaultUnknown},
+		"so may what it wraps with its URL": {
+			&url.Error{
+				Op: "Post", URL: "http://x?access_token=" + canary, Err: errors.New("broken"),
+			},
+			FaultUnknown,
+		},
 	} {
-		hc := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, row.err })}
+		hc := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			return nil, row.err
+		})}
 		e := send(t.Context(), t, hc, "http://x")
 		require.Equal(t, row.fault, e.Fault, name)
 		require.NotContains(t, e.Error(), canary)
 	}
-	// A *http.Transport with somebody else's connections: whatever happens after one was had may have been sent.
+	// A *http.Transport with somebody else's connections: whatever happens after one was had may
+	// have been sent.
 	p := newPeer(t, func(s *session) {
 		_, _ = s.in.Peek(1)
 		s.reset()
 	})
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	require.Equal(t, FaultUnknown, send(t.Context(), t, &http.Client{Transport: transport}, p.url).Fault)
+	require.Equal(t, FaultUnknown,
+		send(t.Context(), t, &http.Client{Transport: transport}, p.url).Fault)
 }
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	var followed atomic.Int64
-	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		followed.Add(1)
+	}))
 	t.Cleanup(target.Close)
 	host := strings.TrimPrefix(target.URL, "http://")
 	for _, status := range []int{300, 301, 302, 303, 304, 307, 308} {
@@ -376,11 +406,12 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			"http://" + canary + ".example/":         "[redacted].example",
 		} {
 			var posts atomic.Int64
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				posts.Add(1)
-				w.Header().Set("Location", location)
-				w.WriteHeader(status)
-			}))
+			server := httptest.NewServer(http.HandlerFunc(
+				func(w http.ResponseWriter, _ *http.Request) {
+					posts.Add(1)
+					w.Header().Set("Location", location)
+					w.WriteHeader(status)
+				}))
 			e := send(t.Context(), t, httpClient(t, patience), server.URL)
 			server.Close()
 			require.Equal(t, FaultConfig, e.Fault)

@@ -20,38 +20,40 @@ const (
 	dialTimeout    = 5 * time.Second
 	tlsTimeout     = 5 * time.Second
 
-	// idleTimeout is below the 75 s after which nginx closes idle connections by default: if the other side closes first,
-	// a send written at that very moment is unknown.
+	// idleTimeout is below the 75 s after which nginx closes idle connections by default: if the
+	// other side closes first, a send written at that very moment is unknown.
 	idleTimeout = 60 * time.Second
 
-	// maxReply bounds the body of an answer and maxReplyHeader its headers, in bytes: real ones have some hundred, and
-	// what answers in WeChat's place may send without end.
+	// maxReply bounds the body of an answer and maxReplyHeader its headers, in bytes: real ones
+	// have some hundred, and what answers in WeChat's place may send without end.
 	maxReply       = 64 << 10
 	maxReplyHeader = 32 << 10
 )
 
 // HTTPOptions are the settings of NewHTTPClient. The zero value is usable.
 type HTTPOptions struct {
-	// Timeout bounds one exchange as a whole: connecting, writing, reading the answer. 0 means 10 s.
+	// Timeout bounds one exchange as a whole: connecting, writing, reading the answer. 0 means 10
+	// s.
 	Timeout time.Duration
-	// CAFile names a PEM file of certificate authorities that are trusted beside the system's. "" means none.
+	// CAFile names a PEM file of certificate authorities that are trusted beside the system's. ""
+	// means none.
 	CAFile string
-	// IdlePerHost is how many idle connections are kept: as many as calls are in flight at once, else most calls pay for
-	// a new connection. 0 means 64.
+	// IdlePerHost is how many idle connections are kept: as many as calls are in flight at once,
+	// else most calls pay for a new connection. 0 means 64.
 	IdlePerHost int
-	// ProxyFromEnvironment makes HTTPS_PROXY and its kin count. Default false: a proxy set by accident would see every
-	// token.
+	// ProxyFromEnvironment makes HTTPS_PROXY and its kin count. Default false: a proxy set by
+	// accident would see every token.
 	ProxyFromEnvironment bool
 }
 
-// NewHTTPClient returns the client that every call of this package should go through: certificates always verified,
-// TLS 1.2 or better, no redirects, no cookies, no compression, bounded headers, and connections on which the bytes
-// written are counted. It fails only over CAFile.
+// NewHTTPClient returns the client that every call of this package should go through: certificates
+// always verified, TLS 1.2 or better, no redirects, no cookies, no compression, bounded headers,
+// and connections on which the bytes written are counted. It fails only over CAFile.
 func NewHTTPClient(o HTTPOptions) (*http.Client, error) {
 	conf := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		NextProtos:         []string{"http/1.1"},
-		ClientSessionCache: tls.NewLRUClientSessionCache(0), // a resumed handshake costs a third of a full one
+		ClientSessionCache: tls.NewLRUClientSessionCache(0), // a resumed handshake costs a third
 	}
 	if o.CAFile != "" {
 		pool, err := certPool(o.CAFile)
@@ -72,15 +74,15 @@ func NewHTTPClient(o HTTPOptions) (*http.Client, error) {
 		Proxy:                  nil,
 		DialContext:            d.plain,
 		DialTLSContext:         d.secure,
-		TLSClientConfig:        conf, // for connections through a proxy only: DialTLSContext does not make those
+		TLSClientConfig:        conf, // for proxied connections, which DialTLSContext does not make
 		TLSHandshakeTimeout:    tlsTimeout,
 		MaxIdleConns:           2 * idle, // the API's host, and the token server's
 		MaxIdleConnsPerHost:    idle,
 		IdleConnTimeout:        idleTimeout,
 		DisableCompression:     true, // 200 KB of gzip can hold 200 MB; real answers have 27 bytes
 		MaxResponseHeaderBytes: maxReplyHeader,
-		// HTTP/1.1 only: the count of bytes written that tells "not sent" from "unknown" is per connection, and on an
-		// HTTP/2 connection the requests of many callers share it.
+		// HTTP/1.1 only: the count of bytes written that tells "not sent" from "unknown" is per
+		// connection, and on an HTTP/2 connection the requests of many callers share it.
 		ForceAttemptHTTP2: false,
 	}
 	if o.ProxyFromEnvironment {
@@ -93,9 +95,12 @@ func NewHTTPClient(o HTTPOptions) (*http.Client, error) {
 	return &http.Client{
 		Transport: rt,
 		Timeout:   timeout,
-		// A redirect would carry the token to another host, in the Referer and, by 307 and 308, with the message. This
-		// package never follows one (it does not use Client.Do); the rule is for whoever else is handed this client.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		// A redirect would carry the token to another host, in the Referer and, by 307 and 308,
+		// with the message. This package never follows one (it does not use Client.Do); the rule is
+		// for whoever else is handed this client.
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}, nil
 }
 
@@ -144,7 +149,8 @@ func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, err
 	return &countedConn{Conn: conn}, nil
 }
 
-// secure counts above TLS and not below it, where handshake and alert records would count as requests.
+// secure counts above TLS and not below it, where handshake and alert records would count as
+// requests.
 func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
 	raw, err := d.net.DialContext(ctx, network, addr)
 	if err != nil {
@@ -166,13 +172,15 @@ func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, er
 	return &countedConn{Conn: conn}, nil
 }
 
-// countedConn counts the bytes written to it, for exchanges that net/http makes; direct sees them itself.
+// countedConn counts the bytes written to it, for exchanges that net/http makes; direct sees them
+// itself.
 //
-// Why not httptrace alone: WroteHeaders and WroteRequest fire when net/http has flushed its buffer, so a write that
-// failed half-way looks like one that never began, and an error can overtake the hook, which runs in another goroutine.
-// The count is exact: a system call that returned an error and no bytes has queued none; a TLS record that was not
-// handed over whole cannot be decrypted by the peer, and tls.Conn reports whole records only. The bytes are added
-// before they are written and taken back after, so a reader that comes in between errs on the side of "may have left".
+// Why not httptrace alone: WroteHeaders and WroteRequest fire when net/http has flushed its buffer,
+// so a write that failed half-way looks like one that never began, and an error can overtake the
+// hook, which runs in another goroutine. The count is exact: a system call that returned an error
+// and no bytes has queued none; a TLS record that was not handed over whole cannot be decrypted by
+// the peer, and tls.Conn reports whole records only. The bytes are added before they are written
+// and taken back after, so a reader that comes in between errs on the side of "may have left".
 type countedConn struct {
 	net.Conn
 	written atomic.Int64
@@ -199,11 +207,13 @@ func isCertificate(err error) bool {
 		invalid      x509.CertificateInvalidError
 		roots        x509.SystemRootsError
 	)
-	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &hostname) ||
+	return errors.As(err, &verification) || errors.As(err, &authority) ||
+		errors.As(err, &hostname) ||
 		errors.As(err, &invalid) || errors.As(err, &roots)
 }
 
-// hostOf returns the host of a Location header, for telling where a redirect wanted to go without repeating the URL.
+// hostOf returns the host of a Location header, for telling where a redirect wanted to go without
+// repeating the URL.
 func hostOf(location string) string {
 	u, err := url.Parse(location)
 	switch {

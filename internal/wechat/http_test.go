@@ -41,15 +41,19 @@ func TestTheRequestOnTheWire(t *testing.T) {
 				body        []byte
 			}
 			got := make(chan seen, 2)
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				data, _ := io.ReadAll(r.Body)
-				w.Header().Set("Set-Cookie", "session=1")
-				_, _ = io.WriteString(w, plainOK)
-				got <- seen{r.Method + " " + r.URL.Path, r.URL.RawQuery, r.Header, r.ContentLength, r.TransferEncoding, data}
-			}))
+			server := httptest.NewServer(http.HandlerFunc(
+				func(w http.ResponseWriter, r *http.Request) {
+					data, _ := io.ReadAll(r.Body)
+					w.Header().Set("Set-Cookie", "session=1")
+					_, _ = io.WriteString(w, plainOK)
+					got <- seen{r.Method + " " + r.URL.Path, r.URL.RawQuery, r.Header,
+						r.ContentLength,
+						r.TransferEncoding, data}
+				}))
 			t.Cleanup(server.Close)
 			// A base path catches an endpoint that is put together wrongly.
-			client := NewClient(httpClient(t, patience), server.URL+"/base/path/", fixedToken("a/b+c=d&e"))
+			client := NewClient(httpClient(t, patience), server.URL+"/base/path/",
+				fixedToken("a/b+c=d&e"))
 			for range 2 { // the second time the cookie would come back
 				require.NoError(t, client.Send(t.Context(), body))
 				s := <-got
@@ -96,7 +100,8 @@ func TestNewHTTPClientIsStrict(t *testing.T) {
 	require.False(t, transport.TLSClientConfig.InsecureSkipVerify)
 	require.Equal(t, 64, transport.MaxIdleConnsPerHost)
 
-	hc, err = NewHTTPClient(HTTPOptions{Timeout: time.Second, IdlePerHost: 7, ProxyFromEnvironment: true})
+	hc, err = NewHTTPClient(HTTPOptions{Timeout: time.Second, IdlePerHost: 7,
+		ProxyFromEnvironment: true})
 	require.NoError(t, err)
 	require.Equal(t, time.Second, hc.Timeout)
 	transport = hc.Transport.(*http.Transport)
@@ -134,15 +139,18 @@ func newAuthority(t *testing.T) *authority {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	require.NoError(t, err)
 	cert, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(t,
+		os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 	return &authority{cert: cert, key: key, file: file}
 }
 
@@ -151,7 +159,8 @@ func (a *authority) issue(t *testing.T, host string, until time.Time) tls.Certif
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host}, NotBefore: until.Add(-48 * time.Hour), NotAfter: until,
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host},
+		NotBefore: until.Add(-48 * time.Hour), NotAfter: until,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	if ip := net.ParseIP(host); ip != nil {
@@ -173,10 +182,19 @@ func TestTLS(t *testing.T) {
 		trust *authority // nil: the system's authorities only
 		fault Fault
 	}{
-		"a certificate of a trusted authority": {&tls.Config{Certificates: []tls.Certificate{good}}, ca, FaultNone},
-		"TLS 1.2":                              {&tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12}, ca, FaultNone},
-		"an unknown authority":                 {&tls.Config{Certificates: []tls.Certificate{good}}, nil, FaultConfig},
-		"another authority":                    {&tls.Config{Certificates: []tls.Certificate{good}}, stranger, FaultConfig},
+		"a certificate of a trusted authority": {
+			&tls.Config{Certificates: []tls.Certificate{good}}, ca, FaultNone,
+		},
+		"TLS 1.2": {
+			&tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12}, ca,
+			FaultNone,
+		},
+		"an unknown authority": {
+			&tls.Config{Certificates: []tls.Certificate{good}}, nil, FaultConfig,
+		},
+		"another authority": {
+			&tls.Config{Certificates: []tls.Certificate{good}}, stranger, FaultConfig,
+		},
 		"an expired certificate": {&tls.Config{Certificates: []tls.Certificate{
 			ca.issue(t, "127.0.0.1", time.Now().Add(-time.Hour)),
 		}}, ca, FaultConfig},
@@ -184,16 +202,18 @@ func TestTLS(t *testing.T) {
 			ca.issue(t, "api.example.com", time.Now().Add(time.Hour)),
 		}}, ca, FaultConfig},
 		"no better than TLS 1.1": {&tls.Config{
-			Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11,
+			Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10,
+			MaxVersion: tls.VersionTLS11,
 		}, ca, FaultUpstream},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var posts int
-			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				posts++
-				_, _ = io.WriteString(w, plainOK)
-			}))
+			server := httptest.NewUnstartedServer(http.HandlerFunc(
+				func(w http.ResponseWriter, _ *http.Request) {
+					posts++
+					_, _ = io.WriteString(w, plainOK)
+				}))
 			server.TLS = row.conf
 			server.Config.ErrorLog = quiet
 			server.StartTLS()
@@ -222,12 +242,14 @@ func TestTLS(t *testing.T) {
 func TestTLSBreaksAreToldApartToo(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
-	conf := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", time.Now().Add(time.Hour))}}
+	conf := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1",
+		time.Now().Add(time.Hour))}}
 	hc, err := NewHTTPClient(HTTPOptions{Timeout: patience, CAFile: ca.file})
 	require.NoError(t, err)
 	t.Cleanup(hc.CloseIdleConnections)
 
-	// Reset while the handshake is under way, after the client's hello: bytes were written, none of the request.
+	// Reset while the handshake is under way, after the client's hello: bytes were written, none of
+	// the request.
 	during := newPeer(t, func(s *session) {
 		_, _ = s.in.Peek(1)
 		s.reset()

@@ -33,7 +33,8 @@ type OnlineKFAccount struct {
 	Accepted int64  `json:"accepted_case"` // sessions under way
 }
 
-// KFAccountChange is what is said of a kfaccount when it is added or updated. Check tells whether it may be.
+// KFAccountChange is what is said of a kfaccount when it is added or updated. Check tells whether
+// it may be.
 type KFAccountChange struct {
 	Account  string
 	Nickname string
@@ -48,10 +49,12 @@ func (k KFAccountChange) body() []byte {
 	}{k.Account, k.Nickname, k.Password.Reveal()})
 }
 
-// AddKFAccount adds a kfaccount. One that is there already is refused with 61453 or 65406, one too many with 61456 or
+// AddKFAccount adds a kfaccount. One that is there already is refused with 61453 or 65406, one too
+// many with 61456 or
 // 65405. On an unknown outcome KFAccounts tells.
 //
-// API: /doc/service/api/customer/servicermanage on developers.weixin.qq.com, for this and the other calls here.
+// API: /doc/service/api/customer/servicermanage on developers.weixin.qq.com, for this and the other
+// calls here.
 func (c *Client) AddKFAccount(ctx context.Context, k KFAccountChange) error {
 	_, err := c.do(ctx, c.post(CallKFAccount, "/customservice/kfaccount/add"), k.body())
 	return err
@@ -63,11 +66,11 @@ func (c *Client) UpdateKFAccount(ctx context.Context, k KFAccountChange) error {
 	return err
 }
 
-// DeleteKFAccount deletes a kfaccount. The API is known to say errcode 0 and keep it at times: look at KFAccounts
-// afterwards.
+// DeleteKFAccount deletes a kfaccount. The API is known to say errcode 0 and keep it at times: look
+// at KFAccounts afterwards.
 //
-// The document says GET and shows a body, today's page says POST, and clients in the field put the account into the
-// query or the body: this is a POST with the account in both.
+// The document says GET and shows a body, today's page says POST, and clients in the field put the
+// account into the query or the body: this is a POST with the account in both.
 func (c *Client) DeleteKFAccount(ctx context.Context, account string) error {
 	to := c.post(CallKFAccount, "/customservice/kfaccount/del")
 	to.query = accountQuery(account)
@@ -77,7 +80,8 @@ func (c *Client) DeleteKFAccount(ctx context.Context, account string) error {
 	return err
 }
 
-// SetAvatar gives a kfaccount the JPEG file jpeg as its picture. CheckAvatar tells whether it is one.
+// SetAvatar gives a kfaccount the JPEG file jpeg as its picture. CheckAvatar tells whether it is
+// one.
 func (c *Client) SetAvatar(ctx context.Context, account string, jpeg []byte) error {
 	form, body := avatarForm(jpeg)
 	to := c.post(CallKFAccount, "/customservice/kfaccount/uploadheadimg")
@@ -112,8 +116,10 @@ func kfAccounts(r reply) ([]KFAccount, error) {
 	list := make([]KFAccount, 0, len(rows))
 	for _, k := range rows {
 		list = append(list, KFAccount{
-			Account: string(k.Account), Nick: string(k.Nick), ID: string(k.ID), HeadImg: withoutBlanks(string(k.HeadImg)),
-			WeChatID: string(k.WeChatID), Invited: string(k.Invited), InviteStatus: string(k.InviteStatus), InviteExpires: k.InviteExpires.time(),
+			Account: string(k.Account), Nick: string(k.Nick), ID: string(k.ID),
+			HeadImg:  withoutBlanks(string(k.HeadImg)),
+			WeChatID: string(k.WeChatID), Invited: string(k.Invited),
+			InviteStatus: string(k.InviteStatus), InviteExpires: k.InviteExpires.time(),
 		})
 	}
 	return list, nil
@@ -140,18 +146,20 @@ func onlineKFAccounts(r reply) ([]OnlineKFAccount, error) {
 	}
 	list := make([]OnlineKFAccount, 0, len(rows))
 	for _, k := range rows {
-		list = append(list, OnlineKFAccount{string(k.Account), string(k.ID), k.Status.integer(), k.Accepted.integer()})
+		list = append(list, OnlineKFAccount{string(k.Account), string(k.ID), k.Status.integer(),
+			k.Accepted.integer()})
 	}
 	return list, nil
 }
 
-// accountQuery is the kfaccount in the query. Its @ stays as it is: there is a server that does not decode %40 there.
+// accountQuery is the kfaccount in the query. Its @ stays as it is: there is a server that does not
+// decode %40 there.
 func accountQuery(account string) string {
 	return "&kf_account=" + strings.ReplaceAll(url.QueryEscape(account), "%40", "@")
 }
 
-// avatarForm is the form that a browser would post: one file in the field media, made whole, since its length must be
-// known before the first byte leaves.
+// avatarForm is the form that a browser would post: one file in the field media, made whole, since
+// its length must be known before the first byte leaves.
 func avatarForm(jpeg []byte) (contentType string, body []byte) {
 	var b bytes.Buffer
 	form := multipart.NewWriter(&b)
@@ -164,7 +172,8 @@ func avatarForm(jpeg []byte) (contentType string, body []byte) {
 	return form.FormDataContentType(), b.Bytes()
 }
 
-// withoutBlanks takes the blanks out of a URL: the API's own examples have them in front and within.
+// withoutBlanks takes the blanks out of a URL: the API's own examples have them in front and
+// within.
 func withoutBlanks(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {

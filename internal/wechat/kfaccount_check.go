@@ -13,7 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// InputError says what is wrong with a value before any call is made with it. It does not hold the value.
+// InputError says what is wrong with a value before any call is made with it. It does not hold the
+// value.
 type InputError struct {
 	Field string // as the API calls it
 	Rule  string // "7 characters, at most 6"
@@ -27,7 +28,7 @@ type NicknameRule string
 
 // The rules for nicknames.
 const (
-	NicknameDocument NicknameRule = "document" // 6 Chinese or 12 Latin characters, as in the API document
+	NicknameDocument NicknameRule = "document" // 6 Chinese or 12 Latin characters, as documented
 	NicknameToday    NicknameRule = "today"    // 16 characters of any kind, as on today's page
 )
 
@@ -51,8 +52,8 @@ const (
 	maxKFWeChatID = 30
 )
 
-// CheckKFAccount tells whether s is the full name of a kfaccount: prefix@wechatid, the prefix of 1 to 10 letters, digits
-// and underscores, the app's WeChat id (微信号) of at most 30.
+// CheckKFAccount tells whether s is the full name of a kfaccount: prefix@wechatid, the prefix of 1
+// to 10 letters, digits and underscores, the app's WeChat id (微信号) of at most 30.
 func CheckKFAccount(s string) error {
 	prefix, wechatID, ok := strings.Cut(s, "@")
 	if !ok || prefix == "" || wechatID == "" || strings.Contains(wechatID, "@") {
@@ -63,13 +64,19 @@ func CheckKFAccount(s string) error {
 		most                       int
 	}{
 		{prefix, "the prefix", "letters, digits and underscores", "_", maxKFPrefix},
-		{wechatID, "the wechat id behind the @", "letters, digits, underscores and hyphens", "_-", maxKFWeChatID},
+		{wechatID, "the wechat id behind the @", "letters, digits, underscores and hyphens", "_-",
+			maxKFWeChatID},
 	} {
-		if strings.ContainsFunc(part.text, func(r rune) bool { return !isLetterOrDigit(r) && !strings.ContainsRune(part.extra, r) }) {
+		if strings.ContainsFunc(part.text,
+			func(r rune) bool {
+				return !isLetterOrDigit(r) && !strings.ContainsRune(part.extra, r)
+			}) {
 			return &InputError{"kf_account", part.name + " is of " + part.allowed + " only"}
 		}
 		if len(part.text) > part.most {
-			return &InputError{"kf_account", fmt.Sprintf("%s has %d characters, at most %d", part.name, len(part.text), part.most)}
+			return &InputError{"kf_account",
+				fmt.Sprintf("%s has %d characters, at most %d", part.name,
+					len(part.text), part.most)}
 		}
 	}
 	return nil
@@ -103,8 +110,8 @@ func CheckNickname(s string, rule NicknameRule) error {
 		}
 	}
 	if halves > 12 {
-		return &InputError{"nickname", fmt.Sprintf(
-			"%d characters, at most 6 Chinese or 12 Latin ones (limits.nickname: today allows 16)", utf8.RuneCountInString(s))}
+		return &InputError{"nickname", fmt.Sprintf("%d characters, at most 6 Chinese or 12 Latin "+
+			"ones (limits.nickname: today allows 16)", utf8.RuneCountInString(s))}
 	}
 	return nil
 }
@@ -113,8 +120,8 @@ var md5Form = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
 
 func isMD5(s string) bool { return md5Form.MatchString(s) }
 
-// HashPassword is a password as the API wants it: its MD5 in 32 hex digits. What has that form already is taken as it
-// is.
+// HashPassword is a password as the API wants it: its MD5 in 32 hex digits. What has that form
+// already is taken as it is.
 func HashPassword(text string) Secret {
 	if text == "" || isMD5(text) {
 		return NewSecret(strings.ToLower(text))
@@ -124,7 +131,8 @@ func HashPassword(text string) Secret {
 }
 
 const (
-	// MaxAvatar bounds an avatar's file, in bytes. The document names no size; no picture of 640 by 640 comes near.
+	// MaxAvatar bounds an avatar's file, in bytes. The document names no size; no picture of 640 by
+	// 640 comes near.
 	MaxAvatar = 5 << 20
 
 	avatarSide  = 640 // what the document recommends, in pixels
@@ -132,18 +140,21 @@ const (
 	maxPixels   = 64 << 20
 )
 
-// CheckAvatar tells whether file is a JPEG picture that can be an avatar; its error is an *InputError. advice, if any,
-// is about a size that the document does not recommend.
+// CheckAvatar tells whether file is a JPEG picture that can be an avatar; its error is an
+// *InputError. advice, if any, is about a size that the document does not recommend.
 func CheckAvatar(file []byte) (advice string, err error) {
 	switch {
 	case len(file) == 0:
 		return "", &InputError{"media", "the file is empty"}
 	case len(file) > MaxAvatar:
-		return "", &InputError{"media", fmt.Sprintf("the file is larger than %d MiB", MaxAvatar>>20)}
+		return "", &InputError{"media",
+			fmt.Sprintf("the file is larger than %d MiB", MaxAvatar>>20)}
 	}
 	size, err := jpeg.DecodeConfig(bytes.NewReader(file))
 	if err == nil && size.Width*size.Height > maxPixels {
-		return "", &InputError{"media", fmt.Sprintf("the picture has %d×%d pixels, which is no size for an avatar", size.Width, size.Height)}
+		return "", &InputError{"media",
+			fmt.Sprintf("the picture has %d×%d pixels, which is no size for an avatar",
+				size.Width, size.Height)}
 	}
 	if err == nil {
 		_, err = jpeg.Decode(bytes.NewReader(file)) // the whole of it: half a file has a good head
@@ -153,10 +164,12 @@ func CheckAvatar(file []byte) (advice string, err error) {
 		if kind == "image/jpeg" {
 			return "", &InputError{"media", "the file begins like a JPEG and is broken"}
 		}
-		return "", &InputError{"media", "the file is no JPEG but " + kind + ": an avatar must be a JPG"}
+		return "", &InputError{"media",
+			"the file is no JPEG but " + kind + ": an avatar must be a JPG"}
 	}
 	if !near(size.Width) || !near(size.Height) {
-		advice = fmt.Sprintf("the picture has %d×%d pixels; %d×%[3]d looks best", size.Width, size.Height, avatarSide)
+		advice = fmt.Sprintf("the picture has %d×%d pixels; %d×%[3]d looks best", size.Width,
+			size.Height, avatarSide)
 	}
 	return advice, nil
 }

@@ -26,23 +26,25 @@ func TestCheckKFAccount(t *testing.T) {
 	t.Parallel()
 	const form = "must be prefix@wechatid, such as test1@test"
 	for account, rule := range map[string]string{
-		"test1@test":                     "",
-		"a@b":                            "",
-		"Kf_2015@gh_0123-abc":            "",
-		"1234567890@x":                   "",
-		"x@" + strings.Repeat("a", 30):   "",
-		"":                               form,
-		"test1":                          form,
-		"@test":                          form,
-		"test1@":                         form,
-		"a@b@c":                          form,
-		"12345678901@x":                  "the prefix has 11 characters, at most 10",
-		"x@" + strings.Repeat("a", 31):   "the wechat id behind the @ has 31 characters, at most 30",
-		"客服1@test":                       "the prefix is of letters, digits and underscores only",
-		"te-st@test":                     "the prefix is of letters, digits and underscores only",
-		"test 1@test":                    "the prefix is of letters, digits and underscores only",
-		"test1@te.st":                    "the wechat id behind the @ is of letters, digits, underscores and hyphens only",
-		"test1@test\n":                   "the wechat id behind the @ is of letters, digits, underscores and hyphens only",
+		"test1@test":                   "",
+		"a@b":                          "",
+		"Kf_2015@gh_0123-abc":          "",
+		"1234567890@x":                 "",
+		"x@" + strings.Repeat("a", 30): "",
+		"":                             form,
+		"test1":                        form,
+		"@test":                        form,
+		"test1@":                       form,
+		"a@b@c":                        form,
+		"12345678901@x":                "the prefix has 11 characters, at most 10",
+		"x@" + strings.Repeat("a", 31): "the wechat id behind the @ has 31 characters, at most 30",
+		"客服1@test":                     "the prefix is of letters, digits and underscores only",
+		"te-st@test":                   "the prefix is of letters, digits and underscores only",
+		"test 1@test":                  "the prefix is of letters, digits and underscores only",
+		"test1@te.st": "the wechat id behind the @ is of letters, digits, underscores and " +
+			"hyphens only",
+		"test1@test\n": "the wechat id behind the @ is of letters, digits, underscores and " +
+			"hyphens only",
 		"te\xffst@test":                  "the prefix is of letters, digits and underscores only",
 		"t&access_token=x@test":          "the prefix is of letters, digits and underscores only",
 		strings.Repeat("x", 1<<20) + "@": form,
@@ -53,7 +55,8 @@ func TestCheckKFAccount(t *testing.T) {
 
 func TestCheckNickname(t *testing.T) {
 	t.Parallel()
-	const hint = " characters, at most 6 Chinese or 12 Latin ones (limits.nickname: today allows 16)"
+	const hint = " characters, at most 6 Chinese or 12 Latin ones (limits.nickname: today allows " +
+		"16)"
 	for name, row := range map[string]struct{ nickname, document, today string }{
 		"Chinese":              {"客服1", "", ""},
 		"6 Chinese characters": {"一二三四五六", "", ""},
@@ -67,12 +70,22 @@ func TestCheckNickname(t *testing.T) {
 		"an emoji":             {"小王👍", "", ""},
 		"nothing":              {"", "blank", "blank"},
 		"blanks":               {" \u3000", "blank", "blank"},
-		"a line break":         {"a\nb", "holds a control character or line break", "holds a control character or line break"},
-		"a line separator":     {"a\u2028b", "holds a control character or line break", "holds a control character or line break"},
-		"a NUL":                {"a\x00", "holds a control character or line break", "holds a control character or line break"},
-		"not UTF-8":            {"a\xff", "not UTF-8", "not UTF-8"},
+		"a line break": {
+			"a\nb", "holds a control character or line break",
+			"holds a control character or line break",
+		},
+		"a line separator": {
+			"a\u2028b", "holds a control character or line break",
+			"holds a control character or line break",
+		},
+		"a NUL": {
+			"a\x00", "holds a control character or line break",
+			"holds a control character or line break",
+		},
+		"not UTF-8": {"a\xff", "not UTF-8", "not UTF-8"},
 	} {
-		requireRule(t, CheckNickname(row.nickname, NicknameDocument), "nickname", row.document, name)
+		requireRule(t, CheckNickname(row.nickname, NicknameDocument), "nickname",
+			row.document, name)
 		requireRule(t, CheckNickname(row.nickname, NicknameToday), "nickname", row.today, name)
 	}
 }
@@ -105,13 +118,25 @@ func TestCheckOfAChange(t *testing.T) {
 		change      func(k *KFAccountChange)
 		field, rule string
 	}{
-		"all is well":   {func(*KFAccountChange) {}, "", ""},
-		"no password":   {func(k *KFAccountChange) { k.Password = Secret{} }, "", ""},
-		"no account":    {func(k *KFAccountChange) { k.Account = "" }, "kf_account", "must be prefix@wechatid, such as test1@test"},
-		"no nickname":   {func(k *KFAccountChange) { k.Nickname = "" }, "nickname", "blank"},
-		"a clear text":  {func(k *KFAccountChange) { k.Password = NewSecret("secret") }, "password", "not 32 hexadecimal digits"},
-		"33 digits":     {func(k *KFAccountChange) { k.Password = NewSecret(strings.Repeat("a", 33)) }, "password", "not 32 hexadecimal digits"},
-		"a line behind": {func(k *KFAccountChange) { k.Password = NewSecret(strings.Repeat("a", 32) + "\n") }, "password", "not 32 hexadecimal digits"},
+		"all is well": {func(*KFAccountChange) {}, "", ""},
+		"no password": {func(k *KFAccountChange) { k.Password = Secret{} }, "", ""},
+		"no account": {
+			func(k *KFAccountChange) { k.Account = "" },
+			"kf_account", "must be prefix@wechatid, such as test1@test",
+		},
+		"no nickname": {func(k *KFAccountChange) { k.Nickname = "" }, "nickname", "blank"},
+		"a clear text": {
+			func(k *KFAccountChange) { k.Password = NewSecret("secret") },
+			"password", "not 32 hexadecimal digits",
+		},
+		"33 digits": {
+			func(k *KFAccountChange) { k.Password = NewSecret(strings.Repeat("a", 33)) },
+			"password", "not 32 hexadecimal digits",
+		},
+		"a line behind": {
+			func(k *KFAccountChange) { k.Password = NewSecret(strings.Repeat("a", 32) + "\n") },
+			"password", "not 32 hexadecimal digits",
+		},
 	} {
 		k := good
 		row.change(&k)
@@ -132,20 +157,32 @@ func TestCheckAvatar(t *testing.T) {
 		file         []byte
 		advice, rule string
 	}{
-		"as recommended":     {photo, "", ""},
-		"a little smaller":   {testJPEG(600, 600), "", ""},
-		"a little larger":    {testJPEG(704, 700), "", ""},
-		"small":              {testJPEG(80, 80), "the picture has 80×80 pixels; 640×640 looks best", ""},
-		"not square":         {testJPEG(640, 320), "the picture has 640×320 pixels; 640×640 looks best", ""},
-		"empty":              {nil, "", "the file is empty"},
-		"a PNG":              {drawing.Bytes(), "", "the file is no JPEG but image/png: an avatar must be a JPG"},
-		"a GIF":              {moving.Bytes(), "", "the file is no JPEG but image/gif: an avatar must be a JPG"},
-		"a text":             {[]byte("hello"), "", "the file is no JPEG but text/plain: an avatar must be a JPG"},
-		"a web page":         {[]byte("<html>"), "", "the file is no JPEG but text/html: an avatar must be a JPG"},
-		"the head of one":    {photo[:20], "", "the file begins like a JPEG and is broken"},
-		"half of one":        {photo[:len(photo)/2], "", "the file begins like a JPEG and is broken"},
-		"too large":          {make([]byte, MaxAvatar+1), "", "the file is larger than 5 MiB"},
-		"pixels without end": {bomb, "", "the picture has 65535×65535 pixels, which is no size for an avatar"},
+		"as recommended":   {photo, "", ""},
+		"a little smaller": {testJPEG(600, 600), "", ""},
+		"a little larger":  {testJPEG(704, 700), "", ""},
+		"small": {
+			testJPEG(80, 80), "the picture has 80×80 pixels; 640×640 looks best", "",
+		},
+		"not square": {
+			testJPEG(640, 320), "the picture has 640×320 pixels; 640×640 looks best", "",
+		},
+		"empty": {nil, "", "the file is empty"},
+		"a PNG": {
+			drawing.Bytes(), "", "the file is no JPEG but image/png: an avatar must be a JPG",
+		},
+		"a GIF": {moving.Bytes(), "", "the file is no JPEG but image/gif: an avatar must be a JPG"},
+		"a text": {
+			[]byte("hello"), "", "the file is no JPEG but text/plain: an avatar must be a JPG",
+		},
+		"a web page": {
+			[]byte("<html>"), "", "the file is no JPEG but text/html: an avatar must be a JPG",
+		},
+		"the head of one": {photo[:20], "", "the file begins like a JPEG and is broken"},
+		"half of one":     {photo[:len(photo)/2], "", "the file begins like a JPEG and is broken"},
+		"too large":       {make([]byte, MaxAvatar+1), "", "the file is larger than 5 MiB"},
+		"pixels without end": {
+			bomb, "", "the picture has 65535×65535 pixels, which is no size for an avatar",
+		},
 	} {
 		advice, err := CheckAvatar(row.file)
 		requireRule(t, err, "media", row.rule, name)

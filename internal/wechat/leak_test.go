@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireNoLeak asserts that no form of printing of value, and of every error below it, shows one of the secrets.
+// requireNoLeak asserts that no form of printing of value, and of every error below it, shows one
+// of the secrets.
 func requireNoLeak(t *testing.T, value any, secrets ...string) {
 	t.Helper()
 	var shown bytes.Buffer
@@ -29,7 +30,8 @@ func requireNoLeak(t *testing.T, value any, secrets ...string) {
 	show = func(v any) {
 		verbs := []string{"%v", "%+v", "%#v"}
 		if _, ok := v.(error); ok {
-			verbs = append(verbs, "%s", "%q", "%x") // of anything live these would walk through all below it
+			// of anything live these would walk through all below it
+			verbs = append(verbs, "%s", "%q", "%x")
 		}
 		for _, verb := range verbs {
 			fmt.Fprintf(&shown, verb+"\n", v)
@@ -53,13 +55,15 @@ func requireNoLeak(t *testing.T, value any, secrets ...string) {
 	show(value)
 	for _, secret := range secrets {
 		for _, form := range []string{secret, url.QueryEscape(secret), fmt.Sprintf("%x", secret)} {
-			require.False(t, strings.Contains(shown.String(), form), "%q is shown by %v", form, value)
+			require.False(t, strings.Contains(shown.String(), form),
+				"%q is shown by %v", form, value)
 		}
 	}
 }
 
-// TestLeaksNothing holds every call of the package against every failure there is, with a server that repeats whatever
-// it was told wherever it can, and looks for the token, the AppSecret and the openid in all that comes out.
+// TestLeaksNothing holds every call of the package against every failure there is, with a server
+// that repeats whatever it was told wherever it can, and looks for the token, the AppSecret and the
+// openid in all that comes out.
 func TestLeaksNothing(t *testing.T) {
 	t.Parallel()
 	const token, openid = "TOKEN/canary+0123456789==", "oOPENID-canary-1234"
@@ -76,7 +80,8 @@ func TestLeaksNothing(t *testing.T) {
 	}
 	quit, hold := func(*session) {}, func(s *session) { <-s.done }
 	http1 := func(status, header, body string) string {
-		return fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, header, len(body), body)
+		return fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+			status, header, len(body), body)
 	}
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
 	untrusted.Config.ErrorLog = quiet
@@ -97,28 +102,32 @@ func TestLeaksNothing(t *testing.T) {
 			_, _ = s.in.Peek(1)
 			s.reset()
 		}).url,
-		"reset after":          raw("", (*session).reset),
-		"closed after":         raw("", quit),
-		"not HTTP":             raw(echo+"\r\n\r\n", quit),
-		"a strange status":     raw("HTTP/1.1 "+echo+"\r\n\r\n", quit),
-		"a strange header":     raw("HTTP/1.1 200 OK\r\n"+echo+"\r\n\r\n", quit),
-		"a strange length":     raw("HTTP/1.1 200 OK\r\nContent-Length: "+echo+"\r\n\r\n", quit),
-		"a strange encoding":   raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: "+echo+"\r\n\r\n", quit),
-		"a strange chunk":      raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+echo+"\r\n", quit),
-		"body dries up":        raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+echo, hold),
-		"body cut short":       raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+echo, quit),
-		"redirect":             raw(http1("302 Found", "Location: https://elsewhere.example/?access_token="+token+"\r\n", echo), quit),
-		"redirect to a secret": raw(http1("302 Found", "Location: https://"+openid+".example/\r\n", echo), quit),
-		"redirect to nowhere":  raw(http1("302 Found", "Location: http://%zz"+token+"\r\n", echo), quit),
-		"429":                  raw(http1("429 Slow Down", "Retry-After: "+token+"\r\n", echo), quit),
-		"412":                  raw(http1("412 "+token, "", echo), quit),
-		"500":                  raw(http1("500 "+token, "", echo), quit),
-		"503":                  raw(http1("503 "+token, "", echo), quit),
-		"empty":                raw(http1("200 OK", "", ""), quit),
-		"text":                 raw(http1("200 OK", "", echo), quit),
-		"bad JSON":             raw(http1("200 OK", "", `{"errcode":"`+echo+`"`), quit),
-		"bad errcode":          raw(http1("200 OK", "", `{"errcode":"`+echo+`"}`), quit),
-		"no errcode":           raw(http1("200 OK", "", `{"x":"`+echo+`"}`), quit),
+		"reset after":        raw("", (*session).reset),
+		"closed after":       raw("", quit),
+		"not HTTP":           raw(echo+"\r\n\r\n", quit),
+		"a strange status":   raw("HTTP/1.1 "+echo+"\r\n\r\n", quit),
+		"a strange header":   raw("HTTP/1.1 200 OK\r\n"+echo+"\r\n\r\n", quit),
+		"a strange length":   raw("HTTP/1.1 200 OK\r\nContent-Length: "+echo+"\r\n\r\n", quit),
+		"a strange encoding": raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: "+echo+"\r\n\r\n", quit),
+		"a strange chunk": raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+echo+
+			"\r\n", quit),
+		"body dries up":  raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+echo, hold),
+		"body cut short": raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+echo, quit),
+		"redirect": raw(http1("302 Found",
+			"Location: https://elsewhere.example/?access_token="+token+"\r\n", echo), quit),
+		"redirect to a secret": raw(http1("302 Found",
+			"Location: https://"+openid+".example/\r\n", echo), quit),
+		"redirect to nowhere": raw(http1("302 Found",
+			"Location: http://%zz"+token+"\r\n", echo), quit),
+		"429":         raw(http1("429 Slow Down", "Retry-After: "+token+"\r\n", echo), quit),
+		"412":         raw(http1("412 "+token, "", echo), quit),
+		"500":         raw(http1("500 "+token, "", echo), quit),
+		"503":         raw(http1("503 "+token, "", echo), quit),
+		"empty":       raw(http1("200 OK", "", ""), quit),
+		"text":        raw(http1("200 OK", "", echo), quit),
+		"bad JSON":    raw(http1("200 OK", "", `{"errcode":"`+echo+`"`), quit),
+		"bad errcode": raw(http1("200 OK", "", `{"errcode":"`+echo+`"}`), quit),
+		"no errcode":  raw(http1("200 OK", "", `{"x":"`+echo+`"}`), quit),
 	}
 	for _, code := range []int{-1, 40001, 40003, 40164, 42001, 45009, 45011, 45015, 47001, 99999} {
 		body := fmt.Sprintf(`{"errcode":%d,"errmsg":"%s rid: %s"}`, code, echo, token)
@@ -131,18 +140,23 @@ func TestLeaksNothing(t *testing.T) {
 		call  func(ctx context.Context, hc *http.Client, base string) ([]any, error)
 	}
 	calls := map[string]leaking{
-		"stable token": {[]string{appSecret}, func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
-			s := NewStableToken(hc, base, "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
-			defer s.Close()
-			err := s.Probe(ctx)
-			return []any{s, s.State()}, err
-		}},
-		"token url": {[]string{token, appSecret, openid}, func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
-			s := NewURLToken(hc, base+"/?a="+url.QueryEscape(token)+"&b="+appSecret+"&c="+openid)
-			defer s.Close()
-			err := s.Probe(ctx)
-			return []any{s, s.State()}, err
-		}},
+		"stable token": {[]string{appSecret},
+			func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
+				s := NewStableToken(hc, base, "wx1", func() (Secret, error) {
+					return NewSecret(appSecret), nil
+				})
+				defer s.Close()
+				err := s.Probe(ctx)
+				return []any{s, s.State()}, err
+			}},
+		"token url": {[]string{token, appSecret, openid},
+			func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
+				s := NewURLToken(hc,
+					base+"/?a="+url.QueryEscape(token)+"&b="+appSecret+"&c="+openid)
+				defer s.Close()
+				err := s.Probe(ctx)
+				return []any{s, s.State()}, err
+			}},
 	}
 	for _, m := range methods {
 		known := []string{token}
@@ -152,10 +166,11 @@ func TestLeaksNothing(t *testing.T) {
 		case "add", "update":
 			known = append(known, testChange().Password.Reveal())
 		}
-		calls[m.name] = leaking{known, func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
-			c := NewClient(hc, base, fixedToken(token))
-			return []any{c}, m.call(ctx, c)
-		}}
+		calls[m.name] = leaking{known,
+			func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
+				c := NewClient(hc, base, fixedToken(token))
+				return []any{c}, m.call(ctx, c)
+			}}
 	}
 	for name, base := range failures {
 		for method, row := range calls {
@@ -176,10 +191,12 @@ func TestLeaksNothing(t *testing.T) {
 	}
 }
 
-// TestNoErrcodeLeaks is the same for every errcode there is, by a server that is told in its path which one to say.
+// TestNoErrcodeLeaks is the same for every errcode there is, by a server that is told in its path
+// which one to say.
 func TestNoErrcodeLeaks(t *testing.T) {
 	t.Parallel()
-	echo := strings.Join([]string{canary, appSecret, testOpenID, testChange().Password.Reveal()}, " ")
+	echo := strings.Join([]string{canary, appSecret, testOpenID,
+		testChange().Password.Reveal()}, " ")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		code, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		_, _ = fmt.Fprintf(w, `{"errcode":%s,"errmsg":"%s rid: %s"}`, code, echo, canary)
@@ -206,7 +223,9 @@ func TestNoErrcodeLeaks(t *testing.T) {
 				require.NotContains(t, err.Error(), testChange().Password.Reveal(), m.name)
 			}
 		}
-		s := NewStableToken(hc, base, "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
+		s := NewStableToken(hc, base, "wx1", func() (Secret, error) {
+			return NewSecret(appSecret), nil
+		})
 		err := s.Probe(t.Context())
 		s.Close()
 		require.ErrorIs(t, err, &Error{Call: CallToken, Code: code, HasCode: true})
@@ -231,7 +250,8 @@ func TestTokenFileErrorsShowNoToken(t *testing.T) {
 	requireNoLeak(t, f, canary)
 }
 
-// TestAChainThatShowsASecretIsCutOff: what is left of it is its text without the secret, and its nature.
+// TestAChainThatShowsASecretIsCutOff: what is left of it is its text without the secret, and its
+// nature.
 func TestAChainThatShowsASecretIsCutOff(t *testing.T) {
 	t.Parallel()
 	m := hide(canary)
@@ -240,11 +260,26 @@ func TestAChainThatShowsASecretIsCutOff(t *testing.T) {
 		want string
 		is   error
 	}{
-		"a url.Error":            {&url.Error{Op: "Post", URL: "http://x/?access_token=" + canary, Err: context.DeadlineExceeded}, "context deadline exceeded", context.DeadlineExceeded},
-		"a wrapped url.Error":    {fmt.Errorf("oops: %w", &url.Error{Op: "Post", URL: canary, Err: io.EOF}), "EOF", io.EOF},
-		"one within another":     {&url.Error{URL: canary, Err: &url.Error{URL: canary, Err: io.EOF}}, "EOF", io.EOF},
-		"a text":                 {fmt.Errorf("got %s: %w", canary, io.ErrUnexpectedEOF), "got [redacted]: unexpected EOF", io.ErrUnexpectedEOF},
-		"a text deep below":      {fmt.Errorf("a: %w", errors.Join(errors.New("b"), errors.New(canary))), "a: b [redacted]", nil},
+		"a url.Error": {
+			&url.Error{
+				Op: "Post", URL: "http://x/?access_token=" + canary, Err: context.DeadlineExceeded,
+			},
+			"context deadline exceeded", context.DeadlineExceeded,
+		},
+		"a wrapped url.Error": {
+			fmt.Errorf("oops: %w", &url.Error{Op: "Post", URL: canary, Err: io.EOF}), "EOF", io.EOF,
+		},
+		"one within another": {
+			&url.Error{URL: canary, Err: &url.Error{URL: canary, Err: io.EOF}}, "EOF", io.EOF,
+		},
+		"a text": {
+			fmt.Errorf("got %s: %w", canary, io.ErrUnexpectedEOF), "got [redacted]: unexpected EOF",
+			io.ErrUnexpectedEOF,
+		},
+		"a text deep below": {
+			fmt.Errorf("a: %w", errors.Join(errors.New("b"), errors.New(canary))),
+			"a: b [redacted]", nil,
+		},
 		"a field and not a text": {hiddenField{canary}, "nothing to see", nil},
 		"nothing of the kind":    {&tls.RecordHeaderError{Msg: "x"}, "tls: x", nil},
 	} {

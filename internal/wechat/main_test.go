@@ -39,12 +39,14 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 // respond makes a response.
 func respond(r *http.Request, status int, body string) *http.Response {
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}
+	return &http.Response{StatusCode: status, Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(body)), Request: r}
 }
 
 // gotConn tells the request's trace what net/http would.
 func gotConn(r *http.Request, conn net.Conn, reused bool) {
-	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{Conn: conn, Reused: reused})
+	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{Conn: conn,
+		Reused: reused})
 }
 
 // quiet is the error log of test servers whose clients break connections on purpose.

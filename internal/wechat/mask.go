@@ -19,7 +19,8 @@ const maxText = 512
 // mask is a list of texts that must not be seen in an error, such as the token of the call.
 type mask []string
 
-// minSecret is the length, in bytes, below which a text is not masked: it protects nothing and would garble every error.
+// minSecret is the length, in bytes, below which a text is not masked: it protects nothing and
+// would garble every error.
 const minSecret = 4
 
 // hide returns a mask of texts, each as it is and as it stands in a query.
@@ -37,8 +38,9 @@ func hide(texts ...string) mask {
 	return m
 }
 
-// text returns s fit for an error, a log line and a terminal: secrets replaced, control and invisible formatting
-// characters turned into blanks (an errmsg could move the cursor or turn the reading direction), cut at maxText.
+// text returns s fit for an error, a log line and a terminal: secrets replaced, control and
+// invisible formatting characters turned into blanks (an errmsg could move the cursor or turn the
+// reading direction), cut at maxText.
 func (m mask) text(s string) string {
 	s = m.redact(s)
 	s = strings.Map(func(r rune) rune {
@@ -69,8 +71,9 @@ func (m mask) redact(s string) string {
 	return s
 }
 
-// err returns err fit to be shown: without any url.Error, whose text holds the URL with its query, and with a clean
-// text. The chain below stays for errors.Is and errors.As unless a secret is found in it.
+// err returns err fit to be shown: without any url.Error, whose text holds the URL with its query,
+// and with a clean text. The chain below stays for errors.Is and errors.As unless a secret is found
+// in it.
 func (m mask) err(err error) error {
 	for ue := (*url.Error)(nil); errors.As(err, &ue); {
 		err = ue.Err
@@ -109,10 +112,12 @@ func (m mask) foundIn(err error) bool {
 	return false
 }
 
-// kernel returns what of err may be kept when its texts may not: one error that says nothing but its own name.
+// kernel returns what of err may be kept when its texts may not: one error that says nothing but
+// its own name.
 func kernel(err error) error {
 	for _, known := range []error{
-		context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, os.ErrNotExist, os.ErrPermission,
+		context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, os.ErrNotExist,
+		os.ErrPermission,
 		io.ErrUnexpectedEOF, io.EOF, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE,
 	} {
 		if errors.Is(err, known) {

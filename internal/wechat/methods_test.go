@@ -32,19 +32,44 @@ type method struct {
 
 // methods are all of them: what must hold for every call is tried with each.
 var methods = []method{
-	{"send", "POST " + SendPath, func(ctx context.Context, c *Client) error { return c.Send(ctx, packet) }},
-	{"typing", "POST " + TypingPath, func(ctx context.Context, c *Client) error { return c.Typing(ctx, testOpenID) }},
-	{"cancel typing", "POST " + TypingPath, func(ctx context.Context, c *Client) error { return c.CancelTyping(ctx, testOpenID) }},
-	{"add", "POST /customservice/kfaccount/add", func(ctx context.Context, c *Client) error { return c.AddKFAccount(ctx, testChange()) }},
-	{"update", "POST /customservice/kfaccount/update", func(ctx context.Context, c *Client) error { return c.UpdateKFAccount(ctx, testChange()) }},
-	{"delete", "POST /customservice/kfaccount/del", func(ctx context.Context, c *Client) error { return c.DeleteKFAccount(ctx, testAccount) }},
-	{"avatar", "POST /customservice/kfaccount/uploadheadimg", func(ctx context.Context, c *Client) error { return c.SetAvatar(ctx, testAccount, testPhoto) }},
-	{"list", "GET /cgi-bin/customservice/getkflist", func(ctx context.Context, c *Client) error { return second(c.KFAccounts(ctx)) }},
-	{"online", "GET /cgi-bin/customservice/getonlinekflist", func(ctx context.Context, c *Client) error { return second(c.OnlineKFAccounts(ctx)) }},
-	{"quota", "POST /cgi-bin/openapi/quota/get", func(ctx context.Context, c *Client) error { return second(c.Quota(ctx, SendPath)) }},
-	{"clear quota", "POST /cgi-bin/clear_quota", func(ctx context.Context, c *Client) error { return c.ClearQuota(ctx, testApp) }},
-	{"clear one quota", "POST /cgi-bin/openapi/quota/clear", func(ctx context.Context, c *Client) error { return c.ClearAPIQuota(ctx, SendPath) }},
-	{"rid", "POST /cgi-bin/openapi/rid/get", func(ctx context.Context, c *Client) error { return second(c.RID(ctx, "6382c1a4-5ad4c0a2-0f7d5d30")) }},
+	{"send", "POST " + SendPath, func(ctx context.Context, c *Client) error {
+		return c.Send(ctx, packet)
+	}},
+	{"typing", "POST " + TypingPath, func(ctx context.Context, c *Client) error {
+		return c.Typing(ctx, testOpenID)
+	}},
+	{"cancel typing", "POST " + TypingPath, func(ctx context.Context, c *Client) error {
+		return c.CancelTyping(ctx, testOpenID)
+	}},
+	{"add", "POST /customservice/kfaccount/add", func(ctx context.Context, c *Client) error {
+		return c.AddKFAccount(ctx, testChange())
+	}},
+	{"update", "POST /customservice/kfaccount/update", func(ctx context.Context, c *Client) error {
+		return c.UpdateKFAccount(ctx, testChange())
+	}},
+	{"delete", "POST /customservice/kfaccount/del", func(ctx context.Context, c *Client) error {
+		return c.DeleteKFAccount(ctx, testAccount)
+	}},
+	{"avatar", "POST /customservice/kfaccount/uploadheadimg",
+		func(ctx context.Context, c *Client) error {
+			return c.SetAvatar(ctx, testAccount, testPhoto)
+		}},
+	{"list", "GET /cgi-bin/customservice/getkflist", func(ctx context.Context, c *Client) error {
+		return second(c.KFAccounts(ctx))
+	}},
+	{"online", "GET /cgi-bin/customservice/getonlinekflist",
+		func(ctx context.Context, c *Client) error { return second(c.OnlineKFAccounts(ctx)) }},
+	{"quota", "POST /cgi-bin/openapi/quota/get", func(ctx context.Context, c *Client) error {
+		return second(c.Quota(ctx, SendPath))
+	}},
+	{"clear quota", "POST /cgi-bin/clear_quota", func(ctx context.Context, c *Client) error {
+		return c.ClearQuota(ctx, testApp)
+	}},
+	{"clear one quota", "POST /cgi-bin/openapi/quota/clear",
+		func(ctx context.Context, c *Client) error { return c.ClearAPIQuota(ctx, SendPath) }},
+	{"rid", "POST /cgi-bin/openapi/rid/get", func(ctx context.Context, c *Client) error {
+		return second(c.RID(ctx, "6382c1a4-5ad4c0a2-0f7d5d30"))
+	}},
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -73,7 +98,8 @@ func startSandbox(t *testing.T, o sandbox.Options) (*sandbox.Sandbox, *Client) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sb.Close()) })
 	sb.Grant(testApp, canary)
-	sb.PutKFAccount(testApp, sandbox.KFAccount{Account: testAccount, Nickname: "客服1", Status: 1, AcceptedCase: 2})
+	sb.PutKFAccount(testApp,
+		sandbox.KFAccount{Account: testAccount, Nickname: "客服1", Status: 1, AcceptedCase: 2})
 	return sb, NewClient(httpClient(t, patience), url, fixedToken(canary))
 }
 
@@ -99,7 +125,8 @@ func newAnswering(t *testing.T, contentType, body string) *answering {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data, _ := io.ReadAll(r.Body)
 		a.mu.Lock()
-		a.got = append(a.got, exchanged{r.Method + " " + r.URL.Path, r.URL.RawQuery, r.Header, r.ContentLength, r.TransferEncoding, string(data)})
+		a.got = append(a.got, exchanged{r.Method + " " + r.URL.Path, r.URL.RawQuery, r.Header,
+			r.ContentLength, r.TransferEncoding, string(data)})
 		a.mu.Unlock()
 		w.Header()["Content-Type"] = []string{contentType}
 		_, _ = io.WriteString(w, body)
@@ -135,7 +162,8 @@ func TestEveryMethodIsOneRequestOfThatForm(t *testing.T) {
 			got := a.last(t)
 			verb, path, _ := strings.Cut(m.path, " ")
 			require.Equal(t, verb+" /base"+path, got.line)
-			require.Regexp(t, `^access_token=a%2Fb%2Bc%3Dd%26e(&kf_account=test1@test)?$`, got.query)
+			require.Regexp(t, `^access_token=a%2Fb%2Bc%3Dd%26e(&kf_account=test1@test)?$`,
+				got.query)
 			require.Empty(t, got.encoding, "a chunked body is answered with 412")
 			require.EqualValues(t, len(got.body), got.length)
 			want := http.Header{"User-Agent": {"kefu"}}
@@ -150,7 +178,8 @@ func TestEveryMethodIsOneRequestOfThatForm(t *testing.T) {
 				require.Regexp(t, `^multipart/form-data; boundary=`, got.header.Get("Content-Type"))
 				want["Content-Type"] = got.header["Content-Type"]
 			}
-			require.Equal(t, want, got.header, "nothing else: no Idempotency-Key, Referer, Cookie, Accept-Encoding, Expect")
+			require.Equal(t, want, got.header,
+				"nothing else: no Idempotency-Key, Referer, Cookie, Accept-Encoding, Expect")
 		})
 	}
 }

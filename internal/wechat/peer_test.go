@@ -13,8 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// peer is a TCP server whose every connection is served by a function, so that a test can break it at any byte. It is
-// the oracle of these tests: it counts the POSTs whose body it has read to the end.
+// peer is a TCP server whose every connection is served by a function, so that a test can break it
+// at any byte. It is the oracle of these tests: it counts the POSTs whose body it has read to the
+// end.
 type peer struct {
 	t        *testing.T
 	listener net.Listener
@@ -99,7 +100,8 @@ func httpClient(t *testing.T, timeout time.Duration) *http.Client {
 	return hc
 }
 
-// ways are the two ways in which exchanges are made: over connections of our own, and, as through a proxy, by net/http.
+// ways are the two ways in which exchanges are made: over connections of our own, and, as through a
+// proxy, by net/http.
 var ways = map[string]func(t *testing.T, timeout time.Duration) *http.Client{
 	"our own connections": httpClient,
 	"net/http": func(t *testing.T, timeout time.Duration) *http.Client {
@@ -119,8 +121,8 @@ func connectBy(hc *http.Client, connect dial) {
 	}
 }
 
-// soon is a timeout that is meant to pass, enough one that is too, but not before the request is written, and patience
-// one that is not.
+// soon is a timeout that is meant to pass, enough one that is too, but not before the request is
+// written, and patience one that is not.
 const (
 	soon     = 50 * time.Millisecond
 	enough   = time.Second

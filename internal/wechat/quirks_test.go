@@ -33,8 +33,10 @@ func TestQuirkDeleteHasTwoMethodsAndTwoPlacesForTheAccount(t *testing.T) {
 	require.NoError(t, a.client(t).DeleteKFAccount(t.Context(), testAccount))
 	got := a.last(t)
 	require.Equal(t, "POST /customservice/kfaccount/del", got.line)
-	require.Equal(t, "access_token="+canary+"&kf_account=test1@test", got.query, "for those who look there")
-	require.JSONEq(t, `{"kf_account":"test1@test"}`, got.body, "for those who look here; and nothing that could not match")
+	require.Equal(t, "access_token="+canary+"&kf_account=test1@test", got.query,
+		"for those who look there")
+	require.JSONEq(t, `{"kf_account":"test1@test"}`, got.body,
+		"for those who look here; and nothing that could not match")
 }
 
 func TestQuirkErrcodeZeroMayKeepTheAccount(t *testing.T) {
@@ -49,7 +51,8 @@ func TestQuirkErrcodeZeroMayKeepTheAccount(t *testing.T) {
 
 func TestQuirkTheAtSignInAQueryStaysAsItIs(t *testing.T) {
 	t.Parallel()
-	sb, c := startSandbox(t, sandbox.Options{Settings: sandbox.Settings{KFAccounts: sandbox.KFSettings{RawQuery: true}}})
+	sb, c := startSandbox(t,
+		sandbox.Options{Settings: sandbox.Settings{KFAccounts: sandbox.KFSettings{RawQuery: true}}})
 	require.NoError(t, c.SetAvatar(t.Context(), testAccount, testPhoto))
 	require.NotEmpty(t, sb.KFAccounts(testApp)[0].Avatar)
 	require.Equal(t, "&kf_account=a%26b%3Dc@d%23", accountQuery("a&b=c@d#"), "all else is escaped")
@@ -58,16 +61,21 @@ func TestQuirkTheAtSignInAQueryStaysAsItIs(t *testing.T) {
 func TestQuirkKFIDIsAStringOrANumber(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[string]string{
-		`"1001"`: "1001", `1001`: "1001", `null`: "", `""`: "", `12345678901234567890`: "12345678901234567890", `1e3`: "1e3", `-1`: "-1",
+		`"1001"`: "1001", `1001`: "1001", `null`: "", `""`: "",
+		`12345678901234567890`: "12345678901234567890", `1e3`: "1e3", `-1`: "-1",
 	} {
-		list, err := newAnswering(t, "text/plain", `{"kf_list":[{"kf_account":"a@b","kf_id":`+id+`}]}`).client(t).KFAccounts(t.Context())
+		list, err := newAnswering(t, "text/plain",
+			`{"kf_list":[{"kf_account":"a@b","kf_id":`+id+`}]}`).client(t).KFAccounts(t.Context())
 		require.NoError(t, err, id)
 		require.Equal(t, want, list[0].ID, id)
-		online, err := newAnswering(t, "text/plain", `{"kf_online_list":[{"kf_account":"a@b","kf_id":`+id+`}]}`).client(t).OnlineKFAccounts(t.Context())
+		online, err := newAnswering(t, "text/plain",
+			`{"kf_online_list":[{"kf_account":"a@b","kf_id":`+id+
+				`}]}`).client(t).OnlineKFAccounts(t.Context())
 		require.NoError(t, err, id)
 		require.Equal(t, want, online[0].ID, id)
 	}
-	_, err := newAnswering(t, "text/plain", `{"kf_list":[{"kf_id":{"a":1}}]}`).client(t).KFAccounts(t.Context())
+	_, err := newAnswering(t, "text/plain",
+		`{"kf_list":[{"kf_id":{"a":1}}]}`).client(t).KFAccounts(t.Context())
 	requireUnknown(t, err, "no usable kf_list")
 }
 
@@ -84,11 +92,13 @@ func TestQuirkOtherFieldsAreStringsOrNumbersToo(t *testing.T) {
 		{Account: "c@d", WeChatID: "w", InviteExpires: when},
 		{Account: "e@f", Nick: "7"},
 	}, list)
-	online, err := newAnswering(t, "text/plain", `{"kf_online_list":[{"kf_account":"a@b","status":"1","accepted_case":2.0,"auto_accept":1}]}`).
+	online, err := newAnswering(t, "text/plain",
+		`{"kf_online_list":[{"kf_account":"a@b","status":"1","accepted_case":2.0,"auto_accept":1}]}`).
 		client(t).OnlineKFAccounts(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []OnlineKFAccount{{Account: "a@b", Status: 1, Accepted: 2}}, online)
-	quota, err := newAnswering(t, "text/plain", `{"errcode":"0","quota":{"daily_limit":"500000","used":1,"remain":"499999"}}`).
+	quota, err := newAnswering(t, "text/plain",
+		`{"errcode":"0","quota":{"daily_limit":"500000","used":1,"remain":"499999"}}`).
 		client(t).Quota(t.Context(), SendPath)
 	require.NoError(t, err)
 	require.Equal(t, Quota{DailyLimit: 500000, Used: 1, Remain: 499999}, quota)
@@ -97,7 +107,8 @@ func TestQuirkOtherFieldsAreStringsOrNumbersToo(t *testing.T) {
 func TestQuirkNicknameGoesInAndKFNickComesOut(t *testing.T) {
 	t.Parallel()
 	sb, c := startSandbox(t, sandbox.Options{})
-	require.NoError(t, c.UpdateKFAccount(t.Context(), KFAccountChange{Account: testAccount, Nickname: "小王"}))
+	require.NoError(t,
+		c.UpdateKFAccount(t.Context(), KFAccountChange{Account: testAccount, Nickname: "小王"}))
 	require.JSONEq(t, `{"kf_account":"test1@test","nickname":"小王"}`, sb.Received()[0].Body)
 	list, err := c.KFAccounts(t.Context())
 	require.NoError(t, err)
@@ -106,7 +117,8 @@ func TestQuirkNicknameGoesInAndKFNickComesOut(t *testing.T) {
 
 func TestQuirkThereAreBlanksInImageURLs(t *testing.T) {
 	t.Parallel()
-	_, c := startSandbox(t, sandbox.Options{Settings: sandbox.Settings{KFAccounts: sandbox.KFSettings{ImageSpace: true}}})
+	_, c := startSandbox(t,
+		sandbox.Options{Settings: sandbox.Settings{KFAccounts: sandbox.KFSettings{ImageSpace: true}}})
 	list, err := c.KFAccounts(t.Context())
 	require.NoError(t, err)
 	require.Regexp(t, `^http://\S+$`, list[0].HeadImg)
@@ -116,9 +128,11 @@ func TestQuirkThereAreBlanksInImageURLs(t *testing.T) {
 func TestQuirkThePasswordIsOptionalAndHashed(t *testing.T) {
 	t.Parallel()
 	sb, c := startSandbox(t, sandbox.Options{})
-	require.NoError(t, c.UpdateKFAccount(t.Context(), KFAccountChange{Account: testAccount, Nickname: "n"}))
+	require.NoError(t,
+		c.UpdateKFAccount(t.Context(), KFAccountChange{Account: testAccount, Nickname: "n"}))
 	require.NotContains(t, sb.Received()[0].Body, "password", "today's API has none")
-	require.NoError(t, c.UpdateKFAccount(t.Context(), KFAccountChange{testAccount, "n", HashPassword("secret")}))
+	require.NoError(t,
+		c.UpdateKFAccount(t.Context(), KFAccountChange{testAccount, "n", HashPassword("secret")}))
 	require.Contains(t, sb.Received()[1].Body, `"password":"5ebe2294ecd0e0f08eab7690d2a6ee69"`)
 }
 
@@ -126,7 +140,8 @@ func TestQuirkPathPrefixesDiffer(t *testing.T) {
 	t.Parallel()
 	for _, m := range methods {
 		_, path, _ := strings.Cut(m.path, " ")
-		require.Equal(t, !strings.HasPrefix(path, "/customservice/"), strings.HasPrefix(path, "/cgi-bin/"), m.name)
+		require.Equal(t, !strings.HasPrefix(path, "/customservice/"),
+			strings.HasPrefix(path, "/cgi-bin/"), m.name)
 	}
 }
 
@@ -162,7 +177,8 @@ func TestQuirkTheAvatarIsOneFileOfAForm(t *testing.T) {
 	form := multipart.NewReader(bytes.NewReader([]byte(got.body)), params["boundary"])
 	part, err := form.NextPart()
 	require.NoError(t, err)
-	require.Equal(t, "media avatar.jpg image/jpeg", part.FormName()+" "+part.FileName()+" "+part.Header.Get("Content-Type"))
+	require.Equal(t, "media avatar.jpg image/jpeg",
+		part.FormName()+" "+part.FileName()+" "+part.Header.Get("Content-Type"))
 	content, err := io.ReadAll(part)
 	require.NoError(t, err)
 	require.Equal(t, photo, content)
@@ -172,9 +188,11 @@ func TestQuirkTheAvatarIsOneFileOfAForm(t *testing.T) {
 
 func TestQuirkTheContentTypeLies(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"application/json", "text/plain", "text/html; charset=gbk", "image/png", ""} {
+	for _, kind := range []string{"application/json", "text/plain", "text/html; charset=gbk",
+		"image/png", ""} {
 		require.NoError(t, newAnswering(t, kind, plainOK).client(t).Send(t.Context(), packet), kind)
-		err := newAnswering(t, kind, `{"errcode":45015,"errmsg":"late"}`).client(t).Send(t.Context(), packet)
+		err := newAnswering(t, kind,
+			`{"errcode":45015,"errmsg":"late"}`).client(t).Send(t.Context(), packet)
 		require.ErrorIs(t, err, &Error{Call: CallSend, Code: 45015, HasCode: true}, kind)
 		list, err := newAnswering(t, kind, `{"kf_list":[]}`).client(t).KFAccounts(t.Context())
 		require.NoError(t, err, kind)
@@ -185,7 +203,8 @@ func TestQuirkTheContentTypeLies(t *testing.T) {
 func TestQuirkAnEmptyAnswerIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
-		"empty": "", "blanks": " \n", "HTML": "<html></html>", "cut short": `{"errcode":0,"errmsg":"o`, "a list": "[]",
+		"empty": "", "blanks": " \n", "HTML": "<html></html>",
+		"cut short": `{"errcode":0,"errmsg":"o`, "a list": "[]",
 		"a bare word for an errcode": `{"errcode":system error}`,
 	} {
 		for _, m := range methods {
@@ -199,12 +218,14 @@ func TestQuirkAnEmptyAnswerIsNoSuccess(t *testing.T) {
 
 func TestQuirkAListThatIsMissingIsNotAnEmptyOne(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{`{}`, plainOK, `{"kf_list":"x","kf_online_list":7}`, `{"kf_list":[1],"kf_online_list":["a"]}`} {
+	for _, body := range []string{`{}`, plainOK, `{"kf_list":"x","kf_online_list":7}`,
+		`{"kf_list":[1],"kf_online_list":["a"]}`} {
 		for _, m := range methods {
 			if m.name != "list" && m.name != "online" {
 				continue
 			}
-			requireUnknown(t, m.call(t.Context(), newAnswering(t, "text/plain", body).client(t)), "the answer holds no usable kf_")
+			requireUnknown(t, m.call(t.Context(), newAnswering(t, "text/plain", body).client(t)),
+				"the answer holds no usable kf_")
 		}
 	}
 	for _, body := range []string{`{"kf_list":[]}`, `{"errcode":0,"kf_list":null}`} {
@@ -216,10 +237,14 @@ func TestQuirkAListThatIsMissingIsNotAnEmptyOne(t *testing.T) {
 
 func TestQuirkRawControlCharactersInAnswers(t *testing.T) {
 	t.Parallel()
-	list, err := newAnswering(t, "text/plain", "{\"kf_list\":[{\"kf_account\":\"a@b\",\"kf_nick\":\"x\x01y\x1f\tz\"}]}").client(t).KFAccounts(t.Context())
+	list, err := newAnswering(t, "text/plain",
+		"{\"kf_list\":[{\"kf_account\":\"a@b\",\"kf_nick\":\"x\x01y\x1f\tz\"}]}").client(t).
+		KFAccounts(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "x y  z", list[0].Nick)
-	err = newAnswering(t, "text/plain", "{\"errcode\":61451,\"errmsg\":\"bad\x00\x07parameter\"}").client(t).DeleteKFAccount(t.Context(), testAccount)
+	err = newAnswering(t, "text/plain",
+		"{\"errcode\":61451,\"errmsg\":\"bad\x00\x07parameter\"}").client(t).
+		DeleteKFAccount(t.Context(), testAccount)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "bad  parameter", e.Msg)
@@ -228,7 +253,8 @@ func TestQuirkRawControlCharactersInAnswers(t *testing.T) {
 func TestQuirkTheErrcodeIsAString(t *testing.T) {
 	t.Parallel()
 	for _, m := range methods {
-		err := m.call(t.Context(), newAnswering(t, "text/plain", `{"errcode":"61453","errmsg":"exists"}`).client(t))
+		err := m.call(t.Context(),
+			newAnswering(t, "text/plain", `{"errcode":"61453","errmsg":"exists"}`).client(t))
 		require.ErrorIs(t, err, &Error{Code: 61453, HasCode: true}, m.name)
 	}
 }
@@ -237,9 +263,12 @@ func TestQuirkTheRIDStandsInTheErrmsg(t *testing.T) {
 	t.Parallel()
 	for msg, rid := range map[string]string{
 		"invalid kf_account rid: 6382c1a4-5ad4c0a2-0f7d5d30": "6382c1a4-5ad4c0a2-0f7d5d30",
-		"invalid kf_account hint: [abcd1234]":                "", // the older form says nothing that could be looked up
+		// the older form says nothing that could be looked up
+		"invalid kf_account hint: [abcd1234]": "",
 	} {
-		err := newAnswering(t, "text/plain", `{"errcode":61452,"errmsg":"`+msg+`"}`).client(t).DeleteKFAccount(t.Context(), testAccount)
+		err := newAnswering(t, "text/plain",
+			`{"errcode":61452,"errmsg":"`+msg+`"}`).client(t).DeleteKFAccount(t.Context(),
+			testAccount)
 		var e *Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, rid, e.RID)
@@ -271,26 +300,33 @@ func TestQuirkInANormalStateIsASuccess(t *testing.T) {
 
 func TestQuirkPlainHTTPIsRefusedByTheAPI(t *testing.T) {
 	t.Parallel()
-	err := newAnswering(t, "text/plain", `{"errcode":43003,"errmsg":"require https"}`).client(t).SetAvatar(t.Context(), testAccount, testPhoto)
+	err := newAnswering(t, "text/plain",
+		`{"errcode":43003,"errmsg":"require https"}`).client(t).SetAvatar(t.Context(),
+		testAccount, testPhoto)
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, FaultConfig, e.Fault)
-	require.Contains(t, Explain(e.Call, e.Code).DoEn, "wechat.base_url", "the document prints the avatar's URL with http")
+	require.Contains(t, Explain(e.Call, e.Code).DoEn, "wechat.base_url",
+		"the document prints the avatar's URL with http")
 }
 
 func TestQuirkOldAndNewNumbersMeanTheSame(t *testing.T) {
 	t.Parallel()
 	for name, pair := range map[string][2]int{
-		"exists": {61453, 65406}, "too many": {61456, 65405}, "unknown": {61452, 65401}, "a bad name": {61455, 65404},
+		"exists": {61453, 65406}, "too many": {61456, 65405}, "unknown": {61452, 65401},
+		"a bad name": {61455, 65404},
 	} {
-		require.Equal(t, Explain(CallKFAccount, pair[0]).Fault, Explain(CallKFAccount, pair[1]).Fault, name)
+		require.Equal(t, Explain(CallKFAccount, pair[0]).Fault,
+			Explain(CallKFAccount, pair[1]).Fault, name)
 	}
 }
 
 func TestQuirkTheQuotaTellsTheRateOrNot(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]Quota{
-		`{"errcode":0,"quota":{"daily_limit":5,"used":2,"remain":3}}`: {DailyLimit: 5, Used: 2, Remain: 3},
+		`{"errcode":0,"quota":{"daily_limit":5,"used":2,"remain":3}}`: {
+			DailyLimit: 5, Used: 2, Remain: 3,
+		},
 		`{"errcode":0,"quota":{"daily_limit":5,"used":2,"remain":3},"rate_limit":{"call_count":7,"refresh_second":60},"component_rate_limit":{"call_count":1,"refresh_second":1}}`: {
 			DailyLimit: 5, Used: 2, Remain: 3, RateCalls: 7, RateSeconds: 60,
 		},
@@ -300,7 +336,8 @@ func TestQuirkTheQuotaTellsTheRateOrNot(t *testing.T) {
 		require.NoError(t, err, body)
 		require.Equal(t, want, got, body)
 	}
-	for _, body := range []string{plainOK, `{"errcode":0,"quota":7}`, `{"errcode":0,"quota":{},"rate_limit":[]}`} {
+	for _, body := range []string{plainOK, `{"errcode":0,"quota":7}`,
+		`{"errcode":0,"quota":{},"rate_limit":[]}`} {
 		_, err := newAnswering(t, "text/plain", body).client(t).Quota(t.Context(), SendPath)
 		requireUnknown(t, err, "the answer holds no usable ")
 	}
@@ -317,7 +354,8 @@ func TestQuotasAreClearedTenTimesAMonth(t *testing.T) {
 	for range 9 {
 		require.NoError(t, c.ClearQuota(t.Context(), testApp))
 	}
-	require.ErrorIs(t, c.ClearQuota(t.Context(), testApp), &Error{Call: CallQuota, Code: 48006, HasCode: true})
+	require.ErrorIs(t, c.ClearQuota(t.Context(), testApp),
+		&Error{Call: CallQuota, Code: 48006, HasCode: true})
 	_, err = c.Quota(t.Context(), "/no/such/path")
 	require.ErrorIs(t, err, &Error{Call: CallQuota, Code: 76021, HasCode: true})
 }
@@ -325,7 +363,8 @@ func TestQuotasAreClearedTenTimesAMonth(t *testing.T) {
 func TestTypingIsShownAndTakenAway(t *testing.T) {
 	t.Parallel()
 	sb, c := startSandbox(t, sandbox.Options{})
-	require.NoError(t, c.Send(t.Context(), packet)) // whatever the sandbox asks of an exchange before it
+	// whatever the sandbox asks of an exchange before it
+	require.NoError(t, c.Send(t.Context(), packet))
 	require.NoError(t, c.Typing(t.Context(), testOpenID))
 	err := c.Typing(t.Context(), testOpenID)
 	require.ErrorIs(t, err, &Error{Call: CallTyping, Code: 45081, HasCode: true})

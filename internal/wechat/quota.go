@@ -8,13 +8,14 @@ type Quota struct {
 	Used       int64 `json:"used"`   // today, Beijing time
 	Remain     int64 `json:"remain"` // about: WeChat says that it is off by 1 % at times
 
-	// The rate limit: so many calls in so many seconds. Zero: the reply, as older ones do, says nothing of it.
+	// The rate limit: so many calls in so many seconds. Zero: the reply, as older ones do, says
+	// nothing of it.
 	RateCalls   int64 `json:"rate_calls,omitempty"`
 	RateSeconds int64 `json:"rate_seconds,omitempty"`
 }
 
-// Quota asks for the quota of the API at path, such as SendPath. Asking has a daily quota of its own. An unknown path is
-// 76021.
+// Quota asks for the quota of the API at path, such as SendPath. Asking has a daily quota of its
+// own. An unknown path is 76021.
 //
 // API: /doc/service/api/apimanage on developers.weixin.qq.com, for this and the other calls here.
 func (c *Client) Quota(ctx context.Context, path string) (Quota, error) {
@@ -57,8 +58,8 @@ func quotaOf(r reply) (Quota, error) {
 	}, nil
 }
 
-// ClearQuota sets the counts of all of the app's APIs back to zero. An app may do so 10 times a month, here and on
-// mp.weixin.qq.com together; after that it is refused with 48006.
+// ClearQuota sets the counts of all of the app's APIs back to zero. An app may do so 10 times a
+// month, here and on mp.weixin.qq.com together; after that it is refused with 48006.
 func (c *Client) ClearQuota(ctx context.Context, appID string) error {
 	_, err := c.do(ctx, c.post(CallQuota, "/cgi-bin/clear_quota"), encode(struct {
 		AppID string `json:"appid"`
@@ -66,7 +67,8 @@ func (c *Client) ClearQuota(ctx context.Context, appID string) error {
 	return err
 }
 
-// ClearAPIQuota sets the counts of the API at path back to zero. It counts as one of the 10 times as well.
+// ClearAPIQuota sets the counts of the API at path back to zero. It counts as one of the 10 times
+// as well.
 func (c *Client) ClearAPIQuota(ctx context.Context, path string) error {
 	_, err := c.do(ctx, c.post(CallQuota, "/cgi-bin/openapi/quota/clear"), encode(apiPath{path}))
 	return err

@@ -21,20 +21,21 @@ var (
 	errTwoCodes   = errors.New("the answer holds two different errcodes")
 	errNoErrcode  = errors.New("the answer holds no errcode")
 	errBadErrcode = errors.New("the errcode of the answer is not a number")
-	errNoLength   = errors.New("the front end asks for a Content-Length: something in between rewrites the request")
-	errNoToken    = errors.New("the answer holds no usable access token")
+	errNoLength   = errors.New("the front end asks for a Content-Length: something in between " +
+		"rewrites the request")
+	errNoToken = errors.New("the answer holds no usable access token")
 )
 
 // reply is the JSON object of an answer, field by field.
 type reply map[string]json.RawMessage
 
-// check says what an answer means: the object when the call was carried out, else why it was not. codeless calls
-// answer without an errcode when all is well.
+// check says what an answer means: the object when the call was carried out, else why it was not.
+// codeless calls answer without an errcode when all is well.
 //
-// The HTTP status is looked at first where it comes from something in front of the API that has refused the request
-// (3xx, 412, 429). At any other status an errcode that the table knows decides, since only the API itself can have
-// written it: a 500 with errcode −1 is busy and not unknown. At 400 and above an unknown code, or errcode 0, proves
-// nothing, and the status decides.
+// The HTTP status is looked at first where it comes from something in front of the API that has
+// refused the request (3xx, 412, 429). At any other status an errcode that the table knows decides,
+// since only the API itself can have written it: a 500 with errcode −1 is busy and not unknown. At
+// 400 and above an unknown code, or errcode 0, proves nothing, and the status decides.
 func check(call Call, a *answer, codeless bool, m mask) (reply, *Error) {
 	r, code, err := read(a)
 	if a.status == http.StatusOK && err == nil && (code == 0 || codeless && code == noCode) {
@@ -53,7 +54,8 @@ func check(call Call, a *answer, codeless bool, m mask) (reply, *Error) {
 	return nil, e
 }
 
-// judge sets Fault, and Err or RetryAfter where they say why. unread is why no errcode could be read, if none could.
+// judge sets Fault, and Err or RetryAfter where they say why. unread is why no errcode could be
+// read, if none could.
 func (e *Error) judge(a *answer, unread error, m mask) {
 	known := FaultUnlisted
 	if e.HasCode {
@@ -87,8 +89,9 @@ func (e *Error) judge(a *answer, unread error, m mask) {
 // noCode stands for an object without errcode. No errcode of WeChat's comes near it.
 const noCode = math.MinInt32
 
-// read parses the body of an answer whatever its Content-Type says, as leniently as is safe: control characters may
-// stand raw in strings, the errcode may be a string. What is cut short, followed by more, or ambiguous is an error.
+// read parses the body of an answer whatever its Content-Type says, as leniently as is safe:
+// control characters may stand raw in strings, the errcode may be a string. What is cut short,
+// followed by more, or ambiguous is an error.
 func read(a *answer) (reply, int, error) {
 	if a.tooBig {
 		return nil, noCode, errTooBig
@@ -105,8 +108,8 @@ func read(a *answer) (reply, int, error) {
 	return r, code, err
 }
 
-// blankControls returns body with control characters made blanks: between tokens they mean the same, and inside a
-// string encoding/json would refuse them, as WeChat does not.
+// blankControls returns body with control characters made blanks: between tokens they mean the
+// same, and inside a string encoding/json would refuse them, as WeChat does not.
 func blankControls(body []byte) []byte {
 	control := func(c rune) bool { return c < ' ' }
 	if bytes.IndexFunc(body, control) < 0 {
@@ -150,7 +153,8 @@ func parseObject(body []byte) (reply, error) {
 	return r, nil
 }
 
-// errcode returns the errcode, which may be a number or a number in a string; noCode when there is none.
+// errcode returns the errcode, which may be a number or a number in a string; noCode when there is
+// none.
 func (r reply) errcode() (int, error) {
 	raw, ok := r["errcode"]
 	if !ok || string(raw) == "null" {
@@ -190,17 +194,19 @@ func (r reply) text(field string) string {
 	return string(r[field])
 }
 
-// into reads a field into v. An answer without it is one that nobody can use, whatever its errcode says: to take a
-// missing list for an empty one would be to take an account for deleted.
+// into reads a field into v. An answer without it is one that nobody can use, whatever its errcode
+// says: to take a missing list for an empty one would be to take an account for deleted.
 func (r reply) into(call Call, field string, v any) error {
 	raw, ok := r[field]
 	if !ok || json.Unmarshal(raw, v) != nil { // its error could repeat what is in the answer
-		return &Error{Call: call, Fault: FaultUnknown, HTTPStatus: http.StatusOK, Err: fmt.Errorf("the answer holds no usable %s", field)}
+		return &Error{Call: call, Fault: FaultUnknown, HTTPStatus: http.StatusOK,
+			Err: fmt.Errorf("the answer holds no usable %s", field)}
 	}
 	return nil
 }
 
-// loose is a text or a number: kf_id is a string on one page of the document, a number on another and in the field.
+// loose is a text or a number: kf_id is a string on one page of the document, a number on another
+// and in the field.
 type loose string
 
 // UnmarshalJSON takes a string, a number as it is written, or null.
@@ -254,7 +260,8 @@ func findRID(msg string) string {
 }
 
 func isRIDByte(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_'
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' ||
+		c == '-' || c == '_'
 }
 
 const (
@@ -262,9 +269,9 @@ const (
 	retryAfterMax = time.Hour
 )
 
-// retryAfter reads a Retry-After header, seconds or HTTP date (RFC 9110 section 10.2.3), within 1 s to 1 h; 0 when there
-// is none, or one that says nothing. A date is taken relative to the answer's own Date where it has one, so that our
-// clock may be wrong.
+// retryAfter reads a Retry-After header, seconds or HTTP date (RFC 9110 section 10.2.3), within 1 s
+// to 1 h; 0 when there is none, or one that says nothing. A date is taken relative to the answer's
+// own Date where it has one, so that our clock may be wrong.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if date, err := http.ParseTime(value); err == nil {
@@ -280,7 +287,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
-	seconds = min(max(seconds, retryAfterMin.Seconds()), retryAfterMax.Seconds()) // before it can overflow a Duration
+	// before it can overflow a Duration
+	seconds = min(max(seconds, retryAfterMin.Seconds()), retryAfterMax.Seconds())
 	return time.Duration(seconds * float64(time.Second))
 }
 

@@ -22,66 +22,166 @@ func TestCheckReadsTheAnswer(t *testing.T) {
 		body   string
 		want   *Error // nil: success
 	}{
-		"errcode 0 is success":                        {200, `{"errcode":0,"errmsg":"ok"}`, nil},
-		"so it is with blanks, more fields and a BOM": {200, "\xef\xbb\xbf { \"errmsg\" : \"ok\" ,\n \"errcode\" : 0, \"x\":[{}]}\n", nil},
-		"so it is in a string":                        {200, `{"errcode":"0","errmsg":"ok"}`, nil},
-		"a code of the recipient":                     {200, `{"errcode":45015,"errmsg":"late"}`, &Error{Fault: FaultRecipient, Code: 45015, Msg: "late"}},
-		"a code in a string":                          {200, `{"errcode":"45015","errmsg":"late"}`, &Error{Fault: FaultRecipient, Code: 45015, Msg: "late"}},
-		"a code as a float":                           {200, `{"errcode":4.5015e4}`, &Error{Fault: FaultRecipient, Code: 45015}},
-		"a negative code":                             {200, `{"errcode":-1,"errmsg":"system error"}`, &Error{Fault: FaultBusy, Code: -1, Msg: "system error"}},
-		"a code never seen":                           {200, `{"errcode":99999}`, &Error{Fault: FaultUnlisted, Code: 99999}},
-		"raw control characters in a string":          {200, "{\"errcode\":40003,\"errmsg\":\"a\x01\x1b[31m\nb\"}", &Error{Fault: FaultRecipient, Code: 40003, Msg: "a  [31m b"}},
-		"a rid":                                       {200, `{"errcode":40003,"errmsg":"invalid openid rid: 63a1-b2c3-d4e5"}`, &Error{Fault: FaultRecipient, Code: 40003, Msg: "invalid openid rid: 63a1-b2c3-d4e5", RID: "63a1-b2c3-d4e5"}},
-		"an errmsg that is no string":                 {200, `{"errcode":40003,"errmsg":{"a":1}}`, &Error{Fault: FaultRecipient, Code: 40003, Msg: `{"a":1}`}},
-		"a long errmsg is cut between characters":     {200, `{"errcode":40003,"errmsg":"` + long + `"}`, &Error{Fault: FaultRecipient, Code: 40003, Msg: strings.Repeat("长", 169) + "…"}},
-		"the token in an errmsg":                      {200, `{"errcode":40003,"errmsg":"bad ` + canary + `!"}`, &Error{Fault: FaultRecipient, Code: 40003, Msg: "bad [redacted]!"}},
-		"the token in a rid":                          {200, `{"errcode":40003,"errmsg":"rid: ` + canary + `"}`, &Error{Fault: FaultRecipient, Code: 40003, Msg: "rid: [redacted]"}},
-		"the token in two halves":                     {200, `{"errcode":40003,"errmsg":"` + canary[:5] + `\ufffd` + canary[5:] + `"}`, &Error{Fault: FaultRecipient, Code: 40003, Msg: "[redacted]"}},
-		"the reading direction turned":                {200, `{"errcode":40003,"errmsg":"a\u202eb\u2028c"}`, &Error{Fault: FaultRecipient, Code: 40003, Msg: "a b c"}},
-		"the same code twice":                         {200, `{"errcode":40003,"errcode":40003}`, &Error{Fault: FaultRecipient, Code: 40003}},
-		"two codes":                                   {200, `{"errcode":0,"errcode":40003}`, &Error{Fault: FaultUnknown, Err: errTwoCodes}},
-		"nothing":                                     {200, "", &Error{Fault: FaultUnknown, Err: errEmptyReply}},
-		"blanks":                                      {200, " \r\n", &Error{Fault: FaultUnknown, Err: errEmptyReply}},
-		"an object without a code":                    {200, `{"errmsg":"ok"}`, &Error{Fault: FaultUnknown, Err: errNoErrcode}},
-		"a code that is null":                         {200, `{"errcode":null}`, &Error{Fault: FaultUnknown, Err: errNoErrcode}},
-		"a code that is a word":                       {200, `{"errcode":"ok"}`, &Error{Fault: FaultUnknown, Err: errBadErrcode}},
-		"a code that is a bare word":                  {200, `{"errcode":ok}`, &Error{Fault: FaultUnknown, Err: errNotObject}},
-		"a code that is hexadecimal":                  {200, `{"errcode":"0x0"}`, &Error{Fault: FaultUnknown, Err: errBadErrcode}},
-		"a code that is empty":                        {200, `{"errcode":""}`, &Error{Fault: FaultUnknown, Err: errBadErrcode}},
-		"a code that is broken":                       {200, `{"errcode":0.5}`, &Error{Fault: FaultUnknown, Err: errBadErrcode}},
-		"a code that is huge":                         {200, `{"errcode":1e300}`, &Error{Fault: FaultUnknown, Err: errBadErrcode}},
-		"a code beyond 32 bits":                       {200, `{"errcode":4294967296}`, &Error{Fault: FaultUnknown, Err: errBadErrcode}},
-		"a code that is true":                         {200, `{"errcode":true}`, &Error{Fault: FaultUnknown, Err: errBadErrcode}},
-		"a code that is an object":                    {200, `{"errcode":{}}`, &Error{Fault: FaultUnknown, Err: errBadErrcode}},
-		"JSON cut short":                              {200, `{"errcode":0,"errm`, &Error{Fault: FaultUnknown, Err: errNotObject}},
-		"JSON cut short before the last brace":        {200, `{"errcode":0,"errmsg":"ok"`, &Error{Fault: FaultUnknown, Err: errNotObject}},
-		"JSON with something behind it":               {200, `{"errcode":0}{}`, &Error{Fault: FaultUnknown, Err: errNotObject}},
-		"a list":                                      {200, `[0]`, &Error{Fault: FaultUnknown, Err: errNotObject}},
-		"HTML":                                        {200, `<html>login</html>`, &Error{Fault: FaultUnknown, Err: errNotObject}},
-		"gzip":                                        {200, "\x1f\x8b\x08\x00", &Error{Fault: FaultUnknown, Err: errNotObject}},
-		"404":                                         {404, "not found", &Error{Fault: FaultUnknown}},
-		"500":                                         {500, "", &Error{Fault: FaultUnknown}},
-		"502":                                         {502, "<html>", &Error{Fault: FaultUnknown}},
-		"503":                                         {503, "", &Error{Fault: FaultBusy}},
-		"504":                                         {504, "", &Error{Fault: FaultUnknown}},
-		"201 that says errcode 0":                     {201, `{"errcode":0}`, &Error{Fault: FaultUnknown}},
-		"201 with a code":                             {201, `{"errcode":40003}`, &Error{Fault: FaultUnknown, Code: 40003}},
-		"500 that says errcode 0":                     {500, `{"errcode":0,"errmsg":"ok"}`, &Error{Fault: FaultUnknown}},
-		"500 with a known code is what the code says": {500, `{"errcode":-1}`, &Error{Fault: FaultBusy, Code: -1}},
-		"401 with a stale token":                      {401, `{"errcode":40001}`, &Error{Fault: FaultToken, Code: 40001}},
-		"403 with the IP not allowed":                 {403, `{"errcode":40164}`, &Error{Fault: FaultConfig, Code: 40164}},
-		"503 with a known code":                       {503, `{"errcode":45009}`, &Error{Fault: FaultDayQuota, Code: 45009}},
-		"500 with a code never seen is still unknown": {500, `{"errcode":7}`, &Error{Fault: FaultUnknown, Code: 7}},
-		"503 with a code never seen is still busy":    {503, `{"errcode":7}`, &Error{Fault: FaultBusy, Code: 7}},
-		"412":                       {412, "", &Error{Fault: FaultConfig, Err: errNoLength}},
-		"302 to nowhere":            {302, "", &Error{Fault: FaultConfig, Err: errors.New("redirect to the same host refused")}},
-		"429":                       {429, "", &Error{Fault: FaultMinuteQuota}},
-		"429 with the minute quota": {429, `{"errcode":45011}`, &Error{Fault: FaultMinuteQuota, Code: 45011}},
-		"429 with the day quota":    {429, `{"errcode":45009}`, &Error{Fault: FaultDayQuota, Code: 45009}},
+		"errcode 0 is success": {200, `{"errcode":0,"errmsg":"ok"}`, nil},
+		"so it is with blanks, more fields and a BOM": {
+			200, "\xef\xbb\xbf { \"errmsg\" : \"ok\" ,\n \"errcode\" : 0, \"x\":[{}]}\n", nil,
+		},
+		"so it is in a string": {200, `{"errcode":"0","errmsg":"ok"}`, nil},
+		"a code of the recipient": {
+			200, `{"errcode":45015,"errmsg":"late"}`,
+			&Error{Fault: FaultRecipient, Code: 45015, Msg: "late"},
+		},
+		"a code in a string": {
+			200, `{"errcode":"45015","errmsg":"late"}`,
+			&Error{Fault: FaultRecipient, Code: 45015, Msg: "late"},
+		},
+		"a code as a float": {
+			200, `{"errcode":4.5015e4}`, &Error{Fault: FaultRecipient, Code: 45015},
+		},
+		"a negative code": {
+			200, `{"errcode":-1,"errmsg":"system error"}`,
+			&Error{Fault: FaultBusy, Code: -1, Msg: "system error"},
+		},
+		"a code never seen": {200, `{"errcode":99999}`, &Error{Fault: FaultUnlisted, Code: 99999}},
+		"raw control characters in a string": {
+			200, "{\"errcode\":40003,\"errmsg\":\"a\x01\x1b[31m\nb\"}",
+			&Error{Fault: FaultRecipient, Code: 40003, Msg: "a  [31m b"},
+		},
+		"a rid": {
+			200, `{"errcode":40003,"errmsg":"invalid openid rid: 63a1-b2c3-d4e5"}`,
+			&Error{
+				Fault: FaultRecipient, Code: 40003, Msg: "invalid openid rid: 63a1-b2c3-d4e5",
+				RID: "63a1-b2c3-d4e5",
+			},
+		},
+		"an errmsg that is no string": {
+			200, `{"errcode":40003,"errmsg":{"a":1}}`,
+			&Error{Fault: FaultRecipient, Code: 40003, Msg: `{"a":1}`},
+		},
+		"a long errmsg is cut between characters": {
+			200, `{"errcode":40003,"errmsg":"` + long + `"}`,
+			&Error{Fault: FaultRecipient, Code: 40003, Msg: strings.Repeat("长", 169) + "…"},
+		},
+		"the token in an errmsg": {
+			200, `{"errcode":40003,"errmsg":"bad ` + canary + `!"}`,
+			&Error{Fault: FaultRecipient, Code: 40003, Msg: "bad [redacted]!"},
+		},
+		"the token in a rid": {
+			200, `{"errcode":40003,"errmsg":"rid: ` + canary + `"}`,
+			&Error{Fault: FaultRecipient, Code: 40003, Msg: "rid: [redacted]"},
+		},
+		"the token in two halves": {
+			200, `{"errcode":40003,"errmsg":"` + canary[:5] + `\ufffd` + canary[5:] + `"}`,
+			&Error{Fault: FaultRecipient, Code: 40003, Msg: "[redacted]"},
+		},
+		"the reading direction turned": {
+			200, `{"errcode":40003,"errmsg":"a\u202eb\u2028c"}`,
+			&Error{Fault: FaultRecipient, Code: 40003, Msg: "a b c"},
+		},
+		"the same code twice": {
+			200, `{"errcode":40003,"errcode":40003}`, &Error{Fault: FaultRecipient, Code: 40003},
+		},
+		"two codes": {
+			200, `{"errcode":0,"errcode":40003}`, &Error{Fault: FaultUnknown, Err: errTwoCodes},
+		},
+		"nothing": {200, "", &Error{Fault: FaultUnknown, Err: errEmptyReply}},
+		"blanks":  {200, " \r\n", &Error{Fault: FaultUnknown, Err: errEmptyReply}},
+		"an object without a code": {
+			200, `{"errmsg":"ok"}`, &Error{Fault: FaultUnknown, Err: errNoErrcode},
+		},
+		"a code that is null": {
+			200, `{"errcode":null}`, &Error{Fault: FaultUnknown, Err: errNoErrcode},
+		},
+		"a code that is a word": {
+			200, `{"errcode":"ok"}`, &Error{Fault: FaultUnknown, Err: errBadErrcode},
+		},
+		"a code that is a bare word": {
+			200, `{"errcode":ok}`, &Error{Fault: FaultUnknown, Err: errNotObject},
+		},
+		"a code that is hexadecimal": {
+			200, `{"errcode":"0x0"}`, &Error{Fault: FaultUnknown, Err: errBadErrcode},
+		},
+		"a code that is empty": {
+			200, `{"errcode":""}`, &Error{Fault: FaultUnknown, Err: errBadErrcode},
+		},
+		"a code that is broken": {
+			200, `{"errcode":0.5}`, &Error{Fault: FaultUnknown, Err: errBadErrcode},
+		},
+		"a code that is huge": {
+			200, `{"errcode":1e300}`, &Error{Fault: FaultUnknown, Err: errBadErrcode},
+		},
+		"a code beyond 32 bits": {
+			200, `{"errcode":4294967296}`, &Error{Fault: FaultUnknown, Err: errBadErrcode},
+		},
+		"a code that is true": {
+			200, `{"errcode":true}`, &Error{Fault: FaultUnknown, Err: errBadErrcode},
+		},
+		"a code that is an object": {
+			200, `{"errcode":{}}`, &Error{Fault: FaultUnknown, Err: errBadErrcode},
+		},
+		"JSON cut short": {
+			200, `{"errcode":0,"errm`, &Error{Fault: FaultUnknown, Err: errNotObject},
+		},
+		"JSON cut short before the last brace": {
+			200, `{"errcode":0,"errmsg":"ok"`, &Error{Fault: FaultUnknown, Err: errNotObject},
+		},
+		"JSON with something behind it": {
+			200, `{"errcode":0}{}`, &Error{Fault: FaultUnknown, Err: errNotObject},
+		},
+		"a list": {200, `[0]`, &Error{Fault: FaultUnknown, Err: errNotObject}},
+		"HTML": {
+			200, `<html>login</html>`, &Error{Fault: FaultUnknown, Err: errNotObject},
+		},
+		"gzip": {
+			200, "\x1f\x8b\x08\x00", &Error{Fault: FaultUnknown, Err: errNotObject},
+		},
+		"404":                     {404, "not found", &Error{Fault: FaultUnknown}},
+		"500":                     {500, "", &Error{Fault: FaultUnknown}},
+		"502":                     {502, "<html>", &Error{Fault: FaultUnknown}},
+		"503":                     {503, "", &Error{Fault: FaultBusy}},
+		"504":                     {504, "", &Error{Fault: FaultUnknown}},
+		"201 that says errcode 0": {201, `{"errcode":0}`, &Error{Fault: FaultUnknown}},
+		"201 with a code": {
+			201, `{"errcode":40003}`, &Error{Fault: FaultUnknown, Code: 40003},
+		},
+		"500 that says errcode 0": {
+			500, `{"errcode":0,"errmsg":"ok"}`, &Error{Fault: FaultUnknown},
+		},
+		"500 with a known code is what the code says": {
+			500, `{"errcode":-1}`, &Error{Fault: FaultBusy, Code: -1},
+		},
+		"401 with a stale token": {
+			401, `{"errcode":40001}`, &Error{Fault: FaultToken, Code: 40001},
+		},
+		"403 with the IP not allowed": {
+			403, `{"errcode":40164}`, &Error{Fault: FaultConfig, Code: 40164},
+		},
+		"503 with a known code": {
+			503, `{"errcode":45009}`, &Error{Fault: FaultDayQuota, Code: 45009},
+		},
+		"500 with a code never seen is still unknown": {
+			500, `{"errcode":7}`, &Error{Fault: FaultUnknown, Code: 7},
+		},
+		"503 with a code never seen is still busy": {
+			503, `{"errcode":7}`, &Error{Fault: FaultBusy, Code: 7},
+		},
+		"412": {412, "", &Error{Fault: FaultConfig, Err: errNoLength}},
+		"302 to nowhere": {
+			302, "",
+			&Error{Fault: FaultConfig, Err: errors.New("redirect to the same host refused")},
+		},
+		"429": {429, "", &Error{Fault: FaultMinuteQuota}},
+		"429 with the minute quota": {
+			429, `{"errcode":45011}`, &Error{Fault: FaultMinuteQuota, Code: 45011},
+		},
+		"429 with the day quota": {
+			429, `{"errcode":45009}`, &Error{Fault: FaultDayQuota, Code: 45009},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, got := check(CallSend, &answer{status: row.status, body: []byte(row.body)}, false, hide(canary))
+			_, got := check(CallSend, &answer{status: row.status, body: []byte(row.body)},
+				false, hide(canary))
 			if row.want == nil {
 				require.Nil(t, got)
 				return
@@ -100,7 +200,8 @@ func TestCheckReadsTheAnswer(t *testing.T) {
 
 func TestCheckTakesAnAnswerWithoutACodeWhereTheCallHasNone(t *testing.T) {
 	t.Parallel()
-	r, failed := check(CallToken, &answer{status: 200, body: []byte(`{"access_token":"a","expires_in":"7200"}`)}, true, nil)
+	r, failed := check(CallToken,
+		&answer{status: 200, body: []byte(`{"access_token":"a","expires_in":"7200"}`)}, true, nil)
 	require.Nil(t, failed)
 	require.Equal(t, "a", r.text("access_token"))
 	n, ok := r.integer("expires_in")
@@ -119,26 +220,28 @@ func TestRetryAfterStaysWithinOneSecondAndOneHour(t *testing.T) {
 		value, date string
 		want        time.Duration
 	}{
-		"seconds":                          {"5", "", 5 * time.Second},
-		"seconds with blanks":              {" 5 ", "", 5 * time.Second},
-		"a fraction":                       {"1.5", "", 1500 * time.Millisecond},
-		"zero":                             {"0", "", time.Second},
-		"less than nothing":                {"-1", "", time.Second},
-		"a day":                            {"86400", "", time.Hour},
-		"a number that overflows":          {"1e12", "", time.Hour},
-		"a number that overflows a float":  {"1e999", "", time.Hour},
-		"very many digits":                 {strings.Repeat("9", 400), "", time.Hour},
-		"a date":                           {at(90 * time.Second), "", 90 * time.Second},
-		"a date gone by":                   {at(-time.Hour), "", time.Second},
-		"a date next year":                 {at(365 * 24 * time.Hour), "", time.Hour},
-		"a date by the server's own clock": {at(10 * time.Minute), at(9 * time.Minute), time.Minute},
-		"nothing":                          {"", "", 0},
-		"words":                            {"later", "", 0},
-		"not a number":                     {"NaN", "", 0},
-		"infinity":                         {"Inf", "", 0},
-		"hexadecimal":                      {"0x10", "", 0},
-		"a lone sign":                      {"-", "", 0},
-		"two numbers":                      {"5, 6", "", 0},
+		"seconds":                         {"5", "", 5 * time.Second},
+		"seconds with blanks":             {" 5 ", "", 5 * time.Second},
+		"a fraction":                      {"1.5", "", 1500 * time.Millisecond},
+		"zero":                            {"0", "", time.Second},
+		"less than nothing":               {"-1", "", time.Second},
+		"a day":                           {"86400", "", time.Hour},
+		"a number that overflows":         {"1e12", "", time.Hour},
+		"a number that overflows a float": {"1e999", "", time.Hour},
+		"very many digits":                {strings.Repeat("9", 400), "", time.Hour},
+		"a date":                          {at(90 * time.Second), "", 90 * time.Second},
+		"a date gone by":                  {at(-time.Hour), "", time.Second},
+		"a date next year":                {at(365 * 24 * time.Hour), "", time.Hour},
+		"a date by the server's own clock": {
+			at(10 * time.Minute), at(9 * time.Minute), time.Minute,
+		},
+		"nothing":      {"", "", 0},
+		"words":        {"later", "", 0},
+		"not a number": {"NaN", "", 0},
+		"infinity":     {"Inf", "", 0},
+		"hexadecimal":  {"0x10", "", 0},
+		"a lone sign":  {"-", "", 0},
+		"two numbers":  {"5, 6", "", 0},
 	} {
 		h := http.Header{}
 		h.Set("Retry-After", row.value)
@@ -171,7 +274,8 @@ func TestFindRID(t *testing.T) {
 
 func FuzzReply(f *testing.F) {
 	for _, seed := range []string{
-		plainOK, `{"errcode":"45015","errmsg":"x rid: a-b"}`, `{"errcode":4.5e4}`, "{\"errcode\":0,\"errmsg\":\"\x01\"}", "", "[]", `{"errcode":0}x`,
+		plainOK, `{"errcode":"45015","errmsg":"x rid: a-b"}`, `{"errcode":4.5e4}`,
+		"{\"errcode\":0,\"errmsg\":\"\x01\"}", "", "[]", `{"errcode":0}x`,
 	} {
 		f.Add(200, []byte(seed))
 		f.Add(429, []byte(seed))
@@ -232,7 +336,8 @@ func FuzzMask(f *testing.F) {
 		require.LessOrEqual(t, len(got), maxText)
 		require.True(t, utf8.ValidString(got))
 		require.False(t, strings.ContainsFunc(got, unicode.IsControl))
-		if len(secret) >= minSecret && !strings.Contains(redacted+redacted, secret) && !strings.Contains(secret, redacted[:1]) &&
+		if len(secret) >= minSecret && !strings.Contains(redacted+redacted, secret) &&
+			!strings.Contains(secret, redacted[:1]) &&
 			!strings.Contains(secret, redacted[len(redacted)-1:]) {
 			require.NotContains(t, got, secret)
 		}

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// PastCall is what WeChat remembers of a call, for 7 days. What it was made with, the access token before all, is taken
-// out of URL, Body and Response; openids and texts are not: they are what is asked for.
+// PastCall is what WeChat remembers of a call, for 7 days. What it was made with, the access token
+// before all, is taken out of URL, Body and Response; openids and texts are not: they are what is
+// asked for.
 type PastCall struct {
 	At       time.Time `json:"invoke_time"`
 	Millis   int64     `json:"cost_in_ms"`
@@ -21,8 +22,8 @@ type PastCall struct {
 	ClientIP string    `json:"client_ip"` // the address that WeChat saw
 }
 
-// RID asks what became of a call by the rid in its errmsg. 76001: not found, or older than 7 days; 76003: another
-// account's.
+// RID asks what became of a call by the rid in its errmsg. 76001: not found, or older than 7 days;
+// 76003: another account's.
 func (c *Client) RID(ctx context.Context, rid string) (PastCall, error) {
 	r, err := c.do(ctx, c.post(CallQuota, "/cgi-bin/openapi/rid/get"), encode(struct {
 		RID string `json:"rid"`
@@ -48,7 +49,8 @@ func pastCall(r reply) (PastCall, error) {
 	place, hide := redactQuery(string(p.URL))
 	return PastCall{
 		At: p.At.time(), Millis: p.Millis.integer(), URL: place, ClientIP: string(p.ClientIP),
-		Body: redactFields(hide.Replace(string(p.Body))), Response: redactFields(hide.Replace(string(p.Response))),
+		Body:     redactFields(hide.Replace(string(p.Body))),
+		Response: redactFields(hide.Replace(string(p.Response))),
 	}, nil
 }
 
@@ -58,9 +60,9 @@ var (
 	secretField = regexp.MustCompile(`"((?i:[a-z_]*(?:token|secret|password|ticket)))"\s*:\s*"(?:[^"\\]|\\.)*(?:"|\\?$)`)
 )
 
-// redactQuery hides the values of a query, which may stand alone or behind a URL, but for the kfaccount. It also returns
-// what does the same to the texts that go with it: in one pass, since this many values in turn could hide each other's
-// replacements without end.
+// redactQuery hides the values of a query, which may stand alone or behind a URL, but for the
+// kfaccount. It also returns what does the same to the texts that go with it: in one pass, since
+// this many values in turn could hide each other's replacements without end.
 func redactQuery(s string) (string, *strings.Replacer) {
 	var values []string
 	hidden := queryPair.ReplaceAllStringFunc(s, func(pair string) string {
@@ -74,7 +76,8 @@ func redactQuery(s string) (string, *strings.Replacer) {
 		}
 		return name + "=" + redacted
 	})
-	slices.SortFunc(values, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // at one place the longest counts
+	// at one place the longest counts
+	slices.SortFunc(values, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	var pairs []string
 	for _, v := range values {
 		if len(v) >= minSecret {

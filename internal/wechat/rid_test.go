@@ -18,8 +18,10 @@ func TestAPastCallShowsNoToken(t *testing.T) {
 		wantURL, wantBody, wantReply string
 	}{
 		"a URL": {
-			"https://api.weixin.qq.com/cgi-bin/message/custom/send?access_token=" + old, `{"touser":"o"}`, `{"errcode":40003}`,
-			"https://api.weixin.qq.com/cgi-bin/message/custom/send?access_token=[redacted]", `{"touser":"o"}`, `{"errcode":40003}`,
+			"https://api.weixin.qq.com/cgi-bin/message/custom/send?access_token=" + old,
+			`{"touser":"o"}`, `{"errcode":40003}`,
+			"https://api.weixin.qq.com/cgi-bin/message/custom/send?access_token=[redacted]",
+			`{"touser":"o"}`, `{"errcode":40003}`,
 		},
 		"the query alone, as the page shows it": {
 			"access_token=" + old + "&kf_account=a@b", "", "",
@@ -30,12 +32,16 @@ func TestAPastCallShowsNoToken(t *testing.T) {
 			"/x?access_token=[redacted]", "x [redacted]", "[redacted]",
 		},
 		"the old token call": {
-			"https://x/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=" + appSecret, "", `{"access_token":"` + old + `","expires_in":7200}`,
-			"https://x/cgi-bin/token?grant_type=[redacted]&appid=[redacted]&secret=[redacted]", "", `{"access_token":"[redacted]","expires_in":7200}`,
+			"https://x/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=" + appSecret,
+			"", `{"access_token":"` + old + `","expires_in":7200}`,
+			"https://x/cgi-bin/token?grant_type=[redacted]&appid=[redacted]&secret=[redacted]", "",
+			`{"access_token":"[redacted]","expires_in":7200}`,
 		},
 		"the stable token call": {
-			"https://x/cgi-bin/stable_token", `{"appid":"wx1", "secret" : "` + appSecret + `"}`, `{"access_token":"a\"b` + old + `"}`,
-			"https://x/cgi-bin/stable_token", `{"appid":"wx1", "secret":"[redacted]"}`, `{"access_token":"[redacted]"}`,
+			"https://x/cgi-bin/stable_token", `{"appid":"wx1", "secret" : "` + appSecret + `"}`,
+			`{"access_token":"a\"b` + old + `"}`,
+			"https://x/cgi-bin/stable_token", `{"appid":"wx1", "secret":"[redacted]"}`,
+			`{"access_token":"[redacted]"}`,
 		},
 		"bodies cut short": {
 			"", `{"appsecret":"` + appSecret, `{"access_token":"a\`,
@@ -48,13 +54,17 @@ func TestAPastCallShowsNoToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			reply, err := json.Marshal(map[string]any{"errcode": 0, "errmsg": "ok", "request": map[string]any{
-				"invoke_time": 1700000000, "cost_in_ms": "30", "request_url": row.url, "request_body": row.body, "response_body": row.response, "client_ip": "1.2.3.4",
-			}})
+			reply, err := json.Marshal(map[string]any{"errcode": 0, "errmsg": "ok",
+				"request": map[string]any{
+					"invoke_time": 1700000000, "cost_in_ms": "30", "request_url": row.url,
+					"request_body": row.body, "response_body": row.response, "client_ip": "1.2.3.4",
+				}})
 			require.NoError(t, err)
-			got, err := newAnswering(t, "application/json", string(reply)).client(t).RID(t.Context(), "6382c1a4-5ad4c0a2-0f7d5d30")
+			got, err := newAnswering(t, "application/json",
+				string(reply)).client(t).RID(t.Context(), "6382c1a4-5ad4c0a2-0f7d5d30")
 			require.NoError(t, err)
-			require.Equal(t, []string{row.wantURL, row.wantBody, row.wantReply}, []string{got.URL, got.Body, got.Response})
+			require.Equal(t, []string{row.wantURL, row.wantBody, row.wantReply},
+				[]string{got.URL, got.Body, got.Response})
 			require.EqualValues(t, 30, got.Millis)
 			require.Equal(t, "1.2.3.4", got.ClientIP)
 			require.EqualValues(t, 1700000000, got.At.Unix())
@@ -67,7 +77,8 @@ func FuzzPastCall(f *testing.F) {
 	f.Add(canary, "https://x/y?a=b&", `{"secret":"`, "x")
 	f.Add(canary, "", `\"token":"`, `"}`)
 	f.Fuzz(func(t *testing.T, token, before, field, after string) {
-		if len(token) < minSecret || strings.ContainsAny(token, "=&#?\" \t\r\n\v\f\\%+") || strings.Contains(redacted, token) || !utf8.ValidString(token) ||
+		if len(token) < minSecret || strings.ContainsAny(token, "=&#?\" \t\r\n\v\f\\%+") ||
+			strings.Contains(redacted, token) || !utf8.ValidString(token) ||
 			strings.Contains(before+field+after, token) {
 			return
 		}

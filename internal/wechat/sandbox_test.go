@@ -19,8 +19,8 @@ import (
 	"github.com/kefuhq/kefu/internal/sandbox"
 )
 
-// TestNoCallIsEverRepeated breaks every call of the package at every place, on real sockets: the other side has seen it
-// once, and what is said of it is true.
+// TestNoCallIsEverRepeated breaks every call of the package at every place, on real sockets: the
+// other side has seen it once, and what is said of it is true.
 func TestNoCallIsEverRepeated(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -28,24 +28,52 @@ func TestNoCallIsEverRepeated(t *testing.T) {
 		fault  Fault
 		giveUp bool // when it has been read
 	}{
-		"reset when the body was not read":  {sandbox.Rule{Reset: sandbox.ResetUnread}, FaultUnknown, false},
-		"reset when it was not processed":   {sandbox.Rule{Reset: sandbox.ResetBefore}, FaultUnknown, false},
-		"reset when it was processed":       {sandbox.Rule{Reset: sandbox.ResetAfter}, FaultUnknown, false},
-		"no answer":                         {sandbox.Rule{Hang: true}, FaultUnknown, true},
-		"no answer, though processed":       {sandbox.Rule{Hang: true, Delivered: true}, FaultUnknown, true},
-		"an answer cut short":               {sandbox.Rule{Truncate: 7}, FaultUnknown, false},
-		"an answer that comes byte by byte": {sandbox.Rule{Drip: 20 * time.Millisecond}, FaultUnknown, true},
-		"an empty answer":                   {sandbox.Rule{HTTPStatus: http.StatusOK}, FaultUnknown, false},
-		"HTML":                              {sandbox.Rule{HTTPStatus: http.StatusOK, Body: "<html>", ContentType: "text/html"}, FaultUnknown, false},
-		"a bad gateway, though processed":   {sandbox.Rule{HTTPStatus: http.StatusBadGateway, Delivered: true}, FaultUnknown, false},
-		"a gzip bomb":                       {sandbox.Rule{GzipBomb: 200 << 20}, FaultUnknown, false},
-		"an answer without end":             {sandbox.Rule{PadBody: 10 << 20}, FaultUnknown, false},
-		"a head without end":                {sandbox.Rule{PadHeader: 1 << 20}, FaultUnknown, false},
-		"busy":                              {sandbox.Rule{HTTPStatus: http.StatusServiceUnavailable}, FaultBusy, false},
-		"too many":                          {sandbox.Rule{HTTPStatus: http.StatusTooManyRequests, RetryAfter: "5"}, FaultMinuteQuota, false},
-		"a redirect":                        {sandbox.Rule{Redirect: "http://127.0.0.1:1/?access_token=" + canary}, FaultConfig, false},
-		"a redirect that keeps the method":  {sandbox.Rule{Redirect: "/cgi-bin/message/custom/send", HTTPStatus: http.StatusPermanentRedirect}, FaultConfig, false},
-		"errcode -1":                        {sandbox.Rule{Errcode: -1}, FaultBusy, false},
+		"reset when the body was not read": {
+			sandbox.Rule{Reset: sandbox.ResetUnread}, FaultUnknown, false,
+		},
+		"reset when it was not processed": {
+			sandbox.Rule{Reset: sandbox.ResetBefore}, FaultUnknown, false,
+		},
+		"reset when it was processed": {
+			sandbox.Rule{Reset: sandbox.ResetAfter}, FaultUnknown, false,
+		},
+		"no answer": {sandbox.Rule{Hang: true}, FaultUnknown, true},
+		"no answer, though processed": {
+			sandbox.Rule{Hang: true, Delivered: true}, FaultUnknown, true,
+		},
+		"an answer cut short": {sandbox.Rule{Truncate: 7}, FaultUnknown, false},
+		"an answer that comes byte by byte": {
+			sandbox.Rule{Drip: 20 * time.Millisecond}, FaultUnknown, true,
+		},
+		"an empty answer": {sandbox.Rule{HTTPStatus: http.StatusOK}, FaultUnknown, false},
+		"HTML": {
+			sandbox.Rule{HTTPStatus: http.StatusOK, Body: "<html>", ContentType: "text/html"},
+			FaultUnknown, false,
+		},
+		"a bad gateway, though processed": {
+			sandbox.Rule{HTTPStatus: http.StatusBadGateway, Delivered: true}, FaultUnknown, false,
+		},
+		"a gzip bomb":           {sandbox.Rule{GzipBomb: 200 << 20}, FaultUnknown, false},
+		"an answer without end": {sandbox.Rule{PadBody: 10 << 20}, FaultUnknown, false},
+		"a head without end":    {sandbox.Rule{PadHeader: 1 << 20}, FaultUnknown, false},
+		"busy": {
+			sandbox.Rule{HTTPStatus: http.StatusServiceUnavailable}, FaultBusy, false,
+		},
+		"too many": {
+			sandbox.Rule{HTTPStatus: http.StatusTooManyRequests, RetryAfter: "5"}, FaultMinuteQuota,
+			false,
+		},
+		"a redirect": {
+			sandbox.Rule{Redirect: "http://127.0.0.1:1/?access_token=" + canary}, FaultConfig,
+			false,
+		},
+		"a redirect that keeps the method": {
+			sandbox.Rule{
+				Redirect: "/cgi-bin/message/custom/send", HTTPStatus: http.StatusPermanentRedirect,
+			},
+			FaultConfig, false,
+		},
+		"errcode -1": {sandbox.Rule{Errcode: -1}, FaultBusy, false},
 	} {
 		for _, m := range methods {
 			t.Run(m.name+": "+name, func(t *testing.T) {
@@ -86,7 +114,8 @@ func TestNoCallIsSentToNobody(t *testing.T) {
 		"the TLS handshake stalls": {strings.Replace(mute.url, "http:", "https:", 1), soon},
 	} {
 		for _, m := range methods {
-			err := m.call(t.Context(), NewClient(httpClient(t, row.timeout), row.base, fixedToken(canary)))
+			err := m.call(t.Context(),
+				NewClient(httpClient(t, row.timeout), row.base, fixedToken(canary)))
 			var e *Error
 			require.ErrorAs(t, err, &e, "%s: %s", m.name, name)
 			require.Equal(t, FaultUpstream, e.Fault, "%s: %s", m.name, name)
@@ -104,7 +133,9 @@ type process struct {
 func newProcess(t *testing.T, url string) *process {
 	t.Helper()
 	hc := httpClient(t, patience)
-	tokens := NewStableToken(hc, url, testApp, func() (Secret, error) { return NewSecret(appSecret), nil })
+	tokens := NewStableToken(hc, url, testApp, func() (Secret, error) {
+		return NewSecret(appSecret), nil
+	})
 	t.Cleanup(tokens.Close)
 	return &process{tokens, NewClient(hc, url, tokens)}
 }
@@ -153,10 +184,12 @@ func TestAPoolThatStartsTogetherAsksForFewTokens(t *testing.T) {
 	sb.ExpireTokens(testApp)
 	all(2)
 	require.LessOrEqual(t, tokenCalls()-first, processes)
-	require.Equal(t, sends, sb.Count(sandbox.Filter{Call: sandbox.CallSend, Delivered: true}), "and no message came twice or not at all")
+	require.Equal(t, sends, sb.Count(sandbox.Filter{Call: sandbox.CallSend, Delivered: true}),
+		"and no message came twice or not at all")
 }
 
-// A pool whose endpoint keeps handing out a dead token gets a new one by force, once, and everybody has it.
+// A pool whose endpoint keeps handing out a dead token gets a new one by force, once, and everybody
+// has it.
 func TestAPoolForcesOneRefresh(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -218,7 +251,8 @@ func TestAnAnswerOf10GBCosts64KiB(t *testing.T) {
 			err := m.call(t.Context(), c)
 			runtime.ReadMemStats(&after)
 			require.ErrorIs(t, err, errTooBig, "%s by %s", m.name, way)
-			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<20), "%s by %s", m.name, way)
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<20),
+				"%s by %s", m.name, way)
 		}
 	}
 }

@@ -11,14 +11,15 @@ const (
 	unset    = "[empty]"
 )
 
-// Secret is a text that must not be seen: an access token or an AppSecret. However it is printed, logged or marshalled
-// it shows "[redacted]" (or "[empty]"); only Reveal gives it away. The zero value is the empty secret.
+// Secret is a text that must not be seen: an access token or an AppSecret. However it is printed,
+// logged or marshalled it shows "[redacted]" (or "[empty]"); only Reveal gives it away. The zero
+// value is the empty secret.
 //
 // Compare with Equal: Secrets cannot be compared with ==.
 type Secret struct {
 	_ [0]func() // refuses ==, which would compare pointers
-	// The text sits behind a pointer because fmt cannot call methods on a Secret in somebody's unexported field:
-	// there it prints the raw struct, and a pointer prints as an address.
+	// The text sits behind a pointer because fmt cannot call methods on a Secret in somebody's
+	// unexported field: there it prints the raw struct, and a pointer prints as an address.
 	text *string
 }
 
@@ -30,7 +31,8 @@ func NewSecret(text string) Secret {
 	return Secret{text: &text}
 }
 
-// Reveal returns the text itself. The only callers are those that put it into a request or remove it from a text.
+// Reveal returns the text itself. The only callers are those that put it into a request or remove
+// it from a text.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
@@ -41,7 +43,8 @@ func (s Secret) Reveal() string {
 // Empty reports whether there is no text.
 func (s Secret) Empty() bool { return s.text == nil }
 
-// Equal reports whether both hold the same text. It is not constant-time: no attacker chooses either side.
+// Equal reports whether both hold the same text. It is not constant-time: no attacker chooses
+// either side.
 func (s Secret) Equal(other Secret) bool {
 	return s.text == other.text || s.Reveal() == other.Reveal()
 }

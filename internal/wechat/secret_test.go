@@ -27,10 +27,12 @@ func TestSecretShowsNothing(t *testing.T) {
 		s, &s, holder{s, s, &s, []Secret{s}, map[string]Secret{"k": s}, s}, &holder{hidden: s},
 		fmt.Errorf("wrapped: %v", s), struct{ s Secret }{s}, [1]Secret{s},
 	}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p", "%c", "%10.3s", "%T"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p",
+		"%c", "%10.3s", "%T"} {
 		for _, shape := range shapes {
 			require.NotContains(t, fmt.Sprintf(verb, shape), canary, "%s of %T", verb, shape)
-			require.NotContains(t, fmt.Sprintf(verb, shape), fmt.Sprintf("%x", canary), "%s of %T", verb, shape)
+			require.NotContains(t, fmt.Sprintf(verb, shape), fmt.Sprintf("%x", canary),
+				"%s of %T", verb, shape)
 		}
 	}
 	for _, shape := range shapes {

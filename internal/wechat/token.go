@@ -14,12 +14,13 @@ import (
 
 // TokenSource hands out the access token of one app. It is used by many goroutines at once.
 type TokenSource interface {
-	// Token returns the token to use now. It is called before every send: cheap while there is a valid one. An error is
-	// an *Error of CallToken.
+	// Token returns the token to use now. It is called before every send: cheap while there is a
+	// valid one. An error is an *Error of CallToken.
 	Token(ctx context.Context) (Secret, error)
-	// Stale tells that WeChat refused failed, as Token returned it. Only that very token is dropped: a caller that comes
-	// late with an older one changes nothing. When the same token is then handed out anew and refused again, the source
-	// does what else it can about it, or Token fails for a while and says whose turn it is.
+	// Stale tells that WeChat refused failed, as Token returned it. Only that very token is
+	// dropped: a caller that comes late with an older one changes nothing. When the same token is
+	// then handed out anew and refused again, the source does what else it can about it, or Token
+	// fails for a while and says whose turn it is.
 	Stale(failed Secret)
 }
 
@@ -32,19 +33,22 @@ type TokenState struct {
 }
 
 const (
-	// A token is believed to live for what the server says, within these bounds: 7200 s is WeChat's maximum, and less
-	// than a minute (or nonsense) would have us fetch tokens all the time.
+	// A token is believed to live for what the server says, within these bounds: 7200 s is WeChat's
+	// maximum, and less than a minute (or nonsense) would have us fetch tokens all the time.
 	minTokenLife = time.Minute
 	maxTokenLife = 2 * time.Hour
 
-	// renewMargin is how long before its end a token is renewed, or a tenth of its life if that is less. It is the 5
-	// minutes in which the stable endpoint rotates: asked earlier, it hands out the same token again.
+	// renewMargin is how long before its end a token is renewed, or a tenth of its life if that is
+	// less. It is the 5 minutes in which the stable endpoint rotates: asked earlier, it hands out
+	// the same token again.
 	renewMargin = 5 * time.Minute
 
-	// refusalCounts is for how long a refusal is remembered. A token that works between two refusals is a good one.
+	// refusalCounts is for how long a refusal is remembered. A token that works between two
+	// refusals is a good one.
 	refusalCounts = time.Minute
 
-	// fetchTimeout bounds a fetch from its start to its end, whatever the HTTP client's own timeout is.
+	// fetchTimeout bounds a fetch from its start to its end, whatever the HTTP client's own timeout
+	// is.
 	fetchTimeout = 15 * time.Second
 )
 
@@ -62,14 +66,16 @@ type outage struct {
 	until time.Time
 }
 
-// grants keeps the token that fetch returns and knows when to fetch again: early and in the background while the old one
-// still serves, at once when there is none, one fetch at a time, and with growing pauses after a failure so that however
-// many senders wait they cannot hammer the endpoint. There is no timer: renewal is started by whoever asks for a token,
-// so an idle app costs nothing.
+// grants keeps the token that fetch returns and knows when to fetch again: early and in the
+// background while the old one still serves, at once when there is none, one fetch at a time, and
+// with growing pauses after a failure so that however many senders wait they cannot hammer the
+// endpoint. There is no timer: renewal is started by whoever asks for a token, so an idle app costs
+// nothing.
 type grants struct {
 	fetch func(ctx context.Context) (Secret, time.Duration, error)
-	// insist is asked when a token was refused, fetched again unchanged, refused again, and fetch still brings it: for
-	// another one by stronger means, or for an error that says what is to be done.
+	// insist is asked when a token was refused, fetched again unchanged, refused again, and fetch
+	// still brings it: for another one by stronger means, or for an error that says what is to be
+	// done.
 	insist func(ctx context.Context) (Secret, time.Duration, error)
 
 	current  atomic.Pointer[grant]  // nil: none
@@ -99,8 +105,8 @@ func newGrants(fetch, insist func(ctx context.Context) (Secret, time.Duration, e
 	return g
 }
 
-// Token returns the current token. Without one it waits for a fetch, as long as ctx allows; shortly after a failed fetch
-// it returns that failure without a new one.
+// Token returns the current token. Without one it waits for a fetch, as long as ctx allows; shortly
+// after a failed fetch it returns that failure without a new one.
 func (g *grants) Token(ctx context.Context) (Secret, error) {
 	now := time.Now()
 	if have := g.current.Load(); have != nil && now.Before(have.expires) {
@@ -115,8 +121,8 @@ func (g *grants) Token(ctx context.Context) (Secret, error) {
 	return g.wait(ctx, false)
 }
 
-// Probe fetches anew, whatever is cached and however recently a fetch failed, and keeps what it gets. It joins a fetch
-// that is under way.
+// Probe fetches anew, whatever is cached and however recently a fetch failed, and keeps what it
+// gets. It joins a fetch that is under way.
 func (g *grants) Probe(ctx context.Context) error {
 	_, err := g.wait(ctx, true)
 	return err
@@ -156,7 +162,8 @@ func (g *grants) State() TokenState {
 	return s
 }
 
-// Close ends a fetch under way and waits for it. Afterwards only a token already there is handed out.
+// Close ends a fetch under way and waits for it. Afterwards only a token already there is handed
+// out.
 func (g *grants) Close() {
 	g.stop()
 	<-g.flight.DoChan("", func() (any, error) { return Secret{}, g.ctx.Err() })
@@ -169,7 +176,8 @@ func (g *grants) failedRecently(now time.Time) error {
 	return nil
 }
 
-// renewEarly starts a fetch that nobody waits for. Its failure is seen in State only: the token in hand still serves.
+// renewEarly starts a fetch that nobody waits for. Its failure is seen in State only: the token in
+// hand still serves.
 func (g *grants) renewEarly(now time.Time) {
 	if g.fetching.Load() || g.failedRecently(now) != nil {
 		return
@@ -189,7 +197,8 @@ func (g *grants) wait(ctx context.Context, probe bool) (Secret, error) {
 	}
 }
 
-// refresh fetches a token and keeps it. Unless probe, it looks first whether another has just done so, or failed to.
+// refresh fetches a token and keeps it. Unless probe, it looks first whether another has just done
+// so, or failed to.
 func (g *grants) refresh(probe bool) (Secret, error) {
 	g.fetching.Store(true)
 	defer g.fetching.Store(false)
@@ -238,12 +247,13 @@ func (g *grants) failed(err error) {
 	g.outage.Store(&outage{err: err, until: time.Now().Add(wait)})
 }
 
-// keep makes token the current one. Its life counts from before the question, so it never seems to last longer than it
-// does.
+// keep makes token the current one. Its life counts from before the question, so it never seems to
+// last longer than it does.
 func (g *grants) keep(token Secret, life time.Duration, asked time.Time) {
 	life = clamp(life, minTokenLife, maxTokenLife)
 	margin := min(renewMargin, life/10)
-	margin -= time.Duration(rand.Int64N(int64(margin) / 4)) // many processes, one endpoint: not all at once
+	// many processes, one endpoint: not all at once
+	margin -= time.Duration(rand.Int64N(int64(margin) / 4))
 	next := &grant{token: token, fetched: asked, expires: asked.Add(life)}
 	next.renew = next.expires.Add(-margin)
 

@@ -14,12 +14,13 @@ import (
 // fileCheck is how often at most the token file is looked at.
 const fileCheck = time.Second
 
-// FileToken is the TokenSource for a file that somebody else keeps up to date: the token alone, or an object
-// {"access_token": …}. The file is looked at once a second at most and read when it has changed (time, size or inode,
-// so a swapped symbolic link counts). kefu never refreshes the token: one that WeChat refused is handed out once more if
-// it is still what the file holds, and when that is refused too, Token fails with FaultConfig until the file holds another,
-// but for a minute at most: a good token is refused at times. A file that is away for a moment does no harm while the token
-// read before is good.
+// FileToken is the TokenSource for a file that somebody else keeps up to date: the token alone, or
+// an object {"access_token": …}. The file is looked at once a second at most and read when it has
+// changed (time, size or inode, so a swapped symbolic link counts). kefu never refreshes the token:
+// one that WeChat refused is handed out once more if it is still what the file holds, and when that
+// is refused too, Token fails with FaultConfig until the file holds another, but for a minute at
+// most: a good token is refused at times. A file that is away for a moment does no harm while the
+// token read before is good.
 type FileToken struct {
 	path string
 	now  atomic.Pointer[fileState]
@@ -100,12 +101,14 @@ func (s *fileState) result(path string) (Secret, error) {
 		return Secret{}, s.err
 	case s.stale && s.suspect(time.Now()):
 		return Secret{}, fileError(fmt.Errorf(
-			"token file %s is stale: it still holds the token that wechat refused, and whoever writes it must replace it", path))
+			"token file %s is stale: it still holds the token that wechat refused, and whoever "+
+				"writes it must replace it", path))
 	}
 	return s.token, nil
 }
 
-// look reads the file if it has changed, and returns the new state. Of many callers at once one looks.
+// look reads the file if it has changed, and returns the new state. Of many callers at once one
+// looks.
 func (f *FileToken) look(now bool) *fileState {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,8 +130,8 @@ func (f *FileToken) look(now bool) *fileState {
 	return &s
 }
 
-// sameVersion compares what a file system tells of a file. A refused token is read again all the same, see look: two
-// writes may fall into one tick of its clock.
+// sameVersion compares what a file system tells of a file. A refused token is read again all the
+// same, see look: two writes may fall into one tick of its clock.
 func sameVersion(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
@@ -142,7 +145,8 @@ func (f *FileToken) read(s *fileState) {
 	if !token.Equal(s.refused) {
 		s.refused, s.stale = Secret{}, false
 	}
-	if !token.Equal(s.token) || s.read.Before(s.refusedAt) { // else it has been read again already, and Stale knows it by that
+	// else it has been read again already, and Stale knows it by that
+	if !token.Equal(s.token) || s.read.Before(s.refusedAt) {
 		s.token = token
 	}
 	s.info, s.read, s.err = info, s.checked, nil

@@ -35,7 +35,8 @@ func TestFileToken(t *testing.T) {
 
 		// Replaced by rename, as Kubernetes and careful writers do it.
 		next := path + ".next"
-		require.NoError(t, os.WriteFile(next, []byte(`{"access_token":"token-number-3","expires_in":7200}`), 0o600))
+		require.NoError(t, os.WriteFile(next,
+			[]byte(`{"access_token":"token-number-3","expires_in":7200}`), 0o600))
 		require.NoError(t, os.Rename(next, path))
 		pass(time.Second)
 		requireToken(t, f, "token-number-3")
@@ -54,7 +55,8 @@ func TestFileToken(t *testing.T) {
 		requireToken(t, f, "token-number-3")
 
 		// Away, unreadable or half written: what was read before serves on.
-		for _, text := range []string{"", "{", "two words", strings.Repeat("x", maxToken+1), `{"token":"x"}`} {
+		for _, text := range []string{"", "{", "two words", strings.Repeat("x", maxToken+1),
+			`{"token":"x"}`} {
 			write(text)
 			pass(time.Second)
 			requireToken(t, f, "token-number-3")
@@ -80,8 +82,8 @@ func TestAStaleFileTokenIsForItsWriterToReplace(t *testing.T) {
 		f.Stale(NewSecret("token-0"))
 		requireToken(t, f, "token-1")
 
-		// A good token is refused at times: it gets a second chance, and those who come late with the first refusal do not
-		// take it away.
+		// A good token is refused at times: it gets a second chance, and those who come late with
+		// the first refusal do not take it away.
 		first := handedOut(t, f)
 		pass(time.Millisecond)
 		f.Stale(first)
@@ -107,7 +109,8 @@ func TestAStaleFileTokenIsForItsWriterToReplace(t *testing.T) {
 		_, err = f.Token(t.Context())
 		requireConfig(t, err, "is stale")
 
-		// The writer's next token counts at the next look, even when its file looks like the old one.
+		// The writer's next token counts at the next look, even when its file looks like the old
+		// one.
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		write("token-2")

@@ -35,7 +35,9 @@ func TestStaleDropsThatVeryToken(t *testing.T) {
 func TestTheSameTokenAgainIsHandedOutAndNotAskedForAllTheTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &tokenAPI{answer: func(int64) (*http.Response, error) { return says(200, `{"access_token":"same","expires_in":7000}`) }}
+		a := &tokenAPI{answer: func(int64) (*http.Response, error) {
+			return says(200, `{"access_token":"same","expires_in":7000}`)
+		}}
 		s := a.source()
 		defer s.Close()
 		refused := 0
@@ -79,17 +81,32 @@ func TestARefusedTokenThatComesAgainIsForced(t *testing.T) {
 		says    string                   // "": Token returns another one
 		takes   int
 	}{
-		"another one is there":            {true, nil, func(bool) string { return "new" }, "", 0},
-		"it stays until it is forced":     {true, nil, func(forced bool) string { return map[bool]string{true: "new", false: "old"}[forced] }, "", 1},
-		"no forced refresh is left":       {false, nil, func(bool) string { return "old" }, "and no forced refresh is left for now", 1},
-		"nobody knows whether one is":     {false, errors.New("broker away"), func(bool) string { return "old" }, "left for now: broker away", 1},
-		"the forced one is refused later": {true, nil, func(bool) string { return "old" }, "again", 1},
+		"another one is there": {true, nil, func(bool) string { return "new" }, "", 0},
+		"it stays until it is forced": {
+			true, nil,
+			func(forced bool) string { return map[bool]string{true: "new", false: "old"}[forced] },
+			"", 1,
+		},
+		"no forced refresh is left": {
+			false, nil, func(bool) string { return "old" },
+			"and no forced refresh is left for now", 1,
+		},
+		"nobody knows whether one is": {
+			false, errors.New("broker away"), func(bool) string { return "old" },
+			"left for now: broker away", 1,
+		},
+		"the forced one is refused later": {
+			true, nil, func(bool) string { return "old" },
+			"again", 1,
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			takes, hands := 0, func(bool) string { return "old" }
 			a := &tokenAPI{}
 			a.answer = func(int64) (*http.Response, error) {
-				return says(200, `{"access_token":"`+hands(strings.Contains(*a.body.Load(), `"force_refresh":true`))+`","expires_in":7000}`)
+				return says(200, `{"access_token":"`+
+					hands(strings.Contains(*a.body.Load(), `"force_refresh":true`))+
+					`","expires_in":7000}`)
 			}
 			s := a.source().Rationed(ration(func() (bool, error) {
 				takes++
@@ -132,7 +149,9 @@ func TestARefusedTokenThatComesAgainIsForced(t *testing.T) {
 func TestTwoRefusalsFarApartForceNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &tokenAPI{answer: func(int64) (*http.Response, error) { return says(200, `{"access_token":"same","expires_in":7000}`) }}
+		a := &tokenAPI{answer: func(int64) (*http.Response, error) {
+			return says(200, `{"access_token":"same","expires_in":7000}`)
+		}}
 		s := a.source().Rationed(ration(func() (bool, error) {
 			t.Error("a good token that is refused now and then was forced")
 			return true, nil
@@ -150,9 +169,10 @@ func TestTheTokenServerIsAskedAgainAndThenBlamed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hands := "old"
-		s := NewURLToken(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			return respond(r, 200, `{"access_token":"`+hands+`","expires_in":7200}`), nil
-		})}, "https://tokens.example.com/wx1")
+		s := NewURLToken(&http.Client{Transport: roundTrip(
+			func(r *http.Request) (*http.Response, error) {
+				return respond(r, 200, `{"access_token":"`+hands+`","expires_in":7200}`), nil
+			})}, "https://tokens.example.com/wx1")
 		defer s.Close()
 		s.Stale(handedOut(t, s))
 		s.Stale(handedOut(t, s))

@@ -10,12 +10,14 @@ import (
 
 var errNoSecret = errors.New("the app secret is empty")
 
-// StableToken is the TokenSource that fetches tokens from WeChat's own stable_token endpoint with the AppSecret. In
-// normal mode the endpoint gives every process the same token until it nears its end, so no process needs to lead.
+// StableToken is the TokenSource that fetches tokens from WeChat's own stable_token endpoint with
+// the AppSecret. In normal mode the endpoint gives every process the same token until it nears its
+// end, so no process needs to lead.
 //
-// After Stale the very same token may come back. It is then handed out once more, since a good token is refused at times;
-// refused again, only a forced refresh is left. That retires the token for all others, and only 20 a day are allowed: so
-// it is made when a Ration allows it, and else Token fails with FaultConfig, in pauses of 1 s growing to 30 s.
+// After Stale the very same token may come back. It is then handed out once more, since a good
+// token is refused at times; refused again, only a forced refresh is left. That retires the token
+// for all others, and only 20 a day are allowed: so it is made when a Ration allows it, and else
+// Token fails with FaultConfig, in pauses of 1 s growing to 30 s.
 //
 // API: /doc/service/api/base/api_getstableaccesstoken on developers.weixin.qq.com.
 type StableToken struct {
@@ -23,21 +25,27 @@ type StableToken struct {
 	stable *stableFetch
 }
 
-// Ration says whether a forced refresh may be made, and counts it. It is one for all processes that use the app: of
-// their forced refreshes each kills the token of the one before.
+// Ration says whether a forced refresh may be made, and counts it. It is one for all processes that
+// use the app: of their forced refreshes each kills the token of the one before.
 type Ration interface {
-	// Take takes one for the app, false when none is left for now. An error means that none was taken, as far as is known.
+	// Take takes one for the app, false when none is left for now. An error means that none was
+	// taken, as far as is known.
 	Take(ctx context.Context, appID string) (bool, error)
 }
 
 var (
-	errRefusedForGood = errors.New("wechat refuses the token that it hands out, and no forced refresh is left for now")
-	errNoRation       = errors.New("wechat refuses the token that it hands out, and here no refresh is ever forced")
+	errRefusedForGood = errors.New("wechat refuses the token that it hands out, and no forced " +
+		"refresh is left for now")
+	errNoRation = errors.New("wechat refuses the token that it hands out, and here no refresh is " +
+		"ever forced")
 )
 
-// NewStableToken returns the token source of the app appID. secret is asked for the AppSecret at every fetch, so that a
-// replaced secret file counts at once; its error, or an empty secret, is FaultConfig. Close the source when done.
-func NewStableToken(hc *http.Client, baseURL, appID string, secret func() (Secret, error)) *StableToken {
+// NewStableToken returns the token source of the app appID. secret is asked for the AppSecret at
+// every fetch, so that a replaced secret file counts at once; its error, or an empty secret, is
+// FaultConfig. Close the source when done.
+func NewStableToken(
+	hc *http.Client, baseURL, appID string, secret func() (Secret, error),
+) *StableToken {
 	s := &stableFetch{
 		wire:  newWire(hc),
 		place: newEndpoint(CallToken, http.MethodPost, parseURL(baseURL), "/cgi-bin/stable_token"),
@@ -46,8 +54,8 @@ func NewStableToken(hc *http.Client, baseURL, appID string, secret func() (Secre
 	return &StableToken{newGrants(s.fetch, s.insist), s}
 }
 
-// Rationed has the source force refreshes, as rarely as r allows; without it, it never does. To be called before the
-// source is used.
+// Rationed has the source force refreshes, as rarely as r allows; without it, it never does. To be
+// called before the source is used.
 func (s *StableToken) Rationed(r Ration) *StableToken {
 	s.stable.ration = r
 	return s
@@ -84,7 +92,8 @@ func (s *stableFetch) insist(ctx context.Context) (Secret, time.Duration, error)
 func (s *stableFetch) ask(ctx context.Context, force bool) (Secret, time.Duration, error) {
 	secret, err := s.secret()
 	if err != nil {
-		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: hide(secret.Reveal()).err(err)}
+		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig,
+			Err: hide(secret.Reveal()).err(err)}
 	}
 	if secret.Empty() {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errNoSecret}
@@ -98,12 +107,15 @@ func (s *stableFetch) ask(ctx context.Context, force bool) (Secret, time.Duratio
 		"secret":        secret.Reveal(),
 		"force_refresh": force,
 	})
-	return fetchToken(ctx, &s.wire, newRequest(http.MethodPost, s.place.url), body, hide(secret.Reveal()))
+	return fetchToken(ctx, &s.wire, newRequest(http.MethodPost, s.place.url), body,
+		hide(secret.Reveal()))
 }
 
-// fetchToken makes one token call and reads {"access_token","expires_in"} from the answer. Nothing that can go wrong
-// here speaks against a message that waits for the token.
-func fetchToken(ctx context.Context, w *wire, req *http.Request, body []byte, m mask) (Secret, time.Duration, error) {
+// fetchToken makes one token call and reads {"access_token","expires_in"} from the answer. Nothing
+// that can go wrong here speaks against a message that waits for the token.
+func fetchToken(
+	ctx context.Context, w *wire, req *http.Request, body []byte, m mask,
+) (Secret, time.Duration, error) {
 	a, left, err := w.exchange(ctx, req, &Message{Packet: body})
 	if err != nil {
 		return Secret{}, 0, broken(CallToken, err, left, m)
@@ -114,10 +126,12 @@ func fetchToken(ctx context.Context, w *wire, req *http.Request, body []byte, m 
 	}
 	token := r.text("access_token")
 	if !isToken(token) {
-		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultUpstream, HTTPStatus: a.status, Err: errNoToken}
+		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultUpstream, HTTPStatus: a.status,
+			Err: errNoToken}
 	}
 	seconds, _ := r.integer("expires_in") // missing or nonsense: 0, and the least life there is
-	return NewSecret(token), time.Duration(min(max(seconds, 0), int64(maxTokenLife/time.Second))) * time.Second, nil
+	return NewSecret(token),
+		time.Duration(min(max(seconds, 0), int64(maxTokenLife/time.Second))) * time.Second, nil
 }
 
 // maxToken bounds an access token, in bytes. WeChat asks for room for 512.

@@ -37,7 +37,9 @@ func (a *tokenAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	return a.answer(a.calls.Add(1))
 }
 
-func says(status int, body string) (*http.Response, error) { return respond(nil, status, body), nil }
+func says(status int, body string) (*http.Response, error) {
+	return respond(nil, status, body), nil
+}
 
 // numbered answers token-1, token-2, … with the given life in seconds.
 func numbered(expires int) func(n int64) (*http.Response, error) {
@@ -67,13 +69,16 @@ func TestStableTokenAsksAsTheDocumentSays(t *testing.T) {
 		body, _ = io.ReadAll(r.Body)
 		return respond(r, 200, `{"access_token":"T","expires_in":7200}`), nil
 	})}
-	s := NewStableToken(hc, "https://api.example.com/", "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
+	s := NewStableToken(hc, "https://api.example.com/", "wx1", func() (Secret, error) {
+		return NewSecret(appSecret), nil
+	})
 	defer s.Close()
 	requireToken(t, s, "T")
 	require.Equal(t, http.MethodPost, req.Method)
 	require.Equal(t, "https://api.example.com/cgi-bin/stable_token", req.URL.String())
 	require.EqualValues(t, len(body), req.ContentLength)
-	require.JSONEq(t, `{"grant_type":"client_credential","appid":"wx1","secret":"`+appSecret+`","force_refresh":false}`, string(body))
+	require.JSONEq(t, `{"grant_type":"client_credential","appid":"wx1","secret":"`+appSecret+
+		`","force_refresh":false}`, string(body))
 }
 
 func TestManyCallersShareOneFetch(t *testing.T) {
@@ -135,7 +140,8 @@ func TestRenewalIsEarlyAndInTheBackground(t *testing.T) {
 		pass(2*time.Hour - 5*time.Minute - time.Second)
 		requireToken(t, s, "token-1")
 		synctest.Wait()
-		require.EqualValues(t, 1, a.calls.Load(), "too early: the endpoint would hand out the same token")
+		require.EqualValues(t, 1, a.calls.Load(),
+			"too early: the endpoint would hand out the same token")
 
 		pass(80 * time.Second) // within the last 5 minutes, past the jitter
 		for range 100 {
@@ -276,37 +282,49 @@ func TestTokenFailuresAreClassed(t *testing.T) {
 		body   string
 		fault  Fault
 	}{
-		"a wrong secret":               {200, `{"errcode":40001,"errmsg":"x"}`, FaultConfig},
-		"a wrong appid":                {200, `{"errcode":40013}`, FaultConfig},
-		"a wrong appsecret":            {200, `{"errcode":40125}`, FaultConfig},
-		"the IP is not allowed":        {200, `{"errcode":40164,"errmsg":"invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist"}`, FaultConfig},
-		"the administrator must act":   {200, `{"errcode":89503}`, FaultConfig},
-		"a frozen secret":              {200, `{"errcode":40243}`, FaultConfig},
-		"POST required":                {200, `{"errcode":43002}`, FaultConfig},
-		"a code about a message":       {200, `{"errcode":47001}`, FaultConfig},
-		"a code never seen":            {200, `{"errcode":99999}`, FaultConfig},
-		"the daily quota":              {200, `{"errcode":45009}`, FaultDayQuota},
-		"the minute quota":             {200, `{"errcode":45011}`, FaultMinuteQuota},
-		"busy":                         {200, `{"errcode":-1}`, FaultUpstream},
-		"429":                          {429, ``, FaultMinuteQuota},
-		"412":                          {412, ``, FaultConfig},
-		"a redirect":                   {302, ``, FaultConfig},
-		"500":                          {500, ``, FaultUpstream},
-		"503":                          {503, ``, FaultUpstream},
-		"404":                          {404, ``, FaultUpstream},
-		"nothing":                      {200, ``, FaultUpstream},
-		"HTML":                         {200, `<html>`, FaultUpstream},
-		"cut short":                    {200, `{"access_token":"a`, FaultUpstream},
-		"no token":                     {200, `{"expires_in":7200}`, FaultUpstream},
-		"an empty token":               {200, `{"access_token":"","expires_in":7200}`, FaultUpstream},
-		"a token with a line break":    {200, `{"access_token":"a\r\nb","expires_in":7200}`, FaultUpstream},
-		"a token that is far too long": {200, `{"access_token":"` + strings.Repeat("a", maxToken+1) + `"}`, FaultUpstream},
-		"errcode 0 without a token":    {200, `{"errcode":0,"errmsg":"ok"}`, FaultUpstream},
-		"a token together with ok":     {200, `{"errcode":0,"errmsg":"ok","access_token":"a","expires_in":7200}`, FaultNone},
+		"a wrong secret":    {200, `{"errcode":40001,"errmsg":"x"}`, FaultConfig},
+		"a wrong appid":     {200, `{"errcode":40013}`, FaultConfig},
+		"a wrong appsecret": {200, `{"errcode":40125}`, FaultConfig},
+		"the IP is not allowed": {
+			200,
+			`{"errcode":40164,"errmsg":"invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist"}`,
+			FaultConfig,
+		},
+		"the administrator must act": {200, `{"errcode":89503}`, FaultConfig},
+		"a frozen secret":            {200, `{"errcode":40243}`, FaultConfig},
+		"POST required":              {200, `{"errcode":43002}`, FaultConfig},
+		"a code about a message":     {200, `{"errcode":47001}`, FaultConfig},
+		"a code never seen":          {200, `{"errcode":99999}`, FaultConfig},
+		"the daily quota":            {200, `{"errcode":45009}`, FaultDayQuota},
+		"the minute quota":           {200, `{"errcode":45011}`, FaultMinuteQuota},
+		"busy":                       {200, `{"errcode":-1}`, FaultUpstream},
+		"429":                        {429, ``, FaultMinuteQuota},
+		"412":                        {412, ``, FaultConfig},
+		"a redirect":                 {302, ``, FaultConfig},
+		"500":                        {500, ``, FaultUpstream},
+		"503":                        {503, ``, FaultUpstream},
+		"404":                        {404, ``, FaultUpstream},
+		"nothing":                    {200, ``, FaultUpstream},
+		"HTML":                       {200, `<html>`, FaultUpstream},
+		"cut short":                  {200, `{"access_token":"a`, FaultUpstream},
+		"no token":                   {200, `{"expires_in":7200}`, FaultUpstream},
+		"an empty token":             {200, `{"access_token":"","expires_in":7200}`, FaultUpstream},
+		"a token with a line break": {
+			200, `{"access_token":"a\r\nb","expires_in":7200}`, FaultUpstream,
+		},
+		"a token that is far too long": {
+			200, `{"access_token":"` + strings.Repeat("a", maxToken+1) + `"}`, FaultUpstream,
+		},
+		"errcode 0 without a token": {200, `{"errcode":0,"errmsg":"ok"}`, FaultUpstream},
+		"a token together with ok": {
+			200, `{"errcode":0,"errmsg":"ok","access_token":"a","expires_in":7200}`, FaultNone,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := &tokenAPI{answer: func(int64) (*http.Response, error) { return says(row.status, row.body) }}
+			a := &tokenAPI{answer: func(int64) (*http.Response, error) {
+				return says(row.status, row.body)
+			}}
 			s := a.source()
 			defer s.Close()
 			err := NewClient(nil, "http://127.0.0.1:1", s).Probe(t.Context())
@@ -332,11 +350,12 @@ func TestTheSecretIsReadForEveryFetch(t *testing.T) {
 		func() (Secret, error) { return NewSecret("first"), nil },
 		func() (Secret, error) { return NewSecret("second"), nil },
 	}
-	s := NewStableToken(&http.Client{Transport: a}, "https://api.example.com", "wx1", func() (Secret, error) {
-		next := secrets[0]
-		secrets = secrets[1:]
-		return next()
-	})
+	s := NewStableToken(&http.Client{Transport: a}, "https://api.example.com", "wx1",
+		func() (Secret, error) {
+			next := secrets[0]
+			secrets = secrets[1:]
+			return next()
+		})
 	defer s.Close()
 
 	err := s.Probe(t.Context())
@@ -360,7 +379,9 @@ func TestCloseEndsAFetch(t *testing.T) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	})}
-	s := NewStableToken(hc, "https://api.example.com", "wx1", func() (Secret, error) { return NewSecret(appSecret), nil })
+	s := NewStableToken(hc, "https://api.example.com", "wx1", func() (Secret, error) {
+		return NewSecret(appSecret), nil
+	})
 	result := make(chan error, 1)
 	go func() {
 		_, err := s.Token(t.Context())
@@ -383,28 +404,33 @@ func TestURLToken(t *testing.T) {
 		err    error
 		fault  Fault
 	}{
-		"a token":                    {200, `{"access_token":"T","expires_in":100}`, nil, FaultNone},
-		"401":                        {401, ``, nil, FaultConfig},
-		"404":                        {404, `<html>` + key, nil, FaultConfig},
-		"408":                        {408, ``, nil, FaultUpstream},
-		"429":                        {429, ``, nil, FaultMinuteQuota},
-		"500":                        {500, ``, nil, FaultUpstream},
-		"a redirect":                 {302, ``, nil, FaultConfig},
-		"an errcode passed on":       {200, `{"errcode":45009,"errmsg":"` + key + `"}`, nil, FaultDayQuota},
-		"an errcode that is unknown": {200, `{"errcode":5,"errmsg":"` + password + `"}`, nil, FaultConfig},
-		"nothing":                    {200, ``, nil, FaultUpstream},
-		"broken":                     {0, ``, errors.New("broken " + password), FaultUpstream},
+		"a token":    {200, `{"access_token":"T","expires_in":100}`, nil, FaultNone},
+		"401":        {401, ``, nil, FaultConfig},
+		"404":        {404, `<html>` + key, nil, FaultConfig},
+		"408":        {408, ``, nil, FaultUpstream},
+		"429":        {429, ``, nil, FaultMinuteQuota},
+		"500":        {500, ``, nil, FaultUpstream},
+		"a redirect": {302, ``, nil, FaultConfig},
+		"an errcode passed on": {
+			200, `{"errcode":45009,"errmsg":"` + key + `"}`, nil, FaultDayQuota,
+		},
+		"an errcode that is unknown": {
+			200, `{"errcode":5,"errmsg":"` + password + `"}`, nil, FaultConfig,
+		},
+		"nothing": {200, ``, nil, FaultUpstream},
+		"broken":  {0, ``, errors.New("broken " + password), FaultUpstream},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var req *http.Request
-			s := NewURLToken(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-				req = r
-				if row.err != nil {
-					return nil, row.err
-				}
-				return respond(r, row.status, row.body), nil
-			})}, "https://user:"+password+"@tokens.example.com/wx1?key="+key)
+			s := NewURLToken(&http.Client{Transport: roundTrip(
+				func(r *http.Request) (*http.Response, error) {
+					req = r
+					if row.err != nil {
+						return nil, row.err
+					}
+					return respond(r, row.status, row.body), nil
+				})}, "https://user:"+password+"@tokens.example.com/wx1?key="+key)
 			defer s.Close()
 			got, err := s.Token(t.Context())
 			require.Equal(t, http.MethodGet, req.Method)

@@ -10,16 +10,18 @@ import (
 
 var (
 	errTokenURL    = errors.New("the token url is not an absolute http or https url")
-	errStaleServer = errors.New("the token server still hands out the token that wechat refused, and whoever runs it must replace it")
+	errStaleServer = errors.New("the token server still hands out the token that wechat refused, " +
+		"and whoever runs it must replace it")
 )
 
-// URLToken is the TokenSource for a central token server, which answers a GET with {"access_token","expires_in"}. kefu
-// never refreshes the token itself: after Stale it asks the server again, and hands out the same token once more if that
-// is what it is given. When that is refused too, Token fails with FaultConfig, in pauses of 1 s growing to 30 s.
+// URLToken is the TokenSource for a central token server, which answers a GET with
+// {"access_token","expires_in"}. kefu never refreshes the token itself: after Stale it asks the
+// server again, and hands out the same token once more if that is what it is given. When that is
+// refused too, Token fails with FaultConfig, in pauses of 1 s growing to 30 s.
 type URLToken struct{ *grants }
 
-// NewURLToken returns the token source that asks address. The address may hold a user and password, or a key in its
-// query: none of them is ever shown. Close the source when done.
+// NewURLToken returns the token source that asks address. The address may hold a user and password,
+// or a key in its query: none of them is ever shown. Close the source when done.
 func NewURLToken(hc *http.Client, address string) *URLToken {
 	f := &urlFetch{wire: newWire(hc), url: parseURL(address)}
 	return &URLToken{newGrants(f.fetch, func(context.Context) (Secret, time.Duration, error) {
@@ -55,7 +57,8 @@ func (f *urlFetch) fetch(ctx context.Context) (Secret, time.Duration, error) {
 	return token, life, err
 }
 
-// refusedByServer reports whether the status says that the request is wrong, which waiting does not mend: 401, 404, ….
+// refusedByServer reports whether the status says that the request is wrong, which waiting does not
+// mend: 401, 404, ….
 func (e *Error) refusedByServer() bool {
 	switch e.HTTPStatus {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:

@@ -2,9 +2,9 @@ package wechat
 
 import "context"
 
-// Typing shows the user that an answer is being written, for 15 s or until a message is sent. It wants an exchange with
-// the user within the last 30 s (else 45080) and no sign that is shown already (45081). It is best effort: no failure
-// of it is worth a second try.
+// Typing shows the user that an answer is being written, for 15 s or until a message is sent. It
+// wants an exchange with the user within the last 30 s (else 45080) and no sign that is shown
+// already (45081). It is best effort: no failure of it is worth a second try.
 //
 // API: typing, beside Send's page.
 func (c *Client) Typing(ctx context.Context, openid string) error {
