@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// admit is what every call with an access token has to pass first: token, method, quota. It returns an errcode, 0 to go on.
+// admit is what every call with an access token has to pass first: token, method, quota. It returns
+// an errcode, 0 to go on.
 func (s *Sandbox) admit(q *request, method string) int {
 	if code := s.checkToken(q); code != 0 {
 		return code
@@ -51,7 +52,8 @@ func (q *request) clientIP() string {
 	return host
 }
 
-// checkToken returns the errcode that a call with this access_token draws, 0 when the token is good.
+// checkToken returns the errcode that a call with this access_token draws, 0 when the token is
+// good.
 func (s *Sandbox) checkToken(q *request) int {
 	if q.token != nil {
 		return q.token.check(q.at)
@@ -62,7 +64,8 @@ func (s *Sandbox) checkToken(q *request) int {
 	return 40001
 }
 
-// accessToken finds access_token in a raw query. It is on the path of every send, so it builds no map of the parameters.
+// accessToken finds access_token in a raw query. It is on the path of every send, so it builds no
+// map of the parameters.
 func accessToken(query string) string {
 	for query != "" {
 		var pair string

@@ -35,7 +35,8 @@ func (a *answer) unusual() string {
 
 var okBody = []byte(`{"errcode":0,"errmsg":"ok"}`)
 
-// accept is the answer to a message that was taken for delivery. Shared bytes: nobody writes to an answer's body.
+// accept is the answer to a message that was taken for delivery. Shared bytes: nobody writes to an
+// answer's body.
 func accept() answer {
 	return answer{status: http.StatusOK, body: okBody, coded: true, accepted: true}
 }
@@ -52,8 +53,9 @@ func tell(v any) answer {
 	return answer{status: http.StatusOK, body: body, coded: true}
 }
 
-// refuse is the API's answer with this errcode, worded as the real one, and with the tail that it appends: the request's id. Codes without a
-// known text get the tail alone, which is what the real API does for undocumented ones.
+// refuse is the API's answer with this errcode, worded as the real one, and with the tail that it
+// appends: the request's id. Codes without a known text get the tail alone, which is what the real
+// API does for undocumented ones.
 func refuse(code int) answer { return refuseSaying(code, wordings[code]) }
 
 func refuseSaying(code int, msg string) answer {
@@ -70,10 +72,12 @@ func refuseWith(code int, msg string) answer {
 	return answer{status: http.StatusOK, body: b, errcode: code, coded: true}
 }
 
-// wordings are the errmsgs of the real API without their rid, as SDK error tables and users' threads quote them.
+// wordings are the errmsgs of the real API without their rid, as SDK error tables and users'
+// threads quote them.
 var wordings = map[int]string{
-	-1:    "system error",
-	40001: "invalid credential, access_token is invalid or not latest, could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
+	-1: "system error",
+	40001: "invalid credential, access_token is invalid or not latest, could get access_token by " +
+		"getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
 	40002: "invalid grant_type",
 	40003: "invalid openid",
 	40007: "invalid media_id",
@@ -119,7 +123,8 @@ var wordings = map[int]string{
 	50002: "user limited",
 }
 
-// toJSON encodes without the HTML escaping of encoding/json, which the real API does not do and which makes texts hard to read.
+// toJSON encodes without the HTML escaping of encoding/json, which the real API does not do and
+// which makes texts hard to read.
 func toJSON(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Names of the calls as rules, records and totals have them. A call that the sandbox does not know goes by its path.
+// Names of the calls as rules, records and totals have them. A call that the sandbox does not know
+// goes by its path.
 const (
 	CallSend      = "send"
 	CallToken     = "token"     // both token calls
@@ -18,7 +19,8 @@ const (
 	CallQuota     = "quota"     // quota/get, the three ways to clear, rid/get
 )
 
-// maxBody is the longest request body that is read; beyond it the answer is HTTP 413, as a front end's would be.
+// maxBody is the longest request body that is read; beyond it the answer is HTTP 413, as a front
+// end's would be.
 const maxBody = 1 << 20
 
 // pooledBody is the longest buffer that is kept for the next call.
@@ -38,21 +40,36 @@ type route struct {
 // newRoutes is the API by path.
 func newRoutes() map[string]*route {
 	rows := []route{
-		{call: CallSend, path: "/cgi-bin/message/custom/send", read: (*Sandbox).readSend, answer: (*Sandbox).answerSend},
-		{call: CallTyping, path: "/cgi-bin/message/custom/typing", read: (*Sandbox).readTyping, answer: (*Sandbox).answerTyping},
-		{call: CallToken, path: "/cgi-bin/stable_token", read: (*Sandbox).readStableToken, answer: (*Sandbox).answerStableToken},
-		{call: CallToken, path: "/cgi-bin/token", read: (*Sandbox).readToken, answer: (*Sandbox).answerToken},
-		{call: CallKFAccount, path: "/customservice/kfaccount/add", read: readNothing, answer: (*Sandbox).answerKFAdd},
-		{call: CallKFAccount, path: "/customservice/kfaccount/update", read: readNothing, answer: (*Sandbox).answerKFUpdate},
-		{call: CallKFAccount, path: "/customservice/kfaccount/del", read: readNothing, answer: (*Sandbox).answerKFDelete},
-		{call: CallKFAccount, path: "/customservice/kfaccount/uploadheadimg", read: readNothing, answer: (*Sandbox).answerKFAvatar},
-		{call: CallKFAccount, path: "/cgi-bin/customservice/getkflist", read: readNothing, answer: (*Sandbox).answerKFList},
-		{call: CallKFAccount, path: "/cgi-bin/customservice/getonlinekflist", read: readNothing, answer: (*Sandbox).answerKFOnline},
-		{call: CallQuota, path: "/cgi-bin/openapi/quota/get", read: readNothing, answer: (*Sandbox).answerQuotaGet},
-		{call: CallQuota, path: "/cgi-bin/openapi/quota/clear", read: readNothing, answer: (*Sandbox).answerQuotaClear},
-		{call: CallQuota, path: "/cgi-bin/clear_quota", read: readNothing, answer: (*Sandbox).answerClearQuota},
-		{call: CallQuota, path: "/cgi-bin/clear_quota/v2", read: (*Sandbox).readClearQuotaV2, answer: (*Sandbox).answerClearQuotaV2},
-		{call: CallQuota, path: "/cgi-bin/openapi/rid/get", read: readNothing, answer: (*Sandbox).answerRIDGet},
+		{call: CallSend, path: "/cgi-bin/message/custom/send", read: (*Sandbox).readSend,
+			answer: (*Sandbox).answerSend},
+		{call: CallTyping, path: "/cgi-bin/message/custom/typing", read: (*Sandbox).readTyping,
+			answer: (*Sandbox).answerTyping},
+		{call: CallToken, path: "/cgi-bin/stable_token", read: (*Sandbox).readStableToken,
+			answer: (*Sandbox).answerStableToken},
+		{call: CallToken, path: "/cgi-bin/token", read: (*Sandbox).readToken,
+			answer: (*Sandbox).answerToken},
+		{call: CallKFAccount, path: "/customservice/kfaccount/add", read: readNothing,
+			answer: (*Sandbox).answerKFAdd},
+		{call: CallKFAccount, path: "/customservice/kfaccount/update", read: readNothing,
+			answer: (*Sandbox).answerKFUpdate},
+		{call: CallKFAccount, path: "/customservice/kfaccount/del", read: readNothing,
+			answer: (*Sandbox).answerKFDelete},
+		{call: CallKFAccount, path: "/customservice/kfaccount/uploadheadimg", read: readNothing,
+			answer: (*Sandbox).answerKFAvatar},
+		{call: CallKFAccount, path: "/cgi-bin/customservice/getkflist", read: readNothing,
+			answer: (*Sandbox).answerKFList},
+		{call: CallKFAccount, path: "/cgi-bin/customservice/getonlinekflist", read: readNothing,
+			answer: (*Sandbox).answerKFOnline},
+		{call: CallQuota, path: "/cgi-bin/openapi/quota/get", read: readNothing,
+			answer: (*Sandbox).answerQuotaGet},
+		{call: CallQuota, path: "/cgi-bin/openapi/quota/clear", read: readNothing,
+			answer: (*Sandbox).answerQuotaClear},
+		{call: CallQuota, path: "/cgi-bin/clear_quota", read: readNothing,
+			answer: (*Sandbox).answerClearQuota},
+		{call: CallQuota, path: "/cgi-bin/clear_quota/v2", read: (*Sandbox).readClearQuotaV2,
+			answer: (*Sandbox).answerClearQuotaV2},
+		{call: CallQuota, path: "/cgi-bin/openapi/rid/get", read: readNothing,
+			answer: (*Sandbox).answerRIDGet},
 	}
 	m := make(map[string]*route, len(rows))
 	for i := range rows {
@@ -107,10 +124,12 @@ type outcome struct {
 	delay     time.Duration
 }
 
-// serveCall is the way of every call: read, match the script, decide, record, and only then answer. The record comes first,
-// so whoever has seen an answer finds its call among the received, and a test can wait for a call whose answer is held back.
+// serveCall is the way of every call: read, match the script, decide, record, and only then answer.
+// The record comes first, so whoever has seen an answer finds its call among the received, and a
+// test can wait for a call whose answer is held back.
 func (s *Sandbox) serveCall(w http.ResponseWriter, r *http.Request, rt *route) {
-	q := request{route: rt, http: r, method: r.Method, query: r.URL.RawQuery, at: s.now(), chunked: len(r.TransferEncoding) > 0}
+	q := request{route: rt, http: r, method: r.Method, query: r.URL.RawQuery, at: s.now(),
+		chunked: len(r.TransferEncoding) > 0}
 	s.findToken(&q)
 
 	o := outcome{}
@@ -132,7 +151,8 @@ func (s *Sandbox) serveCall(w http.ResponseWriter, r *http.Request, rt *route) {
 	t := s.journal.add(&q, &o)
 	defer s.journal.done(&t)
 	if s.log.Enabled(context.Background(), slog.LevelDebug) {
-		s.log.Debug("sandbox call", "call", rt.call, "app", q.appID, "errcode", o.errcode, "status", o.status, "fault", o.fault, "rule", o.ruleID)
+		s.log.Debug("sandbox call", "call", rt.call, "app", q.appID, "errcode", o.errcode,
+			"status", o.status, "fault", o.fault, "rule", o.ruleID)
 	}
 	s.perform(w, r, &o, &t)
 }
@@ -146,7 +166,8 @@ func (s *Sandbox) findToken(q *request) {
 	}
 }
 
-// readBody reads the whole body into q.body. The buffer is pooled; what stays is one string of the exact size.
+// readBody reads the whole body into q.body. The buffer is pooled; what stays is one string of the
+// exact size.
 func (s *Sandbox) readBody(q *request, r *http.Request) error {
 	if r.ContentLength > maxBody {
 		q.tooLarge = true
@@ -185,8 +206,9 @@ func (s *Sandbox) readBody(q *request, r *http.Request) error {
 	return nil
 }
 
-// decide turns the call and the rule that applies, if any, into what happens. The script comes before the API's own checks: what a test has
-// scripted is what it gets, even when the token is stale.
+// decide turns the call and the rule that applies, if any, into what happens. The script comes
+// before the API's own checks: what a test has scripted is what it gets, even when the token is
+// stale.
 func (s *Sandbox) decide(q *request, hit hit) outcome {
 	o := outcome{rule: hit.rule, ruleID: hit.id, delay: hit.delay}
 	if q.route.call == CallSend && (hit.rule == nil || !hit.rule.delays()) {
@@ -221,7 +243,8 @@ func (s *Sandbox) decide(q *request, hit hit) outcome {
 func (s *Sandbox) normal(q *request) answer {
 	switch {
 	case q.chunked:
-		// The front end demands a Content-Length. It answers before anything behind it has seen the call, with no body at all.
+		// The front end demands a Content-Length. It answers before anything behind it has seen the
+		// call, with no body at all.
 		return answer{status: http.StatusPreconditionFailed}
 	case q.tooLarge:
 		return answer{status: http.StatusRequestEntityTooLarge}

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// appState is what the sandbox knows of one app beside its tokens, which point here: a call finds it without a look-up.
+// appState is what the sandbox knows of one app beside its tokens, which point here: a call finds
+// it without a look-up.
 type appState struct {
 	id     string
 	usage  []usage      // by route
@@ -34,8 +35,8 @@ func newApps(calls int) *apps {
 	return &apps{calls: calls, byID: map[string]*appState{}, secrets: map[string]string{}}
 }
 
-// SetSecret makes an app known by its secret, or gives it another one. Once one is known, token calls of others answer 40013, and with another
-// secret 40125.
+// SetSecret makes an app known by its secret, or gives it another one. Once one is known, token
+// calls of others answer 40013, and with another secret 40125.
 func (s *Sandbox) SetSecret(appID, secret string) {
 	s.apps.mu.Lock()
 	defer s.apps.mu.Unlock()
@@ -93,7 +94,8 @@ func (as *apps) get(id string) *appState {
 	defer as.mu.Unlock()
 	a := as.byID[id]
 	if a == nil {
-		a = &appState{id: id, usage: make([]usage, as.calls), typing: map[string]time.Time{}, users: map[string]*User{}}
+		a = &appState{id: id, usage: make([]usage, as.calls), typing: map[string]time.Time{},
+			users: map[string]*User{}}
 		as.byID[id] = a
 	}
 	return a

@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// answerKFAvatar takes the form file "media", which has to be a JPEG; its picture need not be square or of any size.
+// answerKFAvatar takes the form file "media", which has to be a JPEG; its picture need not be
+// square or of any size.
 func (s *Sandbox) answerKFAvatar(q *request) answer {
 	if code := s.admit(q, http.MethodPost); code != 0 {
 		return refuse(code)
@@ -60,7 +61,8 @@ func (q *request) formFile(name string) (content []byte, found bool) {
 	}
 }
 
-// avatarURL is where a picture can be had: from the control API, as there is no CDN here. Each upload has a URL of its own.
+// avatarURL is where a picture can be had: from the control API, as there is no CDN here. Each
+// upload has a URL of its own.
 func avatarURL(host, appID string, a KFAccount) string {
 	return fmt.Sprintf("http://%s/sandbox/kfaccounts/avatar?appid=%s&kf_account=%s&v=%s",
 		host, url.QueryEscape(appID), url.QueryEscape(a.Account), hexHash(hashOf(string(a.Avatar))))

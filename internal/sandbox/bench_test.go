@@ -26,9 +26,9 @@ const benchClientEnv = "KEFU_SANDBOX_BENCH_CLIENT"
 
 const benchConns = 64
 
-// BenchmarkSend measures what one send costs the process that serves it: CPU time, user and system, as cpu-µs/send. The clients are
-// another process, with 64 connections that each send one message after the other. "net/http" is a handler that reads the body
-// and answers, to compare with.
+// BenchmarkSend measures what one send costs the process that serves it: CPU time, user and system,
+// as cpu-µs/send. The clients are another process, with 64 connections that each send one message
+// after the other. "net/http" is a handler that reads the body and answers, to compare with.
 func BenchmarkSend(b *testing.B) {
 	for _, bc := range []struct {
 		name    string
@@ -39,7 +39,8 @@ func BenchmarkSend(b *testing.B) {
 		{"drop bodies", benchSandbox(Options{DropBodies: true})},
 		{"fast", benchSandbox(Options{Fast: true})},
 		{"ten rules", benchSandbox(Options{}, tenRules()...)},
-		{"latency 5 ms", benchSandbox(Options{Fast: true, Latency: Latency{Min: 5 * time.Millisecond}})},
+		{"latency 5 ms",
+			benchSandbox(Options{Fast: true, Latency: Latency{Min: 5 * time.Millisecond}})},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			srv := httptest.NewServer(bc.handler)
@@ -47,13 +48,15 @@ func BenchmarkSend(b *testing.B) {
 			exe, err := os.Executable()
 			require.NoError(b, err)
 			cmd := exec.Command(exe)
-			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", benchClientEnv, srv.Listener.Addr(), b.N))
+			cmd.Env = append(os.Environ(),
+				fmt.Sprintf("%s=%s %d", benchClientEnv, srv.Listener.Addr(), b.N))
 			cmd.Stderr = os.Stderr
 			before := cpuTime(b)
 			b.ResetTimer()
 			require.NoError(b, cmd.Run())
 			b.StopTimer()
-			b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/1000/float64(b.N), "cpu-µs/send")
+			b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/1000/float64(b.N),
+				"cpu-µs/send")
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "send/s")
 		})
 	}
@@ -71,7 +74,8 @@ func BenchmarkServe(b *testing.B) {
 		b.Run(bc.name, func(b *testing.B) {
 			body := []byte(benchMessage(1))
 			w := discardWriter{}
-			r := httptest.NewRequest("POST", "/cgi-bin/message/custom/send?access_token=bench-token", nil)
+			r := httptest.NewRequest("POST",
+				"/cgi-bin/message/custom/send?access_token=bench-token", nil)
 			r.ContentLength = int64(len(body))
 			reader := bytes.NewReader(body)
 			r.Body = io.NopCloser(reader)
@@ -130,10 +134,12 @@ func cpuTime(b *testing.B) time.Duration {
 }
 
 func benchMessage(i int) string {
-	return message(fmt.Sprintf("oUser%023d", i), "亲，您的订单 202611240001 已经发货，预计明天送达，请注意查收。点击查看物流信息：https://shop.example/o/1")
+	return message(fmt.Sprintf("oUser%023d", i),
+		"亲，您的订单 202611240001 已经发货，预计明天送达，请注意查收。点击查看物流信息：https://shop.example/o/1")
 }
 
-// benchClient sends count messages. It speaks HTTP by hand to leave the processor to the server as far as it can.
+// benchClient sends count messages. It speaks HTTP by hand to leave the processor to the server as
+// far as it can.
 func benchClient(load string) {
 	addr, count, _ := strings.Cut(load, " ")
 	n, err := strconv.Atoi(count)
@@ -152,7 +158,8 @@ func benchClient(load string) {
 			br := bufio.NewReader(conn)
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 				body := benchMessage(int(i % 10_000))
-				_, err := fmt.Fprintf(conn, "POST /cgi-bin/message/custom/send?access_token=bench-token HTTP/1.1\r\nHost: %s\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: %d\r\nContent-Type: application/json; charset=utf-8\r\n\r\n%s", addr, len(body), body)
+				_, err := fmt.Fprintf(conn,
+					"POST /cgi-bin/message/custom/send?access_token=bench-token HTTP/1.1\r\nHost: %s\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: %d\r\nContent-Type: application/json; charset=utf-8\r\n\r\n%s", addr, len(body), body)
 				if err != nil {
 					panic(err)
 				}

@@ -22,7 +22,8 @@ var page string
 // maxScript bounds what a control call may send.
 const maxScript = 16 << 20
 
-// controlHandler serves everything that is not the API: what the package comment lists as the control API.
+// controlHandler serves everything that is not the API: what the package comment lists as the
+// control API.
 func (s *Sandbox) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
@@ -86,7 +87,8 @@ func writeError(w http.ResponseWriter, err error) {
 	if e, ok := errors.AsType[*controlError](err); ok {
 		status = e.status
 	}
-	_ = writeJSON(w, status, map[string]string{"error": err.Error()}) // the client has gone: nothing to do about it
+	// the client has gone: nothing to do about it
+	_ = writeJSON(w, status, map[string]string{"error": err.Error()})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {
@@ -175,7 +177,8 @@ func (s *Sandbox) deleteRule(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Sandbox) getReceived(w http.ResponseWriter, r *http.Request) error {
 	q := newQuery(r.URL.Query())
-	f, newest, limit, format := q.filter(), q.number("newest", 0), q.number("limit", 0), q.text("format")
+	f, newest, limit, format := q.filter(), q.number("newest", 0), q.number("limit", 0),
+		q.text("format")
 	if err := q.err(); err != nil {
 		return badRequest(err)
 	}
@@ -184,7 +187,8 @@ func (s *Sandbox) getReceived(w http.ResponseWriter, r *http.Request) error {
 		records = slices.Values(s.Newest(f, newest))
 	}
 	switch {
-	case format == "ndjson", format == "" && strings.Contains(r.Header.Get("Accept"), "application/x-ndjson"):
+	case format == "ndjson",
+		format == "" && strings.Contains(r.Header.Get("Accept"), "application/x-ndjson"):
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		writeRecords(w, first(records, limit), "", "", "")
 	case format == "json", format == "":
@@ -196,7 +200,8 @@ func (s *Sandbox) getReceived(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// writeRecords streams: a million of them need no more memory than one. It ends early when the reader has gone.
+// writeRecords streams: a million of them need no more memory than one. It ends early when the
+// reader has gone.
 func writeRecords(w io.Writer, records iter.Seq[Record], open, between, end string) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -264,7 +269,8 @@ func (s *Sandbox) getStats(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.Stats())
 }
 
-// getWait answers the totals as soon as n calls have come, or 504 when they have not within the timeout.
+// getWait answers the totals as soon as n calls have come, or 504 when they have not within the
+// timeout.
 func (s *Sandbox) getWait(w http.ResponseWriter, r *http.Request) error {
 	q := newQuery(r.URL.Query())
 	f, n, timeout := q.filter(), q.number("n", 1), q.duration("timeout", 30*time.Second)
@@ -280,7 +286,8 @@ func (s *Sandbox) getWait(w http.ResponseWriter, r *http.Request) error {
 		err = s.WaitFor(ctx, f, n)
 	}
 	if err != nil {
-		return &controlError{http.StatusGatewayTimeout, fmt.Errorf("waiting for %d calls: %w", n, err)}
+		return &controlError{http.StatusGatewayTimeout,
+			fmt.Errorf("waiting for %d calls: %w", n, err)}
 	}
 	return writeJSON(w, http.StatusOK, s.Stats())
 }

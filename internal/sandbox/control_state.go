@@ -26,7 +26,8 @@ func (s *Sandbox) getSettings(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.Settings())
 }
 
-// postSettings changes the fields that are there and leaves the others, as they are or as "like" says.
+// postSettings changes the fields that are there and leaves the others, as they are or as "like"
+// says.
 func (s *Sandbox) postSettings(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxScript))
 	if err != nil {
@@ -107,7 +108,8 @@ func (s *Sandbox) postClock(w http.ResponseWriter, r *http.Request) error {
 		return badRequest(err)
 	}
 	if forward <= 0 {
-		return badRequest(errors.New("forward: how far is needed, such as 48h; the clock does not go back"))
+		return badRequest(errors.New("forward: how far is needed, such as 48h; the clock does " +
+			"not go back"))
 	}
 	s.Advance(forward)
 	return s.getClock(w, r)

@@ -20,16 +20,22 @@ func decode[T any](t *testing.T, r reply) T {
 func TestScriptOverHTTP(t *testing.T) {
 	t.Parallel()
 	b := start(t, Options{})
-	r := b.must("POST", b.url+"/sandbox/rules", `{"call":"send","errcode":-1,"times":1,"delay":"1ms"}`)
+	r := b.must("POST", b.url+"/sandbox/rules",
+		`{"call":"send","errcode":-1,"times":1,"delay":"1ms"}`)
 	require.Equal(t, http.StatusCreated, r.status)
-	require.JSONEq(t, `[{"id":1,"seen":0,"hits":0,"rule":{"call":"send","errcode":-1,"times":1,"delay":"1ms"}}]`, r.body)
-	r = b.must("POST", b.url+"/sandbox/rules", ` [{"call":"send","openid":"o2","errcode":45047},{"call":"token","errcode":40164}]`)
+	require.JSONEq(t,
+		`[{"id":1,"seen":0,"hits":0,"rule":{"call":"send","errcode":-1,"times":1,"delay":"1ms"}}]`,
+		r.body)
+	r = b.must("POST", b.url+"/sandbox/rules",
+		` [{"call":"send","openid":"o2","errcode":45047},{"call":"token","errcode":40164}]`)
 	require.Equal(t, http.StatusCreated, r.status)
 
 	require.Equal(t, -1, b.send("o1", "hi").code)
 	require.Equal(t, 0, b.send("o1", "hi").code)
 	require.Equal(t, 45047, b.send("o2", "hi").code)
-	require.Regexp(t, `^invalid ip 203\.0\.113\.7 ipv6 ::ffff:203\.0\.113\.7, not in whitelist rid: `, b.stableToken(app, "any", false).msg)
+	require.Regexp(t,
+		`^invalid ip 203\.0\.113\.7 ipv6 ::ffff:203\.0\.113\.7, not in whitelist rid: `,
+		b.stableToken(app, "any", false).msg)
 
 	require.Equal(t, b.Rules(), decode[[]RuleStatus](t, b.must("GET", b.url+"/sandbox/rules", "")))
 	require.Equal(t, []int{1, 1, 1}, []int{b.Rules()[0].Hits, b.Rules()[1].Hits, b.Rules()[2].Hits})
@@ -85,9 +91,12 @@ func TestReceivedOverHTTP(t *testing.T) {
 	}
 
 	for name, req := range map[string]func() reply{
-		"by parameter": func() reply { return b.must("GET", b.url+"/sandbox/received?format=ndjson", "") },
+		"by parameter": func() reply {
+			return b.must("GET", b.url+"/sandbox/received?format=ndjson", "")
+		},
 		"by header": func() reply {
-			req, err := http.NewRequestWithContext(t.Context(), "GET", b.url+"/sandbox/received", nil)
+			req, err := http.NewRequestWithContext(t.Context(), "GET",
+				b.url+"/sandbox/received", nil)
 			require.NoError(t, err)
 			req.Header.Set("Accept", "application/x-ndjson")
 			r, err := b.roundTrip(req)
@@ -141,12 +150,15 @@ func TestWaitOverHTTP(t *testing.T) {
 func TestTokensOverHTTP(t *testing.T) {
 	t.Parallel()
 	b := start(t, Options{})
-	require.Equal(t, http.StatusNoContent, b.must("POST", b.url+"/sandbox/tokens", `{"appid":"wx2","access_token":"theirs"}`).status)
+	require.Equal(t, http.StatusNoContent,
+		b.must("POST", b.url+"/sandbox/tokens", `{"appid":"wx2","access_token":"theirs"}`).status)
 	require.Zero(t, b.sendWith("theirs"))
-	require.Equal(t, http.StatusNoContent, b.must("POST", b.url+"/sandbox/tokens/expire?appid=wx2", "").status)
+	require.Equal(t, http.StatusNoContent,
+		b.must("POST", b.url+"/sandbox/tokens/expire?appid=wx2", "").status)
 	require.Equal(t, 40001, b.sendWith("theirs"))
 	require.Zero(t, b.sendWith(b.token))
-	require.Equal(t, http.StatusNoContent, b.must("POST", b.url+"/sandbox/tokens/expire", "").status)
+	require.Equal(t, http.StatusNoContent,
+		b.must("POST", b.url+"/sandbox/tokens/expire", "").status)
 	require.Equal(t, 40001, b.sendWith(b.token))
 	b.Add(Rule{})
 	require.Equal(t, http.StatusNoContent, b.must("POST", b.url+"/sandbox/reset", "").status)
@@ -164,18 +176,32 @@ func TestControlRefusals(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"a misspelt field", "POST", "/sandbox/rules", `{"errorcode":-1}`, 400, `rule: json: unknown field "errorcode"`},
-		{"no JSON", "POST", "/sandbox/rules", `errcode=-1`, 400, `invalid character 'e' looking for beginning of value`},
-		{"one impossible rule of two adds none", "POST", "/sandbox/rules", `[{},{"share":2}]`, 400, "number 2 of 2: rule: share: not within 0..1"},
+		{"a misspelt field", "POST", "/sandbox/rules", `{"errorcode":-1}`, 400,
+			`rule: json: unknown field "errorcode"`},
+		{"no JSON", "POST", "/sandbox/rules", `errcode=-1`, 400,
+			`invalid character 'e' looking for beginning of value`},
+		{"one impossible rule of two adds none",
+			"POST", "/sandbox/rules", `[{},{"share":2}]`, 400,
+			"number 2 of 2: rule: share: not within 0..1"},
 		{"a rule that is not there", "DELETE", "/sandbox/rules/x", "", 404, `no rule "x"`},
-		{"a misspelt parameter", "GET", "/sandbox/received?open_id=o", "", 400, `unknown parameter "open_id"`},
-		{"a negative limit", "GET", "/sandbox/received?limit=-1", "", 400, `limit: "-1" is no number from 0 on`},
-		{"an unknown format", "GET", "/sandbox/received?format=xml", "", 400, `format "xml": not json or ndjson`},
-		{"a flag that is none", "GET", "/sandbox/count?delivered=maybe", "", 400, `delivered: "maybe" is not true or false`},
-		{"an unknown field to count by", "GET", "/sandbox/count?by=colour", "", 400, `by "colour": not openid, appid, msgtype, errcode or hash`},
-		{"a timeout without a unit", "GET", "/sandbox/wait?timeout=5", "", 400, `timeout: "5" is no duration such as 150ms or 2s`},
-		{"a token for nobody", "POST", "/sandbox/tokens", `{"access_token":"x"}`, 400, "appid and access_token are needed"},
-		{"a parameter nobody reads", "POST", "/sandbox/tokens/expire?app=x", "", 400, `unknown parameter "app"`},
+		{"a misspelt parameter",
+			"GET", "/sandbox/received?open_id=o", "", 400, `unknown parameter "open_id"`},
+		{"a negative limit",
+			"GET", "/sandbox/received?limit=-1", "", 400, `limit: "-1" is no number from 0 on`},
+		{"an unknown format",
+			"GET", "/sandbox/received?format=xml", "", 400, `format "xml": not json or ndjson`},
+		{"a flag that is none", "GET", "/sandbox/count?delivered=maybe", "", 400,
+			`delivered: "maybe" is not true or false`},
+		{"an unknown field to count by",
+			"GET", "/sandbox/count?by=colour", "", 400,
+			`by "colour": not openid, appid, msgtype, errcode or hash`},
+		{"a timeout without a unit",
+			"GET", "/sandbox/wait?timeout=5", "", 400,
+			`timeout: "5" is no duration such as 150ms or 2s`},
+		{"a token for nobody", "POST", "/sandbox/tokens", `{"access_token":"x"}`, 400,
+			"appid and access_token are needed"},
+		{"a parameter nobody reads",
+			"POST", "/sandbox/tokens/expire?app=x", "", 400, `unknown parameter "app"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -189,7 +215,8 @@ func TestControlRefusals(t *testing.T) {
 	t.Run("a page in a browser cannot script it", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
-		req, err := http.NewRequestWithContext(t.Context(), "POST", b.url+"/sandbox/rules", strings.NewReader(`{"errcode":-1}`))
+		req, err := http.NewRequestWithContext(t.Context(), "POST", b.url+"/sandbox/rules",
+			strings.NewReader(`{"errcode":-1}`))
 		require.NoError(t, err)
 		req.Header.Set("Origin", "https://evil.example")
 		req.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -202,7 +229,8 @@ func TestControlRefusals(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
 		require.Equal(t, http.StatusNotFound, b.must("GET", b.url+"/nothing", "").status)
-		require.Equal(t, http.StatusMethodNotAllowed, b.must("PUT", b.url+"/sandbox/rules", "").status)
+		require.Equal(t, http.StatusMethodNotAllowed,
+			b.must("PUT", b.url+"/sandbox/rules", "").status)
 		require.Empty(t, b.Received(), "control calls are not recorded")
 	})
 }

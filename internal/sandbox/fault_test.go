@@ -31,7 +31,8 @@ func TestScriptedAnswers(t *testing.T) {
 	}{
 		{
 			"an errcode has the real API's wording and a rid", Rule{Errcode: 45015},
-			200, `^{"errcode":45015,"errmsg":"response out of time limit or subscription is canceled rid: [0-9a-f-]{26}"}$`, nil,
+			200,
+			`^{"errcode":45015,"errmsg":"response out of time limit or subscription is canceled rid: [0-9a-f-]{26}"}$`, nil,
 			Record{Answered: true, Errcode: 45015, HTTPStatus: 200}, true,
 		},
 		{
@@ -45,7 +46,8 @@ func TestScriptedAnswers(t *testing.T) {
 			Record{Answered: true, Errcode: -1, HTTPStatus: 200}, true,
 		},
 		{
-			"an errcode may come with a status", Rule{Errcode: -1, HTTPStatus: 503, RetryAfter: "7"},
+			"an errcode may come with a status",
+			Rule{Errcode: -1, HTTPStatus: 503, RetryAfter: "7"},
 			503, `"errcode":-1`, map[string]string{"Retry-After": "7"},
 			Record{Answered: true, Errcode: -1, HTTPStatus: 503}, true,
 		},
@@ -70,12 +72,14 @@ func TestScriptedAnswers(t *testing.T) {
 			Record{HTTPStatus: 200, Fault: "body"}, true,
 		},
 		{
-			"a body stands as it is, under the type given", Rule{Body: "<html>portal</html>", ContentType: "text/html"},
+			"a body stands as it is, under the type given",
+			Rule{Body: "<html>portal</html>", ContentType: "text/html"},
 			200, `^<html>portal</html>$`, map[string]string{"Content-Type": "text/html"},
 			Record{HTTPStatus: 200, Fault: "body"}, true,
 		},
 		{
-			"headers go with the API's own answer", Rule{Headers: map[string]string{"X-Test": "1", "Connection": "close"}},
+			"headers go with the API's own answer",
+			Rule{Headers: map[string]string{"X-Test": "1", "Connection": "close"}},
 			200, `^{"errcode":0,"errmsg":"ok"}$`, map[string]string{"X-Test": "1"},
 			Record{Answered: true, HTTPStatus: 200, Delivered: true}, false,
 		},
@@ -141,7 +145,8 @@ func TestScriptedAnswers(t *testing.T) {
 			got := b.Received()[0]
 			tc.record.Rule = 1
 			require.Equal(t, tc.record, Record{
-				Answered: got.Answered, Errcode: got.Errcode, HTTPStatus: got.HTTPStatus, Fault: got.Fault, Rule: got.Rule, Delivered: got.Delivered,
+				Answered: got.Answered, Errcode: got.Errcode, HTTPStatus: got.HTTPStatus,
+				Fault: got.Fault, Rule: got.Rule, Delivered: got.Delivered,
 			})
 
 			b.RemoveRules()
@@ -198,7 +203,8 @@ func TestResets(t *testing.T) {
 			sb.Add(Rule{Reset: tc.reset})
 			srv := httptest.NewTLSServer(sb)
 			defer srv.Close()
-			conn, err := tls.Dial("tcp", srv.Listener.Addr().String(), &tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"})
+			conn, err := tls.Dial("tcp", srv.Listener.Addr().String(),
+				&tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"})
 			require.NoError(t, err)
 			defer func() { _ = conn.Close() }()
 			_, err = io.WriteString(conn, (&fixture{token: "good-token"}).rawSend("oUser1", "hi"))
@@ -233,7 +239,8 @@ func TestResets(t *testing.T) {
 		srv.EnableHTTP2 = true
 		srv.StartTLS()
 		defer srv.Close()
-		_, err := srv.Client().Post(srv.URL+"/cgi-bin/stable_token", "application/json", strings.NewReader(`{}`))
+		_, err := srv.Client().Post(srv.URL+"/cgi-bin/stable_token", "application/json",
+			strings.NewReader(`{}`))
 		require.ErrorContains(t, err, "INTERNAL_ERROR")
 		require.Equal(t, "reset after", sb.Received()[0].Fault)
 	})
@@ -298,9 +305,11 @@ func TestWhatNeverEndsIsGivenUp(t *testing.T) {
 			b.Add(tc.rule)
 			conn := b.dial(b.rawSend("oUser1", "hi"))
 			require.NoError(t, b.Wait(t.Context(), 1))
-			require.Equal(t, tc.rule.Delivered || !tc.rule.Hang && !tc.rule.replaces(), b.Received()[0].Delivered)
+			require.Equal(t, tc.rule.Delivered || !tc.rule.Hang && !tc.rule.replaces(),
+				b.Received()[0].Delivered)
 			require.NoError(t, conn.Close())
-			require.Eventually(t, func() bool { return b.Stats().InFlight == 0 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return b.Stats().InFlight == 0 }, 10*time.Second,
+				time.Millisecond)
 		})
 		t.Run(tc.name+" when the sandbox is closed", func(t *testing.T) {
 			t.Parallel()
@@ -337,7 +346,8 @@ func TestDelays(t *testing.T) {
 	})
 	t.Run("an errcode keeps the latency", func(t *testing.T) {
 		t.Parallel()
-		b := start(t, Options{Latency: Latency{Min: 20 * time.Millisecond, Max: 25 * time.Millisecond}})
+		b := start(t,
+			Options{Latency: Latency{Min: 20 * time.Millisecond, Max: 25 * time.Millisecond}})
 		b.Add(Rule{Errcode: -1})
 		require.GreaterOrEqual(t, took(func() { b.send("oUser1", "hi") }), 20*time.Millisecond)
 	})
@@ -352,7 +362,8 @@ func TestAClientsTimeoutLooksLikeARealOne(t *testing.T) {
 		_ = b.Wait(ctx, 1)
 		cancel()
 	}()
-	req, err := http.NewRequestWithContext(ctx, "POST", b.sendURL(), strings.NewReader(message("oUser1", "hi")))
+	req, err := http.NewRequestWithContext(ctx, "POST", b.sendURL(),
+		strings.NewReader(message("oUser1", "hi")))
 	require.NoError(t, err)
 	_, err = b.roundTrip(req)
 	require.ErrorIs(t, err, context.Canceled)

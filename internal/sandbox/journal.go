@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// journal is the memory of what was received: a ring of entries, totals, and who is in flight. One mutex guards it all; it is held for
-// a few hundred nanoseconds per call, so it is far from being the limit.
+// journal is the memory of what was received: a ring of entries, totals, and who is in flight. One
+// mutex guards it all; it is held for a few hundred nanoseconds per call, so it is far from being
+// the limit.
 type journal struct {
 	keep       int
 	dropBodies bool
@@ -17,7 +18,7 @@ type journal struct {
 	mu         sync.Mutex
 	since      time.Time
 	last       int       // number of the newest entry ever
-	pages      [][]entry // the ring, made page by page: a sandbox that sees ten calls holds one page, not room for a million
+	pages      [][]entry // the ring, made page by page as calls come
 	recipients map[recipientKey]*recipient
 	waiters    map[*waiter]struct{}
 	calls      map[string]*CallStats
@@ -35,7 +36,7 @@ type recipientKey struct{ appID, openID string }
 
 // recipient is somebody who was sent something. It stays until what was received is forgotten.
 type recipient struct {
-	openID   string // the one copy of it: not a part of a body, which it would keep in memory beyond the ring
+	openID   string // a copy: a part of a body would keep the whole body in memory
 	inFlight int
 }
 
@@ -182,8 +183,9 @@ type numbered struct {
 	entry
 }
 
-// all yields the entries that the filter selects, oldest first. The lock is taken for one batch at a time, so a reader of a million
-// entries does not hold up the calls that go on meanwhile; what the ring loses under the reader is left out.
+// all yields the entries that the filter selects, oldest first. The lock is taken for one batch at
+// a time, so a reader of a million entries does not hold up the calls that go on meanwhile; what
+// the ring loses under the reader is left out.
 func (j *journal) all(f Filter) iter.Seq[numbered] {
 	return func(yield func(numbered) bool) {
 		next := f.Since + 1
@@ -199,12 +201,16 @@ func (j *journal) all(f Filter) iter.Seq[numbered] {
 	}
 }
 
-func (j *journal) batch(f *Filter, next int, batch []numbered) (_ []numbered, after int, more bool) {
+func (j *journal) batch(
+	f *Filter, next int, batch []numbered,
+) (_ []numbered, after int, more bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	next = max(next, j.oldest())
-	// A filter that selects little must let go of the lock too: at most 16 entries are looked at for each there is room for.
-	for end := next + 16*cap(batch); next <= j.last && next < end && len(batch) < cap(batch); next++ {
+	// A filter that selects little must let go of the lock too: at most 16 entries are looked at
+	// for each there is room for.
+	for end := next + 16*cap(batch); next <= j.last && next < end &&
+		len(batch) < cap(batch); next++ {
 		if e := j.slot(next); f.selects(next, e) {
 			batch = append(batch, numbered{next, *e})
 		}
@@ -237,7 +243,8 @@ func (j *journal) stats() Stats {
 		Calls: make(map[string]CallStats, len(j.calls)),
 	}
 	for name, c := range j.calls {
-		st.Calls[name] = CallStats{Total: c.Total, Errcodes: maps.Clone(c.Errcodes), Faults: maps.Clone(c.Faults)}
+		st.Calls[name] = CallStats{Total: c.Total, Errcodes: maps.Clone(c.Errcodes),
+			Faults: maps.Clone(c.Faults)}
 	}
 	st.Sends = st.Calls[CallSend].Total
 	return st
@@ -255,7 +262,8 @@ func (j *journal) waitSends(n int) *waiter {
 	return w
 }
 
-// waitFor counts what is kept, under one lock with enlisting, so that no call is counted twice or missed.
+// waitFor counts what is kept, under one lock with enlisting, so that no call is counted twice or
+// missed.
 func (j *journal) waitFor(f Filter, n int) *waiter {
 	j.mu.Lock()
 	defer j.mu.Unlock()

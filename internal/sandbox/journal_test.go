@@ -20,7 +20,8 @@ var (
 
 // receive records a send as if it had come in and been answered.
 func (j *journal) receive(openID, body string, errcode int) {
-	q := request{route: sendRoute, at: time.Now(), appID: app, openID: openID, msgType: "text", body: body, size: len(body)}
+	q := request{route: sendRoute, at: time.Now(), appID: app, openID: openID, msgType: "text",
+		body: body, size: len(body)}
 	a := accept()
 	if errcode != 0 {
 		a = refuse(errcode)
@@ -123,7 +124,8 @@ func TestFilters(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"o1": 3, "o2": 1}, s.CountBy(ByOpenID, Filter{}))
 	require.Equal(t, map[string]int{"o1": 2}, s.CountBy(ByOpenID, Filter{Delivered: true}))
-	require.Equal(t, map[string]int{hexHash(hashOf("apple")): 2, hexHash(hashOf("pear")): 1, hexHash(hashOf("plum")): 1}, s.CountBy(ByHash, Filter{}))
+	require.Equal(t, map[string]int{hexHash(hashOf("apple")): 2, hexHash(hashOf("pear")): 1,
+		hexHash(hashOf("plum")): 1}, s.CountBy(ByHash, Filter{}))
 	require.Equal(t, map[string]int{"0": 2, "-1": 1, "45015": 1}, s.CountBy(ByErrcode, Filter{}))
 	require.Equal(t, map[string]int{app: 4}, s.CountBy(ByAppID, Filter{}))
 	require.Equal(t, map[string]int{"text": 4}, s.CountBy(ByMsgType, Filter{}))
@@ -160,7 +162,9 @@ func TestStats(t *testing.T) {
 	require.Equal(t, Stats{
 		Sends: 5, Delivered: 3, OpenIDs: 2, TokensIssued: 1, PeakInFlight: 1, Kept: 7,
 		Calls: map[string]CallStats{
-			"send":  {Total: 5, Errcodes: map[int]int{0: 3, -1: 1}, Faults: map[string]int{"http 502": 1}},
+			"send": {
+				Total: 5, Errcodes: map[int]int{0: 3, -1: 1}, Faults: map[string]int{"http 502": 1},
+			},
 			"token": {Total: 2, Errcodes: map[int]int{0: 1, 41002: 1}, Faults: map[string]int{}},
 		},
 	}, st)
@@ -180,16 +184,19 @@ func TestOverlapIsSeenPerRecipient(t *testing.T) {
 	b.send("o2", "somebody else")
 	b.send("o1", "the same")
 	require.NoError(t, conn.Close())
-	require.Eventually(t, func() bool { return b.Stats().InFlight == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.Stats().InFlight == 0 }, 10*time.Second,
+		time.Millisecond)
 	b.send("o1", "afterwards")
 	got := b.Received()
-	require.Equal(t, []bool{false, false, true, false}, []bool{got[0].Overlap, got[1].Overlap, got[2].Overlap, got[3].Overlap})
+	require.Equal(t, []bool{false, false, true, false},
+		[]bool{got[0].Overlap, got[1].Overlap, got[2].Overlap, got[3].Overlap})
 	require.Equal(t, 1, b.Stats().Overlaps)
 	require.Equal(t, 2, b.Stats().PeakInFlight)
 }
 
-// TestCallsFromMany has many clients, each sending in turn to recipients of its own, while others read. Whatever the sandbox then says must
-// add up, and nobody who waited for his answer may be seen to overlap.
+// TestCallsFromMany has many clients, each sending in turn to recipients of its own, while others
+// read. Whatever the sandbox then says must add up, and nobody who waited for his answer may be
+// seen to overlap.
 func TestCallsFromMany(t *testing.T) {
 	t.Parallel()
 	const clients, each = 8, 200
@@ -205,7 +212,8 @@ func TestCallsFromMany(t *testing.T) {
 	for c := range clients {
 		wg.Go(func() {
 			for i := range each {
-				resp, err := b.client.Post(b.sendURL(), "application/json", strings.NewReader(message(fmt.Sprint("o", c), fmt.Sprint(i))))
+				resp, err := b.client.Post(b.sendURL(), "application/json",
+					strings.NewReader(message(fmt.Sprint("o", c), fmt.Sprint(i))))
 				if err == nil {
 					answered.Add(1)
 					_, _ = io.Copy(io.Discard, resp.Body)
@@ -224,7 +232,8 @@ func TestCallsFromMany(t *testing.T) {
 	require.Equal(t, clients, st.OpenIDs)
 	require.Equal(t, st.Sends, b.Count(Filter{}))
 	require.Equal(t, st.Delivered, b.Count(Filter{Delivered: true}))
-	require.GreaterOrEqual(t, int64(st.Sends), answered.Load(), "a call on a connection that was hung up may not arrive; none arrives from nowhere")
+	require.GreaterOrEqual(t, int64(st.Sends), answered.Load(),
+		"a call on a connection that was hung up may not arrive; none arrives from nowhere")
 	total := 0
 	for _, n := range st.Calls[CallSend].Errcodes {
 		total += n

@@ -17,7 +17,8 @@ type KFAccount struct {
 	Nickname string `json:"nickname"`
 	// ID is given by the sandbox: 1001, 1002 …
 	ID int `json:"kf_id"`
-	// Status is how the account is logged in, as getonlinekflist tells it; 0 is not at all. 1 is in the browser.
+	// Status is how the account is logged in, as getonlinekflist tells it; 0 is not at all. 1 is in
+	// the browser.
 	Status int `json:"status,omitempty"`
 	// AcceptedCase is how many conversations it has.
 	AcceptedCase int `json:"accepted_case,omitempty"`
@@ -49,11 +50,14 @@ func (d *desk) add(a KFAccount) KFAccount {
 
 func (d *desk) remove(account string) bool {
 	before := len(d.accounts)
-	d.accounts = slices.DeleteFunc(d.accounts, func(a KFAccount) bool { return a.Account == account })
+	d.accounts = slices.DeleteFunc(d.accounts, func(a KFAccount) bool {
+		return a.Account == account
+	})
 	return len(d.accounts) < before
 }
 
-// deskFor is where a call makes its change: at the app's desk, or at a copy of it that nobody will see. The app must be locked.
+// deskFor is where a call makes its change: at the app's desk, or at a copy of it that nobody will
+// see. The app must be locked.
 func (a *appState) deskFor(q *request) *desk {
 	if q.lose {
 		return &desk{accounts: slices.Clone(a.desk.accounts), last: a.desk.last}
@@ -61,7 +65,8 @@ func (a *appState) deskFor(q *request) *desk {
 	return &a.desk
 }
 
-// PutKFAccount gives an app an account, or changes it, past all rules of the API; its ID is the sandbox's.
+// PutKFAccount gives an app an account, or changes it, past all rules of the API; its ID is the
+// sandbox's.
 func (s *Sandbox) PutKFAccount(appID string, a KFAccount) KFAccount {
 	app := s.apps.get(appID)
 	app.mu.Lock()
@@ -128,7 +133,8 @@ func (s *Sandbox) changeKF(q *request, change func(*KFSettings, *desk, kfWish) k
 		return refuse(code)
 	}
 	set, none := &s.settings.Load().KFAccounts, kfFault{}
-	for _, f := range []kfFault{checkKFAccount(wish.Account), set.checkNickname(wish.Nickname), checkKFPassword(wish.Password)} {
+	for _, f := range []kfFault{checkKFAccount(wish.Account), set.checkNickname(wish.Nickname),
+		checkKFPassword(wish.Password)} {
 		if f != none {
 			return refuse(set.code(f))
 		}
@@ -142,7 +148,8 @@ func (s *Sandbox) changeKF(q *request, change func(*KFSettings, *desk, kfWish) k
 	return done()
 }
 
-// answerKFDelete finds the account in the body, or without one in the query: SDKs do the one or the other.
+// answerKFDelete finds the account in the body, or without one in the query: SDKs do the one or the
+// other.
 func (s *Sandbox) answerKFDelete(q *request) answer {
 	set := &s.settings.Load().KFAccounts
 	method := map[string]string{DeleteGet: http.MethodGet, DeletePost: http.MethodPost}[set.Delete]
@@ -185,7 +192,7 @@ func (s *Sandbox) answerKFList(q *request) answer {
 	type row struct {
 		Account  string `json:"kf_account"`
 		Nick     string `json:"kf_nick"`
-		ID       string `json:"kf_id"` // a string here, a number in the other list: both as documented
+		ID       string `json:"kf_id"` // a string here, a number in the other list, as documented
 		ImageURL string `json:"kf_headimgurl"`
 	}
 	blank := ""
@@ -194,7 +201,8 @@ func (s *Sandbox) answerKFList(q *request) answer {
 	}
 	rows := []row{}
 	for _, a := range s.KFAccounts(q.appID) {
-		rows = append(rows, row{a.Account, a.Nickname, strconv.Itoa(a.ID), blank + avatarURL(q.http.Host, q.appID, a)})
+		rows = append(rows, row{a.Account, a.Nickname, strconv.Itoa(a.ID),
+			blank + avatarURL(q.http.Host, q.appID, a)})
 	}
 	return tell(struct {
 		Rows []row `json:"kf_list"`

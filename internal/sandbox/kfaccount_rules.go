@@ -11,7 +11,7 @@ const (
 	KFErrorsNew       = "new"      // 654xx
 	KFErrorsOld       = "old"      // 614xx
 	NicknamesToday    = "today"    // at most 16 characters
-	NicknamesDocument = "document" // at most 12 Latin characters or 6 Chinese ones, which count as two
+	NicknamesDocument = "document" // at most 12 Latin characters; Chinese ones count as two
 	DeleteAny         = "any"
 	DeleteGet         = "get"
 	DeletePost        = "post"
@@ -26,16 +26,19 @@ type KFSettings struct {
 	Errors string `json:"errors,omitempty"`
 	// Limit is how many accounts an app may have. 0 is 100.
 	Limit int `json:"limit,omitempty"`
-	// Nicknames is how long they may be: "today" (or empty), 16 characters, or "document", 12 Latin or 6 Chinese ones.
+	// Nicknames is how long they may be: "today" (or empty), 16 characters, or "document", 12 Latin
+	// or 6 Chinese ones.
 	Nicknames string `json:"nicknames,omitempty"`
 	// AvatarBytes is how large an avatar may be. 0 is no limit but that of every body, 1 MiB.
 	AvatarBytes int `json:"avatar_bytes,omitempty"`
 
-	// Delete is with which method an account is deleted: "any" (or empty), "get" or "post". The sources do not agree.
+	// Delete is with which method an account is deleted: "any" (or empty), "get" or "post". The
+	// sources do not agree.
 	Delete string `json:"delete,omitempty"`
 	// ImageSpace puts a blank in front of image URLs, as the document prints them.
 	ImageSpace bool `json:"image_space,omitempty"`
-	// RawQuery leaves %40 in the query's kf_account as it stands, so that only a literal @ is understood.
+	// RawQuery leaves %40 in the query's kf_account as it stands, so that only a literal @ is
+	// understood.
 	RawQuery bool `json:"raw_query,omitempty"`
 }
 
@@ -53,7 +56,8 @@ func (k *KFSettings) check() error {
 // prefixCharacters are those of a prefix; the underscore came later than the document.
 const prefixCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
-// kfFault is what can be wrong with a call of the account management, with its errcode in both families.
+// kfFault is what can be wrong with a call of the account management, with its errcode in both
+// families.
 type kfFault struct{ old, new int }
 
 // What can be wrong. 0 in both is nothing.
@@ -85,7 +89,8 @@ func (k *KFSettings) limit() int {
 	return kfLimit
 }
 
-// checkKFAccount is about a whole kf_account: a prefix of at most 10 letters, digits and underscores, @, and the app's WeChat id.
+// checkKFAccount is about a whole kf_account: a prefix of at most 10 letters, digits and
+// underscores, @, and the app's WeChat id.
 func checkKFAccount(account string) kfFault {
 	prefix, suffix, found := strings.Cut(account, "@")
 	switch {

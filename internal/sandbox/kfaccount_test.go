@@ -37,7 +37,8 @@ func TestKFAccounts(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
 		require.JSONEq(t, `{"kf_list":[]}`, b.kf("getkflist", "").body)
-		require.Equal(t, `{"errcode":0,"errmsg":"ok"}`, b.kf("add", account("test1@test", "客服1")).body)
+		require.Equal(t, `{"errcode":0,"errmsg":"ok"}`,
+			b.kf("add", account("test1@test", "客服1")).body)
 		require.Zero(t, b.kf("add", account("test2@test", "客服2")).code)
 		require.Zero(t, b.kf("update", account("test2@test", "小王")).code)
 		require.Zero(t, b.kf("del", account("test1@test", "客服1")).code)
@@ -58,8 +59,10 @@ func TestKFAccounts(t *testing.T) {
 		b := start(t, Options{})
 		require.JSONEq(t, `{"kf_online_list":[]}`, b.kf("getonlinekflist", "").body)
 		b.PutKFAccount(app, KFAccount{Account: "off@test", Nickname: "off"})
-		b.PutKFAccount(app, KFAccount{Account: "on@test", Nickname: "on", Status: 1, AcceptedCase: 2})
-		require.JSONEq(t, `{"kf_online_list":[{"kf_account":"on@test","status":1,"kf_id":1002,"accepted_case":2}]}`, b.kf("getonlinekflist", "").body)
+		b.PutKFAccount(app,
+			KFAccount{Account: "on@test", Nickname: "on", Status: 1, AcceptedCase: 2})
+		require.JSONEq(t,
+			`{"kf_online_list":[{"kf_account":"on@test","status":1,"kf_id":1002,"accepted_case":2}]}`, b.kf("getonlinekflist", "").body)
 	})
 	t.Run("each app has its own", func(t *testing.T) {
 		t.Parallel()
@@ -109,13 +112,20 @@ func TestKFAccountRefusals(t *testing.T) {
 		{"no account", "add", `{"nickname":"n"}`, 65404, 61452},
 		{"nothing before @", "add", account("@test", "n"), 65404, 61452},
 		{"nothing behind @", "add", account("test1@", "n"), 65404, 61452},
-		{"a WeChat id of 31 characters", "add", account("test1@"+strings.Repeat("x", 31), "n"), 65404, 61452},
+		{"a WeChat id of 31 characters",
+			"add", account("test1@"+strings.Repeat("x", 31), "n"), 65404, 61452},
 		{"a prefix of 11 characters", "add", account("elevenchars@test", "n"), 65404, 61454},
 		{"a prefix with a Chinese character", "add", account("客@test", "n"), 65404, 61455},
-		{"a nickname of 17 characters", "add", account(good, strings.Repeat("客", 17)), 65403, 61451},
+		{"a nickname of 17 characters",
+			"add", account(good, strings.Repeat("客", 17)), 65403, 61451},
 		{"no nickname", "add", `{"kf_account":"test1@test"}`, 65403, 61451},
-		{"a password in clear text", "add", `{"kf_account":"test1@test","nickname":"n","password":"secret"}`, 40035, 61451},
-		{"a password of 32 characters that are no digits", "add", `{"kf_account":"test1@test","nickname":"n","password":"` + strings.Repeat("g", 32) + `"}`, 40035, 61451},
+		{"a password in clear text",
+			"add", `{"kf_account":"test1@test","nickname":"n","password":"secret"}`, 40035, 61451},
+		{"a password of 32 characters that are no digits",
+			"add",
+			`{"kf_account":"test1@test","nickname":"n","password":"` +
+				strings.Repeat("g", 32) + `"}`,
+			40035, 61451},
 		{"an account that is there", "add", account("there@test", "n"), 65406, 61453},
 		{"to update one that is not", "update", account(good, "n"), 65401, 61452},
 		{"to update with a bad nickname", "update", account("there@test", ""), 65403, 61451},
@@ -127,11 +137,13 @@ func TestKFAccountRefusals(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			for family, code := range map[string]int{"": tc.new, KFErrorsNew: tc.new, KFErrorsOld: tc.old} {
+			for family, code := range map[string]int{"": tc.new, KFErrorsNew: tc.new,
+				KFErrorsOld: tc.old} {
 				b := start(t, Options{Settings: Settings{KFAccounts: KFSettings{Errors: family}}})
 				b.PutKFAccount(app, KFAccount{Account: "there@test"})
 				if tc.call == "" {
-					require.Equal(t, code, b.must("POST", b.api("/cgi-bin/customservice/getkflist"), "").code)
+					require.Equal(t, code,
+						b.must("POST", b.api("/cgi-bin/customservice/getkflist"), "").code)
 					continue
 				}
 				r := b.kf(tc.call, tc.body)
@@ -155,7 +167,8 @@ func TestKFAccountRefusals(t *testing.T) {
 	t.Run("every call of the family wants a token first", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
-		for _, call := range []string{"add", "update", "del", "uploadheadimg", "getkflist", "getonlinekflist"} {
+		for _, call := range []string{"add", "update", "del", "uploadheadimg", "getkflist",
+			"getonlinekflist"} {
 			b.token = "stale"
 			require.Equal(t, 40001, b.kf(call, "{}").code)
 			b.token = ""
@@ -188,25 +201,32 @@ func TestDeletingAnAccount(t *testing.T) {
 		code   int
 	}{
 		{"POST with a body", KFSettings{}, "POST", "", `{"kf_account":"a@test"}`, 0},
-		{"POST with the document's three fields", KFSettings{}, "POST", "", account("a@test", "n"), 0},
+		{"POST with the document's three fields",
+			KFSettings{}, "POST", "", account("a@test", "n"), 0},
 		{"POST with the query", KFSettings{}, "POST", "&kf_account=a@test", "", 0},
-		{"POST with both", KFSettings{}, "POST", "&kf_account=a@test", `{"kf_account":"a@test"}`, 0},
+		{"POST with both",
+			KFSettings{}, "POST", "&kf_account=a@test", `{"kf_account":"a@test"}`, 0},
 		{"GET with the query", KFSettings{}, "GET", "&kf_account=a@test", "", 0},
 		{"GET with an escaped query", KFSettings{}, "GET", "&kf_account=a%40test", "", 0},
 		{"GET with a body", KFSettings{}, "GET", "", `{"kf_account":"a@test"}`, 0},
 		{"neither", KFSettings{}, "GET", "", "", 65401},
-		{"an escaped query where @ has to be literal", KFSettings{RawQuery: true}, "GET", "&kf_account=a%40test", "", 65401},
+		{"an escaped query where @ has to be literal",
+			KFSettings{RawQuery: true}, "GET", "&kf_account=a%40test", "", 65401},
 		{"a literal @", KFSettings{RawQuery: true}, "GET", "&kf_account=a@test", "", 0},
 		{"no account where @ has to be literal", KFSettings{RawQuery: true}, "GET", "", "", 65401},
-		{"GET where POST is wanted", KFSettings{Delete: DeletePost}, "GET", "&kf_account=a@test", "", 43002},
-		{"POST where GET is wanted", KFSettings{Delete: DeleteGet}, "POST", "&kf_account=a@test", "", 43001},
-		{"GET where GET is wanted", KFSettings{Delete: DeleteGet}, "GET", "&kf_account=a@test", "", 0},
+		{"GET where POST is wanted",
+			KFSettings{Delete: DeletePost}, "GET", "&kf_account=a@test", "", 43002},
+		{"POST where GET is wanted",
+			KFSettings{Delete: DeleteGet}, "POST", "&kf_account=a@test", "", 43001},
+		{"GET where GET is wanted",
+			KFSettings{Delete: DeleteGet}, "GET", "&kf_account=a@test", "", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			b := start(t, Options{Settings: Settings{KFAccounts: tc.set}})
 			b.PutKFAccount(app, KFAccount{Account: "a@test"})
-			require.Equal(t, tc.code, b.must(tc.method, b.api("/customservice/kfaccount/del")+tc.query, tc.body).code)
+			require.Equal(t, tc.code,
+				b.must(tc.method, b.api("/customservice/kfaccount/del")+tc.query, tc.body).code)
 			require.Equal(t, tc.code == 0, len(b.KFAccounts(app)) == 0)
 		})
 	}
@@ -229,7 +249,8 @@ func (b *fixture) upload(field string, content []byte) reply {
 	_, err = part.Write(content)
 	require.NoError(b.t, err)
 	require.NoError(b.t, w.Close())
-	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, b.api("/customservice/kfaccount/uploadheadimg")+"&kf_account=a@test", &form)
+	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost,
+		b.api("/customservice/kfaccount/uploadheadimg")+"&kf_account=a@test", &form)
 	require.NoError(b.t, err)
 	req.Header.Set("Content-Type", w.FormDataContentType())
 	r, err := b.roundTrip(req)
@@ -239,7 +260,9 @@ func (b *fixture) upload(field string, content []byte) reply {
 
 func TestAvatars(t *testing.T) {
 	t.Parallel()
-	photo := picture(t, func(b *bytes.Buffer, m image.Image) error { return jpeg.Encode(b, m, nil) })
+	photo := picture(t, func(b *bytes.Buffer, m image.Image) error {
+		return jpeg.Encode(b, m, nil)
+	})
 	drawing := picture(t, func(b *bytes.Buffer, m image.Image) error { return png.Encode(b, m) })
 
 	t.Run("a JPEG is kept, and its URL leads to it", func(t *testing.T) {
@@ -276,7 +299,8 @@ func TestAvatars(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			for family, code := range map[string]int{KFErrorsNew: tc.new, KFErrorsOld: tc.old} {
-				b := start(t, Options{Settings: Settings{KFAccounts: KFSettings{Errors: family, AvatarBytes: 64 << 10}}})
+				b := start(t, Options{Settings: Settings{KFAccounts: KFSettings{Errors: family,
+					AvatarBytes: 64 << 10}}})
 				require.Equal(t, code, b.upload(tc.field, tc.content).code)
 			}
 		})
@@ -290,6 +314,8 @@ func TestAvatars(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
 		b.PutKFAccount(app, KFAccount{Account: "a@test"})
-		require.Equal(t, http.StatusNotFound, b.must("GET", b.url+"/sandbox/kfaccounts/avatar?appid="+app+"&kf_account=a@test", "").status)
+		require.Equal(t, http.StatusNotFound,
+			b.must("GET", b.url+"/sandbox/kfaccounts/avatar?appid="+app+"&kf_account=a@test",
+				"").status)
 	})
 }

@@ -11,7 +11,8 @@ const (
 	LikeDocument = "document"
 )
 
-// likes are settings as strict as the real API is by its pages of today, and by the document that kefu began with.
+// likes are settings as strict as the real API is by its pages of today, and by the document that
+// kefu began with.
 var likes = map[string]Settings{
 	LikeToday: {
 		Window:   WindowToday,

@@ -10,9 +10,11 @@ import (
 	"time"
 )
 
-// Listen serves on a TCP address in the background and returns the base URL, such as "http://127.0.0.1:41237". Port 0 picks a free
-// one; an empty address is "127.0.0.1:0". The sandbox answers everybody who reaches it and shows what was sent: bind loopback. Another
-// address is not refused, because a container needs it, but logged as a warning; for a wildcard the URL names 127.0.0.1.
+// Listen serves on a TCP address in the background and returns the base URL, such as
+// "http://127.0.0.1:41237". Port 0 picks a free one; an empty address is "127.0.0.1:0". The sandbox
+// answers everybody who reaches it and shows what was sent: bind loopback. Another address is not
+// refused, because a container needs it, but logged as a warning; for a wildcard the URL names
+// 127.0.0.1.
 func (s *Sandbox) Listen(addr string) (string, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
@@ -26,7 +28,8 @@ func (s *Sandbox) Listen(addr string) (string, error) {
 	}
 	host := ln.Addr().String()
 	if a, ok := ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		s.log.Warn("sandbox listens beyond loopback: whoever reaches it reads what was sent", "addr", host)
+		s.log.Warn("sandbox listens beyond loopback: whoever reaches it reads what was sent",
+			"addr", host)
 		if a.IP.IsUnspecified() {
 			host = net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Port))
 		}
@@ -40,7 +43,8 @@ func (s *Sandbox) Listen(addr string) (string, error) {
 	return "http://" + host, nil
 }
 
-// Serve accepts on a listener of the caller's, for instance a TLS one, until [Sandbox.Close], and then returns nil. It closes ln.
+// Serve accepts on a listener of the caller's, for instance a TLS one, until [Sandbox.Close], and
+// then returns nil. It closes ln.
 func (s *Sandbox) Serve(ln net.Listener) error {
 	if err := s.enter(); err != nil {
 		return errors.Join(err, ln.Close())
@@ -56,7 +60,8 @@ func (s *Sandbox) accept(ln net.Listener) error {
 	return nil
 }
 
-// enter counts one accept loop. Under the lock, so that Close never waits on a group that still grows.
+// enter counts one accept loop. Under the lock, so that Close never waits on a group that still
+// grows.
 func (s *Sandbox) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,8 +72,9 @@ func (s *Sandbox) enter() error {
 	return nil
 }
 
-// Close stops at once: listeners and connections are closed, hanging and delayed answers are given up, waiting callers get [ErrClosed].
-// It returns when every goroutine of the sandbox has ended. What was received can still be read. Closing twice is fine.
+// Close stops at once: listeners and connections are closed, hanging and delayed answers are given
+// up, waiting callers get [ErrClosed]. It returns when every goroutine of the sandbox has ended.
+// What was received can still be read. Closing twice is fine.
 func (s *Sandbox) Close() error {
 	s.mu.Lock()
 	first := !s.closed

@@ -5,21 +5,27 @@ import (
 	"errors"
 )
 
-// MessageSettings are how closely a message is looked at. The zero value looks at touser and msgtype alone.
+// MessageSettings are how closely a message is looked at. The zero value looks at touser and
+// msgtype alone.
 type MessageSettings struct {
-	// Strict wants the object under the msgtype's name with what its type needs: 40035, 44004 (text), 44003 (articles), 41006 (media_id), …
+	// Strict wants the object under the msgtype's name with what its type needs: 40035, 44004
+	// (text), 44003 (articles), 41006 (media_id), …
 	Strict bool `json:"strict,omitempty"`
-	// TextBytes is how long a text may be, in bytes of UTF-8; beyond it 45002. 0 is no limit; 2048 is what users have measured.
+	// TextBytes is how long a text may be, in bytes of UTF-8; beyond it 45002. 0 is no limit; 2048
+	// is what users have measured.
 	TextBytes int `json:"text_bytes,omitempty"`
-	// Articles is how many news may have; beyond it 45008. 0 is no limit; 1 is today's, 10 the document's.
+	// Articles is how many news may have; beyond it 45008. 0 is no limit; 1 is today's, 10 the
+	// document's.
 	Articles int `json:"articles,omitempty"`
-	// SilentArticles never answers a message with too many articles, as the document says, instead of 45008.
+	// SilentArticles never answers a message with too many articles, as the document says, instead
+	// of 45008.
 	SilentArticles bool `json:"silent_articles,omitempty"`
 	// NoEscapes refuses bodies with \u escapes: 40033.
 	NoEscapes bool `json:"no_escapes,omitempty"`
 	// Media are the media ids there are, thumbs included; others draw 40007. Empty is any.
 	Media []string `json:"media,omitempty"`
-	// KnownKFAccounts wants customservice.kf_account to be one of the app's: 65401, or 61452 in the old family.
+	// KnownKFAccounts wants customservice.kf_account to be one of the app's: 65401, or 61452 in the
+	// old family.
 	KnownKFAccounts bool `json:"known_kfaccounts,omitempty"`
 }
 
@@ -35,7 +41,8 @@ func (m *MessageSettings) check() error {
 
 // looks says whether a message must be decoded at all.
 func (m *MessageSettings) looks() bool {
-	return m.Strict || m.TextBytes > 0 || m.Articles > 0 || m.NoEscapes || len(m.Media) > 0 || m.KnownKFAccounts
+	return m.Strict || m.TextBytes > 0 || m.Articles > 0 || m.NoEscapes || len(m.Media) > 0 ||
+		m.KnownKFAccounts
 }
 
 // messageBody is the object under the msgtype's name, whichever that is.
@@ -67,22 +74,28 @@ var (
 	needsTitle = need{func(m *messageBody) bool { return m.Title == "" }, 41011}
 )
 
-// needs are the required fields by type, where the sources agree on them. They do not on the thumb of a video, which today's page
-// requires and the older one does not have, nor on the appid of a miniprogrampage, which a mini program leaves out.
+// needs are the required fields by type, where the sources agree on them. They do not on the thumb
+// of a video, which today's page requires and the older one does not have, nor on the appid of a
+// miniprogrampage, which a mini program leaves out.
 var needs = map[string][]need{
-	"text":            {{func(m *messageBody) bool { return m.Content == "" }, 44004}},
-	"image":           {needsMedia},
-	"voice":           {needsMedia},
-	"video":           {needsMedia},
-	"music":           {{func(m *messageBody) bool { return m.MusicURL == "" }, 41011}, needsThumb},
-	"news":            {{func(m *messageBody) bool { return len(m.Articles) == 0 }, 44003}},
-	"mpnews":          {needsMedia},
-	"mpnewsarticle":   {{func(m *messageBody) bool { return m.ArticleID == "" }, 53600}},
-	"msgmenu":         {{func(m *messageBody) bool { return len(m.List) == 0 }, 41011}},
-	"wxcard":          {{func(m *messageBody) bool { return m.CardID == "" }, 40073}},
-	"miniprogrampage": {needsTitle, {func(m *messageBody) bool { return m.PagePath == "" }, 40165}, needsThumb},
+	"text":          {{func(m *messageBody) bool { return m.Content == "" }, 44004}},
+	"image":         {needsMedia},
+	"voice":         {needsMedia},
+	"video":         {needsMedia},
+	"music":         {{func(m *messageBody) bool { return m.MusicURL == "" }, 41011}, needsThumb},
+	"news":          {{func(m *messageBody) bool { return len(m.Articles) == 0 }, 44003}},
+	"mpnews":        {needsMedia},
+	"mpnewsarticle": {{func(m *messageBody) bool { return m.ArticleID == "" }, 53600}},
+	"msgmenu":       {{func(m *messageBody) bool { return len(m.List) == 0 }, 41011}},
+	"wxcard":        {{func(m *messageBody) bool { return m.CardID == "" }, 40073}},
+	"miniprogrampage": {
+		needsTitle, {func(m *messageBody) bool { return m.PagePath == "" }, 40165}, needsThumb,
+	},
 	"link": {
-		needsTitle, {func(m *messageBody) bool { return m.Text == "" || m.URL == "" || m.ThumbURL == "" }, 41011},
+		needsTitle, {func(m *messageBody) bool {
+			return m.Text == "" || m.URL == "" ||
+				m.ThumbURL == ""
+		}, 41011},
 	},
 }
 
@@ -103,7 +116,8 @@ func (s *Sandbox) inspect(q *request, set *settings) int {
 		return 47001
 	}
 	var m messageBody
-	if raw, there := envelope[q.msgType]; (!there || json.Unmarshal(raw, &m) != nil || raw[0] != '{') && rules.Strict {
+	if raw, there := envelope[q.msgType]; (!there || json.Unmarshal(raw, &m) != nil ||
+		raw[0] != '{') && rules.Strict {
 		return 40035
 	}
 	if rules.Strict {
@@ -139,7 +153,8 @@ func (m *MessageSettings) sizes(b *messageBody) int {
 	return 45008
 }
 
-// knows says whether a message's customservice object, if there is one, names an account of the app.
+// knows says whether a message's customservice object, if there is one, names an account of the
+// app.
 func (s *Sandbox) knows(a *appState, customService json.RawMessage) bool {
 	if customService == nil {
 		return true

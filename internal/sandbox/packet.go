@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// packet is what the sandbox wants to know of a message: whom it is for, of which type it is, and whether it is JSON at all.
+// packet is what the sandbox wants to know of a message: whom it is for, of which type it is, and
+// whether it is JSON at all.
 type packet struct {
 	ok      bool // one JSON object and nothing else
-	escaped bool // a \u escape somewhere, which the real API is said to pass on to the user as it stands
+	escaped bool // a \u escape somewhere, which the real API is said to show to the user
 	toUser  member
 	msgType member
 }
@@ -29,9 +30,10 @@ const (
 // maxDepth is the nesting that encoding/json accepts; scanPacket accepts the very same documents.
 const maxDepth = 10_000
 
-// scanPacket reads the members touser and msgtype of a message. It walks the whole document once and checks its grammar on the way, since
-// a search for `"touser":` would find it inside a text as well; but it builds nothing, which makes it several times cheaper than
-// json.Unmarshal. Like there, the last of two equal names wins. A fuzz test holds the two against each other.
+// scanPacket reads the members touser and msgtype of a message. It walks the whole document once
+// and checks its grammar on the way, since a search for `"touser":` would find it inside a text as
+// well; but it builds nothing, which makes it several times cheaper than json.Unmarshal. Like
+// there, the last of two equal names wins. A fuzz test holds the two against each other.
 func scanPacket(s string) packet {
 	sc := scanner{s: s}
 	sc.space()
@@ -49,7 +51,8 @@ type scanner struct {
 	p packet
 }
 
-// peek returns the byte at hand, 0 at the end (which no rule of the grammar accepts, as NUL is none of its tokens).
+// peek returns the byte at hand, 0 at the end (which no rule of the grammar accepts, as NUL is none
+// of its tokens).
 func (sc *scanner) peek() byte {
 	if sc.i < len(sc.s) {
 		return sc.s[sc.i]

@@ -16,14 +16,21 @@ func TestScanPacket(t *testing.T) {
 		in   string
 		want packet
 	}{
-		{"both members", `{"touser":"o1","msgtype":"text"}`, packet{ok: true, toUser: member{text, "o1"}, msgType: member{text, "text"}}},
-		{"white space everywhere", " {\t\"touser\" :\r\"o1\" , \n\"x\" : [ 1 , { } ] } ", packet{ok: true, toUser: member{text, "o1"}}},
-		{"the last of two wins", `{"touser":"a","touser":"b"}`, packet{ok: true, toUser: member{text, "b"}}},
-		{"the last of two wins, whatever it is", `{"touser":"a","touser":null}`, packet{ok: true, toUser: member{kind: other}}},
+		{"both members", `{"touser":"o1","msgtype":"text"}`,
+			packet{ok: true, toUser: member{text, "o1"}, msgType: member{text, "text"}}},
+		{"white space everywhere",
+			" {\t\"touser\" :\r\"o1\" , \n\"x\" : [ 1 , { } ] } ",
+			packet{ok: true, toUser: member{text, "o1"}}},
+		{"the last of two wins",
+			`{"touser":"a","touser":"b"}`, packet{ok: true, toUser: member{text, "b"}}},
+		{"the last of two wins, whatever it is",
+			`{"touser":"a","touser":null}`, packet{ok: true, toUser: member{kind: other}}},
 		{"other letters are another name", `{"ToUser":"a"}`, packet{ok: true}},
 		{"a name inside another object", `{"text":{"touser":"a"}}`, packet{ok: true}},
 		{"a name inside a string", `{"a":"\"touser\":\"b\""}`, packet{ok: true}},
-		{"an escape in a value is resolved", `{"touser":"o\"\u4f60"}`, packet{ok: true, escaped: true, toUser: member{text, "o\"你"}}},
+		{"an escape in a value is resolved",
+			`{"touser":"o\"\u4f60"}`,
+			packet{ok: true, escaped: true, toUser: member{text, "o\"你"}}},
 		{"an empty object", `{}`, packet{ok: true}},
 		{"every kind of value", `{"a":[true,false,null,-0.5e+7,0,12E3],"b":""}`, packet{ok: true}},
 		{"nothing", ``, packet{}},
@@ -39,8 +46,11 @@ func TestScanPacket(t *testing.T) {
 		{"half an escape", `{"a":"\u12"}`, packet{escaped: true}},
 		{"cut off behind a backslash", `{"a":"\`, packet{}},
 		{"a second document", `{} {}`, packet{}},
-		{"nested as deep as encoding/json allows", `{"a":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + "}", packet{ok: true}},
-		{"nested one deeper", `{"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + "}", packet{}},
+		{"nested as deep as encoding/json allows",
+			`{"a":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + "}",
+			packet{ok: true}},
+		{"nested one deeper", `{"a":` + strings.Repeat("[", maxDepth) +
+			strings.Repeat("]", maxDepth) + "}", packet{}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -53,10 +63,12 @@ func TestScanPacket(t *testing.T) {
 	}
 }
 
-// FuzzScanPacket holds the scanner against encoding/json: the same documents are good, and the two members are the same.
+// FuzzScanPacket holds the scanner against encoding/json: the same documents are good, and the two
+// members are the same.
 func FuzzScanPacket(f *testing.F) {
 	for _, seed := range []string{
-		message("oUser1", "你好 😀"), `{"touser":"a","touser":5}`, `{"to\u0075ser":"\ud83d\ude00"}`, `{"a":-1.5E+3,"b":[{}],"c":"\\"}`, `[1]`, `{"a":1}x`, "{\"a\":\"\x7f\xff\"}",
+		message("oUser1", "你好 😀"), `{"touser":"a","touser":5}`, `{"to\u0075ser":"\ud83d\ude00"}`,
+		`{"a":-1.5E+3,"b":[{}],"c":"\\"}`, `[1]`, `{"a":1}x`, "{\"a\":\"\x7f\xff\"}",
 	} {
 		f.Add(seed)
 	}

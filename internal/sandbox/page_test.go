@@ -33,7 +33,8 @@ func examples(text string) []example {
 			case i > 0 && words[i-1] == "-X":
 				e.method = w
 			case i > 0 && words[i-1] == "-d":
-				e.method, e.body = http.MethodPost, strings.TrimSuffix(strings.TrimPrefix(words[i], "'"), "'")
+				e.method, e.body = http.MethodPost,
+					strings.TrimSuffix(strings.TrimPrefix(words[i], "'"), "'")
 			case strings.HasPrefix(w, "http") && e.url == "":
 				e.url = w
 			}
@@ -48,8 +49,9 @@ func TestEveryExampleOfTheDocumentationWorks(t *testing.T) {
 	comment, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
 	for name, text := range map[string]string{
-		"the package comment": strings.ReplaceAll(strings.ReplaceAll(string(comment), "//\t", ""), "$URL", "{{url}}"),
-		"the page":            page,
+		"the package comment": strings.ReplaceAll(strings.ReplaceAll(string(comment), "//\t", ""),
+			"$URL", "{{url}}"),
+		"the page": page,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

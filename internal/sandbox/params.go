@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// query reads the parameters of a control call strictly: one that nobody has asked for, or that cannot be read, is an error. A misspelt
-// filter would otherwise select everything and make a check pass.
+// query reads the parameters of a control call strictly: one that nobody has asked for, or that
+// cannot be read, is an error. A misspelt filter would otherwise select everything and make a check
+// pass.
 type query struct {
 	values url.Values
 	known  map[string]bool
@@ -69,7 +70,8 @@ func (q *query) flag(name string) bool {
 
 func (q *query) filter() Filter {
 	return Filter{
-		Call: q.text("call"), AppID: q.text("appid"), OpenID: q.text("openid"), MsgType: q.text("msgtype"),
+		Call: q.text("call"), AppID: q.text("appid"), OpenID: q.text("openid"),
+		MsgType:  q.text("msgtype"),
 		Contains: q.text("contains"), Delivered: q.flag("delivered"), Since: q.number("since", 0),
 	}
 }

@@ -12,12 +12,13 @@ import (
 	"time"
 )
 
-// contentType is what the real API answers with, misspelt charset included: whoever parses the header instead of the body should find out.
-// Shared, so that setting it costs nothing.
+// contentType is what the real API answers with, misspelt charset included: whoever parses the
+// header instead of the body should find out. Shared, so that setting it costs nothing.
 var contentType = []string{"application/json; encoding=utf-8"}
 
-// perform lets the client see the outcome. The ticket is handed back before the client can know that the call is over; otherwise its next
-// call could arrive while this one still counts as in flight.
+// perform lets the client see the outcome. The ticket is handed back before the client can know
+// that the call is over; otherwise its next call could arrive while this one still counts as in
+// flight.
 func (s *Sandbox) perform(w http.ResponseWriter, r *http.Request, o *outcome, t *ticket) {
 	if o.delay > 0 && !s.pause(r.Context(), o.delay) {
 		abort() // the client went away, or the sandbox is being closed
@@ -87,7 +88,8 @@ func (s *Sandbox) hang(ctx context.Context) {
 	abort()
 }
 
-// abort closes a connection that net/http believes to be good. A handler that returned would have answered: 200 and nothing else.
+// abort closes a connection that net/http believes to be good. A handler that returned would have
+// answered: 200 and nothing else.
 func abort() { panic(http.ErrAbortHandler) }
 
 // pause waits and says whether there is still somebody to answer.
@@ -104,7 +106,8 @@ func (s *Sandbox) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// reset closes the connection with an RST. Lingering for zero seconds is what makes the kernel send one instead of a FIN.
+// reset closes the connection with an RST. Lingering for zero seconds is what makes the kernel send
+// one instead of a FIN.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -129,7 +132,8 @@ func (s *Sandbox) cutOff(w http.ResponseWriter, o *outcome, n int, t *ticket) {
 	abort()
 }
 
-// drip sends byte after byte. The last one is left to net/http to flush, after the call has ceased to be in flight.
+// drip sends byte after byte. The last one is left to net/http to flush, after the call has ceased
+// to be in flight.
 func (s *Sandbox) drip(w http.ResponseWriter, r *http.Request, o *outcome) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(o.body)))
 	w.WriteHeader(o.status)
@@ -145,7 +149,8 @@ func (s *Sandbox) drip(w http.ResponseWriter, r *http.Request, o *outcome) {
 	}
 }
 
-// pad sends the body and blanks behind it, which JSON allows, up to size bytes. It ends when the client has had enough.
+// pad sends the body and blanks behind it, which JSON allows, up to size bytes. It ends when the
+// client has had enough.
 func pad(w http.ResponseWriter, o *outcome, size int64) {
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	w.WriteHeader(o.status)
@@ -163,7 +168,8 @@ func pad(w http.ResponseWriter, o *outcome, size int64) {
 	}
 }
 
-// mebibyte is 1 MiB of blanks, packed. Members of a gzip stream may follow one another, so any size is made by repeating it.
+// mebibyte is 1 MiB of blanks, packed. Members of a gzip stream may follow one another, so any size
+// is made by repeating it.
 var mebibyte = sync.OnceValue(func() []byte {
 	var packed bytes.Buffer
 	zw := gzip.NewWriter(&packed)

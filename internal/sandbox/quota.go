@@ -12,7 +12,8 @@ type Quota struct {
 	Minute int `json:"minute,omitempty"` // in a minute of the clock; beyond it 45011
 }
 
-// What the real API allows each day by its table, told by quota/get where no [Settings] name a limit. The other calls have no published one.
+// What the real API allows each day by its table, told by quota/get where no [Settings] name a
+// limit. The other calls have no published one.
 const (
 	legacyTokenDay = 2000
 	otherDay       = 500_000
@@ -21,7 +22,8 @@ const (
 // clearsInMonth is how often an app may clear its quotas.
 const clearsInMonth = 10
 
-// usage counts one app's calls of one kind. It counts whether or not there is a limit, since quota/get is asked for it.
+// usage counts one app's calls of one kind. It counts whether or not there is a limit, since
+// quota/get is asked for it.
 type usage struct {
 	mu                  sync.Mutex
 	day, minute         int64 // the ones that the counts are of
@@ -220,7 +222,8 @@ func (s *Sandbox) readClearQuotaV2(q *request) {
 	s.hideSecret(q)
 }
 
-// answerClearQuotaV2 asks for no token, so that it works when the quota of the token call itself is used up.
+// answerClearQuotaV2 asks for no token, so that it works when the quota of the token call itself is
+// used up.
 func (s *Sandbox) answerClearQuotaV2(q *request) answer {
 	if code := q.checkPost(); code != 0 {
 		return refuse(code)

@@ -11,33 +11,39 @@ import (
 
 // Record is one call as it was received and what became of it, decided when it had been read.
 type Record struct {
-	N       int       `json:"n"` // 1, 2, 3 … in the order in which calls had been read
-	At      time.Time `json:"at"`
-	Call    string    `json:"call"` // "send", "token", "kfaccount", …, or the path of a call the sandbox does not know
-	Path    string    `json:"path"`
-	AppID   string    `json:"appid,omitempty"`  // whose token it carried, or who asked for one
-	OpenID  string    `json:"openid,omitempty"` // of a message, or of typing
-	MsgType string    `json:"msgtype,omitempty"`
+	N  int       `json:"n"` // 1, 2, 3 … in the order in which calls had been read
+	At time.Time `json:"at"`
+	// "send", "token", "kfaccount", …, or the path of a call the sandbox does not know
+	Call    string `json:"call"`
+	Path    string `json:"path"`
+	AppID   string `json:"appid,omitempty"`  // whose token it carried, or who asked for one
+	OpenID  string `json:"openid,omitempty"` // of a message, or of typing
+	MsgType string `json:"msgtype,omitempty"`
 
-	// Body is the request's, byte for byte; empty for token calls and clear_quota/v2, whose body holds a secret, and with [Options.DropBodies].
-	// In JSON a body that is not UTF-8 is body_base64 instead.
+	// Body is the request's, byte for byte; empty for token calls and clear_quota/v2, whose body
+	// holds a secret, and with [Options.DropBodies]. In JSON a body that is not UTF-8 is
+	// body_base64 instead.
 	Body string `json:"body,omitempty"`
 	// Hash of the body: FNV-1a, 64 bits, 16 hexadecimal digits.
 	Hash string `json:"hash,omitempty"`
-	// Escaped: the body had \u escapes, which the real API is said to show to the user as they stand.
+	// Escaped: the body had \u escapes, which the real API is said to show to the user as they
+	// stand.
 	Escaped bool `json:"escaped,omitempty"`
 
-	// Answered: the client was given a whole answer that says an errcode, which is Errcode. A token counts as errcode 0.
-	Answered   bool   `json:"answered"`
-	Errcode    int    `json:"errcode"`
-	HTTPStatus int    `json:"http_status,omitempty"` // 0: no answer
-	Fault      string `json:"fault,omitempty"`       // what was wrong with the exchange: "reset after", "hang", "http 502", "body", …
-	Rule       int    `json:"rule,omitempty"`        // the rule that acted
+	// Answered: the client was given a whole answer that says an errcode, which is Errcode. A token
+	// counts as errcode 0.
+	Answered   bool `json:"answered"`
+	Errcode    int  `json:"errcode"`
+	HTTPStatus int  `json:"http_status,omitempty"` // 0: no answer
+	// what was wrong with the exchange: "reset after", "hang", "http 502", "body", …
+	Fault string `json:"fault,omitempty"`
+	Rule  int    `json:"rule,omitempty"` // the rule that acted
 
 	// Delivered: the message was taken for delivery, whether or not its sender got to know.
 	Delivered bool `json:"delivered"`
-	// Overlap: another send to the same recipient was still in flight when this one arrived. A client that gave up on a call in flight and
-	// sends the next at once may draw it too, when the sandbox sees the new call before the end of the old connection.
+	// Overlap: another send to the same recipient was still in flight when this one arrived. A
+	// client that gave up on a call in flight and sends the next at once may draw it too, when the
+	// sandbox sees the new call before the end of the old connection.
 	Overlap bool `json:"overlap,omitempty"`
 }
 
@@ -118,7 +124,7 @@ type Stats struct {
 
 	InFlight     int `json:"in_flight"` // calls read and not yet answered
 	PeakInFlight int `json:"peak_in_flight"`
-	Aborted      int `json:"aborted"`   // calls whose sender went away before the body was complete; not recorded
+	Aborted      int `json:"aborted"`   // calls whose body did not arrive complete; not recorded
 	Kept         int `json:"kept"`      // records that can be read
 	Forgotten    int `json:"forgotten"` // records that had to make room
 
@@ -132,7 +138,8 @@ type CallStats struct {
 	Faults   map[string]int `json:"faults,omitempty"`   // see [Record.Fault]
 }
 
-// entry is a record as it is kept: without what its route says, without what can be computed, and never changed once it is there.
+// entry is a record as it is kept: without what its route says, without what can be computed, and
+// never changed once it is there.
 type entry struct {
 	at        int64 // Unix nanoseconds
 	route     *route
@@ -153,9 +160,11 @@ type entry struct {
 
 func (e *entry) record(n int) Record {
 	r := Record{
-		N: n, At: time.Unix(0, e.at), Call: e.route.call, Path: e.route.path, AppID: e.appID, OpenID: e.openID, MsgType: e.msgType,
+		N: n, At: time.Unix(0, e.at), Call: e.route.call, Path: e.route.path, AppID: e.appID,
+		OpenID: e.openID, MsgType: e.msgType,
 		Body: e.body, Escaped: e.escaped,
-		Answered: e.answered, Errcode: e.errcode, HTTPStatus: int(e.status), Fault: e.fault, Rule: int(e.rule),
+		Answered: e.answered, Errcode: e.errcode, HTTPStatus: int(e.status), Fault: e.fault,
+		Rule:      int(e.rule),
 		Delivered: e.delivered, Overlap: e.overlap,
 	}
 	if h := e.bodyHash(); h != 0 {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// keepRIDs is how many refusals can be looked up, ridBody how many bytes of a request body, ridLife how long: as the real API has it.
+// keepRIDs is how many refusals can be looked up, ridBody how many bytes of a request body, ridLife
+// how long: as the real API has it.
 const (
 	keepRIDs = 1000
 	ridBody  = 64 << 10
@@ -47,7 +48,8 @@ func newRIDs() *rids { return &rids{byID: map[string]refusal{}, order: make([]st
 func (rs *rids) keep(q *request, o *outcome) {
 	r := refusal{
 		appID: q.appID, at: q.at, Time: q.at.Unix(), Cost: o.delay.Milliseconds(),
-		URL: "http://" + q.http.Host + q.route.path, Body: q.body[:min(len(q.body), ridBody)], Reply: string(o.body), IP: q.clientIP(),
+		URL: "http://" + q.http.Host + q.route.path, Body: q.body[:min(len(q.body), ridBody)],
+		Reply: string(o.body), IP: q.clientIP(),
 	}
 	// A token call's query may hold a secret, which never comes out of the sandbox again.
 	if q.query != "" && q.route.call != CallToken {

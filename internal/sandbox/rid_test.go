@@ -32,7 +32,8 @@ func TestLookingUpARequest(t *testing.T) {
 		require.InDelta(t, time.Now().Unix(), got.Request["invoke_time"], 60)
 		delete(got.Request, "invoke_time")
 		require.Equal(t, map[string]any{
-			"cost_in_ms": 7.0, "request_url": b.sendURL(), "request_body": message("oUser1", "hi"), "response_body": refused.body, "client_ip": "127.0.0.1",
+			"cost_in_ms": 7.0, "request_url": b.sendURL(), "request_body": message("oUser1", "hi"),
+			"response_body": refused.body, "client_ip": "127.0.0.1",
 		}, got.Request)
 	})
 	t.Run("for seven days", func(t *testing.T) {
@@ -56,7 +57,8 @@ func TestLookingUpARequest(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
 		b.Add(Rule{Call: CallToken, Errcode: 40164})
-		for _, refused := range []reply{b.stableToken(app, "canary", false), b.legacyToken(app, "canary")} {
+		for _, refused := range []reply{b.stableToken(app, "canary", false),
+			b.legacyToken(app, "canary")} {
 			r := b.call(ridGet, ridIn(t, refused))
 			require.Zero(t, r.code)
 			require.NotContains(t, r.body, "canary")

@@ -46,7 +46,8 @@ func TestWhenARuleActs(t *testing.T) {
 func TestWhatARuleSelects(t *testing.T) {
 	t.Parallel()
 	q := request{
-		route: sendRoute, appID: app, openID: "oUser1", msgType: "text", body: message("oUser1", "hello"),
+		route: sendRoute, appID: app, openID: "oUser1", msgType: "text",
+		body: message("oUser1", "hello"),
 	}
 	for _, tc := range []struct {
 		name string
@@ -65,7 +66,8 @@ func TestWhatARuleSelects(t *testing.T) {
 		{"another type", Rule{MsgType: "news"}, false},
 		{"a part of the body", Rule{Contains: `"hello"`}, true},
 		{"no part of the body", Rule{Contains: "hallo"}, false},
-		{"all conditions must hold", Rule{Call: "send", OpenID: "oUser1", Contains: "hallo"}, false},
+		{"all conditions must hold",
+			Rule{Call: "send", OpenID: "oUser1", Contains: "hallo"}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +93,9 @@ func TestTheFirstRuleWhoseTurnItIsActsAlone(t *testing.T) {
 	}
 	require.Equal(t, []int{1, 3, 2}, seen)
 	require.Equal(t, []int{1, 1, 1}, hits)
-	require.Equal(t, []int{2, 0, 1, 3}, []int{b.Received()[0].Rule, b.Received()[1].Rule, b.Received()[2].Rule, b.Received()[3].Rule})
+	require.Equal(t, []int{2, 0, 1, 3},
+		[]int{b.Received()[0].Rule, b.Received()[1].Rule, b.Received()[2].Rule,
+			b.Received()[3].Rule})
 
 	require.True(t, b.Remove(first))
 	require.False(t, b.Remove(first))
@@ -108,7 +112,8 @@ func TestTheSameSeedGivesTheSameAnswers(t *testing.T) {
 		s := New(Options{Seed: seed, Latency: Latency{time.Millisecond, time.Second}})
 		s.Grant(app, "t")
 		s.Add(Rule{Call: CallSend, Errcode: -1, Share: 0.3})
-		s.Add(Rule{Call: CallSend, Errcode: 45047, Share: 0.3, Delay: time.Second, DelayMax: time.Minute})
+		s.Add(Rule{Call: CallSend, Errcode: 45047, Share: 0.3, Delay: time.Second,
+			DelayMax: time.Minute})
 		for range 200 {
 			q := request{route: sendRoute, method: "POST", size: 1}
 			hit, _ := s.script.match(&q)
@@ -149,10 +154,14 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 		rule Rule
 		want string
 	}{
-		{"two endings", Rule{Hang: true, Reset: ResetAfter}, "rule: reset, hang exclude each other"},
-		{"three endings", Rule{Truncate: 1, Drip: 1, PadBody: 1}, "rule: truncate, drip, pad_body exclude each other"},
+		{"two endings",
+			Rule{Hang: true, Reset: ResetAfter}, "rule: reset, hang exclude each other"},
+		{"three endings", Rule{Truncate: 1, Drip: 1, PadBody: 1},
+			"rule: truncate, drip, pad_body exclude each other"},
 		{"an unknown reset", Rule{Reset: "later"}, "rule: reset: not unread, before or after"},
-		{"an unread reset by recipient", Rule{Reset: ResetUnread, OpenID: "o"}, "rule: reset: unread cannot go by openid, msgtype or contains, which stand in the body"},
+		{"an unread reset by recipient",
+			Rule{Reset: ResetUnread, OpenID: "o"},
+			"rule: reset: unread cannot go by openid, msgtype or contains, which stand in the body"},
 		{"a negative number", Rule{Times: -1}, "rule: after, times, every: below zero"},
 		{"a share above one", Rule{Share: 5}, "rule: share: not within 0..1"},
 		{"a range upside down", Rule{Delay: 2, DelayMax: 1}, "rule: delay_max: below delay"},
@@ -160,17 +169,33 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 		{"an impossible status", Rule{HTTPStatus: 99}, "rule: http_status: not within 200..599"},
 		{"an errmsg without errcode", Rule{Errmsg: "x"}, "rule: errmsg: without errcode"},
 		{"two bodies", Rule{Errcode: 1, Body: "x"}, "rule: errcode, body: exclude each other"},
-		{"raw bytes with a status", Rule{Raw: "x", HTTPStatus: 200}, "rule: raw: excludes errcode, body, http_status, redirect and headers"},
-		{"raw bytes cut off", Rule{Raw: "x", Truncate: 1}, "rule: truncate, raw exclude each other"},
-		{"headers without end and a body", Rule{EndlessHeader: true, Body: "x"}, "rule: endless_header: excludes errcode, body, http_status, redirect and headers"},
-		{"headers without end and a hang", Rule{EndlessHeader: true, Hang: true}, "rule: hang, endless_header exclude each other"},
-		{"to lose what a reset keeps away", Rule{Lose: true, Reset: ResetBefore}, "rule: lose: the rule does not let the call be processed"},
-		{"to lose behind another answer", Rule{Lose: true, Errcode: -1}, "rule: lose: the rule does not let the call be processed"},
-		{"to lose and deliver", Rule{Lose: true, Delivered: true}, "rule: lose, delivered: exclude each other"},
-		{"a bomb with a body", Rule{GzipBomb: 1, Body: "x"}, "rule: gzip_bomb: excludes body and errcode"},
-		{"a redirect that is none", Rule{Redirect: "/", HTTPStatus: 200}, "rule: redirect: http_status is not 3xx"},
-		{"a delivery that was never read", Rule{Delivered: true, Reset: ResetBefore}, "rule: delivered: not with a reset before processing"},
-		{"a negative size", Rule{PadHeader: -1}, "rule: pad_header, pad_body, gzip_bomb, truncate: below zero"},
+		{"raw bytes with a status",
+			Rule{Raw: "x", HTTPStatus: 200},
+			"rule: raw: excludes errcode, body, http_status, redirect and headers"},
+		{"raw bytes cut off",
+			Rule{Raw: "x", Truncate: 1}, "rule: truncate, raw exclude each other"},
+		{"headers without end and a body",
+			Rule{EndlessHeader: true, Body: "x"},
+			"rule: endless_header: excludes errcode, body, http_status, redirect and headers"},
+		{"headers without end and a hang",
+			Rule{EndlessHeader: true, Hang: true}, "rule: hang, endless_header exclude each other"},
+		{"to lose what a reset keeps away",
+			Rule{Lose: true, Reset: ResetBefore},
+			"rule: lose: the rule does not let the call be processed"},
+		{"to lose behind another answer",
+			Rule{Lose: true, Errcode: -1},
+			"rule: lose: the rule does not let the call be processed"},
+		{"to lose and deliver",
+			Rule{Lose: true, Delivered: true}, "rule: lose, delivered: exclude each other"},
+		{"a bomb with a body",
+			Rule{GzipBomb: 1, Body: "x"}, "rule: gzip_bomb: excludes body and errcode"},
+		{"a redirect that is none",
+			Rule{Redirect: "/", HTTPStatus: 200}, "rule: redirect: http_status is not 3xx"},
+		{"a delivery that was never read",
+			Rule{Delivered: true, Reset: ResetBefore},
+			"rule: delivered: not with a reset before processing"},
+		{"a negative size",
+			Rule{PadHeader: -1}, "rule: pad_header, pad_body, gzip_bomb, truncate: below zero"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -183,9 +208,12 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 func TestRulesInJSON(t *testing.T) {
 	t.Parallel()
 	full := Rule{
-		Call: "send", AppID: app, OpenID: "o", MsgType: "text", Contains: "<", After: 1, Times: 2, Every: 3, Share: 0.5,
-		Delay: 50 * time.Millisecond, DelayMax: 2 * time.Second, ExpireTokens: true, Errcode: -1, Errmsg: "m", Body: "b", HTTPStatus: 502,
-		Redirect: "/", GzipBomb: 1, ContentType: "text/html", RetryAfter: "5", Headers: map[string]string{"A": "b"}, PadHeader: 1, PadBody: 2,
+		Call: "send", AppID: app, OpenID: "o", MsgType: "text", Contains: "<", After: 1, Times: 2,
+		Every: 3, Share: 0.5,
+		Delay: 50 * time.Millisecond, DelayMax: 2 * time.Second, ExpireTokens: true, Errcode: -1,
+		Errmsg: "m", Body: "b", HTTPStatus: 502,
+		Redirect: "/", GzipBomb: 1, ContentType: "text/html", RetryAfter: "5",
+		Headers: map[string]string{"A": "b"}, PadHeader: 1, PadBody: 2,
 		Reset: "after", Hang: true, Truncate: 3, Drip: time.Second, HangUp: true, Delivered: true,
 	}
 	raw, err := json.Marshal(full)
@@ -199,7 +227,9 @@ func TestRulesInJSON(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"call":"send"}`, string(raw))
 
-	require.ErrorContains(t, json.Unmarshal([]byte(`{"open_id":"o"}`), &back), `unknown field "open_id"`)
-	require.ErrorContains(t, json.Unmarshal([]byte(`{"delay":"soon"}`), &back), `"soon" is no duration such as 150ms or 2s`)
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"open_id":"o"}`), &back),
+		`unknown field "open_id"`)
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"delay":"soon"}`), &back),
+		`"soon" is no duration such as 150ms or 2s`)
 	require.Error(t, json.Unmarshal([]byte(`{"delay":50}`), &back), "fifty of what?")
 }

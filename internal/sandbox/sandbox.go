@@ -19,51 +19,56 @@ const (
 	DefaultTokenTTL = 7200 * time.Second
 )
 
-// Options set up a [Sandbox]. The zero value is a sandbox that accepts every app, answers at once and keeps the last million
-// calls with their bodies.
+// Options set up a [Sandbox]. The zero value is a sandbox that accepts every app, answers at once
+// and keeps the last million calls with their bodies.
 type Options struct {
-	// Apps maps an appid to its secret. Token calls of other apps answer 40013, and with another secret 40125. Empty accepts
-	// every appid with every secret.
+	// Apps maps an appid to its secret. Token calls of other apps answer 40013, and with another
+	// secret 40125. Empty accepts every appid with every secret.
 	Apps map[string]string
 
-	// TokenTTL is how long an access token lives, as announced in expires_in (whole seconds, at least 1). Zero is
-	// [DefaultTokenTTL]. A stable token is renewed in the last 1/24 of it, which is the real API's last 5 minutes of 7200 s.
+	// TokenTTL is how long an access token lives, as announced in expires_in (whole seconds, at
+	// least 1). Zero is [DefaultTokenTTL]. A stable token is renewed in the last 1/24 of it, which
+	// is the real API's last 5 minutes of 7200 s.
 	TokenTTL time.Duration
 
-	// TokenPrefix starts every issued token, so that a test can look for it in logs. Empty is "sandbox_". It must not need
-	// escaping in a query.
+	// TokenPrefix starts every issued token, so that a test can look for it in logs. Empty is
+	// "sandbox_". It must not need escaping in a query.
 	TokenPrefix string
 
-	// Latency is how long every send takes, unless a rule says otherwise. Token calls are not delayed.
+	// Latency is how long every send takes, unless a rule says otherwise. Token calls are not
+	// delayed.
 	Latency Latency
 
-	// Seed of everything random in answers: shares and latencies. The same seed and the same order of calls give the same answers.
+	// Seed of everything random in answers: shares and latencies. The same seed and the same order
+	// of calls give the same answers.
 	Seed uint64
 
 	// Settings are how strict the API is at the start.
 	Settings Settings
 
-	// Keep is how many calls are remembered; the oldest go first. Zero is [DefaultKeep], below zero keeps none. Totals count on.
-	// A call costs about 130 bytes and its body, and each different recipient about as much again until [Sandbox.Forget].
+	// Keep is how many calls are remembered; the oldest go first. Zero is [DefaultKeep], below zero
+	// keeps none. Totals count on. A call costs about 130 bytes and its body, and each different
+	// recipient about as much again until [Sandbox.Forget].
 	Keep int
 
 	// DropBodies remembers calls without their bodies, only with a hash of them.
 	DropBodies bool
 
-	// Fast is for benchmarks: bodies are read, but neither looked at (only rules that match by call and app still do anything)
-	// nor remembered; calls are only counted. Tokens and quotas are checked as ever; of the other settings none holds for sends.
+	// Fast is for benchmarks: bodies are read, but neither looked at (only rules that match by call
+	// and app still do anything) nor remembered; calls are only counted. Tokens and quotas are
+	// checked as ever; of the other settings none holds for sends.
 	Fast bool
 
-	// Log gets the control calls and, at debug level, one line per call; never an openid, a text, a token or a secret.
-	// Nil discards.
+	// Log gets the control calls and, at debug level, one line per call; never an openid, a text, a
+	// token or a secret. Nil discards.
 	Log *slog.Logger
 }
 
 // Latency is a range of waiting times, drawn evenly. A Max below Min means exactly Min.
 type Latency struct{ Min, Max time.Duration }
 
-// Sandbox is a fake of WeChat's customer-service API. It is an [http.Handler]; [Sandbox.Listen] puts it on a port.
-// All methods are safe for concurrent use.
+// Sandbox is a fake of WeChat's customer-service API. It is an [http.Handler]; [Sandbox.Listen]
+// puts it on a port. All methods are safe for concurrent use.
 type Sandbox struct {
 	opts    Options
 	log     *slog.Logger
@@ -90,7 +95,8 @@ type Sandbox struct {
 	server  *http.Server
 }
 
-// New makes a sandbox. Nothing runs until [Sandbox.Listen], [Sandbox.Serve] or a server of the caller's.
+// New makes a sandbox. Nothing runs until [Sandbox.Listen], [Sandbox.Serve] or a server of the
+// caller's.
 func New(opts Options) *Sandbox {
 	if opts.TokenTTL <= 0 {
 		opts.TokenTTL = DefaultTokenTTL
@@ -128,7 +134,8 @@ func New(opts Options) *Sandbox {
 	return s
 }
 
-// ServeHTTP answers the calls of the API, the control calls under /sandbox/ and a page at / that explains both.
+// ServeHTTP answers the calls of the API, the control calls under /sandbox/ and a page at / that
+// explains both.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	if rt := s.routes[path]; rt != nil {
@@ -142,8 +149,9 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.control.ServeHTTP(w, r)
 }
 
-// Add appends a rule to the script and returns its number. It panics when [Rule.Check] refuses the rule: a script written in Go
-// that makes no sense is a mistake in the test, and a rule left out silently would be a test that proves nothing.
+// Add appends a rule to the script and returns its number. It panics when [Rule.Check] refuses the
+// rule: a script written in Go that makes no sense is a mistake in the test, and a rule left out
+// silently would be a test that proves nothing.
 func (s *Sandbox) Add(r Rule) int {
 	if err := r.Check(); err != nil {
 		panic("sandbox: " + err.Error())
@@ -166,8 +174,9 @@ func (s *Sandbox) Forget() {
 	s.tokens.forgetCounts()
 }
 
-// Reset goes back to the start: no rules, nothing received, the settings of [Options], no users, no accounts, no quota used. Tokens stay valid
-// and the clock goes on, so a client under test is not disturbed.
+// Reset goes back to the start: no rules, nothing received, the settings of [Options], no users, no
+// accounts, no quota used. Tokens stay valid and the clock goes on, so a client under test is not
+// disturbed.
 func (s *Sandbox) Reset() {
 	s.RemoveRules()
 	s.Configure(s.opts.Settings)
@@ -176,10 +185,12 @@ func (s *Sandbox) Reset() {
 	s.Forget()
 }
 
-// Grant makes a token valid that the sandbox did not issue, for tests of a central token server or of odd token replies.
+// Grant makes a token valid that the sandbox did not issue, for tests of a central token server or
+// of odd token replies.
 func (s *Sandbox) Grant(appID, token string) { s.tokens.grant(appID, token, s.now()) }
 
-// ExpireTokens makes every token issued so far stale: the next call with one of them answers 40001. Apps limit it to theirs.
+// ExpireTokens makes every token issued so far stale: the next call with one of them answers 40001.
+// Apps limit it to theirs.
 func (s *Sandbox) ExpireTokens(appIDs ...string) { s.tokens.expire(appIDs) }
 
 // Received returns the calls still remembered, oldest first. For very many see [Sandbox.Records].
@@ -201,14 +212,15 @@ func (s *Sandbox) Stats() Stats {
 // ErrClosed is returned by what a [Sandbox.Close] has ended or come before.
 var ErrClosed = errors.New("sandbox: closed")
 
-// Wait returns when at least n sends have been received in all, whatever they were answered. A send counts as soon as it
-// has been read: when its answer is delayed or never comes, Wait returns nevertheless. The error is the context's or [ErrClosed].
+// Wait returns when at least n sends have been received in all, whatever they were answered. A send
+// counts as soon as it has been read: when its answer is delayed or never comes, Wait returns
+// nevertheless. The error is the context's or [ErrClosed].
 func (s *Sandbox) Wait(ctx context.Context, n int) error {
 	return s.wait(ctx, s.journal.waitSends(n))
 }
 
-// WaitFor returns when at least n calls that match the filter have been received, counting those still remembered.
-// With Options.Fast only the filter's Call, AppID and Delivered can match.
+// WaitFor returns when at least n calls that match the filter have been received, counting those
+// still remembered. With Options.Fast only the filter's Call, AppID and Delivered can match.
 func (s *Sandbox) WaitFor(ctx context.Context, f Filter, n int) error {
 	return s.wait(ctx, s.journal.waitFor(f, n))
 }

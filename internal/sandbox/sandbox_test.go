@@ -47,8 +47,10 @@ func start(t *testing.T, opts Options) *fixture {
 	b.url, b.addr = url, strings.TrimPrefix(url, "http://")
 	b.Grant(app, b.token)
 	b.client = &http.Client{
-		Transport:     &http.Transport{DisableCompression: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}
 	t.Cleanup(func() {
 		b.client.CloseIdleConnections()
@@ -142,26 +144,45 @@ func TestSendAnswers(t *testing.T) {
 		msg    string
 	}{
 		{"a good message is accepted", "POST", "access_token=good-token", good, 0, "^ok$"},
-		{"other parameters do not matter", "POST", "a=b&access_token=good-token&c", good, 0, "^ok$"},
+		{"other parameters do not matter",
+			"POST", "a=b&access_token=good-token&c", good, 0, "^ok$"},
 		{"an escaped token is unescaped", "POST", "access_token=good%2Dtoken", good, 0, "^ok$"},
-		{"white space around the object is JSON", "POST", "access_token=good-token", " \r\n" + good + "\t", 0, "^ok$"},
+		{"white space around the object is JSON",
+			"POST", "access_token=good-token", " \r\n" + good + "\t", 0, "^ok$"},
 		{"without a token it is 41001", "POST", "", good, 41001, "^access_token missing" + rid},
 		{"an empty token is none", "POST", "access_token=", good, 41001, rid},
-		{"an unknown token is 40001", "POST", "access_token=who", good, 40001, "^invalid credential, access_token is invalid or not latest.*" + rid},
+		{"an unknown token is 40001",
+			"POST", "access_token=who", good, 40001,
+			"^invalid credential, access_token is invalid or not latest.*" + rid},
 		{"the token is checked before the method", "GET", "access_token=who", "", 40001, rid},
 		{"GET is 43002", "GET", "access_token=good-token", "", 43002, "^require POST method" + rid},
-		{"an empty body is 44002", "POST", "access_token=good-token", "", 44002, "^empty post data" + rid},
-		{"half a body is 47001", "POST", "access_token=good-token", good[:20], 47001, "^data format error" + rid},
-		{"JSON that is no object is 47001", "POST", "access_token=good-token", `["touser"]`, 47001, rid},
-		{"something behind the object is 47001", "POST", "access_token=good-token", good + "x", 47001, rid},
-		{"a body that is not UTF-8 is 47001", "POST", "access_token=good-token", message("oUser1", "") + "\xff", 47001, rid},
-		{"a text that is not UTF-8 is 47001", "POST", "access_token=good-token", "{\"touser\":\"o\xff\",\"msgtype\":\"text\"}", 47001, rid},
-		{"no touser is 41009", "POST", "access_token=good-token", `{"msgtype":"text"}`, 41009, "^missing openid" + rid},
-		{"an empty touser is 40003", "POST", "access_token=good-token", `{"touser":"","msgtype":"text"}`, 40003, "^invalid openid" + rid},
-		{"a touser that is no string is 40003", "POST", "access_token=good-token", `{"touser":5,"msgtype":"text"}`, 40003, rid},
-		{"touser inside a text is not the recipient", "POST", "access_token=good-token", `{"msgtype":"text","text":{"touser":"o"}}`, 41009, rid},
-		{"no msgtype is 40008", "POST", "access_token=good-token", `{"touser":"oUser1"}`, 40008, "^invalid message type" + rid},
-		{"an unknown msgtype is 40008", "POST", "access_token=good-token", `{"touser":"oUser1","msgtype":"fax"}`, 40008, rid},
+		{"an empty body is 44002",
+			"POST", "access_token=good-token", "", 44002, "^empty post data" + rid},
+		{"half a body is 47001",
+			"POST", "access_token=good-token", good[:20], 47001, "^data format error" + rid},
+		{"JSON that is no object is 47001",
+			"POST", "access_token=good-token", `["touser"]`, 47001, rid},
+		{"something behind the object is 47001",
+			"POST", "access_token=good-token", good + "x", 47001, rid},
+		{"a body that is not UTF-8 is 47001",
+			"POST", "access_token=good-token", message("oUser1", "") + "\xff", 47001, rid},
+		{"a text that is not UTF-8 is 47001",
+			"POST", "access_token=good-token", "{\"touser\":\"o\xff\",\"msgtype\":\"text\"}", 47001,
+			rid},
+		{"no touser is 41009", "POST", "access_token=good-token", `{"msgtype":"text"}`, 41009,
+			"^missing openid" + rid},
+		{"an empty touser is 40003",
+			"POST", "access_token=good-token", `{"touser":"","msgtype":"text"}`, 40003,
+			"^invalid openid" + rid},
+		{"a touser that is no string is 40003",
+			"POST", "access_token=good-token", `{"touser":5,"msgtype":"text"}`, 40003, rid},
+		{"touser inside a text is not the recipient",
+			"POST", "access_token=good-token", `{"msgtype":"text","text":{"touser":"o"}}`, 41009,
+			rid},
+		{"no msgtype is 40008", "POST", "access_token=good-token", `{"touser":"oUser1"}`, 40008,
+			"^invalid message type" + rid},
+		{"an unknown msgtype is 40008",
+			"POST", "access_token=good-token", `{"touser":"oUser1","msgtype":"fax"}`, 40008, rid},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -184,19 +205,23 @@ func TestSendAnswers(t *testing.T) {
 func TestEveryMessageTypeIsTaken(t *testing.T) {
 	t.Parallel()
 	b := start(t, Options{})
-	for _, kind := range []string{"text", "image", "voice", "video", "music", "news", "wxcard", "mpnews", "mpnewsarticle", "msgmenu", "miniprogrampage", "link"} {
-		r := b.must("POST", b.sendURL(), fmt.Sprintf(`{"touser":"oUser1","msgtype":%q,%q:{}}`, kind, kind))
+	for _, kind := range []string{"text", "image", "voice", "video", "music", "news", "wxcard",
+		"mpnews", "mpnewsarticle", "msgmenu", "miniprogrampage", "link"} {
+		r := b.must("POST", b.sendURL(),
+			fmt.Sprintf(`{"touser":"oUser1","msgtype":%q,%q:{}}`, kind, kind))
 		require.Zero(t, r.code, kind)
 	}
 }
 
 func TestFrontEnd(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/cgi-bin/message/custom/send?access_token=good-token", "/cgi-bin/stable_token", "/customservice/kfaccount/add"} {
+	for _, path := range []string{"/cgi-bin/message/custom/send?access_token=good-token",
+		"/cgi-bin/stable_token", "/customservice/kfaccount/add"} {
 		t.Run("a chunked body is refused with 412 and nothing else on "+path, func(t *testing.T) {
 			t.Parallel()
 			b := start(t, Options{})
-			req, err := http.NewRequestWithContext(t.Context(), "POST", b.url+path, io.NopCloser(strings.NewReader(message("oUser1", "hi"))))
+			req, err := http.NewRequestWithContext(t.Context(), "POST", b.url+path,
+				io.NopCloser(strings.NewReader(message("oUser1", "hi"))))
 			require.NoError(t, err)
 			r, err := b.roundTrip(req)
 			require.NoError(t, err)
@@ -232,19 +257,22 @@ func TestFrontEnd(t *testing.T) {
 	t.Run("an unknown call can be scripted by its path", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
-		b.Add(Rule{Call: "/cgi-bin/openapi/quota/get", Body: `{"errcode":0,"quota":{"daily_limit":5}}`})
+		b.Add(Rule{Call: "/cgi-bin/openapi/quota/get",
+			Body: `{"errcode":0,"quota":{"daily_limit":5}}`})
 		r := b.must("POST", b.url+"/cgi-bin/openapi/quota/get?access_token=good-token", "{}")
 		require.JSONEq(t, `{"errcode":0,"quota":{"daily_limit":5}}`, r.body)
 	})
-	t.Run("a client that goes away inside its request leaves a count and no record", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{})
-		request := b.rawSend("oUser1", "hi")
-		conn := b.dial(request[:len(request)-5])
-		require.NoError(t, conn.Close())
-		require.Eventually(t, func() bool { return b.Stats().Aborted == 1 }, 10*time.Second, time.Millisecond)
-		require.Empty(t, b.Received())
-	})
+	t.Run("a client that goes away inside its request leaves a count and no record",
+		func(t *testing.T) {
+			t.Parallel()
+			b := start(t, Options{})
+			request := b.rawSend("oUser1", "hi")
+			conn := b.dial(request[:len(request)-5])
+			require.NoError(t, conn.Close())
+			require.Eventually(t, func() bool { return b.Stats().Aborted == 1 }, 10*time.Second,
+				time.Millisecond)
+			require.Empty(t, b.Received())
+		})
 }
 
 func TestRecordsOfSends(t *testing.T) {
@@ -259,8 +287,10 @@ func TestRecordsOfSends(t *testing.T) {
 		require.WithinRange(t, got.At, before.Add(-time.Millisecond), time.Now())
 		got.At = time.Time{}
 		require.Equal(t, Record{
-			N: 1, Call: "send", Path: "/cgi-bin/message/custom/send", AppID: app, OpenID: "oUser1", MsgType: "text", Body: body,
-			Hash: "6f508ccea4601b83", Escaped: true, Answered: true, HTTPStatus: 200, Delivered: true,
+			N: 1, Call: "send", Path: "/cgi-bin/message/custom/send", AppID: app, OpenID: "oUser1",
+			MsgType: "text", Body: body,
+			Hash: "6f508ccea4601b83", Escaped: true, Answered: true, HTTPStatus: 200,
+			Delivered: true,
 		}, got)
 	})
 	t.Run("an escaped touser is read as JSON says", func(t *testing.T) {
@@ -301,14 +331,15 @@ func TestWait(t *testing.T) {
 		b.send("oUser1", "2")
 		require.NoError(t, b.Wait(t.Context(), 2))
 	})
-	t.Run("it returns with the send that makes the number full, though its answer is held back", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{})
-		b.Add(Rule{Hang: true})
-		_ = b.dial(b.rawSend("oUser1", "hi"))
-		require.NoError(t, b.Wait(t.Context(), 1))
-		require.Equal(t, 1, b.Stats().InFlight)
-	})
+	t.Run("it returns with the send that makes the number full, though its answer is held back",
+		func(t *testing.T) {
+			t.Parallel()
+			b := start(t, Options{})
+			b.Add(Rule{Hang: true})
+			_ = b.dial(b.rawSend("oUser1", "hi"))
+			require.NoError(t, b.Wait(t.Context(), 1))
+			require.Equal(t, 1, b.Stats().InFlight)
+		})
 	t.Run("it can wait for somebody", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
@@ -339,16 +370,19 @@ func TestWait(t *testing.T) {
 func TestTheLogTellsNobodysBusiness(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	b := start(t, Options{TokenPrefix: "canary-token", Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	b := start(t, Options{TokenPrefix: "canary-token",
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	b.token, _ = tokenIn(t, b.stableToken(app, "canary-secret", false))
 	b.legacyToken(app, "canary-secret")
-	b.must("POST", b.url+"/sandbox/rules", `{"call":"send","openid":"canary-openid","errcode":-1,"errmsg":"canary-errmsg"}`)
+	b.must("POST", b.url+"/sandbox/rules",
+		`{"call":"send","openid":"canary-openid","errcode":-1,"errmsg":"canary-errmsg"}`)
 	b.send("canary-openid", "canary-text")
 	_, err := b.do("PATCH", b.sendURL(), "canary-text")
 	require.NoError(t, err)
 	b.must("GET", b.url+"/sandbox/received?openid=canary-openid", "")
 	require.NoError(t, b.Close())
-	require.Contains(t, log.String(), `msg="sandbox call" call=send app=`+app+" errcode=-1 status=200")
+	require.Contains(t, log.String(),
+		`msg="sandbox call" call=send app=`+app+" errcode=-1 status=200")
 	require.NotContains(t, log.String(), "canary")
 	for r := range b.Records(Filter{}) {
 		require.NotContains(t, fmt.Sprintf("%+v", r), "canary-secret")
@@ -412,7 +446,8 @@ func TestListen(t *testing.T) {
 		sb := New(Options{})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		slow := &slowToNotice{Listener: ln, accepting: make(chan struct{}), told: make(chan struct{})}
+		slow := &slowToNotice{Listener: ln, accepting: make(chan struct{}),
+			told: make(chan struct{})}
 		served := make(chan error, 1)
 		go func() { served <- sb.Serve(slow) }()
 		<-slow.accepting

@@ -29,7 +29,8 @@ type script struct {
 	rules []*scripted
 }
 
-// scripted is a rule and where it stands. The rule itself never changes, so answers may go on using it without the lock.
+// scripted is a rule and where it stands. The rule itself never changes, so answers may go on using
+// it without the lock.
 type scripted struct {
 	rule Rule
 	id   int
@@ -65,7 +66,8 @@ func (s *script) remove(id int) bool {
 	return len(s.rules) < before
 }
 
-// clear empties the script and starts the numbers again, so that a script added after it draws the same shares and delays as the first.
+// clear empties the script and starts the numbers again, so that a script added after it draws the
+// same shares and delays as the first.
 func (s *script) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +96,8 @@ func (s *script) status() []RuleStatus {
 	return all
 }
 
-// matchUnread asks the rules that reset before the body is read. They come before all others, wherever they stand.
+// matchUnread asks the rules that reset before the body is read. They come before all others,
+// wherever they stand.
 func (s *script) matchUnread(q *request) (hit, bool) {
 	if s.unread.Load() == 0 {
 		return hit{}, false
@@ -117,7 +120,8 @@ func (s *script) first(q *request, unread bool) (hit, bool) {
 		if (r.rule.Reset == ResetUnread) != unread || !r.rule.selects(q) || !r.due() {
 			continue
 		}
-		return hit{rule: &r.rule, id: r.id, delay: r.dice.between(r.rule.Delay, r.rule.DelayMax)}, true
+		return hit{rule: &r.rule, id: r.id,
+			delay: r.dice.between(r.rule.Delay, r.rule.DelayMax)}, true
 	}
 	return hit{}, false
 }
@@ -137,7 +141,8 @@ func (r *scripted) due() bool {
 	return true
 }
 
-// dice is a seeded source of chance. Each rule has its own, so that what one rule draws does not depend on how often others do.
+// dice is a seeded source of chance. Each rule has its own, so that what one rule draws does not
+// depend on how often others do.
 type dice struct {
 	mu  sync.Mutex
 	rng *rand.Rand

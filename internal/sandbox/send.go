@@ -5,11 +5,14 @@ import (
 	"unicode/utf8"
 )
 
-// msgTypes are the message types that the send call takes. "link" is for mini programs; whether an app is one the sandbox cannot know.
+// msgTypes are the message types that the send call takes. "link" is for mini programs; whether an
+// app is one the sandbox cannot know.
 var msgTypes = map[string]string{
-	"text": "text", "image": "image", "voice": "voice", "video": "video", "music": "music", "news": "news", "mpnews": "mpnews",
-	"mpnewsarticle": "mpnewsarticle", "msgmenu": "msgmenu", "wxcard": "wxcard", "miniprogrampage": "miniprogrampage",
-	"link": "link",
+	"text": "text", "image": "image", "voice": "voice", "video": "video", "music": "music",
+	"news": "news", "mpnews": "mpnews",
+	"mpnewsarticle": "mpnewsarticle", "msgmenu": "msgmenu", "wxcard": "wxcard",
+	"miniprogrampage": "miniprogrampage",
+	"link":            "link",
 }
 
 func (s *Sandbox) readSend(q *request) {
@@ -24,9 +27,9 @@ func (s *Sandbox) readSend(q *request) {
 	}
 }
 
-// answerSend checks a message in the order token, method, body, recipient, type. Which code the real API gives for which mistake is taken
-// from the meaning of the codes. What the object under the type's name holds, and whether the user may be written to, is asked when
-// [Settings] say so.
+// answerSend checks a message in the order token, method, body, recipient, type. Which code the
+// real API gives for which mistake is taken from the meaning of the codes. What the object under
+// the type's name holds, and whether the user may be written to, is asked when [Settings] say so.
 func (s *Sandbox) answerSend(q *request) answer {
 	if code := s.admit(q, http.MethodPost); code != 0 {
 		return refuse(code)

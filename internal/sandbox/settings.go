@@ -10,14 +10,16 @@ import (
 	"slices"
 )
 
-// Settings are how strict the API is, and with which of its known oddities. The zero value is as lenient as can be. In JSON the fields have
-// the names in their tags.
+// Settings are how strict the API is, and with which of its known oddities. The zero value is as
+// lenient as can be. In JSON the fields have the names in their tags.
 type Settings struct {
-	// Quotas are how often an app may make a call, by the call's name ("send") or path, the path coming first. Others have no limit.
+	// Quotas are how often an app may make a call, by the call's name ("send") or path, the path
+	// coming first. Others have no limit.
 	Quotas map[string]Quota `json:"quotas,omitempty"`
 
-	// Window is which reply windows and allowances hold: "document", "today", or empty for none. With one, a user has to have done something
-	// ([Sandbox.Act]) before a message is taken: 45015, 45047, and 45080 of typing.
+	// Window is which reply windows and allowances hold: "document", "today", or empty for none.
+	// With one, a user has to have done something ([Sandbox.Act]) before a message is taken: 45015,
+	// 45047, and 45080 of typing.
 	Window string `json:"window,omitempty"`
 	// Allowances replace the window's for some actions.
 	Allowances map[Action]Allowance `json:"allowances,omitempty"`
@@ -67,8 +69,8 @@ func (s *Settings) Check() error {
 	return nil
 }
 
-// ReadSettings reads settings from JSON, strictly, and checks them. What the JSON does not name is as in base, or when it says "like" as in
-// the settings of that name ([Like]).
+// ReadSettings reads settings from JSON, strictly, and checks them. What the JSON does not name is
+// as in base, or when it says "like" as in the settings of that name ([Like]).
 func ReadSettings(text []byte, base Settings) (Settings, error) {
 	read := struct {
 		Like string `json:"like"`
@@ -120,13 +122,15 @@ func routesOf(routes map[string]*route, name string) []*route {
 // Settings returns the settings in force.
 func (s *Sandbox) Settings() Settings { return s.settings.Load().clone() }
 
-// Configure puts other settings in force, for calls from now on. It panics when [Settings.Check] refuses them, as [Sandbox.Add] does.
+// Configure puts other settings in force, for calls from now on. It panics when [Settings.Check]
+// refuses them, as [Sandbox.Add] does.
 func (s *Sandbox) Configure(set Settings) {
 	if err := set.Check(); err != nil {
 		panic("sandbox: " + err.Error())
 	}
 	set = set.clone()
-	in := &settings{Settings: set, quotas: make([]Quota, len(s.routes)), allowances: allowancesOf(&set)}
+	in := &settings{Settings: set, quotas: make([]Quota, len(s.routes)),
+		allowances: allowancesOf(&set)}
 	in.addresses, _ = set.Tokens.check()
 	for _, id := range set.Messages.Media {
 		if in.media == nil {
@@ -143,7 +147,8 @@ func (s *Sandbox) Configure(set Settings) {
 	s.settings.Store(in)
 }
 
-// namesFirst sorts paths behind names, so that what is said of a path holds against what is said of its name.
+// namesFirst sorts paths behind names, so that what is said of a path holds against what is said of
+// its name.
 func namesFirst(a, b string) int {
 	switch aPath, bPath := a[0] == '/', b[0] == '/'; {
 	case aPath == bPath:
@@ -157,7 +162,8 @@ func namesFirst(a, b string) int {
 func (s *Settings) clone() Settings {
 	c := *s
 	c.Quotas, c.Allowances = maps.Clone(s.Quotas), maps.Clone(s.Allowances)
-	c.Messages.Media, c.Tokens.Addresses = slices.Clone(s.Messages.Media), slices.Clone(s.Tokens.Addresses)
+	c.Messages.Media, c.Tokens.Addresses = slices.Clone(s.Messages.Media),
+		slices.Clone(s.Tokens.Addresses)
 	return c
 }
 

@@ -13,11 +13,14 @@ func TestSettingsOverHTTP(t *testing.T) {
 	b := start(t, Options{Settings: Settings{KnownUsers: true}})
 	url := b.url + "/sandbox/settings"
 	require.JSONEq(t, `{"known_users":true}`, b.must("GET", url, "").body)
-	require.JSONEq(t, `{"known_users":true,"kfaccounts":{"limit":10}}`, b.must("POST", url, `{"kfaccounts":{"limit":10}}`).body)
-	require.JSONEq(t, `{"kfaccounts":{"limit":10,"errors":"old"}}`, b.must("POST", url, `{"known_users":false,"kfaccounts":{"errors":"old"}}`).body)
+	require.JSONEq(t, `{"known_users":true,"kfaccounts":{"limit":10}}`,
+		b.must("POST", url, `{"kfaccounts":{"limit":10}}`).body)
+	require.JSONEq(t, `{"kfaccounts":{"limit":10,"errors":"old"}}`,
+		b.must("POST", url, `{"known_users":false,"kfaccounts":{"errors":"old"}}`).body)
 	require.JSONEq(t, `{"kfaccounts":{"limit":10,"errors":"old"}}`, b.must("GET", url, "").body)
 
-	r := b.must("POST", url, `{"window":"today","allowances":{"message":{"sends":2,"lasts":"1h"}},"quotas":{"send":{"day":9}}}`)
+	r := b.must("POST", url,
+		`{"window":"today","allowances":{"message":{"sends":2,"lasts":"1h"}},"quotas":{"send":{"day":9}}}`)
 	require.Equal(t, http.StatusOK, r.status)
 	require.Contains(t, r.body, `"allowances":{"message":{"sends":2,"lasts":"1h0m0s"}}`)
 	require.Equal(t, Allowance{2, time.Hour}, b.Settings().Allowances[UserMessaged])
@@ -36,7 +39,8 @@ func TestSettingsLikeTheRealAPI(t *testing.T) {
 		b.must("POST", b.url+"/sandbox/settings", `{"like":"`+name+`"}`)
 		require.Equal(t, set, b.Settings())
 	}
-	b.must("POST", b.url+"/sandbox/settings", `{"like":"today","messages":{"articles":8},"window":""}`)
+	b.must("POST", b.url+"/sandbox/settings",
+		`{"like":"today","messages":{"articles":8},"window":""}`)
 	want, _ := Like(LikeToday)
 	want.Messages.Articles, want.Window = 8, ""
 	require.Equal(t, want, b.Settings())
@@ -88,7 +92,8 @@ func TestStateOverHTTP(t *testing.T) {
 		b := start(t, Options{Settings: Settings{Window: WindowToday}})
 		url := b.url + "/sandbox/users"
 		require.JSONEq(t, `[]`, b.must("GET", url+"?appid="+app, "").body)
-		require.Equal(t, http.StatusNoContent, b.must("POST", url, `{"appid":"`+app+`","openid":"o1","action":"click"}`).status)
+		require.Equal(t, http.StatusNoContent,
+			b.must("POST", url, `{"appid":"`+app+`","openid":"o1","action":"click"}`).status)
 		require.Zero(t, b.send("o1", "hi").code)
 		got := decode[[]User](t, b.must("GET", url+"?appid="+app, ""))
 		require.Len(t, got, 1)
@@ -100,11 +105,13 @@ func TestStateOverHTTP(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
 		url := b.url + "/sandbox/users"
-		r := b.must("POST", url, `[{"appid":"a","openid":"o1","action":"follow"},{"appid":"a","openid":"o2","action":"wave"}]`)
+		r := b.must("POST", url,
+			`[{"appid":"a","openid":"o1","action":"follow"},{"appid":"a","openid":"o2","action":"wave"}]`)
 		require.Equal(t, http.StatusBadRequest, r.status)
 		require.Contains(t, r.body, "number 2 of 2: action: not message, click")
 		require.Empty(t, b.Users("a"))
-		b.must("POST", url, `[{"appid":"a","openid":"o2","action":"follow"},{"appid":"a","openid":"o1","action":"scan"}]`)
+		b.must("POST", url,
+			`[{"appid":"a","openid":"o2","action":"follow"},{"appid":"a","openid":"o1","action":"scan"}]`)
 		require.Equal(t, "o1", b.Users("a")[0].OpenID)
 		require.Equal(t, UserFollowed, b.Users("a")[1].Action)
 	})
@@ -113,23 +120,29 @@ func TestStateOverHTTP(t *testing.T) {
 		b := start(t, Options{})
 		url := b.url + "/sandbox/kfaccounts"
 		require.JSONEq(t, `[]`, b.must("GET", url+"?appid="+app, "").body)
-		r := b.must("POST", url, `{"appid":"`+app+`","kf_account":"a@test","nickname":"A","status":1}`)
+		r := b.must("POST", url,
+			`{"appid":"`+app+`","kf_account":"a@test","nickname":"A","status":1}`)
 		require.JSONEq(t, `{"kf_account":"a@test","nickname":"A","kf_id":1001,"status":1}`, r.body)
-		r = b.must("POST", url, `{"appid":"`+app+`","kf_account":"a@test","nickname":"B","kf_id":5}`)
+		r = b.must("POST", url,
+			`{"appid":"`+app+`","kf_account":"a@test","nickname":"B","kf_id":5}`)
 		require.JSONEq(t, `{"kf_account":"a@test","nickname":"B","kf_id":1001}`, r.body)
 		require.JSONEq(t, `[`+r.body+`]`, b.must("GET", url+"?appid="+app, "").body)
-		require.Equal(t, http.StatusNoContent, b.must("DELETE", url+"?kf_account=a@test&appid="+app, "").status)
-		require.Equal(t, http.StatusNotFound, b.must("DELETE", url+"?kf_account=a@test&appid="+app, "").status)
+		require.Equal(t, http.StatusNoContent,
+			b.must("DELETE", url+"?kf_account=a@test&appid="+app, "").status)
+		require.Equal(t, http.StatusNotFound,
+			b.must("DELETE", url+"?kf_account=a@test&appid="+app, "").status)
 	})
 	t.Run("quotas", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{Settings: Settings{Quotas: map[string]Quota{CallSend: {Day: 100}}}})
 		url := b.url + "/sandbox/quota"
 		require.JSONEq(t, `{}`, b.must("GET", url+"?appid="+app, "").body)
-		require.Equal(t, http.StatusNoContent, b.must("POST", url, `{"appid":"`+app+`","call":"send","used":99}`).status)
+		require.Equal(t, http.StatusNoContent,
+			b.must("POST", url, `{"appid":"`+app+`","call":"send","used":99}`).status)
 		require.Zero(t, b.send("o1", "hi").code)
 		require.Equal(t, 45009, b.send("o1", "hi").code)
-		require.JSONEq(t, `{"/cgi-bin/message/custom/send":100}`, b.must("GET", url+"?appid="+app, "").body)
+		require.JSONEq(t, `{"/cgi-bin/message/custom/send":100}`,
+			b.must("GET", url+"?appid="+app, "").body)
 	})
 	t.Run("secrets, which are not told", func(t *testing.T) {
 		t.Parallel()
@@ -137,7 +150,8 @@ func TestStateOverHTTP(t *testing.T) {
 		url := b.url + "/sandbox/apps"
 		require.JSONEq(t, `[]`, b.must("GET", url, "").body)
 		require.Zero(t, b.stableToken(app, "any", false).code)
-		require.Equal(t, http.StatusNoContent, b.must("POST", url, `{"appid":"`+app+`","secret":"one"}`).status)
+		require.Equal(t, http.StatusNoContent,
+			b.must("POST", url, `{"appid":"`+app+`","secret":"one"}`).status)
 		require.Equal(t, 40125, b.stableToken(app, "any", false).code)
 		require.Equal(t, 40013, b.stableToken("wx2", "any", false).code)
 		require.Zero(t, b.stableToken(app, "one", false).code)
@@ -194,7 +208,8 @@ func TestStateOverHTTP(t *testing.T) {
 
 func TestReset(t *testing.T) {
 	t.Parallel()
-	b := start(t, Options{Settings: Settings{Quotas: map[string]Quota{CallSend: {Day: 1}}, Tokens: TokenSettings{ForcedADay: 1}}})
+	b := start(t, Options{Settings: Settings{Quotas: map[string]Quota{CallSend: {Day: 1}},
+		Tokens: TokenSettings{ForcedADay: 1}}})
 	b.Configure(Settings{Window: WindowToday})
 	b.Act(app, "o1", UserMessaged)
 	b.PutKFAccount(app, KFAccount{Account: "a@test"})

@@ -23,7 +23,8 @@ type token struct {
 	stale      atomic.Bool  // made invalid before its time
 }
 
-// check returns the errcode of a call made with the token: 0, 40001 (not the latest) or 42001 (its time is over).
+// check returns the errcode of a call made with the token: 0, 40001 (not the latest) or 42001 (its
+// time is over).
 func (t *token) check(now time.Time) int {
 	switch over := now.UnixNano() >= t.expires.Load(); {
 	case t.stale.Load(), over && t.superseded.Load():
@@ -82,8 +83,8 @@ func (ts *tokens) stable(appID string, now time.Time) *token {
 	return ts.renew(family{appID, true}, now)
 }
 
-// force returns a new stable token at once and kills the old one, or returns the errcode of one renewal too many. aDay is how many there may be
-// in a day, 0 any number.
+// force returns a new stable token at once and kills the old one, or returns the errcode of one
+// renewal too many. aDay is how many there may be in a day, 0 any number.
 func (ts *tokens) force(appID string, aDay int, now time.Time) (*token, int) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -108,14 +109,15 @@ func (ts *tokens) force(appID string, aDay int, now time.Time) (*token, int) {
 
 // renew issues a stable token when the one there is has seen its time.
 func (ts *tokens) renew(fam family, now time.Time) *token {
-	if old := ts.current[fam]; old != nil && old.check(now) == 0 && old.expires.Load()-now.UnixNano() > int64(ts.overlap) {
+	if old := ts.current[fam]; old != nil && old.check(now) == 0 &&
+		old.expires.Load()-now.UnixNano() > int64(ts.overlap) {
 		return old
 	}
 	return ts.issue(fam, now)
 }
 
-// legacy returns a new token each time; the one before it lives on for the overlap only. Two processes that both refresh
-// therefore kill each other's tokens, as they do with the real call.
+// legacy returns a new token each time; the one before it lives on for the overlap only. Two
+// processes that both refresh therefore kill each other's tokens, as they do with the real call.
 func (ts *tokens) legacy(appID string, now time.Time) *token {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -129,7 +131,8 @@ func (ts *tokens) legacy(appID string, now time.Time) *token {
 
 func (ts *tokens) issue(fam family, now time.Time) *token {
 	// As long as real ones: a client that stores tokens in too small a place should notice here.
-	t := &token{value: ts.prefix + rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text(), app: ts.apps.get(fam.appID)}
+	t := &token{value: ts.prefix + rand.Text() + rand.Text() + rand.Text() + rand.Text() +
+		rand.Text(), app: ts.apps.get(fam.appID)}
 	t.expires.Store(now.Add(ts.ttl).UnixNano())
 	ts.current[fam] = t
 	ts.issued++
@@ -145,8 +148,8 @@ func (ts *tokens) grant(appID, value string, now time.Time) {
 	ts.remember(t, now)
 }
 
-// remember adds a token and now and then drops those long dead, so that a client that fetches tokens in a loop fills no memory.
-// A dropped token is unknown and draws 40001.
+// remember adds a token and now and then drops those long dead, so that a client that fetches
+// tokens in a loop fills no memory. A dropped token is unknown and draws 40001.
 func (ts *tokens) remember(t *token, now time.Time) {
 	ts.byValue[t.value] = t
 	if len(ts.byValue) < ts.sweepAt {
@@ -214,12 +217,13 @@ func (s *Sandbox) readStableToken(q *request) {
 
 func (s *Sandbox) readToken(q *request) {
 	v, err := url.ParseQuery(q.query)
-	q.wanted = tokenWish{ok: err == nil, GrantType: v.Get("grant_type"), AppID: v.Get("appid"), Secret: v.Get("secret")}
+	q.wanted = tokenWish{ok: err == nil, GrantType: v.Get("grant_type"), AppID: v.Get("appid"),
+		Secret: v.Get("secret")}
 	s.hideSecret(q)
 }
 
-// hideSecret drops the body of a token call before anything can keep it: the secret in it may be a real one that was sent to the wrong
-// address, and what was received can be read by everybody.
+// hideSecret drops the body of a token call before anything can keep it: the secret in it may be a
+// real one that was sent to the wrong address, and what was received can be read by everybody.
 func (s *Sandbox) hideSecret(q *request) {
 	q.appID = strings.Clone(q.wanted.AppID)
 	q.body = ""

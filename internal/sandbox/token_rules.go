@@ -10,12 +10,15 @@ import (
 // forcedApart is how far forced refreshes are apart at least, when they are limited at all.
 const forcedApart = 30 * time.Second
 
-// TokenSettings are how strict the token calls are. The zero value forces as often as wanted, from everywhere.
+// TokenSettings are how strict the token calls are. The zero value forces as often as wanted, from
+// everywhere.
 type TokenSettings struct {
-	// ForcedADay is how often a day an app's stable token may be renewed by force_refresh; beyond it 45009. Within 30 seconds of the last time
-	// the same token is given again. 0 is no limit, and no 30 seconds; 20 is the real API's.
+	// ForcedADay is how often a day an app's stable token may be renewed by force_refresh; beyond
+	// it 45009. Within 30 seconds of the last time the same token is given again. 0 is no limit,
+	// and no 30 seconds; 20 is the real API's.
 	ForcedADay int `json:"forced_a_day,omitempty"`
-	// Addresses are those that tokens are given to, such as "10.1.2.3" or "10.0.0.0/8"; others draw 40164. Empty is any.
+	// Addresses are those that tokens are given to, such as "10.1.2.3" or "10.0.0.0/8"; others draw
+	// 40164. Empty is any.
 	Addresses []string `json:"addresses,omitempty"`
 }
 
@@ -30,7 +33,8 @@ func (t *TokenSettings) check() ([]netip.Prefix, error) {
 		if err != nil {
 			addr, err := netip.ParseAddr(text)
 			if err != nil {
-				return nil, fmt.Errorf("addresses: %q is no address such as 10.1.2.3 or 10.0.0.0/8", text)
+				return nil, fmt.Errorf("addresses: %q is no address such as 10.1.2.3 or 10.0.0.0/8",
+					text)
 			}
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}
@@ -63,7 +67,8 @@ type forcing struct {
 	last time.Time
 }
 
-// allow says what becomes of a forced refresh: it is made, left out since the last was a moment ago, or refused.
+// allow says what becomes of a forced refresh: it is made, left out since the last was a moment
+// ago, or refused.
 func (f *forcing) allow(aDay int, now time.Time) (renew bool, code int) {
 	if aDay == 0 {
 		return true, 0

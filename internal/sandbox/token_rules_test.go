@@ -41,15 +41,16 @@ func TestForcedRefreshes(t *testing.T) {
 		require.NotEqual(t, first, second)
 		require.Equal(t, 40001, b.sendWith(first))
 	})
-	t.Run("within 30 seconds a new token nevertheless when the old one is dead", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{Settings: limited})
-		first, _ := tokenIn(t, b.stableToken(app, "any", true))
-		b.ExpireTokens()
-		second, _ := tokenIn(t, b.stableToken(app, "any", true))
-		require.NotEqual(t, first, second)
-		require.Zero(t, b.sendWith(second))
-	})
+	t.Run("within 30 seconds a new token nevertheless when the old one is dead",
+		func(t *testing.T) {
+			t.Parallel()
+			b := start(t, Options{Settings: limited})
+			first, _ := tokenIn(t, b.stableToken(app, "any", true))
+			b.ExpireTokens()
+			second, _ := tokenIn(t, b.stableToken(app, "any", true))
+			require.NotEqual(t, first, second)
+			require.Zero(t, b.sendWith(second))
+		})
 	t.Run("a reset forgets how many there were", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{Settings: Settings{Tokens: TokenSettings{ForcedADay: 1}}})
@@ -75,11 +76,14 @@ func TestTheIPList(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tc.addresses), func(t *testing.T) {
 			t.Parallel()
-			b := start(t, Options{Settings: Settings{Tokens: TokenSettings{Addresses: tc.addresses}}})
+			b := start(t,
+				Options{Settings: Settings{Tokens: TokenSettings{Addresses: tc.addresses}}})
 			for _, r := range []reply{b.stableToken(app, "any", false), b.legacyToken(app, "any")} {
 				require.Equal(t, tc.code, r.code)
 				if tc.code != 0 {
-					require.Regexp(t, `^invalid ip 127\.0\.0\.1 ipv6 ::ffff:127\.0\.0\.1, not in whitelist rid: `, r.msg)
+					require.Regexp(t,
+						`^invalid ip 127\.0\.0\.1 ipv6 ::ffff:127\.0\.0\.1, not in whitelist rid: `,
+						r.msg)
 				}
 			}
 			require.Zero(t, b.sendWith(b.token), "a token once given works from everywhere")

@@ -13,12 +13,14 @@ import (
 func (b *fixture) stableToken(appID, secret string, force bool) reply {
 	b.t.Helper()
 	return b.must("POST", b.url+"/cgi-bin/stable_token",
-		fmt.Sprintf(`{"grant_type":"client_credential","appid":%q,"secret":%q,"force_refresh":%v}`, appID, secret, force))
+		fmt.Sprintf(`{"grant_type":"client_credential","appid":%q,"secret":%q,"force_refresh":%v}`,
+			appID, secret, force))
 }
 
 func (b *fixture) legacyToken(appID, secret string) reply {
 	b.t.Helper()
-	return b.must("GET", b.url+"/cgi-bin/token?grant_type=client_credential&appid="+appID+"&secret="+secret, "")
+	return b.must("GET",
+		b.url+"/cgi-bin/token?grant_type=client_credential&appid="+appID+"&secret="+secret, "")
 }
 
 func tokenIn(t *testing.T, r reply) (token string, expiresIn int) {
@@ -35,7 +37,8 @@ func tokenIn(t *testing.T, r reply) (token string, expiresIn int) {
 
 func (b *fixture) sendWith(token string) int {
 	b.t.Helper()
-	return b.must("POST", b.url+"/cgi-bin/message/custom/send?access_token="+token, message("oUser1", "hi")).code
+	return b.must("POST", b.url+"/cgi-bin/message/custom/send?access_token="+token,
+		message("oUser1", "hi")).code
 }
 
 func TestTokenCallRefusals(t *testing.T) {
@@ -49,16 +52,33 @@ func TestTokenCallRefusals(t *testing.T) {
 	}{
 		{"stable: GET is 43002", "GET", "/cgi-bin/stable_token", "", 43002},
 		{"stable: an empty body is 44002", "POST", "/cgi-bin/stable_token", "", 44002},
-		{"stable: no JSON is 47001", "POST", "/cgi-bin/stable_token", "grant_type=client_credential", 47001},
-		{"stable: another grant is 40002", "POST", "/cgi-bin/stable_token", `{"grant_type":"x","appid":"` + app + `","secret":"s"}`, 40002},
-		{"stable: no appid is 41002", "POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","secret":"s"}`, 41002},
-		{"stable: no secret is 41004", "POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"` + app + `"}`, 41004},
-		{"stable: an unknown app is 40013", "POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"wx2","secret":"s"}`, 40013},
-		{"stable: a wrong secret is 40125", "POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"` + app + `","secret":"x"}`, 40125},
-		{"legacy: POST is 43001", "POST", "/cgi-bin/token?grant_type=client_credential&appid=" + app + "&secret=s", "", 43001},
-		{"legacy: no grant is 40002", "GET", "/cgi-bin/token?appid=" + app + "&secret=s", "", 40002},
-		{"legacy: an unknown app is 40013", "GET", "/cgi-bin/token?grant_type=client_credential&appid=wx2&secret=s", "", 40013},
-		{"legacy: a wrong secret is 40125", "GET", "/cgi-bin/token?grant_type=client_credential&appid=" + app + "&secret=x", "", 40125},
+		{"stable: no JSON is 47001",
+			"POST", "/cgi-bin/stable_token", "grant_type=client_credential", 47001},
+		{"stable: another grant is 40002",
+			"POST", "/cgi-bin/stable_token",
+			`{"grant_type":"x","appid":"` + app + `","secret":"s"}`, 40002},
+		{"stable: no appid is 41002",
+			"POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","secret":"s"}`,
+			41002},
+		{"stable: no secret is 41004",
+			"POST", "/cgi-bin/stable_token",
+			`{"grant_type":"client_credential","appid":"` + app + `"}`, 41004},
+		{"stable: an unknown app is 40013",
+			"POST", "/cgi-bin/stable_token",
+			`{"grant_type":"client_credential","appid":"wx2","secret":"s"}`, 40013},
+		{"stable: a wrong secret is 40125",
+			"POST", "/cgi-bin/stable_token",
+			`{"grant_type":"client_credential","appid":"` + app + `","secret":"x"}`, 40125},
+		{"legacy: POST is 43001",
+			"POST", "/cgi-bin/token?grant_type=client_credential&appid=" + app + "&secret=s", "",
+			43001},
+		{"legacy: no grant is 40002",
+			"GET", "/cgi-bin/token?appid=" + app + "&secret=s", "", 40002},
+		{"legacy: an unknown app is 40013",
+			"GET", "/cgi-bin/token?grant_type=client_credential&appid=wx2&secret=s", "", 40013},
+		{"legacy: a wrong secret is 40125",
+			"GET", "/cgi-bin/token?grant_type=client_credential&appid=" + app + "&secret=x", "",
+			40125},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -95,15 +115,16 @@ func TestTokens(t *testing.T) {
 		require.Equal(t, 1, b.Stats().TokensForced)
 		require.Equal(t, 2, b.Stats().TokensIssued)
 	})
-	t.Run("the legacy call gives a new token each time, and the old one still works", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{})
-		first, _ := tokenIn(t, b.legacyToken(app, "any"))
-		second, _ := tokenIn(t, b.legacyToken(app, "any"))
-		require.NotEqual(t, first, second)
-		require.Zero(t, b.sendWith(first))
-		require.Zero(t, b.sendWith(second))
-	})
+	t.Run("the legacy call gives a new token each time, and the old one still works",
+		func(t *testing.T) {
+			t.Parallel()
+			b := start(t, Options{})
+			first, _ := tokenIn(t, b.legacyToken(app, "any"))
+			second, _ := tokenIn(t, b.legacyToken(app, "any"))
+			require.NotEqual(t, first, second)
+			require.Zero(t, b.sendWith(first))
+			require.Zero(t, b.sendWith(second))
+		})
 	t.Run("expired tokens draw 40001 and the stable call then gives a new one", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
@@ -140,7 +161,8 @@ func TestTokens(t *testing.T) {
 		b := start(t, Options{})
 		b.Add(Rule{Call: CallToken, Body: `{"access_token":"odd","expires_in":-1}`})
 		b.Grant(app, "odd")
-		require.Equal(t, `{"access_token":"odd","expires_in":-1}`, b.stableToken(app, "any", false).body)
+		require.Equal(t, `{"access_token":"odd","expires_in":-1}`,
+			b.stableToken(app, "any", false).body)
 		require.Zero(t, b.sendWith("odd"))
 	})
 }
@@ -150,17 +172,18 @@ func TestTokensOverTime(t *testing.T) {
 	const ttl = 2 * time.Hour
 	t0 := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 
-	t.Run("a stable token is renewed in its last five minutes and lives on to its end", func(t *testing.T) {
-		t.Parallel()
-		ts := newTokens(ttl, "", newApps(0))
-		old := ts.stable(app, t0)
-		require.Same(t, old, ts.stable(app, t0.Add(ttl-5*time.Minute-1)))
-		fresh := ts.stable(app, t0.Add(ttl-5*time.Minute))
-		require.NotSame(t, old, fresh)
-		require.Zero(t, old.check(t0.Add(ttl-1)))
-		require.Equal(t, 42001, old.check(t0.Add(ttl)))
-		require.Zero(t, fresh.check(t0.Add(ttl)))
-	})
+	t.Run("a stable token is renewed in its last five minutes and lives on to its end",
+		func(t *testing.T) {
+			t.Parallel()
+			ts := newTokens(ttl, "", newApps(0))
+			old := ts.stable(app, t0)
+			require.Same(t, old, ts.stable(app, t0.Add(ttl-5*time.Minute-1)))
+			fresh := ts.stable(app, t0.Add(ttl-5*time.Minute))
+			require.NotSame(t, old, fresh)
+			require.Zero(t, old.check(t0.Add(ttl-1)))
+			require.Equal(t, 42001, old.check(t0.Add(ttl)))
+			require.Zero(t, fresh.check(t0.Add(ttl)))
+		})
 	t.Run("a legacy token dies five minutes after its successor came", func(t *testing.T) {
 		t.Parallel()
 		ts := newTokens(ttl, "", newApps(0))

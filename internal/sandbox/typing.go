@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// typingLasts is how long a user sees that somebody is typing, unless a message comes or it is cancelled.
+// typingLasts is how long a user sees that somebody is typing, unless a message comes or it is
+// cancelled.
 const typingLasts = 15 * time.Second
 
 // typingWish is what a typing call asks for.

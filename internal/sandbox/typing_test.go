@@ -10,7 +10,8 @@ import (
 
 func (b *fixture) typing(openID, command string) int {
 	b.t.Helper()
-	return b.call("/cgi-bin/message/custom/typing", fmt.Sprintf(`{"touser":%q,"command":%q}`, openID, command)).code
+	return b.call("/cgi-bin/message/custom/typing",
+		fmt.Sprintf(`{"touser":%q,"command":%q}`, openID, command)).code
 }
 
 func TestTyping(t *testing.T) {
@@ -72,7 +73,8 @@ func TestTyping(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tc.code, start(t, Options{}).call("/cgi-bin/message/custom/typing", tc.body).code)
+			require.Equal(t, tc.code,
+				start(t, Options{}).call("/cgi-bin/message/custom/typing", tc.body).code)
 		})
 	}
 }

@@ -22,13 +22,16 @@ const (
 )
 
 var actions = []string{
-	string(UserMessaged), string(UserClicked), string(UserFollowed), string(UserScanned), string(UserPaid), string(UserUnfollowed),
+	string(UserMessaged), string(UserClicked), string(UserFollowed), string(UserScanned),
+	string(UserPaid), string(UserUnfollowed),
 }
 
 // Values of [Settings.Window].
 const (
 	WindowDocument = "document" // any action: as many messages as wanted within 48 hours
-	WindowToday    = "today"    // a message: 5 within 48 hours; click, follow, scan: 3 within a minute; payment: no limit within 48 hours
+	// a message: 5 within 48 hours; click, follow, scan: 3 within a minute; payment: no limit
+	// within 48 hours
+	WindowToday = "today"
 )
 
 // Allowance is what an action gives: so many messages within so much time.
@@ -37,15 +40,18 @@ type Allowance struct {
 	Lasts time.Duration `json:"lasts"`           // in JSON a text such as "48h"
 }
 
-// windows are the allowances by the value of Settings.Window. An action that is not there gives nothing.
+// windows are the allowances by the value of Settings.Window. An action that is not there gives
+// nothing.
 var windows = map[string]map[Action]Allowance{
 	WindowDocument: {
-		UserMessaged: {0, 48 * time.Hour}, UserClicked: {0, 48 * time.Hour}, UserFollowed: {0, 48 * time.Hour},
-		UserScanned: {0, 48 * time.Hour}, UserPaid: {0, 48 * time.Hour},
+		UserMessaged: {0, 48 * time.Hour}, UserClicked: {0, 48 * time.Hour},
+		UserFollowed: {0, 48 * time.Hour},
+		UserScanned:  {0, 48 * time.Hour}, UserPaid: {0, 48 * time.Hour},
 	},
 	WindowToday: {
-		UserMessaged: {5, 48 * time.Hour}, UserClicked: {3, time.Minute}, UserFollowed: {3, time.Minute},
-		UserScanned: {3, time.Minute}, UserPaid: {0, 48 * time.Hour},
+		UserMessaged: {5, 48 * time.Hour}, UserClicked: {3, time.Minute},
+		UserFollowed: {3, time.Minute},
+		UserScanned:  {3, time.Minute}, UserPaid: {0, 48 * time.Hour},
 	},
 }
 
@@ -90,9 +96,11 @@ func (s *Sandbox) Users(appID string) []User {
 	return users
 }
 
-// reach says whether the app may do something to the user now: when its users are known and have a window open, judge has the last word.
-// Without known users and a window it costs nothing.
-func (s *Sandbox) reach(q *request, set *settings, judge func(*User, Allowance, time.Time) int) int {
+// reach says whether the app may do something to the user now: when its users are known and have a
+// window open, judge has the last word. Without known users and a window it costs nothing.
+func (s *Sandbox) reach(
+	q *request, set *settings, judge func(*User, Allowance, time.Time) int,
+) int {
 	if set.allowances == nil && !set.KnownUsers {
 		return 0
 	}

@@ -23,26 +23,56 @@ func TestWindows(t *testing.T) {
 		steps []step
 	}{
 		{"without a window everything is taken", Settings{}, []step{{sends: 30}}},
-		{"somebody who never did anything is out of reach", Settings{Window: WindowToday}, []step{{then: 45015}}},
-		{"five for a message", Settings{Window: WindowToday}, []step{{does: UserMessaged, sends: 5, then: 45047}}},
-		{"in 48 hours", Settings{Window: WindowToday}, []step{{does: UserMessaged, later: 48*time.Hour - time.Minute, sends: 1}, {later: time.Minute, then: 45015}}},
-		{"the window is over before the allowance is", Settings{Window: WindowToday}, []step{{does: UserMessaged, sends: 5}, {later: 48 * time.Hour, then: 45015}}},
-		{"a new message is a new allowance", Settings{Window: WindowToday}, []step{{does: UserMessaged, sends: 5, then: 45047}, {does: UserMessaged, sends: 5, then: 45047}}},
-		{"three for a click", Settings{Window: WindowToday}, []step{{does: UserClicked, sends: 3, then: 45047}}},
-		{"in a minute", Settings{Window: WindowToday}, []step{{does: UserClicked, sends: 1}, {later: time.Minute, then: 45015}}},
-		{"three for following", Settings{Window: WindowToday}, []step{{does: UserFollowed, sends: 3, then: 45047}}},
-		{"three for a scan", Settings{Window: WindowToday}, []step{{does: UserScanned, sends: 3, then: 45047}}},
-		{"no limit for a payment", Settings{Window: WindowToday}, []step{{does: UserPaid, sends: 30}, {later: 48 * time.Hour, then: 45015}}},
-		{"the last action alone counts, even when it gives less", Settings{Window: WindowToday}, []step{{does: UserMessaged, sends: 1}, {does: UserClicked, later: time.Minute, then: 45015}}},
-		{"unfollowing closes it", Settings{Window: WindowToday}, []step{{does: UserMessaged, sends: 1}, {does: UserUnfollowed, then: 45015}}},
-		{"the document knows no limit for 48 hours", Settings{Window: WindowDocument}, []step{{does: UserClicked, sends: 30}, {later: 48*time.Hour - time.Minute, sends: 30}, {later: time.Minute, then: 45015}}},
-		{"unfollowing closes the document's", Settings{Window: WindowDocument}, []step{{does: UserUnfollowed, then: 45015}}},
+		{"somebody who never did anything is out of reach",
+			Settings{Window: WindowToday}, []step{{then: 45015}}},
+		{"five for a message",
+			Settings{Window: WindowToday}, []step{{does: UserMessaged, sends: 5, then: 45047}}},
+		{"in 48 hours", Settings{Window: WindowToday},
+			[]step{{does: UserMessaged, later: 48*time.Hour - time.Minute, sends: 1},
+				{later: time.Minute, then: 45015}}},
+		{"the window is over before the allowance is",
+			Settings{Window: WindowToday},
+			[]step{{does: UserMessaged, sends: 5}, {later: 48 * time.Hour, then: 45015}}},
+		{"a new message is a new allowance",
+			Settings{Window: WindowToday},
+			[]step{{does: UserMessaged, sends: 5, then: 45047},
+				{does: UserMessaged, sends: 5, then: 45047}}},
+		{"three for a click",
+			Settings{Window: WindowToday}, []step{{does: UserClicked, sends: 3, then: 45047}}},
+		{"in a minute", Settings{Window: WindowToday},
+			[]step{{does: UserClicked, sends: 1}, {later: time.Minute, then: 45015}}},
+		{"three for following",
+			Settings{Window: WindowToday}, []step{{does: UserFollowed, sends: 3, then: 45047}}},
+		{"three for a scan",
+			Settings{Window: WindowToday}, []step{{does: UserScanned, sends: 3, then: 45047}}},
+		{"no limit for a payment",
+			Settings{Window: WindowToday},
+			[]step{{does: UserPaid, sends: 30}, {later: 48 * time.Hour, then: 45015}}},
+		{"the last action alone counts, even when it gives less",
+			Settings{Window: WindowToday},
+			[]step{{does: UserMessaged, sends: 1},
+				{does: UserClicked, later: time.Minute, then: 45015}}},
+		{"unfollowing closes it",
+			Settings{Window: WindowToday},
+			[]step{{does: UserMessaged, sends: 1}, {does: UserUnfollowed, then: 45015}}},
+		{"the document knows no limit for 48 hours",
+			Settings{Window: WindowDocument},
+			[]step{{does: UserClicked, sends: 30}, {later: 48*time.Hour - time.Minute, sends: 30},
+				{later: time.Minute, then: 45015}}},
+		{"unfollowing closes the document's",
+			Settings{Window: WindowDocument}, []step{{does: UserUnfollowed, then: 45015}}},
 		{
-			"an allowance of one's own", Settings{Window: WindowToday, Allowances: map[Action]Allowance{UserMessaged: {Sends: 20, Lasts: time.Hour}}},
-			[]step{{does: UserMessaged, sends: 20, then: 45047}, {later: time.Hour, then: 45015}, {does: UserScanned, sends: 3, then: 45047}},
+			"an allowance of one's own",
+			Settings{Window: WindowToday,
+				Allowances: map[Action]Allowance{UserMessaged: {Sends: 20, Lasts: time.Hour}}},
+			[]step{{does: UserMessaged, sends: 20, then: 45047}, {later: time.Hour, then: 45015},
+				{does: UserScanned, sends: 3, then: 45047}},
 		},
-		{"a stranger is no openid where users are known", Settings{KnownUsers: true}, []step{{then: 40003}, {does: UserUnfollowed, sends: 9}}},
-		{"nor is one where there is a window too", Settings{KnownUsers: true, Window: WindowToday}, []step{{then: 40003}, {does: UserFollowed, sends: 3, then: 45047}}},
+		{"a stranger is no openid where users are known",
+			Settings{KnownUsers: true}, []step{{then: 40003}, {does: UserUnfollowed, sends: 9}}},
+		{"nor is one where there is a window too",
+			Settings{KnownUsers: true, Window: WindowToday},
+			[]step{{then: 40003}, {does: UserFollowed, sends: 3, then: 45047}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -65,7 +95,8 @@ func TestWindows(t *testing.T) {
 
 func TestAllowancesAreSpentByWhatIsTaken(t *testing.T) {
 	t.Parallel()
-	b := start(t, Options{Settings: Settings{Window: WindowToday, Messages: MessageSettings{Strict: true}}})
+	b := start(t,
+		Options{Settings: Settings{Window: WindowToday, Messages: MessageSettings{Strict: true}}})
 	b.Act(app, "o1", UserScanned)
 	require.Equal(t, 44004, b.send("o1", "").code, "a refused message costs nothing")
 	b.Add(Rule{Call: CallSend, Reset: ResetAfter, Times: 1})
@@ -109,6 +140,9 @@ func TestTypingWithinAWindow(t *testing.T) {
 
 func TestAnActionThatThereIsNotPanics(t *testing.T) {
 	t.Parallel()
-	require.PanicsWithValue(t, `sandbox: action "wave": not message, click, follow, scan, pay or unfollow`, func() { New(Options{}).Act(app, "o1", "wave") })
+	require.PanicsWithValue(t,
+		`sandbox: action "wave": not message, click, follow, scan, pay or unfollow`, func() {
+			New(Options{}).Act(app, "o1", "wave")
+		})
 	require.Panics(t, func() { New(Options{}).Advance(-1) })
 }

@@ -44,7 +44,8 @@ func (s *Sandbox) endlessHeader(w http.ResponseWriter) {
 	})
 }
 
-// onWire takes the connection over and closes it in the end. [Sandbox.Close] closes it too, which ends a write that nobody reads, and waits.
+// onWire takes the connection over and closes it in the end. [Sandbox.Close] closes it too, which
+// ends a write that nobody reads, and waits.
 func (s *Sandbox) onWire(w http.ResponseWriter, write func(net.Conn)) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

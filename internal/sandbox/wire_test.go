@@ -19,7 +19,8 @@ func TestRawAnswers(t *testing.T) {
 		rule Rule
 		want string
 	}{
-		{"stands on the wire as it is", Rule{Raw: "SSH-2.0-OpenSSH_9.9\r\n"}, "SSH-2.0-OpenSSH_9.9\r\n"},
+		{"stands on the wire as it is",
+			Rule{Raw: "SSH-2.0-OpenSSH_9.9\r\n"}, "SSH-2.0-OpenSSH_9.9\r\n"},
 		{"may lie about its length", Rule{Raw: lying}, lying},
 		{"may drip", Rule{Raw: lying, Drip: time.Microsecond}, lying},
 	} {
@@ -72,7 +73,8 @@ func TestEndlessHeaders(t *testing.T) {
 		_, err := b.do("POST", b.sendURL(), message("o1", "hi"))
 		require.ErrorContains(t, errors.Unwrap(err), "server response headers exceeded")
 		require.Equal(t, "endless header", b.Received()[0].Fault)
-		require.Eventually(t, func() bool { return b.Stats().InFlight == 0 }, 30*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return b.Stats().InFlight == 0 }, 30*time.Second,
+			time.Millisecond)
 	})
 	t.Run("end when the sandbox is closed, though nobody reads", func(t *testing.T) {
 		t.Parallel()
