@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// check looks at what no single key can tell: what must go together, what may not, and files that should be there.
+// check looks at what no single key can tell: what must go together, what may not, and files that
+// should be there.
 func (l *loader) check() {
 	l.checkNATS()
 	l.checkWeChat()
@@ -28,24 +29,29 @@ func (l *loader) checkNATS() {
 		l.problem(there, "needs "+missing+" as well")
 	}
 	if hasUser(n.URL) {
-		l.warn("nats.url", "holds a password or token: nats.creds_file keeps it out of the configuration")
+		l.warn("nats.url",
+			"holds a password or token: nats.creds_file keeps it out of the configuration")
 	}
 	if !n.IsEmbedded() {
 		return
 	}
 	if n.Replicas > 1 {
-		l.problem("nats.replicas", strconv.Itoa(n.Replicas)+" is not possible with an embedded broker, which is one server")
+		l.problem("nats.replicas",
+			strconv.Itoa(n.Replicas)+
+				" is not possible with an embedded broker, which is one server")
 	}
 	if n.CredsFile != "" {
 		l.warn("nats.creds_file", "has no effect with an embedded broker")
 	}
 	if !loopbackAddress(n.Listen) && !l.failed["nats.listen"] {
-		l.warn("nats.listen", "can be reached from other machines, and an embedded broker asks nobody who they are")
+		l.warn("nats.listen",
+			"can be reached from other machines, and an embedded broker asks nobody who they are")
 	}
 }
 
 // weChatHosts are the hosts WeChat documents for the API: the main one and those of its regions.
-var weChatHosts = []string{"api.weixin.qq.com", "api2.weixin.qq.com", "sh.api.weixin.qq.com", "sz.api.weixin.qq.com", "hk.api.weixin.qq.com"}
+var weChatHosts = []string{"api.weixin.qq.com", "api2.weixin.qq.com", "sh.api.weixin.qq.com",
+	"sz.api.weixin.qq.com", "hk.api.weixin.qq.com"}
 
 func (l *loader) checkWeChat() {
 	w := &l.cfg.WeChat
@@ -63,7 +69,8 @@ func (l *loader) checkWeChat() {
 			return
 		}
 	}
-	l.warn("wechat.base_url", "is not a host of WeChat: "+u.Hostname()+" sees every access token and message")
+	l.warn("wechat.base_url",
+		"is not a host of WeChat: "+u.Hostname()+" sees every access token and message")
 }
 
 // checkTokenURL refuses to carry a token in clear text over a network.
@@ -76,18 +83,23 @@ func (l *loader) checkTokenURL(key, raw string) {
 		l.warn(key, "is plain http: whoever is between can read the access token")
 		return
 	}
-	l.problem(key, strconv.Quote(RedactURL(raw))+" is not https: the access token would cross the network in clear text; "+
+	l.problem(key, strconv.Quote(RedactURL(raw))+
+		" is not https: the access token would cross the network in clear text; "+
 		"http is for this machine only (wechat.allow_http: true lifts this on a test network)")
 }
 
 func (l *loader) checkConsole() {
 	c := l.cfg.Console
 	if c.TokenFile == "" && !loopbackAddress(c.Listen) && !l.failed["console.listen"] {
-		l.problem("console.listen", strconv.Quote(c.Listen)+" can be reached from other machines: set console.token_file, or listen on 127.0.0.1")
+		l.problem("console.listen",
+			strconv.Quote(c.Listen)+
+				" can be reached from other machines: set console.token_file, or "+
+				"listen on 127.0.0.1")
 	}
 }
 
-// checkSettings looks at one set of settings: defaults, or those of an app, whose inherited values were looked at already.
+// checkSettings looks at one set of settings: defaults, or those of an app, whose inherited values
+// were looked at already.
 func (l *loader) checkSettings(s *Settings, prefix string) {
 	own := func(names ...string) bool {
 		found := prefix == defaultsPath
@@ -100,7 +112,9 @@ func (l *loader) checkSettings(s *Settings, prefix string) {
 		return found
 	}
 	if own("retry.first", "retry.cap") && s.Retry.Cap < s.Retry.First {
-		l.problem(prefix+"retry.cap", strconv.Quote(duration(s.Retry.Cap))+" is shorter than retry.first, "+duration(s.Retry.First))
+		l.problem(prefix+"retry.cap",
+			strconv.Quote(duration(s.Retry.Cap))+" is shorter than retry.first, "+
+				duration(s.Retry.First))
 	}
 	if own("token") {
 		switch s.Token.Kind {
@@ -112,11 +126,15 @@ func (l *loader) checkSettings(s *Settings, prefix string) {
 	}
 	if keep := l.cfg.Worker.Ledger.Keep; own("expire_after") && !l.failed["worker.ledger.keep"] &&
 		l.cfg.Worker.Ledger.Mode == LedgerFull && keep < s.ExpireAfter {
-		l.warn(prefix+"expire_after", duration(s.ExpireAfter)+" is longer than worker.ledger.keep, "+duration(keep)+
-			": an intent that waits longer than that is no longer guarded against a double send")
+		l.warn(prefix+"expire_after",
+			duration(s.ExpireAfter)+" is longer than worker.ledger.keep, "+duration(keep)+
+				": an intent that waits longer than that is no longer guarded against a double send")
 	}
 	if own("duplicate_window") && s.DuplicateWindow > time.Hour {
-		l.warn(prefix+"duplicate_window", duration(s.DuplicateWindow)+" of ids are held in the broker's memory; the ledger recognises later repeats anyway")
+		l.warn(prefix+"duplicate_window",
+			duration(s.DuplicateWindow)+
+				" of ids are held in the broker's memory; the ledger recognises later "+
+				"repeats anyway")
 	}
 }
 
@@ -149,7 +167,8 @@ func (l *loader) checkSecret(app *App, prefix string) {
 	case app.SecretFile != "" && app.SecretEnv != "":
 		l.problem(prefix+"secret_env", "and secret_file are both given: one of them is enough")
 	case app.SecretFile == "" && app.SecretEnv == "" && app.Token.NeedsSecret():
-		l.problem(key, "has neither secret_file nor secret_env, and token "+app.Token.String()+" needs the AppSecret")
+		l.problem(key, "has neither secret_file nor secret_env, and token "+app.Token.String()+
+			" needs the AppSecret")
 	case app.SecretEnv != "" && !l.failed[prefix+"secret_env"]:
 		if value, ok := l.lookup(app.SecretEnv); !ok || value == "" {
 			l.warn(prefix+"secret_env", "the variable "+app.SecretEnv+" is not set")
@@ -157,8 +176,8 @@ func (l *loader) checkSecret(app *App, prefix string) {
 	}
 }
 
-// checkFiles warns of files that are missing or that others can read. Neither stops the loading: a configuration is also checked
-// where its files are not, and a secret may be mounted later.
+// checkFiles warns of files that are missing or that others can read. Neither stops the loading: a
+// configuration is also checked where its files are not, and a secret may be mounted later.
 func checkFiles[T any](l *loader, rows []row[T], from *T, prefix string) {
 	for _, r := range rows {
 		path, ok := r.field(from).(*string)
@@ -177,6 +196,7 @@ func (l *loader) checkFile(key, path string, secret bool) {
 	case info.IsDir():
 		l.warn(key, path+" is a folder, not a file")
 	case secret && readableByOthers(info):
-		l.warn(key, path+" can be read by others (mode "+info.Mode().Perm().String()+"): chmod 600 "+path)
+		l.warn(key,
+			path+" can be read by others (mode "+info.Mode().Perm().String()+"): chmod 600 "+path)
 	}
 }

@@ -1,11 +1,14 @@
-// Package config is the configuration of kefu: one tree of small structs, loaded strictly, with every problem found at once.
+// Package config is the configuration of kefu: one tree of small structs, loaded strictly, with
+// every problem found at once.
 //
-// A value comes from the first of these that has it: a flag, an environment variable, the file, the default. Every key is one row
-// of the tables in keys.go: its default, what is allowed, its unit and what it means. The reference for people ([Keys]), the
-// example file ([WriteExample]), the names of the environment variables, the checks and the printing all loop over those rows, so
-// a new key is a field here and a row there, and nothing else.
+// A value comes from the first of these that has it: a flag, an environment variable, the file, the
+// default. Every key is one row of the tables in keys.go: its default, what is allowed, its unit
+// and what it means. The reference for people ([Keys]), the example file ([WriteExample]), the
+// names of the environment variables, the checks and the printing all loop over those rows, so a
+// new key is a field here and a row there, and nothing else.
 //
-// The tree holds no secret: an app names the file or the variable its AppSecret is in, and [App.ReadSecret] reads it there.
+// The tree holds no secret: an app names the file or the variable its AppSecret is in, and
+// [App.ReadSecret] reads it there.
 //
 //	cfg, warnings, err := config.Load(config.Source{File: "kefu.yaml", Environ: os.Environ()})
 //	if err != nil {
@@ -39,7 +42,7 @@ const Embedded = "embedded"
 
 // NATS says where the broker is and how to reach it.
 type NATS struct {
-	URL       string // one or more addresses, separated by commas, or [Embedded]; may hold a password: print it with RedactURL only
+	URL       string // addresses, separated by commas, or [Embedded]; print it with RedactURL
 	Listen    string // host:port where an embedded broker listens for producers
 	StoreDir  string // folder of an embedded broker's streams
 	CredsFile string // credentials file (JWT and seed); empty for none
@@ -50,7 +53,8 @@ type NATS struct {
 // IsEmbedded tells whether the broker runs inside this process.
 func (n NATS) IsEmbedded() bool { return n.URL == Embedded }
 
-// TLS names the files of a TLS connection; all empty means the system's trust and no client certificate.
+// TLS names the files of a TLS connection; all empty means the system's trust and no client
+// certificate.
 type TLS struct {
 	CAFile   string
 	CertFile string // together with KeyFile or not at all
@@ -62,7 +66,7 @@ type WeChat struct {
 	BaseURL   string        // without a slash at the end
 	Timeout   time.Duration // for one whole call
 	CAFile    string        // PEM file trusted besides the system's; empty for none
-	AllowHTTP bool          // lets URLs that carry a token be plain http on hosts other than this machine
+	AllowHTTP bool          // lets URLs that carry a token be plain http on other hosts
 }
 
 // Receipts says which outcomes are published as receipts.
@@ -108,14 +112,15 @@ type Console struct {
 
 // Settings are what each app may have its own of.
 type Settings struct {
-	Token           TokenSource
-	Rate            Rate
-	Concurrency     int // of the process's slots, at most
-	LiveShards      int // 1..64, fixed once the app has a queue
-	Retry           Retry
-	OnUnknown       schema.UnknownPolicy // schema.PolicyResend or schema.PolicyPark
-	ExpireAfter     time.Duration        // from publishing
-	HoldBack        time.Duration        // how long a retry may hold back the recipient's later intents; 0 for never
+	Token       TokenSource
+	Rate        Rate
+	Concurrency int // of the process's slots, at most
+	LiveShards  int // 1..64, fixed once the app has a queue
+	Retry       Retry
+	OnUnknown   schema.UnknownPolicy // schema.PolicyResend or schema.PolicyPark
+	ExpireAfter time.Duration        // from publishing
+	// how long a retry may hold back the recipient's next; 0: never
+	HoldBack        time.Duration
 	DuplicateWindow time.Duration
 	Queue           Queue
 	Limits          schema.Limits
@@ -127,13 +132,13 @@ type Rate struct {
 	PerSecond   float64
 	Burst       int
 	PerDay      int     // 0 for no limit of our own
-	LiveReserve float64 // share of the burst, and of slow calls in flight, that bulk leaves to live, 0..0.9
+	LiveReserve float64 // share of burst and slow calls that bulk leaves to live, 0..0.9
 }
 
 // Retry says how often and how late an intent is tried again.
 type Retry struct {
 	Attempts int           // in all, the first one included
-	First    time.Duration // wait before the second attempt; each further wait is about four times longer
+	First    time.Duration // wait before the second attempt; each further one is four times longer
 	Cap      time.Duration // the longest wait
 }
 
@@ -143,7 +148,8 @@ type Queue struct {
 	Bytes    Size
 }
 
-// KFAccounts bounds what the commands do to an app's kfaccounts; the API's own bounds have changed with time.
+// KFAccounts bounds what the commands do to an app's kfaccounts; the API's own bounds have changed
+// with time.
 type KFAccounts struct {
 	Most     int // an app has
 	Nickname Nickname
@@ -158,11 +164,12 @@ const (
 	NicknameToday    Nickname = "today"
 )
 
-// App is one WeChat account with its own settings resolved. What kind of account it is stands in Limits.Kind.
+// App is one WeChat account with its own settings resolved. What kind of account it is stands in
+// Limits.Kind.
 type App struct {
 	AppID      string
 	Name       string // shown to people; may be empty
-	SecretFile string // one of SecretFile and SecretEnv, or none when the token comes from a file or URL
+	SecretFile string // one of SecretFile and SecretEnv; none when the token is a file's or URL's
 	SecretEnv  string
 	Settings
 
@@ -190,8 +197,9 @@ func (c *Config) App(appid string) (App, bool) {
 // File is the file that was read; empty when there was none.
 func (c *Config) File() string { return c.file }
 
-// Origin says where the value of a key comes from: "default", "kefu.yaml:12", "KEFU_WORKER_LISTEN" or "flag".
-// The path of an app's key is written apps[0].rate.burst; a key the app does not set has the origin of the default it takes.
+// Origin says where the value of a key comes from: "default", "kefu.yaml:12", "KEFU_WORKER_LISTEN"
+// or "flag". The path of an app's key is written apps[0].rate.burst; a key the app does not set has
+// the origin of the default it takes.
 func (c *Config) Origin(path string) string {
 	key := internal(path)
 	if o, ok := c.origins[key]; ok {
@@ -203,7 +211,8 @@ func (c *Config) Origin(path string) string {
 	return origin{}.String()
 }
 
-// RequireApps is an *[Error] when no app is configured. `kefu dev` can do without (it makes one up), a worker cannot.
+// RequireApps is an *[Error] when no app is configured. `kefu dev` can do without (it makes one
+// up), a worker cannot.
 func (c *Config) RequireApps() error {
 	if len(c.Apps) > 0 {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"github.com/knadh/koanf/providers/env/v2"
 )
 
-// loadEnviron takes the KEFU_ variables that are keys. The names of keys hold underscores themselves, so a variable is looked up
-// among the known ones, never taken apart.
+// loadEnviron takes the KEFU_ variables that are keys. The names of keys hold underscores
+// themselves, so a variable is looked up among the known ones, never taken apart.
 func (l *loader) loadEnviron(environ []string) {
 	var unknown []string
 	provider := env.Provider(".", env.Opt{
@@ -45,7 +45,8 @@ func keyOfVariable(name string) (string, bool) {
 		return "", false
 	}
 	for leaf := range known().leaves {
-		if rest, isApp := strings.CutPrefix(leaf, "apps[]."); isApp && envName(rest) == envPrefix+m[2] {
+		if rest, isApp := strings.CutPrefix(leaf, "apps[]."); isApp &&
+			envName(rest) == envPrefix+m[2] {
 			index, _ := strconv.Atoi(m[1]) // up to four digits
 			return appsPath + strconv.Itoa(index) + "." + rest, true
 		}
@@ -53,7 +54,8 @@ func keyOfVariable(name string) (string, bool) {
 	return "", false
 }
 
-// kubernetesVariable matches what Kubernetes sets in each container for a service called kefu or kefu-something.
+// kubernetesVariable matches what Kubernetes sets in each container for a service called kefu or
+// kefu-something.
 var kubernetesVariable = regexp.MustCompile(`^KEFU_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // reportUnknown warns of variables that are no keys, and refuses those that hold a secret's value.
@@ -66,7 +68,9 @@ func (l *loader) reportUnknown(names []string) {
 		case name == envFile:
 		case l.isSecretVariable(name): // an app's secret_env may well be called KEFU_…
 		case appVariable.MatchString(name) && isSecretName(last):
-			l.problems = append(l.problems, Problem{File: name, Text: "a secret is not a setting: name the variable it is in with secret_env"})
+			l.problems = append(l.problems,
+				Problem{File: name,
+					Text: "a secret is not a setting: name the variable it is in with secret_env"})
 		case kubernetesVariable.MatchString(name):
 			kubernetes = append(kubernetes, name)
 		default:
@@ -84,7 +88,8 @@ func (l *loader) reportUnknown(names []string) {
 		}
 		l.warnings = append(l.warnings, Warning{Problem{
 			File: what,
-			Text: "set by Kubernetes for a service of this name, no settings of kefu (enableServiceLinks: false leaves them out)",
+			Text: "set by Kubernetes for a service of this name, no settings of kefu " +
+				"(enableServiceLinks: false leaves them out)",
 		}})
 	}
 }
@@ -92,7 +97,8 @@ func (l *loader) reportUnknown(names []string) {
 // isSecretVariable tells whether some app named this variable in secret_env.
 func (l *loader) isSecretVariable(name string) bool {
 	for _, key := range l.values.Keys() {
-		if strings.HasPrefix(key, appsPath) && strings.HasSuffix(key, ".secret_env") && l.values.String(key) == name {
+		if strings.HasPrefix(key, appsPath) && strings.HasSuffix(key, ".secret_env") &&
+			l.values.String(key) == name {
 			return true
 		}
 	}

@@ -9,7 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// WriteExample writes a complete configuration file with every key at its default, what it means and what is allowed.
+// WriteExample writes a complete configuration file with every key at its default, what it means
+// and what is allowed.
 func WriteExample(w io.Writer) error {
 	if _, err := io.WriteString(w, exampleHead); err != nil {
 		return err
@@ -30,7 +31,8 @@ func WriteExample(w io.Writer) error {
 			app.Content = append(app.Content, name, example)
 		}
 	}
-	root.Content = append(root.Content, scalar("apps", "!!str"), &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{app}})
+	root.Content = append(root.Content, scalar("apps", "!!str"),
+		&yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{app}})
 	for i := 0; i < len(root.Content); i += 2 {
 		root.Content[i].HeadComment = exampleGroups[root.Content[i].Value]
 	}
@@ -54,10 +56,12 @@ var exampleGroups = map[string]string{
 	"worker":   "The daemon: kefu worker.",
 	"console":  "The operators' web page, which this version does not have yet.",
 	"defaults": "For every app; each key may be set per app.",
-	"apps":     "One entry for each Official Account or mini program; besides these keys it may have any key of defaults.",
+	"apps": "One entry for each Official Account or mini program; besides these keys it may have " +
+		"any key of defaults.",
 }
 
-var exampleApp = map[string]string{"appid": "wx0000000000000001", "name": "旗舰店", "kind": "official", "secret_file": "/etc/kefu/wx1.secret"}
+var exampleApp = map[string]string{"appid": "wx0000000000000001", "name": "旗舰店", "kind": "official",
+	"secret_file": "/etc/kefu/wx1.secret"}
 
 func exampleRows[T any](root *yaml.Node, rows []row[T]) {
 	var zero T
@@ -72,7 +76,8 @@ func exampleRows[T any](root *yaml.Node, rows []row[T]) {
 		key := scalar(name, "!!str")
 		key.HeadComment = fold(r.doc)
 		field := r.field(&zero)
-		r.rule.set(field, r.initial) // a default its own rule refuses fails the test that loads the example
+		// a default its own rule refuses fails the test that loads the example
+		r.rule.set(field, r.initial)
 		value := scalarOf(field, r.rule)
 		value.LineComment = r.rule.allowed
 		if r.unit != "" {

@@ -13,9 +13,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// strictYAML is a koanf parser that knows the tree: it refuses keys that are not in it, keys given twice, and values where a group
-// belongs, and it remembers the line of each value. Values stay the text that was written, so that `off` is a word, `48h` is no
-// string by accident, and one set of rules reads file, environment and flags alike.
+// strictYAML is a koanf parser that knows the tree: it refuses keys that are not in it, keys given
+// twice, and values where a group belongs, and it remembers the line of each value. Values stay the
+// text that was written, so that `off` is a word, `48h` is no string by accident, and one set of
+// rules reads file, environment and flags alike.
 type strictYAML struct {
 	name     string // of the file, for people
 	values   map[string]any
@@ -23,7 +24,8 @@ type strictYAML struct {
 	problems []Problem
 }
 
-// Unmarshal returns the values by flat key (apps.0.rate.burst); what is wrong is gathered in problems, all of it.
+// Unmarshal returns the values by flat key (apps.0.rate.burst); what is wrong is gathered in
+// problems, all of it.
 func (y *strictYAML) Unmarshal(b []byte) (map[string]any, error) {
 	y.values, y.lines = map[string]any{}, map[string]int{}
 	decoder := yaml.NewDecoder(bytes.NewReader(b))
@@ -66,7 +68,8 @@ func (y *strictYAML) group(node *yaml.Node, key string) {
 	if node.Kind != yaml.MappingNode {
 		names := strings.Join(known().groups[pattern(key)], ", ")
 		if key == "" {
-			y.add(node.Line, "", "is not a group of keys ("+strings.ReplaceAll(names, "apps[]", "apps")+")")
+			y.add(node.Line, "",
+				"is not a group of keys ("+strings.ReplaceAll(names, "apps[]", "apps")+")")
 			return
 		}
 		y.add(node.Line, key, "is a group of keys ("+names+"), not a single value or a list")
@@ -142,7 +145,8 @@ func (y *strictYAML) apps(node *yaml.Node) {
 			y.add(item.Line, key, "is empty")
 			continue
 		}
-		// The app exists even if nothing in it can be read; the line is where a missing appid is reported.
+		// The app exists even if nothing in it can be read; the line is where a missing appid is
+		// reported.
 		y.lines[key] = item.Line
 		y.group(item, key)
 	}
@@ -161,14 +165,17 @@ func (y *strictYAML) leaf(node *yaml.Node, key string) {
 }
 
 func (y *strictYAML) add(line int, key, text string) {
-	y.problems = append(y.problems, Problem{File: y.name, Line: line, Key: display(key), Text: text})
+	y.problems = append(y.problems,
+		Problem{File: y.name, Line: line, Key: display(key), Text: text})
 }
 
 func (y *strictYAML) addNamed(line int, key, text string) {
-	y.problems = append(y.problems, Problem{File: y.name, Line: line, Key: display(key), Text: text, inText: true})
+	y.problems = append(y.problems,
+		Problem{File: y.name, Line: line, Key: display(key), Text: text, inText: true})
 }
 
-// target follows an alias (*name) to what it stands for. The depth of the tree bounds how often this happens.
+// target follows an alias (*name) to what it stands for. The depth of the tree bounds how often
+// this happens.
 func target(node *yaml.Node) *yaml.Node {
 	if node.Kind == yaml.AliasNode {
 		return node.Alias
@@ -176,7 +183,9 @@ func target(node *yaml.Node) *yaml.Node {
 	return node
 }
 
-func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" }
+func isNull(node *yaml.Node) bool {
+	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
+}
 
 // isSecretName recognises the key of whoever wants to write the AppSecret down here.
 func isSecretName(name string) bool {
@@ -188,7 +197,8 @@ func isSecretName(name string) bool {
 }
 
 func literalSecret(key string) string {
-	return display(key) + " is not a key: a secret never stands in the configuration; put it into a file only kefu can read and name that in secret_file"
+	return display(key) + " is not a key: a secret never stands in the configuration; put it " +
+		"into a file only kefu can read and name that in secret_file"
 }
 
 var appIndex = regexp.MustCompile(`^apps\.(\d+)`)

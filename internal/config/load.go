@@ -20,24 +20,27 @@ import (
 // DefaultFiles is where a configuration is looked for when none is named.
 var DefaultFiles = []string{"./kefu.yaml", "/etc/kefu/kefu.yaml"}
 
-// Source is what a configuration is loaded from. Its zero value loads a file from DefaultFiles, if there is one.
+// Source is what a configuration is loaded from. Its zero value loads a file from DefaultFiles, if
+// there is one.
 type Source struct {
-	// File is named by the user, who must get an error when it is missing. Empty: the one in KEFU_CONFIG, which must exist as well,
-	// else the first of Search that exists, else none.
+	// File is named by the user, who must get an error when it is missing. Empty: the one in
+	// KEFU_CONFIG, which must exist as well, else the first of Search that exists, else none.
 	File string
 
-	// Environ is the environment as os.Environ returns it. An empty variable counts as not set, so that a compose file may pass on
-	// what may be absent.
+	// Environ is the environment as os.Environ returns it. An empty variable counts as not set, so
+	// that a compose file may pass on what may be absent.
 	Environ []string
 
-	// Flags are the values given on the command line, by key ("worker.listen", "apps[0].rate.burst").
+	// Flags are the values given on the command line, by key ("worker.listen",
+	// "apps[0].rate.burst").
 	Flags map[string]any
 
 	// Search is where to look when no file is named; nil means DefaultFiles.
 	Search []string
 }
 
-// Load reads and checks a configuration. The error is an *[Error] with everything that is wrong; warnings come with either result.
+// Load reads and checks a configuration. The error is an *[Error] with everything that is wrong;
+// warnings come with either result.
 func Load(src Source) (*Config, []Warning, error) {
 	l := &loader{
 		values: koanf.New("."),
@@ -62,7 +65,8 @@ func Load(src Source) (*Config, []Warning, error) {
 // flagPlace is where a value from the command line was set.
 const flagPlace = "flag"
 
-// sortProblems puts those of the file first, from top to bottom, as whoever mends it goes through it.
+// sortProblems puts those of the file first, from top to bottom, as whoever mends it goes through
+// it.
 func (l *loader) sortProblems() {
 	slices.SortStableFunc(l.problems, func(a, b Problem) int {
 		switch inFile := a.File == l.cfg.file; {
@@ -87,7 +91,9 @@ type loader struct {
 }
 
 // layer loads one source over those before it. Every one of its keys has a place it was set at.
-func (l *loader) layer(provider koanf.Provider, parser koanf.Parser, place func(key string) origin) {
+func (l *loader) layer(
+	provider koanf.Provider, parser koanf.Parser, place func(key string) origin,
+) {
 	layer := koanf.New(".")
 	if err := layer.Load(provider, parser); err != nil {
 		l.problems = append(l.problems, Problem{Text: err.Error()})
@@ -127,7 +133,9 @@ func (l *loader) loadFile(src Source) {
 	}
 	l.cfg.file = name
 	parser := &strictYAML{name: name}
-	l.layer(rawbytes.Provider(content), parser, func(key string) origin { return origin{name, parser.lines[key]} })
+	l.layer(rawbytes.Provider(content), parser, func(key string) origin {
+		return origin{name, parser.lines[key]}
+	})
 	l.problems = append(l.problems, parser.problems...)
 	for _, p := range parser.problems {
 		l.failed[internal(p.Key)] = true
@@ -138,7 +146,9 @@ func (l *loader) loadFile(src Source) {
 }
 
 // readFile returns the file to load under the name to show, or no name when there is none.
-func readFile(src Source, lookup func(string) (string, bool)) (name string, content []byte, err error) {
+func readFile(
+	src Source, lookup func(string) (string, bool),
+) (name string, content []byte, err error) {
 	name = src.File
 	if name == "" {
 		name, _ = lookup(envFile)
@@ -191,9 +201,12 @@ func (l *loader) loadFlags(flags map[string]any) {
 			given[key] = format(flags[path])
 			continue
 		}
-		l.problems = append(l.problems, Problem{File: flagPlace, Key: path, Text: complaint, inText: true})
+		l.problems = append(l.problems,
+			Problem{File: flagPlace, Key: path, Text: complaint, inText: true})
 	}
-	l.layer(confmap.Provider(given, "."), nil, func(string) origin { return origin{place: flagPlace} })
+	l.layer(confmap.Provider(given, "."), nil, func(string) origin {
+		return origin{place: flagPlace}
+	})
 }
 
 // decode turns every value into its field.
@@ -202,7 +215,8 @@ func (l *loader) decode() {
 	decodeRows(l, settingsKeys, &l.cfg.Defaults, defaultsPath)
 	for i := range l.apps {
 		if i >= len(l.apps) {
-			l.problem(appsPath+strconv.Itoa(i), "leaves a gap: apps are numbered from 0 without leaving one out")
+			l.problem(appsPath+strconv.Itoa(i),
+				"leaves a gap: apps are numbered from 0 without leaving one out")
 			return
 		}
 	}
@@ -256,7 +270,8 @@ func (l *loader) set(key string) bool { return l.cfg.origins[key].place != "" }
 
 func lookupIn(environ []string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
-		// The last of several wins, as it does for os.Getenv's callers on the systems that allow several.
+		// The last of several wins, as it does for os.Getenv's callers on the systems that allow
+		// several.
 		for _, entry := range slices.Backward(environ) {
 			if key, value, ok := strings.Cut(entry, "="); ok && key == name {
 				return value, true

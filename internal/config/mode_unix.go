@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// readableByOthers tells whether more people than necessary can read a file of ours. A file that belongs to somebody else has to
-// let our group in, which is how Kubernetes hands a secret to a process that is not root; a file of our own does not.
+// readableByOthers tells whether more people than necessary can read a file of ours. A file that
+// belongs to somebody else has to let our group in, which is how Kubernetes hands a secret to a
+// process that is not root; a file of our own does not.
 func readableByOthers(info fs.FileInfo) bool {
 	mode := info.Mode().Perm()
 	if mode&0o004 != 0 {

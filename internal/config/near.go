@@ -4,8 +4,9 @@ import (
 	"strings"
 )
 
-// nearest is the known key that was most likely meant by an unknown one, or "" when none resembles it. A key that is right but in
-// the wrong group is recognised by its name: per_second at the top is defaults.rate.per_second.
+// nearest is the known key that was most likely meant by an unknown one, or "" when none resembles
+// it. A key that is right but in the wrong group is recognised by its name: per_second at the top
+// is defaults.rate.per_second.
 func nearest(key string) string {
 	cat := known()
 	parent, name := split(key)
@@ -53,7 +54,8 @@ func tolerance(word string) int {
 	return max(1, min(3, len(word)/3))
 }
 
-// distance counts the letters to insert, delete, replace or swap with their neighbour to get from a to b.
+// distance counts the letters to insert, delete, replace or swap with their neighbour to get from a
+// to b.
 func distance(a, b string) int {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)

@@ -9,9 +9,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Print writes the configuration in effect as YAML that can be loaded again. Of an app it shows what it does not take from
-// defaults. Credentials in URLs are hidden; other secrets are not in the configuration at all. With origins, a comment behind
-// each value says where it was set.
+// Print writes the configuration in effect as YAML that can be loaded again. Of an app it shows
+// what it does not take from defaults. Credentials in URLs are hidden; other secrets are not in the
+// configuration at all. With origins, a comment behind each value says where it was set.
 func (c *Config) Print(w io.Writer, origins bool) error {
 	return encode(w, c.tree(origins))
 }
@@ -74,7 +74,8 @@ func (c *Config) appTree(i int, all, origins bool) *yaml.Node {
 	node, app, prefix := mapping(), &c.Apps[i], appsPath+strconv.Itoa(i)+"."
 	for _, r := range appKeys {
 		_, own := c.origins[prefix+r.path]
-		if text := reflect.ValueOf(r.field(app)).Elem().String(); text != "" && (own || all) { // every key of an app is text
+		// every key of an app is text
+		if text := reflect.ValueOf(r.field(app)).Elem().String(); text != "" && (own || all) {
 			plant(node, c, []row[App]{r}, app, prefix, origins)
 		}
 	}

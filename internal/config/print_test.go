@@ -34,7 +34,8 @@ apps:
 		before.Apps[i].lookup, after.Apps[i].lookup = nil, nil
 		require.Equal(t, before.Apps[i], after.Apps[i])
 	}
-	require.NotContains(t, out.String(), "100\n    burst: 3", "an app shows only what it does not inherit")
+	require.NotContains(t, out.String(), "100\n    burst: 3",
+		"an app shows only what it does not inherit")
 }
 
 func TestPrintSaysWhereValuesComeFrom(t *testing.T) {
@@ -87,7 +88,8 @@ func TestTheTreeHasTypedValues(t *testing.T) {
 	top, ok := tree.(map[string]any)
 	require.True(t, ok)
 	require.Equal(t, map[string]any{"listen": "127.0.0.1:8090", "token_file": ""}, top["console"])
-	require.Equal(t, []any{map[string]any{"appid": "123", "secret_env": "S", "rate": map[string]any{"per_second": 1.5}}}, top["apps"])
+	require.Equal(t, []any{map[string]any{"appid": "123", "secret_env": "S",
+		"rate": map[string]any{"per_second": 1.5}}}, top["apps"])
 
 	app, err := cfg.AppTree("123")
 	require.NoError(t, err)
@@ -150,7 +152,9 @@ func TestEveryDefaultKeepsItsOwnRule(t *testing.T) {
 
 func TestTheFileOnDiskIsNamedAsItWasFound(t *testing.T) {
 	t.Chdir(t.TempDir())
-	require.NoError(t, os.WriteFile(filepath.Clean("kefu.yaml"), []byte("worker: {grace: x}"), 0o600))
+	require.NoError(t,
+		os.WriteFile(filepath.Clean("kefu.yaml"), []byte("worker: {grace: x}"), 0o600))
 	_, _, err := Load(Source{})
-	require.EqualError(t, err, `kefu.yaml:1: worker.grace: "x" is not a duration such as 30s, 10m or 48h`)
+	require.EqualError(t, err,
+		`kefu.yaml:1: worker.grace: "x" is not a duration such as 30s, 10m or 48h`)
 }

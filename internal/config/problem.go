@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// Problem is one thing wrong with the configuration, worded for whoever has to put it right. It never holds the value of a key
-// that could be a secret.
+// Problem is one thing wrong with the configuration, worded for whoever has to put it right. It
+// never holds the value of a key that could be a secret.
 type Problem struct {
-	File string `json:"file,omitempty"` // the file, or the environment variable, or "flag"; empty when nothing was set anywhere
+	// the file, or the environment variable, or "flag"; empty when nothing was set anywhere
+	File string `json:"file,omitempty"`
 	Line int    `json:"line,omitempty"` // in the file; 0 when unknown
 	Key  string `json:"key,omitempty"`  // as people write it: apps[0].rate.burst
 	Text string `json:"text"`           // a sentence without the place
@@ -34,7 +35,8 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Error is a configuration that cannot be used: everything that is wrong with it, so that it takes one round to put it right.
+// Error is a configuration that cannot be used: everything that is wrong with it, so that it takes
+// one round to put it right.
 type Error struct {
 	Problems []Problem
 }

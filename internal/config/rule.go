@@ -21,9 +21,11 @@ import (
 type rule struct {
 	kind    string // of Key.Type
 	allowed string // of Key.Allowed
-	// set stores the value in the field, a pointer, or says what is wrong with it as the end of a sentence: "is not within 1..64".
+	// set stores the value in the field, a pointer, or says what is wrong with it as the end of a
+	// sentence: "is not within 1..64".
 	set func(field any, raw string) string
-	// show is the value as an error may print it; nil prints it as it is. A rule whose values may be secrets shows nothing.
+	// show is the value as an error may print it; nil prints it as it is. A rule whose values may
+	// be secrets shows nothing.
 	show func(raw string) string
 	// secret marks a file that only the process should be able to read.
 	secret bool
@@ -54,7 +56,8 @@ func between[T number](lowest, highest T) rule {
 	return rule{
 		kind: kindOf(lowest), allowed: allowed,
 		set: func(field any, raw string) string {
-			into := field.(*T) // row and rule stand on one line of the table: a mismatch panics in every test
+			// row and rule stand on one line of the table: a mismatch panics in every test
+			into := field.(*T)
 			if complaint := parse(into, raw); complaint != "" {
 				return complaint
 			}
@@ -93,23 +96,25 @@ func text(kind, allowed string, check func(raw string) string) rule {
 	}}
 }
 
-var boolean = rule{kind: "boolean", allowed: "true, false", set: func(field any, raw string) string {
-	switch raw {
-	case "true", "false":
-		*field.(*bool) = raw == "true"
-		return ""
-	}
-	return "is not one of true, false"
-}}
+var boolean = rule{kind: "boolean", allowed: "true, false",
+	set: func(field any, raw string) string {
+		switch raw {
+		case "true", "false":
+			*field.(*bool) = raw == "true"
+			return ""
+		}
+		return "is not one of true, false"
+	}}
 
-var token = rule{kind: "token", allowed: tokenForms, show: hidden, set: func(field any, raw string) string {
-	source, err := ParseTokenSource(raw)
-	*field.(*TokenSource) = source
-	if err != nil {
-		return "is not one of " + tokenForms
-	}
-	return ""
-}}
+var token = rule{kind: "token", allowed: tokenForms, show: hidden,
+	set: func(field any, raw string) string {
+		source, err := ParseTokenSource(raw)
+		*field.(*TokenSource) = source
+		if err != nil {
+			return "is not one of " + tokenForms
+		}
+		return ""
+	}}
 
 var address = text("address", "HOST:PORT", func(raw string) string {
 	_, port, err := net.SplitHostPort(raw)
@@ -122,7 +127,8 @@ var address = text("address", "HOST:PORT", func(raw string) string {
 	return ""
 })
 
-// web takes http as well: whether that is allowed depends on the host and on wechat.allow_http, so check decides.
+// web takes http as well: whether that is allowed depends on the host and on wechat.allow_http, so
+// check decides.
 var web = shown(RedactURL, text("url", "https://HOST", func(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || !isWebURL(raw) {
@@ -134,18 +140,21 @@ var web = shown(RedactURL, text("url", "https://HOST", func(raw string) string {
 	return ""
 }))
 
-var natsURL = shown(RedactURL, text("url", "embedded, nats://HOST:PORT, tls://HOST:PORT, ws://…, wss://…", func(raw string) string {
-	if raw == Embedded {
-		return ""
-	}
-	for part := range strings.SplitSeq(raw, ",") {
-		u, err := url.Parse(strings.TrimSpace(part))
-		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return "is not embedded and not an address such as nats://127.0.0.1:4222"
-		}
-	}
-	return ""
-}))
+var natsURL = shown(RedactURL,
+	text("url", "embedded, nats://HOST:PORT, tls://HOST:PORT, ws://…, wss://…",
+		func(raw string) string {
+			if raw == Embedded {
+				return ""
+			}
+			for part := range strings.SplitSeq(raw, ",") {
+				u, err := url.Parse(strings.TrimSpace(part))
+				if err != nil || u.Hostname() == "" ||
+					!slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+					return "is not embedded and not an address such as nats://127.0.0.1:4222"
+				}
+			}
+			return ""
+		}))
 
 var folder = text("folder", "a path", func(raw string) string {
 	if raw == "" {
@@ -180,7 +189,8 @@ var appid = text("text", "[A-Za-z0-9_-]{1,128}", func(raw string) string {
 })
 
 var label = text("text", "1..64 characters", func(raw string) string {
-	if !utf8.ValidString(raw) || utf8.RuneCountInString(raw) > 64 || strings.ContainsFunc(raw, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if !utf8.ValidString(raw) || utf8.RuneCountInString(raw) > 64 ||
+		strings.ContainsFunc(raw, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return "is not up to 64 printable characters"
 	}
 	return ""
@@ -191,10 +201,12 @@ var (
 	looksSecret  = regexp.MustCompile(`^[0-9a-fA-F]{32}$`) // an AppSecret's form
 )
 
-// notASecret catches an AppSecret put where its place is asked for, before the "path" gets into a log.
+// notASecret catches an AppSecret put where its place is asked for, before the "path" gets into a
+// log.
 func notASecret(raw string) string {
 	if looksSecret.MatchString(raw) {
-		return "looks like an AppSecret itself: put that into a file only kefu can read, and the file's path here"
+		return "looks like an AppSecret itself: put that into a file only kefu can read, and the " +
+			"file's path here"
 	}
 	return ""
 }

@@ -11,15 +11,16 @@ import (
 	"github.com/kefuhq/kefu/internal/textfile"
 )
 
-// maxSecret bounds what is read as an AppSecret, which has 32 characters: whoever points at the wrong file gets an error, not a
-// gigabyte in memory.
+// maxSecret bounds what is read as an AppSecret, which has 32 characters: whoever points at the
+// wrong file gets an error, not a gigabyte in memory.
 const maxSecret = 4 << 10
 
 // ErrNoSecret is the error of [App.ReadSecret] for an app that names no place for one.
 var ErrNoSecret = errors.New("no secret_file and no secret_env")
 
-// ReadSecret returns the app's AppSecret. A file is read anew each time, so that a replaced one counts without a restart. White
-// space around the secret is dropped. Errors name the file or variable, never what is in it.
+// ReadSecret returns the app's AppSecret. A file is read anew each time, so that a replaced one
+// counts without a restart. White space around the secret is dropped. Errors name the file or
+// variable, never what is in it.
 func (a App) ReadSecret() (string, error) {
 	switch {
 	case a.SecretFile != "":
@@ -40,7 +41,8 @@ func (a App) ReadSecret() (string, error) {
 	}
 }
 
-// SecretSource says where the secret is, for people: "file /etc/kefu/wx1.secret", "variable WX1_SECRET" or "none".
+// SecretSource says where the secret is, for people: "file /etc/kefu/wx1.secret", "variable
+// WX1_SECRET" or "none".
 func (a App) SecretSource() string {
 	switch {
 	case a.SecretFile != "":
@@ -73,8 +75,10 @@ func (a App) cleanSecret(text, place string) (string, error) {
 	if secret == "" {
 		return "", fmt.Errorf("secret of app %s: %s is empty", a.AppID, place)
 	}
-	if strings.ContainsFunc(secret, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
-		return "", fmt.Errorf("secret of app %s: %s holds more than one word of printable characters", a.AppID, place)
+	if strings.ContainsFunc(secret,
+		func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+		return "", fmt.Errorf("secret of app %s: %s holds more than one word of "+
+			"printable characters", a.AppID, place)
 	}
 	return secret, nil
 }

@@ -15,7 +15,8 @@ import (
 // Size is a number of bytes.
 type Size int64
 
-// sizeUnits are the units a size may be written in, the longest suffixes first so that "GiB" is not read as "B".
+// sizeUnits are the units a size may be written in, the longest suffixes first so that "GiB" is not
+// read as "B".
 var sizeUnits = []struct {
 	suffix string
 	bytes  int64
@@ -24,7 +25,8 @@ var sizeUnits = []struct {
 	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1},
 }
 
-// ParseSize reads "4GiB", "512MB", "1.5KiB" or plain bytes. Units with an i count in steps of 1024, those without in steps of 1000.
+// ParseSize reads "4GiB", "512MB", "1.5KiB" or plain bytes. Units with an i count in steps of 1024,
+// those without in steps of 1000.
 func ParseSize(s string) (Size, error) {
 	number, unit := strings.TrimSpace(s), int64(1)
 	for _, u := range sizeUnits {
@@ -61,7 +63,8 @@ func cutSuffixFold(s, suffix string) (string, bool) {
 	return s[:cut], true
 }
 
-// String writes the size in the unit that gives the smallest whole number, so that ParseSize reads exactly it again.
+// String writes the size in the unit that gives the smallest whole number, so that ParseSize reads
+// exactly it again.
 func (s Size) String() string {
 	best, unit := int64(s), "B"
 	for _, u := range sizeUnits {
@@ -77,9 +80,10 @@ type TokenKind string
 
 // The kinds of token source.
 const (
-	TokenStable TokenKind = "stable" // kefu itself, from the stable token endpoint with the AppSecret
-	TokenFile   TokenKind = "file"   // someone who writes it into a file
-	TokenURL    TokenKind = "url"    // a central token server
+	// kefu itself, from the stable_token endpoint with the AppSecret
+	TokenStable TokenKind = "stable"
+	TokenFile   TokenKind = "file" // someone who writes it into a file
+	TokenURL    TokenKind = "url"  // a central token server
 )
 
 // TokenSource says where an app's access token comes from.
@@ -91,7 +95,8 @@ type TokenSource struct {
 
 const tokenForms = "stable, file:PATH, url:https://HOST/PATH"
 
-// ParseTokenSource reads "stable", "file:PATH" or "url:URL". Its error does not repeat the text, which may be a pasted token.
+// ParseTokenSource reads "stable", "file:PATH" or "url:URL". Its error does not repeat the text,
+// which may be a pasted token.
 func ParseTokenSource(s string) (TokenSource, error) {
 	kind, rest, _ := strings.Cut(s, ":")
 	switch {
@@ -120,8 +125,9 @@ func (t TokenSource) String() string {
 // NeedsSecret tells whether the source works with the app's AppSecret.
 func (t TokenSource) NeedsSecret() bool { return t.Kind == TokenStable }
 
-// RedactURL hides the user, the password and the query of a URL, or of each in a list separated by commas. What cannot be taken
-// apart and could hold either is hidden as a whole: a password with a comma in it makes two halves of a URL.
+// RedactURL hides the user, the password and the query of a URL, or of each in a list separated by
+// commas. What cannot be taken apart and could hold either is hidden as a whole: a password with a
+// comma in it makes two halves of a URL.
 func RedactURL(list string) string {
 	parts := strings.Split(list, ",")
 	for i, part := range parts {

@@ -30,7 +30,8 @@ func TestSizesAreReadAndWritten(t *testing.T) {
 		require.Equal(t, c.bytes, got, c.text)
 		require.Equal(t, c.written, got.String())
 	}
-	for _, text := range []string{"", "GiB", "-1", "1e3", "Inf", "NaN", "0x10", "4G", "4 GiB GiB", ".", "9999999TiB", "9999999.5TiB"} {
+	for _, text := range []string{"", "GiB", "-1", "1e3", "Inf", "NaN", "0x10", "4G", "4 GiB GiB",
+		".", "9999999TiB", "9999999.5TiB"} {
 		_, err := ParseSize(text)
 		require.Error(t, err, text)
 	}
@@ -60,7 +61,9 @@ func TestTokenSourcesAreReadAndWritten(t *testing.T) {
 		{"stable", "stable", TokenSource{Kind: TokenStable}},
 		{"file:/run/t", "file:/run/t", TokenSource{Kind: TokenFile, Path: "/run/t"}},
 		{"url:https://h/t", "url:https://h/t", TokenSource{Kind: TokenURL, URL: "https://h/t"}},
-		{"url:https://u:p@h/t?key=k#f", "url:https://REDACTED@h/t?REDACTED", TokenSource{Kind: TokenURL, URL: "https://u:p@h/t?key=k#f"}},
+		{"url:https://u:p@h/t?key=k#f",
+			"url:https://REDACTED@h/t?REDACTED",
+			TokenSource{Kind: TokenURL, URL: "https://u:p@h/t?key=k#f"}},
 	} {
 		got, err := ParseTokenSource(c.text)
 		require.NoError(t, err)
@@ -68,9 +71,11 @@ func TestTokenSourcesAreReadAndWritten(t *testing.T) {
 		require.Equal(t, c.shown, got.String())
 		require.Equal(t, c.text == "stable", got.NeedsSecret())
 	}
-	for _, text := range []string{"", "Stable", "file:", "url:", "url:ftp://h", "url:/t", "hunter2"} {
+	for _, text := range []string{"", "Stable", "file:", "url:", "url:ftp://h",
+		"url:/t", "hunter2"} {
 		_, err := ParseTokenSource(text)
-		require.EqualError(t, err, "a token source is one of stable, file:PATH, url:https://HOST/PATH", text)
+		require.EqualError(t, err,
+			"a token source is one of stable, file:PATH, url:https://HOST/PATH", text)
 	}
 }
 
@@ -95,8 +100,10 @@ func TestURLsAreShownWithoutWhatIsSecretInThem(t *testing.T) {
 func TestDurationsAreWrittenShort(t *testing.T) {
 	t.Parallel()
 	for d, written := range map[time.Duration]string{
-		0: "0s", 100 * time.Millisecond: "100ms", 10 * time.Second: "10s", time.Minute: "1m", 90 * time.Second: "1m30s",
-		10 * time.Minute: "10m", time.Hour: "1h", 48 * time.Hour: "48h", 70 * time.Minute: "1h10m", time.Hour + time.Second: "1h0m1s",
+		0: "0s", 100 * time.Millisecond: "100ms", 10 * time.Second: "10s", time.Minute: "1m",
+		90 * time.Second: "1m30s",
+		10 * time.Minute: "10m", time.Hour: "1h", 48 * time.Hour: "48h", 70 * time.Minute: "1h10m",
+		time.Hour + time.Second: "1h0m1s",
 	} {
 		require.Equal(t, written, duration(d))
 		back, err := time.ParseDuration(written)
@@ -107,10 +114,12 @@ func TestDurationsAreWrittenShort(t *testing.T) {
 
 func TestLoopbackIsThisMachineOnly(t *testing.T) {
 	t.Parallel()
-	for _, host := range []string{"localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "::1", "[::1]", "::ffff:127.0.0.1"} {
+	for _, host := range []string{"localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "::1",
+		"[::1]", "::ffff:127.0.0.1"} {
 		require.True(t, isLoopback(host), host)
 	}
-	for _, host := range []string{"", "0.0.0.0", "::", "10.0.0.1", "example.com", "localhost.example.com"} {
+	for _, host := range []string{"", "0.0.0.0", "::", "10.0.0.1", "example.com",
+		"localhost.example.com"} {
 		require.False(t, isLoopback(host), host)
 	}
 }
@@ -121,8 +130,10 @@ func TestDistanceCountsSlipsOfTheFinger(t *testing.T) {
 		a, b string
 		n    int
 	}{
-		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"grace", "grace", 0}, {"gracce", "grace", 1}, {"gracw", "grace", 1},
-		{"garce", "grace", 1}, {"Grace", "grace", 0}, {"concurency", "concurrency", 1}, {"kitten", "sitting", 3},
+		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"grace", "grace", 0}, {"gracce", "grace", 1},
+		{"gracw", "grace", 1},
+		{"garce", "grace", 1}, {"Grace", "grace", 0}, {"concurency", "concurrency", 1},
+		{"kitten", "sitting", 3},
 	} {
 		require.Equal(t, c.n, distance(c.a, c.b), c.a+" "+c.b)
 		require.Equal(t, c.n, distance(c.b, c.a), c.b+" "+c.a)
