@@ -46,7 +46,8 @@ func throughProxy(s *scene, b *brokertest.Broker) *brokertest.Proxy {
 // bigBroker starts a broker with settings of the row's own.
 func bigBroker(s *scene, o *server.Options) *server.Server {
 	s.T.Helper()
-	o.Host, o.Port, o.NoSigs, o.NoLog, o.JetStream, o.StoreDir = "127.0.0.1", server.RANDOM_PORT, true, true, true, s.T.TempDir()
+	o.Host, o.Port, o.NoSigs, o.NoLog, o.JetStream, o.StoreDir = "127.0.0.1", server.RANDOM_PORT,
+		true, true, true, s.T.TempDir()
 	b, err := server.NewServer(o)
 	s.NoError(err)
 	s.T.Cleanup(func() { b.Shutdown(); b.WaitForShutdown() })
@@ -110,12 +111,16 @@ func consumerChanged(s *scene) {
 	ownBroker(s)
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Times: 1, Delay: 3 * time.Second})
 	s.Start()
-	changeConsumer(s, queue, "bulk", func(c *jetstream.ConsumerConfig) { c.AckWait, c.MaxAckPending = time.Second, 1 })
+	changeConsumer(s, queue, "bulk", func(c *jetstream.ConsumerConfig) {
+		c.AckWait, c.MaxAckPending = time.Second, 1
+	})
 	s.sendMany(stage.App, "user", 3)
 	s.Drained()
 	s.NoError(s.Stop(syscall.SIGTERM))
 	s.Start()
-	s.until("the consumer is put right", func() bool { return consumerInfo(s, queue, "bulk").Config.AckWait == broker.AckWait })
+	s.until("the consumer is put right", func() bool {
+		return consumerInfo(s, queue, "bulk").Config.AckWait == broker.AckWait
+	})
 }
 
 func diskFull(s *scene) {
@@ -131,7 +136,8 @@ func diskFull(s *scene) {
 	for i := range 9 {
 		s.send(fmt.Sprint("user", i))
 	}
-	_, err := s.JS.CreateStream(s.T.Context(), jetstream.StreamConfig{Name: "FILLER", Subjects: []string{"filler"}})
+	_, err := s.JS.CreateStream(s.T.Context(),
+		jetstream.StreamConfig{Name: "FILLER", Subjects: []string{"filler"}})
 	s.NoError(err)
 	for _, size := range []int{512 << 10, 16 << 10, 512, 1} {
 		for err = nil; err == nil; {
@@ -152,7 +158,9 @@ func fullWhenDue(s *scene) {
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, OpenID: "one", Times: 1, Errcode: -1})
 	p := s.Start()
 	s.sendBulk("one")
-	s.until("it waits for its retry", func() bool { return s.Queued() == 0 && s.Stored(wire.StreamLater) == 1 })
+	s.until("it waits for its retry", func() bool {
+		return s.Queued() == 0 && s.Stored(wire.StreamLater) == 1
+	})
 	s.pause(p, stage.App)
 	for i := range 3 {
 		s.sendBulk(fmt.Sprint("user", i))
@@ -163,7 +171,8 @@ func fullWhenDue(s *scene) {
 			return false
 		}
 		m, err := st.GetMsg(s.T.Context(), st.CachedInfo().State.LastSeq)
-		return err == nil && m.Header.Get(wire.HeaderHop) != "" && m.Header.Get(wire.HeaderHop) != "0"
+		return err == nil && m.Header.Get(wire.HeaderHop) != "" &&
+			m.Header.Get(wire.HeaderHop) != "0"
 	})
 	s.kefu("app", "resume", stage.App)
 	s.Drained()
@@ -196,7 +205,9 @@ func lettersRefused(s *scene, bring, mend func()) {
 // letterOf has an intent that is no part of the scene die.
 func (s *scene) letterOf(id string) {
 	s.Publish(stage.Live+id, text(id), "Nats-Msg-Id", id)
-	s.until("there is a letter", func() bool { return s.Stored(schema.StreamDead) == 1 && s.Queued() == 0 })
+	s.until("there is a letter", func() bool {
+		return s.Stored(schema.StreamDead) == 1 && s.Queued() == 0
+	})
 }
 
 // answerLost has everything the broker says get lost while an intent ends.
@@ -231,7 +242,8 @@ func padded(openID string, size int) string {
 
 func revoked(s *scene) {
 	users := func(password string) *server.Options {
-		return &server.Options{Users: []*server.User{{Username: "test", Password: "test"}, {Username: "worker", Password: password}}}
+		return &server.Options{Users: []*server.User{{Username: "test", Password: "test"},
+			{Username: "worker", Password: password}}}
 	}
 	o := users("first")
 	b := bigBroker(s, o)
@@ -261,9 +273,10 @@ func withUser(b *server.Server, name, password string) string {
 
 func acksForbidden(s *scene) {
 	users := func(deny ...string) []*server.User {
-		return []*server.User{{Username: "test", Password: "test"}, {Username: "worker", Password: "worker", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: deny},
-		}}}
+		return []*server.User{{Username: "test", Password: "test"},
+			{Username: "worker", Password: "worker", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: deny},
+			}}}
 	}
 	o := &server.Options{Users: users("$JS.ACK.>")}
 	b := bigBroker(s, o)

@@ -83,13 +83,16 @@ func (s *scene) look() seen {
 	receipts := s.StoredReceipts()
 	waiting := s.queuedAttempts()
 	posts := s.Posts()
-	delivered := s.API.CountBy(sandbox.ByOpenID, sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
+	delivered := s.API.CountBy(sandbox.ByOpenID,
+		sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
 	out := seen{posts: span{least: 1 << 30}}
 	ends := make(map[string]int)
 	for _, id := range s.published {
 		to := cmp.Or(s.recipients[id], id)
 		// A letter id-reuse is about another message than the one with this id.
-		rs := slices.DeleteFunc(receipts[id], func(r schema.Receipt) bool { return r.Reason == schema.ReasonIDReuse })
+		rs := slices.DeleteFunc(receipts[id], func(r schema.Receipt) bool {
+			return r.Reason == schema.ReasonIDReuse
+		})
 		switch {
 		case len(rs) > 1:
 			s.LessOrEqual(lives(rs), 1, "%s has more than one end in one life: %+v", id, rs)
@@ -106,7 +109,8 @@ func (s *scene) look() seen {
 			out.doubles++
 		}
 		ends[end]++
-		out.posts.least, out.posts.most = min(out.posts.least, posts[to]), max(out.posts.most, posts[to])
+		out.posts.least, out.posts.most = min(out.posts.least, posts[to]),
+			max(out.posts.most, posts[to])
 		if delivered[to] > 1 && waiting[id] == 0 {
 			s.True(marked, "%s was delivered %d times and nobody says so", id, delivered[to])
 		}

@@ -21,7 +21,8 @@ import (
 // until waits for something that must happen.
 func (s *scene) until(what string, holds func() bool) {
 	s.T.Helper()
-	s.Eventually(holds, stage.Patience, 20*time.Millisecond, "waited in vain until %s:\n%s", what, tail{s})
+	s.Eventually(holds, stage.Patience, 20*time.Millisecond, "waited in vain until %s:\n%s",
+		what, tail{s})
 }
 
 // tail is the end of what the processes printed, when it is printed.
@@ -97,7 +98,8 @@ func (s *scene) sendMany(app, prefix string, n int, header ...string) {
 	subject := schema.BulkSubject(app, "campaign").String()
 	for i := range n {
 		id := fmt.Sprint(prefix, i)
-		m := &nats.Msg{Subject: subject, Data: []byte(text(id)), Header: nats.Header{schema.HeaderMsgID: {id}}}
+		m := &nats.Msg{Subject: subject, Data: []byte(text(id)),
+			Header: nats.Header{schema.HeaderMsgID: {id}}}
 		for k := 0; k+1 < len(header); k += 2 {
 			m.Header.Set(header[k], header[k+1])
 		}

@@ -31,7 +31,8 @@ func (s *scene) publishing(ctx context.Context, n int) (wait func()) {
 				if i%2 == 1 {
 					opts = append(opts, publisher.WithBulk("campaign"))
 				}
-				_, err := p.Publish(ctx, stage.App, &schema.Packet{ToUser: id, Body: &schema.Text{Content: "hello"}}, opts...)
+				_, err := p.Publish(ctx, stage.App,
+					&schema.Packet{ToUser: id, Body: &schema.Text{Content: "hello"}}, opts...)
 				if err != nil {
 					s.T.Errorf("publish %s: %v", id, err)
 					return

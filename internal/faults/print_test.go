@@ -58,7 +58,8 @@ an end nor a place in the queue; duplicates are ends marked %s. The last column 
 the run that saw it.
 `, "`go test -tags faults -parallel 8 -timeout 90m ./internal/faults -args -full -write`", runtime.Version(), runtime.NumCPU(), "`possible_duplicate`")
 	for _, g := range groups {
-		fmt.Fprintf(&b, "\n## %s\n\n| # | fault | expected | seen | posts | lost | duplicates | run |\n|---|---|---|---|--:|--:|--:|---|\n", g.name)
+		fmt.Fprintf(&b, "\n## %s\n\n| # | fault | expected | seen | posts | lost | duplicates | "+
+			"run |\n|---|---|---|---|--:|--:|--:|---|\n", g.name)
 		for _, r := range g.rows {
 			b.WriteString(rowLine(r, before, now))
 		}
@@ -70,7 +71,8 @@ the run that saw it.
 			fmt.Fprintf(&b, "\nNot run: %s.\n", strings.Join(parts, "; "))
 		}
 	}
-	b.WriteString("\n## Storms\n\n| test | what was done | what came of it | run |\n|---|---|---|---|\n")
+	b.WriteString("\n## Storms\n\n| test | what was done | what came of it | run " +
+		"|\n|---|---|---|---|\n")
 	for _, storm := range storms {
 		b.WriteString(stormLines(storm, before, now))
 	}
@@ -83,7 +85,8 @@ func rowLine(r row, before map[string][]string, now string) string {
 	switch {
 	case ran:
 		says := strings.Join(append([]string{l.seen.ends}, l.notes...), "; ")
-		return fmt.Sprintf("%s | %s | %s | %s | %d | %d | %s |\n", key, r.expected, says, l.seen.posts, l.lost, l.seen.doubles, now)
+		return fmt.Sprintf("%s | %s | %s | %s | %d | %d | %s |\n", key, r.expected, says,
+			l.seen.posts, l.lost, l.seen.doubles, now)
 	case len(before[key]) > 0:
 		return before[key][0]
 	}

@@ -23,7 +23,8 @@ var brokerRows = []row{
 		expected: "connects again by itself; each sent once", ends: "60 sent", posts: span{1, 1},
 		run: func(s *scene) {
 			b := ownBroker(s)
-			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 300 * time.Millisecond, Times: 20})
+			s.API.Add(sandbox.Rule{Call: sandbox.CallSend,
+				Delay: 300 * time.Millisecond, Times: 20})
 			s.Start()
 			s.sendMany(stage.App, "before", 20)
 			s.NoError(s.API.Wait(s.T.Context(), 10))
@@ -34,7 +35,8 @@ var brokerRows = []row{
 	},
 	{
 		id: "F21", fault: "no broker when the worker starts",
-		expected: "stays, not ready, and begins when there is one", ends: "1 sent", posts: span{1, 1},
+		expected: "stays, not ready, and begins when there is one", ends: "1 sent",
+		posts: span{1, 1},
 		run: func(s *scene) {
 			b := ownBroker(s)
 			b.Stop()
@@ -48,12 +50,15 @@ var brokerRows = []row{
 		},
 	},
 	{
-		id: "F22", fault: "no way to the broker for 65 attempts to connect (nats.go gives up after 60 unless told otherwise); in the full form for 10 minutes",
-		expected: "never gives up; results are kept meanwhile", ends: "2 sent", posts: span{1, 1}, run: away,
+		id: "F22", fault: "no way to the broker for 65 attempts to connect (nats.go gives up " +
+			"after 60 unless told otherwise); in the full form for 10 minutes",
+		expected: "never gives up; results are kept meanwhile", ends: "2 sent",
+		posts: span{1, 1}, run: away,
 	},
 	{
 		id: "F27", fault: "the worker is cut off from the broker during a call",
-		expected: "the result is kept and acknowledged after the reconnect; no second POST", ends: "1 sent", posts: span{1, 1},
+		expected: "the result is kept and acknowledged after the reconnect; no second POST",
+		ends:     "1 sent", posts: span{1, 1},
 		run: func(s *scene) {
 			proxy := throughProxy(s, ownBroker(s))
 			s.Start()
@@ -63,7 +68,8 @@ var brokerRows = []row{
 		},
 	},
 	{
-		id: "F27", fault: "what the broker says gets lost, from within a call until the worker notices by itself",
+		id: "F27", fault: "what the broker says gets lost, from within a call until the worker " +
+			"notices by itself",
 		expected: "connects anew; no second POST", ends: "1 sent", posts: span{1, 1},
 		run: func(s *scene) {
 			proxy := throughProxy(s, ownBroker(s))
@@ -81,7 +87,8 @@ var brokerRows = []row{
 		run: func(s *scene) {
 			ownBroker(s)
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, OpenID: "busy", Errcode: -1})
-			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 300 * time.Millisecond, Times: 20})
+			s.API.Add(sandbox.Rule{Call: sandbox.CallSend,
+				Delay: 300 * time.Millisecond, Times: 20})
 			s.Start()
 			s.sendMany(stage.App, "before", 20)
 			s.NoError(s.API.Wait(s.T.Context(), 10))
@@ -94,15 +101,20 @@ var brokerRows = []row{
 		},
 	},
 	{
-		id: "F30", fault: "the queue's stream is deleted under the worker; kefu setup makes it anew",
-		expected: "not ready, says why, makes no queue by itself; then goes on", ends: "2 sent", posts: span{1, 1}, run: queueDeleted,
+		id:       "F30",
+		fault:    "the queue's stream is deleted under the worker; kefu setup makes it anew",
+		expected: "not ready, says why, makes no queue by itself; then goes on", ends: "2 sent",
+		posts: span{1, 1}, run: queueDeleted,
 	},
 	{
 		id: "F31", fault: "a queue with limits set by hand; worker.provision: false",
-		expected: "starts, and says what differs", ends: "1 sent", posts: span{1, 1}, options: stage.Options{Worker: []string{"provision: false"}},
+		expected: "starts, and says what differs", ends: "1 sent", posts: span{1, 1},
+		options: stage.Options{Worker: []string{"provision: false"}},
 		run: func(s *scene) {
 			provisioned(s)
-			changeStream(s, schema.SendStream(stage.App), func(c *jetstream.StreamConfig) { c.MaxMsgs = 7 })
+			changeStream(s, schema.SendStream(stage.App), func(c *jetstream.StreamConfig) {
+				c.MaxMsgs = 7
+			})
 			s.Start()
 			s.says("max_msgs is 7, wanted 5000000")
 			s.send("one")
@@ -114,7 +126,9 @@ var brokerRows = []row{
 		expected: "put right at the start", ends: "1 sent", posts: span{1, 1},
 		run: func(s *scene) {
 			provisioned(s)
-			changeStream(s, schema.SendStream(stage.App), func(c *jetstream.StreamConfig) { c.MaxMsgs = 7 })
+			changeStream(s, schema.SendStream(stage.App), func(c *jetstream.StreamConfig) {
+				c.MaxMsgs = 7
+			})
 			s.Start()
 			s.EqualValues(5_000_000, streamConfig(s, schema.SendStream(stage.App)).MaxMsgs)
 			s.send("one")
@@ -134,16 +148,21 @@ var brokerRows = []row{
 			s.Start()
 			s.says("retention is Limits, wanted WorkQueue")
 			s.send("one")
-			s.until("its receipt is stored", func() bool { return s.Stored(schema.StreamReceipt) == 1 })
+			s.until("its receipt is stored", func() bool {
+				return s.Stored(schema.StreamReceipt) == 1
+			})
 		},
 	},
 	{
-		id: "F32", fault: "AckWait 1 s and MaxAckPending 1 set by hand, and an answer that takes 3 s",
-		expected: "each sent once; put right at the next start", ends: "3 sent", posts: span{1, 1}, run: consumerChanged,
+		id:       "F32",
+		fault:    "AckWait 1 s and MaxAckPending 1 set by hand, and an answer that takes 3 s",
+		expected: "each sent once; put right at the next start", ends: "3 sent", posts: span{1, 1},
+		run: consumerChanged,
 	},
 	{
 		id: "F33", fault: "the broker's disk is full",
-		expected: "nothing is sent without the ledger, not ready, no hot loop; goes on when there is room", ends: "10 sent", posts: span{1, 1}, run: diskFull,
+		expected: "nothing is sent without the ledger, not ready, no hot loop; goes on when " +
+			"there is room", ends: "10 sent", posts: span{1, 1}, run: diskFull,
 		options: stage.Options{Defaults: []string{"queue: {bytes: 1MiB}"}},
 	},
 	{
@@ -165,29 +184,42 @@ var brokerRows = []row{
 	},
 	{
 		id: "F34", fault: "a retry becomes due and its queue is full",
-		expected: "put off again until there is room", ends: "4 sent", posts: span{1, 2}, run: fullWhenDue,
-		options: stage.Options{Defaults: []string{"queue: {messages: 3, bytes: 1MiB}", "retry: {attempts: 6, first: 3s, cap: 3s}"}},
+		expected: "put off again until there is room", ends: "4 sent", posts: span{1, 2},
+		run: fullWhenDue,
+		options: stage.Options{
+			Defaults: []string{"queue: {messages: 3, bytes: 1MiB}",
+				"retry: {attempts: 6, first: 3s, cap: 3s}"},
+		},
 	},
 	{
 		id: "F35", fault: "KEFU_DEAD is full",
-		expected: "the originals stay, not ready, no hot loop; buried when there is room", ends: "3 dead recipient", posts: span{1, 1},
+		expected: "the originals stay, not ready, no hot loop; buried when there is room",
+		ends:     "3 dead recipient", posts: span{1, 1},
 		run: func(s *scene) {
 			changeStreamLater := func(most int64) {
-				changeStream(s, schema.StreamDead, func(c *jetstream.StreamConfig) { c.MaxMsgs = most })
+				changeStream(s, schema.StreamDead, func(c *jetstream.StreamConfig) {
+					c.MaxMsgs = most
+				})
 			}
-			lettersRefused(s, func() { s.letterOf("other"); changeStreamLater(1) }, func() { changeStreamLater(-1) })
+			lettersRefused(s, func() { s.letterOf("other"); changeStreamLater(1) },
+				func() { changeStreamLater(-1) })
 		},
 	},
 	{
 		id: "F35", fault: "KEFU_DEAD is missing",
-		expected: "the originals stay, not ready, no hot loop; buried when it is back", ends: "3 dead recipient", posts: span{1, 1},
+		expected: "the originals stay, not ready, no hot loop; buried when it is back",
+		ends:     "3 dead recipient", posts: span{1, 1},
 		run: func(s *scene) {
-			lettersRefused(s, func() { s.NoError(s.JS.DeleteStream(s.T.Context(), schema.StreamDead)) }, func() { s.kefu("setup") })
+			lettersRefused(s, func() {
+				s.NoError(s.JS.DeleteStream(s.T.Context(),
+					schema.StreamDead))
+			}, func() { s.kefu("setup") })
 		},
 	},
 	{
 		id: "F35", fault: "KEFU_LATER is missing when a retry must wait",
-		expected: "the original stays, not ready; retried when it is back", ends: "1 sent", posts: span{2, 2},
+		expected: "the original stays, not ready; retried when it is back", ends: "1 sent",
+		posts:   span{2, 2},
 		options: stage.Options{Defaults: []string{"retry: {attempts: 6, first: 2s, cap: 2s}"}},
 		run: once(-1, func(s *scene) {
 			p := s.Start()
@@ -202,25 +234,30 @@ var brokerRows = []row{
 	},
 	{
 		id: "F36", fault: "a letter is stored and the broker's answer is lost",
-		expected: "published again under the same id: one letter, one receipt", ends: "1 dead recipient", posts: span{1, 1}, run: answerLost,
+		expected: "published again under the same id: one letter, one receipt",
+		ends:     "1 dead recipient", posts: span{1, 1}, run: answerLost,
 	},
 	{
 		id: "F37", fault: "an id is published again, inside the duplicate window and after it",
-		expected: "inside: the broker drops it; after: the ledger knows it", ends: "1 sent", posts: span{1, 1},
+		expected: "inside: the broker drops it; after: the ledger knows it", ends: "1 sent",
+		posts:   span{1, 1},
 		options: stage.Options{Defaults: []string{"duplicate_window: 5s"}},
 		run: func(s *scene) {
 			p := s.Start()
 			s.send("one")
-			s.True(s.Publish(stage.Live+"one", text("one"), "Nats-Msg-Id", "one").Duplicate, "the broker drops it")
+			s.True(s.Publish(stage.Live+"one", text("one"), "Nats-Msg-Id", "one").Duplicate,
+				"the broker drops it")
 			s.Drained()
 			s.afterWindow("one", text("one"))
 			s.Drained()
-			s.Equal("1", metric(s, p, fmt.Sprintf("kefu_repeats_total{app=%q}", stage.App)), "the ledger knew it")
+			s.Equal("1", metric(s, p, fmt.Sprintf("kefu_repeats_total{app=%q}", stage.App)),
+				"the ledger knew it")
 		},
 	},
 	{
 		id: "F38", fault: "an id is published again with another body, after the duplicate window",
-		expected: "letter id-reuse, not sent", ends: "1 sent", posts: span{1, 1}, options: stage.Options{Defaults: []string{"duplicate_window: 1s"}},
+		expected: "letter id-reuse, not sent", ends: "1 sent", posts: span{1, 1},
+		options: stage.Options{Defaults: []string{"duplicate_window: 1s"}},
 		run: func(s *scene) {
 			s.Start()
 			s.send("one")
@@ -235,7 +272,8 @@ var brokerRows = []row{
 	},
 	{
 		id: "F39", fault: "packets of 64 KiB, 70 KB, 100 KB and 2 MB",
-		expected: "sent; letter invalid; refused by the stream; refused by the client", ends: "1 dead invalid, 1 sent", posts: span{0, 1},
+		expected: "sent; letter invalid; refused by the stream; refused by the client",
+		ends:     "1 dead invalid, 1 sent", posts: span{0, 1},
 		run: func(s *scene) {
 			s.Start()
 			s.accept("fits", stage.Live+"fits", padded("fits", schema.MaxPacket))
@@ -249,7 +287,8 @@ var brokerRows = []row{
 	},
 	{
 		id: "F40", fault: "an empty body, no headers at all, an unknown Kefu- header",
-		expected: "letter invalid; sent under its default id; letter invalid", ends: "2 dead invalid, 1 sent", posts: span{0, 1},
+		expected: "letter invalid; sent under its default id; letter invalid",
+		ends:     "2 dead invalid, 1 sent", posts: span{0, 1},
 		run: func(s *scene) {
 			s.Start()
 			s.nameless("nobody", "")
@@ -260,16 +299,19 @@ var brokerRows = []row{
 	},
 	{
 		id: "F41", fault: "the worker's credentials are revoked, and restored later",
-		expected: "not ready while refused, never gives up; each sent once", ends: "2 sent", posts: span{1, 1}, run: revoked,
+		expected: "not ready while refused, never gives up; each sent once", ends: "2 sent",
+		posts: span{1, 1}, run: revoked,
 	},
 	{
 		id: "F42", fault: "no permission for the ack subjects",
-		expected: "not ready and says so; nothing is sent twice", ends: "3 sent", posts: span{1, 1}, run: acksForbidden,
+		expected: "not ready and says so; nothing is sent twice", ends: "3 sent", posts: span{1, 1},
+		run: acksForbidden,
 	},
 	{
 		id: "F45", fault: "KEFU_STATE is deleted under the worker",
-		expected: "live shards stop when the lease runs out, not ready; bulk goes on; after kefu setup all does, and a pause is heard",
-		ends:     "1 queued, 3 sent", posts: span{0, 1},
+		expected: "live shards stop when the lease runs out, not ready; bulk goes on; after kefu " +
+			"setup all does, and a pause is heard",
+		ends: "1 queued, 3 sent", posts: span{0, 1},
 		run: func(s *scene) {
 			ownBroker(s)
 			p := s.Start()
@@ -289,7 +331,8 @@ var brokerRows = []row{
 	},
 	{
 		id: "F45", fault: "KEFU_LEDGER is deleted under the worker",
-		expected: "nothing is sent without it, not ready; goes on after kefu setup", ends: "2 sent", posts: span{1, 1},
+		expected: "nothing is sent without it, not ready; goes on after kefu setup", ends: "2 sent",
+		posts: span{1, 1},
 		run: func(s *scene) {
 			ownBroker(s)
 			p := s.Start()
@@ -305,16 +348,21 @@ var brokerRows = []row{
 		},
 	},
 	{
-		id: "F46", fault: "the worker stands still while it is being sent messages, and the broker throws it out as a slow consumer",
-		expected: "connects again; each sent once", ends: "320 sent", posts: span{1, 1}, run: slowConsumer,
+		id: "F46", fault: "the worker stands still while it is being sent messages, and the " +
+			"broker throws it out as a slow consumer",
+		expected: "connects again; each sent once", ends: "320 sent", posts: span{1, 1},
+		run: slowConsumer,
 	},
 	{
-		id: "F48", fault: "an intent was handed out and given back 50 times; nobody hears any advisory",
-		expected: "there is no limit whose advisory could be missed: sent", ends: "1 sent", posts: span{1, 1},
+		id:       "F48",
+		fault:    "an intent was handed out and given back 50 times; nobody hears any advisory",
+		expected: "there is no limit whose advisory could be missed: sent", ends: "1 sent",
+		posts: span{1, 1},
 		run: func(s *scene) {
 			provisioned(s)
 			s.sendBulk("one")
-			c, err := s.JS.CreateConsumer(s.T.Context(), schema.SendStream(stage.App), broker.BulkConsumer(stage.App, 10_000))
+			c, err := s.JS.CreateConsumer(s.T.Context(), schema.SendStream(stage.App),
+				broker.BulkConsumer(stage.App, 10_000))
 			s.NoError(err)
 			for range 50 {
 				m, err := c.Next(jetstream.FetchMaxWait(stage.Patience))
@@ -334,6 +382,7 @@ var brokerNotRun = []notRun{
 	{"F26", "no quorum", "the storm no quorum"},
 	{"F28", "leader cut off from its peers", "the storm leader cut off"},
 	{"F43", "lame duck, rolling upgrade", "the storm rolling upgrade"},
-	{"F44", "power loss at the broker", "needs writes that are lost; kefu doctor is to warn of lazy sync"},
+	{"F44", "power loss at the broker",
+		"needs writes that are lost; kefu doctor is to warn of lazy sync"},
 	{"F47", "the worker's clock is wrong by 10 minutes", "needs a faked clock"},
 }

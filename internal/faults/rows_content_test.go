@@ -38,7 +38,8 @@ var contentRows = []row{
 		},
 	},
 	{
-		id: "F91", fault: "keys that come twice, that differ in letter case, or only by Unicode's folding",
+		id:       "F91",
+		fault:    "keys that come twice, that differ in letter case, or only by Unicode's folding",
 		expected: "letter invalid", ends: "4 dead invalid", posts: span{0, 0},
 		run: packets(map[string]string{
 			"twice":  packet("twice", `"text":{"content":"a"},"touser":"somebody"`),
@@ -48,25 +49,34 @@ var contentRows = []row{
 		}),
 	},
 	{
-		id: "F92", fault: "20,000 brackets deep, 6,000 keys, a number of 60,000 digits, a text without an end",
-		expected: "what is JSON by the rules is sent digit for digit, the rest is invalid", ends: "2 dead invalid, 2 sent", posts: span{0, 1}, run: hostile,
+		id: "F92", fault: "20,000 brackets deep, 6,000 keys, a number of 60,000 digits, a text " +
+			"without an end",
+		expected: "what is JSON by the rules is sent digit for digit, the rest is invalid",
+		ends:     "2 dead invalid, 2 sent", posts: span{0, 1}, run: hostile,
 	},
 	{
-		id: "F93", fault: "an unknown msgtype and required fields that are missing or of another type",
-		expected: "letter invalid that names the field and holds no value in its reason", ends: "5 dead invalid", posts: span{0, 0}, run: missingFields,
+		id:       "F93",
+		fault:    "an unknown msgtype and required fields that are missing or of another type",
+		expected: "letter invalid that names the field and holds no value in its reason",
+		ends:     "5 dead invalid", posts: span{0, 0}, run: missingFields,
 	},
 	{
-		id: "F94", fault: "markup, bidi marks and line breaks (\\n) in a text; raw line breaks, NUL and escape characters in texts and headers",
-		expected: "sent as given where legal, else invalid; nothing of it reaches log or terminal", ends: "4 dead invalid, 1 sent", posts: span{0, 1}, run: inert,
+		id: "F94", fault: "markup, bidi marks and line breaks (\\n) in a text; raw line breaks, " +
+			"NUL and escape characters in texts and headers",
+		expected: "sent as given where legal, else invalid; nothing of it reaches log or terminal",
+		ends:     "4 dead invalid, 1 sent", posts: span{0, 1}, run: inert,
 	},
 	{
-		id: "F95", fault: "a deadline that has passed before, while the app is held, and before the next attempt",
-		expected: "letter expired, never sent late", ends: "3 dead expired", posts: span{0, 1}, run: deadlines,
+		id: "F95", fault: "a deadline that has passed before, while the app is held, and before " +
+			"the next attempt",
+		expected: "letter expired, never sent late", ends: "3 dead expired", posts: span{0, 1},
+		run:     deadlines,
 		options: stage.Options{Defaults: []string{"retry: {attempts: 6, first: 100s, cap: 5m}"}},
 	},
 	{
 		id: "F96", fault: "a header of a later version",
-		expected: "letter invalid: a typo looks the same", ends: "1 dead invalid", posts: span{0, 0},
+		expected: "letter invalid: a typo looks the same", ends: "1 dead invalid",
+		posts: span{0, 0},
 		run: func(s *scene) {
 			s.Start()
 			s.send("one", "Kefu-Schema", "2")
@@ -76,12 +86,14 @@ var contentRows = []row{
 	},
 	{
 		id: "F97", fault: "texts of 2,048 and 2,049 bytes, in Chinese and in emoji",
-		expected: "counted in bytes of UTF-8: sent, invalid", ends: "2 dead invalid, 2 sent", posts: span{0, 1},
+		expected: "counted in bytes of UTF-8: sent, invalid", ends: "2 dead invalid, 2 sent",
+		posts: span{0, 1},
 		run: packets(map[string]string{
-			"chinese":     packet("chinese", `"text":{"content":"`+strings.Repeat("客", 682)+`ab"}`),
-			"chineseover": packet("chineseover", `"text":{"content":"`+strings.Repeat("客", 683)+`"}`),
-			"emoji":       packet("emoji", `"text":{"content":"`+strings.Repeat("🙂", 512)+`"}`),
-			"emojiover":   packet("emojiover", `"text":{"content":"`+strings.Repeat("🙂", 512)+`a"}`),
+			"chinese": packet("chinese", `"text":{"content":"`+strings.Repeat("客", 682)+`ab"}`),
+			"chineseover": packet("chineseover",
+				`"text":{"content":"`+strings.Repeat("客", 683)+`"}`),
+			"emoji":     packet("emoji", `"text":{"content":"`+strings.Repeat("🙂", 512)+`"}`),
+			"emojiover": packet("emojiover", `"text":{"content":"`+strings.Repeat("🙂", 512)+`a"}`),
 		}),
 	},
 }
@@ -94,10 +106,12 @@ func hostile(s *scene) {
 	digits := "1" + strings.Repeat("0", 60_000) + "e400"
 	since := time.Now()
 	packets(map[string]string{
-		"deep":    packet("deep", `"text":{"content":"a"},"x":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)),
-		"keys":    packet("keys", `"text":{"content":"a"}`+keys.String()),
-		"number":  packet("number", `"text":{"content":"a"},"x":`+digits),
-		"endless": strings.TrimSuffix(packet("endless", `"text":{"content":"a"},"x":"`+strings.Repeat(`\u4e2d`, 10_000)), "}"),
+		"deep": packet("deep",
+			`"text":{"content":"a"},"x":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)),
+		"keys":   packet("keys", `"text":{"content":"a"}`+keys.String()),
+		"number": packet("number", `"text":{"content":"a"},"x":`+digits),
+		"endless": strings.TrimSuffix(packet("endless",
+			`"text":{"content":"a"},"x":"`+strings.Repeat(`\u4e2d`, 10_000)), "}"),
 	})(s)
 	got := s.API.Newest(sandbox.Filter{OpenID: "number"}, 1)
 	s.Len(got, 1)
@@ -114,7 +128,8 @@ func missingFields(s *scene) {
 		"articles": `{"touser":"articles","msgtype":"news","news":{"articles":[]}}`,
 	})(s)
 	fields := map[string]string{
-		"msgtype": "msgtype", "empty": "text.content", "number": "text.content", "media": "image.media_id", "articles": "news.articles",
+		"msgtype": "msgtype", "empty": "text.content", "number": "text.content",
+		"media": "image.media_id", "articles": "news.articles",
 	}
 	for _, l := range s.Letters() {
 		s.True(strings.HasPrefix(l.Detail, fields[l.ID]+":"), "%s: %s", l.ID, l.Detail)
@@ -127,7 +142,8 @@ func inert(s *scene) {
 	const bidi = "\u202e"
 	odd := `<b>&amp;</b><script>x</script>` + bidi + `\r\n\t`
 	s.Start()
-	for openID, text := range map[string]string{"odd": odd, "raw": "a\r\nb\tc", "nul": `a\u0000b`, "escape": `a\u001b[31mb`} {
+	for openID, text := range map[string]string{"odd": odd, "raw": "a\r\nb\tc", "nul": `a\u0000b`,
+		"escape": `a\u001b[31mb`} {
 		s.accept(openID, stage.Live+openID, packet(openID, `"text":{"content":"`+text+`"}`))
 	}
 	s.send("header", "Kefu-Source", "a\x1b[31m"+bidi)

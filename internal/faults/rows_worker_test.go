@@ -75,40 +75,50 @@ func killedInTheCall(s *scene) {
 
 var workerRows = []row{
 	{
-		id: "F01", fault: "kill -9 after an intent was handed out, before anything was done with it",
-		expected: "sent by the next worker", ends: "1 sent", posts: span{1, 1}, options: crash, run: killedAt("pulled"),
+		id:       "F01",
+		fault:    "kill -9 after an intent was handed out, before anything was done with it",
+		expected: "sent by the next worker", ends: "1 sent", posts: span{1, 1}, options: crash,
+		run: killedAt("pulled"),
 	},
 	{
 		id: "F02", fault: "kill -9 after the start mark, before the POST; resend",
-		expected: "an unknown outcome: sent once more, marked", ends: "1 sent", posts: span{1, 1}, doubles: span{1, 1}, options: crash, run: killedAt("started"),
+		expected: "an unknown outcome: sent once more, marked", ends: "1 sent", posts: span{1, 1},
+		doubles: span{1, 1}, options: crash, run: killedAt("started"),
 	},
 	{
 		id: "F02", fault: "kill -9 after the start mark, before the POST; park",
-		expected: "an unknown outcome: parked", ends: "1 dead unknown", posts: span{0, 0}, doubles: span{1, 1}, options: parked, run: killedAt("started"),
+		expected: "an unknown outcome: parked", ends: "1 dead unknown", posts: span{0, 0},
+		doubles: span{1, 1}, options: parked, run: killedAt("started"),
 	},
 	{
 		id: "F03", fault: "kill -9 while the POST is under way; resend",
-		expected: "an unknown outcome: sent once more, marked", ends: "1 sent", posts: span{2, 2}, doubles: span{1, 1}, run: killedInTheCall,
+		expected: "an unknown outcome: sent once more, marked", ends: "1 sent", posts: span{2, 2},
+		doubles: span{1, 1}, run: killedInTheCall,
 	},
 	{
 		id: "F03", fault: "kill -9 while the POST is under way; park",
-		expected: "an unknown outcome: parked", ends: "1 dead unknown", posts: span{1, 1}, doubles: span{1, 1}, options: parked, run: killedInTheCall,
+		expected: "an unknown outcome: parked", ends: "1 dead unknown", posts: span{1, 1},
+		doubles: span{1, 1}, options: parked, run: killedInTheCall,
 	},
 	{
 		id: "F04", fault: "kill -9 after errcode 0, before the sent mark; resend",
-		expected: "sent once more, marked", ends: "1 sent", posts: span{2, 2}, doubles: span{1, 1}, options: crash, run: killedAt("answered"),
+		expected: "sent once more, marked", ends: "1 sent", posts: span{2, 2}, doubles: span{1, 1},
+		options: crash, run: killedAt("answered"),
 	},
 	{
 		id: "F04", fault: "kill -9 after errcode 0, before the sent mark; park",
-		expected: "parked", ends: "1 dead unknown", posts: span{1, 1}, doubles: span{1, 1}, options: parked, run: killedAt("answered"),
+		expected: "parked", ends: "1 dead unknown", posts: span{1, 1}, doubles: span{1, 1},
+		options: parked, run: killedAt("answered"),
 	},
 	{
 		id: "F05", fault: "kill -9 after the sent mark, before the acknowledgement",
-		expected: "known as sent: acknowledged without a POST", ends: "1 sent", posts: span{1, 1}, options: crash, run: killedAt("sent-marked"),
+		expected: "known as sent: acknowledged without a POST", ends: "1 sent", posts: span{1, 1},
+		options: crash, run: killedAt("sent-marked"),
 	},
 	{
 		id: "F06", fault: "kill -9 before the letter is stored",
-		expected: "the letter is written by the next worker, without another call", ends: "1 dead recipient", posts: span{1, 1}, options: crash,
+		expected: "the letter is written by the next worker, without another call",
+		ends:     "1 dead recipient", posts: span{1, 1}, options: crash,
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
 			killedAt("dying")(s)
@@ -117,7 +127,8 @@ var workerRows = []row{
 	},
 	{
 		id: "F06", fault: "kill -9 after the letter was stored, before the ledger knows",
-		expected: "the same letter again, without another call; one letter", ends: "1 dead recipient", posts: span{1, 1}, options: crash,
+		expected: "the same letter again, without another call; one letter",
+		ends:     "1 dead recipient", posts: span{1, 1}, options: crash,
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
 			killedAt("letter-stored")(s)
@@ -126,7 +137,8 @@ var workerRows = []row{
 	},
 	{
 		id: "F06", fault: "kill -9 after the dead mark, before the acknowledgement",
-		expected: "known as dead: acknowledged; one letter", ends: "1 dead recipient", posts: span{1, 1}, options: crash,
+		expected: "known as dead: acknowledged; one letter", ends: "1 dead recipient",
+		posts: span{1, 1}, options: crash,
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
 			killedAt("dead-marked")(s)
@@ -136,25 +148,36 @@ var workerRows = []row{
 	{
 		id: "F07", fault: "kill -9 after the retry was scheduled, before the ledger knows",
 		expected: "one second attempt", ends: "1 sent", posts: span{2, 2},
-		options: stage.Options{Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"}},
-		run:     once(-1, killedWith("later-stored")),
+		options: stage.Options{
+			Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"},
+		},
+		run: once(-1, killedWith("later-stored")),
 	},
 	{
 		id: "F07", fault: "kill -9 after the ledger knows of the retry, before the acknowledgement",
 		expected: "one second attempt", ends: "1 sent", posts: span{2, 2},
-		options: stage.Options{Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"}},
-		run:     once(-1, killedWith("later-marked")),
+		options: stage.Options{
+			Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"},
+		},
+		run: once(-1, killedWith("later-marked")),
 	},
 	{
-		id: "F07", fault: "kill -9 after a due retry was put back into its queue, before KEFU_LATER forgets it",
-		expected: "one second attempt; it may have begun just then: once more, marked", ends: "1 sent", posts: span{2, 3}, doubles: span{0, 1},
-		options: stage.Options{Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"}},
-		run:     once(-1, killedWith("moved")),
+		id: "F07", fault: "kill -9 after a due retry was put back into its queue, before " +
+			"KEFU_LATER forgets it",
+		expected: "one second attempt; it may have begun just then: once more, marked",
+		ends:     "1 sent", posts: span{2, 3}, doubles: span{0, 1},
+		options: stage.Options{
+			Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"},
+		},
+		run: once(-1, killedWith("moved")),
 	},
 	{
 		id: "F08", fault: "SIGTERM while calls are under way",
-		expected: "they end, the rest is given back, exit code 0; each sent once", ends: "20 sent", posts: span{1, 1},
-		options: stage.Options{Worker: []string{"concurrency: 4"}, Defaults: []string{"concurrency: 4"}},
+		expected: "they end, the rest is given back, exit code 0; each sent once", ends: "20 sent",
+		posts: span{1, 1},
+		options: stage.Options{
+			Worker: []string{"concurrency: 4"}, Defaults: []string{"concurrency: 4"},
+		},
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Times: 4, Delay: 2 * time.Second})
 			p := s.Start()
@@ -170,7 +193,8 @@ var workerRows = []row{
 	},
 	{
 		id: "F09", fault: "SIGTERM, and the API is slower than the grace period",
-		expected: "exit code 1; an unknown outcome, sent once more, marked", ends: "1 sent", posts: span{2, 2}, doubles: span{1, 1},
+		expected: "exit code 1; an unknown outcome, sent once more, marked", ends: "1 sent",
+		posts: span{2, 2}, doubles: span{1, 1},
 		options: stage.Options{Worker: []string{"grace: 300ms"}},
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Times: 1, Delay: time.Minute})
@@ -184,7 +208,8 @@ var workerRows = []row{
 	},
 	{
 		id: "F09", fault: "a second SIGTERM in the grace period",
-		expected: "ends at once; an unknown outcome, sent once more, marked", ends: "1 sent", posts: span{2, 2}, doubles: span{1, 1},
+		expected: "ends at once; an unknown outcome, sent once more, marked", ends: "1 sent",
+		posts: span{2, 2}, doubles: span{1, 1},
 		options: stage.Options{Worker: []string{"grace: 10m"}},
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Times: 1, Delay: time.Minute})
@@ -192,7 +217,8 @@ var workerRows = []row{
 			s.send("one")
 			s.NoError(s.API.Wait(s.T.Context(), 1))
 			p.Signal(syscall.SIGTERM)
-			s.Eventually(func() bool { return strings.Contains(s.Output.String(), "stopping") }, stage.Patience, 5*time.Millisecond)
+			s.Eventually(func() bool { return strings.Contains(s.Output.String(), "stopping") },
+				stage.Patience, 5*time.Millisecond)
 			s.Error(p.Stop(syscall.SIGTERM), "ended by the signal")
 			s.Start()
 			s.Drained()
@@ -200,7 +226,8 @@ var workerRows = []row{
 	},
 	{
 		id: "F10", fault: "a panic whenever one intent is handled",
-		expected: "recovered and counted; that one is poison, the others are sent", ends: "1 dead poison, 5 sent", posts: span{0, 1}, options: crash,
+		expected: "recovered and counted; that one is poison, the others are sent",
+		ends:     "1 dead poison, 5 sent", posts: span{0, 1}, options: crash,
 		run: func(s *scene) {
 			p := s.Start("FAILPOINT=decoded=panic#bad")
 			s.send("bad")
@@ -213,7 +240,8 @@ var workerRows = []row{
 	},
 	{
 		id: "F11", fault: "an intent that kills the worker each time",
-		expected: "poison before it is read a fourth time; the others are sent", ends: "1 dead poison, 5 sent", posts: span{0, 1}, options: crash,
+		expected: "poison before it is read a fourth time; the others are sent",
+		ends:     "1 dead poison, 5 sent", posts: span{0, 1}, options: crash,
 		run: func(s *scene) {
 			const deadly = "FAILPOINT=decoded=kill#bad"
 			for life := range 3 {
@@ -233,14 +261,16 @@ var workerRows = []row{
 		},
 	},
 	{
-		id: "F13", fault: "SIGSTOP of a worker with calls under way and more in hand, until another has its work; then SIGCONT",
+		id: "F13", fault: "SIGSTOP of a worker with calls under way and more in hand, until " +
+			"another has its work; then SIGCONT",
 		expected: "the other one takes all over; what the first still has in hand is not sent again",
 		ends:     "60 sent", posts: span{1, 2}, doubles: span{0, 8}, run: frozen,
 		options: stage.Options{Defaults: []string{"concurrency: 8"}},
 	},
 	{
 		id: "F17", fault: "nobody reads the log",
-		expected: "lines are dropped and counted, everything is sent", ends: "1000 sent", posts: span{1, 1}, options: stage.Options{Unread: true},
+		expected: "lines are dropped and counted, everything is sent", ends: "1000 sent",
+		posts: span{1, 1}, options: stage.Options{Unread: true},
 		run: func(s *scene) {
 			p := s.Start()
 			for i := range 1000 {
@@ -310,8 +340,10 @@ func metric(s *scene, p *stage.Process, name string) string {
 // what the process holds afterwards.
 func leaks(s *scene) {
 	for _, r := range []sandbox.Rule{
-		{Every: 7, Errcode: -1}, {Every: 11, Errcode: 45015}, {Every: 13, Reset: sandbox.ResetAfter}, {Every: 17, HTTPStatus: 502},
-		{Every: 499, ExpireTokens: true}, {Every: 23, HTTPStatus: http.StatusOK, Body: "<html>"}, {Every: 29, Reset: sandbox.ResetUnread},
+		{Every: 7, Errcode: -1}, {Every: 11, Errcode: 45015},
+		{Every: 13, Reset: sandbox.ResetAfter}, {Every: 17, HTTPStatus: 502},
+		{Every: 499, ExpireTokens: true}, {Every: 23, HTTPStatus: http.StatusOK, Body: "<html>"},
+		{Every: 29, Reset: sandbox.ResetUnread},
 	} {
 		r.Call = sandbox.CallSend
 		s.API.Add(r)
@@ -340,8 +372,10 @@ func leaks(s *scene) {
 	afterGoroutines, afterFiles := round(more)
 	s.LessOrEqual(afterGoroutines, goroutines+50)
 	s.LessOrEqual(afterFiles, files+50)
-	s.note("goroutines %d → %d, descriptors %d → %d after %d more", goroutines, afterGoroutines, files, afterFiles, more)
-	s.published = nil // their ends depend on chance; the invariants of the storms are over the same mix
+	s.note("goroutines %d → %d, descriptors %d → %d after %d more", goroutines, afterGoroutines,
+		files, afterFiles, more)
+	// their ends depend on chance; the invariants of the storms are over the same mix
+	s.published = nil
 }
 
 var workerNotRun = []notRun{

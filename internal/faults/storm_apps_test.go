@@ -22,13 +22,16 @@ import (
 
 // offer publishes live texts to each app at a fixed rate for a while, and
 // returns when each left, by recipient.
-func (s *scene) offer(apps []string, prefix string, perSecond int, d time.Duration) map[string]time.Time {
+func (s *scene) offer(
+	apps []string, prefix string, perSecond int, d time.Duration,
+) map[string]time.Time {
 	s.T.Helper()
 	sent := make(map[string]time.Time)
 	began := time.Now()
 	n := int(d.Seconds() * float64(perSecond))
 	for i := range n {
-		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(perSecond)))) // the rate is the load
+		// the rate is the load
+		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))))
 		for _, app := range apps {
 			id := fmt.Sprintf("%s-%s-%d", prefix, app, i)
 			m := nats.NewMsg("kefu.send." + app + ".live." + id)
@@ -97,8 +100,10 @@ func TestOneHeldAppChangesNothingForTheOthers(t *testing.T) {
 		s.Equal(schema.StateSent, receipts[id][0].State, id)
 		s.Equal(1, receipts[id][0].Attempts, "%s: a hold spends no attempt", id)
 	}
-	report("ten apps", fmt.Sprintf("9 apps offered %d/s each for %s, without and with a tenth held over %d queued", rate, d, backlog),
-		fmt.Sprintf("done by the end of the offer: %d without (p99 %s), %d with (p99 %s); after resume all %d of the held one sent, 1 attempt each",
+	report("ten apps", fmt.Sprintf("9 apps offered %d/s each for %s, without and with a tenth "+
+		"held over %d queued", rate, d, backlog),
+		fmt.Sprintf("done by the end of the offer: %d without (p99 %s), %d with (p99 %s); after "+
+			"resume all %d of the held one sent, 1 attempt each",
 			len(before), quantile(before, 0.99), len(beside), quantile(beside, 0.99), backlog))
 }
 
@@ -114,7 +119,10 @@ func TestManyDueAtOnce(t *testing.T) {
 	quiet := s.waits(s.offer([]string{stage.App}, "quiet", rate, 4*time.Second))
 	due := time.Now().Add(time.Duration(n/200+6) * time.Second)
 	s.sendMany(stage.App, "due", n, schema.HeaderSendAt, due.UTC().Format(time.RFC3339Nano))
-	s.Eventually(func() bool { return s.Stored(wire.StreamLater) == uint64(n) || time.Now().After(due) }, stage.Patience, 20*time.Millisecond)
+	s.Eventually(func() bool {
+		return s.Stored(wire.StreamLater) == uint64(n) ||
+			time.Now().After(due)
+	}, stage.Patience, 20*time.Millisecond)
 	s.Less(time.Now(), due, "all of them wait before their time comes")
 	time.Sleep(time.Until(due.Add(-time.Second))) // until just before
 	sent := s.offer([]string{stage.App}, "fresh", rate, 6*time.Second)
@@ -132,9 +140,12 @@ func TestManyDueAtOnce(t *testing.T) {
 		s.Equal(schema.StateSent, rs[0].State, id)
 	}
 	s.Less(quantile(fresh, 0.99), 10*time.Second, "fresh intents are not kept waiting")
-	report("due at once", fmt.Sprintf("%d intents due at the same instant, %d fresh live ones a second", n, rate),
-		fmt.Sprintf("the last of them out %s after their time; fresh p50 %s, p99 %s (before: p50 %s, p99 %s)", last.Sub(due).Round(10*time.Millisecond),
-			quantile(fresh, 0.5), quantile(fresh, 0.99), quantile(quiet, 0.5), quantile(quiet, 0.99)))
+	report("due at once",
+		fmt.Sprintf("%d intents due at the same instant, %d fresh live ones a second", n, rate),
+		fmt.Sprintf("the last of them out %s after their time; fresh p50 %s, p99 %s (before: "+
+			"p50 %s, p99 %s)", last.Sub(due).Round(10*time.Millisecond),
+			quantile(fresh, 0.5), quantile(fresh, 0.99), quantile(quiet,
+				0.5), quantile(quiet, 0.99)))
 }
 
 // TestNoWayOut has nothing reach the API for a long time: an hour, compressed.
@@ -169,8 +180,10 @@ func TestNoWayOut(t *testing.T) {
 			}
 		}},
 		{"TLS stalled", func(s *scene) func() {
-			a, l := newAuthority(s), s.listen() // connections are accepted by the system, and never answered
-			s.UseAPI("https://"+l.Addr().String(), "timeout: 1s", fmt.Sprintf("ca_file: %q", a.file))
+			// connections are accepted by the system, and never answered
+			a, l := newAuthority(s), s.listen()
+			s.UseAPI("https://"+l.Addr().String(), "timeout: 1s",
+				fmt.Sprintf("ca_file: %q", a.file))
 			good := a.issue(nothing)
 			return func() { secure(s, l, func() *tls.Certificate { return good }) }
 		}},
@@ -196,7 +209,8 @@ func TestNoWayOut(t *testing.T) {
 			}
 			got := s.look()
 			s.Equal(span{1, 1}, got.posts)
-			report("no way out", fmt.Sprintf("%s for %s, %d intents", way.name, d, n), got.ends+", 1 attempt and 1 post each, nothing dead")
+			report("no way out", fmt.Sprintf("%s for %s, %d intents", way.name, d, n),
+				got.ends+", 1 attempt and 1 post each, nothing dead")
 		})
 	}
 }

@@ -48,7 +48,9 @@ func TestCluster(t *testing.T) {
 	}
 	wait()
 	got := s.allSent(n, workers...)
-	report("cluster of three", fmt.Sprintf("%d leaders stepped down, 1 node killed -9 and back, under %d intents, two workers", stepped, n),
+	report("cluster of three",
+		fmt.Sprintf("%d leaders stepped down, 1 node killed -9 and back, under %d "+
+			"intents, two workers", stepped, n),
 		got+"; longest stall "+s.longestStall().String())
 }
 
@@ -57,7 +59,8 @@ func TestCluster(t *testing.T) {
 func busyScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 20 * time.Millisecond})
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond,
+		DelayMax: 20 * time.Millisecond})
 	return s
 }
 
@@ -71,7 +74,8 @@ func (s *scene) allSent(n int, workers ...*stage.Process) string {
 	}
 	got := s.endsOnce(n)
 	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
-	return fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d", got.ends, got.lost, got.posts, got.doubles)
+	return fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d", got.ends,
+		got.lost, got.posts, got.doubles)
 }
 
 // longestStall is the longest time in which the API heard nothing.
@@ -102,7 +106,10 @@ func TestNoQuorum(t *testing.T) {
 	s.NoError(s.API.Wait(t.Context(), n/3))
 	nodes[1].Kill()
 	nodes[2].Kill()
-	s.Eventually(func() bool { status, _ := p.Readiness(); return status == http.StatusServiceUnavailable }, stage.Patience, 50*time.Millisecond,
+	s.Eventually(func() bool {
+		status, _ := p.Readiness()
+		return status == http.StatusServiceUnavailable
+	}, stage.Patience, 50*time.Millisecond,
 		"readiness says that it cannot work")
 	_, says := p.Readiness()
 	time.Sleep(d) // the outage
@@ -135,7 +142,9 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 	wait()
 	got := s.allSent(n, workers...)
-	report("rolling upgrade", fmt.Sprintf("each of 3 nodes goes down in lame duck mode and comes back, under %d intents, two workers", n),
+	report("rolling upgrade",
+		fmt.Sprintf("each of 3 nodes goes down in lame duck mode and comes back, under %d "+
+			"intents, two workers", n),
 		got+"; longest stall "+s.longestStall().String())
 }
 
@@ -153,7 +162,10 @@ func (s *scene) caughtUp(node *stage.BrokerProcess) {
 			if cluster.Leader == node.Name() {
 				continue
 			}
-			if !slices.ContainsFunc(cluster.Replicas, func(p *jetstream.PeerInfo) bool { return p.Name == node.Name() && p.Current && !p.Offline }) {
+			if !slices.ContainsFunc(cluster.Replicas,
+				func(p *jetstream.PeerInfo) bool {
+					return p.Name == node.Name() && p.Current && !p.Offline
+				}) {
 				return false
 			}
 		}
@@ -162,7 +174,8 @@ func (s *scene) caughtUp(node *stage.BrokerProcess) {
 }
 
 // clustered are the streams that every intent needs.
-var clustered = []string{schema.SendStream(stage.App), wire.StreamLedger, schema.StreamReceipt, wire.StreamState, wire.StreamLater}
+var clustered = []string{schema.SendStream(stage.App), wire.StreamLedger, schema.StreamReceipt,
+	wire.StreamState, wire.StreamLater}
 
 // TestLeaderCutOff cuts the node that leads everything off from its peers, with
 // one of two workers on its side.
@@ -193,7 +206,10 @@ func TestLeaderCutOff(t *testing.T) {
 	wait := s.publishing(t.Context(), n)
 	s.NoError(s.API.Wait(t.Context(), n/3))
 	leader.Isolate()
-	s.Eventually(func() bool { status, _ := here.Readiness(); return status == http.StatusServiceUnavailable }, stage.Patience, 50*time.Millisecond,
+	s.Eventually(func() bool {
+		status, _ := here.Readiness()
+		return status == http.StatusServiceUnavailable
+	}, stage.Patience, 50*time.Millisecond,
 		"the worker on the wrong side says that it cannot work")
 	here.Ready() // on the right side now
 	s.Contains(s.Output.String(), "leaving a server for another one")
@@ -202,7 +218,9 @@ func TestLeaderCutOff(t *testing.T) {
 	leader.Rejoin()
 	s.caughtUp(leader)
 	got := s.allSent(n, here, there)
-	report("leader cut off", fmt.Sprintf("the node that leads all streams is cut off from the two others under %d intents, one of two workers on its side", n),
+	report("leader cut off",
+		fmt.Sprintf("the node that leads all streams is cut off from the two others under %d "+
+			"intents, one of two workers on its side", n),
 		got+"; longest stall "+s.longestStall().String())
 }
 
@@ -214,7 +232,8 @@ func (s *scene) lead(stream string, node *stage.BrokerProcess) {
 		if err == nil && i.CachedInfo().Cluster.Leader == node.Name() {
 			return true
 		}
-		_, _ = s.Conn.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, []byte(`{"placement":{"preferred":"`+node.Name()+`"}}`), 2*time.Second)
+		_, _ = s.Conn.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream,
+			[]byte(`{"placement":{"preferred":"`+node.Name()+`"}}`), 2*time.Second)
 		return false
 	}, stage.Patience, 100*time.Millisecond, "%s leads %s", node.Name(), stream)
 }

@@ -28,14 +28,17 @@ func TestRandomKills(t *testing.T) {
 		Defaults: []string{"retry: {attempts: 10, first: 100ms, cap: 2s}"},
 	})}
 	for _, r := range []sandbox.Rule{ // one call in ten meets one of them
-		{Share: 0.03, Errcode: -1}, {Share: 0.015, Errcode: 45015}, {Share: 0.015, Reset: sandbox.ResetAfter}, {Share: 0.01, Reset: sandbox.ResetBefore},
-		{Share: 0.01, HTTPStatus: http.StatusBadGateway}, {Share: 0.01, HTTPStatus: http.StatusOK, Body: "<html>", ContentType: "text/html"},
+		{Share: 0.03, Errcode: -1}, {Share: 0.015, Errcode: 45015},
+		{Share: 0.015, Reset: sandbox.ResetAfter}, {Share: 0.01, Reset: sandbox.ResetBefore},
+		{Share: 0.01, HTTPStatus: http.StatusBadGateway},
+		{Share: 0.01, HTTPStatus: http.StatusOK, Body: "<html>", ContentType: "text/html"},
 		{Every: 601, ExpireTokens: true}, {Share: 0.005, Delay: 2 * time.Second},
 	} {
 		r.Call = sandbox.CallSend
 		s.API.Add(r)
 	}
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond, DelayMax: 80 * time.Millisecond})
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 5 * time.Millisecond,
+		DelayMax: 80 * time.Millisecond})
 	b := s.StartBroker()
 	workers := []*stage.Process{s.Start(), s.Start()}
 
@@ -69,6 +72,8 @@ func TestRandomKills(t *testing.T) {
 	}
 
 	got := s.endsOnce(n)
-	report("random kills", fmt.Sprintf("%d kills of two workers and %d of the broker under %d intents with 10 %% of faults", killed["worker"], killed["broker"], n),
-		fmt.Sprintf("%s; lost %d; possible duplicates %d; one end each", got.ends, got.lost, got.doubles))
+	report("random kills", fmt.Sprintf("%d kills of two workers and %d of the broker under %d "+
+		"intents with 10 %% of faults", killed["worker"], killed["broker"], n),
+		fmt.Sprintf("%s; lost %d; possible duplicates %d; one end each", got.ends,
+			got.lost, got.doubles))
 }

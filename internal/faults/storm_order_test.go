@@ -31,7 +31,8 @@ func TestOrder(t *testing.T) {
 		Defaults: []string{"live_shards: 16", "retry: {attempts: 10, first: 100ms, cap: 1s}"},
 	})}
 	for _, r := range []sandbox.Rule{
-		{After: 200, Every: 9973, ExpireTokens: true}, {After: 300, Times: 3, HTTPStatus: 429, RetryAfter: "1"},
+		{After: 200, Every: 9973, ExpireTokens: true},
+		{After: 300, Times: 3, HTTPStatus: 429, RetryAfter: "1"},
 		{Share: 0.05, Errcode: -1}, {Share: 0.01, Reset: sandbox.ResetAfter},
 		{Delay: 5 * time.Millisecond, DelayMax: 80 * time.Millisecond},
 	} {
@@ -63,7 +64,8 @@ func TestOrder(t *testing.T) {
 			m.Header.Set(schema.HeaderMsgID, fmt.Sprintf("%s-%d", to, i))
 			_, err := s.JS.PublishMsgAsync(m)
 			s.NoError(err)
-			if r%500 == 499 || r == recipients-1 { // the order of publication is the order of acceptance
+			// the order of publication is the order of acceptance
+			if r%500 == 499 || r == recipients-1 {
 				<-s.JS.PublishAsyncComplete()
 			}
 		}
@@ -92,7 +94,10 @@ func TestOrder(t *testing.T) {
 	for _, w := range workers {
 		s.NoError(w.Stop(syscall.SIGTERM))
 	}
-	report("order", fmt.Sprintf("%d workers, %d recipients, %d live intents each; 2 killed -9, 2 joined; 5 %% busy, 1 %% resets after processing, stale tokens, a hold", pool, recipients, each),
-		fmt.Sprintf("%d intents, none before an earlier one of its recipient; %d delivered twice, %d marked; all shards read again %v after a kill (contract: 15 s)",
+	report("order", fmt.Sprintf("%d workers, %d recipients, %d live intents each; 2 killed -9, 2 "+
+		"joined; 5 %% busy, 1 %% resets after processing, stale tokens, a hold", pool,
+		recipients, each),
+		fmt.Sprintf("%d intents, none before an earlier one of its recipient; %d delivered "+
+			"twice, %d marked; all shards read again %v after a kill (contract: 15 s)",
 			recipients*each, twice, marked, moved))
 }

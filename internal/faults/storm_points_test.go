@@ -65,7 +65,8 @@ func (s *sum) add(o sum) {
 }
 
 func (s *sum) String() string {
-	return fmt.Sprintf("%d times: lost %d, started and unsettled %d, marked or parked %d, delivered twice %d", s.deaths, s.lost, s.unsettled, s.marked, s.twice)
+	return fmt.Sprintf("%d times: lost %d, started and unsettled %d, marked or parked %d, "+
+		"delivered twice %d", s.deaths, s.lost, s.unsettled, s.marked, s.twice)
 }
 
 func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPolicy) sum {
@@ -76,12 +77,16 @@ func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPo
 		Defaults: []string{"concurrency: 200", "on_unknown: " + string(policy),
 			"retry: {attempts: 6, first: 1500ms, cap: 2s}"},
 	})}
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Every: 8, Errcode: -1, Delay: 30 * time.Millisecond})
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Every: 9, Errcode: 45015, Delay: 30 * time.Millisecond})
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Every: 8, Errcode: -1,
+		Delay: 30 * time.Millisecond})
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Every: 9, Errcode: 45015,
+		Delay: 30 * time.Millisecond})
 	if point == failpoint.Held || point == failpoint.Cleared {
-		s.API.Add(sandbox.Rule{Call: sandbox.CallSend, After: 20, Times: 20, HTTPStatus: 429, RetryAfter: "1"})
+		s.API.Add(sandbox.Rule{Call: sandbox.CallSend, After: 20, Times: 20, HTTPStatus: 429,
+			RetryAfter: "1"})
 	}
-	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 20 * time.Millisecond, DelayMax: 400 * time.Millisecond})
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 20 * time.Millisecond,
+		DelayMax: 400 * time.Millisecond})
 
 	// The queue is full before anybody reads it, so 200 calls begin at once.
 	s.provision()
@@ -110,20 +115,23 @@ func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPo
 
 	got := s.look()
 	s.Zero(got.lost)
-	delivered := s.API.CountBy(sandbox.ByOpenID, sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
+	delivered := s.API.CountBy(sandbox.ByOpenID,
+		sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
 	receipts := s.StoredReceipts()
 	beyond, marked := 0, 0
 	for _, id := range s.published {
 		s.Len(receipts[id], 1, "%s has one end", id)
 		r := receipts[id][0]
 		beyond += max(0, delivered[id]-1)
-		s.Equal(unsettled[id], r.PossibleDuplicate, "%s: in doubt is what was started and not settled: %+v", id, r)
+		s.Equal(unsettled[id], r.PossibleDuplicate,
+			"%s: in doubt is what was started and not settled: %+v", id, r)
 		if r.PossibleDuplicate {
 			marked++
 		}
 		if policy == schema.PolicyPark {
 			s.LessOrEqual(delivered[id], 1, "%s was sent twice", id)
-			s.Equal(unsettled[id], r.Reason == schema.ReasonUnknown, "%s: what is in doubt is parked: %+v", id, r)
+			s.Equal(unsettled[id], r.Reason == schema.ReasonUnknown,
+				"%s: what is in doubt is parked: %+v", id, r)
 		}
 	}
 	s.Equal(len(unsettled), marked)
@@ -145,16 +153,19 @@ func (s *scene) provision() {
 func (s *scene) started(b *brokertest.Broker, set map[string]bool) {
 	s.T.Helper()
 	// What the dead process had handed to the system is still on its way.
-	s.Eventually(func() bool { return b.Embedded().Server.NumClients() == 1 }, stage.Patience, 5*time.Millisecond)
+	s.Eventually(func() bool { return b.Embedded().Server.NumClients() == 1 }, stage.Patience,
+		5*time.Millisecond)
 	conn, err := broker.Connect(s.T.Context(), broker.Options{URL: b.URL(), Name: "checker"})
 	s.NoError(err)
 	defer conn.Close()
-	l, err := ledger.Open(s.T.Context(), conn, ledger.Options{Worker: "checker", Keep: 72 * time.Hour})
+	l, err := ledger.Open(s.T.Context(), conn,
+		ledger.Options{Worker: "checker", Keep: 72 * time.Hour})
 	s.NoError(err)
 	defer l.Close()
 	next := s.queuedAttempts()
 	for _, id := range s.published {
-		if s := l.Peek(ledger.Mark{Key: ledger.KeyOf(stage.App, id)}); s.Kind == ledger.Start && next[id] <= s.Attempts {
+		if s := l.Peek(ledger.Mark{Key: ledger.KeyOf(stage.App, id)}); s.Kind == ledger.Start &&
+			next[id] <= s.Attempts {
 			set[id] = true
 		}
 	}

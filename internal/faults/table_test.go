@@ -74,7 +74,8 @@ var results = struct {
 
 // storms are the tests that report to the table, in its order.
 var storms = []string{
-	"kill -9 at a point", "random kills", "ten apps", "due at once", "no way out", "order", "cluster of three", "no quorum",
+	"kill -9 at a point", "random kills", "ten apps", "due at once", "no way out", "order",
+	"cluster of three", "no quorum",
 	"rolling upgrade", "leader cut off",
 }
 
@@ -103,8 +104,10 @@ func TestFaults(t *testing.T) {
 				results.mu.Unlock()
 				s.Zero(got.lost, "intents are lost")
 				s.Equal(r.ends, got.ends, "how the intents ended")
-				s.True(r.posts.holds(got.posts), "posts of an intent: %s, expected %s", got.posts, r.posts)
-				s.True(r.doubles.holds(span{got.doubles, got.doubles}), "possible duplicates: %d, expected %s", got.doubles, r.doubles)
+				s.True(r.posts.holds(got.posts), "posts of an intent: %s, expected %s",
+					got.posts, r.posts)
+				s.True(r.doubles.holds(span{got.doubles, got.doubles}),
+					"possible duplicates: %d, expected %s", got.doubles, r.doubles)
 			})
 		}
 	}

@@ -78,7 +78,8 @@ func newAuthority(s *scene) *authority {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	s.NoError(err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -86,7 +87,8 @@ func newAuthority(s *scene) *authority {
 	cert, err := x509.ParseCertificate(der)
 	s.NoError(err)
 	a := &authority{s: s, cert: cert, key: key, file: filepath.Join(s.T.TempDir(), "ca.pem")}
-	s.NoError(os.WriteFile(a.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	s.NoError(os.WriteFile(a.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+		Bytes: der}), 0o600))
 	return a
 }
 
@@ -95,8 +97,10 @@ func (a *authority) issue(wrong func(*x509.Certificate)) *tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	a.s.NoError(err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "api"}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "api"},
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	wrong(template)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
@@ -112,7 +116,9 @@ func expired(a *authority) *tls.Certificate {
 }
 
 func anotherHost(a *authority) *tls.Certificate {
-	return a.issue(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"api.example.com"} })
+	return a.issue(func(c *x509.Certificate) {
+		c.IPAddresses, c.DNSNames = nil, []string{"api.example.com"}
+	})
 }
 
 func stranger(a *authority) *tls.Certificate { return newAuthority(a.s).issue(nothing) }
@@ -148,7 +154,10 @@ func serveTLS(s *scene, a *authority, l net.Listener, cert func() *tls.Certifica
 
 // secure serves the sandbox with TLS.
 func secure(s *scene, l net.Listener, cert func() *tls.Certificate) {
-	l = tls.NewListener(l, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert(), nil }})
+	l = tls.NewListener(l,
+		&tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return cert(), nil
+		}})
 	go func() { _ = s.API.Serve(l) }() // ends with the sandbox
 }
 
@@ -252,7 +261,9 @@ func holds(kind gate.Kind, rules ...sandbox.Rule) func(*scene) {
 			s.EqualValues(each, s.Stored(schema.SendStream(s.Apps()[i])), "everything stays queued")
 		}
 		if free := s.Apps()[len(rules):]; len(free) > 0 {
-			s.until("the other app has sent", func() bool { return s.Stored(schema.SendStream(free[0])) == 0 })
+			s.until("the other app has sent", func() bool {
+				return s.Stored(schema.SendStream(free[0])) == 0
+			})
 		}
 		s.mend(s.Apps()[:len(rules)]...)
 	}
@@ -322,7 +333,8 @@ func tenthRefused(s *scene) {
 	s.Drained()
 	took := time.Since(begin)
 	s.Less(took, 4*intents*time.Second/perSecond, "it stands still")
-	s.note("all within %s at %d/s, %.2f posts for each", took.Round(100*time.Millisecond), perSecond, float64(s.API.Stats().Sends)/intents)
+	s.note("all within %s at %d/s, %.2f posts for each", took.Round(100*time.Millisecond),
+		perSecond, float64(s.API.Stats().Sends)/intents)
 }
 
 // everyOne answers with an errcode to every send of an app each, and then no more.
@@ -350,16 +362,20 @@ func everyOne(codes ...int) func(*scene) {
 			posts := 0
 			s.until(fmt.Sprintf("it was tried %d times", tries), func() bool {
 				// Before the tries are read, which may be more by then.
-				posts = s.API.CountBy(sandbox.ByAppID, sandbox.Filter{Call: sandbox.CallSend, AppID: s.Apps()[i]})[s.Apps()[i]]
+				posts = s.API.CountBy(sandbox.ByAppID,
+					sandbox.Filter{Call: sandbox.CallSend, AppID: s.Apps()[i]})[s.Apps()[i]]
 				h = s.held(s.Apps()[i], gate.Config)
 				return h.Tries >= tries
 			})
 			s.Equal(c, h.Errcode)
 			s.NotEmpty(h.Drawn)
-			s.LessOrEqual(posts, slots+2+h.Tries+1, "what was under way, after two that were no row yet if kefu does not know the code, and a trial each")
+			s.LessOrEqual(posts, slots+2+h.Tries+1,
+				"what was under way, after two that were no row yet if kefu does not know the "+
+					"code, and a trial each")
 			s.note("%d: %d posts in %s", c, posts, time.Since(begin).Round(time.Second))
 		}
-		s.until("everything is queued, or waits for its second try", func() bool { // one that moves may be in both, or be counted in neither
+		// one that moves may be in both, or be counted in neither
+		s.until("everything is queued, or waits for its second try", func() bool {
 			return s.Queued()+s.Stored(wire.StreamLater) == uint64(2*texts*len(codes))
 		})
 		s.API.RemoveRules()
@@ -388,7 +404,8 @@ func (s *scene) mend(apps ...string) {
 // this is run decides.
 func lateReset(h gate.Hold, due time.Time) bool {
 	midnight := gate.NextDay(h.Since)
-	return due.Equal(midnight) && h.Since.Sub(midnight.AddDate(0, 0, -1)) < time.Hour && h.Until.Sub(h.Since) <= time.Minute+time.Second
+	return due.Equal(midnight) && h.Since.Sub(midnight.AddDate(0, 0, -1)) < time.Hour &&
+		h.Until.Sub(h.Since) <= time.Minute+time.Second
 }
 
 // quota draws a quota hold and checks its end.
@@ -403,10 +420,13 @@ func quota(code int, end func(time.Time) time.Time, slack time.Duration) func(*s
 		}
 		h := s.held(s.Apps()[0], gate.Quota)
 		s.Equal(code, h.Errcode)
-		if due := end(h.Until.Add(-slack - 1)); !lateReset(h, due) { // not of Since: the minute may have ended, and the hold with it
+		// not of Since: the minute may have ended, and the hold with it
+		if due := end(h.Until.Add(-slack - 1)); !lateReset(h, due) {
 			s.WithinRange(h.Until, due, due.Add(slack))
 		}
-		s.until("the other app has sent", func() bool { return s.Stored(schema.SendStream(s.Apps()[1])) == 0 })
+		s.until("the other app has sent", func() bool {
+			return s.Stored(schema.SendStream(s.Apps()[1])) == 0
+		})
 		if *full && slack == time.Second { // it ends by itself
 			s.API.RemoveRules()
 			s.Drained()
@@ -420,13 +440,16 @@ func retryAfter(s *scene) {
 	date := time.Now().Add(30 * time.Minute).Truncate(time.Second)
 	headers := []string{"-1", date.UTC().Format(http.TimeFormat), "1000000000000", "soon", ""}
 	for i, h := range headers {
-		s.API.Add(sandbox.Rule{Call: sandbox.CallSend, AppID: s.Apps()[i], Times: 1, HTTPStatus: 429, RetryAfter: h})
+		s.API.Add(sandbox.Rule{Call: sandbox.CallSend, AppID: s.Apps()[i], Times: 1,
+			HTTPStatus: 429, RetryAfter: h})
 	}
 	s.Start()
 	for i, app := range s.Apps() {
 		s.sendTo(app, fmt.Sprint("user", i))
 	}
-	s.until("the first goes on by itself", func() bool { return s.Stored(schema.SendStream(s.Apps()[0])) == 0 })
+	s.until("the first goes on by itself", func() bool {
+		return s.Stored(schema.SendStream(s.Apps()[0])) == 0
+	})
 	posts := s.API.Newest(sandbox.Filter{OpenID: "user0"}, 2)
 	s.Len(posts, 2)
 	s.GreaterOrEqual(posts[1].At.Sub(posts[0].At).Abs(), time.Second)
@@ -453,14 +476,16 @@ func redirects(s *scene) {
 		}
 	}()
 	for i, status := range []int{301, 302, 303, 307, 308} {
-		s.API.Add(sandbox.Rule{Call: sandbox.CallSend, AppID: s.Apps()[i], HTTPStatus: status, Redirect: "http://" + elsewhere.Addr().String() + "/"})
+		s.API.Add(sandbox.Rule{Call: sandbox.CallSend, AppID: s.Apps()[i], HTTPStatus: status,
+			Redirect: "http://" + elsewhere.Addr().String() + "/"})
 	}
 	s.Start()
 	for i, app := range s.Apps() {
 		s.sendTo(app, fmt.Sprint("user", i))
 	}
 	for _, app := range s.Apps() {
-		s.Contains(s.held(app, gate.Config).Reason, "redirect to "+elsewhere.Addr().String()+" refused")
+		s.Contains(s.held(app, gate.Config).Reason,
+			"redirect to "+elsewhere.Addr().String()+" refused")
 	}
 	s.mend(s.Apps()...)
 	s.Zero(met.Load(), "a redirect was followed")
@@ -470,7 +495,8 @@ func bombs(s *scene) {
 	s.send0()
 	p := s.Worker()
 	before := number(s, p, "process_resident_memory_bytes")
-	for i, r := range []sandbox.Rule{{GzipBomb: 1 << 30}, {PadBody: 10 << 30}, {PadHeader: 1 << 20}} {
+	for i, r := range []sandbox.Rule{{GzipBomb: 1 << 30}, {PadBody: 10 << 30},
+		{PadHeader: 1 << 20}} {
 		r.Call, r.OpenID, r.Times = sandbox.CallSend, fmt.Sprint("user", i), 1
 		s.API.Add(r)
 	}
@@ -503,10 +529,12 @@ func tokenTaken(s *scene) {
 	s.send("before")
 	s.Drained()
 	body, err := json.Marshal(map[string]any{
-		"grant_type": "client_credential", "appid": stage.App, "secret": stage.CanarySecret, "force_refresh": true,
+		"grant_type": "client_credential", "appid": stage.App, "secret": stage.CanarySecret,
+		"force_refresh": true,
 	})
 	s.NoError(err)
-	resp, err := http.Post(s.APIURL+"/cgi-bin/stable_token", "application/json", bytes.NewReader(body))
+	resp, err := http.Post(s.APIURL+"/cgi-bin/stable_token", "application/json",
+		bytes.NewReader(body))
 	s.NoError(err)
 	s.NoError(resp.Body.Close())
 	s.send("after")
@@ -552,10 +580,12 @@ func tokenEndpointDown(s *scene) {
 }
 
 func oddTokens(s *scene) {
-	for i, life := range []string{`,"expires_in":0`, `,"expires_in":-5`, `,"expires_in":1000000000`, ""} {
+	for i, life := range []string{`,"expires_in":0`, `,"expires_in":-5`,
+		`,"expires_in":1000000000`, ""} {
 		token := fmt.Sprint(stage.CanaryToken, i)
 		s.API.Grant(s.Apps()[i], token)
-		s.API.Add(sandbox.Rule{Call: sandbox.CallToken, AppID: s.Apps()[i], HTTPStatus: http.StatusOK, Body: fmt.Sprintf(`{"access_token":%q%s}`, token, life)})
+		s.API.Add(sandbox.Rule{Call: sandbox.CallToken, AppID: s.Apps()[i],
+			HTTPStatus: http.StatusOK, Body: fmt.Sprintf(`{"access_token":%q%s}`, token, life)})
 	}
 	s.Start()
 	for i, app := range s.Apps() {
@@ -647,7 +677,8 @@ func slower(s *scene) {
 	s.API.Remove(fast)
 	// What was sent a moment ago and waits for its acknowledgement is in hand, too.
 	s.until("little is in hand while much is queued", func() bool {
-		return number(s, p, fmt.Sprintf("kefu_intents_in_hand{app=%q}", stage.App)) <= 4*slots && s.Queued() > 200
+		return number(s, p, fmt.Sprintf("kefu_intents_in_hand{app=%q}", stage.App)) <= 4*slots &&
+			s.Queued() > 200
 	})
 	s.Drained()
 	s.LessOrEqual(s.API.Stats().PeakInFlight, slots+1, "and a token call")
