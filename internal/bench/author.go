@@ -35,7 +35,8 @@ func newAuthor(l *Load, conn *broker.Conn) (*author, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Every run of a load offers the same: the order of apps, lanes and recipients does not depend on chance.
+	// Every run of a load offers the same: the order of apps, lanes and recipients does not depend
+	// on chance.
 	return &author{load: l, pub: p, random: rand.New(rand.NewPCG(1, 2)), accepted: make(map[kind]int)}, nil //nolint:gosec // nothing secret
 }
 
@@ -61,7 +62,8 @@ func (a *author) fill(ctx context.Context) error {
 			if i < part.n%healthy {
 				share++
 			}
-			if err := a.fillApp(ctx, a.load.app(a.load.troubled()+i), part.lane, share); err != nil {
+			if err := a.fillApp(ctx, a.load.app(a.load.troubled()+i), part.lane,
+				share); err != nil {
 				return fmt.Errorf("publish the backlog: %w", err)
 			}
 		}

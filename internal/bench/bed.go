@@ -60,7 +60,8 @@ func (b *Bench) newBed(ctx context.Context, l *Load) (_ *bed, err error) {
 		}
 		bed.url = bed.server.hello.URL
 	}
-	if bed.conn, err = broker.Connect(ctx, broker.Options{URL: bed.url, Name: "kefu bench", FirstWait: 10 * time.Second}); err != nil {
+	if bed.conn, err = broker.Connect(ctx,
+		broker.Options{URL: bed.url, Name: "kefu bench", FirstWait: 10 * time.Second}); err != nil {
 		return nil, err
 	}
 	if err := bed.provision(ctx); err != nil {
@@ -74,7 +75,8 @@ func (b *Bench) newBed(ctx context.Context, l *Load) (_ *bed, err error) {
 		return nil, err
 	}
 	for i := range l.HeldApps {
-		if err := gate.Pause(ctx, bed.conn, l.app(l.SlowApps+l.FailingApps+i), "held by kefu bench", "kefu bench"); err != nil {
+		if err := gate.Pause(ctx, bed.conn, l.app(l.SlowApps+l.FailingApps+i), "held by kefu bench",
+			"kefu bench"); err != nil {
 			return nil, err
 		}
 	}
@@ -91,7 +93,8 @@ func (b *bed) provision(ctx context.Context) error {
 	spec := broker.Spec{Replicas: b.bench.Replicas, LedgerKeep: ledgerKeep}
 	for _, id := range b.load.appIDs() {
 		spec.Apps = append(spec.Apps, broker.AppSpec{
-			AppID: id, LiveShards: b.load.Shards, DuplicateWindow: duplicateWindow, QueueMessages: queueMessages, QueueBytes: -1,
+			AppID: id, LiveShards: b.load.Shards, DuplicateWindow: duplicateWindow,
+			QueueMessages: queueMessages, QueueBytes: -1,
 		})
 	}
 	if b.server == nil {
@@ -101,7 +104,8 @@ func (b *bed) provision(ctx context.Context) error {
 			return err
 		}
 		if len(names) > 0 {
-			return fmt.Errorf("the broker holds %s: a load test needs one without kefu's streams, which it makes and removes", names[0])
+			return fmt.Errorf("the broker holds %s: a load test needs one without kefu's "+
+				"streams, which it makes and removes", names[0])
 		}
 	}
 	plan, err := broker.NewPlan(ctx, b.conn.JS, spec)
@@ -128,9 +132,11 @@ func (b *bed) configure() (string, error) {
 	fmt.Fprintf(&y, "nats: {url: %q, replicas: %d}\n", b.url, max(b.bench.Replicas, 1))
 	fmt.Fprintf(&y, "wechat: {base_url: %q}\n", b.api)
 	// Everything is there already, with queues larger than a configuration allows.
-	fmt.Fprintf(&y, "worker: {concurrency: %d, receipts: %s, ledger: {mode: %s, keep: %s}, listen: \"127.0.0.1:0\", provision: false}\n",
+	fmt.Fprintf(&y,
+		"worker: {concurrency: %d, receipts: %s, ledger: {mode: %s, keep: %s}, listen: \"127.0.0.1:0\", provision: false}\n",
 		l.Concurrency, l.Receipts, l.Ledger, ledgerKeep)
-	fmt.Fprintf(&y, "defaults:\n  rate: {per_second: %g, burst: %d, per_day: 0}\n  concurrency: %d\n  live_shards: %d\n  duplicate_window: %s\n  queue: {messages: %d}\n",
+	fmt.Fprintf(&y,
+		"defaults:\n  rate: {per_second: %g, burst: %d, per_day: 0}\n  concurrency: %d\n  live_shards: %d\n  duplicate_window: %s\n  queue: {messages: %d}\n",
 		l.PerSecond, l.Burst, appConcurrency, l.Shards, duplicateWindow, queueMessages)
 	y.WriteString("apps:\n")
 	for _, id := range l.appIDs() {
@@ -205,12 +211,14 @@ func (b *bed) streams(ctx context.Context) ([]string, error) {
 
 // unprovision removes them: there was none before.
 func (b *bed) unprovision() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // also when the run was interrupted
+	// also when the run was interrupted
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	names, err := b.streams(ctx)
 	errs := []error{err}
 	for _, name := range names {
-		if err := b.conn.JS.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err := b.conn.JS.DeleteStream(ctx, name); err != nil &&
+			!errors.Is(err, jetstream.ErrStreamNotFound) {
 			errs = append(errs, fmt.Errorf("remove %s: %w", name, err))
 		}
 	}

@@ -24,8 +24,9 @@ type Bench struct {
 	Program string
 	Environ []string // of these processes
 
-	NATS     string // a broker that is there, without any stream of kefu's; "": one of the run's own
-	Replicas int    // of all streams; only with NATS
+	// a broker that is there, without any stream of kefu's; "": one of the run's own
+	NATS     string
+	Replicas int // of all streams; only with NATS
 
 	Profiles string // folder for CPU profiles of workers and loops; "": none
 
@@ -90,7 +91,8 @@ type Run struct {
 type Cost struct {
 	CPUSeconds float64 `json:"cpu_seconds"` // user and system, to a hundredth
 	CPUMicros  float64 `json:"cpu_us_per_message"`
-	PeakMB     float64 `json:"peak_mb"` // of resident memory, since the process began; of several the largest
+	// of resident memory, at most; the largest of several processes
+	PeakMB float64 `json:"peak_mb"`
 }
 
 // Idle is what it costs to wait for a load.
@@ -114,7 +116,8 @@ type turn struct {
 
 func (t *turn) tell(format string, args ...any) {
 	if t.bench.Progress != nil {
-		t.bench.Progress(fmt.Sprintf("%s, round %d: %s", t.Name, t.round, fmt.Sprintf(format, args...)))
+		t.bench.Progress(fmt.Sprintf("%s, round %d: %s", t.Name, t.round,
+			fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -156,7 +159,8 @@ func (t *turn) hold(ctx context.Context) error {
 		return nil
 	}
 	for _, appID := range t.Load.healthy() {
-		if err := gate.Pause(ctx, t.bed.conn, appID, "kefu bench has not begun", "kefu bench"); err != nil {
+		if err := gate.Pause(ctx, t.bed.conn, appID, "kefu bench has not begun",
+			"kefu bench"); err != nil {
 			return err
 		}
 	}
@@ -256,7 +260,8 @@ func (t *turn) startWorkers(ctx context.Context) error {
 	name, args := "worker", []string{"bench", "worker"}
 	if t.Bare {
 		name = "bare loop"
-		args = []string{"bench", "loop", "--nats", t.bed.url, "--api", t.bed.api, "--concurrency", strconv.Itoa(t.Load.Concurrency),
+		args = []string{"bench", "loop", "--nats", t.bed.url, "--api", t.bed.api, "--concurrency",
+			strconv.Itoa(t.Load.Concurrency),
 			"--apps", strings.Join(t.Load.appIDs(), ",")}
 	} else {
 		config, err := t.bed.configure()
@@ -277,7 +282,8 @@ func (t *turn) startWorkers(ctx context.Context) error {
 	for i := range t.workers {
 		own := slices.Clone(args)
 		if profiles != "" {
-			own = append(own, "--cpu-profile", filepath.Join(profiles, fmt.Sprintf("%s-%d-%d.pprof", name, t.round, i+1)))
+			own = append(own, "--cpu-profile",
+				filepath.Join(profiles, fmt.Sprintf("%s-%d-%d.pprof", name, t.round, i+1)))
 		}
 		starting.Go(func() { t.workers[i], errs[i] = t.bench.start(ctx, name, own...) })
 	}

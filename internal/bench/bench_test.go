@@ -13,16 +13,20 @@ import (
 func TestALoadThatMakesNoSenseIsRefused(t *testing.T) {
 	t.Parallel()
 	good := Load{
-		Apps: 10, Recipients: 100, Backlog: 1, Rate: 10, Duration: time.Second, Workers: 1, Concurrency: 1, PerSecond: 1, Burst: 1, Shards: 1,
+		Apps: 10, Recipients: 100, Backlog: 1, Rate: 10, Duration: time.Second, Workers: 1,
+		Concurrency: 1, PerSecond: 1, Burst: 1, Shards: 1,
 	}
 	require.NoError(t, good.Check())
 	for name, row := range map[string]struct {
 		change func(*Load)
 		want   string
 	}{
-		"no app":                   {func(l *Load) { l.Apps = 0 }, "at least one app"},
-		"fewer than none":          {func(l *Load) { l.HeldApps = -1 }, "below zero"},
-		"no app that is healthy":   {func(l *Load) { l.SlowApps, l.FailingApps, l.HeldApps = 5, 4, 1 }, "10 of 10 apps"},
+		"no app":          {func(l *Load) { l.Apps = 0 }, "at least one app"},
+		"fewer than none": {func(l *Load) { l.HeldApps = -1 }, "below zero"},
+		"no app that is healthy": {
+			func(l *Load) { l.SlowApps, l.FailingApps, l.HeldApps = 5, 4, 1 },
+			"10 of 10 apps",
+		},
 		"nothing to send":          {func(l *Load) { l.Backlog, l.Rate = 0, 0 }, "nothing to send"},
 		"a rate that never is":     {func(l *Load) { l.Duration = 0 }, "duration"},
 		"more live than there are": {func(l *Load) { l.LiveShare = 1.1 }, "0..1"},
@@ -53,15 +57,20 @@ func TestContendersAreComparedRoundByRound(t *testing.T) {
 		return Run{Contender: name, Round: round, PerSecond: perSecond, Finished: true}
 	}
 	report := newReport([]Contender{{Name: "a"}, {Name: "b"}}, []Run{
-		run("a", 1, 100), run("b", 1, 200), run("b", 2, 50), run("a", 2, 50), run("a", 3, 90), run("b", 3, 300),
+		run("a", 1, 100), run("b", 1, 200), run("b", 2, 50), run("a", 2, 50), run("a", 3, 90),
+		run("b", 3, 300),
 	})
 	require.Equal(t, 90.0, report.Contenders[0].Medians["per_second"])
 	require.Equal(t, 200.0, report.Contenders[1].Medians["per_second"])
-	require.Equal(t, Comparison{Key: "per_second", Median: 0.5, Low: 0.3, High: 1}, report.Ratios[0])
-	require.NotContains(t, report.Contenders[0].Medians, "live_p99_ms", "nothing was offered, so nothing took its time")
-	require.NotContains(t, report.Contenders[0].Medians, "worker_cpu_us", "what is not known is not reported as zero")
+	require.Equal(t, Comparison{Key: "per_second", Median: 0.5, Low: 0.3, High: 1},
+		report.Ratios[0])
+	require.NotContains(t, report.Contenders[0].Medians, "live_p99_ms",
+		"nothing was offered, so nothing took its time")
+	require.NotContains(t, report.Contenders[0].Medians, "worker_cpu_us",
+		"what is not known is not reported as zero")
 	require.True(t, report.Complete())
-	for _, bad := range []Run{{Finished: false}, {Finished: true, Intents: Intents{Lost: 1}}, {Finished: true, Intents: Intents{Repeated: 1}}} {
+	for _, bad := range []Run{{Finished: false}, {Finished: true, Intents: Intents{Lost: 1}},
+		{Finished: true, Intents: Intents{Repeated: 1}}} {
 		require.False(t, (&Report{Runs: []Run{bad}}).Complete())
 	}
 }

@@ -33,7 +33,7 @@ type Load struct {
 	LiveShare float64       `json:"live_share,omitempty"`
 
 	Latency sandbox.Latency `json:"-"`                // of the API
-	Faults  float64         `json:"faults,omitempty"` // share of the API's answers that are errcode -1
+	Faults  float64         `json:"faults,omitempty"` // share of the API's answers with errcode -1
 
 	Workers        int     `json:"workers"`
 	Concurrency    int     `json:"concurrency"`     // calls in flight of each worker
@@ -61,17 +61,21 @@ func (l *Load) Check() error {
 	switch {
 	case l.Apps < 1:
 		return errors.New("at least one app is needed")
-	case l.SlowApps < 0 || l.FailingApps < 0 || l.HeldApps < 0 || l.IdleApps < 0 || l.Backlog < 0 || l.LiveBacklog < 0 || l.Rate < 0:
+	case l.SlowApps < 0 || l.FailingApps < 0 || l.HeldApps < 0 || l.IdleApps < 0 || l.Backlog < 0 ||
+		l.LiveBacklog < 0 || l.Rate < 0:
 		return errors.New("a number of apps, intents or intents a second is below zero")
 	case troubled >= l.Apps:
-		return fmt.Errorf("%d of %d apps are slow, failing or held: at least one must be healthy, or nothing could be measured", troubled, l.Apps)
+		return fmt.Errorf("%d of %d apps are slow, failing or held: at least one must be "+
+			"healthy, or nothing could be measured", troubled, l.Apps)
 	case l.waiting() == 0 && l.Rate == 0:
 		return errors.New("there is nothing to send: neither a backlog nor a rate")
 	case l.Rate > 0 && l.Duration <= 0:
 		return errors.New("a rate needs a duration above zero")
 	case l.LiveShare < 0 || l.LiveShare > 1 || l.Faults < 0 || l.Faults > 0.9:
-		return errors.New("the share of live intents must be within 0..1, that of faults within 0..0.9")
-	case l.Recipients < 1 || l.Workers < 1 || l.Concurrency < 1 || l.AppConcurrency < 0 || l.Shards < 1:
+		return errors.New("the share of live intents must be within 0..1, that of faults within " +
+			"0..0.9")
+	case l.Recipients < 1 || l.Workers < 1 || l.Concurrency < 1 ||
+		l.AppConcurrency < 0 || l.Shards < 1:
 		return errors.New("at least one recipient, worker, call in flight and live shard are needed")
 	case l.PerSecond <= 0 || l.Burst < 1:
 		return errors.New("the budget of an app must be above zero, with a burst of at least 1")
@@ -101,10 +105,12 @@ func (l *Load) troubled() int { return l.SlowApps + l.FailingApps + l.HeldApps }
 func (l *Load) rules() []sandbox.Rule {
 	var rules []sandbox.Rule
 	for i := range l.SlowApps {
-		rules = append(rules, sandbox.Rule{Call: sandbox.CallSend, AppID: l.app(i), Delay: slowness})
+		rules = append(rules,
+			sandbox.Rule{Call: sandbox.CallSend, AppID: l.app(i), Delay: slowness})
 	}
 	for i := range l.FailingApps {
-		rules = append(rules, sandbox.Rule{Call: sandbox.CallSend, AppID: l.app(l.SlowApps + i), Errcode: -1})
+		rules = append(rules,
+			sandbox.Rule{Call: sandbox.CallSend, AppID: l.app(l.SlowApps + i), Errcode: -1})
 	}
 	if l.Faults > 0 {
 		rules = append(rules, sandbox.Rule{Call: sandbox.CallSend, Errcode: -1, Share: l.Faults})

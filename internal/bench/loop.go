@@ -62,14 +62,17 @@ func (l *Loop) Run(ctx context.Context, started func() error) error {
 		if err != nil {
 			return err
 		}
-		consumer, err := l.Conn.JS.CreateConsumer(ctx, schema.SendStream(appID), jetstream.ConsumerConfig{
-			Durable: "bare", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxDeliver: -1,
-			MaxAckPending: 8 * loopPrefetch, MemoryStorage: true, // as kefu's own consumers
-		})
+		consumer, err := l.Conn.JS.CreateConsumer(ctx, schema.SendStream(appID),
+			jetstream.ConsumerConfig{
+				Durable: "bare", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+				MaxDeliver:    -1,
+				MaxAckPending: 8 * loopPrefetch, MemoryStorage: true, // as kefu's own consumers
+			})
 		if err != nil {
 			return fmt.Errorf("read the queue of %s: %w", appID, err)
 		}
-		reader, err := consumer.Consume(func(m jetstream.Msg) { work <- loopMessage{m, send} }, jetstream.PullMaxMessages(loopPrefetch))
+		reader, err := consumer.Consume(func(m jetstream.Msg) { work <- loopMessage{m, send} },
+			jetstream.PullMaxMessages(loopPrefetch))
 		if err != nil {
 			return fmt.Errorf("read the queue of %s: %w", appID, err)
 		}
@@ -88,12 +91,16 @@ type loopMessage struct {
 }
 
 // prepare gets the app's token, once: two hours are longer than any run.
-func (l *Loop) prepare(ctx context.Context, hc *http.Client, appID string) (send string, err error) {
-	body, err := json.Marshal(map[string]string{"grant_type": "client_credential", "appid": appID, "secret": secret})
+func (l *Loop) prepare(
+	ctx context.Context, hc *http.Client, appID string,
+) (send string, err error) {
+	body, err := json.Marshal(map[string]string{"grant_type": "client_credential", "appid": appID,
+		"secret": secret})
 	if err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.API+"/cgi-bin/stable_token", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.API+"/cgi-bin/stable_token",
+		bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
@@ -133,7 +140,8 @@ func (m *loopMessage) attempt(hc *http.Client) (int, error) {
 		MsgType string          `json:"msgtype"`
 		Text    json.RawMessage `json:"text"`
 	}
-	if err := json.Unmarshal(m.Data(), &packet); err != nil || packet.ToUser == "" || packet.MsgType == "" || packet.Text == nil {
+	if err := json.Unmarshal(m.Data(), &packet); err != nil || packet.ToUser == "" ||
+		packet.MsgType == "" || packet.Text == nil {
 		return 0, errLoopInvalid
 	}
 	resp, err := hc.Post(m.send, "application/json", bytes.NewReader(m.Data()))

@@ -97,7 +97,8 @@ func (c costs) idle(d time.Duration) *Idle {
 		return nil
 	}
 	share := func(c *cost) float64 { return round(100*c.cpu.Seconds()/d.Seconds(), 2) }
-	idle := &Idle{Seconds: d.Seconds(), WorkerCPU: share(c.worker), WorkerMB: megabytes(c.worker.now)}
+	idle := &Idle{Seconds: d.Seconds(), WorkerCPU: share(c.worker),
+		WorkerMB: megabytes(c.worker.now)}
 	if c.broker != nil {
 		idle.BrokerCPU, idle.BrokerMB = share(c.broker), megabytes(c.broker.now)
 	}

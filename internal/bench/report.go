@@ -41,8 +41,12 @@ type Measure struct {
 // Measures are the figures that runs are compared by, in the order in which
 // people look at them.
 var Measures = []Measure{
-	{"per_second", "messages/s", 0, func(r *Run) (float64, bool) { return r.PerSecond, r.PerSecond > 0 }},
-	{"of_ceiling", "of the ceiling", 2, func(r *Run) (float64, bool) { return r.PerSecond / max(r.Ceiling, 1), r.Ceiling > 0 }},
+	{"per_second", "messages/s", 0, func(r *Run) (float64, bool) {
+		return r.PerSecond, r.PerSecond > 0
+	}},
+	{"of_ceiling", "of the ceiling", 2, func(r *Run) (float64, bool) {
+		return r.PerSecond / max(r.Ceiling, 1), r.Ceiling > 0
+	}},
 	{"live_p50_ms", "live p50, ms", 2, optional(liveOf, func(l *Latency) float64 { return l.P50 })},
 	{"live_p90_ms", "live p90, ms", 2, optional(liveOf, func(l *Latency) float64 { return l.P90 })},
 	{"live_p99_ms", "live p99, ms", 2, optional(liveOf, func(l *Latency) float64 { return l.P99 })},
@@ -51,28 +55,50 @@ var Measures = []Measure{
 	{"bulk_p90_ms", "bulk p90, ms", 2, optional(bulkOf, func(l *Latency) float64 { return l.P90 })},
 	{"bulk_p99_ms", "bulk p99, ms", 2, optional(bulkOf, func(l *Latency) float64 { return l.P99 })},
 	{"bulk_max_ms", "bulk max, ms", 2, optional(bulkOf, func(l *Latency) float64 { return l.Max })},
-	{"healthy_meanwhile", "healthy apps: delivered while offered, of offered", 3, func(r *Run) (float64, bool) {
-		h := r.Intents.Healthy
-		return float64(h.Delivered) / max(float64(h.Offered), 1), h.Offered > 0
-	}},
-	{"worker_cpu_us", "worker CPU, µs/message", 1, optional(workerOf, func(c *Cost) float64 { return c.CPUMicros })},
-	{"worker_peak_mb", "worker peak memory, MB", 1, optional(workerOf, func(c *Cost) float64 { return c.PeakMB })},
-	{"broker_cpu_us", "broker CPU, µs/message", 1, optional(brokerOf, func(c *Cost) float64 { return c.CPUMicros })},
-	{"broker_peak_mb", "broker peak memory, MB", 1, optional(brokerOf, func(c *Cost) float64 { return c.PeakMB })},
-	{"sandbox_cpu_us", "sandbox and load CPU, µs/message", 1, optional(sandboxOf, func(c *Cost) float64 { return c.CPUMicros })},
-	{"idle_worker_cpu", "idle: worker CPU, % of a core", 2, optional(idleOf, func(i *Idle) float64 { return i.WorkerCPU })},
-	{"idle_worker_mb", "idle: worker memory, MB", 1, optional(idleOf, func(i *Idle) float64 { return i.WorkerMB })},
-	{"idle_broker_cpu", "idle: broker CPU, % of a core", 2, optional(idleOf, func(i *Idle) float64 { return i.BrokerCPU })},
-	{"idle_broker_mb", "idle: broker memory, MB", 1, optional(idleOf, func(i *Idle) float64 { return i.BrokerMB })},
+	{"healthy_meanwhile", "healthy apps: delivered while offered, of offered", 3,
+		func(r *Run) (float64, bool) {
+			h := r.Intents.Healthy
+			return float64(h.Delivered) / max(float64(h.Offered), 1), h.Offered > 0
+		}},
+	{"worker_cpu_us", "worker CPU, µs/message", 1, optional(workerOf, func(c *Cost) float64 {
+		return c.CPUMicros
+	})},
+	{"worker_peak_mb",
+		"worker peak memory, MB", 1, optional(workerOf, func(c *Cost) float64 { return c.PeakMB })},
+	{"broker_cpu_us", "broker CPU, µs/message", 1, optional(brokerOf, func(c *Cost) float64 {
+		return c.CPUMicros
+	})},
+	{"broker_peak_mb",
+		"broker peak memory, MB", 1, optional(brokerOf, func(c *Cost) float64 { return c.PeakMB })},
+	{"sandbox_cpu_us", "sandbox and load CPU, µs/message", 1,
+		optional(sandboxOf, func(c *Cost) float64 { return c.CPUMicros })},
+	{"idle_worker_cpu", "idle: worker CPU, % of a core", 2, optional(idleOf, func(i *Idle) float64 {
+		return i.WorkerCPU
+	})},
+	{"idle_worker_mb", "idle: worker memory, MB", 1, optional(idleOf, func(i *Idle) float64 {
+		return i.WorkerMB
+	})},
+	{"idle_broker_cpu", "idle: broker CPU, % of a core", 2, optional(idleOf, func(i *Idle) float64 {
+		return i.BrokerCPU
+	})},
+	{"idle_broker_mb", "idle: broker memory, MB", 1, optional(idleOf, func(i *Idle) float64 {
+		return i.BrokerMB
+	})},
 	{"budget_most", "budget: busiest second, of limit and burst", 3, func(r *Run) (float64, bool) {
 		return float64(r.Budget.Most) / max(r.Budget.Allowed, 1), r.Budget.Allowed > 0
 	}},
 	{"budget_mean", "budget: mean, of the limit", 3, func(r *Run) (float64, bool) {
 		return r.Budget.Mean / max(r.Budget.Limit, 1e-9), r.Budget.Limit > 0
 	}},
-	{"posts_per_intent", "posts per intent", 4, func(r *Run) (float64, bool) { return r.Intents.PostsPerIntent, true }},
-	{"delivered", "intents delivered", 0, func(r *Run) (float64, bool) { return float64(r.Intents.Delivered), true }},
-	{"lost", "intents lost", 0, func(r *Run) (float64, bool) { return float64(r.Intents.Lost), true }},
+	{"posts_per_intent", "posts per intent", 4, func(r *Run) (float64, bool) {
+		return r.Intents.PostsPerIntent, true
+	}},
+	{"delivered", "intents delivered", 0, func(r *Run) (float64, bool) {
+		return float64(r.Intents.Delivered), true
+	}},
+	{"lost", "intents lost", 0, func(r *Run) (float64, bool) {
+		return float64(r.Intents.Lost), true
+	}},
 }
 
 func liveOf(r *Run) *Latency { return r.Live }
@@ -94,7 +120,8 @@ func optional[T any](which func(*Run) *T, pick func(*T) float64) func(*Run) (flo
 }
 
 func newReport(contenders []Contender, runs []Run) *Report {
-	report := &Report{CPUs: runtime.NumCPU(), Platform: runtime.GOOS + "/" + runtime.GOARCH + " " + runtime.Version(), Runs: runs}
+	report := &Report{CPUs: runtime.NumCPU(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH + " " + runtime.Version(), Runs: runs}
 	for _, c := range contenders {
 		s := Standing{Name: c.Name, Load: c.Load, Medians: make(map[string]float64)}
 		for _, m := range Measures {
@@ -110,7 +137,8 @@ func newReport(contenders []Contender, runs []Run) *Report {
 	for _, m := range Measures {
 		if ratios := m.ratios(runs, contenders[0].Name, contenders[1].Name); len(ratios) > 0 {
 			report.Ratios = append(report.Ratios, Comparison{
-				Key: m.Key, Median: round(median(ratios), 3), Low: round(slices.Min(ratios), 3), High: round(slices.Max(ratios), 3),
+				Key: m.Key, Median: round(median(ratios), 3), Low: round(slices.Min(ratios), 3),
+				High: round(slices.Max(ratios), 3),
 			})
 		}
 	}

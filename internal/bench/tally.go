@@ -24,7 +24,8 @@ type Budget struct {
 	Limit   float64 `json:"limit"`
 	Allowed float64 `json:"allowed"`          // in any sliding second: limit and burst
 	Most    int     `json:"most_in_a_second"` // of the app that sent most
-	Mean    float64 `json:"mean_per_second"`  // of the app that sent most, from its first send to its last
+	// of the app that sent most, between its first and last
+	Mean float64 `json:"mean_per_second"`
 }
 
 // Intents says what became of them.

@@ -75,7 +75,8 @@ func TestTheRecordTellsWhatBecameOfEachIntent(t *testing.T) {
 	start := time.Unix(1_000_000, 0)
 	post := func(app string, m mark, published, received time.Duration, delivered bool) sandbox.Record {
 		m.at = start.Add(published).UnixNano()
-		return sandbox.Record{AppID: app, At: start.Add(received), Body: string(m.packet("oUser1")), Delivered: delivered}
+		return sandbox.Record{AppID: app, At: start.Add(received), Body: string(m.packet("oUser1")),
+			Delivered: delivered}
 	}
 	first := mark{kind: offered, lane: schema.LaneLive, n: 0}
 	second := mark{kind: offered, lane: schema.LaneBulk, n: 1}
@@ -94,9 +95,11 @@ func TestTheRecordTellsWhatBecameOfEachIntent(t *testing.T) {
 	}
 	got := count(&Load{PerSecond: 10, Burst: 5}, slices.Values(records), start.Add(2*time.Second))
 	require.Equal(t, &Latency{N: 1, P50: 1000, P90: 1000, P99: 1000, Max: 1000}, got.live)
-	require.Equal(t, &Latency{N: 1, P50: 2000, P90: 2000, P99: 2000, Max: 2000}, got.bulk, "the first delivery counts")
+	require.Equal(t, &Latency{N: 1, P50: 2000, P90: 2000, P99: 2000, Max: 2000}, got.bulk,
+		"the first delivery counts")
 	require.Equal(t, 1.0, got.perSecond, "the troubled apps' intents do not")
-	require.Equal(t, Budget{Limit: 10, Allowed: 15, Most: 3, Mean: 1.92}, got.budget, "every post does, of the app that sent most")
+	require.Equal(t, Budget{Limit: 10, Allowed: 15, Most: 3, Mean: 1.92}, got.budget,
+		"every post does, of the app that sent most")
 	require.Equal(t, Intents{
 		Delivered: 4, Repeated: 1, Busy: 1, PostsPerIntent: 6.0 / 4,
 		Healthy: InTime{Delivered: 1},
@@ -113,7 +116,8 @@ func TestAnIntentSaysWhichItIs(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, m, got)
 	require.Contains(t, string(packet), backlog.sign())
-	for _, other := range []string{"", `{"touser":"oUser1"}`, sign, sign + "backlog bulk 1", sign + "backlog bulk x 1 .", sign + "backlog bulk -1 1 ."} {
+	for _, other := range []string{"", `{"touser":"oUser1"}`, sign, sign + "backlog bulk 1",
+		sign + "backlog bulk x 1 .", sign + "backlog bulk -1 1 ."} {
 		_, ok := readMark(other)
 		require.False(t, ok, other)
 	}

@@ -33,7 +33,9 @@ func (t *turn) untilDone(ctx context.Context) (bool, error) {
 	var missed error
 	go func() {
 		defer close(reached)
-		missed = t.bed.box.WaitFor(waiting, sandbox.Filter{Call: sandbox.CallSend, Contains: k.sign(), Delivered: true}, t.author.accepted[k])
+		missed = t.bed.box.WaitFor(waiting,
+			sandbox.Filter{Call: sandbox.CallSend, Contains: k.sign(), Delivered: true},
+			t.author.accepted[k])
 	}()
 	err := t.progress(ctx, reached)
 	cancel()
