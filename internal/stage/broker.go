@@ -90,7 +90,8 @@ func (s *Stage) cluster() []order {
 	s.T.Helper()
 	orders := make([]order, 3)
 	for i := range orders {
-		orders[i] = order{Listen: s.FreeAddress(), Cluster: s.FreeAddress(), Name: fmt.Sprint("node", i), Dir: filepath.Join(s.store(), fmt.Sprint(i))}
+		orders[i] = order{Listen: s.FreeAddress(), Cluster: s.FreeAddress(),
+			Name: fmt.Sprint("node", i), Dir: filepath.Join(s.store(), fmt.Sprint(i))}
 	}
 	return orders
 }
@@ -215,8 +216,10 @@ func (o order) run() (*server.Server, error) {
 	node, err := server.NewServer(&server.Options{
 		ServerName: o.Name, Host: client.IP.String(), Port: client.Port, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: o.Dir,
-		Cluster: server.ClusterOpts{Name: "kefu", Host: cluster.IP.String(), Port: cluster.Port, Advertise: o.Advertise}, Routes: routes,
-		LameDuckGracePeriod: 4 * time.Second, LameDuckDuration: 5 * time.Second, // a client has to be gone by then
+		Cluster: server.ClusterOpts{Name: "kefu", Host: cluster.IP.String(), Port: cluster.Port,
+			Advertise: o.Advertise}, Routes: routes,
+		// a client has to be gone by then
+		LameDuckGracePeriod: 4 * time.Second, LameDuckDuration: 5 * time.Second,
 	})
 	if err != nil {
 		return nil, err

@@ -50,10 +50,11 @@ func (s *Stage) EachMessage(stream string, f func(broker.Stored)) {
 		all = nil
 		s.ask(func() error {
 			all = nil
-			return conn.Scan(s.T.Context(), stream, broker.ScanOptions{}, func(m broker.Stored) error {
-				all = append(all, m)
-				return nil
-			})
+			return conn.Scan(s.T.Context(), stream, broker.ScanOptions{},
+				func(m broker.Stored) error {
+					all = append(all, m)
+					return nil
+				})
 		})
 		return uint64(len(all)) >= s.Stored(stream)
 	}, Patience, 100*time.Millisecond)
@@ -69,7 +70,9 @@ func (s *Stage) ask(question func() error) {
 	var err error
 	s.Eventually(func() bool {
 		err = question()
-		return !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, broker.ErrNoStream) && !errors.Is(err, context.DeadlineExceeded)
+		return !errors.Is(err, nats.ErrNoResponders) &&
+			!errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, broker.ErrNoStream) &&
+			!errors.Is(err, context.DeadlineExceeded)
 	}, Patience, 50*time.Millisecond)
 	s.NoError(err)
 }
@@ -101,7 +104,8 @@ func (s *Stage) Drained() {
 	// What is put off, and what has become due, is stored in its new place before
 	// it leaves the old one: looked at twice, it cannot be between the two.
 	waits := func() bool { return s.Stored(wire.StreamLater) > 0 }
-	s.Eventually(func() bool { return !waits() && s.Queued() == 0 && !waits() }, 2*Patience, 50*time.Millisecond,
+	s.Eventually(func() bool { return !waits() && s.Queued() == 0 && !waits() }, 2*Patience,
+		50*time.Millisecond,
 		"not everything ended: %s", deferred(s.Output.Tail))
 }
 

@@ -47,7 +47,8 @@ func (s *Stage) InOrder(recipients, each int) (twice int) {
 func (s *Stage) story(to string) string {
 	var b strings.Builder
 	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend, OpenID: to}) {
-		fmt.Fprintf(&b, "\n%s delivered=%t errcode=%d %s: %s", r.At.Format("15:04:05.000"), r.Delivered, r.Errcode, r.Fault, r.Body)
+		fmt.Fprintf(&b, "\n%s delivered=%t errcode=%d %s: %s", r.At.Format("15:04:05.000"),
+			r.Delivered, r.Errcode, r.Fault, r.Body)
 	}
 	return b.String()
 }

@@ -152,7 +152,8 @@ func (p *Process) Freeze() {
 		for _, t := range threads {
 			stat, err := os.ReadFile(t)
 			// pid (name) state …
-			if at := bytes.LastIndexByte(stat, ')'); err != nil || at < 0 || !bytes.HasPrefix(stat[at:], []byte(") T")) {
+			if at := bytes.LastIndexByte(stat, ')'); err != nil || at < 0 ||
+				!bytes.HasPrefix(stat[at:], []byte(") T")) {
 				return false
 			}
 		}
@@ -201,7 +202,8 @@ func (s *Stage) binary() string {
 			return "", err
 		}
 		path := filepath.Join(dir, "kefu")
-		out, err := exec.Command("go", "build", "-tags", tags, "-o", path, "github.com/kefuhq/kefu/cmd/kefu").CombinedOutput()
+		out, err := exec.Command("go", "build", "-tags", tags, "-o", path,
+			"github.com/kefuhq/kefu/cmd/kefu").CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("go build: %w\n%s", err, out)
 		}
@@ -215,7 +217,8 @@ func (s *Stage) binary() string {
 func removeBuilds() {
 	builds.Range(func(_, build any) bool {
 		if path, err := build.(func() (string, error))(); err == nil {
-			_ = os.RemoveAll(filepath.Dir(path)) // the temporary folder's own clean-up would get it some day
+			// the temporary folder's own clean-up would get it some day
+			_ = os.RemoveAll(filepath.Dir(path))
 		}
 		return true
 	})

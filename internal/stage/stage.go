@@ -164,7 +164,8 @@ func (s *Stage) Configure(more string) {
 		}
 	}
 	if s.o.Broker == "" {
-		section("nats", []string{"url: embedded", "listen: " + s.NATS, fmt.Sprintf("store_dir: %q", s.store())}, s.o.NATS)
+		section("nats", []string{"url: embedded", "listen: " + s.NATS,
+			fmt.Sprintf("store_dir: %q", s.store())}, s.o.NATS)
 	} else {
 		section("nats", []string{fmt.Sprintf("url: %q", s.o.Broker)}, s.o.NATS)
 	}
@@ -174,10 +175,12 @@ func (s *Stage) Configure(more string) {
 	}
 	section("wechat", []string{"base_url: " + api}, slices.Concat(s.o.WeChat, s.wechat))
 	section("worker", []string{"listen: " + s.probes, "grace: 10s"}, s.o.Worker)
-	section("defaults", []string{"rate: {per_second: 5000, burst: 500}", "retry: {attempts: 6, first: 100ms, cap: 1s}"}, s.o.Defaults)
+	section("defaults", []string{"rate: {per_second: 5000, burst: 500}",
+		"retry: {attempts: 6, first: 100ms, cap: 1s}"}, s.o.Defaults)
 	b.WriteString("apps:\n")
 	for i, id := range s.o.Apps {
-		fmt.Fprintf(&b, "  - {appid: %s, name: 旗舰店%d, secret_file: %q}\n", id, i+1, filepath.Join(s.Dir, "secret"))
+		fmt.Fprintf(&b, "  - {appid: %s, name: 旗舰店%d, secret_file: %q}\n", id, i+1,
+			filepath.Join(s.Dir, "secret"))
 	}
 	b.WriteString(more)
 	s.NoError(os.WriteFile(s.Config(), []byte(b.String()), 0o600))
@@ -240,7 +243,8 @@ func (s *Stage) ConnectTo(url string) {
 		return
 	}
 	var err error
-	s.Conn, err = nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true),
+	s.Conn, err = nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+		nats.RetryOnFailedConnect(true),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	s.NoError(err)
 	s.T.Cleanup(s.Conn.Close)
@@ -287,7 +291,8 @@ func (s *Stage) KefuKilled(ctx context.Context, args ...string) (stdout string, 
 
 func (s *Stage) kefu(ctx context.Context, end os.Signal, args ...string) (stdout string, code int) {
 	s.T.Helper()
-	cmd := exec.CommandContext(ctx, s.binary(), append([]string{"--config", s.Config()}, args...)...)
+	cmd := exec.CommandContext(ctx, s.binary(),
+		append([]string{"--config", s.Config()}, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(end) }
 	cmd.WaitDelay = 10 * time.Second
 	var out bytes.Buffer
