@@ -100,8 +100,9 @@ type claims struct {
 
 func newClaims() claims {
 	return claims{
-		entries: make(map[Shard]entry), held: make(map[Shard]*Claim), released: make(map[Shard]uint64),
-		pending: make(map[Shard]uint64), refused: make(map[Shard]time.Time),
+		entries: make(map[Shard]entry), held: make(map[Shard]*Claim),
+		released: make(map[Shard]uint64),
+		pending:  make(map[Shard]uint64), refused: make(map[Shard]time.Time),
 	}
 }
 
@@ -164,7 +165,9 @@ func (p *Pool) Claims() []*Claim {
 	for _, c := range p.claims.held {
 		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b *Claim) int { return compareShards(Shard{a.App, a.Shard}, Shard{b.App, b.Shard}) })
+	slices.SortFunc(out, func(a, b *Claim) int {
+		return compareShards(Shard{a.App, a.Shard}, Shard{b.App, b.Shard})
+	})
 	return out
 }
 
@@ -239,11 +242,13 @@ func (p *Pool) written(shard Shard, seq uint64, fresh time.Time) func(broker.Ack
 		c := &p.claims
 		switch {
 		case !c.fresh.Equal(fresh): // it was stored in a bucket that is gone
-		case err != nil: // the log says who was first: somebody else, or a write of ours whose answer was lost
+		// the log says who was first: somebody else, or a write of ours whose answer was lost
+		case err != nil:
 			delete(c.pending, shard)
 			c.refused[shard] = time.Now()
 		default:
-			if a.Seq <= c.released[shard] { // the log was cut back, and counts once more what it has lost
+			// the log was cut back, and counts once more what it has lost
+			if a.Seq <= c.released[shard] {
 				c.released[shard] = seq
 			}
 			c.pending[shard] = a.Seq
@@ -318,7 +323,8 @@ func (l *look) mine(e entry) bool {
 func (l *look) adopt() {
 	h := l.c.holder
 	for shard, e := range l.c.entries {
-		if _, flying := l.c.pending[shard]; flying || !l.mine(e) || l.c.held[shard] != nil || e.seq <= l.c.released[shard] {
+		if _, flying := l.c.pending[shard]; flying || !l.mine(e) || l.c.held[shard] != nil ||
+			e.seq <= l.c.released[shard] {
 			continue
 		}
 		c := &Claim{App: shard.App, Shard: shard.N, Revision: e.seq, pool: l.p}
@@ -368,7 +374,8 @@ func (l *look) giveUp(target map[Shard]string) {
 		if c.asked || target[shard] == l.p.self.Name {
 			continue
 		}
-		if still := calm - l.now.Sub(l.c.moved); still > 0 && l.c.serves[shard.App] > shard.N && !l.p.self.Leaving {
+		if still := calm - l.now.Sub(l.c.moved); still > 0 && l.c.serves[shard.App] > shard.N &&
+			!l.p.self.Leaving {
 			l.again(still)
 			continue
 		}
@@ -413,7 +420,8 @@ func (l *look) take(target map[Shard]string) {
 			l.unclear = append(l.unclear, shard)
 			continue
 		}
-		l.calls = append(l.calls, l.p.write(shard, stored{l.p.self.Name, l.p.self.Lease}, l.c.entries[shard].seq))
+		l.calls = append(l.calls,
+			l.p.write(shard, stored{l.p.self.Name, l.p.self.Lease}, l.c.entries[shard].seq))
 	}
 }
 

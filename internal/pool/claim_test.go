@@ -24,7 +24,8 @@ func TestASingleWorkerReadsEverythingAtOnce(t *testing.T) {
 	require.Len(t, one.pool.Claims(), 8)
 	stream, err := conn.JS.Stream(t.Context(), wire.StreamState)
 	require.NoError(t, err)
-	require.LessOrEqual(t, stream.CachedInfo().State.LastSeq, uint64(8+4), "a write for each claim, and some signs of life")
+	require.LessOrEqual(t, stream.CachedInfo().State.LastSeq, uint64(8+4),
+		"a write for each claim, and some signs of life")
 
 	one.leave(t)
 	require.Zero(t, one.reads())
@@ -72,7 +73,10 @@ func TestAShardIsHandedOverWhenItHasBeenDrained(t *testing.T) {
 	spreads(t, []int{4}, one)
 	one.do(func() { one.keep = true })
 	two := newReader(t, b.Connect(), "two", "a")
-	eventually(t, func() (asked bool) { one.do(func() { asked = len(one.asked) == 2 }); return asked }, "it is asked for half")
+	eventually(t, func() (asked bool) {
+		one.do(func() { asked = len(one.asked) == 2 })
+		return asked
+	}, "it is asked for half")
 	require.Equal(t, 4, one.reads(), "its claims are valid until it has given them back")
 	require.Zero(t, two.reads())
 	one.do(one.release)
@@ -109,7 +113,8 @@ func TestAShardIsGivenBackThoughTheFirstTryWasRefused(t *testing.T) {
 			one.do(one.release)
 			spreads(t, []int{2, 2}, one, two)
 			b.Restore()
-			eventually(t, func() bool { return slices.ContainsFunc(two.happened(), lost) }, "the other has lost what it got")
+			eventually(t, func() bool { return slices.ContainsFunc(two.happened(), lost) },
+				"the other has lost what it got")
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -119,7 +124,10 @@ func TestAShardIsGivenBackThoughTheFirstTryWasRefused(t *testing.T) {
 			spreads(t, []int{4}, one)
 			one.do(func() { one.keep = true })
 			two := newReader(t, b.Connect(), "two", "a")
-			eventually(t, func() (asked bool) { one.do(func() { asked = len(one.asked) == 2 }); return asked }, "it is asked for half")
+			eventually(t, func() (asked bool) {
+				one.do(func() { asked = len(one.asked) == 2 })
+				return asked
+			}, "it is asked for half")
 			c.giveBack(t, b, one, two)
 			spreads(t, []int{2, 2}, one, two)
 			one.leave(t)
@@ -157,7 +165,8 @@ func cutOff(t *testing.T, early bool) {
 	if early {
 		body, err := json.Marshal(Worker{Name: "one", Lease: 1, Apps: []string{"a"}})
 		require.NoError(t, err)
-		require.NoError(t, b.Connect().SaveState(t.Context(), broker.PutState(workersKeys+"one", body, time.Second)))
+		require.NoError(t, b.Connect().SaveState(t.Context(),
+			broker.PutState(workersKeys+"one", body, time.Second)))
 	}
 	var stopped, began time.Time
 	eventuallyWithin(t, 3*Lease, func() bool {
@@ -174,7 +183,8 @@ func cutOff(t *testing.T, early bool) {
 		return !began.IsZero()
 	}, "the other takes over")
 	require.False(t, stopped.IsZero())
-	t.Logf("stopped %s, taken over %s after the cut", stopped.Sub(cut).Round(time.Millisecond), began.Sub(cut).Round(time.Millisecond))
+	t.Logf("stopped %s, taken over %s after the cut", stopped.Sub(cut).Round(time.Millisecond),
+		began.Sub(cut).Round(time.Millisecond))
 	require.Greater(t, began.Sub(cut), Lease-renew-time.Second, "not before its lease had run out")
 	require.Len(t, one.happened(), 4+2+2, "what it was asked for, and then lost")
 
@@ -199,7 +209,8 @@ func TestAShortInterruptionChangesNothing(t *testing.T) {
 	two.happened()
 	last := seen(t, conn)
 	b.Restart()
-	eventually(t, func() bool { return seen(t, conn).After(last) }, "the first sign of life after it")
+	eventually(t, func() bool { return seen(t, conn).After(last) },
+		"the first sign of life after it")
 	require.Empty(t, one.happened())
 	require.Empty(t, two.happened())
 	spreads(t, []int{2, 2}, one, two)
@@ -273,7 +284,8 @@ func TestAShardIsClaimedOnceInALogThatWasCutBack(t *testing.T) {
 	one.pool.Serve(one, map[string]int{"a": 4})
 	spreads(t, []int{4}, one)
 	for i, c := range one.pool.Claims() {
-		require.Less(t, c.Revision, before[i].Revision, "it is not claimed and given back until the log is as long as it was")
+		require.Less(t, c.Revision, before[i].Revision,
+			"it is not claimed and given back until the log is as long as it was")
 	}
 	one.leave(t)
 }
@@ -282,13 +294,16 @@ func TestAClaimThatWasDeletedByHandIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	key := claimKey(Shard{"a", 1})
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(key, []byte(`{"worker":"x","lease":1}`), 0)))
+	require.NoError(t,
+		conn.SaveState(t.Context(), broker.PutState(key, []byte(`{"worker":"x","lease":1}`), 0)))
 	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(key)))
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(claimKey(Shard{"a", 2}), []byte(`what?`), 0)))
+	require.NoError(t,
+		conn.SaveState(t.Context(), broker.PutState(claimKey(Shard{"a", 2}), []byte(`what?`), 0)))
 	one := newReader(t, conn, "one", "a")
 	spreads(t, []int{4}, one)
 	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(key)))
-	eventually(t, func() bool { return slices.Contains(one.happened(), "lost a.1") }, "it learns of it")
+	eventually(t, func() bool { return slices.Contains(one.happened(), "lost a.1") },
+		"it learns of it")
 	spreads(t, []int{4}, one)
 	one.leave(t)
 }
@@ -296,10 +311,12 @@ func TestAClaimThatWasDeletedByHandIsMadeAgain(t *testing.T) {
 func TestAClaimThatWasReadAsMissingIsFoundAgain(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(claimKey(Shard{"a", 1}), []byte(`{"worker":""}`), 0)))
+	require.NoError(t, conn.SaveState(t.Context(),
+		broker.PutState(claimKey(Shard{"a", 1}), []byte(`{"worker":""}`), 0)))
 	one := newReader(t, conn, "one")
 	one.pool.mu.Lock()
-	delete(one.pool.claims.entries, Shard{"a", 1}) // as after the answer of a replica that does not have it yet
+	// as after the answer of a replica that does not have it yet
+	delete(one.pool.claims.entries, Shard{"a", 1})
 	one.pool.mu.Unlock()
 	one.pool.Serve(one, map[string]int{"a": 4})
 	spreads(t, []int{4}, one)
@@ -412,7 +429,8 @@ func TestKeysOfClaims(t *testing.T) {
 	got, ok := parseClaimKey(claimKey(Shard{"wx1", 12}))
 	require.True(t, ok)
 	require.Equal(t, Shard{"wx1", 12}, got)
-	for _, key := range []string{"pool.worker.a", "pool.claim.", "pool.claim.wx1", "pool.claim.wx1.x", "pool.claim.wx1.-1", "pool.claim.wx1.1.2", "pool.claim..1"} {
+	for _, key := range []string{"pool.worker.a", "pool.claim.", "pool.claim.wx1",
+		"pool.claim.wx1.x", "pool.claim.wx1.-1", "pool.claim.wx1.1.2", "pool.claim..1"} {
 		_, ok := parseClaimKey(key)
 		require.False(t, ok, key)
 	}

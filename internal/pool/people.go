@@ -56,7 +56,8 @@ func Read(ctx context.Context, conn *broker.Conn) ([]Worker, []Held, error) {
 			return nil, nil, fmt.Errorf("%s: %w", e.Key, err)
 		}
 		if lease, alive := leases[c.Worker]; alive && lease == c.Lease {
-			held = append(held, Held{App: shard.App, Shard: shard.N, Worker: c.Worker, Since: e.Time})
+			held = append(held,
+				Held{App: shard.App, Shard: shard.N, Worker: c.Worker, Since: e.Time})
 		}
 	}
 	slices.SortFunc(workers, func(a, b Worker) int { return a.Started.Compare(b.Started) })

@@ -83,13 +83,15 @@ type Worker struct {
 	Started time.Time `json:"started"`
 	Seen    time.Time `json:"-"`
 
-	Lease   uint64   `json:"lease"`             // counts the leases of this process, from 1
-	Leaving bool     `json:"leaving,omitempty"` // takes no shards any more
-	Indexes bool     `json:"indexes,omitempty"` // every letter that it buries, as versions before did not
-	Frees   bool     `json:"frees,omitempty"`   // it knows the ledger's Gone mark, as versions before did not
-	Counts  bool     `json:"counts,omitempty"`  // it says which campaign each end belongs to, as versions before did not
-	Apps    []string `json:"apps,omitempty"`    // whose shards it may take
-	Status  Status   `json:"status"`
+	Lease   uint64 `json:"lease"`             // counts the leases of this process, from 1
+	Leaving bool   `json:"leaving,omitempty"` // takes no shards any more
+	// every letter that it buries; older versions do not
+	Indexes bool `json:"indexes,omitempty"`
+	// knows the ledger's Gone mark; older versions do not
+	Frees  bool     `json:"frees,omitempty"`
+	Counts bool     `json:"counts,omitempty"` // names each end's campaign; older versions do not
+	Apps   []string `json:"apps,omitempty"`   // whose shards it may take
+	Status Status   `json:"status"`
 }
 
 // Status is how a worker is doing, for people.
@@ -143,7 +145,7 @@ type member struct {
 	leaving bool
 	frees   bool
 	counts  bool
-	until   time.Time // before this it may still act on its lease, whatever the broker says; see learnWorker
+	until   time.Time // it may act on its lease that long, whatever the broker says: learnWorker
 	ended   time.Time // when it was learned that it is not alive
 	apps    map[string]bool
 	does    map[string]Activity // by app, as it said last
@@ -152,7 +154,8 @@ type member struct {
 // NewName makes a name that no other process has had: a subject token.
 func NewName(host string) string {
 	clean := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			r == '-' || r == '_' {
 			return r
 		}
 		return '-'
@@ -181,7 +184,8 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 		return nil, fmt.Errorf("join the pool: %w", err)
 	}
 	var err error
-	if p.reader, err = conn.WatchState(ctx, prefix, broker.FollowOptions{Log: log, Anew: p.anew}, p.learn); err != nil {
+	if p.reader, err = conn.WatchState(ctx, prefix, broker.FollowOptions{Log: log, Anew: p.anew},
+		p.learn); err != nil {
 		stop()
 		return nil, fmt.Errorf("join the pool: %w", err)
 	}
@@ -339,13 +343,15 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 			p.log.Error("a heartbeat cannot be read", "key", e.Key, "error", err)
 		}
 		apps := m.apps
-		if len(apps) != len(w.Apps) || slices.ContainsFunc(w.Apps, func(a string) bool { return !apps[a] }) {
+		if len(apps) != len(w.Apps) ||
+			slices.ContainsFunc(w.Apps, func(a string) bool { return !apps[a] }) {
 			apps = make(map[string]bool, len(w.Apps))
 			for _, a := range w.Apps {
 				apps[a] = true
 			}
 		}
-		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, frees: w.Frees, counts: w.Counts, apps: apps, does: w.Status.Apps}
+		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, frees: w.Frees,
+			counts: w.Counts, apps: apps, does: w.Status.Apps}
 		if p.claims.joined {
 			m.until = now.Add(Lease)
 		}
@@ -467,7 +473,8 @@ func (p *Pool) renew(ctx context.Context) error {
 		// By a heartbeat of ours whose answer was lost, or by the end of the lease.
 		e, look := p.conn.LastState(ctx, workersKeys+p.self.Name)
 		var last Worker
-		if look == nil && !e.Deleted && json.Unmarshal(e.Value, &last) == nil && last.Lease == p.self.Lease {
+		if look == nil && !e.Deleted && json.Unmarshal(e.Value, &last) == nil &&
+			last.Lease == p.self.Lease {
 			p.seq = e.Seq
 			seq, err = p.conn.Swap(ctx, m, p.seq)
 		} else if look == nil || errors.Is(look, broker.ErrNoMessage) {

@@ -23,7 +23,8 @@ func TestMain(m *testing.M) {
 
 func join(t *testing.T, conn *broker.Conn, name string) *Pool {
 	t.Helper()
-	p, err := Join(t.Context(), conn, Worker{Name: name, Host: "host", PID: 7, Version: "v1", Started: time.Now().UTC()}, nil)
+	p, err := Join(t.Context(), conn,
+		Worker{Name: name, Host: "host", PID: 7, Version: "v1", Started: time.Now().UTC()}, nil)
 	require.NoError(t, err)
 	return p
 }
@@ -73,7 +74,8 @@ func TestOneThatLeftCountsAsDeadAtOnce(t *testing.T) {
 	defer one.Leave(t.Context())
 	eventually(t, func() bool { _, known := one.lookup("two"); return known }, "the other has come")
 	two.Leave(t.Context())
-	eventually(t, func() bool { alive, _ := one.lookup("two"); return !alive }, "the other has left")
+	eventually(t, func() bool { alive, _ := one.lookup("two"); return !alive },
+		"the other has left")
 	one.back()
 	require.False(t, one.Alive("two"), "there is nothing to wait for, even just after a reconnect")
 }
@@ -87,7 +89,8 @@ func TestAllKnowTheMarkWhenNobodyOfAnEarlierVersionIsLeft(t *testing.T) {
 	other, err := Join(t.Context(), b.Connect(), Worker{Name: "other", Frees: true}, nil)
 	require.NoError(t, err)
 	defer other.Leave(t.Context())
-	eventually(t, func() bool { _, known := one.lookup("other"); return known }, "the other has come")
+	eventually(t, func() bool { _, known := one.lookup("other"); return known },
+		"the other has come")
 	require.True(t, one.AllFree())
 	require.False(t, other.AllFree(), "one does not know it")
 	old := join(t, b.Connect(), "old")
@@ -113,10 +116,12 @@ func TestAWorkerThatWasKilledIsDeadWhenItsKeyAndItsLeaseHaveEnded(t *testing.T) 
 	body, err := json.Marshal(Worker{Name: "killed"})
 	require.NoError(t, err)
 	// Its last sign of life, with what is left of the lease.
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(workersKeys+"killed", body, time.Second)))
+	require.NoError(t,
+		conn.SaveState(t.Context(), broker.PutState(workersKeys+"killed", body, time.Second)))
 	eventually(t, func() bool { _, known := p.lookup("killed"); return known }, "its sign of life")
 	require.True(t, settled(p).Alive("killed"))
-	eventually(t, func() bool { alive, _ := p.lookup("killed"); return !alive }, "the end of its key")
+	eventually(t, func() bool { alive, _ := p.lookup("killed"); return !alive },
+		"the end of its key")
 	// It ended long before a lease does: it may still be at work.
 	p.mu.Lock()
 	m := p.members["killed"]
@@ -143,13 +148,17 @@ func TestAWorkerMayActOnItsLeaseWhateverTheBrokersClocksSay(t *testing.T) {
 		{"it lives", nil, []broker.StateEntry{heard}, true},
 		{"its key has ended before its lease", nil, []broker.StateEntry{heard, ended}, true},
 		{"it left", nil, []broker.StateEntry{heard, left}, false},
-		{"of what stood the end of the key is all that is known", []broker.StateEntry{heard}, []broker.StateEntry{ended}, false},
-		{"a heartbeat may have gone unseen", []broker.StateEntry{heard}, []broker.StateEntry{unseen}, true},
-		{"that its key is gone is read again", []broker.StateEntry{heard}, []broker.StateEntry{ended, unseen}, false},
+		{"of what stood the end of the key is all that is known",
+			[]broker.StateEntry{heard}, []broker.StateEntry{ended}, false},
+		{"a heartbeat may have gone unseen",
+			[]broker.StateEntry{heard}, []broker.StateEntry{unseen}, true},
+		{"that its key is gone is read again",
+			[]broker.StateEntry{heard}, []broker.StateEntry{ended, unseen}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p := &Pool{members: make(map[string]member), claims: newClaims(), kick: make(chan struct{}, 1)}
+			p := &Pool{members: make(map[string]member), claims: newClaims(),
+				kick: make(chan struct{}, 1)}
 			for _, e := range c.stood {
 				p.learn(e)
 			}
@@ -176,7 +185,8 @@ func TestWorkersThatAreGoneAreForgotten(t *testing.T) {
 	p.claims.entries[Shard{"a", 0}] = entry{stored: stored{Worker: "gone and not taken over yet"}}
 	l := look{p: p, c: &p.claims, now: now, next: time.Hour}
 	l.all()
-	require.ElementsMatch(t, []string{"lives", "gone a moment ago", "gone and not taken over yet"}, slices.Collect(maps.Keys(p.members)))
+	require.ElementsMatch(t, []string{"lives", "gone a moment ago", "gone and not taken over yet"},
+		slices.Collect(maps.Keys(p.members)))
 	p.claims.entries[Shard{"a", 0}] = entry{stored: stored{Worker: "lives"}}
 	l.all()
 	require.NotContains(t, p.members, "gone and not taken over yet")
@@ -188,7 +198,8 @@ func TestNobodyIsTakenForDeadJustAfterAnInterruption(t *testing.T) {
 	conn := b.Connect()
 	p := join(t, conn, "one")
 	defer p.Leave(t.Context())
-	require.True(t, p.Alive("stranger"), "this worker has only just come: the stranger may be about to renew its key")
+	require.True(t, p.Alive("stranger"),
+		"this worker has only just come: the stranger may be about to renew its key")
 	require.False(t, settled(p).Alive("stranger"))
 
 	back := brokertest.Reconnected(t, conn)
@@ -257,10 +268,13 @@ func TestASpan(t *testing.T) {
 	}{
 		{"it has just been asked for", 0, 0, 11 * time.Second},
 		{"both clocks have gone on", 4 * time.Second, 4 * time.Second, 7 * time.Second},
-		{"the machine was suspended for an hour", time.Second, time.Hour, 11*time.Second - time.Hour},
+		{"the machine was suspended for an hour",
+			time.Second, time.Hour, 11*time.Second - time.Hour},
 		{"the wall clock was set back", 12 * time.Second, -time.Hour, -time.Second},
-		{"the wall clock was set forward a little", 4 * time.Second, 6 * time.Second, 5 * time.Second},
-		{"the wall clock was set forward", 4 * time.Second, 10 * time.Minute, 11*time.Second - 10*time.Minute},
+		{"the wall clock was set forward a little",
+			4 * time.Second, 6 * time.Second, 5 * time.Second},
+		{"the wall clock was set forward",
+			4 * time.Second, 10 * time.Minute, 11*time.Second - 10*time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -283,8 +297,10 @@ func TestATerm(t *testing.T) {
 		until  time.Duration // after the first was asked for
 	}{
 		{"the lease was renewed", renew, lasts, 1, renew + lasts},
-		{"there was no KEFU_STATE, and the lease lasts longer than that is known for", renew, settle - margin, 1, lasts},
-		{"there was no KEFU_STATE just before the end of the lease", lasts - 1, settle - margin, 1, lasts - 1 + settle - margin},
+		{"there was no KEFU_STATE, and the lease lasts longer than that is known for",
+			renew, settle - margin, 1, lasts},
+		{"there was no KEFU_STATE just before the end of the lease",
+			lasts - 1, settle - margin, 1, lasts - 1 + settle - margin},
 		{"another lease was begun", lasts, lasts, 2, 2 * lasts},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -298,7 +314,8 @@ func TestATerm(t *testing.T) {
 			p.stay(now.Add(c.asked), c.lasts)
 			number, ok = p.Term(now)
 			require.Equal(t, c.number, number)
-			require.Equal(t, number == 1, ok, "who may take over what was started in the one before must hear of it first")
+			require.Equal(t, number == 1, ok,
+				"who may take over what was started in the one before must hear of it first")
 			require.Equal(t, number == 1, p.Holds(1, now))
 			end := now.Add(c.until)
 			require.True(t, p.Holds(number, end.Add(-1)))
@@ -340,7 +357,8 @@ func TestATermBeginsWhereTheStateIsGone(t *testing.T) {
 	require.Eventually(t, p.Lapsed, Lease+brokertest.Patience, 10*time.Millisecond)
 	require.False(t, p.Holds(first, time.Now()), "others may take it for dead")
 	proxy.Mend()
-	eventually(t, func() bool { number, ok := p.Term(time.Now()); return ok && number != first }, "nobody can any more")
+	eventually(t, func() bool { number, ok := p.Term(time.Now()); return ok && number != first },
+		"nobody can any more")
 	require.True(t, p.Lapsed())
 }
 
@@ -350,8 +368,10 @@ func TestATermEndsWithTheLease(t *testing.T) {
 	p := join(t, conn, "one")
 	defer p.Leave(t.Context())
 	first, _ := p.Term(time.Now())
-	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(workersKeys+"one"))) // as the broker does when it hears nothing
-	eventually(t, func() bool { number, ok := p.Term(time.Now()); return ok && number != first }, "another begins")
+	// as the broker does when it hears nothing
+	require.NoError(t, conn.SaveState(t.Context(), broker.DeleteState(workersKeys+"one")))
+	eventually(t, func() bool { number, ok := p.Term(time.Now()); return ok && number != first },
+		"another begins")
 	require.False(t, p.Holds(first, time.Now()), "what was started before may have been taken over")
 }
 
@@ -359,7 +379,8 @@ func TestJoinFailsWithoutTheBucket(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Bare(t).Connect()
 	_, err := Join(t.Context(), conn, Worker{Name: "one"}, nil)
-	require.ErrorContains(t, err, "join the pool: write pool.worker.one: no stream takes this subject")
+	require.ErrorContains(t, err,
+		"join the pool: write pool.worker.one: no stream takes this subject")
 }
 
 func TestNamesAreTokensAndNew(t *testing.T) {
@@ -386,7 +407,8 @@ func TestNamesAreTokensAndNew(t *testing.T) {
 func TestWorkersReportsWhatItCannotRead(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(workersKeys+"odd", []byte("hello"), 0)))
+	require.NoError(t,
+		conn.SaveState(t.Context(), broker.PutState(workersKeys+"odd", []byte("hello"), 0)))
 	_, err := Workers(t.Context(), conn)
 	require.ErrorContains(t, err, "pool.worker.odd: ")
 }

@@ -26,7 +26,9 @@ func compareShards(a, b Shard) int {
 //
 // serves names the workers that may take shards and their apps, holder who has
 // a shard now, and load what a worker has besides shards.
-func spread(serves map[string]map[string]bool, shards []Shard, holder map[Shard]string, load map[string]int) map[Shard]string {
+func spread(
+	serves map[string]map[string]bool, shards []Shard, holder map[Shard]string, load map[string]int,
+) map[Shard]string {
 	s := spreading{
 		serves: serves, owner: make(map[Shard]string, len(shards)), has: make(map[string][]Shard),
 		load: make(map[string]int), ofApp: make(map[string]map[string]int),
@@ -92,12 +94,15 @@ func (s *spreading) neediest(shard Shard) string {
 
 func (s *spreading) before(shard Shard, a, b string) bool {
 	of := s.ofApp[shard.App]
-	return cmp.Or(cmp.Compare(s.load[a], s.load[b]), cmp.Compare(of[a], of[b]), cmp.Compare(rank(shard, a), rank(shard, b))) < 0
+	return cmp.Or(cmp.Compare(s.load[a], s.load[b]), cmp.Compare(of[a], of[b]),
+		cmp.Compare(rank(shard, a), rank(shard, b))) < 0
 }
 
 // even moves one shard from a worker that has many to one that has few.
 func (s *spreading) even() bool {
-	full := slices.SortedStableFunc(slices.Values(s.names), func(a, b string) int { return cmp.Compare(s.load[b], s.load[a]) })
+	full := slices.SortedStableFunc(slices.Values(s.names), func(a, b string) int {
+		return cmp.Compare(s.load[b], s.load[a])
+	})
 	for _, from := range full {
 		for _, to := range slices.Backward(full) {
 			if s.load[from]-s.load[to] < 2 {

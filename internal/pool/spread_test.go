@@ -69,20 +69,33 @@ func TestShardsAreSpread(t *testing.T) {
 		want   map[string]int
 		moves  int
 	}{
-		{"one worker has all", everyone(a, "w1"), shardsOf(4, "a"), nil, nil, map[string]int{"w1": 4}, 0},
-		{"two have half each", everyone(a, "w1", "w2"), shardsOf(4, "a"), nil, nil, map[string]int{"w1": 2, "w2": 2}, 0},
+		{"one worker has all",
+			everyone(a, "w1"), shardsOf(4, "a"), nil, nil, map[string]int{"w1": 4}, 0},
+		{"two have half each", everyone(a, "w1", "w2"), shardsOf(4, "a"), nil, nil,
+			map[string]int{"w1": 2, "w2": 2}, 0},
 		{"nobody has none", everyone(a), shardsOf(4, "a"), nil, nil, map[string]int{}, 0},
-		{"who comes gets a share of who has all", everyone(a, "w1", "w2"), shardsOf(4, "a"), all("w1"), nil, map[string]int{"w1": 2, "w2": 2}, 2},
+		{"who comes gets a share of who has all",
+			everyone(a, "w1", "w2"), shardsOf(4, "a"), all("w1"), nil,
+			map[string]int{"w1": 2, "w2": 2}, 2},
 		{"an even spread is left alone", everyone(a, "w1", "w2", "w3"), shardsOf(3, "a"),
-			map[Shard]string{{"a", 0}: "w3", {"a", 1}: "w1", {"a", 2}: "w2"}, nil, map[string]int{"w1": 1, "w2": 1, "w3": 1}, 0},
+			map[Shard]string{{"a", 0}: "w3", {"a", 1}: "w1", {"a", 2}: "w2"}, nil,
+			map[string]int{"w1": 1, "w2": 1, "w3": 1}, 0},
 		{"a difference of one is even", everyone(a, "w1", "w2"), shardsOf(3, "a"),
-			map[Shard]string{{"a", 0}: "w1", {"a", 1}: "w1", {"a", 2}: "w2"}, nil, map[string]int{"w1": 2, "w2": 1}, 0},
-		{"what the dead had goes to the living", everyone(a, "w1", "w2"), shardsOf(4, "a"), all("dead"), nil, map[string]int{"w1": 2, "w2": 2}, 4},
-		{"other apps count", everyone(a, "w1", "w2"), shardsOf(4, "a"), nil, map[string]int{"w1": 4}, map[string]int{"w2": 4}, 0},
-		{"who does not serve an app gets nothing of it", map[string]map[string]bool{"w1": {"a": true}, "w2": {"b": true}}, shardsOf(4, "a"), nil, nil, map[string]int{"w1": 4}, 0},
-		{"nor keeps it", map[string]map[string]bool{"w1": {"a": true}, "w2": {"b": true}}, shardsOf(4, "a"), all("w2"), nil, map[string]int{"w1": 4}, 4},
+			map[Shard]string{{"a", 0}: "w1", {"a", 1}: "w1", {"a", 2}: "w2"}, nil,
+			map[string]int{"w1": 2, "w2": 1}, 0},
+		{"what the dead had goes to the living",
+			everyone(a, "w1", "w2"), shardsOf(4, "a"), all("dead"), nil,
+			map[string]int{"w1": 2, "w2": 2}, 4},
+		{"other apps count", everyone(a, "w1", "w2"), shardsOf(4, "a"), nil,
+			map[string]int{"w1": 4}, map[string]int{"w2": 4}, 0},
+		{"who does not serve an app gets nothing of it",
+			map[string]map[string]bool{"w1": {"a": true}, "w2": {"b": true}}, shardsOf(4, "a"), nil,
+			nil, map[string]int{"w1": 4}, 0},
+		{"nor keeps it", map[string]map[string]bool{"w1": {"a": true}, "w2": {"b": true}},
+			shardsOf(4, "a"), all("w2"), nil, map[string]int{"w1": 4}, 4},
 		{"who serves little takes over from who serves much",
-			map[string]map[string]bool{"w1": {"a": true, "b": true}, "w2": {"a": true}}, shardsOf(4, "a", "b"), nil, nil, map[string]int{"w1": 4, "w2": 4}, 0},
+			map[string]map[string]bool{"w1": {"a": true, "b": true}, "w2": {"a": true}},
+			shardsOf(4, "a", "b"), nil, nil, map[string]int{"w1": 4, "w2": 4}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -117,8 +130,10 @@ func TestASpreadIsEvenSteadyAndTheSameForAll(t *testing.T) {
 	for _, i := range rand.Perm(len(shards)) {
 		mixed = append(mixed, shards[i])
 	}
-	require.Equal(t, first, spread(everyone(apps, names...), mixed, nil, nil), "the order in which it is known does not count")
-	require.Equal(t, first, spread(everyone(apps, names...), shards, first, nil), "it is what it leads to")
+	require.Equal(t, first, spread(everyone(apps, names...), mixed, nil, nil),
+		"the order in which it is known does not count")
+	require.Equal(t, first, spread(everyone(apps, names...), shards, first, nil),
+		"it is what it leads to")
 
 	less := spread(everyone(apps, names[:4]...), shards, first, nil)
 	even(less, 4)

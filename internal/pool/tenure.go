@@ -17,7 +17,9 @@ type span struct {
 	lasts time.Duration
 }
 
-func newSpan(asked time.Time, lasts time.Duration) span { return span{asked, asked.Round(0), lasts} }
+func newSpan(asked time.Time, lasts time.Duration) span {
+	return span{asked, asked.Round(0), lasts}
+}
 
 // left is how much of it is left at now, which must come from time.Now; not above
 // zero when it is over. The monotonic clock of some systems stands still while the
