@@ -25,7 +25,8 @@ func TestInAClusterNothingIsLostOrDoubledWhenLeadersChange(t *testing.T) {
 		wg.Go(func() {
 			for i := range each {
 				begun <- struct{}{}
-				r := <-publish(t, conn, intentTo("kefu.dead.wx1.rejected", fmt.Sprintf("%d-%d", w, i)))
+				r := <-publish(t, conn,
+					intentTo("kefu.dead.wx1.rejected", fmt.Sprintf("%d-%d", w, i)))
 				if r.err != nil {
 					t.Error(r.err)
 				}
@@ -50,7 +51,8 @@ func TestInAClusterNothingIsLostOrDoubledWhenLeadersChange(t *testing.T) {
 	}
 	require.Len(t, seen, writers*each)
 	for i := range writers * each {
-		require.EqualValues(t, i+1, brokertest.Await(t, got, "a message").Seq, "the follower misses nothing")
+		require.EqualValues(t, i+1, brokertest.Await(t, got, "a message").Seq,
+			"the follower misses nothing")
 	}
 	require.Empty(t, got)
 }
@@ -78,7 +80,8 @@ func TestInAClusterAPullerGoesOnWhenLeadersChange(t *testing.T) {
 		case why := <-p.lost: // whatever it was: a look at the consumer, and on
 			t.Logf("lost: %v", why)
 			require.Eventually(t, func() bool {
-				_, err := conn.JS.CreateOrUpdateConsumer(t.Context(), "KEFU_SEND_wx1", broker.BulkConsumer("wx1", 10000))
+				_, err := conn.JS.CreateOrUpdateConsumer(t.Context(), "KEFU_SEND_wx1",
+					broker.BulkConsumer("wx1", 10000))
 				return err == nil
 			}, 2*brokertest.Patience, 50*time.Millisecond)
 			p.Top(10)

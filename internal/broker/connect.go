@@ -198,7 +198,8 @@ func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
 		case <-tick.C:
 			if !said && o.FirstWait == 0 {
 				said = true
-				c.log.Warn("no broker yet, trying until there is one", "url", redactURL(o.URL), "error", c.whyNot())
+				c.log.Warn("no broker yet, trying until there is one", "url", redactURL(o.URL),
+					"error", c.whyNot())
 			}
 		case <-ctx.Done():
 			err := c.whyNot()
@@ -365,7 +366,9 @@ func (c *Conn) Ask(ctx context.Context, f func(context.Context) error) error {
 
 // untilReconnect returns a context that ends at the next reconnect. end must
 // be called.
-func (c *Conn) untilReconnect(ctx context.Context) (until context.Context, end context.CancelCauseFunc) {
+func (c *Conn) untilReconnect(
+	ctx context.Context,
+) (until context.Context, end context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	remove := c.OnReconnect(func() { cancel(errReconnected) })
 	return ctx, func(cause error) {
@@ -385,7 +388,8 @@ func (c *Conn) Close() {
 
 func checkVersion(version string) error {
 	if compareVersions(version, MinServer) < 0 {
-		return fmt.Errorf("%w: this is %s, kefu needs %s or newer", ErrServerTooOld, version, MinServer)
+		return fmt.Errorf("%w: this is %s, kefu needs %s or newer", ErrServerTooOld,
+			version, MinServer)
 	}
 	return nil
 }

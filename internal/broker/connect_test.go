@@ -70,7 +70,8 @@ func TestConnectWaitsForABrokerThatComesLaterAndSaysSoOnce(t *testing.T) {
 	}
 	got := make(chan result, 1)
 	go func() {
-		conn, err := broker.Connect(t.Context(), broker.Options{URL: "nats://" + address, Log: log.logger()})
+		conn, err := broker.Connect(t.Context(),
+			broker.Options{URL: "nats://" + address, Log: log.logger()})
 		got <- result{conn, err}
 	}()
 	brokertest.Await(t, log.lines, "the first line of the log")
@@ -91,12 +92,14 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 	log := newLogbook()
 	done := make(chan error, 1)
 	go func() {
-		_, err := broker.Connect(ctx, broker.Options{URL: "nats://" + brokertest.FreeAddress(t), Log: log.logger()})
+		_, err := broker.Connect(ctx,
+			broker.Options{URL: "nats://" + brokertest.FreeAddress(t), Log: log.logger()})
 		done <- err
 	}()
 	brokertest.Await(t, log.lines, "the first line of the log")
 	cancel(fmt.Errorf("told to stop"))
-	require.ErrorContains(t, brokertest.Await(t, done, "Connect to return"), "no NATS server answers")
+	require.ErrorContains(t, brokertest.Await(t, done, "Connect to return"),
+		"no NATS server answers")
 }
 
 func TestConnectRefusesAnAddressWithoutShowingIt(t *testing.T) {
@@ -123,7 +126,8 @@ func TestConnectRefusesAServerThatIsTooOld(t *testing.T) {
 			served.Go(func() { oldServer(c) })
 		}
 	})
-	_, err = broker.Connect(t.Context(), broker.Options{URL: "nats://" + l.Addr().String(), FirstWait: brokertest.Patience})
+	_, err = broker.Connect(t.Context(),
+		broker.Options{URL: "nats://" + l.Addr().String(), FirstWait: brokertest.Patience})
 	require.ErrorIs(t, err, broker.ErrServerTooOld)
 	require.EqualError(t, err, "nats-server too old: this is 2.10.29, kefu needs 2.14.0 or newer")
 }
@@ -131,7 +135,8 @@ func TestConnectRefusesAServerThatIsTooOld(t *testing.T) {
 // oldServer speaks as much of the protocol as a client needs to connect.
 func oldServer(c net.Conn) {
 	defer func() { _ = c.Close() }()
-	_, _ = fmt.Fprintf(c, `INFO {"server_id":"X","server_name":"old","version":"2.10.29","headers":true,"max_payload":1048576,"proto":1}`+"\r\n")
+	_, _ = fmt.Fprintf(c,
+		`INFO {"server_id":"X","server_name":"old","version":"2.10.29","headers":true,"max_payload":1048576,"proto":1}`+"\r\n")
 	lines := bufio.NewScanner(c)
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "PING") {
@@ -184,7 +189,8 @@ func TestRedactURL(t *testing.T) {
 		{"an address without a user stays", "nats://h:4222", "nats://h:4222"},
 		{"user and password go", "nats://u:p@h:4222", "nats://h:4222"},
 		{"a token goes", "tls://token@h:4222", "tls://h:4222"},
-		{"every address of a list is redacted", "nats://u:p@a:1,nats://b:2,x@c:3", "nats://a:1,nats://b:2,c:3"},
+		{"every address of a list is redacted",
+			"nats://u:p@a:1,nats://b:2,x@c:3", "nats://a:1,nats://b:2,c:3"},
 		{"a password may hold the sign that ends it", "nats://u:p@ss@h:4222", "nats://h:4222"},
 		{"nothing stays nothing", "", ""},
 	} {
@@ -250,7 +256,8 @@ func TestAskRepeatsWhatWasLostWithTheConnection(t *testing.T) {
 	brokertest.Await(t, asked, "the question for the second time")
 
 	p.Cut() // there is nobody to ask
-	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience,
+		time.Millisecond)
 	done = ask()
 	brokertest.Await(t, asked, "the question")
 	require.Empty(t, done)
@@ -270,7 +277,8 @@ func TestAskReturnsWhatTheBrokerSays(t *testing.T) {
 	}), err)
 
 	b.Stop()
-	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience,
+		time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	require.Error(t, conn.Ask(ctx, func(ctx context.Context) error {
@@ -284,7 +292,8 @@ func TestAskReturnsWhatTheBrokerSays(t *testing.T) {
 func connectDenied(t *testing.T, subjects string) (*broker.Conn, *logbook) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true,
+		StoreDir: t.TempDir(),
 		Users: []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
 			Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{subjects}},
 		}}},
@@ -294,7 +303,9 @@ func connectDenied(t *testing.T, subjects string) (*broker.Conn, *logbook) {
 	s.Start()
 	require.True(t, s.ReadyForConnections(brokertest.Patience))
 	log := newLogbook()
-	conn, err := broker.Connect(t.Context(), broker.Options{URL: strings.Replace(s.ClientURL(), "nats://", "nats://u:p@", 1), Log: log.logger()})
+	conn, err := broker.Connect(t.Context(),
+		broker.Options{URL: strings.Replace(s.ClientURL(), "nats://", "nats://u:p@", 1),
+			Log: log.logger()})
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	return conn, log
@@ -305,7 +316,8 @@ func TestAMissingPermissionIsKnownWithoutTheEndOfItsSubject(t *testing.T) {
 	conn, log := connectDenied(t, "kefu.again.>")
 	require.Empty(t, conn.Denied())
 	require.NoError(t, conn.NC.Publish("kefu.again.wx1.live.oSOMEBODY", nil))
-	require.Eventually(t, func() bool { return conn.Denied() != "" }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return conn.Denied() != "" }, brokertest.Patience,
+		time.Millisecond)
 	require.Equal(t, "no permission for publish to kefu.again.>", conn.Denied())
 	require.NotContains(t, log.String(), "oSOMEBODY")
 }
@@ -313,13 +325,22 @@ func TestAMissingPermissionIsKnownWithoutTheEndOfItsSubject(t *testing.T) {
 func TestAForbiddenSubjectIsShownAsFarAsItNamesARight(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, subject, want string }{
-		{"a stream to be made", "$JS.API.STREAM.CREATE.KEFU_RATE", "$JS.API.STREAM.CREATE.KEFU_RATE"},
+		{"a stream to be made",
+			"$JS.API.STREAM.CREATE.KEFU_RATE", "$JS.API.STREAM.CREATE.KEFU_RATE"},
 		{"a question without a stream", "$JS.API.INFO", "$JS.API.INFO"},
-		{"a consumer to be made", "$JS.API.CONSUMER.CREATE.KEFU_LEDGER.follow-1.kefu.ledger.*", "$JS.API.CONSUMER.CREATE.KEFU_LEDGER.>"},
-		{"a durable one", "$JS.API.CONSUMER.DURABLE.CREATE.KEFU_LATER.dispatch", "$JS.API.CONSUMER.DURABLE.CREATE.KEFU_LATER.>"},
-		{"messages to be pulled", "$JS.API.CONSUMER.MSG.NEXT.KEFU_SEND_wx1.live-0", "$JS.API.CONSUMER.MSG.NEXT.KEFU_SEND_wx1.>"},
-		{"a message to be deleted", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD"},
-		{"a message to be read", "$JS.API.DIRECT.GET.KEFU_SEND_wx1.kefu.send.wx1.live.0.oSOMEBODY", "$JS.API.DIRECT.GET.KEFU_SEND_wx1.>"},
+		{"a consumer to be made",
+			"$JS.API.CONSUMER.CREATE.KEFU_LEDGER.follow-1.kefu.ledger.*",
+			"$JS.API.CONSUMER.CREATE.KEFU_LEDGER.>"},
+		{"a durable one", "$JS.API.CONSUMER.DURABLE.CREATE.KEFU_LATER.dispatch",
+			"$JS.API.CONSUMER.DURABLE.CREATE.KEFU_LATER.>"},
+		{"messages to be pulled",
+			"$JS.API.CONSUMER.MSG.NEXT.KEFU_SEND_wx1.live-0",
+			"$JS.API.CONSUMER.MSG.NEXT.KEFU_SEND_wx1.>"},
+		{"a message to be deleted",
+			"$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD"},
+		{"a message to be read",
+			"$JS.API.DIRECT.GET.KEFU_SEND_wx1.kefu.send.wx1.live.0.oSOMEBODY",
+			"$JS.API.DIRECT.GET.KEFU_SEND_wx1.>"},
 		{"an acknowledgement", "$JS.ACK.KEFU_LATER.dispatch.1.2.3.4.5", "$JS.ACK.>"},
 		{"a message", "kefu.again.wx1.live.oSOMEBODY", "kefu.again.>"},
 		{"an inbox", "_INBOX.abc.1", "_INBOX.abc.>"},

@@ -43,7 +43,8 @@ func (c *Conn) move(why string) {
 	if len(c.NC.Servers()) < 2 {
 		return
 	}
-	c.log.Info("leaving a server for another one", "server", c.NC.ConnectedServerName(), "because", why)
+	c.log.Info("leaving a server for another one", "server", c.NC.ConnectedServerName(),
+		"because", why)
 	if err := c.NC.ForceReconnect(); err != nil {
 		c.log.Debug("reconnect", "error", err) // closed meanwhile
 	}

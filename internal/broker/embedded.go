@@ -87,14 +87,17 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	}
 	s.SetLoggerV2(said, false, false, false)
 	e.Server = s
-	s.Start() // reads the streams; returns when it listens, or early when it cannot go on, which it only logs
+	// reads the streams; returns when it listens, or early when it cannot go on, which it only logs
+	s.Start()
 	if why := said.fatal.Load(); why != nil {
 		e.Close()
-		return nil, fmt.Errorf("embedded broker at %s with its files in %s: %s", o.Listen, e.Dir, *why)
+		return nil, fmt.Errorf("embedded broker at %s with its files in %s: %s",
+			o.Listen, e.Dir, *why)
 	}
 	if !s.ReadyForConnections(10 * time.Second) {
 		e.Close()
-		return nil, fmt.Errorf("embedded broker at %s with its files in %s did not get ready", o.Listen, e.Dir)
+		return nil, fmt.Errorf("embedded broker at %s with its files in %s did not get ready",
+			o.Listen, e.Dir)
 	}
 	return e, nil
 }
@@ -126,14 +129,16 @@ func splitListen(listen string) (host string, port int, err error) {
 		return "", 0, fmt.Errorf("embedded broker: listen address %q: want host:port", listen)
 	}
 	if port, err = strconv.Atoi(p); err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("embedded broker: listen address %q: the port must be 0..65535", listen)
+		return "", 0, fmt.Errorf("embedded broker: listen address %q: the port must be 0..65535",
+			listen)
 	}
 	if port == 0 {
 		return h, server.RANDOM_PORT, nil
 	}
 	l, err := net.Listen("tcp", listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return "", 0, fmt.Errorf("embedded broker cannot listen at %s: %w (is another broker or kefu running?)", listen, ErrAddressInUse)
+		return "", 0, fmt.Errorf("embedded broker cannot listen at %s: %w (is another broker or "+
+			"kefu running?)", listen, ErrAddressInUse)
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("embedded broker cannot listen: %w", err)

@@ -20,9 +20,12 @@ func TestAnEmbeddedBrokerOnAPortThatIsTakenSaysSoInOneSentence(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
-	_, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: l.Addr().String(), Dir: t.TempDir()})
+	_, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: l.Addr().String(),
+		Dir: t.TempDir()})
 	require.ErrorIs(t, err, broker.ErrAddressInUse)
-	require.EqualError(t, err, "embedded broker cannot listen at "+l.Addr().String()+": address already in use (is another broker or kefu running?)")
+	require.EqualError(t, err,
+		"embedded broker cannot listen at "+l.Addr().String()+
+			": address already in use (is another broker or kefu running?)")
 }
 
 func TestAnEmbeddedBrokerRefusesWhatIsNoAddress(t *testing.T) {
@@ -36,7 +39,8 @@ func TestAnEmbeddedBrokerRefusesWhatIsNoAddress(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: c.listen, Dir: t.TempDir()})
+			_, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: c.listen,
+				Dir: t.TempDir()})
 			require.ErrorContains(t, err, c.want)
 			require.NotErrorIs(t, err, broker.ErrAddressInUse)
 		})
@@ -68,7 +72,8 @@ func TestTwoEmbeddedBrokersDoNotShareAFolder(t *testing.T) {
 	require.NoError(t, err)
 	_, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: dir})
 	require.ErrorIs(t, err, broker.ErrFolderInUse)
-	require.EqualError(t, err, "embedded broker: another broker keeps its files there: "+dir+" (is another kefu running?)")
+	require.EqualError(t, err,
+		"embedded broker: another broker keeps its files there: "+dir+" (is another kefu running?)")
 	e.Close()
 	e, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: "127.0.0.1:0", Dir: dir})
 	require.NoError(t, err)

@@ -74,17 +74,19 @@ var (
 
 const (
 	followAhead  = 1000                   // messages on their way
-	followLeft   = time.Minute            // after which the broker forgets a follower that says nothing
+	followLeft   = time.Minute            // after which the broker forgets a silent follower
 	followRepeat = 250 * time.Millisecond // between two tries to begin
-	followQuiet  = 200 * time.Millisecond // without a message before a follower asks whether there are more
+	followQuiet  = 200 * time.Millisecond // of silence before a follower asks for more
 	followSure   = 3                      // looks at a stream that seems shorter than it was
-	followOpen   = 2 * time.Second        // for one try to begin: a cluster without a leader answers nothing
+	followOpen   = 2 * time.Second        // for one try to begin; without a leader no answer comes
 )
 
 // Follow calls f for each message of a stream, one after the other, and
 // returns when everything that was stored before has been passed to f. f must
 // not block for long, and must not call Stop.
-func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f func(Stored)) (*Follower, error) {
+func (c *Conn) Follow(
+	ctx context.Context, stream string, o FollowOptions, f func(Stored),
+) (*Follower, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -92,7 +94,8 @@ func (c *Conn) Follow(ctx context.Context, stream string, o FollowOptions, f fun
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &Follower{
 		conn: c, stream: stream, opts: o, f: f,
-		caughtUp: make(chan struct{}), kick: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
+		caughtUp: make(chan struct{}), kick: make(chan struct{}, 1), stop: stop,
+		done: make(chan struct{}),
 	}
 	unhook := c.OnReconnect(w.reconnected)
 	var first *reader
@@ -180,7 +183,8 @@ func (w *Follower) run(ctx context.Context, r *reader, unhook func()) {
 			w.fell(err)
 			w.opts.Log.Debug("follow", "stream", w.stream, "again", err)
 		}
-		if ctx.Err() == nil && (err == nil || time.Since(begun) > followRepeat || errors.Is(err, errReconnected)) {
+		if ctx.Err() == nil &&
+			(err == nil || time.Since(begun) > followRepeat || errors.Is(err, errReconnected)) {
 			if r, err = w.reopen(ctx); err == nil {
 				continue
 			}
@@ -263,7 +267,8 @@ func (w *Follower) open(ctx context.Context) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{w: w, api: w.stream + "." + cfg.Name, inbox: w.conn.NC.NewInbox(), initial: consumer.CachedInfo().NumPending}
+	r := &reader{w: w, api: w.stream + "." + cfg.Name, inbox: w.conn.NC.NewInbox(),
+		initial: consumer.CachedInfo().NumPending}
 	if r.sub, err = w.conn.NC.SubscribeSync(r.inbox); err != nil {
 		return nil, err
 	}
@@ -341,7 +346,8 @@ func (r *reader) ask() error {
 		return nil
 	}
 	batch := followAhead - r.open
-	if err := r.w.conn.NC.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+r.api, r.inbox, pullRequest(batch, r.w.opts.expires, min(pullHeartbeat, r.w.opts.expires/2))); err != nil {
+	if err := r.w.conn.NC.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+r.api, r.inbox,
+		pullRequest(batch, r.w.opts.expires, min(pullHeartbeat, r.w.opts.expires/2))); err != nil {
 		return err
 	}
 	r.open += batch
@@ -423,7 +429,8 @@ func (w *Follower) take(r *reader, m *nats.Msg) error {
 	if d.Order != r.order {
 		return errGap
 	}
-	switch s := (Stored{Subject: m.Subject, Seq: d.Seq, Time: d.Stored, Header: m.Header, Data: m.Data}); {
+	switch s := (Stored{Subject: m.Subject, Seq: d.Seq, Time: d.Stored, Header: m.Header,
+		Data: m.Data}); {
 	case w.opts.Latest:
 		w.f(s)
 	case d.Seq == w.last.Seq:

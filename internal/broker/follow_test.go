@@ -17,7 +17,9 @@ import (
 )
 
 // follow follows a stream; what comes goes into the channel.
-func follow(t *testing.T, conn *broker.Conn, stream string, o broker.FollowOptions) (*broker.Follower, chan broker.Stored) {
+func follow(
+	t *testing.T, conn *broker.Conn, stream string, o broker.FollowOptions,
+) (*broker.Follower, chan broker.Stored) {
 	t.Helper()
 	got := make(chan broker.Stored, 100000)
 	w, err := conn.Follow(t.Context(), stream, o, func(s broker.Stored) { got <- s })
@@ -94,13 +96,14 @@ func TestFollowIsDoneThoughTheRestWasDeletedMeanwhile(t *testing.T) {
 	s, err := conn.JS.Stream(t.Context(), schema.StreamDead)
 	require.NoError(t, err)
 	n := 0
-	w, err := conn.Follow(t.Context(), schema.StreamDead, broker.FollowOptions{}, func(broker.Stored) {
-		if n++; n == 1 {
-			if err := s.Purge(context.WithoutCancel(t.Context())); err != nil {
-				t.Error(err)
+	w, err := conn.Follow(t.Context(), schema.StreamDead, broker.FollowOptions{},
+		func(broker.Stored) {
+			if n++; n == 1 {
+				if err := s.Purge(context.WithoutCancel(t.Context())); err != nil {
+					t.Error(err)
+				}
 			}
-		}
-	})
+		})
 	require.NoError(t, err)
 	t.Cleanup(w.Stop)
 	require.Less(t, n, 4000, "the purge came in time")
@@ -146,7 +149,8 @@ func TestAStoppedFollowerLeavesNothingBehind(t *testing.T) {
 	w.Stop()
 	w.Stop() // twice does no harm
 	require.Equal(t, 1, conn.Hooks())
-	require.Eventually(t, func() bool { return consumers(t, conn, schema.StreamDead) == 0 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return consumers(t, conn, schema.StreamDead) == 0 },
+		brokertest.Patience, 5*time.Millisecond)
 	letters(t, conn, 1)
 	require.Empty(t, got)
 }
@@ -214,7 +218,8 @@ func TestAnIdleFollowerAsksAgainAndKeepsItsConsumer(t *testing.T) {
 	}
 	name := only().Name
 	idle := time.Now().Add(3 * expires)
-	require.Eventually(t, func() bool { return time.Now().After(idle) && only().NumWaiting == 1 }, brokertest.Patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return time.Now().After(idle) && only().NumWaiting == 1 },
+		brokertest.Patience, 20*time.Millisecond)
 	letters(t, conn, 3)
 	require.Equal(t, numbers(1, 4), next(t, got, 3))
 	require.Equal(t, name, only().Name)
@@ -275,10 +280,13 @@ func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 			brokertest.Await(t, back, "the reconnect")
 			letters(t, conn, 2)
 			anew := make(chan struct{}, 10)
-			_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{Anew: func() { anew <- struct{}{} }})
+			_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{Anew: func() {
+				anew <- struct{}{}
+			}})
 			next(t, got, 5)
 			c.lose(t, b, conn)
-			_, err := conn.Outbox.PublishWait(t.Context(), intentTo("kefu.dead.wx1.rejected", "new"))
+			_, err := conn.Outbox.PublishWait(t.Context(),
+				intentTo("kefu.dead.wx1.rejected", "new"))
 			require.NoError(t, err)
 			require.Equal(t, c.want, next(t, got, len(c.want)))
 			require.Len(t, anew, 1)

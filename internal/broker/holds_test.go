@@ -29,13 +29,15 @@ func TestHoldsSaysWhetherAMessageIsThere(t *testing.T) {
 	require.False(t, held)
 	_, err = conn.Holds(t.Context(), "NONE", 1)
 	var refused *broker.APIError
-	require.ErrorAs(t, err, &refused, "a stream that is not there does not say that it has no message")
+	require.ErrorAs(t, err, &refused,
+		"a stream that is not there does not say that it has no message")
 }
 
 func TestWhoMayNotAskForAMessageIsToldAtOnceAndAsksNoMore(t *testing.T) {
 	t.Parallel()
 	conn, log := connectDenied(t, "$JS.API.STREAM.MSG.GET.>")
-	_, err := conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	_, err := conn.JS.CreateStream(t.Context(),
+		jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 	require.NoError(t, err)
 	_, err = conn.Holds(t.Context(), "S", 1)
 	require.ErrorIs(t, err, broker.ErrMayNotGet)

@@ -50,7 +50,8 @@ func TestABrokerThatReadsNoMoreIsLeftWithinALease(t *testing.T) {
 		}
 	}()
 	// The default of the library is a minute, and then it would keep the connection.
-	require.Eventually(t, func() bool { return !conn.Connected() }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !conn.Connected() }, 30*time.Second,
+		time.Millisecond)
 	brokertest.Await(t, done, "the write that was stuck")
 	require.Zero(t, conn.Since())
 	back := brokertest.Reconnected(t, conn)
@@ -130,7 +131,8 @@ func TestAFollowerThatCannotReadSaysWhy(t *testing.T) {
 	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamDead))
 	require.Eventually(t, func() bool {
 		unread := conn.Unread()
-		return len(unread) == 1 && unread[0].Stream == schema.StreamDead && strings.Contains(unread[0].Why, "stream not found")
+		return len(unread) == 1 && unread[0].Stream == schema.StreamDead &&
+			strings.Contains(unread[0].Why, "stream not found")
 	}, brokertest.Patience, time.Millisecond)
 	since := conn.Unread()[0].Since
 	_, err = conn.JS.CreateStream(t.Context(), cfg)
@@ -138,5 +140,6 @@ func TestAFollowerThatCannotReadSaysWhy(t *testing.T) {
 	require.False(t, since.IsZero())
 	letters(t, conn, 1)
 	brokertest.Await(t, got, "a letter")
-	require.Eventually(t, func() bool { return len(conn.Unread()) == 0 }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return len(conn.Unread()) == 0 }, brokertest.Patience,
+		time.Millisecond)
 }

@@ -52,7 +52,8 @@ const (
 func Full(err error) bool {
 	var e *APIError
 	// The one code stands for every failure to store; the server's sentence tells them apart.
-	return errors.As(err, &e) && e.Code == CodeStoreFailed && strings.HasPrefix(e.Description, "maximum ")
+	return errors.As(err, &e) && e.Code == CodeStoreFailed &&
+		strings.HasPrefix(e.Description, "maximum ")
 }
 
 // Ack is the broker's word that a message is stored.
@@ -104,11 +105,13 @@ type publish struct {
 	sent    time.Time // first on this connection
 	due     time.Time // repeat at
 	wait    time.Duration
-	refused time.Time // since when the broker says that it cannot just now; zero while it says nothing
+	refused time.Time // since when the broker says that it cannot just now; zero: it does not
 }
 
 const (
-	firstRepeat = 400 * time.Millisecond // a leader change costs this, not the 5 s of a default publish; where answers take long, twice as long
+	// a leader change costs this, not the 5 s of a default publish; where answers take long, twice
+	// as long
+	firstRepeat = 400 * time.Millisecond
 	maxRepeat   = 2 * time.Second
 	sweepEvery  = 50 * time.Millisecond
 
@@ -190,7 +193,8 @@ func (o *Outbox) PublishWait(ctx context.Context, msg *nats.Msg) (Ack, error) {
 		return r.ack, r.err
 	case <-ctx.Done():
 		o.take(number)
-		return Ack{}, fmt.Errorf("publish to %s: no answer from the broker: %w", msg.Subject, context.Cause(ctx))
+		return Ack{}, fmt.Errorf("publish to %s: no answer from the broker: %w", msg.Subject,
+			context.Cause(ctx))
 	}
 }
 
@@ -258,7 +262,8 @@ func (o *Outbox) send(p *publish) {
 		return
 	case errors.Is(err, nats.ErrConnectionClosed):
 		err = ErrClosed
-	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrHeadersNotSupported):
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject),
+		errors.Is(err, nats.ErrHeadersNotSupported):
 		err = fmt.Errorf("publish to %q: %w", p.msg.Subject, err)
 	default:
 		return // the connection is away just now: the sweep repeats it
@@ -291,7 +296,8 @@ func (o *Outbox) bear(number uint64, now time.Time) bool {
 	if p == nil {
 		return true
 	}
-	if p.refused.IsZero() { // silence before it does not count: the broker may have been away for minutes
+	// silence before it does not count: the broker may have been away for minutes
+	if p.refused.IsZero() {
 		p.refused = now
 	}
 	p.due = now.Add(p.wait)
@@ -360,7 +366,10 @@ func parseAck(m *nats.Msg) (Ack, error) {
 // without a domain, and nothing else.
 func quickAck(b []byte) (Ack, bool) {
 	name, rest, ok := bytes.Cut(b[len(ackPrefix):], []byte(`","seq":`))
-	if !ok || len(name) == 0 || name[0] != '"' || bytes.ContainsFunc(name[1:], func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+	if !ok || len(name) == 0 || name[0] != '"' ||
+		bytes.ContainsFunc(name[1:], func(r rune) bool {
+			return r < ' ' || r > '~' || r == '"' || r == '\\'
+		}) {
 		return Ack{}, false
 	}
 	digits, ok := bytes.CutSuffix(rest, []byte("}"))
@@ -389,10 +398,12 @@ func (o *Outbox) sweep() {
 		case now := <-t.C:
 			switch {
 			case o.nc.IsConnected():
-				o.repeat(sweepMost, func(p *publish) bool { return now.After(p.due) }, func(p *publish) {
-					p.wait = min(2*p.wait, maxRepeat)
-				})
-			case o.nc.IsClosed(): // by somebody else: nothing will ever be answered, and send learns it
+				o.repeat(sweepMost, func(p *publish) bool { return now.After(p.due) },
+					func(p *publish) {
+						p.wait = min(2*p.wait, maxRepeat)
+					})
+			// by somebody else: nothing will ever be answered, and send learns it
+			case o.nc.IsClosed():
 				o.kick()
 			}
 		}

@@ -101,7 +101,8 @@ func TestWhatThOutboxPublishesIsStoredOnceOverARestart(t *testing.T) {
 		default: // read above
 		}
 	}
-	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience,
+		5*time.Millisecond)
 	seen := make(map[string]bool)
 	// By a connection of its own: all may have been answered before the last restart.
 	for _, s := range stored(t, b.Connect(), "KEFU_SEND_wx1", broker.ScanOptions{}) {
@@ -118,7 +119,8 @@ func TestAnAckThatWasSwallowedMakesADuplicateNotASecondMessage(t *testing.T) {
 	far, near := p.Connect(), b.Connect()
 	p.Deafen()
 	done := publish(t, far, intent("id-1"))
-	require.Eventually(t, func() bool { return state(t, near, "KEFU_SEND_wx1").Msgs == 1 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return state(t, near, "KEFU_SEND_wx1").Msgs == 1 },
+		brokertest.Patience, 5*time.Millisecond)
 	require.Empty(t, done)
 	p.Cut()
 	p.Mend()
@@ -135,7 +137,8 @@ func TestAMessageWithoutAnIdGetsOne(t *testing.T) {
 	far, near := p.Connect(), b.Connect()
 	p.Deafen()
 	done := publish(t, far, &nats.Msg{Subject: "kefu.send.wx1.bulk.c"})
-	require.Eventually(t, func() bool { return state(t, near, "KEFU_SEND_wx1").Msgs == 1 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return state(t, near, "KEFU_SEND_wx1").Msgs == 1 },
+		brokertest.Patience, 5*time.Millisecond)
 	p.Cut()
 	p.Mend()
 	require.True(t, brokertest.Await(t, done, "the answer to the repeat").ack.Duplicate)
@@ -156,11 +159,13 @@ func TestAConditionalWriteThatIsRepeatedIsRefused(t *testing.T) {
 		v, err := far.StateOnce(t.Context(), "log.key", []byte("mine"))
 		done <- answer{string(v), err}
 	}()
-	require.Eventually(t, func() bool { return state(t, near, wire.StreamState).Msgs == 1 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return state(t, near, wire.StreamState).Msgs == 1 },
+		brokertest.Patience, 5*time.Millisecond)
 	require.Empty(t, done)
 	p.Cut()
 	p.Mend()
-	require.Equal(t, answer{value: "mine"}, brokertest.Await(t, done, "the outcome"), "its writer looks at what is there")
+	require.Equal(t, answer{value: "mine"}, brokertest.Await(t, done, "the outcome"),
+		"its writer looks at what is there")
 }
 
 func TestSilenceIsFollowedByARepeatWithTheSameBytes(t *testing.T) {
@@ -174,11 +179,14 @@ func TestSilenceIsFollowedByARepeatWithTheSameBytes(t *testing.T) {
 		}
 	})
 	begin := time.Now()
-	r := brokertest.Await(t, publish(t, conn, &nats.Msg{Subject: "fake.a", Header: nats.Header{"X": {"y"}}, Data: []byte("body")}), "the answer")
+	r := brokertest.Await(t,
+		publish(t, conn, &nats.Msg{Subject: "fake.a", Header: nats.Header{"X": {"y"}},
+			Data: []byte("body")}), "the answer")
 	require.NoError(t, r.err)
 	require.Equal(t, broker.Ack{Stream: "FAKE", Seq: 7, Duplicate: true}, r.ack)
 	require.Equal(t, []string{"body y", "body y", "body y"}, bodies)
-	require.Greater(t, time.Since(begin), time.Second, "repeats come after 0.4 s and then after twice that")
+	require.Greater(t, time.Since(begin), time.Second,
+		"repeats come after 0.4 s and then after twice that")
 }
 
 func TestRefusals(t *testing.T) {
@@ -192,15 +200,33 @@ func TestRefusals(t *testing.T) {
 		want    string   // error; empty for none
 		tries   int      // at least
 	}{
-		{"a full stream is the caller's to deal with", []string{refusal(503, 10077, "maximum messages exceeded")}, "broker refused: maximum messages exceeded (10077)", 1},
-		{"so is a stream full of bytes", []string{refusal(503, 10077, "maximum bytes exceeded")}, "broker refused: maximum bytes exceeded (10077)", 1},
-		{"and a message that no stream will ever take", []string{refusal(503, 10077, "message too large")}, "broker refused: message too large (10077)", 1},
-		{"and a condition that does not hold", []string{refusal(400, 10071, "wrong last sequence: 4")}, "broker refused: wrong last sequence: 4 (10071)", 1},
-		{"an election passes", []string{refusal(503, 10008, "JetStream system temporarily unavailable"), `{"stream":"FAKE","seq":1}`}, "", 2},
-		{"a stream that is being recovered passes", []string{refusal(500, 10074, "stream is offline"), `{"stream":"FAKE","seq":1}`}, "", 2},
-		{"a repeat that comes while the message is being stored passes", []string{refusal(409, 10158, "duplicate message id is in process"), `{"stream":"FAKE","seq":1}`}, "", 2},
-		{"what does not pass ends with its own error", []string{refusal(503, 10023, "insufficient resources")}, "broker refused: insufficient resources (10023)", 2},
-		{"an answer nobody understands", []string{"hello"}, "unreadable answer to a publish: invalid character 'h' looking for beginning of value", 1},
+		{"a full stream is the caller's to deal with",
+			[]string{refusal(503, 10077, "maximum messages exceeded")},
+			"broker refused: maximum messages exceeded (10077)", 1},
+		{"so is a stream full of bytes",
+			[]string{refusal(503, 10077, "maximum bytes exceeded")},
+			"broker refused: maximum bytes exceeded (10077)", 1},
+		{"and a message that no stream will ever take",
+			[]string{refusal(503, 10077, "message too large")},
+			"broker refused: message too large (10077)", 1},
+		{"and a condition that does not hold",
+			[]string{refusal(400, 10071, "wrong last sequence: 4")},
+			"broker refused: wrong last sequence: 4 (10071)", 1},
+		{"an election passes", []string{refusal(503, 10008,
+			"JetStream system temporarily unavailable"), `{"stream":"FAKE","seq":1}`}, "", 2},
+		{"a stream that is being recovered passes",
+			[]string{refusal(500, 10074, "stream is offline"), `{"stream":"FAKE","seq":1}`}, "", 2},
+		{"a repeat that comes while the message is being stored passes",
+			[]string{refusal(409, 10158, "duplicate message id is in process"),
+				`{"stream":"FAKE","seq":1}`},
+			"", 2},
+		{"what does not pass ends with its own error",
+			[]string{refusal(503, 10023, "insufficient resources")},
+			"broker refused: insufficient resources (10023)", 2},
+		{"an answer nobody understands",
+			[]string{"hello"},
+			"unreadable answer to a publish: invalid character 'h' looking for beginning of value",
+			1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -248,12 +274,14 @@ func TestALongSilenceDoesNotUseUpThePatience(t *testing.T) {
 		switch nth {
 		case 1, 2: // the broker is away: the third attempt is made after more than a second
 		case 3: // and has no leader yet when it is back
-			respond(t, m, `{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}`)
+			respond(t, m,
+				`{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}`)
 		default:
 			respond(t, m, `{"stream":"FAKE","seq":1}`)
 		}
 	})
-	require.NoError(t, brokertest.Await(t, publish(t, conn, nats.NewMsg("fake.a")), "the answer").err)
+	require.NoError(t,
+		brokertest.Await(t, publish(t, conn, nats.NewMsg("fake.a")), "the answer").err)
 }
 
 func TestWhatCannotBePublishedAtAll(t *testing.T) {
@@ -264,9 +292,12 @@ func TestWhatCannotBePublishedAtAll(t *testing.T) {
 		msg  *nats.Msg
 		want error
 	}{
-		{"a message above what the connection takes", &nats.Msg{Subject: "kefu.send.wx1.bulk.c", Data: make([]byte, 2<<20)}, nats.ErrMaxPayload},
+		{"a message above what the connection takes",
+			&nats.Msg{Subject: "kefu.send.wx1.bulk.c", Data: make([]byte, 2<<20)},
+			nats.ErrMaxPayload},
 		{"no subject", &nats.Msg{}, nats.ErrBadSubject},
-		{"a subject with a blank", &nats.Msg{Subject: "kefu.send.wx1.bulk.a b"}, nats.ErrBadSubject},
+		{"a subject with a blank",
+			&nats.Msg{Subject: "kefu.send.wx1.bulk.a b"}, nats.ErrBadSubject},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -291,7 +322,8 @@ func TestTheOrderOfRepeatsAfterAnInterruption(t *testing.T) {
 	conn := b.Connect()
 	gone := brokertest.Reconnected(t, conn)
 	b.Stop()
-	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience,
+		time.Millisecond)
 	var last <-chan outcome
 	for i := range 300 {
 		last = publish(t, conn, intent(strconv.Itoa(i)))
@@ -309,7 +341,8 @@ func TestPublishWaitGivesUpWithItsContextAndRepeatsNoMore(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Bare(t).Connect()
 	answers(t, conn, func(*nats.Msg, int) {})
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, fmt.Errorf("no time left"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond,
+		fmt.Errorf("no time left"))
 	defer cancel()
 	_, err := conn.Outbox.PublishWait(ctx, nats.NewMsg("fake.a"))
 	require.EqualError(t, err, "publish to fake.a: no answer from the broker: no time left")
@@ -330,11 +363,15 @@ func TestCloseFailsWhatIsLeft(t *testing.T) {
 			t.Parallel()
 			conn := brokertest.Bare(t).Connect()
 			answers(t, conn, func(*nats.Msg, int) {})
-			first, second := publish(t, conn, nats.NewMsg("fake.a")), publish(t, conn, nats.NewMsg("fake.b"))
+			first, second := publish(t, conn, nats.NewMsg("fake.a")),
+				publish(t, conn, nats.NewMsg("fake.b"))
 			c.close(conn)
-			require.ErrorIs(t, brokertest.Await(t, first, "the first outcome").err, broker.ErrClosed)
-			require.ErrorIs(t, brokertest.Await(t, second, "the second outcome").err, broker.ErrClosed)
-			require.ErrorIs(t, brokertest.Await(t, publish(t, conn, nats.NewMsg("fake.c")), "a late outcome").err, broker.ErrClosed)
+			require.ErrorIs(t, brokertest.Await(t, first, "the first outcome").err,
+				broker.ErrClosed)
+			require.ErrorIs(t, brokertest.Await(t, second, "the second outcome").err,
+				broker.ErrClosed)
+			require.ErrorIs(t, brokertest.Await(t, publish(t, conn, nats.NewMsg("fake.c")),
+				"a late outcome").err, broker.ErrClosed)
 			conn.Outbox.Publish(nats.NewMsg("fake.d"), nil)
 		})
 	}
@@ -342,8 +379,11 @@ func TestCloseFailsWhatIsLeft(t *testing.T) {
 
 func FuzzAcksAreReadQuicklyOnlyWhenThatIsRight(f *testing.F) {
 	for _, s := range []string{
-		`"KEFU_SEND_wx1","seq":42}`, `"A","seq":1,"duplicate":true}`, `"A","domain":"d","seq":1}`, `"A","seq":}`, `"A"`, `"`, ``,
-		`"A","seq":18446744073709551615}`, `"A","seq":18446744073709551616}`, `"A","seq":99999999999999999999999}`, `"A\"B","seq":1}`, `"A","seq":01}`, "\"\x01\",\"seq\":1}",
+		`"KEFU_SEND_wx1","seq":42}`, `"A","seq":1,"duplicate":true}`, `"A","domain":"d","seq":1}`,
+		`"A","seq":}`, `"A"`, `"`, ``,
+		`"A","seq":18446744073709551615}`, `"A","seq":18446744073709551616}`,
+		`"A","seq":99999999999999999999999}`, `"A\"B","seq":1}`, `"A","seq":01}`,
+		"\"\x01\",\"seq\":1}",
 	} {
 		f.Add(s)
 	}
@@ -378,7 +418,8 @@ func TestSinceWhenAPublishHasNoAnswerIsKnown(t *testing.T) {
 		_, repeated := asked.Load(2)
 		return repeated
 	}, brokertest.Patience, time.Millisecond)
-	if oldest := conn.Outbox.Oldest(); !oldest.IsZero() { // zero: the third one was answered meanwhile
+	// zero: the third one was answered meanwhile
+	if oldest := conn.Outbox.Oldest(); !oldest.IsZero() {
 		require.False(t, oldest.Before(before) || oldest.After(after), "a repeat is no new message")
 	}
 	require.NoError(t, brokertest.Await(t, done, "the answer").err)

@@ -35,7 +35,8 @@ type Change struct {
 	Have   string     `json:"have,omitempty"`
 	Want   string     `json:"want,omitempty"`
 	Kind   ChangeKind `json:"kind"`
-	Why    string     `json:"why,omitempty"` // with Refused: the reason, and what can be done; empty when the broker itself has no way
+	// with Refused: the reason, and what can be done; empty when the broker itself has no way
+	Why string `json:"why,omitempty"`
 }
 
 func (c Change) String() string {
@@ -98,7 +99,9 @@ func (p *Plan) Kinds(kind ChangeKind) int {
 // Refused change is left as it is, and so is one with a Lossy change unless
 // lossy is true; only other shards do not hold back the rest. What was left is
 // returned.
-func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (left []Change, err error) {
+func (p *Plan) Apply(
+	ctx context.Context, js jetstream.JetStream, lossy bool,
+) (left []Change, err error) {
 	for _, s := range p.steps {
 		keep := slices.DeleteFunc(slices.Clone(s.todo), func(c Change) bool {
 			return c.Kind == Create || c.Kind == Update || c.Kind == Lossy && lossy
@@ -109,8 +112,10 @@ func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (l
 			continue
 		}
 		if s.have == nil {
-			// Another worker that starts at the same moment may be first: creating the same again is no error.
-			if _, err := js.CreateStream(ctx, s.want); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			// Another worker that starts at the same moment may be first: creating the same again
+			// is no error.
+			if _, err := js.CreateStream(ctx, s.want); err != nil &&
+				!errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 				return left, explain(fmt.Errorf("create stream %s: %w", s.want.Name, err))
 			}
 			continue
@@ -128,14 +133,16 @@ func (p *Plan) Apply(ctx context.Context, js jetstream.JetStream, lossy bool) (l
 
 // ErrNoRoom says that the broker cannot promise a queue the bytes that it may
 // take. Only an operator can change that.
-var ErrNoRoom = errors.New("the broker has not room enough to promise every queue what it may take: lower queue.bytes, " +
-	"or raise max_file_store in the jetstream block of nats-server")
+var ErrNoRoom = errors.New("the broker has not room enough to promise every queue what it may " +
+	"take: lower queue.bytes, or raise max_file_store in the jetstream block of nats-server")
 
 // noRoom recognises a broker alone (10047), and a cluster of which no node has
 // the room (10005).
 func noRoom(err error) bool {
 	var e *jetstream.APIError
-	return errors.As(err, &e) && (e.ErrorCode == 10047 || e.ErrorCode == 10005 && strings.Contains(e.Description, "insufficient storage"))
+	return errors.As(err, &e) &&
+		(e.ErrorCode == 10047 ||
+			e.ErrorCode == 10005 && strings.Contains(e.Description, "insufficient storage"))
 }
 
 // explain puts the one sentence an operator needs before the usual suspects.
@@ -143,11 +150,14 @@ func explain(err error) error {
 	switch {
 	case noRoom(err):
 		return fmt.Errorf("%w: %w", ErrNoRoom, err)
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled),
+		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
 		errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("the broker runs without JetStream: start nats-server with -js or a jetstream block: %w", err)
+		return fmt.Errorf("the broker runs without JetStream: start nats-server with -js or a "+
+			"jetstream block: %w", err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the broker did not answer in time (no quorum, or no permission for the JetStream API): %w", err)
+		return fmt.Errorf("the broker did not answer in time (no quorum, or no permission for "+
+			"the JetStream API): %w", err)
 	}
 	return err
 }
@@ -161,7 +171,9 @@ type field struct {
 }
 
 func always(k ChangeKind) func(a, b jetstream.StreamConfig, s jetstream.StreamState) ChangeKind {
-	return func(jetstream.StreamConfig, jetstream.StreamConfig, jetstream.StreamState) ChangeKind { return k }
+	return func(jetstream.StreamConfig, jetstream.StreamConfig, jetstream.StreamState) ChangeKind {
+		return k
+	}
 }
 
 // setting is a field of a plain type that can be changed in place.
@@ -180,7 +192,9 @@ func ability(name string, at func(*jetstream.StreamConfig) *bool) field {
 	return field{
 		name: name,
 		get:  func(c jetstream.StreamConfig) string { return fmt.Sprint(*at(&c)) },
-		set:  func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { *at(d) = *at(d) || *at(&w) },
+		set: func(d *jetstream.StreamConfig, w jetstream.StreamConfig) {
+			*at(d) = *at(d) || *at(&w)
+		},
 		kind: func(have, _ jetstream.StreamConfig, _ jetstream.StreamState) ChangeKind {
 			if *at(&have) {
 				return none
@@ -203,7 +217,9 @@ func ban(name string, at func(*jetstream.StreamConfig) *bool) field {
 }
 
 // limit is a number of which zero and less mean none.
-func limit[T int | int32 | int64](name string, at func(*jetstream.StreamConfig) *T, stored func(jetstream.StreamState) uint64) field {
+func limit[T int | int32 | int64](
+	name string, at func(*jetstream.StreamConfig) *T, stored func(jetstream.StreamState) uint64,
+) field {
 	f := setting(name, at)
 	f.get = func(c jetstream.StreamConfig) string {
 		if *at(&c) <= 0 {
@@ -244,22 +260,30 @@ var fields = []field{
 		s := slices.Clone(c.Subjects)
 		slices.Sort(s)
 		return strings.Join(s, " ")
-	}, func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Subjects = w.Subjects }, always(Update)},
+	}, func(d *jetstream.StreamConfig, w jetstream.StreamConfig) {
+		d.Subjects = w.Subjects
+	}, always(Update)},
 	{"retention", func(c jetstream.StreamConfig) string { return c.Retention.String() },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Retention = w.Retention }, always(Refused)},
+		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Retention = w.Retention },
+		always(Refused)},
 	{"storage", func(c jetstream.StreamConfig) string { return c.Storage.String() },
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Storage = w.Storage }, always(Refused)},
-	setting("discard", func(c *jetstream.StreamConfig) *jetstream.DiscardPolicy { return &c.Discard }),
+		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.Storage = w.Storage },
+		always(Refused)},
+	setting("discard",
+		func(c *jetstream.StreamConfig) *jetstream.DiscardPolicy { return &c.Discard }),
 	// What is queued keeps its old shard: a recipient would be in two at once. And
 	// a worker that runs reads the shards that it found when it took the app up:
 	// what falls into another would be stranded, however empty the queue is now.
 	{liveShards, shardsOf,
-		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.SubjectTransform = w.SubjectTransform }, always(Refused)},
+		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) {
+			d.SubjectTransform = w.SubjectTransform
+		}, always(Refused)},
 	lettersApart(limit("max_msgs", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgs },
 		func(s jetstream.StreamState) uint64 { return s.Msgs })),
 	lettersApart(limit("max_bytes", func(c *jetstream.StreamConfig) *int64 { return &c.MaxBytes },
 		func(s jetstream.StreamState) uint64 { return s.Bytes })),
-	limit("max_msgs_per_subject", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgsPerSubject }, nothing),
+	limit("max_msgs_per_subject",
+		func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgsPerSubject }, nothing),
 	{"max_age", func(c jetstream.StreamConfig) string { return c.MaxAge.String() },
 		func(d *jetstream.StreamConfig, w jetstream.StreamConfig) { d.MaxAge = w.MaxAge },
 		func(h, w jetstream.StreamConfig, s jetstream.StreamState) ChangeKind {
@@ -268,13 +292,16 @@ var fields = []field{
 	limit("max_msg_size", func(c *jetstream.StreamConfig) *int32 { return &c.MaxMsgSize }, nothing),
 	setting("duplicates", func(c *jetstream.StreamConfig) *time.Duration { return &c.Duplicates }),
 	setting("replicas", func(c *jetstream.StreamConfig) *int { return &c.Replicas }),
-	setting("no_ack", func(c *jetstream.StreamConfig) *bool { return &c.NoAck }), // the outbox would wait for ever
+	// else the outbox waits for ever
+	setting("no_ack", func(c *jetstream.StreamConfig) *bool { return &c.NoAck }),
 	ability("allow_direct", func(c *jetstream.StreamConfig) *bool { return &c.AllowDirect }),
 	ability("allow_atomic", func(c *jetstream.StreamConfig) *bool { return &c.AllowAtomicPublish }),
-	ability("allow_msg_schedules", func(c *jetstream.StreamConfig) *bool { return &c.AllowMsgSchedules }),
+	ability("allow_msg_schedules",
+		func(c *jetstream.StreamConfig) *bool { return &c.AllowMsgSchedules }),
 	ability("allow_msg_ttl", func(c *jetstream.StreamConfig) *bool { return &c.AllowMsgTTL }),
 	ability("allow_rollup", func(c *jetstream.StreamConfig) *bool { return &c.AllowRollup }),
-	setting("subject_delete_marker_ttl", func(c *jetstream.StreamConfig) *time.Duration { return &c.SubjectDeleteMarkerTTL }),
+	setting("subject_delete_marker_ttl",
+		func(c *jetstream.StreamConfig) *time.Duration { return &c.SubjectDeleteMarkerTTL }),
 	ban("deny_delete", func(c *jetstream.StreamConfig) *bool { return &c.DenyDelete }),
 	ban("deny_purge", func(c *jetstream.StreamConfig) *bool { return &c.DenyPurge }),
 }
@@ -286,7 +313,8 @@ func whyRefused(stream, field string) string {
 	if field != liveShards {
 		return ""
 	}
-	return "the shards of a queue that exists stay as they are; to change them, stop the workers, delete the stream " + stream +
+	return "the shards of a queue that exists stay as they are; to change them, stop the " +
+		"workers, delete the stream " + stream +
 		" once it is empty, and run kefu setup"
 }
 

@@ -38,8 +38,10 @@ func TestProvisioningCreatesEverythingOnce(t *testing.T) {
 	spec := brokertest.Spec("wx1", "wx2")
 	first := plan(t, conn, spec)
 	require.Equal(t, []string{
-		"KEFU_LATER: create", "KEFU_DEAD: create", "KEFU_DEAD_INDEX: create", "KEFU_RECEIPT: create", "KEFU_LEDGER: create", "KEFU_AUDIT: create",
-		"KEFU_JOB: create", "KV_KEFU_STATE: create", "KV_KEFU_JOB: create", "KEFU_SEND_wx1: create", "KEFU_SEND_wx2: create",
+		"KEFU_LATER: create", "KEFU_DEAD: create", "KEFU_DEAD_INDEX: create",
+		"KEFU_RECEIPT: create", "KEFU_LEDGER: create", "KEFU_AUDIT: create",
+		"KEFU_JOB: create", "KV_KEFU_STATE: create", "KV_KEFU_JOB: create", "KEFU_SEND_wx1: create",
+		"KEFU_SEND_wx2: create",
 	}, sentences(first.Changes))
 	require.Equal(t, 11, first.Kinds(broker.Create))
 
@@ -59,10 +61,16 @@ func TestPlansOfExtremeButValidSpecsSettle(t *testing.T) {
 		name   string
 		change func(*broker.Spec)
 	}{
-		{"a ledger that remembers for less than the usual duplicate window", func(s *broker.Spec) { s.LedgerKeep = time.Minute }},
-		{"an app without limits", func(s *broker.Spec) { s.Apps[0].QueueMessages, s.Apps[0].QueueBytes = 0, 0 }},
+		{"a ledger that remembers for less than the usual duplicate window", func(s *broker.Spec) {
+			s.LedgerKeep = time.Minute
+		}},
+		{"an app without limits", func(s *broker.Spec) {
+			s.Apps[0].QueueMessages, s.Apps[0].QueueBytes = 0, 0
+		}},
 		{"an app with one live shard", func(s *broker.Spec) { s.Apps[0].LiveShards = 1 }},
-		{"an app that leaves the duplicate window to the broker", func(s *broker.Spec) { s.Apps[0].DuplicateWindow = 0 }},
+		{"an app that leaves the duplicate window to the broker", func(s *broker.Spec) {
+			s.Apps[0].DuplicateWindow = 0
+		}},
 		{"no replicas named", func(s *broker.Spec) { s.Replicas = 0 }},
 		{"no apps", func(s *broker.Spec) { s.Apps = nil }},
 	} {
@@ -90,7 +98,9 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 		refused bool // Apply leaves it, even when it may lose something
 	}{
 		{
-			name: "a longer queue", stream: send, change: func(s *broker.Spec) { s.Apps[0].QueueMessages = 2_000_000 },
+			name: "a longer queue", stream: send, change: func(s *broker.Spec) {
+				s.Apps[0].QueueMessages = 2_000_000
+			},
 			want: "KEFU_SEND_wx1: max_msgs is 1000000, wanted 2000000 (update)",
 		},
 		{
@@ -109,11 +119,15 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 			want:   "KEFU_SEND_wx1: max_bytes is 1073741824, wanted 100 (lossy)",
 		},
 		{
-			name: "limits taken away", stream: send, change: func(s *broker.Spec) { s.Apps[0].QueueBytes = 0 },
+			name: "limits taken away", stream: send, change: func(s *broker.Spec) {
+				s.Apps[0].QueueBytes = 0
+			},
 			want: "KEFU_SEND_wx1: max_bytes is 1073741824, wanted unlimited (update)",
 		},
 		{
-			name: "another duplicate window", stream: send, change: func(s *broker.Spec) { s.Apps[0].DuplicateWindow = time.Hour },
+			name: "another duplicate window", stream: send, change: func(s *broker.Spec) {
+				s.Apps[0].DuplicateWindow = time.Hour
+			},
 			want: "KEFU_SEND_wx1: duplicates is 10m0s, wanted 1h0m0s (update)",
 		},
 		{
@@ -141,9 +155,12 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 		},
 		{
 			name: "a subject that lets producers past the shards", stream: send,
-			tamper: func(c *jetstream.StreamConfig) { c.Subjects = []string{"kefu.send.wx1.>", "kefu.again.wx1.>"} },
-			want: "KEFU_SEND_wx1: subjects is kefu.again.wx1.> kefu.send.wx1.>, " +
-				"wanted kefu.again.wx1.bulk.* kefu.again.wx1.live.* kefu.send.wx1.bulk.* kefu.send.wx1.live.* (update)",
+			tamper: func(c *jetstream.StreamConfig) {
+				c.Subjects = []string{"kefu.send.wx1.>", "kefu.again.wx1.>"}
+			},
+			want: "KEFU_SEND_wx1: subjects is kefu.again.wx1.> kefu.send.wx1.>, wanted " +
+				"kefu.again.wx1.bulk.* kefu.again.wx1.live.* kefu.send.wx1.bulk.* " +
+				"kefu.send.wx1.live.* (update)",
 		},
 		{
 			name: "a queue that drops its oldest", stream: send,
@@ -192,13 +209,16 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 		},
 		{
 			name: "a queue that can hold schedules", stream: schema.StreamReceipt,
-			tamper: func(c *jetstream.StreamConfig) { c.AllowMsgSchedules, c.AllowMsgTTL, c.AllowRollup = true, true, true },
-			want:   "",
+			tamper: func(c *jetstream.StreamConfig) {
+				c.AllowMsgSchedules, c.AllowMsgTTL, c.AllowRollup = true, true, true
+			},
+			want: "",
 		},
 		{
 			name: "what an operator may choose is left alone", stream: send,
 			tamper: func(c *jetstream.StreamConfig) {
-				c.Description, c.Metadata, c.MaxConsumers = "ours", map[string]string{"team": "crm"}, 50
+				c.Description, c.Metadata, c.MaxConsumers = "ours",
+					map[string]string{"team": "crm"}, 50
 			},
 			want: "",
 		},
@@ -207,7 +227,8 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 			t.Parallel()
 			conn := brokertest.New(t, "wx1")
 			for range c.queued {
-				_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{Subject: "kefu.send.wx1.bulk.c", Data: make([]byte, 100)})
+				_, err := conn.Outbox.PublishWait(t.Context(),
+					&nats.Msg{Subject: "kefu.send.wx1.bulk.c", Data: make([]byte, 100)})
 				require.NoError(t, err)
 			}
 			spec := brokertest.Spec("wx1")
@@ -236,7 +257,8 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 			if lossy || c.refused {
 				left, err := p.Apply(t.Context(), conn.JS, false)
 				require.NoError(t, err)
-				require.Equal(t, []string{c.want}, sentences(left), "nothing that loses messages is done unasked")
+				require.Equal(t, []string{c.want}, sentences(left),
+					"nothing that loses messages is done unasked")
 				require.Equal(t, []string{c.want}, sentences(plan(t, conn, spec).Changes))
 			}
 			left, err := p.Apply(t.Context(), conn.JS, lossy)
@@ -246,7 +268,8 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 				return
 			}
 			require.Empty(t, left)
-			require.Empty(t, sentences(plan(t, conn, spec).Changes), "applied, nothing is left to do")
+			require.Empty(t, sentences(plan(t, conn, spec).Changes),
+				"applied, nothing is left to do")
 		})
 	}
 }
@@ -258,9 +281,11 @@ func TestShardsAreFixedAndHoldNothingElseBack(t *testing.T) {
 	spec.Apps[0].LiveShards, spec.Apps[0].QueueMessages = 8, 5
 	left, err := plan(t, conn, spec).Apply(t.Context(), conn.JS, false)
 	require.NoError(t, err)
-	require.Equal(t, []string{"KEFU_SEND_wx1: live_shards is 4, wanted 8 (refused)"}, sentences(left))
-	require.Equal(t, "the shards of a queue that exists stay as they are; to change them, stop the workers, "+
-		"delete the stream KEFU_SEND_wx1 once it is empty, and run kefu setup", left[0].Why)
+	require.Equal(t, []string{"KEFU_SEND_wx1: live_shards is 4, wanted 8 (refused)"},
+		sentences(left))
+	require.Equal(t,
+		"the shards of a queue that exists stay as they are; to change them, stop the workers, "+
+			"delete the stream KEFU_SEND_wx1 once it is empty, and run kefu setup", left[0].Why)
 	s, err := conn.JS.Stream(t.Context(), schema.SendStream("wx1"))
 	require.NoError(t, err)
 	require.EqualValues(t, 5, s.CachedInfo().Config.MaxMsgs)
@@ -321,8 +346,10 @@ func TestOtherRetentionOrStorageIsRefused(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Bare(t).Connect()
 	_, err := conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: schema.StreamDead, Subjects: []string{"kefu.dead.*.*"}, Retention: jetstream.WorkQueuePolicy, Storage: jetstream.MemoryStorage,
-		Discard: jetstream.DiscardNew, MaxAge: 30 * 24 * time.Hour, Duplicates: time.Hour, AllowDirect: true,
+		Name: schema.StreamDead, Subjects: []string{"kefu.dead.*.*"},
+		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.MemoryStorage,
+		Discard: jetstream.DiscardNew, MaxAge: 30 * 24 * time.Hour, Duplicates: time.Hour,
+		AllowDirect: true,
 	})
 	require.NoError(t, err)
 	spec := brokertest.Spec()
@@ -339,7 +366,8 @@ func TestOtherRetentionOrStorageIsRefused(t *testing.T) {
 // connectTo starts a server with settings of the test's own.
 func connectTo(t *testing.T, o *server.Options) *broker.Conn {
 	t.Helper()
-	o.Host, o.Port, o.NoSigs, o.NoLog, o.StoreDir = "127.0.0.1", server.RANDOM_PORT, true, true, t.TempDir()
+	o.Host, o.Port, o.NoSigs, o.NoLog, o.StoreDir = "127.0.0.1", server.RANDOM_PORT, true,
+		true, t.TempDir()
 	s, err := server.NewServer(o)
 	require.NoError(t, err)
 	s.Start()
@@ -375,5 +403,6 @@ func TestShardsAreReadFromTheStream(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 4, broker.Shards(broker.SendStream(brokertest.App("wx1"))))
 	require.Zero(t, broker.Shards(jetstream.StreamConfig{}))
-	require.Zero(t, broker.Shards(jetstream.StreamConfig{SubjectTransform: &jetstream.SubjectTransformConfig{Destination: "a.>"}}))
+	require.Zero(t,
+		broker.Shards(jetstream.StreamConfig{SubjectTransform: &jetstream.SubjectTransformConfig{Destination: "a.>"}}))
 }

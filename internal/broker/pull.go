@@ -60,7 +60,9 @@ type Puller struct {
 // why nothing more will come before the consumer has been made again and
 // Resume called, or nil when it is only to ask again with Top. Both are called
 // from the subscription's goroutine and must not block for long.
-func (c *Conn) NewPuller(stream, consumer string, deliver func(*nats.Msg), lost func(error)) *Puller {
+func (c *Conn) NewPuller(
+	stream, consumer string, deliver func(*nats.Msg), lost func(error),
+) *Puller {
 	return &Puller{
 		nc:      c.NC,
 		epoch:   &c.epoch,
@@ -133,7 +135,7 @@ func (p *Puller) Pause(drained func()) {
 		go handled(sub)
 		return
 	}
-	if err := sub.Drain(); err != nil { // the connection is closed; the handler may run all the same
+	if err := sub.Drain(); err != nil { // the connection is closed; the handler may run still
 		once.Do(p.drained)
 	}
 }
@@ -176,7 +178,7 @@ func (p *Puller) drained() {
 func (p *Puller) Top(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := p.epoch.Load(); now != p.made { // what was asked for before a reconnect may never come
+	if now := p.epoch.Load(); now != p.made { // what was asked for before may never come
 		p.open, p.void, p.made = 0, p.number, now
 	}
 	if p.sub == nil || n <= p.open || p.open > 0 && n < 2*p.open {
@@ -184,7 +186,8 @@ func (p *Puller) Top(n int) {
 	}
 	batch := n - p.open
 	reply := p.inbox + strconv.FormatUint(p.number+1, 36)
-	if err := p.nc.PublishRequest(p.next, reply, pullRequest(batch, p.expires, p.heartbeat)); err != nil {
+	if err := p.nc.PublishRequest(p.next, reply,
+		pullRequest(batch, p.expires, p.heartbeat)); err != nil {
 		return // not connected: the reconnect asks again
 	}
 	if p.open == 0 {
@@ -195,7 +198,8 @@ func (p *Puller) Top(n int) {
 }
 
 func pullRequest(batch int, expires, heartbeat time.Duration) []byte {
-	return fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, batch, expires.Nanoseconds(), heartbeat.Nanoseconds())
+	return fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, batch,
+		expires.Nanoseconds(), heartbeat.Nanoseconds())
 }
 
 // Check reports a consumer that has fallen silent under an open request. It
@@ -321,7 +325,8 @@ func ParseDelivery(reply string) (Delivery, bool) {
 	if e1 != nil || e2 != nil || e3 != nil || e4 != nil || e5 != nil {
 		return Delivery{}, false
 	}
-	return Delivery{Stream: t[0], Delivered: delivered, Seq: seq, Order: order, Stored: time.Unix(0, stored), Pending: pending}, true
+	return Delivery{Stream: t[0], Delivered: delivered, Seq: seq, Order: order,
+		Stored: time.Unix(0, stored), Pending: pending}, true
 }
 
 // What is published to an ack subject.

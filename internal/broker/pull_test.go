@@ -33,7 +33,8 @@ func newPulled(t *testing.T, conn *broker.Conn, queued int) *pulled {
 	p := &pulled{t: t, conn: conn, got: make(chan *nats.Msg, 10000), lost: make(chan error, 100)}
 	p.fill(0, queued)
 	p.bind()
-	p.Puller = conn.NewPuller("KEFU_SEND_wx1", "bulk", func(m *nats.Msg) { p.got <- m }, func(err error) { p.lost <- err })
+	p.Puller = conn.NewPuller("KEFU_SEND_wx1", "bulk", func(m *nats.Msg) { p.got <- m },
+		func(err error) { p.lost <- err })
 	require.NoError(t, p.Resume())
 	t.Cleanup(func() {
 		drained := make(chan struct{})
@@ -48,7 +49,8 @@ func (p *pulled) fill(from, to int) {
 	p.t.Helper()
 	acks := make(chan error, to-from)
 	for i := from; i < to; i++ {
-		p.conn.Outbox.Publish(&nats.Msg{Subject: "kefu.send.wx1.bulk.c", Data: []byte(strconv.Itoa(i))}, func(_ broker.Ack, err error) { acks <- err })
+		p.conn.Outbox.Publish(&nats.Msg{Subject: "kefu.send.wx1.bulk.c",
+			Data: []byte(strconv.Itoa(i))}, func(_ broker.Ack, err error) { acks <- err })
 	}
 	for range to - from {
 		require.NoError(p.t, brokertest.Await(p.t, acks, "an ack"))
@@ -58,7 +60,8 @@ func (p *pulled) fill(from, to int) {
 func (p *pulled) bind() {
 	p.t.Helper()
 	var err error
-	p.consumer, err = p.conn.JS.CreateOrUpdateConsumer(p.t.Context(), "KEFU_SEND_wx1", broker.BulkConsumer("wx1", 10000))
+	p.consumer, err = p.conn.JS.CreateOrUpdateConsumer(p.t.Context(), "KEFU_SEND_wx1",
+		broker.BulkConsumer("wx1", 10000))
 	require.NoError(p.t, err)
 }
 
@@ -82,7 +85,8 @@ func (p *pulled) take(n int) []string {
 // nothing makes sure that the broker has no request open and nothing is on its way.
 func (p *pulled) nothing() {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool { return p.info().NumWaiting == 0 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(p.t, func() bool { return p.info().NumWaiting == 0 }, brokertest.Patience,
+		5*time.Millisecond)
 	require.NoError(p.t, p.conn.NC.Flush())
 	require.Empty(p.t, p.got)
 }
@@ -112,7 +116,8 @@ func TestTopCountsWhatIsOnItsWay(t *testing.T) {
 	p := newPulled(t, brokertest.New(t, "wx1"), 0)
 	waiting := func(n int) {
 		t.Helper()
-		require.Eventually(t, func() bool { return p.info().NumWaiting == n }, brokertest.Patience, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return p.info().NumWaiting == n }, brokertest.Patience,
+			5*time.Millisecond)
 	}
 	p.Top(10)
 	require.Equal(t, 10, p.Open())
@@ -145,10 +150,13 @@ func TestRequestsThatRunOutAreAccountedForExactly(t *testing.T) {
 	p.Shorten(30*time.Second, 200*time.Millisecond)
 	p.Top(12) // eight more, for long
 	p.fill(0, 5)
-	require.Equal(t, numbers(0, 5), p.take(5)) // in turn: three of the first request, two of the second
+	// in turn: three of the first request, two of the second
+	require.Equal(t, numbers(0, 5), p.take(5))
 	require.Equal(t, 7, p.Open())
-	require.NoError(t, brokertest.Await(t, p.lost, "the end of the first request"), "it is only to ask again")
-	require.Equal(t, 6, p.Open(), "one of the first was left, and six of the second are still to come")
+	require.NoError(t, brokertest.Await(t, p.lost, "the end of the first request"),
+		"it is only to ask again")
+	require.Equal(t, 6, p.Open(),
+		"one of the first was left, and six of the second are still to come")
 	p.fill(5, 20)
 	require.Equal(t, numbers(5, 11), p.take(6))
 	require.Zero(t, p.Open())
@@ -239,7 +247,8 @@ func TestADeletedConsumerIsReportedOnce(t *testing.T) {
 	p.Top(2)
 	p.Top(4)
 	p.Top(8) // three requests are open
-	require.Eventually(t, func() bool { return p.info().NumWaiting == 3 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return p.info().NumWaiting == 3 }, brokertest.Patience,
+		5*time.Millisecond)
 	require.NoError(t, p.conn.JS.DeleteConsumer(t.Context(), "KEFU_SEND_wx1", "bulk"))
 	require.ErrorIs(t, brokertest.Await(t, p.lost, "the loss"), broker.ErrConsumerGone)
 	require.Zero(t, p.Open())
@@ -301,7 +310,8 @@ func TestHeartbeatsKeepAnIdleConsumerFromCountingAsSilent(t *testing.T) {
 	p.Top(1)
 	asked := time.Now()
 	// A sign of life that is younger than asked by more than two heartbeats.
-	require.Eventually(t, func() bool { return p.Heard().Sub(asked) > 300*time.Millisecond }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return p.Heard().Sub(asked) > 300*time.Millisecond },
+		brokertest.Patience, 5*time.Millisecond)
 	p.Check(asked.Add(broker.Silence + 200*time.Millisecond))
 	require.Empty(t, p.lost)
 	require.Equal(t, 1, p.Open())
@@ -315,7 +325,8 @@ func TestForgetAsksAnew(t *testing.T) {
 	require.Zero(t, p.Open())
 	p.Top(4)
 	require.Equal(t, 4, p.Open())
-	require.Eventually(t, func() bool { return p.info().NumWaiting == 2 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return p.info().NumWaiting == 2 }, brokertest.Patience,
+		5*time.Millisecond)
 	p.fill(0, 8)
 	require.Equal(t, numbers(0, 8), p.take(8), "the broker still serves the first request")
 	require.Zero(t, p.Open())
@@ -342,14 +353,18 @@ func TestOtherEndsOfARequestAreReportedWithTheirReason(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, "wx1")
 	_, err := conn.JS.CreateConsumer(t.Context(), wire.StreamLater, jetstream.ConsumerConfig{
-		Durable: "narrow", AckPolicy: jetstream.AckExplicitPolicy, MaxRequestBatch: 5, FilterSubject: "kefu.later.due.*",
+		Durable: "narrow", AckPolicy: jetstream.AckExplicitPolicy, MaxRequestBatch: 5,
+		FilterSubject: "kefu.later.due.*",
 	})
 	require.NoError(t, err)
 	lost := make(chan error, 10)
-	p := conn.NewPuller(wire.StreamLater, "narrow", func(*nats.Msg) {}, func(err error) { lost <- err })
+	p := conn.NewPuller(wire.StreamLater, "narrow", func(*nats.Msg) {}, func(err error) {
+		lost <- err
+	})
 	require.NoError(t, p.Resume())
 	p.Top(6)
-	require.EqualError(t, brokertest.Await(t, lost, "the refusal"), "pull request ended: 409 exceeded maxrequestbatch of 5")
+	require.EqualError(t, brokertest.Await(t, lost, "the refusal"),
+		"pull request ended: 409 exceeded maxrequestbatch of 5")
 	require.Zero(t, p.Open())
 }
 
@@ -369,7 +384,8 @@ func TestWhatIsGivenBackComesAgainInTheOrderInWhichItWasGivenBack(t *testing.T) 
 	p.Top(10)
 	got := p.take(5)
 	// The broker takes them back in a goroutine of its own: what is new may come in between.
-	require.Equal(t, []string{"1", "0", "2"}, slices.DeleteFunc(slices.Clone(got), func(n string) bool { return n == "4" || n == "5" }))
+	require.Equal(t, []string{"1", "0", "2"},
+		slices.DeleteFunc(slices.Clone(got), func(n string) bool { return n == "4" || n == "5" }))
 	require.ElementsMatch(t, []string{"0", "1", "2", "4", "5"}, got)
 	d, ok := broker.ParseDelivery(held[3].Reply)
 	require.True(t, ok)
@@ -379,17 +395,22 @@ func TestWhatIsGivenBackComesAgainInTheOrderInWhichItWasGivenBack(t *testing.T) 
 func TestParseDelivery(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(0, 1_700_000_000_123_456_789)
-	want := broker.Delivery{Stream: "KEFU_SEND_wx1", Delivered: 3, Seq: 42, Order: 7, Stored: at, Pending: 5}
+	want := broker.Delivery{Stream: "KEFU_SEND_wx1", Delivered: 3, Seq: 42, Order: 7,
+		Stored: at, Pending: 5}
 	for _, c := range []struct {
 		name, reply string
 		ok          bool
 	}{
 		{"the form of old", "$JS.ACK.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5", true},
-		{"with domain and account", "$JS.ACK.hub.ACCHASH.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5", true},
-		{"with a random token at the end", "$JS.ACK._.ACCHASH.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5.x1Y2", true},
-		{"with tokens of a later version", "$JS.ACK._.ACCHASH.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5.x1Y2.z.z.z", true},
+		{"with domain and account",
+			"$JS.ACK.hub.ACCHASH.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5", true},
+		{"with a random token at the end",
+			"$JS.ACK._.ACCHASH.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5.x1Y2", true},
+		{"with tokens of a later version",
+			"$JS.ACK._.ACCHASH.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5.x1Y2.z.z.z", true},
 		{"a token too few", "$JS.ACK.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789", false},
-		{"a token between the forms", "$JS.ACK.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5.6", false},
+		{"a token between the forms",
+			"$JS.ACK.KEFU_SEND_wx1.bulk.3.42.7.1700000000123456789.5.6", false},
 		{"a word for a number", "$JS.ACK.KEFU_SEND_wx1.bulk.3.x.7.1700000000123456789.5", false},
 		{"an inbox", "_INBOX.abc.1", false},
 		{"nothing", "", false},
@@ -450,7 +471,8 @@ func TestAPauseWhileTheBrokerIsAwayDoesNotWaitForIt(t *testing.T) {
 	require.Equal(t, numbers(0, 3), p.take(3))
 	back := brokertest.Reconnected(t, conn)
 	b.Stop()
-	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience,
+		time.Millisecond)
 	begin := time.Now()
 	drained := make(chan struct{})
 	p.Pause(func() { close(drained) })

@@ -21,7 +21,8 @@ func (c *Conn) EnsureRateStream(ctx context.Context) (now, created time.Time, er
 		if state, err = c.JS.Stream(ctx, wire.StreamState); err == nil {
 			s, err = c.JS.CreateStream(ctx, RateStream(state.CachedInfo().Config.Replicas))
 		}
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another worker's, made with other settings
+		// another worker's, made with other settings
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			s, err = c.JS.Stream(ctx, wire.StreamRate)
 		}
 	}

@@ -73,7 +73,10 @@ type scanRequest struct {
 }
 
 // scanOnce asks for one batch and reads it to its end.
-func (c *Conn) scanOnce(ctx context.Context, stream string, sub *nats.Subscription, inbox string, req scanRequest, f func(Stored) error) (last, pending uint64, err error) {
+func (c *Conn) scanOnce(
+	ctx context.Context, stream string, sub *nats.Subscription, inbox string, req scanRequest,
+	f func(Stored) error,
+) (last, pending uint64, err error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return 0, 0, err
@@ -96,7 +99,8 @@ func (c *Conn) scanOnce(ctx context.Context, stream string, sub *nats.Subscripti
 		case "404": // nothing matches
 			return 0, 0, nil
 		default:
-			return 0, 0, fmt.Errorf("broker answers %s %s", status, strings.ToLower(m.Header.Get("Description")))
+			return 0, 0, fmt.Errorf("broker answers %s %s", status,
+				strings.ToLower(m.Header.Get("Description")))
 		}
 		s, err := storedFrom(m)
 		if err != nil {
@@ -173,7 +177,9 @@ func (c *Conn) Count(ctx context.Context, stream, subject string) (uint64, error
 
 // Waiting says how many messages of a stream match a subject with wildcards,
 // and which is the first of them; without any, that is a zero Stored.
-func (c *Conn) Waiting(ctx context.Context, stream, subject string) (n uint64, first Stored, err error) {
+func (c *Conn) Waiting(
+	ctx context.Context, stream, subject string,
+) (n uint64, first Stored, err error) {
 	body, err := json.Marshal(scanRequest{Batch: 1, Seq: 1, NextFor: subject})
 	if err != nil {
 		return 0, Stored{}, err
@@ -200,7 +206,8 @@ func (c *Conn) Waiting(ctx context.Context, stream, subject string) (n uint64, f
 	case "404":
 		return 0, Stored{}, nil
 	default:
-		return 0, Stored{}, fmt.Errorf("count %s: broker answers %s %s", stream, s, strings.ToLower(m.Header.Get("Description")))
+		return 0, Stored{}, fmt.Errorf("count %s: broker answers %s %s", stream, s,
+			strings.ToLower(m.Header.Get("Description")))
 	}
 }
 
@@ -218,7 +225,8 @@ func (c *Conn) Get(ctx context.Context, stream string, seq uint64) (Stored, erro
 	case "404":
 		return Stored{}, ErrNoMessage
 	default:
-		return Stored{}, fmt.Errorf("get %s/%d: broker answers %s %s", stream, seq, s, strings.ToLower(m.Header.Get("Description")))
+		return Stored{}, fmt.Errorf("get %s/%d: broker answers %s %s", stream, seq, s,
+			strings.ToLower(m.Header.Get("Description")))
 	}
 }
 
@@ -259,7 +267,8 @@ func (c *Conn) holds(ctx context.Context, stream string, seq uint64) (bool, erro
 	defer cancel()
 	m, err := c.NC.RequestWithContext(wait, messageGet+stream, fmt.Appendf(nil, `{"seq":%d}`, seq))
 	if err != nil {
-		if cause := context.Cause(wait); errors.Is(cause, ErrMayNotGet) || errors.Is(cause, context.DeadlineExceeded) {
+		if cause := context.Cause(wait); errors.Is(cause, ErrMayNotGet) ||
+			errors.Is(cause, context.DeadlineExceeded) {
 			now := time.Now()
 			c.unasked.Store(&now)
 			err = cause

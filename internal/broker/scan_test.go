@@ -22,7 +22,8 @@ func letters(t testing.TB, conn *broker.Conn, n int) {
 	acks := make(chan error, n)
 	for i := 1; i <= n; i++ {
 		conn.Outbox.Publish(&nats.Msg{
-			Subject: fmt.Sprintf("kefu.dead.wx%d.rejected", 2-i%2), Header: nats.Header{"N": {strconv.Itoa(i)}}, Data: []byte(strconv.Itoa(i)),
+			Subject: fmt.Sprintf("kefu.dead.wx%d.rejected", 2-i%2),
+			Header:  nats.Header{"N": {strconv.Itoa(i)}}, Data: []byte(strconv.Itoa(i)),
 		}, func(_ broker.Ack, err error) { acks <- err })
 	}
 	for range n {
@@ -78,22 +79,29 @@ func TestScanChooses(t *testing.T) {
 		o    broker.ScanOptions
 		want []string
 	}{
-		{"by subject", broker.ScanOptions{Subject: "kefu.dead.wx1.rejected"}, []string{"1", "3", "5", "7", "9"}},
-		{"by a subject with a wildcard", broker.ScanOptions{Subject: "kefu.dead.*.rejected"}, numbers(1, 11)},
+		{"by subject", broker.ScanOptions{Subject: "kefu.dead.wx1.rejected"},
+			[]string{"1", "3", "5", "7", "9"}},
+		{"by a subject with a wildcard",
+			broker.ScanOptions{Subject: "kefu.dead.*.rejected"}, numbers(1, 11)},
 		{"nothing has the subject", broker.ScanOptions{Subject: "kefu.dead.*.poison"}, nil},
 		{"from a sequence", broker.ScanOptions{Seq: 8}, []string{"8", "9", "10"}},
-		{"from a sequence by subject", broker.ScanOptions{Seq: 8, Subject: "kefu.dead.wx1.>"}, []string{"9"}},
+		{"from a sequence by subject",
+			broker.ScanOptions{Seq: 8, Subject: "kefu.dead.wx1.>"}, []string{"9"}},
 		{"from beyond the end", broker.ScanOptions{Seq: 11}, nil},
 		{"from a time", broker.ScanOptions{Since: middle}, numbers(6, 11)},
 		{"from just after a time", broker.ScanOptions{Since: middle.Add(1)}, numbers(7, 11)},
-		{"from a time by subject", broker.ScanOptions{Since: middle, Subject: "kefu.dead.wx1.*"}, []string{"7", "9"}},
+		{"from a time by subject",
+			broker.ScanOptions{Since: middle, Subject: "kefu.dead.wx1.*"}, []string{"7", "9"}},
 		{"from a time in the future", broker.ScanOptions{Since: time.Now().Add(time.Hour)}, nil},
-		{"from a time before everything", broker.ScanOptions{Since: time.Now().Add(-time.Hour)}, numbers(1, 11)},
-		{"from a time, whatever the sequence says", broker.ScanOptions{Since: middle, Seq: 9}, numbers(6, 11)},
+		{"from a time before everything",
+			broker.ScanOptions{Since: time.Now().Add(-time.Hour)}, numbers(1, 11)},
+		{"from a time, whatever the sequence says",
+			broker.ScanOptions{Since: middle, Seq: 9}, numbers(6, 11)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, append([]string{}, c.want...), bodies(stored(t, conn, schema.StreamDead, c.o)))
+			require.Equal(t, append([]string{}, c.want...),
+				bodies(stored(t, conn, schema.StreamDead, c.o)))
 		})
 	}
 }
@@ -114,7 +122,8 @@ func TestScanStepsOverGaps(t *testing.T) {
 		}
 	}
 	require.Equal(t, want, bodies(stored(t, conn, schema.StreamDead, broker.ScanOptions{})))
-	require.Equal(t, want, bodies(stored(t, conn, schema.StreamDead, broker.ScanOptions{Seq: 2})), "the first sequence need not be there")
+	require.Equal(t, want, bodies(stored(t, conn, schema.StreamDead, broker.ScanOptions{Seq: 2})),
+		"the first sequence need not be there")
 	require.NoError(t, s.Purge(t.Context()))
 	require.Empty(t, stored(t, conn, schema.StreamDead, broker.ScanOptions{}))
 }
@@ -134,16 +143,18 @@ func TestScanEndsAsItsFunctionSays(t *testing.T) {
 	conn := brokertest.New(t)
 	letters(t, conn, 600)
 	n := 0
-	require.NoError(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, func(broker.Stored) error {
-		n++
-		if n == 520 {
-			return fmt.Errorf("enough: %w", broker.ErrStopScan)
-		}
-		return nil
-	}))
+	require.NoError(t,
+		conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, func(broker.Stored) error {
+			n++
+			if n == 520 {
+				return fmt.Errorf("enough: %w", broker.ErrStopScan)
+			}
+			return nil
+		}))
 	require.Equal(t, 520, n)
 	broken := errors.New("broken")
-	require.ErrorIs(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, func(broker.Stored) error { return broken }), broken)
+	require.ErrorIs(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{},
+		func(broker.Stored) error { return broken }), broken)
 }
 
 func TestScanAndGetSayWhyTheyCannotRead(t *testing.T) {
@@ -151,7 +162,8 @@ func TestScanAndGetSayWhyTheyCannotRead(t *testing.T) {
 	b := brokertest.Start(t)
 	conn := b.Connect()
 	nothing := func(broker.Stored) error { return nil }
-	require.ErrorIs(t, conn.Scan(t.Context(), "MISSING", broker.ScanOptions{}, nothing), broker.ErrNoStream)
+	require.ErrorIs(t, conn.Scan(t.Context(), "MISSING", broker.ScanOptions{}, nothing),
+		broker.ErrNoStream)
 	_, err := conn.Get(t.Context(), "MISSING", 1)
 	require.ErrorIs(t, err, broker.ErrNoStream)
 	_, err = conn.Get(t.Context(), schema.StreamDead, 7)
@@ -161,11 +173,14 @@ func TestScanAndGetSayWhyTheyCannotRead(t *testing.T) {
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, conn.Scan(ended, schema.StreamDead, broker.ScanOptions{}, nothing), context.Canceled)
+	require.ErrorIs(t, conn.Scan(ended, schema.StreamDead, broker.ScanOptions{}, nothing),
+		context.Canceled)
 
 	b.Stop()
-	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience, time.Millisecond)
-	require.ErrorIs(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, nothing), broker.ErrAway)
+	require.Eventually(t, func() bool { return !conn.Connected() }, brokertest.Patience,
+		time.Millisecond)
+	require.ErrorIs(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{}, nothing),
+		broker.ErrAway)
 	_, err = conn.Get(t.Context(), schema.StreamDead, 1)
 	require.ErrorIs(t, err, broker.ErrAway)
 }
@@ -173,8 +188,10 @@ func TestScanAndGetSayWhyTheyCannotRead(t *testing.T) {
 func TestHeadersOfAPublisherCannotPassForTheBrokers(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, "wx1")
-	hostile := nats.Header{"Status": {"404"}, "Description": {"Not Found"}, "Nats-Sequence": {"99"}, "Nats-Subject": {"kefu.send.wx1.bulk.x"}, "Nats-Time-Stamp": {"never"}}
-	_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{Subject: "kefu.send.wx1.bulk.c", Header: hostile, Data: []byte("1")})
+	hostile := nats.Header{"Status": {"404"}, "Description": {"Not Found"}, "Nats-Sequence": {"99"},
+		"Nats-Subject": {"kefu.send.wx1.bulk.x"}, "Nats-Time-Stamp": {"never"}}
+	_, err := conn.Outbox.PublishWait(t.Context(),
+		&nats.Msg{Subject: "kefu.send.wx1.bulk.c", Header: hostile, Data: []byte("1")})
 	require.NoError(t, err)
 	_, err = put(t, conn, "kefu.send.wx1.bulk.c")
 	require.NoError(t, err)
@@ -183,7 +200,8 @@ func TestHeadersOfAPublisherCannotPassForTheBrokers(t *testing.T) {
 	require.EqualValues(t, 1, all[0].Seq)
 	require.Equal(t, "kefu.send.wx1.bulk.c", all[0].Subject)
 	require.Equal(t, "404", all[0].Header.Get("Status"))
-	require.Equal(t, []string{"99"}, all[0].Header["Nats-Sequence"], "what was published is shown as it was")
+	require.Equal(t, []string{"99"}, all[0].Header["Nats-Sequence"],
+		"what was published is shown as it was")
 	one, err := conn.Get(t.Context(), "KEFU_SEND_wx1", 1)
 	require.NoError(t, err)
 	require.Equal(t, all[0], one)

@@ -36,7 +36,7 @@ type StateEntry struct {
 	Value   []byte // nil when the key is gone
 	Deleted bool
 	Expired bool // gone because its life time was over, or nobody knows why
-	Unseen  bool // by WatchState, after an interruption: changes before this one may not have been seen
+	Unseen  bool // after an interruption: changes before this one may be missing
 	Time    time.Time
 	Seq     uint64
 }
@@ -44,7 +44,9 @@ type StateEntry struct {
 // WatchState calls f for every key below prefix (as "app.") as it stands and
 // for each change of it, and returns when f has seen all that stands now. What
 // changed while the broker could not be reached is made up for.
-func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f func(StateEntry)) (*Follower, error) {
+func (c *Conn) WatchState(
+	ctx context.Context, prefix string, o FollowOptions, f func(StateEntry),
+) (*Follower, error) {
 	// The mark of a deletion is stored for minutes only. A key whose mark came
 	// and went unseen is missing from what stands after the interruption.
 	known := make(map[string]time.Time) // keys that have a value, and when it was stored
@@ -56,7 +58,8 @@ func (c *Conn) WatchState(ctx context.Context, prefix string, o FollowOptions, f
 		for key := range known {
 			if !stands[key] {
 				delete(known, key)
-				f(StateEntry{Key: key, Deleted: true, Expired: true, Unseen: true, Time: time.Now()})
+				f(StateEntry{Key: key, Deleted: true, Expired: true, Unseen: true,
+					Time: time.Now()})
 			}
 		}
 		stands, first = nil, false
@@ -86,7 +89,9 @@ func (c *Conn) ReadState(ctx context.Context, prefix string) ([]StateEntry, erro
 }
 
 // ReadStateSince is ReadState of the keys that were written since a time.
-func (c *Conn) ReadStateSince(ctx context.Context, prefix string, since time.Time) ([]StateEntry, error) {
+func (c *Conn) ReadStateSince(
+	ctx context.Context, prefix string, since time.Time,
+) ([]StateEntry, error) {
 	var out []StateEntry
 	o := ScanOptions{Subject: statePrefix + prefix + ">", Since: since}
 	err := c.Scan(ctx, wire.StreamState, o, func(s Stored) error {
@@ -99,7 +104,8 @@ func (c *Conn) ReadStateSince(ctx context.Context, prefix string, since time.Tim
 }
 
 func stateEntry(s Stored) StateEntry {
-	e := StateEntry{Key: strings.TrimPrefix(s.Subject, statePrefix), Value: s.Data, Time: s.Time, Seq: s.Seq}
+	e := StateEntry{Key: strings.TrimPrefix(s.Subject, statePrefix), Value: s.Data,
+		Time: s.Time, Seq: s.Seq}
 	// A deletion is the library's KV-Operation, the end of a life time the server's marker.
 	marker := s.Header.Get("Nats-Marker-Reason")
 	if s.Header.Get("KV-Operation") != "" || marker != "" {
@@ -158,10 +164,11 @@ func (c *Conn) StateOnce(ctx context.Context, key string, value []byte) ([]byte,
 		return nil, fmt.Errorf("write %s: %w", key, err)
 	}
 	var stored []byte
-	err = c.Scan(ctx, wire.StreamState, ScanOptions{Subject: statePrefix + key}, func(s Stored) error {
-		stored = s.Data
-		return nil
-	})
+	err = c.Scan(ctx, wire.StreamState, ScanOptions{Subject: statePrefix + key},
+		func(s Stored) error {
+			stored = s.Data
+			return nil
+		})
 	if err == nil && stored == nil {
 		err = ErrNoMessage
 	}

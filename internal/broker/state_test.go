@@ -20,16 +20,17 @@ import (
 func watch(t *testing.T, conn *broker.Conn, prefix string) chan string {
 	t.Helper()
 	said := make(chan string, 1000)
-	w, err := conn.WatchState(t.Context(), prefix, broker.FollowOptions{}, func(e broker.StateEntry) {
-		switch {
-		case e.Expired:
-			said <- e.Key + " expired"
-		case e.Deleted:
-			said <- e.Key + " deleted"
-		default:
-			said <- e.Key + " is " + string(e.Value)
-		}
-	})
+	w, err := conn.WatchState(t.Context(), prefix, broker.FollowOptions{},
+		func(e broker.StateEntry) {
+			switch {
+			case e.Expired:
+				said <- e.Key + " expired"
+			case e.Deleted:
+				said <- e.Key + " deleted"
+			default:
+				said <- e.Key + " is " + string(e.Value)
+			}
+		})
 	require.NoError(t, err)
 	t.Cleanup(w.Stop)
 	return said
@@ -76,7 +77,8 @@ func TestWatchStateSeesTheEndOfALifeTime(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	said := watch(t, conn, "worker.")
-	save(t, conn, "worker.w1", "here", 300*time.Millisecond) // rounded up: the broker counts in seconds
+	// rounded up: the broker counts in seconds
+	save(t, conn, "worker.w1", "here", 300*time.Millisecond)
 	require.Equal(t, "worker.w1 is here", brokertest.Await(t, said, "the key"))
 	require.Equal(t, "worker.w1 expired", brokertest.Await(t, said, "its end"))
 }
@@ -125,9 +127,11 @@ func TestWatchStateMakesUpForWhatItMissed(t *testing.T) {
 		got = append(got, brokertest.Await(t, said, "what changed meanwhile"))
 	}
 	slices.Sort(got)
-	require.Equal(t, []string{"worker.changes is 2", "worker.comes is 1", "worker.goes expired"}, got)
+	require.Equal(t, []string{"worker.changes is 2", "worker.comes is 1",
+		"worker.goes expired"}, got)
 	save(t, near, "worker.stays", "2", 0)
-	require.Equal(t, "worker.stays is 2", brokertest.Await(t, said, "what changes after it"), "what had not changed is not told again")
+	require.Equal(t, "worker.stays is 2", brokertest.Await(t, said, "what changes after it"),
+		"what had not changed is not told again")
 }
 
 func TestWatchStateSurvivesABucketThatIsMadeAnew(t *testing.T) {
@@ -142,7 +146,8 @@ func TestWatchStateSurvivesABucketThatIsMadeAnew(t *testing.T) {
 	require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamState))
 	brokertest.Provision(t, conn, brokertest.Spec())
 	save(t, conn, "app.wx1.hold", "c", 0) // under the sequence that the old value had
-	got := []string{brokertest.Await(t, said, "the new value"), brokertest.Await(t, said, "the missing one")}
+	got := []string{brokertest.Await(t, said, "the new value"),
+		brokertest.Await(t, said, "the missing one")}
 	slices.Sort(got)
 	require.Equal(t, []string{"app.wx1.hold is c", "app.wx2.hold expired"}, got)
 }
@@ -173,7 +178,8 @@ func TestAKeyOfItsOwnForEachWrite(t *testing.T) {
 	t.Parallel()
 	a, b := broker.PutState("k", nil, 0), broker.PutState("k", nil, 0)
 	require.NotEmpty(t, a.Header.Get("Nats-Msg-Id"))
-	require.NotEqual(t, a.Header.Get("Nats-Msg-Id"), b.Header.Get("Nats-Msg-Id"), "or the second would be a duplicate")
+	require.NotEqual(t, a.Header.Get("Nats-Msg-Id"), b.Header.Get("Nats-Msg-Id"),
+		"or the second would be a duplicate")
 	for _, c := range []struct {
 		name string
 		ttl  time.Duration
@@ -195,7 +201,8 @@ func TestAKeyOfItsOwnForEachWrite(t *testing.T) {
 func TestWatchStateOfAMissingBucketFails(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Bare(t).Connect()
-	_, err := conn.WatchState(t.Context(), "app.", broker.FollowOptions{}, func(broker.StateEntry) {})
+	_, err := conn.WatchState(t.Context(), "app.", broker.FollowOptions{},
+		func(broker.StateEntry) {})
 	require.ErrorContains(t, err, "follow KV_KEFU_STATE")
 	require.Equal(t, 1, conn.Hooks(), "the outbox's alone")
 

@@ -73,7 +73,8 @@ func TestLiveIntentsFallIntoShards(t *testing.T) {
 	require.NoError(t, err)
 	s, err := conn.Get(t.Context(), "KEFU_SEND_wx1", 201)
 	require.NoError(t, err)
-	require.Equal(t, "kefu.again.wx1.live."+shard["o007"]+".o007", s.Subject, "a retry falls into the recipient's own shard")
+	require.Equal(t, "kefu.again.wx1.live."+shard["o007"]+".o007", s.Subject,
+		"a retry falls into the recipient's own shard")
 }
 
 func TestWhatProducersMayNotPublishHasNoStream(t *testing.T) {
@@ -107,7 +108,8 @@ func TestTheLanesOfAnAppAreReadApart(t *testing.T) {
 	require.NoError(t, err)
 	total := uint64(0)
 	for shard := range 4 {
-		c, err := conn.JS.CreateConsumer(t.Context(), "KEFU_SEND_wx1", broker.LiveConsumer("wx1", shard, 100))
+		c, err := conn.JS.CreateConsumer(t.Context(), "KEFU_SEND_wx1",
+			broker.LiveConsumer("wx1", shard, 100))
 		require.NoError(t, err)
 		total += c.CachedInfo().NumPending
 	}
@@ -142,7 +144,8 @@ func TestAFullQueueRefusesAtOnceAndKeepsWhatItHas(t *testing.T) {
 			}
 			require.Error(t, err)
 			require.True(t, broker.Full(err), "%v", err)
-			require.Less(t, time.Since(begin), broker.Patience, "a full queue is no election to wait out")
+			require.Less(t, time.Since(begin), broker.Patience,
+				"a full queue is no election to wait out")
 			held := state(t, conn, "KEFU_SEND_wx1")
 			require.EqualValues(t, n-1, held.Msgs)
 			require.EqualValues(t, 1, held.FirstSeq, "the oldest is still there")
@@ -164,9 +167,13 @@ func TestWhatIsNotAFullQueue(t *testing.T) {
 	}{
 		{"no error", nil},
 		{"a missing stream", broker.ErrNoStream},
-		{"a message that is too large", &broker.APIError{Status: 503, Code: broker.CodeStoreFailed, Description: "message too large"}},
-		{"a disk that failed", &broker.APIError{Status: 503, Code: broker.CodeStoreFailed, Description: "write error"}},
-		{"another refusal", &broker.APIError{Status: 400, Code: broker.CodeWrongLastSeq, Description: "wrong last sequence: 1"}},
+		{"a message that is too large",
+			&broker.APIError{Status: 503, Code: broker.CodeStoreFailed,
+				Description: "message too large"}},
+		{"a disk that failed", &broker.APIError{Status: 503, Code: broker.CodeStoreFailed,
+			Description: "write error"}},
+		{"another refusal", &broker.APIError{Status: 400, Code: broker.CodeWrongLastSeq,
+			Description: "wrong last sequence: 1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -180,7 +187,9 @@ func TestAnIntentMayBeAsLargeAsAPacketAndItsHeadersButNoLarger(t *testing.T) {
 	conn := brokertest.New(t, "wx1")
 	publish := func(size int) error {
 		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{
-			Subject: "kefu.send.wx1.bulk.c", Header: nats.Header{"Kefu-Tried": {strings.Repeat("x", 8<<10)}}, Data: make([]byte, size),
+			Subject: "kefu.send.wx1.bulk.c",
+			Header:  nats.Header{"Kefu-Tried": {strings.Repeat("x", 8<<10)}},
+			Data:    make([]byte, size),
 		})
 		return err
 	}
@@ -207,10 +216,12 @@ func TestAScheduleFiresAtItsTimeToTheFractionOfASecond(t *testing.T) {
 	conn := brokertest.New(t, "wx1")
 	due := time.Now().Add(700 * time.Millisecond)
 	_, err := put(t, conn, "kefu.later.wait.wx1.a1",
-		"Nats-Schedule", "@at "+due.UTC().Format(time.RFC3339Nano), "Nats-Schedule-Target", "kefu.later.due.wx1",
+		"Nats-Schedule", "@at "+due.UTC().Format(time.RFC3339Nano), "Nats-Schedule-Target",
+		"kefu.later.due.wx1",
 		"Kefu-Id", "id-1", "Nats-Msg-Id", "id-1·1·2·0")
 	require.NoError(t, err)
-	consumer, err := conn.JS.CreateConsumer(t.Context(), wire.StreamLater, broker.DispatchConsumer())
+	consumer, err := conn.JS.CreateConsumer(t.Context(), wire.StreamLater,
+		broker.DispatchConsumer())
 	require.NoError(t, err)
 	m, err := consumer.Next(jetstream.FetchMaxWait(brokertest.Patience))
 	require.NoError(t, err)
@@ -220,7 +231,8 @@ func TestAScheduleFiresAtItsTimeToTheFractionOfASecond(t *testing.T) {
 	require.Equal(t, "kefu.later.due.wx1", m.Subject())
 	require.Equal(t, "body", string(m.Data()))
 	require.Equal(t, "id-1", m.Headers().Get("Kefu-Id"))
-	require.Empty(t, m.Headers().Get("Nats-Msg-Id"), "this is why an intent carries its id in a header of its own")
+	require.Empty(t, m.Headers().Get("Nats-Msg-Id"),
+		"this is why an intent carries its id in a header of its own")
 	require.NoError(t, m.DoubleAck(t.Context()))
 	require.Zero(t, state(t, conn, wire.StreamLater).Msgs, "nothing is left of it")
 }
@@ -230,7 +242,9 @@ func TestTwoSchedulesOnOneSubjectReplaceEachOther(t *testing.T) {
 	conn := brokertest.New(t, "wx1")
 	for _, id := range []string{"a", "b"} {
 		_, err := put(t, conn, "kefu.later.wait.wx1.same", "Nats-Msg-Id", id,
-			"Nats-Schedule", "@at "+time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano), "Nats-Schedule-Target", "kefu.later.due.wx1")
+			"Nats-Schedule", "@at "+
+				time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano), "Nats-Schedule-Target",
+			"kefu.later.due.wx1")
 		require.NoError(t, err)
 	}
 	require.EqualValues(t, 1, state(t, conn, wire.StreamLater).Msgs, "hence one subject for each")
@@ -239,11 +253,13 @@ func TestTwoSchedulesOnOneSubjectReplaceEachOther(t *testing.T) {
 func TestTheAuditCannotBeEdited(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
-	require.NoError(t, conn.Audit(t.Context(), broker.AuditEntry{Actor: "me@host", Verb: "pause", AppID: "wx1", Count: 1}))
+	require.NoError(t, conn.Audit(t.Context(),
+		broker.AuditEntry{Actor: "me@host", Verb: "pause", AppID: "wx1", Count: 1}))
 	s, err := conn.JS.Stream(t.Context(), wire.StreamAudit)
 	require.NoError(t, err)
 	require.Error(t, s.DeleteMsg(t.Context(), 1))
 	require.Error(t, s.Purge(t.Context()))
-	require.Contains(t, string(stored(t, conn, wire.StreamAudit, broker.ScanOptions{})[0].Data), `"actor":"me@host","verb":"pause"`)
+	require.Contains(t, string(stored(t, conn, wire.StreamAudit, broker.ScanOptions{})[0].Data),
+		`"actor":"me@host","verb":"pause"`)
 	require.Error(t, conn.Audit(t.Context(), broker.AuditEntry{Verb: "not a token"}))
 }

@@ -54,7 +54,8 @@ func (o Options) certificate() (tls.Certificate, error) {
 	}
 	pair, err := tls.X509KeyPair(textfile.Trim(cert), textfile.Trim(key))
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("client certificate: %s, %s: %w", o.CertFile, o.KeyFile, err)
+		return tls.Certificate{},
+			fmt.Errorf("client certificate: %s, %s: %w", o.CertFile, o.KeyFile, err)
 	}
 	return pair, nil
 }

@@ -34,12 +34,16 @@ type authority struct {
 func newAuthority(t *testing.T, name string) *authority {
 	t.Helper()
 	a := &authority{t: t, dir: t.TempDir()}
-	cert, key, file, _ := a.make(name, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
+	cert, key, file, _ := a.make(name,
+		&x509.Certificate{IsCA: true, BasicConstraintsValid: true,
+			KeyUsage: x509.KeyUsageCertSign}, nil)
 	a.cert, a.key, a.file = cert, key, file
 	return a
 }
 
-func (a *authority) make(name string, template *x509.Certificate, signer *authority) (*x509.Certificate, *ecdsa.PrivateKey, string, string) {
+func (a *authority) make(
+	name string, template *x509.Certificate, signer *authority,
+) (*x509.Certificate, *ecdsa.PrivateKey, string, string) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(a.t, err)
@@ -57,8 +61,10 @@ func (a *authority) make(name string, template *x509.Certificate, signer *author
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	require.NoError(a.t, err)
 	certFile, keyFile := filepath.Join(a.dir, name+".pem"), filepath.Join(a.dir, name+".key")
-	require.NoError(a.t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	require.NoError(a.t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}), 0o600))
+	require.NoError(a.t, os.WriteFile(certFile,
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(a.t, os.WriteFile(keyFile,
+		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}), 0o600))
 	return cert, key, certFile, keyFile
 }
 
@@ -66,7 +72,8 @@ func (a *authority) make(name string, template *x509.Certificate, signer *author
 func (a *authority) issue(name string) (certFile, keyFile string) {
 	_, _, certFile, keyFile = a.make(name, &x509.Certificate{
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage:    x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a)
 	return certFile, keyFile
 }
@@ -80,8 +87,12 @@ func TestConnectOverTLS(t *testing.T) {
 	clients := x509.NewCertPool()
 	clients.AddCert(ours.cert)
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, TLSVerify: true, TLSTimeout: 5,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{serverCert}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12},
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, TLSVerify: true,
+		TLSTimeout: 5,
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{serverCert}, ClientCAs: clients,
+			ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
+		},
 	})
 	require.NoError(t, err)
 	s.Start()
@@ -103,16 +114,47 @@ func TestConnectOverTLS(t *testing.T) {
 		o    broker.Options
 		want string // error; empty for none
 	}{
-		{"with our authority and a certificate of it", broker.Options{URL: "nats://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: myKey}, ""},
-		{"likewise by the scheme", broker.Options{URL: "tls://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: myKey}, ""},
-		{"with byte order marks before all", broker.Options{URL: "nats://" + address, CAFile: marked(ours.file), CertFile: marked(myCert), KeyFile: marked(myKey)}, ""},
-		{"with another authority", broker.Options{URL: "nats://" + address, CAFile: theirs.file, CertFile: myCert, KeyFile: myKey}, "certificate"},
-		{"with the system's authorities", broker.Options{URL: "tls://" + address, CertFile: myCert, KeyFile: myKey}, "certificate"},
-		{"without a certificate", broker.Options{URL: "nats://" + address, CAFile: ours.file}, "no NATS server answers"},
-		{"with a certificate of somebody else", broker.Options{URL: "nats://" + address, CAFile: ours.file, CertFile: strangeCert, KeyFile: strangeKey}, "no NATS server answers"},
-		{"with a file that is not there", broker.Options{URL: "nats://" + address, CAFile: "/nowhere/ca.pem"}, "/nowhere/ca.pem"},
-		{"with a file that holds no certificate", broker.Options{URL: "nats://" + address, CAFile: myKey}, "no PEM certificate in it"},
-		{"with a key of another certificate", broker.Options{URL: "nats://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: strangeKey}, "private key does not match"},
+		{"with our authority and a certificate of it",
+			broker.Options{
+				URL: "nats://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: myKey,
+			},
+			""},
+		{"likewise by the scheme",
+			broker.Options{
+				URL: "tls://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: myKey,
+			},
+			""},
+		{"with byte order marks before all",
+			broker.Options{
+				URL: "nats://" + address, CAFile: marked(ours.file), CertFile: marked(myCert),
+				KeyFile: marked(myKey),
+			},
+			""},
+		{"with another authority",
+			broker.Options{
+				URL: "nats://" + address, CAFile: theirs.file, CertFile: myCert, KeyFile: myKey,
+			},
+			"certificate"},
+		{"with the system's authorities",
+			broker.Options{URL: "tls://" + address, CertFile: myCert, KeyFile: myKey},
+			"certificate"},
+		{"without a certificate",
+			broker.Options{URL: "nats://" + address, CAFile: ours.file}, "no NATS server answers"},
+		{"with a certificate of somebody else",
+			broker.Options{
+				URL: "nats://" + address, CAFile: ours.file, CertFile: strangeCert,
+				KeyFile: strangeKey,
+			},
+			"no NATS server answers"},
+		{"with a file that is not there",
+			broker.Options{URL: "nats://" + address, CAFile: "/nowhere/ca.pem"}, "/nowhere/ca.pem"},
+		{"with a file that holds no certificate",
+			broker.Options{URL: "nats://" + address, CAFile: myKey}, "no PEM certificate in it"},
+		{"with a key of another certificate",
+			broker.Options{
+				URL: "nats://" + address, CAFile: ours.file, CertFile: myCert, KeyFile: strangeKey,
+			},
+			"private key does not match"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -48,7 +48,8 @@ const window = 2 * time.Minute
 // Streams returns every stream that spec asks for, shared ones first.
 func Streams(spec Spec) []jetstream.StreamConfig {
 	out := []jetstream.StreamConfig{
-		laterStream(), deadStream(), deadIndexStream(), receiptStream(), ledgerStream(spec.LedgerKeep), auditStream(), jobStream(),
+		laterStream(), deadStream(), deadIndexStream(), receiptStream(),
+		ledgerStream(spec.LedgerKeep), auditStream(), jobStream(),
 		bucket(wire.BucketState, 1), bucket(wire.BucketJob, 1),
 	}
 	for _, app := range spec.Apps {
@@ -75,22 +76,24 @@ func SendStream(app AppSpec) jetstream.StreamConfig {
 		},
 		// A recipient always falls into the same shard, and a shard is read by
 		// one worker at a time: that is what order rests on.
-		SubjectTransform:   shardTransform(app.AppID, app.LiveShards),
-		Retention:          jetstream.WorkQueuePolicy,
-		Discard:            jetstream.DiscardNew, // a full queue refuses; discard-old would silently drop the oldest
-		MaxMsgs:            app.QueueMessages,
-		MaxBytes:           app.QueueBytes,
-		MaxMsgSize:         maxSendMsg,
-		Duplicates:         cmp.Or(app.DuplicateWindow, window), // the broker's own choice as well
-		AllowAtomicPublish: true,                                // campaigns publish in batches: one fsync for a thousand
+		SubjectTransform: shardTransform(app.AppID, app.LiveShards),
+		Retention:        jetstream.WorkQueuePolicy,
+		Discard:          jetstream.DiscardNew, // refuse when full; never drop the oldest
+		MaxMsgs:          app.QueueMessages,
+		MaxBytes:         app.QueueBytes,
+		MaxMsgSize:       maxSendMsg,
+		Duplicates:       cmp.Or(app.DuplicateWindow, window), // the broker's own choice as well
+		// campaigns: one fsync for a thousand
+		AllowAtomicPublish: true,
 	}
 }
 
 // shardTransform puts the shard in front of the openid.
 func shardTransform(appID string, shards int) *jetstream.SubjectTransformConfig {
 	return &jetstream.SubjectTransformConfig{
-		Source:      "kefu.*." + appID + ".live.*",
-		Destination: fmt.Sprintf("kefu.{{wildcard(1)}}.%s.live.{{partition(%d,2)}}.{{wildcard(2)}}", appID, shards),
+		Source: "kefu.*." + appID + ".live.*",
+		Destination: fmt.Sprintf("kefu.{{wildcard(1)}}.%s.live.{{partition(%d,2)}}.{{wildcard(2)}}",
+			appID, shards),
 	}
 }
 
@@ -120,7 +123,7 @@ func deadStream() jetstream.StreamConfig {
 		Name:        schema.StreamDead,
 		Description: "dead letters: what will not be sent, and why",
 		Subjects:    []string{"kefu.dead.*.*"},
-		Retention:   jetstream.LimitsPolicy, // a work queue would destroy the evidence at the first reading
+		Retention:   jetstream.LimitsPolicy, // a work queue would lose what is read
 		Discard:     jetstream.DiscardNew,
 		MaxAge:      deadAge,
 		// A crash between letter and ack publishes the letter again after
@@ -149,7 +152,7 @@ func receiptStream() jetstream.StreamConfig {
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
 		MaxAge:      3 * 24 * time.Hour,
-		Duplicates:  window, // a repeat comes within AckWait; ids cost memory at a thousand a second
+		Duplicates:  window, // a repeat comes within AckWait; ids cost memory
 	}
 }
 
@@ -161,7 +164,7 @@ func ledgerStream(keep time.Duration) jetstream.StreamConfig {
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
 		MaxAge:      keep,
-		Duplicates:  min(window, keep), // a batch of marks is repeated until its ack comes; never longer than the age
+		Duplicates:  min(window, keep), // marks are repeated until acknowledged
 	}
 }
 
@@ -198,14 +201,14 @@ func RateStream(replicas int) jetstream.StreamConfig {
 		Name:        wire.StreamRate,
 		Description: "how far each app's rate is used up",
 		Subjects:    []string{"kefu.rate.*"},
-		Storage:     jetstream.MemoryStorage, // after a restart everything begins at now: nothing is worth a write to disk
+		Storage:     jetstream.MemoryStorage, // after a restart everything begins at now
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
 		// Only the last counts, and not for long: an app that has been idle for a
 		// minute leaves nothing behind.
 		MaxMsgsPerSubject: 1,
 		MaxAge:            time.Minute,
-		Replicas:          max(replicas, 1), // as the rest: a node that is lost must not stop every app
+		Replicas:          max(replicas, 1), // as the rest: no node may stop every app
 		AllowDirect:       true,             // Last reads it
 		Duplicates:        time.Second,      // no message of it has an id
 	}

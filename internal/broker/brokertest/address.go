@@ -22,7 +22,7 @@ const (
 // ports is this process's range.
 var ports struct {
 	mu     sync.Mutex
-	anchor net.Listener // on the first of them, for as long as the process lives: what says that the range is taken
+	anchor net.Listener // on the first of them, while the process lives: the range is taken
 	first  int
 	given  int
 }
@@ -45,7 +45,8 @@ func FreeAddress(t testing.TB) string {
 		ports.given++
 		l, err := listen(port)
 		if err != nil {
-			continue // some other program's, or a test's that has not ended, after all have been given once
+			// some other program's, or a test's that has not ended, after all have been given once
+			continue
 		}
 		require.NoError(t, l.Close())
 		return l.Addr().String()

@@ -48,7 +48,8 @@ func Spec(apps ...string) broker.Spec {
 // App is an app with the settings of the contract.
 func App(id string) broker.AppSpec {
 	return broker.AppSpec{
-		AppID: id, LiveShards: 4, DuplicateWindow: 10 * time.Minute, QueueMessages: 1_000_000, QueueBytes: 1 << 30,
+		AppID: id, LiveShards: 4, DuplicateWindow: 10 * time.Minute, QueueMessages: 1_000_000,
+		QueueBytes: 1 << 30,
 	}
 }
 
@@ -79,7 +80,8 @@ type Broker struct {
 func Start(t testing.TB, apps ...string) *Broker {
 	t.Helper()
 	b := Bare(t)
-	conn, err := broker.Connect(t.Context(), broker.Options{URL: b.URL(), Name: "brokertest", FirstWait: Patience})
+	conn, err := broker.Connect(t.Context(),
+		broker.Options{URL: b.URL(), Name: "brokertest", FirstWait: Patience})
 	require.NoError(t, err)
 	defer conn.Close()
 	Provision(t, conn, Spec(apps...))
@@ -216,7 +218,8 @@ func Overlap() {
 	flag.Parse()
 	const atOnce = 6
 	f := flag.Lookup("test.parallel")
-	if n, err := strconv.Atoi(f.Value.String()); err == nil && n == runtime.GOMAXPROCS(0) && n < atOnce {
+	if n, err := strconv.Atoi(f.Value.String()); err == nil &&
+		n == runtime.GOMAXPROCS(0) && n < atOnce {
 		_ = f.Value.Set(strconv.Itoa(atOnce)) // a number always can be set
 	}
 }

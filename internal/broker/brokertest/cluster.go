@@ -36,9 +36,11 @@ func StartCluster(t testing.TB, apps ...string) *Cluster {
 	}
 	for i, port := range ports {
 		s, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
+			NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: t.TempDir(),
-			Cluster: server.ClusterOpts{Name: "kefu", Host: "127.0.0.1", Port: port}, Routes: routes,
+			Cluster:             server.ClusterOpts{Name: "kefu", Host: "127.0.0.1", Port: port},
+			Routes:              routes,
 			LameDuckGracePeriod: 5 * time.Second, LameDuckDuration: 6 * time.Second,
 		})
 		require.NoError(t, err)
@@ -59,7 +61,8 @@ func StartCluster(t testing.TB, apps ...string) *Cluster {
 	spec.Replicas = nodes
 	conn := c.Connect()
 	defer conn.Close()
-	require.Eventually(t, func() bool { // a cluster that is young may leave a question without an answer
+	// a cluster that is young may leave a question without an answer
+	require.Eventually(t, func() bool {
 		plan, err := broker.NewPlan(t.Context(), conn.JS, spec)
 		if err == nil {
 			_, err = plan.Apply(t.Context(), conn.JS, false)
@@ -100,7 +103,8 @@ func (c *Cluster) StepDownConsumer(stream, consumer string) {
 	c.t.Helper()
 	for _, s := range c.Servers {
 		if s.JetStreamIsConsumerLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream, consumer) {
-			require.NoError(c.t, s.JetStreamStepdownConsumer(server.DEFAULT_GLOBAL_ACCOUNT, stream, consumer))
+			require.NoError(c.t,
+				s.JetStreamStepdownConsumer(server.DEFAULT_GLOBAL_ACCOUNT, stream, consumer))
 			return
 		}
 	}
