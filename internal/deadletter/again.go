@@ -22,16 +22,20 @@ func (r refusal) Error() string { return string(r) }
 // Refusals that do not depend on what a letter holds.
 const (
 	notALetter refusal = "what is stored is no letter of kefu's"
-	foreignID  refusal = "its id belongs to an earlier intent with another body: replay it with new ids"
-	notYet     refusal = "its send-at lies ahead: replay it after that"
-	wornOut    refusal = "it was replayed too often"
-	otherApp   refusal = "its subject is that of another app"
-	pastDue    refusal = "its deadline has passed: give it a new one"
-	noQueue    refusal = "its app has no queue: it is not configured, or kefu setup was not run"
-	justNow    refusal = "another letter with the same id is replayed: replay this one with new ids"
-	goneOn     refusal = "its id went on without it, by another letter or by its producer: look at it, and replay it with new ids if it is to be sent"
-	underWay   refusal = "another message under its id is under way: replay it later, or with new ids"
-	mayDouble  refusal = "a replay that was killed may have sent it, longer ago than repeats are recognised"
+	foreignID  refusal = "its id belongs to an earlier intent with another body: replay it with " +
+		"new ids"
+	notYet   refusal = "its send-at lies ahead: replay it after that"
+	wornOut  refusal = "it was replayed too often"
+	otherApp refusal = "its subject is that of another app"
+	pastDue  refusal = "its deadline has passed: give it a new one"
+	noQueue  refusal = "its app has no queue: it is not configured, or kefu setup was not run"
+	justNow  refusal = "another letter with the same id is replayed: replay this one with new ids"
+	goneOn   refusal = "its id went on without it, by another letter or by its producer: look at " +
+		"it, and replay it with new ids if it is to be sent"
+	underWay refusal = "another message under its id is under way: replay it later, " +
+		"or with new ids"
+	mayDouble refusal = "a replay that was killed may have sent it, longer ago than repeats are " +
+		"recognised"
 )
 
 // maxGeneration is the highest that the ledger can hold.

@@ -30,7 +30,8 @@ func TestAgainKeepsTheMessage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, wire.Envelope{
 		Envelope: schema.Envelope{
-			ID: "order-1", Source: "shop", Unknown: schema.PolicyPark, ExpiresAt: time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC),
+			ID: "order-1", Source: "shop", Unknown: schema.PolicyPark,
+			ExpiresAt: time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC),
 		},
 		Generation: 2, Attempt: 1, PublishedAt: l.PublishedAt,
 	}, env)
@@ -39,8 +40,9 @@ func TestAgainKeepsTheMessage(t *testing.T) {
 func TestAgainOfWhatWasRetried(t *testing.T) {
 	t.Parallel()
 	before := wire.Envelope{
-		Envelope: schema.Envelope{ID: "order-1", Source: "shop"}, Generation: 3, Attempt: 4, PublishedAt: noon.Add(-time.Hour),
-		Tried: []schema.Attempt{{Number: 3, At: noon, Outcome: "busy"}},
+		Envelope: schema.Envelope{ID: "order-1", Source: "shop"}, Generation: 3, Attempt: 4,
+		PublishedAt: noon.Add(-time.Hour),
+		Tried:       []schema.Attempt{{Number: 3, At: noon, Outcome: "busy"}},
 	}
 	l := letter("order-1", bulk("c"))
 	l.Subject, l.Generation = "kefu.again."+app+".bulk.c", 3
@@ -90,32 +92,71 @@ func TestForesee(t *testing.T) {
 		want    Fate
 		why     string
 	}{
-		{"busy then, so it may pass now", letter("a"), Options{Apps: settings}, 0, false, WillBeSent, ""},
-		{"an unknown outcome is worth a try", letter("a", of(schema.ReasonUnknown)), Options{Apps: settings}, 0, false, WillBeSent, ""},
+		{"busy then, so it may pass now",
+			letter("a"), Options{Apps: settings}, 0, false, WillBeSent, ""},
+		{"an unknown outcome is worth a try",
+			letter("a", of(schema.ReasonUnknown)), Options{Apps: settings}, 0, false, WillBeSent,
+			""},
 		{"its app is held", letter("a"), Options{Apps: held}, 0, false, WillWait, "paused by ann"},
 		{"its app has no queue", letter("a"), Options{}, 0, true, CannotBe, string(noQueue)},
-		{"its own deadline has passed", letter("a", header("Kefu-Expires-At", "2026-11-24T11:59:59Z")), Options{}, 0, false, WillExpire, string(pastDue)},
-		{"the app's deadline has passed", letter("a", published(noon.Add(-48*time.Hour))), Options{Apps: settings}, 0, false, WillExpire, string(pastDue)},
-		{"its own deadline wins over the app's", letter("a", published(noon.Add(-48*time.Hour)), header("Kefu-Expires-At", "2026-12-01T00:00:00Z")),
+		{"its own deadline has passed",
+			letter("a", header("Kefu-Expires-At", "2026-11-24T11:59:59Z")), Options{}, 0, false,
+			WillExpire, string(pastDue)},
+		{"the app's deadline has passed",
+			letter("a", published(noon.Add(-48*time.Hour))), Options{Apps: settings}, 0, false,
+			WillExpire, string(pastDue)},
+		{"its own deadline wins over the app's",
+			letter("a", published(noon.Add(-48*time.Hour)),
+				header("Kefu-Expires-At", "2026-12-01T00:00:00Z")),
 			Options{Apps: settings}, 0, false, WillBeSent, ""},
-		{"its deadline passes before its turn", letter("a", header("Kefu-Expires-At", "2026-11-24T12:10:00Z")), Options{}, 20 * time.Minute, false, WillExpire,
+		{"its deadline passes before its turn",
+			letter("a", header("Kefu-Expires-At", "2026-11-24T12:10:00Z")), Options{},
+			20 * time.Minute, false, WillExpire,
 			"its deadline passes before its turn comes: raise the rate or give a new one"},
-		{"a new deadline saves it", letter("a", of(schema.ReasonExpired), published(noon.Add(-48*time.Hour))), Options{Apps: settings, ExpiresIn: time.Hour}, 0, false, WillBeSent, ""},
-		{"the API refused the message", letter("a", of(schema.ReasonRejected), code(40007)), Options{}, 0, false, SameAgain, "40007: "},
-		{"the API refused the user", letter("a", of(schema.ReasonRecipient), code(45015)), Options{}, 0, false, SameAgain, "45015: "},
-		{"a final code that the table has learned to retry", letter("a", of(schema.ReasonRejected), code(-1)), Options{}, 0, false, WillBeSent, ""},
-		{"a packet that is still invalid", letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) { l.SetPacket([]byte("{}")) }), Options{}, 0, false, SameAgain, "msgtype"},
-		{"a packet that a new limit allows", letter("a", of(schema.ReasonInvalid)), Options{}, 0, false, WillBeSent, ""},
-		{"a packet that is another recipient's", letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.oX" }),
+		{"a new deadline saves it",
+			letter("a", of(schema.ReasonExpired), published(noon.Add(-48*time.Hour))),
+			Options{Apps: settings, ExpiresIn: time.Hour}, 0, false, WillBeSent, ""},
+		{"the API refused the message",
+			letter("a", of(schema.ReasonRejected), code(40007)), Options{}, 0, false, SameAgain,
+			"40007: "},
+		{"the API refused the user",
+			letter("a", of(schema.ReasonRecipient), code(45015)), Options{}, 0, false, SameAgain,
+			"45015: "},
+		{"a final code that the table has learned to retry",
+			letter("a", of(schema.ReasonRejected), code(-1)), Options{}, 0, false, WillBeSent, ""},
+		{"a packet that is still invalid",
+			letter("a", of(schema.ReasonInvalid),
+				func(l *schema.Letter) { l.SetPacket([]byte("{}")) }),
+			Options{}, 0, false, SameAgain, "msgtype"},
+		{"a packet that a new limit allows",
+			letter("a", of(schema.ReasonInvalid)), Options{}, 0, false, WillBeSent, ""},
+		{"a packet that is another recipient's",
+			letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) {
+				l.Subject = "kefu.send." + app + ".live.oX"
+			}),
 			Options{}, 0, false, SameAgain, "touser"},
-		{"what stopped the worker", letter("a", of(schema.ReasonPoison)), Options{}, 0, false, SameAgain, "three times"},
-		{"an id that is another's", letter("a", of(schema.ReasonIDReuse)), Options{}, 0, false, CannotBe, string(foreignID)},
-		{"a subject that is none", letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.a b" }),
-			Options{}, 0, false, CannotBe, "its subject cannot be published to: openid must be 1 to 128 of A-Z a-z 0-9 _ -"},
-		{"a header that is not valid", letter("a", of(schema.ReasonInvalid), header("Kefu-Expire-At", "2026")), Options{}, 0, false, CannotBe, "its headers are not valid: Kefu-Expire-At"},
-		{"a send-at that lies ahead", letter("a", header("Kefu-Send-At", "2026-11-24T13:00:00Z")), Options{}, 0, false, CannotBe, string(notYet)},
-		{"another app's subject", letter("a", func(l *schema.Letter) { l.AppID = "wx2" }), Options{}, 0, false, CannotBe, string(otherApp)},
-		{"one replayed beyond what can be counted", letter("a", func(l *schema.Letter) { l.Generation = 65535 }), Options{}, 0, false, CannotBe, string(wornOut)},
+		{"what stopped the worker",
+			letter("a", of(schema.ReasonPoison)), Options{}, 0, false, SameAgain, "three times"},
+		{"an id that is another's",
+			letter("a", of(schema.ReasonIDReuse)), Options{}, 0, false, CannotBe,
+			string(foreignID)},
+		{"a subject that is none", letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) {
+			l.Subject = "kefu.send." + app + ".live.a b"
+		}),
+			Options{}, 0, false, CannotBe,
+			"its subject cannot be published to: openid must be 1 to 128 of A-Z a-z 0-9 _ -"},
+		{"a header that is not valid",
+			letter("a", of(schema.ReasonInvalid), header("Kefu-Expire-At", "2026")), Options{}, 0,
+			false, CannotBe, "its headers are not valid: Kefu-Expire-At"},
+		{"a send-at that lies ahead",
+			letter("a", header("Kefu-Send-At", "2026-11-24T13:00:00Z")), Options{}, 0, false,
+			CannotBe, string(notYet)},
+		{"another app's subject",
+			letter("a", func(l *schema.Letter) { l.AppID = "wx2" }), Options{}, 0, false, CannotBe,
+			string(otherApp)},
+		{"one replayed beyond what can be counted",
+			letter("a", func(l *schema.Letter) { l.Generation = 65535 }), Options{}, 0, false,
+			CannotBe, string(wornOut)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -42,7 +42,8 @@ func BenchmarkMessage(b *testing.B) {
 func TestBoxListsGetsAndDeletes(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
-	b.bury(letter("a"), letter("b", of(schema.ReasonExpired)), letter("b", of(schema.ReasonExhausted), func(l *schema.Letter) { l.Generation = 2 }))
+	b.bury(letter("a"), letter("b", of(schema.ReasonExpired)),
+		letter("b", of(schema.ReasonExhausted), func(l *schema.Letter) { l.Generation = 2 }))
 	b.bury(letter("a")) // the worker died between letter and acknowledgement
 	b.publish("kefu.dead."+app+".expired", "by hand", nil)
 
@@ -80,7 +81,8 @@ func TestListSinceReadsFromThere(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 10)
 	now := time.Now().UTC()
-	b.bury(letter("old", func(l *schema.Letter) { l.DiedAt = now.Add(-time.Hour) }), letter("new", func(l *schema.Letter) { l.DiedAt = now }))
+	b.bury(letter("old", func(l *schema.Letter) { l.DiedAt = now.Add(-time.Hour) }),
+		letter("new", func(l *schema.Letter) { l.DiedAt = now }))
 	b.Equal([]string{"new"}, b.ids(Filter{Since: now.Add(-time.Minute)}))
 	b.Equal([]string{"old"}, b.ids(Filter{Until: now.Add(-time.Minute)}))
 }
@@ -105,8 +107,11 @@ func TestPlan(t *testing.T) {
 	b := newBed(t, 10)
 	other := func(l *schema.Letter) { l.AppID, l.Subject = "wx2", "kefu.send.wx2.live."+openid }
 	b.bury(
-		letter("ok-1"), letter("ok-2", of(schema.ReasonUnknown), func(l *schema.Letter) { l.PossibleDuplicate = true }),
-		letter("refused-1", of(schema.ReasonRecipient), code(45015)), letter("refused-2", of(schema.ReasonRecipient), code(45015)),
+		letter("ok-1"), letter("ok-2", of(schema.ReasonUnknown), func(l *schema.Letter) {
+			l.PossibleDuplicate = true
+		}),
+		letter("refused-1", of(schema.ReasonRecipient), code(45015)),
+		letter("refused-2", of(schema.ReasonRecipient), code(45015)),
 		letter("late", published(noon.Add(-100*time.Hour))), letter("stranger", other),
 	)
 	o := Options{Rate: 2, Apps: map[string]App{app: {ExpireAfter: 48 * time.Hour}}}
@@ -115,7 +120,8 @@ func TestPlan(t *testing.T) {
 	b.Equal(6, p.Total)
 	b.Equal(4, p.Replayable)
 	b.Equal(map[Fate]int{WillBeSent: 2, SameAgain: 2, WillExpire: 1, CannotBe: 1}, p.Fates)
-	b.Equal(map[schema.Reason]int{schema.ReasonExhausted: 3, schema.ReasonUnknown: 1, schema.ReasonRecipient: 2}, p.Reasons)
+	b.Equal(map[schema.Reason]int{schema.ReasonExhausted: 3, schema.ReasonUnknown: 1,
+		schema.ReasonRecipient: 2}, p.Reasons)
 	b.Equal(map[string]int{app: 5, "wx2": 1}, p.Apps)
 	b.Equal(1, p.PossibleDuplicates)
 	b.Equal(2*time.Second, p.Takes)

@@ -65,7 +65,9 @@ func (b *Box) List(ctx context.Context, filter Filter, f func(Item) error) error
 }
 
 // from is List from one sequence through another; 0 is no bound.
-func (b *Box) from(ctx context.Context, filter Filter, seq, through uint64, f func(Item) error) error {
+func (b *Box) from(
+	ctx context.Context, filter Filter, seq, through uint64, f func(Item) error,
+) error {
 	found, ok, err := b.lookUp(ctx, filter)
 	if err != nil {
 		return err
@@ -77,7 +79,9 @@ func (b *Box) from(ctx context.Context, filter Filter, seq, through uint64, f fu
 }
 
 // scan is from without the index.
-func (b *Box) scan(ctx context.Context, filter Filter, seq, through uint64, f func(Item) error) error {
+func (b *Box) scan(
+	ctx context.Context, filter Filter, seq, through uint64, f func(Item) error,
+) error {
 	opts := broker.ScanOptions{Subject: filter.Subject(), Seq: seq}
 	if seq == 0 && !filter.Since.IsZero() {
 		opts.Since = filter.Since.Add(-clockSkew)
@@ -116,7 +120,8 @@ func (b *Box) Delete(ctx context.Context, seq uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request := fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq)
-	m, err := b.conn.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.DELETE."+schema.StreamDead, request)
+	m, err := b.conn.NC.RequestWithContext(ctx,
+		"$JS.API.STREAM.MSG.DELETE."+schema.StreamDead, request)
 	if err != nil {
 		return fmt.Errorf("delete letter %d: %w", seq, err)
 	}
@@ -137,7 +142,8 @@ func (b *Box) Delete(ctx context.Context, seq uint64) error {
 // for what lies before the first message.
 func gone(e *broker.APIError) bool {
 	const sequenceNotFound, deleteFailed = 10043, 10057
-	return e.Code == sequenceNotFound || e.Code == deleteFailed && strings.HasSuffix(e.Description, "found")
+	return e.Code == sequenceNotFound ||
+		e.Code == deleteFailed && strings.HasSuffix(e.Description, "found")
 }
 
 // last is the highest sequence in the box.

@@ -17,18 +17,20 @@ type Life struct {
 	Same       bool // its packet is the one that was asked about
 }
 
-// Ledger answers what is remembered of intents. Want is called for each before Read, which may be called again for what is new.
+// Ledger answers what is remembered of intents. Want is called for each before Read, which may be
+// called again for what is new.
 type Ledger interface {
 	Want(appID, id string, published time.Time)
 	Read(ctx context.Context) error
 	Life(appID, id string, packet []byte) (Life, bool)
 }
 
-// evidence is what is known of the message that a replay would publish for a letter: target is its id and generation.
+// evidence is what is known of the message that a replay would publish for a letter: target is its
+// id and generation.
 type evidence struct {
 	life     Life      // of the id, as the ledger remembers it
 	known    bool      // it does
-	queued   int       // highest generation of the id among the retries and replays in the queue; 0: there is none
+	queued   int       // highest generation of the id in the queue; 0: none
 	stored   bool      // this very message is among them
 	doubt    time.Time // when a replay that did not end may have published it; zero: none did
 	twin     bool      // this run has published the same generation of the id, for another letter
@@ -46,17 +48,20 @@ const (
 	leave        // in the box, for a reason
 )
 
-// next judges a letter by what is known of the message that a replay would publish for it, generation of its id. own says that the
-// id is the letter's alone, one of newID's. It decides what must never happen: that a letter goes though its message is not there,
-// that a message is published which the ledger will not let through, and that somebody is sent to twice without having been asked
-// for. Its test is the specification.
+// next judges a letter by what is known of the message that a replay would publish for it,
+// generation of its id. own says that the id is the letter's alone, one of newID's. It decides what
+// must never happen: that a letter goes though its message is not there, that a message is
+// published which the ledger will not let through, and that somebody is sent to twice without
+// having been asked for. Its test is the specification.
 func (e evidence) next(generation int, own bool) (move, refusal) {
 	onward := e.queued >= generation || e.known && e.life.Generation >= generation
 	switch {
 	case e.stored, own && onward:
 		return takeOut, ""
 	case onward && !e.doubt.IsZero() && e.known && e.life.Same:
-		return takeOut, "" // by the replay that did not end: nobody else has published these bytes under this generation
+		// by the replay that did not end: nobody else has published these bytes under this
+		// generation
+		return takeOut, ""
 	case onward:
 		return leave, goneOn
 	case e.twin:
@@ -69,7 +74,8 @@ func (e evidence) next(generation int, own bool) (move, refusal) {
 	return publish, ""
 }
 
-// records is what the broker knows of letters: the ledger, the queues, and what replays have written down.
+// records is what the broker knows of letters: the ledger, the queues, and what replays have
+// written down.
 type records struct {
 	box       *Box
 	o         Options
@@ -89,10 +95,12 @@ type doubt struct {
 	own bool
 }
 
-// records gathers what does not depend on single letters. With want it has the ledger look for those that the filter chooses.
+// records gathers what does not depend on single letters. With want it has the ledger look for
+// those that the filter chooses.
 func (b *Box) records(ctx context.Context, filter Filter, o Options, want bool) (*records, error) {
 	r := &records{
-		box: b, o: o, doubts: make(map[doubt]time.Time), looked: make(map[string]bool), queued: make(map[string]int),
+		box: b, o: o, doubts: make(map[doubt]time.Time), looked: make(map[string]bool),
+		queued: make(map[string]int),
 		stored: make(map[string]bool), published: make(map[string]uint64),
 	}
 	info, err := b.info(ctx)
@@ -124,7 +132,8 @@ func (b *Box) records(ctx context.Context, filter Filter, o Options, want bool) 
 	})
 }
 
-// look reads an app's queue, and has the ledger read after it: in this order, what leaves the one meanwhile is found in the other.
+// look reads an app's queue, and has the ledger read after it: in this order, what leaves the one
+// meanwhile is found in the other.
 func (r *records) look(ctx context.Context, appID string) error {
 	if r.looked[appID] {
 		return nil
@@ -147,7 +156,8 @@ func (r *records) look(ctx context.Context, appID string) error {
 	return nil
 }
 
-// refresh is how old what is known of the ledger may be: a replay may take hours, and producers go on meanwhile.
+// refresh is how old what is known of the ledger may be: a replay may take hours, and producers go
+// on meanwhile.
 const refresh = time.Second
 
 // readLedger reads what is new in the ledger.
@@ -191,13 +201,13 @@ type prior struct {
 	counted   bool    // its campaign counts it as the letter says: that ends when its replay does
 }
 
-// marksLate is for how long a letter may be in the box before the ledger knows of the death: a crash
-// between the two is made up for when the message is handed out again.
+// marksLate is for how long a letter may be in the box before the ledger knows of the death: a
+// crash between the two is made up for when the message is handed out again.
 const marksLate = time.Hour
 
 // counted says whether a letter's campaign counts its id as the letter says. So it does when the
-// ledger knows, or has forgotten, the life that the letter ended, unless the id has gone on since. A
-// death that is not marked yet must not be taken back: its mark will come too late to be counted.
+// ledger knows, or has forgotten, the life that the letter ended, unless the id has gone on since.
+// A death that is not marked yet must not be taken back: its mark will come too late to be counted.
 func (r *records) counted(item *Item, own bool, now time.Time) bool {
 	l := &item.Letter
 	if r.o.Ledger == nil || l.Reason == schema.ReasonIDReuse {

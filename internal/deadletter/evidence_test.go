@@ -17,37 +17,66 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// The rules of what a replay may do with a letter of generation 1, whose message would be generation 2 of its id.
+// The rules of what a replay may do with a letter of generation 1, whose message would be
+// generation 2 of its id.
 func TestNextMove(t *testing.T) {
 	t.Parallel()
 	ago := noon.Add(-time.Minute)
 	ended := func(generation int) Life { return Life{Generation: generation, Ended: true} }
-	same := func(generation int) Life { return Life{Generation: generation, Ended: true, Same: true} }
+	same := func(generation int) Life {
+		return Life{Generation: generation, Ended: true, Same: true}
+	}
 	for what, c := range map[string]struct {
 		e    evidence
 		want move
 		why  refusal
 	}{
-		"nothing is known":                                       {evidence{}, publish, ""},
-		"the ledger knows that it died":                          {evidence{known: true, life: ended(1)}, publish, ""},
-		"the ledger has not caught up with it":                   {evidence{known: true, life: ended(0)}, publish, ""},
-		"its message is in the queue":                            {evidence{queued: 2, stored: true}, takeOut, ""},
-		"its message is in the queue, the ledger knows it":       {evidence{queued: 2, stored: true, known: true, life: same(2)}, takeOut, ""},
-		"another one of the same generation is in the queue":     {evidence{queued: 2}, leave, goneOn},
-		"a retry of the generation before is in the queue":       {evidence{queued: 1}, publish, ""},
-		"its producer published it again":                        {evidence{known: true, life: same(2)}, leave, goneOn},
-		"and again":                                              {evidence{known: true, life: same(3)}, leave, goneOn},
-		"its id is another message's by now":                     {evidence{known: true, life: ended(2)}, leave, goneOn},
-		"a replay that was killed sent it":                       {evidence{known: true, life: same(2), doubt: ago}, takeOut, ""},
-		"and it died again, and was replayed":                    {evidence{known: true, life: same(3), doubt: ago}, takeOut, ""},
-		"a replay that was killed left it, another packet went":  {evidence{known: true, life: ended(2), doubt: ago}, leave, goneOn},
-		"a replay that was killed left it, another one waits":    {evidence{queued: 2, doubt: ago}, leave, goneOn},
-		"a replay that was killed had not come to it":            {evidence{known: true, life: ended(1), doubt: ago}, publish, ""},
-		"nobody can tell whether a killed replay has sent it":    {evidence{doubt: ago, inDoubt: true}, leave, mayDouble},
-		"and the user accepts that":                              {evidence{doubt: ago, inDoubt: true, accepted: true}, publish, ""},
-		"the ledger can tell however long ago it was":            {evidence{known: true, life: same(2), doubt: ago, inDoubt: true}, takeOut, ""},
-		"another letter of this run has the id":                  {evidence{twin: true}, leave, justNow},
-		"the id is used again, and that message is not sent yet": {evidence{known: true, life: Life{Generation: 1}}, leave, underWay},
+		"nothing is known":              {evidence{}, publish, ""},
+		"the ledger knows that it died": {evidence{known: true, life: ended(1)}, publish, ""},
+		"the ledger has not caught up with it": {
+			evidence{known: true, life: ended(0)}, publish, "",
+		},
+		"its message is in the queue": {evidence{queued: 2, stored: true}, takeOut, ""},
+		"its message is in the queue, the ledger knows it": {
+			evidence{queued: 2, stored: true, known: true, life: same(2)}, takeOut, "",
+		},
+		"another one of the same generation is in the queue": {evidence{queued: 2}, leave, goneOn},
+		"a retry of the generation before is in the queue":   {evidence{queued: 1}, publish, ""},
+		"its producer published it again": {
+			evidence{known: true, life: same(2)}, leave, goneOn,
+		},
+		"and again": {evidence{known: true, life: same(3)}, leave, goneOn},
+		"its id is another message's by now": {
+			evidence{known: true, life: ended(2)}, leave, goneOn,
+		},
+		"a replay that was killed sent it": {
+			evidence{known: true, life: same(2), doubt: ago}, takeOut, "",
+		},
+		"and it died again, and was replayed": {
+			evidence{known: true, life: same(3), doubt: ago}, takeOut, "",
+		},
+		"a replay that was killed left it, another packet went": {
+			evidence{known: true, life: ended(2), doubt: ago}, leave, goneOn,
+		},
+		"a replay that was killed left it, another one waits": {
+			evidence{queued: 2, doubt: ago}, leave, goneOn,
+		},
+		"a replay that was killed had not come to it": {
+			evidence{known: true, life: ended(1), doubt: ago}, publish, "",
+		},
+		"nobody can tell whether a killed replay has sent it": {
+			evidence{doubt: ago, inDoubt: true}, leave, mayDouble,
+		},
+		"and the user accepts that": {
+			evidence{doubt: ago, inDoubt: true, accepted: true}, publish, "",
+		},
+		"the ledger can tell however long ago it was": {
+			evidence{known: true, life: same(2), doubt: ago, inDoubt: true}, takeOut, "",
+		},
+		"another letter of this run has the id": {evidence{twin: true}, leave, justNow},
+		"the id is used again, and that message is not sent yet": {
+			evidence{known: true, life: Life{Generation: 1}}, leave, underWay,
+		},
 	} {
 		do, why := c.e.next(2, false)
 		require.Equal(t, c.want, do, what)
@@ -69,7 +98,8 @@ func TestNextMove(t *testing.T) {
 	}
 }
 
-// died leaves what a replay that was killed leaves: its note about letters, some time ago, and their messages if sent is true.
+// died leaves what a replay that was killed leaves: its note about letters, some time ago, and
+// their messages if sent is true.
 func (b *bed) died(ago time.Duration, sent bool, items ...Item) {
 	b.t.Helper()
 	h := handover{run: "dead", By: "ann@desk"}
@@ -87,7 +117,10 @@ func (b *bed) died(ago time.Duration, sent bool, items ...Item) {
 
 func (b *bed) items() (all []Item) {
 	b.t.Helper()
-	b.NoError(b.box.List(b.t.Context(), Filter{}, func(i Item) error { all = append(all, i); return nil }))
+	b.NoError(b.box.List(b.t.Context(), Filter{}, func(i Item) error {
+		all = append(all, i)
+		return nil
+	}))
 	return all
 }
 
@@ -103,7 +136,8 @@ func (b *bed) handovers() []handover {
 func TestAReplayThatWasKilledIsGoneOnWith(t *testing.T) {
 	t.Parallel()
 	const keep = 72 * time.Hour
-	sentBefore := remembering{"a": {Generation: 2, Ended: true, Same: true}, "b": {Generation: 1, Ended: true}}
+	sentBefore := remembering{"a": {Generation: 2, Ended: true, Same: true},
+		"b": {Generation: 1, Ended: true}}
 	for what, c := range map[string]struct {
 		ago      time.Duration
 		queued   bool   // what it had published is still in the queue
@@ -116,10 +150,18 @@ func TestAReplayThatWasKilledIsGoneOnWith(t *testing.T) {
 		doubles  int // as the plan says
 	}{
 		"at once": {ago: time.Second, queued: true, replayed: 2, before: 1, messages: 2},
-		"while its message waits in the queue, for days": {ago: 4 * keep, queued: true, ledger: remembering{}, replayed: 2, before: 1, messages: 2},
-		"when its message was sent":                      {ago: time.Hour, ledger: sentBefore, replayed: 2, before: 1, messages: 1},
-		"when the ledger has forgotten":                  {ago: keep, ledger: remembering{}, replayed: 1, left: 1, messages: 1, doubles: 1},
-		"when the ledger has forgotten, accepted":        {ago: keep, ledger: remembering{}, accepted: true, replayed: 2, messages: 2, doubles: 1},
+		"while its message waits in the queue, for days": {
+			ago: 4 * keep, queued: true, ledger: remembering{}, replayed: 2, before: 1, messages: 2,
+		},
+		"when its message was sent": {
+			ago: time.Hour, ledger: sentBefore, replayed: 2, before: 1, messages: 1,
+		},
+		"when the ledger has forgotten": {
+			ago: keep, ledger: remembering{}, replayed: 1, left: 1, messages: 1, doubles: 1,
+		},
+		"when the ledger has forgotten, accepted": {
+			ago: keep, ledger: remembering{}, accepted: true, replayed: 2, messages: 2, doubles: 1,
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -129,10 +171,12 @@ func TestAReplayThatWasKilledIsGoneOnWith(t *testing.T) {
 			o := Options{Ledger: c.ledger, Remembered: keep, AllowDoubles: c.accepted}
 			plan, err := b.box.Plan(t.Context(), Filter{}, o, time.Now())
 			b.NoError(err)
-			b.Equal([]int{2, c.before, c.doubles}, []int{plan.Replayable, plan.Fates[WasSent], plan.MayDouble})
+			b.Equal([]int{2, c.before, c.doubles},
+				[]int{plan.Replayable, plan.Fates[WasSent], plan.MayDouble})
 			o.Through = plan.Through
 			result := b.replay(Filter{}, o)
-			b.Equal([]int{c.replayed, c.before, c.left}, []int{result.Replayed, result.Duplicates, result.Skipped})
+			b.Equal([]int{c.replayed, c.before, c.left},
+				[]int{result.Replayed, result.Duplicates, result.Skipped})
 			b.Len(b.ids(Filter{}), c.left)
 			b.Len(b.queued(), c.messages)
 			b.Len(b.handovers(), c.left, "what is settled is in doubt no more")
@@ -168,7 +212,8 @@ func TestANoteAboutAnotherBoxCastsNoDoubt(t *testing.T) {
 func TestEachIDThatAKilledReplayMayHaveUsedIsInDoubt(t *testing.T) {
 	t.Parallel()
 	const keep = 72 * time.Hour
-	oldID, newID := handed{Seq: 1, At: time.Now().Add(-3 * keep)}, handed{Seq: 1, At: time.Now().Add(-2 * keep), NewID: true}
+	oldID, newID := handed{Seq: 1, At: time.Now().Add(-3 * keep)},
+		handed{Seq: 1, At: time.Now().Add(-2 * keep), NewID: true}
 	for what, c := range map[string]struct {
 		killed []handed // letters of runs that were killed, in order
 		reason schema.Reason
@@ -177,13 +222,22 @@ func TestEachIDThatAKilledReplayMayHaveUsedIsInDoubt(t *testing.T) {
 		want   refusal // "": it is published
 	}{
 		"under the old id": {[]handed{oldID}, schema.ReasonExhausted, nil, false, mayDouble},
-		"under the old id, then under a new one, which is its only one": {[]handed{oldID, newID}, schema.ReasonIDReuse, nil, true, mayDouble},
-		"under the old id, then under a new one, and the old one went on": {
-			[]handed{oldID, newID}, schema.ReasonExhausted, remembering{"a": {Generation: 3, Ended: true}}, true, mayDouble,
+		"under the old id, then under a new one, which is its only one": {
+			[]handed{oldID, newID}, schema.ReasonIDReuse, nil, true, mayDouble,
 		},
-		"under a new id, then under the old one":        {[]handed{newID, oldID}, schema.ReasonExhausted, nil, false, mayDouble},
-		"under a new id, which is not used this time":   {[]handed{newID}, schema.ReasonExhausted, nil, false, ""},
-		"under the old id, which is not used this time": {[]handed{oldID}, schema.ReasonIDReuse, nil, true, ""},
+		"under the old id, then under a new one, and the old one went on": {
+			[]handed{oldID, newID}, schema.ReasonExhausted,
+			remembering{"a": {Generation: 3, Ended: true}}, true, mayDouble,
+		},
+		"under a new id, then under the old one": {
+			[]handed{newID, oldID}, schema.ReasonExhausted, nil, false, mayDouble,
+		},
+		"under a new id, which is not used this time": {
+			[]handed{newID}, schema.ReasonExhausted, nil, false, "",
+		},
+		"under the old id, which is not used this time": {
+			[]handed{oldID}, schema.ReasonIDReuse, nil, true, "",
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -193,7 +247,8 @@ func TestEachIDThatAKilledReplayMayHaveUsedIsInDoubt(t *testing.T) {
 				h := handover{run: fmt.Sprint("dead-", i), Letters: []handed{l}}
 				b.NoError(h.write(t.Context(), b.conn))
 			}
-			result := b.replay(Filter{}, Options{Ledger: c.ledger, Remembered: keep, NewIDs: c.newIDs})
+			result := b.replay(Filter{},
+				Options{Ledger: c.ledger, Remembered: keep, NewIDs: c.newIDs})
 			if c.want == "" {
 				b.Equal(1, result.Replayed)
 				return
@@ -267,7 +322,8 @@ func TestALetterThatCannotBeTakenOutIsKnownToTheNextRun(t *testing.T) {
 	b.NoError(r.close(t.Context()))
 	b.Len(b.handovers(), 1)
 
-	result := b.replay(Filter{}, Options{Ledger: remembering{"a": {Generation: 2, Ended: true, Same: true}}})
+	result := b.replay(Filter{},
+		Options{Ledger: remembering{"a": {Generation: 2, Ended: true, Same: true}}})
 	b.Equal([]int{1, 1}, []int{result.Replayed, result.Duplicates})
 	b.Empty(b.queued(), "it was sent already")
 	b.Empty(b.ids(Filter{}))
@@ -355,10 +411,20 @@ func TestALetterIsJudgedAgainWhenItsTurnComes(t *testing.T) {
 		sent    []string
 		waiting []string
 	}{
-		"its producer published it again":                {Life{Generation: 2, Ended: true, Same: true}, false, []int{1, 0, 1}, []string{"a"}, []string{"b"}},
-		"likewise, and it may go under an id of its own": {Life{Generation: 2, Ended: true, Same: true}, true, []int{2, 0, 0}, []string{"a", "b~7"}, nil},
-		"another message under its id is under way":      {Life{Generation: 1}, false, []int{1, 0, 1}, []string{"a"}, []string{"b"}},
-		"nothing": {Life{Generation: 1, Ended: true}, false, []int{2, 0, 0}, []string{"a", "b"}, nil},
+		"its producer published it again": {
+			Life{Generation: 2, Ended: true, Same: true}, false, []int{1, 0, 1}, []string{"a"},
+			[]string{"b"},
+		},
+		"likewise, and it may go under an id of its own": {
+			Life{Generation: 2, Ended: true, Same: true}, true, []int{2, 0, 0},
+			[]string{"a", "b~7"}, nil,
+		},
+		"another message under its id is under way": {
+			Life{Generation: 1}, false, []int{1, 0, 1}, []string{"a"}, []string{"b"},
+		},
+		"nothing": {
+			Life{Generation: 1, Ended: true}, false, []int{2, 0, 0}, []string{"a", "b"}, nil,
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

@@ -24,7 +24,8 @@ func TestFilterMatch(t *testing.T) {
 		{"another app", Filter{AppID: "wx2"}, false},
 		{"one of several ids", Filter{IDs: []string{"order-2", "order-1"}}, true},
 		{"another id", Filter{IDs: []string{"order"}}, false},
-		{"one of several reasons", Filter{Reasons: []schema.Reason{schema.ReasonExpired, schema.ReasonRecipient}}, true},
+		{"one of several reasons",
+			Filter{Reasons: []schema.Reason{schema.ReasonExpired, schema.ReasonRecipient}}, true},
 		{"another reason", Filter{Reasons: []schema.Reason{schema.ReasonExpired}}, false},
 		{"its errcode", Filter{Errcodes: []int{45047, 45015}}, true},
 		{"another errcode", Filter{Errcodes: []int{0}}, false},
@@ -45,8 +46,10 @@ func TestFilterMatch(t *testing.T) {
 		{"a word of the errmsg in other case", Filter{Text: "OUT OF time"}, true},
 		{"a word of the detail", Filter{Text: "busy"}, true},
 		{"a word of neither", Filter{Text: "quota"}, false},
-		{"all of several conditions", Filter{AppID: app, Lane: schema.LaneBulk, Text: "busy"}, true},
-		{"one of several conditions fails", Filter{AppID: app, Lane: schema.LaneLive, Text: "busy"}, false},
+		{"all of several conditions",
+			Filter{AppID: app, Lane: schema.LaneBulk, Text: "busy"}, true},
+		{"one of several conditions fails",
+			Filter{AppID: app, Lane: schema.LaneLive, Text: "busy"}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -59,7 +62,8 @@ func TestFilterMatch(t *testing.T) {
 			}
 		})
 	}
-	require.False(t, Filter{Errcodes: []int{0}}.Match(letter("no-answer")), "no answer is not errcode 0")
+	require.False(t, Filter{Errcodes: []int{0}}.Match(letter("no-answer")),
+		"no answer is not errcode 0")
 }
 
 func TestGlanceKnowsHowIDsAreWritten(t *testing.T) {
@@ -84,8 +88,10 @@ func TestFilterSubject(t *testing.T) {
 	}{
 		{"everything", Filter{}, "kefu.dead.*.*"},
 		{"one app", Filter{AppID: app}, "kefu.dead." + app + ".*"},
-		{"one reason", Filter{Reasons: []schema.Reason{schema.ReasonIDReuse}}, "kefu.dead.*.id-reuse"},
-		{"several reasons have no common subject", Filter{Reasons: schema.Reasons()}, "kefu.dead.*.*"},
+		{"one reason",
+			Filter{Reasons: []schema.Reason{schema.ReasonIDReuse}}, "kefu.dead.*.id-reuse"},
+		{"several reasons have no common subject",
+			Filter{Reasons: schema.Reasons()}, "kefu.dead.*.*"},
 		{"a wildcard is no app", Filter{AppID: ">"}, "kefu.dead.*.*"},
 		{"a crafted reason stays out", Filter{Reasons: []schema.Reason{"x.>"}}, "kefu.dead.*.*"},
 	}
@@ -102,8 +108,11 @@ func TestFilterInWords(t *testing.T) {
 	require.True(t, Filter{}.IsZero())
 	require.False(t, Filter{Lane: schema.LaneLive}.IsZero())
 	f := Filter{
-		AppID: app, IDs: []string{"a", "b"}, Reasons: []schema.Reason{schema.ReasonExpired, schema.ReasonUnknown}, Errcodes: []int{-1},
-		Lane: schema.LaneBulk, Campaign: "c", Source: "s", OpenID: openid, Generation: 2, Since: noon, Until: noon.Add(time.Hour),
+		AppID: app, IDs: []string{"a", "b"},
+		Reasons:  []schema.Reason{schema.ReasonExpired, schema.ReasonUnknown},
+		Errcodes: []int{-1},
+		Lane:     schema.LaneBulk, Campaign: "c", Source: "s", OpenID: openid, Generation: 2,
+		Since: noon, Until: noon.Add(time.Hour),
 		Text: "about " + openid,
 	}
 	p := broker.NewPseudonyms([]byte("the pool's key"))
@@ -112,7 +121,9 @@ func TestFilterInWords(t *testing.T) {
 	require.NotContains(t, words, openid)
 	require.NotContains(t, f.Words(broker.NewPseudonyms([]byte("another key"))), hashed,
 		"a plain hash could be reversed with the list of followers")
-	require.Equal(t, "app="+app+" id=a,b reason=expired,unknown errcode=-1 lane=bulk campaign=c source=s openid="+hashed+
-		" generation=2 since=2026-11-24T12:00:00Z until=2026-11-24T13:00:00Z text=\"about "+hashed+"\"", words)
+	require.Equal(t, "app="+app+
+		" id=a,b reason=expired,unknown errcode=-1 lane=bulk campaign=c source=s openid="+hashed+
+		" generation=2 since=2026-11-24T12:00:00Z until=2026-11-24T13:00:00Z text=\"about "+
+		hashed+"\"", words)
 	require.Contains(t, Filter{IDs: make([]string, 25)}.Words(p), " and 5 more")
 }

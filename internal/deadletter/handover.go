@@ -16,11 +16,12 @@ import (
 	"github.com/kefuhq/kefu/internal/wire"
 )
 
-// handover is what a replay writes down before it publishes some letters: if it dies, these may be in the queue and in the box. It is
-// kept in the bucket KEFU_JOB under replay.<run>, and taken away when all of them are settled.
+// handover is what a replay writes down before it publishes some letters: if it dies, these may be
+// in the queue and in the box. It is kept in the bucket KEFU_JOB under replay.<run>, and taken away
+// when all of them are settled.
 type handover struct {
 	By      string    `json:"by,omitempty"`
-	Box     time.Time `json:"box,omitzero"` // when KEFU_DEAD was made: another one has other sequences
+	Box     time.Time `json:"box,omitzero"` // when KEFU_DEAD was made; another has other sequences
 	Letters []handed  `json:"letters"`
 
 	run string
@@ -44,14 +45,15 @@ const (
 	tombstone = 10 * time.Minute
 )
 
-// readHandovers reads what replays that did not end, or are running, have written down about the box that was made at a time. Notes
-// that do not say which box they mean count as being about it.
+// readHandovers reads what replays that did not end, or are running, have written down about the
+// box that was made at a time. Notes that do not say which box they mean count as being about it.
 func readHandovers(ctx context.Context, conn *broker.Conn, made time.Time) ([]handover, error) {
 	var all []handover
 	o := broker.ScanOptions{Subject: handoverPrefix + ">"}
 	err := conn.Scan(ctx, wire.StreamJobRecords, o, func(s broker.Stored) error {
 		h := handover{run: s.Subject[len(handoverPrefix):], seq: s.Seq}
-		if json.Unmarshal(s.Data, &h) == nil && len(h.Letters) > 0 && (h.Box.IsZero() || h.Box.Equal(made)) {
+		if json.Unmarshal(s.Data, &h) == nil && len(h.Letters) > 0 &&
+			(h.Box.IsZero() || h.Box.Equal(made)) {
 			all = append(all, h)
 		}
 		return nil
@@ -59,7 +61,8 @@ func readHandovers(ctx context.Context, conn *broker.Conn, made time.Time) ([]ha
 	return all, err
 }
 
-// write stores the handover in the place of what the same run wrote before, or takes it away when it has no letters.
+// write stores the handover in the place of what the same run wrote before, or takes it away when
+// it has no letters.
 func (h *handover) write(ctx context.Context, conn *broker.Conn) error {
 	m, err := h.message()
 	if err == nil {
@@ -84,8 +87,8 @@ func (h *handover) message() (*nats.Msg, error) {
 	return m, err
 }
 
-// strike takes settled letters off what other runs have left. Nobody but their own run may still write there: whoever does so
-// meanwhile keeps his.
+// strike takes settled letters off what other runs have left. Nobody but their own run may still
+// write there: whoever does so meanwhile keeps his.
 func strike(ctx context.Context, conn *broker.Conn, all []handover, settled map[uint64]bool) error {
 	for _, h := range all {
 		var left []handed
@@ -122,7 +125,8 @@ func (r *replay) writeDown(ctx context.Context, batch ...chosen) error {
 		}
 		r.open[c.item.Seq] = handed{Seq: c.item.Seq, At: at, NewID: c.target.own}
 	}
-	r.handover.Box, r.handover.Letters = r.records.made, slices.SortedFunc(maps.Values(r.open), bySeq)
+	r.handover.Box, r.handover.Letters = r.records.made,
+		slices.SortedFunc(maps.Values(r.open), bySeq)
 	r.mu.Unlock()
 	return r.handover.write(ctx, r.box.conn)
 }
@@ -144,7 +148,8 @@ func (r *replay) unsent(seq uint64) {
 	delete(r.flying, seq)
 }
 
-// close leaves what is still in doubt for the next run, and takes what is settled off the notes of earlier ones.
+// close leaves what is still in doubt for the next run, and takes what is settled off the notes of
+// earlier ones.
 func (r *replay) close(ctx context.Context) error {
 	if len(r.handover.Letters) == 0 && len(r.settled) == 0 {
 		return nil
@@ -153,7 +158,8 @@ func (r *replay) close(ctx context.Context) error {
 	defer cancel()
 	var err error
 	if len(r.handover.Letters) > 0 {
-		maps.DeleteFunc(r.open, func(seq uint64, _ handed) bool { return !r.flying[seq] }) // their turn did not come
+		// their turn did not come
+		maps.DeleteFunc(r.open, func(seq uint64, _ handed) bool { return !r.flying[seq] })
 		r.handover.Letters = slices.SortedFunc(maps.Values(r.open), bySeq)
 		err = r.handover.write(ctx, r.box.conn)
 	}

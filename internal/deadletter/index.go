@@ -61,8 +61,9 @@ func place(id string) (subject, hash string) {
 // stored before anybody is told of the letter.
 func IndexMessage(l *schema.Letter, seq uint64) *nats.Msg {
 	subject, hash := place(l.ID)
-	body, _ := json.Marshal(entry{ID: hash, AppID: l.AppID, Seq: seq}) // strings and a number always can be
-	id := wire.LetterMsgID(l.AppID, l.ID, l.Generation, l.Sequence) + " at " + strconv.FormatUint(seq, 10)
+	body, _ := json.Marshal(entry{ID: hash, AppID: l.AppID, Seq: seq}) // cannot fail
+	id := wire.LetterMsgID(l.AppID, l.ID, l.Generation, l.Sequence) + " at " +
+		strconv.FormatUint(seq, 10)
 	return &nats.Msg{Subject: subject, Header: nats.Header{schema.HeaderMsgID: {id}}, Data: body}
 }
 
@@ -180,14 +181,16 @@ func (b *Box) lookUp(ctx context.Context, filter Filter) (found, bool, error) {
 	}
 	for _, id := range filter.IDs {
 		subject, hash := place(id)
-		err := b.conn.Scan(ctx, wire.StreamDeadIndex, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
-			var e entry
-			if json.Unmarshal(s.Data, &e) == nil && e.ID == hash && cmp.Or(filter.AppID, e.AppID) == e.AppID &&
-				e.Seq >= max(first, mark.From) && e.Seq < f.after {
-				f.seqs = append(f.seqs, e.Seq)
-			}
-			return nil
-		})
+		err := b.conn.Scan(ctx, wire.StreamDeadIndex, broker.ScanOptions{Subject: subject},
+			func(s broker.Stored) error {
+				var e entry
+				if json.Unmarshal(s.Data, &e) == nil && e.ID == hash &&
+					cmp.Or(filter.AppID, e.AppID) == e.AppID &&
+					e.Seq >= max(first, mark.From) && e.Seq < f.after {
+					f.seqs = append(f.seqs, e.Seq)
+				}
+				return nil
+			})
 		if err != nil {
 			return found{}, false, err
 		}
@@ -198,7 +201,9 @@ func (b *Box) lookUp(ctx context.Context, filter Filter) (found, bool, error) {
 }
 
 // among is scan for what lookUp found.
-func (b *Box) among(ctx context.Context, found found, filter Filter, seq, through uint64, f func(Item) error) error {
+func (b *Box) among(
+	ctx context.Context, found found, filter Filter, seq, through uint64, f func(Item) error,
+) error {
 	ended := false
 	g := func(i Item) error {
 		err := f(i)

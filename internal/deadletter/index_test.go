@@ -35,7 +35,9 @@ func (b *bed) buryMany(prefix string, n int) {
 		b.NoError(err)
 		b.conn.Outbox.Publish(msg, func(stored broker.Ack, err error) {
 			done <- err
-			b.conn.Outbox.Publish(IndexMessage(l, stored.Seq), func(_ broker.Ack, err error) { done <- err })
+			b.conn.Outbox.Publish(IndexMessage(l, stored.Seq), func(_ broker.Ack, err error) {
+				done <- err
+			})
 		})
 	}
 	for range cap(done) {
@@ -69,7 +71,8 @@ func (b *bed) found(f Filter) (found []string) {
 	b.NoError(b.box.List(b.t.Context(), f, func(i Item) error {
 		b.Greater(i.Seq, last, "in the order of the box")
 		last = i.Seq
-		found = append(found, fmt.Sprint(i.Letter.AppID[:3], " ", i.Letter.ID, " ", i.Letter.Generation))
+		found = append(found,
+			fmt.Sprint(i.Letter.AppID[:3], " ", i.Letter.ID, " ", i.Letter.Generation))
 		return nil
 	}))
 	return found
@@ -80,7 +83,8 @@ func TestLettersAreFoundByIDWithoutReadingAll(t *testing.T) {
 	b := newBed(t, 10)
 	b.bury(letter("old"), letter("both"))
 	b.NoError(b.box.Cover(t.Context(), true))
-	b.buryIndexed(letter("both", generation(2)), letter("both", otherAppsLetter), letter("gone"), letter("kept"))
+	b.buryIndexed(letter("both", generation(2)), letter("both", otherAppsLetter), letter("gone"),
+		letter("kept"))
 	b.buryIndexed(letter("kept")) // the worker died after the entry, and another goes on
 	b.publish("kefu.dead."+app+".expired", "by hand", nil)
 	b.buryMany("x", 4*recent)
@@ -93,16 +97,21 @@ func TestLettersAreFoundByIDWithoutReadingAll(t *testing.T) {
 		want   []string
 		reads  int // one for what lies before the index, one for the latest letters
 	}{
-		{"from before the index, and after", Filter{IDs: []string{"both"}}, []string{"wx0 both 1", "wx0 both 2", "wx2 both 1"}, 4},
-		{"of one app", Filter{AppID: app, IDs: []string{"both"}}, []string{"wx0 both 1", "wx0 both 2"}, 3},
+		{"from before the index, and after",
+			Filter{IDs: []string{"both"}}, []string{"wx0 both 1", "wx0 both 2", "wx2 both 1"}, 4},
+		{"of one app",
+			Filter{AppID: app, IDs: []string{"both"}}, []string{"wx0 both 1", "wx0 both 2"}, 3},
 		{"of an app that has none", Filter{AppID: "wx3", IDs: []string{"both"}}, nil, 2},
 		{"from before the index", Filter{IDs: []string{"old"}}, []string{"wx0 old 1"}, 2},
 		{"deleted", Filter{IDs: []string{"gone"}}, nil, 3},
 		{"not indexed yet", Filter{IDs: []string{"kept"}}, []string{"wx0 kept 1", "wx0 kept 2"}, 3},
 		{"never there", Filter{IDs: []string{"no"}}, nil, 2},
-		{"several", Filter{IDs: []string{"x9", "x1", "old"}}, []string{"wx0 old 1", "wx0 x1 1", "wx0 x9 1"}, 4},
-		{"other conditions hold, too", Filter{IDs: []string{"both"}, Generation: 2}, []string{"wx0 both 2"}, 4},
-		{"by a reason that none has", Filter{IDs: []string{"both"}, Reasons: []schema.Reason{schema.ReasonPoison}}, nil, 4},
+		{"several", Filter{IDs: []string{"x9", "x1", "old"}},
+			[]string{"wx0 old 1", "wx0 x1 1", "wx0 x9 1"}, 4},
+		{"other conditions hold, too",
+			Filter{IDs: []string{"both"}, Generation: 2}, []string{"wx0 both 2"}, 4},
+		{"by a reason that none has",
+			Filter{IDs: []string{"both"}, Reasons: []schema.Reason{schema.ReasonPoison}}, nil, 4},
 	} {
 		var got []string
 		reads := b.reads(func() { got = b.found(row.filter) })
@@ -116,30 +125,34 @@ func TestLettersAreFoundByIDWithoutReadingAll(t *testing.T) {
 	for _, row := range []struct {
 		from, through uint64
 		want          []int
-	}{{0, 2, []int{1}}, {3, 3, []int{2}}, {3, 0, []int{2, 1}}, {0, 4, []int{1, 2, 1}}, {5, 0, nil}} {
+	}{{0, 2, []int{1}}, {3, 3, []int{2}}, {3, 0, []int{2, 1}}, {0, 4,
+		[]int{1, 2, 1}}, {5, 0, nil}} {
 		var got []int
-		b.NoError(b.box.from(t.Context(), Filter{IDs: []string{"both"}}, row.from, row.through, func(i Item) error {
-			got = append(got, i.Letter.Generation)
-			return nil
-		}))
+		b.NoError(b.box.from(t.Context(), Filter{IDs: []string{"both"}}, row.from, row.through,
+			func(i Item) error {
+				got = append(got, i.Letter.Generation)
+				return nil
+			}))
 		b.Equal(row.want, got, "%d to %d", row.from, row.through)
 	}
 	for _, most := range []int{1, 2, 3} { // before the index, in it, in the latest
 		n := 0
-		b.NoError(b.box.List(t.Context(), Filter{IDs: []string{"old", "x1", "kept"}, Generation: 0}, func(Item) error {
-			if n++; n == most {
-				return broker.ErrStopScan
-			}
-			return nil
-		}))
+		b.NoError(b.box.List(t.Context(), Filter{IDs: []string{"old", "x1", "kept"}, Generation: 0},
+			func(Item) error {
+				if n++; n == most {
+					return broker.ErrStopScan
+				}
+				return nil
+			}))
 		b.Equal(most, n)
 		n = 0
-		b.ErrorIs(b.box.List(t.Context(), Filter{IDs: []string{"old", "x1", "kept"}}, func(Item) error {
-			if n++; n == most {
-				return errEnough
-			}
-			return nil
-		}), errEnough)
+		b.ErrorIs(b.box.List(t.Context(), Filter{IDs: []string{"old", "x1", "kept"}},
+			func(Item) error {
+				if n++; n == most {
+					return errEnough
+				}
+				return nil
+			}), errEnough)
 		b.Equal(most, n)
 	}
 }
@@ -154,9 +167,13 @@ func TestWithoutAnIndexAllLettersAreRead(t *testing.T) {
 		b.NoError(err)
 	}
 	for name, lose := range map[string]func(*bed){
-		"there is none":                     func(b *bed) { b.NoError(b.conn.JS.DeleteStream(b.t.Context(), wire.StreamDeadIndex)) },
-		"it was made anew":                  func(b *bed) { remake(b, wire.StreamDeadIndex) },
-		"a worker that writes none is back": func(b *bed) { b.NoError(b.box.Cover(b.t.Context(), false)) },
+		"there is none": func(b *bed) {
+			b.NoError(b.conn.JS.DeleteStream(b.t.Context(), wire.StreamDeadIndex))
+		},
+		"it was made anew": func(b *bed) { remake(b, wire.StreamDeadIndex) },
+		"a worker that writes none is back": func(b *bed) {
+			b.NoError(b.box.Cover(b.t.Context(), false))
+		},
 		"the mark cannot be read": func(b *bed) {
 			b.NoError(b.conn.SaveState(b.t.Context(), broker.PutState(indexedKey, []byte("?"), 0)))
 		},
@@ -174,7 +191,8 @@ func TestWithoutAnIndexAllLettersAreRead(t *testing.T) {
 				return
 			}
 			b.buryMany("y", recent)
-			b.Equal([]string{"wx0 a 1"}, b.found(Filter{IDs: []string{"a"}}), "it lies before what is indexed anew")
+			b.Equal([]string{"wx0 a 1"}, b.found(Filter{IDs: []string{"a"}}),
+				"it lies before what is indexed anew")
 			b.Equal([]string{"wx0 y1 1"}, b.found(Filter{IDs: []string{"y1"}}))
 		})
 	}
@@ -196,6 +214,8 @@ func TestIndexMessage(t *testing.T) {
 	m := IndexMessage(letter("order-1"), 42)
 	require.Equal(t, "kefu.deadindex.0ba", m.Subject)
 	require.JSONEq(t, `{"id":"e22156d2698c143b","app":"`+app+`","seq":42}`, string(m.Data))
-	require.NotEqual(t, m.Header, IndexMessage(letter("order-1"), 43).Header, "a box that was made anew counts from 1")
-	require.Equal(t, nats.Header{schema.HeaderMsgID: {wire.LetterMsgID(app, "order-1", 1, 7) + " at 42"}}, m.Header)
+	require.NotEqual(t, m.Header, IndexMessage(letter("order-1"), 43).Header,
+		"a box that was made anew counts from 1")
+	require.Equal(t, nats.Header{schema.HeaderMsgID: {wire.LetterMsgID(app, "order-1", 1, 7) +
+		" at 42"}}, m.Header)
 }

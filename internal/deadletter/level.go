@@ -31,8 +31,9 @@ func (b *Box) Level(ctx context.Context) (Level, error) {
 	}
 	info := s.CachedInfo()
 	return Level{
-		Letters: info.State.Msgs, MaxLetters: maximum(info.Config.MaxMsgs), Bytes: info.State.Bytes, MaxBytes: maximum(info.Config.MaxBytes),
-		Oldest: info.State.FirstTime, Keep: info.Config.MaxAge,
+		Letters: info.State.Msgs, MaxLetters: maximum(info.Config.MaxMsgs), Bytes: info.State.Bytes,
+		MaxBytes: maximum(info.Config.MaxBytes),
+		Oldest:   info.State.FirstTime, Keep: info.Config.MaxAge,
 	}, nil
 }
 
@@ -66,11 +67,13 @@ func (l Level) Full() float64 {
 // thirty.
 func (l Level) Warnings(now time.Time) (out []string) {
 	if full := l.Full(); full >= 0.8 {
-		out = append(out, fmt.Sprintf("%s is full to %.0f %%: when it is full, what dies stays in its queue", schema.StreamDead, math.Floor(100*full)))
+		out = append(out, fmt.Sprintf("%s is full to %.0f %%: when it is full, what dies "+
+			"stays in its queue", schema.StreamDead, math.Floor(100*full)))
 	}
 	if ends := l.Ends(); !ends.IsZero() && ends.Sub(now) <= l.Keep/10 {
 		old := (l.Keep - l.Keep/10).Round(time.Hour)
-		out = append(out, fmt.Sprintf("the oldest letters will be deleted for their age, the first at %s: kefu dead list --until %dh shows them",
+		out = append(out, fmt.Sprintf("the oldest letters will be deleted for their age, the "+
+			"first at %s: kefu dead list --until %dh shows them",
 			ends.UTC().Format(time.RFC3339), int(old.Hours())))
 	}
 	return out

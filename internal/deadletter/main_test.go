@@ -29,12 +29,15 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // letter is one that a replay would send.
 func letter(id string, change ...func(*schema.Letter)) *schema.Letter {
 	l := &schema.Letter{
-		ID: id, AppID: app, Generation: 1, Lane: schema.LaneLive, OpenID: openid, Reason: schema.ReasonExhausted,
-		Detail: "the API was busy six times", Subject: "kefu.send." + app + ".live." + openid, Sequence: 7,
+		ID: id, AppID: app, Generation: 1, Lane: schema.LaneLive, OpenID: openid,
+		Reason:  schema.ReasonExhausted,
+		Detail:  "the API was busy six times",
+		Subject: "kefu.send." + app + ".live." + openid, Sequence: 7,
 		PublishedAt: noon.Add(-time.Hour), DiedAt: noon, Worker: "worker-1",
 		Headers: map[string][]string{"Nats-Msg-Id": {id}},
 	}
-	l.SetPacket([]byte(`{"touser":"` + openid + `","msgtype":"text","text":{"content":"` + id + `"}}`))
+	l.SetPacket([]byte(`{"touser":"` + openid +
+		`","msgtype":"text","text":{"content":"` + id + `"}}`))
 	for _, f := range change {
 		f(l)
 	}
@@ -51,7 +54,8 @@ func code(n int) func(*schema.Letter) {
 
 func bulk(campaign string) func(*schema.Letter) {
 	return func(l *schema.Letter) {
-		l.Lane, l.Campaign, l.Subject = schema.LaneBulk, campaign, "kefu.send."+app+".bulk."+campaign
+		l.Lane, l.Campaign, l.Subject = schema.LaneBulk, campaign,
+			"kefu.send."+app+".bulk."+campaign
 	}
 }
 
@@ -124,10 +128,11 @@ func (b *bed) ids(f Filter) []string {
 func (b *bed) queued() []broker.Stored {
 	b.t.Helper()
 	var out []broker.Stored
-	b.NoError(b.conn.Scan(b.t.Context(), schema.SendStream(app), broker.ScanOptions{}, func(s broker.Stored) error {
-		out = append(out, s)
-		return nil
-	}))
+	b.NoError(b.conn.Scan(b.t.Context(), schema.SendStream(app), broker.ScanOptions{},
+		func(s broker.Stored) error {
+			out = append(out, s)
+			return nil
+		}))
 	return out
 }
 
@@ -145,12 +150,13 @@ func (b *bed) queuedIDs() (ids []string) {
 func (b *bed) audited() []broker.AuditEntry {
 	b.t.Helper()
 	var out []broker.AuditEntry
-	b.NoError(b.conn.Scan(b.t.Context(), wire.StreamAudit, broker.ScanOptions{}, func(s broker.Stored) error {
-		var e broker.AuditEntry
-		b.NoError(json.Unmarshal(s.Data, &e))
-		out = append(out, e)
-		return nil
-	}))
+	b.NoError(b.conn.Scan(b.t.Context(), wire.StreamAudit, broker.ScanOptions{},
+		func(s broker.Stored) error {
+			var e broker.AuditEntry
+			b.NoError(json.Unmarshal(s.Data, &e))
+			out = append(out, e)
+			return nil
+		}))
 	return out
 }
 
@@ -165,7 +171,8 @@ func (b *bed) replay(f Filter, o Options) Result {
 
 func (b *bed) publish(subject string, data string, headers nats.Header) {
 	b.t.Helper()
-	_, err := b.conn.Outbox.PublishWait(b.t.Context(), &nats.Msg{Subject: subject, Data: []byte(data), Header: headers})
+	_, err := b.conn.Outbox.PublishWait(b.t.Context(),
+		&nats.Msg{Subject: subject, Data: []byte(data), Header: headers})
 	b.NoError(err)
 }
 

@@ -34,8 +34,10 @@ func Message(l *schema.Letter) (*nats.Msg, error) {
 	}
 	return &nats.Msg{
 		Subject: subject,
-		Header:  nats.Header{schema.HeaderMsgID: {wire.LetterMsgID(l.AppID, l.ID, l.Generation, l.Sequence)}},
-		Data:    body,
+		Header: nats.Header{
+			schema.HeaderMsgID: {wire.LetterMsgID(l.AppID, l.ID, l.Generation, l.Sequence)},
+		},
+		Data: body,
 	}, nil
 }
 
@@ -59,7 +61,8 @@ func itemOf(s broker.Stored) Item {
 		return item
 	}
 	item.Broken = true
-	item.Letter = schema.Letter{Detail: "not a letter of kefu's: published to " + schema.StreamDead + " by hand?", DiedAt: s.Time}
+	item.Letter = schema.Letter{Detail: "not a letter of kefu's: published to " +
+		schema.StreamDead + " by hand?", DiedAt: s.Time}
 	if token := strings.Split(s.Subject, "."); len(token) == 4 {
 		item.Letter.AppID, item.Letter.Reason = token[2], schema.Reason(token[3])
 	}

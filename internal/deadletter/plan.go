@@ -26,7 +26,7 @@ type Options struct {
 	Rate      float64        // letters a second; 0 for as fast as the queue takes them
 	Limit     int            // letters at most; 0 for all
 	ExpiresIn time.Duration  // a new deadline, from when each is published; 0 keeps the old one
-	NewIDs    bool           // send letters whose id is, or has become, another's under an id of their own
+	NewIDs    bool           // send letters whose id is another's under an id of their own
 	Apps      map[string]App // by appid
 	By        string         // who asks, for the audit
 
@@ -55,15 +55,17 @@ type Fate string
 // The fates of letters. A letter has one, the first that holds in this order.
 const (
 	CannotBe   Fate = "cannot be replayed" // Notes say why; a replay leaves it in the box
-	WillExpire Fate = "expired"            // its deadline has passed, or will before its turn; a replay leaves it in the box
-	WasSent    Fate = "replayed before"    // by a run that did not end; a replay takes the letter out
-	SameAgain  Fate = "same again"         // it died of a final reason, and nothing about that has changed
-	WillWait   Fate = "app held"           // it will be queued, and waits until its app is no longer held
+	WillExpire Fate = "expired"            // before its turn; it stays in the box
+	WasSent    Fate = "replayed before"    // by a run that did not end; it is taken out
+	SameAgain  Fate = "same again"         // its reason is final, and nothing has changed
+	WillWait   Fate = "app held"           // it is queued, and waits until the hold ends
 	WillBeSent Fate = "will be sent"
 )
 
 // Fates lists every fate, the good ones first.
-func Fates() []Fate { return []Fate{WillBeSent, WillWait, WasSent, SameAgain, WillExpire, CannotBe} }
+func Fates() []Fate {
+	return []Fate{WillBeSent, WillWait, WasSent, SameAgain, WillExpire, CannotBe}
+}
 
 // Note is a sentence about several letters.
 type Note struct {
@@ -98,7 +100,8 @@ type Plan struct {
 
 // Plan looks at every letter the filter chooses and changes nothing.
 func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time) (Plan, error) {
-	p := Plan{Reasons: make(map[schema.Reason]int), Apps: make(map[string]int), Fates: make(map[Fate]int), Through: o.Through}
+	p := Plan{Reasons: make(map[schema.Reason]int), Apps: make(map[string]int),
+		Fates: make(map[Fate]int), Through: o.Through}
 	if p.Through == 0 {
 		var err error
 		if p.Through, err = b.last(ctx); err != nil {
@@ -192,7 +195,8 @@ func (o Options) foresee(item *Item, prior prior, queue bool, now, at time.Time)
 	}
 	if deadline := o.deadline(l, at); !deadline.IsZero() && !at.Before(deadline) {
 		if now.Before(deadline) {
-			return WillExpire, "its deadline passes before its turn comes: raise the rate or give a new one"
+			return WillExpire, "its deadline passes before its turn comes: raise the rate or " +
+				"give a new one"
 		}
 		return WillExpire, string(pastDue)
 	}

@@ -28,9 +28,9 @@ type Progress struct {
 type Result struct {
 	Replayed   int    `json:"replayed"`   // the queue has them
 	Duplicates int    `json:"duplicates"` // of those: an earlier run had got that far
-	Kept       int    `json:"kept"`       // of those: nobody has said that their letter was taken out of the box; running again does it
+	Kept       int    `json:"kept"`       // of those: their letter may still lie in the box
 	Skipped    int    `json:"skipped"`    // left in the box; Notes say why
-	Failed     int    `json:"failed"`     // left in the box because the broker refused them; Notes say why
+	Failed     int    `json:"failed"`     // left in the box: the broker refused them; Notes say why
 	Notes      []Note `json:"notes,omitempty"`
 
 	// Stopped says why the replay ended before the last letter; "" when it did not.
@@ -140,7 +140,8 @@ type replay struct {
 	taken   int
 	batch   []chosen // to be written down and published next
 
-	// judging guards queues, records, handover and lost: a letter before a full queue is judged by its own goroutine.
+	// judging guards queues, records, handover and lost: a letter before a full queue is judged by
+	// its own goroutine.
 	judging  sync.Mutex
 	handover handover // of this run, as it was written last
 	lost     error    // that outlasted patience: nothing is judged any more
@@ -166,8 +167,10 @@ func newReplay(b *Box, o Options) *replay {
 		limit, burst = rate.Limit(o.Rate), int(math.Ceil(o.Rate/10))
 	}
 	return &replay{
-		box: b, o: o, limiter: rate.NewLimiter(limit, burst), queues: queues{box: b}, slots: make(chan struct{}, window),
-		open: make(map[uint64]handed), flying: make(map[uint64]bool), settled: make(map[uint64]bool), handover: handover{By: o.By, run: rand.Text()},
+		box: b, o: o, limiter: rate.NewLimiter(limit, burst), queues: queues{box: b},
+		slots: make(chan struct{}, window),
+		open:  make(map[uint64]handed), flying: make(map[uint64]bool),
+		settled: make(map[uint64]bool), handover: handover{By: o.By, run: rand.Text()},
 	}
 }
 
@@ -186,7 +189,9 @@ func (r *replay) run(ctx context.Context, filter Filter) error {
 
 	var err error
 	if r.records, err = r.box.records(reading, filter, r.o, !r.planned); err == nil {
-		err = r.walk(reading, filter, func(item Item) error { return r.letter(reading, settling, item) })
+		err = r.walk(reading, filter, func(item Item) error {
+			return r.letter(reading, settling, item)
+		})
 	}
 	if err == nil || errors.Is(err, errEnough) {
 		err = r.send(reading, settling)
@@ -304,8 +309,8 @@ func (r *replay) send(reading, settling context.Context) error {
 	return nil
 }
 
-// offer publishes a letter unless it must not be any more: its turn may come long after it was chosen, and its producer may have
-// published its id again meanwhile.
+// offer publishes a letter unless it must not be any more: its turn may come long after it was
+// chosen, and its producer may have published its id again meanwhile.
 func (r *replay) offer(ctx context.Context, c chosen) (offered, error) {
 	v, err := r.judge(ctx, &c.item)
 	if err != nil || v.move != publish {
@@ -320,7 +325,8 @@ func (r *replay) offer(ctx context.Context, c chosen) (offered, error) {
 	return offered{v, r.publish(v.msg)}, nil
 }
 
-// offered is what was judged of a letter whose turn had come, and the answer to come if it was published.
+// offered is what was judged of a letter whose turn had come, and the answer to come if it was
+// published.
 type offered struct {
 	verdict
 	answer <-chan answer
@@ -334,7 +340,8 @@ type verdict struct {
 	msg    *nats.Msg
 }
 
-// judge says what is to be done with a letter now. It has patience: the broker may go away while a replay runs.
+// judge says what is to be done with a letter now. It has patience: the broker may go away while a
+// replay runs.
 func (r *replay) judge(ctx context.Context, item *Item) (verdict, error) {
 	r.judging.Lock()
 	defer r.judging.Unlock()
@@ -380,7 +387,8 @@ func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 		r.records.take(item, p.target)
 		if p.counted {
 			l := &item.Letter
-			msg.Header.Set(wire.HeaderBefore, wire.Ended(schema.StateDead, l.Reason, l.PossibleDuplicate))
+			msg.Header.Set(wire.HeaderBefore,
+				wire.Ended(schema.StateDead, l.Reason, l.PossibleDuplicate))
 		}
 	}
 	return verdict{move: p.move, target: p.target, msg: msg}, nil
@@ -469,7 +477,8 @@ func (r *replay) remove(ctx context.Context, item Item, before bool) {
 	}
 	if err != nil {
 		r.result.Kept++
-		r.notes.add("", "replayed, but its letter is still in the box: run again to take it out", item.Letter.ID)
+		r.notes.add("", "replayed, but its letter is still in the box: run again to take it out",
+			item.Letter.ID)
 	} else {
 		delete(r.open, item.Seq)
 		delete(r.flying, item.Seq)
@@ -492,7 +501,8 @@ func (r *replay) fail(id, why string) {
 	r.result.Failed++
 	r.notes.add("", why, id)
 	if r.inRow++; r.inRow == maxInRow {
-		r.result.Stopped = fmt.Sprintf("%d letters in a row could not be published: %s", maxInRow, why)
+		r.result.Stopped = fmt.Sprintf("%d letters in a row could not be published: %s",
+			maxInRow, why)
 		r.stop(errStopped)
 	}
 	r.progress("")
@@ -511,7 +521,8 @@ func (r *replay) wait(n int, appID string) {
 // progress is called with r.mu held.
 func (r *replay) progress(waiting string) {
 	if r.o.Progress != nil {
-		r.o.Progress(Progress{Replayed: r.result.Replayed, Left: r.result.Skipped + r.result.Failed, Waiting: waiting})
+		r.o.Progress(Progress{Replayed: r.result.Replayed, Left: r.result.Skipped + r.result.Failed,
+			Waiting: waiting})
 	}
 }
 

@@ -23,7 +23,8 @@ func TestReplaySendsAgainAndEmptiesTheBox(t *testing.T) {
 	}
 	b.bury(letter("other", of(schema.ReasonExpired)))
 	var seen []Progress
-	result := b.replay(Filter{Reasons: []schema.Reason{schema.ReasonExhausted}}, Options{By: "ann@desk", Progress: func(p Progress) { seen = append(seen, p) }})
+	result := b.replay(Filter{Reasons: []schema.Reason{schema.ReasonExhausted}},
+		Options{By: "ann@desk", Progress: func(p Progress) { seen = append(seen, p) }})
 	b.Equal(100, result.Replayed)
 	b.Zero(result.Skipped + result.Failed + result.Duplicates + result.Kept)
 	b.Empty(result.Stopped)
@@ -52,11 +53,13 @@ func TestReplayLeavesWhatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
 	b.bury(
-		letter("no-subject", of(schema.ReasonInvalid), func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.ö" }),
+		letter("no-subject", of(schema.ReasonInvalid),
+			func(l *schema.Letter) { l.Subject = "kefu.send." + app + ".live.ö" }),
 		letter("typo", of(schema.ReasonInvalid), header("Kefu-Expire-At", "x")),
 		letter("late", header("Kefu-Expires-At", "2020-01-01T00:00:00Z")),
 		letter("reused", of(schema.ReasonIDReuse)),
-		letter("elsewhere", func(l *schema.Letter) { l.AppID, l.Subject = "wx2", "kefu.send.wx2.bulk.c" }),
+		letter("elsewhere",
+			func(l *schema.Letter) { l.AppID, l.Subject = "wx2", "kefu.send.wx2.bulk.c" }),
 		letter("good", bulk("c")),
 	)
 	result := b.replay(Filter{}, Options{})
@@ -65,7 +68,8 @@ func TestReplayLeavesWhatCannotBeSent(t *testing.T) {
 	b.Len(result.Notes, 5)
 	b.Equal([]string{"no-subject", "typo", "late", "reused", "elsewhere"}, b.ids(Filter{}))
 
-	result = b.replay(Filter{IDs: []string{"late", "reused"}}, Options{NewIDs: true, ExpiresIn: time.Hour})
+	result = b.replay(Filter{IDs: []string{"late", "reused"}},
+		Options{NewIDs: true, ExpiresIn: time.Hour})
 	b.Equal(2, result.Replayed)
 	b.Equal([]string{"no-subject", "typo", "elsewhere"}, b.ids(Filter{}))
 	env, err := wire.ParseEnvelope(b.queued()[2].Header, true)
@@ -109,9 +113,11 @@ func TestReplayTellsTwoLettersOfOneIDApart(t *testing.T) {
 	b.consume()
 	result = b.replay(Filter{}, Options{Ledger: remembering{"a": {Generation: 2, Ended: true}}})
 	b.Equal(0, result.Replayed)
-	b.Equal(string(goneOn), result.Notes[0].Text, "and then known to the ledger, which would not let another one through")
+	b.Equal(string(goneOn), result.Notes[0].Text,
+		"and then known to the ledger, which would not let another one through")
 
-	result = b.replay(Filter{}, Options{Ledger: remembering{"a": {Generation: 2, Ended: true}}, NewIDs: true})
+	result = b.replay(Filter{},
+		Options{Ledger: remembering{"a": {Generation: 2, Ended: true}}, NewIDs: true})
 	b.Equal([]int{1, 0}, []int{result.Replayed, result.Duplicates})
 	b.Empty(b.ids(Filter{}))
 	b.Equal("another", string(b.queued()[0].Data))
@@ -123,7 +129,8 @@ func TestReplayTellsTwoLettersOfOneIDApart(t *testing.T) {
 func TestReplayWithoutALedgerTakesNoAnswerForAnothers(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
-	again := func(l *schema.Letter) { l.Sequence = 8 } // the same packet under the same id, a month later
+	// the same packet under the same id, a month later
+	again := func(l *schema.Letter) { l.Sequence = 8 }
 	b.bury(letter("a"), letter("a", again))
 	result := b.replay(Filter{}, Options{})
 	b.Equal([]int{1, 1}, []int{result.Replayed, result.Skipped})
@@ -246,7 +253,8 @@ func TestReplayGoesOnAfterTheBrokerWasAway(t *testing.T) {
 	b.Len(b.queued(), 6)
 }
 
-// cutting is the ledger, read over a proxy that is cut before a read and mended as soon as it has failed.
+// cutting is the ledger, read over a proxy that is cut before a read and mended as soon as it has
+// failed.
 type cutting struct {
 	*ledger.Lookup
 	bed    *bed
@@ -281,10 +289,12 @@ func TestReplayGoesOnAfterTheLedgerCouldNotBeRead(t *testing.T) {
 		b.bury(letter(fmt.Sprint("order-", i)))
 	}
 	c := &cutting{Lookup: ledger.NewLookup(b.conn), bed: b, proxy: proxy, at: 2}
-	result := b.replay(Filter{}, Options{Rate: window / 2, Ledger: c}) // a batch takes longer than what is known of the ledger is good for
+	// a batch takes longer than what is known of the ledger is good for
+	result := b.replay(Filter{}, Options{Rate: window / 2, Ledger: c})
 	b.Positive(c.failed)
 	b.Equal([]int{letters, 0, 0}, []int{result.Replayed, result.Skipped, result.Failed})
-	b.LessOrEqual(len(b.ids(Filter{})), result.Kept, "what was taken out while the broker was away may count as kept")
+	b.LessOrEqual(len(b.ids(Filter{})), result.Kept,
+		"what was taken out while the broker was away may count as kept")
 	b.Len(b.queued(), letters)
 }
 
@@ -350,7 +360,8 @@ func TestAReplayTellsHowTheLifeBeforeEndedIfThatIsCounted(t *testing.T) {
 			t.Parallel()
 			b := newBed(t, 100)
 			l := letter("a")
-			l.Reason, l.PublishedAt, l.DiedAt = schema.ReasonRecipient, time.Now(), time.Now().Add(-c.died)
+			l.Reason, l.PublishedAt, l.DiedAt = schema.ReasonRecipient, time.Now(),
+				time.Now().Add(-c.died)
 			if c.change != nil {
 				c.change(l)
 			}
