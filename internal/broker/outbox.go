@@ -110,7 +110,7 @@ type publish struct {
 
 const (
 	// a leader change costs this, not the 5 s of a default publish; where answers take long, twice
-	// as long
+	// as long.
 	firstRepeat = 400 * time.Millisecond
 	maxRepeat   = 2 * time.Second
 	sweepEvery  = 50 * time.Millisecond

@@ -80,7 +80,7 @@ type TokenKind string
 
 // The kinds of token source.
 const (
-	// kefu itself, from the stable_token endpoint with the AppSecret
+	// kefu itself, from the stable_token endpoint with the AppSecret.
 	TokenStable TokenKind = "stable"
 	TokenFile   TokenKind = "file" // someone who writes it into a file
 	TokenURL    TokenKind = "url"  // a central token server

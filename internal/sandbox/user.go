@@ -30,7 +30,7 @@ var actions = []string{
 const (
 	WindowDocument = "document" // any action: as many messages as wanted within 48 hours
 	// a message: 5 within 48 hours; click, follow, scan: 3 within a minute; payment: no limit
-	// within 48 hours
+	// within 48 hours.
 	WindowToday = "today"
 )
 
