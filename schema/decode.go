@@ -52,33 +52,6 @@ func tooLarge(n int) *FieldError {
 	return &FieldError{Field: "packet", Rule: fmt.Sprintf("%d bytes, at most %d", n, MaxPacket)}
 }
 
-// PeekToUser returns the touser of a packet that Decode refuses, or "" when none can be found that
-// might be an openid. It is for finding the letters of a person: it forgives letter case, bad
-// characters, and whatever is wrong behind the touser.
-func PeekToUser(raw []byte) string {
-	s := scanner{s: string(raw), lenient: true}
-	s.blank()
-	if s.open('{', "an object", 1) != nil {
-		return ""
-	}
-	var skipped []byte
-	for first := true; ; first = false {
-		key, more, err := s.member(first)
-		if err != nil || !more {
-			return ""
-		}
-		if strings.EqualFold(key, toUser) && s.peek() == '"' {
-			if openid, err := s.text(); err == nil && isToken(openid) {
-				return openid
-			}
-			return ""
-		}
-		if skipped, err = s.value(skipped[:0], 2); err != nil {
-			return ""
-		}
-	}
-}
-
 // normalize returns a JSON value in normal form, as it would stand at the given depth of a packet.
 func normalize(value []byte, depth int) ([]byte, *FieldError) {
 	if !utf8.Valid(value) {

@@ -523,27 +523,3 @@ func TestUnknownFieldsDoNotShareTheirRoom(t *testing.T) {
 	p.Extra[0].Value = append(p.Extra[0].Value, '0')
 	require.Equal(t, []schema.Member{{Name: "x", Value: []byte("10")}, {Name: "y", Value: []byte("2")}}, p.Extra)
 }
-
-func TestPeekToUser(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ name, packet, want string }{
-		{"a packet that is refused", `{"x":1,"touser":"oA_b-1"}`, "oA_b-1"},
-		{"behind a raw line break", "{\"text\":{\"content\":\"a\nb\"},\"touser\":\"o\"}", "o"},
-		{"behind invalid UTF-8", "{\"text\":{\"content\":\"\xC4\xE3\xC2\"},\"touser\":\"o\"}", "o"},
-		{"behind a lone surrogate, control characters and duplicates", `{"x":["\ud800\b\u0000",{"a":1,"a":2}],"touser":"o"}`, "o"},
-		{"before the end is cut off", `{"touser":"o","text":{"con`, "o"},
-		{"in another letter case", `{"ToUser":"o"}`, "o"},
-		{"no object", `["touser"]`, ""},
-		{"no touser", `{"msgtype":"text"}`, ""},
-		{"no string", `{"touser":1}`, ""},
-		{"no openid", `{"touser":"a.b"}`, ""},
-		{"not JSON before it", `{"x":y,"touser":"o"}`, ""},
-		{"a string without an end", `{"touser":"o`, ""},
-		{"nothing", ``, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			require.Equal(t, tt.want, schema.PeekToUser([]byte(tt.packet)))
-		})
-	}
-}

@@ -1,11 +1,6 @@
 package schema
 
-import (
-	"maps"
-	"slices"
-	"time"
-	"unicode/utf8"
-)
+import "time"
 
 // Letter is a dead letter: all that is known about an intent that was not sent, as JSON on
 // [DeadSubject], kept for 30 days. It holds the message as it was published, so that it can be
@@ -78,17 +73,6 @@ func (l *Letter) Packet() []byte {
 	return []byte(l.Body)
 }
 
-// SetPacket keeps the payload: as text when it is valid UTF-8, else as base64. JSON text would turn
-// other bytes into U+FFFD for good.
-func (l *Letter) SetPacket(raw []byte) {
-	l.Body, l.BodyBase64 = "", nil
-	if utf8.Valid(raw) {
-		l.Body = string(raw)
-	} else {
-		l.BodyBase64 = append([]byte(nil), raw...)
-	}
-}
-
 // Header returns the headers as they were published, whatever bytes they held. The map is the
 // caller's.
 func (l *Letter) Header() map[string][]string {
@@ -100,35 +84,4 @@ func (l *Letter) Header() map[string][]string {
 		h[string(raw.Name)] = append(h[string(raw.Name)], string(raw.Value))
 	}
 	return h
-}
-
-// SetHeader keeps the headers: as text when name and values are valid UTF-8, else as base64, all
-// values of the header together so that they keep their order.
-func (l *Letter) SetHeader(h map[string][]string) {
-	l.Headers, l.HeadersBase64 = nil, nil
-	for _, name := range slices.Sorted(maps.Keys(h)) { // Sorted: the same letter is the same JSON.
-		values := h[name]
-		if validHeader(name, values) {
-			if l.Headers == nil {
-				l.Headers = make(map[string][]string, len(h))
-			}
-			l.Headers[name] = append([]string(nil), values...)
-			continue
-		}
-		for _, value := range values {
-			l.HeadersBase64 = append(l.HeadersBase64, RawHeader{Name: []byte(name), Value: []byte(value)})
-		}
-	}
-}
-
-func validHeader(name string, values []string) bool {
-	if !utf8.ValidString(name) {
-		return false
-	}
-	for _, value := range values {
-		if !utf8.ValidString(value) {
-			return false
-		}
-	}
-	return true
 }

@@ -24,10 +24,6 @@ type scanner struct {
 	i int // Where the next byte is.
 
 	key int // Where the last key began.
-
-	// lenient lets control characters, lone surrogates and duplicate keys pass, to find a field of
-	// a packet that is refused anyway.
-	lenient bool
 }
 
 // broken is the error for what is not JSON at all.
@@ -232,7 +228,7 @@ func (s *scanner) object(dst []byte, depth int) ([]byte, *FieldError) {
 		if !more {
 			return append(dst, '}'), nil
 		}
-		if rule := others.add(key); rule != "" && !s.lenient {
+		if rule := others.add(key); rule != "" {
 			return dst, s.fault(s.key, rule)
 		}
 		if !first {

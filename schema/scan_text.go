@@ -113,17 +113,12 @@ func (s *scanner) unicode(at int) (rune, *FieldError) {
 		return r, s.forbidden(r, at)
 	}
 	if strings.HasPrefix(s.s[s.i:], `\u`) {
-		low := s.i
 		s.i += 2
 		if second, ok := s.hex(); ok {
 			if pair := utf16.DecodeRune(r, second); pair != utf8.RuneError {
 				return pair, nil
 			}
 		}
-		s.i = low
-	}
-	if s.lenient {
-		return utf8.RuneError, nil
 	}
 	return 0, s.fault(at, "lone surrogate")
 }
@@ -152,8 +147,6 @@ func (s *scanner) hex() (rune, bool) {
 func (s *scanner) control(i int) *FieldError {
 	c := rune(s.s[i])
 	switch {
-	case s.lenient:
-		return nil
 	case c == 0xC2:
 		if i+1 >= len(s.s) || s.s[i+1] >= 0xA0 {
 			return nil
@@ -168,7 +161,7 @@ func (s *scanner) control(i int) *FieldError {
 
 // forbidden refuses r if it is a control character that a packet may not hold in any form.
 func (s *scanner) forbidden(r rune, at int) *FieldError {
-	if s.lenient || !isForbidden(r) {
+	if !isForbidden(r) {
 		return nil
 	}
 	return s.fault(at, fmt.Sprintf("control character %U", r))

@@ -81,7 +81,7 @@ func (d *delivery) recipient() string {
 	if d.live {
 		return d.subject.Key
 	}
-	return schema.PeekToUser(d.msg.Data)
+	return wire.PeekToUser(d.msg.Data)
 }
 
 // drawnHold is a hold that an intent has drawn, and when the platform says that

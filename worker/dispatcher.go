@@ -264,7 +264,7 @@ func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker str
 	env := due.env
 	l := &schema.Letter{
 		ID: env.ID, AppID: strings.TrimPrefix(m.Subject, "kefu.later.due."), Generation: max(env.Generation, 1),
-		Lane: due.to.Lane, OpenID: schema.PeekToUser(m.Data), Source: env.Source,
+		Lane: due.to.Lane, OpenID: wire.PeekToUser(m.Data), Source: env.Source,
 		Reason: schema.ReasonInvalid, Detail: "it waited in " + wire.StreamLater + " and cannot be moved on: " + why.Error(),
 		PossibleDuplicate: unknownOf(env.Tried) > 0, Attempts: env.Tried,
 		Subject: m.Header.Get(wire.HeaderTarget), Sequence: meta.Seq,
@@ -288,8 +288,8 @@ func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker str
 	if n := len(l.Attempts); n > 0 {
 		l.FirstAt, l.LastAt = l.Attempts[0].At, l.Attempts[n-1].At
 	}
-	l.SetPacket(m.Data)
-	l.SetHeader(wire.ProducerHeader(m.Header, env.ID))
+	wire.SetPacket(l, m.Data)
+	wire.SetHeader(l, wire.ProducerHeader(m.Header, env.ID))
 	return l
 }
 

@@ -35,11 +35,11 @@ func (e *engine) letter(d *delivery) *schema.Letter {
 	_, strange := wire.ParseSubject(d.msg.Subject)
 	switch {
 	case strange != nil:
-		l.Subject, l.OpenID = d.msg.Subject, schema.PeekToUser(d.msg.Data) // as it came: nothing else is known of it
+		l.Subject, l.OpenID = d.msg.Subject, wire.PeekToUser(d.msg.Data) // as it came: nothing else is known of it
 	case d.live:
 		l.OpenID = d.subject.Key
 	default:
-		l.Campaign, l.OpenID = d.subject.Key, schema.PeekToUser(d.msg.Data)
+		l.Campaign, l.OpenID = d.subject.Key, wire.PeekToUser(d.msg.Data)
 	}
 	if answer := end.answer; answer != nil {
 		l.Errmsg, l.RID, l.HTTPStatus = answer.Msg, answer.RID, answer.HTTPStatus
@@ -50,8 +50,8 @@ func (e *engine) letter(d *delivery) *schema.Letter {
 	if n := len(d.tried); n > 0 {
 		l.FirstAt, l.LastAt = d.tried[0].At, d.tried[n-1].At
 	}
-	l.SetPacket(d.msg.Data)
-	l.SetHeader(d.publishedHeader())
+	wire.SetPacket(l, d.msg.Data)
+	wire.SetHeader(l, d.publishedHeader())
 	return l
 }
 

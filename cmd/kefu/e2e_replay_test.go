@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -26,7 +27,7 @@ func buried(s *stage.Stage, id, openID string, sequence uint64, published time.T
 		Subject: stage.Live + openID, Sequence: sequence, PublishedAt: published, DiedAt: published, Worker: "w",
 		Headers: map[string][]string{"Nats-Msg-Id": {id}, "Kefu-Expires-At": {time.Now().Add(time.Hour).Format(time.RFC3339)}},
 	}
-	l.SetPacket(fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":"your table is ready"}}`, openID))
+	wire.SetPacket(l, fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":"your table is ready"}}`, openID))
 	m, err := deadletter.Message(l)
 	s.NoError(err)
 	_, err = s.JS.PublishMsg(s.T.Context(), &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})

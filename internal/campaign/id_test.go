@@ -45,7 +45,7 @@ func ids(t *testing.T, conn *broker.Conn) map[string]string {
 	found := make(map[string]string)
 	require.NoError(t, conn.Scan(t.Context(), schema.SendStream(app), broker.ScanOptions{}, func(s broker.Stored) error {
 		env, err := wire.ParseEnvelope(s.Header, false)
-		found[schema.PeekToUser(s.Data)] = env.ID
+		found[wire.PeekToUser(s.Data)] = env.ID
 		return err
 	}))
 	return found

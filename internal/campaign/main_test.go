@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -84,7 +85,7 @@ func stored(t *testing.T, conn *broker.Conn) map[string]int {
 	t.Helper()
 	found := make(map[string]int)
 	err := conn.Scan(t.Context(), schema.SendStream(app), broker.ScanOptions{}, func(s broker.Stored) error {
-		found[schema.PeekToUser(s.Data)]++
+		found[wire.PeekToUser(s.Data)]++
 		return nil
 	})
 	require.NoError(t, err)

@@ -17,7 +17,7 @@ func TestAgainKeepsTheMessage(t *testing.T) {
 		header("kefu-source", "shop"), header("Kefu-Unknown", "park"), header("X-Request-Id", "r1"),
 		header("Kefu-Expires-At", "2026-11-26T00:00:00Z"), header("Nats-Expected-Stream", "S"),
 		header("Kefu-Send-At", "2026-11-24T11:00:00Z"))
-	l.SetPacket([]byte("{ \"touser\" : \"x\",\xff 1.0e2 }")) // whatever it is
+	wire.SetPacket(l, []byte("{ \"touser\" : \"x\",\xff 1.0e2 }")) // whatever it is
 	msg, err := again(Options{}, &Item{Letter: *l, Seq: 9}, noon)
 	require.NoError(t, err)
 	require.Equal(t, "kefu.again."+app+".live."+openid, msg.Subject)
@@ -126,7 +126,7 @@ func TestForesee(t *testing.T) {
 			letter("a", of(schema.ReasonRejected), code(-1)), Options{}, 0, false, WillBeSent, ""},
 		{"a packet that is still invalid",
 			letter("a", of(schema.ReasonInvalid),
-				func(l *schema.Letter) { l.SetPacket([]byte("{}")) }),
+				func(l *schema.Letter) { wire.SetPacket(l, []byte("{}")) }),
 			Options{}, 0, false, SameAgain, "msgtype"},
 		{"a packet that a new limit allows",
 			letter("a", of(schema.ReasonInvalid)), Options{}, 0, false, WillBeSent, ""},

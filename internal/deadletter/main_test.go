@@ -36,8 +36,8 @@ func letter(id string, change ...func(*schema.Letter)) *schema.Letter {
 		PublishedAt: noon.Add(-time.Hour), DiedAt: noon, Worker: "worker-1",
 		Headers: map[string][]string{"Nats-Msg-Id": {id}},
 	}
-	l.SetPacket([]byte(`{"touser":"` + openid +
-		`","msgtype":"text","text":{"content":"` + id + `"}}`))
+	wire.SetPacket(l, []byte(`{"touser":"`+openid+
+		`","msgtype":"text","text":{"content":"`+id+`"}}`))
 	for _, f := range change {
 		f(l)
 	}

@@ -66,6 +66,6 @@ func itemOf(s broker.Stored) Item {
 	if token := strings.Split(s.Subject, "."); len(token) == 4 {
 		item.Letter.AppID, item.Letter.Reason = token[2], schema.Reason(token[3])
 	}
-	item.Letter.SetPacket(s.Data)
+	wire.SetPacket(&item.Letter, s.Data)
 	return item
 }

@@ -97,7 +97,7 @@ func TestReplayAfterAnInterruption(t *testing.T) {
 func TestReplayTellsTwoLettersOfOneIDApart(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
-	other := func(l *schema.Letter) { l.Sequence = 8; l.SetPacket([]byte("another")) }
+	other := func(l *schema.Letter) { l.Sequence = 8; wire.SetPacket(l, []byte("another")) }
 	b.bury(letter("a", of(schema.ReasonInvalid)), letter("a", of(schema.ReasonInvalid), other))
 	result := b.replay(Filter{}, Options{})
 	b.Equal(1, result.Replayed)

@@ -71,7 +71,7 @@ func queuedFor(
 	}
 	err = conn.Scan(ctx, name, broker.ScanOptions{Subject: "kefu.*." + app.ID + ".bulk.*"},
 		func(s broker.Stored) error {
-			if schema.PeekToUser(s.Data) == openID {
+			if wire.PeekToUser(s.Data) == openID {
 				add(s)
 			}
 			return nil
@@ -85,7 +85,7 @@ func waitingFor(
 	err = conn.Scan(ctx, wire.StreamLater,
 		broker.ScanOptions{Subject: "kefu.later.wait." + app.ID + ".*"},
 		func(s broker.Stored) error {
-			if schema.PeekToUser(s.Data) == openID {
+			if wire.PeekToUser(s.Data) == openID {
 				p, id := readLater(s)
 				rows = append(rows, Pending{AppID: app.ID, ID: id, State: schema.StateWaiting,
 					Lane: p.subject.Lane, At: p.stored, Until: p.until})

@@ -108,7 +108,7 @@ func DeadLetter(id string, change ...func(*schema.Letter)) *schema.Letter {
 		PublishedAt: time.Now().Add(-time.Minute).UTC(), DiedAt: Died, Worker: "worker-1",
 		Headers: map[string][]string{"Nats-Msg-Id": {id}, "X-To": {"for " + Recipient}},
 	}
-	l.SetPacket([]byte(PacketFor(Recipient)))
+	wire.SetPacket(l, []byte(PacketFor(Recipient)))
 	for _, f := range change {
 		f(l)
 	}

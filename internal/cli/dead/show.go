@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -106,7 +107,7 @@ func newLetter(i deadletter.Item, m cli.Mask) Letter {
 		}
 	}
 	l.HeadersBase64 = nil
-	l.SetPacket([]byte(m.Packet(i.Letter.Packet())))
+	wire.SetPacket(&l, []byte(m.Packet(i.Letter.Packet())))
 	return Letter{l, true, i.Seq}
 }
 
