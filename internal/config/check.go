@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// check looks at what no single key can tell: what must go together, what may not, and files that
-// should be there.
+// check looks at what no single value shows: values that need each other, values that contradict
+// each other, and files that are missing.
 func (l *loader) check() {
 	l.checkNATS()
 	l.checkWeChat()
@@ -73,7 +73,7 @@ func (l *loader) checkWeChat() {
 		"is not a host of WeChat: "+u.Hostname()+" sees every access token and message")
 }
 
-// checkTokenURL refuses to carry a token in clear text over a network.
+// checkTokenURL refuses a URL over which a token would cross a network in clear text.
 func (l *loader) checkTokenURL(key, raw string) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme == "https" || isLoopback(u.Hostname()) {
@@ -98,8 +98,8 @@ func (l *loader) checkConsole() {
 	}
 }
 
-// checkSettings looks at one set of settings: defaults, or those of an app, whose inherited values
-// were looked at already.
+// checkSettings checks one set of settings: the defaults, or those of an app. Of an app it checks
+// only what the app does not inherit: that was checked with the defaults.
 func (l *loader) checkSettings(s *Settings, prefix string) {
 	own := func(names ...string) bool {
 		found := prefix == defaultsPath
@@ -128,7 +128,8 @@ func (l *loader) checkSettings(s *Settings, prefix string) {
 		l.cfg.Worker.Ledger.Mode == LedgerFull && keep < s.ExpireAfter {
 		l.warn(prefix+"expire_after",
 			duration(s.ExpireAfter)+" is longer than worker.ledger.keep, "+duration(keep)+
-				": an intent that waits longer than that is no longer guarded against a double send")
+				": an intent that waits longer than that is no longer guarded "+
+				"against a double send")
 	}
 	if own("duplicate_window") && s.DuplicateWindow > time.Hour {
 		l.warn(prefix+"duplicate_window",
@@ -143,6 +144,9 @@ func (l *loader) checkApps() {
 	for i := range l.cfg.Apps {
 		app, key := &l.cfg.Apps[i], appsPath+strconv.Itoa(i)
 		prefix := key + "."
+		if l.failed[key] {
+			continue
+		}
 		switch first, twice := seen[app.AppID]; {
 		case l.failed[prefix+"appid"]:
 		case app.AppID == "":

@@ -6,36 +6,31 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/knadh/koanf/providers/env/v2"
 )
 
-// loadEnviron takes the KEFU_ variables that are keys. The names of keys hold underscores
-// themselves, so a variable is looked up among the known ones, never taken apart.
+// loadEnviron takes the KEFU_ variables that are keys. The names of keys contain underscores, so a
+// variable is looked up among the known ones and not split.
 func (l *loader) loadEnviron(environ []string) {
 	var unknown []string
-	provider := env.Provider(".", env.Opt{
-		Prefix:      envPrefix,
-		EnvironFunc: func() []string { return environ },
-		TransformFunc: func(name, value string) (string, any) {
-			key, ok := keyOfVariable(name)
-			switch {
-			case !ok:
-				unknown = append(unknown, name)
-				return "", nil
-			case value == "":
-				return "", nil
-			}
-			return key, value
-		},
-	})
-	l.layer(provider, nil, func(key string) origin { return origin{place: envName(key)} })
+	for _, entry := range environ {
+		name, value, ok := strings.Cut(entry, "=")
+		if !ok || !strings.HasPrefix(name, envPrefix) {
+			continue
+		}
+		key, isKey := keyOfVariable(name)
+		switch {
+		case !isKey:
+			unknown = append(unknown, name)
+		case value != "":
+			l.put(key, value, origin{place: name})
+		}
+	}
 	l.reportUnknown(unknown)
 }
 
 var appVariable = regexp.MustCompile(`^KEFU_APPS_(\d{1,4})_(.+)$`)
 
-// keyOfVariable is the key a variable sets.
+// keyOfVariable returns the key that a variable sets.
 func keyOfVariable(name string) (string, bool) {
 	if key, ok := known().env[name]; ok {
 		return key, true
@@ -56,7 +51,8 @@ func keyOfVariable(name string) (string, bool) {
 
 // kubernetesVariable matches what Kubernetes sets in each container for a service called kefu or
 // kefu-something.
-var kubernetesVariable = regexp.MustCompile(`^KEFU_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+var kubernetesVariable = regexp.MustCompile(`^KEFU_([A-Z0-9_]+_)?` +
+	`(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // reportUnknown warns of variables that are no keys, and refuses those that hold a secret's value.
 func (l *loader) reportUnknown(names []string) {
@@ -94,11 +90,11 @@ func (l *loader) reportUnknown(names []string) {
 	}
 }
 
-// isSecretVariable tells whether some app named this variable in secret_env.
+// isSecretVariable reports whether an app names this variable in secret_env.
 func (l *loader) isSecretVariable(name string) bool {
-	for _, key := range l.values.Keys() {
-		if strings.HasPrefix(key, appsPath) && strings.HasSuffix(key, ".secret_env") &&
-			l.values.String(key) == name {
+	for key, text := range l.values {
+		if text == name && strings.HasPrefix(key, appsPath) &&
+			strings.HasSuffix(key, ".secret_env") {
 			return true
 		}
 	}

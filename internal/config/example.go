@@ -40,15 +40,14 @@ func WriteExample(w io.Writer) error {
 	if err := encode(&body, root); err != nil {
 		return err
 	}
-	// The encoder writes no empty lines; one before each group is worth a trick.
+	// The encoder writes no empty lines; the example has one before each group.
 	_, err := w.Write(bytes.ReplaceAll(body.Bytes(), []byte("\n# "), []byte("\n\n# ")))
 	return err
 }
 
-const exampleHead = `# kefu's configuration: every key at its default. Leave out what you do not change.
-# The environment wins over this file (KEFU_NATS_URL for nats.url), flags win over both.
-
-`
+const exampleHead = "# kefu's configuration: every key at its default. Leave out what you do not " +
+	"change.\n" +
+	"# The environment wins over this file (KEFU_NATS_URL for nats.url), flags win over both.\n\n"
 
 var exampleGroups = map[string]string{
 	"nats":     "The broker.",
@@ -60,19 +59,16 @@ var exampleGroups = map[string]string{
 		"any key of defaults.",
 }
 
-var exampleApp = map[string]string{"appid": "wx0000000000000001", "name": "旗舰店", "kind": "official",
-	"secret_file": "/etc/kefu/wx1.secret"}
+var exampleApp = map[string]string{
+	"appid": "wx0000000000000001", "name": "旗舰店", "kind": "official",
+	"secret_file": "/etc/kefu/wx1.secret",
+}
 
 func exampleRows[T any](root *yaml.Node, rows []row[T]) {
 	var zero T
 	for _, r := range rows {
 		parent, name := split(r.path)
-		node := root
-		if parent != "" {
-			for part := range strings.SplitSeq(parent, ".") {
-				node = group(node, part)
-			}
-		}
+		node := group(root, parent)
 		key := scalar(name, "!!str")
 		key.HeadComment = fold(r.doc)
 		field := r.field(&zero)
@@ -87,7 +83,7 @@ func exampleRows[T any](root *yaml.Node, rows []row[T]) {
 	}
 }
 
-// fold breaks a sentence into lines that fit beside each other in a terminal.
+// fold breaks a sentence into lines that fit a terminal.
 func fold(sentence string) string {
 	const width = 100
 	var b strings.Builder

@@ -9,7 +9,7 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Key is one row of the reference: all there is to know about a setting.
+// Key is one row of the reference: everything about a setting.
 type Key struct {
 	Path string `json:"key"` // nats.url; of an app: apps[].name
 	// text, choice, integer, number, boolean, duration, size, address, url, file, folder, token
@@ -23,7 +23,7 @@ type Key struct {
 	ofEachApp bool
 }
 
-// OfEachApp tells whether the key is one of defaults, listed once more for apps.
+// OfEachApp reports whether the key is one of defaults, listed once more for apps.
 func (k Key) OfEachApp() bool { return k.ofEachApp }
 
 // row binds one key to the field of T that holds it.
@@ -232,21 +232,20 @@ func (r row[T]) key(prefix string) Key {
 	}
 }
 
-// envName is the variable of a key: nats.store_dir becomes KEFU_NATS_STORE_DIR.
+// envName returns the variable of a key: KEFU_NATS_STORE_DIR for nats.store_dir.
 func envName(key string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// catalog is what the tables know, arranged for looking things up. Keys are written with apps[] for
-// any app.
+// catalog indexes the tables. Keys are written with apps[] for any app.
 type catalog struct {
 	leaves map[string]bool     // nats.url, apps[].rate.burst
 	groups map[string][]string // nats -> url, listen, …; "" -> nats, wechat, …
 	env    map[string]string   // KEFU_NATS_URL -> nats.url; those of apps are matched by pattern
-	order  []string            // leaves as in Keys
+	order  []string            // the leaves in the order of Keys
 }
 
-// known is built once: the tables never change.
+// known returns the catalog. It is built once, since the tables never change.
 var known = sync.OnceValue(func() catalog {
 	c := catalog{leaves: map[string]bool{}, groups: map[string][]string{}, env: map[string]string{}}
 	for _, k := range Keys() {

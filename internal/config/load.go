@@ -10,32 +10,28 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/rawbytes"
-	"github.com/knadh/koanf/v2"
-
 	"github.com/kefuhq/kefu/schema"
 )
 
 // DefaultFiles is where a configuration is looked for when none is named.
 var DefaultFiles = []string{"./kefu.yaml", "/etc/kefu/kefu.yaml"}
 
-// Source is what a configuration is loaded from. Its zero value loads a file from DefaultFiles, if
-// there is one.
+// Source is what a configuration is loaded from. Its zero value loads the first of DefaultFiles
+// that exists, if any.
 type Source struct {
-	// File is named by the user, who must get an error when it is missing. Empty: the one in
-	// KEFU_CONFIG, which must exist as well, else the first of Search that exists, else none.
+	// File is the file that the user named; it must exist. Empty means the file that KEFU_CONFIG
+	// names, which must exist as well, else the first of Search that exists, else none.
 	File string
 
 	// Environ is the environment as os.Environ returns it. An empty variable counts as not set, so
-	// that a compose file may pass on what may be absent.
+	// that a compose file may pass variables on that are not set outside.
 	Environ []string
 
 	// Flags are the values given on the command line, by key ("worker.listen",
 	// "apps[0].rate.burst").
 	Flags map[string]any
 
-	// Search is where to look when no file is named; nil means DefaultFiles.
+	// Search lists the files to look for when none is named; nil means DefaultFiles.
 	Search []string
 }
 
@@ -43,8 +39,8 @@ type Source struct {
 // warnings come with either result.
 func Load(src Source) (*Config, []Warning, error) {
 	l := &loader{
-		values: koanf.New("."),
 		cfg:    &Config{origins: map[string]origin{}},
+		values: map[string]string{},
 		apps:   map[int]origin{},
 		failed: map[string]bool{},
 		lookup: lookupIn(src.Environ),
@@ -62,64 +58,54 @@ func Load(src Source) (*Config, []Warning, error) {
 	return l.cfg, l.warnings, nil
 }
 
-// flagPlace is where a value from the command line was set.
+// flagPlace is the place of a value that was set on the command line.
 const flagPlace = "flag"
 
-// sortProblems puts those of the file first, from top to bottom, as whoever mends it goes through
-// it.
+// sortProblems puts those of the file first, from top to bottom, in the order in which somebody
+// corrects them.
 func (l *loader) sortProblems() {
 	slices.SortStableFunc(l.problems, func(a, b Problem) int {
-		switch inFile := a.File == l.cfg.file; {
-		case inFile != (b.File == l.cfg.file):
-			return map[bool]int{true: -1, false: 1}[inFile]
-		case inFile:
+		aInFile, bInFile := a.File == l.cfg.file, b.File == l.cfg.file
+		switch {
+		case aInFile && bInFile:
 			return cmp.Compare(a.Line, b.Line)
+		case aInFile:
+			return -1
+		case bInFile:
+			return 1
 		}
 		return 0
 	})
 }
 
-// loader gathers the layers, lowest first, then turns the text of each value into its field.
+// loader gathers the text of every value, the lowest source first, then turns each text into its
+// field.
 type loader struct {
-	values   *koanf.Koanf
 	cfg      *Config
-	apps     map[int]origin // those the layers mention, with where the file starts each
+	values   map[string]string // by key (apps.0.rate.burst), from the highest source that has it
+	apps     map[int]origin    // the apps that any source mentions, with where the file starts each
 	lookup   func(string) (string, bool)
-	failed   map[string]bool // keys without a usable value, about which nothing further can be said
+	failed   map[string]bool // keys without a usable value: nothing further is said about these
 	problems []Problem
 	warnings []Warning
 }
 
-// layer loads one source over those before it. Every one of its keys has a place it was set at.
-func (l *loader) layer(
-	provider koanf.Provider, parser koanf.Parser, place func(key string) origin,
-) {
-	layer := koanf.New(".")
-	if err := layer.Load(provider, parser); err != nil {
-		l.problems = append(l.problems, Problem{Text: err.Error()})
-		return
-	}
-	for _, key := range layer.Keys() {
-		l.cfg.origins[key] = place(key)
-		if i, _, ok := cutApp(key); ok {
-			if _, mentioned := l.apps[i]; !mentioned {
-				l.apps[i] = origin{} // where it starts is the file's to say
-			}
+// put sets the value of a key over that of the sources before.
+func (l *loader) put(key, text string, at origin) {
+	l.values[key], l.cfg.origins[key] = text, at
+	if i, _, ok := cutApp(key); ok {
+		if _, mentioned := l.apps[i]; !mentioned {
+			l.apps[i] = origin{} // where it starts is known to the file only
 		}
-	}
-	if err := l.values.Merge(layer); err != nil {
-		l.problems = append(l.problems, Problem{Text: err.Error()})
 	}
 }
 
 func (l *loader) loadDefaults() {
-	defaults := map[string]any{}
 	for _, k := range Keys() {
 		if !strings.HasPrefix(k.Path, "apps[]") {
-			defaults[k.Path] = k.Default
+			l.put(k.Path, k.Default, origin{})
 		}
 	}
-	l.layer(confmap.Provider(defaults, "."), nil, func(string) origin { return origin{} })
 }
 
 func (l *loader) loadFile(src Source) {
@@ -132,20 +118,11 @@ func (l *loader) loadFile(src Source) {
 		return
 	}
 	l.cfg.file = name
-	parser := &strictYAML{name: name}
-	l.layer(rawbytes.Provider(content), parser, func(key string) origin {
-		return origin{name, parser.lines[key]}
-	})
-	l.problems = append(l.problems, parser.problems...)
-	for _, p := range parser.problems {
-		l.failed[internal(p.Key)] = true
-	}
-	for i := 0; parser.lines[appsPath+strconv.Itoa(i)] > 0; i++ {
-		l.apps[i] = origin{name, parser.lines[appsPath+strconv.Itoa(i)]}
-	}
+	fileReader{into: l}.read(content)
 }
 
-// readFile returns the file to load under the name to show, or no name when there is none.
+// readFile returns the content of the file to load and the name to show for it; the name is empty
+// when there is no file.
 func readFile(
 	src Source, lookup func(string) (string, bool),
 ) (name string, content []byte, err error) {
@@ -171,7 +148,7 @@ func readFile(
 	return "", nil, nil
 }
 
-// reason is what is wrong with a file, without repeating its path.
+// reason returns what is wrong with a file, without its path.
 func reason(err error) string {
 	var path *fs.PathError
 	switch {
@@ -185,7 +162,6 @@ func reason(err error) string {
 }
 
 func (l *loader) loadFlags(flags map[string]any) {
-	given := map[string]any{}
 	for _, path := range slices.Sorted(maps.Keys(flags)) {
 		key := internal(path)
 		_, name := split(key)
@@ -198,18 +174,15 @@ func (l *loader) loadFlags(flags map[string]any) {
 		case !known().leaves[pattern(key)]:
 			complaint = "unknown key " + path + suggestion(key, "")
 		default:
-			given[key] = format(flags[path])
+			l.put(key, format(flags[path]), origin{place: flagPlace})
 			continue
 		}
 		l.problems = append(l.problems,
 			Problem{File: flagPlace, Key: path, Text: complaint, inText: true})
 	}
-	l.layer(confmap.Provider(given, "."), nil, func(string) origin {
-		return origin{place: flagPlace}
-	})
 }
 
-// decode turns every value into its field.
+// decode stores every value in its field.
 func (l *loader) decode() {
 	decodeRows(l, configKeys, l.cfg, "")
 	decodeRows(l, settingsKeys, &l.cfg.Defaults, defaultsPath)
@@ -234,10 +207,10 @@ func (l *loader) decode() {
 func decodeRows[T any](l *loader, rows []row[T], into *T, prefix string) {
 	for _, r := range rows {
 		key := prefix + r.path
-		if !l.values.Exists(key) {
+		raw, ok := l.values[key]
+		if !ok {
 			continue
 		}
-		raw := l.values.String(key)
 		if complaint := r.rule.set(r.field(into), raw); complaint != "" {
 			l.failed[key] = true
 			l.problem(key, r.rule.complain(raw, complaint))
@@ -245,7 +218,7 @@ func decodeRows[T any](l *loader, rows []row[T], into *T, prefix string) {
 	}
 }
 
-// problem reports on the value of a key, at the place that set it.
+// problem reports a problem with the value of a key, at the place that set it.
 func (l *loader) problem(key, text string) {
 	l.problems = append(l.problems, l.about(key, text))
 }
@@ -260,18 +233,17 @@ func (l *loader) about(key, text string) Problem {
 		at = l.apps[i]
 	}
 	if at.place == "" {
-		at.place = l.cfg.file // a default that does not go with what the file says
+		at.place = l.cfg.file // a default that conflicts with a value of the file
 	}
 	return Problem{File: at.place, Line: at.line, Key: display(key), Text: text}
 }
 
-// set tells whether somebody gave the key a value.
+// set reports whether a source other than the defaults has the key.
 func (l *loader) set(key string) bool { return l.cfg.origins[key].place != "" }
 
 func lookupIn(environ []string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
-		// The last of several wins, as it does for os.Getenv's callers on the systems that allow
-		// several.
+		// The last of several entries counts, as for os/exec.
 		for _, entry := range slices.Backward(environ) {
 			if key, value, ok := strings.Cut(entry, "="); ok && key == name {
 				return value, true

@@ -4,5 +4,5 @@ package config
 
 import "io/fs"
 
-// readableByOthers cannot be told from the mode where access is not decided by it.
+// readableByOthers reports nothing where the mode does not decide who may read a file.
 func readableByOthers(fs.FileInfo) bool { return false }

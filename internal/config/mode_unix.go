@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// readableByOthers tells whether more people than necessary can read a file of ours. A file that
-// belongs to somebody else has to let our group in, which is how Kubernetes hands a secret to a
-// process that is not root; a file of our own does not.
+// readableByOthers reports whether more users than necessary can read a file. The group may read a
+// file that belongs to another user: this is how Kubernetes hands a secret to a process that is not
+// root.
 func readableByOthers(info fs.FileInfo) bool {
 	mode := info.Mode().Perm()
 	if mode&0o004 != 0 {

@@ -1,12 +1,10 @@
 package config
 
-import (
-	"strings"
-)
+import "strings"
 
-// nearest is the known key that was most likely meant by an unknown one, or "" when none resembles
-// it. A key that is right but in the wrong group is recognised by its name: per_second at the top
-// is defaults.rate.per_second.
+// nearest returns the known key that was most likely meant by an unknown one, or "" when none
+// resembles it. A key with a known name in the wrong group is found by its name: for per_second at
+// the top it is defaults.rate.per_second.
 func nearest(key string) string {
 	cat := known()
 	parent, name := split(key)
@@ -34,7 +32,7 @@ func nearest(key string) string {
 	return best
 }
 
-// nearestVariable is the same for environment variables of keys outside of apps.
+// nearestVariable does the same for environment variables of keys outside of apps.
 func nearestVariable(name string) string {
 	best, bestDistance := "", 3
 	for _, key := range known().order {
@@ -49,13 +47,13 @@ func nearestVariable(name string) string {
 	return best
 }
 
-// tolerance is how many slips of the finger a word of this length may hold.
+// tolerance returns how many typing errors a word of this length may have.
 func tolerance(word string) int {
 	return max(1, min(3, len(word)/3))
 }
 
-// distance counts the letters to insert, delete, replace or swap with their neighbour to get from a
-// to b.
+// distance returns the edit distance of a and b, without regard to case. Inserting, deleting or
+// replacing a letter counts one, as does swapping two neighbours (Damerau and Levenshtein).
 func distance(a, b string) int {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)

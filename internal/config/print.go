@@ -10,13 +10,14 @@ import (
 )
 
 // Print writes the configuration in effect as YAML that can be loaded again. Of an app it shows
-// what it does not take from defaults. Credentials in URLs are hidden; other secrets are not in the
-// configuration at all. With origins, a comment behind each value says where it was set.
+// what the app does not inherit from defaults. Credentials in URLs are hidden; no other secrets are
+// in the configuration. With origins, a comment after each value says where it was set.
 func (c *Config) Print(w io.Writer, origins bool) error {
 	return encode(w, c.tree(origins))
 }
 
-// PrintApp writes one app with all of its settings resolved; false when there is no such app.
+// PrintApp writes one app with all of its settings resolved. It returns false when there is no such
+// app.
 func (c *Config) PrintApp(w io.Writer, appid string, origins bool) (bool, error) {
 	for i := range c.Apps {
 		if c.Apps[i].AppID == appid {
@@ -26,10 +27,10 @@ func (c *Config) PrintApp(w io.Writer, appid string, origins bool) (bool, error)
 	return false, nil
 }
 
-// Tree is what Print writes as nested maps and lists, for JSON.
+// Tree returns what Print writes as nested maps and lists, for JSON.
 func (c *Config) Tree() (any, error) { return decoded(c.tree(false)) }
 
-// AppTree is what PrintApp writes as nested maps, for JSON; nil when there is no such app.
+// AppTree returns what PrintApp writes as nested maps, for JSON; nil when there is no such app.
 func (c *Config) AppTree(appid string) (any, error) {
 	for i := range c.Apps {
 		if c.Apps[i].AppID == appid {
@@ -56,8 +57,8 @@ func encode(w io.Writer, node *yaml.Node) error {
 
 func (c *Config) tree(origins bool) *yaml.Node {
 	root := mapping()
-	plant(root, c, configKeys, c, "", origins)
-	plant(group(root, "defaults"), c, settingsKeys, &c.Defaults, defaultsPath, origins)
+	addRows(root, c, configKeys, c, "", origins)
+	addRows(group(root, "defaults"), c, settingsKeys, &c.Defaults, defaultsPath, origins)
 	apps := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 	for i := range c.Apps {
 		apps.Content = append(apps.Content, c.appTree(i, false, origins))
@@ -69,34 +70,31 @@ func (c *Config) tree(origins bool) *yaml.Node {
 	return root
 }
 
-// appTree is one app: all of it, or only what it does not take from defaults.
+// appTree returns one app: all of it, or only what it does not inherit from defaults.
 func (c *Config) appTree(i int, all, origins bool) *yaml.Node {
 	node, app, prefix := mapping(), &c.Apps[i], appsPath+strconv.Itoa(i)+"."
 	for _, r := range appKeys {
 		_, own := c.origins[prefix+r.path]
 		// every key of an app is text
 		if text := reflect.ValueOf(r.field(app)).Elem().String(); text != "" && (own || all) {
-			plant(node, c, []row[App]{r}, app, prefix, origins)
+			addRows(node, c, []row[App]{r}, app, prefix, origins)
 		}
 	}
 	for _, r := range settingsKeys {
 		if _, own := c.origins[prefix+r.path]; own || all {
-			plant(node, c, []row[Settings]{r}, &app.Settings, prefix, origins)
+			addRows(node, c, []row[Settings]{r}, &app.Settings, prefix, origins)
 		}
 	}
 	return node
 }
 
-// plant adds the rows' values to a tree, making the groups they are in.
-func plant[T any](root *yaml.Node, c *Config, rows []row[T], from *T, prefix string, origins bool) {
+// addRows adds the values of the rows to a tree, each to its group.
+func addRows[T any](
+	root *yaml.Node, c *Config, rows []row[T], from *T, prefix string, origins bool,
+) {
 	for _, r := range rows {
 		parent, name := split(r.path)
-		node := root
-		if parent != "" {
-			for part := range strings.SplitSeq(parent, ".") {
-				node = group(node, part)
-			}
-		}
+		node := group(root, parent)
 		value := scalarOf(r.field(from), r.rule)
 		if origins {
 			value.LineComment = c.Origin(display(prefix + r.path))
@@ -105,7 +103,8 @@ func plant[T any](root *yaml.Node, c *Config, rows []row[T], from *T, prefix str
 	}
 }
 
-// scalarOf is the value behind a field's pointer as a YAML node, without what must not be shown.
+// scalarOf returns the value of a field, given by its pointer, as a YAML node. Credentials in URLs
+// are hidden.
 func scalarOf(field any, r rule) *yaml.Node {
 	value := reflect.ValueOf(field).Elem().Interface()
 	text, tag := format(value), "!!str"
@@ -126,11 +125,17 @@ func scalarOf(field any, r rule) *yaml.Node {
 	return scalar(text, tag)
 }
 
-// mapping is an empty group.
+// mapping returns an empty group.
 func mapping() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"} }
 
-// group is the group of this name in a mapping, made when it is not there.
-func group(in *yaml.Node, name string) *yaml.Node {
+// group returns the group at a path, such as nats.tls, and makes those that are missing. The group
+// at "" is the root.
+func group(root *yaml.Node, path string) *yaml.Node {
+	if path == "" {
+		return root
+	}
+	parent, name := split(path)
+	in := group(root, parent)
 	for i := 0; i+1 < len(in.Content); i += 2 {
 		if in.Content[i].Value == name {
 			return in.Content[i+1]

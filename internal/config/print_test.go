@@ -2,8 +2,6 @@ package config
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -69,7 +67,8 @@ func TestPrintSaysWhereValuesComeFrom(t *testing.T) {
 func TestPrintShowsNoCredentials(t *testing.T) {
 	t.Parallel()
 	cfg := loaded(t, given{
-		file:    "nats: {url: 'nats://u:hunter2@h:4222'}\napps: [{appid: wx1, secret_env: S, token: 'url:https://u:hunter2@h/t?k=hunter2'}]",
+		file: "nats: {url: 'nats://u:hunter2@h:4222'}\n" +
+			"apps: [{appid: wx1, secret_env: S, token: 'url:https://u:hunter2@h/t?k=hunter2'}]",
 		environ: []string{"S=hunter2"},
 	})
 	var out bytes.Buffer
@@ -115,46 +114,4 @@ func TestTheExampleIsTheDefaults(t *testing.T) {
 	for line := range strings.Lines(out.String()) {
 		require.LessOrEqual(t, len(line), 130, line)
 	}
-}
-
-func TestEveryKeyIsDescribedAndReachable(t *testing.T) {
-	t.Parallel()
-	variables := map[string]string{}
-	for _, k := range Keys() {
-		require.NotEmpty(t, k.Type, k.Path)
-		require.NotEmpty(t, k.Allowed, k.Path)
-		require.True(t, strings.HasSuffix(k.Doc, "."), k.Path)
-		require.Empty(t, variables[k.Env], "%s and %s have one variable", k.Path, variables[k.Env])
-		variables[k.Env] = k.Path
-		key, ok := keyOfVariable(k.Env)
-		require.True(t, ok, k.Path)
-		require.Equal(t, k.Path, pattern(key))
-	}
-	require.Equal(t, "nats.store_dir", variables["KEFU_NATS_STORE_DIR"])
-	require.Equal(t, "defaults.rate.per_second", variables["KEFU_DEFAULTS_RATE_PER_SECOND"])
-	require.Equal(t, "apps[].secret_file", variables["KEFU_APPS_0_SECRET_FILE"])
-}
-
-func TestEveryDefaultKeepsItsOwnRule(t *testing.T) {
-	t.Parallel()
-	for _, k := range Keys() {
-		if k.Default == "" {
-			continue
-		}
-		flags := map[string]any{strings.Replace(k.Path, "[]", "[0]", 1): k.Default}
-		if strings.HasPrefix(k.Path, "apps[]") {
-			flags["apps[0].appid"], flags["apps[0].secret_env"] = "wx1", "S"
-		}
-		_, _, problems := load(t, given{flags: flags})
-		require.Empty(t, problems, k.Path)
-	}
-}
-
-func TestTheFileOnDiskIsNamedAsItWasFound(t *testing.T) {
-	t.Chdir(t.TempDir())
-	require.NoError(t,
-		os.WriteFile(filepath.Clean("kefu.yaml"), []byte("worker: {grace: x}"), 0o600))
-	_, _, err := Load(Source{})
-	require.EqualError(t, err,
-		`kefu.yaml:1: worker.grace: "x" is not a duration such as 30s, 10m or 48h`)
 }

@@ -8,7 +8,7 @@ import (
 // Problem is one thing wrong with the configuration, worded for whoever has to put it right. It
 // never holds the value of a key that could be a secret.
 type Problem struct {
-	// the file, or the environment variable, or "flag"; empty when nothing was set anywhere
+	// the file, or the environment variable, or "flag"; empty when no source set a value
 	File string `json:"file,omitempty"`
 	Line int    `json:"line,omitempty"` // in the file; 0 when unknown
 	Key  string `json:"key,omitempty"`  // as people write it: apps[0].rate.burst
@@ -17,7 +17,7 @@ type Problem struct {
 	inText bool // the sentence names the key itself
 }
 
-// String is "kefu.yaml:12: worker.receipts: "some" is not one of all, failures, off".
+// String returns "kefu.yaml:12: worker.receipts: "some" is not one of all, failures, off".
 func (p Problem) String() string {
 	var b strings.Builder
 	if p.File != "" {
@@ -35,8 +35,8 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Error is a configuration that cannot be used: everything that is wrong with it, so that it takes
-// one round to put it right.
+// Error is a configuration that cannot be used: everything that is wrong with it, so that all of it
+// can be corrected at once.
 type Error struct {
 	Problems []Problem
 }
@@ -50,12 +50,12 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Warning is something that works but is probably not meant so.
+// Warning is something that works but is probably a mistake.
 type Warning struct {
 	Problem
 }
 
-// origin is where a value was set; the zero value is "nowhere": the default.
+// origin is where a value was set. The zero value means the default.
 type origin struct {
 	place string // a file, an environment variable, or "flag"
 	line  int

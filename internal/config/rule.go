@@ -21,17 +21,17 @@ import (
 type rule struct {
 	kind    string // of Key.Type
 	allowed string // of Key.Allowed
-	// set stores the value in the field, a pointer, or says what is wrong with it as the end of a
-	// sentence: "is not within 1..64".
+	// set stores the value in the field, given by its pointer. It returns what is wrong with the
+	// value as the end of a sentence: "is not within 1..64".
 	set func(field any, raw string) string
-	// show is the value as an error may print it; nil prints it as it is. A rule whose values may
-	// be secrets shows nothing.
+	// show returns the value as an error may print it; nil prints it as it is. A rule whose values
+	// may be secrets shows nothing.
 	show func(raw string) string
 	// secret marks a file that only the process should be able to read.
 	secret bool
 }
 
-// complain is the sentence about a value that was refused.
+// complain returns the sentence about a value that was refused.
 func (r rule) complain(raw, complaint string) string {
 	if r.show != nil {
 		raw = r.show(raw)
@@ -42,21 +42,21 @@ func (r rule) complain(raw, complaint string) string {
 	return fmt.Sprintf("%q %s", raw, complaint)
 }
 
-// hidden is the show of a rule whose values are, or could by mistake be, secrets.
+// hidden is for rules whose values are secrets, or could be secrets by mistake.
 func hidden(string) string { return "" }
 
-// number is what has bounds.
+// number is a type whose values have bounds.
 type number interface {
 	int | int64 | float64 | time.Duration | Size
 }
 
-// between takes numbers from lowest to highest, both included.
+// between is a rule for numbers from lowest to highest, both included.
 func between[T number](lowest, highest T) rule {
 	allowed := fmt.Sprintf("%s..%s", format(lowest), format(highest))
 	return rule{
 		kind: kindOf(lowest), allowed: allowed,
 		set: func(field any, raw string) string {
-			// row and rule stand on one line of the table: a mismatch panics in every test
+			// A row names both the field and the rule: a mismatch panics in every test.
 			into := field.(*T)
 			if complaint := parse(into, raw); complaint != "" {
 				return complaint
@@ -69,7 +69,7 @@ func between[T number](lowest, highest T) rule {
 	}
 }
 
-// oneOf takes the given words.
+// oneOf is a rule for the given words.
 func oneOf[T ~string](words ...T) rule {
 	list := make([]string, len(words))
 	for i, w := range words {
@@ -88,7 +88,7 @@ func oneOf[T ~string](words ...T) rule {
 	}
 }
 
-// text takes what check has no complaint about.
+// text is a rule for text that check has no complaint about.
 func text(kind, allowed string, check func(raw string) string) rule {
 	return rule{kind: kind, allowed: allowed, set: func(field any, raw string) string {
 		*field.(*string) = raw
@@ -127,8 +127,8 @@ var address = text("address", "HOST:PORT", func(raw string) string {
 	return ""
 })
 
-// web takes http as well: whether that is allowed depends on the host and on wechat.allow_http, so
-// check decides.
+// web allows http too: whether http is permitted depends on the host and on wechat.allow_http,
+// which checkTokenURL looks at.
 var web = shown(RedactURL, text("url", "https://HOST", func(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || !isWebURL(raw) {
@@ -201,8 +201,8 @@ var (
 	looksSecret  = regexp.MustCompile(`^[0-9a-fA-F]{32}$`) // an AppSecret's form
 )
 
-// notASecret catches an AppSecret put where its place is asked for, before the "path" gets into a
-// log.
+// notASecret refuses an AppSecret given in place of the file or variable that holds it, before it
+// is logged as a path.
 func notASecret(raw string) string {
 	if looksSecret.MatchString(raw) {
 		return "looks like an AppSecret itself: put that into a file only kefu can read, and the " +
@@ -216,7 +216,7 @@ func shown(show func(string) string, r rule) rule {
 	return r
 }
 
-// parse reads raw into the number behind into, or says what is wrong with it.
+// parse stores the number that raw holds in into, a pointer. It returns what is wrong with raw.
 func parse(into any, raw string) string {
 	switch into := into.(type) {
 	case *int:
@@ -253,7 +253,7 @@ func parse(into any, raw string) string {
 	return ""
 }
 
-// plainDigits takes the underscores out of 5_000_000, as YAML 1.1 allows them.
+// plainDigits removes the underscores of 5_000_000, which YAML 1.1 allows.
 func plainDigits(raw string) string {
 	if strings.HasPrefix(raw, "_") || strings.HasSuffix(raw, "_") || strings.Contains(raw, "__") {
 		return raw
@@ -261,7 +261,7 @@ func plainDigits(raw string) string {
 	return strings.ReplaceAll(raw, "_", "")
 }
 
-// format writes a value as the file would hold it.
+// format returns a value as it would be written in the file.
 func format(value any) string {
 	switch v := value.(type) {
 	case time.Duration:

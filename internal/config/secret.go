@@ -11,16 +11,15 @@ import (
 	"github.com/kefuhq/kefu/internal/textfile"
 )
 
-// maxSecret bounds what is read as an AppSecret, which has 32 characters: whoever points at the
-// wrong file gets an error, not a gigabyte in memory.
+// maxSecret bounds what is read as an AppSecret, which has 32 characters: naming a wrong file gives
+// an error, not a gigabyte in memory.
 const maxSecret = 4 << 10
 
 // ErrNoSecret is the error of [App.ReadSecret] for an app that names no place for one.
 var ErrNoSecret = errors.New("no secret_file and no secret_env")
 
-// ReadSecret returns the app's AppSecret. A file is read anew each time, so that a replaced one
-// counts without a restart. White space around the secret is dropped. Errors name the file or
-// variable, never what is in it.
+// ReadSecret returns the app's AppSecret without the white space around it. A file is read each
+// time, so that replacing it needs no restart. Errors name the file or variable, never its content.
 func (a App) ReadSecret() (string, error) {
 	switch {
 	case a.SecretFile != "":
@@ -41,7 +40,7 @@ func (a App) ReadSecret() (string, error) {
 	}
 }
 
-// SecretSource says where the secret is, for people: "file /etc/kefu/wx1.secret", "variable
+// SecretSource returns where the secret is, for people: "file /etc/kefu/wx1.secret", "variable
 // WX1_SECRET" or "none".
 func (a App) SecretSource() string {
 	switch {

@@ -63,8 +63,8 @@ func cutSuffixFold(s, suffix string) (string, bool) {
 	return s[:cut], true
 }
 
-// String writes the size in the unit that gives the smallest whole number, so that ParseSize reads
-// exactly it again.
+// String returns the size in the unit that gives the smallest whole number, so that ParseSize reads
+// exactly the same size.
 func (s Size) String() string {
 	best, unit := int64(s), "B"
 	for _, u := range sizeUnits {
@@ -80,10 +80,9 @@ type TokenKind string
 
 // The kinds of token source.
 const (
-	// kefu itself, from the stable_token endpoint with the AppSecret.
-	TokenStable TokenKind = "stable"
-	TokenFile   TokenKind = "file" // someone who writes it into a file
-	TokenURL    TokenKind = "url"  // a central token server
+	TokenStable TokenKind = "stable" // kefu, from the stable_token endpoint with the AppSecret
+	TokenFile   TokenKind = "file"   // someone who writes it into a file
+	TokenURL    TokenKind = "url"    // a central token server
 )
 
 // TokenSource says where an app's access token comes from.
@@ -110,7 +109,7 @@ func ParseTokenSource(s string) (TokenSource, error) {
 	return TokenSource{}, errors.New("a token source is one of " + tokenForms)
 }
 
-// String is the text the source was read from, without a URL's credentials and query.
+// String returns the text the source was read from, without a URL's credentials and query.
 func (t TokenSource) String() string {
 	switch t.Kind {
 	case TokenFile:
@@ -122,12 +121,12 @@ func (t TokenSource) String() string {
 	}
 }
 
-// NeedsSecret tells whether the source works with the app's AppSecret.
+// NeedsSecret reports whether the source works with the app's AppSecret.
 func (t TokenSource) NeedsSecret() bool { return t.Kind == TokenStable }
 
 // RedactURL hides the user, the password and the query of a URL, or of each in a list separated by
-// commas. What cannot be taken apart and could hold either is hidden as a whole: a password with a
-// comma in it makes two halves of a URL.
+// commas. A list is hidden as a whole when part of it cannot be parsed and may hold any of these: a
+// password with a comma in it splits a URL in two.
 func RedactURL(list string) string {
 	parts := strings.Split(list, ",")
 	for i, part := range parts {
@@ -155,7 +154,7 @@ func RedactURL(list string) string {
 
 const redacted = "REDACTED"
 
-// hasUser tells whether a URL, or one of a list, holds a user, a password or a token.
+// hasUser reports whether a URL, or one of a list, holds a user, a password or a token.
 func hasUser(list string) bool {
 	for part := range strings.SplitSeq(list, ",") {
 		if u, err := url.Parse(strings.TrimSpace(part)); err == nil && u.User != nil {
@@ -165,13 +164,13 @@ func hasUser(list string) bool {
 	return false
 }
 
-// isWebURL tells whether s is an absolute http(s) URL.
+// isWebURL reports whether s is an absolute http(s) URL.
 func isWebURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http")
 }
 
-// isLoopback tells whether a host name or address can only mean this machine.
+// isLoopback reports whether a host name or address can only mean this machine.
 func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -180,13 +179,13 @@ func isLoopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// loopbackAddress tells whether a host:port can be reached from this machine only.
+// loopbackAddress reports whether a host:port can be reached from this machine only.
 func loopbackAddress(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && isLoopback(host)
 }
 
-// duration writes a time.Duration as people would: 48h, not 48h0m0s.
+// duration returns the short form of a time.Duration: 48h, not 48h0m0s.
 func duration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
