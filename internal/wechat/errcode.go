@@ -68,9 +68,9 @@ func Explain(call Call, code int) Code {
 			Zh:     "kefu 尚未收录的返回码",
 			Source: "none",
 			DoEn: "Read the errmsg, and look the code up in WeChat's return-code pages; with " +
-				"the rid the app's developer can query " +
-				"the call for 7 days.",
-			DoZh: "请查看 errmsg，并在微信官方返回码文档中查询；该公众号的开发者可在 7 天内凭 rid 查询这次调用的详情。",
+				"the rid the app's developer can query the call for 7 days.",
+			DoZh: "请查看 errmsg，并在微信官方返回码文档中查询；" +
+				"该公众号的开发者可在 7 天内凭 rid 查询这次调用的详情。",
 		}
 	}
 	if call == CallToken && row.Fault != FaultNone {
@@ -109,8 +109,8 @@ var byFault = func() map[Call]map[Fault]advice {
 			"Run the command again. If it keeps coming, find the other system that " +
 				"refreshes this app's token, and check that the " +
 				"token belongs to this app and that no proxy cuts the query off the URL.",
-			"请重新执行命令。若反复出现，请检查是否有其他系统在刷新该公众号的 access_token、所用 access_token 是否属于该公众号，" +
-				"以及中间代理是否丢弃了 URL 中的查询参数。",
+			"请重新执行命令。若反复出现，请检查是否有其他系统在刷新该公众号的 access_token、" +
+				"所用 access_token 是否属于该公众号，以及中间代理是否丢弃了 URL 中的查询参数。",
 		},
 	}
 	return map[Call]map[Fault]advice{
@@ -119,10 +119,12 @@ var byFault = func() map[Call]map[Fault]advice {
 		CallQuota:     commands,
 		CallToken: {
 			FaultBusy: {
-				"Try again in a moment; a worker does so by itself.", "请稍后重试；worker 会自动重试。",
+				"Try again in a moment; a worker does so by itself.",
+				"请稍后重试；worker 会自动重试。",
 			},
 			FaultMinuteQuota: {
-				"Try again in a minute; a worker does so by itself.", "请一分钟后重试；worker 会自动重试。",
+				"Try again in a minute; a worker does so by itself.",
+				"请一分钟后重试；worker 会自动重试。",
 			},
 			FaultToken: {
 				"Check the app's appid and secret, or the token file or token server in " +
@@ -138,12 +140,14 @@ var borrowed = map[Call]advice{
 	CallSend: {
 		"WeChat names this code for other calls: read the errmsg. With the rid the app's " +
 			"developer can query the call for 7 days.",
-		"微信仅在其他接口的文档中说明了此码：请查看 errmsg；该公众号的开发者可在 7 天内凭 rid 查询这次调用的详情。",
+		"微信仅在其他接口的文档中说明了此码：请查看 errmsg；该公众号的开发者可在 7 天内凭 rid " +
+			"查询这次调用的详情。",
 	},
 	CallTyping: {
 		"WeChat names this code for other calls: read the errmsg. Nothing is lost, the " +
 			"typing sign is a courtesy.",
-		"微信仅在其他接口的文档中说明了此码：请查看 errmsg。输入状态仅是提示，未下发不影响其他功能。",
+		"微信仅在其他接口的文档中说明了此码：请查看 errmsg。输入状态仅是提示，" +
+			"未下发不影响其他功能。",
 	},
 	CallKFAccount: {
 		"WeChat names this code for other calls: compare the errmsg with the values of " +
@@ -158,7 +162,8 @@ var borrowed = map[Call]advice{
 	CallToken: {
 		"WeChat names this code for other calls: read the errmsg, and check " +
 			"wechat.base_url, or the token server in its place.",
-		"微信仅在其他接口的文档中说明了此码：请查看 errmsg，并检查 wechat.base_url 或所用的 token 服务。",
+		"微信仅在其他接口的文档中说明了此码：请查看 errmsg，并检查 wechat.base_url " +
+			"或所用的 token 服务。",
 	},
 }
 
@@ -190,7 +195,8 @@ func (c Code) Does() (en, zh string) {
 		if c.Fault == FaultNone {
 			return "nothing: the command was carried out", "无需处理：命令已执行"
 		}
-		return "the command fails and says why; nothing was changed", "命令失败并提示原因；没有任何改动"
+		return "the command fails and says why; nothing was changed",
+			"命令失败并提示原因；没有任何改动"
 	default:
 		return c.Fault.Does()
 	}
@@ -254,8 +260,8 @@ const (
 	doTokenEn = "Nothing at first: kefu fetches the token again by itself. If it keeps coming, " +
 		"find the other system that refreshes this app's token, or check that the token belongs " +
 		"to this app."
-	doTokenZh = "通常无需处理：kefu 会自动重新获取 access_token。若反复出现，请检查是否有其他系统在刷新该公众号的 access_token，" +
-		"或所用 access_token 是否属于该公众号。"
+	doTokenZh = "通常无需处理：kefu 会自动重新获取 access_token。若反复出现，" +
+		"请检查是否有其他系统在刷新该公众号的 access_token，或所用 access_token 是否属于该公众号。"
 
 	doWaitEn = "Nothing: kefu waits and goes on by itself."
 	doWaitZh = "无需处理：kefu 会等待后自动继续。"
@@ -270,7 +276,8 @@ const (
 
 	doEncoderEn = "kefu always sends raw UTF-8: see whether the text itself holds a literal \\u, " +
 		"and whether a proxy rewrites the body; otherwise report it with the rid."
-	doEncoderZh = "kefu 始终以原样 UTF-8 发送：请检查文本本身是否含有 \\u 字样、中间代理是否改写了请求体；若均无误，请附上 rid 反馈。"
+	doEncoderZh = "kefu 始终以原样 UTF-8 发送：请检查文本本身是否含有 \\u 字样、" +
+		"中间代理是否改写了请求体；若均无误，请附上 rid 反馈。"
 
 	doNeverEn = "Not expected from the calls that kefu makes: read the errmsg and report it with " +
 		"the rid."
@@ -278,17 +285,19 @@ const (
 
 	doMPEn = "Log in to mp.weixin.qq.com as the app's administrator, read the notices there and " +
 		"settle what they ask; then: kefu app resume."
-	doMPZh = "请以管理员身份登录 mp.weixin.qq.com 查看站内通知并按要求处理，之后执行 kefu app resume。"
+	doMPZh = "请以管理员身份登录 mp.weixin.qq.com 查看站内通知并按要求处理，" +
+		"之后执行 kefu app resume。"
 
 	doAllowIPEn = "Add the address named in the errmsg to the app's IP allow-list on " +
 		"mp.weixin.qq.com (set it behind NAT to every egress address); a held app goes on by " +
 		"itself within minutes."
-	doAllowIPZh = "请在 mp.weixin.qq.com 将 errmsg 中的 IP 加入该公众号的 IP 白名单（经 NAT 出口时需加入全部出口 IP）；" +
-		"被暂停的公众号会在几分钟内自动恢复。"
+	doAllowIPZh = "请在 mp.weixin.qq.com 将 errmsg 中的 IP 加入该公众号的 IP 白名单" +
+		"（经 NAT 出口时需加入全部出口 IP）；被暂停的公众号会在几分钟内自动恢复。"
 
 	doEgressEn = "Find from which address this machine calls, and add it to the app's IP " +
 		"allow-list on mp.weixin.qq.com; a held app goes on by itself within minutes."
-	doEgressZh = "请查明本机的出口 IP，并在 mp.weixin.qq.com 将其加入该公众号的 IP 白名单；被暂停的公众号会在几分钟内自动恢复。"
+	doEgressZh = "请查明本机的出口 IP，并在 mp.weixin.qq.com 将其加入该公众号的 IP 白名单；" +
+		"被暂停的公众号会在几分钟内自动恢复。"
 
 	doConfirmEn = "Ask the app's administrator to confirm the request that WeChat has sent to " +
 		"their phone; a held app is tried again by itself."
@@ -296,7 +305,8 @@ const (
 
 	doSecretEn = "Copy the AppID and AppSecret from mp.weixin.qq.com once more into the app's " +
 		"appid and secret file; kefu reads the file again by itself."
-	doSecretZh = "请在 mp.weixin.qq.com 重新核对 AppID 与 AppSecret，并更新配置中的 appid 和密钥文件；kefu 会自动重新读取密钥文件。"
+	doSecretZh = "请在 mp.weixin.qq.com 重新核对 AppID 与 AppSecret，" +
+		"并更新配置中的 appid 和密钥文件；kefu 会自动重新读取密钥文件。"
 
 	doProducerEn = "Correct the producer and publish the message again."
 	doProducerZh = "请修正生产方生成的消息后重新发布。"
@@ -306,8 +316,10 @@ const (
 	doTokenKindZh = "请检查 token 文件或 token 服务给出的凭证：须为该公众号自己的 access_token，" +
 		"或第三方平台为其取得的 authorizer_access_token。"
 
-	doSigningEn = "Switch API signing and encryption off for the app on mp.weixin.qq.com (API 安全): kefu does not sign."
-	doSigningZh = "请在 mp.weixin.qq.com 的“API 安全”中为该公众号关闭 API 签名与加密：kefu 不支持接口签名。"
+	doSigningEn = "Switch API signing and encryption off for the app on mp.weixin.qq.com " +
+		"(API 安全): kefu does not sign."
+	doSigningZh = "请在 mp.weixin.qq.com 的“API 安全”中为该公众号关闭 API 签名与加密：" +
+		"kefu 不支持接口签名。"
 
 	doMediaEn = "Upload the media again (temporary media lives 3 days) and publish the message " +
 		"with the new media_id."
@@ -318,7 +330,8 @@ const (
 
 	doWeappEn = "Link the mini program to the app on mp.weixin.qq.com and check its appid and " +
 		"page path in the message."
-	doWeappZh = "请在 mp.weixin.qq.com 将该小程序与公众号关联，并核对消息中的小程序 appid 与页面路径。"
+	doWeappZh = "请在 mp.weixin.qq.com 将该小程序与公众号关联，" +
+		"并核对消息中的小程序 appid 与页面路径。"
 
 	doUserEn = "Nothing to repair: the user can be reached again after writing to the app."
 	doUserZh = "无需修复：用户再次给公众号发消息后方可回复。"

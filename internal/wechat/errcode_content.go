@@ -26,8 +26,8 @@ var contentCodes = []Code{
 		"Upload the media again (temporary media lives 3 days) and publish the message " +
 			"with the new media_id. In an mpnews the id may be " +
 			"an article_id of the publish API: that belongs in an mpnewsarticle.",
-		"请重新上传素材（临时素材仅保留 3 天），并用新的 media_id 重新发布消息。若为 mpnews，该 id 可能是发布接口返回的 " +
-			"article_id，应改用 mpnewsarticle。",
+		"请重新上传素材（临时素材仅保留 3 天），并用新的 media_id 重新发布消息。若为 mpnews，" +
+			"该 id 可能是发布接口返回的 article_id，应改用 mpnewsarticle。",
 	},
 	{
 		CallSend, 40009, "image_size", FaultMessage,
@@ -61,7 +61,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 40128, "media_not_api_uploaded", FaultMessage,
-		"the media must have been uploaded through the API", "素材须通过接口（add_material）上传", srcJP,
+		"the media must have been uploaded through the API",
+		"素材须通过接口（add_material）上传", srcJP,
 		doMediaEn, doMediaZh,
 	},
 	{
@@ -120,7 +121,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 40033, "unicode_escapes", FaultMessage,
-		"an illegal character: the body holds \\uXXXX escapes", "不合法的请求字符：不能包含 \\uxxxx 格式的字符",
+		"an illegal character: the body holds \\uXXXX escapes",
+		"不合法的请求字符：不能包含 \\uxxxx 格式的字符",
 		srcJPM + "; community reports",
 		doEncoderEn, doEncoderZh,
 	},
@@ -141,7 +143,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 40101, "parameter_missing", FaultMessage,
-		"a parameter is missing; also what a wrong path answers", "缺少参数；接口路径有误时也会返回此码", srcJC,
+		"a parameter is missing; also what a wrong path answers",
+		"缺少参数；接口路径有误时也会返回此码", srcJC,
 		"Correct the producer; if every message ends so, check wechat.base_url.",
 		"请修正生产方；若所有消息都如此，请检查 wechat.base_url。",
 	},
@@ -220,7 +223,8 @@ var contentCodes = []Code{
 	{
 		CallSend, 45008, "too_many_articles", FaultMessage,
 		"too many articles (today's API takes 1)", "图文条数超过限制（目前仅支持 1 条）", srcOJPM,
-		"Send one article; set limits.news_articles to 1 so that kefu refuses more before the call.",
+		"Send one article; set limits.news_articles to 1 so that kefu refuses more before the " +
+			"call.",
 		"请只发送 1 条图文；可将 limits.news_articles 设为 1，让 kefu 在调用前就拒绝。",
 	},
 	{
@@ -251,7 +255,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 45113, "card_withdrawn", FaultMessage,
-		"card messages are no longer supported (seen on mass send)", "卡券消息已下线（见于群发接口）", srcM,
+		"card messages are no longer supported (seen on mass send)",
+		"卡券消息已下线（见于群发接口）", srcM,
 		"Send a link or a mini-program card instead.",
 		"请改为发送链接或小程序卡片。",
 	},
@@ -377,7 +382,8 @@ var contentCodes = []Code{
 	},
 	{
 		CallSend, 45064, "weapp_no_permission", FaultMessage,
-		"no permission to use a mini program that is not linked", "包含未关联的小程序，没有使用权限", srcJP,
+		"no permission to use a mini program that is not linked",
+		"包含未关联的小程序，没有使用权限", srcJP,
 		doWeappEn, doWeappZh,
 	},
 	{

@@ -99,7 +99,8 @@ var generalCodes = []Code{
 	},
 	{
 		CallAny, 40164, "ip_not_allowed", FaultConfig,
-		"the calling IP address is not on the app's allow-list", "调用方 IP 不在该公众号的 IP 白名单中", srcJMC,
+		"the calling IP address is not on the app's allow-list",
+		"调用方 IP 不在该公众号的 IP 白名单中", srcJMC,
 		doAllowIPEn, doAllowIPZh,
 	},
 	{
@@ -196,7 +197,8 @@ var generalCodes = []Code{
 	},
 	{
 		CallAny, 87009, "signature_invalid", FaultConfig,
-		"not a valid signature (session data or signed API)", "签名无效（会话数据或接口签名）", srcJP,
+		"not a valid signature (session data or signed API)",
+		"签名无效（会话数据或接口签名）", srcJP,
 		doSigningEn, doSigningZh,
 	},
 
@@ -204,7 +206,8 @@ var generalCodes = []Code{
 	{
 		CallAny, 45009, "day_quota_reached", FaultDayQuota,
 		"the daily quota of this API is used up", "接口调用次数已达当日上限", srcOJPM,
-		"Wait for midnight Beijing time, or clear the quota on mp.weixin.qq.com (10 times a month).",
+		"Wait for midnight Beijing time, or clear the quota on mp.weixin.qq.com (10 times a " +
+			"month).",
 		"可等待北京时间零点重置，或在 mp.weixin.qq.com 清零额度（每月 10 次）。",
 	},
 	{
@@ -216,7 +219,8 @@ var generalCodes = []Code{
 	},
 	{
 		CallAny, 44991, "minute_frequency_reached", FaultMinuteQuota,
-		"too many calls within a minute (other APIs)", "接口调用过于频繁（其他接口使用的返回码）", srcC,
+		"too many calls within a minute (other APIs)",
+		"接口调用过于频繁（其他接口使用的返回码）", srcC,
 		doWaitEn, doWaitZh,
 	},
 	{
@@ -257,14 +261,17 @@ var tokenCodes = []Code{
 	},
 	{
 		CallToken, 45009, "token_quota_reached", FaultDayQuota,
-		"the daily quota of token calls is used up", "获取 access_token 的次数已达当日上限", srcOJPM,
+		"the daily quota of token calls is used up",
+		"获取 access_token 的次数已达当日上限", srcOJPM,
 		"Find what else fetches tokens for this app. The cached token serves on; quotas are " +
 			"reset at midnight Beijing time.",
-		"请排查还有哪些系统在为该公众号获取 access_token。已缓存的 access_token 仍可使用；额度于北京时间零点重置。",
+		"请排查还有哪些系统在为该公众号获取 access_token。已缓存的 access_token 仍可使用；" +
+			"额度于北京时间零点重置。",
 	},
 	{
 		CallToken, 43002, "stable_token_post_required", FaultConfig,
-		"stable_token accepts only a POST with JSON", "stable_token 接口仅支持以 POST 提交 JSON", srcM,
+		"stable_token accepts only a POST with JSON",
+		"stable_token 接口仅支持以 POST 提交 JSON", srcM,
 		doBugEn, doBugZh,
 	},
 }

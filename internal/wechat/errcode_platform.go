@@ -46,7 +46,8 @@ var platformCodes = []Code{
 		CallSend, 45015, "window_closed", FaultRecipient,
 		"the reply window is closed (48 hours after a message, 1 minute after a menu click, scan " +
 			"or follow), or the user has left",
-		"回复时间超过限制（用户发消息后 48 小时，点击菜单、扫码或关注后 1 分钟），或用户已取消关注", srcJPC,
+		"回复时间超过限制（用户发消息后 48 小时，点击菜单、扫码或关注后 1 分钟），" +
+			"或用户已取消关注", srcJPC,
 		"Nothing to repair for this message. If it comes soon after the user acted, the queue is " +
 			"too slow: kefu app list shows the backlog.",
 		"该消息无法补救。若用户刚有动作就出现，说明排队过久，可用 kefu app list 查看积压。",
@@ -85,7 +86,8 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 48002, "receiver_blocks", FaultRecipient,
-		"the user has switched off messages from the app", "用户已关闭“接收消息”，拒收该公众号的消息", srcJP,
+		"the user has switched off messages from the app",
+		"用户已关闭“接收消息”，拒收该公众号的消息", srcJP,
 		"Nothing to repair: only the user can switch messages on again.",
 		"无法补救：需由用户自行重新打开“接收消息”。",
 	},
@@ -102,7 +104,8 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 70000, "minor_protected", FaultRecipient,
-		"refused to protect a minor", "为保护未成年人，该消息被拒绝下发", srcOM + "; community reports",
+		"refused to protect a minor",
+		"为保护未成年人，该消息被拒绝下发", srcOM + "; community reports",
 		"Nothing to repair.", "无法补救。",
 	},
 
@@ -121,24 +124,29 @@ var platformCodes = []Code{
 		"If it is one type of message only (msgmenu on test and subscription accounts), " +
 			"send another type; if every message draws it, " +
 			"check the appid: customer-service messages need a certified official account.",
-		"若仅某一类消息出现（如测试号、订阅号的 msgmenu），请改用其他消息类型；若所有消息都如此，请核对 appid：客服消息仅限已认证的公众号使用。",
+		"若仅某一类消息出现（如测试号、订阅号的 msgmenu），请改用其他消息类型；若所有消息都如此，" +
+			"请核对 appid：客服消息仅限已认证的公众号使用。",
 	},
 	{
 		CallSend, 48001, "send_unauthorised", FaultConfig,
 		"the app may not send customer-service messages, or not of this type, or the " +
 			"token is another kind of account's",
-		"该公众号没有客服消息（或此消息类型）的权限，或所用 access_token 属于其他类型的帐号", srcOJPM,
+		"该公众号没有客服消息（或此消息类型）的权限，或所用 access_token " +
+			"属于其他类型的帐号", srcOJPM,
 		"If it is one type of message only, send another type; if every message draws " +
 			"it, check on mp.weixin.qq.com that the account is certified and has the " +
 			"customer-service permission, and that the appid is the right one.",
-		"若仅某一类消息出现，请改用其他消息类型；若所有消息都如此，请在 mp.weixin.qq.com 确认该公众号已认证并拥有客服消息权限，同时核对配置的 appid。",
+		"若仅某一类消息出现，请改用其他消息类型；若所有消息都如此，请在 mp.weixin.qq.com " +
+			"确认该公众号已认证并拥有客服消息权限，同时核对配置的 appid。",
 	},
 	{
 		CallSend, 45103, "send_unsupported", FaultConfig,
-		"this API, or this type of message, is no longer supported", "该接口或此消息类型已不再支持", srcJC,
+		"this API, or this type of message, is no longer supported",
+		"该接口或此消息类型已不再支持", srcJC,
 		"If it is one type of message only, send another type; if every message draws " +
 			"it, read the notices on mp.weixin.qq.com.",
-		"若仅某一类消息出现，请改用其他消息类型；若所有消息都如此，请登录 mp.weixin.qq.com 查看站内通知。",
+		"若仅某一类消息出现，请改用其他消息类型；若所有消息都如此，请登录 mp.weixin.qq.com " +
+			"查看站内通知。",
 	},
 	{
 		CallSend, 40013, "appid_of_app_or_weapp", FaultConfig,
@@ -147,8 +155,8 @@ var platformCodes = []Code{
 		"If it is miniprogrampage messages only, correct the appid in them; if every " +
 			"message draws it, copy the AppID and AppSecret from mp.weixin.qq.com once " +
 			"more into the configuration.",
-		"若仅 miniprogrampage 消息出现，请修正其中的 appid；若所有消息都如此，请在 mp.weixin.qq.com 重新核对 AppID 与 " +
-			"AppSecret 并更新配置。",
+		"若仅 miniprogrampage 消息出现，请修正其中的 appid；若所有消息都如此，" +
+			"请在 mp.weixin.qq.com 重新核对 AppID 与 AppSecret 并更新配置。",
 	},
 	{
 		CallSend, 41002, "appid_missing_in_weapp", FaultConfig,
@@ -171,7 +179,8 @@ var platformCodes = []Code{
 		"公众号或该用户的帐号受限：可能被冻结、注销或因违规被处罚", srcJPM,
 		"If it is one user only, nothing can be done; if every message draws it, log in " +
 			"to mp.weixin.qq.com as the app's administrator and read the notices there.",
-		"若仅个别用户出现，无法处理；若所有消息都如此，请以管理员身份登录 mp.weixin.qq.com 查看站内通知。",
+		"若仅个别用户出现，无法处理；若所有消息都如此，请以管理员身份登录 mp.weixin.qq.com " +
+			"查看站内通知。",
 	},
 	{
 		CallSend, 50003, "user_not_in_white_list", FaultConfig,
@@ -179,7 +188,8 @@ var platformCodes = []Code{
 		"公众号或该用户不在此接口的白名单中", srcJ,
 		"If it is one user only, nothing can be done; if every message draws it, log in " +
 			"to mp.weixin.qq.com as the app's administrator and read the notices there.",
-		"若仅个别用户出现，无法处理；若所有消息都如此，请以管理员身份登录 mp.weixin.qq.com 查看站内通知。",
+		"若仅个别用户出现，无法处理；若所有消息都如此，请以管理员身份登录 mp.weixin.qq.com " +
+			"查看站内通知。",
 	},
 	{
 		CallSend, 45087, "service_messages_blocked", FaultConfig,
@@ -194,13 +204,14 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 65400, "new_service_not_enabled", FaultConfig,
-		"the new customer service is not enabled, or was enabled minutes ago", "未开通新版客服功能，或刚开通尚未生效",
+		"the new customer service is not enabled, or was enabled minutes ago",
+		"未开通新版客服功能，或刚开通尚未生效",
 		srcOJM + "; community reports",
 		"If it is messages of one kf_account only, correct or leave out customservice in " +
 			"them. Otherwise enable the new customer service " +
 			"on mp.weixin.qq.com and add a first kfaccount; it takes about 5 minutes to count.",
-		"若仅使用某一客服帐号的消息出现，请修正或去掉其中的 customservice；否则请在 mp.weixin.qq.com " +
-			"开通新版客服功能并添加首个客服帐号，约 5 分钟后生效。",
+		"若仅使用某一客服帐号的消息出现，请修正或去掉其中的 customservice；" +
+			"否则请在 mp.weixin.qq.com 开通新版客服功能并添加首个客服帐号，约 5 分钟后生效。",
 	},
 	{
 		CallSend, 48008, "msgtype_not_permitted", FaultMessage,
@@ -218,7 +229,8 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 65401, "unknown_kfaccount_new", FaultMessage,
-		"the kf_account named in customservice does not exist", "customservice 中的客服帐号不存在", srcOJPM,
+		"the kf_account named in customservice does not exist",
+		"customservice 中的客服帐号不存在", srcOJPM,
 		doKFEn, doKFZh,
 	},
 	{
@@ -254,7 +266,8 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 45067, "clientmsgid_too_long", FaultMessage,
-		"the clientmsgid is too long (mass send only)", "clientmsgid 长度超过限制（仅群发接口）", srcJPM,
+		"the clientmsgid is too long (mass send only)",
+		"clientmsgid 长度超过限制（仅群发接口）", srcJPM,
 		doNeverEn, doNeverZh,
 	},
 	{
@@ -279,12 +292,14 @@ var platformCodes = []Code{
 	},
 	{
 		CallSend, 9001001, "nearby_post_invalid", FaultMessage,
-		"the posted data is invalid (shake-nearby API)", "POST 数据参数不合法（摇一摇周边接口）", srcJP,
+		"the posted data is invalid (shake-nearby API)",
+		"POST 数据参数不合法（摇一摇周边接口）", srcJP,
 		doNeverEn, doNeverZh,
 	},
 	{
 		CallSend, 9001002, "nearby_remote_unavailable", FaultBusy,
-		"the remote service is unavailable (shake-nearby API)", "远端服务不可用（摇一摇周边接口）", srcJP,
+		"the remote service is unavailable (shake-nearby API)",
+		"远端服务不可用（摇一摇周边接口）", srcJP,
 		doNeverEn, doNeverZh,
 	},
 	{

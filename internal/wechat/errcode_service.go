@@ -18,7 +18,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallTyping, 45081, "typing_already", FaultRecipient,
-		"the typing sign is already shown (it lasts 15 seconds)", "已处于输入状态（持续 15 秒），不可重复下发", srcOJM,
+		"the typing sign is already shown (it lasts 15 seconds)",
+		"已处于输入状态（持续 15 秒），不可重复下发", srcOJM,
 		doNothingEn, doNothingZh,
 	},
 	{
@@ -58,7 +59,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallTyping, 45015, "typing_window_closed", FaultRecipient,
-		"the reply window is closed, or the user has left", "回复时间超过限制，或用户已取消关注", srcJPC,
+		"the reply window is closed, or the user has left",
+		"回复时间超过限制，或用户已取消关注", srcJPC,
 		doTypingEn, doTypingZh,
 	},
 	{
@@ -85,7 +87,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 61451, "kf_parameter_invalid", FaultMessage,
-		"a parameter is invalid; also what test accounts answer", "参数错误；测试号也会返回此码", srcJPC,
+		"a parameter is invalid; also what test accounts answer",
+		"参数错误；测试号也会返回此码", srcJPC,
 		doKFInputEn, doKFInputZh,
 	},
 	{
@@ -100,7 +103,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 61454, "kfaccount_too_long", FaultMessage,
-		"the part before the @ is longer than 10 characters", "客服帐号名过长（@ 之前最多 10 个字符）", srcJP,
+		"the part before the @ is longer than 10 characters",
+		"客服帐号名过长（@ 之前最多 10 个字符）", srcJP,
 		doKFInputEn, doKFInputZh,
 	},
 	{
@@ -111,7 +115,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 61456, "kfaccount_limit", FaultMessage,
-		"the app has as many kfaccounts as it may have (10)", "客服帐号数量已达上限（10 个）", srcJP,
+		"the app has as many kfaccounts as it may have (10)",
+		"客服帐号数量已达上限（10 个）", srcJP,
 		"Delete a kfaccount that is no longer used.",
 		"请先删除不再使用的客服帐号。",
 	},
@@ -123,12 +128,14 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 61458, "undocumented_61458", FaultMessage,
-		"undocumented code of the customer-service accounts", "客服帐号接口的未说明返回码", "no source found",
+		"undocumented code of the customer-service accounts",
+		"客服帐号接口的未说明返回码", "no source found",
 		doNeverEn, doNeverZh,
 	},
 	{
 		CallKFAccount, 61459, "undocumented_61459", FaultMessage,
-		"undocumented code of the customer-service accounts", "客服帐号接口的未说明返回码", "no source found",
+		"undocumented code of the customer-service accounts",
+		"客服帐号接口的未说明返回码", "no source found",
 		doNeverEn, doNeverZh,
 	},
 	{
@@ -161,13 +168,14 @@ var serviceCodes = []Code{
 	{
 		CallKFAccount, 40097, "kf_arguments_wrong", FaultMessage,
 		"the arguments are wrong", "参数错误", srcJPC,
-		"Correct the value and run the command again. The app must have a WeChat id of its own (微信号), " +
-			"set on mp.weixin.qq.com.",
+		"Correct the value and run the command again. The app must have a WeChat id of its own " +
+			"(微信号), set on mp.weixin.qq.com.",
 		"请修正参数后重新执行命令；公众号须先在 mp.weixin.qq.com 设置微信号。",
 	},
 	{
 		CallKFAccount, 40101, "kf_parameter_missing", FaultMessage,
-		"a parameter is missing; also what a wrong path answers", "缺少参数；接口路径有误时也会返回此码", srcJC,
+		"a parameter is missing; also what a wrong path answers",
+		"缺少参数；接口路径有误时也会返回此码", srcJC,
 		"Check wechat.base_url; otherwise correct the value and run the command again.",
 		"请检查 wechat.base_url；若无误，请修正参数后重新执行命令。",
 	},
@@ -215,7 +223,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 40005, "avatar_file_type", FaultMessage,
-		"the picture is not of a valid file type", "头像的文件格式不正确", srcOJPM + "; community reports",
+		"the picture is not of a valid file type",
+		"头像的文件格式不正确", srcOJPM + "; community reports",
 		doAvatarEn, doAvatarZh,
 	},
 	{
@@ -259,7 +268,8 @@ var serviceCodes = []Code{
 	// Customer-service accounts, new numbering.
 	{
 		CallKFAccount, 65400, "kf_not_enabled", FaultConfig,
-		"the new customer service is not enabled, or was enabled minutes ago", "未开通新版客服功能，或刚开通尚未生效",
+		"the new customer service is not enabled, or was enabled minutes ago",
+		"未开通新版客服功能，或刚开通尚未生效",
 		srcOJM + "; community reports",
 		doKFEnableEn, doKFEnableZh,
 	},
@@ -297,7 +307,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 65407, "invite_already_worker", FaultMessage,
-		"this WeChat user is one of the app's agents already", "该微信用户已是本公众号的客服", srcOJM,
+		"this WeChat user is one of the app's agents already",
+		"该微信用户已是本公众号的客服", srcOJM,
 		doNothingEn, doNothingZh,
 	},
 	{
@@ -319,7 +330,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 65411, "invite_pending", FaultMessage,
-		"an invitation for this kf_account is still open", "该客服帐号已有一个有效的绑定邀请", srcOJM,
+		"an invitation for this kf_account is still open",
+		"该客服帐号已有一个有效的绑定邀请", srcOJM,
 		"Wait for the answer to the open invitation.",
 		"请等待现有邀请被处理。",
 	},
@@ -350,14 +362,16 @@ var serviceCodes = []Code{
 	},
 	{
 		CallKFAccount, 65417, "record_span_too_long", FaultMessage,
-		"the time from start to end is too long (chat records)", "查询的时间跨度过长（聊天记录接口）", srcJM,
+		"the time from start to end is too long (chat records)",
+		"查询的时间跨度过长（聊天记录接口）", srcJM,
 		doKFInputEn, doKFInputZh,
 	},
 
 	// Quota and rid look-ups.
 	{
 		CallQuota, 48006, "clear_quota_used", FaultMessage,
-		"no quota reset is left this month (10 a month)", "本月清零次数已用完（每月 10 次）", srcOJPM,
+		"no quota reset is left this month (10 a month)",
+		"本月清零次数已用完（每月 10 次）", srcOJPM,
 		"Wait for midnight Beijing time instead of resetting.",
 		"请等待北京时间零点自动重置。",
 	},
@@ -389,7 +403,8 @@ var serviceCodes = []Code{
 	},
 	{
 		CallQuota, 76022, "quota_account_type", FaultConfig,
-		"the token is that of another kind of account", "access_token 所属的帐号类型与该接口不符", srcO,
+		"the token is that of another kind of account",
+		"access_token 所属的帐号类型与该接口不符", srcO,
 		doSecretEn, doSecretZh,
 	},
 }

@@ -14,7 +14,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 48003, "mass_send_agreement_missing", FaultConfig,
-		"the mass-send agreement is not accepted (mass send only)", "未同意群发协议（仅群发接口）", srcJP,
+		"the mass-send agreement is not accepted (mass send only)",
+		"未同意群发协议（仅群发接口）", srcJP,
 		doMPEn, doMPZh,
 	},
 	{
@@ -46,7 +47,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 50002, "account_limited", FaultConfig,
-		"the account is limited: frozen, cancelled or punished", "帐号受限：可能被冻结、注销或因违规被处罚", srcJPM,
+		"the account is limited: frozen, cancelled or punished",
+		"帐号受限：可能被冻结、注销或因违规被处罚", srcJPM,
 		doMPEn, doMPZh,
 	},
 	{
@@ -141,7 +143,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 61002, "component_without_service", FaultConfig,
-		"the third-party platform's AppID has no customer service", "第三方平台的 AppID 未开放客服", srcJW,
+		"the third-party platform's AppID has no customer service",
+		"第三方平台的 AppID 未开放客服", srcJW,
 		doPlatformEn, doPlatformZh,
 	},
 	{
@@ -209,7 +212,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 61003, "platform_not_authorised", FaultConfig,
-		"the third-party platform is not authorised by this account", "该公众号未授权给此第三方平台", srcOJPM,
+		"the third-party platform is not authorised by this account",
+		"该公众号未授权给此第三方平台", srcOJPM,
 		doPlatformEn, doPlatformZh,
 	},
 	{
@@ -220,7 +224,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 61007, "platform_api_unauthorised", FaultConfig,
-		"this API is not authorised to the third-party platform", "该接口未授权给此第三方平台", srcOJPM,
+		"this API is not authorised to the third-party platform",
+		"该接口未授权给此第三方平台", srcOJPM,
 		doPlatformEn, doPlatformZh,
 	},
 	{
@@ -238,7 +243,8 @@ var standingCodes = []Code{
 	// The administrator's confirmation.
 	{
 		CallAny, 89501, "confirmation_unhandled", FaultConfig,
-		"a confirmation request is waiting to be handled", "公众号有尚未处理的确认请求，请稍候重试", srcJC,
+		"a confirmation request is waiting to be handled",
+		"公众号有尚未处理的确认请求，请稍候重试", srcJC,
 		doConfirmEn, doConfirmZh,
 	},
 	{
@@ -259,7 +265,8 @@ var standingCodes = []Code{
 	},
 	{
 		CallAny, 89505, "confirmation_pending_retry", FaultConfig,
-		"the administrator's confirmation is pending, try later", "正在等待管理员确认，请稍候重试", srcJC,
+		"the administrator's confirmation is pending, try later",
+		"正在等待管理员确认，请稍候重试", srcJC,
 		doConfirmEn, doConfirmZh,
 	},
 	{

@@ -46,13 +46,15 @@ var faults = [faultCount]struct{ name, en, zh string }{
 		"busy",
 		"retries: 6 attempts in all, after 1 s, 4 s, 15 s, 1 min and 5 min (±20 %), then dead " +
 			"letter \"exhausted\"",
-		"重试：共 6 次，间隔 1 秒、4 秒、15 秒、1 分钟、5 分钟（±20%），仍失败则转入死信（exhausted）",
+		"重试：共 6 次，间隔 1 秒、4 秒、15 秒、1 分钟、5 分钟（±20%），" +
+			"仍失败则转入死信（exhausted）",
 	},
 	FaultToken: {
 		"token",
 		"fetches the token once more and sends again at once; refused still, forces a new one (3 " +
 			"a day at most) or holds the app; costs no attempt",
-		"重新获取 access_token 后立即重发；若仍被拒绝，则强制刷新（每日至多 3 次）或暂停该公众号；不计入重试次数",
+		"重新获取 access_token 后立即重发；若仍被拒绝，" +
+			"则强制刷新（每日至多 3 次）或暂停该公众号；不计入重试次数",
 	},
 	FaultMinuteQuota: {
 		"minute_quota",
@@ -71,8 +73,8 @@ var faults = [faultCount]struct{ name, en, zh string }{
 		"holds the whole app, says why everywhere and probes again with growing pauses; costs no " +
 			"attempt; a message that draws it again after another one was sent is buried alone: " +
 			"dead letter \"rejected\"",
-		"暂停整个公众号，在各处提示原因，并以逐渐加长的间隔重新探测；不计入重试次数；若其他消息已能发出，" +
-			"仍得到该返回码的消息单独转入死信（rejected）",
+		"暂停整个公众号，在各处提示原因，并以逐渐加长的间隔重新探测；不计入重试次数；" +
+			"若其他消息已能发出，仍得到该返回码的消息单独转入死信（rejected）",
 	},
 	FaultUpstream: {
 		"upstream",
@@ -90,7 +92,8 @@ var faults = [faultCount]struct{ name, en, zh string }{
 		"unlisted",
 		"tries twice, then dead letter \"rejected\" with the raw code; three messages in a row " +
 			"that draw it hold the app instead",
-		"共尝试两次，仍失败则带上原始返回码转入死信（rejected）；若连续三条消息都得到该返回码，则改为暂停整个公众号",
+		"共尝试两次，仍失败则带上原始返回码转入死信（rejected）；若连续三条消息都得到该返回码，" +
+			"则改为暂停整个公众号",
 	},
 }
 
