@@ -133,10 +133,12 @@ func (b *bed) configure() (string, error) {
 	fmt.Fprintf(&y, "wechat: {base_url: %q}\n", b.api)
 	// Everything is there already, with queues larger than a configuration allows.
 	fmt.Fprintf(&y,
-		"worker: {concurrency: %d, receipts: %s, ledger: {mode: %s, keep: %s}, listen: \"127.0.0.1:0\", provision: false}\n",
+		"worker: {concurrency: %d, receipts: %s, ledger: {mode: %s, keep: %s}, "+
+			"listen: \"127.0.0.1:0\", provision: false}\n",
 		l.Concurrency, l.Receipts, l.Ledger, ledgerKeep)
 	fmt.Fprintf(&y,
-		"defaults:\n  rate: {per_second: %g, burst: %d, per_day: 0}\n  concurrency: %d\n  live_shards: %d\n  duplicate_window: %s\n  queue: {messages: %d}\n",
+		"defaults:\n  rate: {per_second: %g, burst: %d, per_day: 0}\n  concurrency: %d\n"+
+			"  live_shards: %d\n  duplicate_window: %s\n  queue: {messages: %d}\n",
 		l.PerSecond, l.Burst, appConcurrency, l.Shards, duplicateWindow, queueMessages)
 	y.WriteString("apps:\n")
 	for _, id := range l.appIDs() {

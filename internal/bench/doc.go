@@ -15,5 +15,8 @@
 // and how often each intent was delivered are computed from it alone.
 //
 //	b := bench.Bench{Program: path, Environ: os.Environ()}
-//	report, err := b.Run(ctx, []bench.Contender{{Name: "kefu", Load: load}, {Name: "bare loop", Bare: true, Load: load}}, 3)
+//	report, err := b.Run(ctx, []bench.Contender{
+//		{Name: "kefu", Load: load},
+//		{Name: "bare loop", Bare: true, Load: load},
+//	}, 3)
 package bench

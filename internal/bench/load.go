@@ -76,7 +76,8 @@ func (l *Load) Check() error {
 			"0..0.9")
 	case l.Recipients < 1 || l.Workers < 1 || l.Concurrency < 1 ||
 		l.AppConcurrency < 0 || l.Shards < 1:
-		return errors.New("at least one recipient, worker, call in flight and live shard are needed")
+		return errors.New("at least one recipient, worker, call in flight and live shard " +
+			"are needed")
 	case l.PerSecond <= 0 || l.Burst < 1:
 		return errors.New("the budget of an app must be above zero, with a burst of at least 1")
 	case l.Idle > 0 && l.waiting() > 0:

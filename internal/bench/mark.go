@@ -36,7 +36,8 @@ func (k kind) sign() string { return sign + string(k) + " " }
 // packet is the intent's packet, some 200 bytes as a short notice has.
 func (m mark) packet(toUser string) []byte {
 	return fmt.Appendf(nil,
-		`{"touser":%q,"msgtype":"text","text":{"content":"您好，您的订单已发货，点击查看物流。 %s%s %d %d ."}}`,
+		`{"touser":%q,"msgtype":"text","text":`+
+			`{"content":"您好，您的订单已发货，点击查看物流。 %s%s %d %d ."}}`,
 		toUser, m.kind.sign(), m.lane, m.n, m.at)
 }
 

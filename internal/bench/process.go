@@ -152,7 +152,8 @@ func readCost(pid int) (cost, bool) {
 	}
 	return cost{
 		cpu:  time.Duration(stat.CPUTime() * float64(time.Second)),
-		peak: int64(status.VmHWM), now: int64(status.VmRSS), //nolint:gosec // bytes of a process's memory
+		peak: int64(status.VmHWM), //nolint:gosec // bytes of a process's memory
+		now:  int64(status.VmRSS), //nolint:gosec // likewise
 	}, true
 }
 

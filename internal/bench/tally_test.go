@@ -73,7 +73,9 @@ func TestPaceCountsTheStepsBetweenMoments(t *testing.T) {
 func TestTheRecordTellsWhatBecameOfEachIntent(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(1_000_000, 0)
-	post := func(app string, m mark, published, received time.Duration, delivered bool) sandbox.Record {
+	post := func(
+		app string, m mark, published, received time.Duration, delivered bool,
+	) sandbox.Record {
 		m.at = start.Add(published).UnixNano()
 		return sandbox.Record{AppID: app, At: start.Add(received), Body: string(m.packet("oUser1")),
 			Delivered: delivered}

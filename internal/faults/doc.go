@@ -3,10 +3,11 @@
 // compared with what is expected. It consists of tests behind the build tag
 // faults, since they take minutes:
 //
-//	go test -tags faults -parallel 8 ./internal/faults                                  the quick form, as .ci/run runs it
-//	go test -tags faults -parallel 8 ./internal/faults -timeout 90m -args -full -write  the full form; writes TABLE.md
+//	go test -tags faults -parallel 8 ./internal/faults
+//	go test -tags faults -parallel 8 ./internal/faults -timeout 90m -args -full -write
 //
-// TABLE.md is the full form's output, each line with its date: fault, what is expected,
+// The first is the quick form, as .ci/run runs it. The second is the full form and
+// writes TABLE.md, each line with its date: fault, what is expected,
 // what was seen, posts at the API, intents lost, possible duplicates. A row whose
 // expected columns are not what was seen fails the test in either form.
 //

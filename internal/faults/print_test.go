@@ -18,7 +18,8 @@ func writeTable(path string) error {
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	return os.WriteFile(path, []byte(table(kept(string(before)), seenOn())), 0o644) //nolint:gosec // for everybody to read
+	text := table(kept(string(before)), seenOn())
+	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // for everybody to read
 }
 
 func seenOn() string {
@@ -50,13 +51,13 @@ func kept(table string) map[string][]string {
 // table prints results for people.
 func table(before map[string][]string, now string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# Faults: what is done to kefu, and what comes of it
-
-Written by %s
-on %s, %d cores. Posts are what the API read of one intent, least and most; lost is what was accepted and has neither
-an end nor a place in the queue; duplicates are ends marked %s. The last column is the day and the form of
-the run that saw it.
-`, "`go test -tags faults -parallel 8 -timeout 90m ./internal/faults -args -full -write`", runtime.Version(), runtime.NumCPU(), "`possible_duplicate`")
+	fmt.Fprintf(&b, "# Faults: what is done to kefu, and what comes of it\n\n"+
+		"Written by %s\non %s, %d cores. Posts are what the API read of one intent, least and "+
+		"most; lost is what was accepted and has neither\nan end nor a place in the queue; "+
+		"duplicates are ends marked %s. The last column is the day and the form of\n"+
+		"the run that saw it.\n",
+		"`go test -tags faults -parallel 8 -timeout 90m ./internal/faults -args -full -write`",
+		runtime.Version(), runtime.NumCPU(), "`possible_duplicate`")
 	for _, g := range groups {
 		fmt.Fprintf(&b, "\n## %s\n\n| # | fault | expected | seen | posts | lost | duplicates | "+
 			"run |\n|---|---|---|---|--:|--:|--:|---|\n", g.name)

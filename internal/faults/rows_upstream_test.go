@@ -360,14 +360,10 @@ var upstreamRows = []row{
 		options: apps(5),
 		run: onlyOne(
 			picky{50002, sandbox.Rule{OpenID: "bad0"}, text},
-			picky{65400, sandbox.Rule{Contains: "test1@kefu"}, func(openID string) string {
-				return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"},"customservice":{"kf_account":"test1@kefu"}}`, openID)
-			}},
+			picky{65400, sandbox.Rule{Contains: "test1@kefu"}, ofKFAccount},
 			picky{48001, sandbox.Rule{MsgType: "msgmenu"}, menu},
 			picky{45103, sandbox.Rule{MsgType: "msgmenu"}, menu},
-			picky{40013, sandbox.Rule{MsgType: "miniprogrampage"}, func(openID string) string {
-				return fmt.Sprintf(`{"touser":%q,"msgtype":"miniprogrampage","miniprogrampage":{"title":"t","appid":"wxbad","pagepath":"p","thumb_media_id":"m"}}`, openID)
-			}}),
+			picky{40013, sandbox.Rule{MsgType: "miniprogrampage"}, miniProgramPage}),
 	},
 	{
 		id: "F77", fault: "40200 to every tenth of a campaign of 1,000",

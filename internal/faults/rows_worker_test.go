@@ -263,8 +263,9 @@ var workerRows = []row{
 	{
 		id: "F13", fault: "SIGSTOP of a worker with calls under way and more in hand, until " +
 			"another has its work; then SIGCONT",
-		expected: "the other one takes all over; what the first still has in hand is not sent again",
-		ends:     "60 sent", posts: span{1, 2}, doubles: span{0, 8}, run: frozen,
+		expected: "the other one takes all over; what the first still has in hand is not " +
+			"sent again",
+		ends: "60 sent", posts: span{1, 2}, doubles: span{0, 8}, run: frozen,
 		options: stage.Options{Defaults: []string{"concurrency: 8"}},
 	},
 	{

@@ -278,7 +278,18 @@ type picky struct {
 }
 
 func menu(openID string) string {
-	return fmt.Sprintf(`{"touser":%q,"msgtype":"msgmenu","msgmenu":{"head_content":"h","list":[{"id":"101","content":"a"}]}}`, openID)
+	return fmt.Sprintf(`{"touser":%q,"msgtype":"msgmenu",`+
+		`"msgmenu":{"head_content":"h","list":[{"id":"101","content":"a"}]}}`, openID)
+}
+
+func ofKFAccount(openID string) string {
+	return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"},`+
+		`"customservice":{"kf_account":"test1@kefu"}}`, openID)
+}
+
+func miniProgramPage(openID string) string {
+	return fmt.Sprintf(`{"touser":%q,"msgtype":"miniprogrampage","miniprogrampage":`+
+		`{"title":"t","appid":"wxbad","pagepath":"p","thumb_media_id":"m"}}`, openID)
 }
 
 // onlyOne has one bad message for each app, and then 50 texts.
@@ -455,7 +466,9 @@ func retryAfter(s *scene) {
 	s.GreaterOrEqual(posts[1].At.Sub(posts[0].At).Abs(), time.Second)
 	// The answer's own Date, which counts, is in whole seconds as well.
 	s.WithinRange(s.held(s.Apps()[1], gate.Quota).Until, date, date.Add(30*time.Second))
-	for i, end := range []func(time.Time) time.Time{func(t time.Time) time.Time { return t.Add(time.Hour) }, gate.NextMinute, gate.NextMinute} {
+	inAnHour := func(t time.Time) time.Time { return t.Add(time.Hour) }
+	ends := []func(time.Time) time.Time{inAnHour, gate.NextMinute, gate.NextMinute}
+	for i, end := range ends {
 		h := s.held(s.Apps()[i+2], gate.Quota)
 		s.WithinRange(h.Until, end(h.Since), end(h.Since).Add(time.Second))
 	}

@@ -135,7 +135,8 @@ func cpuTime(b *testing.B) time.Duration {
 
 func benchMessage(i int) string {
 	return message(fmt.Sprintf("oUser%023d", i),
-		"亲，您的订单 202611240001 已经发货，预计明天送达，请注意查收。点击查看物流信息：https://shop.example/o/1")
+		"亲，您的订单 202611240001 已经发货，预计明天送达，请注意查收。"+
+			"点击查看物流信息：https://shop.example/o/1")
 }
 
 // benchClient sends count messages. It speaks HTTP by hand to leave the processor to the server as
@@ -159,7 +160,10 @@ func benchClient(load string) {
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 				body := benchMessage(int(i % 10_000))
 				_, err := fmt.Fprintf(conn,
-					"POST /cgi-bin/message/custom/send?access_token=bench-token HTTP/1.1\r\nHost: %s\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: %d\r\nContent-Type: application/json; charset=utf-8\r\n\r\n%s", addr, len(body), body)
+					"POST /cgi-bin/message/custom/send?access_token=bench-token HTTP/1.1\r\n"+
+						"Host: %s\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: %d\r\n"+
+						"Content-Type: application/json; charset=utf-8\r\n\r\n%s",
+					addr, len(body), body)
 				if err != nil {
 					panic(err)
 				}

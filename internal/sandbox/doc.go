@@ -37,7 +37,9 @@
 //	defer sb.Close()
 //	url, err := sb.Listen("127.0.0.1:0")
 //	…
-//	sb.Add(sandbox.Rule{Call: sandbox.CallSend, OpenID: "oUser1", Times: 1, Reset: sandbox.ResetAfter})
+//	sb.Add(sandbox.Rule{
+//		Call: sandbox.CallSend, OpenID: "oUser1", Times: 1, Reset: sandbox.ResetAfter,
+//	})
 //	sb.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: -1, Share: 0.05})
 //	err = sb.Wait(ctx, 100) // 100 sends received
 //	repeats := sb.CountBy(sandbox.ByHash, sandbox.Filter{Delivered: true})
@@ -49,20 +51,20 @@
 // # The API
 //
 //	POST /cgi-bin/message/custom/send            call "send"
-//	POST /cgi-bin/message/custom/typing          call "typing": lasts 15 s, or until a message to that user
-//	POST /cgi-bin/stable_token                   call "token": the same token while it is valid, unless force_refresh
-//	GET  /cgi-bin/token                          call "token": a new one each time, the one before it lives on for 5 minutes
+//	POST /cgi-bin/message/custom/typing          call "typing": 15 s, or until a message comes
+//	POST /cgi-bin/stable_token                   call "token": the valid one, unless force_refresh
+//	GET  /cgi-bin/token                          call "token": a new one; the last lives 5 min more
 //	POST /customservice/kfaccount/add            call "kfaccount"
 //	POST /customservice/kfaccount/update         call "kfaccount"
-//	POST /customservice/kfaccount/del            call "kfaccount"; GET too, with kf_account in the body or in the query
+//	POST /customservice/kfaccount/del            call "kfaccount"; GET too, account in body or query
 //	POST /customservice/kfaccount/uploadheadimg  call "kfaccount": form file "media", a JPEG
 //	GET  /cgi-bin/customservice/getkflist        call "kfaccount": kf_id is a string
 //	GET  /cgi-bin/customservice/getonlinekflist  call "kfaccount": kf_id is a number
 //	POST /cgi-bin/openapi/quota/get              call "quota"
-//	POST /cgi-bin/openapi/quota/clear            call "quota": one API; all ways to clear together 10 times a month
+//	POST /cgi-bin/openapi/quota/clear            call "quota": one API; 10 clears a month in all
 //	POST /cgi-bin/clear_quota                    call "quota": all of the app
 //	POST /cgi-bin/clear_quota/v2                 call "quota": all, by appsecret and without a token
-//	POST /cgi-bin/openapi/rid/get                call "quota": the last 1000 refused calls, for 7 days; shows the access token
+//	POST /cgi-bin/openapi/rid/get                call "quota": the last 1000 refusals, with tokens
 //
 // The names are those of rules, quotas, records and totals; the path does as well. Another path
 // under /cgi-bin/ or /customservice/ answers 40066, unless a rule whose call is that path has a
@@ -80,12 +82,14 @@
 //	curl -s $URL/sandbox/rules -d '{"call":"send","errcode":45015,"openid":"oUser1"}'
 //	curl -s $URL/sandbox/rules -d '{"call":"send","after":2,"times":1,"reset":"after"}'
 //	curl -s $URL/sandbox/rules -d '{"call":"send","every":10,"http_status":429,"retry_after":"5"}'
-//	curl -s $URL/sandbox/rules -d '{"call":"send","http_status":200,"body":"<html>","content_type":"text/html"}'
+//	curl -s $URL/sandbox/rules -d '{"call":"send","http_status":200,"body":"<html>",
+//		"content_type":"text/html"}'
 //	curl -s $URL/sandbox/rules -d '{"call":"send","delay":"50ms","delay_max":"2s"}'
 //	curl -s $URL/sandbox/rules -d '{"call":"send","redirect":"https://elsewhere.example/"}'
 //	curl -s $URL/sandbox/rules -d '{"call":"send","gzip_bomb":10000000000}'
 //	curl -s $URL/sandbox/rules -d '{"call":"send","endless_header":true}'
-//	curl -s $URL/sandbox/rules -d '{"call":"send","raw":"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{","drip":"1s"}'
+//	curl -s $URL/sandbox/rules -d '{"call":"send","drip":"1s",
+//		"raw":"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"}'
 //	curl -s $URL/sandbox/rules -d '{"call":"/customservice/kfaccount/del","lose":true}'
 //	curl -s $URL/sandbox/rules -d '{"call":"token","errcode":40164}'
 //	curl -s $URL/sandbox/rules
@@ -96,11 +100,14 @@
 // DELETE goes back to the start:
 //
 //	curl -s $URL/sandbox/settings -d '{"like":"today"}'
-//	curl -s $URL/sandbox/settings -d '{"window":"today","allowances":{"message":{"sends":20,"lasts":"48h"}},"known_users":true}'
-//	curl -s $URL/sandbox/settings -d '{"messages":{"strict":true,"text_bytes":2048,"articles":1,"media":["MEDIA_ID"]}}'
+//	curl -s $URL/sandbox/settings -d '{"window":"today","known_users":true,
+//		"allowances":{"message":{"sends":20,"lasts":"48h"}}}'
+//	curl -s $URL/sandbox/settings -d '{"messages":{"strict":true,"text_bytes":2048,"articles":1,
+//		"media":["MEDIA_ID"]}}'
 //	curl -s $URL/sandbox/settings -d '{"quotas":{"send":{"day":500000,"minute":1000}}}'
 //	curl -s $URL/sandbox/settings -d '{"tokens":{"forced_a_day":20,"addresses":["10.0.0.0/8"]}}'
-//	curl -s $URL/sandbox/settings -d '{"kfaccounts":{"errors":"old","limit":10,"nicknames":"document","delete":"get","image_space":true}}'
+//	curl -s $URL/sandbox/settings -d '{"kfaccounts":{"errors":"old","limit":10,
+//		"nicknames":"document","delete":"get","image_space":true}}'
 //	curl -s $URL/sandbox/settings
 //	curl -s -X DELETE $URL/sandbox/settings
 //
@@ -108,9 +115,11 @@
 // status makes one online), calls made today by path, the apps there are (once one is, others are
 // unknown), and the time:
 //
-//	curl -s $URL/sandbox/users -d '{"appid":"wx0000000000000001","openid":"oUser1","action":"message"}'
+//	curl -s $URL/sandbox/users -d '{"appid":"wx0000000000000001","openid":"oUser1",
+//		"action":"message"}'
 //	curl -s "$URL/sandbox/users?appid=wx0000000000000001"
-//	curl -s $URL/sandbox/kfaccounts -d '{"appid":"wx0000000000000001","kf_account":"a@test","nickname":"A","status":1}'
+//	curl -s $URL/sandbox/kfaccounts -d '{"appid":"wx0000000000000001","kf_account":"a@test",
+//		"nickname":"A","status":1}'
 //	curl -s "$URL/sandbox/kfaccounts?appid=wx0000000000000001"
 //	curl -s -X DELETE "$URL/sandbox/kfaccounts?appid=wx0000000000000001&kf_account=a@test"
 //	curl -s $URL/sandbox/quota -d '{"appid":"wx0000000000000001","call":"send","used":499999}'

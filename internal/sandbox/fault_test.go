@@ -32,7 +32,8 @@ func TestScriptedAnswers(t *testing.T) {
 		{
 			"an errcode has the real API's wording and a rid", Rule{Errcode: 45015},
 			200,
-			`^{"errcode":45015,"errmsg":"response out of time limit or subscription is canceled rid: [0-9a-f-]{26}"}$`, nil,
+			`^{"errcode":45015,"errmsg":"response out of time limit or subscription is canceled ` +
+				`rid: [0-9a-f-]{26}"}$`, nil,
 			Record{Answered: true, Errcode: 45015, HTTPStatus: 200}, true,
 		},
 		{
@@ -203,8 +204,9 @@ func TestResets(t *testing.T) {
 			sb.Add(Rule{Reset: tc.reset})
 			srv := httptest.NewTLSServer(sb)
 			defer srv.Close()
+			trusted := srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 			conn, err := tls.Dial("tcp", srv.Listener.Addr().String(),
-				&tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"})
+				&tls.Config{RootCAs: trusted, ServerName: "example.com"})
 			require.NoError(t, err)
 			defer func() { _ = conn.Close() }()
 			_, err = io.WriteString(conn, (&fixture{token: "good-token"}).rawSend("oUser1", "hi"))
@@ -219,7 +221,9 @@ func TestResets(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
 		b.Add(Rule{Call: CallSend, AppID: app, Reset: ResetUnread})
-		conn := b.dial(fmt.Sprintf("POST /cgi-bin/message/custom/send?access_token=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{", b.token))
+		conn := b.dial(fmt.Sprintf(
+			"POST /cgi-bin/message/custom/send?access_token=%s HTTP/1.1\r\n"+
+				"Host: x\r\nContent-Length: 1000000\r\n\r\n{", b.token))
 		_, err := conn.Read(make([]byte, 1))
 		require.ErrorIs(t, err, syscall.ECONNRESET)
 	})

@@ -28,7 +28,8 @@ func (b *fixture) kf(call, body string) reply {
 }
 
 func account(name, nick string) string {
-	return fmt.Sprintf(`{"kf_account":%q,"nickname":%q,"password":"0123456789abcdef0123456789ABCDEF"}`, name, nick)
+	const password = "0123456789abcdef0123456789ABCDEF"
+	return fmt.Sprintf(`{"kf_account":%q,"nickname":%q,"password":%q}`, name, nick, password)
 }
 
 func TestKFAccounts(t *testing.T) {
@@ -62,7 +63,9 @@ func TestKFAccounts(t *testing.T) {
 		b.PutKFAccount(app,
 			KFAccount{Account: "on@test", Nickname: "on", Status: 1, AcceptedCase: 2})
 		require.JSONEq(t,
-			`{"kf_online_list":[{"kf_account":"on@test","status":1,"kf_id":1002,"accepted_case":2}]}`, b.kf("getonlinekflist", "").body)
+			`{"kf_online_list":[{"kf_account":"on@test","status":1,"kf_id":1002,`+
+				`"accepted_case":2}]}`,
+			b.kf("getonlinekflist", "").body)
 	})
 	t.Run("each app has its own", func(t *testing.T) {
 		t.Parallel()

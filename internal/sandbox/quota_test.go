@@ -143,7 +143,8 @@ func TestTheQuotaCanBeAskedFor(t *testing.T) {
 		b := start(t,
 			Options{Settings: Settings{Quotas: map[string]Quota{CallSend: {Day: 5, Minute: 3}}}})
 		require.JSONEq(t,
-			`{"errcode":0,"errmsg":"ok","quota":{"daily_limit":5,"used":0,"remain":5},"rate_limit":{"call_count":3,"refresh_second":60}}`,
+			`{"errcode":0,"errmsg":"ok","quota":{"daily_limit":5,"used":0,"remain":5},`+
+				`"rate_limit":{"call_count":3,"refresh_second":60}}`,
 			b.call(quotaGet, quotaPath).body)
 	})
 	for name, tc := range map[string]struct {

@@ -161,7 +161,8 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 		{"an unknown reset", Rule{Reset: "later"}, "rule: reset: not unread, before or after"},
 		{"an unread reset by recipient",
 			Rule{Reset: ResetUnread, OpenID: "o"},
-			"rule: reset: unread cannot go by openid, msgtype or contains, which stand in the body"},
+			"rule: reset: unread cannot go by openid, msgtype or contains, " +
+				"which stand in the body"},
 		{"a negative number", Rule{Times: -1}, "rule: after, times, every: below zero"},
 		{"a share above one", Rule{Share: 5}, "rule: share: not within 0..1"},
 		{"a range upside down", Rule{Delay: 2, DelayMax: 1}, "rule: delay_max: below delay"},

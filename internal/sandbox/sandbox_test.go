@@ -128,7 +128,8 @@ func (b *fixture) dial(request string) net.Conn {
 
 func (b *fixture) rawSend(openID, text string) string {
 	body := message(openID, text)
-	return fmt.Sprintf("POST /cgi-bin/message/custom/send?access_token=%s HTTP/1.1\r\nHost: sandbox\r\nContent-Length: %d\r\n\r\n%s", b.token, len(body), body)
+	return fmt.Sprintf("POST /cgi-bin/message/custom/send?access_token=%s HTTP/1.1\r\n"+
+		"Host: sandbox\r\nContent-Length: %d\r\n\r\n%s", b.token, len(body), body)
 }
 
 func TestSendAnswers(t *testing.T) {

@@ -20,7 +20,8 @@ func TestSettingsOverHTTP(t *testing.T) {
 	require.JSONEq(t, `{"kfaccounts":{"limit":10,"errors":"old"}}`, b.must("GET", url, "").body)
 
 	r := b.must("POST", url,
-		`{"window":"today","allowances":{"message":{"sends":2,"lasts":"1h"}},"quotas":{"send":{"day":9}}}`)
+		`{"window":"today","allowances":{"message":{"sends":2,"lasts":"1h"}},`+
+			`"quotas":{"send":{"day":9}}}`)
 	require.Equal(t, http.StatusOK, r.status)
 	require.Contains(t, r.body, `"allowances":{"message":{"sends":2,"lasts":"1h0m0s"}}`)
 	require.Equal(t, Allowance{2, time.Hour}, b.Settings().Allowances[UserMessaged])
@@ -53,32 +54,50 @@ func TestSettingsLikeTheRealAPI(t *testing.T) {
 func TestSettingsThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	b := start(t, Options{})
-	for text, says := range map[string]string{
-		`{"windows":"today"}`:                                     `unknown field \"windows\"`,
-		`{"kfaccounts":{"limits":1}}`:                             `unknown field \"limits\"`,
-		`{"allowances":{"message":{"send":1}}}`:                   `unknown field \"send\"`,
-		`{} {}`:                                                   `something stands behind the JSON value`,
-		`{"like":"tomorrow"}`:                                     `settings: like: not document or today`,
-		`{"window":"tomorrow"}`:                                   `settings: window: not document or today`,
-		`{"allowances":{"message":{"lasts":"1h"}}}`:               `settings: allowances: without window`,
-		`{"window":"today","allowances":{"wave":{}}}`:             `settings: allowances: not message, click, follow, scan, pay or unfollow`,
-		`{"window":"today","allowances":{"pay":{"lasts":"-1h"}}}`: `settings: allowances: pay: below zero`,
-		`{"window":"today","allowances":{"pay":{"lasts":"x"}}}`:   `is no duration such as`,
-		`{"quotas":{"sent":{"day":1}}}`:                           `settings: quotas: no call has the name or path \"sent\"`,
-		`{"quotas":{"":{"day":1}}}`:                               `settings: quotas: no call has the name or path \"\"`,
-		`{"quotas":{"send":{"day":-1}}}`:                          `settings: quotas: send: below zero`,
-		`{"messages":{"articles":-1}}`:                            `settings: messages: text_bytes, articles: below zero`,
-		`{"messages":{"silent_articles":true}}`:                   `settings: messages: silent_articles: without articles`,
-		`{"tokens":{"forced_a_day":-1}}`:                          `settings: tokens: forced_a_day: below zero`,
-		`{"tokens":{"addresses":["here"]}}`:                       `settings: tokens: addresses: \"here\" is no address such as 10.1.2.3 or 10.0.0.0/8`,
-		`{"kfaccounts":{"limit":-1}}`:                             `settings: kfaccounts: limit, avatar_bytes: below zero`,
-		`{"kfaccounts":{"errors":"both"}}`:                        `settings: kfaccounts: errors: not new or old`,
-		`{"kfaccounts":{"nicknames":"long"}}`:                     `settings: kfaccounts: nicknames: not today or document`,
-		`{"kfaccounts":{"delete":"put"}}`:                         `settings: kfaccounts: delete: not any, get or post`,
+	for _, row := range []struct{ text, says string }{
+		{`{"windows":"today"}`, `unknown field \"windows\"`},
+		{`{"kfaccounts":{"limits":1}}`, `unknown field \"limits\"`},
+		{`{"allowances":{"message":{"send":1}}}`, `unknown field \"send\"`},
+		{`{} {}`, `something stands behind the JSON value`},
+		{`{"like":"tomorrow"}`, `settings: like: not document or today`},
+		{`{"window":"tomorrow"}`, `settings: window: not document or today`},
+		{`{"allowances":{"message":{"lasts":"1h"}}}`, `settings: allowances: without window`},
+		{
+			`{"window":"today","allowances":{"wave":{}}}`,
+			`settings: allowances: not message, click, follow, scan, pay or unfollow`,
+		},
+		{
+			`{"window":"today","allowances":{"pay":{"lasts":"-1h"}}}`,
+			`settings: allowances: pay: below zero`,
+		},
+		{`{"window":"today","allowances":{"pay":{"lasts":"x"}}}`, `is no duration such as`},
+		{
+			`{"quotas":{"sent":{"day":1}}}`,
+			`settings: quotas: no call has the name or path \"sent\"`,
+		},
+		{`{"quotas":{"":{"day":1}}}`, `settings: quotas: no call has the name or path \"\"`},
+		{`{"quotas":{"send":{"day":-1}}}`, `settings: quotas: send: below zero`},
+		{`{"messages":{"articles":-1}}`, `settings: messages: text_bytes, articles: below zero`},
+		{
+			`{"messages":{"silent_articles":true}}`,
+			`settings: messages: silent_articles: without articles`,
+		},
+		{`{"tokens":{"forced_a_day":-1}}`, `settings: tokens: forced_a_day: below zero`},
+		{
+			`{"tokens":{"addresses":["here"]}}`,
+			`settings: tokens: addresses: \"here\" is no address such as 10.1.2.3 or 10.0.0.0/8`,
+		},
+		{`{"kfaccounts":{"limit":-1}}`, `settings: kfaccounts: limit, avatar_bytes: below zero`},
+		{`{"kfaccounts":{"errors":"both"}}`, `settings: kfaccounts: errors: not new or old`},
+		{
+			`{"kfaccounts":{"nicknames":"long"}}`,
+			`settings: kfaccounts: nicknames: not today or document`,
+		},
+		{`{"kfaccounts":{"delete":"put"}}`, `settings: kfaccounts: delete: not any, get or post`},
 	} {
-		r := b.must("POST", b.url+"/sandbox/settings", text)
-		require.Equal(t, http.StatusBadRequest, r.status, text)
-		require.Contains(t, r.body, says)
+		r := b.must("POST", b.url+"/sandbox/settings", row.text)
+		require.Equal(t, http.StatusBadRequest, r.status, row.text)
+		require.Contains(t, r.body, row.says)
 		require.Equal(t, Settings{}, b.Settings())
 	}
 	require.Panics(t, func() { b.Configure(Settings{Window: "tomorrow"}) })
@@ -106,12 +125,14 @@ func TestStateOverHTTP(t *testing.T) {
 		b := start(t, Options{})
 		url := b.url + "/sandbox/users"
 		r := b.must("POST", url,
-			`[{"appid":"a","openid":"o1","action":"follow"},{"appid":"a","openid":"o2","action":"wave"}]`)
+			`[{"appid":"a","openid":"o1","action":"follow"},`+
+				`{"appid":"a","openid":"o2","action":"wave"}]`)
 		require.Equal(t, http.StatusBadRequest, r.status)
 		require.Contains(t, r.body, "number 2 of 2: action: not message, click")
 		require.Empty(t, b.Users("a"))
 		b.must("POST", url,
-			`[{"appid":"a","openid":"o2","action":"follow"},{"appid":"a","openid":"o1","action":"scan"}]`)
+			`[{"appid":"a","openid":"o2","action":"follow"},`+
+				`{"appid":"a","openid":"o1","action":"scan"}]`)
 		require.Equal(t, "o1", b.Users("a")[0].OpenID)
 		require.Equal(t, UserFollowed, b.Users("a")[1].Action)
 	})

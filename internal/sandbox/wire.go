@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/http"
+	"strings"
 )
 
 // This file is what net/http would never send: it goes past it, on a connection taken over.
@@ -34,7 +35,8 @@ func (s *Sandbox) raw(w http.ResponseWriter, r *http.Request, o *outcome, t *tic
 func (s *Sandbox) endlessHeader(w http.ResponseWriter) {
 	s.onWire(w, func(conn net.Conn) {
 		lines := []byte("HTTP/1.1 200 OK\r\n")
-		more := bytes.Repeat([]byte("X-Padding: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n"), 64)
+		header := "X-Padding: " + strings.Repeat("x", 50) + "\r\n"
+		more := bytes.Repeat([]byte(header), 64)
 		for {
 			if _, err := conn.Write(lines); err != nil {
 				return

@@ -117,7 +117,8 @@ func (p *Process) Ready() {
 		status, says := p.Readiness()
 		last.Store(says)
 		return status == http.StatusOK
-	}, Patience, 20*time.Millisecond, "the worker did not get ready: %s\n%s", deferred(func() string { return fmt.Sprint(last.Load()) }), deferred(p.s.Output.Tail))
+	}, Patience, 20*time.Millisecond, "the worker did not get ready: %s\n%s",
+		deferred(func() string { return fmt.Sprint(last.Load()) }), deferred(p.s.Output.Tail))
 	p.s.True(p.Running(), "the worker ended:\n%s", deferred(p.s.Output.Tail))
 }
 

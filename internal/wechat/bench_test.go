@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-var benchPacket = []byte(`{"touser":"oABCD1234567890abcdefghijkl","msgtype":"text","text":{"content":"` +
-	strings.Repeat("您好", 20) + `"}}`)
+var benchPacket = []byte(`{"touser":"oABCD1234567890abcdefghijkl","msgtype":"text",` +
+	`"text":{"content":"` + strings.Repeat("您好", 20) + `"}}`)
 
 // BenchmarkSend measures a send beside the barest loop of net/http that does the same work ("bare":
 // POSTs with http.Client.Do and compares the answer's text), in one run against servers in this
@@ -136,8 +136,8 @@ func barePost(ctx context.Context, hc *http.Client, url string) error {
 
 // BenchmarkCheck measures reading an answer that is not the plain ok.
 func BenchmarkCheck(b *testing.B) {
-	a := answer{status: 200,
-		body: []byte(`{"errcode":45015,"errmsg":"response out of time limit or subscription is canceled rid: 5f7a1b2c-0a1b2c3d-1a2b3c4d"}`)}
+	a := answer{status: 200, body: []byte(`{"errcode":45015,"errmsg":"response out of time limit ` +
+		`or subscription is canceled rid: 5f7a1b2c-0a1b2c3d-1a2b3c4d"}`)}
 	m := hide(strings.Repeat("t", 136))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -174,8 +174,9 @@ func TestConnectionsThatCannotBeTrustedAreNotUsedAgain(t *testing.T) {
 		"another protocol": {
 			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", false,
 		},
-		"interim answers only": {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" +
-			"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + fine, false},
+		"interim answers only": {
+			strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 5) + fine, false,
+		},
 		"a head too large": {
 			"HTTP/1.1 200 OK\r\nX: " + string(make([]byte, maxReplyHeader)) + "\r\n\r\n", false,
 		},

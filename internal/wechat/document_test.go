@@ -83,15 +83,20 @@ var documentPackets = map[string]string{
 	"发送文本消息": `{"touser":"OPENID","msgtype":"text","text":{"content":"Hello World"}}`,
 	"发送图片消息": `{"touser":"OPENID","msgtype":"image","image":{"media_id":"MEDIA_ID"}}`,
 	"发送语音消息": `{"touser":"OPENID","msgtype":"voice","voice":{"media_id":"MEDIA_ID"}}`,
-	"发送视频消息": `{"touser":"OPENID","msgtype":"video","video":{"media_id":"MEDIA_ID","thumb_media_id":"MEDIA_ID","title":"TITLE",` +
-		`"description":"DESCRIPTION"}}`,
-	"发送音乐消息": `{"touser":"OPENID","msgtype":"music","music":{"title":"MUSIC_TITLE","description":"MUSIC_DESCRIPTION",` +
-		`"musicurl":"MUSIC_URL","hqmusicurl":"HQ_MUSIC_URL","thumb_media_id":"THUMB_MEDIA_ID"}}`,
+	"发送视频消息": `{"touser":"OPENID","msgtype":"video","video":{"media_id":"MEDIA_ID",` +
+		`"thumb_media_id":"MEDIA_ID","title":"TITLE","description":"DESCRIPTION"}}`,
+	"发送音乐消息": `{"touser":"OPENID","msgtype":"music","music":{"title":"MUSIC_TITLE",` +
+		`"description":"MUSIC_DESCRIPTION","musicurl":"MUSIC_URL",` +
+		`"hqmusicurl":"HQ_MUSIC_URL","thumb_media_id":"THUMB_MEDIA_ID"}}`,
 	"发送图文消息": `{"touser":"OPENID","msgtype":"news","news":{"articles":[` +
-		`{"title":"Happy Day","description":"Is Really A Happy Day","url":"URL","picurl":"PIC_URL"},` +
-		`{"title":"Happy Day","description":"Is Really A Happy Day","url":"URL","picurl":"PIC_URL"}]}}`,
-	"发送卡券":   `{"touser":"OPENID","wxcard":{"card_id":"123dsdajkasd231jhksad","card_ext":"xxxxxxxxxxxxxxxxxxx"}}`,
-	"某个客服帐号": `{"touser":"OPENID","msgtype":"text","text":{"content":"Hello World"},"customservice":{"kf_account":"test1@kftest"}}`,
+		`{"title":"Happy Day","description":"Is Really A Happy Day",` +
+		`"url":"URL","picurl":"PIC_URL"},` +
+		`{"title":"Happy Day","description":"Is Really A Happy Day",` +
+		`"url":"URL","picurl":"PIC_URL"}]}}`,
+	"发送卡券": `{"touser":"OPENID","wxcard":{"card_id":"123dsdajkasd231jhksad",` +
+		`"card_ext":"xxxxxxxxxxxxxxxxxxx"}}`,
+	"某个客服帐号": `{"touser":"OPENID","msgtype":"text","text":{"content":"Hello World"},` +
+		`"customservice":{"kf_account":"test1@kftest"}}`,
 }
 
 func TestEveryMessageOfTheDocument(t *testing.T) {
@@ -148,7 +153,8 @@ func TestTextsArriveRaw(t *testing.T) {
 	for name, packet := range map[string]string{
 		"a control character": `{"touser":"o","msgtype":"text","text":{"content":"a\u0001"}}`,
 		"a lone surrogate":    `{"touser":"o","msgtype":"text","text":{"content":"a\ud83d"}}`,
-		"not UTF-8":           "{\"touser\":\"o\",\"msgtype\":\"text\",\"text\":{\"content\":\"a\xff\"}}",
+		"not UTF-8": `{"touser":"o","msgtype":"text","text":{"content":"a` + "\xff" +
+			`"}}`,
 	} {
 		_, err := schema.Decode([]byte(packet), schema.Limits{})
 		var why *schema.FieldError
@@ -185,7 +191,8 @@ func TestEveryReplyOfTheDocument(t *testing.T) {
 }`)
 		got, err := a.client(t).KFAccounts(t.Context())
 		require.NoError(t, err)
-		const picture = "http://mmbiz.qpic.cn/mmbiz/4whpV1VZl2iccsvYbHvnphkyGtnvjfUS8Ym0GSaLic0FD3vN0V8PILcibEGb2fPfEOmw/0"
+		const picture = "http://mmbiz.qpic.cn/mmbiz/" +
+			"4whpV1VZl2iccsvYbHvnphkyGtnvjfUS8Ym0GSaLic0FD3vN0V8PILcibEGb2fPfEOmw/0"
 		require.Equal(t, []KFAccount{
 			{Account: "test1@test", Nick: "ntest1", ID: "1001", HeadImg: picture},
 			{Account: "test2@test", Nick: "ntest2", ID: "1002", HeadImg: picture},

@@ -11,9 +11,11 @@ import (
 
 // What is true of a queued message, and of a worker that goes on by itself, only.
 var (
-	ofASendEn = regexp.MustCompile(`(?i)publish|producer|replay|dead letter|\bbur(y|ies)\b|retries|attempt|backlog|the queue|` +
-		`upload the media|split the text|the message\b|\b(a|this|that) message\b|limits\.|rate\.|kefu (waits|goes on|retries|sends)`)
-	ofASendZh = regexp.MustCompile(`发布消息|后发布|生产方|重放|死信|重试次数|积压|排队|重新上传素材|该消息|消息内容|limits\.|rate\.|kefu 会(等待|在下一分钟|自动继续|自动重试)`)
+	ofASendEn = regexp.MustCompile(`(?i)publish|producer|replay|dead letter|\bbur(y|ies)\b|` +
+		`retries|attempt|backlog|the queue|upload the media|split the text|the message\b|` +
+		`\b(a|this|that) message\b|limits\.|rate\.|kefu (waits|goes on|retries|sends)`)
+	ofASendZh = regexp.MustCompile(`发布消息|后发布|生产方|重放|死信|重试次数|积压|排队|` +
+		`重新上传素材|该消息|消息内容|limits\.|rate\.|kefu 会(等待|在下一分钟|自动继续|自动重试)`)
 )
 
 // Every answer to every call: the advice is about that call, whichever row the code has.

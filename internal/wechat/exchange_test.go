@@ -18,7 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var packet = []byte(`{"touser":"oOPENID-canary-1234","msgtype":"text","text":{"content":"你好 <a href=\"https://x\">&</a>"}}`)
+var packet = []byte(`{"touser":"oOPENID-canary-1234","msgtype":"text",` +
+	`"text":{"content":"你好 <a href=\"https://x\">&</a>"}}`)
 
 func send(ctx context.Context, t *testing.T, hc *http.Client, base string) *Error {
 	t.Helper()
@@ -83,7 +84,8 @@ func TestBrokenSends(t *testing.T) {
 		}, FaultUnknown, 1, false},
 		"an empty 200": {func(s *session) {
 			s.read()
-			s.say("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=gbk\r\nContent-Length: 0\r\n\r\n")
+			s.say("HTTP/1.1 200 OK\r\n" +
+				"Content-Type: text/html; charset=gbk\r\nContent-Length: 0\r\n\r\n")
 		}, FaultUnknown, 1, false},
 		"no HTTP": {func(s *session) {
 			s.read()

@@ -66,10 +66,12 @@ func TestCheckNickname(t *testing.T) {
 		"a mixture":            {"客服ABCDEFGH", "", ""},
 		"one more":             {"客服ABCDEFGHI", "11" + hint, ""},
 		"16 characters":        {strings.Repeat("客", 16), "16" + hint, ""},
-		"17 characters":        {strings.Repeat("客", 17), "17" + hint, "17 characters, at most 16"},
-		"an emoji":             {"小王👍", "", ""},
-		"nothing":              {"", "blank", "blank"},
-		"blanks":               {" \u3000", "blank", "blank"},
+		"17 characters": {
+			strings.Repeat("客", 17), "17" + hint, "17 characters, at most 16",
+		},
+		"an emoji": {"小王👍", "", ""},
+		"nothing":  {"", "blank", "blank"},
+		"blanks":   {" \u3000", "blank", "blank"},
 		"a line break": {
 			"a\nb", "holds a control character or line break",
 			"holds a control character or line break",

@@ -82,9 +82,11 @@ func TestQuirkKFIDIsAStringOrANumber(t *testing.T) {
 func TestQuirkOtherFieldsAreStringsOrNumbersToo(t *testing.T) {
 	t.Parallel()
 	list, err := newAnswering(t, "text/plain", `{"kf_list":[
-		{"kf_account":"a@b","invite_wx":"w","invite_status":"waiting","invite_expire_time":1123456789},
+		{"kf_account":"a@b","invite_wx":"w","invite_status":"waiting",
+			"invite_expire_time":1123456789},
 		{"kf_account":"c@d","kf_wx":"w","invite_expire_time":"1123456789"},
-		{"kf_account":"e@f","kf_nick":7,"invite_expire_time":"soon"}]}`).client(t).KFAccounts(t.Context())
+		{"kf_account":"e@f","kf_nick":7,"invite_expire_time":"soon"}]}`).
+		client(t).KFAccounts(t.Context())
 	require.NoError(t, err)
 	when := time.Unix(1123456789, 0).UTC()
 	require.Equal(t, []KFAccount{
@@ -93,7 +95,8 @@ func TestQuirkOtherFieldsAreStringsOrNumbersToo(t *testing.T) {
 		{Account: "e@f", Nick: "7"},
 	}, list)
 	online, err := newAnswering(t, "text/plain",
-		`{"kf_online_list":[{"kf_account":"a@b","status":"1","accepted_case":2.0,"auto_accept":1}]}`).
+		`{"kf_online_list":[{"kf_account":"a@b","status":"1",`+
+			`"accepted_case":2.0,"auto_accept":1}]}`).
 		client(t).OnlineKFAccounts(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []OnlineKFAccount{{Account: "a@b", Status: 1, Accepted: 2}}, online)
@@ -117,8 +120,9 @@ func TestQuirkNicknameGoesInAndKFNickComesOut(t *testing.T) {
 
 func TestQuirkThereAreBlanksInImageURLs(t *testing.T) {
 	t.Parallel()
-	_, c := startSandbox(t,
-		sandbox.Options{Settings: sandbox.Settings{KFAccounts: sandbox.KFSettings{ImageSpace: true}}})
+	_, c := startSandbox(t, sandbox.Options{Settings: sandbox.Settings{
+		KFAccounts: sandbox.KFSettings{ImageSpace: true},
+	}})
 	list, err := c.KFAccounts(t.Context())
 	require.NoError(t, err)
 	require.Regexp(t, `^http://\S+$`, list[0].HeadImg)
@@ -327,7 +331,9 @@ func TestQuirkTheQuotaTellsTheRateOrNot(t *testing.T) {
 		`{"errcode":0,"quota":{"daily_limit":5,"used":2,"remain":3}}`: {
 			DailyLimit: 5, Used: 2, Remain: 3,
 		},
-		`{"errcode":0,"quota":{"daily_limit":5,"used":2,"remain":3},"rate_limit":{"call_count":7,"refresh_second":60},"component_rate_limit":{"call_count":1,"refresh_second":1}}`: {
+		`{"errcode":0,"quota":{"daily_limit":5,"used":2,"remain":3},` +
+			`"rate_limit":{"call_count":7,"refresh_second":60},` +
+			`"component_rate_limit":{"call_count":1,"refresh_second":1}}`: {
 			DailyLimit: 5, Used: 2, Remain: 3, RateCalls: 7, RateSeconds: 60,
 		},
 		`{"errcode":0,"quota":{},"rate_limit":null}`: {},

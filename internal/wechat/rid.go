@@ -57,7 +57,8 @@ func pastCall(r reply) (PastCall, error) {
 var (
 	queryPair = regexp.MustCompile(`([^?&#=\s]*)=([^&#\s]*)`)
 	// A field that holds a secret, in the JSON of a body; the text may end within it.
-	secretField = regexp.MustCompile(`"((?i:[a-z_]*(?:token|secret|password|ticket)))"\s*:\s*"(?:[^"\\]|\\.)*(?:"|\\?$)`)
+	secretField = regexp.MustCompile(
+		`"((?i:[a-z_]*(?:token|secret|password|ticket)))"\s*:\s*"(?:[^"\\]|\\.)*(?:"|\\?$)`)
 )
 
 // redactQuery hides the values of a query, which may stand alone or behind a URL, but for the

@@ -91,10 +91,14 @@ func FuzzPastCall(f *testing.F) {
 }
 
 func FuzzLists(f *testing.F) {
-	f.Add([]byte(`{"kf_list":[{"kf_account":"a@b","kf_nick":"x","kf_id":"1001","kf_headimgurl":" http://x /0","invite_expire_time":1}]}`))
-	f.Add([]byte(`{"kf_online_list":[{"kf_account":"a@b","status":1,"kf_id":1001,"accepted_case":2}]}`))
-	f.Add([]byte(`{"errcode":0,"quota":{"daily_limit":1,"used":"1","remain":1e3},"rate_limit":{"call_count":1,"refresh_second":60}}`))
-	f.Add([]byte(`{"errcode":0,"request":{"invoke_time":1,"cost_in_ms":-1,"request_url":"access_token=x","request_body":null}}`))
+	f.Add([]byte(`{"kf_list":[{"kf_account":"a@b","kf_nick":"x","kf_id":"1001",` +
+		`"kf_headimgurl":" http://x /0","invite_expire_time":1}]}`))
+	f.Add([]byte(`{"kf_online_list":[{"kf_account":"a@b","status":1,"kf_id":1001,` +
+		`"accepted_case":2}]}`))
+	f.Add([]byte(`{"errcode":0,"quota":{"daily_limit":1,"used":"1","remain":1e3},` +
+		`"rate_limit":{"call_count":1,"refresh_second":60}}`))
+	f.Add([]byte(`{"errcode":0,"request":{"invoke_time":1,"cost_in_ms":-1,` +
+		`"request_url":"access_token=x","request_body":null}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, failed := check(CallKFAccount, &answer{status: 200, body: body}, true, nil)
 		if failed != nil {

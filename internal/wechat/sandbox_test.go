@@ -160,7 +160,8 @@ func TestAPoolThatStartsTogetherAsksForFewTokens(t *testing.T) {
 			for j := range senders {
 				wg.Go(func() {
 					for k := range times {
-						body := fmt.Sprintf(`{"touser":"o%d-%d","msgtype":"text","text":{"content":"%d"}}`, i, j, k)
+						body := fmt.Sprintf(`{"touser":"o%d-%d","msgtype":"text",`+
+							`"text":{"content":"%d"}}`, i, j, k)
 						if err := p.client.Send(context.Background(), []byte(body)); err != nil {
 							errs <- err
 							return

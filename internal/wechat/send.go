@@ -12,7 +12,8 @@ const (
 // Send delivers one packet of the customer-service API, JSON as the API document shows it, and
 // returns nil when WeChat has accepted it (errcode 0), else an *Error:
 //
-//	answered       the errcode's fault, or by HTTP status: 3xx, 412 config · 429 minute quota · 503 busy
+//	answered       the errcode's fault, or by HTTP status: 3xx and 412 config,
+//	               429 minute quota, 503 busy
 //	no token       Call is CallToken; config, quota or upstream: the packet was certainly not sent
 //	not sent       FaultUpstream, or FaultConfig for a bad certificate: see Error.NotSent
 //	unknown        FaultUnknown: the request may have left and no usable answer came

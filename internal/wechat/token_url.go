@@ -51,7 +51,8 @@ func (f *urlFetch) fetch(ctx context.Context) (Secret, time.Duration, error) {
 		private = append(private, password)
 	}
 	token, life, err := fetchToken(ctx, &f.wire, req, nil, hide(private...))
-	if e, ok := err.(*Error); ok && !e.HasCode && e.refusedByServer() { //nolint:errorlint // fetchToken's own
+	e, ok := err.(*Error) //nolint:errorlint // fetchToken's own
+	if ok && !e.HasCode && e.refusedByServer() {
 		e.Fault = FaultConfig
 	}
 	return token, life, err
