@@ -67,7 +67,7 @@ func sentMeanwhile(s *scene, id string, do func()) {
 	s.says(`"msg":"sent","app":"` + stage.App + `","id":"` + id + `"`)
 }
 
-func away(s *scene) {
+func brokerAway(s *scene) {
 	b := ownBroker(s)
 	proxy := throughProxy(s, b)
 	p := s.Start()
@@ -92,7 +92,7 @@ func away(s *scene) {
 func queueDeleted(s *scene) {
 	ownBroker(s)
 	p := s.Start()
-	s.nameless("before", text("before"))
+	s.sendWithoutID("before", text("before"))
 	s.Drained()
 	queue := schema.SendStream(stage.App)
 	s.NoError(s.JS.DeleteStream(s.T.Context(), queue))
@@ -102,7 +102,7 @@ func queueDeleted(s *scene) {
 	s.ErrorIs(err, jetstream.ErrStreamNotFound, "a queue is not made by the way")
 	s.kefu("setup")
 	p.Ready()
-	s.nameless("after", text("after")) // with the sequence that the first one had
+	s.sendWithoutID("after", text("after")) // with the sequence that the first one had
 	s.Drained()
 }
 
@@ -179,7 +179,7 @@ func fullWhenDue(s *scene) {
 }
 
 // lettersRefused has three intents die while letters cannot be stored.
-func lettersRefused(s *scene, bring, mend func()) {
+func lettersRefused(s *scene, bring, restore func()) {
 	b := ownBroker(s)
 	p := s.Start()
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
@@ -197,21 +197,21 @@ func lettersRefused(s *scene, bring, mend func()) {
 	s.NoError(err)
 	// Everything that anybody says to the broker: this test asks it fifty times a second.
 	s.Less(after.InMsgs-before.InMsgs, 500+int64(200*time.Since(since).Seconds()), "a hot loop")
-	mend()
+	restore()
 	s.Drained()
 	p.Ready()
 }
 
-// letterOf has an intent that is no part of the scene die.
-func (s *scene) letterOf(id string) {
+// addLetter has an intent that is no part of the scene die.
+func (s *scene) addLetter(id string) {
 	s.Publish(stage.Live+id, text(id), "Nats-Msg-Id", id)
 	s.until("there is a letter", func() bool {
 		return s.Stored(schema.StreamDead) == 1 && s.Queued() == 0
 	})
 }
 
-// answerLost has everything the broker says get lost while an intent ends.
-func answerLost(s *scene) {
+// ackOfLetterLost has everything the broker says get lost while an intent ends.
+func ackOfLetterLost(s *scene) {
 	proxy := throughProxy(s, ownBroker(s))
 	s.Start()
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
@@ -225,8 +225,8 @@ func answerLost(s *scene) {
 	s.Len(s.StoredReceipts()["one"], 1)
 }
 
-// afterWindow publishes an id once more, after the broker has forgotten it.
-func (s *scene) afterWindow(id, packet string) {
+// publishAfterWindow publishes an id once more, after the broker has forgotten it.
+func (s *scene) publishAfterWindow(id, packet string) {
 	s.T.Helper()
 	s.until("the duplicate window has passed", func() bool {
 		ack, err := s.Offer(stage.Live+id, packet, "Nats-Msg-Id", id)

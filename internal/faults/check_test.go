@@ -65,16 +65,16 @@ type seen struct {
 }
 
 // span is a range of numbers.
-type span struct{ least, most int }
+type span struct{ min, max int }
 
 func (s span) String() string {
-	if s.least == s.most {
-		return fmt.Sprint(s.least)
+	if s.min == s.max {
+		return fmt.Sprint(s.min)
 	}
-	return fmt.Sprintf("%d–%d", s.least, s.most)
+	return fmt.Sprintf("%d–%d", s.min, s.max)
 }
 
-func (s span) holds(other span) bool { return s.least <= other.least && other.most <= s.most }
+func (s span) holds(other span) bool { return s.min <= other.min && other.max <= s.max }
 
 // look finds out what became of every intent of the scene, and fails when an
 // invariant is broken. Nothing may be under way any more.
@@ -85,7 +85,7 @@ func (s *scene) look() seen {
 	posts := s.Posts()
 	delivered := s.API.CountBy(sandbox.ByOpenID,
 		sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
-	out := seen{posts: span{least: 1 << 30}}
+	out := seen{posts: span{min: 1 << 30}}
 	ends := make(map[string]int)
 	for _, id := range s.published {
 		to := cmp.Or(s.recipients[id], id)
@@ -95,7 +95,8 @@ func (s *scene) look() seen {
 		})
 		switch {
 		case len(rs) > 1:
-			s.LessOrEqual(lives(rs), 1, "%s has more than one end in one life: %+v", id, rs)
+			s.LessOrEqual(mostEndsInOneLife(rs), 1,
+				"%s has more than one end in one life: %+v", id, rs)
 		case len(rs) == 0 && waiting[id] == 0:
 			out.lost++
 		}
@@ -109,8 +110,8 @@ func (s *scene) look() seen {
 			out.doubles++
 		}
 		ends[end]++
-		out.posts.least, out.posts.most = min(out.posts.least, posts[to]),
-			max(out.posts.most, posts[to])
+		out.posts.min, out.posts.max = min(out.posts.min, posts[to]),
+			max(out.posts.max, posts[to])
 		if delivered[to] > 1 && waiting[id] == 0 {
 			s.True(marked, "%s was delivered %d times and nobody says so", id, delivered[to])
 		}
@@ -126,8 +127,8 @@ func (s *scene) look() seen {
 	return out
 }
 
-// lives is the most ends that one generation has.
-func lives(rs []schema.Receipt) int {
+// mostEndsInOneLife is the most ends that one generation has.
+func mostEndsInOneLife(rs []schema.Receipt) int {
 	n := make(map[int]int)
 	most := 0
 	for _, r := range rs {

@@ -116,8 +116,8 @@ func (s *scene) sendMany(app, prefix string, n int, header ...string) {
 	}
 }
 
-// nameless publishes an intent without an id, to a recipient by name.
-func (s *scene) nameless(openID, packet string) {
+// sendWithoutID publishes an intent without an id, to a recipient by name.
+func (s *scene) sendWithoutID(openID, packet string) {
 	s.T.Helper()
 	ack := s.Publish(stage.Bulk+"campaign", packet)
 	st, err := s.JS.Stream(s.T.Context(), schema.SendStream(stage.App))
@@ -130,8 +130,8 @@ func (s *scene) nameless(openID, packet string) {
 	s.recipients[id] = openID
 }
 
-// unspent checks that no intent lost an attempt to what happened.
-func (s *scene) unspent() {
+// noAttemptSpent checks that no intent lost an attempt to what happened.
+func (s *scene) noAttemptSpent() {
 	s.T.Helper()
 	for id, receipts := range s.StoredReceipts() {
 		for _, r := range receipts {

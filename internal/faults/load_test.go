@@ -15,9 +15,9 @@ import (
 // producers is how many of them publish at once.
 const producers = 16
 
-// publishing puts n texts into the queue, every other one live, each by a
+// publishInBackground puts n texts into the queue, every other one live, each by a
 // producer that repeats it until it is accepted. wait returns when all are.
-func (s *scene) publishing(ctx context.Context, n int) (wait func()) {
+func (s *scene) publishInBackground(ctx context.Context, n int) (wait func()) {
 	s.T.Helper()
 	p, err := publisher.New(s.JS, publisher.WithTimeout(stage.Patience))
 	s.NoError(err)
@@ -46,8 +46,8 @@ func (s *scene) publishing(ctx context.Context, n int) (wait func()) {
 	return all.Wait
 }
 
-// endsOnce checks that n intents were accepted and each has exactly one end.
-func (s *scene) endsOnce(n int) seen {
+// requireOneEndEach checks that n intents were accepted and each has exactly one end.
+func (s *scene) requireOneEndEach(n int) seen {
 	s.T.Helper()
 	got := s.look()
 	s.Len(s.published, n, "everything was accepted")

@@ -53,7 +53,7 @@ var brokerRows = []row{
 		id: "F22", fault: "no way to the broker for 65 attempts to connect (nats.go gives up " +
 			"after 60 unless told otherwise); in the full form for 10 minutes",
 		expected: "never gives up; results are kept meanwhile", ends: "2 sent",
-		posts: span{1, 1}, run: away,
+		posts: span{1, 1}, run: brokerAway,
 	},
 	{
 		id: "F27", fault: "the worker is cut off from the broker during a call",
@@ -201,7 +201,7 @@ var brokerRows = []row{
 					c.MaxMsgs = most
 				})
 			}
-			lettersRefused(s, func() { s.letterOf("other"); changeStreamLater(1) },
+			lettersRefused(s, func() { s.addLetter("other"); changeStreamLater(1) },
 				func() { changeStreamLater(-1) })
 		},
 	},
@@ -221,7 +221,7 @@ var brokerRows = []row{
 		expected: "the original stays, not ready; retried when it is back", ends: "1 sent",
 		posts:   span{2, 2},
 		options: stage.Options{Defaults: []string{"retry: {attempts: 6, first: 2s, cap: 2s}"}},
-		run: once(-1, func(s *scene) {
+		run: withFirstAnswer(-1, func(s *scene) {
 			p := s.Start()
 			s.NoError(s.JS.DeleteStream(s.T.Context(), wire.StreamLater))
 			s.sendBulk("one")
@@ -235,7 +235,7 @@ var brokerRows = []row{
 	{
 		id: "F36", fault: "a letter is stored and the broker's answer is lost",
 		expected: "published again under the same id: one letter, one receipt",
-		ends:     "1 dead recipient", posts: span{1, 1}, run: answerLost,
+		ends:     "1 dead recipient", posts: span{1, 1}, run: ackOfLetterLost,
 	},
 	{
 		id: "F37", fault: "an id is published again, inside the duplicate window and after it",
@@ -248,7 +248,7 @@ var brokerRows = []row{
 			s.True(s.Publish(stage.Live+"one", text("one"), "Nats-Msg-Id", "one").Duplicate,
 				"the broker drops it")
 			s.Drained()
-			s.afterWindow("one", text("one"))
+			s.publishAfterWindow("one", text("one"))
 			s.Drained()
 			s.Equal("1", metric(s, p, fmt.Sprintf("kefu_repeats_total{app=%q}", stage.App)),
 				"the ledger knew it")
@@ -262,7 +262,7 @@ var brokerRows = []row{
 			s.Start()
 			s.send("one")
 			s.Drained()
-			s.afterWindow("one", strings.Replace(text("one"), "hello", "something else", 1))
+			s.publishAfterWindow("one", strings.Replace(text("one"), "hello", "something else", 1))
 			s.Drained()
 			letters := s.Letters()
 			s.Len(letters, 1)
@@ -291,8 +291,8 @@ var brokerRows = []row{
 		ends:     "2 dead invalid, 1 sent", posts: span{0, 1},
 		run: func(s *scene) {
 			s.Start()
-			s.nameless("nobody", "")
-			s.nameless("somebody", text("somebody"))
+			s.sendWithoutID("nobody", "")
+			s.sendWithoutID("somebody", text("somebody"))
 			s.send("typo", "Kefu-Expires", "tomorrow")
 			s.Drained()
 		},

@@ -19,27 +19,27 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// crash is the build that obeys FAILPOINT.
-var crash = stage.Options{Crash: true}
+// crashable is the build that obeys FAILPOINT.
+var crashable = stage.Options{Crash: true}
 
-// parked is crash with the policy that leaves unknown outcomes to people.
-var parked = stage.Options{Crash: true, Defaults: []string{"on_unknown: park"}}
+// crashableParked is crash with the policy that leaves unknown outcomes to people.
+var crashableParked = stage.Options{Crash: true, Defaults: []string{"on_unknown: park"}}
 
 // killedAt starts a worker that is killed at a step of one intent's path, and
 // another in its place.
 func killedAt(point string) func(*scene) {
 	return func(s *scene) {
 		p := s.Start("FAILPOINT=" + point + "=kill@1")
-		s.sendToTheDying(p, stage.Live+"one", "one")
+		s.sendAsWorkerDies(p, stage.Live+"one", "one")
 		s.Drained()
 	}
 }
 
-// sendToTheDying publishes an intent to a worker whose broker dies with it, at
+// sendAsWorkerDies publishes an intent to a worker whose broker dies with it, at
 // the latest of that, and starts another in its place. The death may be quicker
 // than the broker's answer: then the intent is published again, as a producer
 // does.
-func (s *scene) sendToTheDying(p *stage.Process, subject, id string) {
+func (s *scene) sendAsWorkerDies(p *stage.Process, subject, id string) {
 	s.T.Helper()
 	m := nats.NewMsg(subject)
 	m.Data = []byte(text(id))
@@ -54,8 +54,8 @@ func (s *scene) sendToTheDying(p *stage.Process, subject, id string) {
 	s.published = append(s.published, id)
 }
 
-// once has the API answer its first send with an errcode.
-func once(errcode int, run func(*scene)) func(*scene) {
+// withFirstAnswer has the API answer its first send with an errcode.
+func withFirstAnswer(errcode int, run func(*scene)) func(*scene) {
 	return func(s *scene) {
 		s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Times: 1, Errcode: errcode})
 		run(s)
@@ -77,18 +77,18 @@ var workerRows = []row{
 	{
 		id:       "F01",
 		fault:    "kill -9 after an intent was handed out, before anything was done with it",
-		expected: "sent by the next worker", ends: "1 sent", posts: span{1, 1}, options: crash,
+		expected: "sent by the next worker", ends: "1 sent", posts: span{1, 1}, options: crashable,
 		run: killedAt("pulled"),
 	},
 	{
 		id: "F02", fault: "kill -9 after the start mark, before the POST; resend",
 		expected: "an unknown outcome: sent once more, marked", ends: "1 sent", posts: span{1, 1},
-		doubles: span{1, 1}, options: crash, run: killedAt("started"),
+		doubles: span{1, 1}, options: crashable, run: killedAt("started"),
 	},
 	{
 		id: "F02", fault: "kill -9 after the start mark, before the POST; park",
 		expected: "an unknown outcome: parked", ends: "1 dead unknown", posts: span{0, 0},
-		doubles: span{1, 1}, options: parked, run: killedAt("started"),
+		doubles: span{1, 1}, options: crashableParked, run: killedAt("started"),
 	},
 	{
 		id: "F03", fault: "kill -9 while the POST is under way; resend",
@@ -98,27 +98,27 @@ var workerRows = []row{
 	{
 		id: "F03", fault: "kill -9 while the POST is under way; park",
 		expected: "an unknown outcome: parked", ends: "1 dead unknown", posts: span{1, 1},
-		doubles: span{1, 1}, options: parked, run: killedInTheCall,
+		doubles: span{1, 1}, options: crashableParked, run: killedInTheCall,
 	},
 	{
 		id: "F04", fault: "kill -9 after errcode 0, before the sent mark; resend",
 		expected: "sent once more, marked", ends: "1 sent", posts: span{2, 2}, doubles: span{1, 1},
-		options: crash, run: killedAt("answered"),
+		options: crashable, run: killedAt("answered"),
 	},
 	{
 		id: "F04", fault: "kill -9 after errcode 0, before the sent mark; park",
 		expected: "parked", ends: "1 dead unknown", posts: span{1, 1}, doubles: span{1, 1},
-		options: parked, run: killedAt("answered"),
+		options: crashableParked, run: killedAt("answered"),
 	},
 	{
 		id: "F05", fault: "kill -9 after the sent mark, before the acknowledgement",
 		expected: "known as sent: acknowledged without a POST", ends: "1 sent", posts: span{1, 1},
-		options: crash, run: killedAt("sent-marked"),
+		options: crashable, run: killedAt("sent-marked"),
 	},
 	{
 		id: "F06", fault: "kill -9 before the letter is stored",
 		expected: "the letter is written by the next worker, without another call",
-		ends:     "1 dead recipient", posts: span{1, 1}, options: crash,
+		ends:     "1 dead recipient", posts: span{1, 1}, options: crashable,
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
 			killedAt("dying")(s)
@@ -128,7 +128,7 @@ var workerRows = []row{
 	{
 		id: "F06", fault: "kill -9 after the letter was stored, before the ledger knows",
 		expected: "the same letter again, without another call; one letter",
-		ends:     "1 dead recipient", posts: span{1, 1}, options: crash,
+		ends:     "1 dead recipient", posts: span{1, 1}, options: crashable,
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
 			killedAt("letter-stored")(s)
@@ -138,7 +138,7 @@ var workerRows = []row{
 	{
 		id: "F06", fault: "kill -9 after the dead mark, before the acknowledgement",
 		expected: "known as dead: acknowledged; one letter", ends: "1 dead recipient",
-		posts: span{1, 1}, options: crash,
+		posts: span{1, 1}, options: crashable,
 		run: func(s *scene) {
 			s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Errcode: 40003})
 			killedAt("dead-marked")(s)
@@ -151,7 +151,7 @@ var workerRows = []row{
 		options: stage.Options{
 			Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"},
 		},
-		run: once(-1, killedWith("later-stored")),
+		run: withFirstAnswer(-1, killedWith("later-stored")),
 	},
 	{
 		id: "F07", fault: "kill -9 after the ledger knows of the retry, before the acknowledgement",
@@ -159,7 +159,7 @@ var workerRows = []row{
 		options: stage.Options{
 			Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"},
 		},
-		run: once(-1, killedWith("later-marked")),
+		run: withFirstAnswer(-1, killedWith("later-marked")),
 	},
 	{
 		id: "F07", fault: "kill -9 after a due retry was put back into its queue, before " +
@@ -169,7 +169,7 @@ var workerRows = []row{
 		options: stage.Options{
 			Crash: true, Defaults: []string{"retry: {attempts: 6, first: 1500ms, cap: 5s}"},
 		},
-		run: once(-1, killedWith("moved")),
+		run: withFirstAnswer(-1, killedWith("moved")),
 	},
 	{
 		id: "F08", fault: "SIGTERM while calls are under way",
@@ -227,7 +227,7 @@ var workerRows = []row{
 	{
 		id: "F10", fault: "a panic whenever one intent is handled",
 		expected: "recovered and counted; that one is poison, the others are sent",
-		ends:     "1 dead poison, 5 sent", posts: span{0, 1}, options: crash,
+		ends:     "1 dead poison, 5 sent", posts: span{0, 1}, options: crashable,
 		run: func(s *scene) {
 			p := s.Start("FAILPOINT=decoded=panic#bad")
 			s.send("bad")
@@ -241,7 +241,7 @@ var workerRows = []row{
 	{
 		id: "F11", fault: "an intent that kills the worker each time",
 		expected: "poison before it is read a fourth time; the others are sent",
-		ends:     "1 dead poison, 5 sent", posts: span{0, 1}, options: crash,
+		ends:     "1 dead poison, 5 sent", posts: span{0, 1}, options: crashable,
 		run: func(s *scene) {
 			const deadly = "FAILPOINT=decoded=kill#bad"
 			for life := range 3 {
@@ -265,7 +265,7 @@ var workerRows = []row{
 			"another has its work; then SIGCONT",
 		expected: "the other one takes all over; what the first still has in hand is not " +
 			"sent again",
-		ends: "60 sent", posts: span{1, 2}, doubles: span{0, 8}, run: frozen,
+		ends: "60 sent", posts: span{1, 2}, doubles: span{0, 8}, run: workerFrozen,
 		options: stage.Options{Defaults: []string{"concurrency: 8"}},
 	},
 	{
@@ -290,9 +290,9 @@ var workerRows = []row{
 	},
 }
 
-// frozen stops a worker as a paused virtual machine does, lets another take its
+// workerFrozen stops a worker as a paused virtual machine does, lets another take its
 // work over, and has it go on.
-func frozen(s *scene) {
+func workerFrozen(s *scene) {
 	b := brokertest.Bare(s.T)
 	s.UseBroker(b.URL())
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 300 * time.Millisecond})
@@ -315,7 +315,7 @@ func frozen(s *scene) {
 func killedWith(point string) func(*scene) {
 	return func(s *scene) {
 		p := s.Start("FAILPOINT=" + point + "=kill@1")
-		s.sendToTheDying(p, stage.Bulk+"campaign", "one")
+		s.sendAsWorkerDies(p, stage.Bulk+"campaign", "one")
 		s.Drained()
 	}
 }

@@ -46,9 +46,9 @@ func (s *scene) offer(
 	return sent
 }
 
-// waits are the times from publication to the API, sorted, of those that the
+// queueTimes are the times from publication to the API, sorted, of those that the
 // API has had until now.
-func (s *scene) waits(sent map[string]time.Time) []time.Duration {
+func (s *scene) queueTimes(sent map[string]time.Time) []time.Duration {
 	var out []time.Duration
 	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend}) {
 		if at, ok := sent[r.OpenID]; ok {
@@ -82,12 +82,12 @@ func TestOneHeldAppChangesNothingForTheOthers(t *testing.T) {
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 20 * time.Millisecond})
 	s.Start()
 
-	before := s.waits(s.offer(others, "free", rate, d))
+	before := s.queueTimes(s.offer(others, "free", rate, d))
 	_, code := s.Kefu("app", "pause", held)
 	s.Zero(code)
 	s.sendMany(held, "held", backlog)
 	sent := s.offer(others, "beside", rate, d)
-	beside := s.waits(sent)
+	beside := s.queueTimes(sent)
 	s.GreaterOrEqual(float64(len(beside)), 0.95*float64(len(before)), "the others complete as many")
 	s.EqualValues(backlog, s.Stored(schema.SendStream(held)), "nothing of the held app moves")
 
@@ -116,7 +116,7 @@ func TestManyDueAtOnce(t *testing.T) {
 	}
 	s := &scene{Stage: stage.New(t, stage.Options{})}
 	s.Start()
-	quiet := s.waits(s.offer([]string{stage.App}, "quiet", rate, 4*time.Second))
+	quiet := s.queueTimes(s.offer([]string{stage.App}, "quiet", rate, 4*time.Second))
 	due := time.Now().Add(time.Duration(n/200+6) * time.Second)
 	s.sendMany(stage.App, "due", n, schema.HeaderSendAt, due.UTC().Format(time.RFC3339Nano))
 	s.Eventually(func() bool {
@@ -127,7 +127,7 @@ func TestManyDueAtOnce(t *testing.T) {
 	time.Sleep(time.Until(due.Add(-time.Second))) // until just before
 	sent := s.offer([]string{stage.App}, "fresh", rate, 6*time.Second)
 	s.Drained()
-	fresh := s.waits(sent)
+	fresh := s.queueTimes(sent)
 	last := due
 	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend}) {
 		if strings.HasPrefix(r.OpenID, "due") {
@@ -159,8 +159,8 @@ func TestNoWayOut(t *testing.T) {
 	for _, way := range []struct {
 		name string
 		// out makes the API unreachable before the worker starts, and returns what
-		// mends it.
-		out func(*scene) (mend func())
+		// restores it.
+		out func(*scene) (restore func())
 	}{
 		{"refused", func(s *scene) func() {
 			address := s.FreeAddress()
@@ -184,14 +184,14 @@ func TestNoWayOut(t *testing.T) {
 			a, l := newAuthority(s), s.listen()
 			s.UseAPI("https://"+l.Addr().String(), "timeout: 1s",
 				fmt.Sprintf("ca_file: %q", a.file))
-			good := a.issue(nothing)
-			return func() { secure(s, l, func() *tls.Certificate { return good }) }
+			good := a.issue(nothingWrong)
+			return func() { serveSandboxTLS(s, l, func() *tls.Certificate { return good }) }
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			s := &scene{Stage: stage.New(t, stage.Options{})}
-			mend := way.out(s)
+			restore := way.out(s)
 			s.Start()
 			for i := range n {
 				s.send(fmt.Sprint("user", i))
@@ -199,7 +199,7 @@ func TestNoWayOut(t *testing.T) {
 			time.Sleep(d) // the outage
 			s.EqualValues(n, s.Queued(), "everything stays queued")
 			s.Empty(s.Letters(), "nothing died")
-			mend()
+			restore()
 			s.Drained()
 			for id, rs := range s.StoredReceipts() {
 				s.Len(rs, 1)

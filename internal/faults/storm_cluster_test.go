@@ -29,12 +29,12 @@ func TestCluster(t *testing.T) {
 	s := busyScene(t)
 	nodes := s.StartCluster()
 	workers := []*stage.Process{s.Start(), s.Start()}
-	wait := s.publishing(t.Context(), n)
+	wait := s.publishInBackground(t.Context(), n)
 	stepped := 0
 	for i := range steps {
 		// The steps are spread over the load: each has its share of it.
 		s.NoError(s.API.Wait(t.Context(), (i+1)*n/(steps+2)))
-		stream := clustered[i%len(clustered)]
+		stream := clusterStreams[i%len(clusterStreams)]
 		s.Eventually(func() bool {
 			_, err := s.Conn.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, nil, 2*time.Second)
 			return err == nil
@@ -47,7 +47,7 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	wait()
-	got := s.allSent(n, workers...)
+	got := s.requireAllSent(n, workers...)
 	report("cluster of three",
 		fmt.Sprintf("%d leaders stepped down, 1 node killed -9 and back, under %d "+
 			"intents, two workers", stepped, n),
@@ -64,15 +64,15 @@ func busyScene(t *testing.T) *scene {
 	return s
 }
 
-// allSent waits for the end of n intents, stops the workers and checks that each
+// requireAllSent waits for the end of n intents, stops the workers and checks that each
 // was sent; it returns that for the table.
-func (s *scene) allSent(n int, workers ...*stage.Process) string {
+func (s *scene) requireAllSent(n int, workers ...*stage.Process) string {
 	s.T.Helper()
 	s.Drained()
 	for _, p := range workers {
 		s.NoError(p.Stop(syscall.SIGTERM))
 	}
-	got := s.endsOnce(n)
+	got := s.requireOneEndEach(n)
 	s.Equal(fmt.Sprintf("%d sent", n), got.ends)
 	return fmt.Sprintf("%s; lost %d; posts of an intent %s; possible duplicates %d", got.ends,
 		got.lost, got.posts, got.doubles)
@@ -102,7 +102,7 @@ func TestNoQuorum(t *testing.T) {
 	s := busyScene(t)
 	nodes := s.StartCluster()
 	p := s.Start()
-	wait := s.publishing(t.Context(), n)
+	wait := s.publishInBackground(t.Context(), n)
 	s.NoError(s.API.Wait(t.Context(), n/3))
 	nodes[1].Kill()
 	nodes[2].Kill()
@@ -118,7 +118,7 @@ func TestNoQuorum(t *testing.T) {
 	nodes[2].Start()
 	wait()
 	p.Ready()
-	got := s.allSent(n, p)
+	got := s.requireAllSent(n, p)
 	report("no quorum", fmt.Sprintf("2 of 3 nodes killed -9 for %s under %d intents", d, n),
 		strings.Join(strings.Fields(says), " ")+"; then "+got)
 }
@@ -133,27 +133,27 @@ func TestRollingUpgrade(t *testing.T) {
 	s := busyScene(t)
 	nodes := s.StartCluster()
 	workers := []*stage.Process{s.Start(), s.Start()}
-	wait := s.publishing(t.Context(), n)
+	wait := s.publishInBackground(t.Context(), n)
 	for i, node := range nodes {
 		s.NoError(s.API.Wait(t.Context(), (i+1)*n/(len(nodes)+2)))
 		node.LameDuck()
 		node.Start()
-		s.caughtUp(node)
+		s.awaitCaughtUp(node)
 	}
 	wait()
-	got := s.allSent(n, workers...)
+	got := s.requireAllSent(n, workers...)
 	report("rolling upgrade",
 		fmt.Sprintf("each of 3 nodes goes down in lame duck mode and comes back, under %d "+
 			"intents, two workers", n),
 		got+"; longest stall "+s.longestStall().String())
 }
 
-// caughtUp waits until a node that came back has all that the others have: the
+// awaitCaughtUp waits until a node that came back has all that the others have: the
 // next one may go only then.
-func (s *scene) caughtUp(node *stage.BrokerProcess) {
+func (s *scene) awaitCaughtUp(node *stage.BrokerProcess) {
 	s.T.Helper()
 	s.Eventually(func() bool {
-		for _, stream := range clustered {
+		for _, stream := range clusterStreams {
 			i, err := s.JS.Stream(s.T.Context(), stream)
 			if err != nil {
 				return false
@@ -173,8 +173,8 @@ func (s *scene) caughtUp(node *stage.BrokerProcess) {
 	}, stage.Patience, 100*time.Millisecond, "%s catches up", node.Name())
 }
 
-// clustered are the streams that every intent needs.
-var clustered = []string{schema.SendStream(stage.App), wire.StreamLedger, schema.StreamReceipt,
+// clusterStreams are the streams that every intent needs.
+var clusterStreams = []string{schema.SendStream(stage.App), wire.StreamLedger, schema.StreamReceipt,
 	wire.StreamState, wire.StreamLater}
 
 // TestLeaderCutOff cuts the node that leads everything off from its peers, with
@@ -200,10 +200,10 @@ func TestLeaderCutOff(t *testing.T) {
 	s.Len(others, 2)
 	s.ConnectTo(strings.Join(others, ","))
 	there := s.Start("KEFU_NATS_URL=" + strings.Join(others, ","))
-	for _, stream := range clustered {
-		s.lead(stream, leader)
+	for _, stream := range clusterStreams {
+		s.makeLeader(stream, leader)
 	}
-	wait := s.publishing(t.Context(), n)
+	wait := s.publishInBackground(t.Context(), n)
 	s.NoError(s.API.Wait(t.Context(), n/3))
 	leader.Isolate()
 	s.Eventually(func() bool {
@@ -216,16 +216,16 @@ func TestLeaderCutOff(t *testing.T) {
 	wait()
 	s.Drained()
 	leader.Rejoin()
-	s.caughtUp(leader)
-	got := s.allSent(n, here, there)
+	s.awaitCaughtUp(leader)
+	got := s.requireAllSent(n, here, there)
 	report("leader cut off",
 		fmt.Sprintf("the node that leads all streams is cut off from the two others under %d "+
 			"intents, one of two workers on its side", n),
 		got+"; longest stall "+s.longestStall().String())
 }
 
-// lead makes a node the leader of a stream.
-func (s *scene) lead(stream string, node *stage.BrokerProcess) {
+// makeLeader makes a node the leader of a stream.
+func (s *scene) makeLeader(stream string, node *stage.BrokerProcess) {
 	s.T.Helper()
 	s.Eventually(func() bool {
 		i, err := s.JS.Stream(s.T.Context(), stream)

@@ -44,7 +44,7 @@ func TestRandomKills(t *testing.T) {
 
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
-	wait := s.publishing(ctx, n)
+	wait := s.publishInBackground(ctx, n)
 	began := time.Now()
 	killed := map[string]int{}
 	for range kills {
@@ -71,7 +71,7 @@ func TestRandomKills(t *testing.T) {
 		s.NoError(p.Stop(syscall.SIGTERM))
 	}
 
-	got := s.endsOnce(n)
+	got := s.requireOneEndEach(n)
 	report("random kills", fmt.Sprintf("%d kills of two workers and %d of the broker under %d "+
 		"intents with 10 %% of faults", killed["worker"], killed["broker"], n),
 		fmt.Sprintf("%s; lost %d; possible duplicates %d; one end each", got.ends,

@@ -27,7 +27,7 @@ func TestKilledAtEachPoint(t *testing.T) {
 	if *full {
 		times = 20
 	}
-	sums := make(map[string]*sum)
+	sums := make(map[string]*deathTally)
 	var mu sync.Mutex
 	t.Cleanup(func() {
 		for done, s := range sums {
@@ -44,7 +44,7 @@ func TestKilledAtEachPoint(t *testing.T) {
 					defer mu.Unlock()
 					done := fmt.Sprintf("%s, %s, 200 in flight", point, policy)
 					if sums[done] == nil {
-						sums[done] = &sum{}
+						sums[done] = &deathTally{}
 					}
 					sums[done].add(got)
 				})
@@ -53,10 +53,10 @@ func TestKilledAtEachPoint(t *testing.T) {
 	}
 }
 
-// sum is what several deaths at one point came to.
-type sum struct{ deaths, lost, unsettled, marked, twice int }
+// deathTally is what several deaths at one point came to.
+type deathTally struct{ deaths, lost, unsettled, marked, twice int }
 
-func (s *sum) add(o sum) {
+func (s *deathTally) add(o deathTally) {
 	s.deaths++
 	s.lost += o.lost
 	s.unsettled += o.unsettled
@@ -64,12 +64,12 @@ func (s *sum) add(o sum) {
 	s.twice += o.twice
 }
 
-func (s *sum) String() string {
+func (s *deathTally) String() string {
 	return fmt.Sprintf("%d times: lost %d, started and unsettled %d, marked or parked %d, "+
 		"delivered twice %d", s.deaths, s.lost, s.unsettled, s.marked, s.twice)
 }
 
-func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPolicy) sum {
+func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPolicy) deathTally {
 	b := brokertest.Bare(t)
 	s := &scene{Stage: stage.New(t, stage.Options{
 		Crash: true, Broker: b.URL(),
@@ -102,7 +102,7 @@ func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPo
 	die := func(at failpoint.Point, arrival int) {
 		p := s.Launch(fmt.Sprintf("FAILPOINT=%s=kill@%d", at, arrival))
 		s.Error(p.Wait(), "it was killed")
-		s.started(b, unsettled)
+		s.collectStarted(b, unsettled)
 	}
 	if point == failpoint.Suspected { // nothing is, in a first life
 		die(failpoint.Started, 1+rand.IntN(200))
@@ -136,7 +136,7 @@ func killedAmong200(t *testing.T, point failpoint.Point, policy schema.UnknownPo
 	}
 	s.Equal(len(unsettled), marked)
 	s.LessOrEqual(beyond, marked)
-	return sum{lost: got.lost, unsettled: len(unsettled), marked: marked, twice: beyond}
+	return deathTally{lost: got.lost, unsettled: len(unsettled), marked: marked, twice: beyond}
 }
 
 // provision makes the JetStream objects that the workers will find.
@@ -147,10 +147,10 @@ func (s *scene) provision() {
 	s.Connect()
 }
 
-// started adds to the set the intents whose newest mark in the ledger is a
+// collectStarted adds to the set the intents whose newest mark in the ledger is a
 // Start: a call of theirs was begun, and nobody wrote how it ended. Not in doubt
 // are those whose next attempt is stored already: it knows.
-func (s *scene) started(b *brokertest.Broker, set map[string]bool) {
+func (s *scene) collectStarted(b *brokertest.Broker, set map[string]bool) {
 	s.T.Helper()
 	// What the dead process had handed to the system is still on its way.
 	s.Eventually(func() bool { return b.Embedded().Server.NumClients() == 1 }, stage.Patience,

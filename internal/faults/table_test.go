@@ -133,7 +133,7 @@ func TestEveryFaultHasItsRow(t *testing.T) {
 // the broker's, F50 to F85 the API's, F90 to F97 of content.
 var catalogue = func() (all []string) {
 	for _, r := range []span{{1, 17}, {20, 48}, {50, 85}, {90, 97}} {
-		for n := r.least; n <= r.most; n++ {
+		for n := r.min; n <= r.max; n++ {
 			all = append(all, fmt.Sprintf("F%02d", n))
 		}
 	}
