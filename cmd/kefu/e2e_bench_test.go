@@ -39,7 +39,7 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 			},
 		},
 		"a conversation beside a campaign that fills the budget, and without": {
-			args:     []string{"--backlog", "6000", "--limit", "300", "--burst", "30", "--latency", "20ms", "--rate", "20", "--live-share", "1", "--duration", "2s", "--against", "backlog=0"},
+			args:     []string{"--backlog", "6000", "--per-second", "300", "--burst", "30", "--latency", "20ms", "--rate", "20", "--live-share", "1", "--duration", "2s", "--against", "backlog=0"},
 			accepted: []int{6040, 40},
 			lanes:    []string{"live"},
 			also: func(t *testing.T, r []bench.Run) {
@@ -122,7 +122,7 @@ func TestBenchLeavesABrokerAsItFoundIt(t *testing.T) {
 	_, err = conn.JS.CreateStream(t.Context(), mine)
 	s.NoError(err)
 
-	_, code := s.Kefu("bench", "--nats", e.URL(), "--backlog", "50", "--rounds", "2", "--quiet")
+	_, code := s.Kefu("bench", "--nats-url", e.URL(), "--backlog", "50", "--rounds", "2", "--quiet")
 	s.Zero(code, s.Output.Tail())
 	var left []string
 	names := conn.JS.StreamNames(t.Context())
@@ -134,7 +134,7 @@ func TestBenchLeavesABrokerAsItFoundIt(t *testing.T) {
 	mine.Name, mine.Subjects = "KEFU_RECEIPT", []string{"kefu.receipt.*.*"}
 	_, err = conn.JS.CreateStream(t.Context(), mine)
 	s.NoError(err)
-	_, code = s.Kefu("bench", "--nats", e.URL(), "--backlog", "50", "--quiet")
+	_, code = s.Kefu("bench", "--nats-url", e.URL(), "--backlog", "50", "--quiet")
 	s.Equal(1, code)
 	s.Contains(s.Output.Tail(), "the broker holds KEFU_RECEIPT")
 	_, err = conn.JS.Stream(t.Context(), mine.Name)

@@ -66,21 +66,21 @@ func TestSendWaitsForItsReceipt(t *testing.T) {
 	t.Parallel()
 	s := stage.New(t, stage.Options{})
 	s.Start()
-	out, code := s.Kefu("send", "--to", "oUser1", "--text", "你好", "--id", "greeting", "--wait")
+	out, code := s.Kefu("send", "--openid", "oUser1", "--text", "你好", "--id", "greeting", "--wait")
 	s.Equal(0, code)
 	s.Contains(out, "greeting  sent")
 	s.JSONEq(`{"touser":"oUser1","msgtype":"text","text":{"content":"你好"}}`, s.API.Newest(sandbox.Filter{Call: "send"}, 1)[0].Body)
 
 	s.API.Add(sandbox.Rule{OpenID: "oGone", Errcode: 40003})
-	out, code = s.Kefu("send", "--to", "oGone", "--text", "hello", "--wait", "-o", "json")
+	out, code = s.Kefu("send", "--openid", "oGone", "--text", "hello", "--wait", "-o", "json")
 	s.Equal(1, code, "it was not sent")
 	var r schema.Receipt
 	s.NoError(json.Unmarshal([]byte(out), &r))
 	s.Equal(schema.ReasonRecipient, r.Reason)
 
-	_, code = s.Kefu("send", "--to", "oUser1")
+	_, code = s.Kefu("send", "--openid", "oUser1")
 	s.Equal(2, code)
-	_, code = s.Kefu("send", "--app", "wxUnknown", "--to", "oUser1", "--text", "hi")
+	_, code = s.Kefu("send", "--app", "wxUnknown", "--openid", "oUser1", "--text", "hi")
 	s.Equal(2, code)
 	s.NoError(s.Stop(syscall.SIGTERM))
 }

@@ -27,6 +27,17 @@ func Complete(cmd *cobra.Command, flag string, choices func() []string) {
 		})
 }
 
+// FormerNames has flags understood under the names that they had in earlier versions as well. Only
+// their names of today are shown.
+func FormerNames(flags *pflag.FlagSet, todays map[string]string) {
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if today, ok := todays[name]; ok {
+			name = today
+		}
+		return pflag.NormalizedName(name)
+	})
+}
+
 // nothingEmpty refuses a flag or an argument that is there and empty: a script forgot to set its
 // variable, and `--openid ""` would replay what died for everybody.
 func nothingEmpty(cmd *cobra.Command, args []string) (err error) {

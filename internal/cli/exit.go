@@ -103,6 +103,9 @@ func BesidesInterrupt(err error) error {
 
 // flagError says what is wrong with a flag's value without the names of Go's functions.
 func flagError(err error) error {
+	if bad := badValue(err); bad != nil {
+		return bad
+	}
 	text := goNumber.ReplaceAllString(err.Error(), "want a number")
 	if text == err.Error() {
 		return &ExitError{ExitUsage, err}

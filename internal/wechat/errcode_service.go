@@ -26,14 +26,14 @@ var serviceCodes = []Code{
 		CallTyping, 40003, "typing_openid_invalid", FaultRecipient,
 		"no such openid for this app: not a follower, or another app's openid",
 		"不合法的 openid：用户未关注该公众号，或 openid 属于其他公众号", srcOJPM,
-		"Check the openid in --to: each app has openids of its own.",
-		"请核对 --to 中的 openid：每个公众号的 openid 各不相同。",
+		"Check the openid in --openid: each app has openids of its own.",
+		"请核对 --openid 中的 openid：每个公众号的 openid 各不相同。",
 	},
 	{
 		CallTyping, 49003, "typing_openid_of_other_app", FaultRecipient,
 		"the openid does not belong to this app", "openid 与 appid 不匹配", srcJM,
-		"Check the openid in --to: each app has openids of its own.",
-		"请核对 --to 中的 openid：每个公众号的 openid 各不相同。",
+		"Check the openid in --openid: each app has openids of its own.",
+		"请核对 --openid 中的 openid：每个公众号的 openid 各不相同。",
 	},
 	{
 		CallTyping, 43004, "typing_follow_required", FaultRecipient,

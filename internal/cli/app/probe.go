@@ -17,7 +17,7 @@ import (
 type probe struct {
 	streams *cli.Streams
 	broker  *cli.Broker
-	wait    time.Duration
+	timeout time.Duration
 }
 
 func newProbe(env *cli.Env) *cobra.Command {
@@ -30,14 +30,15 @@ message is sent; when that goes well the app is open again and the rest follows.
 
 An operator's hold is not tried but lifted, with kefu app resume. Exit code 0: open again; 1: still held; 3: it was not held.`,
 		Example: `  kefu app probe wx0000000000000001
-  kefu app probe wx0000000000000001 --wait 1m`,
+  kefu app probe wx0000000000000001 --timeout 1m`,
 		Args: cli.Args(0, 1, "APPID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.run(cmd.Context(), cli.First(args))
 		},
 	}
-	cmd.Flags().DurationVar(&p.wait, "wait", 20*time.Second,
-		"how `long` to wait for what comes of it")
+	cli.DurationVar(cmd.Flags(), &p.timeout, "timeout", 20*time.Second,
+		"how long to wait at most for what comes of it")
+	cli.FormerNames(cmd.Flags(), map[string]string{"wait": "timeout"})
 	return cmd
 }
 
@@ -70,7 +71,7 @@ func (p *probe) run(ctx context.Context, appID string) error {
 	if err := p.broker.Audit(ctx, conn, entry); err != nil {
 		return err
 	}
-	held, settled := probing.Await(ctx, p.wait)
+	held, settled := probing.Await(ctx, p.timeout)
 	queued, err := conn.Lags(ctx, app.AppID)
 	if err != nil {
 		return err
@@ -87,6 +88,6 @@ func (p *probe) run(ctx context.Context, appID string) error {
 		return fmt.Errorf("%s has nothing queued to try it with: its next message will", app.AppID)
 	default:
 		return fmt.Errorf("%s was not tried within %s: is a worker running for it? kefu app status tells",
-			app.AppID, p.wait)
+			app.AppID, p.timeout)
 	}
 }

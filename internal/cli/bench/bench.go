@@ -34,7 +34,7 @@ func New(env *cli.Env) *cobra.Command {
 		GroupID: cli.GroupTool,
 		Long: `Publishes a load, has workers deliver it to the fake WeChat API (see kefu sandbox), and reports throughput, the time from
 publishing to the API's receipt, CPU and memory of the workers, whether the budget was kept, and how often each intent was
-delivered. Nothing reaches WeChat, no configuration is read, and the broker is its own unless --nats names one.
+delivered. Nothing reaches WeChat, no configuration is read, and the broker is its own unless --nats-url names one.
 
 A load is a backlog that waits at the start (--backlog, --live-backlog: how fast is it drained?), a stream that is offered
 at a rate (--rate, --duration: how long do messages take?), or both (does a campaign delay the conversation?).
@@ -49,7 +49,7 @@ Exit code 4: not all was delivered, or something was lost or delivered twice.`,
   kefu bench --backlog 60000 --latency 50ms --concurrency 512 --compare
   kefu bench --rate 200 --duration 20s --compare --rounds 3
   kefu bench --latency 50ms --workers 2 --against workers=1
-  kefu bench --backlog 200000 --limit 1000 --latency 20ms --rate 20 --live-share 1 --against backlog=0
+  kefu bench --backlog 200000 --per-second 1000 --latency 20ms --rate 20 --live-share 1 --against backlog=0
   kefu bench --apps 300 --backlog 30000 --live-backlog 30000 --against apps=1
   kefu bench --apps 50 --slow-apps 4 --failing-apps 3 --held-apps 3 --rate 500 --against slow-apps=0,failing-apps=0,held-apps=0`,
 		Args: cli.NoArgs,
@@ -57,14 +57,15 @@ Exit code 4: not all was delivered, or something was lost or delivered twice.`,
 	}
 	flags := cmd.Flags()
 	addLoadFlags(flags, &b.load)
+	cli.FormerNames(flags, formerNames())
 	flags.BoolVar(&b.compare, "compare", false, "measure a bare loop beside it")
 	flags.StringVar(&b.against, "against", "",
 		"measure kefu beside it under another load: `flag=value,…`, such as workers=1")
 	flags.IntVar(&b.rounds, "rounds", 1,
 		"how often each contender has its turn; figures are medians")
-	flags.StringVar(&b.nats, "nats", "",
+	flags.StringVar(&b.nats, "nats-url", "",
 		"`URL` of a broker to use, which must hold no streams of kefu; its CPU is not seen")
-	flags.IntVar(&b.replicas, "replicas", 1, "copies of each stream on a cluster that --nats names")
+	flags.IntVar(&b.replicas, "replicas", 1, "copies of each stream on a cluster that --nats-url names")
 	flags.StringVar(&b.profiles, "profiles", "", "`folder` for CPU profiles of workers and loops")
 	_ = flags.MarkHidden("profiles")
 	for flag, words := range map[string][]string{"ledger": {"full", "off"}, "receipts": {"all", "failures", "off"}} {
@@ -110,7 +111,7 @@ func (b *measure) contenders() ([]bench.Contender, error) {
 		return nil, cli.Usagef("--rounds must be at least 1")
 	}
 	if b.replicas != 1 && b.nats == "" {
-		return nil, cli.Usagef("--replicas is for a cluster: name it with --nats")
+		return nil, cli.Usagef("--replicas is for a cluster: name it with --nats-url")
 	}
 	if b.load.Backlog == 0 && b.load.LiveBacklog == 0 && b.load.Rate == 0 {
 		b.load.Backlog = defaultBacklog

@@ -10,7 +10,6 @@ import (
 	"github.com/kefuhq/kefu/internal/bench"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/config"
-	"github.com/kefuhq/kefu/internal/sandbox"
 )
 
 // defaultLoad is that of `kefu bench` without flags. The budget is more than any machine does, so
@@ -23,6 +22,11 @@ var defaultLoad = bench.Load{
 
 // defaultBacklog is what is drained when neither a backlog nor a rate is asked for.
 const defaultBacklog = 20_000
+
+// formerNames are the names that flags had in earlier versions.
+func formerNames() map[string]string {
+	return map[string]string{"limit": "per-second", "nats": "nats-url"}
+}
 
 // addLoadFlags binds the flags that --against may change, with what l holds as their defaults.
 func addLoadFlags(flags *pflag.FlagSet, l *bench.Load) {
@@ -40,18 +44,17 @@ func addLoadFlags(flags *pflag.FlagSet, l *bench.Load) {
 		"live intents that wait at the start")
 	flags.Float64Var(&l.Rate, "rate", l.Rate,
 		"intents published each second over all apps, for --duration")
-	flags.DurationVar(&l.Duration, "duration", l.Duration, "how long --rate is kept up")
+	cli.DurationVar(flags, &l.Duration, "duration", l.Duration, "how long --rate is kept up")
 	flags.Float64Var(&l.LiveShare, "live-share", l.LiveShare,
 		"share of the live ones among those of --rate")
-	flags.Var((*latencyFlag)(&l.Latency), "latency",
-		"how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
+	cli.LatencyVar(flags, &l.Latency)
 	flags.Float64Var(&l.Faults, "faults", l.Faults,
 		"share of the sends that are answered errcode -1")
 	flags.IntVar(&l.Workers, "workers", l.Workers, "worker processes")
 	flags.IntVar(&l.Concurrency, "concurrency", l.Concurrency, "calls in flight in each of them")
 	flags.IntVar(&l.AppConcurrency, "app-concurrency", l.AppConcurrency,
 		"of these, for one app at most; 0: all")
-	flags.Float64Var(&l.PerSecond, "limit", l.PerSecond, "budget of each app, sends a second")
+	flags.Float64Var(&l.PerSecond, "per-second", l.PerSecond, "budget of each app, sends a second")
 	flags.IntVar(&l.Burst, "burst", l.Burst, "burst of each app")
 	flags.IntVar(&l.Shards, "live-shards", l.Shards, "live shards of each app")
 	flags.BoolVar(&l.SyncAlways, "sync-always", l.SyncAlways,
@@ -61,32 +64,9 @@ func addLoadFlags(flags *pflag.FlagSet, l *bench.Load) {
 	flags.StringVar(&l.Ledger, "ledger", l.Ledger, "the guard against double sends: full or off")
 	flags.StringVar(&l.LogLevel, "log-level", l.LogLevel,
 		"what the workers log: debug, info, warn or error; info is a line for each intent")
-	flags.DurationVar(&l.Idle, "idle", l.Idle,
+	cli.DurationVar(flags, &l.Idle, "idle", l.Idle,
 		"watch for so long, before the load, what it costs to wait for one")
 }
-
-// latencyFlag is a range of waiting times on the command line.
-type latencyFlag sandbox.Latency
-
-// Set is the flag being given.
-func (f *latencyFlag) Set(s string) error {
-	latency, err := cli.Latency("--latency", s)
-	*f = latencyFlag(latency)
-	return err
-}
-
-func (f *latencyFlag) String() string {
-	switch {
-	case *f == latencyFlag{}:
-		return ""
-	case f.Max <= f.Min:
-		return f.Min.String()
-	}
-	return f.Min.String() + ".." + f.Max.String()
-}
-
-// Type is what the help calls the value.
-func (f *latencyFlag) Type() string { return "duration" }
 
 func checkLoad(l *bench.Load) error {
 	for _, choice := range []struct {
@@ -112,6 +92,7 @@ func checkLoad(l *bench.Load) error {
 func changeLoad(l *bench.Load, changes string) error {
 	flags := pflag.NewFlagSet("against", pflag.ContinueOnError)
 	addLoadFlags(flags, l)
+	cli.FormerNames(flags, formerNames())
 	for change := range strings.SplitSeq(changes, ",") {
 		name, value, found := strings.Cut(strings.TrimLeft(strings.TrimSpace(change), "-"), "=")
 		if !found || flags.Lookup(name) == nil {

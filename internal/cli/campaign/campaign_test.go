@@ -98,6 +98,23 @@ func TestBadRowsStopACampaignOrAreLeftOut(t *testing.T) {
 	s.Equal(cli.ExitPartly, s.Kefu(startNovember+" --skip-invalid --dry-run").Code)
 }
 
+func TestACampaignThatIsHeldForADurationGoesOnUnderTheSameCommand(t *testing.T) {
+	t.Parallel()
+	s := clitest.NewFiles(t)
+	s.Write("people.csv", recipientRows(3))
+	var times []time.Time
+	for range 2 {
+		r := s.Kefu(startNovember + " --send-at 2h -o json")
+		s.Equal(cli.ExitDone, r.Code, r.Err)
+		var result campaign.Result
+		s.NoError(json.Unmarshal([]byte(r.Out), &result))
+		times = append(times, result.SendAt)
+	}
+	s.WithinDuration(time.Now().Add(2*time.Hour), times[0], time.Minute)
+	s.Equal(times[0], times[1])
+	s.Equal(3, s.Messages())
+}
+
 func TestALargeCampaignAsksFirst(t *testing.T) {
 	t.Parallel()
 	s := clitest.NewFiles(t)
@@ -226,9 +243,8 @@ func TestBadUsageOfCampaignIsExitCodeTwo(t *testing.T) {
 		"campaign start a --file @none.csv":                "--file: ",
 		"campaign start a --file @people.csv":              "needs a --template",
 		"campaign status a.b":                              "NAME: must be",
-		startNovember + " --send-at 2h":                    "--send-at is a time",
 		startNovember + " --source a\u00e9":                "--source: ",
-		startNovember + " --expires-in soon":               "want a duration",
+		startNovember + " --expires-in soon":               `--expires-in "soon" is not a duration`,
 		"campaign start a --file @people.csv --template x": "--template: ",
 	} {
 		r := s.Kefu(line)

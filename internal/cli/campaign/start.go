@@ -29,8 +29,8 @@ type start struct {
 	dryRun      bool
 	skipInvalid bool
 	source      string
-	sendAt      string
-	expiresIn   cli.LongDuration
+	sendAt      cli.When
+	expiresIn   time.Duration
 }
 
 // asksFrom is from how many recipients on a start asks first.
@@ -72,9 +72,9 @@ Exit codes: 0 all published, 1 failed or interrupted, 4 when rows were left out.
 	flags.BoolVar(&s.dryRun, "dry-run", false, "check the file and say what would be published")
 	flags.BoolVar(&s.skipInvalid, "skip-invalid", false, "leave bad rows out")
 	flags.StringVar(&s.source, "source", "", "`name` of the service it comes from (Kefu-Source)")
-	flags.StringVar(&s.sendAt, "send-at", "",
-		"`time` until which it is held: 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
-	flags.Var(&s.expiresIn, "expires-in",
+	cli.FutureVar(flags, &s.sendAt, "send-at",
+		"hold it until this `time`: 2h, 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
+	cli.DurationVar(flags, &s.expiresIn, "expires-in", 0,
 		"send nothing later than this after the start, or after --send-at")
 	_ = cmd.MarkFlagFilename("file", "csv", "ndjson", "jsonl") // the flag was added above
 	_ = cmd.MarkFlagFilename("template", "json")               // likewise
@@ -151,7 +151,8 @@ func (s *start) check(ctx context.Context, job campaign.Job) (campaign.Summary, 
 // options are those that need no file and no broker.
 func (s *start) options(name string, now time.Time) (campaign.Options, error) {
 	o := campaign.Options{SkipInvalid: s.skipInvalid, Source: s.source,
-		ExpiresIn: time.Duration(s.expiresIn)}
+		ExpiresIn: s.expiresIn,
+		SendAt:    s.sendAt.At(now)}
 	if err := schema.CheckToken("NAME", name); err != nil {
 		return o, cli.Usagef("%w", err)
 	}
@@ -161,12 +162,7 @@ func (s *start) options(name string, now time.Time) (campaign.Options, error) {
 	if err := (schema.Envelope{Source: s.source}).Check(); err != nil {
 		return o, cli.Usagef("--source: %w", err)
 	}
-	if _, ago := cli.ParseLong(s.sendAt); ago {
-		return o, cli.Usagef("--send-at is a time, such as \"2026-11-24 08:15\"")
-	}
-	var err error
-	o.SendAt, err = cli.ParseWhen("send-at", s.sendAt, now)
-	return o, err
+	return o, nil
 }
 
 // packet reads the template; nil when the rows of the file are packets.
@@ -250,8 +246,14 @@ func (s *start) ask(
 	ctx context.Context, app config.App, job campaign.Job, o *campaign.Options,
 ) error {
 	p, err := job.Foresee(ctx, *o)
-	if err != nil || p.Record.Finished() {
+	if err != nil {
 		return err
+	}
+	if p.Begun && s.sendAt.Relative() {
+		o.SendAt = time.Time{} // the first start has fixed it: "2h" means another time now
+	}
+	if p.Record.Finished() {
+		return nil
 	}
 	if p.Begun {
 		s.streams.Notef("%s was begun %s by %s: %s of %s done", job.Campaign,

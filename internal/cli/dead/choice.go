@@ -21,9 +21,9 @@ type choice struct {
 	source     string
 	openid     string
 	generation int
-	since      string
-	until      string
-	text       string
+	since      cli.When
+	until      cli.When
+	search     string
 	ids        []string
 }
 
@@ -38,12 +38,13 @@ func (f *choice) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&f.openid, "openid", "", "`openid` of the recipient")
 	flags.IntVar(&f.generation, "generation", 0,
 		"`number` of the id's life: 1, and one more for each replay")
-	flags.StringVar(&f.since, "since", "",
-		"died at this `time` or later: 2h, 7d, 2026-11-24, 2026-11-24T08:15:00+08:00")
-	flags.StringVar(&f.until, "until", "", "died before this `time`")
-	flags.StringVar(&f.text, "text", "",
+	cli.PastVar(flags, &f.since, "since",
+		"died at this `time` or later: 2h, 7d, 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
+	cli.PastVar(flags, &f.until, "until", "died before this `time`")
+	flags.StringVar(&f.search, "search", "",
 		"`words` in the detail or WeChat's errmsg, in any letter case")
 	flags.StringArrayVar(&f.ids, "id", nil, "`id`; may be repeated")
+	cli.FormerNames(flags, map[string]string{"text": "search"})
 	cli.Complete(cmd, "reason", func() []string { return strings.Split(reasonNames(), ", ") })
 	cli.Complete(cmd, "lane", func() []string {
 		return []string{string(schema.LaneLive), string(schema.LaneBulk)}
@@ -55,7 +56,7 @@ func (f *choice) filter(appID string, ids []string, now time.Time) (deadletter.F
 	filter := deadletter.Filter{
 		AppID: appID, IDs: slices.Concat(f.ids, ids), Errcodes: f.errcodes,
 		Lane: schema.Lane(f.lane), Campaign: f.campaign,
-		Source: f.source, OpenID: f.openid, Generation: f.generation, Text: f.text,
+		Source: f.source, OpenID: f.openid, Generation: f.generation, Text: f.search,
 	}
 	for _, name := range f.reasons {
 		reason := schema.Reason(strings.TrimSpace(name))
@@ -72,13 +73,7 @@ func (f *choice) filter(appID string, ids []string, now time.Time) (deadletter.F
 	if f.generation < 0 {
 		return filter, cli.Usagef("--generation counts from 1")
 	}
-	var err error
-	if filter.Since, err = cli.ParseWhen("since", f.since, now); err != nil {
-		return filter, err
-	}
-	if filter.Until, err = cli.ParseWhen("until", f.until, now); err != nil {
-		return filter, err
-	}
+	filter.Since, filter.Until = f.since.At(now), f.until.At(now)
 	if !filter.Since.IsZero() && !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {
 		return filter, cli.Usagef("--since is not before --until: no time is left")
 	}

@@ -135,7 +135,7 @@ func TestDeadListChooses(t *testing.T) {
 		"--app wx2":                     "other",
 		"--generation 2":                "again",
 		"--reason rejected,expired":     "refused",
-		"--text MEDIA_ID":               "refused",
+		"--search MEDIA_ID":             "refused",
 		"--id old --id nobody":          "old",
 	} {
 		rows := clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json "+line))
@@ -160,7 +160,7 @@ func TestDeadUsage(t *testing.T) {
 		"dead replay":                           "which letters? Name ids or flags that choose them, or --all",
 		"dead replay --all --lane live":         "--all and something that chooses: which one is meant?",
 		"dead replay a --rate -1":               "--rate and --limit cannot be below 0",
-		"dead replay a --expires-in tomorrow":   "want a duration such as 90m, 36h or 7d",
+		"dead replay a --expires-in tomorrow":   "is not a duration such as 90m, 36h or 7d",
 		"dead list --app wx9 --reason expired,": "--reason has an empty value: is a variable not set?",
 	} {
 		got := o.Kefu(line)

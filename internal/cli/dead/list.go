@@ -45,6 +45,7 @@ audit. Exit code 3 when no letter matches.`,
 	d.choice.addFlags(cmd)
 	cmd.Flags().IntVar(&d.limit, "limit", -1,
 		"at most the newest `n` letters; 0 for all (default 100 in a table, all as JSON)")
+	cmd.Flags().Lookup("limit").DefValue = "0" // the help shows no default beside that
 	cmd.Flags().BoolVar(&d.reveal, "reveal", false,
 		"show recipients in full; this is written to the audit")
 	return cmd

@@ -26,7 +26,7 @@ type replay struct {
 	dryRun    bool
 	rate      float64
 	limit     int
-	expiresIn cli.LongDuration
+	expiresIn time.Duration
 	newIDs    bool
 }
 
@@ -58,7 +58,7 @@ Exit codes: 1 nothing was replayed, 3 when no letter matches, 4 when some were l
 	flags.Float64Var(&d.rate, "rate", 50,
 		"letters per `second`; 0 for as fast as the queues take them")
 	flags.IntVar(&d.limit, "limit", 0, "at most the oldest `n` letters; 0 for all")
-	flags.Var(&d.expiresIn, "expires-in",
+	cli.DurationVar(flags, &d.expiresIn, "expires-in", 0,
 		"give each a new deadline, this long after it is published")
 	flags.BoolVar(&d.newIDs, "new-ids", false,
 		"send letters whose id is, or has become, another's under ids of their own")
@@ -131,7 +131,7 @@ func (d *replay) filter(ids []string, now time.Time) (deadletter.Filter, error) 
 // options are those of the flags, with what is known of the apps.
 func (d *replay) options(ctx context.Context, conn *broker.Conn) (deadletter.Options, error) {
 	o := deadletter.Options{
-		Rate: d.rate, Limit: d.limit, ExpiresIn: time.Duration(d.expiresIn), NewIDs: d.newIDs,
+		Rate: d.rate, Limit: d.limit, ExpiresIn: d.expiresIn, NewIDs: d.newIDs,
 		By: d.settings.Actor(),
 	}
 	cfg, err := d.settings.Config()

@@ -198,7 +198,7 @@ func attemptColumns() []cli.Column[schema.Attempt] {
 			Cell: func(a schema.Attempt) string { return strconv.Itoa(a.Number) }},
 		{Title: "AT", Cell: func(a schema.Attempt) string { return cli.Moment(a.At) }},
 		{Title: "TOOK", Right: true, Cell: func(a schema.Attempt) string {
-			return time.Duration(a.DurationMS * float64(time.Millisecond)).Round(time.Millisecond).String()
+			return cli.Took(time.Duration(a.DurationMS * float64(time.Millisecond)))
 		}},
 		{Title: "OUTCOME", Cell: func(a schema.Attempt) string { return a.Outcome }},
 		{Title: "ERRCODE", Right: true,

@@ -31,7 +31,7 @@ type dev struct {
 	sandbox string
 	nats    string
 	probes  string
-	latency string
+	latency sandbox.Latency
 	level   slog.LevelVar
 }
 
@@ -49,30 +49,28 @@ WeChat. Ctrl-C stops it; what was queued is forgotten unless --data names a fold
 A configuration file is not needed. If there is one, its apps and their settings are used, but never their secrets.`,
 		Example: `  kefu dev
   kefu dev --latency 20ms..80ms
-  kefu dev --data ./dev-data --nats 127.0.0.1:4333`,
+  kefu dev --data ./dev-data --nats-listen 127.0.0.1:4333`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&d.data, "data", "",
 		"`folder` that keeps the queues; without it they end with the process")
-	flags.StringVar(&d.nats, "nats", "",
+	flags.StringVar(&d.nats, "nats-listen", "",
 		"`address` where the broker listens (default nats.listen, 127.0.0.1:4222)")
-	flags.StringVar(&d.sandbox, "sandbox", "127.0.0.1:8091",
+	flags.StringVar(&d.sandbox, "sandbox-listen", "127.0.0.1:8091",
 		"`address` of the fake API; port 0 picks a free one")
-	flags.StringVar(&d.probes, "probes", "",
+	flags.StringVar(&d.probes, "probes-listen", "",
 		"`address` of probes and metrics (default worker.listen, 127.0.0.1:8080)")
-	flags.StringVar(&d.latency, "latency", "",
-		"how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
+	cli.LatencyVar(flags, &d.latency)
+	cli.FormerNames(flags, map[string]string{
+		"nats": "nats-listen", "sandbox": "sandbox-listen", "probes": "probes-listen",
+	})
 	cli.AddLogFlags(cmd, &d.level)
 	return cmd
 }
 
 func (d *dev) run(ctx context.Context) error {
-	latency, err := cli.Latency("--latency", d.latency)
-	if err != nil {
-		return err
-	}
 	loaded, err := d.settings.Config()
 	if err != nil {
 		return err
@@ -85,16 +83,16 @@ func (d *dev) run(ctx context.Context) error {
 		Listen: cfg.NATS.Listen, Dir: d.data, Log: log,
 	})
 	if errors.Is(err, broker.ErrAddressInUse) {
-		return fmt.Errorf("%w: choose another address with --nats; port 0 picks a free one", err)
+		return fmt.Errorf("%w: choose another address with --nats-listen; port 0 picks a free one", err)
 	}
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	box := sandbox.New(sandbox.Options{Latency: latency, Log: slog.New(slog.DiscardHandler)})
+	box := sandbox.New(sandbox.Options{Latency: d.latency, Log: slog.New(slog.DiscardHandler)})
 	cfg.WeChat.BaseURL, err = box.Listen(d.sandbox)
 	if err != nil {
-		return cli.AddressInUse(err, d.sandbox, "--sandbox")
+		return cli.AddressInUse(err, d.sandbox, "--sandbox-listen")
 	}
 	defer func() { _ = box.Close() }() // nothing of it outlives the process
 	worker := &daemon.Daemon{
@@ -105,7 +103,7 @@ func (d *dev) run(ctx context.Context) error {
 		Started: func(probes string) { d.announce(cfg, loaded.NATS.URL, e.URL(), probes) },
 	}
 	if err := worker.Run(ctx, broker.Options{InProcess: e.Server}); err != nil {
-		return cli.AddressInUse(err, cfg.Worker.Listen, "--probes")
+		return cli.AddressInUse(err, cfg.Worker.Listen, "--probes-listen")
 	}
 	d.streams.Notef("stopped")
 	return nil
@@ -113,7 +111,7 @@ func (d *dev) run(ctx context.Context) error {
 
 func (d *dev) checkAddresses() error {
 	for flag, address := range map[string]string{
-		"--nats": d.nats, "--sandbox": d.sandbox, "--probes": d.probes,
+		"--nats-listen": d.nats, "--sandbox-listen": d.sandbox, "--probes-listen": d.probes,
 	} {
 		if address == "" {
 			continue
@@ -165,10 +163,10 @@ func (d *dev) announce(cfg *config.Config, usual, nats, probes string) {
 
 Try in another terminal:
 
-  %s send --to user1 --text '你好, kefu' --wait
+  %s send --openid user1 --text '你好, kefu' --wait
   curl -s '%s/sandbox/received?newest=1'
   curl -s %s/sandbox/rules -d '{"call":"send","openid":"user2","times":1,"errcode":45015}'
-  %s send --to user2 --text 'too late' --wait
+  %s send --openid user2 --text 'too late' --wait
   %s dead list
   nats -s %s pub --jetstream kefu.send.%s.live.user1 '{"touser":"user1","msgtype":"text","text":{"content":"hi"}}'
 

@@ -159,7 +159,7 @@ func stateStyle(s schema.State) cli.Style {
 // columns are those of the events; of an intent with one life its number says nothing.
 func eventColumns(w intent.Whereabouts) []cli.Column[intent.Event] {
 	columns := []cli.Column[intent.Event]{
-		{Title: "WHEN", Cell: func(h intent.Event) string { return h.At.Local().Format("2006-01-02 15:04:05.000") }},
+		{Title: "WHEN", Cell: func(h intent.Event) string { return cli.MomentMS(h.At) }},
 		{Title: "WHAT", Cell: func(h intent.Event) string { return h.What }, Wraps: true},
 	}
 	if slices.ContainsFunc(w.Events, func(h intent.Event) bool { return h.Generation > 1 }) {

@@ -26,14 +26,14 @@ type send struct {
 	streams *cli.Streams
 	broker  *cli.Broker
 
-	to        string
+	openID    string
 	text      string
 	kfAccount string
 	packet    string
 	id        string
 	campaign  string
-	sendAt    string
-	expiresIn cli.LongDuration
+	sendAt    cli.When
+	expiresIn time.Duration
 	unknown   string
 	source    string
 	wait      bool
@@ -50,11 +50,11 @@ func NewSend(env *cli.Env) *cobra.Command {
 		Long: `Publishes one send-intent to the queue of an app, as a producer would: a text from flags, or any packet of the
 customer-service API as JSON from a file or from standard input, which is read when none of these flags is given
 and it is no terminal. With --wait it prints what became of it and ends with exit code 1 when it was not sent.`,
-		Example: `  kefu send --to oUser1 --text '您的订单已发货' --wait
+		Example: `  kefu send --openid oUser1 --text '您的订单已发货' --wait
   kefu send --packet image.json --id order-4711-image --wait
   echo '{"touser":"oUser1","msgtype":"text","text":{"content":"hi"}}' | kefu send
-  kefu send --to oUser1 --text 'tomorrow' --send-at 2026-12-24T09:00:00+08:00
-  kefu send --to oUser1 --text 'sale' --campaign spring-sale`,
+  kefu send --openid oUser1 --text 'later' --send-at 2h
+  kefu send --openid oUser1 --text 'sale' --campaign spring-sale`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("expires-in") && s.expiresIn == 0 {
@@ -63,29 +63,32 @@ and it is no terminal. With --wait it prints what became of it and ends with exi
 			if s.timeout <= 0 {
 				return cli.Usagef("--timeout must be above 0")
 			}
-			if s.to == "" && s.text == "" && s.kfAccount == "" && s.packet == "" && !s.streams.Terminal.In {
+			if s.openID == "" && s.text == "" && s.kfAccount == "" && s.packet == "" && !s.streams.Terminal.In {
 				s.packet = "-"
 			}
 			return s.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.to, "to", "", "`openid` of the recipient, with --text")
+	f.StringVar(&s.openID, "openid", "", "`openid` of the recipient, with --text")
 	f.StringVar(&s.text, "text", "", "`text` to send")
-	f.StringVar(&s.kfAccount, "kf-account", "",
+	f.StringVar(&s.kfAccount, "kfaccount", "",
 		"`kfaccount` it comes from, as prefix@wechatid, with --text")
 	f.StringVar(&s.packet, "packet", "",
 		"JSON `file` with a packet of the API; - is standard input, also read without this flag when it is no terminal")
 	f.StringVar(&s.id, "id", "",
 		"`id` of the intent: a repeat of it is sent once (default: a new one)")
 	f.StringVar(&s.campaign, "campaign", "", "`name` of a campaign: send it in the bulk lane")
-	f.StringVar(&s.sendAt, "send-at", "", "hold it until this `time` (RFC 3339)")
-	f.Var(&s.expiresIn, "expires-in", "never send it later than this from now: 90m, 36h or 7d")
+	cli.FutureVar(f, &s.sendAt, "send-at",
+		"hold it until this `time`: 2h, 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
+	cli.DurationVar(f, &s.expiresIn, "expires-in", 0,
+		"never send it later than this from now: 90m, 36h or 7d")
 	f.StringVar(&s.unknown, "unknown", "",
 		"when nobody knows whether it was sent: resend or park (`policy`; default: the app's)")
 	f.StringVar(&s.source, "source", "", "`name` of the service it comes from")
 	f.BoolVar(&s.wait, "wait", false, "wait until it has ended, and print how")
-	f.DurationVar(&s.timeout, "timeout", time.Minute, "how long to wait at most, with --wait")
+	cli.DurationVar(f, &s.timeout, "timeout", time.Minute, "how long to wait at most, with --wait")
+	cli.FormerNames(f, map[string]string{"to": "openid", "kf-account": "kfaccount"})
 	cli.Complete(cmd, "unknown", func() []string {
 		return []string{string(schema.PolicyResend), string(schema.PolicyPark)}
 	})
@@ -129,14 +132,14 @@ func (s *send) run(ctx context.Context) error {
 // message is the packet as JSON.
 func (s *send) message() ([]byte, error) {
 	switch {
-	case s.packet != "" && (s.text != "" || s.to != "" || s.kfAccount != ""):
-		return nil, cli.Usagef("--packet holds the whole message: leave out --to, --text and --kf-account")
-	case s.packet == "" && (s.text == "" || s.to == ""):
-		return nil, cli.Usagef("what to send? give --to and --text, or --packet")
+	case s.packet != "" && (s.text != "" || s.openID != "" || s.kfAccount != ""):
+		return nil, cli.Usagef("--packet holds the whole message: leave out --openid, --text and --kfaccount")
+	case s.packet == "" && (s.text == "" || s.openID == ""):
+		return nil, cli.Usagef("what to send? give --openid and --text, or --packet")
 	case s.packet != "":
 		return s.readPacket()
 	}
-	p := &schema.Packet{ToUser: s.to, Body: &schema.Text{Content: s.text}}
+	p := &schema.Packet{ToUser: s.openID, Body: &schema.Text{Content: s.text}}
 	if s.kfAccount != "" {
 		p.CustomService = &schema.CustomService{KFAccount: s.kfAccount}
 	}
@@ -158,7 +161,7 @@ func (s *send) readPacket() ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", s.packet, err)
 	}
 	if len(bytes.TrimSpace(raw)) == 0 && s.packet == "-" {
-		return nil, cli.Usagef("what to send? standard input is empty: give --to and --text, or a packet as JSON")
+		return nil, cli.Usagef("what to send? standard input is empty: give --openid and --text, or a packet as JSON")
 	}
 	return raw, nil
 }
@@ -171,16 +174,11 @@ func (s *send) options() ([]publisher.PublishOption, error) {
 	if s.campaign != "" {
 		out = append(out, publisher.WithBulk(s.campaign))
 	}
-	if s.sendAt != "" {
-		at, err := time.Parse(time.RFC3339, s.sendAt)
-		if err != nil {
-			return nil, cli.Usagef("--send-at %q is not a time as in 2026-12-24T09:00:00+08:00",
-				s.sendAt)
-		}
+	if at := s.sendAt.At(time.Now()); !at.IsZero() {
 		out = append(out, publisher.WithSendAt(at))
 	}
 	if s.expiresIn > 0 {
-		out = append(out, publisher.WithExpiresIn(time.Duration(s.expiresIn)))
+		out = append(out, publisher.WithExpiresIn(s.expiresIn))
 	}
 	switch policy := schema.UnknownPolicy(s.unknown); policy {
 	case "":
@@ -276,7 +274,7 @@ func (s *send) printReceipt(r schema.Receipt) error {
 	if r.Reason != "" {
 		text += fmt.Sprintf(" (%s)", r.Reason)
 	}
-	text += fmt.Sprintf(" after %s, %s", r.SettledAt.Sub(r.PublishedAt).Round(time.Millisecond),
+	text += fmt.Sprintf(" after %s, %s", cli.Took(r.SettledAt.Sub(r.PublishedAt)),
 		cli.CountOrNo(r.Attempts, "attempt"))
 	if r.Errcode != nil {
 		text += fmt.Sprintf("\nerrcode %d: %s", *r.Errcode, cli.Clean(r.Errmsg))

@@ -21,17 +21,17 @@ func TestSendReadsThePacketFromAPipe(t *testing.T) {
 		"the flag still names it": {"send --app wx1 --packet -", piped(packet), ""},
 		"other flags do not matter": {"send --app wx1 --id order-1 --expires-in 1h",
 			piped(packet), ""},
-		"flags for a text leave it alone": {"send --app wx1 --to " + clitest.Recipient +
+		"flags for a text leave it alone": {"send --app wx1 --openid " + clitest.Recipient +
 			" --text hi", piped("not a packet"), ""},
-		"half of a text is a mistake": {"send --app wx1 --to " + clitest.Recipient,
-			piped(packet), "what to send? give --to and --text, or --packet"},
-		"an empty flag is a mistake": {"send --app wx1 --text= --to=", piped(packet),
+		"half of a text is a mistake": {"send --app wx1 --openid " + clitest.Recipient,
+			piped(packet), "what to send? give --openid and --text, or --packet"},
+		"an empty flag is a mistake": {"send --app wx1 --text= --openid=", piped(packet),
 			" is empty: is a variable not set?"},
 		"an empty pipe": {"send --app wx1", piped(" \n"),
 			"standard input is empty"},
 		"no packet in the pipe": {"send --app wx1", piped("hello"), "kefu: "},
 		"a terminal is not waited for": {"send --app wx1", clitest.Answering(packet),
-			"what to send? give --to and --text, or --packet"},
+			"what to send? give --openid and --text, or --packet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -75,7 +75,7 @@ func TestAFailureSaysWhatTheErrcodeMeansOnThatCall(t *testing.T) {
 			wechat.CallKFAccount, []int{40005, 40009, 41005, 40007}},
 		{"kfaccount add test2@test --nickname x", "/customservice/kfaccount/add",
 			wechat.CallKFAccount, []int{40009, 40097, 40003, 45078, -1, 99999}},
-		{"typing --to " + clitest.Recipient, wechat.TypingPath, wechat.CallTyping,
+		{"typing --openid " + clitest.Recipient, wechat.TypingPath, wechat.CallTyping,
 			[]int{40003, 45015, 45047, 45011}},
 		{"app quota", "/cgi-bin/openapi/quota/get", wechat.CallQuota, []int{48001, 40035}},
 	} {
@@ -109,7 +109,7 @@ func TestWhatToDoWhenNobodyKnowsWhetherItWasDone(t *testing.T) {
 		{"kfaccount update test1@test --password-file -", "/cgi-bin/customservice/getkflist",
 			again},
 		{"app quota", "/cgi-bin/openapi/quota/get", again},
-		{"typing --to " + clitest.Recipient, wechat.TypingPath,
+		{"typing --openid " + clitest.Recipient, wechat.TypingPath,
 			"run the command again, it does no harm"},
 		{"kfaccount update test1@test --nickname x", "/customservice/kfaccount/update",
 			"kefu: you can  Look before you do it again"},

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/cli"
@@ -62,19 +61,6 @@ func TestEveryCommandIsDescribed(t *testing.T) {
 		for line := range strings.Lines(cmd.Long) {
 			require.LessOrEqual(t, len([]rune(line)), 131, "%s: %s", path, line)
 		}
-	})
-}
-
-func TestEveryFlagIsDescribed(t *testing.T) {
-	t.Parallel()
-	eachCommand(root.New(cli.New(cli.Process{})), func(cmd *cobra.Command) {
-		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			require.NotEmpty(t, f.Usage, "%s --%s", cmd.CommandPath(), f.Name)
-			for _, word := range []string{"secret", "password"} {
-				require.NotEqual(t, word, f.Name,
-					"a secret on a command line is in everybody's process list")
-			}
-		})
 	})
 }
 

@@ -21,7 +21,7 @@ import (
 type serve struct {
 	streams  *cli.Streams
 	listen   string
-	latency  string
+	latency  sandbox.Latency
 	tokenTTL time.Duration
 	rules    string
 	like     string
@@ -86,9 +86,8 @@ func (s *serve) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&s.listen, "listen", "127.0.0.1:8091",
 		"`address` to listen on; port 0 picks a free one")
-	flags.StringVar(&s.latency, "latency", "",
-		"how long each send takes: a `duration` (50ms) or a range (20ms..80ms)")
-	flags.DurationVar(&s.tokenTTL, "token-ttl", sandbox.DefaultTokenTTL,
+	cli.LatencyVar(flags, &s.latency)
+	cli.DurationVar(flags, &s.tokenTTL, "token-ttl", sandbox.DefaultTokenTTL,
 		"how long an access token lives")
 	flags.StringVar(&s.rules, "rules", "", "JSON `file` with a rule or a list of rules")
 	flags.StringVar(&s.like, "like", "",
@@ -108,15 +107,12 @@ func (s *serve) run(ctx context.Context) error {
 	if err := cli.CheckAddress("--listen", s.listen); err != nil {
 		return err
 	}
-	latency, err := cli.Latency("--latency", s.latency)
-	if err != nil {
-		return err
-	}
 	if s.tokenTTL < time.Second {
 		return cli.Usagef("--token-ttl %s is shorter than a second, the least that WeChat can announce", s.tokenTTL)
 	}
 	var rules []sandbox.Rule
 	if s.rules != "" {
+		var err error
 		if rules, err = readRules(s.rules); err != nil {
 			return err
 		}
@@ -130,7 +126,7 @@ func (s *serve) run(ctx context.Context) error {
 		return err
 	}
 	box := sandbox.New(sandbox.Options{
-		Apps: apps, TokenTTL: s.tokenTTL, Latency: latency, Settings: settings,
+		Apps: apps, TokenTTL: s.tokenTTL, Latency: s.latency, Settings: settings,
 		Log: s.streams.Logger(&s.level),
 	})
 	for _, rule := range rules {

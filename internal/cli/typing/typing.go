@@ -15,7 +15,7 @@ import (
 type typing struct {
 	streams *cli.Streams
 	api     func(appID string) (*cli.API, error)
-	to      string
+	openID  string
 	cancel  bool
 }
 
@@ -28,13 +28,14 @@ func New(env *cli.Env) *cobra.Command {
 		GroupID: cli.GroupApp,
 		Long: `Shows the user that an answer is being written, for 15 seconds or until a message is sent. WeChat wants a message to or from the
 user within the last 30 seconds. It calls the API itself and needs neither worker nor broker.`,
-		Example: `  kefu typing --to oUser1
-  kefu typing --to oUser1 --cancel`,
+		Example: `  kefu typing --openid oUser1
+  kefu typing --openid oUser1 --cancel`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return t.run(cmd.Context()) },
 	}
-	cmd.Flags().StringVar(&t.to, "to", "", "`openid` of the user")
+	cmd.Flags().StringVar(&t.openID, "openid", "", "`openid` of the user")
 	cmd.Flags().BoolVar(&t.cancel, "cancel", false, "take the sign away before its time")
+	cli.FormerNames(cmd.Flags(), map[string]string{"to": "openid"})
 	return cmd
 }
 
@@ -46,22 +47,22 @@ type Shown struct {
 }
 
 func (t *typing) run(ctx context.Context) error {
-	if schema.CheckToken("openid", t.to) != nil {
-		return cli.Usagef("--to is not an openid: 1 to 128 of the characters A-Z a-z 0-9 _ -")
+	if schema.CheckToken("openid", t.openID) != nil {
+		return cli.Usagef("--openid is not an openid: 1 to 128 of the characters A-Z a-z 0-9 _ -")
 	}
 	api, err := t.api("")
 	if err != nil {
 		return err
 	}
 	defer api.Close()
-	done := Shown{AppID: api.App.AppID, OpenID: cli.Mask{}.OpenID(t.to), Command: "Typing"}
+	done := Shown{AppID: api.App.AppID, OpenID: cli.Mask{}.OpenID(t.openID), Command: "Typing"}
 	call, says := api.Client.Typing, "typing is shown to %s, for up to 15 seconds\n"
 	if t.cancel {
 		done.Command = "CancelTyping"
 		call, says = api.Client.CancelTyping, "typing is no longer shown to %s\n"
 	}
 	entry := broker.AuditEntry{Verb: "typing", Filter: done.Command}
-	err = api.Change(ctx, entry, func() error { return call(ctx, t.to) })
+	err = api.Change(ctx, entry, func() error { return call(ctx, t.openID) })
 	if err != nil {
 		return api.Explain(cli.Showing, err)
 	}

@@ -14,17 +14,17 @@ func TestTyping(t *testing.T) {
 	// A message first: WeChat wants an exchange within the last 30 seconds.
 	o.Equal(clitest.Ended(cli.ExitDone,
 		"typing is shown to "+clitest.Masked+", for up to 15 seconds\n", ""),
-		o.Kefu("typing --to "+clitest.Recipient))
-	again := o.Kefu("typing --to "+clitest.Recipient, clitest.In("zh_CN"))
+		o.Kefu("typing --openid "+clitest.Recipient))
+	again := o.Kefu("typing --openid "+clitest.Recipient, clitest.In("zh_CN"))
 	o.Equal(cli.ExitFailed, again.Code)
 	o.Contains(again.Err, "errcode 45081 (typing_already)")
 	o.Contains(again.Err, "kefu: 含义 已处于输入状态")
 	o.NotContains(again.Err, "means")
 	done := clitest.Decode[typing.Shown](o.Operation,
-		o.Kefu("typing --cancel -o json --to "+clitest.Recipient))
+		o.Kefu("typing --cancel -o json --openid "+clitest.Recipient))
 	o.Equal(typing.Shown{AppID: "wx1", OpenID: clitest.Masked, Command: "CancelTyping"}, done)
 	o.Equal(cli.ExitUsage, o.Kefu("typing").Code)
-	o.Equal(cli.ExitUsage, o.Kefu("typing --to a.b").Code)
+	o.Equal(cli.ExitUsage, o.Kefu("typing --openid a.b").Code)
 	o.Equal([]string{"typing Typing: ", "typing Typing: ",
 		"typing Typing: not done: errcode 45081 (typing_already)", "typing CancelTyping: "},
 		o.Audited())
