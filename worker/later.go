@@ -103,7 +103,7 @@ func (s *laterShare) reserve(ctx context.Context) (room, changed bool) {
 	if now := time.Now(); now.Sub(s.counted) >= countEvery {
 		s.counted = now
 		ask, cancel := context.WithTimeout(ctx, countEvery)
-		n, err := s.conn.Count(ask, wire.StreamLater, wire.LaterWaitSubject(s.appID, "*"))
+		n, err := s.conn.Count(ask, wire.StreamLater, wire.LaterWaitFilter(s.appID))
 		cancel()
 		if err == nil { // else the last count stands: the broker has other troubles
 			s.waiting = int64(n) //nolint:gosec // a stream's length

@@ -103,7 +103,7 @@ func TestARepeatThatTakesThePlaceOfAPurgedOneWaitsForItsOwnTime(t *testing.T) {
 	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 	b.NoError(stop())
 	b.Zero(b.posts("first"))
-	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitSubject(appID, "*"))
+	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitFilter(appID))
 	b.NoError(err)
 	b.EqualValues(1, n)
 }

@@ -220,7 +220,7 @@ func TestOurOwnTroubleBuriesNoMessage(t *testing.T) {
 // later is how many intents of the app wait for their time.
 func (b *bed) later() uint64 {
 	b.t.Helper()
-	n, err := b.conn.Count(b.t.Context(), wire.StreamLater, wire.LaterWaitSubject(appID, "*"))
+	n, err := b.conn.Count(b.t.Context(), wire.StreamLater, wire.LaterWaitFilter(appID))
 	b.NoError(err)
 	return n
 }

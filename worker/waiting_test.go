@@ -207,7 +207,7 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 	}
 	b.Eventually(func() bool { apps := b.worker.current(); return len(apps) == 1 && apps[0].laterShare.isFull() }, patience, time.Millisecond)
 	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond, "what finds no room stays in the queue")
-	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitSubject(appID, "*"))
+	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitFilter(appID))
 	b.NoError(err)
 	b.EqualValues(3, n)
 

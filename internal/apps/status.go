@@ -80,11 +80,11 @@ func (s *Status) count(ctx context.Context, conn *broker.Conn, claims []pool.Hel
 	}
 	s.Live, s.Bulk = queued.Live(), queued.Bulk
 	s.Readers = readers(s.AppID, queued.Shards, claims)
-	s.Waiting, err = conn.Count(ctx, wire.StreamLater, wire.LaterWaitSubject(s.AppID, "*"))
+	s.Waiting, err = conn.Count(ctx, wire.StreamLater, wire.LaterWaitFilter(s.AppID))
 	if err != nil {
 		return err
 	}
-	s.Dead, err = conn.Count(ctx, schema.StreamDead, "kefu.dead."+s.AppID+".*")
+	s.Dead, err = conn.Count(ctx, schema.StreamDead, wire.DeadFilter(s.AppID, wire.AnyToken))
 	return err
 }
 

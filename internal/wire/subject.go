@@ -25,6 +25,9 @@ const (
 const (
 	sendPrefix  = "kefu.send."
 	againPrefix = "kefu.again."
+
+	laterWaitPrefix = "kefu.later.wait"
+	ledgerPrefix    = "kefu.ledger"
 )
 
 // Subject is where an intent is queued: where its producer published it, or, with Again, the same
@@ -49,6 +52,10 @@ func ParseSubject(s string) (Subject, error) {
 	return Subject{Subject: subject, Again: again}, nil
 }
 
+// IsAgain reports whether kefu itself published a message on this subject, whether the rest of it is
+// valid or not.
+func IsAgain(subject string) bool { return strings.HasPrefix(subject, againPrefix) }
+
 // String returns the subject in the form in which it is published, "" when it does not pass
 // [schema.Subject.Check].
 func (s Subject) String() string {
@@ -61,16 +68,23 @@ func (s Subject) String() string {
 
 // LedgerSubject is where one worker writes its marks: kefu.ledger.<worker>. It is "" for an invalid
 // worker name.
-func LedgerSubject(worker string) string { return join("kefu.ledger", worker) }
+func LedgerSubject(worker string) string { return join(ledgerPrefix, worker) }
+
+// LedgerWorker returns the worker that writes on a subject of LedgerSubject.
+func LedgerWorker(subject string) string { return strings.TrimPrefix(subject, ledgerPrefix+".") }
 
 // LaterWaitSubject is where one intent waits for its time: kefu.later.wait.<appid>.<unique>. A
 // schedule belongs to its subject, so two waiting intents with the same subject would replace each
 // other: unique must be. It is "" when a token is not valid.
-func LaterWaitSubject(appID, unique string) string { return join("kefu.later.wait", appID, unique) }
+func LaterWaitSubject(appID, unique string) string { return join(laterWaitPrefix, appID, unique) }
 
 // LaterDueSubject is where intents arrive when their time has come: kefu.later.due.<appid>. It is
 // "" for an invalid appID.
 func LaterDueSubject(appID string) string { return join("kefu.later.due", appID) }
+
+// DeadIndexSubject is where the entries of one bucket of the index of dead letters are kept:
+// kefu.deadindex.<bucket>. It is "" for an invalid bucket.
+func DeadIndexSubject(bucket string) string { return join("kefu.deadindex", bucket) }
 
 // RateSubject is where the pool keeps the rate budget of an app: kefu.rate.<appid>. It is "" for an
 // invalid appID.

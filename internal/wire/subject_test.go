@@ -45,6 +45,7 @@ func TestSubjectsOfKefusOwn(t *testing.T) {
 		"kefu.later.wait.wx.x": func(s string) string { return wire.LaterWaitSubject("wx", s) },
 		"kefu.later.due.x":     wire.LaterDueSubject,
 		"kefu.rate.x":          wire.RateSubject,
+		"kefu.deadindex.x":     wire.DeadIndexSubject,
 		"kefu.audit.x":         wire.AuditSubject,
 		"kefu.again.x.live.o":  func(s string) string { return again(schema.LiveSubject(s, "o")) },
 		"kefu.again.wx.bulk.x": func(s string) string { return again(schema.BulkSubject("wx", s)) },
