@@ -36,7 +36,7 @@ type StateEntry struct {
 	Value   []byte // nil when the key is gone
 	Deleted bool
 	Expired bool // gone because its life time was over, or nobody knows why
-	Unseen  bool // after an interruption: changes before this one may be missing
+	Unseen  bool // WatchState: follows an interruption, changes before it may not have been seen
 	Time    time.Time
 	Seq     uint64
 }

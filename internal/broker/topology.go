@@ -68,22 +68,19 @@ func SendStream(app AppSpec) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        schema.SendStream(app.AppID),
 		Description: "send-intents of one app, waiting for a worker",
-		// Exactly these four: with `….>` a producer could publish past the
-		// transform into a shard that nobody reads.
-		Subjects: []string{
-			"kefu.send." + app.AppID + ".live.*", "kefu.again." + app.AppID + ".live.*",
-			"kefu.send." + app.AppID + ".bulk.*", "kefu.again." + app.AppID + ".bulk.*",
-		},
+		Subjects:    wire.SendSubjects(app.AppID),
 		// A recipient always falls into the same shard, and a shard is read by
 		// one worker at a time: that is what order rests on.
 		SubjectTransform: shardTransform(app.AppID, app.LiveShards),
 		Retention:        jetstream.WorkQueuePolicy,
-		Discard:          jetstream.DiscardNew, // refuse when full; never drop the oldest
-		MaxMsgs:          app.QueueMessages,
-		MaxBytes:         app.QueueBytes,
-		MaxMsgSize:       maxSendMsg,
-		Duplicates:       cmp.Or(app.DuplicateWindow, window), // the broker's own choice as well
-		// campaigns: one fsync for a thousand
+		// A full queue refuses what is published; discard-old would drop the oldest
+		// without a word.
+		Discard:    jetstream.DiscardNew,
+		MaxMsgs:    app.QueueMessages,
+		MaxBytes:   app.QueueBytes,
+		MaxMsgSize: maxSendMsg,
+		Duplicates: cmp.Or(app.DuplicateWindow, window), // the broker's own choice as well
+		// Campaigns publish in batches: one fsync for a thousand intents.
 		AllowAtomicPublish: true,
 	}
 }
@@ -91,7 +88,7 @@ func SendStream(app AppSpec) jetstream.StreamConfig {
 // shardTransform puts the shard in front of the openid.
 func shardTransform(appID string, shards int) *jetstream.SubjectTransformConfig {
 	return &jetstream.SubjectTransformConfig{
-		Source: "kefu.*." + appID + ".live.*",
+		Source: wire.LaneFilter(appID, schema.LaneLive, wire.AnyToken),
 		Destination: fmt.Sprintf("kefu.{{wildcard(1)}}.%s.live.{{partition(%d,2)}}.{{wildcard(2)}}",
 			appID, shards),
 	}
@@ -123,9 +120,11 @@ func deadStream() jetstream.StreamConfig {
 		Name:        schema.StreamDead,
 		Description: "dead letters: what will not be sent, and why",
 		Subjects:    []string{"kefu.dead.*.*"},
-		Retention:   jetstream.LimitsPolicy, // a work queue would lose what is read
-		Discard:     jetstream.DiscardNew,
-		MaxAge:      deadAge,
+		// A letter stays when it is read; a work queue would destroy the evidence at the
+		// first reading.
+		Retention: jetstream.LimitsPolicy,
+		Discard:   jetstream.DiscardNew,
+		MaxAge:    deadAge,
 		// A crash between letter and ack publishes the letter again after
 		// AckWait; minutes would do, an hour outlives a long broker outage.
 		Duplicates: time.Hour,
@@ -152,7 +151,9 @@ func receiptStream() jetstream.StreamConfig {
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
 		MaxAge:      3 * 24 * time.Hour,
-		Duplicates:  window, // a repeat comes within AckWait; ids cost memory
+		// A repeat comes within AckWait, and at a thousand receipts a second each minute
+		// of ids costs memory.
+		Duplicates: window,
 	}
 }
 
@@ -164,7 +165,9 @@ func ledgerStream(keep time.Duration) jetstream.StreamConfig {
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
 		MaxAge:      keep,
-		Duplicates:  min(window, keep), // marks are repeated until acknowledged
+		// A batch of marks is repeated until its acknowledgement comes. The server allows
+		// no window that is longer than the age.
+		Duplicates: min(window, keep),
 	}
 }
 
@@ -201,16 +204,18 @@ func RateStream(replicas int) jetstream.StreamConfig {
 		Name:        wire.StreamRate,
 		Description: "how far each app's rate is used up",
 		Subjects:    []string{"kefu.rate.*"},
-		Storage:     jetstream.MemoryStorage, // after a restart everything begins at now
-		Retention:   jetstream.LimitsPolicy,
-		Discard:     jetstream.DiscardOld,
+		// After a restart every rate begins at now: nothing of it is worth a write to disk.
+		Storage:   jetstream.MemoryStorage,
+		Retention: jetstream.LimitsPolicy,
+		Discard:   jetstream.DiscardOld,
 		// Only the last counts, and not for long: an app that has been idle for a
 		// minute leaves nothing behind.
 		MaxMsgsPerSubject: 1,
 		MaxAge:            time.Minute,
-		Replicas:          max(replicas, 1), // as the rest: no node may stop every app
-		AllowDirect:       true,             // Last reads it
-		Duplicates:        time.Second,      // no message of it has an id
+		// As many as the rest: the loss of one node must not stop every app.
+		Replicas:    max(replicas, 1),
+		AllowDirect: true,        // Last reads it
+		Duplicates:  time.Second, // no message of it has an id
 	}
 }
 
@@ -235,13 +240,15 @@ func bucket(name string, history int64) jetstream.StreamConfig {
 
 // BulkConsumer reads the bulk lane of an app; every worker pulls from it.
 func BulkConsumer(appID string, maxAckPending int) jetstream.ConsumerConfig {
-	return laneConsumer("bulk", "kefu.*."+appID+".bulk.*", maxAckPending)
+	return laneConsumer("bulk", wire.LaneFilter(appID, schema.LaneBulk, wire.AnyToken),
+		maxAckPending)
 }
 
 // LiveConsumer reads one live shard of an app.
 func LiveConsumer(appID string, shard, maxAckPending int) jetstream.ConsumerConfig {
 	n := strconv.Itoa(shard)
-	return laneConsumer("live-"+n, "kefu.*."+appID+".live."+n+".*", maxAckPending)
+	return laneConsumer("live-"+n, wire.LaneFilter(appID, schema.LaneLive, n, wire.AnyToken),
+		maxAckPending)
 }
 
 func laneConsumer(name, filter string, maxAckPending int) jetstream.ConsumerConfig {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -98,7 +99,8 @@ func queued(ctx context.Context, conn *broker.Conn, appID, campaign string) (int
 	if err != nil {
 		return 0, err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("kefu.*."+appID+"."+string(schema.LaneBulk)+"."+campaign))
+	info, err := stream.Info(ctx,
+		jetstream.WithSubjectFilter(wire.LaneFilter(appID, schema.LaneBulk, campaign)))
 	if err != nil {
 		return 0, err
 	}
@@ -149,7 +151,7 @@ type outcome struct {
 // outcomes reads the receipts of a campaign. Ids are kept as hashes: a campaign may have a million.
 func outcomes(ctx context.Context, conn *broker.Conn, r Record) (map[[16]byte]outcome, error) {
 	latest := make(map[[16]byte]outcome)
-	o := broker.ScanOptions{Subject: "kefu.receipt." + r.AppID + ".>", Since: r.StartedAt.Add(-skew)}
+	o := broker.ScanOptions{Subject: wire.ReceiptFilter(r.AppID), Since: r.StartedAt.Add(-skew)}
 	of := receiptOf(r.Campaign)
 	err := conn.Scan(ctx, schema.StreamReceipt, o, func(s broker.Stored) error {
 		receipt, ok := of(s.Data)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -116,7 +115,7 @@ func (o Options) deadline(l *schema.Letter, now time.Time) time.Time {
 	if o.ExpiresIn > 0 {
 		return now.Add(o.ExpiresIn)
 	}
-	env, err := wire.ParseEnvelope(l.Header(), strings.HasPrefix(l.Subject, "kefu.again."))
+	env, err := wire.ParseEnvelope(l.Header(), wire.IsAgain(l.Subject))
 	if err != nil {
 		env = wire.Envelope{} // headers that cannot be read are refused elsewhere
 	}

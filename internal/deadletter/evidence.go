@@ -138,7 +138,7 @@ func (r *records) look(ctx context.Context, appID string) error {
 	if r.looked[appID] {
 		return nil
 	}
-	o := broker.ScanOptions{Subject: "kefu.again." + appID + ".>"}
+	o := broker.ScanOptions{Subject: wire.AgainFilter(appID)}
 	err := r.box.conn.Scan(ctx, schema.SendStream(appID), o, func(s broker.Stored) error {
 		env, err := wire.ParseEnvelope(s.Header, true)
 		if err != nil {

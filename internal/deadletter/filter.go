@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -63,14 +64,14 @@ func contains(s, part string) bool {
 // filter can choose: the broker then sends no others. An appid or reason that
 // is none leaves its place open, and Match refuses what comes.
 func (f Filter) Subject() string {
-	app, reason := "*", "*"
+	app, reason := wire.AnyToken, wire.AnyToken
 	if f.AppID != "" && schema.CheckToken("appid", f.AppID) == nil {
 		app = f.AppID
 	}
 	if len(f.Reasons) == 1 && schema.CheckToken("reason", string(f.Reasons[0])) == nil {
 		reason = string(f.Reasons[0])
 	}
-	return "kefu.dead." + app + "." + reason
+	return wire.DeadFilter(app, reason)
 }
 
 // glance returns a test on the stored bytes that lets pass all that the filter

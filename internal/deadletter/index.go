@@ -32,8 +32,7 @@ import (
 // and what was stored before the index, is found by reading the letters. The key
 // letters.indexed of KEFU_STATE says from where on that is not needed.
 const (
-	indexPrefix = "kefu.deadindex."
-	indexedKey  = "letters.indexed"
+	indexedKey = "letters.indexed"
 
 	// recent is how many of the latest letters are read in any case: the entry of
 	// a letter is stored a moment after it. One batch of a scan.
@@ -53,7 +52,8 @@ type entry struct {
 // place is the subject of an id's entries, and what they hold for the id.
 func place(id string) (subject, hash string) {
 	sum := sha256.Sum256([]byte(id))
-	return indexPrefix + hex.EncodeToString(sum[:2])[:3], hex.EncodeToString(sum[2:10])
+	bucket := hex.EncodeToString(sum[:2])[:3]
+	return wire.DeadIndexSubject(bucket), hex.EncodeToString(sum[2:10])
 }
 
 // IndexMessage is the entry in the index of a letter that [Message] made and

@@ -61,7 +61,9 @@ func queuedFor(
 			Lane: p.subject.Lane, At: p.stored})
 	}
 	err = conn.Scan(ctx, name,
-		broker.ScanOptions{Subject: "kefu.*." + app.ID + ".live.*." + openID},
+		broker.ScanOptions{
+			Subject: wire.LaneFilter(app.ID, schema.LaneLive, wire.AnyToken, openID),
+		},
 		func(s broker.Stored) error {
 			add(s)
 			return nil
@@ -69,7 +71,8 @@ func queuedFor(
 	if err != nil {
 		return nil, err
 	}
-	err = conn.Scan(ctx, name, broker.ScanOptions{Subject: "kefu.*." + app.ID + ".bulk.*"},
+	err = conn.Scan(ctx, name,
+		broker.ScanOptions{Subject: wire.LaneFilter(app.ID, schema.LaneBulk, wire.AnyToken)},
 		func(s broker.Stored) error {
 			if wire.PeekToUser(s.Data) == openID {
 				add(s)
@@ -83,7 +86,7 @@ func waitingFor(
 	ctx context.Context, conn *broker.Conn, app App, openID string,
 ) (rows []Pending, err error) {
 	err = conn.Scan(ctx, wire.StreamLater,
-		broker.ScanOptions{Subject: "kefu.later.wait." + app.ID + ".*"},
+		broker.ScanOptions{Subject: wire.LaterWaitFilter(app.ID)},
 		func(s broker.Stored) error {
 			if wire.PeekToUser(s.Data) == openID {
 				p, id := readLater(s)

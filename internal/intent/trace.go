@@ -151,7 +151,9 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 	if t.queued != nil || t.story.Known && t.story.Now.Kind.Terminal() {
 		return nil
 	}
-	for _, subject := range []string{"kefu.later.wait." + t.appID + ".*", wire.LaterDueSubject(t.appID)} {
+	for _, subject := range []string{
+		wire.LaterWaitFilter(t.appID), wire.LaterDueSubject(t.appID),
+	} {
 		err := conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: subject},
 			func(s broker.Stored) error {
 				if p, id := readLater(s); id == t.id {
@@ -219,7 +221,7 @@ func (t *trace) readReceipts(ctx context.Context, conn *broker.Conn, from, to ti
 		return err
 	}
 	return conn.Scan(ctx, schema.StreamReceipt,
-		broker.ScanOptions{Subject: "kefu.receipt." + t.appID + ".*", Since: from},
+		broker.ScanOptions{Subject: wire.ReceiptFilter(t.appID), Since: from},
 		func(s broker.Stored) error {
 			var r schema.Receipt
 			switch {

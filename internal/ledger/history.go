@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -30,7 +29,7 @@ func Histories(ctx context.Context, conn *broker.Conn, keys ...Key) (map[Key][]E
 		}
 		readBatch(s.Data, func(m Mark) {
 			if events, wanted := out[m.Key]; wanted {
-				worker := strings.TrimPrefix(s.Subject, "kefu.ledger.")
+				worker := wire.LedgerWorker(s.Subject)
 				out[m.Key] = append(events, Event{Time: s.Time, Worker: worker, Mark: m})
 			}
 		})

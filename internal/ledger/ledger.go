@@ -27,7 +27,6 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -377,7 +376,7 @@ func (l *Ledger) begun(made time.Time, last uint64) {
 
 // take applies one message of the log.
 func (l *Ledger) take(s broker.Stored) {
-	name := strings.TrimPrefix(s.Subject, "kefu.ledger.")
+	name := wire.LedgerWorker(s.Subject)
 	number, err := checkBatch(s.Data)
 	if err != nil {
 		l.log.Error("ledger: unreadable entry skipped", "sequence", s.Seq)

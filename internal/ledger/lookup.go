@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -54,7 +53,7 @@ func (l *Lookup) Read(ctx context.Context) error {
 		if _, err := checkBatch(s.Data); err != nil {
 			return nil // workers skip it as well
 		}
-		worker := strings.TrimPrefix(s.Subject, "kefu.ledger.")
+		worker := wire.LedgerWorker(s.Subject)
 		readBatch(s.Data, func(m Mark) {
 			if _, ok := l.keys[m.Key]; ok {
 				l.index.mark(m, l.index.worker(worker))
