@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -120,6 +121,26 @@ func TestClosingEndsWhatIsUnderWay(t *testing.T) {
 		require.Len(t, queued(t, conn), callers)
 		require.Zero(t, consumers(t, conn))
 	})
+}
+
+// The broker has made the consumer, and its answer to that has not come: nobody else can delete it.
+func TestClosingDeletesAConsumerThatIsBeingMade(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, app)
+	conn := b.Connect()
+	lost := losing(1, "consumer_create_response")
+	p := newPublisher(t, lost.connect(t, b.URL()))
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "a"})
+		done <- err
+	}()
+	isLost := func() bool { return lost.count() == 1 }
+	require.Eventually(t, isLost, brokertest.Patience, time.Millisecond)
+	require.Equal(t, 1, consumers(t, conn))
+	require.NoError(t, p.Close())
+	require.ErrorIs(t, brokertest.Await(t, done, "the wait to end"), publisher.ErrClosed)
+	require.Zero(t, consumers(t, conn))
 }
 
 func TestNilIsRefusedNotPanickedOver(t *testing.T) {
