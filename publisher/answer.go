@@ -110,9 +110,9 @@ const (
 
 const codeStreamNotFound = 10059
 
-// readQueueState tells what the broker said to a request for a stream's state.
-// That the stream is missing is said by the leader of the whole cluster only,
-// which knows every stream; one whose leader is away is not missing to it.
+// readQueueState tells what the broker said to a request for a stream's state. That the stream is
+// missing is said by the leader of the whole cluster only, which knows every stream; one whose
+// leader is away is not missing to it.
 func readQueueState(m *nats.Msg) queueState {
 	var r struct {
 		Config *struct{}           `json:"config"`
@@ -128,10 +128,9 @@ func readQueueState(m *nats.Msg) queueState {
 	return queueUnsaid
 }
 
-// answers is the inbox to which the broker answers. The answer to any try of a
-// publish is an answer to the publish: one that comes after the next try has
-// left counts as well, or a broker that takes a second to answer would never
-// be heard.
+// answers is the inbox to which the broker answers. The answer to any try of a publish is an answer
+// to the publish: one that comes after the next try has left counts as well, or a broker that takes
+// a second to answer would never be heard.
 type answers struct {
 	prefix string // reply subjects are prefix + number
 	sub    *nats.Subscription
@@ -147,8 +146,7 @@ func newAnswers(nc *nats.Conn) (*answers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publisher: inbox: %w", err)
 	}
-	// What is beyond the default limit would be dropped; there is never more
-	// than we asked for.
+	// What is beyond the default limit would be dropped; there is never more than we asked for.
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return nil, fmt.Errorf("publisher: inbox: %w", err)
 	}

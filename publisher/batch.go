@@ -14,24 +14,24 @@ const (
 	// streamDefaultMaxAtomicBatchSize).
 	batchMessages = 1000
 
-	// batchBytes keeps a batch of large packets from holding up others: a
-	// replicated stream proposes it as a whole.
+	// batchBytes keeps a batch of large packets from holding up others: a replicated stream
+	// proposes it as a whole.
 	batchBytes = 4 << 20
 
-	// batchLeast is from how many on a batch is worth it: the broker stages each
-	// in files of its own, which takes it some 4 ms (measured).
+	// batchLeast is from how many on a batch is worth it: the broker stages each in files of its
+	// own, which takes it some 4 ms (measured).
 	batchLeast = 32
 
-	// agreeWait is how long it has to agree to a batch. A queue that lost its
-	// leader says so at once; this is for answers that are lost.
+	// agreeWait is how long it has to agree to a batch. A queue that lost its leader says so at
+	// once; this is for answers that are lost.
 	agreeWait = 2 * time.Second
 
-	// commitWait is how long the broker has to store a batch before single
-	// publishes find out whether it did.
+	// commitWait is how long the broker has to store a batch before single publishes find out
+	// whether it did.
 	commitWait = 3 * time.Second
 
-	// batchAgain is for how long a queue that allows no batches is not asked
-	// again: its settings may change.
+	// batchAgain is for how long a queue that allows no batches is not asked again: its settings
+	// may change.
 	batchAgain = time.Minute
 )
 
@@ -42,18 +42,17 @@ const (
 	headerBatchCommit = "Nats-Batch-Commit"
 )
 
-// PublishBatch puts many intents of one app into its queue; opts hold for all.
-// It is for volume: up to a thousand share one write to the broker's disk. It
-// returns a result for each intent, in their order, and a [*BatchError] when any
-// of them was not accepted.
+// PublishBatch puts many intents of one app into its queue; opts hold for all. It is for volume: up
+// to a thousand share one write to the broker's disk. It returns a result for each intent, in their
+// order, and a [*BatchError] when any of them was not accepted.
 //
-// It is no transaction. Each intent is accepted or refused for itself: those
-// that break a rule do not keep back the others, and a full queue takes what
-// fits. Intents of one recipient are stored in their order; when one of them
-// fails, those behind it may not. An id that comes twice is stored once.
+// It is no transaction. Each intent is accepted or refused for itself: those that break a rule do
+// not keep back the others, and a full queue takes what fits. Intents of one recipient are stored
+// in their order; when one of them fails, those behind it may not. An id that comes twice is stored
+// once.
 //
-// When ctx has no deadline it ends when nothing was stored for 15 s. What has
-// not been tried then is [ErrNotQueued].
+// When ctx has no deadline it ends when nothing was stored for 15 s. What has not been tried then
+// is [ErrNotQueued].
 func (p *Publisher) PublishBatch(
 	ctx context.Context, appID string, intents []Intent, opts ...PublishOption,
 ) ([]Result, error) {
@@ -98,14 +97,13 @@ func (p *Publisher) chunk(appID string, intents []Intent, opts []PublishOption) 
 	return pubs
 }
 
-// publishChunk settles pubs. The error is why more of the same would fail, too;
-// some may then be left unsettled.
+// publishChunk settles pubs. The error is why more of the same would fail, too; some may then be
+// left unsettled.
 //
-// A batch is never more than the fast way. Whatever comes in between (the
-// stream allows none, an id was stored before, there is no room for all, the
-// answer was lost) the single way settles, under the same ids: a batch is
-// stored as a whole or not at all, and in the former case every single publish
-// is answered as a duplicate.
+// A batch is never more than the fast way. Whatever comes in between (the stream allows none, an id
+// was stored before, there is no room for all, the answer was lost) the single way settles, under
+// the same ids: a batch is stored as a whole or not at all, and in the former case every single
+// publish is answered as a duplicate.
 func (p *Publisher) publishChunk(ctx context.Context, appID string, pubs []*publication) error {
 	first, rest := distinct(pubs)
 	if len(first) < batchLeast || !p.commit(ctx, appID, first) {
@@ -116,8 +114,8 @@ func (p *Publisher) publishChunk(ctx context.Context, appID string, pubs []*publ
 	return p.carry(ctx, appID, rest)
 }
 
-// distinct parts what is to be published into those whose id has not come yet,
-// and the repeats: one of these would have the broker refuse the whole batch.
+// distinct parts what is to be published into those whose id has not come yet, and the repeats: one
+// of these would have the broker refuse the whole batch.
 func distinct(pubs []*publication) (first, rest []*publication) {
 	first = make([]*publication, 0, len(pubs))
 	var ids map[string]bool
@@ -139,8 +137,8 @@ func distinct(pubs []*publication) (first, rest []*publication) {
 	return first, rest
 }
 
-// commit publishes pubs as one atomic batch. It settles all of them or, when
-// it reports false, none.
+// commit publishes pubs as one atomic batch. It settles all of them or, when it reports false,
+// none.
 func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publication) bool {
 	until, single := p.singles.Load(appID)
 	if single && time.Now().Before(until.(time.Time)) || ctx.Err() != nil || p.isClosed() || !p.nc.IsConnected() {
@@ -185,8 +183,8 @@ type batch struct {
 	code int  // why the broker refused it
 }
 
-// send publishes the messages: the first waits until the broker agrees, the
-// others for nothing, the last for the batch to be stored.
+// send publishes the messages: the first waits until the broker agrees, the others for nothing, the
+// last for the batch to be stored.
 func (b *batch) send(
 	ctx context.Context, pubs []*publication, reply string,
 ) (last answer, ok bool) {

@@ -14,8 +14,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// cancelKeep is how long a cancellation that no worker has met is kept: an intent
-// may be held by its send-at for as long.
+// cancelKeep is how long a cancellation that no worker has met is kept: an intent may be held by
+// its send-at for as long.
 const cancelKeep = 366 * 24 * time.Hour
 
 // CancelOption says something about one cancellation.
@@ -23,22 +23,20 @@ type CancelOption func(*cancelling)
 
 type cancelling struct{ keep time.Duration }
 
-// WithKeep says for how long a cancellation is kept that no worker has met, 366
-// days by default. An intent that is held until later than that is sent.
+// WithKeep says for how long a cancellation is kept that no worker has met, 366 days by default. An
+// intent that is held until later than that is sent.
 func WithKeep(d time.Duration) CancelOption {
 	return func(c *cancelling) { c.keep = d }
 }
 
-// Cancel withdraws what the app's queue has accepted under an id until now: a
-// worker does not send it when its turn comes, and its receipt says cancelled
-// ([schema.StateCancelled]). A call to WeChat that is under way cannot be taken
-// back, but is not tried again. [Publisher.Wait] tells whether it was in time. What
-// is published under the id later is another life of it, and is sent. An intent
-// that has ended stays as it is; the replay of a dead one is withdrawn.
+// Cancel withdraws what the app's queue has accepted under an id until now: a worker does not send
+// it when its turn comes, and its receipt says cancelled ([schema.StateCancelled]). A call to
+// WeChat that is under way cannot be taken back, but is not tried again. [Publisher.Wait] tells
+// whether it was in time. What is published under the id later is another life of it, and is sent.
+// An intent that has ended stays as it is; the replay of a dead one is withdrawn.
 //
-// When ctx has no deadline it is tried for 15 s ([WithTimeout]). After
-// [ErrNotQueued] and [ErrOutcomeOpen] it is not certain to be cancelled: to do it
-// again is safe.
+// When ctx has no deadline it is tried for 15 s ([WithTimeout]). After [ErrNotQueued] and
+// [ErrOutcomeOpen] it is not certain to be cancelled: to do it again is safe.
 func (p *Publisher) Cancel(ctx context.Context, appID, id string, opts ...CancelOption) error {
 	if err := p.cancel(ctx, appID, id, opts); err != nil {
 		return &Error{AppID: appID, ID: id, Err: err}
@@ -75,8 +73,8 @@ func (p *Publisher) cancel(ctx context.Context, appID, id string, opts []CancelO
 	return p.order(ctx, appID, id, schema.Cancellation{By: p.name(), At: at}, c.keep)
 }
 
-// queueTime is the time at the node that leads the app's queue, which stamps what
-// it accepts: no other clock can tell what was accepted until now.
+// queueTime is the time at the node that leads the app's queue, which stamps what it accepts: no
+// other clock can tell what was accepted until now.
 func (p *Publisher) queueTime(ctx context.Context, appID string) (now time.Time, err error) {
 	stream := schema.SendStream(appID)
 	why := p.insist(ctx, p.apiPrefix()+"STREAM.INFO."+stream, func(ctx context.Context) error {
@@ -119,8 +117,8 @@ func (p *Publisher) order(
 		"it may or may not be cancelled, cancelling it again is safe: %v", why)}
 }
 
-// insist asks the broker until it has answered, or ctx ends. subject is what is
-// published to: the broker tells of a missing permission for it in no answer.
+// insist asks the broker until it has answered, or ctx ends. subject is what is published to: the
+// broker tells of a missing permission for it in no answer.
 func (p *Publisher) insist(
 	ctx context.Context, subject string, ask func(context.Context) error,
 ) error {

@@ -14,30 +14,30 @@ import (
 )
 
 const (
-	// attempt is how long the broker has to answer before the publish is
-	// repeated: a leader change then costs half a second.
+	// attempt is how long the broker has to answer before the publish is repeated: a leader change
+	// then costs half a second.
 	attempt = 500 * time.Millisecond
 
 	// pause is the wait after the broker said that it cannot just now.
 	pause = 150 * time.Millisecond
 
-	// electionTime is how long "nobody takes this subject" is taken for an election of
-	// the queue's, when the queue has never answered and the broker cannot be asked
-	// whether it exists. A queue that has answered is waited for.
+	// electionTime is how long "nobody takes this subject" is taken for an election of the queue's,
+	// when the queue has never answered and the broker cannot be asked whether it exists. A queue
+	// that has answered is waited for.
 	electionTime = 1500 * time.Millisecond
 
 	// window is how many single publishes may wait for their answer at once.
 	window = 512
 )
 
-// jitter spreads a wait by a fifth either way: many publishers that lost the
-// same broker must not come back in step.
+// jitter spreads a wait by a fifth either way: many publishers that lost the same broker must not
+// come back in step.
 func jitter(d time.Duration) time.Duration {
 	return d - d/5 + rand.N(2*d/5)
 }
 
-// courier carries publications to the broker, each in a message of its own.
-// All of it happens in the goroutine that called carry.
+// courier carries publications to the broker, each in a message of its own. All of it happens in
+// the goroutine that called carry.
 type courier struct {
 	p     *Publisher
 	appID string
@@ -73,8 +73,8 @@ type inquiry struct {
 	forget func()
 }
 
-// carry publishes and returns when all are settled. The error says that more of
-// the same would fail, too: the queue is full or unknown, or time is over.
+// carry publishes and returns when all are settled. The error says that more of the same would
+// fail, too: the queue is full or unknown, or time is over.
 func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication) error {
 	if len(pubs) == 0 {
 		return nil
@@ -123,8 +123,8 @@ func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication
 	return c.stop
 }
 
-// fill sends what may be under way at once. Of one recipient that is one
-// message: a repeat of the first must not arrive behind the second.
+// fill sends what may be under way at once. Of one recipient that is one message: a repeat of the
+// first must not arrive behind the second.
 func (c *courier) fill() {
 	for c.stop == nil && len(c.queue) > 0 && len(c.open) < window {
 		pub := c.queue[0]
@@ -253,9 +253,8 @@ func unknownApp(appID string) error {
 		"is the appid right, and has kefu been set up for it?", appID)}
 }
 
-// inquire asks whether the queue exists, unless it has asked just now. It tells
-// whether there is no answer to be had: this connection may not ask, or nobody
-// listens.
+// inquire asks whether the queue exists, unless it has asked just now. It tells whether there is no
+// answer to be had: this connection may not ask, or nobody listens.
 func (c *courier) inquire(now time.Time) (mute bool) {
 	nc, subject := c.p.nc, c.p.apiPrefix()+"STREAM.INFO."+schema.SendStream(c.appID)
 	if violates(nc.LastError(), `Publish to "`+subject+`"`) {
@@ -347,17 +346,16 @@ func lane(pub *publication) string {
 	return "bulk"
 }
 
-// forbidden tells whether the broker has refused the permission to publish. It
-// says so to the connection only, and never answers the publish.
+// forbidden tells whether the broker has refused the permission to publish. It says so to the
+// connection only, and never answers the publish.
 func (c *courier) forbidden(pub *publication) bool {
 	err := c.p.nc.LastError()
 	return err != c.said && //nolint:errorlint // the very same error is one from before this call
 		violates(err, `Publish to "`+pub.msg.Subject+`"`)
 }
 
-// deaf tells whether the broker has refused the inbox. It said so once, when
-// the publisher was made: that may be long before this call. No other inbox has
-// this name.
+// deaf tells whether the broker has refused the inbox. It said so once, when the publisher was
+// made: that may be long before this call. No other inbox has this name.
 func (p *Publisher) deaf() bool {
 	return violates(p.nc.LastError(), `Subscription to "`+p.answers.prefix)
 }

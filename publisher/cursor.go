@@ -91,14 +91,12 @@ func (c *cursor) begin(s *source) {
 	}
 }
 
-// resume opens a source where the one before had come, and returns the first
-// receipt that it reads if there is one. Before the first source, it begins at
-// from.
+// resume opens a source where the one before had come, and returns the first receipt that it reads
+// if there is one. Before the first source, it begins at from.
 //
-// It begins at the last receipt that was read: where that still is, the stream is
-// the same, and its sequence says what follows whatever the clocks of the broker's
-// nodes say. In a stream that was made anew what follows has a lower sequence,
-// and only a time can tell.
+// It begins at the last receipt that was read: where that still is, the stream is the same, and its
+// sequence says what follows whatever the clocks of the broker's nodes say. In a stream that was
+// made anew what follows has a lower sequence, and only a time can tell.
 func (p *Publisher) resume(
 	ctx context.Context, appID string, c cursor, from from,
 ) (*source, *storedReceipt, error) {

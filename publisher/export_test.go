@@ -49,8 +49,8 @@ func (w *Watcher) Remember(n int) {
 	w.feed.memory.keep = n
 }
 
-// Ahead has the newest receipt that was read, or the opening, have been stamped by
-// a node whose clock is ahead by d.
+// Ahead has the newest receipt that was read, or the opening, have been stamped by a node whose
+// clock is ahead by d.
 func (w *Watcher) Ahead(d time.Duration) {
 	w.feed.mu.Lock()
 	defer w.feed.mu.Unlock()

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// feedLinger is how long a feed stays open when nobody waits any more: the
-	// next to wait need not open a consumer and search the past again.
+	// feedLinger is how long a feed stays open when nobody waits any more: the next to wait need
+	// not open a consumer and search the past again.
 	feedLinger = time.Minute
 
 	// retryMost is the longest wait before a feed that cannot read tries again.
 	retryMost = 2 * time.Second
 )
 
-// feed reads the receipts of one app as they are published, through one
-// consumer, for everybody in a publisher who waits for some. It goes on by
-// itself after the broker was away, and tells those who wait when it cannot.
+// feed reads the receipts of one app as they are published, through one consumer, for everybody in
+// a publisher who waits for some. It goes on by itself after the broker was away, and tells those
+// who wait when it cannot.
 type feed struct {
 	p     *Publisher
 	appID string
@@ -56,8 +56,7 @@ type trouble struct {
 	times int
 }
 
-// waiter waits for the receipt of one intent. What it has got is guarded by the
-// feed's lock.
+// waiter waits for the receipt of one intent. What it has got is guarded by the feed's lock.
 type waiter struct {
 	id   string
 	fits func(schema.Receipt) bool // is this what it waits for?
@@ -276,9 +275,8 @@ func (f *feed) take(m storedReceipt) {
 	}
 }
 
-// fail notes that reading ended with err, or could not begin. It tells those who
-// wait when there is no hope or no end to it, and returns how long to wait before
-// the next try.
+// fail notes that reading ended with err, or could not begin. It tells those who wait when there is
+// no hope or no end to it, and returns how long to wait before the next try.
 func (f *feed) fail(err error) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -294,8 +292,7 @@ func (f *feed) fail(err error) time.Duration {
 	return wait
 }
 
-// add notes a failure: how long to wait before the next try, and whether it is
-// time to tell of it.
+// add notes a failure: how long to wait before the next try, and whether it is time to tell of it.
 func (t *trouble) add(err error, patience time.Duration) (wait time.Duration, told bool) {
 	if t.times == 0 {
 		t.since = time.Now()

@@ -321,8 +321,8 @@ func TestInterruptionsBetweenWhichReceiptsCanBeReadAreNotTold(t *testing.T) {
 	require.NoError(t, brokertest.Await(t, told, "the receipt"))
 }
 
-// The nodes of a cluster need not agree about the time: who leads after an
-// interruption may stamp a receipt earlier than one that was read before.
+// The nodes of a cluster need not agree about the time: who leads after an interruption may stamp a
+// receipt earlier than one that was read before.
 func TestAReceiptThatIsStampedWithAnEarlierTimeIsRead(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string]func(*testing.T, *broker.Conn, *publisher.Watcher){

@@ -14,13 +14,13 @@ const (
 	segmentsKept = 64
 )
 
-// place is where the receipt of an intent is stored. An id is kept as its hash:
-// whoever looks a receipt up compares the id that it reads there.
+// place is where the receipt of an intent is stored. An id is kept as its hash: whoever looks a
+// receipt up compares the id that it reads there.
 type place struct{ hash, seq uint64 }
 
-// index tells where the newest receipt of an id is stored. It remembers the
-// newest receipts, some million, in 16 bytes each: sorted segments, the oldest
-// first, and a map for what is not enough for a segment yet.
+// index tells where the newest receipt of an id is stored. It remembers the newest receipts, some
+// million, in 16 bytes each: sorted segments, the oldest first, and a map for what is not enough
+// for a segment yet.
 type index struct {
 	seed   maphash.Seed
 	sealed [][]place
@@ -53,8 +53,7 @@ func (x *index) seal() {
 	x.trim()
 }
 
-// prepend puts receipts in front that are older than all others. The indexes
-// share a seed.
+// prepend puts receipts in front that are older than all others. The indexes share a seed.
 func (x *index) prepend(older *index) {
 	older.seal()
 	x.sealed = append(older.sealed, x.sealed...)

@@ -41,8 +41,8 @@ type publication struct {
 	result  Result
 	settled bool
 
-	// Tries that left, and those of them of which the broker said that it has
-	// not stored them. More of the former: it may be stored.
+	// Tries that left, and those of them of which the broker said that it has not stored them. More
+	// of the former: it may be stored.
 	sent, denied int
 	why          error // what the broker said last
 
@@ -160,8 +160,8 @@ func (pub *publication) fail(err error) {
 	pub.result.Err = &Error{AppID: pub.result.AppID, ID: pub.result.ID, Err: err}
 }
 
-// end settles a publication when no more of the same is taken. A try that is not
-// answered, alone or with a batch, may have been stored all the same.
+// end settles a publication when no more of the same is taken. A try that is not answered, alone or
+// with a batch, may have been stored all the same.
 func (pub *publication) end(cause error) {
 	if pub.sent > pub.denied {
 		pub.abandon(cause)

@@ -101,8 +101,8 @@ func eventually(conn *broker.Conn, n int) {
 	}
 }
 
-// ear decides what a connection hears: it is asked about each message that
-// comes in, and those that it does not want are lost.
+// ear decides what a connection hears: it is asked about each message that comes in, and those that
+// it does not want are lost.
 type ear struct {
 	mu   sync.Mutex
 	lose func(payload []byte) bool

@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	// readersMost is how many receipts of an app are looked up at once where they
-	// are stored. Each takes a consumer, and a thousand consumers is all that a
-	// stream takes, from all programs together.
+	// readersMost is how many receipts of an app are looked up at once where they are stored. Each
+	// takes a consumer, and a thousand consumers is all that a stream takes, from all programs
+	// together.
 	readersMost = 4
 
-	// runLength is how many places in the stream one consumer reads, if any of them
-	// are wanted: to open another takes longer.
+	// runLength is how many places in the stream one consumer reads, if any of them are wanted: to
+	// open another takes longer.
 	runLength = 256
 )
 
-// lookups are the receipts that are waited for and of which a feed knows only
-// where they are stored. Thousands may be wanted at once; a few readers look them
-// up, those that are stored close together with one consumer.
+// lookups are the receipts that are waited for and of which a feed knows only where they are
+// stored. Thousands may be wanted at once; a few readers look them up, those that are stored close
+// together with one consumer.
 type lookups struct {
 	wanted  run
 	readers int
@@ -82,8 +82,8 @@ func (f *feed) readPlaces() {
 	}
 }
 
-// nextRun takes what a reader can read next with one consumer, the oldest first;
-// nil ends the reader.
+// nextRun takes what a reader can read next with one consumer, the oldest first; nil ends the
+// reader.
 func (f *feed) nextRun() (wanted run, first, last uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,8 +126,8 @@ func (f *feed) readRun(wanted run, first, last uint64) (map[uint64]schema.Receip
 	return got, err
 }
 
-// handOut gives what was read to those who still want it. Whoever gets nothing,
-// since it is not there any more or another's, goes on waiting.
+// handOut gives what was read to those who still want it. Whoever gets nothing, since it is not
+// there any more or another's, goes on waiting.
 func (f *feed) handOut(wanted run, got map[uint64]schema.Receipt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,8 +147,8 @@ func (f *feed) handOut(wanted run, got map[uint64]schema.Receipt) {
 	}
 }
 
-// giveBack has what could not be read looked up again, after a while, or tells
-// those who wait for it when that is of no use.
+// giveBack has what could not be read looked up again, after a while, or tells those who wait for
+// it when that is of no use.
 func (f *feed) giveBack(wanted run, err error) (wait time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

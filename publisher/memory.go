@@ -2,8 +2,8 @@ package publisher
 
 import "github.com/kefuhq/kefu/schema"
 
-// remembered is how many receipts a feed keeps for those who ask later. Of older
-// ones it knows where they are stored, see [index].
+// remembered is how many receipts a feed keeps for those who ask later. Of older ones it knows
+// where they are stored, see [index].
 const remembered = 4096
 
 // memory is what a feed knows of the receipts it has read.
@@ -40,8 +40,7 @@ func (m *memory) forget() {
 	m.past.seed = m.older.seed
 }
 
-// see tells whether a receipt was read before. Of another stream than before
-// nothing is known.
+// see tells whether a receipt was read before. Of another stream than before nothing is known.
 func (m *memory) see(s storedReceipt) sight {
 	seen := m.cursor.see(s)
 	if seen == seenRewound {

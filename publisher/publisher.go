@@ -1,10 +1,10 @@
-// Package publisher is the door for programs that have something to say to a
-// user of a WeChat Official Account: it puts send-intents into kefu's queue.
+// Package publisher is the door for programs that have something to say to a user of a WeChat
+// Official Account: it puts send-intents into kefu's queue.
 //
-// An intent is the packet of the customer-service API, one message to one user
-// of one app (an Official Account). Accepted means that the queue has stored
-// it: from then on kefu sends it, once, in order for each recipient, or says in
-// a dead letter why not. [Publisher.Publish] returns when that is certain:
+// An intent is the packet of the customer-service API, one message to one user of one app (an
+// Official Account). Accepted means that the queue has stored it: from then on kefu sends it, once,
+// in order for each recipient, or says in a dead letter why not. [Publisher.Publish] returns when
+// that is certain:
 //
 //	nc, err := nats.Connect("nats://127.0.0.1:4222", nats.MaxReconnects(-1))
 //	...
@@ -18,15 +18,14 @@
 //
 // # Once
 //
-// Each intent has an id, the key by which kefu recognises a repeat. Give it
-// one that stands for the occasion ([WithID]: "order-4711-shipped"), and the
-// program may publish it again after a crash without a second message. Without
-// one a random id is made for each call; then the repeats that a call makes
-// itself are recognised, those of the program are not.
+// Each intent has an id, the key by which kefu recognises a repeat. Give it one that stands for the
+// occasion ([WithID]: "order-4711-shipped"), and the program may publish it again after a crash
+// without a second message. Without one a random id is made for each call; then the repeats that a
+// call makes itself are recognised, those of the program are not.
 //
-// A broker that elects a new leader or restarts swallows answers. So a publish
-// is repeated, under the same id, about every half second until the broker has
-// answered, ctx has ended or (when ctx has no deadline) 15 s are over.
+// A broker that elects a new leader or restarts swallows answers. So a publish is repeated, under
+// the same id, about every half second until the broker has answered, ctx has ended or (when ctx
+// has no deadline) 15 s are over.
 //
 // # Errors
 //
@@ -51,11 +50,10 @@
 //
 // # Permissions
 //
-// Publishing needs the permission to publish to kefu.send.<appid>.> and to
-// subscribe to the connection's inbox. With the permission to publish to
-// $JS.API.STREAM.INFO.KEFU_SEND_<appid> an app without a queue is told from one
-// whose queue elects a leader within two round trips; without it this takes 1.5 s.
-// [Publisher.Cancel] needs it, and to publish to
+// Publishing needs the permission to publish to kefu.send.<appid>.> and to subscribe to the
+// connection's inbox. With the permission to publish to $JS.API.STREAM.INFO.KEFU_SEND_<appid> an
+// app without a queue is told from one whose queue elects a leader within two round trips; without
+// it this takes 1.5 s. [Publisher.Cancel] needs it, and to publish to
 //
 //	$KV.KEFU_STATE.cancel.<appid>.*
 //
@@ -80,8 +78,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Publisher publishes intents. It is made once for a connection, lives as long
-// as it, and may be used by many goroutines at once.
+// Publisher publishes intents. It is made once for a connection, lives as long as it, and may be
+// used by many goroutines at once.
 type Publisher struct {
 	js       jetstream.JetStream
 	nc       *nats.Conn
@@ -104,34 +102,32 @@ type Publisher struct {
 
 // Accepted says that the queue has stored an intent.
 type Accepted struct {
-	// ID is the intent's id, given or made. It is set with an error too: to
-	// publish again under the same id.
+	// ID is the intent's id, given or made. It is set with an error too: to publish again under the
+	// same id.
 	ID string
 
 	AppID  string
 	Stream string // the queue
 	Seq    uint64 // its number there
 
-	// At is when the publish began, on this machine's clock. [Publisher.Wait] tells
-	// by it which receipts may be of an earlier intent.
+	// At is when the publish began, on this machine's clock. [Publisher.Wait] tells by it which
+	// receipts may be of an earlier intent.
 	At time.Time
 
-	// Duplicate: the queue holds an intent of this id, or took one lately (10
-	// minutes, unless the app says otherwise), and has dropped this one. A given
-	// id may also meet its own echo, when an earlier try of this very call was
-	// stored and the answer to it was lost.
+	// Duplicate: the queue holds an intent of this id, or took one lately (10 minutes, unless the
+	// app says otherwise), and has dropped this one. A given id may also meet its own echo, when an
+	// earlier try of this very call was stored and the answer to it was lost.
 	Duplicate bool
 
 	made bool // the id was made here: nobody else's can be equal
 }
 
-// defaultTimeout is how long a publish is repeated when its context sets no
-// end: an election takes up to 10 s.
+// defaultTimeout is how long a publish is repeated when its context sets no end: an election takes
+// up to 10 s.
 const defaultTimeout = 15 * time.Second
 
-// New makes a publisher on the connection of js. The connection stays the
-// caller's. It should never give up ([nats.MaxReconnects] of -1; the default
-// ends it after two minutes without a broker).
+// New makes a publisher on the connection of js. The connection stays the caller's. It should never
+// give up ([nats.MaxReconnects] of -1; the default ends it after two minutes without a broker).
 func New(js jetstream.JetStream, opts ...Option) (*Publisher, error) {
 	if js == nil {
 		return nil, errors.New("publisher: no JetStream context")

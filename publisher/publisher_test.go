@@ -365,8 +365,8 @@ func TestTimeIsOver(t *testing.T) {
 	})
 }
 
-// protectedBroker starts a broker with users, each of them without a password,
-// and returns how to connect as one.
+// protectedBroker starts a broker with users, each of them without a password, and returns how to
+// connect as one.
 func protectedBroker(t testing.TB, o *server.Options) func(user string) jetstream.JetStream {
 	t.Helper()
 	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir(), true, true

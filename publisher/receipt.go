@@ -10,11 +10,10 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Receipt looks for the stored receipt of an intent, the newest when the id had
-// several generations, and does not wait for one. There is none ([ErrNoReceipt])
-// before the intent has ended, after 3 days, and when workers are set to publish
-// none. It reads the app's receipts from the newest on, about a hundred thousand in
-// a second.
+// Receipt looks for the stored receipt of an intent, the newest when the id had several
+// generations, and does not wait for one. There is none ([ErrNoReceipt]) before the intent has
+// ended, after 3 days, and when workers are set to publish none. It reads the app's receipts from
+// the newest on, about a hundred thousand in a second.
 func (p *Publisher) Receipt(ctx context.Context, appID, id string) (schema.Receipt, error) {
 	r, err := p.stored(ctx, appID, id)
 	if err != nil {
@@ -52,8 +51,8 @@ func (p *Publisher) stored(ctx context.Context, appID, id string) (schema.Receip
 	return none, &refusal{is: ErrNoReceipt, text: text}
 }
 
-// find reads receipts up to the sequence last and returns the newest of id, nil
-// for none, and the sequence at which it began to read.
+// find reads receipts up to the sequence last and returns the newest of id, nil for none, and the
+// sequence at which it began to read.
 func (p *Publisher) find(
 	ctx context.Context, appID, id string, from from, last uint64,
 ) (newest *schema.Receipt, first uint64, err error) {

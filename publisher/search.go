@@ -5,14 +5,13 @@ import (
 	"time"
 )
 
-// ages are how far back receipts are looked for, first and then. The newest are
-// the ones that are asked for most, and three days of a busy app are millions.
-// Who waits for what it has just published needs the first of them.
+// ages are how far back receipts are looked for, first and then. The newest are the ones that are
+// asked for most, and three days of a busy app are millions. Who waits for what it has just
+// published needs the first of them.
 var ages = [...]time.Duration{2 * clockSlack, 10 * time.Minute, 3 * time.Hour}
 
-// search is a feed's look at the receipts from before it was opened. They are
-// read once for all who ask, when the first does, and from then on it is known
-// where each is stored.
+// search is a feed's look at the receipts from before it was opened. They are read once for all who
+// ask, when the first does, and from then on it is known where each is stored.
 type search struct {
 	on    bool
 	depth int       // how many of ages have been read
@@ -27,8 +26,8 @@ func (s *search) reset(first uint64) {
 	s.epoch++
 }
 
-// searchFor looks for a receipt from before, back to a time. Whether it finds one
-// is told to w, now or later.
+// searchFor looks for a receipt from before, back to a time. Whether it finds one is told to w, now
+// or later.
 func (f *feed) searchFor(w *waiter, back time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -47,8 +46,8 @@ func (s *search) helps(w *waiter) bool {
 	return w.searches && s.depth < len(ages) && (s.depth == 0 || w.back.Before(s.from))
 }
 
-// found gives a receipt from before to w if it fits, or has it read where it is
-// stored. The feed is locked.
+// found gives a receipt from before to w if it fits, or has it read where it is stored. The feed is
+// locked.
 func (f *feed) found(w *waiter, h heard) {
 	w.searches = false
 	switch {
@@ -148,8 +147,8 @@ func (f *feed) isWanted(id string) bool {
 	return len(f.waiting[id]) > 0
 }
 
-// answer tells those who search what was found: the receipt itself when it came
-// by while they waited, else where it is stored. The feed is locked.
+// answer tells those who search what was found: the receipt itself when it came by while they
+// waited, else where it is stored. The feed is locked.
 func (f *feed) answer(wanted map[string]heard) {
 	for id, waiters := range f.waiting {
 		h, ok := f.memory.recall(id)

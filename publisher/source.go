@@ -37,12 +37,12 @@ func (f from) apply(cfg *jetstream.ConsumerConfig) {
 	}
 }
 
-// source reads the receipts of an app in order, through a consumer that nobody
-// else has. Any doubt that one is missing ends it, be it a gap or a connection
-// that broke; who wants to go on opens another.
+// source reads the receipts of an app in order, through a consumer that nobody else has. Any doubt
+// that one is missing ends it, be it a gap or a connection that broke; who wants to go on opens
+// another.
 //
-// It is what nats.go's ordered consumer is, but for the end: that one's Stop may
-// wait for 20 s while the broker is away.
+// It is what nats.go's ordered consumer is, but for the end: that one's Stop may wait for 20 s
+// while the broker is away.
 type source struct {
 	p     *Publisher
 	appID string
@@ -78,16 +78,16 @@ var (
 )
 
 const (
-	// sourceIdle is after what time the broker removes the consumer of a source
-	// that could not say that it is done.
+	// sourceIdle is after what time the broker removes the consumer of a source that could not say
+	// that it is done.
 	sourceIdle = 30 * time.Second
 
-	// heartbeat is how often the broker shows that a consumer is there. Two that
-	// are missing end the source.
+	// heartbeat is how often the broker shows that a consumer is there. Two that are missing end
+	// the source.
 	heartbeat = 5 * time.Second
 
-	// deniedEvery is how often it is looked whether the broker has refused a
-	// permission: it tells the connection only.
+	// deniedEvery is how often it is looked whether the broker has refused a permission: it tells
+	// the connection only.
 	deniedEvery = 100 * time.Millisecond
 
 	// manyAhead is how many receipts may be on their way to us.
@@ -99,8 +99,8 @@ func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int
 	if err := schema.CheckToken("appid", appID); err != nil {
 		return nil, err
 	}
-	// The name is the only thing between the receipts and whoever else may read
-	// from consumers of the stream: nobody can guess it.
+	// The name is the only thing between the receipts and whoever else may read from consumers of
+	// the stream: nobody can guess it.
 	s := &source{p: p, appID: appID, name: rand.Text(), ahead: ahead, done: make(chan struct{})}
 	cfg := jetstream.ConsumerConfig{
 		Name:              s.name,
@@ -121,13 +121,13 @@ func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int
 	return s, nil
 }
 
-// receiptsOf is what the receipts of an app are published to. A permission to
-// create consumers can be given for this filter.
+// receiptsOf is what the receipts of an app are published to. A permission to create consumers can
+// be given for this filter.
 func receiptsOf(appID string) string { return "kefu.receipt." + appID + ".*" }
 
-// guard ends the source when the connection breaks: what was on its way to us
-// then is gone, and the consumer takes it for delivered. It also ends it when
-// the broker refuses a permission that it needs.
+// guard ends the source when the connection breaks: what was on its way to us then is gone, and the
+// consumer takes it for delivered. It also ends it when the broker refuses a permission that it
+// needs.
 func (s *source) guard(broken chan nats.Status, said error) {
 	defer close(s.done)
 	defer s.p.nc.RemoveStatusListener(broken)
@@ -177,9 +177,9 @@ func (s *source) begin(cfg jetstream.ConsumerConfig) error {
 	return nil
 }
 
-// poll returns the next receipt, nil when none is stored. Either shows that the
-// broker lets this source read, which an app without new receipts would not show
-// before the first heartbeat. After next it must not be called any more.
+// poll returns the next receipt, nil when none is stored. Either shows that the broker lets this
+// source read, which an app without new receipts would not show before the first heartbeat. After
+// next it must not be called any more.
 func (s *source) poll() (*storedReceipt, error) {
 	ctx, cancel := context.WithTimeout(s.life, 2*heartbeat)
 	defer cancel()
@@ -255,8 +255,8 @@ func (s *source) close() {
 	}
 }
 
-// scan gives to f the receipts that are stored now, up to the sequence last (0:
-// all), and returns the sequence at which it began to read.
+// scan gives to f the receipts that are stored now, up to the sequence last (0: all), and returns
+// the sequence at which it began to read.
 func (p *Publisher) scan(
 	ctx context.Context, appID string, from from, last uint64, f func(storedReceipt),
 ) (start uint64, err error) {

@@ -79,8 +79,8 @@ func kindsOf(errs []*Error) (kinds []*kind) {
 	return kinds
 }
 
-// kindOf names what errors of one kind have in common: what they are, not which
-// intent they are about.
+// kindOf names what errors of one kind have in common: what they are, not which intent they are
+// about.
 func kindOf(err error) string {
 	var (
 		refused *refusal

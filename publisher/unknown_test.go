@@ -48,9 +48,8 @@ func TestAnUnknownAppIsSaidWithoutWaitingForAnElection(t *testing.T) {
 	})
 }
 
-// queueless is a broker that has no JetStream: what the publisher asks is
-// answered by the test. It returns a connection of the test's and one of the
-// publisher's.
+// queueless is a broker that has no JetStream: what the publisher asks is answered by the test. It
+// returns a connection of the test's and one of the publisher's.
 func queueless(t *testing.T) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})

@@ -10,34 +10,30 @@ import (
 )
 
 const (
-	// repeatAfter is how long a receipt is waited for before it is asked whether
-	// the intent may be a repeat of one that was sent.
+	// repeatAfter is how long a receipt is waited for before it is asked whether the intent may be
+	// a repeat of one that was sent.
 	repeatAfter = 2 * time.Second
 
 	// clockSlack is how much the clocks of the broker's nodes may differ.
 	clockSlack = time.Minute
 )
 
-// Wait returns when an intent has ended: sent, dead or cancelled. It may be called
-// at any time after the publish, also when the intent has ended meanwhile, and by
-// thousands at once: all who wait for receipts of an app share one consumer at the
-// broker, which is closed a minute after the last of them, or by
-// [Publisher.Close].
+// Wait returns when an intent has ended: sent, dead or cancelled. It may be called at any time
+// after the publish, also when the intent has ended meanwhile, and by thousands at once: all who
+// wait for receipts of an app share one consumer at the broker, which is closed a minute after the
+// last of them, or by [Publisher.Close].
 //
-// An [Accepted] that was not kept is as good as its AppID and ID: then the newest
-// receipt of the id is returned, be it from before or to come. Receipts from more
-// than three hours before the first wait are not looked at, see
-// [Publisher.Receipt].
+// An [Accepted] that was not kept is as good as its AppID and ID: then the newest receipt of the id
+// is returned, be it from before or to come. Receipts from more than three hours before the first
+// wait are not looked at, see [Publisher.Receipt].
 //
-// A repeat of an intent that was sent makes no new receipt: the one of that is
-// returned. An intent that died or was cancelled lives again when its id is
-// published again: the receipt of the earlier one is not taken for the new one's,
-// unless the broker called the repeat a duplicate.
+// A repeat of an intent that was sent makes no new receipt: the one of that is returned. An intent
+// that died or was cancelled lives again when its id is published again: the receipt of the earlier
+// one is not taken for the new one's, unless the broker called the repeat a duplicate.
 //
-// ctx should have an end: an intent may wait for hours, and workers may be set to
-// publish no receipts. When it ends first the error is [ErrNoReceipt]; when the
-// receipts cannot be read any more, [ErrUnreadable]. The receipt then holds the id
-// and no state.
+// ctx should have an end: an intent may wait for hours, and workers may be set to publish no
+// receipts. When it ends first the error is [ErrNoReceipt]; when the receipts cannot be read any
+// more, [ErrUnreadable]. The receipt then holds the id and no state.
 func (p *Publisher) Wait(ctx context.Context, a Accepted) (schema.Receipt, error) {
 	r, err := p.wait(ctx, a)
 	if err != nil {

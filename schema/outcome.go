@@ -47,7 +47,8 @@ const (
 	ReasonPoison Reason = "poison"
 )
 
-// A new one is appended to storedReasons in internal/ledger, too: the ledger stores reasons by number.
+// A new one is appended to storedReasons in internal/ledger, too: the ledger stores reasons by
+// number.
 var reasons = [...]Reason{ReasonInvalid, ReasonExpired, ReasonRejected, ReasonRecipient, ReasonExhausted, ReasonUnknown, ReasonIDReuse, ReasonPoison}
 
 // Reasons lists every reason, in the order of the contract. The slice is the caller's.
