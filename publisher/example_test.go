@@ -19,10 +19,11 @@ const appID = "wx0000000000000001"
 
 // connect is what a program does once.
 func connect() *publisher.Publisher {
-	nc, err := nats.Connect("nats://127.0.0.1:4222", nats.Name("shop"), nats.MaxReconnects(-1))
+	nc, err := nats.Connect(natsURL(), nats.Name("shop"), nats.MaxReconnects(-1))
 	if err != nil {
 		log.Fatal(err)
 	}
+	examples.atEnd(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		log.Fatal(err)
@@ -31,6 +32,7 @@ func connect() *publisher.Publisher {
 	if err != nil {
 		log.Fatal(err)
 	}
+	examples.atEnd(func() { _ = p.Close() })
 	return p
 }
 
@@ -54,15 +56,21 @@ func ExamplePublisher_Publish() {
 	default:
 		fmt.Println(err)
 	}
+	// Output:
+	// queued as order-4711-shipped
 }
 
 // A packet that is ready as JSON is published as it is.
 func ExamplePublisher_Publish_json() {
 	p := connect()
-	packet := json.RawMessage(`{"touser":"oAlice","msgtype":"text","text":{"content":"您的订单已发货"}}`)
-	if _, err := p.Publish(context.Background(), appID, packet); err != nil {
-		fmt.Println(err)
+	packet := json.RawMessage(`{"touser":"oAlice","msgtype":"text","text":{"content":"您好"}}`)
+	accepted, err := p.Publish(context.Background(), appID, packet)
+	if err != nil {
+		log.Fatal(err)
 	}
+	fmt.Println("queued in", accepted.Stream)
+	// Output:
+	// queued in KEFU_SEND_wx0000000000000001
 }
 
 // A full queue takes what fits; the rest is tried again.
@@ -75,11 +83,12 @@ func ExamplePublisher_PublishBatch() {
 			Options: []publisher.PublishOption{publisher.WithID("spring-sale-" + openid)},
 		})
 	}
-	for len(intents) > 0 {
-		_, err := p.PublishBatch(context.Background(), appID, intents, publisher.WithBulk("spring-sale"))
+	for {
+		_, err := p.PublishBatch(context.Background(), appID, intents,
+			publisher.WithBulk("spring-sale"))
 		var batch *publisher.BatchError
 		if !errors.As(err, &batch) {
-			break
+			break // All were accepted.
 		}
 		var again []publisher.Intent
 		for _, failed := range batch.Errors {
@@ -89,16 +98,23 @@ func ExamplePublisher_PublishBatch() {
 				fmt.Println(failed)
 			}
 		}
+		if len(again) == 0 {
+			break
+		}
 		intents = again
 		time.Sleep(time.Second)
 	}
+	fmt.Println("all that can be is queued")
+	// Output:
+	// all that can be is queued
 }
 
 func ExamplePublisher_Wait() {
 	p := connect()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	accepted, err := p.Publish(ctx, appID, &schema.Packet{ToUser: "oAlice", Body: &schema.Text{Content: "hi"}})
+	packet := &schema.Packet{ToUser: "oAlice", Body: &schema.Text{Content: "您好"}}
+	accepted, err := p.Publish(ctx, appID, packet)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -113,13 +129,76 @@ func ExamplePublisher_Wait() {
 	default:
 		fmt.Println(receipt.State, receipt.Reason, receipt.Errmsg)
 	}
+	// Output:
+	// sent
+}
+
+// Whether receipts can be read is known before anything is published. The id is of no intent: there
+// will be no receipt of it.
+func ExamplePublisher_Wait_whenTheProgramStarts() {
+	p := connect()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err := p.Wait(ctx, publisher.Accepted{AppID: appID, ID: "shop-starts"})
+	if errors.Is(err, publisher.ErrUnreadable) {
+		log.Fatal(err) // A permission is missing, say.
+	}
+	fmt.Println("receipts can be read:", errors.Is(err, publisher.ErrNoReceipt))
+	// Output:
+	// receipts can be read: true
+}
+
+// A reminder is withdrawn before its time.
+func ExamplePublisher_Cancel() {
+	p := connect()
+	ctx := context.Background()
+	accepted, err := p.Publish(ctx, appID,
+		&schema.Packet{ToUser: "oAlice", Body: &schema.Text{Content: "您的订单尚未付款"}},
+		publisher.WithID("order-4712-unpaid"), publisher.WithSendAt(time.Now().Add(24*time.Hour)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := p.Cancel(ctx, appID, accepted.ID); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(accepted.ID, "will not be sent")
+	// Output:
+	// order-4712-unpaid will not be sent
+}
+
+// A program that must miss no receipt goes on from where it was when it runs again.
+func ExamplePublisher_Receipts() {
+	p := connect()
+	ctx := context.Background()
+	packet := &schema.Packet{ToUser: "oBob", Body: &schema.Text{Content: "您的快递已到"}}
+	_, err := p.Publish(ctx, appID, packet,
+		publisher.WithID("parcel-1"), publisher.WithSource("courier"))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	var last publisher.Position // As the program has stored it; none at first.
+	from := publisher.ReceiptsOptions{
+		Source: "courier", After: last, Since: time.Now().Add(-time.Hour),
+	}
+	for settled, err := range p.Receipts(ctx, appID, from) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(settled.ID, settled.State)
+		last = settled.Position // To be stored with what was made of the receipt.
+		break
+	}
+	// Output:
+	// parcel-1 sent
 }
 
 // An intent is checked before there is a broker. Any NATS client may publish the message.
 func ExampleIntent_Message() {
+	shop := publisher.WithSource("shop")
 	m, err := publisher.Intent{
 		Packet:  &schema.Packet{ToUser: "oAlice", Body: &schema.Text{Content: "您好"}},
-		Options: []publisher.PublishOption{publisher.WithID("order-4711-shipped"), publisher.WithSource("shop")},
+		Options: []publisher.PublishOption{publisher.WithID("order-4711-shipped"), shop},
 	}.Message(appID, schema.Limits{})
 	if err != nil {
 		log.Fatal(err)
@@ -129,7 +208,8 @@ func ExampleIntent_Message() {
 	fmt.Println(string(m.Data))
 
 	_, err = publisher.Intent{
-		Packet: &schema.Packet{ToUser: "oAlice", Body: &schema.Text{}}, Options: []publisher.PublishOption{publisher.WithID("a")},
+		Packet:  &schema.Packet{ToUser: "oAlice", Body: &schema.Text{}},
+		Options: []publisher.PublishOption{publisher.WithID("a")},
 	}.Message(appID, schema.Limits{})
 	fmt.Println(err)
 	// Output:

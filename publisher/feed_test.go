@@ -283,6 +283,13 @@ func TestAMissingPermissionToReadReceiptsIsToldWithItsSubject(t *testing.T) {
 			require.ErrorIs(t, err, publisher.ErrUnreadable)
 			require.ErrorIs(t, err, publisher.ErrForbidden)
 			require.ErrorContains(t, err, "this connection may not publish to "+missing)
+
+			t.Run("also before anything is published", func(t *testing.T) {
+				p := newPublisher(t, as(name))
+				_, err := p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "none"})
+				require.ErrorIs(t, err, publisher.ErrUnreadable)
+				require.ErrorContains(t, err, missing)
+			})
 		})
 	}
 }

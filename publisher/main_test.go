@@ -10,5 +10,13 @@ import (
 
 func TestMain(m *testing.M) {
 	brokertest.Overlap()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(withExamples{m})
+}
+
+// withExamples ends what the examples have begun.
+type withExamples struct{ *testing.M }
+
+func (m withExamples) Run() int {
+	defer examples.end()
+	return m.M.Run()
 }

@@ -1,10 +1,11 @@
-// Package publisher is the door for programs that have something to say to a user of a WeChat
-// Official Account: it puts send-intents into kefu's queue.
+// Package publisher is the client for programs that send messages to users of a WeChat Official
+// Account or mini program through kefu: it puts send-intents into kefu's queue, and tells what
+// became of them.
 //
-// An intent is the packet of the customer-service API, one message to one user of one app (an
-// Official Account). Accepted means that the queue has stored it: from then on kefu sends it, once,
-// in order for each recipient, or says in a dead letter why not. [Publisher.Publish] returns when
-// that is certain:
+// An intent is one message to one user of one app: a packet of WeChat's customer-service API, and
+// what is asked for it (see [PublishOption]). It is accepted when the queue has stored it. From then
+// on kefu sends it, once, and in order for each recipient, or says in a dead letter why not.
+// [Publisher.Publish] returns when the intent is accepted:
 //
 //	nc, err := nats.Connect("nats://127.0.0.1:4222", nats.MaxReconnects(-1))
 //	...
@@ -15,33 +16,44 @@
 //	accepted, err := p.Publish(ctx, "wx0000000000000001",
 //		&schema.Packet{ToUser: openid, Body: &schema.Text{Content: "您的订单已发货"}},
 //		publisher.WithID("order-4711-shipped"), publisher.WithExpiresIn(30*time.Minute))
+//	...
+//	receipt, err := p.Wait(ctx, accepted)
 //
 // # Once
 //
-// Each intent has an id, the key by which kefu recognises a repeat. Give it one that stands for the
+// Each intent has an id, by which kefu recognises a repeat. Give it one that stands for the
 // occasion ([WithID]: "order-4711-shipped"), and the program may publish it again after a crash
-// without a second message. Without one a random id is made for each call; then the repeats that a
-// call makes itself are recognised, those of the program are not.
+// without a second message. Without one each call makes a random id: then the repeats that the call
+// makes itself are recognised, those of the program are not.
 //
-// A broker that elects a new leader or restarts swallows answers. So a publish is repeated, under
-// the same id, about every half second until the broker has answered, ctx has ended or (when ctx
-// has no deadline) 15 s are over.
+// A broker that elects a new leader or restarts loses answers. So a publish is repeated, under the
+// same id, about every half second until the broker has answered, ctx has ended or, when ctx has no
+// deadline, 15 s are over ([WithTimeout]).
+//
+// # Many
+//
+// [Publisher.PublishBatch] publishes thousands at once, with a result for each.
+//
+// # What became of them
+//
+// Workers publish a receipt when an intent has ended. [Publisher.Wait] waits for the one of an
+// intent, [Publisher.Receipt] looks whether it is stored, and [Publisher.Receipts] reads those of
+// all intents of an app, from a position on. [Publisher.Cancel] withdraws an intent that has not
+// been sent yet.
 //
 // # Errors
 //
-// Every call fails with an [*Error], a batch with a [*BatchError] of some. It names the intent,
-// says with [Error.Retryable] whether to try again, and matches what it is. A [*schema.FieldError]
-// says what is wrong with the intent; [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and
-// [ErrClosed] will not pass by themselves either. [ErrQueueFull] and [ErrNotQueued] will: nothing
-// was stored. After [ErrOutcomeOpen] nobody knows: publish again with the same id, which the error
-// and every [Accepted] hold. Ask for it before the others: it may come with one of them.
+// Every call fails with an [*Error], a batch with a [*BatchError] of some. An Error names the
+// intent, says with [Error.Retryable] whether to try again, and matches what it is:
 //
-// # Many, and what became of them
-//
-// [Publisher.PublishBatch] publishes thousands at once, with a result for each. [Publisher.Wait]
-// tells what became of an intent, from the receipts that workers publish; [Publisher.Receipt] looks
-// for one that is stored, and [Publisher.Receipts] reads those of all intents of an app, also after
-// the program was away. [Publisher.Cancel] withdraws an intent that has not been sent yet.
+//   - A [*schema.FieldError] says what is wrong with the intent.
+//   - [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] do not pass by themselves
+//     either.
+//   - [ErrQueueFull] and [ErrNotQueued] may pass. Nothing was stored.
+//   - [ErrOutcomeOpen] says that the intent may be stored. Publish it again under the same id, which
+//     the error and every [Accepted] hold. Ask for it before the others: it may come with one of
+//     them.
+//   - [ErrNoReceipt] and [ErrUnreadable] are about receipts, and say nothing about the intent.
 //
 // # Tests
 //
@@ -51,9 +63,12 @@
 // # Permissions
 //
 // Publishing needs the permission to publish to kefu.send.<appid>.> and to subscribe to the
-// connection's inbox. With the permission to publish to $JS.API.STREAM.INFO.KEFU_SEND_<appid> an
-// app without a queue is told from one whose queue elects a leader within two round trips; without
-// it this takes 1.5 s. [Publisher.Cancel] needs it, and to publish to
+// connection's inbox. An app without a queue is told from a queue that elects a leader: within two
+// round trips if the connection may also publish to
+//
+//	$JS.API.STREAM.INFO.KEFU_SEND_<appid>
+//
+// and after 1.5 s if not. [Publisher.Cancel] needs that permission, and to publish to
 //
 //	$KV.KEFU_STATE.cancel.<appid>.*
 //
@@ -78,8 +93,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Publisher publishes intents. It is made once for a connection, lives as long as it, and may be
-// used by many goroutines at once.
+// Publisher publishes intents and reads their receipts. [New] makes one, once for a connection. It
+// may be used by many goroutines at once.
 type Publisher struct {
 	js       jetstream.JetStream
 	nc       *nats.Conn

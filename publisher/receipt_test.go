@@ -20,10 +20,16 @@ import (
 // settle publishes a receipt as a worker does.
 func settle(t testing.TB, js jetstream.JetStream, r schema.Receipt) {
 	t.Helper()
+	require.NoError(t, storeReceipt(js, r))
+}
+
+func storeReceipt(js jetstream.JetStream, r schema.Receipt) error {
 	data, err := json.Marshal(r)
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
 	_, err = js.Publish(context.Background(), schema.ReceiptSubject(r.AppID, r.State), data)
-	require.NoError(t, err)
+	return err
 }
 
 func sent(id string) schema.Receipt {

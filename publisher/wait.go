@@ -18,10 +18,21 @@ const (
 	clockSlack = time.Minute
 )
 
-// Wait returns when an intent has ended: sent, dead or cancelled. It may be called at any time
-// after the publish, also when the intent has ended meanwhile, and by thousands at once: all who
-// wait for receipts of an app share one consumer at the broker, which is closed a minute after the
-// last of them, or by [Publisher.Close].
+// Wait returns the receipt of an intent when it has ended: sent, dead or cancelled. It may be called
+// at any time after the publish, also when the intent has ended meanwhile, and by thousands at
+// once. All who wait for receipts of an app share one consumer at the broker, which is closed a
+// minute after the last of them, or by [Publisher.Close].
+//
+// ctx should have an end: an intent may wait for hours, and workers may be set to publish no
+// receipts. When ctx ends first the error is [ErrNoReceipt].
+//
+// [ErrUnreadable] says that receipts cannot be read. It is told at the first try when that does not
+// pass by itself (a missing permission, no stream of receipts), else after 15 s ([WithTimeout]).
+// The intent is queued by then, and is sent all the same: Publish opens no consumer, because most
+// programs never wait. A program that must know before it publishes waits for any id when it
+// starts, see the example.
+//
+// With any error the receipt holds the id and no state.
 //
 // An [Accepted] that was not kept is as good as its AppID and ID: then the newest receipt of the id
 // is returned, be it from before or to come. Receipts from more than three hours before the first
@@ -30,10 +41,6 @@ const (
 // A repeat of an intent that was sent makes no new receipt: the one of that is returned. An intent
 // that died or was cancelled lives again when its id is published again: the receipt of the earlier
 // one is not taken for the new one's, unless the broker called the repeat a duplicate.
-//
-// ctx should have an end: an intent may wait for hours, and workers may be set to publish no
-// receipts. When it ends first the error is [ErrNoReceipt]; when the receipts cannot be read any
-// more, [ErrUnreadable]. The receipt then holds the id and no state.
 func (p *Publisher) Wait(ctx context.Context, a Accepted) (schema.Receipt, error) {
 	r, err := p.wait(ctx, a)
 	if err != nil {
