@@ -48,7 +48,7 @@ func BenchmarkSend(b *testing.B) {
 	ctx := context.Background()
 
 	// As net/http likes it best: with a transport that http.Client knows.
-	bare := &http.Client{Transport: hc.Transport.(*straight).Transport, Timeout: hc.Timeout}
+	bare := &http.Client{Transport: hc.Transport.(*directTransport).Transport, Timeout: hc.Timeout}
 	two := secure.Client()
 	defer two.CloseIdleConnections()
 	barely := func(hc *http.Client, base string) func() error {
@@ -138,7 +138,7 @@ func barePost(ctx context.Context, hc *http.Client, url string) error {
 func BenchmarkCheck(b *testing.B) {
 	a := answer{status: 200, body: []byte(`{"errcode":45015,"errmsg":"response out of time limit ` +
 		`or subscription is canceled rid: 5f7a1b2c-0a1b2c3d-1a2b3c4d"}`)}
-	m := hide(strings.Repeat("t", 136))
+	m := newMask(strings.Repeat("t", 136))
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, e := check(CallSend, &a, false, m); e == nil || e.Code != 45015 {

@@ -112,23 +112,23 @@ func (c *Client) call(ctx context.Context, to *endpoint, token Secret, m *Messag
 	}
 	a, left, err := c.wire.exchange(ctx, req, m)
 	if err != nil {
-		return nil, broken(to.call, err, left, private(token, m.Packet))
+		return nil, unanswered(to.call, err, left, callMask(token, m.Packet))
 	}
 	if a.status == http.StatusOK && string(a.body) == plainOK {
 		return nil, nil // nearly every answer to a send: no JSON machinery for it
 	}
-	return check(to.call, &a, to.codeless, private(token, m.Packet))
+	return check(to.call, &a, to.codeless, callMask(token, m.Packet))
 }
 
-// private is what no error of a call may show: the token, and of the body, which an errmsg may
+// callMask is what no error of a call may show: the token, and of the body, which an errmsg may
 // repeat, the openid and a password.
-func private(token Secret, body []byte) mask {
+func callMask(token Secret, body []byte) mask {
 	var packet struct {
 		ToUser   string `json:"touser"`
 		Password string `json:"password"`
 	}
 	_ = json.Unmarshal(body, &packet) // a body that is no JSON names nobody
-	return hide(token.Reveal(), packet.ToUser, packet.Password)
+	return newMask(token.Reveal(), packet.ToUser, packet.Password)
 }
 
 // encode is the body of a call: raw UTF-8, because the API takes \u003c in a text for these six

@@ -60,16 +60,16 @@ func newDirect(d *dialer, maxIdle int) *direct {
 // exchange makes one exchange on a connection that lives. left tells whether a
 // byte of the request may have left.
 func (d *direct) exchange(
-	ctx context.Context, tmpl *http.Request, m *Message, room []byte,
+	ctx context.Context, tmpl *http.Request, m *Message, buf []byte,
 ) (a answer, left bool, err error) {
 	for {
 		c, reused, err := d.conn(ctx, tmpl)
 		if err != nil {
 			return answer{}, false, ended(ctx, err)
 		}
-		a, left, keep, err := c.exchange(ctx, tmpl, m, room)
+		a, left, keep, err := c.exchange(ctx, tmpl, m, buf)
 		if err == nil && keep {
-			d.put(tmpl, c)
+			d.keepIdle(tmpl, c)
 		} else {
 			_ = c.Close() // what went wrong on it is known already
 		}
@@ -99,7 +99,7 @@ func (d *direct) conn(
 ) (c *directConn, reused bool, err error) {
 	now := time.Now()
 	for {
-		c := d.pop(tmpl)
+		c := d.takeIdle(tmpl)
 		if c == nil {
 			break
 		}
@@ -135,7 +135,7 @@ func address(r *http.Request) string {
 	return net.JoinHostPort(r.URL.Hostname(), "80")
 }
 
-func (d *direct) pop(tmpl *http.Request) *directConn {
+func (d *direct) takeIdle(tmpl *http.Request) *directConn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.hosts[tmpl.URL.Host]
@@ -149,7 +149,7 @@ func (d *direct) pop(tmpl *http.Request) *directConn {
 	return c
 }
 
-func (d *direct) put(tmpl *http.Request, c *directConn) {
+func (d *direct) keepIdle(tmpl *http.Request, c *directConn) {
 	c.idle = time.Now()
 	d.mu.Lock()
 	h := d.hosts[tmpl.URL.Host]
@@ -216,7 +216,7 @@ func (d *direct) closeIdle() {
 // exchange writes the request and reads the answer. keep tells whether the
 // connection may carry another one.
 func (c *directConn) exchange(
-	ctx context.Context, tmpl *http.Request, m *Message, room []byte,
+	ctx context.Context, tmpl *http.Request, m *Message, buf []byte,
 ) (a answer, left, keep bool, err error) {
 	c.deadline, _ = ctx.Deadline() // the wire always sets one
 	if err := c.SetDeadline(c.deadline); err != nil {
@@ -263,13 +263,13 @@ func (c *directConn) exchange(
 	defer func() { _ = resp.Body.Close() }()
 	a = answer{status: resp.StatusCode, header: resp.Header}
 	c.limit.N = maxReply + 8<<10 // chunk sizes and trailers come on top of the body
-	a.body, err = readAll(resp.Body, room)
+	a.body, err = readAll(resp.Body, buf)
 	if err != nil {
 		return answer{}, true, false, err
 	}
-	a.tooBig = len(a.body) > maxReply
+	a.tooLong = len(a.body) > maxReply
 	// What is left in the reader belongs to nobody: such a peer is not asked again.
-	keep = !resp.Close && !a.tooBig && c.reader.Buffered() == 0 &&
+	keep = !resp.Close && !a.tooLong && c.reader.Buffered() == 0 &&
 		a.status != http.StatusSwitchingProtocols
 	return a, true, keep, nil
 }

@@ -71,7 +71,7 @@ func (p *pipes) client(t *testing.T, idle int) (*Client, *direct) {
 	hc, err := NewHTTPClient(HTTPOptions{Timeout: time.Second, IdlePerHost: idle})
 	require.NoError(t, err)
 	connectBy(hc, p.connect)
-	return NewClient(hc, "http://x", fixedToken(canary)), hc.Transport.(*straight).direct
+	return NewClient(hc, "http://x", fixedToken(canary)), hc.Transport.(*directTransport).direct
 }
 
 func TestIdleConnectionsAreKeptForAMinute(t *testing.T) {
@@ -200,10 +200,10 @@ func TestConnectionsThatCannotBeTrustedAreNotUsedAgain(t *testing.T) {
 
 func TestReadAllAsksForNotAByteMoreThanItMay(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{0, 1, usualReply, maxReply, maxReply + 1} {
+	for _, size := range []int{0, 1, usualReplySize, maxReply, maxReply + 1} {
 		broken := io.MultiReader(strings.NewReader(strings.Repeat("x", size)),
 			iotest.ErrReader(io.ErrUnexpectedEOF))
-		got, err := readAll(iotest.DataErrReader(broken), make([]byte, 0, usualReply))
+		got, err := readAll(iotest.DataErrReader(broken), make([]byte, 0, usualReplySize))
 		if size > maxReply { // what comes next is not looked at
 			require.NoError(t, err)
 			require.Len(t, got, size)
@@ -227,7 +227,7 @@ func TestAConnectionOutlivesTheDeadlineOfItsExchange(t *testing.T) {
 	client := NewClient(hc, p.url, fixedToken(canary))
 	for range 3 {
 		require.NoError(t, client.Send(t.Context(), packet))
-		for _, h := range hc.Transport.(*straight).direct.hosts {
+		for _, h := range hc.Transport.(*directTransport).direct.hosts {
 			for _, c := range h.conns { // as if the time of the exchange were over
 				c.deadline = time.Unix(1, 0)
 				require.NoError(t, c.SetDeadline(c.deadline))

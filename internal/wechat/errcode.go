@@ -48,9 +48,9 @@ var table = func() map[key]*Code {
 	return t
 }()
 
-// elsewhere is the order in which the other families are asked about a code that a family has no
+// otherCalls is the order in which the other families are asked about a code that a family has no
 // row for.
-var elsewhere = [...]Call{CallSend, CallKFAccount, CallTyping, CallQuota, CallToken}
+var otherCalls = [...]Call{CallSend, CallKFAccount, CallTyping, CallQuota, CallToken}
 
 // Explain returns what code means as the answer to call, and what can be done about it there. The
 // row is the family's own, else the one for any call, else another family's with advice that fits
@@ -88,7 +88,7 @@ func find(call Call, code int) (row Code, known bool) {
 	if general := table[key{CallAny, code}]; general != nil {
 		return general.on(call), true
 	}
-	for _, other := range elsewhere {
+	for _, other := range otherCalls {
 		if row := table[key{other, code}]; row != nil {
 			return row.on(call), true
 		}
@@ -99,9 +99,9 @@ func find(call Call, code int) (row Code, known bool) {
 // advice is what an operator can do, in both languages.
 type advice struct{ en, zh string }
 
-// byFault replaces the advice of a row for any call where that advice is about a worker, which
-// tries again by itself.
-var byFault = func() map[Call]map[Fault]advice {
+// adviceByFault replaces the advice of a row for any call where that advice is about a worker,
+// which tries again by itself.
+var adviceByFault = func() map[Call]map[Fault]advice {
 	commands := map[Fault]advice{
 		FaultBusy:        {"Run the command again in a moment.", "请稍后重新执行命令。"},
 		FaultMinuteQuota: {"Run the command again in a minute.", "请一分钟后重新执行命令。"},
@@ -135,8 +135,8 @@ var byFault = func() map[Call]map[Fault]advice {
 	}
 }()
 
-// borrowed is the advice on a call about a code that WeChat names for other calls only.
-var borrowed = map[Call]advice{
+// adviceOfOtherCalls is the advice on a call about a code that WeChat names for other calls only.
+var adviceOfOtherCalls = map[Call]advice{
 	CallSend: {
 		"WeChat names this code for other calls: read the errmsg. With the rid the app's " +
 			"developer can query the call for 7 days.",
@@ -172,9 +172,9 @@ func (c Code) on(call Call) Code {
 	if call == CallAny || call == CallSend && c.Call == CallAny {
 		return c
 	}
-	do, replaced := byFault[call][c.Fault]
+	do, replaced := adviceByFault[call][c.Fault]
 	if !replaced && c.Call != CallAny {
-		do, replaced = borrowed[call]
+		do, replaced = adviceOfOtherCalls[call]
 	}
 	if replaced {
 		c.DoEn, c.DoZh = do.en, do.zh

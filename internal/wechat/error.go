@@ -79,9 +79,9 @@ func (e *Error) NotSent() bool {
 		e.Fault == FaultConfig && e.HTTPStatus == 0
 }
 
-// broken is the error of a call that ended without an answer. left says whether a byte of it may
-// have left.
-func broken(call Call, err error, left bool, m mask) *Error {
+// unanswered is the error of a call that ended without an answer. left says whether a byte of it
+// may have left.
+func unanswered(call Call, err error, left bool, m mask) *Error {
 	fault := FaultUpstream
 	switch {
 	case left:
@@ -103,5 +103,5 @@ func asTokenError(err error) error {
 	if e := (*Error)(nil); errors.As(err, &e) {
 		return e
 	}
-	return broken(CallToken, err, false, nil)
+	return unanswered(CallToken, err, false, nil)
 }

@@ -27,9 +27,9 @@ type wire struct {
 // traceHeader is as W3C writes it: in small letters.
 const traceHeader = "traceparent"
 
-// usualReply is room for the answers that come nearly always, in bytes: they then cost one
-// allocation.
-const usualReply = 128
+// usualReplySize is the size, in bytes, of the buffer that nearly every answer fits into: it then
+// costs one allocation.
+const usualReplySize = 128
 
 func newWire(hc *http.Client) wire {
 	w := wire{rt: http.DefaultTransport, timeout: defaultTimeout}
@@ -39,7 +39,7 @@ func newWire(hc *http.Client) wire {
 	if hc != nil && hc.Timeout > 0 {
 		w.timeout = hc.Timeout
 	}
-	if s, ok := w.rt.(*straight); ok {
+	if s, ok := w.rt.(*directTransport); ok {
 		w.direct = s.direct
 	}
 	_, w.traced = w.rt.(*http.Transport)
@@ -48,28 +48,29 @@ func newWire(hc *http.Client) wire {
 
 // answer is what came back: status and headers, and the body as far as it fits into maxReply.
 type answer struct {
-	status int
-	header http.Header
-	body   []byte
-	tooBig bool
+	status  int
+	header  http.Header
+	body    []byte
+	tooLong bool
 }
 
-// flight is the state of one exchange: one allocation holds the hook, the body's reader and room
-// for a usual answer. It is not pooled: net/http may read the body after RoundTrip has returned.
-type flight struct {
-	trace  httptrace.ClientTrace
-	reader bytes.Reader
-	got    bool         // a connection was handed out
-	reused bool         // … that had been used before
-	conn   *countedConn // nil if it was not one of ours
-	before int64        // bytes written on it by earlier exchanges
-	room   [usualReply]byte
+// exchangeState is the state of one exchange: one allocation holds the hook, the body's reader and
+// a buffer for a usual answer. It is not pooled: net/http may read the body after RoundTrip has
+// returned.
+type exchangeState struct {
+	trace         httptrace.ClientTrace
+	reader        bytes.Reader
+	hadConn       bool         // a connection was handed out
+	reused        bool         // … that had been used before
+	conn          *countedConn // nil if it was not one of ours
+	writtenBefore int64        // bytes written on it by earlier exchanges
+	buf           [usualReplySize]byte
 }
 
-func (f *flight) gotConn(info httptrace.GotConnInfo) {
-	f.got, f.reused = true, info.Reused
+func (f *exchangeState) gotConn(info httptrace.GotConnInfo) {
+	f.hadConn, f.reused = true, info.Reused
 	if f.conn, _ = info.Conn.(*countedConn); f.conn != nil {
-		f.before = f.conn.written.Load()
+		f.writtenBefore = f.conn.written.Load()
 	}
 }
 
@@ -89,23 +90,23 @@ func (w *wire) exchange(
 		defer cancel()
 	}
 	if w.direct != nil {
-		return w.direct.exchange(ctx, tmpl, m, make([]byte, 0, usualReply))
+		return w.direct.exchange(ctx, tmpl, m, make([]byte, 0, usualReplySize))
 	}
 	for stale := 1; ; stale++ {
-		f := new(flight)
-		a, err = w.once(ctx, tmpl, m, f)
+		f := new(exchangeState)
+		a, err = w.roundTrip(ctx, tmpl, m, f)
 		if err == nil {
 			return a, true, nil
 		}
-		left = w.left(f, err)
+		left = w.mayHaveLeft(f, err)
 		if left || !f.reused || stale == maxStale || ctx.Err() != nil {
 			return answer{}, left, err
 		}
 	}
 }
 
-func (w *wire) once(
-	ctx context.Context, tmpl *http.Request, m *Message, f *flight,
+func (w *wire) roundTrip(
+	ctx context.Context, tmpl *http.Request, m *Message, f *exchangeState,
 ) (answer, error) {
 	f.trace.GotConn = f.gotConn
 	req := tmpl.WithContext(httptrace.WithClientTrace(ctx, &f.trace))
@@ -128,21 +129,21 @@ func (w *wire) once(
 	}
 	defer func() { _ = resp.Body.Close() }()
 	a := answer{status: resp.StatusCode, header: resp.Header}
-	a.body, err = readAll(resp.Body, f.room[:0])
+	a.body, err = readAll(resp.Body, f.buf[:0])
 	if err != nil {
 		return answer{}, withContext(ctx, err)
 	}
-	a.tooBig = len(a.body) > maxReply
+	a.tooLong = len(a.body) > maxReply
 	return a, nil
 }
 
-// left reports whether a byte of f's request may have left, given that the exchange failed with
-// err.
-func (w *wire) left(f *flight, err error) bool {
+// mayHaveLeft reports whether a byte of f's request may have left, given that the exchange failed
+// with err.
+func (w *wire) mayHaveLeft(f *exchangeState, err error) bool {
 	switch {
 	case f.conn != nil:
-		return f.conn.written.Load() > f.before
-	case f.got:
+		return f.conn.written.Load() > f.writtenBefore
+	case f.hadConn:
 		return true // somebody else's connection: it cannot be known
 	case w.traced:
 		return false // never had a connection

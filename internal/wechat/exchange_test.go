@@ -147,7 +147,7 @@ func TestABodyWithoutEndIsCutOff(t *testing.T) {
 				})
 				e := send(t.Context(), t, client(t, patience), p.url)
 				require.Equal(t, FaultUnknown, e.Fault)
-				require.ErrorIs(t, e, errTooBig)
+				require.ErrorIs(t, e, errTooLong)
 				require.EqualValues(t, 1, p.posts.Load())
 				require.Less(t, written.Load(), int64(64<<20),
 					"more than the buffers of the sockets hold")

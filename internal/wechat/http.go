@@ -90,7 +90,7 @@ func NewHTTPClient(o HTTPOptions) (*http.Client, error) {
 	}
 	var rt http.RoundTripper = transport
 	if transport.Proxy == nil {
-		rt = &straight{Transport: transport, direct: newDirect(&d, idle)}
+		rt = &directTransport{Transport: transport, direct: newDirect(&d, idle)}
 	}
 	return &http.Client{
 		Transport: rt,
@@ -104,15 +104,15 @@ func NewHTTPClient(o HTTPOptions) (*http.Client, error) {
 	}, nil
 }
 
-// straight is the transport of a client without a proxy: the wire makes its
+// directTransport is the transport of a client without a proxy: the wire makes its
 // exchanges over direct; whoever else is handed the client has net/http's own.
-type straight struct {
+type directTransport struct {
 	*http.Transport
 	direct *direct
 }
 
 // CloseIdleConnections closes those of both.
-func (s *straight) CloseIdleConnections() {
+func (s *directTransport) CloseIdleConnections() {
 	s.Transport.CloseIdleConnections()
 	s.direct.closeIdle()
 }

@@ -92,7 +92,7 @@ func TestNewHTTPClientIsStrict(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, defaultTimeout, hc.Timeout)
 	require.Nil(t, hc.Jar)
-	transport := hc.Transport.(*straight).Transport
+	transport := hc.Transport.(*directTransport).Transport
 	require.Nil(t, transport.Proxy)
 	require.True(t, transport.DisableCompression)
 	require.False(t, transport.ForceAttemptHTTP2)
@@ -280,7 +280,7 @@ func TestTLSBreaksAreToldApartToo(t *testing.T) {
 		_ = conn.Close()
 	})
 	base := "https" + strings.TrimPrefix(idle.url, "http")
-	direct := hc.Transport.(*straight).direct
+	direct := hc.Transport.(*directTransport).direct
 	connect := direct.secure
 	conns := make(chan net.Conn, 1)
 	direct.secure = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -101,14 +101,14 @@ func (c *Client) KFAccounts(ctx context.Context) ([]KFAccount, error) {
 
 func kfAccounts(r reply) ([]KFAccount, error) {
 	var rows []struct {
-		Account       loose `json:"kf_account"`
-		Nick          loose `json:"kf_nick"`
-		ID            loose `json:"kf_id"`
-		HeadImg       loose `json:"kf_headimgurl"`
-		WeChatID      loose `json:"kf_wx"`
-		Invited       loose `json:"invite_wx"`
-		InviteStatus  loose `json:"invite_status"`
-		InviteExpires loose `json:"invite_expire_time"`
+		Account       lenientText `json:"kf_account"`
+		Nick          lenientText `json:"kf_nick"`
+		ID            lenientText `json:"kf_id"`
+		HeadImg       lenientText `json:"kf_headimgurl"`
+		WeChatID      lenientText `json:"kf_wx"`
+		Invited       lenientText `json:"invite_wx"`
+		InviteStatus  lenientText `json:"invite_status"`
+		InviteExpires lenientText `json:"invite_expire_time"`
 	}
 	if err := r.into(CallKFAccount, "kf_list", &rows); err != nil {
 		return nil, err
@@ -136,10 +136,10 @@ func (c *Client) OnlineKFAccounts(ctx context.Context) ([]OnlineKFAccount, error
 
 func onlineKFAccounts(r reply) ([]OnlineKFAccount, error) {
 	var rows []struct {
-		Account  loose `json:"kf_account"`
-		ID       loose `json:"kf_id"`
-		Status   loose `json:"status"`
-		Accepted loose `json:"accepted_case"`
+		Account  lenientText `json:"kf_account"`
+		ID       lenientText `json:"kf_id"`
+		Status   lenientText `json:"status"`
+		Accepted lenientText `json:"accepted_case"`
 	}
 	if err := r.into(CallKFAccount, "kf_online_list", &rows); err != nil {
 		return nil, err

@@ -167,11 +167,13 @@ func CheckAvatar(file []byte) (advice string, err error) {
 		return "", &InputError{"media",
 			"the file is no JPEG but " + kind + ": an avatar must be a JPG"}
 	}
-	if !near(size.Width) || !near(size.Height) {
+	if !nearRecommendedSide(size.Width) || !nearRecommendedSide(size.Height) {
 		advice = fmt.Sprintf("the picture has %d×%d pixels; %d×%[3]d looks best", size.Width,
 			size.Height, avatarSide)
 	}
 	return advice, nil
 }
 
-func near(side int) bool { return side >= avatarSide-avatarSlack && side <= avatarSide+avatarSlack }
+func nearRecommendedSide(side int) bool {
+	return side >= avatarSide-avatarSlack && side <= avatarSide+avatarSlack
+}

@@ -236,7 +236,7 @@ func TestNoErrcodeLeaks(t *testing.T) {
 func TestTokenFileErrorsShowNoToken(t *testing.T) {
 	t.Parallel()
 	f := NewFileToken(filepath.Join(t.TempDir(), "token"))
-	f.now.Store(&fileState{token: NewSecret(canary), checked: time.Now()})
+	f.state.Store(&fileState{token: NewSecret(canary), checked: time.Now()})
 	requireNoLeak(t, f, canary)
 	token, err := f.Token(t.Context())
 	require.NoError(t, err)
@@ -254,7 +254,7 @@ func TestTokenFileErrorsShowNoToken(t *testing.T) {
 // nature.
 func TestAChainThatShowsASecretIsCutOff(t *testing.T) {
 	t.Parallel()
-	m := hide(canary)
+	m := newMask(canary)
 	for name, row := range map[string]struct {
 		err  error
 		want string

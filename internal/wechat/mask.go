@@ -23,8 +23,8 @@ type mask []string
 // would garble every error.
 const minSecret = 4
 
-// hide returns a mask of texts, each as it is and as it stands in a query.
-func hide(texts ...string) mask {
+// newMask returns a mask of texts, each as it is and as it stands in a query.
+func newMask(texts ...string) mask {
 	var m mask
 	for _, t := range texts {
 		if len(t) < minSecret {
@@ -78,12 +78,12 @@ func (m mask) err(err error) error {
 	for ue := (*url.Error)(nil); errors.As(err, &ue); {
 		err = ue.Err
 	}
-	clean := &cleanError{text: m.text(err.Error()), inner: err}
+	clean := &safeError{text: m.text(err.Error()), cause: err}
 	if t := (interface{ Timeout() bool })(nil); errors.As(err, &t) {
 		clean.timeout = t.Timeout()
 	}
 	if m.foundIn(err) {
-		clean.inner = kernel(err)
+		clean.cause = knownCause(err)
 	}
 	return clean
 }
@@ -112,9 +112,9 @@ func (m mask) foundIn(err error) bool {
 	return false
 }
 
-// kernel returns what of err may be kept when its texts may not: one error that says nothing but
-// its own name.
-func kernel(err error) error {
+// knownCause returns what of err may be kept when its texts may not: one error that says nothing
+// but its own name.
+func knownCause(err error) error {
 	for _, known := range []error{
 		context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, os.ErrNotExist,
 		os.ErrPermission,
@@ -127,13 +127,13 @@ func kernel(err error) error {
 	return nil
 }
 
-// cleanError is an error of the network or of a secret source whose text has been made safe.
-type cleanError struct {
+// safeError is an error of the network or of a secret source whose text has been made safe.
+type safeError struct {
 	text    string
 	timeout bool
-	inner   error
+	cause   error
 }
 
-func (e *cleanError) Error() string { return e.text }
-func (e *cleanError) Unwrap() error { return e.inner }
-func (e *cleanError) Timeout() bool { return e.timeout }
+func (e *safeError) Error() string { return e.text }
+func (e *safeError) Unwrap() error { return e.cause }
+func (e *safeError) Timeout() bool { return e.timeout }

@@ -106,7 +106,7 @@ var ways = map[string]func(t *testing.T, timeout time.Duration) *http.Client{
 	"our own connections": httpClient,
 	"net/http": func(t *testing.T, timeout time.Duration) *http.Client {
 		hc := httpClient(t, timeout)
-		hc.Transport = hc.Transport.(*straight).Transport
+		hc.Transport = hc.Transport.(*directTransport).Transport
 		t.Cleanup(hc.CloseIdleConnections)
 		return hc
 	},
@@ -114,7 +114,7 @@ var ways = map[string]func(t *testing.T, timeout time.Duration) *http.Client{
 
 // connectBy has a client of either way make its plain connections by connect.
 func connectBy(hc *http.Client, connect dial) {
-	if s, ok := hc.Transport.(*straight); ok {
+	if s, ok := hc.Transport.(*directTransport); ok {
 		s.direct.plain = connect
 	} else {
 		hc.Transport.(*http.Transport).DialContext = connect

@@ -35,13 +35,13 @@ func (c *Client) RemainingSends(ctx context.Context) (int64, error) {
 
 func quotaOf(r reply) (Quota, error) {
 	type rate struct {
-		Calls   loose `json:"call_count"`
-		Seconds loose `json:"refresh_second"`
+		Calls   lenientText `json:"call_count"`
+		Seconds lenientText `json:"refresh_second"`
 	}
 	var q struct {
-		DailyLimit loose `json:"daily_limit"`
-		Used       loose `json:"used"`
-		Remain     loose `json:"remain"`
+		DailyLimit lenientText `json:"daily_limit"`
+		Used       lenientText `json:"used"`
+		Remain     lenientText `json:"remain"`
 	}
 	if err := r.into(CallQuota, "quota", &q); err != nil {
 		return Quota{}, err

@@ -16,7 +16,7 @@ import (
 // Why an answer is of no use. None of them repeats anything of it.
 var (
 	errEmptyReply = errors.New("the answer is empty")
-	errTooBig     = errors.New("the answer is longer than 64 KiB")
+	errTooLong    = errors.New("the answer is longer than 64 KiB")
 	errNotObject  = errors.New("the answer is not a JSON object")
 	errTwoCodes   = errors.New("the answer holds two different errcodes")
 	errNoErrcode  = errors.New("the answer holds no errcode")
@@ -37,7 +37,7 @@ type reply map[string]json.RawMessage
 // since only the API itself can have written it: a 500 with errcode −1 is busy and not unknown. At
 // 400 and above an unknown code, or errcode 0, proves nothing, and the status decides.
 func check(call Call, a *answer, codeless bool, m mask) (reply, *Error) {
-	r, code, err := read(a)
+	r, code, err := parseAnswer(a)
 	if a.status == http.StatusOK && err == nil && (code == 0 || codeless && code == noCode) {
 		return r, nil
 	}
@@ -89,12 +89,12 @@ func (e *Error) judge(a *answer, unread error, m mask) {
 // noCode stands for an object without errcode. No errcode of WeChat's comes near it.
 const noCode = math.MinInt32
 
-// read parses the body of an answer whatever its Content-Type says, as leniently as is safe:
+// parseAnswer parses the body of an answer whatever its Content-Type says, as leniently as is safe:
 // control characters may stand raw in strings, the errcode may be a string. What is cut short,
 // followed by more, or ambiguous is an error.
-func read(a *answer) (reply, int, error) {
-	if a.tooBig {
-		return nil, noCode, errTooBig
+func parseAnswer(a *answer) (reply, int, error) {
+	if a.tooLong {
+		return nil, noCode, errTooLong
 	}
 	body := bytes.TrimPrefix(a.body, []byte("\xef\xbb\xbf"))
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -205,27 +205,27 @@ func (r reply) into(call Call, field string, v any) error {
 	return nil
 }
 
-// loose is a text or a number: kf_id is a string on one page of the document, a number on another
-// and in the field.
-type loose string
+// lenientText is a text or a number: kf_id is a string on one page of the document, a number on
+// another and in the field.
+type lenientText string
 
 // UnmarshalJSON takes a string, a number as it is written, or null.
-func (l *loose) UnmarshalJSON(b []byte) error {
+func (l *lenientText) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && (b[0] == '-' || b[0] >= '0' && b[0] <= '9') {
-		*l = loose(b)
+		*l = lenientText(b)
 		return nil
 	}
 	return json.Unmarshal(b, (*string)(l))
 }
 
 // integer is the whole number in it, 0 when there is none.
-func (l loose) integer() int64 {
+func (l lenientText) integer() int64 {
 	n, _ := wholeNumber(string(l))
 	return n
 }
 
 // time is the moment that it counts the seconds to, zero when there is none.
-func (l loose) time() time.Time {
+func (l lenientText) time() time.Time {
 	if n := l.integer(); n > 0 && n < 1<<40 {
 		return time.Unix(n, 0).UTC()
 	}

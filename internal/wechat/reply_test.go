@@ -181,7 +181,7 @@ func TestCheckReadsTheAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, got := check(CallSend, &answer{status: row.status, body: []byte(row.body)},
-				false, hide(canary))
+				false, newMask(canary))
 			if row.want == nil {
 				require.Nil(t, got)
 				return
@@ -281,8 +281,8 @@ func FuzzReply(f *testing.F) {
 		f.Add(429, []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		a := &answer{status: status, body: body, tooBig: len(body) > maxReply}
-		r, e := check(CallSend, a, false, hide(canary))
+		a := &answer{status: status, body: body, tooLong: len(body) > maxReply}
+		r, e := check(CallSend, a, false, newMask(canary))
 		if e == nil {
 			// Success must be said, by a complete object that any parser would read so.
 			require.Equal(t, 200, status)
@@ -332,7 +332,7 @@ func FuzzMask(f *testing.F) {
 	f.Add("the token is "+canary+"\x1b[0m", canary)
 	f.Add(canary[:3]+"\ufffd"+canary[3:], canary)
 	f.Fuzz(func(t *testing.T, s, secret string) {
-		got := hide(secret).text(s)
+		got := newMask(secret).text(s)
 		require.LessOrEqual(t, len(got), maxText)
 		require.True(t, utf8.ValidString(got))
 		require.False(t, strings.ContainsFunc(got, unicode.IsControl))

@@ -36,12 +36,12 @@ func (c *Client) RID(ctx context.Context, rid string) (PastCall, error) {
 
 func pastCall(r reply) (PastCall, error) {
 	var p struct {
-		At       loose `json:"invoke_time"`
-		Millis   loose `json:"cost_in_ms"`
-		URL      loose `json:"request_url"`
-		Body     loose `json:"request_body"`
-		Response loose `json:"response_body"`
-		ClientIP loose `json:"client_ip"`
+		At       lenientText `json:"invoke_time"`
+		Millis   lenientText `json:"cost_in_ms"`
+		URL      lenientText `json:"request_url"`
+		Body     lenientText `json:"request_body"`
+		Response lenientText `json:"response_body"`
+		ClientIP lenientText `json:"client_ip"`
 	}
 	if err := r.into(CallQuota, "request", &p); err != nil {
 		return PastCall{}, err

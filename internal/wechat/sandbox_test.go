@@ -251,7 +251,7 @@ func TestAnAnswerOf10GBCosts64KiB(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			err := m.call(t.Context(), c)
 			runtime.ReadMemStats(&after)
-			require.ErrorIs(t, err, errTooBig, "%s by %s", m.name, way)
+			require.ErrorIs(t, err, errTooLong, "%s by %s", m.name, way)
 			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<20),
 				"%s by %s", m.name, way)
 		}

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	redacted = "[redacted]"
-	unset    = "[empty]"
+	redacted  = "[redacted]"
+	emptyText = "[empty]"
 )
 
 // Secret is a text that must not be seen: an access token or an AppSecret. However it is printed,
@@ -55,7 +55,7 @@ func (s Secret) same(other Secret) bool { return s.text == other.text }
 // String returns "[redacted]", or "[empty]" when there is nothing to hide.
 func (s Secret) String() string {
 	if s.Empty() {
-		return unset
+		return emptyText
 	}
 	return redacted
 }

@@ -22,9 +22,9 @@ const fileCheck = time.Second
 // most: a good token is refused at times. A file that is away for a moment does no harm while the
 // token read before is good.
 type FileToken struct {
-	path string
-	now  atomic.Pointer[fileState]
-	mu   sync.Mutex // one reader at a time
+	path  string
+	state atomic.Pointer[fileState]
+	mu    sync.Mutex // one reader at a time
 }
 
 // fileState is what was found at the last look.
@@ -35,30 +35,30 @@ type fileState struct {
 	checked time.Time
 	err     error // why there is no token to hand out, or why the file could not be read anew
 
-	refused   Secret // the token that Stale named
-	refusedAt time.Time
-	stale     bool // it was read again, and refused again
+	refused      Secret // the token that Stale named
+	refusedAt    time.Time
+	refusedAgain bool // it was read again, and refused again
 }
 
 // NewFileToken returns the token source that reads path. The file need not exist yet.
 func NewFileToken(path string) *FileToken {
 	f := &FileToken{path: path}
-	f.now.Store(&fileState{})
+	f.state.Store(&fileState{})
 	return f
 }
 
 // Token returns the token in the file. It does not wait, so ctx does not count.
 func (f *FileToken) Token(context.Context) (Secret, error) {
-	s := f.now.Load()
+	s := f.state.Load()
 	if time.Since(s.checked) >= fileCheck {
-		s = f.look(false)
+		s = f.reload(false)
 	}
 	return s.result(f.path)
 }
 
 // Probe looks at the file at once.
 func (f *FileToken) Probe(context.Context) error {
-	_, err := f.look(true).result(f.path)
+	_, err := f.reload(true).result(f.path)
 	return err
 }
 
@@ -66,26 +66,26 @@ func (f *FileToken) Probe(context.Context) error {
 func (f *FileToken) Stale(failed Secret) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s, now := *f.now.Load(), time.Now()
+	s, now := *f.state.Load(), time.Now()
 	if s.token.Empty() || !s.token.Equal(failed) {
 		return
 	}
-	again := s.suspect(now)
+	again := s.refusedRecently(now)
 	if again && !s.token.same(failed) {
 		return // this refusal is of before the file was read again
 	}
-	s.stale, s.refused, s.refusedAt, s.checked = again, failed, now, time.Time{}
-	f.now.Store(&s)
+	s.refusedAgain, s.refused, s.refusedAt, s.checked = again, failed, now, time.Time{}
+	f.state.Store(&s)
 }
 
-// suspect reports whether the token at hand was refused a short time ago.
-func (s *fileState) suspect(now time.Time) bool {
-	return s.token.Equal(s.refused) && !s.token.Empty() && now.Sub(s.refusedAt) < refusalCounts
+// refusedRecently reports whether the token at hand was refused a short time ago.
+func (s *fileState) refusedRecently(now time.Time) bool {
+	return s.token.Equal(s.refused) && !s.token.Empty() && now.Sub(s.refusedAt) < refusalMemory
 }
 
 // State tells what is known of the token.
 func (f *FileToken) State() TokenState {
-	s := f.now.Load()
+	s := f.state.Load()
 	token, err := s.result(f.path)
 	if err == nil {
 		err = s.err
@@ -99,7 +99,7 @@ func (s *fileState) result(path string) (Secret, error) {
 		return Secret{}, fileError(fmt.Errorf("token file %s has not been read", path))
 	case s.token.Empty():
 		return Secret{}, s.err
-	case s.stale && s.suspect(time.Now()):
+	case s.refusedAgain && s.refusedRecently(time.Now()):
 		return Secret{}, fileError(fmt.Errorf(
 			"token file %s is stale: it still holds the token that wechat refused, and whoever "+
 				"writes it must replace it", path))
@@ -107,12 +107,12 @@ func (s *fileState) result(path string) (Secret, error) {
 	return s.token, nil
 }
 
-// look reads the file if it has changed, and returns the new state. Of many callers at once one
+// reload reads the file if it has changed, and returns the new state. Of many callers at once one
 // looks.
-func (f *FileToken) look(now bool) *fileState {
+func (f *FileToken) reload(now bool) *fileState {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := *f.now.Load()
+	s := *f.state.Load()
 	if !now && time.Since(s.checked) < fileCheck {
 		return &s
 	}
@@ -121,12 +121,12 @@ func (f *FileToken) look(now bool) *fileState {
 	switch {
 	case err != nil:
 		s.err = fileError(fmt.Errorf("token file: %w", err))
-	case s.info == nil || !sameVersion(info, s.info) || s.suspect(s.checked):
+	case s.info == nil || !sameVersion(info, s.info) || s.refusedRecently(s.checked):
 		f.read(&s)
 	default:
 		s.err = nil
 	}
-	f.now.Store(&s)
+	f.state.Store(&s)
 	return &s
 }
 
@@ -143,7 +143,7 @@ func (f *FileToken) read(s *fileState) {
 		return
 	}
 	if !token.Equal(s.refused) {
-		s.refused, s.stale = Secret{}, false
+		s.refused, s.refusedAgain = Secret{}, false
 	}
 	// else it has been read again already, and Stale knows it by that
 	if !token.Equal(s.token) || s.read.Before(s.refusedAt) {

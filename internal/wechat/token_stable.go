@@ -21,8 +21,8 @@ var errNoSecret = errors.New("the app secret is empty")
 //
 // API: /doc/service/api/base/api_getstableaccesstoken on developers.weixin.qq.com.
 type StableToken struct {
-	*grants
-	stable *stableFetch
+	*tokenCache
+	fetcher *stableFetcher
 }
 
 // Ration says whether a forced refresh may be made, and counts it. It is one for all processes that
@@ -34,7 +34,7 @@ type Ration interface {
 }
 
 var (
-	errRefusedForGood = errors.New("wechat refuses the token that it hands out, and no forced " +
+	errRationUsedUp = errors.New("wechat refuses the token that it hands out, and no forced " +
 		"refresh is left for now")
 	errNoRation = errors.New("wechat refuses the token that it hands out, and here no refresh is " +
 		"ever forced")
@@ -46,34 +46,35 @@ var (
 func NewStableToken(
 	hc *http.Client, baseURL, appID string, secret func() (Secret, error),
 ) *StableToken {
-	s := &stableFetch{
-		wire:  newWire(hc),
-		place: newEndpoint(CallToken, http.MethodPost, parseURL(baseURL), "/cgi-bin/stable_token"),
+	s := &stableFetcher{
+		wire: newWire(hc),
+		endpoint: newEndpoint(CallToken, http.MethodPost, parseURL(baseURL),
+			"/cgi-bin/stable_token"),
 		appID: appID, secret: secret,
 	}
-	return &StableToken{newGrants(s.fetch, s.insist), s}
+	return &StableToken{newTokenCache(s.fetch, s.replaceRefused), s}
 }
 
 // Rationed has the source force refreshes, as rarely as r allows; without it, it never does. To be
 // called before the source is used.
 func (s *StableToken) Rationed(r Ration) *StableToken {
-	s.stable.ration = r
+	s.fetcher.ration = r
 	return s
 }
 
-type stableFetch struct {
-	wire   wire
-	place  *endpoint
-	appID  string
-	secret func() (Secret, error)
-	ration Ration // nil: no refresh is forced
+type stableFetcher struct {
+	wire     wire
+	endpoint *endpoint
+	appID    string
+	secret   func() (Secret, error)
+	ration   Ration // nil: no refresh is forced
 }
 
-func (s *stableFetch) fetch(ctx context.Context) (Secret, time.Duration, error) {
+func (s *stableFetcher) fetch(ctx context.Context) (Secret, time.Duration, error) {
 	return s.ask(ctx, false)
 }
 
-func (s *stableFetch) insist(ctx context.Context) (Secret, time.Duration, error) {
+func (s *stableFetcher) replaceRefused(ctx context.Context) (Secret, time.Duration, error) {
 	err := errNoRation
 	if s.ration != nil {
 		allowed, failed := s.ration.Take(ctx, s.appID)
@@ -81,24 +82,24 @@ func (s *stableFetch) insist(ctx context.Context) (Secret, time.Duration, error)
 		case allowed:
 			return s.ask(ctx, true)
 		case failed != nil:
-			err = hide().err(fmt.Errorf("%w: %w", errRefusedForGood, failed))
+			err = newMask().err(fmt.Errorf("%w: %w", errRationUsedUp, failed))
 		default:
-			err = errRefusedForGood
+			err = errRationUsedUp
 		}
 	}
 	return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: err}
 }
 
-func (s *stableFetch) ask(ctx context.Context, force bool) (Secret, time.Duration, error) {
+func (s *stableFetcher) ask(ctx context.Context, force bool) (Secret, time.Duration, error) {
 	secret, err := s.secret()
 	if err != nil {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig,
-			Err: hide(secret.Reveal()).err(err)}
+			Err: newMask(secret.Reveal()).err(err)}
 	}
 	if secret.Empty() {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errNoSecret}
 	}
-	if s.place.url == nil {
+	if s.endpoint.url == nil {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errBaseURL}
 	}
 	body := encode(map[string]any{
@@ -107,8 +108,8 @@ func (s *stableFetch) ask(ctx context.Context, force bool) (Secret, time.Duratio
 		"secret":        secret.Reveal(),
 		"force_refresh": force,
 	})
-	return fetchToken(ctx, &s.wire, newRequest(http.MethodPost, s.place.url), body,
-		hide(secret.Reveal()))
+	return fetchToken(ctx, &s.wire, newRequest(http.MethodPost, s.endpoint.url), body,
+		newMask(secret.Reveal()))
 }
 
 // fetchToken makes one token call and reads {"access_token","expires_in"} from the answer. Nothing
@@ -118,7 +119,7 @@ func fetchToken(
 ) (Secret, time.Duration, error) {
 	a, left, err := w.exchange(ctx, req, &Message{Packet: body})
 	if err != nil {
-		return Secret{}, 0, broken(CallToken, err, left, m)
+		return Secret{}, 0, unanswered(CallToken, err, left, m)
 	}
 	r, failed := check(CallToken, &a, true, m)
 	if failed != nil {

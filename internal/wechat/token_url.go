@@ -18,23 +18,23 @@ var (
 // {"access_token","expires_in"}. kefu never refreshes the token itself: after Stale it asks the
 // server again, and hands out the same token once more if that is what it is given. When that is
 // refused too, Token fails with FaultConfig, in pauses of 1 s growing to 30 s.
-type URLToken struct{ *grants }
+type URLToken struct{ *tokenCache }
 
 // NewURLToken returns the token source that asks address. The address may hold a user and password,
 // or a key in its query: none of them is ever shown. Close the source when done.
 func NewURLToken(hc *http.Client, address string) *URLToken {
-	f := &urlFetch{wire: newWire(hc), url: parseURL(address)}
-	return &URLToken{newGrants(f.fetch, func(context.Context) (Secret, time.Duration, error) {
+	f := &urlFetcher{wire: newWire(hc), url: parseURL(address)}
+	return &URLToken{newTokenCache(f.fetch, func(context.Context) (Secret, time.Duration, error) {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errStaleServer}
 	})}
 }
 
-type urlFetch struct {
+type urlFetcher struct {
 	wire wire
 	url  *url.URL
 }
 
-func (f *urlFetch) fetch(ctx context.Context) (Secret, time.Duration, error) {
+func (f *urlFetcher) fetch(ctx context.Context) (Secret, time.Duration, error) {
 	if f.url == nil {
 		return Secret{}, 0, &Error{Call: CallToken, Fault: FaultConfig, Err: errTokenURL}
 	}
@@ -50,7 +50,7 @@ func (f *urlFetch) fetch(ctx context.Context) (Secret, time.Duration, error) {
 		req.SetBasicAuth(f.url.User.Username(), password)
 		private = append(private, password)
 	}
-	token, life, err := fetchToken(ctx, &f.wire, req, nil, hide(private...))
+	token, life, err := fetchToken(ctx, &f.wire, req, nil, newMask(private...))
 	e, ok := err.(*Error) //nolint:errorlint // fetchToken's own
 	if ok && !e.HasCode && e.refusedByServer() {
 		e.Fault = FaultConfig
