@@ -253,8 +253,8 @@ func (d *dispatcher) buried(m *nats.Msg, due due, letter *schema.Letter) {
 		d.ledger.Write(ledger.Mark{
 			Key: ledger.KeyOf(letter.AppID, letter.ID), Body: ledger.BodyOf(m.Data), Kind: ledger.Dead, Again: true,
 			Campaign: campaign, Before: ledger.ParseEnd(due.env.Before), Reason: letter.Reason,
-			Generation: uint16(min(letter.Generation, 1<<16-1)), Attempt: uint8(min(max(due.env.Attempt-1, 0), 255)), //nolint:gosec // bounded
-			Unknown: uint8(min(unknownOf(due.env.Tried), 255)), //nolint:gosec // bounded
+			Generation: uint16(min(letter.Generation, 1<<16-1)), Attempt: uint8(min(max(due.env.Attempt-1, 0), 255)),
+			Unknown: uint8(min(unknownOf(due.env.Tried), 255)),
 		}, func(ledger.Standing, error) { d.done(m) })
 	})
 }

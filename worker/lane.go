@@ -162,7 +162,7 @@ func mostOf(slots int) int { return 8*slots + 1000 }
 // before, and it is among the first that this one hands out. The queue's oldest
 // come first, and a worker that died had no more than most in hand.
 func (l *lane) inherited(m broker.Delivery) bool {
-	return m.Stored.UnixNano() < l.made.Load() && m.Order <= uint64(l.most()) //nolint:gosec // a bound of thousands
+	return m.Stored.UnixNano() < l.made.Load() && m.Order <= uint64(l.most())
 }
 
 // stale says whether the consumer must be made anew, so that everything which is

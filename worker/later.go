@@ -106,7 +106,7 @@ func (s *laterShare) reserve(ctx context.Context) (room, changed bool) {
 		n, err := s.conn.Count(ask, wire.StreamLater, wire.LaterWaitFilter(s.appID))
 		cancel()
 		if err == nil { // else the last count stands: the broker has other troubles
-			s.waiting = int64(n) //nolint:gosec // a stream's length
+			s.waiting = int64(n)
 		}
 	}
 	room = s.waiting < s.limit

@@ -754,7 +754,7 @@ func (l *life) possibleDuplicate() bool { return l.unknown > 0 }
 func (l *life) mark(kind ledger.Kind) ledger.Mark {
 	m := ledger.Mark{
 		Key: l.key, Seq: l.seq, Stream: l.queueMade.UnixNano(), Body: l.body, Kind: kind, Again: l.viaAgain,
-		Generation: uint16(l.generation), Attempt: uint8(min(l.attempt, 255)), Unknown: uint8(min(l.unknown, 255)), //nolint:gosec // bounded
+		Generation: uint16(l.generation), Attempt: uint8(min(l.attempt, 255)), Unknown: uint8(min(l.unknown, 255)),
 		Campaign: l.campaign, Before: l.lastEnd,
 	}
 	if kind == ledger.Dead {

@@ -36,7 +36,7 @@ func (t *troubles) set(subject, sentence string) {
 	} else {
 		t.sentences[subject] = sentence
 	}
-	t.count.Store(int32(len(t.sentences))) //nolint:gosec // a handful
+	t.count.Store(int32(len(t.sentences)))
 	t.mu.Unlock()
 	switch {
 	case sentence != "" && before == "":

@@ -37,7 +37,7 @@ func newAuthor(l *Load, conn *broker.Conn) (*author, error) {
 	}
 	// Every run of a load offers the same: the order of apps, lanes and recipients does not depend
 	// on chance.
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // nothing secret
+	random := rand.New(rand.NewPCG(1, 2))
 	return &author{load: l, pub: p, random: random, accepted: make(map[kind]int)}, nil
 }
 

@@ -166,7 +166,7 @@ func (b *bed) stored(ctx context.Context, stream string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("look at %s: %w", stream, err)
 	}
-	return int(s.CachedInfo().State.Msgs), nil //nolint:gosec // a stream's length
+	return int(s.CachedInfo().State.Msgs), nil
 }
 
 // healthy are the apps that must get everything delivered.

@@ -59,6 +59,7 @@ var exampleGroups = map[string]string{
 		"any key of defaults.",
 }
 
+//nolint:gosec // G101: the path of a secret is none
 var exampleApp = map[string]string{
 	"appid": "wx0000000000000001", "name": "旗舰店", "kind": "official",
 	"secret_file": "/etc/kefu/wx1.secret",

@@ -38,7 +38,7 @@ func (b *Box) Level(ctx context.Context) (Level, error) {
 }
 
 // maximum is a limit as the broker tells it, where anything below 1 is none.
-func maximum(limit int64) uint64 { return uint64(max(limit, 0)) } //nolint:gosec // not negative
+func maximum(limit int64) uint64 { return uint64(max(limit, 0)) }
 
 // Ends is when the broker deletes the oldest letter for its age; zero when no
 // letter is there or they are kept for ever.

@@ -19,7 +19,7 @@ func writeTable(path string) error {
 		return err
 	}
 	text := table(kept(string(before)), seenOn())
-	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // for everybody to read
+	return os.WriteFile(path, []byte(text), 0o644) // for everybody to read
 }
 
 func seenOn() string {

@@ -28,7 +28,7 @@ const (
 // deadFor is the end for a reason; zero for one that is not known.
 func deadFor(r schema.Reason) End {
 	if at := slices.Index(storedReasons[:], r); at >= 0 {
-		return endDead + End(at) //nolint:gosec // a handful
+		return endDead + End(at)
 	}
 	return 0
 }

@@ -116,7 +116,7 @@ func (x *index) scope(s scope) uint16 {
 	case s.campaign != 0 && len(x.scopes) > mostCampaigns:
 		return x.scope(scope{stream: s.stream})
 	default:
-		number = uint16(min(len(x.scopes), math.MaxUint16)) //nolint:gosec // bounded
+		number = uint16(min(len(x.scopes), math.MaxUint16))
 		if int(number) == len(x.scopes) {
 			x.scopes = append(x.scopes, s)
 		}

@@ -74,7 +74,7 @@ const (
 // been answered, and it is to be buried for this reason. Whoever finds it
 // without the Dead that follows writes the letter again; to call once more
 // might give the intent a second, different end.
-func Dying(r schema.Reason) Kind { return dying + Kind(slices.Index(storedReasons[:], r)) } //nolint:gosec // a handful
+func Dying(r schema.Reason) Kind { return dying + Kind(slices.Index(storedReasons[:], r)) }
 
 // Dying says whether this is a mark of Dying, and for which reason.
 func (k Kind) Dying() (schema.Reason, bool) {
@@ -248,7 +248,7 @@ func appendMark(dst []byte, m Mark, context int) []byte {
 	binary.BigEndian.PutUint32(b[14:], m.Body)
 	binary.BigEndian.PutUint16(b[18:], m.Generation)
 	b[20], b[21], b[22] = m.Attempt, m.Unknown, byte(m.Kind)
-	b[23] = byte(context << contextShift) //nolint:gosec // at most maxContexts
+	b[23] = byte(context << contextShift)
 	if m.Again {
 		b[23] |= flagAgain
 	}
@@ -257,16 +257,16 @@ func appendMark(dst []byte, m Mark, context int) []byte {
 
 func appendContext(dst []byte, c markContext, number int) []byte {
 	var b [markSize]byte
-	binary.BigEndian.PutUint64(b[0:], uint64(c.stream)) //nolint:gosec // read back as it is
+	binary.BigEndian.PutUint64(b[0:], uint64(c.stream))
 	binary.BigEndian.PutUint64(b[8:], uint64(c.campaign))
 	b[16], b[17] = byte(c.before), byte(c.dead)
-	b[22], b[23] = byte(contextKind), byte(number<<contextShift) //nolint:gosec // at most maxContexts
+	b[22], b[23] = byte(contextKind), byte(number<<contextShift)
 	return append(dst, b[:]...)
 }
 
 func readContext(b []byte) markContext {
 	return markContext{
-		stream:   int64(binary.BigEndian.Uint64(b[0:])), //nolint:gosec // as it was written
+		stream:   int64(binary.BigEndian.Uint64(b[0:])),
 		campaign: Campaign(binary.BigEndian.Uint64(b[8:])),
 		before:   End(b[16]).valid(), dead: End(b[17]).valid(),
 	}

@@ -165,7 +165,7 @@ func (p *Publisher) queue(ctx context.Context, accepted *publisher.Accepted, in 
 	accepted.Stream = schema.SendStream(in.AppID)
 	for i, earlier := range a.intents[a.window:] {
 		if earlier.ID == in.ID {
-			accepted.Duplicate, accepted.Seq = true, uint64(a.window+i+1) //nolint:gosec // an index is not negative
+			accepted.Duplicate, accepted.Seq = true, uint64(a.window+i+1)
 			return nil
 		}
 	}
@@ -187,7 +187,7 @@ func (p *Publisher) queue(ctx context.Context, accepted *publisher.Accepted, in 
 		a.intents = append(a.intents, &in)
 	default: // a worker drops the repeat of one that waits or was sent
 	}
-	accepted.Seq = uint64(len(a.intents)) //nolint:gosec // a length is not negative
+	accepted.Seq = uint64(len(a.intents))
 	return open
 }
 

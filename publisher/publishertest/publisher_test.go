@@ -83,7 +83,7 @@ func both(t *testing.T, test func(*testing.T, stage)) {
 			if full {
 				s, err := conn.JS.Stream(t.Context(), cfg.Name)
 				require.NoError(t, err)
-				cfg.MaxMsgs = int64(s.CachedInfo().State.Msgs) //nolint:gosec // few
+				cfg.MaxMsgs = int64(s.CachedInfo().State.Msgs)
 			}
 			_, err := conn.JS.UpdateStream(t.Context(), cfg)
 			require.NoError(t, err)

@@ -126,7 +126,7 @@ func (p *Publisher) first(appID string, o publisher.ReceiptsOptions) (n int) {
 	_, _, _ = p.look(appID, func(a *app) *schema.Receipt { // an error is met again at once
 		switch {
 		case !o.After.IsZero():
-			n = int(min(o.After.Seq, uint64(len(a.receipts)))) //nolint:gosec // not more than there are
+			n = int(min(o.After.Seq, uint64(len(a.receipts))))
 		case o.Since.IsZero():
 			n = len(a.receipts)
 		default:

@@ -92,7 +92,7 @@ func (a *app) settle(in *Intent, r schema.Receipt) {
 		r.SettledAt = time.Now().UTC()
 	}
 	in.State = r.State
-	seq := uint64(len(a.receipts) + 1) //nolint:gosec // a length is not negative
+	seq := uint64(len(a.receipts) + 1)
 	a.receipts = append(a.receipts, publisher.Settled{
 		Receipt: r, Position: publisher.Position{Seq: seq, Time: r.SettledAt},
 	})

@@ -55,7 +55,7 @@ func (s *status) run(ctx context.Context, appID string) error {
 }
 
 func statusFields(s apps.Status, now time.Time) []cli.Field {
-	number := func(n uint64) string { return cli.Grouped(int64(n)) } //nolint:gosec // a stream's length
+	number := func(n uint64) string { return cli.Grouped(int64(n)) }
 	state := cli.Field{Name: "state", Value: s.State, Style: cli.Green}
 	if s.State != apps.Open {
 		state.Style = cli.Yellow
