@@ -37,7 +37,7 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	now := time.Now()
 	late := now.Add(2 * pool.Lease) // the lease may be renewed meanwhile
 	term, _ := b.worker.pool.Term(now)
-	d := &delivery{mine: lane.mayStart, scheduled: scheduled{line: lane.line}, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
+	d := &delivery{mayCall: lane.mayStart, scheduled: scheduled{line: lane.line}, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
 	b.False(a.engine.mustNotCall(d, now))
 	b.True(a.engine.mustNotCall(d, late), "others may have taken it over")
 	d.term--
@@ -46,8 +46,8 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	d.stage = stageIdle
 	b.False(a.engine.mustNotCall(d, late), "what has not been started is not")
 	lane.line.ready.pushBack(d)
-	b.Nil(a.scheduler.nextLine(a.chance(late, 0)), "but it waits until nobody takes this worker for dead")
-	b.Equal(lane.line, a.scheduler.nextLine(a.chance(now, 0)))
+	b.Nil(a.scheduler.nextLine(a.conditions(late, trialChoice{}, 0)), "but it waits until nobody takes this worker for dead")
+	b.Equal(lane.line, a.scheduler.nextLine(a.conditions(now, trialChoice{}, 0)))
 	lane.line.ready.popFront()
 	a.mu.Unlock()
 	b.NoError(stop())
@@ -104,7 +104,7 @@ func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
 	m.Data = packet("x", "u1")
 	d := lane.deliver(m, broker.Delivery{Seq: 1, Stored: time.Now()}, time.Now())
 	chosen := func(now time.Time) *delivery {
-		best, _ := chooseTrial(a.scheduler.lines, a.chance(now, 0))
+		best, _ := chooseTrial(a.scheduler.lines, a.conditions(now, a.trialChoice(now), 0))
 		return best
 	}
 	lane.line.ready.pushBack(d)

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -15,8 +16,7 @@ import (
 // brought it to its acknowledgement.
 type delivery struct {
 	msg     *nats.Msg
-	subject wire.Subject
-	mine    func(now time.Time) bool // whether this worker may start its call, for all that its lane knows
+	mayCall func(now time.Time) bool // its lane's mayStart
 
 	// Guarded by app.mu.
 	scheduled
@@ -77,11 +77,38 @@ func (d *delivery) getReply() string {
 	return d.reply
 }
 
+// recipient is the openid that it is for: of bulk, and where the subject cannot be
+// read, as the packet says, of which nothing else is checked.
 func (d *delivery) recipient() string {
-	if d.live {
+	if d.live() && d.subject.Key != "" {
 		return d.subject.Key
 	}
 	return wire.PeekToUser(d.msg.Data)
+}
+
+// campaignName is the campaign that it belongs to; "" for none.
+func (d *delivery) campaignName() string {
+	if d.subject.Lane != schema.LaneBulk {
+		return ""
+	}
+	return d.subject.Key
+}
+
+// adopt takes over what an envelope says of the intent.
+func (d *delivery) adopt(env wire.Envelope) {
+	d.env = env
+	if d.id = env.ID; d.id == "" {
+		d.id = wire.DefaultID(d.queueMade, d.seq)
+	}
+	if d.published = env.PublishedAt; d.published.IsZero() {
+		d.published = d.stored
+	}
+	d.generation, d.attempt = max(env.Generation, 1), max(env.Attempt, 1)
+	d.tried, d.unknown = env.Tried, unknownOf(env.Tried)
+	d.key = ledger.KeyOf(d.subject.AppID, d.id)
+	d.body = ledger.BodyOf(d.msg.Data)
+	d.campaign = ledger.CampaignOf(d.subject.AppID, d.campaignName())
+	d.lastEnd = ledger.ParseEnd(env.Before)
 }
 
 // drawnHold is a hold that an intent has drawn, and when the platform says that

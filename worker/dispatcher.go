@@ -40,7 +40,7 @@ const (
 	dispatchAhead = 512              // messages in hand and on their way
 	fullPause     = 2 * time.Second  // first pause when a queue is full, growing with each hop
 	fullPauseMost = time.Minute      //
-	strangePause  = 30 * time.Second // when nobody takes the app's intents
+	noQueuePause  = 30 * time.Second // when nobody takes the app's intents
 )
 
 func newDispatcher(s *services) *dispatcher {
@@ -55,13 +55,13 @@ func (d *dispatcher) reconnected() { d.lost(broker.ErrConsumerGone) }
 
 func (d *dispatcher) lost(reason error) {
 	if reason == nil {
-		d.top()
+		d.pullMore()
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.stopping {
-		d.mender.mend(d.services, d.bind, d.top)
+		d.mender.mend(d.services, d.bind, d.pullMore)
 	}
 }
 
@@ -84,7 +84,7 @@ func (d *dispatcher) bind() error {
 	return d.puller.Resume()
 }
 
-func (d *dispatcher) top() {
+func (d *dispatcher) pullMore() {
 	d.mu.Lock()
 	room := dispatchAhead - d.moving
 	d.mu.Unlock()
@@ -124,7 +124,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 	meta, ok := broker.ParseDelivery(m.Reply)
 	if !ok {
 		d.log.Error("a message without a readable ack subject was left alone", "stream", wire.StreamLater)
-		d.left()
+		d.finished()
 		return
 	}
 	due, err := readLater(m)
@@ -140,7 +140,7 @@ func (d *dispatcher) move(m *nats.Msg) {
 			d.done(m)
 			return
 		}
-		pause := strangePause
+		pause := noQueuePause
 		if broker.Full(err) {
 			pause = min(fullPause<<min(hop, 8), fullPauseMost)
 		} else {
@@ -152,24 +152,24 @@ func (d *dispatcher) move(m *nats.Msg) {
 				d.done(m)
 				return
 			}
-			d.left() // handed out again after its AckWait
+			d.finished() // handed out again after its AckWait
 		})
 	})
 }
 
 func (d *dispatcher) done(m *nats.Msg) {
 	_ = d.conn.AckReply(m.Reply) // a lost one moves it twice: a duplicate at the queue
-	d.left()
+	d.finished()
 }
 
-func (d *dispatcher) left() {
+func (d *dispatcher) finished() {
 	d.mu.Lock()
 	d.moving--
 	d.checkIdle()
 	stopping := d.stopping
 	d.mu.Unlock()
 	if !stopping {
-		d.top()
+		d.pullMore()
 	}
 }
 
@@ -211,15 +211,19 @@ func readLater(m *nats.Msg) (due, error) {
 // bury makes a letter of what has become due and cannot be moved to any queue:
 // nothing that was accepted is dropped, whoever put it there.
 func (d *dispatcher) bury(m *nats.Msg, meta broker.Delivery, due due, why error) {
-	letter := unmovable(m, meta, due, why, d.name)
+	dead := unmovable(m, meta, due, why)
+	letter := newLetter(dead, wire.ProducerHeader(m.Header, due.env.ID), d.name)
+	if letter.Subject = m.Header.Get(wire.HeaderTarget); letter.Subject == "" {
+		letter.Subject = m.Subject
+	}
 	msg, err := deadletter.Message(letter)
 	if err != nil {
 		d.log.Error("dead letter", "stream", wire.StreamLater, "sequence", meta.Seq, "error", err)
-		d.left() // handed out again after its AckWait
+		d.finished() // handed out again after its AckWait
 		return
 	}
 	d.store(letter, msg, func(stored broker.Ack) {
-		d.store(letter, deadletter.IndexMessage(letter, stored.Seq), func(broker.Ack) { d.buried(m, due, letter) })
+		d.store(letter, deadletter.IndexMessage(letter, stored.Seq), func(broker.Ack) { d.settle(dead) })
 	})
 }
 
@@ -228,79 +232,46 @@ func (d *dispatcher) bury(m *nats.Msg, meta broker.Delivery, due due, why error)
 func (d *dispatcher) store(letter *schema.Letter, part *nats.Msg, then func(broker.Ack)) {
 	d.conn.Outbox.Publish(part, func(stored broker.Ack, err error) {
 		if err != nil {
-			d.log.Warn("a dead letter cannot be stored, trying later", "app", letter.AppID, "id", letter.ID, "error", err)
-			d.left()
+			d.log.Warn("a dead letter cannot be stored, trying later",
+				"app", letter.AppID, "id", letter.ID, "error", err)
+			d.finished()
 			return
 		}
 		then(stored)
 	})
 }
 
-// buried settles what came in m, whose letter is stored.
-func (d *dispatcher) buried(m *nats.Msg, due due, letter *schema.Letter) {
-	d.log.Warn(string(schema.StateDead), "app", letter.AppID, "id", letter.ID, "reason", letter.Reason, "why", letter.Detail)
-	d.metrics.settled(letter.AppID, letter.Lane, schema.StateDead, letter.Reason, letter.PossibleDuplicate)
-	d.metrics.ofSource(letter.Source, schema.StateDead)
-	d.receipts.store(d.receiptOf(letter, due.env), 0, func() {
-		if due.env.ID == "" {
-			d.done(m) // the ledger does not know it
+// settle reports the end of an intent whose letter is stored, and acknowledges it.
+func (d *dispatcher) settle(dead *delivery) {
+	app, end := dead.subject.AppID, &dead.end
+	d.log.Warn(string(end.state), "app", app, "id", dead.id, "reason", end.reason, "why", end.detail)
+	d.metrics.settled(app, dead.subject.Lane, end.state, end.reason, dead.possibleDuplicate())
+	d.metrics.ofSource(dead.env.Source, end.state)
+	d.receipts.store(d.receipts.of(dead), 0, func() {
+		if dead.env.ID == "" {
+			d.done(dead.msg) // the ledger does not know it
 			return
 		}
-		campaign := ledger.NoCampaign
-		if letter.Campaign != "" {
-			campaign = ledger.CampaignOf(letter.AppID, letter.Campaign)
-		}
-		d.ledger.Write(ledger.Mark{
-			Key: ledger.KeyOf(letter.AppID, letter.ID), Body: ledger.BodyOf(m.Data), Kind: ledger.Dead, Again: true,
-			Campaign: campaign, Before: ledger.ParseEnd(due.env.Before), Reason: letter.Reason,
-			Generation: uint16(min(letter.Generation, 1<<16-1)), Attempt: uint8(min(max(due.env.Attempt-1, 0), 255)),
-			Unknown: uint8(min(unknownOf(due.env.Tried), 255)),
-		}, func(ledger.Standing, error) { d.done(m) })
+		mark := dead.mark(ledger.Dead)
+		mark.Seq, mark.Stream = 0, 0 // it is in no queue
+		d.ledger.Write(mark, func(ledger.Standing, error) { d.done(dead.msg) })
 	})
 }
 
-// unmovable is the letter of what cannot be moved, as far as it can be read.
-func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error, worker string) *schema.Letter {
-	env := due.env
-	l := &schema.Letter{
-		ID: env.ID, AppID: strings.TrimPrefix(m.Subject, "kefu.later.due."), Generation: max(env.Generation, 1),
-		Lane: due.to.Lane, OpenID: wire.PeekToUser(m.Data), Source: env.Source,
-		Reason: schema.ReasonInvalid, Detail: "it waited in " + wire.StreamLater + " and cannot be moved on: " + why.Error(),
-		PossibleDuplicate: unknownOf(env.Tried) > 0, Attempts: env.Tried,
-		Subject: m.Header.Get(wire.HeaderTarget), Sequence: meta.Seq,
-		PublishedAt: env.PublishedAt.UTC(), DiedAt: time.Now().UTC(), Worker: worker,
+// unmovable is the intent that cannot be moved, as far as it can be read.
+func unmovable(m *nats.Msg, meta broker.Delivery, due due, why error) *delivery {
+	d := &delivery{msg: m, life: life{
+		subject: due.to, seq: meta.Seq, stored: meta.Stored, queueMade: meta.Stored,
+		end: ending{
+			state: schema.StateDead, reason: schema.ReasonInvalid,
+			detail: "it waited in " + wire.StreamLater + " and cannot be moved on: " + why.Error(),
+		},
+	}}
+	d.subject.Again = true
+	d.subject.AppID = strings.TrimPrefix(m.Subject, "kefu.later.due.")
+	if schema.CheckToken("appid", d.subject.AppID) != nil {
+		d.subject.AppID = "unknown" // only kefu writes there: no app of that name can have a queue
 	}
-	if schema.CheckToken("appid", l.AppID) != nil {
-		l.AppID = "unknown" // only kefu writes there: no app of that name can have a queue
-	}
-	if l.ID == "" {
-		l.ID = wire.DefaultID(meta.Stored, meta.Seq)
-	}
-	if l.PublishedAt.IsZero() {
-		l.PublishedAt = meta.Stored.UTC()
-	}
-	if l.Subject == "" {
-		l.Subject = m.Subject
-	}
-	if l.Lane == schema.LaneBulk {
-		l.Campaign = due.to.Key
-	}
-	if n := len(l.Attempts); n > 0 {
-		l.FirstAt, l.LastAt = l.Attempts[0].At, l.Attempts[n-1].At
-	}
-	wire.SetPacket(l, m.Data)
-	wire.SetHeader(l, wire.ProducerHeader(m.Header, env.ID))
-	return l
-}
-
-// receiptOf is the receipt that goes with a letter; nil when none is wanted.
-func (d *dispatcher) receiptOf(l *schema.Letter, env wire.Envelope) *schema.Receipt {
-	if !d.receipts.wanted(schema.StateDead) {
-		return nil
-	}
-	return &schema.Receipt{
-		ID: l.ID, AppID: l.AppID, Generation: l.Generation, State: schema.StateDead, Lane: l.Lane, Campaign: l.Campaign, Source: l.Source,
-		Reason: l.Reason, Attempts: max(env.Attempt-1, 0), PossibleDuplicate: l.PossibleDuplicate,
-		PublishedAt: l.PublishedAt, SettledAt: l.DiedAt,
-	}
+	d.adopt(due.env)
+	return d
 }

@@ -231,7 +231,7 @@ func TestSlotsKeptForLive(t *testing.T) {
 		require.Equal(t, c.want, keptFor(c.share, c.slots, c.inSlot), "%v of %d at %v", c.share, c.slots, c.inSlot)
 	}
 	one, two := &bidder{}, &bidder{}
-	s := &slots{whole: 3, free: 3}
+	s := &slots{total: 3, free: 3}
 	take := func(a *bidder, lane schema.Lane) bool { return s.acquire(a, lane, 0.34, 0) }
 	require.True(t, take(one, schema.LaneBulk))
 	require.True(t, take(one, schema.LaneBulk))

@@ -41,7 +41,7 @@ type lane struct {
 	first    time.Time // when this worker began to read the queue, if nobody ever did before; else zero
 	ahead    *prefetch
 	line     *line
-	mine     func(now time.Time) bool // mayStart, made once
+	mayCall  func(now time.Time) bool // mayStart, made once
 	consumer string
 	config   jetstream.ConsumerConfig
 
@@ -85,9 +85,10 @@ func (l *lane) newPuller(c *pool.Claim) *broker.Puller {
 // deliver makes a delivery of a message that the consumer handed out.
 func (l *lane) deliver(m *nats.Msg, meta broker.Delivery, queueMade time.Time) *delivery {
 	d := &delivery{
-		mine: l.mine, msg: m, reply: m.Reply, renewed: time.Now(), scheduled: scheduled{line: l.line},
+		msg: m, mayCall: l.mayCall, reply: m.Reply, renewed: time.Now(),
+		scheduled: scheduled{line: l.line},
 		life: life{
-			live: l.line.kind == schema.LaneLive, seq: meta.Seq, stored: meta.Stored, queueMade: queueMade, worker: l.name,
+			seq: meta.Seq, stored: meta.Stored, queueMade: queueMade, worker: l.name,
 			redelivered: meta.Delivered > 1 || l.inherited(meta),
 		},
 	}
@@ -97,7 +98,6 @@ func (l *lane) deliver(m *nats.Msg, meta broker.Delivery, queueMade time.Time) *
 		// NATS client can publish. The handler buries it.
 		d.subject = wire.Subject{Subject: schema.Subject{AppID: l.appID, Lane: l.line.kind}}
 	}
-	d.viaAgain = d.subject.Again
 	return d
 }
 

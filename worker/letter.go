@@ -12,7 +12,7 @@ import (
 
 // compose writes the letter, in memory.
 func (e *engine) compose(d *delivery) event {
-	letter := e.letter(d)
+	letter := newLetter(d, d.publishedHeader(), e.name)
 	msg, err := deadletter.Message(letter)
 	if err != nil {
 		e.log.Error("dead letter", "app", e.appID, "id", d.id, "error", err)
@@ -22,26 +22,20 @@ func (e *engine) compose(d *delivery) event {
 	return event{kind: evDone}
 }
 
-// letter is all that is known about an intent that will not be sent.
-func (e *engine) letter(d *delivery) *schema.Letter {
-	end := &d.end
+// newLetter is all that is known about an intent that will not be sent. header is as
+// its producer wrote it.
+func newLetter(d *delivery, header map[string][]string, worker string) *schema.Letter {
 	l := &schema.Letter{
-		ID: d.id, AppID: e.appID, Generation: d.generation, Lane: d.line.kind, Source: d.env.Source,
-		Reason: end.reason, Detail: end.detail, PossibleDuplicate: d.possibleDuplicate() || end.reason == schema.ReasonUnknown,
-		Attempts: d.tried, Sequence: d.seq,
-		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: e.name,
+		ID: d.id, AppID: d.subject.AppID, Generation: d.generation, Source: d.env.Source,
+		Lane: d.subject.Lane, Campaign: d.campaignName(), OpenID: d.recipient(),
+		Reason: d.end.reason, Detail: d.end.detail, PossibleDuplicate: d.possibleDuplicate(),
+		Attempts: d.tried, Subject: d.subject.Subject.String(), Sequence: d.seq,
+		PublishedAt: d.published.UTC(), DiedAt: time.Now().UTC(), Worker: worker,
 	}
-	l.Subject = d.subject.Subject.String()
-	_, strange := wire.ParseSubject(d.msg.Subject)
-	switch {
-	case strange != nil:
-		l.Subject, l.OpenID = d.msg.Subject, wire.PeekToUser(d.msg.Data) // as it came: nothing else is known of it
-	case d.live:
-		l.OpenID = d.subject.Key
-	default:
-		l.Campaign, l.OpenID = d.subject.Key, wire.PeekToUser(d.msg.Data)
+	if d.subject.Key == "" {
+		l.Subject = d.msg.Subject // as it came: nothing else is known of it
 	}
-	if answer := end.answer; answer != nil {
+	if answer := d.end.answer; answer != nil {
 		l.Errmsg, l.RID, l.HTTPStatus = answer.Msg, answer.RID, answer.HTTPStatus
 		if answer.HasCode {
 			l.Errcode = &answer.Code
@@ -51,7 +45,7 @@ func (e *engine) letter(d *delivery) *schema.Letter {
 		l.FirstAt, l.LastAt = d.tried[0].At, d.tried[n-1].At
 	}
 	wire.SetPacket(l, d.msg.Data)
-	wire.SetHeader(l, d.publishedHeader())
+	wire.SetHeader(l, header)
 	return l
 }
 
@@ -67,8 +61,8 @@ func (d *delivery) publishedHeader() map[string][]string {
 // laterMessage is the intent as KEFU_LATER holds it until its end's time.
 func (e *engine) laterMessage(d *delivery) *nats.Msg {
 	env := d.env
-	env.ID, env.Generation, env.Attempt, env.PublishedAt, env.Tried = d.id, d.generation, d.attempt, d.published.UTC(), d.lastTried()
-	env.Before = d.lastEnd.String()
+	env.ID, env.Generation, env.Attempt = d.id, d.generation, d.attempt
+	env.PublishedAt, env.Tried, env.Before = d.published.UTC(), d.lastTried(), d.lastEnd.String()
 	return laterMessage(e.appID, d.subject, env, 0, d.seq, d.end.until, headerOf(env, d.msg), d.msg.Data)
 }
 
@@ -85,25 +79,4 @@ func (d *delivery) lastTried() []schema.Attempt {
 		from--
 	}
 	return d.tried[from:]
-}
-
-// receipt is what became of an intent, for its producer; nil when none is wanted.
-func (e *engine) receipt(d *delivery) *schema.Receipt {
-	end := &d.end
-	if !e.receipts.wanted(end.state) {
-		return nil
-	}
-	r := &schema.Receipt{
-		ID: d.id, AppID: e.appID, Generation: d.generation, State: end.state, Lane: d.line.kind, Source: d.env.Source,
-		Reason: end.reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate() || end.reason == schema.ReasonUnknown,
-		PublishedAt: d.published.UTC(), SettledAt: time.Now().UTC(),
-	}
-	if !d.live {
-		r.Campaign = d.subject.Key
-	}
-	if n := len(d.tried); n > 0 && end.state == schema.StateDead {
-		last := d.tried[n-1]
-		r.Errcode, r.Errmsg, r.RID = last.Errcode, last.Errmsg, last.RID
-	}
-	return r
 }

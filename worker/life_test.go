@@ -11,6 +11,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -20,7 +21,7 @@ var lifeNoon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // newborn is an intent as it arrives: live, with an hour to its deadline.
 func newborn(change ...func(*life)) *life {
 	l := &life{
-		live: true, seq: 7, stored: lifeNoon, queueMade: lifeNoon, worker: "me", generation: 1, attempt: 1,
+		subject: wire.Subject{Subject: schema.Subject{Lane: schema.LaneLive}}, seq: 7, stored: lifeNoon, queueMade: lifeNoon, worker: "me", generation: 1, attempt: 1,
 		deadline: lifeNoon.Add(time.Hour),
 	}
 	for _, f := range change {
@@ -110,9 +111,9 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 		events []event
 		want   string
 	}{
-		{"it is sent", newborn(), begun(on(evJudged, sent)), start + "call · tell · mark sent · receipt · ack"},
+		{"it is sent", newborn(), begun(on(evJudged, sent)), start + "call · report · mark sent · receipt · ack"},
 		{"the API refuses it", newborn(), begun(on(evJudged, rejected)),
-			start + "call · compose · mark dying · letter · index · tell · receipt · mark dead · ack"},
+			start + "call · compose · mark dying · letter · index · report · receipt · mark dead · ack"},
 		{"nobody knows, and it may wait no longer here", newborn(), begun(on(evJudged, nobodyKnows), on(evDone), on(evRoom, func(e *event) { e.free = true })),
 			start + "call · clear, not waited for · room · later · mark later · ack"},
 		{"nobody knows, and KEFU_LATER is full", newborn(), begun(on(evJudged, nobodyKnows), on(evDone), on(evRoom)),
@@ -123,19 +124,19 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 			start + "call · hold · clear · give back"},
 		{"the app is held before the call", newborn(), begun(on(evUnsent)), start + "call · clear · give back"},
 		{"its deadline passes before the call", newborn(), begun(on(evUnsent, func(e *event) { e.late = true })),
-			start + "call · clear · compose · letter · index · tell · receipt · mark dead · ack"},
+			start + "call · clear · compose · letter · index · report · receipt · mark dead · ack"},
 		{"the worker ends during the call", newborn(), begun(on(evCutOff)), start + "call · give back"},
 
 		{"the app is held while it is decoded", newborn(), []event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked, barred)},
 			"identify · decode · look · give back"},
 		{"a broken header", newborn(), []event{on(evTurn), on(evIdentified, broken), on(evLooked)},
-			"identify · look · compose · letter · index · tell · receipt · mark dead · ack"},
+			"identify · look · compose · letter · index · report · receipt · mark dead · ack"},
 		{"a broken packet", newborn(), []event{on(evTurn), on(evIdentified), on(evDecoded, broken), on(evLooked)},
-			"identify · decode · look · compose · letter · index · tell · receipt · mark dead · ack"},
+			"identify · decode · look · compose · letter · index · report · receipt · mark dead · ack"},
 		{"it is withdrawn", newborn(), []event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked, withdrawn)},
-			"identify · decode · look · tell · receipt · mark cancelled · ack"},
+			"identify · decode · look · report · receipt · mark cancelled · ack"},
 		{"its time is over", newborn(), []event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked, tooLate)},
-			"identify · decode · look · compose · letter · index · tell · receipt · mark dead · ack"},
+			"identify · decode · look · compose · letter · index · report · receipt · mark dead · ack"},
 		{"its time has not come", newborn(func(l *life) { l.sendAt = lifeNoon.Add(time.Minute) }),
 			[]event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked), on(evRoom, func(e *event) { e.free = true })},
 			"identify · decode · look · room · later · mark later · ack"},
@@ -147,55 +148,55 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 
 		{"held while the ledger is asked", newborn(), append(begun()[:4], on(evRuled, barred)), start + "clear · give back"},
 		{"withdrawn while the ledger is asked", newborn(), append(begun()[:4], on(evRuled, withdrawn)),
-			start + "clear · tell · receipt · mark cancelled · ack"},
+			start + "clear · report · receipt · mark cancelled · ack"},
 		{"late while the ledger is asked", newborn(), append(begun()[:4], on(evRuled, tooLate)),
-			start + "clear · compose · letter · index · tell · receipt · mark dead · ack"},
+			start + "clear · compose · letter · index · report · receipt · mark dead · ack"},
 		{"the worker ends while the ledger is asked", newborn(), append(begun()[:4], on(evStopping)), start + "give back"},
 		{"it was sent before", newborn(), append(begun()[:4], on(evRuled, says(ledger.Ended, func(s *ledger.Standing) { s.Kind = ledger.Sent }))),
-			start + "tell repeat · receipt · ack"},
+			start + "report repeat · receipt · ack"},
 		{"it died before", newborn(), append(begun()[:4], on(evRuled, says(ledger.Ended, func(s *ledger.Standing) { s.Kind = ledger.Dead }))),
-			start + "tell repeat · ack"},
+			start + "report repeat · ack"},
 		{"another body under its id", newborn(), append(begun()[:4], on(evRuled, says(ledger.Reuse))),
-			start + "compose · letter · index · tell · receipt · mark dead · ack"},
+			start + "compose · letter · index · report · receipt · mark dead · ack"},
 		{"a repeat of what is queued", newborn(), append(begun()[:4], on(evRuled, says(ledger.Repeat, func(s *ledger.Standing) { s.Carrier = 3 })), on(evAsked)),
-			start + "ask · tell repeat · ack"},
+			start + "ask · report repeat · ack"},
 		{"a repeat of what was purged", newborn(), append(begun()[:4],
-			on(evRuled, says(ledger.Repeat, func(s *ledger.Standing) { s.Carrier = 3 })), on(evAsked, func(e *event) { e.gone = true }),
+			on(evRuled, says(ledger.Repeat, func(s *ledger.Standing) { s.Carrier = 3 })), on(evAsked, func(e *event) { e.missing = true }),
 			on(evRuled), on(evLooked), on(evRuled), on(evJudged, sent)),
-			start + "ask · mark gone · look · mark start · call · tell · mark sent · receipt · ack"},
+			start + "ask · mark gone · look · mark start · call · report · mark sent · receipt · ack"},
 		{"a worker that lives has begun it", newborn(), append(begun()[:4], on(evRuled, says(ledger.Started), func(e *event) { e.alive = true })),
 			start + "wait"},
 		{"a worker that is gone had begun it, and the policy is to park", newborn(), append(begun()[:4], on(evRuled, says(ledger.Started)),
 			on(evJudged, func(e *event) {
 				e.verdict, e.outcome.fault = Verdict{do: doBury, reason: schema.ReasonUnknown}, wechat.FaultUnknown
 			})),
-			start + "judge · compose · mark dying · letter · index · tell · receipt · mark dead · ack"},
+			start + "judge · compose · mark dying · letter · index · report · receipt · mark dead · ack"},
 		{"a worker that is gone was burying it", newborn(), append(begun()[:4], on(evRuled, says(ledger.Doomed, func(s *ledger.Standing) { s.Reason = schema.ReasonRejected }))),
-			start + "compose · mark dying · letter · index · tell · receipt · mark dead · ack"},
+			start + "compose · mark dying · letter · index · report · receipt · mark dead · ack"},
 		{"somebody else goes on while it is buried", newborn(), begun(on(evJudged, rejected), on(evDone), on(evDone, func(e *event) { e.said.Overtaken = true })),
 			start + "call · compose · mark dying · forget"},
 		{"its letter cannot be written", newborn(), begun(on(evJudged, rejected), on(evUnwritable)), start + "call · compose · wait"},
 
 		{"handed out again", newborn(func(l *life) { l.redelivered = true }), []event{on(evTurn), on(evIdentified), on(evRuled), on(evDecoded), on(evLooked), on(evRuled), on(evJudged, sent)},
-			"identify · mark suspect · decode · look · mark start · call · tell · mark sent · receipt · ack"},
+			"identify · mark suspect · decode · look · mark start · call · report · mark sent · receipt · ack"},
 		{"handed out again for the third time without an end", newborn(func(l *life) { l.redelivered = true }),
 			[]event{on(evTurn), on(evIdentified), on(evRuled, says(0, func(s *ledger.Standing) { s.Suspects = maxSuspects })), on(evLooked)},
-			"identify · mark suspect · look · compose · letter · index · tell · receipt · mark dead · ack"},
+			"identify · mark suspect · look · compose · letter · index · report · receipt · mark dead · ack"},
 		{"poison, but it was sent", newborn(func(l *life) { l.redelivered = true }),
 			[]event{on(evTurn), on(evIdentified), on(evRuled, says(0, func(s *ledger.Standing) { s.Suspects = maxSuspects })),
 				on(evLooked, says(ledger.Ended, func(s *ledger.Standing) { s.Kind = ledger.Sent }))},
-			"identify · mark suspect · look · tell repeat · receipt · ack"},
+			"identify · mark suspect · look · report repeat · receipt · ack"},
 
 		{"a panic before it is known", newborn(), []event{on(evTurn), on(evPanicked)}, "identify · wait"},
 		{"a panic while it is decoded", newborn(), []event{on(evTurn), on(evIdentified), on(evPanicked), on(evRuled)},
 			"identify · decode · mark suspect · wait"},
 		{"the third panic", newborn(func(l *life) { l.panics = 2 }), []event{on(evTurn), on(evIdentified), on(evPanicked), on(evRuled), on(evLooked)},
-			"identify · decode · mark suspect · look · compose · letter · index · tell · receipt · mark dead · ack"},
+			"identify · decode · mark suspect · look · compose · letter · index · report · receipt · mark dead · ack"},
 		{"a panic after the packet has left", newborn(), begun(on(evPanicked), on(evJudged, func(e *event) {
 			e.verdict, e.outcome.fault = Verdict{do: doRetry, delay: time.Second}, wechat.FaultUnknown
 		})), start + "call · judge · clear, not waited for · wait"},
 		{"a panic after the API has said that it is sent", newborn(), begun(on(evJudged, sent), on(evPanicked)),
-			start + "call · tell · mark sent · receipt · ack"},
+			start + "call · report · mark sent · receipt · ack"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -229,7 +230,7 @@ func walk(t *testing.T, seed uint64) {
 	maybe := func() bool { return r.IntN(4) == 0 }
 	var w world
 	var trace []string
-	l := newborn(func(l *life) { l.redelivered, l.viaAgain, l.passing = maybe(), maybe(), maybe() })
+	l := newborn(func(l *life) { l.redelivered, l.subject.Again, l.passing = maybe(), maybe(), maybe() })
 	promise := func(ok bool, what string) {
 		require.True(t, ok, "seed %d: %s after %s", seed, what, strings.Join(trace, " · "))
 	}
@@ -277,7 +278,7 @@ func walk(t *testing.T, seed uint64) {
 			e.said.Suspects = r.IntN(4)
 			w.started = w.started || s.mark == ledger.Start && e.said.Ruling == ledger.Go
 		case stepAsk:
-			e = on(evAsked, func(e *event) { e.gone = maybe() })
+			e = on(evAsked, func(e *event) { e.missing = maybe() })
 		case stepCall:
 			promise(w.started, "a call without a start")
 			promise(w.posts == w.unknown, "a second call after one whose outcome is known")
@@ -303,7 +304,7 @@ func walk(t *testing.T, seed uint64) {
 		case stepLetter, stepLater:
 			w.stored, e = true, on(evDone)
 		case stepAck:
-			known := l.end.state == "" || trace[len(trace)-2] == "tell repeat" || trace[len(trace)-3] == "tell repeat"
+			known := l.end.state == "" || trace[len(trace)-2] == "report repeat" || trace[len(trace)-3] == "report repeat"
 			promise(w.ended || known, "an acknowledgement without an end")
 			promise(!w.started, "an acknowledgement while a start stands")
 			promise(l.end.state != schema.StateDead || w.stored, "a dead intent without a letter")

@@ -8,13 +8,13 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// tell is the one place that tells the outside of an intent's end: one log line,
+// report is the one place that tells the outside of an intent's end: one log line,
 // one metric.
-func (e *engine) tell(d *delivery) {
+func (e *engine) report(d *delivery) {
 	now, end := time.Now(), &d.end
-	e.metrics.settled(e.appID, d.line.kind, end.state, end.reason, d.possibleDuplicate())
+	e.metrics.settled(e.appID, d.subject.Lane, end.state, end.reason, d.possibleDuplicate())
 	if d.generation == 1 { // a letter that comes back was waited for by a person, not for kefu
-		e.metrics.took(e.appID, d.line.kind, now.Sub(latest(d.published, d.sendAt)))
+		e.metrics.took(e.appID, d.subject.Lane, now.Sub(latest(d.published, d.sendAt)))
 	}
 	e.metrics.ofSource(d.env.Source, end.state)
 	if end.state == schema.StateSent {
@@ -29,13 +29,13 @@ func (e *engine) tell(d *delivery) {
 	}
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
-		slog.String("app", e.appID), slog.String("id", d.id), slog.String("lane", string(d.line.kind)),
+		slog.String("app", e.appID), slog.String("id", d.id), slog.String("lane", string(d.subject.Lane)),
 		slog.String("to", e.pseudonyms.Of(d.recipient())), slog.Int("attempts", d.attempt-1),
 		slog.Duration("after", now.Sub(d.published).Round(time.Millisecond)))
 	if d.generation > 1 {
 		attrs = append(attrs, slog.Int("generation", d.generation))
 	}
-	if !d.live {
+	if !d.live() {
 		attrs = append(attrs, slog.String("campaign", d.subject.Key))
 	}
 	if end.reason != "" {
@@ -47,8 +47,8 @@ func (e *engine) tell(d *delivery) {
 	e.log.LogAttrs(context.Background(), level, string(end.state), attrs...)
 }
 
-// tellRepeat tells of an intent that was dealt with before.
-func (e *engine) tellRepeat(d *delivery) {
+// reportRepeat counts an intent that was dealt with before.
+func (e *engine) reportRepeat(d *delivery) {
 	e.metrics.repeats.WithLabelValues(e.appID).Inc()
 	e.log.Debug("known already", "app", e.appID, "id", d.id)
 }

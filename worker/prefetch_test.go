@@ -15,14 +15,14 @@ func TestLanesShareWhatIsTakenInHand(t *testing.T) {
 		held int
 		want int
 	}{
-		"an idle lane asks for a sip":             {0, 0, sip},
-		"and so it does beside others":            {1000, 0, sip},
+		"an idle lane asks for the least":         {0, 0, leastAllowance},
+		"and so it does beside others":            {1000, 0, leastAllowance},
 		"one busy lane has all":                   {1, 1, 4096},
 		"five share it":                           {5, 300, 819},
-		"of hundreds each has a sip at least":     {1500, 3, sip},
+		"of hundreds each has the least at least": {1500, 3, leastAllowance},
 		"a lane that is not counted yet, neither": {0, 1, 4096},
 	} {
-		p := prefetch{whole: 4096}
+		p := prefetch{total: 4096}
 		p.busy.Store(row.busy)
 		require.Equal(t, row.want, p.allowance(row.held), name)
 	}

@@ -34,6 +34,25 @@ func (r *receipts) wanted(state schema.State) bool {
 	return r.which != ReceiptsOff && (r.which != ReceiptsFailures || state != schema.StateSent)
 }
 
+// of is what became of an intent, for its producer; nil when no receipt is wanted.
+func (r *receipts) of(d *delivery) *schema.Receipt {
+	end := &d.end
+	if !r.wanted(end.state) {
+		return nil
+	}
+	out := &schema.Receipt{
+		ID: d.id, AppID: d.subject.AppID, Generation: d.generation, State: end.state,
+		Lane: d.subject.Lane, Campaign: d.campaignName(), Source: d.env.Source,
+		Reason: end.reason, Attempts: d.attempt - 1, PossibleDuplicate: d.possibleDuplicate(),
+		PublishedAt: d.published.UTC(), SettledAt: time.Now().UTC(),
+	}
+	if n := len(d.tried); n > 0 && end.state == schema.StateDead {
+		last := d.tried[n-1]
+		out.Errcode, out.Errmsg, out.RID = last.Errcode, last.Errmsg, last.RID
+	}
+	return out
+}
+
 // store stores the receipt of the message with this sequence, and calls then. A
 // receipt that the broker refuses, for longer than an election takes, is counted
 // and let go: the intent has ended, and to keep it for want of a receipt would

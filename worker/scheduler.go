@@ -56,27 +56,27 @@ const (
 type commandKind uint8
 
 const (
-	commandPause        commandKind = iota + 1 // the line's puller, with those of all others; then paused
-	commandPauseOne                            // the line's puller alone; then pausedOne
+	commandPause        commandKind = iota + 1 // the line's puller, with all others; then scheduler.pausing--
+	commandPauseOne                            // the line's puller alone; then line.pausing--
 	commandResume                              // the line's puller
-	commandRemake                              // the line's consumer, so that everything which is not settled comes again
+	commandRemake                              // make the line's consumer anew: what is not settled comes again
 	commandRelease                             // the line's claim
 	commandNak                                 // give the delivery back to the broker
-	commandMarkHarmless                        // it is let go of in good health
-	commandDrop                                // it is in hand no more: line says of how many
-	commandWait                                // bring it back after a delay
-	commandWake                                // look again at a time
+	commandMarkHarmless                        // the delivery is released in good health
+	commandDrop                                // it is in hand no more; inHand is how many of its line are
+	commandWait                                // bring the delivery back after a delay
+	commandWake                                // schedule again at a time
 	commandIdle                                // stopping, and nothing is in hand any more
 )
 
-// command is one thing that the app has to do.
+// command is one thing that the app has to do, and what it is about.
 type command struct {
 	kind     commandKind
 	line     *line
 	delivery *delivery
 	delay    time.Duration
 	at       time.Time
-	held     int // orderDrop: what the line has in hand now
+	inHand   int // commandDrop: what the line has in hand now
 }
 
 func newScheduler(shards int) *scheduler {
@@ -88,7 +88,7 @@ func newScheduler(shards int) *scheduler {
 	return s
 }
 
-func (s *scheduler) command(o command) { s.commands = append(s.commands, o) }
+func (s *scheduler) command(c command) { s.commands = append(s.commands, c) }
 
 // bulk is the line of bulk.
 func (s *scheduler) bulk() *line { return s.lines[len(s.lines)-1] }
@@ -107,7 +107,7 @@ func (s *scheduler) admit(d *delivery) {
 
 // enqueue puts a delivery where it waits for its turn.
 func (s *scheduler) enqueue(d *delivery) {
-	if d.live && !s.recipients.admit(d) {
+	if d.live() && !s.recipients.admit(d) {
 		d.place = waitingBehindRecipient
 		return
 	}
@@ -118,8 +118,8 @@ func (s *scheduler) enqueue(d *delivery) {
 // next is the line that the next intent comes from: the one whose turn it is, or
 // while a hold is being tried that of the intent which is to try it. d is nil for
 // the first of the line. pass says that it is not to be sent, but to be put off.
-func (s *scheduler) next(c chance) (l *line, d *delivery, pass bool) {
-	if !c.choosing {
+func (s *scheduler) next(c conditions) (l *line, d *delivery, pass bool) {
+	if !c.trial.choosing {
 		s.passing = passing{}
 		return s.nextLine(c), nil, false
 	}
@@ -139,7 +139,7 @@ func (s *scheduler) next(c chance) (l *line, d *delivery, pass bool) {
 }
 
 // nextLine is the line whose turn it is: live before bulk, live shards in turn.
-func (s *scheduler) nextLine(c chance) *line {
+func (s *scheduler) nextLine(c conditions) *line {
 	shards := s.shards()
 	for i := range shards {
 		l := shards[(s.turn+i)%len(shards)]
@@ -222,7 +222,7 @@ func (s *scheduler) requeue(d *delivery) bool {
 
 // release lets the recipient's next intent have its turn.
 func (s *scheduler) release(d *delivery) {
-	if !d.live || d.released {
+	if !d.live() || d.released {
 		return
 	}
 	d.released = true
@@ -254,7 +254,7 @@ func (s *scheduler) drop(d *delivery) {
 	delete(s.inHand, d.seq)
 	d.line.inHand--
 	d.place = forgotten
-	s.command(command{kind: commandDrop, delivery: d, held: d.line.inHand})
+	s.command(command{kind: commandDrop, delivery: d, inHand: d.line.inHand})
 }
 
 // discard drops a delivery that somebody else has by now.

@@ -15,7 +15,7 @@ import (
 )
 
 // model is a queue of three lanes, two live shards and bulk, and an app that carries
-// out what its scheduler orders. Chance decides what happens when.
+// out what its scheduler commands. Chance decides what happens when.
 type model struct {
 	t     *testing.T
 	r     *rand.Rand
@@ -107,8 +107,8 @@ func (m *model) handOut(l *modelLane) {
 		l.back = append(l.back, seq)
 		return
 	}
-	d := &delivery{scheduled: scheduled{line: l.line}, life: life{seq: seq, live: l.line.kind == schema.LaneLive}}
-	d.subject = wire.Subject{Subject: schema.Subject{Key: whose(seq)}}
+	d := &delivery{scheduled: scheduled{line: l.line}, life: life{seq: seq}}
+	d.subject = wire.Subject{Subject: schema.Subject{Lane: l.line.kind, Key: whose(seq)}}
 	m.log("in %d", seq)
 	m.s.admit(d)
 }
@@ -126,12 +126,12 @@ func (l *modelLane) comeAgain(inHand map[uint64]*delivery) {
 	slices.Sort(l.todo)
 }
 
-// pump is what the app does after each change.
-func (m *model) pump() {
+// schedule is what the app does after each change.
+func (m *model) schedule() {
 	m.s.turnPhase(m.shut || m.s.stopping)
 	m.carryOut()
 	for m.s.phase == open && m.s.running < 3 {
-		l, d, pass := m.s.next(chance{now: m.now, startable: func(*line) bool { return true }, forBulk: 2})
+		l, d, pass := m.s.next(conditions{now: m.now, startable: func(*line) bool { return true }, forBulk: 2})
 		m.carryOut()
 		if l == nil || m.r.IntN(4) == 0 { // no permission
 			return
@@ -145,7 +145,7 @@ func (m *model) pump() {
 
 func (m *model) begin(d *delivery, pass bool) {
 	m.log("begin %d", d.seq)
-	if d.live {
+	if d.live() {
 		for _, other := range slices.Concat(m.slots, m.timers) {
 			m.promise(other.seq == d.seq || whose(other.seq) != whose(d.seq), "two of one recipient at once")
 		}
@@ -163,45 +163,45 @@ func (m *model) settles(seq uint64) bool {
 }
 
 func (m *model) carryOut() {
-	orders := slices.Clone(m.s.commands)
+	commands := slices.Clone(m.s.commands)
 	m.s.commands = m.s.commands[:0]
-	for _, o := range orders {
-		switch o.kind {
+	for _, c := range commands {
+		switch c.kind {
 		case commandPause, commandPauseOne:
-			lane := m.lanes[o.line.index]
-			all, puller := o.kind == commandPause, lane.puller
+			lane := m.lanes[c.line.index]
+			all, puller := c.kind == commandPause, lane.puller
 			m.paused = append(m.paused, func() { // until then it delivers
 				lane.paused = lane.paused || lane.puller == puller
 				if all {
 					m.s.pausing--
 				} else {
-					o.line.pausing--
+					c.line.pausing--
 				}
 			})
 		case commandResume:
-			lane := m.lanes[o.line.index]
+			lane := m.lanes[c.line.index]
 			if lane.remake {
 				lane.comeAgain(m.s.inHand)
 			}
 			lane.paused = false
 		case commandRemake:
-			m.lanes[o.line.index].remake = true
+			m.lanes[c.line.index].remake = true
 		case commandNak:
-			lane := m.lanes[o.delivery.line.index]
-			m.log("back %d", o.delivery.seq)
-			lane.out = slices.DeleteFunc(lane.out, func(seq uint64) bool { return seq == o.delivery.seq })
-			lane.back = append(lane.back, o.delivery.seq)
+			lane := m.lanes[c.delivery.line.index]
+			m.log("back %d", c.delivery.seq)
+			lane.out = slices.DeleteFunc(lane.out, func(seq uint64) bool { return seq == c.delivery.seq })
+			lane.back = append(lane.back, c.delivery.seq)
 		case commandWait:
-			m.timers = append(m.timers, o.delivery)
+			m.timers = append(m.timers, c.delivery)
 		case commandDrop:
-			m.timers = slices.DeleteFunc(m.timers, func(d *delivery) bool { return d == o.delivery })
+			m.timers = slices.DeleteFunc(m.timers, func(d *delivery) bool { return d == c.delivery })
 		case commandRelease: // another worker has it for a moment, then this one again
-			m.log("released %d", o.line.index)
-			lane := m.lanes[o.line.index]
-			m.promise(o.line.inHand == 0, "a shard is let go of with something in hand")
+			m.log("released %d", c.line.index)
+			lane := m.lanes[c.line.index]
+			m.promise(c.line.inHand == 0, "a shard is let go of with something in hand")
 			lane.comeAgain(m.s.inHand)
 			lane.paused, lane.puller = m.s.phase != open, lane.puller+1
-			m.s.beginReading(o.line)
+			m.s.beginReading(c.line)
 		}
 	}
 }
@@ -232,7 +232,7 @@ func (m *model) step() {
 			m.ends = append(m.ends, d)
 		}
 		m.carryOut()
-		m.pump()
+		m.schedule()
 		m.s.requeue(d)
 	case 5:
 		if d := m.pick(&m.timers); d != nil {
@@ -273,7 +273,7 @@ func (m *model) step() {
 			m.s.beginDraining(l.line)
 		}
 	}
-	m.pump()
+	m.schedule()
 }
 
 func TestTheSchedulerKeepsOrderAndLosesNothing(t *testing.T) {

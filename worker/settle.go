@@ -49,9 +49,9 @@ func (e *engine) settle(d *delivery, s step) {
 			e.settleNext(d, ledger.Standing{})
 		})
 	case stepReceipt:
-		e.receipts.store(e.receipt(d), d.seq, func() { e.settleNext(d, ledger.Standing{}) })
-	case stepTell:
-		e.tell(d)
+		e.receipts.store(e.receipts.of(d), d.seq, func() { e.settleNext(d, ledger.Standing{}) })
+	case stepReport:
+		e.report(d)
 		e.settleNext(d, ledger.Standing{})
 	case stepAck:
 		e.ack(d)
@@ -72,8 +72,8 @@ func (e *engine) settleNext(d *delivery, said ledger.Standing) {
 // is ending is stored elsewhere already.
 func (e *engine) markEnd(d *delivery, kind ledger.Kind, reached failpoint.Point) {
 	m := d.mark(kind)
-	if d.stranger {
-		m = e.strangersMark(d, m)
+	if d.idReused {
+		m = e.underLetterID(d, m)
 	}
 	e.ledger.Write(m, func(said ledger.Standing, err error) {
 		if reached != "" {
@@ -89,9 +89,9 @@ func (e *engine) markEnd(d *delivery, kind ledger.Kind, reached failpoint.Point)
 	})
 }
 
-// strangersMark has the end of a message whose id belongs to another one stand in
-// the ledger beside that one's, under the name that its letter has at the broker.
-func (e *engine) strangersMark(d *delivery, m ledger.Mark) ledger.Mark {
+// underLetterID is the mark of a message whose id belongs to another one. It stands in
+// the ledger beside that one's, under the id that its letter has at the broker.
+func (e *engine) underLetterID(d *delivery, m ledger.Mark) ledger.Mark {
 	m.Key = ledger.KeyOf(e.appID, wire.LetterMsgID(e.appID, d.id, d.generation, d.seq))
 	m.Generation, m.Before = 1, 0
 	return m

@@ -15,7 +15,7 @@ import (
 // calls end.
 type slots struct {
 	mu       sync.Mutex
-	whole    int
+	total    int
 	free     int
 	slowBulk int // of those that are taken, for bulk of apps that leave some to live
 	waiting  [2][]*bidder
@@ -64,7 +64,7 @@ func (s *slots) acquire(b *bidder, lane schema.Lane, live float64, inSlot time.D
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kind := slotFor(lane)
-	s.keep(b, keptFor(live, s.whole, inSlot))
+	s.keep(b, keptFor(live, s.total, inSlot))
 	switch {
 	case b.granted[kind]:
 		b.granted[kind] = false
@@ -108,7 +108,7 @@ func (s *slots) count(b *bidder, kind, n int) {
 // a moment what it has: to wait until it has left as many free as are kept might
 // be for ever. s.mu is held.
 func (s *slots) mayTake(b *bidder, kind int) bool {
-	return s.free > 0 && (kind == forLive || b.kept == 0 || s.slowBulk < s.whole-b.kept)
+	return s.free > 0 && (kind == forLive || b.kept == 0 || s.slowBulk < s.total-b.kept)
 }
 
 // release gives a slot back. The app it returns, if any, was given the slot and

@@ -11,9 +11,9 @@ import (
 
 func TestBulkOfASlowAppHasItsTurnBesideOneThatIsFast(t *testing.T) {
 	t.Parallel()
-	s := slots{whole: 10, free: 10}
+	s := slots{total: 10, free: 10}
 	fast, slow := new(bidder), new(bidder)
-	for range s.whole {
+	for range s.total {
 		require.True(t, s.acquire(fast, schema.LaneBulk, 0.2, time.Millisecond))
 	}
 	require.False(t, s.acquire(slow, schema.LaneBulk, 0.25, 10*time.Second))
@@ -29,7 +29,7 @@ func TestBulkOfASlowAppHasItsTurnBesideOneThatIsFast(t *testing.T) {
 
 func TestBulkOfASlowAppStopsNobodyElses(t *testing.T) {
 	t.Parallel()
-	s := slots{whole: 10, free: 10}
+	s := slots{total: 10, free: 10}
 	slow, fast := new(bidder), new(bidder)
 	for range 8 {
 		require.True(t, s.acquire(slow, schema.LaneBulk, 0.25, 10*time.Second))

@@ -16,15 +16,22 @@ import (
 // have been passed.
 const lookAhead = 128
 
-// chance is what there is of a next intent at some time.
-type chance struct {
+// trialChoice is which intents may try the hold in force.
+type trialChoice struct {
+	gate.Choice
+	choosing bool // false: no hold is to be tried by an intent that has to be chosen
+}
+
+// conditions are those under which the next intent is chosen.
+type conditions struct {
 	now       time.Time
 	startable func(*line) bool // an intent of the line may be started
 	forBulk   int              // slots that bulk may have at once
-	trial     gate.Choice      // choosing: which intents may try the hold in force
-	choosing  bool
+	trial     trialChoice
+
+	// While an intent is chosen for a trial.
 	laterFull bool // KEFU_LATER has no room for the app
-	window    int  // how many of bulk may be ready at once, while choosing
+	window    int  // how many of bulk may be ready at once
 }
 
 // passing bounds how many intents of bulk are put off in a hold because they hide
@@ -47,7 +54,7 @@ const (
 // is of kinds that were refused, and more may be behind it; or says when to look
 // again (zero: after a change). Live has its order, and only what waits for a retry
 // is overtaken there.
-func (p *passing) choosePassed(bulk *line, c chance) (d *delivery, again time.Time) {
+func (p *passing) choosePassed(bulk *line, c conditions) (d *delivery, again time.Time) {
 	if !c.trial.Seeks() || c.laterFull || bulk.ready.len() < max(c.window, 1) {
 		return nil, time.Time{}
 	}
@@ -65,7 +72,7 @@ func (p *passing) choosePassed(bulk *line, c chance) (d *delivery, again time.Ti
 // chooseTrial finds the intent that may try the hold now and tells the most, or says
 // when to look again (zero: after a change). For each live recipient only the first
 // that is not sent yet is looked at, so none is overtaken.
-func chooseTrial(lines []*line, c chance) (best *delivery, again time.Time) {
+func chooseTrial(lines []*line, c conditions) (best *delivery, again time.Time) {
 	least := gate.Rank(-1)
 	for _, l := range lines {
 		if l.leaving || l.ready.len() == 0 {

@@ -13,6 +13,7 @@
 //	scheduler.go  PURE: what is in hand, and whose turn it is; order.go keeps each recipient's order
 //	attempt.go    turn, carry: does what its life orders, in the slot: decode, look, mark, call
 //	life.go       PURE: one event in, one step out; the order of all that is written stands there
+//	              (steps.go: what events and steps are; mark.go: what the ledger is told)
 //	verdict.go    PURE: what is done about an outcome
 //	settle.go     carries out the steps of its end, which nothing waits for; acknowledges
 //
@@ -24,7 +25,7 @@
 // The files refer to each other in one direction: from what starts (worker.go,
 // reconfigure.go, claim.go, app.go) over what is done (attempt.go, settle.go,
 // letter.go, observe.go) to what is decided and known (scheduler.go, life.go,
-// verdict.go). What all parts use is listed in services.go, settings in config.go.
+// verdict.go, steps.go, mark.go). What all parts use is listed in services.go, settings in config.go.
 //
 // Numbers that fit together: an API call ends after 10 s, the broker hands out
 // a message again 12 s after the last sign of life of its worker, a sign of
@@ -93,8 +94,8 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	w.watchdog = &watchdog{services: w.services, started: w.isStarted, apps: w.current, every: watchEvery, most: waitMost}
 	w.claims = &claims{services: w.services, apps: w.current}
 	w.counting.services = w.services
-	w.slots.whole, w.slots.free = cfg.Concurrency, cfg.Concurrency
-	w.ahead.whole = prefetchCalls * int64(cfg.Concurrency)
+	w.slots.total, w.slots.free = cfg.Concurrency, cfg.Concurrency
+	w.ahead.total = prefetchCalls * int64(cfg.Concurrency)
 	var err error
 	if w.metrics, err = newMetrics(cfg.Metrics, cfg.Apps); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
@@ -155,14 +156,22 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	}
 
 	<-ctx.Done()
+	return w.stop(dispatcher, func() {
+		endWork(errGrace)
+		stopAlive()
+	})
+}
+
+// stop finishes what is under way within the grace period, and gives the rest back.
+// endWork ends what is still under way after that.
+func (w *Worker) stop(d *dispatcher, endWork func()) error {
 	w.changing.Lock() // a change that has begun is made first: it starts goroutines
 	w.setStarted(false)
 	w.changing.Unlock()
 	w.log.Info("stopping: finishing what is under way", "grace", w.cfg.Grace)
 	over := time.Now().Add(w.cfg.Grace)
-	clean := w.drain(dispatcher)
-	endWork(errGrace)
-	stopAlive()
+	clean := w.drain(d)
+	endWork()
 	w.running.Wait()
 	if err := w.drainLedger(max(time.Until(over), leastForMarks)); err != nil {
 		w.log.Warn("the ledger has not learned all: attempts may be taken for unknown", "error", err)

@@ -1,7 +1,5 @@
 package ledger
 
-import "github.com/kefuhq/kefu/schema"
-
 // What a campaign counts follows from the log as the rulings do: an id counts as
 // the end of its latest generation that has one. So an end counts once, whatever
 // is handed out or written again, and the end of a replay takes the place of the
@@ -38,7 +36,7 @@ func settle(e Entry, known bool, next Entry, m Mark, c source) End {
 
 // end is what a terminal mark ends its intent as, where e is remembered of it.
 func (m Mark) end(e Entry, c source) (end End) {
-	again := m.Unknown > 0
+	again := PossibleDuplicate(int(m.Unknown), m.Reason)
 	switch m.Kind {
 	case Sent:
 		end = endSent
@@ -50,7 +48,6 @@ func (m Mark) end(e Entry, c source) (end End) {
 		if end = deadFor(m.Reason); end == 0 {
 			return 0 // of an earlier version of kefu
 		}
-		again = again || end == deadFor(schema.ReasonUnknown)
 	}
 	if again {
 		end |= duplicate

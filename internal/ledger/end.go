@@ -15,7 +15,7 @@ type End uint8
 const (
 	endSent      End = 1
 	endCancelled End = 2
-	endDead      End = 3 // for the first of dyingFor; the other reasons follow
+	endDead      End = 3 // for the first of storedReasons; the others follow
 
 	// duplicate says that the message may have been sent more than once, as the
 	// receipt does.
@@ -48,6 +48,12 @@ func (e End) State() (schema.State, schema.Reason) {
 
 // PossibleDuplicate says whether the message may have been sent more than once.
 func (e End) PossibleDuplicate() bool { return e&duplicate != 0 }
+
+// PossibleDuplicate says whether an intent with so many attempts of unknown outcome
+// may have been sent more than once, or, if it is dead for a reason, at all.
+func PossibleDuplicate(unknown int, reason schema.Reason) bool {
+	return unknown > 0 || reason == schema.ReasonUnknown
+}
 
 // valid is e, or zero if it is none of this version's.
 func (e End) valid() End {

@@ -39,8 +39,11 @@ type Campaign uint64
 // which campaign a mark belongs to.
 const NoCampaign Campaign = 1
 
-// CampaignOf hashes an app and a campaign's name.
+// CampaignOf hashes an app and a campaign's name; without a name it is NoCampaign.
 func CampaignOf(appID, name string) Campaign {
+	if name == "" {
+		return NoCampaign
+	}
 	// No id of an intent begins with this byte: a campaign and an intent of one name
 	// have two hashes.
 	return max(Campaign(KeyOf(appID, "\x00"+name)), NoCampaign+1)
