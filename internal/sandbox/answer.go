@@ -44,8 +44,8 @@ func accept() answer {
 // done is the answer to what was done and is no message.
 func done() answer { return answer{status: http.StatusOK, body: okBody, coded: true} }
 
-// tell is an answer of errcode 0 that says more.
-func tell(v any) answer {
+// okWith is an answer of errcode 0 that says more.
+func okWith(v any) answer {
 	body, err := toJSON(v)
 	if err != nil {
 		panic(err) // v is one of our structs
@@ -56,7 +56,7 @@ func tell(v any) answer {
 // refuse is the API's answer with this errcode, worded as the real one, and with the tail that it
 // appends: the request's id. Codes without a known text get the tail alone, which is what the real
 // API does for undocumented ones.
-func refuse(code int) answer { return refuseSaying(code, wordings[code]) }
+func refuse(code int) answer { return refuseSaying(code, errmsgs[code]) }
 
 func refuseSaying(code int, msg string) answer {
 	id := newRID()
@@ -72,9 +72,9 @@ func refuseWith(code int, msg string) answer {
 	return answer{status: http.StatusOK, body: b, errcode: code, coded: true}
 }
 
-// wordings are the errmsgs of the real API without their rid, as SDK error tables and users'
+// errmsgs are the errmsgs of the real API without their rid, as SDK error tables and users'
 // threads quote them.
-var wordings = map[int]string{
+var errmsgs = map[int]string{
 	-1: "system error",
 	40001: "invalid credential, access_token is invalid or not latest, could get access_token by " +
 		"getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",

@@ -105,12 +105,12 @@ type request struct {
 	lose     bool // a rule has it answered and not done
 	at       time.Time
 
-	token   *token // of access_token in the query; nil when missing or unknown
-	appID   string
-	openID  string
-	msgType string
-	packet  packet    // of a send
-	wanted  tokenWish // of a token call, and of clear_quota/v2
+	token     *token // of access_token in the query; nil when missing or unknown
+	appID     string
+	openID    string
+	msgType   string
+	packet    packet       // of a send
+	tokenCall tokenRequest // of a token call, and of clear_quota/v2
 }
 
 // outcome is what happens to one call: what the API made of it and what its caller gets to see.
@@ -137,7 +137,7 @@ func (s *Sandbox) serveCall(w http.ResponseWriter, r *http.Request, rt *route) {
 		o = s.decide(&q, hit)
 	} else {
 		if err := s.readBody(&q, r); err != nil {
-			s.journal.abort() // the client went away while it was sending; nobody is left to answer
+			s.journal.countAborted() // the client went away while it was sending
 			return
 		}
 		rt.read(s, &q)
@@ -154,7 +154,7 @@ func (s *Sandbox) serveCall(w http.ResponseWriter, r *http.Request, rt *route) {
 		s.log.Debug("sandbox call", "call", rt.call, "app", q.appID, "errcode", o.errcode,
 			"status", o.status, "fault", o.fault, "rule", o.ruleID)
 	}
-	s.perform(w, r, &o, &t)
+	s.respond(w, r, &o, &t)
 }
 
 // findToken looks the query's token up; what is wrong with it is said later, by the call's answer.
@@ -209,14 +209,14 @@ func (s *Sandbox) readBody(q *request, r *http.Request) error {
 // decide turns the call and the rule that applies, if any, into what happens. The script comes
 // before the API's own checks: what a test has scripted is what it gets, even when the token is
 // stale.
-func (s *Sandbox) decide(q *request, hit hit) outcome {
+func (s *Sandbox) decide(q *request, hit ruleHit) outcome {
 	o := outcome{rule: hit.rule, ruleID: hit.id, delay: hit.delay}
 	if q.route.call == CallSend && (hit.rule == nil || !hit.rule.delays()) {
 		o.delay = s.latency.between(s.opts.Latency.Min, s.opts.Latency.Max)
 	}
 	rule := hit.rule
 	if rule == nil {
-		o.answer = s.normal(q)
+		o.answer = s.apiAnswer(q)
 		o.answered, o.delivered = o.coded, o.accepted
 		o.fault = o.unusual()
 		return o
@@ -226,7 +226,7 @@ func (s *Sandbox) decide(q *request, hit hit) outcome {
 	}
 	q.lose = rule.Lose
 	if rule.processes() {
-		o.answer = s.normal(q)
+		o.answer = s.apiAnswer(q)
 		o.delivered = o.accepted && !rule.Lose
 	}
 	if rule.replaces() {
@@ -239,8 +239,8 @@ func (s *Sandbox) decide(q *request, hit hit) outcome {
 	return o
 }
 
-// normal is the API's own answer.
-func (s *Sandbox) normal(q *request) answer {
+// apiAnswer is the API's own answer.
+func (s *Sandbox) apiAnswer(q *request) answer {
 	switch {
 	case q.chunked:
 		// The front end demands a Content-Length. It answers before anything behind it has seen the

@@ -11,15 +11,15 @@ import (
 // appState is what the sandbox knows of one app beside its tokens, which point here: a call finds
 // it without a look-up.
 type appState struct {
-	id     string
-	usage  []usage      // by route
-	typers atomic.Int64 // how many there are in typing; a send looks no further while there is none
+	id          string
+	usage       []usage      // by route
+	typingCount atomic.Int64 // of typing; a send looks no further while it is 0
 
-	mu     sync.Mutex // guards what follows
-	clears clears
-	desk   desk
-	typing map[string]time.Time // until when a user sees that somebody is typing, by openid
-	users  map[string]*User     // by openid
+	mu       sync.Mutex // guards what follows
+	clears   monthlyClears
+	accounts accountList
+	typing   map[string]time.Time // until when a user sees that somebody is typing, by openid
+	users    map[string]*User     // by openid
 }
 
 // apps are all apps that have got a token or were spoken of by a control call.
@@ -82,10 +82,10 @@ func (a *appState) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.clearUsage(time.Time{})
-	a.clears, a.desk = clears{}, desk{}
+	a.clears, a.accounts = monthlyClears{}, accountList{}
 	clear(a.users)
 	clear(a.typing)
-	a.typers.Store(0)
+	a.typingCount.Store(0)
 }
 
 // get finds an app, or makes it.

@@ -34,7 +34,7 @@ func (s *Sandbox) answerKFAvatar(q *request) answer {
 	app := q.token.app
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	a := app.deskFor(q).find(queryAccount(q.query, set.RawQuery))
+	a := app.accountsFor(q).find(queryAccount(q.query, set.RawQuery))
 	if a == nil {
 		return refuse(set.code(kfUnknown))
 	}

@@ -70,26 +70,26 @@ func (s *Sandbox) postApp(w http.ResponseWriter, r *http.Request) error {
 
 // postUsers lets one user do something, or many: all, or none when one entry is wrong.
 func (s *Sandbox) postUsers(w http.ResponseWriter, r *http.Request) error {
-	type deed struct {
+	type userAction struct {
 		AppID  string `json:"appid"`
 		OpenID string `json:"openid"`
 		Action string `json:"action"`
 	}
-	deeds, err := readMany[deed](w, r)
+	asked, err := readMany[userAction](w, r)
 	if err != nil {
 		return err
 	}
-	for i, did := range deeds {
-		err := oneOf("action", did.Action, actions...)
-		if did.AppID == "" || did.OpenID == "" {
+	for i, a := range asked {
+		err := oneOf("action", a.Action, actions...)
+		if a.AppID == "" || a.OpenID == "" {
 			err = errors.New("appid and openid are needed")
 		}
 		if err != nil {
-			return badRequest(fmt.Errorf("number %d of %d: %w", i+1, len(deeds), err))
+			return badRequest(fmt.Errorf("number %d of %d: %w", i+1, len(asked), err))
 		}
 	}
-	for _, did := range deeds {
-		s.Act(did.AppID, did.OpenID, Action(did.Action))
+	for _, a := range asked {
+		s.Act(a.AppID, a.OpenID, Action(a.Action))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

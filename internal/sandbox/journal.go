@@ -40,17 +40,17 @@ type recipient struct {
 	inFlight int
 }
 
-// ticket stands for one call in flight.
-type ticket struct {
+// callInFlight stands for one call in flight.
+type callInFlight struct {
 	recipient *recipient
 	open      bool
 }
 
 // waiter is closed when enough calls have come.
 type waiter struct {
-	filter  Filter
-	missing int
-	reached chan struct{}
+	filter    Filter
+	remaining int
+	done      chan struct{}
 }
 
 func newJournal(keep int, dropBodies bool) *journal {
@@ -72,7 +72,7 @@ func (j *journal) clear() {
 }
 
 // add records a call that has been read and takes it as in flight until done.
-func (j *journal) add(q *request, o *outcome) ticket {
+func (j *journal) add(q *request, o *outcome) callInFlight {
 	e := entry{
 		at: q.at.UnixNano(), route: q.route, appID: q.appID, msgType: q.msgType, body: q.body,
 		errcode: o.errcode, rule: int32(o.ruleID), status: int16(o.status), fault: o.fault,
@@ -90,7 +90,7 @@ func (j *journal) add(q *request, o *outcome) ticket {
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	t := ticket{open: true}
+	t := callInFlight{open: true}
 	switch {
 	case q.openID == "":
 	case q.route.call != CallSend:
@@ -109,13 +109,13 @@ func (j *journal) add(q *request, o *outcome) ticket {
 		*j.slot(j.last) = e
 	}
 	for w := range j.waiters {
-		w.see(j.last, &e)
+		w.count(j.last, &e)
 	}
 	return t
 }
 
 // done ends a call in flight; a second time does nothing.
-func (j *journal) done(t *ticket) {
+func (j *journal) done(t *callInFlight) {
 	if !t.open {
 		return
 	}
@@ -128,8 +128,8 @@ func (j *journal) done(t *ticket) {
 	}
 }
 
-// abort counts a call that never became one.
-func (j *journal) abort() {
+// countAborted counts a call that never became one.
+func (j *journal) countAborted() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.aborted++
@@ -254,11 +254,11 @@ func (j *journal) stats() Stats {
 func (j *journal) waitSends(n int) *waiter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	w := &waiter{filter: Filter{Call: CallSend}, missing: n, reached: make(chan struct{})}
+	w := &waiter{filter: Filter{Call: CallSend}, remaining: n, done: make(chan struct{})}
 	if c := j.calls[CallSend]; c != nil {
-		w.missing -= c.Total
+		w.remaining -= c.Total
 	}
-	j.enlist(w)
+	j.addWaiter(w)
 	return w
 }
 
@@ -267,31 +267,31 @@ func (j *journal) waitSends(n int) *waiter {
 func (j *journal) waitFor(f Filter, n int) *waiter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	w := &waiter{filter: f, missing: n, reached: make(chan struct{})}
+	w := &waiter{filter: f, remaining: n, done: make(chan struct{})}
 	for k := max(f.Since+1, j.oldest()); k <= j.last; k++ {
 		if f.selects(k, j.slot(k)) {
-			w.missing--
+			w.remaining--
 		}
 	}
-	j.enlist(w)
+	j.addWaiter(w)
 	return w
 }
 
-func (j *journal) enlist(w *waiter) {
-	if w.missing <= 0 {
-		close(w.reached)
+func (j *journal) addWaiter(w *waiter) {
+	if w.remaining <= 0 {
+		close(w.done)
 		return
 	}
 	j.waiters[w] = struct{}{}
 }
 
-// see counts a new entry. Below zero the channel is closed already.
-func (w *waiter) see(n int, e *entry) {
+// count counts a new entry. Below zero the channel is closed already.
+func (w *waiter) count(n int, e *entry) {
 	if !w.filter.selects(n, e) {
 		return
 	}
-	if w.missing--; w.missing == 0 {
-		close(w.reached)
+	if w.remaining--; w.remaining == 0 {
+		close(w.done)
 	}
 }
 

@@ -26,13 +26,13 @@ type KFAccount struct {
 	Avatar []byte `json:"avatar,omitempty"`
 }
 
-// desk are an app's accounts in the order in which they came. The app's lock guards it.
-type desk struct {
+// accountList are an app's accounts in the order in which they came. The app's lock guards it.
+type accountList struct {
 	accounts []KFAccount
 	last     int // kf_id
 }
 
-func (d *desk) find(account string) *KFAccount {
+func (d *accountList) find(account string) *KFAccount {
 	for i := range d.accounts {
 		if d.accounts[i].Account == account {
 			return &d.accounts[i]
@@ -41,14 +41,14 @@ func (d *desk) find(account string) *KFAccount {
 	return nil
 }
 
-func (d *desk) add(a KFAccount) KFAccount {
+func (d *accountList) add(a KFAccount) KFAccount {
 	d.last = max(d.last+1, firstKFID)
 	a.ID = d.last
 	d.accounts = append(d.accounts, a)
 	return a
 }
 
-func (d *desk) remove(account string) bool {
+func (d *accountList) remove(account string) bool {
 	before := len(d.accounts)
 	d.accounts = slices.DeleteFunc(d.accounts, func(a KFAccount) bool {
 		return a.Account == account
@@ -56,13 +56,13 @@ func (d *desk) remove(account string) bool {
 	return len(d.accounts) < before
 }
 
-// deskFor is where a call makes its change: at the app's desk, or at a copy of it that nobody will
-// see. The app must be locked.
-func (a *appState) deskFor(q *request) *desk {
+// accountsFor is where a call makes its change: in the app's accounts, or in a copy of them that
+// nobody will see. The app must be locked.
+func (a *appState) accountsFor(q *request) *accountList {
 	if q.lose {
-		return &desk{accounts: slices.Clone(a.desk.accounts), last: a.desk.last}
+		return &accountList{accounts: slices.Clone(a.accounts.accounts), last: a.accounts.last}
 	}
-	return &a.desk
+	return &a.accounts
 }
 
 // PutKFAccount gives an app an account, or changes it, past all rules of the API; its ID is the
@@ -71,12 +71,12 @@ func (s *Sandbox) PutKFAccount(appID string, a KFAccount) KFAccount {
 	app := s.apps.get(appID)
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	if old := app.desk.find(a.Account); old != nil {
+	if old := app.accounts.find(a.Account); old != nil {
 		a.ID = old.ID
 		*old = a
 		return a
 	}
-	return app.desk.add(a)
+	return app.accounts.add(a)
 }
 
 // KFAccounts are the accounts that an app has, in the order in which they came.
@@ -84,7 +84,7 @@ func (s *Sandbox) KFAccounts(appID string) []KFAccount {
 	app := s.apps.get(appID)
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	return append([]KFAccount{}, app.desk.accounts...)
+	return append([]KFAccount{}, app.accounts.accounts...)
 }
 
 // RemoveKFAccount takes an account away and says whether it was there.
@@ -92,49 +92,51 @@ func (s *Sandbox) RemoveKFAccount(appID, account string) bool {
 	app := s.apps.get(appID)
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	return app.desk.remove(account)
+	return app.accounts.remove(account)
 }
 
-// kfWish is what add and update ask for.
-type kfWish struct {
+// kfAccountRequest is what add and update ask for.
+type kfAccountRequest struct {
 	Account  string `json:"kf_account"`
 	Nickname string `json:"nickname"`
 	Password string `json:"password"`
 }
 
 func (s *Sandbox) answerKFAdd(q *request) answer {
-	return s.changeKF(q, func(set *KFSettings, d *desk, wish kfWish) kfFault {
+	return s.changeKF(q, func(set *KFSettings, d *accountList, asked kfAccountRequest) kfFault {
 		switch {
-		case d.find(wish.Account) != nil:
+		case d.find(asked.Account) != nil:
 			return kfExists
 		case len(d.accounts) >= set.limit():
 			return kfTooMany
 		}
-		d.add(KFAccount{Account: wish.Account, Nickname: wish.Nickname})
+		d.add(KFAccount{Account: asked.Account, Nickname: asked.Nickname})
 		return kfFault{}
 	})
 }
 
 func (s *Sandbox) answerKFUpdate(q *request) answer {
-	return s.changeKF(q, func(_ *KFSettings, d *desk, wish kfWish) kfFault {
-		a := d.find(wish.Account)
+	return s.changeKF(q, func(_ *KFSettings, d *accountList, asked kfAccountRequest) kfFault {
+		a := d.find(asked.Account)
 		if a == nil {
 			return kfUnknown
 		}
-		a.Nickname = wish.Nickname
+		a.Nickname = asked.Nickname
 		return kfFault{}
 	})
 }
 
 // changeKF checks what add and update have in common and then makes the change.
-func (s *Sandbox) changeKF(q *request, change func(*KFSettings, *desk, kfWish) kfFault) answer {
-	var wish kfWish
-	if code := s.admitPost(q, &wish); code != 0 {
+func (s *Sandbox) changeKF(
+	q *request, change func(*KFSettings, *accountList, kfAccountRequest) kfFault,
+) answer {
+	var asked kfAccountRequest
+	if code := s.admitPost(q, &asked); code != 0 {
 		return refuse(code)
 	}
 	set, none := &s.settings.Load().KFAccounts, kfFault{}
-	for _, f := range []kfFault{checkKFAccount(wish.Account), set.checkNickname(wish.Nickname),
-		checkKFPassword(wish.Password)} {
+	for _, f := range []kfFault{checkKFAccount(asked.Account), set.checkNickname(asked.Nickname),
+		checkKFPassword(asked.Password)} {
 		if f != none {
 			return refuse(set.code(f))
 		}
@@ -142,7 +144,7 @@ func (s *Sandbox) changeKF(q *request, change func(*KFSettings, *desk, kfWish) k
 	app := q.token.app
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	if f := change(set, app.deskFor(q), wish); f != none {
+	if f := change(set, app.accountsFor(q), asked); f != none {
 		return refuse(set.code(f))
 	}
 	return done()
@@ -156,16 +158,16 @@ func (s *Sandbox) answerKFDelete(q *request) answer {
 	if code := s.admit(q, method); code != 0 {
 		return refuse(code)
 	}
-	wish := kfWish{Account: queryAccount(q.query, set.RawQuery)}
+	asked := kfAccountRequest{Account: queryAccount(q.query, set.RawQuery)}
 	if q.size > 0 {
-		if code := q.decode(&wish); code != 0 {
+		if code := q.decode(&asked); code != 0 {
 			return refuse(code)
 		}
 	}
 	app := q.token.app
 	app.mu.Lock()
 	defer app.mu.Unlock()
-	if !app.deskFor(q).remove(wish.Account) {
+	if !app.accountsFor(q).remove(asked.Account) {
 		return refuse(set.code(kfUnknown))
 	}
 	return done()
@@ -204,7 +206,7 @@ func (s *Sandbox) answerKFList(q *request) answer {
 		rows = append(rows, row{a.Account, a.Nickname, strconv.Itoa(a.ID),
 			blank + avatarURL(q.http.Host, q.appID, a)})
 	}
-	return tell(struct {
+	return okWith(struct {
 		Rows []row `json:"kf_list"`
 	}{rows})
 }
@@ -225,7 +227,7 @@ func (s *Sandbox) answerKFOnline(q *request) answer {
 			rows = append(rows, row{a.Account, a.Status, a.ID, a.AcceptedCase})
 		}
 	}
-	return tell(struct {
+	return okWith(struct {
 		Rows []row `json:"kf_online_list"`
 	}{rows})
 }

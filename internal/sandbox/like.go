@@ -11,9 +11,9 @@ const (
 	LikeDocument = "document"
 )
 
-// likes are settings as strict as the real API is by its pages of today, and by the document that
+// presets are settings as strict as the real API is by its pages of today, and by the document that
 // kefu began with.
-var likes = map[string]Settings{
+var presets = map[string]Settings{
 	LikeToday: {
 		Window:   WindowToday,
 		Messages: MessageSettings{Strict: true, TextBytes: 2048, Articles: 1},
@@ -35,10 +35,10 @@ var likes = map[string]Settings{
 }
 
 // Likes are the names that [Like] knows.
-func Likes() []string { return slices.Sorted(maps.Keys(likes)) }
+func Likes() []string { return slices.Sorted(maps.Keys(presets)) }
 
 // Like returns the settings of this name, a copy to change at will, and false when there are none.
 func Like(name string) (Settings, bool) {
-	set, known := likes[name]
+	set, known := presets[name]
 	return set.clone(), known
 }

@@ -23,7 +23,7 @@ func (s *Sandbox) Listen(addr string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sandbox: %w", err)
 	}
-	if err := s.enter(); err != nil {
+	if err := s.startServing(); err != nil {
 		return "", errors.Join(err, ln.Close())
 	}
 	host := ln.Addr().String()
@@ -46,7 +46,7 @@ func (s *Sandbox) Listen(addr string) (string, error) {
 // Serve accepts on a listener of the caller's, for instance a TLS one, until [Sandbox.Close], and
 // then returns nil. It closes ln.
 func (s *Sandbox) Serve(ln net.Listener) error {
-	if err := s.enter(); err != nil {
+	if err := s.startServing(); err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	defer s.serving.Done()
@@ -60,9 +60,9 @@ func (s *Sandbox) accept(ln net.Listener) error {
 	return nil
 }
 
-// enter counts one accept loop. Under the lock, so that Close never waits on a group that still
-// grows.
-func (s *Sandbox) enter() error {
+// startServing counts one accept loop. Under the lock, so that Close never waits on a group that
+// still grows.
+func (s *Sandbox) startServing() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -79,7 +79,7 @@ func (s *Sandbox) Close() error {
 	s.mu.Lock()
 	first := !s.closed
 	s.closed = true
-	for conn := range s.taken {
+	for conn := range s.hijacked {
 		_ = conn.Close()
 	}
 	s.mu.Unlock()

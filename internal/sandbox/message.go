@@ -39,8 +39,8 @@ func (m *MessageSettings) check() error {
 	return nil
 }
 
-// looks says whether a message must be decoded at all.
-func (m *MessageSettings) looks() bool {
+// needDecoding says whether a message must be decoded at all.
+func (m *MessageSettings) needDecoding() bool {
 	return m.Strict || m.TextBytes > 0 || m.Articles > 0 || m.NoEscapes || len(m.Media) > 0 ||
 		m.KnownKFAccounts
 }
@@ -62,22 +62,22 @@ type messageBody struct {
 	ThumbURL  string            `json:"thumb_url"`
 }
 
-// need is a field that a type cannot do without, and the errcode without it.
-type need struct {
+// requiredField is a field that a type cannot do without, and the errcode without it.
+type requiredField struct {
 	missing func(*messageBody) bool
 	code    int
 }
 
 var (
-	needsMedia = need{func(m *messageBody) bool { return m.MediaID == "" }, 41006}
-	needsThumb = need{func(m *messageBody) bool { return m.ThumbID == "" }, 41006}
-	needsTitle = need{func(m *messageBody) bool { return m.Title == "" }, 41011}
+	needsMedia = requiredField{func(m *messageBody) bool { return m.MediaID == "" }, 41006}
+	needsThumb = requiredField{func(m *messageBody) bool { return m.ThumbID == "" }, 41006}
+	needsTitle = requiredField{func(m *messageBody) bool { return m.Title == "" }, 41011}
 )
 
-// needs are the required fields by type, where the sources agree on them. They do not on the thumb
-// of a video, which today's page requires and the older one does not have, nor on the appid of a
-// miniprogrampage, which a mini program leaves out.
-var needs = map[string][]need{
+// requiredFields are the required fields by type, where the sources agree on them. They do not on
+// the thumb of a video, which today's page requires and the older one does not have, nor on the
+// appid of a miniprogrampage, which a mini program leaves out.
+var requiredFields = map[string][]requiredField{
 	"text":          {{func(m *messageBody) bool { return m.Content == "" }, 44004}},
 	"image":         {needsMedia},
 	"voice":         {needsMedia},
@@ -102,9 +102,9 @@ var needs = map[string][]need{
 // tooManyArticles is no errcode: it stands for the silence that the document promises.
 const tooManyArticles = -45008
 
-// inspect looks inside a message whose envelope is good, as far as the settings say.
-func (s *Sandbox) inspect(q *request, set *settings) int {
-	if !set.Messages.looks() {
+// checkMessage looks inside a message whose envelope is good, as far as the settings say.
+func (s *Sandbox) checkMessage(q *request, set *settings) int {
+	if !set.Messages.needDecoding() {
 		return 0
 	}
 	rules := &set.Messages
@@ -121,7 +121,7 @@ func (s *Sandbox) inspect(q *request, set *settings) int {
 		return 40035
 	}
 	if rules.Strict {
-		for _, n := range needs[q.msgType] {
+		for _, n := range requiredFields[q.msgType] {
 			if n.missing(&m) {
 				return n.code
 			}
@@ -135,7 +135,7 @@ func (s *Sandbox) inspect(q *request, set *settings) int {
 			return 40007
 		}
 	}
-	if rules.KnownKFAccounts && !s.knows(q.token.app, envelope["customservice"]) {
+	if rules.KnownKFAccounts && !s.knowsKFAccount(q.token.app, envelope["customservice"]) {
 		return set.KFAccounts.code(kfUnknown)
 	}
 	return 0
@@ -153,9 +153,9 @@ func (m *MessageSettings) sizes(b *messageBody) int {
 	return 45008
 }
 
-// knows says whether a message's customservice object, if there is one, names an account of the
-// app.
-func (s *Sandbox) knows(a *appState, customService json.RawMessage) bool {
+// knowsKFAccount says whether a message's customservice object, if there is one, names an account
+// of the app.
+func (s *Sandbox) knowsKFAccount(a *appState, customService json.RawMessage) bool {
 	if customService == nil {
 		return true
 	}
@@ -167,5 +167,5 @@ func (s *Sandbox) knows(a *appState, customService json.RawMessage) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.desk.find(from.Account) != nil
+	return a.accounts.find(from.Account) != nil
 }

@@ -24,7 +24,7 @@ type kind uint8
 const (
 	absent kind = iota
 	text
-	other // present, but not a string
+	notString // present, but not a string
 )
 
 // maxDepth is the nesting that encoding/json accepts; scanPacket accepts the very same documents.
@@ -139,7 +139,7 @@ func (sc *scanner) member(name string, depth int, top bool) bool {
 		return sc.value(depth)
 	}
 	if sc.peek() != '"' {
-		*m = member{kind: other}
+		*m = member{kind: notString}
 		return sc.value(depth)
 	}
 	raw, ok := sc.str()

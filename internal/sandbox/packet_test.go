@@ -24,7 +24,7 @@ func TestScanPacket(t *testing.T) {
 		{"the last of two wins",
 			`{"touser":"a","touser":"b"}`, packet{ok: true, toUser: member{text, "b"}}},
 		{"the last of two wins, whatever it is",
-			`{"touser":"a","touser":null}`, packet{ok: true, toUser: member{kind: other}}},
+			`{"touser":"a","touser":null}`, packet{ok: true, toUser: member{kind: notString}}},
 		{"other letters are another name", `{"ToUser":"a"}`, packet{ok: true}},
 		{"a name inside another object", `{"text":{"touser":"a"}}`, packet{ok: true}},
 		{"a name inside a string", `{"a":"\"touser\":\"b\""}`, packet{ok: true}},

@@ -16,12 +16,12 @@ import (
 // header instead of the body should find out. Shared, so that setting it costs nothing.
 var contentType = []string{"application/json; encoding=utf-8"}
 
-// perform lets the client see the outcome. The ticket is handed back before the client can know
+// respond lets the client see the outcome. The ticket is handed back before the client can know
 // that the call is over; otherwise its next call could arrive while this one still counts as in
 // flight.
-func (s *Sandbox) perform(w http.ResponseWriter, r *http.Request, o *outcome, t *ticket) {
+func (s *Sandbox) respond(w http.ResponseWriter, r *http.Request, o *outcome, t *callInFlight) {
 	if o.delay > 0 && !s.pause(r.Context(), o.delay) {
-		abort() // the client went away, or the sandbox is being closed
+		abortConnection() // the client went away, or the sandbox is being closed
 	}
 	if o.silent && (o.rule == nil || o.rule.Reset == "") {
 		s.hang(r.Context())
@@ -46,9 +46,9 @@ func (s *Sandbox) perform(w http.ResponseWriter, r *http.Request, o *outcome, t 
 	case rule.EndlessHeader:
 		s.endlessHeader(w)
 	case rule.Truncate > 0:
-		s.cutOff(w, o, min(rule.Truncate, len(o.body)-1), t)
+		s.sendTruncated(w, o, min(rule.Truncate, len(o.body)-1), t)
 	case rule.HangUp:
-		s.cutOff(w, o, len(o.body), t)
+		s.sendTruncated(w, o, len(o.body), t)
 	case rule.Drip > 0:
 		s.drip(w, r, o)
 	case rule.GzipBomb > 0:
@@ -85,12 +85,12 @@ func (s *Sandbox) hang(ctx context.Context) {
 	case <-ctx.Done():
 	case <-s.closing:
 	}
-	abort()
+	abortConnection()
 }
 
-// abort closes a connection that net/http believes to be good. A handler that returned would have
-// answered: 200 and nothing else.
-func abort() { panic(http.ErrAbortHandler) }
+// abortConnection closes a connection that net/http believes to be good. A handler that returned
+// would have answered: 200 and nothing else.
+func abortConnection() { panic(http.ErrAbortHandler) }
 
 // pause waits and says whether there is still somebody to answer.
 func (s *Sandbox) pause(ctx context.Context, d time.Duration) bool {
@@ -122,14 +122,14 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// cutOff announces the whole body, sends n bytes of it and closes the connection.
-func (s *Sandbox) cutOff(w http.ResponseWriter, o *outcome, n int, t *ticket) {
+// sendTruncated announces the whole body, sends n bytes of it and closes the connection.
+func (s *Sandbox) sendTruncated(w http.ResponseWriter, o *outcome, n int, t *callInFlight) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(o.body)))
 	w.WriteHeader(o.status)
 	_, _ = w.Write(o.body[:max(n, 0)])
 	s.journal.done(t)
 	_ = http.NewResponseController(w).Flush()
-	abort()
+	abortConnection()
 }
 
 // drip sends byte after byte. The last one is left to net/http to flush, after the call has ceased

@@ -30,8 +30,8 @@ type usage struct {
 	inDay, inThisMinute int
 }
 
-// clears counts how often quotas were cleared this month.
-type clears struct {
+// monthlyClears counts how often quotas were cleared this month.
+type monthlyClears struct {
 	month string
 	n     int
 }
@@ -46,7 +46,7 @@ func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
 func (u *usage) take(q Quota, now time.Time) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.turn(now)
+	u.startPeriods(now)
 	switch {
 	case q.Day > 0 && u.inDay >= q.Day:
 		return 45009
@@ -58,8 +58,8 @@ func (u *usage) take(q Quota, now time.Time) int {
 	return 0
 }
 
-// turn starts new counts when their time has come.
-func (u *usage) turn(now time.Time) {
+// startPeriods starts new counts when their time has come.
+func (u *usage) startPeriods(now time.Time) {
 	if day := dayOf(now); day != u.day {
 		u.day, u.inDay = day, 0
 	}
@@ -72,7 +72,7 @@ func (u *usage) turn(now time.Time) {
 func (u *usage) used(now time.Time) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.turn(now)
+	u.startPeriods(now)
 	return u.inDay
 }
 
@@ -80,7 +80,7 @@ func (u *usage) used(now time.Time) int {
 func (u *usage) set(n int, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.turn(now)
+	u.startPeriods(now)
 	u.inDay, u.inThisMinute = n, 0
 }
 
@@ -96,7 +96,7 @@ func (a *appState) mayClear(now time.Time) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.clears.month != month {
-		a.clears = clears{month: month}
+		a.clears = monthlyClears{month: month}
 	}
 	if a.clears.n >= clearsInMonth {
 		return 48006
@@ -160,7 +160,7 @@ func (s *Sandbox) answerQuotaGet(q *request) answer {
 		}
 	}
 	a.Errmsg, a.Quota = "ok", limit{quota.Day, used, max(0, quota.Day-used)}
-	return tell(a)
+	return okWith(a)
 }
 
 func (s *Sandbox) answerQuotaClear(q *request) answer {
@@ -177,13 +177,13 @@ func (s *Sandbox) answerQuotaClear(q *request) answer {
 
 // aboutQuota admits a call about the quota of another and finds that one.
 func (s *Sandbox) aboutQuota(q *request) (*route, int) {
-	var wish struct {
+	var asked struct {
 		Path string `json:"cgi_path"`
 	}
-	if code := s.admitPost(q, &wish); code != 0 {
+	if code := s.admitPost(q, &asked); code != 0 {
 		return nil, code
 	}
-	rt := s.routes[wish.Path]
+	rt := s.routes[asked.Path]
 	if rt == nil {
 		return nil, 76021
 	}
@@ -191,15 +191,15 @@ func (s *Sandbox) aboutQuota(q *request) (*route, int) {
 }
 
 func (s *Sandbox) answerClearQuota(q *request) answer {
-	var wish struct {
+	var asked struct {
 		AppID string `json:"appid"`
 	}
-	code := s.admitPost(q, &wish)
+	code := s.admitPost(q, &asked)
 	switch {
 	case code != 0:
-	case wish.AppID == "":
+	case asked.AppID == "":
 		code = 41002
-	case wish.AppID != q.appID:
+	case asked.AppID != q.appID:
 		code = 40013
 	default:
 		code = q.token.app.mayClear(q.at)
@@ -213,12 +213,12 @@ func (s *Sandbox) answerClearQuota(q *request) answer {
 
 // readClearQuotaV2 hides the body, as a token call's: it holds the secret.
 func (s *Sandbox) readClearQuotaV2(q *request) {
-	var wish struct {
+	var asked struct {
 		AppID  string `json:"appid"`
 		Secret string `json:"appsecret"`
 	}
-	q.wanted.ok = json.Unmarshal([]byte(q.body), &wish) == nil
-	q.wanted.AppID, q.wanted.Secret = wish.AppID, wish.Secret
+	q.tokenCall.ok = json.Unmarshal([]byte(q.body), &asked) == nil
+	q.tokenCall.AppID, q.tokenCall.Secret = asked.AppID, asked.Secret
 	s.hideSecret(q)
 }
 
@@ -228,7 +228,7 @@ func (s *Sandbox) answerClearQuotaV2(q *request) answer {
 	if code := q.checkPost(); code != 0 {
 		return refuse(code)
 	}
-	if code := s.apps.checkSecret(q.wanted.AppID, q.wanted.Secret); code != 0 {
+	if code := s.apps.checkSecret(q.tokenCall.AppID, q.tokenCall.Secret); code != 0 {
 		return refuse(code)
 	}
 	a := s.apps.get(q.appID)

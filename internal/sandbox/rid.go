@@ -81,17 +81,17 @@ func (rs *rids) find(id, appID string, now time.Time) (refusal, int) {
 }
 
 func (s *Sandbox) answerRIDGet(q *request) answer {
-	var wish struct {
+	var asked struct {
 		RID string `json:"rid"`
 	}
-	if code := s.admitPost(q, &wish); code != 0 {
+	if code := s.admitPost(q, &asked); code != 0 {
 		return refuse(code)
 	}
-	found, code := s.rids.find(wish.RID, q.appID, q.at)
+	found, code := s.rids.find(asked.RID, q.appID, q.at)
 	if code != 0 {
 		return refuse(code)
 	}
-	return tell(struct {
+	return okWith(struct {
 		Errcode int     `json:"errcode"`
 		Errmsg  string  `json:"errmsg"`
 		Request refusal `json:"request"`

@@ -78,7 +78,7 @@ type Sandbox struct {
 	rids    *rids
 	script  *script
 	journal *journal
-	latency *dice
+	latency *seededRandom
 	control http.Handler
 
 	settings atomic.Pointer[settings]
@@ -87,12 +87,12 @@ type Sandbox struct {
 
 	closing chan struct{} // closed by Close: everything that waits gives up
 
-	mu      sync.Mutex // guards closed, taken and the Add of serving
-	closed  bool
-	taken   map[net.Conn]struct{} // from net/http, by rules that go past it
-	serving sync.WaitGroup        // accept loops
-	conns   sync.WaitGroup        // connections that net/http still owns
-	server  *http.Server
+	mu       sync.Mutex // guards closed, taken and the Add of serving
+	closed   bool
+	hijacked map[net.Conn]struct{} // from net/http, by rules that go past it
+	serving  sync.WaitGroup        // accept loops
+	conns    sync.WaitGroup        // connections that net/http still owns
+	server   *http.Server
 }
 
 // New makes a sandbox. Nothing runs until [Sandbox.Listen], [Sandbox.Serve] or a server of the
@@ -114,16 +114,16 @@ func New(opts Options) *Sandbox {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Sandbox{
-		opts:    opts,
-		log:     opts.Log,
-		routes:  newRoutes(),
-		rids:    newRIDs(),
-		script:  newScript(opts.Seed),
-		journal: newJournal(opts.Keep, opts.DropBodies),
-		latency: newDice(opts.Seed, 0),
-		closing: make(chan struct{}),
-		taken:   map[net.Conn]struct{}{},
-		bodies:  sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }},
+		opts:     opts,
+		log:      opts.Log,
+		routes:   newRoutes(),
+		rids:     newRIDs(),
+		script:   newScript(opts.Seed),
+		journal:  newJournal(opts.Keep, opts.DropBodies),
+		latency:  newSeededRandom(opts.Seed, 0),
+		closing:  make(chan struct{}),
+		hijacked: map[net.Conn]struct{}{},
+		bodies:   sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }},
 	}
 	s.apps = newApps(len(s.routes))
 	maps.Copy(s.apps.secrets, opts.Apps)
@@ -228,7 +228,7 @@ func (s *Sandbox) WaitFor(ctx context.Context, f Filter, n int) error {
 func (s *Sandbox) wait(ctx context.Context, w *waiter) error {
 	defer s.journal.drop(w)
 	select {
-	case <-w.reached:
+	case <-w.done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -32,15 +32,15 @@ type script struct {
 // scripted is a rule and where it stands. The rule itself never changes, so answers may go on using
 // it without the lock.
 type scripted struct {
-	rule Rule
-	id   int
-	seen int
-	hits int
-	dice *dice
+	rule   Rule
+	id     int
+	seen   int
+	hits   int
+	random *seededRandom
 }
 
-// hit is the rule that acts on a call, or nothing.
-type hit struct {
+// ruleHit is the rule that acts on a call, or nothing.
+type ruleHit struct {
 	rule  *Rule
 	id    int
 	delay time.Duration
@@ -52,7 +52,8 @@ func (s *script) add(r Rule) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
-	s.rules = append(s.rules, &scripted{rule: r, id: s.last, dice: newDice(s.seed, uint64(s.last))})
+	s.rules = append(s.rules,
+		&scripted{rule: r, id: s.last, random: newSeededRandom(s.seed, uint64(s.last))})
 	s.count()
 	return s.last
 }
@@ -98,32 +99,32 @@ func (s *script) status() []RuleStatus {
 
 // matchUnread asks the rules that reset before the body is read. They come before all others,
 // wherever they stand.
-func (s *script) matchUnread(q *request) (hit, bool) {
+func (s *script) matchUnread(q *request) (ruleHit, bool) {
 	if s.unread.Load() == 0 {
-		return hit{}, false
+		return ruleHit{}, false
 	}
 	return s.first(q, true)
 }
 
 // match asks all other rules.
-func (s *script) match(q *request) (hit, bool) {
+func (s *script) match(q *request) (ruleHit, bool) {
 	if s.others.Load() == 0 {
-		return hit{}, false
+		return ruleHit{}, false
 	}
 	return s.first(q, false)
 }
 
-func (s *script) first(q *request, unread bool) (hit, bool) {
+func (s *script) first(q *request, unread bool) (ruleHit, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.rules {
 		if (r.rule.Reset == ResetUnread) != unread || !r.rule.selects(q) || !r.due() {
 			continue
 		}
-		return hit{rule: &r.rule, id: r.id,
-			delay: r.dice.between(r.rule.Delay, r.rule.DelayMax)}, true
+		return ruleHit{rule: &r.rule, id: r.id,
+			delay: r.random.between(r.rule.Delay, r.rule.DelayMax)}, true
 	}
-	return hit{}, false
+	return ruleHit{}, false
 }
 
 // due counts a call that the rule selects and says whether the rule acts on it.
@@ -134,30 +135,32 @@ func (r *scripted) due() bool {
 	case k <= 0,
 		r.rule.Times > 0 && r.hits >= r.rule.Times,
 		r.rule.Every > 1 && k%r.rule.Every != 0,
-		r.rule.Share > 0 && r.rule.Share < 1 && r.dice.float() >= r.rule.Share:
+		r.rule.Share > 0 && r.rule.Share < 1 && r.random.float() >= r.rule.Share:
 		return false
 	}
 	r.hits++
 	return true
 }
 
-// dice is a seeded source of chance. Each rule has its own, so that what one rule draws does not
-// depend on how often others do.
-type dice struct {
+// seededRandom is a seeded source of chance. Each rule has its own, so that what one rule draws
+// does not depend on how often others do.
+type seededRandom struct {
 	mu  sync.Mutex
 	rng *rand.Rand
 }
 
-func newDice(seed, stream uint64) *dice { return &dice{rng: rand.New(rand.NewPCG(seed, stream))} }
+func newSeededRandom(seed, stream uint64) *seededRandom {
+	return &seededRandom{rng: rand.New(rand.NewPCG(seed, stream))}
+}
 
-func (d *dice) float() float64 {
+func (d *seededRandom) float() float64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.rng.Float64()
 }
 
 // between draws from lo..hi, and is exactly lo when hi is not above it.
-func (d *dice) between(lo, hi time.Duration) time.Duration {
+func (d *seededRandom) between(lo, hi time.Duration) time.Duration {
 	if hi <= lo {
 		return lo
 	}

@@ -49,9 +49,9 @@ func (s *Sandbox) answerSend(q *request) answer {
 		return refuse(40008)
 	}
 	set := s.settings.Load()
-	code := s.inspect(q, set)
+	code := s.checkMessage(q, set)
 	if code == 0 {
-		code = s.reach(q, set, spendMessage)
+		code = s.mayReach(q, set, spendMessage)
 	}
 	switch code {
 	case 0:

@@ -35,8 +35,9 @@ func (t *token) check(now time.Time) int {
 	return 0
 }
 
-// family keeps the two token calls apart: a token got by one does not retire one got by the other.
-type family struct {
+// tokenFamily keeps the two token calls apart: a token got by one does not retire one got by the
+// other.
+type tokenFamily struct {
 	appID  string
 	stable bool
 }
@@ -50,8 +51,8 @@ type tokens struct {
 
 	mu       sync.RWMutex
 	byValue  map[string]*token
-	current  map[family]*token
-	forcings map[string]*forcing // by app
+	current  map[tokenFamily]*token
+	forcings map[string]*forcedRefreshes // by app
 	sweepAt  int
 	issued   int
 	forced   int
@@ -64,8 +65,8 @@ func newTokens(ttl time.Duration, prefix string, apps *apps) *tokens {
 		prefix:   prefix,
 		apps:     apps,
 		byValue:  map[string]*token{},
-		current:  map[family]*token{},
-		forcings: map[string]*forcing{},
+		current:  map[tokenFamily]*token{},
+		forcings: map[string]*forcedRefreshes{},
 		sweepAt:  1024,
 	}
 }
@@ -80,7 +81,7 @@ func (ts *tokens) find(value string) *token {
 func (ts *tokens) stable(appID string, now time.Time) *token {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	return ts.renew(family{appID, true}, now)
+	return ts.renew(tokenFamily{appID, true}, now)
 }
 
 // force returns a new stable token at once and kills the old one, or returns the errcode of one
@@ -90,10 +91,10 @@ func (ts *tokens) force(appID string, aDay int, now time.Time) (*token, int) {
 	defer ts.mu.Unlock()
 	f := ts.forcings[appID]
 	if f == nil {
-		f = &forcing{}
+		f = &forcedRefreshes{}
 		ts.forcings[appID] = f
 	}
-	fam := family{appID, true}
+	fam := tokenFamily{appID, true}
 	renew, code := f.allow(aDay, now)
 	switch {
 	case code != 0:
@@ -108,7 +109,7 @@ func (ts *tokens) force(appID string, aDay int, now time.Time) (*token, int) {
 }
 
 // renew issues a stable token when the one there is has seen its time.
-func (ts *tokens) renew(fam family, now time.Time) *token {
+func (ts *tokens) renew(fam tokenFamily, now time.Time) *token {
 	if old := ts.current[fam]; old != nil && old.check(now) == 0 &&
 		old.expires.Load()-now.UnixNano() > int64(ts.overlap) {
 		return old
@@ -121,7 +122,7 @@ func (ts *tokens) renew(fam family, now time.Time) *token {
 func (ts *tokens) legacy(appID string, now time.Time) *token {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	fam := family{appID, false}
+	fam := tokenFamily{appID, false}
 	if old := ts.current[fam]; old != nil {
 		old.superseded.Store(true)
 		old.expires.Store(min(old.expires.Load(), now.Add(ts.overlap).UnixNano()))
@@ -129,7 +130,7 @@ func (ts *tokens) legacy(appID string, now time.Time) *token {
 	return ts.issue(fam, now)
 }
 
-func (ts *tokens) issue(fam family, now time.Time) *token {
+func (ts *tokens) issue(fam tokenFamily, now time.Time) *token {
 	// As long as real ones: a client that stores tokens in too small a place should notice here.
 	t := &token{value: ts.prefix + rand.Text() + rand.Text() + rand.Text() + rand.Text() +
 		rand.Text(), app: ts.apps.get(fam.appID)}
@@ -201,8 +202,8 @@ func (ts *tokens) forgetForced() {
 	clear(ts.forcings)
 }
 
-// tokenWish is what a token call asks for.
-type tokenWish struct {
+// tokenRequest is what a token call asks for.
+type tokenRequest struct {
 	ok        bool   // the body could be read
 	GrantType string `json:"grant_type"`
 	AppID     string `json:"appid"`
@@ -211,21 +212,21 @@ type tokenWish struct {
 }
 
 func (s *Sandbox) readStableToken(q *request) {
-	q.wanted.ok = json.Unmarshal([]byte(q.body), &q.wanted) == nil
+	q.tokenCall.ok = json.Unmarshal([]byte(q.body), &q.tokenCall) == nil
 	s.hideSecret(q)
 }
 
 func (s *Sandbox) readToken(q *request) {
 	v, err := url.ParseQuery(q.query)
-	q.wanted = tokenWish{ok: err == nil, GrantType: v.Get("grant_type"), AppID: v.Get("appid"),
-		Secret: v.Get("secret")}
+	q.tokenCall = tokenRequest{ok: err == nil, GrantType: v.Get("grant_type"),
+		AppID: v.Get("appid"), Secret: v.Get("secret")}
 	s.hideSecret(q)
 }
 
 // hideSecret drops the body of a token call before anything can keep it: the secret in it may be a
 // real one that was sent to the wrong address, and what was received can be read by everybody.
 func (s *Sandbox) hideSecret(q *request) {
-	q.appID = strings.Clone(q.wanted.AppID)
+	q.appID = strings.Clone(q.tokenCall.AppID)
 	q.body = ""
 }
 
@@ -233,12 +234,12 @@ func (s *Sandbox) answerStableToken(q *request) answer {
 	if code := q.checkPost(); code != 0 {
 		return refuse(code)
 	}
-	code := s.admitWish(q)
+	code := s.admitTokenCall(q)
 	if code != 0 {
-		return q.refuseWish(code)
+		return q.refuseTokenCall(code)
 	}
 	t := (*token)(nil)
-	if q.wanted.Force {
+	if q.tokenCall.Force {
 		t, code = s.tokens.force(q.appID, s.settings.Load().Tokens.ForcedADay, q.at)
 	} else {
 		t = s.tokens.stable(q.appID, q.at)
@@ -253,8 +254,8 @@ func (s *Sandbox) answerToken(q *request) answer {
 	if q.method != http.MethodGet {
 		return refuse(43001)
 	}
-	if code := s.admitWish(q); code != 0 {
-		return q.refuseWish(code)
+	if code := s.admitTokenCall(q); code != 0 {
+		return q.refuseTokenCall(code)
 	}
 	return tokenAnswer(s.tokens.legacy(q.appID, q.at), q.at)
 }
@@ -266,29 +267,29 @@ func (q *request) checkPost() int {
 		return 43002
 	case q.size == 0:
 		return 44002
-	case !q.wanted.ok:
+	case !q.tokenCall.ok:
 		return 47001
 	}
 	return 0
 }
 
-// admitWish is what a token call has to pass: grant, app, secret, address, quota.
-func (s *Sandbox) admitWish(q *request) int {
-	w := &q.wanted
+// admitTokenCall is what a token call has to pass: grant, app, secret, address, quota.
+func (s *Sandbox) admitTokenCall(q *request) int {
+	w := &q.tokenCall
 	if w.GrantType != "client_credential" {
 		return 40002
 	}
 	if code := s.apps.checkSecret(w.AppID, w.Secret); code != 0 {
 		return code
 	}
-	if !s.settings.Load().welcome(q) {
+	if !s.settings.Load().allowsAddress(q) {
 		return 40164
 	}
 	return s.spend(s.apps.get(q.appID), q)
 }
 
-// refuseWish tells a caller who is on no list the address it came from, as the real API does.
-func (q *request) refuseWish(code int) answer {
+// refuseTokenCall tells a caller who is on no list the address it came from, as the real API does.
+func (q *request) refuseTokenCall(code int) answer {
 	if code != 40164 {
 		return refuse(code)
 	}

@@ -43,8 +43,8 @@ func (t *TokenSettings) check() ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// welcome says whether a token may be given to the caller's address.
-func (s *settings) welcome(q *request) bool {
+// allowsAddress says whether a token may be given to the caller's address.
+func (s *settings) allowsAddress(q *request) bool {
 	if len(s.addresses) == 0 {
 		return true
 	}
@@ -60,8 +60,8 @@ func (s *settings) welcome(q *request) bool {
 	return false
 }
 
-// forcing counts an app's forced refreshes. The tokens' lock guards it.
-type forcing struct {
+// forcedRefreshes counts an app's forced refreshes. The tokens' lock guards it.
+type forcedRefreshes struct {
 	day  int64
 	n    int
 	last time.Time
@@ -69,7 +69,7 @@ type forcing struct {
 
 // allow says what becomes of a forced refresh: it is made, left out since the last was a moment
 // ago, or refused.
-func (f *forcing) allow(aDay int, now time.Time) (renew bool, code int) {
+func (f *forcedRefreshes) allow(aDay int, now time.Time) (renew bool, code int) {
 	if aDay == 0 {
 		return true, 0
 	}

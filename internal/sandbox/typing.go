@@ -9,33 +9,33 @@ import (
 // cancelled.
 const typingLasts = 15 * time.Second
 
-// typingWish is what a typing call asks for.
-type typingWish struct {
+// typingRequest is what a typing call asks for.
+type typingRequest struct {
 	ToUser  *string `json:"touser"`
 	Command string  `json:"command"`
 }
 
 func (s *Sandbox) readTyping(q *request) {
-	var wish typingWish
-	if json.Unmarshal([]byte(q.body), &wish) == nil && wish.ToUser != nil {
-		q.openID = *wish.ToUser
+	var asked typingRequest
+	if json.Unmarshal([]byte(q.body), &asked) == nil && asked.ToUser != nil {
+		q.openID = *asked.ToUser
 	}
 }
 
 func (s *Sandbox) answerTyping(q *request) answer {
-	var wish typingWish
-	code := s.admitPost(q, &wish)
+	var asked typingRequest
+	code := s.admitPost(q, &asked)
 	switch {
 	case code != 0:
-	case wish.ToUser == nil:
+	case asked.ToUser == nil:
 		code = 41009
 	case q.openID == "":
 		code = 40003
-	case wish.Command == "Typing":
-		if code = s.reach(q, s.settings.Load(), mayType); code == 0 {
+	case asked.Command == "Typing":
+		if code = s.mayReach(q, s.settings.Load(), mayType); code == 0 {
 			code = q.token.app.startTyping(q.openID, q.at)
 		}
-	case wish.Command == "CancelTyping":
+	case asked.Command == "CancelTyping":
 		q.token.app.endTyping(q.openID)
 	default:
 		code = 45072
@@ -53,7 +53,7 @@ func (a *appState) startTyping(openID string, now time.Time) int {
 		return 45081
 	}
 	if _, there := a.typing[openID]; !there {
-		a.typers.Add(1)
+		a.typingCount.Add(1)
 	}
 	a.typing[openID] = now.Add(typingLasts)
 	return 0
@@ -61,13 +61,13 @@ func (a *appState) startTyping(openID string, now time.Time) int {
 
 // endTyping is on the path of every send: while nobody is typing it costs one load.
 func (a *appState) endTyping(openID string) {
-	if a.typers.Load() == 0 {
+	if a.typingCount.Load() == 0 {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if _, there := a.typing[openID]; there {
 		delete(a.typing, openID)
-		a.typers.Add(-1)
+		a.typingCount.Add(-1)
 	}
 }

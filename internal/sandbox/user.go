@@ -55,8 +55,8 @@ var windows = map[string]map[Action]Allowance{
 	},
 }
 
-// exchangeLasts is how long after a message, to or from the user, a typing call is taken.
-const exchangeLasts = 30 * time.Second
+// typingWindow is how long after a message, to or from the user, a typing call is taken.
+const typingWindow = 30 * time.Second
 
 // User is what the sandbox knows of a user of an app.
 type User struct {
@@ -96,9 +96,9 @@ func (s *Sandbox) Users(appID string) []User {
 	return users
 }
 
-// reach says whether the app may do something to the user now: when its users are known and have a
-// window open, judge has the last word. Without known users and a window it costs nothing.
-func (s *Sandbox) reach(
+// mayReach says whether the app may do something to the user now: when its users are known and have
+// a window open, judge has the last word. Without known users and a window it costs nothing.
+func (s *Sandbox) mayReach(
 	q *request, set *settings, judge func(*User, Allowance, time.Time) int,
 ) int {
 	if set.allowances == nil && !set.KnownUsers {
@@ -131,7 +131,7 @@ func spendMessage(u *User, a Allowance, now time.Time) int {
 
 // mayType wants a message from or to the user a moment ago.
 func mayType(u *User, _ Allowance, now time.Time) int {
-	if now.Sub(u.At) > exchangeLasts && now.Sub(u.sentAt) > exchangeLasts {
+	if now.Sub(u.At) > typingWindow && now.Sub(u.sentAt) > typingWindow {
 		return 45080
 	}
 	return 0

@@ -60,7 +60,7 @@ func TestRawAnswers(t *testing.T) {
 	t.Run("resets an HTTP/2 stream", func(t *testing.T) {
 		t.Parallel()
 		b := start(t, Options{})
-		require.PanicsWithValue(t, http.ErrAbortHandler, func() { b.onWire(discardWriter{}, nil) })
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { b.hijack(discardWriter{}, nil) })
 	})
 }
 

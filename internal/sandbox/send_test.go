@@ -1,136 +1,17 @@
 package sandbox
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) {
-	if addr := os.Getenv(benchClientEnv); addr != "" {
-		benchClient(addr)
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-const app = "wx0000000000000001"
-
-// fixture is a sandbox on a port, a token it accepts and a client of its own.
-type fixture struct {
-	*Sandbox
-	t      *testing.T
-	url    string
-	addr   string
-	token  string
-	client *http.Client
-}
-
-func start(t *testing.T, opts Options) *fixture {
-	t.Helper()
-	b := &fixture{Sandbox: New(opts), t: t, token: "good-token"}
-	url, err := b.Listen("127.0.0.1:0")
-	require.NoError(t, err)
-	b.url, b.addr = url, strings.TrimPrefix(url, "http://")
-	b.Grant(app, b.token)
-	b.client = &http.Client{
-		Transport: &http.Transport{DisableCompression: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		},
-	}
-	t.Cleanup(func() {
-		b.client.CloseIdleConnections()
-		require.NoError(t, b.Close())
-	})
-	return b
-}
-
-func message(openID, text string) string {
-	return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":%q}}`, openID, text)
-}
-
-func (b *fixture) sendURL() string {
-	return b.url + "/cgi-bin/message/custom/send?access_token=" + b.token
-}
-
-// reply is one HTTP answer, read to its end.
-type reply struct {
-	status int
-	header http.Header
-	body   string
-	code   int // errcode, 0 when the body has none
-	msg    string
-	err    error // of reading the body
-}
-
-func (b *fixture) do(method, url, body string) (reply, error) {
-	req, err := http.NewRequestWithContext(b.t.Context(), method, url, strings.NewReader(body))
-	require.NoError(b.t, err)
-	return b.roundTrip(req)
-}
-
-func (b *fixture) roundTrip(req *http.Request) (reply, error) {
-	resp, err := b.client.Do(req)
-	if err != nil {
-		return reply{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	r := reply{status: resp.StatusCode, header: resp.Header, body: string(raw), err: err}
-	var coded struct {
-		Errcode int    `json:"errcode"`
-		Errmsg  string `json:"errmsg"`
-	}
-	if json.Unmarshal(raw, &coded) == nil {
-		r.code, r.msg = coded.Errcode, coded.Errmsg
-	}
-	return r, nil
-}
-
-// must is do for exchanges that have an answer.
-func (b *fixture) must(method, url, body string) reply {
-	b.t.Helper()
-	r, err := b.do(method, url, body)
-	require.NoError(b.t, err)
-	require.NoError(b.t, r.err)
-	return r
-}
-
-func (b *fixture) send(openID, text string) reply {
-	b.t.Helper()
-	return b.must(http.MethodPost, b.sendURL(), message(openID, text))
-}
-
-// dial opens a raw connection and writes a request on it.
-func (b *fixture) dial(request string) net.Conn {
-	b.t.Helper()
-	conn, err := net.Dial("tcp", b.addr)
-	require.NoError(b.t, err)
-	b.t.Cleanup(func() { _ = conn.Close() })
-	_, err = io.WriteString(conn, request)
-	require.NoError(b.t, err)
-	return conn
-}
-
-func (b *fixture) rawSend(openID, text string) string {
-	body := message(openID, text)
-	return fmt.Sprintf("POST /cgi-bin/message/custom/send?access_token=%s HTTP/1.1\r\n"+
-		"Host: sandbox\r\nContent-Length: %d\r\n\r\n%s", b.token, len(body), body)
-}
 
 func TestSendAnswers(t *testing.T) {
 	t.Parallel()
@@ -323,51 +204,6 @@ func TestRecordsOfSends(t *testing.T) {
 	})
 }
 
-func TestWait(t *testing.T) {
-	t.Parallel()
-	t.Run("sends that came before count", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{Keep: -1})
-		b.send("oUser1", "1")
-		b.send("oUser1", "2")
-		require.NoError(t, b.Wait(t.Context(), 2))
-	})
-	t.Run("it returns with the send that makes the number full, though its answer is held back",
-		func(t *testing.T) {
-			t.Parallel()
-			b := start(t, Options{})
-			b.Add(Rule{Hang: true})
-			_ = b.dial(b.rawSend("oUser1", "hi"))
-			require.NoError(t, b.Wait(t.Context(), 1))
-			require.Equal(t, 1, b.Stats().InFlight)
-		})
-	t.Run("it can wait for somebody", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{})
-		b.send("oUser1", "1")
-		done := make(chan error, 1)
-		go func() { done <- b.WaitFor(t.Context(), Filter{OpenID: "oUser2", Delivered: true}, 1) }()
-		b.send("oUser1", "2")
-		b.send("oUser2", "3")
-		require.NoError(t, <-done)
-	})
-	t.Run("the context ends it", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{})
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		require.ErrorIs(t, b.Wait(ctx, 1), context.Canceled)
-	})
-	t.Run("closing ends it", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{})
-		done := make(chan error, 1)
-		go func() { done <- b.Wait(t.Context(), 1) }()
-		require.NoError(t, b.Close())
-		require.ErrorIs(t, <-done, ErrClosed)
-	})
-}
-
 func TestTheLogTellsNobodysBusiness(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -389,88 +225,4 @@ func TestTheLogTellsNobodysBusiness(t *testing.T) {
 		require.NotContains(t, fmt.Sprintf("%+v", r), "canary-secret")
 		require.NotContains(t, fmt.Sprintf("%+v", r), "canary-token")
 	}
-}
-
-func TestListen(t *testing.T) {
-	t.Parallel()
-	t.Run("an empty address is loopback", func(t *testing.T) {
-		t.Parallel()
-		sb := New(Options{})
-		url, err := sb.Listen("")
-		require.NoError(t, err)
-		require.Regexp(t, `^http://127\.0\.0\.1:\d+$`, url)
-		require.NoError(t, sb.Close())
-	})
-	t.Run("beyond loopback it warns, and the URL can be used", func(t *testing.T) {
-		t.Parallel()
-		var log bytes.Buffer
-		b := start(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-		url, err := b.Listen("0.0.0.0:0")
-		require.NoError(t, err)
-		require.Contains(t, log.String(), "level=WARN")
-		require.Equal(t, http.StatusOK, b.must("GET", url+"/", "").status)
-	})
-	t.Run("an address in use is an error", func(t *testing.T) {
-		t.Parallel()
-		b := start(t, Options{})
-		_, err := New(Options{}).Listen(b.addr)
-		require.ErrorContains(t, err, "sandbox: listen tcp")
-	})
-	t.Run("a closed sandbox does not listen", func(t *testing.T) {
-		t.Parallel()
-		sb := New(Options{})
-		require.NoError(t, sb.Close())
-		require.NoError(t, sb.Close())
-		_, err := sb.Listen("127.0.0.1:0")
-		require.ErrorIs(t, err, ErrClosed)
-	})
-	t.Run("a listener of the caller's is served until close", func(t *testing.T) {
-		t.Parallel()
-		sb := New(Options{})
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		served := make(chan error, 1)
-		go func() { served <- sb.Serve(ln) }()
-		conn, err := net.Dial("tcp", ln.Addr().String())
-		require.NoError(t, err)
-		_, err = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
-		require.NoError(t, err)
-		line, err := bufio.NewReader(conn).ReadString('\n')
-		require.NoError(t, err)
-		require.Equal(t, "HTTP/1.0 200 OK\r\n", line)
-		require.NoError(t, conn.Close())
-		require.NoError(t, sb.Close())
-		require.NoError(t, <-served)
-	})
-	t.Run("a listener that its caller closes as well is no failure", func(t *testing.T) {
-		t.Parallel()
-		sb := New(Options{})
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		slow := &slowToNotice{Listener: ln, accepting: make(chan struct{}),
-			told: make(chan struct{})}
-		served := make(chan error, 1)
-		go func() { served <- sb.Serve(slow) }()
-		<-slow.accepting
-		require.NoError(t, ln.Close())
-		require.NoError(t, sb.Close())
-		require.NoError(t, <-served)
-	})
-}
-
-// slowToNotice is a listener whose Accept learns of its end from Close only.
-type slowToNotice struct {
-	net.Listener
-	accepting, told chan struct{}
-}
-
-func (l *slowToNotice) Accept() (net.Conn, error) {
-	close(l.accepting)
-	<-l.told
-	return nil, net.ErrClosed
-}
-
-func (l *slowToNotice) Close() error {
-	defer close(l.told)
-	return l.Listener.Close()
 }
