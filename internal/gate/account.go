@@ -50,25 +50,31 @@ const (
 // instant, and early slots have a budget of their own, of the rest of the burst.
 type pace struct {
 	step      int64 // nanoseconds between two slots
-	most      int   // slots in a chunk, where answers are quick
+	most      int   // slots in a chunk, where the broker's answers are quick
 	idle      int64 // of unused rate that may be made up for: the burst without live's reserve
 	age       int64 // after which a slot is worth nothing
 	earlyStep int64
 	earlyIdle int64
+
+	without heuristic // the heuristics that are off
 }
 
-func newPace(r Rate) pace {
+// newPace is the pace of a rate; only a test turns heuristics off.
+func newPace(r Rate, without ...heuristic) pace {
 	r.Burst = max(r.Burst, 1)
 	reserve := min(max(r.LiveReserve, 0), 1)
 	p := pace{step: int64(math.Ceil(float64(time.Second) / r.PerSecond))}
+	for _, h := range without {
+		p.without |= h
+	}
 	take := chunk
-	if r.PerSecond < slowRate {
+	if r.PerSecond < slowRate && !p.without.has(longSlowChunks) {
 		take = slowChunk
 	}
 	p.most = max(int(int64(take)/p.step), 1)
 	p.idle = int64((1 - reserve) * float64(r.Burst) * float64(p.step))
 	p.age = p.idle + int64(late)
-	if kept := reserve * float64(r.Burst); kept >= 1 {
+	if kept := reserve * float64(r.Burst); kept >= 1 && !p.without.has(earlySlots) {
 		p.earlyStep = int64(float64(p.step) / min(reserve, earlyShare))
 		p.earlyIdle = int64(kept * float64(p.earlyStep))
 	}
@@ -82,35 +88,39 @@ type slots struct {
 	early bool // live may use them before their instant
 }
 
-// chunk is how many slots to take at once when an answer takes trip. A worker asks
-// one question at a time, so the answer must bring more than is used up
-// meanwhile. Where others take some too, every other question is refused, and the
-// account has to be read again before the next.
-func (p pace) chunk(trip time.Duration, alone bool) int {
-	span := int64(trip) * 3
-	if alone {
-		span /= 2
-	}
-	return max(p.most, int((span+p.step-1)/p.step))
+// chunk is how many slots to take at once when an answer takes trip. A worker asks one question
+// at a time, so the answer must bring more than is used up meanwhile. Where others take slots too,
+// every other question is refused, and the account has to be read again before the next:
+//
+//	write (refused) · read · write: three round trips for one chunk
+func (p pace) chunk(trip time.Duration) int {
+	return max(p.most, int((3*int64(trip)+p.step-1)/p.step))
 }
 
-// grant takes n slots of an account, or says for how long there are none to
-// take. Those that live may use early come first. An answer takes trip, and what
-// is too old when it comes would be taken for nothing. lead is how long before a
-// request leaves its slot is asked for.
-func (p pace) grant(a account, now int64, trip, lead time.Duration, n int, live bool) (account, []slots, time.Duration) {
-	// Who is far from the broker must ask earlier than others, and would have
-	// everything if these might not ask as early.
+// grant takes n slots of an account, or returns how long to wait until there are some to take.
+// Those that live may use early come first. An answer takes trip; what would be too old when it
+// comes is not taken. lead is how long before a request leaves its slot is asked for.
+func (p pace) grant(
+	a account, now int64, trip, lead time.Duration, n int, live bool,
+) (account, []slots, time.Duration) {
+	if p.without.has(sharedLead) {
+		a.Lead, a.Trip = 0, 0
+	}
+	// Who is far from the broker must ask earlier than others, and these ask as early. If they
+	// asked later they would get nothing, as the far one would have taken everything by then; if
+	// the far one asked later, its slots would be too old when they came.
 	longest, farthest := max(lead, time.Duration(a.Lead)), max(trip, time.Duration(a.Trip))
 	horizon := now + int64(longest+ahead)
-	if live {
-		horizon = now + int64(longest) + max(int64(liveAhead), int64(2*ahead)+int64(p.chunk(farthest, false))*p.step)
+	if live && !p.without.has(liveFurther) {
+		further := max(int64(liveAhead), int64(2*ahead)+int64(p.chunk(farthest))*p.step)
+		horizon = now + int64(longest) + further
 	}
 	from := max(a.TAT, now+int64(trip)-p.idle)
 	if from > horizon {
 		return a, nil, time.Duration(from - horizon)
 	}
 	a.TAT = from + int64(n)*p.step
+	// The longest is forgotten by an eighth with each write, when the worker that needed it left.
 	a.Lead, a.Trip = int64(longest-(longest-lead)/8), int64(farthest-(farthest-trip)/8)
 	if !live || p.earlyStep == 0 || from <= now || from > now+int64(lead+liveAhead) {
 		return a, []slots{{at: from, n: n}}, 0

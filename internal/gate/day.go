@@ -182,7 +182,7 @@ func (d *daily) fetch(now time.Time) {
 		}
 		pause := askPause
 		if errors.Is(err, broker.ErrOvertaken) {
-			pause = jitter(d.pool.trips.lead())
+			pause = d.pool.jitter()
 		}
 		select {
 		case <-d.pool.ctx.Done():

@@ -293,7 +293,7 @@ func (g *Gate) Leave(p *Permission, lane schema.Lane) *Turn {
 		}
 		return b.leave(lane, true)
 	case reserved != nil: // the limit was lifted or made anew meanwhile
-		reserved.forgo()
+		reserved.unreserve()
 	}
 	if b == nil {
 		return nil
@@ -456,7 +456,7 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 // left to the next intent.
 func (g *Gate) Done(p Permission, reached bool) {
 	if p.budget != nil {
-		p.budget.forgo()
+		p.budget.unreserve()
 	}
 	landed := g.daily.landed(p.day, p.Used)
 	proves := p.Sent && g.drawn.Load()

@@ -90,7 +90,7 @@ type instant struct {
 func (b *budget) look() instant {
 	i := instant{now: b.pool.clock.now()}
 	if i.at, i.synced = b.pool.clock.broker(i.now); i.synced {
-		b.drop(i.at)
+		b.expire(i.at)
 	}
 	return i
 }
@@ -103,8 +103,8 @@ func (b *budget) grant(i instant, live bool) bool {
 		ok, wait = b.use(i.at, i.now, live)
 	}
 	if !ok {
-		b.starving = b.starving || wait == 0
-		b.wake(wait)
+		b.waiting = b.waiting || wait == 0
+		b.serveAfter(wait)
 	}
 	return ok
 }
@@ -118,16 +118,16 @@ func (b *budget) use(t int64, now time.Time, live bool) (ok bool, wait time.Dura
 	if !b.guard.AllowN(now, 1) { // the slot is lost: there was one too many
 		return false, time.Duration(b.pace.step)
 	}
-	b.used++
+	b.sizing.used++
 	b.reserved--
 	if !live {
-		b.bulk = t
+		b.lastBulk = t
 	}
 	return true, 0
 }
 
-// wake has the line served after a time; 0: when slots have come.
-func (b *budget) wake(after time.Duration) {
+// serveAfter has the line served after a time; 0: when slots have come.
+func (b *budget) serveAfter(after time.Duration) {
 	switch {
 	case after == 0:
 	case b.timer == nil:
@@ -151,13 +151,6 @@ func (b *budget) giveUp(t *Turn) {
 		*line = slices.Delete(*line, i, i+1)
 		b.reserved--
 	}
-}
-
-// forgo gives a reservation back: its request does not leave.
-func (b *budget) forgo() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.reserved--
 }
 
 // release lets everybody in line go: there is no limit any more.
