@@ -51,7 +51,8 @@ const (
 )
 
 // errForeign is for an answer that a publish cannot have from JetStream.
-var errForeign = errors.New("the answer is not JetStream's: somebody else listens on the queue's subject")
+var errForeign = errors.New(
+	"the answer is not JetStream's: somebody else listens on the queue's subject")
 
 // readAnswer tells what the broker said.
 func readAnswer(m *nats.Msg) answer {
@@ -75,7 +76,10 @@ func readAnswer(m *nats.Msg) answer {
 	if r.Error != nil {
 		return answer{verdict: judge(r.Error), err: r.Error}
 	}
-	return answer{verdict: stored, stream: r.Stream, seq: r.Seq, duplicate: r.Duplicate, batch: r.Batch, count: r.Count}
+	return answer{
+		verdict: stored, stream: r.Stream, seq: r.Seq, duplicate: r.Duplicate,
+		batch: r.Batch, count: r.Count,
+	}
 }
 
 func judge(e *jetstream.APIError) verdict {

@@ -140,8 +140,10 @@ func distinct(pubs []*publication) (first, rest []*publication) {
 // commit publishes pubs as one atomic batch. It settles all of them or, when it reports false,
 // none.
 func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publication) bool {
-	until, single := p.singles.Load(appID)
-	if single && time.Now().Before(until.(time.Time)) || ctx.Err() != nil || p.isClosed() || !p.nc.IsConnected() {
+	if until, single := p.singles.Load(appID); single && time.Now().Before(until.(time.Time)) {
+		return false
+	}
+	if ctx.Err() != nil || p.isClosed() || !p.nc.IsConnected() {
 		return false
 	}
 	b := &batch{nc: p.nc, id: nuid.Next(), heard: make(chan answer, 4), closed: p.closed}

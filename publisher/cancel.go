@@ -130,7 +130,9 @@ func (p *Publisher) insist(
 		if err == nil || lasting(err) || p.nc.IsClosed() {
 			return err
 		}
-		if last := p.nc.LastError(); last != said && violates(last, `Publish to "`+subject+`"`) { //nolint:errorlint // the very same error is one from before this call
+		last := p.nc.LastError()
+		isNew := last != said //nolint:errorlint // the very same error is one from before this call
+		if isNew && violates(last, `Publish to "`+subject+`"`) {
 			return &refusal{is: ErrForbidden, text: "this connection may not publish to " + subject}
 		}
 		if p.deaf() {

@@ -249,8 +249,9 @@ func (c *courier) deny(pub *publication) {
 }
 
 func unknownApp(appID string) error {
-	return &refusal{is: ErrUnknownApp, text: fmt.Sprintf("no app %s here: no queue takes its intents; "+
-		"is the appid right, and has kefu been set up for it?", appID)}
+	text := fmt.Sprintf("no app %s here: no queue takes its intents; "+
+		"is the appid right, and has kefu been set up for it?", appID)
+	return &refusal{is: ErrUnknownApp, text: text}
 }
 
 // inquire asks whether the queue exists, unless it has asked just now. It tells whether there is no
@@ -329,10 +330,9 @@ func (c *courier) repeat() {
 		case now.Before(pub.due):
 			c.ring(pub.due)
 		case c.forbidden(pub):
-			c.settle(pub, func() {
-				pub.fail(&refusal{is: ErrForbidden, text: fmt.Sprintf(
-					"this connection may not publish to the %s queue of app %s", lane(pub), c.appID)})
-			})
+			text := fmt.Sprintf("this connection may not publish to the %s queue of app %s",
+				lane(pub), c.appID)
+			c.settle(pub, func() { pub.fail(&refusal{is: ErrForbidden, text: text}) })
 		default:
 			c.try(pub)
 		}

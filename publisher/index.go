@@ -72,9 +72,9 @@ func (x *index) find(id string) (seq uint64, ok bool) {
 	if seq, ok := x.open[hash]; ok {
 		return seq, true
 	}
+	byHash := func(p place, hash uint64) int { return cmp.Compare(p.hash, hash) }
 	for _, segment := range slices.Backward(x.sealed) {
-		i, ok := slices.BinarySearchFunc(segment, hash, func(p place, hash uint64) int { return cmp.Compare(p.hash, hash) })
-		if ok {
+		if i, ok := slices.BinarySearchFunc(segment, hash, byHash); ok {
 			return segment[i].seq, true
 		}
 	}

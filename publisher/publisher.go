@@ -3,8 +3,8 @@
 // became of them.
 //
 // An intent is one message to one user of one app: a packet of WeChat's customer-service API, and
-// what is asked for it (see [PublishOption]). It is accepted when the queue has stored it. From then
-// on kefu sends it, once, and in order for each recipient, or says in a dead letter why not.
+// what is asked for it (see [PublishOption]). It is accepted when the queue has stored it. From
+// then on kefu sends it, once, and in order for each recipient, or says in a dead letter why not.
 // [Publisher.Publish] returns when the intent is accepted:
 //
 //	nc, err := nats.Connect("nats://127.0.0.1:4222", nats.MaxReconnects(-1))
@@ -50,9 +50,9 @@
 //   - [ErrUnknownApp], [ErrTooLarge], [ErrForbidden] and [ErrClosed] do not pass by themselves
 //     either.
 //   - [ErrQueueFull] and [ErrNotQueued] may pass. Nothing was stored.
-//   - [ErrOutcomeOpen] says that the intent may be stored. Publish it again under the same id, which
-//     the error and every [Accepted] hold. Ask for it before the others: it may come with one of
-//     them.
+//   - [ErrOutcomeOpen] says that the intent may be stored. Publish it again under the same id,
+//     which the error and every [Accepted] hold. Ask for it before the others: it may come with one
+//     of them.
 //   - [ErrNoReceipt] and [ErrUnreadable] are about receipts, and say nothing about the intent.
 //
 // # Tests

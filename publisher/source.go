@@ -49,9 +49,10 @@ type source struct {
 	name  string
 	ahead int // how many receipts may be on their way to us
 
-	consumer   jetstream.Consumer
-	unanswered bool                      // the source ended before the broker said whether it has made the consumer
-	it         jetstream.MessagesContext // nil until next is called
+	consumer jetstream.Consumer
+	it       jetstream.MessagesContext // nil until next is called
+	// The source ended before the broker said whether it has made the consumer.
+	unanswered bool
 
 	life context.Context // ends with the source's owner, or the connection
 	end  context.CancelCauseFunc
@@ -139,7 +140,8 @@ func (s *source) guard(broken chan nats.Status, said error) {
 			s.end(errInterrupted)
 			return
 		case <-look.C:
-			if err := s.p.nc.LastError(); err != said { //nolint:errorlint // the very same error is one from before
+			err := s.p.nc.LastError()
+			if err != said { //nolint:errorlint // the very same error is one from before
 				said = err
 				s.heed(err)
 			}
@@ -199,7 +201,8 @@ func (s *source) poll() (*storedReceipt, error) {
 		return nil, err
 	}
 	r, err := s.accept(m.Data, &jetstream.MsgMetadata{
-		Sequence: jetstream.SequencePair(meta.Sequence), Timestamp: meta.Timestamp, NumPending: meta.NumPending,
+		Sequence:  jetstream.SequencePair(meta.Sequence),
+		Timestamp: meta.Timestamp, NumPending: meta.NumPending,
 	})
 	return &r, err
 }
@@ -207,7 +210,8 @@ func (s *source) poll() (*storedReceipt, error) {
 // next waits for the next receipt. After an error the source is of no use.
 func (s *source) next() (storedReceipt, error) {
 	if s.it == nil {
-		it, err := s.consumer.Messages(jetstream.PullMaxMessages(s.ahead), jetstream.PullExpiry(30*time.Second),
+		it, err := s.consumer.Messages(
+			jetstream.PullMaxMessages(s.ahead), jetstream.PullExpiry(30*time.Second),
 			jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 		if err != nil {
 			return storedReceipt{}, s.because(err)
@@ -229,7 +233,9 @@ func (s *source) accept(data []byte, meta *jetstream.MsgMetadata) (storedReceipt
 	if s.read++; meta.Sequence.Consumer != s.read {
 		return storedReceipt{}, errGap
 	}
-	return storedReceipt{data: data, seq: meta.Sequence.Stream, time: meta.Timestamp, pending: meta.NumPending}, nil
+	return storedReceipt{
+		data: data, seq: meta.Sequence.Stream, time: meta.Timestamp, pending: meta.NumPending,
+	}, nil
 }
 
 // because prefers why the source's life ended to what that led to.

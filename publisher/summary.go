@@ -29,7 +29,8 @@ func (e *BatchError) Error() string {
 		}
 		told = append(told, fmt.Sprintf("%d: %v", k.count, k.first))
 	}
-	return fmt.Sprintf("%d of %d intents were not accepted; %s", len(e.Errors), e.Total, strings.Join(told, "; "))
+	return fmt.Sprintf("%d of %d intents were not accepted; %s",
+		len(e.Errors), e.Total, strings.Join(told, "; "))
 }
 
 // Unwrap returns the errors.

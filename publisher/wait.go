@@ -18,9 +18,9 @@ const (
 	clockSlack = time.Minute
 )
 
-// Wait returns the receipt of an intent when it has ended: sent, dead or cancelled. It may be called
-// at any time after the publish, also when the intent has ended meanwhile, and by thousands at
-// once. All who wait for receipts of an app share one consumer at the broker, which is closed a
+// Wait returns the receipt of an intent when it has ended: sent, dead or cancelled. It may be
+// called at any time after the publish, also when the intent has ended meanwhile, and by thousands
+// at once. All who wait for receipts of an app share one consumer at the broker, which is closed a
 // minute after the last of them, or by [Publisher.Close].
 //
 // ctx should have an end: an intent may wait for hours, and workers may be set to publish no
@@ -110,10 +110,12 @@ func (f *feed) noReceipt(cause error) error {
 	if failing := f.failing(); failing != nil {
 		text := fmt.Sprintf("no receipt of app %s yet, and receipts cannot be read now: %v: %v",
 			f.appID, failing, cause)
-		return &refusal{is: ErrNoReceipt, cause: errors.Join(cause, f.unreadable(failing)), text: text}
+		both := errors.Join(cause, f.unreadable(failing))
+		return &refusal{is: ErrNoReceipt, cause: both, text: text}
 	}
-	return &refusal{is: ErrNoReceipt, cause: cause, text: fmt.Sprintf("no receipt yet; is a worker of "+
-		"app %s running, and does it publish them (worker.receipts: all)? %v", f.appID, cause)}
+	text := fmt.Sprintf("no receipt yet; is a worker of app %s running, "+
+		"and does it publish them (worker.receipts: all)? %v", f.appID, cause)
+	return &refusal{is: ErrNoReceipt, cause: cause, text: text}
 }
 
 // enter has the receipt of an intent given to the waiter that it returns, at once if it has been
@@ -123,8 +125,9 @@ func (f *feed) enter(a Accepted) (me *waiter, began time.Time, missed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	began = a.At.Add(f.ahead - clockSlack)
+	anyLife := a.Duplicate || a.At.IsZero()
 	me = &waiter{id: a.ID, wake: make(chan struct{}, 1), fits: func(r schema.Receipt) bool {
-		return a.Duplicate || a.At.IsZero() || r.State == schema.StateSent || r.PublishedAt.After(began)
+		return anyLife || r.State == schema.StateSent || r.PublishedAt.After(began)
 	}}
 	if f.waiting[me.id] == nil {
 		f.waiting[me.id] = make(map[*waiter]bool)

@@ -24,5 +24,6 @@ type Cancellation struct {
 // made of the app and a hash of the id. It is "" for an invalid appID.
 func CancelSubject(appID, id string) string {
 	sum := sha256.Sum256([]byte(appID + "\x00" + id))
-	return join("$KV.KEFU_STATE.cancel", appID, strconv.FormatUint(binary.BigEndian.Uint64(sum[:]), 16))
+	hash := strconv.FormatUint(binary.BigEndian.Uint64(sum[:]), 16)
+	return join("$KV.KEFU_STATE.cancel", appID, hash)
 }

@@ -138,7 +138,8 @@ func absoluteURL(value string, placeholders ...string) string {
 		return "blank"
 	}
 	u, err := url.Parse(value) // Its error quotes the value: not for ours.
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.ContainsFunc(value, unicode.IsSpace) {
+	if err != nil || u.Hostname() == "" || hasSpace(value) ||
+		(u.Scheme != "http" && u.Scheme != "https") {
 		return "must be an absolute http or https URL"
 	}
 	return ""
@@ -151,11 +152,13 @@ func kfAccount(value string, _ Limits) string {
 		return "blank"
 	}
 	prefix, id, found := strings.Cut(value, "@")
-	if !found || prefix == "" || id == "" || strings.Contains(id, "@") || strings.ContainsFunc(value, unicode.IsSpace) {
+	if !found || prefix == "" || id == "" || strings.Contains(id, "@") || hasSpace(value) {
 		return "must be prefix@wechatid"
 	}
 	return ""
 }
+
+func hasSpace(s string) bool { return strings.ContainsFunc(s, unicode.IsSpace) }
 
 // Check applies the rules of [Decode] to a packet built in Go, and those that only such a packet
 // can break: valid UTF-8, no control characters, unknown fields in normal form, at most [MaxPacket]

@@ -80,7 +80,8 @@ const (
 
 // topLevel are the names that are known in a packet.
 var topLevel = func() (names [atTypes + len(types)]string) {
-	names[atToUser], names[atMsgType], names[atCustomService], names[atAIMsgContext] = toUser, msgType, customService, aiMsgContext
+	names[atToUser], names[atMsgType] = toUser, msgType
+	names[atCustomService], names[atAIMsgContext] = customService, aiMsgContext
 	for i, t := range types {
 		names[atTypes+i] = t.name
 	}
@@ -230,7 +231,8 @@ func unknownType(kind string, app AppKind) string {
 		return "blank"
 	}
 	shown := ""
-	if len(kind) <= 20 && strings.IndexFunc(kind, func(r rune) bool { return r >= 0x80 || !isWord(byte(r)) }) < 0 {
+	isOdd := func(r rune) bool { return r >= 0x80 || !isWord(byte(r)) }
+	if len(kind) <= 20 && !strings.ContainsFunc(kind, isOdd) {
 		shown = " " + strconv.Quote(kind)
 	}
 	return "unknown type" + shown + " (known: " + strings.Join(msgTypes(app), ", ") + ")"

@@ -25,7 +25,8 @@ const (
 
 // reserved are headers that kefu itself sets on what it publishes again.
 var reserved = [...]string{
-	"Kefu-Id", "Kefu-Generation", "Kefu-Attempt", "Kefu-Published-At", "Kefu-Tried", "Kefu-Target", "Kefu-Hop",
+	"Kefu-Id", "Kefu-Generation", "Kefu-Attempt", "Kefu-Published-At", "Kefu-Tried", "Kefu-Target",
+	"Kefu-Hop",
 }
 
 // UnknownPolicy says what to do when the request left and no usable answer came. "" is the app's
@@ -65,7 +66,10 @@ var headers = [...]struct {
 	{HeaderSendAt, func(e *Envelope, v string) string { return parseTime(&e.SendAt, v) }},
 	{HeaderUnknown, (*Envelope).parseUnknown},
 	{HeaderSource, func(e *Envelope, v string) string { e.Source = v; return sourceRule(v) }},
-	{HeaderTraceparent, func(e *Envelope, v string) string { e.Traceparent = parseTraceparent(v); return "" }},
+	{HeaderTraceparent, func(e *Envelope, v string) string {
+		e.Traceparent = parseTraceparent(v)
+		return ""
+	}},
 }
 
 // ParseEnvelope reads the headers of an intent as a producer publishes it. Names may be in any
@@ -80,7 +84,9 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	e, err := parseEnvelope(h)
 	if err != nil {
 		// Whoever tells of it must name the intent, and who is to mend it.
-		return Envelope{ID: sole(h, HeaderMsgID, idRule), Source: sole(h, HeaderSource, sourceRule)}, err
+		return Envelope{
+			ID: sole(h, HeaderMsgID, idRule), Source: sole(h, HeaderSource, sourceRule),
+		}, err
 	}
 	return e, nil
 }
@@ -109,8 +115,9 @@ func parseEnvelope(h map[string][]string) (Envelope, error) {
 		at := headerIndex(name)
 		switch {
 		case at >= 0:
-			if len(found[at]) > 0 && len(values) > 0 && headers[at].name != HeaderTraceparent {
-				return Envelope{}, &FieldError{Field: headers[at].name, Rule: "given in two spellings"}
+			header := headers[at].name
+			if len(found[at]) > 0 && len(values) > 0 && header != HeaderTraceparent {
+				return Envelope{}, &FieldError{Field: header, Rule: "given in two spellings"}
 			}
 			found[at] = slices.Concat(found[at], values)
 		case isKefu(name) && (stranger == "" || name < stranger):
@@ -126,7 +133,8 @@ func parseEnvelope(h map[string][]string) (Envelope, error) {
 			if header.name == HeaderTraceparent {
 				continue
 			}
-			return Envelope{}, &FieldError{Field: header.name, Rule: "given " + strconv.Itoa(len(values)) + " times"}
+			rule := "given " + strconv.Itoa(len(values)) + " times"
+			return Envelope{}, &FieldError{Field: header.name, Rule: rule}
 		}
 		for _, value := range values {
 			if rule := header.parse(&e, value); rule != "" {
@@ -160,12 +168,12 @@ func strangerError(name string) *FieldError {
 			return &FieldError{Field: own, Rule: "reserved for kefu"}
 		}
 	}
-	sane := len(name) <= 40 && strings.IndexFunc(name, func(r rune) bool { return r >= 0x80 || !isWord(byte(r)) && r != '-' }) < 0
-	if !sane {
+	isOdd := func(r rune) bool { return r >= 0x80 || !isWord(byte(r)) && r != '-' }
+	if len(name) > 40 || strings.ContainsFunc(name, isOdd) {
 		name = kefuPrefix + "…"
 	}
-	return &FieldError{Field: name, Rule: "unknown header (known: " +
-		strings.Join([]string{HeaderExpiresAt, HeaderSendAt, HeaderUnknown, HeaderSource}, ", ") + ")"}
+	const known = HeaderExpiresAt + ", " + HeaderSendAt + ", " + HeaderUnknown + ", " + HeaderSource
+	return &FieldError{Field: name, Rule: "unknown header (known: " + known + ")"}
 }
 
 // parseTime reads RFC 3339 by its letter. The zero time of Go passes for that too, but is what a
@@ -197,7 +205,8 @@ func looksRFC3339(value string) bool {
 	if zone == "Z" {
 		return true
 	}
-	return (hasShape(zone, "+00:00") || hasShape(zone, "-00:00")) && zone[1:3] < "24" && zone[4:6] < "60"
+	isOffset := hasShape(zone, "+00:00") || hasShape(zone, "-00:00")
+	return isOffset && zone[1:3] < "24" && zone[4:6] < "60"
 }
 
 // hasShape reports whether s is shape with any digit in the place of each 0.
@@ -224,7 +233,8 @@ func (e *Envelope) parseUnknown(value string) string {
 }
 
 func sourceRule(value string) string {
-	if value == "" || len(value) > 64 || strings.IndexFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
+	isOdd := func(r rune) bool { return r <= ' ' || r > '~' }
+	if value == "" || len(value) > 64 || strings.ContainsFunc(value, isOdd) {
 		return "must be 1 to 64 bytes of printable ASCII without blanks"
 	}
 	return ""
@@ -250,7 +260,8 @@ func parseTraceparent(v string) string {
 }
 
 func isHex(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }) < 0
+	isOther := func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }
+	return !strings.ContainsFunc(s, isOther)
 }
 
 // Header returns the headers that a producer sets: the id in Nats-Msg-Id, and the others that are

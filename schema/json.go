@@ -11,7 +11,8 @@ import (
 
 // widest are limits that no app's go beyond: what holds for one app is not known here.
 var widest = Limits{
-	NewsArticles: math.MaxInt, TextBytes: MaxPacket, VideoThumb: PresenceOptional, Kind: KindMiniProgram,
+	NewsArticles: math.MaxInt, TextBytes: MaxPacket,
+	VideoThumb: PresenceOptional, Kind: KindMiniProgram,
 }
 
 // MarshalJSON returns the packet in the API's form, as [Encode] does, or why it is none, as

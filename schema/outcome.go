@@ -49,7 +49,10 @@ const (
 
 // A new one is appended to storedReasons in internal/ledger, too: the ledger stores reasons by
 // number.
-var reasons = [...]Reason{ReasonInvalid, ReasonExpired, ReasonRejected, ReasonRecipient, ReasonExhausted, ReasonUnknown, ReasonIDReuse, ReasonPoison}
+var reasons = [...]Reason{
+	ReasonInvalid, ReasonExpired, ReasonRejected, ReasonRecipient,
+	ReasonExhausted, ReasonUnknown, ReasonIDReuse, ReasonPoison,
+}
 
 // Reasons lists every reason, in the order of the contract. The slice is the caller's.
 func Reasons() []Reason { return append([]Reason(nil), reasons[:]...) }

@@ -19,7 +19,12 @@ const (
 // Packet is the JSON data packet of the API's customer-service message page: one message to one
 // user.
 //
-//	{"touser":"OPENID","msgtype":"text","text":{"content":"Hello World"},"customservice":{"kf_account":"test1@kftest"}}
+//	{
+//		"touser": "OPENID",
+//		"msgtype": "text",
+//		"text": {"content": "Hello World"},
+//		"customservice": {"kf_account": "test1@kftest"}
+//	}
 type Packet struct {
 	// ToUser is the recipient's openid, 1 to 128 of A-Z a-z 0-9 _ -. The API answers 40003 to one
 	// that is no follower of the app.

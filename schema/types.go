@@ -173,7 +173,8 @@ func (*Video) MsgType() string { return "video" }
 func (m *Video) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
 		{name: "media_id", str: &m.MediaID, rule: notBlank},
-		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank, optional: Limits.withoutThumb},
+		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank,
+			optional: Limits.withoutThumb},
 		{name: "title", str: &m.Title, doubt: breaks},
 		{name: "description", str: &m.Description, doubt: breaks},
 	}}
@@ -202,7 +203,8 @@ func (*Music) MsgType() string { return "music" }
 func (m *Music) form() form {
 	return form{extra: &m.Extra, empty: &m.empty, fields: fields{
 		{name: "musicurl", str: &m.MusicURL, rule: musicURL},
-		{name: "hqmusicurl", str: &m.HQMusicURL, rule: hqMusicURL, optional: always, fallback: &m.MusicURL},
+		{name: "hqmusicurl", str: &m.HQMusicURL, rule: hqMusicURL,
+			optional: always, fallback: &m.MusicURL},
 		{name: "thumb_media_id", str: &m.ThumbMediaID, rule: notBlank},
 		{name: "title", str: &m.Title, doubt: breaks},
 		{name: "description", str: &m.Description, doubt: breaks},
@@ -251,8 +253,12 @@ type articles []Article
 
 func (l *articles) len() int                         { return len(*l) }
 func (l *articles) at(i int) form                    { return (*l)[i].form() }
-func (l *articles) add() form                        { *l = append(*l, Article{}); return l.at(l.len() - 1) }
 func (l *articles) most(limits Limits) (int, string) { return limits.NewsArticles, "articles" }
+
+func (l *articles) add() form {
+	*l = append(*l, Article{})
+	return l.at(l.len() - 1)
+}
 
 // WxCard is msgtype wxcard: a coupon. Its example on the API's page has no msgtype; such a packet
 // is accepted and sent with it.
@@ -349,8 +355,12 @@ type menuItems []MenuItem
 
 func (l *menuItems) len() int                  { return len(*l) }
 func (l *menuItems) at(i int) form             { return (*l)[i].form() }
-func (l *menuItems) add() form                 { *l = append(*l, MenuItem{}); return l.at(l.len() - 1) }
 func (l *menuItems) most(Limits) (int, string) { return math.MaxInt, "entries" }
+
+func (l *menuItems) add() form {
+	*l = append(*l, MenuItem{})
+	return l.at(l.len() - 1)
+}
 
 // MiniProgramPage is msgtype miniprogrampage: a card that opens a mini program, which must be
 // linked to the app (40168).

@@ -26,7 +26,8 @@ func (p *Packet) Warnings() []Warning {
 	if news, ok := p.Body.(*News); ok && len(news.Articles) > todaysArticles {
 		warnings = append(warnings, Warning{
 			Field: "news.articles",
-			Text:  fmt.Sprintf("%d articles: today's API takes %d and answers 45008 to more", len(news.Articles), todaysArticles),
+			Text: fmt.Sprintf("%d articles: today's API takes %d and answers 45008 to more",
+				len(news.Articles), todaysArticles),
 		})
 	}
 	return warnings
@@ -63,7 +64,8 @@ type doubt func(value string) string
 // more.
 func breaks(value string) string {
 	if strings.Contains(value, `\n`) {
-		return `a backslash and an n, which users see as such: a line break is escaped once in JSON, "\n"`
+		return `a backslash and an n, which users see as such: ` +
+			`a line break is escaped once in JSON, "\n"`
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,8 +58,8 @@ var own = [...]struct {
 	parse func(e *Envelope, value string) (broken string)
 }{
 	{HeaderID, true, (*Envelope).parseID},
-	{HeaderGeneration, true, func(e *Envelope, v string) string { return parseOrdinal(&e.Generation, v) }},
-	{HeaderAttempt, true, func(e *Envelope, v string) string { return parseOrdinal(&e.Attempt, v) }},
+	{HeaderGeneration, true, (*Envelope).parseGeneration},
+	{HeaderAttempt, true, (*Envelope).parseAttempt},
 	{HeaderPublishedAt, false, (*Envelope).parsePublishedAt},
 	{HeaderTried, false, (*Envelope).parseTried},
 	{HeaderTarget, false, func(*Envelope, string) string { return "" }},
@@ -129,7 +130,8 @@ func (e *Envelope) parseOwn(h map[string][]string) error {
 		case len(values) == 0 && header.must:
 			return &schema.FieldError{Field: header.name, Rule: "missing"}
 		case len(values) > 1 && header.name != HeaderTried:
-			return &schema.FieldError{Field: header.name, Rule: "given " + strconv.Itoa(len(values)) + " times"}
+			rule := "given " + strconv.Itoa(len(values)) + " times"
+			return &schema.FieldError{Field: header.name, Rule: rule}
 		}
 		for _, value := range values {
 			if rule := header.parse(e, value); rule != "" {
@@ -166,12 +168,16 @@ func valuesOf(h map[string][]string, header string) (values []string) {
 }
 
 func (e *Envelope) parseID(value string) string {
-	if err, ok := schema.CheckID(value).(*schema.FieldError); ok { //nolint:errorlint // it returns nothing else
+	var err *schema.FieldError
+	if errors.As(schema.CheckID(value), &err) {
 		return err.Rule
 	}
 	e.ID = value
 	return ""
 }
+
+func (e *Envelope) parseGeneration(v string) string { return parseOrdinal(&e.Generation, v) }
+func (e *Envelope) parseAttempt(v string) string    { return parseOrdinal(&e.Attempt, v) }
 
 func parseOrdinal(n *int, value string) string {
 	const most = 999_999_999
@@ -267,7 +273,8 @@ func ForeignHeader(h map[string][]string) map[string][]string {
 	var out map[string][]string
 	for name, values := range h {
 		lower := strings.ToLower(name)
-		if strings.HasPrefix(lower, "kefu-") || ownIndex(name) >= 0 || isNATS(lower) || lower == schema.HeaderTraceparent {
+		if strings.HasPrefix(lower, "kefu-") || lower == schema.HeaderTraceparent ||
+			ownIndex(name) >= 0 || isNATS(lower) {
 			continue
 		}
 		if out == nil {

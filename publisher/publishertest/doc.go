@@ -5,7 +5,9 @@
 // [*publisher.Publisher] and [*Publisher] both have:
 //
 //	type queue interface {
-//		Publish(context.Context, string, json.Marshaler, ...publisher.PublishOption) (publisher.Accepted, error)
+//		Publish(
+//			context.Context, string, json.Marshaler, ...publisher.PublishOption,
+//		) (publisher.Accepted, error)
 //		Wait(context.Context, publisher.Accepted) (schema.Receipt, error)
 //	}
 //

@@ -14,7 +14,9 @@ import (
 
 // queue is what the shop needs of a publisher. Its tests use publishertest's.
 type queue interface {
-	Publish(context.Context, string, json.Marshaler, ...publisher.PublishOption) (publisher.Accepted, error)
+	Publish(
+		context.Context, string, json.Marshaler, ...publisher.PublishOption,
+	) (publisher.Accepted, error)
 	Wait(context.Context, publisher.Accepted) (schema.Receipt, error)
 	Cancel(context.Context, string, string, ...publisher.CancelOption) error
 }

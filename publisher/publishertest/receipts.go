@@ -25,25 +25,28 @@ func (p *Publisher) Wait(ctx context.Context, accepted publisher.Accepted) (sche
 }
 
 func (p *Publisher) wait(ctx context.Context, accepted publisher.Accepted) (schema.Receipt, error) {
+	anyLife := accepted.Duplicate || accepted.At.IsZero()
+	find := func(a *app) *schema.Receipt {
+		in := a.last(accepted.ID)
+		if in == nil || in.State == schema.StateQueued && !anyLife {
+			return nil // what there is belongs to an earlier life of the id
+		}
+		return a.newest(accepted.ID)
+	}
 	for {
-		a, changed, err := p.look(accepted.AppID, func(a *app) *schema.Receipt {
-			in := a.last(accepted.ID)
-			if in == nil || in.State == schema.StateQueued && !accepted.Duplicate && !accepted.At.IsZero() {
-				return nil // what there is belongs to an earlier life of the id
-			}
-			return a.newest(accepted.ID)
-		})
+		r, changed, err := p.look(accepted.AppID, find)
 		if err != nil {
 			return schema.Receipt{}, err
 		}
-		if a != nil {
-			return *a, nil
+		if r != nil {
+			return *r, nil
 		}
 		select {
 		case <-changed:
 		case <-p.closed:
 		case <-ctx.Done():
-			return schema.Receipt{}, fmt.Errorf("%w: %w", publisher.ErrNoReceipt, context.Cause(ctx))
+			cause := context.Cause(ctx)
+			return schema.Receipt{}, fmt.Errorf("%w: %w", publisher.ErrNoReceipt, cause)
 		}
 	}
 }
@@ -55,7 +58,8 @@ func (p *Publisher) Receipt(_ context.Context, appID, id string) (schema.Receipt
 		err = fmt.Errorf("%w of it is stored for app %s", publisher.ErrNoReceipt, appID)
 	}
 	if err != nil {
-		return schema.Receipt{ID: id, AppID: appID}, &publisher.Error{AppID: appID, ID: id, Err: err}
+		return schema.Receipt{ID: id, AppID: appID},
+			&publisher.Error{AppID: appID, ID: id, Err: err}
 	}
 	return *r, nil
 }
@@ -130,8 +134,8 @@ func (p *Publisher) first(appID string, o publisher.ReceiptsOptions) (n int) {
 		case o.Since.IsZero():
 			n = len(a.receipts)
 		default:
-			n = slices.IndexFunc(a.receipts, func(s publisher.Settled) bool { return !s.SettledAt.Before(o.Since) })
-			if n < 0 {
+			isSince := func(s publisher.Settled) bool { return !s.SettledAt.Before(o.Since) }
+			if n = slices.IndexFunc(a.receipts, isSince); n < 0 {
 				n = len(a.receipts)
 			}
 		}

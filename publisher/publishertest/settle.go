@@ -45,7 +45,9 @@ func (p *Publisher) EndDuplicateWindow(appID string) {
 
 // Send has a queued intent be sent, with a receipt.
 func (p *Publisher) Send(appID, id string) error {
-	return p.Settle(schema.Receipt{AppID: appID, ID: id, State: schema.StateSent, Errcode: new(int)})
+	return p.Settle(schema.Receipt{
+		AppID: appID, ID: id, State: schema.StateSent, Errcode: new(int),
+	})
 }
 
 // Bury has a queued intent die, with a receipt.

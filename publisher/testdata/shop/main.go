@@ -1,4 +1,5 @@
-// The shop is a program of another module. It was written from the documentation of package publisher alone.
+// The shop is a program of another module. It was written from the documentation of package
+// publisher alone.
 package main
 
 import (
