@@ -17,52 +17,54 @@ import (
 	"github.com/kefuhq/kefu/worker"
 )
 
-// clients makes the worker's apps of a configuration, again and again while it changes.
-type clients struct {
+// apiClients holds the clients of the API by app. It outlives a configuration: an app that a new
+// configuration does not change keeps its connections and its token.
+type apiClients struct {
 	hc     *http.Client
 	api    config.WeChat // as at the start
 	secret wiring.Secrets
 	ration wechat.Ration
-
-	// An app that did not change keeps its connections and its token.
-	made map[clientKey]*wechat.Client
+	byKey  map[clientKey]*wechat.Client
 }
 
+// clientKey is what a client depends on.
 type clientKey struct {
 	appID string
 	token config.TokenSource
 }
 
-func newClients(cfg *config.Config, secret wiring.Secrets, ration wechat.Ration) (*clients, error) {
+func newAPIClients(
+	cfg *config.Config, secret wiring.Secrets, ration wechat.Ration,
+) (*apiClients, error) {
 	hc, err := wiring.HTTPClient(cfg.WeChat, cfg.Worker.Concurrency)
-	return &clients{
+	return &apiClients{
 		hc: hc, api: cfg.WeChat, secret: secret, ration: ration,
-		made: make(map[clientKey]*wechat.Client),
+		byKey: make(map[clientKey]*wechat.Client),
 	}, err
 }
 
-// of is the API as one app.
-func (c *clients) of(app config.App) *wechat.Client {
+// client returns the client of one app.
+func (c *apiClients) client(app config.App) *wechat.Client {
 	key := clientKey{app.AppID, app.Token}
-	if app.Token.Kind == config.TokenStable { // where its secret is read
+	if app.Token.Kind == config.TokenStable { // it depends on where the secret is read
 		key.token = config.TokenSource{Kind: config.TokenStable, Path: app.SecretFile,
 			URL: app.SecretEnv}
 	}
-	client := c.made[key]
+	client := c.byKey[key]
 	if client == nil {
 		tokens := wiring.TokenSource(c.hc, c.api, app, c.secret, c.ration)
 		client = wechat.NewClient(c.hc, c.api.BaseURL, tokens)
-		c.made[key] = client
+		c.byKey[key] = client
 	}
 	return client
 }
 
-// workerConfig wires the worker of a configuration.
+// workerConfig returns the settings of the engine.
 func workerConfig(
-	cfg *config.Config, c *clients, version string, log *slog.Logger, metrics prometheus.Registerer,
-	pseudonyms broker.Pseudonyms,
+	cfg *config.Config, clients *apiClients, version string, log *slog.Logger,
+	metrics prometheus.Registerer, pseudonyms broker.Pseudonyms,
 ) worker.Config {
-	host, _ := os.Hostname() // a name for people; without one the rest of it is enough
+	host, _ := os.Hostname() // for people; the worker's name is unique without it
 	return worker.Config{
 		Process: pool.Worker{
 			Name: pool.NewName(host), Host: host, PID: os.Getpid(), Version: version,
@@ -76,16 +78,16 @@ func workerConfig(
 		Pseudonyms:  pseudonyms,
 		Log:         log,
 		Metrics:     metrics,
-		Apps:        c.apps(cfg),
+		Apps:        clients.apps(cfg),
 	}
 }
 
-// apps are the apps of a configuration.
-func (c *clients) apps(cfg *config.Config) (out []worker.App) {
+// apps returns the apps of a configuration as the engine takes them.
+func (c *apiClients) apps(cfg *config.Config) (out []worker.App) {
 	for _, app := range cfg.Apps {
 		out = append(out, worker.App{
 			ID:     app.AppID,
-			Sender: c.of(app),
+			Sender: c.client(app),
 			Rate: gate.Rate{
 				PerSecond: app.Rate.PerSecond, Burst: app.Rate.Burst,
 				PerDay: int64(app.Rate.PerDay), LiveReserve: app.Rate.LiveReserve,

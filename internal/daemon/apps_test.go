@@ -17,9 +17,9 @@ import (
 	"github.com/kefuhq/kefu/internal/wiring"
 )
 
-// A worker whose token is refused although the endpoint keeps handing it out forces a new one, if
-// the pool's ration has one left.
-func TestAWorkersTokensAreForcedByThePoolsRation(t *testing.T) {
+// A worker forces a new token when the endpoint keeps handing out one that is refused, if the
+// pool's ration has a refresh left.
+func TestForcedTokenRefreshesAreRationedForThePool(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.Start(t).Connect()
 	sb := sandbox.New(sandbox.Options{})
@@ -53,7 +53,7 @@ func TestAWorkersTokensAreForcedByThePoolsRation(t *testing.T) {
 	require.Equal(t, 1, sb.Count(sandbox.Filter{Call: "send", Delivered: true}))
 }
 
-func TestAWorkerThatFindsOtherShardsSaysWhatCanBeDone(t *testing.T) {
+func TestProvisionLogsWhatToDoAboutAnotherNumberOfShards(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, "wx1")
 	for _, provisions := range []bool{true, false} {

@@ -1,6 +1,5 @@
-// Package daemon runs a worker as a process: it connects, brings the broker's objects in line,
-// wires the engine to the configuration, follows the configuration while it changes, and answers
-// probes.
+// Package daemon runs a worker as a process: it connects, provisions the broker's objects, sets up
+// the engine from the configuration, reloads the configuration when it changes, and answers probes.
 package daemon
 
 import (
@@ -20,7 +19,7 @@ import (
 	"github.com/kefuhq/kefu/worker"
 )
 
-// Daemon is the life of a worker process, from the connection to the end.
+// Daemon is a worker process.
 type Daemon struct {
 	Config  *config.Config
 	Secret  wiring.Secrets
@@ -28,26 +27,26 @@ type Daemon struct {
 	Log     *slog.Logger
 	Dropped func() int64 // how many lines of Log found no reader; nil when none can be dropped
 
-	Load    func() (*config.Config, error) // the configuration anew; nil: it is not followed
-	Hangups <-chan os.Signal               // each asks for that
+	Load    func() (*config.Config, error) // loads the configuration again; nil: it never changes
+	Hangups <-chan os.Signal               // each signal reloads the configuration
 
-	// Started is called once, when intents are being taken.
+	// Started is called once, when the worker pulls intents.
 	Started func(opsURL string)
 
 	mu     sync.Mutex
 	worker *worker.Worker // nil until there is a broker
 }
 
-// Run ends with ctx. A probes' address that is in use ends it at once.
+// Run runs the worker until ctx ends. It fails at once when the address of the probes is in use.
 func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
 	registry := newRegistry(d.Version, d.Dropped)
-	// The probes come first: a worker that waits for its broker is alive and not ready.
+	// The probes start first: a worker that waits for its broker is alive and not ready.
 	probes, err := ops.Listen(d.Config.Worker.Listen, ops.Handler(d.troubles, registry))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = probes.Close() }() // it only answered questions
-	// The port may have been the system's choice.
+	defer func() { _ = probes.Close() }() // an error loses nothing
+	// The system may have picked the port.
 	d.Log.Info("probes and metrics", "url", probes.URL)
 	options.Name, options.Log = "kefu worker", d.Log
 	conn, err := broker.Connect(ctx, options)
@@ -59,70 +58,80 @@ func (d *Daemon) Run(ctx context.Context, options broker.Options) error {
 		return err
 	}
 	defer conn.Close()
-	if err := d.provisionPatiently(ctx, conn); err != nil {
+	return d.work(ctx, conn, registry, probes.URL)
+}
+
+// work runs the worker once there is a broker.
+func (d *Daemon) work(
+	ctx context.Context, conn *broker.Conn, metrics prometheus.Registerer, opsURL string,
+) error {
+	if err := d.provisionWithRetry(ctx, conn); err != nil {
 		return err
 	}
-	w, api, err := d.newWorker(ctx, conn, registry)
+	w, clients, err := d.newWorker(ctx, conn, metrics)
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { tellSystemd(daemon.SdNotifyStopping) })
+	stop := context.AfterFunc(ctx, func() { notifySystemd(daemon.SdNotifyStopping) })
 	defer stop()
-	var following sync.WaitGroup
-	defer following.Wait()
+	var reloading sync.WaitGroup
+	defer reloading.Wait()
 	return w.Run(ctx, func() {
 		if d.Load != nil {
-			r := newReloader(d.Config, d.Log, registry)
+			r := newReloader(d.Config, d.Log, metrics)
 			r.load, r.apply = d.Load, func(ctx context.Context, cfg *config.Config) error {
-				return d.takeOver(ctx, conn, w, api, cfg)
+				return d.reconfigure(ctx, conn, w, clients, cfg)
 			}
-			following.Go(func() { r.run(ctx, d.Hangups) })
+			reloading.Go(func() { r.run(ctx, d.Hangups) })
 		}
-		tellSystemd(daemon.SdNotifyReady)
+		notifySystemd(daemon.SdNotifyReady)
 		if d.Started != nil {
-			d.Started(probes.URL)
+			d.Started(opsURL)
 		}
 	})
 }
 
-// tellSystemd tells the state of the process. Nobody listens outside systemd.
-func tellSystemd(state string) { _, _ = daemon.SdNotify(false, state) }
+// notifySystemd reports the state of the process. Without systemd it does nothing.
+func notifySystemd(state string) { _, _ = daemon.SdNotify(false, state) }
 
-// newWorker wires the engine to the configuration.
+// newWorker sets up the engine from the configuration.
 func (d *Daemon) newWorker(
 	ctx context.Context, conn *broker.Conn, metrics prometheus.Registerer,
-) (*worker.Worker, *clients, error) {
+) (*worker.Worker, *apiClients, error) {
 	pseudonyms, err := conn.Pseudonyms(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	api, err := newClients(d.Config, d.Secret, gate.NewRefreshRation(conn, d.Log))
+	clients, err := newAPIClients(d.Config, d.Secret, gate.NewRefreshRation(conn, d.Log))
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err := worker.New(workerConfig(d.Config, api, d.Version, d.Log, metrics, pseudonyms), conn)
+	cfg := workerConfig(d.Config, clients, d.Version, d.Log, metrics, pseudonyms)
+	w, err := worker.New(cfg, conn)
 	if err != nil {
 		return nil, nil, err
 	}
 	d.mu.Lock()
 	d.worker = w
 	d.mu.Unlock()
-	return w, api, nil
+	return w, clients, nil
 }
 
-// takeOver brings the apps of another configuration to the worker; everything else stays as it was
+// reconfigure gives the worker the apps of another configuration. Everything else stays as it was
 // at the start.
-func (d *Daemon) takeOver(
-	ctx context.Context, conn *broker.Conn, w *worker.Worker, api *clients, cfg *config.Config,
+func (d *Daemon) reconfigure(
+	ctx context.Context, conn *broker.Conn, w *worker.Worker, clients *apiClients,
+	cfg *config.Config,
 ) error {
 	next := *d.Config
 	next.Apps, next.Defaults = cfg.Apps, cfg.Defaults
 	if err := provision(ctx, conn, &next, d.Log); err != nil {
 		return err
 	}
-	return w.Reconfigure(ctx, api.apps(&next))
+	return w.Reconfigure(ctx, clients.apps(&next))
 }
 
+// troubles returns why the worker is not ready.
 func (d *Daemon) troubles() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

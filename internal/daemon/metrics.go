@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// newRegistry is a metrics registry with the process's own figures. dropped counts the lines of the
-// log that found no reader; nil when none can be dropped.
+// newRegistry returns a metrics registry with the metrics of the process. dropped returns how many
+// lines of the log found no reader; it is nil when none can be dropped.
 func newRegistry(version string, dropped func() int64) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	info := prometheus.NewGauge(prometheus.GaugeOpts{

@@ -15,8 +15,9 @@ import (
 	"github.com/kefuhq/kefu/internal/wiring"
 )
 
-// provision brings the JetStream objects in line with the configuration, as
-// far as nothing is lost by it, and says what differs otherwise.
+// provision creates and updates the JetStream objects as the configuration says, as far as no
+// message is lost, and logs the differences that stay. With worker.provision false it changes
+// nothing, and fails when an object is missing.
 func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *slog.Logger) error {
 	plan, err := broker.NewPlan(ctx, conn.JS, wiring.BrokerSpec(cfg))
 	if err != nil {
@@ -28,7 +29,7 @@ func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *
 				return fmt.Errorf("%s is missing: run kefu setup, or set worker.provision",
 					c.Stream)
 			}
-			log.Warn("the broker differs from the configuration", attributes(c)...)
+			log.Warn("the broker differs from the configuration", logAttrs(c)...)
 		}
 		return nil
 	}
@@ -38,13 +39,13 @@ func provision(ctx context.Context, conn *broker.Conn, cfg *config.Config, log *
 	}
 	for _, c := range left {
 		log.Warn("left as it is, because messages would be lost or stranded; kefu setup tells more",
-			attributes(c)...)
+			logAttrs(c)...)
 	}
 	return nil
 }
 
-// attributes are a difference for the log.
-func attributes(c broker.Change) []any {
+// logAttrs returns the attributes of a difference for the log.
+func logAttrs(c broker.Change) []any {
 	attrs := []any{"change", c.String()}
 	if c.Why != "" {
 		attrs = append(attrs, "why", c.Why)
@@ -52,31 +53,32 @@ func attributes(c broker.Change) []any {
 	return attrs
 }
 
-// clusterPatience is how long a worker waits at its start for a broker that is there and does not
-// answer: a cluster that is just starting has no leader yet.
-const clusterPatience = 2 * time.Minute
+// provisionTimeout is how long a worker waits at its start for a broker that is connected and
+// cannot answer yet: a cluster that is just starting has no leader.
+const provisionTimeout = 2 * time.Minute
 
-func (d *Daemon) provisionPatiently(ctx context.Context, conn *broker.Conn) error {
-	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(500*time.Millisecond),
-		backoff.WithMaxInterval(5*time.Second),
-		backoff.WithMaxElapsedTime(clusterPatience))
-	said := false
+// provisionWithRetry provisions and tries again while the broker cannot answer.
+func (d *Daemon) provisionWithRetry(ctx context.Context, conn *broker.Conn) error {
+	wait := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(500*time.Millisecond),
+		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(provisionTimeout))
+	warned := false
 	return backoff.Retry(func() error {
 		err := provision(ctx, conn, d.Config, d.Log)
-		if err == nil || ctx.Err() != nil || !passes(err) {
+		if err == nil || ctx.Err() != nil || !isTemporary(err) {
 			return backoff.Permanent(err) // nil stays nil
 		}
-		if !said {
-			said = true
+		if !warned {
+			warned = true
 			d.Log.Warn("waiting for the broker", "error", err)
 		}
 		return err
 	}, backoff.WithContext(wait, ctx))
 }
 
-// passes tells whether the broker will answer otherwise in a while: there is no leader, or there
-// are not enough nodes yet.
-func passes(err error) bool {
+// isTemporary reports whether the broker may answer differently soon: the cluster has no leader
+// yet, or not enough nodes.
+func isTemporary(err error) bool {
 	var refused *jetstream.APIError
 	return errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, &refused) && refused.Code >= 500 && !errors.Is(err, broker.ErrNoRoom)

@@ -13,75 +13,78 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 )
 
-// reloader has a worker follow its configuration while it runs: on SIGHUP, and when the file has
-// other content than before. Apps come, change and go; whatever is wrong with a new configuration,
-// the old one stays in force. One that is right and cannot be taken over just now, because the
-// broker is away or an app that it names is still being given up, is tried again: nobody edits the
-// file a second time for that.
+// reloader reloads the configuration of a running worker on SIGHUP and when the content of the file
+// changes. The worker adds, changes and removes apps. An invalid configuration is refused, and the
+// one before stays in force. A valid one that cannot be applied yet, because the broker is away or
+// an app is still being released, is retried: nobody edits the file again for that.
 type reloader struct {
-	load  func() (*config.Config, error)
-	apply func(context.Context, *config.Config) error
-	inUse *config.Config
-	log   *slog.Logger
-
-	seen    []byte         // hash of the file
-	pending *config.Config // could not be taken over; nil for none
-	pause   time.Duration  // the last one before pending is tried again; 0 before the first
-	due     time.Time      // when it is tried again
+	load    func() (*config.Config, error)
+	apply   func(context.Context, *config.Config) error
+	initial *config.Config // that the worker was started with
+	log     *slog.Logger
 	reloads *prometheus.CounterVec
+
+	fileHash   []byte         // when it was last loaded
+	pending    *config.Config // valid and not applied yet; nil for none
+	retryPause time.Duration  // before pending is applied again; 0 before the first try
+	retryAt    time.Time
 }
 
-// lookEvery is how often the file is looked at. Notifications of the system would miss a volume
-// that is swapped below it, which is how Kubernetes changes a file.
-const lookEvery = 2 * time.Second
+// pollInterval is how often the file is read. Notifications of the system would miss a volume that
+// is swapped below it, which is how Kubernetes changes a file.
+const pollInterval = 2 * time.Second
 
-// mostPause is the longest pause before a configuration is tried again.
-const mostPause = time.Minute
+// maxRetryPause is the longest pause before a configuration is applied again.
+const maxRetryPause = time.Minute
 
-func newReloader(inUse *config.Config, log *slog.Logger, metrics prometheus.Registerer) *reloader {
-	r := &reloader{inUse: inUse, log: log, reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+func newReloader(
+	initial *config.Config, log *slog.Logger, metrics prometheus.Registerer,
+) *reloader {
+	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "kefu", Name: "config_reloads_total",
 		Help: "Changed configurations, by whether they were taken over.",
-	}, []string{"result"})}
-	r.reloads.WithLabelValues("taken")
-	r.reloads.WithLabelValues("refused")
-	metrics.MustRegister(r.reloads)
-	r.seen = r.content()
+	}, []string{"result"})
+	reloads.WithLabelValues("taken")
+	reloads.WithLabelValues("refused")
+	metrics.MustRegister(reloads)
+	r := &reloader{initial: initial, log: log, reloads: reloads}
+	r.fileHash = r.hashFile()
 	return r
 }
 
-// run follows until ctx ends.
-func (r *reloader) run(ctx context.Context, hup <-chan os.Signal) {
-	t := time.NewTicker(lookEvery)
+// run reloads until ctx ends.
+func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
+	t := time.NewTicker(pollInterval)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
-			r.seen = r.content()
+		case <-hangups:
+			r.fileHash = r.hashFile()
 			r.reload(ctx, time.Now())
 		case now := <-t.C:
-			r.look(ctx, now)
+			r.poll(ctx, now)
 		}
 	}
 }
 
-// look takes over a file that changed, or tries once more what could not be taken over.
-func (r *reloader) look(ctx context.Context, now time.Time) {
-	if content := r.content(); !bytes.Equal(content, r.seen) {
-		r.seen = content
+// poll reloads a file that has changed, or applies the pending configuration when its pause is
+// over.
+func (r *reloader) poll(ctx context.Context, now time.Time) {
+	if hash := r.hashFile(); !bytes.Equal(hash, r.fileHash) {
+		r.fileHash = hash
 		r.reload(ctx, now)
 		return
 	}
-	if r.pending != nil && !now.Before(r.due) {
-		r.takeOver(ctx, now)
+	if r.pending != nil && !now.Before(r.retryAt) {
+		r.applyPending(ctx, now)
 	}
 }
 
-// content is a hash of the file; nil when there is none, or none just now.
-func (r *reloader) content() []byte {
-	text, err := os.ReadFile(r.inUse.File())
+// hashFile returns a hash of the file's content; nil when the file cannot be read.
+func (r *reloader) hashFile() []byte {
+	text, err := os.ReadFile(r.initial.File())
 	if err != nil {
 		return nil
 	}
@@ -89,8 +92,9 @@ func (r *reloader) content() []byte {
 	return sum[:]
 }
 
+// reload loads the configuration and applies it.
 func (r *reloader) reload(ctx context.Context, now time.Time) {
-	r.pending, r.pause = nil, 0
+	r.pending, r.retryPause = nil, 0
 	cfg, err := r.load()
 	if err == nil {
 		err = cfg.RequireApps()
@@ -101,23 +105,24 @@ func (r *reloader) reload(ctx context.Context, now time.Time) {
 			"error", err)
 		return
 	}
-	if sections := needRestart(r.inUse, cfg); len(sections) > 0 {
+	if sections := restartSections(r.initial, cfg); len(sections) > 0 {
 		r.log.Warn("some changes of the configuration take effect at the next start only",
 			"sections", sections)
 	}
 	r.pending = cfg
-	r.takeOver(ctx, now)
+	r.applyPending(ctx, now)
 }
 
-// takeOver tries the pending configuration. Only the first failure is told.
-func (r *reloader) takeOver(ctx context.Context, now time.Time) {
+// applyPending applies the pending configuration. Only its first failure is logged and counted.
+func (r *reloader) applyPending(ctx context.Context, now time.Time) {
 	if err := r.apply(ctx, r.pending); err != nil {
-		if r.pause == 0 {
+		if r.retryPause == 0 {
 			r.reloads.WithLabelValues("refused").Inc()
-			r.log.Error("the changed configuration is not taken over yet, the one before stays in force; it is tried again", "error", err)
+			r.log.Error("the changed configuration is not taken over yet, the one before stays "+
+				"in force; it is tried again", "error", err)
 		}
-		r.pause = min(max(2*r.pause, lookEvery), mostPause)
-		r.due = now.Add(r.pause)
+		r.retryPause = min(max(2*r.retryPause, pollInterval), maxRetryPause)
+		r.retryAt = now.Add(r.retryPause)
 		return
 	}
 	r.reloads.WithLabelValues("taken").Inc()
@@ -125,15 +130,16 @@ func (r *reloader) takeOver(ctx context.Context, now time.Time) {
 	r.pending = nil
 }
 
-// needRestart names the sections that differ and are not taken over while the worker runs.
-func needRestart(before, after *config.Config) (sections []string) {
-	for name, differs := range map[string]bool{
-		"nats": before.NATS != after.NATS, "wechat": before.WeChat != after.WeChat,
-		"worker": before.Worker != after.Worker,
-	} {
-		if differs {
-			sections = append(sections, name)
-		}
+// restartSections returns the sections that differ and take effect at the next start only.
+func restartSections(before, after *config.Config) (sections []string) {
+	if before.NATS != after.NATS {
+		sections = append(sections, "nats")
+	}
+	if before.WeChat != after.WeChat {
+		sections = append(sections, "wechat")
+	}
+	if before.Worker != after.Worker {
+		sections = append(sections, "worker")
 	}
 	return sections
 }

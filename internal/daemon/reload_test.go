@@ -17,8 +17,9 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 )
 
-// reloading is a reloader whose worker takes over a configuration, or cannot.
-type reloading struct {
+// reloaderTest is a reloader, its file, its clock, and a worker that applies a configuration or
+// fails.
+type reloaderTest struct {
 	*reloader
 	*require.Assertions
 	t       *testing.T
@@ -26,15 +27,17 @@ type reloading struct {
 	log     bytes.Buffer
 	metrics *prometheus.Registry
 	now     time.Time
-	why     error    // why the worker cannot; nil: it can
-	tries   int      // of the worker
-	applied []string // the first app of each configuration that was taken over
+	failure error    // of the worker; nil: it applies configurations
+	tries   int      // how often the worker was asked
+	applied []string // the first app of each configuration that was applied
 }
 
-func newReloading(t *testing.T) *reloading {
+func newReloaderTest(t *testing.T) *reloaderTest {
 	t.Helper()
-	r := &reloading{Assertions: require.New(t), t: t, file: filepath.Join(t.TempDir(), "kefu.yaml"),
-		now: time.Unix(1_800_000_000, 0), metrics: prometheus.NewRegistry()}
+	r := &reloaderTest{
+		Assertions: require.New(t), t: t, file: filepath.Join(t.TempDir(), "kefu.yaml"),
+		now: time.Unix(1_800_000_000, 0), metrics: prometheus.NewRegistry(),
+	}
 	load := func() (*config.Config, error) {
 		cfg, _, err := config.Load(config.Source{Environ: []string{"S=x"},
 			Search: []string{r.file}})
@@ -46,32 +49,32 @@ func newReloading(t *testing.T) *reloading {
 	r.reloader = newReloader(cfg, slog.New(slog.NewTextHandler(&r.log, nil)), r.metrics)
 	r.load, r.apply = load, func(_ context.Context, cfg *config.Config) error {
 		r.tries++
-		if r.why == nil {
+		if r.failure == nil {
 			r.applied = append(r.applied, cfg.Apps[0].AppID)
 		}
-		return r.why
+		return r.failure
 	}
 	return r
 }
 
-func (r *reloading) edit(text string) {
+func (r *reloaderTest) edit(text string) {
 	r.t.Helper()
 	r.NoError(os.WriteFile(r.file, []byte(text), 0o600))
 }
 
-// lookFor has so much time go by, in the steps of the ticker.
-func (r *reloading) lookFor(d time.Duration) {
+// pollFor lets time pass in steps of the ticker.
+func (r *reloaderTest) pollFor(d time.Duration) {
 	for end := r.now.Add(d); r.now.Before(end); {
-		r.now = r.now.Add(lookEvery)
-		r.look(r.t.Context(), r.now)
+		r.now = r.now.Add(pollInterval)
+		r.poll(r.t.Context(), r.now)
 	}
 }
 
-// said are the lines of the log that hold a text.
-func (r *reloading) said(text string) int { return strings.Count(r.log.String(), text) }
+// logged returns how often the log contains a text.
+func (r *reloaderTest) logged(text string) int { return strings.Count(r.log.String(), text) }
 
-// counted is the metric, by result.
-func (r *reloading) counted() map[string]float64 {
+// counts returns the metric, by result.
+func (r *reloaderTest) counts() map[string]float64 {
 	r.t.Helper()
 	families, err := r.metrics.Gather()
 	r.NoError(err)
@@ -83,59 +86,61 @@ func (r *reloading) counted() map[string]float64 {
 	return counts
 }
 
-func TestAConfigurationThatCannotBeTakenOverYetIsTriedAgain(t *testing.T) {
+func TestAConfigurationThatCannotBeAppliedIsRetried(t *testing.T) {
 	t.Parallel()
-	r := newReloading(t)
-	r.lookFor(10 * time.Second)
+	r := newReloaderTest(t)
+	r.pollFor(10 * time.Second)
 	r.Zero(r.tries, "nothing has changed")
 
-	r.why = errors.New("the broker is away")
+	r.failure = errors.New("the broker is away")
 	r.edit("apps: [{appid: wx2, secret_env: S}]")
-	r.lookFor(10 * time.Minute)
+	r.pollFor(10 * time.Minute)
 	r.InDelta(14, r.tries, 3, "after 2, 4, 8, 16, 32 seconds, then each minute")
-	r.Equal(1, r.said("the broker is away"), r.log.String())
+	r.Equal(1, r.logged("the broker is away"), r.log.String())
 	r.Empty(r.applied)
 
-	r.why = nil
-	r.lookFor(mostPause)
+	r.failure = nil
+	r.pollFor(maxRetryPause)
 	r.Equal([]string{"wx2"}, r.applied)
-	r.lookFor(5 * time.Minute)
+	r.pollFor(5 * time.Minute)
 	r.Equal([]string{"wx2"}, r.applied, "once is enough")
-	r.Equal(2, r.said("\n"), r.log.String())
-	r.Equal(1, r.said("configuration taken over"))
-	r.Equal(map[string]float64{"taken": 1, "refused": 1}, r.counted())
+	r.Equal(2, r.logged("\n"), r.log.String())
+	r.Equal(1, r.logged("configuration taken over"))
+	r.Equal(map[string]float64{"taken": 1, "refused": 1}, r.counts())
 }
 
-func TestAChangedFileEndsTheTriesOfTheOneBefore(t *testing.T) {
+func TestAChangedFileReplacesThePendingConfiguration(t *testing.T) {
 	t.Parallel()
-	r := newReloading(t)
-	r.why = errors.New("app wx1 is still being given up")
+	r := newReloaderTest(t)
+	r.failure = errors.New("app wx1 is still being given up")
 	r.edit("apps: [{appid: wx2, secret_env: S}]")
-	r.lookFor(time.Minute)
+	r.pollFor(time.Minute)
 	r.edit("apps: [{appid: wx3, secret_env: S}]")
-	r.lookFor(lookEvery)
-	r.Equal(2, r.said("still being given up"), "each configuration has its line")
-	r.why = nil
-	r.lookFor(lookEvery)
+	r.pollFor(pollInterval)
+	r.Equal(2, r.logged("still being given up"), "each configuration has its line")
+	r.failure = nil
+	r.pollFor(pollInterval)
 	r.Equal([]string{"wx3"}, r.applied, "and begins with the shortest pause")
 }
 
-func TestAConfigurationWithAMistakeIsNotTriedAgain(t *testing.T) {
+func TestAnInvalidConfigurationIsNotRetried(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"apps: [{appid: wx2, secret_env: S, nonsense: 1}]", "apps: []", "{"} {
-		r := newReloading(t)
-		r.why = errors.New("the broker is away")
+	for _, text := range []string{
+		"apps: [{appid: wx2, secret_env: S, nonsense: 1}]", "apps: []", "{",
+	} {
+		r := newReloaderTest(t)
+		r.failure = errors.New("the broker is away")
 		r.edit("apps: [{appid: wx2, secret_env: S}]")
-		r.lookFor(lookEvery)
+		r.pollFor(pollInterval)
 		tries := r.tries
-		r.why = nil
+		r.failure = nil
 		r.edit(text)
-		r.lookFor(time.Hour)
+		r.pollFor(time.Hour)
 		r.Equal(tries, r.tries, text)
-		r.Equal(1, r.said("is not taken over, the one before stays in force"), r.log.String())
+		r.Equal(1, r.logged("is not taken over, the one before stays in force"), r.log.String())
 
 		r.edit("apps: [{appid: wx3, secret_env: S}]")
-		r.lookFor(lookEvery)
+		r.pollFor(pollInterval)
 		r.Equal([]string{"wx3"}, r.applied)
 	}
 }
