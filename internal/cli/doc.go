@@ -19,4 +19,9 @@
 // Record or Streams.Answer. What is printed is one struct, which is also the JSON of -o json.
 // It ends with an error that says how it went (Usagef, Nothingf, Partlyf) or any other, which is
 // exit code 1.
+//
+// Tables are laid out by code of this package: a row is text and a style, a column may be told to
+// give way, and nothing else is needed of a table. Where a line may end and how wide a character is
+// comes from uniseg, which follows Unicode's rules and so knows Chinese marks and emoji. A library
+// for tables would only pad: none breaks Chinese text by those rules.
 package cli

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/rivo/uniseg"
 	"github.com/stretchr/testify/require"
 )
 
@@ -81,7 +81,7 @@ func TestATableOnATerminalIsNoWiderThanThat(t *testing.T) {
 	for width := 12; width < 140; width++ {
 		for line := range strings.Lines(printed(t, width, []string{"NO_COLOR=1"}, listPeople)) {
 			require.LessOrEqual(t,
-				text.StringWidthWithoutEscSequences(strings.TrimRight(line, "\n")), width)
+				uniseg.StringWidth(strings.TrimRight(line, "\n")), width)
 		}
 	}
 }
@@ -186,6 +186,8 @@ func TestWhereTextIsBroken(t *testing.T) {
 		{"within a word only when it is too long", "a abcdefghij b", 4, "a\nabcd\nefgh\nij b"},
 		{"between Chinese characters", "客服消息发送", 5, "客服\n消息\n发送"},
 		{"never before a closing mark", "客服消息，发送", 8, "客服消\n息，发送"},
+		{"never behind an opening mark", "客服消息（发送）", 10, "客服消息\n（发送）"},
+		{"not within a flag or an id", "see --limit of order-4711", 7, "see\n--limit\nof\norder-4\n711"},
 		{"between the two scripts", "消息sent给用户", 8, "消息sent\n给用户"},
 		{"blanks at a break are dropped", "one   two", 4, "one\ntwo"},
 		{"a wide character needs two columns", "a客b服c", 3, "a客\nb服\nc"},
@@ -202,7 +204,7 @@ func FuzzWrap(f *testing.F) {
 		w := int(width)%40 + 2
 		wrapped := wrap(s, w)
 		for line := range strings.SplitSeq(wrapped, "\n") {
-			require.LessOrEqual(t, text.StringWidthWithoutEscSequences(line), w)
+			require.LessOrEqual(t, uniseg.StringWidth(line), w)
 		}
 		letters := func(s string) string { return strings.Join(strings.Fields(s), "") }
 		require.Equal(t, letters(s), letters(wrapped), "nothing is lost but blanks")

@@ -3,10 +3,9 @@ package cli
 import (
 	"io"
 	"strings"
-	"unicode"
+	"unicode/utf8"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/rivo/uniseg"
 )
 
 // Style is the part of an escape sequence that sets a colour or weight; empty is plain.
@@ -57,60 +56,68 @@ func (s *Streams) table(heads []head, rows [][]cell) error {
 		}
 	}
 	widths := layout(heads, rows, s.Terminal.Width)
-	colours := s.colours(s.Terminal.Out)
-
-	w := table.NewWriter()
-	w.SetStyle(plainStyle())
-	w.SuppressTrailingSpaces()
-	var titles table.Row
-	var configs []table.ColumnConfig
-	titled := false
+	titles, titled := make([]cell, len(heads)), false
 	for j, h := range heads {
-		align := text.AlignLeft
-		if h.right {
-			align = text.AlignRight
-		}
-		configs = append(configs,
-			table.ColumnConfig{Number: j + 1, Align: align, AlignHeader: align})
-		titles = append(titles, paint(colours, Bold, wrap(h.title, widths[j])))
+		titles[j] = cell{h.title, Bold}
 		titled = titled || h.title != ""
 	}
-	w.SetColumnConfigs(configs)
 	if titled {
-		w.AppendHeader(titles)
+		rows = append([][]cell{titles}, rows...)
 	}
-	for _, row := range rows {
-		var line table.Row
+	wrapped := make([][][]string, len(rows)) // the lines of each cell
+	used := make([]int, len(heads))          // a column is no wider than its longest line
+	for i, row := range rows {
+		wrapped[i] = make([][]string, len(row))
 		for j, cell := range row {
-			line = append(line, paintLines(colours, cell.style, wrap(cell.text, widths[j])))
+			wrapped[i][j] = strings.Split(wrap(cell.text, widths[j]), "\n")
+			for _, line := range wrapped[i][j] {
+				used[j] = max(used[j], uniseg.StringWidth(line))
+			}
 		}
-		w.AppendRow(line)
 	}
-	if rendered := w.Render(); rendered != "" {
-		_, err := io.WriteString(s.Out, rendered+"\n")
-		return err
+	var out strings.Builder
+	colours := s.colours(s.Terminal.Out)
+	for i, row := range rows {
+		for n := range height(wrapped[i]) {
+			writeLine(&out, heads, row, wrapped[i], used, n, colours)
+		}
 	}
-	return nil
+	_, err := io.WriteString(s.Out, out.String())
+	return err
 }
 
-// paintLines paints each line by itself: a colour that ran on would also fill the neighbours.
-func paintLines(colours bool, st Style, s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = paint(colours, st, lines[i])
+// height is how many lines a row has.
+func height(cells [][]string) (lines int) {
+	for _, cell := range cells {
+		lines = max(lines, len(cell))
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
-// plainStyle is columns with two blanks between them and nothing else.
-func plainStyle() table.Style {
-	s := table.StyleDefault
-	s.Name = "kefu"
-	s.Box.PaddingLeft, s.Box.PaddingRight = "", strings.Repeat(" ", columnGap)
-	s.Format = table.FormatOptions{Header: text.FormatDefault, Row: text.FormatDefault,
-		Footer: text.FormatDefault}
-	s.Options = table.OptionsNoBordersAndSeparators
-	return s
+// writeLine writes the nth line of a row, without blanks at its end. Each line is painted by
+// itself: a colour that ran on would also fill the neighbours.
+func writeLine(
+	out *strings.Builder, heads []head, row []cell, wrapped [][]string, widths []int, n int,
+	colours bool,
+) {
+	blanks := 0 // before the next text
+	for j, lines := range wrapped {
+		text := ""
+		if n < len(lines) {
+			text = lines[n]
+		}
+		padding := widths[j] - uniseg.StringWidth(text)
+		if heads[j].right {
+			blanks, padding = blanks+padding, 0
+		}
+		if text != "" {
+			out.WriteString(strings.Repeat(" ", blanks))
+			out.WriteString(paint(colours, row[j].style, text))
+			blanks = 0
+		}
+		blanks += padding + columnGap
+	}
+	out.WriteByte('\n')
 }
 
 // layout gives each column its width: what it needs, unless the terminal is narrower than that.
@@ -120,9 +127,9 @@ func layout(heads []head, rows [][]cell, terminal int) []int {
 	widths := make([]int, len(heads))
 	total := -columnGap // none behind the last one
 	for j, h := range heads {
-		widths[j] = text.StringWidthWithoutEscSequences(h.title)
+		widths[j] = uniseg.StringWidth(h.title)
 		for _, row := range rows {
-			widths[j] = max(widths[j], text.StringWidthWithoutEscSequences(row[j].text))
+			widths[j] = max(widths[j], uniseg.StringWidth(row[j].text))
 		}
 		total += widths[j] + columnGap
 	}
@@ -174,65 +181,69 @@ func share(widths, columns []int, space int) {
 
 // wrap breaks text into lines of at most width columns: between words and between the characters of
 // Chinese text, and within a word only if it is longer than a line. A closing mark stays with the
-// character before it.
+// character before it, an opening one with the character after it.
 func wrap(s string, width int) string {
-	if width <= 0 || text.StringWidthWithoutEscSequences(s) <= width {
+	if width <= 0 || uniseg.StringWidth(s) <= width {
 		return s
 	}
-	var out strings.Builder
-	column := 0
-	gap := false
-	for _, a := range atoms(s) {
-		if a == " " {
-			gap = true
-			continue
+	var lines []string
+	line, gap := "", ""
+	add := func(text string) {
+		if line != "" && uniseg.StringWidth(line+gap+text) > width {
+			lines, line, gap = append(lines, line), "", ""
 		}
-		need := text.StringWidthWithoutEscSequences(a)
-		if gap && column > 0 && column+1+need <= width {
-			out.WriteByte(' ')
-			column++
-		} else if column > 0 && column+need > width || gap && column > 0 {
-			out.WriteByte('\n')
-			column = 0
+		if line == "" {
+			gap = "" // blanks at a break are dropped
 		}
-		gap = false
-		for _, r := range a {
-			w := text.RuneWidth(r)
-			if column > 0 && column+w > width {
-				out.WriteByte('\n')
-				column = 0
+		line, gap = line+gap+text, ""
+	}
+	for _, piece := range unbroken(s) {
+		text := strings.TrimRight(piece, " ")
+		switch {
+		case text == "":
+		case uniseg.StringWidth(text) <= width:
+			add(text)
+		default:
+			if line != "" {
+				lines, line, gap = append(lines, line), "", ""
 			}
-			out.WriteRune(r)
-			column += w
+			for _, character := range characters(text) {
+				add(character)
+			}
+		}
+		if len(text) < len(piece) {
+			gap = " "
 		}
 	}
-	return out.String()
+	return strings.Join(append(lines, line), "\n")
 }
 
-// atoms cuts text where a line may end: words, single wide characters with the marks that belong to
-// them, and blanks.
-func atoms(s string) []string {
+// unbroken cuts text where a line may end: where Unicode says so (UAX 14), but between narrow
+// characters only after a blank, so that ids, flags and addresses stay whole.
+func unbroken(s string) []string {
 	var list []string
-	wide := false // the last atom is a wide character
-	for _, r := range s {
-		n := len(list)
-		switch {
-		case unicode.IsSpace(r):
-			list, wide = append(list, " "), false
-		case n > 0 && list[n-1] != " " && (text.RuneWidth(r) == 0 || closes(r)):
-			list[n-1] += string(r)
-		case text.RuneWidth(r) > 1:
-			list, wide = append(list, string(r)), true
-		case n > 0 && list[n-1] != " " && !wide:
-			list[n-1] += string(r)
-		default:
-			list, wide = append(list, string(r)), false
+	glued := false
+	for state := -1; s != ""; {
+		var piece string
+		piece, s, _, state = uniseg.FirstLineSegmentInString(s, state)
+		if first, _ := utf8.DecodeRuneInString(piece); glued && isNarrow(first) {
+			list[len(list)-1] += piece
+		} else {
+			list = append(list, piece)
 		}
+		last, _ := utf8.DecodeLastRuneInString(piece)
+		glued = last != ' ' && isNarrow(last)
 	}
 	return list
 }
 
-// closes tells whether a mark must not begin a line in Chinese text.
-func closes(r rune) bool {
-	return strings.ContainsRune("，。、；：！？）」』”’》】…", r)
+func isNarrow(r rune) bool { return uniseg.StringWidth(string(r)) < 2 }
+
+// characters cuts text into what people see as characters.
+func characters(s string) []string {
+	var list []string
+	for g := uniseg.NewGraphemes(s); g.Next(); {
+		list = append(list, g.Str())
+	}
+	return list
 }
