@@ -7,11 +7,10 @@ import (
 
 // account is what the pool shares of an app's rate: the message kefu.rate.<app>.
 //
-// Each send has a slot, an instant of its own on the broker's clock, and slots
-// follow each other at the app's rate. TAT (the theoretical arrival time of the
-// generic cell rate algorithm) is where the next one will be. Whoever needs
-// slots moves it on; that two do not get the same is the broker's
-// compare-and-set.
+// Each send has a slot, an instant of its own on the broker's clock, and slots follow each other at
+// the app's rate. TAT (the theoretical arrival time of the generic cell rate algorithm) is where
+// the next one will be. Whoever needs slots moves it on; that two do not get the same is the
+// broker's compare-and-set.
 type account struct {
 	TAT   int64  `json:"tat"`             // nanoseconds since 1970
 	Early int64  `json:"early,omitempty"` // likewise, of the slots that live used before their instant
@@ -21,33 +20,31 @@ type account struct {
 }
 
 const (
-	// chunk is how much of the rate is taken at once: twenty writes a second for
-	// an app that uses all of it, and what a worker that is killed takes with it.
+	// chunk is how much of the rate is taken at once: twenty writes a second for an app that uses
+	// all of it, and what a worker that is killed takes with it.
 	chunk = 50 * time.Millisecond
-	// slowChunk is that of apps below slowRate: a chunk of theirs would hold so
-	// few slots that workers are in each other's way.
+	// slowChunk is that of apps below slowRate: a chunk of theirs would hold so few slots that
+	// workers are in each other's way.
 	slowChunk = 2 * chunk
 	slowRate  = 100
 
-	// ahead is how far before its instant a slot may be taken, beside the time
-	// that the broker's answer takes. liveAhead lets live be served before bulk
-	// when both want more.
+	// ahead is how far before its instant a slot may be taken, beside the time that the broker's
+	// answer takes. liveAhead lets live be served before bulk when both want more.
 	ahead     = 50 * time.Millisecond
 	liveAhead = 2*ahead + slowChunk
 
-	// late is by how much a slot may be used late beyond what the burst allows:
-	// a timer of a busy machine. It is paid for by exceeding the rate by half a
-	// percent of a second's sends.
+	// late is by how much a slot may be used late beyond what the burst allows: a timer of a busy
+	// machine. It is paid for by exceeding the rate by half a percent of a second's sends.
 	late = 5 * time.Millisecond
 
-	// earlyShare bounds the part of the rate at which live may use slots early,
-	// whatever its reserve: so they add at most this part of ahead+chunk to a second.
+	// earlyShare bounds the part of the rate at which live may use slots early, whatever its
+	// reserve: so they add at most this part of ahead+chunk to a second.
 	earlyShare = 0.2
 )
 
-// pace is a Rate in the terms of an account. In any second no more than the
-// rate and the burst is sent: a slot is used at most idle+late after its
-// instant, and early slots have a budget of their own, of the rest of the burst.
+// pace is a Rate in the terms of an account. In any second no more than the rate and the burst is
+// sent: a slot is used at most idle+late after its instant, and early slots have a budget of their
+// own, of the rest of the burst.
 type pace struct {
 	step      int64 // nanoseconds between two slots
 	most      int   // slots in a chunk, where the broker's answers are quick
@@ -88,8 +85,8 @@ type slots struct {
 	early bool // live may use them before their instant
 }
 
-// chunk is how many slots to take at once when an answer takes trip. A worker asks one question
-// at a time, so the answer must bring more than is used up meanwhile. Where others take slots too,
+// chunk is how many slots to take at once when an answer takes trip. A worker asks one question at
+// a time, so the answer must bring more than is used up meanwhile. Where others take slots too,
 // every other question is refused, and the account has to be read again before the next:
 //
 //	write (refused) · read · write: three round trips for one chunk
@@ -157,8 +154,7 @@ func (h *hand) drop(now int64, p pace) (lost int) {
 	return lost
 }
 
-// take uses one slot, or says how long it is until the first may be used (0:
-// there is none).
+// take uses one slot, or says how long it is until the first may be used (0: there is none).
 func (h *hand) take(now int64, live bool, p pace) (ok bool, wait time.Duration) {
 	if len(*h) == 0 {
 		return false, 0
@@ -178,9 +174,9 @@ func (h *hand) take(now int64, live bool, p pace) (ok bool, wait time.Duration) 
 	return false, wait
 }
 
-// spare says whether there is a slot beside so many that are taken already: one
-// whose instant is not after until, or that live may use early. If not, wait is
-// how long after until there is one (0: there is none in hand).
+// spare says whether there is a slot beside so many that are taken already: one whose instant is
+// not after until, or that live may use early. If not, wait is how long after until there is one
+// (0: there is none in hand).
 func (h hand) spare(taken int, until int64, live bool, p pace) (ok bool, wait time.Duration) {
 	due, early, before := 0, 0, 0
 	for _, s := range h {

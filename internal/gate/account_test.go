@@ -100,9 +100,9 @@ func TestSlotsInHand(t *testing.T) {
 	require.Zero(t, h.end(p))
 }
 
-// TestNoSecondHoldsMoreThanRateAndBurst has workers of all habits share an
-// account, in simulated time: greedy and sparse ones, live and bulk, some that
-// are stopped for a while and then use all they have.
+// TestNoSecondHoldsMoreThanRateAndBurst has workers of all habits share an account, in simulated
+// time: greedy and sparse ones, live and bulk, some that are stopped for a while and then use all
+// they have.
 func TestNoSecondHoldsMoreThanRateAndBurst(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(60) {

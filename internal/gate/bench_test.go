@@ -8,8 +8,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// BenchmarkPermit is what each intent costs at the gate, and how many a process
-// gets through one of 50,000 a second, when it asks all the time.
+// BenchmarkPermit is what each intent costs at the gate, and how many a process gets through one of
+// 50,000 a second, when it asks all the time.
 func BenchmarkPermit(b *testing.B) {
 	for _, c := range []struct {
 		name string

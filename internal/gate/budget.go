@@ -135,8 +135,8 @@ func (b *budget) waitsForBulk(t int64, wait time.Duration) bool {
 	return wait > 0 && b.pace.earlyStep > 0 && t-b.lastBulk < int64(ahead+chunk)
 }
 
-// replenish has more slots fetched if there is need. The last slot must not be used before the
-// next ones are there. b.mu is held.
+// replenish has more slots fetched if there is need. The last slot must not be used before the next
+// ones are there. b.mu is held.
 func (b *budget) replenish(t int64, got bool) {
 	runsOut := got && b.hand.end(b.pace) < t+int64(b.lead()+ahead)
 	if b.waiting || b.liveWaiting || runsOut && b.sizing.busy(b.reserved) {

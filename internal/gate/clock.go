@@ -14,8 +14,8 @@ const (
 	clockDrift = 200e-6           // by which two clocks may run apart: twice what crystals are allowed
 )
 
-// clock tells the broker's time, which all workers share, though their own may
-// be seconds apart. It is kept on the monotonic clock: nobody can set it.
+// clock tells the broker's time, which all workers share, though their own may be seconds apart. It
+// is kept on the monotonic clock: nobody can set it.
 type clock struct {
 	conn  store
 	trips *trips
@@ -53,9 +53,8 @@ func (c *clock) broker(now time.Time) (t int64, ok bool) {
 	return l.broker + int64(now.Sub(l.at)), true
 }
 
-// sync looks at the broker's clock if it is time to, and makes the stream of
-// the budgets if that is gone. It waits for the answer only where the time is not
-// known well enough to go on.
+// sync looks at the broker's clock if it is time to, and makes the stream of the budgets if that is
+// gone. It waits for the answer only where the time is not known well enough to go on.
 func (c *clock) sync(ctx context.Context) error {
 	switch age := c.age(); {
 	case age < clockFresh:
@@ -114,8 +113,8 @@ func (c *clock) look(ctx context.Context, times int) error {
 	return nil
 }
 
-// found notes when the stream of the budgets was made. One that took another's
-// place knows nothing of what workers had in hand.
+// found notes when the stream of the budgets was made. One that took another's place knows nothing
+// of what workers had in hand.
 func (c *clock) found(created time.Time) {
 	switch {
 	case c.created.IsZero():
@@ -127,8 +126,8 @@ func (c *clock) found(created time.Time) {
 	c.created = created
 }
 
-// distrust has the clock looked at before anything more is taken: the broker
-// was away, and another node with another clock may lead now.
+// distrust has the clock looked at before anything more is taken: the broker was away, and another
+// node with another clock may lead now.
 func (c *clock) distrust() { c.stale.Store(true) }
 
 // learn adds a look and chooses the best of those that are remembered.

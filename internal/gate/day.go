@@ -14,17 +14,16 @@ import (
 )
 
 const (
-	// The day's budget is taken in blocks. One is at most a thousandth of it and
-	// at most a twentieth of what is left: a worker that is killed takes no more
-	// with it, and the last of it is not stranded with one that has no use for it.
+	// The day's budget is taken in blocks. One is at most a thousandth of it and at most a
+	// twentieth of what is left: a worker that is killed takes no more with it, and the last of it
+	// is not stranded with one that has no use for it.
 	blockOfDay  = 1000
 	blockOfLeft = 20
 
 	dayKeep = 48 * time.Hour // a key outlives its day, and not its app
 )
 
-// Day is what an app has sent on one day of the platform's: key day.<app> of
-// KEFU_STATE.
+// Day is what an app has sent on one day of the platform's: key day.<app> of KEFU_STATE.
 type Day struct {
 	End  time.Time `json:"end"`  // the platform's midnight that ends it
 	Used int64     `json:"used"` // sends, with what workers have taken and not used yet
@@ -32,8 +31,8 @@ type Day struct {
 
 func dayKey(appID string) string { return "day." + appID }
 
-// take is the block that a worker may have of a day's budget. A day that has
-// begun elsewhere is not begun again by a clock that is behind.
+// take is the block that a worker may have of a day's budget. A day that has begun elsewhere is not
+// begun again by a clock that is behind.
 func (d Day) take(now time.Time, perDay int64) (next Day, n int64) {
 	if end := NextDay(now); end.After(d.End) {
 		d = Day{End: end}
@@ -67,9 +66,8 @@ type daily struct {
 	failing bool
 }
 
-// take says whether one more may be sent today; use spends it. If not, over is
-// when the day ends whose budget is used up; zero: ask again when arrived is
-// called, or landed has said so.
+// take says whether one more may be sent today; use spends it. If not, over is when the day ends
+// whose budget is used up; zero: ask again when arrived is called, or landed has said so.
 func (d *daily) take(now time.Time) (ok bool, over time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -103,8 +101,7 @@ func (d *daily) begin(end time.Time) {
 	}
 }
 
-// remains says whether something of the day at now is in hand here, or may
-// come back.
+// remains says whether something of the day at now is in hand here, or may come back.
 func (d *daily) remains(now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -143,8 +140,8 @@ func (d *daily) use() time.Time {
 	return d.end
 }
 
-// landed hears what became of one that was spent: unless it was used, or its
-// day is over, it comes back. It says whether somebody waits for that.
+// landed hears what became of one that was spent: unless it was used, or its day is over, it comes
+// back. It says whether somebody waits for that.
 func (d *daily) landed(day time.Time, used bool) (tell bool) {
 	if day.IsZero() {
 		return false
@@ -192,8 +189,7 @@ func (d *daily) fetch(now time.Time) {
 	}
 }
 
-// try makes one attempt to change the day's count. An answer that is lost may
-// cost a block.
+// try makes one attempt to change the day's count. An answer that is lost may cost a block.
 func (d *daily) try(ctx context.Context, now time.Time, change func(Day, time.Time) (Day, int64)) (Day, int64, error) {
 	if !d.pool.conn.Connected() {
 		return Day{}, 0, broker.ErrAway
@@ -263,8 +259,8 @@ func (d *daily) giveBack(ctx context.Context) {
 	}
 }
 
-// Days reads what each app has sent today, for people and for a comparison with
-// the platform's own count. An app whose day has ended is not among them.
+// Days reads what each app has sent today, for people and for a comparison with the platform's own
+// count. An app whose day has ended is not among them.
 func Days(ctx context.Context, conn *broker.Conn, now time.Time) (map[string]Day, error) {
 	entries, err := conn.ReadState(ctx, "day.")
 	if err != nil {

@@ -28,8 +28,7 @@ func TestTheDaysBudget(t *testing.T) {
 	require.True(t, p.OK)
 }
 
-// send makes up to n sends that go well, one after the other, and returns how
-// many it made.
+// send makes up to n sends that go well, one after the other, and returns how many it made.
 func send(g *Gate, now time.Time, n int) int {
 	for made := range n {
 		p, _ := g.Permit(schema.LaneLive, now)

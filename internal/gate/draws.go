@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Draw is a message that was refused with an answer that speaks of the whole
-// app. Whether it really does, only other messages can tell.
+// Draw is a message that was refused with an answer that speaks of the whole app. Whether it really
+// does, only other messages can tell.
 type Draw struct {
 	ID     string `json:"id"`             // of the intent
 	What   string `json:"what,omitempty"` // msgtype, and the kf_account that it names
@@ -24,8 +24,7 @@ type Standing struct {
 }
 
 const (
-	// selectiveFor is how long an answer is known as one that only some messages
-	// draw.
+	// selectiveFor is how long an answer is known as one that only some messages draw.
 	selectiveFor = time.Hour
 
 	// lately is for how long that still speaks of the account as it is now.
@@ -34,24 +33,22 @@ const (
 	// teachEvery bounds how often the pool is told of it, but for the end of a hold.
 	teachEvery = time.Minute
 
-	// mostDraws bounds what a worker remembers; the oldest is forgotten first,
-	// and is then refused once more before it is known again.
+	// mostDraws bounds what a worker remembers; the oldest is forgotten first, and is then refused
+	// once more before it is known again.
 	mostDraws = 256
 
-	// mostShared bounds what a Hold and a Selective tell the pool: 64 ids of 128
-	// bytes, and for each answer as many kinds of 160 bytes at most.
+	// mostShared bounds what a Hold and a Selective tell the pool: 64 ids of 128 bytes, and for
+	// each answer as many kinds of 160 bytes at most.
 	mostShared = 64
 )
 
-// draws is who was refused with what since a message was sent last. It tells
-// an answer that is about the account from one that is about a message: an
-// account that is limited sends nothing, so whoever draws the answer again after
-// another message was sent draws it for itself.
+// draws is who was refused with what since a message was sent last. It tells an answer that is
+// about the account from one that is about a message: an account that is limited sends nothing, so
+// whoever draws the answer again after another message was sent draws it for itself.
 //
-// "After" is strict: the other call must have begun after the refusal was known,
-// or an account that is limited while calls are under way would look like a bad
-// message. Each draw has a number for that, and each Permission carries that of
-// the last draw before it.
+// "After" is strict: the other call must have begun after the refusal was known, or an account that
+// is limited while calls are under way would look like a bad message. Each draw has a number for
+// that, and each Permission carries that of the last draw before it.
 type draws struct {
 	turn  uint64
 	list  []drawn          // oldest first
@@ -97,8 +94,8 @@ func (s *draws) draw(d Draw, now time.Time) Standing {
 	return st
 }
 
-// sent notes that a message of a kind was sent whose permission was given after
-// draw number turn. It says whether that proved anything.
+// sent notes that a message of a kind was sent whose permission was given after draw number turn.
+// It says whether that proved anything.
 func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 	for i := range s.list {
 		e := &s.list[i]
@@ -130,13 +127,11 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 	return proved
 }
 
-// any says whether there is anything that a message which is sent may prove or
-// refute.
+// any says whether there is anything that a message which is sent may prove or refute.
 func (s *draws) any() bool { return len(s.list) > 0 || len(s.known) > 0 }
 
-// forget drops what is known of an intent that has ended, but for its place in
-// the row: messages that are buried one after the other, and none sent, are a row
-// as well.
+// forget drops what is known of an intent that has ended, but for its place in the row: messages
+// that are buried one after the other, and none sent, are a row as well.
 func (s *draws) forget(id string) {
 	s.list = slices.DeleteFunc(s.list, func(e drawn) bool { return e.ID == id && !e.inRow && !e.ended })
 	for i := range s.list {
@@ -144,8 +139,8 @@ func (s *draws) forget(id string) {
 	}
 }
 
-// merge takes over what another worker knows. proven says that messages were
-// sent after these draws.
+// merge takes over what another worker knows. proven says that messages were sent after these
+// draws.
 func (s *draws) merge(theirs []Draw, proven bool) {
 	for _, d := range theirs {
 		if e := s.over(d); e >= 0 { // they do not know that it has ended
@@ -173,8 +168,7 @@ func (s *draws) know(answer string, k Known) {
 	}
 }
 
-// which lists the draws that are proven, or are not, oldest first; the newest
-// most of them.
+// which lists the draws that are proven, or are not, oldest first; the newest most of them.
 func (s *draws) which(proven bool, most int) (out []Draw) {
 	for _, e := range s.list {
 		if e.proven == proven && !e.ended {
@@ -201,8 +195,7 @@ func (s *draws) add(e drawn) int {
 	return len(s.list) - 1
 }
 
-// Rank is how much an intent can tell as the trial of a hold: the lower, the
-// more.
+// Rank is how much an intent can tell as the trial of a hold: the lower, the more.
 type Rank int
 
 // The ranks.
@@ -213,8 +206,8 @@ const (
 	ranks
 )
 
-// mostKinds is how many kinds of message may be tried for being novel: what an
-// account-wide problem costs in posts.
+// mostKinds is how many kinds of message may be tried for being novel: what an account-wide problem
+// costs in posts.
 const mostKinds = 16
 
 // Choice says which intents may try a hold that was drawn by messages, and when.
@@ -238,8 +231,8 @@ func (c Choice) Rank(id, what string) Rank {
 // From is when an intent of a rank may be the trial.
 func (c Choice) From(r Rank) time.Time { return c.from[r] }
 
-// Seeks says whether it is worth to look for a message of another kind, should
-// none be in sight: the hold does not end by itself, and there may be one.
+// Seeks says whether it is worth to look for a message of another kind, should none be in sight:
+// the hold does not end by itself, and there may be one.
 func (c Choice) Seeks() bool { return c.unnamed && len(c.kinds) < mostKinds }
 
 // Drawn is how many intents were refused.

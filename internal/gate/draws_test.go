@@ -12,8 +12,8 @@ import (
 
 func refused(id string) Draw { return Draw{ID: id, What: "msgmenu", Answer: "errcode 40200"} }
 
-// TestWhoDrewWhat tells stories of draws and sends. A step is an intent that is
-// refused, or one that is sent whose permission was given after so many draws.
+// TestWhoDrewWhat tells stories of draws and sends. A step is an intent that is refused, or one
+// that is sent whose permission was given after so many draws.
 func TestWhoDrewWhat(t *testing.T) {
 	t.Parallel()
 	type step struct {
@@ -252,8 +252,8 @@ func TestATrialThatIsNotSentProvesNothing(t *testing.T) {
 	require.True(t, again.Trial, "the next intent has its turn at once")
 }
 
-// TestAnAccountThatIsLimitedIsTriedRarely counts the posts of an app whose every
-// message draws the code, with any number of them queued, for a day.
+// TestAnAccountThatIsLimitedIsTriedRarely counts the posts of an app whose every message draws the
+// code, with any number of them queued, for a day.
 func TestAnAccountThatIsLimitedIsTriedRarely(t *testing.T) {
 	t.Parallel()
 	for _, kinds := range []int{1, 3} {

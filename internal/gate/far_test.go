@@ -20,8 +20,7 @@ import (
 	"github.com/kefuhq/kefu/internal/wire"
 )
 
-// farStore is a broker at a distance: every answer takes trip. Its clock is the
-// bubble's.
+// farStore is a broker at a distance: every answer takes trip. Its clock is the bubble's.
 type farStore struct {
 	mu   sync.Mutex
 	kept map[string]broker.Stored
@@ -138,8 +137,8 @@ func (p *farPool) close() {
 
 func steady(trip time.Duration) func() time.Duration { return func() time.Duration { return trip } }
 
-// varying are trips of this length and up to half more, by chance; one in fifty
-// takes three times as long.
+// varying are trips of this length and up to half more, by chance; one in fifty takes three times
+// as long.
 func varying(trip time.Duration, seed uint64) func() time.Duration {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	var mu sync.Mutex // goroutines of a pool share it
@@ -153,8 +152,8 @@ func varying(trip time.Duration, seed uint64) func() time.Duration {
 	}
 }
 
-// TestTheWholeRateIsUsedAtAnyDistance: what the pool sends does not depend on
-// how long the broker's answers take, and no second holds more than it may.
+// TestTheWholeRateIsUsedAtAnyDistance: what the pool sends does not depend on how long the broker's
+// answers take, and no second holds more than it may.
 func TestTheWholeRateIsUsedAtAnyDistance(t *testing.T) {
 	t.Parallel()
 	const warm = 10 * time.Second
@@ -205,8 +204,8 @@ func TestTheWholeRateIsUsedAtAnyDistance(t *testing.T) {
 	}
 }
 
-// TestABrokerThatBecomesSlowSlowsNothingForLong: an answer that takes longer than
-// a question may is a reason to wait longer for the next.
+// TestABrokerThatBecomesSlowSlowsNothingForLong: an answer that takes longer than a question may is
+// a reason to wait longer for the next.
 func TestABrokerThatBecomesSlowSlowsNothingForLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -228,8 +227,8 @@ func TestABrokerThatBecomesSlowSlowsNothingForLong(t *testing.T) {
 	})
 }
 
-// election is a way on which answers take trip, but for those that are asked for
-// within a time: they come when it is over.
+// election is a way on which answers take trip, but for those that are asked for within a time:
+// they come when it is over.
 func election(trip time.Duration, from, until time.Time) func() time.Duration {
 	return func() time.Duration {
 		if now := time.Now(); !now.Before(from) && now.Before(until) {
@@ -239,9 +238,9 @@ func election(trip time.Duration, from, until time.Time) func() time.Duration {
 	}
 }
 
-// TestOneSlowAnswerIsSoonForgotten: what may leave does not wait for as long as
-// that answer took, and soon no more is in hand, where a worker that dies would
-// take it along, than the distance needs.
+// TestOneSlowAnswerIsSoonForgotten: what may leave does not wait for as long as that answer took,
+// and soon no more is in hand, where a worker that dies would take it along, than the distance
+// needs.
 func TestOneSlowAnswerIsSoonForgotten(t *testing.T) {
 	t.Parallel()
 	const warm, later = 10 * time.Second, 5 * time.Second

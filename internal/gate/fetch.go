@@ -135,8 +135,8 @@ func (b *budget) write(ctx context.Context, a account) error {
 }
 
 // next is how many slots to ask for, at which pace, and whether live waits for them. Who is far
-// from the broker would get nothing where others write all the time; so chunks are as large as
-// the farthest worker's have to be.
+// from the broker would get nothing where others write all the time; so chunks are as large as the
+// farthest worker's have to be.
 func (b *budget) next(trip time.Duration) (p pace, n int, live bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -18,9 +18,8 @@ const (
 	Operator Kind = "operator" // a person paused it; only a person resumes it
 )
 
-// Hold says why an app sends nothing, for people as well as for workers. It is
-// stored as JSON under app.<appid>.hold, an operator's under
-// app.<appid>.operator.
+// Hold says why an app sends nothing, for people as well as for workers. It is stored as JSON under
+// app.<appid>.hold, an operator's under app.<appid>.operator.
 type Hold struct {
 	Kind    Kind      `json:"kind"`
 	Reason  string    `json:"reason"`            // one sentence
@@ -36,10 +35,10 @@ type Hold struct {
 	Tries   int       `json:"tries,omitempty"`  // that failed
 	By      string    `json:"by,omitempty"`     // worker or operator
 
-	// Of a hold that was drawn by messages. It may be about those only, so others
-	// try it first: from Until one of a kind that was not refused, from AnotherAt
-	// any other, from SameAt those that drew it. A limit names its end, and that is
-	// Until: one of a kind that was not refused may try from NovelAt.
+	// Of a hold that was drawn by messages. It may be about those only, so others try it first:
+	// from Until one of a kind that was not refused, from AnotherAt any other, from SameAt those
+	// that drew it. A limit names its end, and that is Until: one of a kind that was not refused
+	// may try from NovelAt.
 	Drawn     []Draw    `json:"drawn,omitempty"` // newest last, at most 64
 	NovelAt   time.Time `json:"novel_at,omitzero"`
 	AnotherAt time.Time `json:"another_at,omitzero"`
@@ -47,8 +46,8 @@ type Hold struct {
 	Others    int       `json:"others,omitempty"` // of Tries, those by intents that had not drawn it before
 }
 
-// Selective is what the pool remembers of answers that some messages draw while
-// others are sent. It is stored as JSON under app.<appid>.selective.
+// Selective is what the pool remembers of answers that some messages draw while others are sent. It
+// is stored as JSON under app.<appid>.selective.
 type Selective struct {
 	Answers map[string]Known `json:"answers"`         // by Draw.Answer
 	Drawn   []Draw           `json:"drawn,omitempty"` // by whom, newest last, at most 64; others were sent after
@@ -105,17 +104,17 @@ func ParseHold(data []byte) (Hold, error) {
 }
 
 const (
-	// trialLease is for how long a trial keeps the other workers from theirs: a
-	// token call and a send.
+	// trialLease is for how long a trial keeps the other workers from theirs: a token call and a
+	// send.
 	trialLease = 25 * time.Second
 
-	// staggerLeast and staggerMost are how much later than the worker that drew a
-	// hold the others try it: they are told of its trial meanwhile.
+	// staggerLeast and staggerMost are how much later than the worker that drew a hold the others
+	// try it: they are told of its trial meanwhile.
 	staggerLeast = 100 * time.Millisecond
 	staggerMost  = 400 * time.Millisecond
 
-	// daySlack is how long after the day that used up its budget the next one is
-	// tried: workers' clocks and the platform's differ.
+	// daySlack is how long after the day that used up its budget the next one is tried: workers'
+	// clocks and the platform's differ.
 	daySlack = 2 * time.Second
 )
 
@@ -126,8 +125,8 @@ var pauses = map[Kind]struct{ first, top time.Duration }{
 	Quota:    {time.Minute, time.Hour},             // when the named end turned out too early
 }
 
-// nextTry is when a hold is tried again: at its hint if it has one, or after a
-// pause that doubles with each try that failed.
+// nextTry is when a hold is tried again: at its hint if it has one, or after a pause that doubles
+// with each try that failed.
 func nextTry(kind Kind, tries int, now, hint time.Time) time.Time {
 	if kind == Operator {
 		return time.Time{}
@@ -150,22 +149,22 @@ func doubled(first, top time.Duration, times int) time.Duration {
 }
 
 const (
-	// novelPause is from a refusal to the trial by a message of another kind. An
-	// account-wide problem costs one post for each kind that is queued.
+	// novelPause is from a refusal to the trial by a message of another kind. An account-wide
+	// problem costs one post for each kind that is queued.
 	novelPause = 500 * time.Millisecond
 
-	// anotherPause doubles with each other message that draws the hold as well: one
-	// bad message holds the app for a second, a limited account is tried a dozen
-	// times in the first quarter of an hour.
+	// anotherPause doubles with each other message that draws the hold as well: one bad message
+	// holds the app for a second, a limited account is tried a dozen times in the first quarter of
+	// an hour.
 	anotherPause = time.Second
 
-	// samePause keeps the messages that drew a quota's hold from being its trial,
-	// as long as there is another one to take.
+	// samePause keeps the messages that drew a quota's hold from being its trial, as long as there
+	// is another one to take.
 	samePause = time.Second
 )
 
-// schedule sets when a hold is tried again. All of it is the wall clock's: a
-// machine that was suspended, or whose clock was set, must not overstay.
+// schedule sets when a hold is tried again. All of it is the wall clock's: a machine that was
+// suspended, or whose clock was set, must not overstay.
 func (h *Hold) schedule(now, hint time.Time) {
 	now, hint = now.Round(0), hint.Round(0)
 	h.Until = nextTry(h.Kind, h.Tries, now, hint)
@@ -182,8 +181,8 @@ func (h *Hold) schedule(now, hint time.Time) {
 	}
 }
 
-// early says whether the hold may be tried at now, though by messages of another
-// kind only: it is a limit whose end has not come.
+// early says whether the hold may be tried at now, though by messages of another kind only: it is a
+// limit whose end has not come.
 func (h *Hold) early(now time.Time) bool {
 	return !h.NovelAt.IsZero() && !h.Trying && !now.Before(h.NovelAt) && now.Before(h.Until)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 )
 
-// Keeper holds the gates of a worker's apps in step with KEFU_STATE, and has
-// them share their budgets with the pool.
+// Keeper holds the gates of a worker's apps in step with KEFU_STATE, and has them share their
+// budgets with the pool.
 type Keeper struct {
 	conn   *broker.Conn
 	log    *slog.Logger
@@ -41,8 +41,8 @@ type stored struct {
 	selective      *Selective
 }
 
-// Open begins to follow the holds of all apps. by is the worker's name, for
-// those who are told of holds.
+// Open begins to follow the holds of all apps. by is the worker's name, for those who are told of
+// holds.
 func Open(ctx context.Context, conn *broker.Conn, by string, log *slog.Logger) (*Keeper, error) {
 	return open(ctx, conn, by, log, time.Now)
 }
@@ -62,8 +62,7 @@ func open(ctx context.Context, conn *broker.Conn, by string, log *slog.Logger, n
 	return k, nil
 }
 
-// Close ends following, and returns what was taken of a day's budget and not
-// used.
+// Close ends following, and returns what was taken of a day's budget and not used.
 func (k *Keeper) Close() {
 	k.reader.Stop()
 	k.pool.close()
@@ -79,8 +78,8 @@ func (k *Keeper) Close() {
 	all.Wait()
 }
 
-// closePatience bounds what Close waits for. A block that cannot be returned is
-// lost to the day, no more.
+// closePatience bounds what Close waits for. A block that cannot be returned is lost to the day, no
+// more.
 const closePatience = 2 * time.Second
 
 // App makes the gate of an app; once for each.
@@ -156,8 +155,7 @@ func teach(g *Gate, p part, h *Hold, s *Selective) {
 	}
 }
 
-// parseState reads what a key says; neither a hold nor a Selective for one that
-// was deleted.
+// parseState reads what a key says; neither a hold nor a Selective for one that was deleted.
 func parseState(p part, e broker.StateEntry) (*Hold, *Selective, error) {
 	if e.Deleted {
 		return nil, nil, nil
@@ -199,12 +197,11 @@ func (k *Keeper) share(g *Gate, operator bool) {
 	k.tell(g, partHold)
 }
 
-// tell tells the pool what a gate says now. It need not be waited for: this
-// worker acts on it already, and the outbox repeats it until the broker has it.
+// tell tells the pool what a gate says now. It need not be waited for: this worker acts on it
+// already, and the outbox repeats it until the broker has it.
 //
-// One write of a key at a time, always of the newest state: two that are
-// repeated could arrive in the wrong order, and a hold that was lifted would
-// stand again.
+// One write of a key at a time, always of the newest state: two that are repeated could arrive in
+// the wrong order, and a hold that was lifted would stand again.
 func (k *Keeper) tell(g *Gate, p part) {
 	key := p.key(g.appID)
 	k.mu.Lock()
@@ -299,9 +296,9 @@ func Pause(ctx context.Context, conn *broker.Conn, appID, reason, by string) err
 	return conn.SaveState(ctx, broker.PutState(AppKey(appID, Operator), body, 0))
 }
 
-// Probe has the workers try a held app at once: a single intent, as at the time
-// that was set for it. It returns the hold as it stands then; its Kind is empty
-// when the app is not held, and an operator's hold is left as it is.
+// Probe has the workers try a held app at once: a single intent, as at the time that was set for
+// it. It returns the hold as it stands then; its Kind is empty when the app is not held, and an
+// operator's hold is left as it is.
 func Probe(ctx context.Context, conn *broker.Conn, appID string) (Hold, error) {
 	all, err := Holds(ctx, conn)
 	if err != nil {
@@ -326,8 +323,8 @@ func Probe(ctx context.Context, conn *broker.Conn, appID string) (Hold, error) {
 	return held, conn.SaveState(ctx, broker.PutState(AppKey(appID, held.Kind), body, 0))
 }
 
-// Resume lifts every hold of an app. Workers then let one intent through
-// before the rest if the hold was not an operator's.
+// Resume lifts every hold of an app. Workers then let one intent through before the rest if the
+// hold was not an operator's.
 func Resume(ctx context.Context, conn *broker.Conn, appID string) error {
 	for _, kind := range []Kind{Operator, Quota} {
 		if err := conn.SaveState(ctx, broker.DeleteState(AppKey(appID, kind))); err != nil {

@@ -120,8 +120,7 @@ func TestADaysBudgetThatIsUsedUpHoldsThePool(t *testing.T) {
 	b := brokertest.Start(t)
 	conn := b.Connect()
 	gateOf := func(perDay int64) *Gate { return keep(t, b.Connect()).App("wx1", Rate{PerDay: perDay}) }
-	// spend makes what sends can be made until the day is over, and so many are
-	// expected.
+	// spend makes what sends can be made until the day is over, and so many are expected.
 	spend := func(g *Gate, want int) {
 		t.Helper()
 		made := 0

@@ -52,8 +52,8 @@ func senderOf(g *Gate, skew time.Duration) *sender {
 	return s
 }
 
-// run sends until ctx ends: bulk all the time, and a live intent every so often
-// (0: live all the time, and no bulk). It returns how long each live intent waited.
+// run sends until ctx ends: bulk all the time, and a live intent every so often (0: live all the
+// time, and no bulk). It returns how long each live intent waited.
 func (s *sender) run(ctx context.Context, every time.Duration) (waits []time.Duration) {
 	next := time.Now().Add(every)
 	timer := time.NewTimer(time.Hour)
@@ -125,8 +125,8 @@ func worst(sent []time.Time) int {
 // bound is what a second may hold at most: the rate, the burst and two percent.
 func bound(r Rate) int { return int(math.Ceil(r.PerSecond*1.02)) + max(r.Burst, 1) }
 
-// stalls measures for how long this machine kept a goroutine from running that
-// had something to do: what no budget can make up for.
+// stalls measures for how long this machine kept a goroutine from running that had something to do:
+// what no budget can make up for.
 func stalls(ctx context.Context) (sum func() time.Duration) {
 	var total time.Duration
 	done := make(chan struct{})
@@ -153,9 +153,8 @@ const (
 	liveOnly = 0
 )
 
-// TestThePoolKeepsToTheRateAndUsesAllOfIt: never more than the rate, however
-// the machine is loaded, and no less than 97 percent of it, but for the time in
-// which the machine did nothing for us.
+// TestThePoolKeepsToTheRateAndUsesAllOfIt: never more than the rate, however the machine is loaded,
+// and no less than 97 percent of it, but for the time in which the machine did nothing for us.
 func TestThePoolKeepsToTheRateAndUsesAllOfIt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

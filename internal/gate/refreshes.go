@@ -12,17 +12,16 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 )
 
-// A forced refresh of an app's access token retires the token of every worker
-// and of everybody else who uses the app. WeChat allows 20 a day, 30 s apart;
-// the pool takes fewer, so that something is left for a person.
+// A forced refresh of an app's access token retires the token of every worker and of everybody else
+// who uses the app. WeChat allows 20 a day, 30 s apart; the pool takes fewer, so that something is
+// left for a person.
 const (
 	refreshesADay    = 3
 	betweenRefreshes = time.Minute
 )
 
-// RefreshRation counts the forced token refreshes of each app for the whole pool, as
-// a list of their times in KEFU_STATE under token.<appid>.forced. It is a
-// wechat.Ration.
+// RefreshRation counts the forced token refreshes of each app for the whole pool, as a list of
+// their times in KEFU_STATE under token.<appid>.forced. It is a wechat.Ration.
 type RefreshRation struct {
 	conn *broker.Conn
 	log  *slog.Logger
@@ -36,8 +35,8 @@ func NewRefreshRation(conn *broker.Conn, log *slog.Logger) *RefreshRation {
 	return &RefreshRation{conn, log}
 }
 
-// Take takes one for the app: false when three were taken in the last 24 h, or
-// one in the last minute. Of many workers that ask at once one gets it.
+// Take takes one for the app: false when three were taken in the last 24 h, or one in the last
+// minute. Of many workers that ask at once one gets it.
 func (r *RefreshRation) Take(ctx context.Context, appID string) (bool, error) {
 	key := "token." + appID + ".forced"
 	var taken []time.Time
@@ -66,8 +65,8 @@ func (r *RefreshRation) Take(ctx context.Context, appID string) (bool, error) {
 	return true, nil
 }
 
-// oneMore adds now to the times of forced refreshes, if one may be made now. A
-// time after now is another machine's clock and counts as just now.
+// oneMore adds now to the times of forced refreshes, if one may be made now. A time after now is
+// another machine's clock and counts as just now.
 func oneMore(taken []time.Time, now time.Time) ([]time.Time, bool) {
 	recent := slices.DeleteFunc(slices.Clone(taken), func(t time.Time) bool { return now.Sub(t) >= 24*time.Hour })
 	if len(recent) >= refreshesADay {

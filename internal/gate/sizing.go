@@ -34,8 +34,8 @@ func (h heuristic) has(one heuristic) bool { return h&one != 0 }
 // counts as alone.
 const aloneAfter = 20
 
-// sizing decides how many slots a worker asks for, by what became of those before. It has no
-// clock, no lock and no I/O.
+// sizing decides how many slots a worker asks for, by what became of those before. It has no clock,
+// no lock and no I/O.
 type sizing struct {
 	without heuristic // the heuristics that are off
 

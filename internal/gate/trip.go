@@ -36,8 +36,8 @@ type trips struct {
 // lead is the round trip to allow for: what an answer may take.
 func (r *trips) lead() time.Duration { return r.span.get() }
 
-// usual is the round trip to reckon with: what most answers take. One that is
-// late says nothing of the next ones.
+// usual is the round trip to reckon with: what most answers take. One that is late says nothing of
+// the next ones.
 func (r *trips) usual() time.Duration { return r.recent.median() }
 
 // ask puts a question to the broker, and measures the answer.
@@ -58,9 +58,9 @@ func (r *trips) ask(ctx context.Context, question func(context.Context) error) e
 	return err
 }
 
-// trend follows a span of time for those who must allow for it: it rises at once
-// and falls slowly, by an eighth of the difference each time, or by more where a
-// good part of trendFall has passed since the last.
+// trend follows a span of time for those who must allow for it: it rises at once and falls slowly,
+// by an eighth of the difference each time, or by more where a good part of trendFall has passed
+// since the last.
 type trend struct {
 	mu   sync.Mutex
 	span time.Duration

@@ -20,8 +20,7 @@ func (t *Turn) Ready() <-chan struct{} { return t.ready }
 // GiveUp leaves the line, or lets go of the slot that it led to.
 func (t *Turn) GiveUp() { t.budget.giveUp(t) }
 
-// leave takes a slot for a request that leaves now, reserved or not; or it is put
-// in line for one.
+// leave takes a slot for a request that leaves now, reserved or not; or it is put in line for one.
 func (b *budget) leave(lane schema.Lane, reserved bool) *Turn {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -61,8 +60,8 @@ func (b *budget) line(live bool) *[]*Turn {
 	return &b.lines[1]
 }
 
-// serve lets those in line go for whom there is a slot, live before bulk, and
-// sees to it that it is called again for the next. b.mu is held.
+// serve lets those in line go for whom there is a slot, live before bulk, and sees to it that it is
+// called again for the next. b.mu is held.
 func (b *budget) serve() {
 	i := b.look()
 	got := false
@@ -95,8 +94,8 @@ func (b *budget) look() instant {
 	return i
 }
 
-// grant takes a slot for a request that is the next to leave; if there is none, it
-// sees to it that the line is served when there may be. b.mu is held.
+// grant takes a slot for a request that is the next to leave; if there is none, it sees to it that
+// the line is served when there may be. b.mu is held.
 func (b *budget) grant(i instant, live bool) bool {
 	ok, wait := false, time.Duration(0)
 	if i.synced {
@@ -109,8 +108,8 @@ func (b *budget) grant(i instant, live bool) bool {
 	return ok
 }
 
-// use takes a slot out of the hand, or says how long it is until the first may be
-// used (0: there is none). b.mu is held.
+// use takes a slot out of the hand, or says how long it is until the first may be used (0: there is
+// none). b.mu is held.
 func (b *budget) use(t int64, now time.Time, live bool) (ok bool, wait time.Duration) {
 	if ok, wait = b.hand.take(t, live, b.pace); !ok {
 		return false, wait
@@ -141,8 +140,7 @@ func (b *budget) serveAfter(after time.Duration) {
 	}
 }
 
-// giveUp takes a request out of the line. One that had its turn meanwhile has
-// used its slot.
+// giveUp takes a request out of the line. One that had its turn meanwhile has used its slot.
 func (b *budget) giveUp(t *Turn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// begun is a sender whose requests leave some time after their permission was
-// given: what the ledger and the token take.
+// begun is a sender whose requests leave some time after their permission was given: what the
+// ledger and the token take.
 type begun struct {
 	*sender
 	lane  schema.Lane
@@ -78,8 +78,8 @@ func within(sent []time.Time, span time.Duration) (most int) {
 	return most
 }
 
-// TestTheRateHoldsWhereRequestsLeave: neither the time between the permission
-// and the request nor its changes make the rate smaller or larger.
+// TestTheRateHoldsWhereRequestsLeave: neither the time between the permission and the request nor
+// its changes make the rate smaller or larger.
 func TestTheRateHoldsWhereRequestsLeave(t *testing.T) {
 	t.Parallel()
 	for _, r := range []Rate{{PerSecond: 100, Burst: 1}, {PerSecond: 100, Burst: 20, LiveReserve: 0.2}, {PerSecond: 5, Burst: 1}} {
@@ -122,8 +122,8 @@ func TestTheRateHoldsWhereRequestsLeave(t *testing.T) {
 	}
 }
 
-// TestWhatWasHeldUpTogetherDoesNotLeaveTogether: however many were waiting for a
-// token, the rate counts when they leave.
+// TestWhatWasHeldUpTogetherDoesNotLeaveTogether: however many were waiting for a token, the rate
+// counts when they leave.
 func TestWhatWasHeldUpTogetherDoesNotLeaveTogether(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -17,34 +17,31 @@ import (
 )
 
 const (
-	// claimPause is between two looks at the claims, at least: at a start a
-	// thousand are read back one by one.
+	// claimPause is between two looks at the claims, at least: at a start a thousand are read back
+	// one by one.
 	claimPause = 5 * time.Millisecond
-	// calm is how long nobody must have come or gone before a shard is moved for
-	// evenness' sake: workers come and go in groups.
+	// calm is how long nobody must have come or gone before a shard is moved for evenness' sake:
+	// workers come and go in groups.
 	calm = time.Second
 	// claimAgain is after a claim that somebody else was first with, or so it seems.
 	claimAgain = 250 * time.Millisecond
 )
 
-// Holder is what a worker does with its shards. The pool calls its functions
-// from one goroutine, one at a time; they must not block.
+// Holder is what a worker does with its shards. The pool calls its functions from one goroutine,
+// one at a time; they must not block.
 //
-// For each claim Acquired is called first. It ends once: by Lost, or by the
-// worker's own Claim.Released. Release may be called in between, at most once.
-// The next claim of the same shard is another one, and comes after the end of
-// the one before.
+// For each claim Acquired is called first. It ends once: by Lost, or by the worker's own
+// Claim.Released. Release may be called in between, at most once. The next claim of the same shard
+// is another one, and comes after the end of the one before.
 type Holder interface {
-	// Acquired: the shard is this worker's from now on. Whoever read it before
-	// has stopped to start calls, but may not know that its consumer is another's:
-	// that is to be deleted and made anew.
+	// Acquired: the shard is this worker's from now on. Whoever read it before has stopped to start
+	// calls, but may not know that its consumer is another's: that is to be deleted and made anew.
 	Acquired(c *Claim)
-	// Release: the shard is wanted elsewhere. The worker stops to pull, ends what
-	// is under way, gives back the rest in order, and calls Released. The claim
-	// is valid until then.
+	// Release: the shard is wanted elsewhere. The worker stops to pull, ends what is under way,
+	// gives back the rest in order, and calls Released. The claim is valid until then.
 	Release(c *Claim)
-	// Lost: the shard is not this worker's any more, or may not be. Nothing of it
-	// may be started, and nothing given back: it has been handed out anew.
+	// Lost: the shard is not this worker's any more, or may not be. Nothing of it may be started,
+	// and nothing given back: it has been handed out anew.
 	Lost(c *Claim)
 }
 
@@ -59,12 +56,11 @@ type Claim struct {
 	asked bool // to release it; guarded by pool.mu
 }
 
-// Valid says whether a call may be started for this shard at now, which must
-// come from time.Now. It is cheap enough to be asked right before each call.
+// Valid says whether a call may be started for this shard at now, which must come from time.Now. It
+// is cheap enough to be asked right before each call.
 func (c *Claim) Valid(now time.Time) bool { return !c.over.Load() && c.pool.left(now) > 0 }
 
-// Released gives the shard to whoever needs it. A claim that was lost is not
-// touched.
+// Released gives the shard to whoever needs it. A claim that was lost is not touched.
 func (c *Claim) Released() {
 	p := c.pool
 	shard := Shard{c.App, c.Shard}
@@ -132,9 +128,8 @@ func parseClaimKey(key string) (Shard, bool) {
 	return Shard{app, n}, found && app != "" && err == nil && n >= 0
 }
 
-// Serve says which apps' live shards this worker can take, and how many shards
-// each has. It may be called again with other apps; what is left out is then
-// asked back.
+// Serve says which apps' live shards this worker can take, and how many shards each has. It may be
+// called again with other apps; what is left out is then asked back.
 func (p *Pool) Serve(h Holder, apps map[string]int) {
 	p.mu.Lock()
 	p.claims.holder, p.claims.serves = h, maps.Clone(apps)
@@ -148,8 +143,8 @@ func (p *Pool) Serve(h Holder, apps map[string]int) {
 	p.poke(true)
 }
 
-// Retire has all shards of this worker asked back; it takes no more. To be
-// called before Leave, when the worker stops in order.
+// Retire has all shards of this worker asked back; it takes no more. To be called before Leave,
+// when the worker stops in order.
 func (p *Pool) Retire() {
 	p.mu.Lock()
 	p.self.Leaving = true
@@ -201,8 +196,8 @@ func (p *Pool) learnClaim(shard Shard, e broker.StateEntry) {
 	}
 }
 
-// anew forgets a bucket that is gone. What this worker had it may claim at
-// once; for the rest it waits until whoever had it must know as well.
+// anew forgets a bucket that is gone. What this worker had it may claim at once; for the rest it
+// waits until whoever had it must know as well.
 func (p *Pool) anew() {
 	p.log.Warn("the shared state was lost: shards are claimed anew")
 	p.mu.Lock()
@@ -219,9 +214,8 @@ func (p *Pool) anew() {
 	p.poke(true)
 }
 
-// write returns what has a claim stored if nobody wrote since seq. It is to be
-// called without p.mu, which is held here: a broker that does not read must not
-// hold up who asks how the pool is doing.
+// write returns what has a claim stored if nobody wrote since seq. It is to be called without p.mu,
+// which is held here: a broker that does not read must not hold up who asks how the pool is doing.
 func (p *Pool) write(shard Shard, s stored, seq uint64) (publish func()) {
 	body, err := json.Marshal(s)
 	if err != nil {
@@ -234,8 +228,8 @@ func (p *Pool) write(shard Shard, s stored, seq uint64) (publish func()) {
 	return func() { p.conn.Outbox.Publish(m, p.written(shard, seq, fresh)) }
 }
 
-// written takes the answer to a claim that was written after seq, in the bucket
-// that was made at fresh.
+// written takes the answer to a claim that was written after seq, in the bucket that was made at
+// fresh.
 func (p *Pool) written(shard Shard, seq uint64, fresh time.Time) func(broker.Ack, error) {
 	return func(a broker.Ack, err error) {
 		p.mu.Lock()
@@ -261,8 +255,8 @@ func (p *Pool) written(shard Shard, seq uint64, fresh time.Time) func(broker.Ack
 	}
 }
 
-// claim looks at everything that may have to be done at now, does it, and says
-// after which time to look again at the latest.
+// claim looks at everything that may have to be done at now, does it, and says after which time to
+// look again at the latest.
 func (p *Pool) claim(now time.Time) time.Duration {
 	p.mu.Lock()
 	l := look{p: p, c: &p.claims, now: now, next: time.Hour}
@@ -384,9 +378,8 @@ func (l *look) giveUp(target map[Shard]string) {
 	}
 }
 
-// giveBack frees again what was given back and still stands as this worker's:
-// the write was refused, or lost with the broker's memory. While the lease lives
-// nobody else may take it.
+// giveBack frees again what was given back and still stands as this worker's: the write was
+// refused, or lost with the broker's memory. While the lease lives nobody else may take it.
 func (l *look) giveBack() {
 	for shard, seq := range l.c.released {
 		e := l.c.entries[shard]
@@ -425,9 +418,9 @@ func (l *look) take(target map[Shard]string) {
 	}
 }
 
-// lookUp reads what stands in some claims' places: a key may have been deleted by
-// hand before this worker came. All of them together have the time of one
-// heartbeat, since the next one waits for it; the rest are tried unseen.
+// lookUp reads what stands in some claims' places: a key may have been deleted by hand before this
+// worker came. All of them together have the time of one heartbeat, since the next one waits for
+// it; the rest are tried unseen.
 func (p *Pool) lookUp(shards []Shard) {
 	if len(shards) == 0 {
 		return
@@ -466,8 +459,8 @@ func (l *look) free(shard Shard) bool {
 	case e.Worker == l.p.self.Name || l.p.members[e.Worker].left:
 		return true
 	}
-	// After an interruption all leases may have ended though their workers live;
-	// each is to find its own shards again.
+	// After an interruption all leases may have ended though their workers live; each is to find
+	// its own shards again.
 	if still := l.c.back.Add(settle).Sub(l.now); still > 0 {
 		l.again(still)
 		return false

@@ -136,8 +136,8 @@ func TestAShardIsGivenBackThoughTheFirstTryWasRefused(t *testing.T) {
 	}
 }
 
-// TestAWorkerThatIsCutOff is also what a kill looks like from outside; but this
-// one lives, and must know by itself that it may not send.
+// TestAWorkerThatIsCutOff is also what a kill looks like from outside; but this one lives, and must
+// know by itself that it may not send.
 func TestAWorkerThatIsCutOffStopsBeforeAnotherBegins(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -323,8 +323,8 @@ func TestAClaimThatWasReadAsMissingIsFoundAgain(t *testing.T) {
 	one.leave(t)
 }
 
-// TestLookingClaimsUp has many claims refused while the broker takes heartbeats,
-// but answers nobody who reads.
+// TestLookingClaimsUp has many claims refused while the broker takes heartbeats, but answers nobody
+// who reads.
 func TestLookingClaimsUpDoesNotKeepTheLeaseWaiting(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)

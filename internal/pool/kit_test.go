@@ -14,8 +14,8 @@ import (
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 )
 
-// reader is a worker's side of its claims. It does as it is told at once, but
-// for releases while keep is set.
+// reader is a worker's side of its claims. It does as it is told at once, but for releases while
+// keep is set.
 type reader struct {
 	pool *Pool
 

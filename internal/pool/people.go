@@ -24,8 +24,8 @@ func Workers(ctx context.Context, conn *broker.Conn) ([]Worker, error) {
 	return workers, err
 }
 
-// Read reads who is alive and which live shard each of them reads, for people.
-// A shard that nobody reads just now is not among them.
+// Read reads who is alive and which live shard each of them reads, for people. A shard that nobody
+// reads just now is not among them.
 func Read(ctx context.Context, conn *broker.Conn) ([]Worker, []Held, error) {
 	entries, err := conn.ReadState(ctx, prefix)
 	if err != nil {
@@ -67,8 +67,7 @@ func Read(ctx context.Context, conn *broker.Conn) ([]Worker, []Held, error) {
 	return workers, held, nil
 }
 
-// Reader is the worker that reads a live shard, by what Read returned; "" for
-// nobody.
+// Reader is the worker that reads a live shard, by what Read returned; "" for nobody.
 func Reader(claims []Held, appID string, shard int) string {
 	for _, h := range claims {
 		if h.App == appID && h.Shard == shard {

@@ -1,15 +1,13 @@
-// Package pool knows which workers are alive and who of them reads which live
-// shard.
+// Package pool knows which workers are alive and who of them reads which live shard.
 //
-// A worker's lease is its heartbeat: a key with a life time in KEFU_STATE,
-// renewed while the worker lives. The key names one process, not a machine: a
-// worker that was killed and started again is another one, and what the old one
-// had started counts as abandoned when its key ends.
+// A worker's lease is its heartbeat: a key with a life time in KEFU_STATE, renewed while the worker
+// lives. The key names one process, not a machine: a worker that was killed and started again is
+// another one, and what the old one had started counts as abandoned when its key ends.
 //
-// A claim is a key for each shard that names a worker and its lease. It is
-// valid while that lease is, so that a worker with a thousand shards renews one
-// key and not a thousand, and a stop or a crash frees all of them by one change.
-// A claim is written when a shard changes hands, and only then.
+// A claim is a key for each shard that names a worker and its lease. It is valid while that lease
+// is, so that a worker with a thousand shards renews one key and not a thousand, and a stop or a
+// crash frees all of them by one change. A claim is written when a shard changes hands, and only
+// then.
 //
 // What keeps two workers from sending for one shard at once:
 //
@@ -26,9 +24,8 @@
 //     broker's nodes need not agree about the time. A worker that has just joined
 //     has the end of the key only, until it has read a heartbeat of each.
 //
-// The shards are spread by a pure function (spread.go). Who has more than its
-// share is asked to drain a shard and gives it back then; who has less takes
-// what is free.
+// The shards are spread by a pure function (spread.go). Who has more than its share is asked to
+// drain a shard and gives it back then; who has less takes what is free.
 //
 //	p, err := pool.Join(ctx, conn, pool.Worker{Name: pool.NewName("host-1")}, log)
 //	defer p.Leave(ctx)
@@ -58,12 +55,12 @@ const (
 	Lease = 12 * time.Second
 	// renew leaves room for two lost heartbeats.
 	renew = 4 * time.Second
-	// margin is by how much the holder's own lease is shorter than the broker's:
-	// more than two clocks can run apart in that time.
+	// margin is by how much the holder's own lease is shorter than the broker's: more than two
+	// clocks can run apart in that time.
 	margin = time.Second
-	// settle is how long after this worker came or came back nobody is taken for
-	// dead. When the broker was away for longer than Lease, the keys of all
-	// workers have ended though all live, and each needs a moment to renew its own.
+	// settle is how long after this worker came or came back nobody is taken for dead. When the
+	// broker was away for longer than Lease, the keys of all workers have ended though all live,
+	// and each needs a moment to renew its own.
 	settle = renew
 
 	beatTimeout = time.Second            // of one heartbeat
@@ -197,8 +194,8 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 	return p, nil
 }
 
-// Alive says whether a worker has given a sign of life within Lease, by the
-// broker's clock or by this worker's, or may have been kept from it by the broker.
+// Alive says whether a worker has given a sign of life within Lease, by the broker's clock or by
+// this worker's, or may have been kept from it by the broker.
 func (p *Pool) Alive(worker string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -206,8 +203,8 @@ func (p *Pool) Alive(worker string) bool {
 	return m.alive || !m.left && (now.Sub(p.since) < settle || now.Before(m.until))
 }
 
-// Others says how many other workers serve an app, and how much they do for it
-// as they said at their last heartbeats. It waits for no broker.
+// Others says how many other workers serve an app, and how much they do for it as they said at
+// their last heartbeats. It waits for no broker.
 func (p *Pool) Others(appID string) (workers int, does Activity) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -220,20 +217,20 @@ func (p *Pool) Others(appID string) (workers int, does Activity) {
 	return workers, does
 }
 
-// AllFree says whether every other worker that may be alive knows the ledger's Gone
-// mark: one that does not would go on as if it were not there.
+// AllFree says whether every other worker that may be alive knows the ledger's Gone mark: one that
+// does not would go on as if it were not there.
 func (p *Pool) AllFree() bool {
 	return p.every(func(m member) bool { return m.frees })
 }
 
-// AllCount says whether every other worker that may be alive says which campaign
-// each end belongs to.
+// AllCount says whether every other worker that may be alive says which campaign each end belongs
+// to.
 func (p *Pool) AllCount() bool {
 	return p.every(func(m member) bool { return m.counts })
 }
 
-// WritesCounts says whether this worker is the one that stores for all of them what
-// campaigns count: of those alive that could, the first by name.
+// WritesCounts says whether this worker is the one that stores for all of them what campaigns
+// count: of those alive that could, the first by name.
 func (p *Pool) WritesCounts() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -258,21 +255,19 @@ func (p *Pool) every(f func(member) bool) bool {
 	return true
 }
 
-// Lapsed says whether this worker's lease has run out: it can claim no shard, and
-// others may take over what it had.
+// Lapsed says whether this worker's lease has run out: it can claim no shard, and others may take
+// over what it had.
 func (p *Pool) Lapsed() bool { return p.left(time.Now()) <= 0 }
 
-// Report has f asked at each heartbeat how this worker is doing. f must not
-// block.
+// Report has f asked at each heartbeat how this worker is doing. f must not block.
 func (p *Pool) Report(f func() Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status = f
 }
 
-// Leave takes this worker out of the pool: nobody waits for its lease, and what
-// it still has claimed is free. No function of a Holder is called any more when
-// it returns.
+// Leave takes this worker out of the pool: nobody waits for its lease, and what it still has
+// claimed is free. No function of a Holder is called any more when it returns.
 func (p *Pool) Leave(ctx context.Context) {
 	p.unhook()
 	p.stop()
@@ -321,11 +316,10 @@ func (p *Pool) learn(e broker.StateEntry) {
 
 // learnWorker takes over a sign of life or its end. p.mu is held.
 //
-// The broker ends a key by the wall clock of the node that leads just then,
-// which may be ahead of the one that stored it. So a worker may act on its lease
-// until Lease after its last sign of life was read here: it asked for that
-// before. Where one may have gone unseen, that is Lease after the end was read.
-// Only of what stood when this worker joined is the broker's word all there is.
+// The broker ends a key by the wall clock of the node that leads just then, which may be ahead of
+// the one that stored it. So a worker may act on its lease until Lease after its last sign of life
+// was read here: it asked for that before. Where one may have gone unseen, that is Lease after the
+// end was read. Only of what stood when this worker joined is the broker's word all there is.
 func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 	m := p.members[name]
 	before, now := m, time.Now()
@@ -365,8 +359,8 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 	}
 }
 
-// memberKept is for how long a worker that is gone is remembered, unless a claim
-// names it: its lease is over by then, and so is any doubt about it.
+// memberKept is for how long a worker that is gone is remembered, unless a claim names it: its
+// lease is over by then, and so is any doubt about it.
 const memberKept = time.Minute
 
 // forget drops the workers that are gone. p.mu is held.
@@ -395,8 +389,8 @@ func (p *Pool) keep(ctx context.Context) {
 	for {
 		begun := time.Now()
 		next := p.claim(begun)
-		// With a thousand shards a look takes milliseconds; one that took seconds,
-		// because the machine stood still, must not cost the lease as well.
+		// With a thousand shards a look takes milliseconds; one that took seconds, because the
+		// machine stood still, must not cost the lease as well.
 		rest := min(max(claimPause, 4*time.Since(begun)), beatAgain)
 		if now := time.Now(); p.beat.Swap(false) || !now.Before(due) {
 			due = now.Add(renew)
@@ -492,8 +486,8 @@ func (p *Pool) renew(ctx context.Context) error {
 	return nil
 }
 
-// begin starts a new lease. It needs no condition: nobody else writes this key,
-// and nothing rests on the lease before.
+// begin starts a new lease. It needs no condition: nobody else writes this key, and nothing rests
+// on the lease before.
 func (p *Pool) begin(ctx context.Context) error {
 	p.mu.Lock()
 	p.self.Lease++

@@ -15,17 +15,16 @@ func compareShards(a, b Shard) int {
 	return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.N, b.N))
 }
 
-// spread says which worker is to read which shard. It depends on nothing but
-// what every worker knows, so that all come to the same answer without talking
-// to each other; where they know different things for a moment, a claim is
-// still won by one alone, and they agree soon.
+// spread says which worker is to read which shard. It depends on nothing but what every worker
+// knows, so that all come to the same answer without talking to each other; where they know
+// different things for a moment, a claim is still won by one alone, and they agree soon.
 //
-// No worker has two shards more than another that could take one. Nothing is
-// moved that need not be: each move costs its recipients a pause. Among equals
-// the shards of one app go to different workers.
+// No worker has two shards more than another that could take one. Nothing is moved that need not
+// be: each move costs its recipients a pause. Among equals the shards of one app go to different
+// workers.
 //
-// serves names the workers that may take shards and their apps, holder who has
-// a shard now, and load what a worker has besides shards.
+// serves names the workers that may take shards and their apps, holder who has a shard now, and
+// load what a worker has besides shards.
 func spread(
 	serves map[string]map[string]bool, shards []Shard, holder map[Shard]string, load map[string]int,
 ) map[Shard]string {
@@ -117,8 +116,7 @@ func (s *spreading) even() bool {
 	return false
 }
 
-// spare is the shard that one worker can best give to another: of an app of
-// which it has many more.
+// spare is the shard that one worker can best give to another: of an app of which it has many more.
 func (s *spreading) spare(from, to string) (best Shard, found bool) {
 	most, order := 0, uint64(0)
 	for _, shard := range s.has[from] {

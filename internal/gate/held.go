@@ -1,0 +1,260 @@
+package gate
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Held returns the hold that is in force: an operator's before any other. One whose time has come
+// is still a hold until its trial went well.
+func (g *Gate) Held() (Hold, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.heldLocked()
+}
+
+func (g *Gate) heldLocked() (Hold, bool) {
+	switch {
+	case g.operator != nil:
+		return *g.operator, true
+	case g.hold != nil:
+		return *g.hold, true
+	}
+	return Hold{}, false
+}
+
+// next is when this worker may try the hold. g.mu is held.
+func (g *Gate) next() time.Time { return g.hold.first().Add(g.stagger) }
+
+// NextTry is when the hold in force may be tried here; zero when there is none, or when an operator
+// has to lift it.
+func (g *Gate) NextTry() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.operator != nil || g.hold == nil {
+		return time.Time{}
+	}
+	return g.next()
+}
+
+// Closed says whether nothing may be sent at now, a trial aside: what was pulled before must be
+// given back.
+func (g *Gate) Closed(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.operator != nil || g.hold != nil && now.Before(g.next()) && !g.remains(now)
+}
+
+// Bars says whether a permission is worth nothing at now: the app is held, and this is not the
+// trial.
+func (g *Gate) Bars(p Permission, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.operator != nil || g.hold == nil {
+		return g.operator != nil
+	}
+	return (!p.Trial || now.Before(g.next())) && !g.remains(now)
+}
+
+// Trying says whether the app is held but for one intent that may try.
+func (g *Gate) Trying(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.operator == nil && g.hold != nil && !now.Before(g.next())
+}
+
+// Hold closes the gate for the whole pool. hint is when the platform itself says that it ends
+// (zero: unknown). Of several intents that draw the same hold at once the first counts; a trial
+// that draws it again makes the pause longer. h.Drawn is the message whose answer drew it, noted
+// with Drew before; none if it was no answer to a message.
+func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
+	g.mu.Lock()
+	switch known := g.hold != nil && g.hold.PerDay == 0; { // what remained of a day's budget may meet a reason of its own to hold
+	case h.Kind == Operator:
+		g.operator = &h
+	case known && !p.Trial: // drawn by one that was under way already
+		if len(h.Drawn) == 0 || len(g.hold.Drawn) == 0 {
+			g.mu.Unlock()
+			return
+		}
+		more := *g.hold
+		more.Drawn = g.draws.which(false, mostShared)
+		g.hold = &more
+		if more.Trying { // the word on it is that of the worker who tries it
+			g.mu.Unlock()
+			return
+		}
+	default:
+		h.Since, h.Tries = now.Round(0), 0
+		if known && g.hold.Kind == h.Kind {
+			h.Since, h.Tries, h.Others = g.hold.Since, g.hold.Tries, g.hold.Others
+			if !g.hold.early(now) { // its end was not what was tried
+				h.Tries++
+			}
+			for _, d := range h.Drawn {
+				if !slices.ContainsFunc(g.hold.Drawn, func(before Draw) bool { return before.ID == d.ID }) {
+					h.Others++
+				}
+			}
+		}
+		if len(h.Drawn) > 0 {
+			h.Drawn = g.draws.which(false, mostShared)
+		}
+		h.schedule(now, hint)
+		g.hold, g.stagger = &h, 0
+		g.trial = false
+	}
+	changed := g.changed
+	g.mu.Unlock()
+	g.share(g, h.Kind == Operator)
+	changed()
+}
+
+// overdraw holds the app until the end of a day whose budget is used up. It takes the place of a
+// hold that there is nothing left to try with. g.mu is held.
+func (g *Gate) overdraw(day, now time.Time) {
+	h := Hold{
+		Kind: Quota, PerDay: g.rate.PerDay, Since: now, Until: day.Add(daySlack),
+		Reason: fmt.Sprintf("the app's own budget of a day is used up: rate.per_day is %d", g.rate.PerDay),
+	}
+	if g.pool != nil {
+		h.By = g.pool.by
+	}
+	if g.hold != nil && g.hold.PerDay > 0 {
+		h.Since = g.hold.Since
+	} else {
+		g.log.Warn("app held", "app", g.appID, "kind", h.Kind, "why", h.Reason)
+	}
+	g.hold, g.stagger = &h, 0
+}
+
+// remains says whether a hold for want of a day's budget leaves something to do here: what is in
+// hand of it, or may come back. g.mu is held.
+func (g *Gate) remains(now time.Time) bool {
+	return g.hold.PerDay > 0 && g.rate.PerDay > 0 && g.daily.remains(now)
+}
+
+// outgrow has a hold for want of a day's budget tried at once, here and in the pool, if there is
+// more of that now. g.mu is held.
+func (g *Gate) outgrow() bool {
+	if g.hold == nil || g.hold.PerDay == 0 || g.rate.PerDay > 0 && g.rate.PerDay <= g.hold.PerDay {
+		return false
+	}
+	lifted := *g.hold
+	lifted.atOnce(lifted.Since) // past, whatever this machine's clock says
+	lifted.Asked, lifted.Trying = time.Now().UTC(), false
+	g.hold, g.stagger = &lifted, 0
+	return true
+}
+
+// stored is the hold as the pool is to know it; nil for none.
+func (g *Gate) stored(operator bool) *Hold {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if operator {
+		return g.operator
+	}
+	if g.trial && g.hold != nil {
+		h := *g.hold
+		h.Trying, h.Until = true, time.Now().Round(0).Add(trialLease)
+		return &h
+	}
+	return g.hold
+}
+
+// learn takes over what another worker or an operator wrote.
+func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
+	g.mu.Lock()
+	if h != nil && len(h.Drawn) > 0 {
+		g.drawn.Store(true)
+		g.draws.merge(h.Drawn, false)
+	}
+	switch {
+	case operator:
+		g.operator = h
+	case h != nil:
+		// Of two that drew a hold at once the longer pause counts; of the end of a trial, the word
+		// of whoever made it.
+		if g.hold == nil || h.Trying || g.hold.Trying || h.Until.After(g.hold.Until) || h.Asked.After(g.hold.Asked) {
+			g.hold, g.trial = h, false
+			g.stagger = staggerLeast + rand.N(staggerMost-staggerLeast)
+			g.daily.doubt()
+		}
+	case g.hold != nil && g.hold.Trying:
+		g.hold, g.trial = nil, false // another worker's trial went well, and ends one of ours
+	case g.hold != nil:
+		// Somebody lifted it: one intent first, the rest after its success. Should it fail, the
+		// pauses begin anew.
+		lifted := *g.hold
+		lifted.atOnce(now.Round(0))
+		lifted.Tries, lifted.Others, lifted.Trying = 0, 0, false
+		g.hold = &lifted
+		g.stagger = rand.N(staggerMost)
+		g.daily.doubt()
+	}
+	changed := g.changed
+	g.mu.Unlock()
+	changed()
+}
+
+// Choice says which intents may try the hold in force, if messages drew it and the first of them
+// may at now.
+func (g *Gate) Choice(now time.Time) (Choice, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.operator != nil || g.hold == nil || len(g.hold.Drawn) == 0 || now.Before(g.next()) {
+		return Choice{}, false
+	}
+	c := Choice{ids: make(map[string]bool), kinds: make(map[string]bool), unnamed: g.hold.Kind == Config}
+	for _, d := range g.draws.which(false, mostDraws) {
+		c.ids[d.ID], c.kinds[d.What] = true, true
+	}
+	for r := range c.from {
+		c.from[r] = g.hold.from(Rank(r)).Add(g.stagger)
+	}
+	return c, true
+}
+
+// Drew notes that a message was refused with an answer that speaks of the whole app, and returns
+// what the app's other messages say about it.
+func (g *Gate) Drew(d Draw, now time.Time) Standing {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drawn.Store(true)
+	return g.draws.draw(d, now)
+}
+
+// Suspects says whether a message that is sent may prove something about those that were refused.
+func (g *Gate) Suspects() bool { return g.drawn.Load() }
+
+// Ended forgets what an intent that has ended was refused with.
+func (g *Gate) Ended(id string) {
+	if !g.drawn.Load() {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.draws.forget(id)
+	g.drawn.Store(g.draws.any())
+}
+
+// selective is what the pool is to know of answers that only some messages draw.
+func (g *Gate) selective() Selective {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Selective{Answers: maps.Clone(g.draws.known), Drawn: g.draws.which(true, mostShared)}
+}
+
+// learnSelective takes over what another worker knows of answers that only some messages draw.
+func (g *Gate) learnSelective(s Selective) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drawn.Store(true)
+	for answer, k := range s.Answers {
+		g.draws.know(answer, k)
+	}
+	g.draws.merge(s.Drawn, true)
+}
