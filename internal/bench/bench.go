@@ -107,14 +107,14 @@ type Idle struct {
 // turn is one contender's run in the making.
 type turn struct {
 	*Contender
-	bench   *Bench
-	round   int
-	bed     *bed
-	author  *author
-	workers []*process
+	bench    *Bench
+	round    int
+	testbed  *testbed
+	producer *producer
+	workers  []*process
 }
 
-func (t *turn) tell(format string, args ...any) {
+func (t *turn) notify(format string, args ...any) {
 	if t.bench.Progress != nil {
 		t.bench.Progress(fmt.Sprintf("%s, round %d: %s", t.Name, t.round,
 			fmt.Sprintf(format, args...)))
@@ -124,21 +124,21 @@ func (t *turn) tell(format string, args ...any) {
 // run is one turn.
 func (b *Bench) run(ctx context.Context, c *Contender, round int) (_ *Run, err error) {
 	t := &turn{Contender: c, bench: b, round: round}
-	if t.bed, err = b.newBed(ctx, &c.Load); err != nil {
+	if t.testbed, err = b.newTestbed(ctx, &c.Load); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, t.bed.close()) }()
-	if t.author, err = newAuthor(&c.Load, t.bed.conn); err != nil {
+	defer func() { err = errors.Join(err, t.testbed.close()) }()
+	if t.producer, err = newProducer(&c.Load, t.testbed.conn); err != nil {
 		return nil, err
 	}
-	defer func() { _ = t.author.pub.Close() }() // its connection ends next
+	defer func() { _ = t.producer.pub.Close() }() // its connection ends next
 	if n := c.Load.waiting(); n > 0 {
-		t.tell("publishing a backlog of %d", n)
-		if err := t.author.fill(ctx); err != nil {
+		t.notify("publishing a backlog of %d", n)
+		if err := t.producer.publishBacklog(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := t.hold(ctx); err != nil {
+	if err := t.holdApps(ctx); err != nil {
 		return nil, err
 	}
 	defer t.killWorkers() // only what an error left behind
@@ -149,17 +149,17 @@ func (b *Bench) run(ctx context.Context, c *Contender, round int) (_ *Run, err e
 	if err != nil {
 		return nil, err
 	}
-	return r, r.account(ctx, t.bed, t.author.accepted)
+	return r, r.accountFor(ctx, t.testbed, t.producer.accepted)
 }
 
-// hold keeps kefu's workers from a backlog until all of them are there and have
+// holdApps keeps kefu's workers from a backlog until all of them are there and have
 // divided the live shards. The bare loop knows no hold, and begins as it starts.
-func (t *turn) hold(ctx context.Context) error {
+func (t *turn) holdApps(ctx context.Context) error {
 	if t.Bare || t.Load.waiting() == 0 {
 		return nil
 	}
 	for _, appID := range t.Load.healthy() {
-		if err := gate.Pause(ctx, t.bed.conn, appID, "kefu bench has not begun",
+		if err := gate.Pause(ctx, t.testbed.conn, appID, "kefu bench has not begun",
 			"kefu bench"); err != nil {
 			return err
 		}
@@ -167,12 +167,12 @@ func (t *turn) hold(ctx context.Context) error {
 	return nil
 }
 
-func (t *turn) release(ctx context.Context) error {
+func (t *turn) releaseApps(ctx context.Context) error {
 	if t.Bare || t.Load.waiting() == 0 {
 		return nil
 	}
 	for _, appID := range t.Load.healthy() {
-		if err := gate.Resume(ctx, t.bed.conn, appID); err != nil {
+		if err := gate.Resume(ctx, t.testbed.conn, appID); err != nil {
 			return err
 		}
 	}
@@ -184,40 +184,40 @@ func (t *turn) measure(ctx context.Context) (*Run, error) {
 	l := &t.Load
 	r := &Run{Contender: t.Name, Bare: t.Bare, Round: t.round, Ceiling: l.ceiling()}
 	if l.waiting() == 0 {
-		if err := t.author.warm(ctx); err != nil {
+		if err := t.producer.warmUp(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if !t.Bare || l.waiting() == 0 { // a bare loop that has a backlog is at work already
-		if err := pause(ctx, settling); err != nil {
+		if err := pause(ctx, settleTime); err != nil {
 			return nil, err
 		}
 	}
-	m := newMeter(t.workers, t.bed.server)
+	m := newMeter(t.workers, t.testbed.server)
 	if l.Idle > 0 {
-		t.tell("idle for %s", l.Idle)
+		t.notify("idle for %s", l.Idle)
 		if err := pause(ctx, l.Idle); err != nil {
 			return nil, err
 		}
 		r.Idle = m.read().idle(l.Idle)
-		m = newMeter(t.workers, t.bed.server)
+		m = newMeter(t.workers, t.testbed.server)
 	}
-	t.tell("at work")
-	if err := t.release(ctx); err != nil {
+	t.notify("at work")
+	if err := t.releaseApps(ctx); err != nil {
 		return nil, err
 	}
 	if l.Rate > 0 {
 		if l.waiting() > 0 { // how long messages take beside a backlog that is under way
-			if err := pause(ctx, settling); err != nil {
+			if err := pause(ctx, settleTime); err != nil {
 				return nil, err
 			}
 		}
-		if err := t.author.offer(ctx); err != nil {
+		if err := t.producer.publishAtRate(ctx); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if r.Finished, err = t.untilDone(ctx); err != nil {
+	if r.Finished, err = t.awaitDone(ctx); err != nil {
 		return nil, err
 	}
 	costs := m.read()
@@ -226,15 +226,16 @@ func (t *turn) measure(ctx context.Context) (*Run, error) {
 			return nil, err
 		}
 	}
-	said := count(l, t.bed.box.Records(sandbox.Filter{Call: sandbox.CallSend}), t.author.ended)
+	sends := t.testbed.sandbox.Records(sandbox.Filter{Call: sandbox.CallSend})
+	said := count(l, sends, t.producer.endedAt)
 	r.Seconds, r.PerSecond = round(said.seconds, 3), round(said.perSecond, 1)
 	r.Live, r.Bulk, r.Budget, r.Intents = said.live, said.bulk, said.budget, said.intents
 	r.Worker, r.Broker, r.Sandbox = costs.per(said.intents.Delivered)
 	return r, nil
 }
 
-// account says what became of the intents that were not delivered.
-func (r *Run) account(ctx context.Context, bed *bed, accepted map[kind]int) error {
+// accountFor says what became of the intents that were not delivered.
+func (r *Run) accountFor(ctx context.Context, bed *testbed, accepted map[kind]int) error {
 	i := &r.Intents
 	i.Healthy.Offered, i.Troubled.Offered = accepted[offered], accepted[troubled]
 	i.Accepted = accepted[backlog] + accepted[offered] + accepted[troubled]
@@ -260,11 +261,11 @@ func (t *turn) startWorkers(ctx context.Context) error {
 	name, args := "worker", []string{"bench", "worker"}
 	if t.Bare {
 		name = "bare loop"
-		args = []string{"bench", "loop", "--nats", t.bed.url, "--api", t.bed.api, "--concurrency",
-			strconv.Itoa(t.Load.Concurrency),
+		args = []string{"bench", "loop", "--nats", t.testbed.url, "--api", t.testbed.api,
+			"--concurrency", strconv.Itoa(t.Load.Concurrency),
 			"--apps", strings.Join(t.Load.appIDs(), ",")}
 	} else {
-		config, err := t.bed.configure()
+		config, err := t.testbed.configure()
 		if err != nil {
 			return err
 		}

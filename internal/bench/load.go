@@ -8,7 +8,7 @@ import (
 	"github.com/kefuhq/kefu/internal/sandbox"
 )
 
-// Load is what a contender has to take, and the room that it is given for it.
+// Load is what a contender has to take, and the workers, slots and budget that it has for it.
 type Load struct {
 	// Apps that intents are published to. The first SlowApps of them have an API
 	// that takes 2 s, the next FailingApps one that is always busy, and the next
@@ -52,8 +52,8 @@ type Load struct {
 	Idle time.Duration `json:"-"`
 }
 
-// slowness is what the API of a slow app takes.
-const slowness = 2 * time.Second
+// slowLatency is what the API of a slow app takes.
+const slowLatency = 2 * time.Second
 
 // Check says what makes a load impossible.
 func (l *Load) Check() error {
@@ -107,7 +107,7 @@ func (l *Load) rules() []sandbox.Rule {
 	var rules []sandbox.Rule
 	for i := range l.SlowApps {
 		rules = append(rules,
-			sandbox.Rule{Call: sandbox.CallSend, AppID: l.app(i), Delay: slowness})
+			sandbox.Rule{Call: sandbox.CallSend, AppID: l.app(i), Delay: slowLatency})
 	}
 	for i := range l.FailingApps {
 		rules = append(rules,

@@ -27,23 +27,23 @@ const (
 	warmup   kind = "warmup"   // published before all that is measured
 )
 
-// sign begins every mark. The waiting for a kind in the sandbox rests on the
+// markPrefix begins every mark. The waiting for a kind in the sandbox rests on the
 // kind standing right behind it.
-const sign = "kefu-bench "
+const markPrefix = "kefu-bench "
 
-func (k kind) sign() string { return sign + string(k) + " " }
+func (k kind) prefix() string { return markPrefix + string(k) + " " }
 
 // packet is the intent's packet, some 200 bytes as a short notice has.
 func (m mark) packet(toUser string) []byte {
 	return fmt.Appendf(nil,
 		`{"touser":%q,"msgtype":"text","text":`+
 			`{"content":"您好，您的订单已发货，点击查看物流。 %s%s %d %d ."}}`,
-		toUser, m.kind.sign(), m.lane, m.n, m.at)
+		toUser, m.kind.prefix(), m.lane, m.n, m.at)
 }
 
 // readMark finds the mark in a packet.
 func readMark(packet string) (mark, bool) {
-	_, rest, found := strings.Cut(packet, sign)
+	_, rest, found := strings.Cut(packet, markPrefix)
 	if !found {
 		return mark{}, false
 	}

@@ -9,19 +9,19 @@ import (
 
 // meter reads what the processes of a run have used since it was made.
 type meter struct {
-	workers []metered
-	broker  metered
-	self    metered
+	workers []processMeter
+	broker  processMeter
+	self    processMeter
 }
 
-type metered struct {
+type processMeter struct {
 	pid    int // 0: there is none to look at
 	before cost
 	known  bool
 }
 
-func newMetered(pid int) metered {
-	m := metered{pid: pid}
+func newProcessMeter(pid int) processMeter {
+	m := processMeter{pid: pid}
 	if pid != 0 {
 		m.before, m.known = readCost(pid)
 	}
@@ -29,18 +29,18 @@ func newMetered(pid int) metered {
 }
 
 func newMeter(workers []*process, server *process) *meter {
-	m := &meter{self: newMetered(os.Getpid())}
+	m := &meter{self: newProcessMeter(os.Getpid())}
 	for _, w := range workers {
-		m.workers = append(m.workers, newMetered(w.cmd.Process.Pid))
+		m.workers = append(m.workers, newProcessMeter(w.cmd.Process.Pid))
 	}
 	if server != nil {
-		m.broker = newMetered(server.cmd.Process.Pid)
+		m.broker = newProcessMeter(server.cmd.Process.Pid)
 	}
 	return m
 }
 
-// used is what was used of several processes: CPU in all, memory of the largest.
-func used(ms ...metered) (cost, bool) {
+// sumUsage is what was used of several processes: CPU in all, memory of the largest.
+func sumUsage(ms ...processMeter) (cost, bool) {
 	var sum cost
 	for _, m := range ms {
 		if !m.known {
@@ -63,9 +63,13 @@ func (m *meter) read() costs {
 	var c costs
 	for _, part := range []struct {
 		into **cost
-		of   []metered
-	}{{&c.worker, m.workers}, {&c.broker, []metered{m.broker}}, {&c.self, []metered{m.self}}} {
-		if spent, known := used(part.of...); known {
+		of   []processMeter
+	}{
+		{&c.worker, m.workers},
+		{&c.broker, []processMeter{m.broker}},
+		{&c.self, []processMeter{m.self}},
+	} {
+		if spent, known := sumUsage(part.of...); known {
 			*part.into = &spent
 		}
 	}
@@ -87,9 +91,9 @@ func (c costs) per(messages int) (worker, broker, self *Cost) {
 	return one(c.worker), one(c.broker), one(c.self)
 }
 
-// settling is how long processes that have just started are left alone before
+// settleTime is how long processes that have just started are left alone before
 // anything is measured: workers divide the live shards among themselves first.
-const settling = 3 * time.Second
+const settleTime = 3 * time.Second
 
 // idle reads costs as those of waiting for so long; nil where they are not known.
 func (c costs) idle(d time.Duration) *Idle {

@@ -114,7 +114,7 @@ func count(l *Load, records iter.Seq[sandbox.Record], ended time.Time) tally {
 	t.live, t.bulk = latency(took[schema.LaneLive]), latency(took[schema.LaneBulk])
 	t.budget.Limit, t.budget.Allowed = l.PerSecond, l.PerSecond+float64(l.Burst)
 	for _, at := range sends {
-		if most := mostWithin(at, time.Second); most > t.budget.Most {
+		if most := maxWithin(at, time.Second); most > t.budget.Most {
 			t.budget.Most = most
 			perSecond, _ := pace(at)
 			t.budget.Mean = round(perSecond, 2)
@@ -137,9 +137,9 @@ func pace(at []int64) (perSecond, seconds float64) {
 	return float64(len(at)-1) / seconds, seconds
 }
 
-// mostWithin is the largest number of moments in any window of a length, whose
+// maxWithin is the largest number of moments in any window of a length, whose
 // end is not part of it. It sorts them.
-func mostWithin(at []int64, window time.Duration) int {
+func maxWithin(at []int64, window time.Duration) int {
 	slices.Sort(at)
 	most, first := 0, 0
 	for last, t := range at {

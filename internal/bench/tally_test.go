@@ -54,7 +54,7 @@ func TestTheBusiestSecondIsAnySecond(t *testing.T) {
 		"out of order, as calls at once are":        {at(700, 600, 1500), 3},
 		"all at once":                               {at(3, 3, 3), 3},
 	} {
-		require.Equal(t, row.want, mostWithin(row.at, time.Second), name)
+		require.Equal(t, row.want, maxWithin(row.at, time.Second), name)
 	}
 }
 
@@ -117,9 +117,10 @@ func TestAnIntentSaysWhichItIs(t *testing.T) {
 	got, ok := readMark(string(packet))
 	require.True(t, ok)
 	require.Equal(t, m, got)
-	require.Contains(t, string(packet), backlog.sign())
-	for _, other := range []string{"", `{"touser":"oUser1"}`, sign, sign + "backlog bulk 1",
-		sign + "backlog bulk x 1 .", sign + "backlog bulk -1 1 ."} {
+	require.Contains(t, string(packet), backlog.prefix())
+	for _, other := range []string{"", `{"touser":"oUser1"}`, markPrefix,
+		markPrefix + "backlog bulk 1",
+		markPrefix + "backlog bulk x 1 .", markPrefix + "backlog bulk -1 1 ."} {
 		_, ok := readMark(other)
 		require.False(t, ok, other)
 	}
@@ -127,11 +128,11 @@ func TestAnIntentSaysWhichItIs(t *testing.T) {
 
 func FuzzReadMark(f *testing.F) {
 	f.Add(string(mark{kind: offered, lane: schema.LaneLive, n: 3, at: 4}.packet("oUser1")))
-	f.Add(sign + "a b 1 2 3")
+	f.Add(markPrefix + "a b 1 2 3")
 	f.Fuzz(func(t *testing.T, packet string) {
 		if m, ok := readMark(packet); ok {
 			require.GreaterOrEqual(t, m.n, 0)
-			require.Contains(t, packet, m.kind.sign())
+			require.Contains(t, packet, m.kind.prefix())
 		}
 	})
 }

@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	// patience is for how long nothing may be delivered before a run is given up.
-	patience = 90 * time.Second
-	// quiet is for how long nothing may be delivered before it is asked whether
+	// stallTimeout is for how long nothing may be delivered before a run is given up.
+	stallTimeout = 90 * time.Second
+	// checkLeftAfter is for how long nothing may be delivered before it is asked whether
 	// anything is left to deliver: not all of it may have to be (dead letters).
-	quiet = 3 * time.Second
-	// notice is how often somebody who waits is told how far it is.
-	notice = 5 * time.Second
+	checkLeftAfter = 3 * time.Second
+	// progressEvery is how often somebody who waits is told how far it is.
+	progressEvery = 5 * time.Second
 )
 
-// untilDone waits until the healthy apps' intents have been delivered: those
+// awaitDone waits until the healthy apps' intents have been delivered: those
 // that were offered at the rate, if any were, else the backlog. It is false when
 // they were not, and will not be.
-func (t *turn) untilDone(ctx context.Context) (bool, error) {
+func (t *turn) awaitDone(ctx context.Context) (bool, error) {
 	k := backlog
 	if t.Load.Rate > 0 {
 		k = offered
@@ -33,25 +33,25 @@ func (t *turn) untilDone(ctx context.Context) (bool, error) {
 	var missed error
 	go func() {
 		defer close(reached)
-		missed = t.bed.box.WaitFor(waiting,
-			sandbox.Filter{Call: sandbox.CallSend, Contains: k.sign(), Delivered: true},
-			t.author.accepted[k])
+		missed = t.testbed.sandbox.WaitFor(waiting,
+			sandbox.Filter{Call: sandbox.CallSend, Contains: k.prefix(), Delivered: true},
+			t.producer.accepted[k])
 	}()
-	err := t.progress(ctx, reached)
+	err := t.awaitReached(ctx, reached)
 	cancel()
 	<-reached
 	if err != nil || missed != nil {
 		return false, err
 	}
-	if t.author.accepted[backlog] > 0 && k == offered {
+	if t.producer.accepted[backlog] > 0 && k == offered {
 		return true, nil // the backlog only had to be there
 	}
-	return true, t.untilEmpty(ctx)
+	return true, t.awaitEmpty(ctx)
 }
 
-// progress returns when all was delivered, or when there is no use to wait for
+// awaitReached returns when all was delivered, or when there is no use to wait for
 // it any longer.
-func (t *turn) progress(ctx context.Context, reached <-chan struct{}) error {
+func (t *turn) awaitReached(ctx context.Context, reached <-chan struct{}) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	before, moved, told := 0, time.Now(), time.Now()
@@ -68,20 +68,20 @@ func (t *turn) progress(ctx context.Context, reached <-chan struct{}) error {
 				return p.failed(errors.New("ended by itself"))
 			}
 		}
-		now, n := time.Now(), t.bed.box.Stats().Delivered
+		now, n := time.Now(), t.testbed.sandbox.Stats().Delivered
 		if n != before {
 			before, moved = n, now
 		}
-		if now.Sub(told) >= notice {
+		if now.Sub(told) >= progressEvery {
 			told = now
-			t.tell("%d delivered", n)
+			t.notify("%d delivered", n)
 		}
 		switch still := now.Sub(moved); {
-		case still >= patience:
-			t.tell("given up: nothing was delivered for %s", patience)
+		case still >= stallTimeout:
+			t.notify("given up: nothing was delivered for %s", stallTimeout)
 			return nil
-		case still >= quiet:
-			left, err := t.left(ctx)
+		case still >= checkLeftAfter:
+			left, err := t.countLeft(ctx)
 			if err != nil || left == 0 {
 				return err
 			}
@@ -89,27 +89,28 @@ func (t *turn) progress(ctx context.Context, reached <-chan struct{}) error {
 	}
 }
 
-func (t *turn) left(ctx context.Context) (int, error) {
-	queued, err := t.bed.queued(ctx, t.Load.healthy())
+func (t *turn) countLeft(ctx context.Context) (int, error) {
+	queued, err := t.testbed.queued(ctx, t.Load.healthy())
 	if err != nil {
 		return 0, err
 	}
-	later, err := t.bed.stored(ctx, wire.StreamLater)
+	later, err := t.testbed.stored(ctx, wire.StreamLater)
 	return queued + later, err
 }
 
-// untilEmpty waits for the acknowledgements of what was delivered: they are
+// awaitEmpty waits for the acknowledgements of what was delivered: they are
 // part of the work.
-func (t *turn) untilEmpty(ctx context.Context) error {
+func (t *turn) awaitEmpty(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for start := time.Now(); ; {
-		n, err := t.bed.queued(ctx, t.Load.healthy())
+		n, err := t.testbed.queued(ctx, t.Load.healthy())
 		if err != nil || n == 0 {
 			return err
 		}
-		if time.Since(start) > patience {
-			return fmt.Errorf("%d intents were delivered and not acknowledged for %s", n, patience)
+		if time.Since(start) > stallTimeout {
+			return fmt.Errorf("%d intents were delivered and not acknowledged for %s", n,
+				stallTimeout)
 		}
 		select {
 		case <-tick.C:

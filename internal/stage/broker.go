@@ -21,20 +21,19 @@ import (
 )
 
 // BrokerProcess is a broker in a process of its own, so that it can be killed:
-// the test binary, run again with brokerOrder in its environment.
+// the test binary, run again with brokerSpecEnv in its environment.
 type BrokerProcess struct {
-	s     *Stage
-	order order
-	cmd   *exec.Cmd
-	ways  []*brokertest.Proxy // from and to the other nodes, of a cluster that can be severed
+	s       *Stage
+	spec    brokerSpec
+	cmd     *exec.Cmd
+	proxies []*brokertest.Proxy // from and to the other nodes, of a cluster that can be severed
 }
 
-// brokerOrder has a process of the test binary be a broker; its value is an
-// order.
-const brokerOrder = "KEFU_STAGE_BROKER"
+// brokerSpecEnv has a process of the test binary be a broker; its value is a brokerSpec in JSON.
+const brokerSpecEnv = "KEFU_STAGE_BROKER"
 
-// order says which broker a process is to be.
-type order struct {
+// brokerSpec says which broker a process is to be.
+type brokerSpec struct {
 	Listen, Dir string
 	Name        string   // of a node of a cluster; empty: a broker alone
 	Cluster     string   // its address for the other nodes
@@ -45,7 +44,7 @@ type order struct {
 // StartBroker starts a broker that workers use from now on.
 func (s *Stage) StartBroker() *BrokerProcess {
 	s.T.Helper()
-	b := s.process(order{Listen: s.NATS, Dir: s.store()})
+	b := s.process(brokerSpec{Listen: s.NATS, Dir: s.store()})
 	s.UseBroker("nats://" + s.NATS)
 	return b
 }
@@ -54,79 +53,79 @@ func (s *Stage) StartBroker() *BrokerProcess {
 // on each of them.
 func (s *Stage) StartCluster() []*BrokerProcess {
 	s.T.Helper()
-	orders := s.cluster()
-	for i := range orders {
-		for _, to := range orders {
-			orders[i].Routes = append(orders[i].Routes, "nats://"+to.Cluster)
+	specs := s.cluster()
+	for i := range specs {
+		for _, to := range specs {
+			specs[i].Routes = append(specs[i].Routes, "nats://"+to.Cluster)
 		}
 	}
-	return s.startCluster(orders)
+	return s.startCluster(specs)
 }
 
 // StartSeverableCluster is StartCluster with nodes that can be cut off from the
 // others.
 func (s *Stage) StartSeverableCluster() []*BrokerProcess {
 	s.T.Helper()
-	orders := s.cluster()
-	ways := make([][]*brokertest.Proxy, len(orders))
-	for i := range orders {
-		orders[i].Advertise = s.FreeAddress() // or they would find ways of their own
-		for j, to := range orders {
+	specs := s.cluster()
+	proxies := make([][]*brokertest.Proxy, len(specs))
+	for i := range specs {
+		specs[i].Advertise = s.FreeAddress() // or they would connect past the proxies
+		for j, to := range specs {
 			if i != j {
-				way := brokertest.NewProxyTo(s.T, to.Cluster)
-				orders[i].Routes = append(orders[i].Routes, way.URL())
-				ways[i], ways[j] = append(ways[i], way), append(ways[j], way)
+				proxy := brokertest.NewProxyTo(s.T, to.Cluster)
+				specs[i].Routes = append(specs[i].Routes, proxy.URL())
+				proxies[i], proxies[j] = append(proxies[i], proxy), append(proxies[j], proxy)
 			}
 		}
 	}
-	nodes := s.startCluster(orders)
+	nodes := s.startCluster(specs)
 	for i := range nodes {
-		nodes[i].ways = ways[i]
+		nodes[i].proxies = proxies[i]
 	}
 	return nodes
 }
 
-func (s *Stage) cluster() []order {
+func (s *Stage) cluster() []brokerSpec {
 	s.T.Helper()
-	orders := make([]order, 3)
-	for i := range orders {
-		orders[i] = order{Listen: s.FreeAddress(), Cluster: s.FreeAddress(),
+	specs := make([]brokerSpec, 3)
+	for i := range specs {
+		specs[i] = brokerSpec{Listen: s.FreeAddress(), Cluster: s.FreeAddress(),
 			Name: fmt.Sprint("node", i), Dir: filepath.Join(s.store(), fmt.Sprint(i))}
 	}
-	return orders
+	return specs
 }
 
-func (s *Stage) startCluster(orders []order) []*BrokerProcess {
+func (s *Stage) startCluster(specs []brokerSpec) []*BrokerProcess {
 	s.T.Helper()
 	var nodes []*BrokerProcess
 	var urls []string
-	for _, o := range orders {
+	for _, o := range specs {
 		nodes = append(nodes, s.process(o))
 		urls = append(urls, nodes[len(nodes)-1].URL())
 	}
-	s.o.NATS = append(s.o.NATS, "replicas: 3")
+	s.options.NATS = append(s.options.NATS, "replicas: 3")
 	s.UseBroker(strings.Join(urls, ","))
 	return nodes
 }
 
 // URL is where it listens for clients.
-func (b *BrokerProcess) URL() string { return "nats://" + b.order.Listen }
+func (b *BrokerProcess) URL() string { return "nats://" + b.spec.Listen }
 
 // Name is what a node of a cluster is called.
-func (b *BrokerProcess) Name() string { return b.order.Name }
+func (b *BrokerProcess) Name() string { return b.spec.Name }
 
 // Isolate cuts a node of a severable cluster off from the others. Clients reach
 // all of them as before.
 func (b *BrokerProcess) Isolate() {
-	for _, way := range b.ways {
-		way.Cut()
+	for _, proxy := range b.proxies {
+		proxy.Cut()
 	}
 }
 
 // Rejoin ends Isolate.
 func (b *BrokerProcess) Rejoin() {
-	for _, way := range b.ways {
-		way.Mend()
+	for _, proxy := range b.proxies {
+		proxy.Mend()
 	}
 }
 
@@ -137,9 +136,9 @@ func (b *BrokerProcess) LameDuck() {
 	b.s.NoError(b.cmd.Wait())
 }
 
-func (s *Stage) process(o order) *BrokerProcess {
+func (s *Stage) process(o brokerSpec) *BrokerProcess {
 	s.T.Helper()
-	b := &BrokerProcess{s: s, order: o}
+	b := &BrokerProcess{s: s, spec: o}
 	b.Start()
 	s.T.Cleanup(b.Kill)
 	return b
@@ -150,19 +149,19 @@ func (b *BrokerProcess) Start() {
 	b.s.T.Helper()
 	self, err := os.Executable()
 	b.s.NoError(err)
-	text, err := json.Marshal(b.order)
+	text, err := json.Marshal(b.spec)
 	b.s.NoError(err)
 	b.cmd = exec.Command(self)
-	b.cmd.Env = append(os.Environ(), brokerOrder+"="+string(text))
+	b.cmd.Env = append(os.Environ(), brokerSpecEnv+"="+string(text))
 	b.cmd.Stdout, b.cmd.Stderr = b.s.Output, b.s.Output
 	b.s.NoError(b.cmd.Start())
 	b.s.Eventually(func() bool {
-		conn, err := net.DialTimeout("tcp", b.order.Listen, time.Second)
+		conn, err := net.DialTimeout("tcp", b.spec.Listen, time.Second)
 		if err == nil {
 			_ = conn.Close()
 		}
 		return err == nil
-	}, Patience, 5*time.Millisecond, "the broker does not come up: %s", deferred(b.s.Output.Tail))
+	}, Patience, 5*time.Millisecond, "the broker does not come up: %s", lazyText(b.s.Output.Tail))
 }
 
 // Kill ends it with SIGKILL.
@@ -171,9 +170,9 @@ func (b *BrokerProcess) Kill() {
 	_ = b.cmd.Wait() // its exit status says what we know
 }
 
-// beBroker is what such a process does.
-func beBroker(text string) int {
-	var o order
+// runBroker is what such a process does.
+func runBroker(text string) int {
+	var o brokerSpec
 	var node *server.Server
 	err := json.Unmarshal([]byte(text), &o)
 	if err == nil {
@@ -192,7 +191,7 @@ func beBroker(text string) int {
 }
 
 // run starts it. What it returns is nil for a broker alone.
-func (o order) run() (*server.Server, error) {
+func (o brokerSpec) run() (*server.Server, error) {
 	if o.Name == "" {
 		_, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: o.Listen, Dir: o.Dir})
 		return nil, err
@@ -231,8 +230,8 @@ func (o order) run() (*server.Server, error) {
 // Run is for TestMain: it runs the tests and removes what they built. Every
 // package whose tests start brokers needs it.
 func Run(m *testing.M) int {
-	if order := os.Getenv(brokerOrder); order != "" {
-		return beBroker(order)
+	if spec := os.Getenv(brokerSpecEnv); spec != "" {
+		return runBroker(spec)
 	}
 	defer removeBuilds()
 	brokertest.Overlap()

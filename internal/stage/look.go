@@ -48,7 +48,7 @@ func (s *Stage) EachMessage(stream string, f func(broker.Stored)) {
 	var all []broker.Stored
 	s.Eventually(func() bool { // a replica that answers may be a little behind
 		all = nil
-		s.ask(func() error {
+		s.retryWhileElecting(func() error {
 			all = nil
 			return conn.Scan(s.T.Context(), stream, broker.ScanOptions{},
 				func(m broker.Stored) error {
@@ -63,9 +63,9 @@ func (s *Stage) EachMessage(stream string, f func(broker.Stored)) {
 	}
 }
 
-// ask puts a question to the broker, and again while a cluster is electing who
+// retryWhileElecting puts a question to the broker, and again while a cluster is electing who
 // answers it.
-func (s *Stage) ask(question func() error) {
+func (s *Stage) retryWhileElecting(question func() error) {
 	s.T.Helper()
 	var err error
 	s.Eventually(func() bool {
@@ -81,7 +81,7 @@ func (s *Stage) ask(question func() error) {
 func (s *Stage) Queued() uint64 {
 	s.T.Helper()
 	var n uint64
-	for _, id := range s.o.Apps {
+	for _, id := range s.options.Apps {
 		n += s.Stored(schema.SendStream(id))
 	}
 	return n
@@ -91,7 +91,7 @@ func (s *Stage) Queued() uint64 {
 func (s *Stage) Stored(stream string) uint64 {
 	s.T.Helper()
 	var st jetstream.Stream
-	s.ask(func() (err error) {
+	s.retryWhileElecting(func() (err error) {
 		st, err = s.JS.Stream(s.T.Context(), stream)
 		return err
 	})
@@ -106,13 +106,13 @@ func (s *Stage) Drained() {
 	waits := func() bool { return s.Stored(wire.StreamLater) > 0 }
 	s.Eventually(func() bool { return !waits() && s.Queued() == 0 && !waits() }, 2*Patience,
 		50*time.Millisecond,
-		"not everything ended: %s", deferred(s.Output.Tail))
+		"not everything ended: %s", lazyText(s.Output.Tail))
 }
 
-// deferred is a message that is made when it is printed.
-type deferred func() string
+// lazyText is a message that is made when it is printed.
+type lazyText func() string
 
-func (d deferred) String() string { return d() }
+func (d lazyText) String() string { return d() }
 
 // Posts counts the messages that the API read in full, by openid.
 func (s *Stage) Posts() map[string]int {

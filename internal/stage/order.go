@@ -33,7 +33,8 @@ func (s *Stage) InOrder(recipients, each int) (twice int) {
 		case i < next[to]:
 			twice++
 		default:
-			s.Failf("out of order", "%s got %d when %d was next; %s", to, i, next[to], s.story(to))
+			s.Failf("out of order", "%s got %d when %d was next; %s", to, i, next[to],
+				s.postsTo(to))
 		}
 	}
 	s.Len(next, recipients)
@@ -43,8 +44,8 @@ func (s *Stage) InOrder(recipients, each int) (twice int) {
 	return twice
 }
 
-// story is what the API heard of a recipient.
-func (s *Stage) story(to string) string {
+// postsTo is what the API heard of a recipient.
+func (s *Stage) postsTo(to string) string {
 	var b strings.Builder
 	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend, OpenID: to}) {
 		fmt.Fprintf(&b, "\n%s delivered=%t errcode=%d %s: %s", r.At.Format("15:04:05.000"),

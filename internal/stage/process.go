@@ -36,14 +36,14 @@ func (s *Stage) Launch(env ...string) *Process {
 	p.cmd.Env = append(os.Environ(), env...)
 	read, write, err := os.Pipe()
 	s.NoError(err)
-	if s.o.Unread {
+	if s.options.Unread {
 		s.fill(write)
 	}
 	p.cmd.Stdout, p.cmd.Stderr = write, write
 	s.NoError(p.cmd.Start())
 	s.NoError(write.Close())
 	var reading sync.WaitGroup
-	if !s.o.Unread {
+	if !s.options.Unread {
 		reading.Go(func() { p.read(read) })
 	}
 	go func() {
@@ -118,8 +118,8 @@ func (p *Process) Ready() {
 		last.Store(says)
 		return status == http.StatusOK
 	}, Patience, 20*time.Millisecond, "the worker did not get ready: %s\n%s",
-		deferred(func() string { return fmt.Sprint(last.Load()) }), deferred(p.s.Output.Tail))
-	p.s.True(p.Running(), "the worker ended:\n%s", deferred(p.s.Output.Tail))
+		lazyText(func() string { return fmt.Sprint(last.Load()) }), lazyText(p.s.Output.Tail))
+	p.s.True(p.Running(), "the worker ended:\n%s", lazyText(p.s.Output.Tail))
 }
 
 // PID is the id of the process.
@@ -194,7 +194,7 @@ var builds sync.Map // string → func() (string, error)
 func (s *Stage) binary() string {
 	s.T.Helper()
 	tags := ""
-	if s.o.Crash {
+	if s.options.Crash {
 		tags = "failpoints"
 	}
 	build, _ := builds.LoadOrStore(tags, sync.OnceValues(func() (string, error) {

@@ -82,10 +82,10 @@ type Stage struct {
 	Conn   *nats.Conn // the test's own, from the first Start on
 	JS     jetstream.JetStream
 
-	o      Options
-	wechat []string // of UseAPI
-	probes string   // of a worker that cannot say where it put them
-	worker *Process
+	options Options
+	wechat  []string // of UseAPI
+	probes  string   // of a worker that cannot say where it put them
+	worker  *Process
 }
 
 // Transcript collects the output of several processes.
@@ -119,7 +119,7 @@ func New(t *testing.T, o Options) *Stage {
 	if len(o.Apps) == 0 {
 		o.Apps = []string{App}
 	}
-	s := &Stage{Assertions: r, T: t, Dir: t.TempDir(), Output: &Transcript{}, o: o}
+	s := &Stage{Assertions: r, T: t, Dir: t.TempDir(), Output: &Transcript{}, options: o}
 	s.NATS = s.FreeAddress()
 	s.probes = "127.0.0.1:0"
 	if o.Unread {
@@ -163,22 +163,22 @@ func (s *Stage) Configure(more string) {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
 	}
-	if s.o.Broker == "" {
+	if s.options.Broker == "" {
 		section("nats", []string{"url: embedded", "listen: " + s.NATS,
-			fmt.Sprintf("store_dir: %q", s.store())}, s.o.NATS)
+			fmt.Sprintf("store_dir: %q", s.store())}, s.options.NATS)
 	} else {
-		section("nats", []string{fmt.Sprintf("url: %q", s.o.Broker)}, s.o.NATS)
+		section("nats", []string{fmt.Sprintf("url: %q", s.options.Broker)}, s.options.NATS)
 	}
-	api := s.o.API
+	api := s.options.API
 	if api == "" {
 		api = s.APIURL
 	}
-	section("wechat", []string{"base_url: " + api}, slices.Concat(s.o.WeChat, s.wechat))
-	section("worker", []string{"listen: " + s.probes, "grace: 10s"}, s.o.Worker)
+	section("wechat", []string{"base_url: " + api}, slices.Concat(s.options.WeChat, s.wechat))
+	section("worker", []string{"listen: " + s.probes, "grace: 10s"}, s.options.Worker)
 	section("defaults", []string{"rate: {per_second: 5000, burst: 500}",
-		"retry: {attempts: 6, first: 100ms, cap: 1s}"}, s.o.Defaults)
+		"retry: {attempts: 6, first: 100ms, cap: 1s}"}, s.options.Defaults)
 	b.WriteString("apps:\n")
-	for i, id := range s.o.Apps {
+	for i, id := range s.options.Apps {
 		fmt.Fprintf(&b, "  - {appid: %s, name: 旗舰店%d, secret_file: %q}\n", id, i+1,
 			filepath.Join(s.Dir, "secret"))
 	}
@@ -187,12 +187,12 @@ func (s *Stage) Configure(more string) {
 }
 
 // Apps are the appids of the stage.
-func (s *Stage) Apps() []string { return s.o.Apps }
+func (s *Stage) Apps() []string { return s.options.Apps }
 
 // UseBroker has workers that start from now on use a broker of the test's.
 func (s *Stage) UseBroker(url string) {
 	s.T.Helper()
-	s.o.Broker = url
+	s.options.Broker = url
 	s.Configure("")
 }
 
@@ -201,7 +201,7 @@ func (s *Stage) UseBroker(url string) {
 // before.
 func (s *Stage) UseAPI(url string, lines ...string) {
 	s.T.Helper()
-	s.o.API, s.wechat = url, lines
+	s.options.API, s.wechat = url, lines
 	s.Configure("")
 }
 
@@ -229,8 +229,8 @@ func (s *Stage) Start(env ...string) *Process {
 // Connect connects the test to the broker of the workers, once.
 func (s *Stage) Connect() {
 	s.T.Helper()
-	if s.o.Broker != "" {
-		s.ConnectTo(s.o.Broker)
+	if s.options.Broker != "" {
+		s.ConnectTo(s.options.Broker)
 		return
 	}
 	s.ConnectTo("nats://" + s.NATS)
@@ -253,10 +253,10 @@ func (s *Stage) ConnectTo(url string) {
 }
 
 func (s *Stage) brokerURL() string {
-	if s.o.Broker == "" {
+	if s.options.Broker == "" {
 		return "nats://" + s.NATS
 	}
-	return s.o.Broker
+	return s.options.Broker
 }
 
 // Stop ends the worker that Start started last with a signal and returns its

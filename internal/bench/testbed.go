@@ -17,17 +17,17 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// bed is what one run stands on: a broker and a sandbox of its own.
-type bed struct {
-	bench  *Bench
-	load   *Load
-	dir    string
-	server *process // nil: a broker that was there
-	url    string   // of the broker
-	conn   *broker.Conn
-	box    *sandbox.Sandbox
-	api    string
-	made   bool // streams
+// testbed is what one run stands on: a broker and a sandbox of its own.
+type testbed struct {
+	bench       *Bench
+	load        *Load
+	dir         string
+	server      *process // nil: a broker that was there
+	url         string   // of the broker
+	conn        *broker.Conn
+	sandbox     *sandbox.Sandbox
+	api         string
+	madeStreams bool // streams
 }
 
 // secret of every app; the sandbox takes any.
@@ -40,8 +40,8 @@ const (
 	queueMessages   = 50_000_000
 )
 
-func (b *Bench) newBed(ctx context.Context, l *Load) (_ *bed, err error) {
-	bed := &bed{bench: b, load: l, url: b.NATS}
+func (b *Bench) newTestbed(ctx context.Context, l *Load) (_ *testbed, err error) {
+	bed := &testbed{bench: b, load: l, url: b.NATS}
 	defer func() {
 		if err != nil {
 			_ = bed.close() // the first error says more
@@ -67,11 +67,11 @@ func (b *Bench) newBed(ctx context.Context, l *Load) (_ *bed, err error) {
 	if err := bed.provision(ctx); err != nil {
 		return nil, err
 	}
-	bed.box = sandbox.New(sandbox.Options{Latency: l.Latency, Keep: l.mostSends()})
+	bed.sandbox = sandbox.New(sandbox.Options{Latency: l.Latency, Keep: l.mostSends()})
 	for _, rule := range l.rules() {
-		bed.box.Add(rule)
+		bed.sandbox.Add(rule)
 	}
-	if bed.api, err = bed.box.Listen("127.0.0.1:0"); err != nil {
+	if bed.api, err = bed.sandbox.Listen("127.0.0.1:0"); err != nil {
 		return nil, err
 	}
 	for i := range l.HeldApps {
@@ -89,7 +89,7 @@ func (l *Load) mostSends() int {
 	return max(4*n, sandbox.DefaultKeep)
 }
 
-func (b *bed) provision(ctx context.Context) error {
+func (b *testbed) provision(ctx context.Context) error {
 	spec := broker.Spec{Replicas: b.bench.Replicas, LedgerKeep: ledgerKeep}
 	for _, id := range b.load.appIDs() {
 		spec.Apps = append(spec.Apps, broker.AppSpec{
@@ -112,13 +112,13 @@ func (b *bed) provision(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.made = true
+	b.madeStreams = true
 	_, err = plan.Apply(ctx, b.conn.JS, false)
 	return err
 }
 
 // configure writes the workers' configuration and returns the file's path.
-func (b *bed) configure() (string, error) {
+func (b *testbed) configure() (string, error) {
 	l := b.load
 	secretFile := filepath.Join(b.dir, "secret")
 	if err := os.WriteFile(secretFile, []byte(secret+"\n"), 0o600); err != nil {
@@ -149,7 +149,7 @@ func (b *bed) configure() (string, error) {
 }
 
 // queued is what waits in the queues of some apps.
-func (b *bed) queued(ctx context.Context, apps []string) (int, error) {
+func (b *testbed) queued(ctx context.Context, apps []string) (int, error) {
 	sum := 0
 	for _, id := range apps {
 		n, err := b.stored(ctx, schema.SendStream(id))
@@ -161,7 +161,7 @@ func (b *bed) queued(ctx context.Context, apps []string) (int, error) {
 	return sum, nil
 }
 
-func (b *bed) stored(ctx context.Context, stream string) (int, error) {
+func (b *testbed) stored(ctx context.Context, stream string) (int, error) {
 	s, err := b.conn.JS.Stream(ctx, stream)
 	if err != nil {
 		return 0, fmt.Errorf("look at %s: %w", stream, err)
@@ -176,16 +176,16 @@ func (l *Load) healthy() []string {
 
 // close takes everything away. On a broker that was there it removes the
 // streams that it made.
-func (b *bed) close() error {
+func (b *testbed) close() error {
 	var errs []error
 	if b.conn != nil {
-		if b.server == nil && b.made {
+		if b.server == nil && b.madeStreams {
 			errs = append(errs, b.unprovision())
 		}
 		b.conn.Close()
 	}
-	if b.box != nil {
-		errs = append(errs, b.box.Close())
+	if b.sandbox != nil {
+		errs = append(errs, b.sandbox.Close())
 	}
 	if b.server != nil {
 		errs = append(errs, b.server.stop())
@@ -197,7 +197,7 @@ func (b *bed) close() error {
 }
 
 // streams are those of kefu that the broker holds.
-func (b *bed) streams(ctx context.Context) ([]string, error) {
+func (b *testbed) streams(ctx context.Context) ([]string, error) {
 	var out []string
 	names := b.conn.JS.StreamNames(ctx)
 	for name := range names.Name() {
@@ -212,7 +212,7 @@ func (b *bed) streams(ctx context.Context) ([]string, error) {
 }
 
 // unprovision removes them: there was none before.
-func (b *bed) unprovision() error {
+func (b *testbed) unprovision() error {
 	// also when the run was interrupted
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
