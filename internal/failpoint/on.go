@@ -12,18 +12,18 @@ import (
 	"syscall"
 )
 
-// trap is what is to happen at a point.
+// trap is what to do at a point.
 type trap struct {
-	point Point
-	panic bool   // else the process is killed
-	nth   int64  // at the nth arrival; 0: at each
-	id    string // of this intent; "": of any
-	seen  atomic.Int64
+	point   Point
+	panic   bool   // instead of killing the process
+	nth     int64  // only the nth intent that reaches the point; 0: each
+	id      string // only the intent of this id; "": any
+	reached atomic.Int64
 }
 
 var traps []*trap
 
-// Arm reads what is to happen. It is called once, before anything runs.
+// Arm sets the traps. It is called once, before anything runs.
 func Arm(spec string) error {
 	for text := range strings.SplitSeq(spec, ",") {
 		if text == "" {
@@ -55,19 +55,19 @@ func Arm(spec string) error {
 	return nil
 }
 
-// Reach does what was ordered for a point.
+// Reach does what is set for a point.
 func Reach(p Point, id string) {
 	for _, t := range traps {
 		if t.point != p || t.id != "" && t.id != id {
 			continue
 		}
-		if n := t.seen.Add(1); t.nth != 0 && n != t.nth {
+		if n := t.reached.Add(1); t.nth != 0 && n != t.nth {
 			continue
 		}
 		if t.panic {
 			panic("failpoint " + string(p))
 		}
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // the signal may need a moment; nothing more happens here meanwhile
+		select {} // until the signal arrives
 	}
 }

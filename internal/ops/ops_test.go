@@ -52,7 +52,7 @@ func TestProbes(t *testing.T) {
 	r.NoError(s.Close())
 }
 
-func TestAPortInUseIsSaid(t *testing.T) {
+func TestAPortInUseIsAnError(t *testing.T) {
 	r := require.New(t)
 	first, err := Listen("127.0.0.1:0", http.NotFoundHandler())
 	r.NoError(err)

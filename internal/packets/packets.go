@@ -1,5 +1,5 @@
-// Package packets reads files of packets, however long they are: one packet on each line, or JSON
-// values that stand behind each other or in a list and may be written over many lines.
+// Package packets reads files of packets of any length. A file has one packet on each line, or is a
+// sequence or a list of JSON values that may span lines.
 package packets
 
 import (
@@ -14,44 +14,44 @@ import (
 	"github.com/kefuhq/kefu/internal/textfile"
 )
 
-// Reader takes a file apart into the packets in it, one after the other.
+// Reader reads the packets of a file, one after the other.
 type Reader struct {
 	in     *bufio.Reader
-	lines  bool
-	line   int         // of what was read last, when it is lines
-	values *jsonValues // when it is not
+	lines  bool        // one packet on each line
+	line   int         // the last one read, of a file of lines
+	values *jsonValues // of any other file
 }
 
 const (
-	lookAhead = 256 << 10 // enough to see two packets
-	// longestRow is of a line; a packet has at most schema.MaxPacket, the rest may be blanks.
-	longestRow = 1 << 20
+	lookAhead = 256 << 10 // bytes; two packets fit
+	// maxLine is how many bytes of a line are kept. A packet has at most schema.MaxPacket; the rest
+	// may be blanks.
+	maxLine = 1 << 20
 )
 
-// NewReader reads the packets of a file. What its name ends with tells whether it has one on each
-// line, if it is the name of such a file; otherwise its beginning does.
+// NewReader returns a reader of the packets of a file. A file named .ndjson or .jsonl has one on
+// each line; for any other name the start of the file decides.
 func NewReader(name string, in io.Reader) *Reader {
 	p := &Reader{in: bufio.NewReaderSize(textfile.NewReader(in), lookAhead)}
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".ndjson", ".jsonl":
 		p.lines = true
 	default:
-		p.lines = p.onePerLine()
+		p.lines = p.isOnePerLine()
 	}
 	if !p.lines {
-		p.values = newJSONValues(p.in, longestValue)
+		p.values = newJSONValues(p.in, maxValue)
 	}
 	return p
 }
 
-// onePerLine tells from the start of a file whether each line is a packet of its own: the first
-// line is an object, or was meant to be one and the next starts another. It reads no further than
-// it must, since the file may be a pipe that is slow to fill.
-func (p *Reader) onePerLine() bool {
+// isOnePerLine reports whether each line of a file is a packet, by the start of the file: the first
+// line is an object, or looks like one and the next line starts another. It reads no further than
+// it must, since the file may be a slow pipe.
+func (p *Reader) isOnePerLine() bool {
 	for want := 1; ; want = p.in.Buffered() + 1 {
-		// what is wrong with the file shows again when it is read
-		_, err := p.in.Peek(want)
-		start, _ := p.in.Peek(p.in.Buffered()) // all of what is there
+		_, err := p.in.Peek(want)              // the next read returns the error again
+		start, _ := p.in.Peek(p.in.Buffered()) // all that is buffered
 		first, rest, ended := bytes.Cut(bytes.TrimLeft(start, " \t\r\n"), []byte("\n"))
 		first, rest = bytes.TrimSpace(first), bytes.TrimSpace(rest)
 		isObject := bytes.HasPrefix(first, []byte("{")) && bytes.HasSuffix(first, []byte("}"))
@@ -68,8 +68,8 @@ func (p *Reader) onePerLine() bool {
 	}
 }
 
-// Next returns a packet's text, valid until the next one, and the line it starts on; io.EOF after
-// the last.
+// Next returns the text of the next packet and the line it starts on; io.EOF after the last. The
+// text is valid until the next call.
 func (p *Reader) Next() (line int, raw []byte, err error) {
 	if p.lines {
 		return p.nextLine()
@@ -77,7 +77,7 @@ func (p *Reader) Next() (line int, raw []byte, err error) {
 	return p.values.next()
 }
 
-// Unread tells whether there is more behind a packet that is no JSON.
+// Unread reports whether packets that follow one of invalid JSON were not read.
 func (p *Reader) Unread() bool { return p.values != nil && p.values.unread }
 
 func (p *Reader) nextLine() (int, []byte, error) {
@@ -93,12 +93,12 @@ func (p *Reader) nextLine() (int, []byte, error) {
 	}
 }
 
-// readLine reads a line of any length and returns as much of it as could matter.
+// readLine reads a line of any length and returns its first maxLine bytes or a little more.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
 		part, err := in.ReadSlice('\n')
-		if len(line) < longestRow {
+		if len(line) < maxLine {
 			line = append(line, part...)
 		}
 		switch {

@@ -14,7 +14,7 @@ import (
 
 const goodPacket = `{"touser":"o1","msgtype":"text","text":{"content":"hi"}}`
 
-func TestAReaderKeepsNothingOfALongFile(t *testing.T) {
+func TestReadingALongFileTakesNoMemory(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
 	list := "[" + strings.Repeat("\n\n"+goodPacket+",", n-1) + "\n\n" + goodPacket + "\n]\n"
@@ -33,7 +33,7 @@ func TestAReaderKeepsNothingOfALongFile(t *testing.T) {
 		"line ends: what the decoder has read ahead, not what is in the file")
 }
 
-func TestAValueWithoutAnEndIsNotReadForEver(t *testing.T) {
+func TestAnEndlessValueIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{"", "[", "[" + goodPacket + ",\n"} {
 		endless := io.MultiReader(strings.NewReader(start+`{"a":"`), neverEnding('x'))
@@ -58,13 +58,13 @@ func (c neverEnding) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAVerdictOnTheRestEndsWithAWholeCharacter(t *testing.T) {
+func TestTheTextOfInvalidJSONEndsWithAWholeCharacter(t *testing.T) {
 	t.Parallel()
 	for shift := range 3 {
 		broken := `[{"touser":1,"a":"` + strings.Repeat("x", shift) + strings.Repeat("长", 40_000) +
 			`",,}]`
 		_, raw, err := newJSONValues(bufio.NewReader(strings.NewReader(broken)),
-			longestValue).next()
+			maxValue).next()
 		require.NoError(t, err)
 		require.True(t, utf8.Valid(raw))
 		require.Greater(t, len(raw), schema.MaxPacket-utf8.UTFMax)

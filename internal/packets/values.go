@@ -11,33 +11,34 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// longestValue is how long a JSON value may be, in bytes with the blanks before it: it is in memory
+// maxValue is how many bytes a JSON value may have, with the blanks before it: it is held in memory
 // as a whole.
-const longestValue = 64 << 20
+const maxValue = 64 << 20
 
 var errLongValue = errors.New("a packet is far too long: does it have an end?")
 
-// jsonValues reads the JSON values of a file one after the other: those of a list, or those that
-// stand behind each other.
+// jsonValues reads the JSON values of a file one after the other. The file is a list of values or a
+// sequence of them.
 type jsonValues struct {
-	in     *numberedLines
-	most   int           // bytes of a value
+	in     *lineReader
+	max    int           // bytes of a value
 	json   *json.Decoder // of in; nil before the first value
 	inList bool
 	ended  bool
-	unread bool // there is more behind a value that is no JSON
+	unread bool // values that follow one of invalid JSON were not read
 	raw    json.RawMessage
 }
 
-func newJSONValues(in *bufio.Reader, most int) *jsonValues {
-	return &jsonValues{in: &numberedLines{in: in, line: 1}, most: most}
+func newJSONValues(in *bufio.Reader, maxBytes int) *jsonValues {
+	return &jsonValues{in: &lineReader{in: in, line: 1}, max: maxBytes}
 }
 
-// next returns a value, valid until the next one, and the line it starts on; io.EOF after the last.
+// next returns the next value and the line it starts on; io.EOF after the last. The value is valid
+// until the next call.
 func (v *jsonValues) next() (line int, raw []byte, err error) {
-	v.in.left = v.most
+	v.in.left = v.max
 	if v.json == nil {
-		if err := v.begin(); err != nil {
+		if err := v.enterList(); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -51,15 +52,15 @@ func (v *jsonValues) next() (line int, raw []byte, err error) {
 	switch {
 	case err == nil:
 		return v.in.at(v.json.InputOffset() - int64(len(v.raw))), v.raw, nil
-	case isBrokenJSON(err):
-		return v.rest()
+	case isInvalidJSON(err):
+		return v.invalidRest()
 	}
 	v.ended = true
 	return 0, nil, err
 }
 
-// begin enters the list, if the file is one.
-func (v *jsonValues) begin() error {
+// enterList makes the decoder, and enters the list if the file is one.
+func (v *jsonValues) enterList() error {
 	first, err := v.in.skipBlanks()
 	if err != nil {
 		return err
@@ -71,17 +72,17 @@ func (v *jsonValues) begin() error {
 	return err
 }
 
-// endOfList is io.EOF at the end of a list, if that is the end of the file too.
+// endOfList returns io.EOF when the end of the list is the end of the file too.
 func (v *jsonValues) endOfList() error {
 	v.ended = true
 	if _, err := v.json.Token(); err != nil {
-		if errors.Is(err, io.EOF) || isBrokenJSON(err) {
+		if errors.Is(err, io.EOF) || isInvalidJSON(err) {
 			return errors.New("the list of packets does not end")
 		}
 		return err
 	}
-	var behind json.RawMessage
-	if err := v.json.Decode(&behind); err == nil || isBrokenJSON(err) {
+	var more json.RawMessage
+	if err := v.json.Decode(&more); err == nil || isInvalidJSON(err) {
 		return errors.New("there is something behind the list of packets")
 	} else if !errors.Is(err, io.EOF) {
 		return err
@@ -89,14 +90,14 @@ func (v *jsonValues) endOfList() error {
 	return io.EOF
 }
 
-// rest returns what follows from a value on that is no JSON. Where the next one starts cannot be
-// told; what the schema says about the rest is the verdict on all of it.
-func (v *jsonValues) rest() (int, []byte, error) {
+// invalidRest returns the text from a value of invalid JSON on, and the line it starts on. Nothing
+// shows where the next value starts, so the verdict on this text is the verdict on all of the rest.
+func (v *jsonValues) invalidRest() (int, []byte, error) {
 	v.ended = true
 	offset := v.json.InputOffset()
 	in := bufio.NewReader(io.MultiReader(v.json.Buffered(), v.in))
 	for {
-		v.in.left = v.most
+		v.in.left = v.max
 		c, err := in.ReadByte()
 		if errors.Is(err, io.EOF) {
 			return v.in.at(offset), nil, nil
@@ -122,11 +123,11 @@ func (v *jsonValues) rest() (int, []byte, error) {
 	return line, wholeRunes(text), nil
 }
 
-// objectFollows tells whether a line of in begins with a brace. The first one is the rest of a line
-// unless lineStart.
+// objectFollows reports whether a line of in begins with a brace. in starts within a line unless
+// lineStart.
 func (v *jsonValues) objectFollows(in *bufio.Reader, lineStart bool) bool {
 	for {
-		v.in.left, v.in.ends = v.most, v.in.ends[:0] // nobody asks for a line any more
+		v.in.left, v.in.ends = v.max, v.in.ends[:0] // no more line numbers are needed
 		c, err := in.ReadByte()
 		if err != nil || lineStart && c == '{' {
 			return err == nil
@@ -135,7 +136,7 @@ func (v *jsonValues) objectFollows(in *bufio.Reader, lineStart bool) bool {
 	}
 }
 
-// wholeRunes cuts off a character of which only the start is there.
+// wholeRunes returns text without an incomplete character at its end.
 func wholeRunes(text []byte) []byte {
 	for i := len(text) - 1; i >= 0 && i > len(text)-utf8.UTFMax; i-- {
 		if utf8.RuneStart(text[i]) {
@@ -148,25 +149,25 @@ func wholeRunes(text []byte) []byte {
 	return text
 }
 
-// isBrokenJSON tells what is wrong with the text from what is wrong with the file.
-func isBrokenJSON(err error) bool {
+// isInvalidJSON reports whether an error is about the text, and not about reading the file.
+func isInvalidJSON(err error) bool {
 	var syntax *json.SyntaxError
 	return errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// numberedLines is a reader that knows the line of each offset, as long as it is asked for them in
-// ascending order: it keeps the line ends only that lie ahead.
-type numberedLines struct {
+// lineReader is a reader that knows the line of each offset. It must be asked in ascending order,
+// since it keeps no line ends before the last offset that it was asked for.
+type lineReader struct {
 	in   *bufio.Reader
-	left int     // how many bytes may be read before it is set anew
-	read int64   // how many have been
-	ends []int64 // offsets of the line ends behind the last one asked for
-	line int     // there
+	left int     // bytes that may be read before left is set again
+	read int64   // bytes read so far
+	ends []int64 // offsets of the line ends after the last offset asked for
+	line int     // of the last offset asked for
 }
 
-func (l *numberedLines) Read(p []byte) (int, error) {
+func (l *lineReader) Read(p []byte) (int, error) {
 	if l.left <= 0 {
 		return 0, errLongValue
 	}
@@ -184,8 +185,8 @@ func (l *numberedLines) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// at is the line of the byte at this offset.
-func (l *numberedLines) at(offset int64) int {
+// at returns the line of the byte at this offset.
+func (l *lineReader) at(offset int64) int {
 	passed := 0
 	for passed < len(l.ends) && l.ends[passed] < offset {
 		passed++
@@ -194,9 +195,8 @@ func (l *numberedLines) at(offset int64) int {
 	return l.line
 }
 
-// skipBlanks goes to the first byte that is none and returns it without reading it. It keeps
-// nothing of them.
-func (l *numberedLines) skipBlanks() (byte, error) {
+// skipBlanks skips blanks and returns the byte after them, which stays unread.
+func (l *lineReader) skipBlanks() (byte, error) {
 	for {
 		c, err := l.in.ReadByte()
 		if err != nil {

@@ -6,13 +6,13 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Verdict is what the schema says of one packet.
+// Verdict is the result of checking one packet against the schema.
 type Verdict struct {
 	File    string `json:"file"`
 	Line    int    `json:"line,omitempty"` // where it starts; 0 when the file could not be read
 	MsgType string `json:"msgtype,omitempty"`
 	Valid   bool   `json:"valid"`
-	Field   string `json:"field,omitempty"` // that breaks the rule
+	Field   string `json:"field,omitempty"` // the one that breaks the rule
 	Rule    string `json:"rule,omitempty"`
 
 	Warnings []schema.Warning `json:"warnings,omitempty"` // of a valid one

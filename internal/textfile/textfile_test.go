@@ -31,7 +31,9 @@ func TestAByteOrderMarkIsNoPartOfTheText(t *testing.T) {
 			t.Parallel()
 			require.Equal(t, c.want, string(textfile.Trim([]byte(c.file))))
 			for _, in := range []io.Reader{
-				strings.NewReader(c.file), iotest.OneByteReader(strings.NewReader(c.file)), iotest.DataErrReader(strings.NewReader(c.file)),
+				strings.NewReader(c.file),
+				iotest.OneByteReader(strings.NewReader(c.file)),
+				iotest.DataErrReader(strings.NewReader(c.file)),
 			} {
 				got, err := io.ReadAll(textfile.NewReader(in))
 				require.NoError(t, err)
@@ -43,9 +45,10 @@ func TestAByteOrderMarkIsNoPartOfTheText(t *testing.T) {
 
 func TestReaderReportsWhatItCannotRead(t *testing.T) {
 	t.Parallel()
-	broken := errors.New("disk gone")
+	broken := errors.New("disk failure")
 	for _, start := range []string{"", "\ufeff", "\xef\xbb", "a"} {
-		got, err := io.ReadAll(textfile.NewReader(io.MultiReader(strings.NewReader(start), iotest.ErrReader(broken))))
+		file := io.MultiReader(strings.NewReader(start), iotest.ErrReader(broken))
+		got, err := io.ReadAll(textfile.NewReader(file))
 		require.ErrorIs(t, err, broken)
 		require.Equal(t, strings.TrimPrefix(start, "\ufeff"), string(got))
 	}

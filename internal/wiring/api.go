@@ -7,24 +7,25 @@ import (
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
-// Secrets says how an app's AppSecret is read.
+// Secrets reads the AppSecret of an app.
 type Secrets func(config.App) (wechat.Secret, error)
 
-// ConfiguredSecret reads it from where the configuration says, each time: a replaced file is picked
-// up without a restart.
+// ConfiguredSecret reads the AppSecret from where the configuration says, each time it is called:
+// replacing the file needs no restart.
 func ConfiguredSecret(app config.App) (wechat.Secret, error) {
 	text, err := app.ReadSecret()
 	return wechat.NewSecret(text), err
 }
 
-// HTTPClient calls the API as the configuration says, with so many connections that may be idle.
+// HTTPClient returns an HTTP client for the API as the configuration says. idle is the number of
+// idle connections that it keeps.
 func HTTPClient(api config.WeChat, idle int) (*http.Client, error) {
 	return wechat.NewHTTPClient(wechat.HTTPOptions{
 		Timeout: api.Timeout, CAFile: api.CAFile, IdlePerHost: idle,
 	})
 }
 
-// TokenSource is where an app's access token comes from. Without a ration no refresh is forced.
+// TokenSource returns the source of an app's access token. Without a ration it forces no refresh.
 func TokenSource(
 	hc *http.Client, api config.WeChat, app config.App, secret Secrets, ration wechat.Ration,
 ) wechat.TokenSource {
@@ -39,8 +40,8 @@ func TokenSource(
 	}
 }
 
-// API returns a client of the API for one command, and how to close it. It forces no token refresh:
-// that would retire the token of every worker.
+// API returns a client of the API for one command, and a function that closes it. It forces no
+// token refresh: that would invalidate the token of every worker.
 func API(api config.WeChat, app config.App) (client *wechat.Client, closeAll func(), err error) {
 	hc, err := HTTPClient(api, 1)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package wiring turns a configuration into what it describes: how to reach the broker, what the
-// JetStream objects have to be, an app's client of the API. Commands and daemons share it.
+// Package wiring turns a configuration into the broker's options, the specification of the
+// JetStream objects and an app's API client. Commands and daemons share it.
 package wiring
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 )
 
-// BrokerOptions is how to connect as the configuration says. With an embedded broker it is the
-// address where the process that runs it listens. An error is one of the configuration.
+// BrokerOptions returns how to connect as the configuration says. With an embedded broker the
+// address is where the process that runs it listens. An error is one of the configuration.
 func BrokerOptions(cfg *config.Config) (broker.Options, error) {
 	options := broker.Options{
 		URL:       cfg.NATS.URL,
@@ -34,11 +34,11 @@ func BrokerOptions(cfg *config.Config) (broker.Options, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	// The files are for a broker elsewhere; the embedded one knows neither TLS nor users.
+	// The embedded broker has neither TLS nor users, so the files are not used.
 	return broker.Options{URL: "nats://" + net.JoinHostPort(host, port)}, nil
 }
 
-// BrokerSpec is what the JetStream objects have to be for a configuration.
+// BrokerSpec returns what the JetStream objects must be for a configuration.
 func BrokerSpec(cfg *config.Config) broker.Spec {
 	spec := broker.Spec{Replicas: cfg.NATS.Replicas, LedgerKeep: cfg.Worker.Ledger.Keep}
 	for _, app := range cfg.Apps {

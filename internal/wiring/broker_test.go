@@ -9,7 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 )
 
-func TestHowToReachTheBroker(t *testing.T) {
+func TestBrokerOptions(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name     string
