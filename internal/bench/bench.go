@@ -121,7 +121,7 @@ func (t *turn) notify(format string, args ...any) {
 	}
 }
 
-// run is one turn.
+// run has a contender take its load once.
 func (b *Bench) run(ctx context.Context, c *Contender, round int) (_ *Run, err error) {
 	t := &turn{Contender: c, bench: b, round: round}
 	if t.testbed, err = b.newTestbed(ctx, &c.Load); err != nil {

@@ -86,7 +86,7 @@ func (l *Load) Check() error {
 	return nil
 }
 
-// app is the appid of the n-th app, idle ones last.
+// app returns the appid of the n-th app, idle ones last.
 func (l *Load) app(n int) string { return fmt.Sprintf("wxbench%011d", n+1) }
 
 func (l *Load) appIDs() []string {
@@ -97,12 +97,12 @@ func (l *Load) appIDs() []string {
 	return ids
 }
 
-// waiting is how many intents wait at the start.
+// waiting returns how many intents wait at the start.
 func (l *Load) waiting() int { return l.Backlog + l.LiveBacklog }
 
 func (l *Load) troubled() int { return l.SlowApps + l.FailingApps + l.HeldApps }
 
-// rules are the sandbox's script of it.
+// rules returns the sandbox's rules for the load.
 func (l *Load) rules() []sandbox.Rule {
 	var rules []sandbox.Rule
 	for i := range l.SlowApps {
@@ -119,7 +119,7 @@ func (l *Load) rules() []sandbox.Rule {
 	return rules
 }
 
-// ceiling is how many calls a second the slots allow when each takes as long
+// ceiling returns how many calls a second the slots allow when each takes as long
 // as the API does; 0 when that takes no time.
 func (l *Load) ceiling() float64 {
 	took := l.Latency.Min

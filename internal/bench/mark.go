@@ -33,7 +33,7 @@ const markPrefix = "kefu-bench "
 
 func (k kind) prefix() string { return markPrefix + string(k) + " " }
 
-// packet is the intent's packet, some 200 bytes as a short notice has.
+// packet returns the intent's packet, some 200 bytes as a short notice has.
 func (m mark) packet(toUser string) []byte {
 	return fmt.Appendf(nil,
 		`{"touser":%q,"msgtype":"text","text":`+

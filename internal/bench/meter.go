@@ -39,7 +39,7 @@ func newMeter(workers []*process, server *process) *meter {
 	return m
 }
 
-// sumUsage is what was used of several processes: CPU in all, memory of the largest.
+// sumUsage returns what was used of several processes: CPU in all, memory of the largest.
 func sumUsage(ms ...processMeter) (cost, bool) {
 	var sum cost
 	for _, m := range ms {

@@ -122,7 +122,7 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// running says whether it has not ended by itself.
+// running reports whether the process has not ended by itself.
 func (p *process) running() bool {
 	select {
 	case <-p.ended:

@@ -158,7 +158,7 @@ func (m *Measure) values(runs []Run, contender string) []float64 {
 	return values
 }
 
-// ratios are a's figures as parts of b's, round by round.
+// ratios returns a's figures divided by b's, round by round.
 func (m *Measure) ratios(runs []Run, a, b string) []float64 {
 	of := make(map[string]map[int]float64)
 	for i := range runs {
@@ -186,7 +186,7 @@ func median(values []float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
-// Complete says whether kefu delivered what it had to in every run, lost nothing
+// Complete reports whether kefu delivered what it had to in every run, lost nothing
 // and delivered nothing twice.
 func (r *Report) Complete() bool {
 	return !slices.ContainsFunc(r.Runs, func(run Run) bool {

@@ -123,7 +123,7 @@ func count(l *Load, records iter.Seq[sandbox.Record], ended time.Time) tally {
 	return t
 }
 
-// pace is how many a second there were from the first to the last, which is not
+// pace returns how many a second there were from the first to the last, which is not
 // counted: n moments have n-1 steps between them. It sorts them.
 func pace(at []int64) (perSecond, seconds float64) {
 	if len(at) < 2 {
@@ -137,7 +137,7 @@ func pace(at []int64) (perSecond, seconds float64) {
 	return float64(len(at)-1) / seconds, seconds
 }
 
-// maxWithin is the largest number of moments in any window of a length, whose
+// maxWithin returns the largest number of moments in any window of a length, whose
 // end is not part of it. It sorts them.
 func maxWithin(at []int64, window time.Duration) int {
 	slices.Sort(at)

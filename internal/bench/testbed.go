@@ -83,7 +83,7 @@ func (b *Bench) newTestbed(ctx context.Context, l *Load) (_ *testbed, err error)
 	return bed, nil
 }
 
-// mostSends is how many sends the sandbox must remember, retries included.
+// mostSends returns how many sends the sandbox must remember, retries included.
 func (l *Load) mostSends() int {
 	n := l.Backlog + l.LiveBacklog + int(l.Rate*l.Duration.Seconds())
 	return max(4*n, sandbox.DefaultKeep)
@@ -148,7 +148,7 @@ func (b *testbed) configure() (string, error) {
 	return path, os.WriteFile(path, []byte(y.String()), 0o600)
 }
 
-// queued is what waits in the queues of some apps.
+// queued returns what waits in the queues of some apps.
 func (b *testbed) queued(ctx context.Context, apps []string) (int, error) {
 	sum := 0
 	for _, id := range apps {
@@ -169,7 +169,7 @@ func (b *testbed) stored(ctx context.Context, stream string) (int, error) {
 	return int(s.CachedInfo().State.Msgs), nil
 }
 
-// healthy are the apps that must get everything delivered.
+// healthy returns the apps that must get everything delivered.
 func (l *Load) healthy() []string {
 	return l.appIDs()[l.troubled():l.Apps]
 }
@@ -196,7 +196,7 @@ func (b *testbed) close() error {
 	return errors.Join(errs...)
 }
 
-// streams are those of kefu that the broker holds.
+// streams returns the names of kefu's streams that the broker holds.
 func (b *testbed) streams(ctx context.Context) ([]string, error) {
 	var out []string
 	names := b.conn.JS.StreamNames(ctx)

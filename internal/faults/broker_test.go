@@ -234,7 +234,7 @@ func (s *scene) publishAfterWindow(id, packet string) {
 	})
 }
 
-// padded is a text of so many bytes, most of them in a field of the producer's own.
+// padded returns a text of so many bytes, most of them in a field of the producer's own.
 func padded(openID string, size int) string {
 	head := strings.TrimSuffix(text(openID), "}") + `,"x":"`
 	return head + strings.Repeat("x", size-len(head)-2) + `"}`

@@ -127,7 +127,7 @@ func (s *scene) look() seen {
 	return out
 }
 
-// mostEndsInOneLife is the most ends that one generation has.
+// mostEndsInOneLife returns the most ends that one generation has.
 func mostEndsInOneLife(rs []schema.Receipt) int {
 	n := make(map[int]int)
 	most := 0
@@ -138,7 +138,7 @@ func mostEndsInOneLife(rs []schema.Receipt) int {
 	return most
 }
 
-// queuedAttempts are the intents in queues and those that wait for their time,
+// queuedAttempts returns the intents in queues and those that wait for their time,
 // with the number of the attempt that comes next.
 func (s *scene) queuedAttempts() map[string]int {
 	s.T.Helper()

@@ -30,7 +30,7 @@ func seenOn() string {
 	return time.Now().UTC().Format("2006-01-02") + " " + form
 }
 
-// kept are the lines of an older table by what identifies them: number and
+// kept returns the lines of an older table by what identifies them: number and
 // fault of a row, the test of a storm.
 func kept(table string) map[string][]string {
 	out := make(map[string][]string)

@@ -22,7 +22,7 @@ func packets(byOpenID map[string]string) func(*scene) {
 	}
 }
 
-// packet is a text message with further fields, or with a field in place of the text.
+// packet returns a text message with further fields, or with a field in place of the text.
 func packet(openID, rest string) string {
 	return fmt.Sprintf(`{"touser":%q,"msgtype":"text",%s}`, openID, rest)
 }

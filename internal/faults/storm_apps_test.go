@@ -46,7 +46,7 @@ func (s *scene) offer(
 	return sent
 }
 
-// queueTimes are the times from publication to the API, sorted, of those that the
+// queueTimes returns the times from publication to the API, sorted, of those that the
 // API has had until now.
 func (s *scene) queueTimes(sent map[string]time.Time) []time.Duration {
 	var out []time.Duration

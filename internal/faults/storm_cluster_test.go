@@ -54,7 +54,7 @@ func TestCluster(t *testing.T) {
 		got+"; longest stall "+s.longestStall().String())
 }
 
-// busyScene is a stage whose API takes its time, so that there is always
+// busyScene returns a stage whose API takes its time, so that there is always
 // something under way.
 func busyScene(t *testing.T) *scene {
 	t.Helper()
@@ -78,7 +78,7 @@ func (s *scene) requireAllSent(n int, workers ...*stage.Process) string {
 		got.lost, got.posts, got.doubles)
 }
 
-// longestStall is the longest time in which the API heard nothing.
+// longestStall returns the longest time in which the API heard nothing.
 func (s *scene) longestStall() time.Duration {
 	var times []time.Time
 	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend}) {

@@ -328,7 +328,7 @@ func idleClosed(s *scene) {
 	s.noAttemptSpent()
 }
 
-// connected says whether any socket of this machine believes to be connected to
+// connected reports whether any socket of this machine believes itself connected to
 // a port of 127.0.0.1.
 func connected(s *scene, port int) bool {
 	sockets, err := os.ReadFile("/proc/net/tcp")

@@ -312,7 +312,7 @@ func (s *scene) restore(apps ...string) {
 	s.noAttemptSpent()
 }
 
-// lateReset says whether a hold to the platform's midnight is tried again in a
+// lateReset reports whether a hold to the platform's midnight is tried again in a
 // moment, since the midnight before was less than an hour ago: the hour at which
 // this is run decides.
 func lateReset(h gate.Hold, due time.Time) bool {

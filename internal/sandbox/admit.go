@@ -43,7 +43,7 @@ func (q *request) decode(v any) int {
 	return 0
 }
 
-// clientIP is the address that the call came from.
+// clientIP returns the address that the call came from.
 func (q *request) clientIP() string {
 	host, _, err := net.SplitHostPort(q.http.RemoteAddr)
 	if err != nil {

@@ -35,16 +35,16 @@ func (a *answer) unusual() string {
 
 var okBody = []byte(`{"errcode":0,"errmsg":"ok"}`)
 
-// accept is the answer to a message that was taken for delivery. Shared bytes: nobody writes to an
-// answer's body.
+// accept returns the answer to a message that was taken for delivery. Shared bytes: nobody writes
+// to an answer's body.
 func accept() answer {
 	return answer{status: http.StatusOK, body: okBody, coded: true, accepted: true}
 }
 
-// done is the answer to what was done and is no message.
+// done returns the answer to what was done and is no message.
 func done() answer { return answer{status: http.StatusOK, body: okBody, coded: true} }
 
-// okWith is an answer of errcode 0 that says more.
+// okWith returns an answer of errcode 0 that says more.
 func okWith(v any) answer {
 	body, err := toJSON(v)
 	if err != nil {
@@ -53,9 +53,9 @@ func okWith(v any) answer {
 	return answer{status: http.StatusOK, body: body, coded: true}
 }
 
-// refuse is the API's answer with this errcode, worded as the real one, and with the tail that it
-// appends: the request's id. Codes without a known text get the tail alone, which is what the real
-// API does for undocumented ones.
+// refuse returns the API's answer with this errcode, worded as the real one, and with the tail that
+// it appends: the request's id. Codes without a known text get the tail alone, which is what the
+// real API does for undocumented ones.
 func refuse(code int) answer { return refuseSaying(code, errmsgs[code]) }
 
 func refuseSaying(code int, msg string) answer {

@@ -37,7 +37,7 @@ type route struct {
 	answer func(*Sandbox, *request) answer
 }
 
-// newRoutes is the API by path.
+// newRoutes returns the API's routes by path.
 func newRoutes() map[string]*route {
 	rows := []route{
 		{call: CallSend, path: "/cgi-bin/message/custom/send", read: (*Sandbox).readSend,
@@ -82,7 +82,8 @@ func newRoutes() map[string]*route {
 // readNothing is for calls of which rules and records know no more than call and app.
 func readNothing(*Sandbox, *request) {}
 
-// unlisted is the route of an API path that the sandbox does not know. A rule may still answer it.
+// unlisted returns the route of an API path that the sandbox does not know. A rule may still answer
+// it.
 func unlisted(path string) *route {
 	return &route{
 		call:   path,
@@ -239,7 +240,7 @@ func (s *Sandbox) decide(q *request, hit ruleHit) outcome {
 	return o
 }
 
-// apiAnswer is the API's own answer.
+// apiAnswer returns the API's own answer.
 func (s *Sandbox) apiAnswer(q *request) answer {
 	switch {
 	case q.chunked:

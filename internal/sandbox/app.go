@@ -62,7 +62,7 @@ func (as *apps) checkSecret(appID, secret string) int {
 	return 0
 }
 
-// known are the apps whose secrets are known.
+// known returns the apps whose secrets are known.
 func (as *apps) known() []string {
 	as.mu.Lock()
 	defer as.mu.Unlock()

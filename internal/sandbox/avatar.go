@@ -61,7 +61,7 @@ func (q *request) formFile(name string) (content []byte, found bool) {
 	}
 }
 
-// avatarURL is where a picture can be had: from the control API, as there is no CDN here. Each
+// avatarURL returns where a picture can be had: from the control API, as there is no CDN here. Each
 // upload has a URL of its own.
 func avatarURL(host, appID string, a KFAccount) string {
 	return fmt.Sprintf("http://%s/sandbox/kfaccounts/avatar?appid=%s&kf_account=%s&v=%s",

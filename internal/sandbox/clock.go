@@ -2,7 +2,7 @@ package sandbox
 
 import "time"
 
-// now is the sandbox's time: the machine's, and as much later as it was told to be.
+// now returns the sandbox's time: the machine's, and as much later as it was told to be.
 func (s *Sandbox) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 // Advance puts the sandbox's clock forward: tokens, reply windows, typing and quotas grow old at

@@ -164,7 +164,7 @@ func (s *Sandbox) deleteKFAccount(w http.ResponseWriter, r *http.Request) error 
 	return nil
 }
 
-// getAvatar is where the image URLs of getkflist lead to.
+// getAvatar serves the pictures that the image URLs of getkflist name.
 func (s *Sandbox) getAvatar(w http.ResponseWriter, r *http.Request) error {
 	q := newQuery(r.URL.Query())
 	appID, account, _ := q.need("appid"), q.need("kf_account"), q.text("v")

@@ -165,7 +165,8 @@ func (j *journal) total(e *entry) {
 	}
 }
 
-// slot is the place of entry n in the ring, where it replaces the one that is keep calls older.
+// slot returns the place of entry n in the ring, where it replaces the one that is keep calls
+// older.
 func (j *journal) slot(n int) *entry {
 	i := (n - 1) % j.keep
 	for i/pageSize >= len(j.pages) {
@@ -174,7 +175,7 @@ func (j *journal) slot(n int) *entry {
 	return &j.pages[i/pageSize][i%pageSize]
 }
 
-// oldest is the number of the oldest entry still there; above last when there is none.
+// oldest returns the number of the oldest entry still there; above last when there is none.
 func (j *journal) oldest() int { return max(1, j.last-j.keep+1) }
 
 // numbered is an entry with its number.

@@ -56,8 +56,8 @@ func (d *accountList) remove(account string) bool {
 	return len(d.accounts) < before
 }
 
-// accountsFor is where a call makes its change: in the app's accounts, or in a copy of them that
-// nobody will see. The app must be locked.
+// accountsFor returns where a call makes its change: in the app's accounts, or in a copy of them
+// that nobody will see. The app must be locked.
 func (a *appState) accountsFor(q *request) *accountList {
 	if q.lose {
 		return &accountList{accounts: slices.Clone(a.accounts.accounts), last: a.accounts.last}
@@ -79,7 +79,7 @@ func (s *Sandbox) PutKFAccount(appID string, a KFAccount) KFAccount {
 	return app.accounts.add(a)
 }
 
-// KFAccounts are the accounts that an app has, in the order in which they came.
+// KFAccounts returns the accounts that an app has, in the order in which they came.
 func (s *Sandbox) KFAccounts(appID string) []KFAccount {
 	app := s.apps.get(appID)
 	app.mu.Lock()
@@ -173,7 +173,7 @@ func (s *Sandbox) answerKFDelete(q *request) answer {
 	return done()
 }
 
-// queryAccount is the query's kf_account; raw, it is taken as it stands.
+// queryAccount returns the query's kf_account; raw, it is taken as it stands.
 func queryAccount(query string, raw bool) string {
 	if !raw {
 		v, _ := url.ParseQuery(query) // what can be read is

@@ -74,7 +74,7 @@ var (
 	kfLargeAvatar  = kfFault{40009, 40009}
 )
 
-// code is the fault's errcode, 0 for none.
+// code returns the fault's errcode, 0 for none.
 func (k *KFSettings) code(f kfFault) int {
 	if k.Errors == KFErrorsOld {
 		return f.old

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// api is the URL of a call with the good token.
+// api returns the URL of a call with the good token.
 func (b *fixture) api(path string) string { return b.url + path + "?access_token=" + b.token }
 
 // kf makes a call of the account management, POST when there is a body.

@@ -34,7 +34,7 @@ var presets = map[string]Settings{
 	},
 }
 
-// Likes are the names that [Like] knows.
+// Likes returns the names that [Like] knows.
 func Likes() []string { return slices.Sorted(maps.Keys(presets)) }
 
 // Like returns the settings of this name, a copy to change at will, and false when there are none.

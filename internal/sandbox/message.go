@@ -39,7 +39,7 @@ func (m *MessageSettings) check() error {
 	return nil
 }
 
-// needDecoding says whether a message must be decoded at all.
+// needDecoding reports whether a message must be decoded at all.
 func (m *MessageSettings) needDecoding() bool {
 	return m.Strict || m.TextBytes > 0 || m.Articles > 0 || m.NoEscapes || len(m.Media) > 0 ||
 		m.KnownKFAccounts
@@ -153,8 +153,8 @@ func (m *MessageSettings) sizes(b *messageBody) int {
 	return 45008
 }
 
-// knowsKFAccount says whether a message's customservice object, if there is one, names an account
-// of the app.
+// knowsKFAccount reports whether a message's customservice object, if there is one, names an
+// account of the app.
 func (s *Sandbox) knowsKFAccount(a *appState, customService json.RawMessage) bool {
 	if customService == nil {
 		return true

@@ -77,7 +77,7 @@ func TestThePageNamesEveryField(t *testing.T) {
 	}
 }
 
-// jsonNames are the names of a struct's fields in JSON, and of those of the structs in it.
+// jsonNames returns the names of a struct's fields in JSON, and of those of the structs in it.
 func jsonNames(of reflect.Type) []string {
 	var names []string
 	for i := range of.NumField() {

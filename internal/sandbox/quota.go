@@ -68,7 +68,7 @@ func (u *usage) startPeriods(now time.Time) {
 	}
 }
 
-// used is the day's count.
+// used returns the day's count.
 func (u *usage) used(now time.Time) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -105,7 +105,7 @@ func (a *appState) mayClear(now time.Time) int {
 	return 0
 }
 
-// Used is how often an app has made each call today, by path.
+// Used returns how often an app has made each call today, by path.
 func (s *Sandbox) Used(appID string) map[string]int {
 	a, now, used := s.apps.get(appID), s.now(), map[string]int{}
 	for path, rt := range s.routes {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// call is a POST with the good token.
+// call makes a POST with the good token.
 func (b *fixture) call(path, body string) reply {
 	b.t.Helper()
 	return b.must(http.MethodPost, b.api(path), body)

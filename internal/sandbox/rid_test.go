@@ -10,7 +10,7 @@ import (
 
 const ridGet = "/cgi-bin/openapi/rid/get"
 
-// ridIn is the request id at the end of an errmsg, as a call that looks it up.
+// ridIn returns the request id at the end of an errmsg, as a call that looks it up.
 func ridIn(t *testing.T, r reply) string {
 	t.Helper()
 	_, id, found := strings.Cut(r.msg, "rid: ")

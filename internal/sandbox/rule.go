@@ -162,8 +162,8 @@ func (r *Rule) Check() error {
 	return nil
 }
 
-// worded says that the rule has a say in an HTTP answer, which there is none of when it writes past
-// net/http.
+// worded reports whether the rule has a say in an HTTP answer, which there is none of when it
+// writes past net/http.
 func (r *Rule) worded() bool {
 	return r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != "" ||
 		r.ContentType != "" || r.RetryAfter != "" || len(r.Headers) > 0 || r.PadHeader > 0
@@ -204,14 +204,14 @@ func (r *Rule) selects(q *request) bool {
 
 func (r *Rule) delays() bool { return r.Delay > 0 || r.DelayMax > 0 }
 
-// replaces says that the rule brings its own answer.
+// replaces reports whether the rule brings its own answer.
 func (r *Rule) replaces() bool {
 	return r.Errcode != 0 || r.Body != "" || r.HTTPStatus != 0 || r.Redirect != "" ||
 		r.GzipBomb > 0 || r.Raw != "" || r.EndlessHeader
 }
 
-// processes says that the API does its work: always, unless the rule keeps the call from it or
-// answers in its place.
+// processes reports whether the API does its work: always, unless the rule keeps the call from it
+// or answers in its place.
 func (r *Rule) processes() bool {
 	switch {
 	case r.Reset == ResetUnread, r.Reset == ResetBefore:
@@ -222,12 +222,12 @@ func (r *Rule) processes() bool {
 	return !r.Hang && !r.replaces()
 }
 
-// wholeAnswer says that the client gets all of the answer.
+// wholeAnswer reports whether the client gets all of the answer.
 func (r *Rule) wholeAnswer() bool {
 	return r.Reset == "" && !r.Hang && r.Truncate == 0 && r.Drip == 0
 }
 
-// answer is the one the rule brings.
+// answer returns the answer that the rule brings.
 func (r *Rule) answer() answer {
 	a := answer{status: http.StatusOK}
 	switch {

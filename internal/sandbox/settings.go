@@ -105,7 +105,7 @@ func unmarshalStrict(text []byte, v any) error {
 	return nil
 }
 
-// routesOf are the calls that a name or a path means.
+// routesOf returns the calls that a name or a path means.
 func routesOf(routes map[string]*route, name string) []*route {
 	if rt := routes[name]; rt != nil {
 		return []*route{rt}
@@ -167,7 +167,7 @@ func (s *Settings) clone() Settings {
 	return c
 }
 
-// oneOf is nil when the word is among those allowed.
+// oneOf returns nil when the word is among those allowed.
 func oneOf(field, word string, allowed ...string) error {
 	if slices.Contains(allowed, word) {
 		return nil

@@ -43,7 +43,7 @@ func (t *TokenSettings) check() ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// allowsAddress says whether a token may be given to the caller's address.
+// allowsAddress reports whether a token may be given to the caller's address.
 func (s *settings) allowsAddress(q *request) bool {
 	if len(s.addresses) == 0 {
 		return true

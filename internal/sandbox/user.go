@@ -83,7 +83,7 @@ func (s *Sandbox) Act(appID, openID string, action Action) {
 	u.Action, u.At, u.Sent = action, s.now(), 0
 }
 
-// Users are those of an app that ever did something, by openid.
+// Users returns the users of an app that ever did something, by openid.
 func (s *Sandbox) Users(appID string) []User {
 	a := s.apps.get(appID)
 	a.mu.Lock()
@@ -137,7 +137,7 @@ func mayType(u *User, _ Allowance, now time.Time) int {
 	return 0
 }
 
-// allowancesOf are those that the settings put together, nil when there is no window.
+// allowancesOf returns the allowances by the settings, nil when there is no window.
 func allowancesOf(s *Settings) map[Action]Allowance {
 	if s.Window == "" {
 		return nil

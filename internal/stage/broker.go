@@ -108,10 +108,10 @@ func (s *Stage) startCluster(specs []brokerSpec) []*BrokerProcess {
 	return nodes
 }
 
-// URL is where it listens for clients.
+// URL returns the address for clients.
 func (b *BrokerProcess) URL() string { return "nats://" + b.spec.Listen }
 
-// Name is what a node of a cluster is called.
+// Name returns the name of a cluster's node.
 func (b *BrokerProcess) Name() string { return b.spec.Name }
 
 // Isolate cuts a node of a severable cluster off from the others. Clients reach
@@ -170,7 +170,7 @@ func (b *BrokerProcess) Kill() {
 	_ = b.cmd.Wait() // its exit status says what we know
 }
 
-// runBroker is what such a process does.
+// runBroker runs the broker that a brokerSpec in JSON describes, and returns the exit code.
 func runBroker(text string) int {
 	var o brokerSpec
 	var node *server.Server

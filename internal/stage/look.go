@@ -77,7 +77,7 @@ func (s *Stage) retryWhileElecting(question func() error) {
 	s.NoError(err)
 }
 
-// Queued is the number of intents in the queues of all apps.
+// Queued returns the number of intents in the queues of all apps.
 func (s *Stage) Queued() uint64 {
 	s.T.Helper()
 	var n uint64
@@ -87,7 +87,7 @@ func (s *Stage) Queued() uint64 {
 	return n
 }
 
-// Stored is the number of messages in a stream.
+// Stored returns the number of messages in a stream.
 func (s *Stage) Stored(stream string) uint64 {
 	s.T.Helper()
 	var st jetstream.Stream

@@ -8,7 +8,7 @@ import (
 	"github.com/kefuhq/kefu/internal/sandbox"
 )
 
-// Numbered is the packet of a recipient's intent number i, from 0: InOrder looks
+// Numbered returns the packet of a recipient's intent number i, from 0: InOrder looks
 // for them.
 func Numbered(to string, i int) string {
 	return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"%s %d"}}`, to, to, i)
@@ -44,7 +44,7 @@ func (s *Stage) InOrder(recipients, each int) (twice int) {
 	return twice
 }
 
-// postsTo is what the API heard of a recipient.
+// postsTo returns what the API heard of a recipient.
 func (s *Stage) postsTo(to string) string {
 	var b strings.Builder
 	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend, OpenID: to}) {

@@ -88,7 +88,7 @@ func (p *Process) read(r io.Reader) {
 	}
 }
 
-// Probes is the URL of the process's probes and metrics, once it has said so.
+// Probes returns the URL of the process's probes and metrics, once it has said so.
 func (p *Process) Probes() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,10 +122,10 @@ func (p *Process) Ready() {
 	p.s.True(p.Running(), "the worker ended:\n%s", lazyText(p.s.Output.Tail))
 }
 
-// PID is the id of the process.
+// PID returns the id of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Running says whether it has not ended.
+// Running reports whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
 	case <-p.exited:

@@ -106,7 +106,7 @@ func (t *Transcript) String() string {
 	return t.buf.String()
 }
 
-// Tail is the end of it, for the message of a test that fails.
+// Tail returns the end of the transcript, for the message of a test that fails.
 func (t *Transcript) Tail() string {
 	lines := strings.Split(t.String(), "\n")
 	return strings.Join(lines[max(0, len(lines)-40):], "\n")
@@ -186,7 +186,7 @@ func (s *Stage) Configure(more string) {
 	s.NoError(os.WriteFile(s.Config(), []byte(b.String()), 0o600))
 }
 
-// Apps are the appids of the stage.
+// Apps returns the appids of the stage.
 func (s *Stage) Apps() []string { return s.options.Apps }
 
 // UseBroker has workers that start from now on use a broker of the test's.
@@ -205,12 +205,12 @@ func (s *Stage) UseAPI(url string, lines ...string) {
 	s.Configure("")
 }
 
-// Config is the path of the configuration.
+// Config returns the path of the configuration.
 func (s *Stage) Config() string { return filepath.Join(s.Dir, "kefu.yaml") }
 
 func (s *Stage) store() string { return filepath.Join(s.Dir, "data") }
 
-// FreeAddress is one of this machine where nothing listens.
+// FreeAddress returns an address of this machine where nothing listens.
 func (s *Stage) FreeAddress() string {
 	s.T.Helper()
 	return brokertest.FreeAddress(s.T)
@@ -266,7 +266,7 @@ func (s *Stage) Stop(sig os.Signal) error {
 	return s.worker.Stop(sig)
 }
 
-// Worker is the process that Start started last; nil before.
+// Worker returns the process that Start started last; nil before.
 func (s *Stage) Worker() *Process { return s.worker }
 
 // Kefu runs a command to its end.

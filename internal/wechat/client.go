@@ -120,8 +120,8 @@ func (c *Client) call(ctx context.Context, to *endpoint, token Secret, m *Messag
 	return check(to.call, &a, to.codeless, callMask(token, m.Packet))
 }
 
-// callMask is what no error of a call may show: the token, and of the body, which an errmsg may
-// repeat, the openid and a password.
+// callMask returns what no error of a call may show: the token, and of the body, which an errmsg
+// may repeat, the openid and a password.
 func callMask(token Secret, body []byte) mask {
 	var packet struct {
 		ToUser   string `json:"touser"`
@@ -131,9 +131,9 @@ func callMask(token Secret, body []byte) mask {
 	return newMask(token.Reveal(), packet.ToUser, packet.Password)
 }
 
-// encode is the body of a call: raw UTF-8, because the API takes \u003c in a text for these six
-// characters. U+2028 and control characters, which encoding/json escapes all the same, are refused
-// where the fields are checked.
+// encode returns the body of a call: raw UTF-8, because the API takes \u003c in a text for these
+// six characters. U+2028 and control characters, which encoding/json escapes all the same, are
+// refused where the fields are checked.
 func encode(fields any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -124,7 +124,7 @@ func (d *direct) conn(
 	return c, false, nil
 }
 
-// address is host and port of a request's URL.
+// address returns host and port of a request's URL.
 func address(r *http.Request) string {
 	if r.URL.Port() != "" {
 		return r.URL.Host

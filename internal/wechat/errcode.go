@@ -167,7 +167,7 @@ var adviceOfOtherCalls = map[Call]advice{
 	},
 }
 
-// on is a row for any call, or of another family, as it counts on call.
+// on returns the row as it counts on call; c is a row for any call or of another family.
 func (c Code) on(call Call) Code {
 	if call == CallAny || call == CallSend && c.Call == CallAny {
 		return c
@@ -214,7 +214,7 @@ func Codes() []Code {
 	return all
 }
 
-// tokenFault is what a fault on a token call means for the message that needed the token. The
+// tokenFault returns the fault that a message has when the call for its token had f. The
 // message was certainly not sent and is not to blame, so it must neither be buried nor lose an
 // attempt: an answer without use is the way out's fault, and a refusal, whatever its reason, is for
 // an operator to mend.

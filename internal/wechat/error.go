@@ -79,8 +79,8 @@ func (e *Error) NotSent() bool {
 		e.Fault == FaultConfig && e.HTTPStatus == 0
 }
 
-// unanswered is the error of a call that ended without an answer. left says whether a byte of it
-// may have left.
+// unanswered returns the error of a call that ended without an answer. left says whether a byte of
+// it may have left.
 func unanswered(call Call, err error, left bool, m mask) *Error {
 	fault := FaultUpstream
 	switch {

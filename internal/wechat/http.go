@@ -186,7 +186,7 @@ type countedConn struct {
 	written atomic.Int64
 }
 
-// NetConn is the connection below, for alive.
+// NetConn returns the connection below, for alive.
 func (c *countedConn) NetConn() net.Conn { return c.Conn }
 
 func (c *countedConn) Write(p []byte) (int, error) {

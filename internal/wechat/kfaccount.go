@@ -152,14 +152,14 @@ func onlineKFAccounts(r reply) ([]OnlineKFAccount, error) {
 	return list, nil
 }
 
-// accountQuery is the kfaccount in the query. Its @ stays as it is: there is a server that does not
-// decode %40 there.
+// accountQuery returns the kfaccount in the query. Its @ stays as it is: there is a server that
+// does not decode %40 there.
 func accountQuery(account string) string {
 	return "&kf_account=" + strings.ReplaceAll(url.QueryEscape(account), "%40", "@")
 }
 
-// avatarForm is the form that a browser would post: one file in the field media, made whole, since
-// its length must be known before the first byte leaves.
+// avatarForm returns the form that a browser would post: one file in the field media, made whole,
+// since its length must be known before the first byte leaves.
 func avatarForm(jpeg []byte) (contentType string, body []byte) {
 	var b bytes.Buffer
 	form := multipart.NewWriter(&b)

@@ -120,7 +120,7 @@ var md5Form = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
 
 func isMD5(s string) bool { return md5Form.MatchString(s) }
 
-// HashPassword is a password as the API wants it: its MD5 in 32 hex digits. What has that form
+// HashPassword returns a password as the API wants it: its MD5 in 32 hex digits. What has that form
 // already is taken as it is.
 func HashPassword(text string) Secret {
 	if text == "" || isMD5(text) {

@@ -81,7 +81,7 @@ func testChange() KFAccountChange {
 // testPhoto is an avatar as it should be.
 var testPhoto = testJPEG(640, 640)
 
-// testJPEG is a grey picture.
+// testJPEG returns a grey picture.
 func testJPEG(width, height int) []byte {
 	var b bytes.Buffer
 	if err := jpeg.Encode(&b, image.NewGray(image.Rect(0, 0, width, height)), nil); err != nil {

@@ -26,7 +26,7 @@ func (c *Client) Quota(ctx context.Context, path string) (Quota, error) {
 	return quotaOf(r)
 }
 
-// RemainingSends is how many messages the app may still send today, by
+// RemainingSends returns how many messages the app may still send today, by
 // WeChat's own count.
 func (c *Client) RemainingSends(ctx context.Context) (int64, error) {
 	q, err := c.Quota(ctx, SendPath)

@@ -218,13 +218,13 @@ func (l *lenientText) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*string)(l))
 }
 
-// integer is the whole number in it, 0 when there is none.
+// integer returns the whole number in it, 0 when there is none.
 func (l lenientText) integer() int64 {
 	n, _ := wholeNumber(string(l))
 	return n
 }
 
-// time is the moment that it counts the seconds to, zero when there is none.
+// time returns the moment that it counts the seconds to, zero when there is none.
 func (l lenientText) time() time.Time {
 	if n := l.integer(); n > 0 && n < 1<<40 {
 		return time.Unix(n, 0).UTC()
