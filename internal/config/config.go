@@ -126,7 +126,7 @@ type Settings struct {
 	Retry           Retry
 	OnUnknown       schema.UnknownPolicy // schema.PolicyResend or schema.PolicyPark
 	ExpireAfter     time.Duration        // from publishing
-	HoldBack        time.Duration        // how long a retry may hold back the recipient's next; 0: never
+	HoldBack        time.Duration        // of later messages by a retry, at most; 0: never
 	DuplicateWindow time.Duration
 	Queue           Queue
 	Limits          schema.Limits

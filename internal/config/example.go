@@ -55,8 +55,8 @@ var exampleGroups = map[string]string{
 	"worker":   "The daemon: kefu worker.",
 	"console":  "The operators' web page, which this version does not have yet.",
 	"defaults": "For every app; each key may be set per app.",
-	"apps": "One entry for each Official Account or mini program; besides these keys it may have " +
-		"any key of defaults.",
+	"apps": "One entry for each Official Account or mini program; it may also have any key of " +
+		"defaults.",
 }
 
 //nolint:gosec // G101: the path of a secret is none
@@ -84,9 +84,9 @@ func exampleRows[T any](root *yaml.Node, rows []row[T]) {
 	}
 }
 
-// fold breaks a sentence into lines that fit a terminal.
+// fold breaks a sentence into lines that stay below 100 columns when they are indented.
 func fold(sentence string) string {
-	const width = 100
+	const width = 90
 	var b strings.Builder
 	column := 0
 	for i, word := range strings.Fields(sentence) {

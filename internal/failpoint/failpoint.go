@@ -29,7 +29,7 @@ const (
 	LaterStored  Point = "later-stored"  // KEFU_LATER has it
 	LaterMarked  Point = "later-marked"  // the ledger has the Later mark; the ack comes next
 	Held         Point = "held"          // it caused a hold of the app; its Start mark stands
-	Cleared      Point = "cleared"       // the ledger has the Clear mark; the nak comes next
+	Cleared      Point = "cleared"       // the ledger has the Clear mark, so no Start mark stands
 	Moved        Point = "moved"         // due and queued again; KEFU_LATER still has it
 )
 
