@@ -81,7 +81,7 @@ func (c *Conn) scanOnce(
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := c.NC.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body); err != nil {
+	if err := c.NC.PublishRequest(directGet+stream, inbox, body); err != nil {
 		return 0, 0, reading(err)
 	}
 	for {
@@ -91,25 +91,44 @@ func (c *Conn) scanOnce(
 		if err != nil {
 			return 0, 0, reading(err)
 		}
-		switch status := statusOf(m); status {
-		case "":
-		case "204": // end of batch
+		s, err := storedIn(m)
+		switch {
+		case err == nil:
+		case errors.Is(err, errEndOfBatch):
 			pending, _ = strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
 			return last, pending, nil
-		case "404": // nothing matches
+		case errors.Is(err, ErrNoMessage): // nothing matches
 			return 0, 0, nil
 		default:
-			return 0, 0, fmt.Errorf("broker answers %s %s", status,
-				strings.ToLower(m.Header.Get("Description")))
-		}
-		s, err := storedFrom(m)
-		if err != nil {
 			return 0, 0, err
 		}
 		last = s.Seq
 		if err := f(s); err != nil {
 			return 0, 0, err
 		}
+	}
+}
+
+// directGet is the head of the subjects at which the replicas of a stream answer
+// what they have stored.
+const directGet = "$JS.API.DIRECT.GET."
+
+// errEndOfBatch says that an answer comes after the last message of a batch.
+var errEndOfBatch = errors.New("end of batch")
+
+// storedIn reads an answer to a direct get: the message, ErrNoMessage when there
+// is none, errEndOfBatch, or what the broker says instead.
+func storedIn(m *nats.Msg) (Stored, error) {
+	switch status := statusOf(m); status {
+	case "":
+		return storedFrom(m)
+	case "204":
+		return Stored{}, errEndOfBatch
+	case "404":
+		return Stored{}, ErrNoMessage
+	default:
+		return Stored{}, fmt.Errorf("broker answers %s %s", status,
+			strings.ToLower(m.Header.Get("Description")))
 	}
 }
 
@@ -184,54 +203,79 @@ func (c *Conn) Waiting(
 	if err != nil {
 		return 0, Stored{}, err
 	}
-	// The first of them comes with the number of those behind it.
-	m, err := c.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, body)
+	m, err := c.NC.RequestWithContext(ctx, directGet+stream, body)
 	if err != nil {
 		return 0, Stored{}, fmt.Errorf("count %s: %w", stream, reading(err))
 	}
-	switch s := statusOf(m); s {
-	case "":
-		values := m.Header["Nats-Num-Pending"]
-		if len(values) == 0 {
-			return 0, Stored{}, fmt.Errorf("count %s: the broker's answer has no number", stream)
-		}
-		behind, err := strconv.ParseUint(values[len(values)-1], 10, 64)
-		if err != nil {
-			return 0, Stored{}, fmt.Errorf("count %s: %w", stream, err)
-		}
-		if first, err = storedFrom(m); err != nil {
-			return 0, Stored{}, fmt.Errorf("count %s: %w", stream, err)
-		}
-		return behind + 1, first, nil
-	case "404":
+	pending := m.Header["Nats-Num-Pending"] // storedIn takes it off
+	first, err = storedIn(m)
+	switch {
+	case errors.Is(err, ErrNoMessage):
 		return 0, Stored{}, nil
-	default:
-		return 0, Stored{}, fmt.Errorf("count %s: broker answers %s %s", stream, s,
-			strings.ToLower(m.Header.Get("Description")))
+	case err != nil:
+		return 0, Stored{}, fmt.Errorf("count %s: %w", stream, err)
+	case len(pending) == 0:
+		return 0, Stored{}, fmt.Errorf("count %s: the broker's answer has no number", stream)
 	}
+	// The first message comes with the number of those that follow it.
+	following, err := strconv.ParseUint(pending[len(pending)-1], 10, 64)
+	if err != nil {
+		return 0, Stored{}, fmt.Errorf("count %s: %w", stream, err)
+	}
+	return following + 1, first, nil
 }
 
 // Get reads one message by its sequence. A sequence that is not there (any
 // more) is ErrNoMessage.
 func (c *Conn) Get(ctx context.Context, stream string, seq uint64) (Stored, error) {
-	req := fmt.Appendf(nil, `{"seq":%d}`, seq)
-	m, err := c.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, req)
+	request := fmt.Appendf(nil, `{"seq":%d}`, seq)
+	m, err := c.NC.RequestWithContext(ctx, directGet+stream, request)
 	if err != nil {
 		return Stored{}, fmt.Errorf("get %s/%d: %w", stream, seq, reading(err))
 	}
-	switch s := statusOf(m); s {
-	case "":
-		return storedFrom(m)
-	case "404":
-		return Stored{}, ErrNoMessage
-	default:
-		return Stored{}, fmt.Errorf("get %s/%d: broker answers %s %s", stream, seq, s,
-			strings.ToLower(m.Header.Get("Description")))
+	s, err := storedIn(m)
+	if err != nil && !errors.Is(err, ErrNoMessage) {
+		err = fmt.Errorf("get %s/%d: %w", stream, seq, err)
 	}
+	return s, err
 }
 
 // ErrNoMessage says that a sequence holds no message.
 var ErrNoMessage = errors.New("no such message")
+
+// Delete removes one message from a stream. A sequence that is not there (any
+// more) is ErrNoMessage. It does not ask for the stream first, as the library's
+// own DeleteMsg does each time.
+func (c *Conn) Delete(ctx context.Context, stream string, seq uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	m, err := c.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.DELETE."+stream,
+		fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq))
+	if err != nil {
+		return fmt.Errorf("delete %s/%d: %w", stream, seq, reading(err))
+	}
+	var answer struct {
+		Error *APIError `json:"error"`
+	}
+	switch err := json.Unmarshal(m.Data, &answer); {
+	case err != nil:
+		return fmt.Errorf("delete %s/%d: unreadable answer: %w", stream, seq, err)
+	case answer.Error == nil:
+		return nil
+	case answer.Error.nothingToDelete():
+		return ErrNoMessage
+	}
+	return fmt.Errorf("delete %s/%d: %w", stream, seq, answer.Error)
+}
+
+// nothingToDelete says whether a deletion was refused because there is no such
+// message: with one code for a gap, with another and the words of the server's
+// store for what lies before the first message.
+func (e *APIError) nothingToDelete() bool {
+	const sequenceNotFound, deleteFailed = 10043, 10057
+	return e.Code == sequenceNotFound ||
+		e.Code == deleteFailed && strings.HasSuffix(e.Description, "found")
+}
 
 // messageGet is the head of the subjects that Holds asks at.
 const messageGet = "$JS.API.STREAM.MSG.GET."

@@ -14,21 +14,35 @@ import (
 	"github.com/kefuhq/kefu/internal/wire"
 )
 
-// KEFU_STATE is a key-value bucket in the layout of the client libraries, so
-// that any NATS tool can look at it. Its keys:
+// bucket is a key-value bucket in the layout of the client libraries, so that any
+// NATS tool can look at it.
+type bucket struct {
+	stream string
+	prefix string // of the subjects of its keys
+}
+
+// state is KEFU_STATE, what the pool shares. Its keys:
 //
 //	app.<appid>.<hold|operator>   why an app is held (package gate)
 //	pool.worker.<worker>          heartbeat, with a life time (package pool)
 //	pool.claim.<appid>.<shard>    who reads a live shard (package pool)
+//	pool.log_key                  the key of the pool's pseudonyms (Pseudonyms)
 //	day.<appid>                   what an app has sent today, with a life time (package gate)
 //	opened.<appid>                the first worker that ever read the app's queue (package worker)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package ledger)
 //	letters.indexed               from which letter on all are indexed (package deadletter)
-//	count.<campaign>              how a campaign's intents ended, by its hash, with a life time (package ledger)
+//	count.<campaign>              how a campaign's intents ended, by its hash, with a life time
+//	                              (package ledger)
 //	counts.since                  since when every worker writes that (package ledger)
 //	token.<appid>.forced          when a token refresh was forced (package gate)
+var state = bucket{wire.StreamState, "$KV." + wire.BucketState + "."}
 
-const statePrefix = "$KV." + wire.BucketState + "."
+// jobs is KEFU_JOB, what campaigns and replays write down to go on from. Its keys:
+//
+//	campaign.<appid>.<campaign>   how far it has come (package campaign)
+//	replay.<run>                  the letters that may be in the queue and in the box, with a life
+//	                              time (package deadletter)
+var jobs = bucket{wire.StreamJobRecords, "$KV." + wire.BucketJob + "."}
 
 // StateEntry is one change of a key.
 type StateEntry struct {
@@ -52,7 +66,7 @@ func (c *Conn) WatchState(
 	known := make(map[string]time.Time) // keys that have a value, and when it was stored
 	var stands map[string]bool          // nil but while what stands is read
 	first := true
-	o.Subject, o.Latest = statePrefix+prefix+">", true
+	o.Subject, o.Latest = state.prefix+prefix+">", true
 	o.begin = func() { stands = make(map[string]bool) }
 	o.end = func() {
 		for key := range known {
@@ -64,8 +78,8 @@ func (c *Conn) WatchState(
 		}
 		stands, first = nil, false
 	}
-	return c.Follow(ctx, wire.StreamState, o, func(s Stored) {
-		e := stateEntry(s)
+	return c.Follow(ctx, state.stream, o, func(s Stored) {
+		e := state.entry(s)
 		if stands != nil {
 			stands[e.Key] = true
 			e.Unseen = !first
@@ -85,17 +99,28 @@ func (c *Conn) WatchState(
 
 // ReadState reads every key below prefix as it stands.
 func (c *Conn) ReadState(ctx context.Context, prefix string) ([]StateEntry, error) {
-	return c.ReadStateSince(ctx, prefix, time.Time{})
+	return c.readKeys(ctx, state, prefix, time.Time{})
 }
 
 // ReadStateSince is ReadState of the keys that were written since a time.
 func (c *Conn) ReadStateSince(
 	ctx context.Context, prefix string, since time.Time,
 ) ([]StateEntry, error) {
+	return c.readKeys(ctx, state, prefix, since)
+}
+
+// ReadJobs is ReadState of KEFU_JOB.
+func (c *Conn) ReadJobs(ctx context.Context, prefix string) ([]StateEntry, error) {
+	return c.readKeys(ctx, jobs, prefix, time.Time{})
+}
+
+func (c *Conn) readKeys(
+	ctx context.Context, b bucket, prefix string, since time.Time,
+) ([]StateEntry, error) {
 	var out []StateEntry
-	o := ScanOptions{Subject: statePrefix + prefix + ">", Since: since}
-	err := c.Scan(ctx, wire.StreamState, o, func(s Stored) error {
-		if e := stateEntry(s); !e.Deleted {
+	o := ScanOptions{Subject: b.prefix + prefix + ">", Since: since}
+	err := c.Scan(ctx, b.stream, o, func(s Stored) error {
+		if e := b.entry(s); !e.Deleted {
 			out = append(out, e)
 		}
 		return nil
@@ -103,8 +128,29 @@ func (c *Conn) ReadStateSince(
 	return out, err
 }
 
-func stateEntry(s Stored) StateEntry {
-	e := StateEntry{Key: strings.TrimPrefix(s.Subject, statePrefix), Value: s.Data,
+// LastState reads one key. ErrNoMessage says that there is nothing under it, not
+// even the mark of a deletion. In a cluster the answer may be a moment old.
+func (c *Conn) LastState(ctx context.Context, key string) (StateEntry, error) {
+	return c.lastKey(ctx, state, key)
+}
+
+// LastJob is LastState of KEFU_JOB.
+func (c *Conn) LastJob(ctx context.Context, key string) (StateEntry, error) {
+	return c.lastKey(ctx, jobs, key)
+}
+
+func (c *Conn) lastKey(ctx context.Context, b bucket, key string) (StateEntry, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // an answer may be lost with its connection
+	defer cancel()
+	s, err := c.Last(ctx, b.stream, b.prefix+key)
+	if err != nil {
+		return StateEntry{}, err
+	}
+	return b.entry(s), nil
+}
+
+func (b bucket) entry(s Stored) StateEntry {
+	e := StateEntry{Key: strings.TrimPrefix(s.Subject, b.prefix), Value: s.Data,
 		Time: s.Time, Seq: s.Seq}
 	// A deletion is the library's KV-Operation, the end of a life time the server's marker.
 	marker := s.Header.Get("Nats-Marker-Reason")
@@ -122,7 +168,22 @@ const tombstone = 10 * time.Minute
 // PutState is the message that sets a key. A ttl above zero has the broker
 // remove it by itself; it is rounded up to whole seconds, the broker's measure.
 func PutState(key string, value []byte, ttl time.Duration) *nats.Msg {
-	m := stateMessage(key)
+	return state.put(key, value, ttl)
+}
+
+// DeleteState is the message that removes a key.
+func DeleteState(key string) *nats.Msg { return state.remove(key) }
+
+// PutJob is PutState of KEFU_JOB.
+func PutJob(key string, value []byte, ttl time.Duration) *nats.Msg {
+	return jobs.put(key, value, ttl)
+}
+
+// DeleteJob is DeleteState of KEFU_JOB.
+func DeleteJob(key string) *nats.Msg { return jobs.remove(key) }
+
+func (b bucket) put(key string, value []byte, ttl time.Duration) *nats.Msg {
+	m := b.message(key)
 	m.Data = value
 	if ttl > 0 {
 		m.Header.Set("Nats-TTL", (ttl + time.Second - 1).Truncate(time.Second).String())
@@ -130,17 +191,16 @@ func PutState(key string, value []byte, ttl time.Duration) *nats.Msg {
 	return m
 }
 
-// DeleteState is the message that removes a key.
-func DeleteState(key string) *nats.Msg {
-	m := stateMessage(key)
+func (b bucket) remove(key string) *nats.Msg {
+	m := b.message(key)
 	m.Header.Set("KV-Operation", "DEL")
 	m.Header.Set("Nats-TTL", tombstone.String())
 	return m
 }
 
-// stateMessage has an id of its own: the outbox may have to repeat it.
-func stateMessage(key string) *nats.Msg {
-	m := nats.NewMsg(statePrefix + key)
+// message has an id of its own: the outbox may have to repeat it.
+func (b bucket) message(key string) *nats.Msg {
+	m := nats.NewMsg(b.prefix + key)
 	m.Header.Set(jetstream.MsgIDHeader, nuid.Next())
 	return m
 }
@@ -148,7 +208,7 @@ func stateMessage(key string) *nats.Msg {
 // SaveState publishes a message of PutState or DeleteState and waits until it is stored.
 func (c *Conn) SaveState(ctx context.Context, m *nats.Msg) error {
 	if _, err := c.Outbox.PublishWait(ctx, m); err != nil {
-		return fmt.Errorf("write %s: %w", strings.TrimPrefix(m.Subject, statePrefix), err)
+		return fmt.Errorf("write %s: %w", strings.TrimPrefix(m.Subject, state.prefix), err)
 	}
 	return nil
 }
@@ -156,21 +216,16 @@ func (c *Conn) SaveState(ctx context.Context, m *nats.Msg) error {
 // StateOnce sets a key that has no value yet, and returns the value it has
 // then: value, or what somebody else set before.
 func (c *Conn) StateOnce(ctx context.Context, key string, value []byte) ([]byte, error) {
-	_, err := c.Outbox.PublishWait(ctx, OnlyAfter(PutState(key, value, 0), 0))
+	_, err := c.SaveAfter(ctx, PutState(key, value, 0), 0)
 	if err == nil {
 		return value, nil
 	}
 	if !errors.Is(err, ErrOvertaken) {
 		return nil, fmt.Errorf("write %s: %w", key, err)
 	}
-	var stored []byte
-	err = c.Scan(ctx, wire.StreamState, ScanOptions{Subject: statePrefix + key},
-		func(s Stored) error {
-			stored = s.Data
-			return nil
-		})
-	if err == nil && stored == nil {
+	e, err := c.LastState(ctx, key)
+	if err == nil && e.Deleted {
 		err = ErrNoMessage
 	}
-	return stored, err
+	return e.Value, err
 }

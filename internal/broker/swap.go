@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // ErrOvertaken says that somebody else wrote a subject meanwhile. A refusal of
@@ -34,8 +31,9 @@ func OnlyAfter(m *nats.Msg, seq uint64) *nats.Msg {
 // Swap publishes m if last is still the sequence of its subject's last message
 // (0: there is none), and returns the new one. ErrOvertaken says that it is
 // not. After any other error the message may or may not be stored, and Last
-// tells: unlike the outbox, Swap makes one attempt, since a repeated condition
-// refuses its own first attempt.
+// tells: unlike SaveAfter, Swap makes one attempt, since a repeated condition
+// refuses its own first attempt. It is for what is written often, or is worth
+// nothing later.
 func (c *Conn) Swap(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, err error) {
 	answer, err := c.NC.RequestMsgWithContext(ctx, OnlyAfter(m, last))
 	if err != nil {
@@ -48,28 +46,25 @@ func (c *Conn) Swap(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, 
 	return ack.Seq, nil
 }
 
+// SaveAfter is Swap that repeats m until the broker has answered, over a leader
+// change or a lost connection. So ErrOvertaken may speak of m itself, stored by an
+// attempt whose answer was lost: the caller looks at what is there. It is for what
+// must not be given up.
+func (c *Conn) SaveAfter(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, err error) {
+	ack, err := c.Outbox.PublishWait(ctx, OnlyAfter(m, last))
+	return ack.Seq, err
+}
+
 // Last reads the last message of a subject. A subject that holds none is
 // ErrNoMessage. In a cluster the answer may be a moment old: a Swap decides.
 func (c *Conn) Last(ctx context.Context, stream, subject string) (Stored, error) {
-	m, err := c.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
+	m, err := c.NC.RequestWithContext(ctx, directGet+stream+"."+subject, nil)
 	if err != nil {
 		return Stored{}, fmt.Errorf("read %s: %w", subject, reading(err))
 	}
-	switch s := statusOf(m); s {
-	case "":
-		return storedFrom(m)
-	case "404":
-		return Stored{}, ErrNoMessage
-	default:
-		return Stored{}, fmt.Errorf("read %s: broker answers %s %s", subject, s, strings.ToLower(m.Header.Get("Description")))
+	s, err := storedIn(m)
+	if err != nil && !errors.Is(err, ErrNoMessage) {
+		err = fmt.Errorf("read %s: %w", subject, err)
 	}
-}
-
-// LastState is Last of a key of KEFU_STATE.
-func (c *Conn) LastState(ctx context.Context, key string) (StateEntry, error) {
-	s, err := c.Last(ctx, wire.StreamState, statePrefix+key)
-	if err != nil {
-		return StateEntry{}, err
-	}
-	return stateEntry(s), nil
+	return s, err
 }

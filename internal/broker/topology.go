@@ -50,7 +50,7 @@ func Streams(spec Spec) []jetstream.StreamConfig {
 	out := []jetstream.StreamConfig{
 		laterStream(), deadStream(), deadIndexStream(), receiptStream(),
 		ledgerStream(spec.LedgerKeep), auditStream(), jobStream(),
-		bucket(wire.BucketState, 1), bucket(wire.BucketJob, 1),
+		bucketStream(wire.BucketState, 1), bucketStream(wire.BucketJob, 1),
 	}
 	for _, app := range spec.Apps {
 		out = append(out, SendStream(app))
@@ -219,8 +219,8 @@ func RateStream(replicas int) jetstream.StreamConfig {
 	}
 }
 
-// bucket is the stream behind a key-value bucket, as nats.go would make it.
-func bucket(name string, history int64) jetstream.StreamConfig {
+// bucketStream is the stream in which a key-value bucket is kept, as nats.go would make it.
+func bucketStream(name string, history int64) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              "KV_" + name,
 		Description:       "key-value bucket " + name,

@@ -49,8 +49,9 @@ func (j Job) check() error {
 	return schema.BulkSubject(j.AppID, j.Campaign).Check()
 }
 
-// Check reads the whole file and says what would be published. Bad rows are no error: they are counted and listed. An error means
-// that the file as a whole cannot be used; it names a line or a placeholder and no value.
+// Check reads the whole file and says what would be published. Bad rows are no error: they are
+// counted and listed. An error means that the file as a whole cannot be used; it names a line or a
+// placeholder and no value.
 func (j Job) Check(ctx context.Context) (Summary, error) {
 	s := Summary{MsgTypes: make(map[string]int)}
 	if err := j.check(); err != nil {
@@ -106,7 +107,8 @@ func (j Job) walk(ctx context.Context, in io.Reader, f func(row) error) error {
 	if err != nil {
 		return err
 	}
-	// Of each recipient 16 bytes of a hash stay in memory, enough that no two of any file are ever taken for one.
+	// Of each recipient 16 bytes of a hash stay in memory, enough that no two of any file are ever
+	// taken for one.
 	seen := make(map[[16]byte]struct{})
 	var buffer []byte
 	for number := 0; ; number++ {

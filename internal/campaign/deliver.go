@@ -15,8 +15,9 @@ var (
 	errUntried = errors.New("not published yet")
 )
 
-// deliver publishes intents until each is acknowledged. A full queue and a broker that is away are waited for; anything else that goes
-// wrong ends it, as does a wait after which a repeat is no longer recognised. There is one answer for each intent, in any case.
+// deliver publishes intents until each is acknowledged. A full queue and a broker that is away are
+// waited for; anything else that goes wrong ends it, as does a wait after which a repeat is no
+// longer recognised. There is one answer for each intent, in any case.
 func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error) {
 	answers := make([]Accepted, len(intents))
 	open := make([]int, len(intents)) // which are not acknowledged
@@ -61,7 +62,8 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 	return answers, nil
 }
 
-// recognised is for how long from now on the repeat of what was published at a time will be known as one.
+// recognised is for how long from now on the repeat of what was published at a time will be known
+// as one.
 func (r *run) recognised(published time.Time) time.Duration {
 	if r.options.Remembered <= 0 {
 		return math.MaxInt64
@@ -87,8 +89,8 @@ const (
 	mostWait  = 5 * time.Second
 )
 
-// try publishes once what is open, within a time, notes the answers, and returns what is left and why: an error that does not pass by
-// itself, if there is one.
+// try publishes once what is open, within a time, notes the answers, and returns what is left and
+// why: an error that does not pass by itself, if there is one.
 func (r *run) try(ctx context.Context, within time.Duration, intents []Intent, answers []Accepted, open []int) (left []int, why error) {
 	some := make([]Intent, len(open))
 	for i, at := range open {
@@ -121,8 +123,9 @@ func (r *run) try(ctx context.Context, within time.Duration, intents []Intent, a
 	return left, why
 }
 
-// publishGracefully gives what is on its way when the run is told to stop a moment to be acknowledged. The publisher repeats what is
-// not answered: beyond a time that might be stored twice.
+// publishGracefully gives what is on its way when the run is told to stop a moment to be
+// acknowledged. The publisher repeats what is not answered: beyond a time that might be stored
+// twice.
 func (r *run) publishGracefully(ctx context.Context, within time.Duration, intents []Intent) ([]Accepted, error) {
 	grace, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -353,15 +352,15 @@ func TestACampaignOfAnEarlierVersionAsksWhenItIsOld(t *testing.T) {
 	conn := brokertest.New(t, app)
 	q := &outbox{conn: conn}
 	killed(t, conn, func(r *Record) { r.Next, r.Published = 20, 20 })
-	raw, err := readStored(t.Context(), conn, recordSubject(app, "double-11"))
+	raw, err := readStored(t.Context(), conn, app, "double-11")
 	require.NoError(t, err)
 	var fields map[string]any
-	require.NoError(t, json.Unmarshal(raw.Data, &fields))
+	require.NoError(t, json.Unmarshal(raw.Value, &fields))
 	delete(fields, "in_doubt")
 	delete(fields, "doubt_since")
-	m := nats.NewMsg(recordSubject(app, "double-11"))
-	m.Data, err = json.Marshal(fields)
+	body, err := json.Marshal(fields)
 	require.NoError(t, err)
+	m := broker.PutJob(recordKey(app, "double-11"), body, 0)
 	_, err = conn.Outbox.PublishWait(t.Context(), m)
 	require.NoError(t, err)
 

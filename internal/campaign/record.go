@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/internal/wire"
 )
 
-// Record is what is kept of a campaign, as JSON in the bucket KEFU_JOB under campaign.<appid>.<campaign>. It names no recipient.
+// Record is what is kept of a campaign, as JSON in the bucket KEFU_JOB under
+// campaign.<appid>.<campaign>. It names no recipient.
 type Record struct {
 	AppID    string `json:"appid"`
 	Campaign string `json:"campaign"`
@@ -26,7 +24,8 @@ type Record struct {
 	ExpiresIn float64   `json:"expires_in,omitempty"` // seconds, as asked for at the first start
 	ExpiresAt time.Time `json:"expires_at,omitzero"`  // what became of it: one deadline for all
 
-	// KeyedIDs says that the ids of its intents are hashes with a key. Campaigns of earlier versions go on without.
+	// KeyedIDs says that the ids of its intents are hashes with a key. Campaigns of earlier
+	// versions go on without.
 	KeyedIDs bool `json:"keyed_ids,omitempty"`
 
 	Rows       int `json:"rows"`
@@ -36,9 +35,9 @@ type Record struct {
 	Invalid    int `json:"invalid"`    // left out, of all rows
 	Repeated   int `json:"repeated"`   // the recipient had a row before, of all rows
 
-	// InDoubt is how many recipients there are behind Next up to the last that may have been published already, should nothing be
-	// written after this: the rows of a batch are stored before the checkpoint is. DoubtSince is the earliest time at which that may
-	// have been.
+	// InDoubt is how many recipients there are behind Next up to the last that may have been
+	// published already, should nothing be written after this: the rows of a batch are stored
+	// before the checkpoint is. DoubtSince is the earliest time at which that may have been.
 	InDoubt    int       `json:"in_doubt"`
 	DoubtSince time.Time `json:"doubt_since,omitzero"`
 
@@ -51,16 +50,17 @@ type Record struct {
 	FinishedAt time.Time `json:"finished_at,omitzero"`
 	By         string    `json:"by,omitempty"`
 
-	// Run tells the run that wrote this from all others: of two at the same time the later one goes on.
+	// Run tells the run that wrote this from all others: of two at the same time the later one goes
+	// on.
 	Run string `json:"run"`
 }
 
 // Finished says whether every row has been published.
 func (r Record) Finished() bool { return !r.FinishedAt.IsZero() }
 
-// MayDouble is how many recipients may get their message twice when the campaign goes on now. remembered is for how long a published
-// id is recognised as a repeat: as long as the ledger keeps it, or without a ledger the queue's duplicate window; 0 when nobody
-// wants to know.
+// MayDouble is how many recipients may get their message twice when the campaign goes on now.
+// remembered is for how long a published id is recognised as a repeat: as long as the ledger keeps
+// it, or without a ledger the queue's duplicate window; 0 when nobody wants to know.
 func (r Record) MayDouble(now time.Time, remembered time.Duration) int {
 	if remembered <= 0 || r.Finished() || r.InDoubt == 0 || now.Sub(r.DoubtSince) < remembered {
 		return 0
@@ -71,33 +71,37 @@ func (r Record) MayDouble(now time.Time, remembered time.Duration) int {
 // ErrUnknown says that there is no campaign of this name.
 var ErrUnknown = errors.New("no such campaign")
 
-// ErrTakenOver ends a run when another one of the same campaign has begun. Nothing is lost or sent twice by that.
+// ErrTakenOver ends a run when another one of the same campaign has begun. Nothing is lost or sent
+// twice by that.
 var ErrTakenOver = errors.New("another run of this campaign has taken over")
 
-func recordSubject(appID, campaign string) string {
-	return "$KV." + wire.BucketJob + ".campaign." + appID + "." + campaign
-}
+// recordKey is the key of a campaign's record in KEFU_JOB.
+func recordKey(appID, campaign string) string { return "campaign." + appID + "." + campaign }
 
-// ReadRecord reads what is kept of a campaign, and the sequence it has in the bucket. ErrUnknown when there is nothing.
-func ReadRecord(ctx context.Context, conn *broker.Conn, appID, campaign string) (Record, uint64, error) {
+// ReadRecord reads what is kept of a campaign, and the sequence it has in the bucket. ErrUnknown
+// says that there is nothing.
+func ReadRecord(
+	ctx context.Context, conn *broker.Conn, appID, campaign string,
+) (Record, uint64, error) {
 	var r Record
 	if err := (Job{AppID: appID, Campaign: campaign}).check(); err != nil {
 		return r, 0, err
 	}
-	stored, err := readStored(ctx, conn, recordSubject(appID, campaign))
+	stored, err := readStored(ctx, conn, appID, campaign)
 	if err != nil {
 		return r, 0, err
 	}
-	if len(stored.Data) == 0 { // nothing, or the mark of a deletion
+	if len(stored.Value) == 0 { // nothing, or the mark of a deletion
 		return r, stored.Seq, ErrUnknown
 	}
-	if err := r.decode(stored.Data); err != nil {
+	if err := r.decode(stored.Value); err != nil {
 		return r, 0, fmt.Errorf("the record of campaign %s cannot be read: %w", campaign, err)
 	}
 	return r, stored.Seq, nil
 }
 
-// decode reads what is stored. Earlier versions did not write down what is in doubt: it was a batch, since the checkpoint before it.
+// decode reads what is stored. Earlier versions did not write down what is in doubt: it was a
+// batch, since the checkpoint before it.
 func (r *Record) decode(data []byte) error {
 	stored := struct {
 		*Record
@@ -115,41 +119,44 @@ func (r *Record) decode(data []byte) error {
 	return nil
 }
 
-func readStored(ctx context.Context, conn *broker.Conn, subject string) (broker.Stored, error) {
-	var last broker.Stored
-	err := conn.Scan(ctx, wire.StreamJobRecords, broker.ScanOptions{Subject: subject}, func(s broker.Stored) error {
-		last = s
-		return nil
-	})
-	return last, err
+// readStored reads the record as it is stored; its sequence is 0 when there is none.
+func readStored(
+	ctx context.Context, conn *broker.Conn, appID, campaign string,
+) (broker.StateEntry, error) {
+	e, err := conn.LastJob(ctx, recordKey(appID, campaign))
+	if errors.Is(err, broker.ErrNoMessage) {
+		return broker.StateEntry{}, nil
+	}
+	return e, err
 }
 
-// writeRecord stores r if the bucket still holds what this run's last writing left there, and returns its new sequence.
+// writeRecord stores r if the bucket still holds what this run's last writing left there, and
+// returns its new sequence.
 func writeRecord(ctx context.Context, conn *broker.Conn, r Record, last uint64) (uint64, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return 0, err
 	}
 	for {
-		m := nats.NewMsg(recordSubject(r.AppID, r.Campaign))
-		m.Data = body
-		ack, err := conn.Outbox.PublishWait(ctx, broker.OnlyAfter(m, last))
+		m := broker.PutJob(recordKey(r.AppID, r.Campaign), body, 0)
+		seq, err := conn.SaveAfter(ctx, m, last)
 		if err == nil {
-			return ack.Seq, nil
+			return seq, nil
 		}
 		if !errors.Is(err, broker.ErrOvertaken) {
 			return 0, fmt.Errorf("write the record of campaign %s: %w", r.Campaign, err)
 		}
-		// What is there may be our own: the answer to an earlier writing was lost, or not waited for.
-		stored, err := readStored(ctx, conn, m.Subject)
+		// What is there may be our own: the answer to an earlier writing was lost, or not waited
+		// for.
+		stored, err := readStored(ctx, conn, r.AppID, r.Campaign)
 		if err != nil {
 			return 0, err
 		}
 		var there Record
 		switch {
-		case bytes.Equal(stored.Data, body):
+		case bytes.Equal(stored.Value, body):
 			return stored.Seq, nil
-		case stored.Seq == last || json.Unmarshal(stored.Data, &there) != nil || there.Run != r.Run:
+		case stored.Seq == last, json.Unmarshal(stored.Value, &there) != nil, there.Run != r.Run:
 			return 0, ErrTakenOver
 		}
 		last = stored.Seq

@@ -24,8 +24,9 @@ const (
 
 // reader gives a file's rows as packets.
 type reader interface {
-	// next appends the packet of the next row to dst. err is io.EOF after the last row, a *schema.FieldError when this row is bad, and
-	// anything else when the rest of the file cannot be read.
+	// next appends the packet of the next row to dst. err is io.EOF after the last row, a
+	// *schema.FieldError when this row is bad, and anything else when the rest of the file cannot
+	// be read.
 	next(dst []byte) (line int, packet []byte, err error)
 
 	// end says after the last row what is wrong with the file as a whole.
@@ -118,7 +119,8 @@ func (r *tableReader) next(dst []byte) (int, []byte, error) {
 	case errors.As(err, &broken) && errors.Is(broken.Err, csv.ErrBareQuote):
 		return broken.StartLine, dst, &schema.FieldError{Field: "row", Rule: "not CSV: " + broken.Err.Error()}
 	case errors.As(err, &broken):
-		// A quote at a wrong place may have swallowed any number of rows: nobody must be left out by that.
+		// A quote at a wrong place may have swallowed any number of rows: nobody must be left out
+		// by that.
 		return broken.StartLine, dst, fmt.Errorf("not CSV: %w", broken.Err)
 	case err != nil:
 		return r.line + 1, dst, err
@@ -178,7 +180,8 @@ func (r *lineReader) readLine() ([]byte, error) {
 }
 
 func (r *lineReader) render(dst, line []byte) ([]byte, error) {
-	// The strict reading: encoding/json would take the last of two equal keys and mangle lone surrogates.
+	// The strict reading: encoding/json would take the last of two equal keys and mangle lone
+	// surrogates.
 	member, err := schema.NewMember("row", line)
 	if err != nil {
 		err = ownName(err)

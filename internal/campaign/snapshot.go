@@ -8,10 +8,12 @@ import (
 	"io"
 )
 
-// pieceSize is how much of a file is read and verified at once. At 32 bytes for each piece the seal of 10 GiB takes 320 KiB.
+// pieceSize is how much of a file is read and verified at once. At 32 bytes for each piece the seal
+// of 10 GiB takes 320 KiB.
 const pieceSize = 1 << 20
 
-// fingerprint is an io.Writer that takes the seal of what is written to it. The zero value is ready.
+// fingerprint is an io.Writer that takes the seal of what is written to it. The zero value is
+// ready.
 type fingerprint struct {
 	sum  hash.Hash
 	size int64
@@ -43,16 +45,17 @@ func (f *fingerprint) seal() *seal {
 	return &seal{size: f.size, digest: digestOf(f.sum), ends: f.ends}
 }
 
-// seal tells whether a file is, from its start to the end of each of its pieces, the one that was read before. A copy would tell as
-// much and need as much room as the file.
+// seal tells whether a file is, from its start to the end of each of its pieces, the one that was
+// read before. A copy would tell as much and need as much room as the file.
 type seal struct {
 	size   int64
 	digest [sha256.Size]byte   // of all
 	ends   [][sha256.Size]byte // of everything up to the end of each piece
 }
 
-// reader reads in once more and hands out a piece only when it is what was sealed. It ends with ErrChanged before the first byte of
-// a piece that is not, or that has more behind it than there was.
+// reader reads in once more and hands out a piece only when it is what was sealed. It ends with
+// ErrChanged before the first byte of a piece that is not, or that has more behind it than there
+// was.
 func (s *seal) reader(ctx context.Context, in io.Reader) io.Reader {
 	return &sealedReader{ctx: ctx, in: in, seal: s, sum: sha256.New()}
 }

@@ -170,7 +170,7 @@ func TestVerifiedReadingEndsWithItsContext(t *testing.T) {
 // recorded watches every writing of a campaign's record, in order.
 func recorded(t *testing.T, conn *broker.Conn) func() []Record {
 	t.Helper()
-	sub, err := conn.NC.SubscribeSync(recordSubject(app, "double-11"))
+	sub, err := conn.NC.SubscribeSync(broker.PutJob(recordKey(app, "double-11"), nil, 0).Subject)
 	require.NoError(t, err)
 	return func() []Record {
 		require.NoError(t, conn.NC.Flush())

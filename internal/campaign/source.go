@@ -30,13 +30,13 @@ type Source struct {
 	Close  func() error // nil when there is nothing to be closed
 }
 
-// maxRow is the longest row in bytes: a packet has at most 64 KiB, a row may hold more columns than are used. It also bounds
-// what is read behind a quote that is never closed.
+// maxRow is the longest row in bytes: a packet has at most 64 KiB, a row may hold more columns than
+// are used. It also bounds what is read behind a quote that is never closed.
 const maxRow = 1 << 20
 
-// File is a source on disk. It is opened once: another file that takes its name meanwhile is not read. The format follows from the
-// name (.csv, .ndjson, .jsonl), else from the first character: { is NDJSON. Only regular files can be read twice. The caller closes
-// it.
+// File is a source on disk. It is opened once: another file that takes its name meanwhile is not
+// read. The format follows from the name (.csv, .ndjson, .jsonl), else from the first character: {
+// is NDJSON. Only regular files can be read twice. The caller closes it.
 func File(path string) (Source, error) {
 	if err := regular(path, os.Stat); err != nil { // to open a pipe would wait for its writer
 		return Source{}, err

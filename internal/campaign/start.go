@@ -31,12 +31,14 @@ type Accepted struct {
 	Err       error // not stored, or nobody knows; ErrQueueFull and ErrAway pass by themselves
 }
 
-// Queue publishes intents with acknowledgement: one answer for each, in their order. An error is about all of them.
+// Queue publishes intents with acknowledgement: one answer for each, in their order. An error is
+// about all of them.
 type Queue interface {
 	PublishBulk(ctx context.Context, appID string, terms Terms, intents []Intent) ([]Accepted, error)
 }
 
-// Answers of a Queue that pass by themselves: a campaign waits for their end and tries again under the same id.
+// Answers of a Queue that pass by themselves: a campaign waits for their end and tries again under
+// the same id.
 var (
 	ErrQueueFull = errors.New("the queue is full")
 	ErrAway      = errors.New("the broker is away")
@@ -52,7 +54,8 @@ var (
 	ErrMayDouble   = errors.New("some rows may have been published before, longer ago than repeats are recognised")
 )
 
-// ErrCheckpoint says that the last checkpoint was not stored: the next run goes on from an earlier one.
+// ErrCheckpoint says that the last checkpoint was not stored: the next run goes on from an earlier
+// one.
 var ErrCheckpoint = errors.New("how far the campaign has come could not be stored")
 
 // Options say how a campaign is started.
@@ -64,20 +67,23 @@ type Options struct {
 	SkipInvalid bool // leave bad rows out instead of refusing the file
 	By          string
 
-	// Remembered is for how long a published id is recognised as a repeat, see [Record.MayDouble]; 0 for always. What may have been
-	// published longer ago is not published again, the run ends with ErrMayDouble. AllowDoubles publishes again what earlier runs
-	// have left, not what this run itself has no answer to for so long: nobody was asked about that.
+	// Remembered is for how long a published id is recognised as a repeat, see [Record.MayDouble];
+	// 0 for always. What may have been published longer ago is not published again, the run ends
+	// with ErrMayDouble. AllowDoubles publishes again what earlier runs have left, not what this
+	// run itself has no answer to for so long: nobody was asked about that.
 	Remembered   time.Duration
 	AllowDoubles bool
 
-	// The following are fixed by a campaign's first start. A later one may leave them out, not change them.
+	// The following are fixed by a campaign's first start. A later one may leave them out, not
+	// change them.
 	Source    string
 	SendAt    time.Time
 	ExpiresIn time.Duration // from the first start, or from SendAt if that is later; 0 for the app's setting
 
 	Batch int // intents in one publish and between two checkpoints; 0 for 500
 
-	// Progress is told where the run begins and after each step how many of the file's rows are done. waiting says why it does not go on just now, or is "".
+	// Progress is told where the run begins and after each step how many of the file's rows are
+	// done. waiting says why it does not go on just now, or is "".
 	Progress func(done, total int, waiting string)
 }
 
@@ -92,14 +98,15 @@ type Result struct {
 const (
 	defaultBatch = 500
 
-	// lastWords is for how long a run that is told to stop waits for answers of what it has published, and then for its checkpoint
-	// to be stored.
+	// lastWords is for how long a run that is told to stop waits for answers of what it has
+	// published, and then for its checkpoint to be stored.
 	lastWords = 3 * time.Second
 )
 
-// Start publishes the campaign, or what an earlier run of the same name has left: from its checkpoint on, if file and template are the
-// same. A full queue is waited for. When ctx ends, or something fails, what the broker has acknowledged is on record, and the result
-// says so besides the error.
+// Start publishes the campaign, or what an earlier run of the same name has left: from its
+// checkpoint on, if file and template are the same. A full queue is waited for. When ctx ends, or
+// something fails, what the broker has acknowledged is on record, and the result says so besides
+// the error.
 func (j Job) Start(ctx context.Context, o Options) (Result, error) { return j.start(ctx, o, time.Now) }
 
 func (j Job) start(ctx context.Context, o Options, now func() time.Time) (Result, error) {
@@ -343,8 +350,8 @@ func (b *batch) add(row row, id string) {
 	b.rows = append(b.rows, row.number)
 }
 
-// flush publishes a batch and moves the checkpoint behind it. When it fails, the checkpoint is at the first intent that was not
-// acknowledged.
+// flush publishes a batch and moves the checkpoint behind it. When it fails, the checkpoint is at
+// the first intent that was not acknowledged.
 func (r *run) flush(ctx context.Context, b *batch) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -373,7 +380,8 @@ func (r *run) flush(ctx context.Context, b *batch) error {
 	return r.save(ctx)
 }
 
-// span is how far the last of those that are meant reaches: who goes on from the first answer has to know.
+// span is how far the last of those that are meant reaches: who goes on from the first answer has
+// to know.
 func span(answers []Accepted, meant func(Accepted) bool) int {
 	for n := len(answers); n > 0; n-- {
 		if meant(answers[n-1]) {

@@ -32,7 +32,8 @@ type Status struct {
 	ledger.Counts
 }
 
-// Open is how many of those accepted have no outcome on record: queued, waiting, or settled without a receipt that is still kept.
+// Open is how many of those accepted have no outcome on record: queued, waiting, or settled without
+// a receipt that is still kept.
 func (s Status) Open() int {
 	settled := s.Sent + s.Cancelled
 	for _, n := range s.Dead {
@@ -77,8 +78,9 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 	return s, nil
 }
 
-// outcomesSince is since when the outcomes of a campaign are known, by when the stream of the receipts was made and for how long it
-// keeps them (0: for ever). It is zero when they are known from the campaign's start.
+// outcomesSince is since when the outcomes of a campaign are known, by when the stream of the
+// receipts was made and for how long it keeps them (0: for ever). It is zero when they are known
+// from the campaign's start.
 func outcomesSince(started, made time.Time, keep time.Duration, now time.Time) time.Time {
 	since := made
 	if oldest := now.Add(-keep); keep > 0 && oldest.After(since) {
@@ -169,8 +171,8 @@ func outcomes(ctx context.Context, conn *broker.Conn, r Record) (map[[16]byte]ou
 	return latest, err
 }
 
-// receiptOf reads a campaign's receipts; false for somebody else's, and for what is none. Most receipts are somebody else's, and are
-// not decoded.
+// receiptOf reads a campaign's receipts; false for somebody else's, and for what is none. Most
+// receipts are somebody else's, and are not decoded.
 func receiptOf(campaign string) func(data []byte) (schema.Receipt, bool) {
 	needle := []byte(`"` + campaign + `"`) // a subject's token: JSON has nothing in it to escape
 	return func(data []byte) (schema.Receipt, bool) {

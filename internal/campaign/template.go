@@ -13,7 +13,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Template is a packet with placeholders, {{name}}, inside its strings. A placeholder stands for the row's column of that name.
+// Template is a packet with placeholders, {{name}}, inside its strings. A placeholder stands for
+// the row's column of that name.
 type Template struct {
 	parts   []part
 	columns []string // every placeholder's name once, in the order of their first use
@@ -27,15 +28,17 @@ type part struct {
 	column  string
 }
 
-// recipient is the placeholder for the touser that a template without one gets. Braces cannot be in a placeholder's name, so it is no
-// column's.
+// recipient is the placeholder for the touser that a template without one gets. Braces cannot be in
+// a placeholder's name, so it is no column's.
 const recipient = "{recipient}"
 
-// ParseTemplate reads the text of a template file: a JSON object by the rules of a packet (no key twice, no control characters, at most
-// [schema.MaxPacket] bytes) whose strings may hold {{name}}, blanks around the name allowed. Keys and values other than strings
-// cannot hold any. A touser that is the same for all is refused; a template without a touser gets the row's recipient.
+// ParseTemplate reads the text of a template file: a JSON object by the rules of a packet (no key
+// twice, no control characters, at most [schema.MaxPacket] bytes) whose strings may hold {{name}},
+// blanks around the name allowed. Keys and values other than strings cannot hold any. A touser that
+// is the same for all is refused; a template without a touser gets the row's recipient.
 //
-// The template is not a valid packet yet: that depends on the rows. The error names a field or a placeholder and no value.
+// The template is not a valid packet yet: that depends on the rows. The error names a field or a
+// placeholder and no value.
 func ParseTemplate(raw []byte) (*Template, error) {
 	raw = textfile.Trim(raw)
 	if len(raw) > schema.MaxPacket {
@@ -172,11 +175,13 @@ func (t *Template) literal(s string) {
 // Columns are the names of the placeholders, each once.
 func (t *Template) Columns() []string { return append([]string(nil), t.columns...) }
 
-// Digest tells templates apart: the SHA-256 of the template's normal form in hexadecimal. White space does not count.
+// Digest tells templates apart: the SHA-256 of the template's normal form in hexadecimal. White
+// space does not count.
 func (t *Template) Digest() string { return t.digest }
 
-// Render appends the packet for one row to dst: always valid JSON with the template's structure, whatever the values are. openID is
-// the row's recipient, used when the template has no touser. value gives a column's value, or the rule that it breaks.
+// Render appends the packet for one row to dst: always valid JSON with the template's structure,
+// whatever the values are. openID is the row's recipient, used when the template has no touser.
+// value gives a column's value, or the rule that it breaks.
 //
 // The error is a [*schema.FieldError] that names the column.
 func (t *Template) Render(dst []byte, openID string, value func(column string) (text, rule string)) ([]byte, error) {
@@ -209,8 +214,9 @@ func (t *Template) Render(dst []byte, openID string, value func(column string) (
 
 const notUTF8 = "must be UTF-8"
 
-// appendEscaped appends s as it stands between the quotes of a JSON string. Nothing but what must be is escaped: the API shows \u
-// escapes to users. Control characters are escaped to keep the JSON valid; schema.Decode refuses the row for them.
+// appendEscaped appends s as it stands between the quotes of a JSON string. Nothing but what must
+// be is escaped: the API shows \u escapes to users. Control characters are escaped to keep the JSON
+// valid; schema.Decode refuses the row for them.
 func appendEscaped(dst []byte, s string) []byte {
 	const hexDigits = "0123456789abcdef"
 	for i := range len(s) {

@@ -78,7 +78,8 @@ func TestWhiteSpaceMakesNoOtherTemplate(t *testing.T) {
 	require.Equal(t, []string{"name"}, a.Columns())
 }
 
-// FuzzRender: whatever template and values, what comes out is JSON whose strings hold the values and whose structure is the template's.
+// FuzzRender: whatever template and values, what comes out is JSON whose strings hold the values
+// and whose structure is the template's.
 func FuzzRender(f *testing.F) {
 	f.Add(hello, "o1", `"},"x":{"`)
 	f.Add(`{"a":["{{name}}","\\{{name}}"],"b":{"c":"{{ x }}\\"}}`, `\`, "\u2028\n")

@@ -25,10 +25,8 @@ package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -113,37 +111,14 @@ func (b *Box) Get(ctx context.Context, appID, id string) ([]Item, error) {
 	return out, err
 }
 
-// Delete takes a letter out of the box. One that is gone already is no error:
+// Delete takes a letter out of the box. One that is there no more is no error:
 // two operators may replay at once.
 func (b *Box) Delete(ctx context.Context, seq uint64) error {
-	// The stream's own DeleteMsg would first ask for the stream, for each letter.
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	request := fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq)
-	m, err := b.conn.NC.RequestWithContext(ctx,
-		"$JS.API.STREAM.MSG.DELETE."+schema.StreamDead, request)
-	if err != nil {
-		return fmt.Errorf("delete letter %d: %w", seq, err)
+	err := b.conn.Delete(ctx, schema.StreamDead, seq)
+	if errors.Is(err, broker.ErrNoMessage) {
+		return nil
 	}
-	var answer struct {
-		Error *broker.APIError `json:"error"`
-	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return fmt.Errorf("delete letter %d: unreadable answer: %w", seq, err)
-	}
-	if answer.Error != nil && !gone(answer.Error) {
-		return fmt.Errorf("delete letter %d: %w", seq, answer.Error)
-	}
-	return nil
-}
-
-// gone says whether the broker refused a deletion because there is nothing
-// to delete: with one code for a gap, with another and the words of its store
-// for what lies before the first message.
-func gone(e *broker.APIError) bool {
-	const sequenceNotFound, deleteFailed = 10043, 10057
-	return e.Code == sequenceNotFound ||
-		e.Code == deleteFailed && strings.HasSuffix(e.Description, "found")
+	return err
 }
 
 // last is the highest sequence in the box.

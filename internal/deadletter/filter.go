@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"bytes"
-	"encoding/json"
 	"regexp"
 	"slices"
 	"strconv"
@@ -79,10 +78,10 @@ func (f Filter) Subject() string {
 func (f Filter) glance() func(data []byte) bool {
 	var needles [][]byte
 	for _, id := range f.IDs {
-		needles = append(needles, encoded(id))
+		needles = append(needles, needle(id))
 	}
 	if len(needles) == 0 && f.OpenID != "" {
-		needles = append(needles, encoded(f.OpenID))
+		needles = append(needles, needle(f.OpenID))
 	}
 	if len(needles) == 0 || len(needles) > mostLookUps {
 		return func([]byte) bool { return true }
@@ -92,13 +91,10 @@ func (f Filter) glance() func(data []byte) bool {
 	}
 }
 
-// encoded is s as encode writes it.
-func encoded(s string) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string always can be
-	return bytes.TrimSpace(b.Bytes())
+// needle is a string as it stands in a stored letter.
+func needle(s string) []byte {
+	b, _ := encode(s, len(s)+len(`""`)) // a string always can be
+	return b
 }
 
 // Words returns the filter as the audit keeps it: "app=wx… reason=expired,unknown".

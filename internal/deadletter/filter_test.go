@@ -56,7 +56,7 @@ func TestFilterMatch(t *testing.T) {
 			t.Parallel()
 			require.Equal(t, tt.want, tt.filter.Match(l))
 			if tt.want {
-				body, err := encode(l)
+				body, err := encode(l, 0)
 				require.NoError(t, err)
 				require.True(t, tt.filter.glance()(body), "a glance must let pass what matches")
 			}
@@ -69,11 +69,11 @@ func TestFilterMatch(t *testing.T) {
 func TestGlanceKnowsHowIDsAreWritten(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{`a"b\c`, `<&>`, "a b", "~"} {
-		body, err := encode(letter(id))
+		body, err := encode(letter(id), 0)
 		require.NoError(t, err)
 		require.True(t, Filter{IDs: []string{id}}.glance()(body), id)
 	}
-	body, err := encode(letter("a"))
+	body, err := encode(letter("a"), 0)
 	require.NoError(t, err)
 	require.False(t, Filter{IDs: []string{"b"}}.glance()(body))
 	require.False(t, Filter{OpenID: "oX"}.glance()(body))

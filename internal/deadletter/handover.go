@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/internal/wire"
 )
 
 // handover is what a replay writes down before it publishes some letters: if it dies, these may be
@@ -36,29 +35,28 @@ type handed struct {
 }
 
 const (
-	handoverPrefix = "$KV." + wire.BucketJob + ".replay."
+	handoverPrefix = "replay."
 
 	// handoverKeep is longer than a letter is kept.
 	handoverKeep = 35 * 24 * time.Hour
-
-	// tombstone is for how long the mark of a deletion stays.
-	tombstone = 10 * time.Minute
 )
 
 // readHandovers reads what replays that did not end, or are running, have written down about the
 // box that was made at a time. Notes that do not say which box they mean count as being about it.
 func readHandovers(ctx context.Context, conn *broker.Conn, made time.Time) ([]handover, error) {
+	entries, err := conn.ReadJobs(ctx, handoverPrefix)
+	if err != nil {
+		return nil, err
+	}
 	var all []handover
-	o := broker.ScanOptions{Subject: handoverPrefix + ">"}
-	err := conn.Scan(ctx, wire.StreamJobRecords, o, func(s broker.Stored) error {
-		h := handover{run: s.Subject[len(handoverPrefix):], seq: s.Seq}
-		if json.Unmarshal(s.Data, &h) == nil && len(h.Letters) > 0 &&
+	for _, e := range entries {
+		h := handover{run: e.Key[len(handoverPrefix):], seq: e.Seq}
+		if json.Unmarshal(e.Value, &h) == nil && len(h.Letters) > 0 &&
 			(h.Box.IsZero() || h.Box.Equal(made)) {
 			all = append(all, h)
 		}
-		return nil
-	})
-	return all, err
+	}
+	return all, nil
 }
 
 // write stores the handover in the place of what the same run wrote before, or takes it away when
@@ -75,16 +73,12 @@ func (h *handover) write(ctx context.Context, conn *broker.Conn) error {
 }
 
 func (h *handover) message() (*nats.Msg, error) {
-	m := nats.NewMsg(handoverPrefix + h.run)
+	key := handoverPrefix + h.run
 	if len(h.Letters) == 0 {
-		m.Header.Set("KV-Operation", "DEL")
-		m.Header.Set("Nats-TTL", tombstone.String())
-		return m, nil
+		return broker.DeleteJob(key), nil
 	}
-	m.Header.Set("Nats-TTL", handoverKeep.String())
-	var err error
-	m.Data, err = json.Marshal(h)
-	return m, err
+	body, err := json.Marshal(h)
+	return broker.PutJob(key, body, handoverKeep), err
 }
 
 // strike takes settled letters off what other runs have left. Nobody but their own run may still

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -120,16 +119,12 @@ func (b *Box) Cover(ctx context.Context, complete bool) error {
 
 // readCoverage reads the mark; false when there is none.
 func (b *Box) readCoverage(ctx context.Context) (c coverage, known bool, err error) {
-	section, _, _ := strings.Cut(indexedKey, ".")
-	entries, err := b.conn.ReadState(ctx, section+".")
-	if err != nil {
+	e, err := b.conn.LastState(ctx, indexedKey)
+	if err != nil && !errors.Is(err, broker.ErrNoMessage) {
 		return c, false, fmt.Errorf("read what is indexed of %s: %w", schema.StreamDead, err)
 	}
-	for _, e := range entries {
-		if e.Key == indexedKey {
-			known = json.Unmarshal(e.Value, &c) == nil && c.From > 0
-		}
-	}
+	// No value, as after a deletion, is no JSON either.
+	known = json.Unmarshal(e.Value, &c) == nil && c.From > 0
 	return c, known, nil
 }
 

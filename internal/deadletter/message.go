@@ -28,7 +28,7 @@ func Message(l *schema.Letter) (*nats.Msg, error) {
 	if err := schema.CheckID(l.ID); err != nil {
 		return nil, fmt.Errorf("dead letter: %w", err)
 	}
-	body, err := encode(l)
+	body, err := encode(l, 1024+len(l.Body)+2*len(l.BodyBase64))
 	if err != nil {
 		return nil, fmt.Errorf("dead letter: %w", err)
 	}
@@ -41,13 +41,14 @@ func Message(l *schema.Letter) (*nats.Msg, error) {
 	}, nil
 }
 
-// encode leaves < > & as they are: people read letters with any NATS tool.
-func encode(l *schema.Letter) ([]byte, error) {
+// encode returns v as JSON, of about size bytes. It leaves < > & as they are: people
+// read letters with any NATS tool.
+func encode(v any, size int) ([]byte, error) {
 	var b bytes.Buffer
-	b.Grow(1024 + len(l.Body) + 2*len(l.BodyBase64))
+	b.Grow(size)
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(l); err != nil {
+	if err := e.Encode(v); err != nil {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil

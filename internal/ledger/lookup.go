@@ -8,7 +8,8 @@ import (
 	"github.com/kefuhq/kefu/internal/wire"
 )
 
-// Lookup reads the log for many intents in one pass. It serves commands; workers have the index. Want every intent, Read, then Get.
+// Lookup reads the log for many intents in one pass. It serves commands; workers have the index.
+// Want every intent, Read, then Get.
 type Lookup struct {
 	conn  *broker.Conn
 	keys  map[Key]struct{}
@@ -39,7 +40,8 @@ func (l *Lookup) Want(appID, id string, published time.Time) {
 	l.index, l.next = newIndex(0), 0
 }
 
-// Read reads the log from where the Read before ended, or from the time of the earliest intent wanted.
+// Read reads the log from where the Read before ended, or from the time of the earliest intent
+// wanted.
 func (l *Lookup) Read(ctx context.Context) error {
 	if len(l.keys) == 0 {
 		return nil
