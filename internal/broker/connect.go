@@ -7,7 +7,8 @@
 //
 // It knows nothing of WeChat: an intent is bytes on a subject here.
 //
-//	conn, err := broker.Connect(ctx, broker.Options{URL: "nats://127.0.0.1:4222", Name: "kefu worker"})
+//	conn, err := broker.Connect(ctx,
+//		broker.Options{URL: "nats://127.0.0.1:4222", Name: "kefu worker"})
 //	...
 //	defer conn.Close()
 //	plan, err := broker.NewPlan(ctx, conn.JS, spec)

@@ -192,7 +192,9 @@ func TestSilenceIsFollowedByARepeatWithTheSameBytes(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	refusal := func(status, code int, sentence string) string {
-		return fmt.Sprintf(`{"error":{"code":%d,"err_code":%d,"description":%q},"stream":"FAKE","seq":0}`, status, code, sentence)
+		return fmt.Sprintf(
+			`{"error":{"code":%d,"err_code":%d,"description":%q},"stream":"FAKE","seq":0}`,
+			status, code, sentence)
 	}
 	for _, c := range []struct {
 		name    string

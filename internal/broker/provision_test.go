@@ -404,5 +404,7 @@ func TestShardsAreReadFromTheStream(t *testing.T) {
 	require.Equal(t, 4, broker.Shards(broker.SendStream(brokertest.App("wx1"))))
 	require.Zero(t, broker.Shards(jetstream.StreamConfig{}))
 	require.Zero(t,
-		broker.Shards(jetstream.StreamConfig{SubjectTransform: &jetstream.SubjectTransformConfig{Destination: "a.>"}}))
+		broker.Shards(jetstream.StreamConfig{
+			SubjectTransform: &jetstream.SubjectTransformConfig{Destination: "a.>"},
+		}))
 }

@@ -23,9 +23,9 @@ type Job struct {
 // Summary is what is known of a file that was read as a whole.
 type Summary struct {
 	Rows       int            `json:"rows"`       // without the header and blank lines
-	Recipients int            `json:"recipients"` // rows to publish: valid ones, each recipient once
+	Recipients int            `json:"recipients"` // rows to publish: valid, each recipient once
 	Invalid    int            `json:"invalid"`    // rows that break a rule
-	Repeated   int            `json:"repeated"`   // valid rows whose recipient had a row before; the first counts
+	Repeated   int            `json:"repeated"`   // valid rows but the first of each recipient
 	MsgTypes   map[string]int `json:"msgtypes,omitempty"`
 	Problems   []Problem      `json:"problems,omitempty"` // the first MostProblems of them
 	File       string         `json:"file_sha256"`

@@ -91,7 +91,9 @@ const (
 
 // try publishes once what is open, within a time, notes the answers, and returns what is left and
 // why: an error that does not pass by itself, if there is one.
-func (r *run) try(ctx context.Context, within time.Duration, intents []Intent, answers []Accepted, open []int) (left []int, why error) {
+func (r *run) try(
+	ctx context.Context, within time.Duration, intents []Intent, answers []Accepted, open []int,
+) (left []int, why error) {
 	some := make([]Intent, len(open))
 	for i, at := range open {
 		some[i] = intents[at]
@@ -105,7 +107,8 @@ func (r *run) try(ctx context.Context, within time.Duration, intents []Intent, a
 		if i < len(got) {
 			answer = got[i]
 		}
-		if mayBeStored(answer) || !mayBeStored(answers[at]) { // that the queue is full now says nothing of an earlier try
+		// That the queue is full now says nothing of an earlier try.
+		if mayBeStored(answer) || !mayBeStored(answers[at]) {
 			answers[at] = answer
 		}
 		cause := answer.Err
@@ -113,7 +116,8 @@ func (r *run) try(ctx context.Context, within time.Duration, intents []Intent, a
 			continue
 		}
 		left = append(left, at)
-		if !errors.Is(cause, errOpen) && (why == nil || errors.Is(why, ErrQueueFull) || errors.Is(why, ErrAway)) {
+		if !errors.Is(cause, errOpen) &&
+			(why == nil || errors.Is(why, ErrQueueFull) || errors.Is(why, ErrAway)) {
 			why = cause
 		}
 	}
@@ -126,7 +130,9 @@ func (r *run) try(ctx context.Context, within time.Duration, intents []Intent, a
 // publishGracefully gives what is on its way when the run is told to stop a moment to be
 // acknowledged. The publisher repeats what is not answered: beyond a time that might be stored
 // twice.
-func (r *run) publishGracefully(ctx context.Context, within time.Duration, intents []Intent) ([]Accepted, error) {
+func (r *run) publishGracefully(
+	ctx context.Context, within time.Duration, intents []Intent,
+) ([]Accepted, error) {
 	grace, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() {

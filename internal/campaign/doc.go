@@ -11,7 +11,8 @@
 // remembers the id; the record says how many rows behind the checkpoint a run that was killed may
 // have published (Record.MayDouble).
 //
-//	template, err := campaign.ParseTemplate([]byte(`{"msgtype":"text","text":{"content":"{{name}}，您好"}}`))
+//	template, err := campaign.ParseTemplate(
+//		[]byte(`{"msgtype":"text","text":{"content":"{{name}}，您好"}}`))
 //	...
 //	job := campaign.Job{AppID: "wx1", Campaign: "double-11", Source: source, Template: template}
 //	summary, err := job.Check(ctx)

@@ -40,7 +40,8 @@ func TestWhatIsInDoubtIsOnRecord(t *testing.T) {
 	conn := brokertest.New(t, app)
 	writings := recorded(t, conn)
 	began := time.Now()
-	result, err := job(t, recipients(25)).Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}, Batch: 10})
+	result, err := job(t, recipients(25)).Start(t.Context(),
+		Options{Conn: conn, Queue: &outbox{conn: conn}, Batch: 10})
 	require.NoError(t, err)
 	require.Zero(t, result.InDoubt)
 	var next, doubt []int
@@ -51,7 +52,8 @@ func TestWhatIsInDoubtIsOnRecord(t *testing.T) {
 		}
 	}
 	require.Equal(t, []int{0, 10, 20, 25, 25}, next)
-	require.Equal(t, []int{10, 10, 5, 0, 0}, doubt, "killed right after a writing, so many may have been published")
+	require.Equal(t, []int{10, 10, 5, 0, 0}, doubt,
+		"killed right after a writing, so many may have been published")
 }
 
 func TestARunThatStopsSaysWhatIsInDoubt(t *testing.T) {
@@ -107,7 +109,8 @@ func TestNobodyIsSentToTwiceWithoutBeingAskedFor(t *testing.T) {
 	const keep = time.Hour
 	// A run died with 20 of 40 on record, longer ago than published ids are remembered.
 	since := time.Now().Add(-2 * keep).UTC()
-	killed(t, conn, func(r *Record) { r.Next, r.Published, r.InDoubt, r.DoubtSince = 20, 20, 10, since })
+	killed(t, conn,
+		func(r *Record) { r.Next, r.Published, r.InDoubt, r.DoubtSince = 20, 20, 10, since })
 
 	start := func(ctx context.Context, o Options) (Result, error) {
 		o.Conn, o.Queue, o.Batch, o.Remembered = conn, q, 5, keep
@@ -119,7 +122,8 @@ func TestNobodyIsSentToTwiceWithoutBeingAskedFor(t *testing.T) {
 
 	// Whoever agrees, and interrupts it before anything was published, has changed nothing.
 	stopped, cancel := context.WithCancel(t.Context())
-	_, err = start(stopped, Options{AllowDoubles: true, Progress: func(int, int, string) { cancel() }})
+	_, err = start(stopped,
+		Options{AllowDoubles: true, Progress: func(int, int, string) { cancel() }})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Zero(t, q.n)
 	kept, _, err := ReadRecord(t.Context(), conn, app, "double-11")
@@ -224,7 +228,8 @@ func TestWhatAKilledRunMayHavePublishedIsNotPublishedTooLate(t *testing.T) {
 			conn := brokertest.New(t, app)
 			q := &outbox{conn: conn, before: c.answer}
 			killed(t, conn, func(r *Record) {
-				r.Next, r.Published, r.InDoubt, r.DoubtSince = 20, 20, 7, time.Now().Add(time.Minute-window)
+				r.Next, r.Published, r.InDoubt, r.DoubtSince = 20, 20, 7,
+					time.Now().Add(time.Minute-window)
 			})
 			clock := &late{}
 			result, err := job(t, recipients(40)).start(t.Context(), Options{
@@ -247,20 +252,22 @@ func TestAFullQueueMayBeWaitedForLongerThanRepeatsAreRecognised(t *testing.T) {
 	clock := &late{}
 	waits := 0
 	q := &outbox{conn: conn, before: func(int) error { return ErrQueueFull }}
-	result, err := job(t, recipients(10)).start(t.Context(), Options{Conn: conn, Queue: q, Remembered: window, Progress: func(_, _ int, waiting string) {
-		if waiting == "" {
-			return
-		}
-		clock.ahead += window
-		waits++
-		q.before = nil
-		if waits == 1 {
-			q.before = func(int) error { return ErrAway } // in doubt from now on, not from the beginning
-		}
-		if waits == 2 {
-			clock.ahead -= window
-		}
-	}}, clock.now)
+	result, err := job(t, recipients(10)).start(t.Context(),
+		Options{Conn: conn, Queue: q, Remembered: window, Progress: func(_, _ int, waiting string) {
+			if waiting == "" {
+				return
+			}
+			clock.ahead += window
+			waits++
+			q.before = nil
+			if waits == 1 {
+				// In doubt from now on, not from the beginning.
+				q.before = func(int) error { return ErrAway }
+			}
+			if waits == 2 {
+				clock.ahead -= window
+			}
+		}}, clock.now)
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 10}, []int{waits, result.Published})
 }
@@ -271,14 +278,15 @@ func TestAFullQueueSaysNothingOfAnEarlierTry(t *testing.T) {
 	q := &outbox{conn: conn, before: func(int) error { return ErrAway }}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	result, err := job(t, recipients(10)).Start(ctx, Options{Conn: conn, Queue: q, Progress: func(_, _ int, waiting string) {
-		switch waiting {
-		case "the broker is away":
-			q.before = func(int) error { return ErrQueueFull }
-		case "the queue is full":
-			cancel()
-		}
-	}})
+	result, err := job(t, recipients(10)).Start(ctx,
+		Options{Conn: conn, Queue: q, Progress: func(_, _ int, waiting string) {
+			switch waiting {
+			case "the broker is away":
+				q.before = func(int) error { return ErrQueueFull }
+			case "the queue is full":
+				cancel()
+			}
+		}})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, []int{20, 10}, []int{q.n, result.InDoubt})
 }
@@ -293,7 +301,8 @@ func TestWhoeverAgreesToSomeTwiceDoesNotAgreeToOthers(t *testing.T) {
 		}
 		return nil
 	}}
-	killed(t, conn, func(r *Record) { r.Next, r.InDoubt, r.DoubtSince = 20, 7, time.Now().Add(-2*window) })
+	killed(t, conn,
+		func(r *Record) { r.Next, r.InDoubt, r.DoubtSince = 20, 7, time.Now().Add(-2*window) })
 	result, err := job(t, recipients(40)).start(t.Context(), Options{
 		Conn: conn, Queue: q, Remembered: window, AllowDoubles: true,
 		Progress: func(_, _ int, waiting string) {
@@ -310,7 +319,8 @@ func TestThePublisherRepeatsNothingThatIsNotRecognised(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	q := &silent{}
-	_, err := job(t, recipients(10)).Start(t.Context(), Options{Conn: conn, Queue: q, Remembered: 100 * time.Millisecond})
+	_, err := job(t, recipients(10)).Start(t.Context(),
+		Options{Conn: conn, Queue: q, Remembered: 100 * time.Millisecond})
 	require.ErrorIs(t, err, ErrMayDouble)
 	require.LessOrEqual(t, q.calls, 1)
 }
@@ -318,7 +328,9 @@ func TestThePublisherRepeatsNothingThatIsNotRecognised(t *testing.T) {
 // silent is a queue from which nothing is heard.
 type silent struct{ calls int }
 
-func (q *silent) PublishBulk(ctx context.Context, _ string, _ Terms, _ []Intent) ([]Accepted, error) {
+func (q *silent) PublishBulk(
+	ctx context.Context, _ string, _ Terms, _ []Intent,
+) ([]Accepted, error) {
 	q.calls++
 	<-ctx.Done()
 	return nil, fmt.Errorf("%w: %w", ErrAway, context.Cause(ctx))
@@ -366,7 +378,8 @@ func TestACampaignOfAnEarlierVersionAsksWhenItIsOld(t *testing.T) {
 
 	clock := &late{ahead: window}
 	start := func() error {
-		_, err := job(t, recipients(40)).start(t.Context(), Options{Conn: conn, Queue: q, Remembered: window}, clock.now)
+		_, err := job(t, recipients(40)).start(t.Context(),
+			Options{Conn: conn, Queue: q, Remembered: window}, clock.now)
 		return err
 	}
 	require.ErrorIs(t, start(), ErrMayDouble)
@@ -391,12 +404,13 @@ func TestACheckpointThatIsNotStoredIsTold(t *testing.T) {
 	conn := brokertest.New(t, app)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	result, err := job(t, recipients(40)).Start(ctx, Options{Conn: conn, Queue: &outbox{conn: conn}, Batch: 10, Progress: func(done, _ int, _ string) {
-		if done == 20 {
-			require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamJobRecords))
-			cancel()
-		}
-	}})
+	result, err := job(t, recipients(40)).Start(ctx, Options{Conn: conn, Queue: &outbox{conn: conn},
+		Batch: 10, Progress: func(done, _ int, _ string) {
+			if done == 20 {
+				require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamJobRecords))
+				cancel()
+			}
+		}})
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, ErrCheckpoint)
 	require.Equal(t, 20, result.Next)

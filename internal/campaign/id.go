@@ -11,7 +11,8 @@ import (
 // ever share an id.
 const idChars = 26
 
-var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").
+	WithPadding(base32.NoPadding)
 
 // ID returns the id of the intent for one recipient: the campaign and a hash of
 // the recipient. The same recipient of the same campaign always has the same id

@@ -21,8 +21,10 @@ func TestAnIDFollowsFromAppCampaignAndRecipient(t *testing.T) {
 	require.Regexp(t, `^double-11-[a-z2-7]{26}$`, id)
 	require.Equal(t, id, ID(p, "wx1", "double-11", "o1"))
 	for _, other := range []string{
-		ID(p, "wx2", "double-11", "o1"), ID(p, "wx1", "double-12", "o1"), ID(p, "wx1", "double-11", "o2"),
-		ID(broker.NewPseudonyms([]byte("another key")), "wx1", "double-11", "o1"), unkeyedID("wx1", "double-11", "o1"),
+		ID(p, "wx2", "double-11", "o1"), ID(p, "wx1", "double-12", "o1"),
+		ID(p, "wx1", "double-11", "o2"),
+		ID(broker.NewPseudonyms([]byte("another key")), "wx1", "double-11", "o1"),
+		unkeyedID("wx1", "double-11", "o1"),
 	} {
 		require.NotEqual(t, id[len(id)-26:], other[len(other)-26:])
 	}
@@ -43,11 +45,12 @@ func keyed(t *testing.T, conn *broker.Conn, openID string) string {
 func ids(t *testing.T, conn *broker.Conn) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
-	require.NoError(t, conn.Scan(t.Context(), schema.SendStream(app), broker.ScanOptions{}, func(s broker.Stored) error {
-		env, err := wire.ParseEnvelope(s.Header, false)
-		found[wire.PeekToUser(s.Data)] = env.ID
-		return err
-	}))
+	require.NoError(t, conn.Scan(t.Context(), schema.SendStream(app), broker.ScanOptions{},
+		func(s broker.Stored) error {
+			env, err := wire.ParseEnvelope(s.Header, false)
+			found[wire.PeekToUser(s.Data)] = env.ID
+			return err
+		}))
 	return found
 }
 
@@ -58,7 +61,8 @@ func TestACampaignThatRunsKeepsTheIDsThatItBeganWith(t *testing.T) {
 	summary, err := j.Check(t.Context())
 	require.NoError(t, err)
 	// An earlier version has published the first ten, and its last checkpoint is lost.
-	record := Record{AppID: app, Campaign: "double-11", File: summary.File, Template: summary.Template, Rows: 30, Next: 0}
+	record := Record{AppID: app, Campaign: "double-11", File: summary.File,
+		Template: summary.Template, Rows: 30, Next: 0}
 	_, err = writeRecord(t.Context(), conn, record, 0)
 	require.NoError(t, err)
 	q := &outbox{conn: conn}
@@ -67,8 +71,10 @@ func TestACampaignThatRunsKeepsTheIDsThatItBeganWith(t *testing.T) {
 		if r.number == 10 {
 			return begun
 		}
-		_, err := q.PublishBulk(context.WithoutCancel(t.Context()), app, Terms{Campaign: "double-11"},
-			[]Intent{{ID: unkeyedID(app, "double-11", r.openID), JSON: append([]byte(nil), r.packet...)}})
+		_, err := q.PublishBulk(context.WithoutCancel(t.Context()), app,
+			Terms{Campaign: "double-11"},
+			[]Intent{{ID: unkeyedID(app, "double-11", r.openID),
+				JSON: append([]byte(nil), r.packet...)}})
 		return err
 	}), begun)
 
@@ -82,5 +88,6 @@ func TestACampaignThatRunsKeepsTheIDsThatItBeganWith(t *testing.T) {
 	conn = brokertest.New(t, app)
 	_, err = j.Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}})
 	require.NoError(t, err)
-	require.Equal(t, keyed(t, conn, "o00029"), ids(t, conn)["o00029"], "a new one has ids that nobody can reverse")
+	require.Equal(t, keyed(t, conn, "o00029"), ids(t, conn)["o00029"],
+		"a new one has ids that nobody can reverse")
 }

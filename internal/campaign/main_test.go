@@ -25,7 +25,9 @@ const app = "wx0000000000000001"
 
 // text is a source in memory.
 func text(format Format, s string) Source {
-	return Source{Format: format, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }}
+	return Source{Format: format, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(s)), nil
+	}}
 }
 
 const hello = `{"msgtype":"text","text":{"content":"{{name}}，您好"}}`
@@ -56,7 +58,9 @@ type outbox struct {
 	n      int
 }
 
-func (q *outbox) PublishBulk(ctx context.Context, appID string, terms Terms, intents []Intent) ([]Accepted, error) {
+func (q *outbox) PublishBulk(
+	ctx context.Context, appID string, terms Terms, intents []Intent,
+) ([]Accepted, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	accepted := make([]Accepted, len(intents))
@@ -68,7 +72,8 @@ func (q *outbox) PublishBulk(ctx context.Context, appID string, terms Terms, int
 				continue
 			}
 		}
-		env := schema.Envelope{ID: in.ID, Source: terms.Source, SendAt: terms.SendAt, ExpiresAt: terms.ExpiresAt}
+		env := schema.Envelope{ID: in.ID, Source: terms.Source, SendAt: terms.SendAt,
+			ExpiresAt: terms.ExpiresAt}
 		m := nats.NewMsg(schema.BulkSubject(appID, terms.Campaign).String())
 		m.Header, m.Data = nats.Header(env.Header()), in.JSON
 		ack, err := q.conn.Outbox.PublishWait(ctx, m)
@@ -84,10 +89,11 @@ func (q *outbox) PublishBulk(ctx context.Context, appID string, terms Terms, int
 func stored(t *testing.T, conn *broker.Conn) map[string]int {
 	t.Helper()
 	found := make(map[string]int)
-	err := conn.Scan(t.Context(), schema.SendStream(app), broker.ScanOptions{}, func(s broker.Stored) error {
-		found[wire.PeekToUser(s.Data)]++
-		return nil
-	})
+	err := conn.Scan(t.Context(), schema.SendStream(app), broker.ScanOptions{},
+		func(s broker.Stored) error {
+			found[wire.PeekToUser(s.Data)]++
+			return nil
+		})
 	require.NoError(t, err)
 	return found
 }

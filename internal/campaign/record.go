@@ -17,7 +17,7 @@ type Record struct {
 	AppID    string `json:"appid"`
 	Campaign string `json:"campaign"`
 	File     string `json:"file_sha256"`
-	Template string `json:"template_sha256,omitempty"` // of the normal form; "" when the rows are packets
+	Template string `json:"template_sha256,omitempty"` // of the normal form; "" if rows are packets
 
 	Source    string    `json:"source,omitempty"`     // Kefu-Source of its intents
 	SendAt    time.Time `json:"send_at,omitzero"`     // held until then
@@ -29,7 +29,7 @@ type Record struct {
 	KeyedIDs bool `json:"keyed_ids,omitempty"`
 
 	Rows       int `json:"rows"`
-	Next       int `json:"next"`       // checkpoint: every row before this one (from 0) needs nothing any more
+	Next       int `json:"next"`       // checkpoint: rows before this one (from 0) are done with
 	Published  int `json:"published"`  // stored by the broker, of the rows before Next
 	Duplicates int `json:"duplicates"` // the broker had the id already, of the rows before Next
 	Invalid    int `json:"invalid"`    // left out, of all rows

@@ -59,7 +59,8 @@ type tableReader struct {
 }
 
 func newTableReader(in io.Reader, limit *rowLimit, t *Template) (*tableReader, error) {
-	r := &tableReader{in: csv.NewReader(in), limit: limit, template: t, column: make(map[string]int), openID: -1, line: 1}
+	r := &tableReader{in: csv.NewReader(in), limit: limit, template: t,
+		column: make(map[string]int), openID: -1, line: 1}
 	r.in.FieldsPerRecord = -1 // a row that is too short is a bad row, not the end
 	r.in.ReuseRecord = true
 	header, err := r.in.Read()
@@ -98,13 +99,15 @@ func (r *tableReader) findRecipient() error {
 	toUser, other := r.column[columnToUser]
 	switch {
 	case one && other:
-		return errors.New("the file has both columns, openid and touser: which one is the recipient?")
+		return errors.New(
+			"the file has both columns, openid and touser: which one is the recipient?")
 	case one:
 		r.openID = openID
 	case other:
 		r.openID = toUser
 	case r.width == 1:
-		return errors.New("the header has no column openid or touser (are the columns separated by commas?)")
+		return errors.New("the header has no column openid or touser " +
+			"(are the columns separated by commas?)")
 	default:
 		return errors.New("the header has no column openid or touser")
 	}
@@ -117,7 +120,8 @@ func (r *tableReader) next(dst []byte) (int, []byte, error) {
 	var broken *csv.ParseError
 	switch {
 	case errors.As(err, &broken) && errors.Is(broken.Err, csv.ErrBareQuote):
-		return broken.StartLine, dst, &schema.FieldError{Field: "row", Rule: "not CSV: " + broken.Err.Error()}
+		return broken.StartLine, dst,
+			&schema.FieldError{Field: "row", Rule: "not CSV: " + broken.Err.Error()}
 	case errors.As(err, &broken):
 		// A quote at a wrong place may have swallowed any number of rows: nobody must be left out
 		// by that.
@@ -128,13 +132,15 @@ func (r *tableReader) next(dst []byte) (int, []byte, error) {
 	line, _ := r.in.FieldPos(0)
 	r.line = line
 	if len(cells) != r.width {
-		return line, dst, &schema.FieldError{Field: "row", Rule: fmt.Sprintf("has %d columns, the header %d", len(cells), r.width)}
+		return line, dst, &schema.FieldError{Field: "row",
+			Rule: fmt.Sprintf("has %d columns, the header %d", len(cells), r.width)}
 	}
 	openID := ""
 	if r.openID >= 0 {
 		openID = cells[r.openID]
 	}
-	dst, err = r.template.Render(dst, openID, func(name string) (string, string) { return cells[r.column[name]], "" })
+	dst, err = r.template.Render(dst, openID,
+		func(name string) (string, string) { return cells[r.column[name]], "" })
 	return line, dst, err
 }
 
@@ -207,7 +213,8 @@ func (r *lineReader) render(dst, line []byte) ([]byte, error) {
 			return dst, &schema.FieldError{Field: columnOpenID, Rule: rule}
 		}
 	}
-	return r.template.Render(dst, openID, func(name string) (string, string) { return columnText(columns, name) })
+	return r.template.Render(dst, openID,
+		func(name string) (string, string) { return columnText(columns, name) })
 }
 
 func recipientOf(columns map[string]json.RawMessage) (openID, rule string) {

@@ -39,9 +39,15 @@ func TestWhatIsSentIsWhatWasChecked(t *testing.T) {
 		change   func(path string) error
 		finishes bool
 	}{
-		"rewritten in place": {change: func(path string) error { return os.WriteFile(path, []byte(wide("w", people)), 0o600) }},
-		"cut":                {change: func(path string) error { return os.Truncate(path, int64(len(right)-(20<<10))) }},
-		"cut within a row":   {change: func(path string) error { return os.Truncate(path, int64(len(right)-1)) }},
+		"rewritten in place": {change: func(path string) error {
+			return os.WriteFile(path, []byte(wide("w", people)), 0o600)
+		}},
+		"cut": {change: func(path string) error {
+			return os.Truncate(path, int64(len(right)-(20<<10)))
+		}},
+		"cut within a row": {change: func(path string) error {
+			return os.Truncate(path, int64(len(right)-1))
+		}},
 		"longer": {change: func(path string) error {
 			f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 			if err == nil {
@@ -67,10 +73,12 @@ func TestWhatIsSentIsWhatWasChecked(t *testing.T) {
 				source, err := File(path)
 				require.NoError(t, err)
 				defer func() { require.NoError(t, source.Close()) }()
-				j := Job{AppID: app, Campaign: "double-11", Source: source, Template: template(t, hello)}
+				j := Job{AppID: app, Campaign: "double-11", Source: source,
+					Template: template(t, hello)}
 				summary, err := j.Check(t.Context())
 				require.NoError(t, err)
-				return j.Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}, Summary: &summary, Batch: 50, Progress: progress})
+				return j.Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn},
+					Summary: &summary, Batch: 50, Progress: progress})
 			}
 			changed := false
 			result, err := start(func(done, _ int, _ string) {
@@ -83,7 +91,8 @@ func TestWhatIsSentIsWhatWasChecked(t *testing.T) {
 			for openID := range stored(t, conn) {
 				require.True(t, strings.HasPrefix(openID, "o"), "%s was never checked", openID)
 			}
-			require.Len(t, stored(t, conn), result.Next, "the checkpoint speaks of the checked file")
+			require.Len(t, stored(t, conn), result.Next,
+				"the checkpoint speaks of the checked file")
 			if c.finishes {
 				require.NoError(t, err)
 				require.Equal(t, people, result.Published)
@@ -113,7 +122,8 @@ func TestAChangeBetweenCheckAndStartPublishesNothing(t *testing.T) {
 	summary, err := j.Check(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, []byte(wide("o", 199)+"w00000,x,y\n"), 0o600))
-	_, err = j.Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}, Summary: &summary})
+	_, err = j.Start(t.Context(),
+		Options{Conn: conn, Queue: &outbox{conn: conn}, Summary: &summary})
 	require.ErrorIs(t, err, ErrChanged)
 	require.Empty(t, stored(t, conn))
 	_, _, err = ReadRecord(t.Context(), conn, app, "double-11")
@@ -123,7 +133,8 @@ func TestAChangeBetweenCheckAndStartPublishesNothing(t *testing.T) {
 func TestVerifiedReading(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4))
-	for _, size := range []int{0, 1, pieceSize - 1, pieceSize, pieceSize + 1, 2 * pieceSize, 2*pieceSize + 17} {
+	for _, size := range []int{0, 1, pieceSize - 1, pieceSize, pieceSize + 1, 2 * pieceSize,
+		2*pieceSize + 17} {
 		content := make([]byte, size)
 		for i := range content {
 			content[i] = byte(random.Uint32())
@@ -135,7 +146,8 @@ func TestVerifiedReading(t *testing.T) {
 		require.NoError(t, err)
 		seal := f.seal()
 
-		got, err := io.ReadAll(seal.reader(t.Context(), iotest.HalfReader(bytes.NewReader(content))))
+		got, err := io.ReadAll(seal.reader(t.Context(),
+			iotest.HalfReader(bytes.NewReader(content))))
 		require.NoError(t, err, size)
 		require.True(t, bytes.Equal(content, got), size)
 
@@ -149,7 +161,8 @@ func TestVerifiedReading(t *testing.T) {
 		for what, other := range wrong {
 			got, err := io.ReadAll(seal.reader(t.Context(), bytes.NewReader(other)))
 			require.ErrorIs(t, err, ErrChanged, "%s, %d bytes", what, size)
-			require.True(t, bytes.HasPrefix(content, got), "%s, %d bytes: nothing of another file is handed out", what, size)
+			require.True(t, bytes.HasPrefix(content, got),
+				"%s, %d bytes: nothing of another file is handed out", what, size)
 		}
 	}
 }
@@ -207,6 +220,7 @@ func TestTheCheckpointNeverGoesBack(t *testing.T) {
 	require.True(t, result.Finished())
 	require.Zero(t, q.n, "nothing was left to publish")
 	for _, w := range writings() {
-		require.Equal(t, 41, w.Next, "killed right after this writing, the next run would publish from there")
+		require.Equal(t, 41, w.Next,
+			"killed right after this writing, the next run would publish from there")
 	}
 }

@@ -34,7 +34,9 @@ type Accepted struct {
 // Queue publishes intents with acknowledgement: one answer for each, in their order. An error is
 // about all of them.
 type Queue interface {
-	PublishBulk(ctx context.Context, appID string, terms Terms, intents []Intent) ([]Accepted, error)
+	PublishBulk(
+		ctx context.Context, appID string, terms Terms, intents []Intent,
+	) ([]Accepted, error)
 }
 
 // Answers of a Queue that pass by themselves: a campaign waits for their end and tries again under
@@ -51,7 +53,8 @@ var (
 	ErrOtherTerms  = errors.New("a campaign of this name was started otherwise")
 	ErrChanged     = errors.New("the file was changed after it was checked")
 	ErrTooLate     = errors.New("the campaign's deadline has passed")
-	ErrMayDouble   = errors.New("some rows may have been published before, longer ago than repeats are recognised")
+	ErrMayDouble   = errors.New("some rows may have been published before, " +
+		"longer ago than repeats are recognised")
 )
 
 // ErrCheckpoint says that the last checkpoint was not stored: the next run goes on from an earlier
@@ -76,9 +79,12 @@ type Options struct {
 
 	// The following are fixed by a campaign's first start. A later one may leave them out, not
 	// change them.
-	Source    string
-	SendAt    time.Time
-	ExpiresIn time.Duration // from the first start, or from SendAt if that is later; 0 for the app's setting
+	Source string
+	SendAt time.Time
+
+	// ExpiresIn counts from the first start, or from SendAt if that is later; 0 leaves it to the
+	// app's setting.
+	ExpiresIn time.Duration
 
 	Batch int // intents in one publish and between two checkpoints; 0 for 500
 
@@ -107,7 +113,9 @@ const (
 // checkpoint on, if file and template are the same. A full queue is waited for. When ctx ends, or
 // something fails, what the broker has acknowledged is on record, and the result says so besides
 // the error.
-func (j Job) Start(ctx context.Context, o Options) (Result, error) { return j.start(ctx, o, time.Now) }
+func (j Job) Start(ctx context.Context, o Options) (Result, error) {
+	return j.start(ctx, o, time.Now)
+}
 
 func (j Job) start(ctx context.Context, o Options, now func() time.Time) (Result, error) {
 	began := now()
@@ -146,7 +154,8 @@ func (j Job) checked(ctx context.Context, o Options) (Summary, error) {
 	}
 	switch {
 	case s.Invalid > 0 && !o.SkipInvalid:
-		return s, fmt.Errorf("%w: %d of %d; correct them, or leave them out", ErrInvalidRows, s.Invalid, s.Rows)
+		return s, fmt.Errorf("%w: %d of %d; correct them, or leave them out", ErrInvalidRows,
+			s.Invalid, s.Rows)
 	case s.Recipients == 0:
 		return s, errors.New("the file has nobody to send to")
 	}
@@ -180,9 +189,9 @@ func (r *run) open(ctx context.Context, s Summary) error {
 	switch {
 	case errors.Is(err, ErrUnknown):
 		record = Record{
-			AppID: r.job.AppID, Campaign: r.job.Campaign, File: s.File, Template: s.Template, Source: o.Source,
-			SendAt: o.SendAt.UTC(), ExpiresIn: o.ExpiresIn.Seconds(), Rows: s.Rows, StartedAt: now, By: o.By,
-			KeyedIDs: true,
+			AppID: r.job.AppID, Campaign: r.job.Campaign, File: s.File, Template: s.Template,
+			Source: o.Source, SendAt: o.SendAt.UTC(), ExpiresIn: o.ExpiresIn.Seconds(),
+			Rows: s.Rows, StartedAt: now, By: o.By, KeyedIDs: true,
 		}
 		if record.CountedSince, err = ledger.CountedSince(ctx, o.Conn); err != nil {
 			return err
@@ -214,14 +223,19 @@ func (r *run) open(ctx context.Context, s Summary) error {
 		if err != nil {
 			return err
 		}
-		r.id = func(openID string) string { return ID(pseudonyms, record.AppID, record.Campaign, openID) }
+		r.id = func(openID string) string {
+			return ID(pseudonyms, record.AppID, record.Campaign, openID)
+		}
 	} else {
-		r.id = func(openID string) string { return unkeyedID(record.AppID, record.Campaign, openID) }
+		r.id = func(openID string) string {
+			return unkeyedID(record.AppID, record.Campaign, openID)
+		}
 	}
 	r.carried, r.carriedSince = record.InDoubt, record.DoubtSince
 	r.expectBatch()
 	r.record.Invalid, r.record.Repeated, r.record.Run = s.Invalid, s.Repeated, rand.Text()
-	r.terms = Terms{Campaign: record.Campaign, Source: record.Source, SendAt: record.SendAt, ExpiresAt: record.ExpiresAt}
+	r.terms = Terms{Campaign: record.Campaign, Source: record.Source, SendAt: record.SendAt,
+		ExpiresAt: record.ExpiresAt}
 	return r.save(ctx)
 }
 

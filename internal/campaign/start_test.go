@@ -18,7 +18,8 @@ import (
 
 func job(t *testing.T, file string) Job {
 	t.Helper()
-	return Job{AppID: app, Campaign: "double-11", Source: text(CSV, file), Template: template(t, hello)}
+	return Job{AppID: app, Campaign: "double-11", Source: text(CSV, file),
+		Template: template(t, hello)}
 }
 
 func TestACampaignIsPublishedOnceAndFinished(t *testing.T) {
@@ -28,7 +29,8 @@ func TestACampaignIsPublishedOnceAndFinished(t *testing.T) {
 	sendAt := time.Now().Add(time.Hour).Truncate(time.Second)
 	var seen []int
 	result, err := job(t, recipients(250)+"o00007,again\n").Start(t.Context(), Options{
-		Conn: conn, Queue: q, By: "me@here", Source: "crm", SendAt: sendAt, ExpiresIn: time.Hour, Batch: 100,
+		Conn: conn, Queue: q, By: "me@here", Source: "crm", SendAt: sendAt, ExpiresIn: time.Hour,
+		Batch: 100,
 		Progress: func(done, total int, waiting string) {
 			require.Equal(t, 251, total)
 			require.Empty(t, waiting)
@@ -37,14 +39,16 @@ func TestACampaignIsPublishedOnceAndFinished(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, []int{0, 100, 200, 251}, seen)
-	require.Equal(t, []int{251, 251, 250, 0, 1}, []int{result.Rows, result.Next, result.Published, result.Duplicates, result.Repeated})
+	require.Equal(t, []int{251, 251, 250, 0, 1},
+		[]int{result.Rows, result.Next, result.Published, result.Duplicates, result.Repeated})
 	require.True(t, result.Finished())
 	require.Len(t, stored(t, conn), 250)
 
 	first, err := conn.Get(t.Context(), schema.SendStream(app), 1)
 	require.NoError(t, err)
 	require.Equal(t, "kefu.send."+app+".bulk.double-11", first.Subject)
-	require.JSONEq(t, `{"touser":"o00000","msgtype":"text","text":{"content":"小0，您好"}}`, string(first.Data))
+	require.JSONEq(t, `{"touser":"o00000","msgtype":"text","text":{"content":"小0，您好"}}`,
+		string(first.Data))
 	env, err := wire.ParseEnvelope(first.Header, false)
 	require.NoError(t, err)
 	require.Equal(t, keyed(t, conn, "o00000"), env.ID)
@@ -57,7 +61,8 @@ func TestACampaignIsPublishedOnceAndFinished(t *testing.T) {
 	require.Equal(t, "me@here", record.By)
 	require.True(t, record.FinishedAt.Equal(result.FinishedAt))
 
-	again, err := job(t, recipients(250)+"o00007,again\n").Start(t.Context(), Options{Conn: conn, Queue: q})
+	again, err := job(t, recipients(250)+"o00007,again\n").Start(t.Context(),
+		Options{Conn: conn, Queue: q})
 	require.NoError(t, err)
 	require.True(t, again.AlreadyFinished)
 	require.Equal(t, 250, q.n, "nothing was published again")
@@ -95,7 +100,8 @@ func TestInterruptedAnywhereEveryRecipientIsThereOnce(t *testing.T) {
 		require.GreaterOrEqual(t, result.Next, before.Next)
 		queued := stored(t, conn)
 		for i := range result.Next {
-			require.Equal(t, 1, queued[fmt.Sprintf("o%05d", i)], "everything before the checkpoint is stored")
+			require.Equal(t, 1, queued[fmt.Sprintf("o%05d", i)],
+				"everything before the checkpoint is stored")
 		}
 		kept, _, rerr := ReadRecord(t.Context(), conn, app, "double-11")
 		require.NoError(t, rerr)
@@ -157,15 +163,16 @@ func TestAFullQueueIsWaitedFor(t *testing.T) {
 	stream, err := conn.JS.Stream(t.Context(), schema.SendStream(app))
 	require.NoError(t, err)
 	waited, taken := 0, 0
-	result, err := job(t, recipients(60)).Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}, Batch: 20,
-		Progress: func(done, _ int, waiting string) {
-			if waiting != "" {
-				require.Equal(t, "the queue is full", waiting)
-				waited++
-				taken += len(stored(t, conn))
-				require.NoError(t, stream.Purge(t.Context())) // the workers catch up
-			}
-		}})
+	result, err := job(t, recipients(60)).Start(t.Context(),
+		Options{Conn: conn, Queue: &outbox{conn: conn}, Batch: 20,
+			Progress: func(done, _ int, waiting string) {
+				if waiting != "" {
+					require.Equal(t, "the queue is full", waiting)
+					waited++
+					taken += len(stored(t, conn))
+					require.NoError(t, stream.Purge(t.Context())) // the workers catch up
+				}
+			}})
 	require.NoError(t, err)
 	require.Equal(t, 2, waited)
 	require.Equal(t, 60, taken+len(stored(t, conn)))
@@ -182,11 +189,12 @@ func TestABrokerThatIsAwayIsWaitedFor(t *testing.T) {
 		}
 		return nil
 	}}
-	_, err := job(t, recipients(10)).Start(t.Context(), Options{Conn: conn, Queue: q, Progress: func(_, _ int, waiting string) {
-		if waiting == "the broker is away" {
-			away++
-		}
-	}})
+	_, err := job(t, recipients(10)).Start(t.Context(),
+		Options{Conn: conn, Queue: q, Progress: func(_, _ int, waiting string) {
+			if waiting == "the broker is away" {
+				away++
+			}
+		}})
 	require.NoError(t, err)
 	require.Positive(t, away)
 	require.Len(t, stored(t, conn), 10)
@@ -203,11 +211,12 @@ func TestAnInterruptWhileTheQueueIsFullStopsAtOnce(t *testing.T) {
 		}
 		return nil
 	}}
-	result, err := job(t, recipients(10)).Start(ctx, Options{Conn: conn, Queue: q, Progress: func(_, _ int, waiting string) {
-		if waiting != "" {
-			cancel()
-		}
-	}})
+	result, err := job(t, recipients(10)).Start(ctx,
+		Options{Conn: conn, Queue: q, Progress: func(_, _ int, waiting string) {
+			if waiting != "" {
+				cancel()
+			}
+		}})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, []int{3, 3}, []int{result.Next, result.Published})
 }
@@ -218,11 +227,12 @@ func TestAnInterruptBetweenPublishAndCheckpointKeepsTheCheckpoint(t *testing.T) 
 	q := &outbox{conn: conn}
 	for done := 10; done < 100; done += 10 {
 		ctx, cancel := context.WithCancel(t.Context())
-		result, err := job(t, recipients(100)).Start(ctx, Options{Conn: conn, Queue: q, Batch: 10, Progress: func(at, _ int, _ string) {
-			if at == done {
-				cancel()
-			}
-		}})
+		result, err := job(t, recipients(100)).Start(ctx,
+			Options{Conn: conn, Queue: q, Batch: 10, Progress: func(at, _ int, _ string) {
+				if at == done {
+					cancel()
+				}
+			}})
 		cancel()
 		require.ErrorIs(t, err, context.Canceled)
 		require.NotErrorIs(t, err, ErrTakenOver)
@@ -241,7 +251,8 @@ func TestWhatIsNotTheSameCampaignIsRefused(t *testing.T) {
 		}
 		return nil
 	}}
-	_, err := job(t, recipients(10)).Start(t.Context(), Options{Conn: conn, Queue: q, Source: "crm", ExpiresIn: time.Hour})
+	_, err := job(t, recipients(10)).Start(t.Context(),
+		Options{Conn: conn, Queue: q, Source: "crm", ExpiresIn: time.Hour})
 	require.EqualError(t, err, "down")
 	q.before = nil
 	start := func(j Job, o Options) error {
@@ -253,7 +264,8 @@ func TestWhatIsNotTheSameCampaignIsRefused(t *testing.T) {
 	other := job(t, recipients(10))
 	other.Template = template(t, strings.ReplaceAll(hello, "您", "你"))
 	for what, o := range map[string]Options{
-		"source": {Source: "erp"}, "send-at": {SendAt: time.Now()}, "expires-in": {ExpiresIn: time.Minute},
+		"source": {Source: "erp"}, "send-at": {SendAt: time.Now()},
+		"expires-in": {ExpiresIn: time.Minute},
 	} {
 		require.ErrorIs(t, start(job(t, recipients(10)), o), ErrOtherTerms, what)
 	}
@@ -293,7 +305,8 @@ func TestAfterTheDeadlineNothingIsContinued(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	q := &outbox{conn: conn, before: func(int) error { return errors.New("down") }}
-	_, err := job(t, recipients(3)).Start(t.Context(), Options{Conn: conn, Queue: q, ExpiresIn: time.Nanosecond})
+	_, err := job(t, recipients(3)).Start(t.Context(),
+		Options{Conn: conn, Queue: q, ExpiresIn: time.Nanosecond})
 	require.EqualError(t, err, "down")
 	q.before = nil
 	_, err = job(t, recipients(3)).Start(t.Context(), Options{Conn: conn, Queue: q})
@@ -306,11 +319,13 @@ func TestStatusCountsTheLatestOutcomeOfEach(t *testing.T) {
 	conn := brokertest.New(t, app)
 	_, err := ReadStatus(t.Context(), conn, app, "double-11")
 	require.ErrorIs(t, err, ErrUnknown)
-	_, err = job(t, recipients(10)).Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}})
+	_, err = job(t, recipients(10)).Start(t.Context(),
+		Options{Conn: conn, Queue: &outbox{conn: conn}})
 	require.NoError(t, err)
 	receipt := func(n, generation int, state schema.State, reason schema.Reason, twice bool) {
 		id := keyed(t, conn, fmt.Sprintf("o%05d", n))
-		publishReceipt(t, conn, schema.Receipt{ID: id, AppID: app, Generation: generation, State: state, Lane: schema.LaneBulk,
+		publishReceipt(t, conn, schema.Receipt{ID: id, AppID: app, Generation: generation,
+			State: state, Lane: schema.LaneBulk,
 			Campaign: "double-11", Reason: reason, PossibleDuplicate: twice})
 	}
 	receipt(0, 1, schema.StateSent, "", false)
@@ -319,12 +334,15 @@ func TestStatusCountsTheLatestOutcomeOfEach(t *testing.T) {
 	receipt(3, 1, schema.StateDead, schema.ReasonExhausted, false)
 	receipt(3, 2, schema.StateSent, "", false) // replayed
 	receipt(4, 1, schema.StateCancelled, "", false)
-	publishReceipt(t, conn, schema.Receipt{ID: "x", AppID: app, Generation: 1, State: schema.StateSent, Lane: schema.LaneBulk, Campaign: "other"})
-	publishReceipt(t, conn, schema.Receipt{ID: "y", AppID: app, Generation: 1, State: schema.StateSent, Lane: schema.LaneLive})
+	publishReceipt(t, conn, schema.Receipt{ID: "x", AppID: app, Generation: 1,
+		State: schema.StateSent, Lane: schema.LaneBulk, Campaign: "other"})
+	publishReceipt(t, conn, schema.Receipt{ID: "y", AppID: app, Generation: 1,
+		State: schema.StateSent, Lane: schema.LaneLive})
 
 	s, err := ReadStatus(t.Context(), conn, app, "double-11")
 	require.NoError(t, err)
-	require.Equal(t, []int{10, 3, 1, 1, 5}, []int{s.Queued, s.Sent, s.Cancelled, s.PossibleDuplicates, s.Open()})
+	require.Equal(t, []int{10, 3, 1, 1, 5},
+		[]int{s.Queued, s.Sent, s.Cancelled, s.PossibleDuplicates, s.Open()})
 	require.Equal(t, map[schema.Reason]int{schema.ReasonRecipient: 1}, s.Dead)
 	require.True(t, s.Finished())
 }

@@ -20,7 +20,10 @@ import (
 // Status is where a campaign stands.
 type Status struct {
 	Record
-	Queued int `json:"queued"` // in the app's queue, those in flight included; not those that wait for a time or a retry
+
+	// Queued counts what the app's queue holds, with what is in flight; what waits for a time or a
+	// retry is not among it.
+	Queued int `json:"queued"`
 
 	// OutcomesSince is set when not all outcomes are counted, and the campaign began before the
 	// oldest receipts that are still kept: of what ended before this time, the outcome is not known
@@ -165,7 +168,8 @@ func outcomes(ctx context.Context, conn *broker.Conn, r Record) (map[[16]byte]ou
 		if old, ok := latest[key]; ok && old.generation > receipt.Generation {
 			return nil
 		}
-		latest[key] = outcome{receipt.Generation, receipt.State, receipt.Reason, receipt.PossibleDuplicate}
+		latest[key] = outcome{receipt.Generation, receipt.State, receipt.Reason,
+			receipt.PossibleDuplicate}
 		return nil
 	})
 	return latest, err
@@ -180,7 +184,8 @@ func receiptOf(campaign string) func(data []byte) (schema.Receipt, bool) {
 			return schema.Receipt{}, false
 		}
 		var receipt schema.Receipt
-		ok := json.Unmarshal(data, &receipt) == nil && receipt.Lane == schema.LaneBulk && receipt.Campaign == campaign
+		ok := json.Unmarshal(data, &receipt) == nil && receipt.Lane == schema.LaneBulk &&
+			receipt.Campaign == campaign
 		return receipt, ok
 	}
 }

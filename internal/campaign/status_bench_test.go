@@ -31,7 +31,8 @@ func BenchmarkStatus(b *testing.B) {
 	require.NoError(b, err)
 	records := map[string]Record{"counts": {CountedSince: since}, "receipts": {}}
 	for name, r := range records {
-		r.AppID, r.Campaign, r.StartedAt, r.Rows, r.Next, r.Published = app, name, time.Now(), n, n, n
+		r.AppID, r.Campaign, r.StartedAt = app, name, time.Now()
+		r.Rows, r.Next, r.Published = n, n, n
 		_, err := writeRecord(b.Context(), conn, r, 0)
 		require.NoError(b, err)
 	}
@@ -40,14 +41,16 @@ func BenchmarkStatus(b *testing.B) {
 		left.Add(2)
 		id := fmt.Sprintf("receipts-abcdefghijklmnopqrstu%05d", i)
 		body, err := json.Marshal(schema.Receipt{
-			ID: id, AppID: app, Generation: 1, State: schema.StateSent, Lane: schema.LaneBulk, Campaign: "receipts", Attempts: 1,
+			ID: id, AppID: app, Generation: 1, State: schema.StateSent, Lane: schema.LaneBulk,
+			Campaign: "receipts", Attempts: 1,
 			PublishedAt: time.Now(), SettledAt: time.Now(),
 		})
 		require.NoError(b, err)
-		conn.Outbox.Publish(&nats.Msg{Subject: "kefu.receipt." + app + ".sent", Data: body}, func(broker.Ack, error) { left.Done() })
+		conn.Outbox.Publish(&nats.Msg{Subject: "kefu.receipt." + app + ".sent", Data: body},
+			func(broker.Ack, error) { left.Done() })
 		l.Write(ledger.Mark{
-			Key: ledger.KeyOf(app, id), Seq: uint64(i) + 1, Kind: ledger.Sent, Generation: 1, Attempt: 1,
-			Campaign: ledger.CampaignOf(app, "counts"),
+			Key: ledger.KeyOf(app, id), Seq: uint64(i) + 1, Kind: ledger.Sent, Generation: 1,
+			Attempt: 1, Campaign: ledger.CampaignOf(app, "counts"),
 		}, func(ledger.Standing, error) { left.Done() })
 	}
 	left.Wait()

@@ -45,7 +45,8 @@ func TestReceiptsOfOtherCampaignsAreNotDecoded(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, own, got)
 	for _, r := range []schema.Receipt{
-		{ID: "double-11", Lane: schema.LaneBulk, Campaign: "double-12"}, {ID: "a", Lane: schema.LaneLive, Campaign: "double-11"},
+		{ID: "double-11", Lane: schema.LaneBulk, Campaign: "double-12"},
+		{ID: "a", Lane: schema.LaneLive, Campaign: "double-11"},
 	} {
 		_, ok := of(encoded(r))
 		require.False(t, ok)
@@ -64,7 +65,8 @@ func TestForeignReceiptsCostNothing(t *testing.T) { // not parallel: it counts a
 func TestStatusSaysWhenReceiptsHaveGone(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
-	_, err := job(t, recipients(10)).Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}})
+	_, err := job(t, recipients(10)).Start(t.Context(),
+		Options{Conn: conn, Queue: &outbox{conn: conn}})
 	require.NoError(t, err)
 	s, err := ReadStatus(t.Context(), conn, app, "double-11")
 	require.NoError(t, err)

@@ -47,7 +47,8 @@ func ParseTemplate(raw []byte) (*Template, error) {
 	// The normal form has no white space, and no escapes in strings but \" \\ \n \r \t.
 	member, err := schema.NewMember("template", raw)
 	if err != nil {
-		return nil, fmt.Errorf("template: %w (placeholders stand inside strings: \"{{name}}\")", ownName(err))
+		return nil, fmt.Errorf("template: %w (placeholders stand inside strings: \"{{name}}\")",
+			ownName(err))
 	}
 	normal := string(member.Value)
 	var top map[string]json.RawMessage
@@ -59,7 +60,8 @@ func ParseTemplate(raw []byte) (*Template, error) {
 	var toUser json.RawMessage
 	if toUser, t.toUser = top["touser"]; t.toUser {
 		if !strings.Contains(string(toUser), "{{") {
-			return nil, errors.New("template: touser is the same for every row: leave it out, or put a placeholder there")
+			return nil, errors.New("template: touser is the same for every row: leave it out, " +
+				"or put a placeholder there")
 		}
 	} else {
 		t.literal(`{"touser":"`)
@@ -141,7 +143,8 @@ func (t *Template) compileText(text string) error {
 		case name == "":
 			return errors.New("template: a placeholder has no name")
 		case strings.ContainsAny(name, `{}"\`):
-			return errors.New("template: the name of a placeholder holds a brace, a quote or a backslash")
+			return errors.New(
+				"template: the name of a placeholder holds a brace, a quote or a backslash")
 		}
 		t.parts = append(t.parts, part{column: name})
 		if !t.uses(name) {
@@ -184,7 +187,9 @@ func (t *Template) Digest() string { return t.digest }
 // value gives a column's value, or the rule that it breaks.
 //
 // The error is a [*schema.FieldError] that names the column.
-func (t *Template) Render(dst []byte, openID string, value func(column string) (text, rule string)) ([]byte, error) {
+func (t *Template) Render(
+	dst []byte, openID string, value func(column string) (text, rule string),
+) ([]byte, error) {
 	for _, p := range t.parts {
 		switch p.column {
 		case "":
@@ -206,7 +211,8 @@ func (t *Template) Render(dst []byte, openID string, value func(column string) (
 		}
 		dst = appendEscaped(dst, text)
 		if len(dst) > maxRow {
-			return dst, &schema.FieldError{Field: "packet", Rule: fmt.Sprintf("larger than %d bytes", schema.MaxPacket)}
+			return dst, &schema.FieldError{Field: "packet",
+				Rule: fmt.Sprintf("larger than %d bytes", schema.MaxPacket)}
 		}
 	}
 	return dst, nil

@@ -26,13 +26,15 @@ func TestRender(t *testing.T) {
 	for _, c := range []struct{ what, template, value, want string }{
 		{"plain", hello, "小明", `{"touser":"o1","msgtype":"text","text":{"content":"小明，您好"}}`},
 		{"a quote cannot break out", hello, `","x":"`, `{"touser":"o1","msgtype":"text","text":{"content":"\",\"x\":\"，您好"}}`},
-		{"a backslash at the end does not eat the next character", `{"msgtype":"text","text":{"content":"{{name}}"}}`, `\`,
+		{"a backslash at the end does not eat the next character",
+			`{"msgtype":"text","text":{"content":"{{name}}"}}`, `\`,
 			`{"touser":"o1","msgtype":"text","text":{"content":"\\"}}`},
 		{"line breaks and tabs are escaped", hello, "a\n\tb\r", `{"touser":"o1","msgtype":"text","text":{"content":"a\n\tb\r，您好"}}`},
 		{"a value is never a template itself", hello, "{{name}}", `{"touser":"o1","msgtype":"text","text":{"content":"{{name}}，您好"}}`},
 		{"blanks around the name", `{"msgtype":"text","text":{"content":"{{ name }}"}}`, "x", `{"touser":"o1","msgtype":"text","text":{"content":"x"}}`},
 		{"twice", `{"msgtype":"text","text":{"content":"{{name}}{{name}}!"}}`, "x", `{"touser":"o1","msgtype":"text","text":{"content":"xx!"}}`},
-		{"escapes of the template stay", `{"msgtype":"text","text":{"content":"\"{{name}}\"\n\u4f60"}}`, "x",
+		{"escapes of the template stay",
+			`{"msgtype":"text","text":{"content":"\"{{name}}\"\n\u4f60"}}`, "x",
 			`{"touser":"o1","msgtype":"text","text":{"content":"\"x\"\n你"}}`},
 		{"an own touser", `{"touser":"{{name}}","msgtype":"text","text":{"content":"hi"}}`, "o2", `{"touser":"o2","msgtype":"text","text":{"content":"hi"}}`},
 		{"a control character is left to the packet's rules", hello, "\x01", `{"touser":"o1","msgtype":"text","text":{"content":"\u0001，您好"}}`},
@@ -108,7 +110,8 @@ func FuzzRender(f *testing.F) {
 			require.NoError(t, json.Unmarshal([]byte(plain), &a))
 			require.NoError(t, json.Unmarshal([]byte(got), &b))
 			requireSameShape(t, a, b)
-			if packet, err := schema.Decode([]byte(got), schema.Limits{}); err == nil && !parsed.toUser {
+			if packet, err := schema.Decode([]byte(got), schema.Limits{}); err == nil &&
+				!parsed.toUser {
 				require.Equal(t, v, packet.ToUser)
 			}
 		}

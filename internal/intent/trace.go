@@ -199,7 +199,8 @@ func (t *trace) lookInReceipts(ctx context.Context, conn *broker.Conn) error {
 	switch {
 	case len(ends) > 0:
 		for _, end := range ends {
-			if err := t.readReceipts(ctx, conn, end.Add(-receiptMargin), end.Add(receiptMargin)); err != nil {
+			from, to := end.Add(-receiptMargin), end.Add(receiptMargin)
+			if err := t.readReceipts(ctx, conn, from, to); err != nil {
 				return err
 			}
 		}
@@ -231,7 +232,8 @@ func (t *trace) readReceipts(ctx context.Context, conn *broker.Conn, from, to ti
 				return nil
 			}
 			for _, known := range t.receipts { // spans may overlap
-				if known.Generation == r.Generation && known.State == r.State && known.SettledAt.Equal(r.SettledAt) {
+				if known.Generation == r.Generation && known.State == r.State &&
+					known.SettledAt.Equal(r.SettledAt) {
 					return nil
 				}
 			}

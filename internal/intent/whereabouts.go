@@ -100,7 +100,8 @@ func (w *Whereabouts) byLedger(t *trace) {
 	case ledger.Start:
 		w.State, w.Worker = schema.StateInFlight, t.story.Worker
 		if !t.alive[t.story.Worker] {
-			w.Detail = "its worker is gone; another takes it over, and treats the attempt as one of unknown outcome"
+			w.Detail = "its worker is gone; another takes it over, and treats the attempt as one " +
+				"of unknown outcome"
 		}
 	case ledger.Later: // its attempt is the one to come
 		w.State, w.Attempts = schema.StateWaiting, max(w.Attempts-1, 0)
@@ -113,7 +114,8 @@ func (w *Whereabouts) byLedger(t *trace) {
 	default:
 		w.State = schema.StateQueued
 		if _, dying := now.Kind.Dying(); dying {
-			w.State, w.Worker, w.Detail = schema.StateInFlight, t.story.Worker, "its dead letter is being written"
+			w.State, w.Worker = schema.StateInFlight, t.story.Worker
+			w.Detail = "its dead letter is being written"
 		}
 	}
 }
@@ -193,8 +195,9 @@ func (w *Whereabouts) byReceipts(t *trace) {
 		if r.Reason == schema.ReasonIDReuse && w.State != "" || r.Generation < w.Generation {
 			continue
 		}
-		w.State, w.Generation, w.Attempts, w.Reason, w.Worker, w.Detail = r.State, r.Generation, r.Attempts, r.Reason, "", ""
-		w.Errcode, w.Errmsg, w.RID, w.PossibleDuplicate = r.Errcode, r.Errmsg, r.RID, r.PossibleDuplicate
+		w.State, w.Generation, w.Attempts = r.State, r.Generation, r.Attempts
+		w.Reason, w.Detail, w.Worker, w.PossibleDuplicate = r.Reason, "", "", r.PossibleDuplicate
+		w.Errcode, w.Errmsg, w.RID = r.Errcode, r.Errmsg, r.RID
 		w.Lane, w.Campaign, w.Source = r.Lane, r.Campaign, r.Source
 	}
 }
@@ -216,7 +219,8 @@ func (w *Whereabouts) byLetters(t *trace) {
 		if l.Reason == schema.ReasonIDReuse && w.State != "" || l.Generation < w.Generation {
 			continue
 		}
-		w.State, w.Generation, w.Attempts, w.Worker = schema.StateDead, l.Generation, len(l.Attempts), ""
+		w.State, w.Generation, w.Attempts = schema.StateDead, l.Generation, len(l.Attempts)
+		w.Worker = ""
 		w.Reason, w.Detail, w.PossibleDuplicate = l.Reason, l.Detail, l.PossibleDuplicate
 		w.Errcode, w.Errmsg, w.RID = l.Errcode, l.Errmsg, l.RID
 		w.Lane, w.Campaign, w.Source = l.Lane, l.Campaign, l.Source
@@ -261,7 +265,8 @@ func (w *Whereabouts) byQueue(t *trace) {
 		return // about to be acknowledged: nothing comes of it any more
 	case generation > w.Generation: // a new life: what is known is of the one before
 		w.State, w.Attempts, w.Worker = state, p.envelope.Attempt-1, ""
-		w.Reason, w.Detail, w.Errcode, w.Errmsg, w.RID, w.PossibleDuplicate = "", "", nil, "", "", false
+		w.Reason, w.Detail, w.PossibleDuplicate = "", "", false
+		w.Errcode, w.Errmsg, w.RID = nil, "", ""
 	case w.State != schema.StateInFlight || state == schema.StateWaiting:
 		w.State, w.Attempts = state, max(w.Attempts, p.envelope.Attempt-1)
 	}

@@ -60,7 +60,8 @@ func TestWhatACampaignCounts(t *testing.T) {
 		}, map[string]int{"dead recipient": 1}},
 		{"what is cancelled", []act{cancelled("a", 10)}, map[string]int{"cancelled": 1}},
 		{"nothing that has no end", []act{
-			start("a", 10, 1), cleared("a", 10, 1), later("a", 10, 2), suspect("b", 20), harmless("b", 20),
+			start("a", 10, 1), cleared("a", 10, 1), later("a", 10, 2), suspect("b", 20),
+			harmless("b", 20),
 			doomed("b", 20, 1),
 		}, nil},
 
@@ -84,7 +85,8 @@ func TestWhatACampaignCounts(t *testing.T) {
 
 		// Sent overrules.
 		{"what was buried by one worker and sent by another", []act{
-			start("a", 10, 1), start("b", 10, 2), doomed("b", 10, 2), buried("b", 10, 2), sent("a", 10, 1),
+			start("a", 10, 1), start("b", 10, 2), doomed("b", 10, 2), buried("b", 10, 2),
+			sent("a", 10, 1),
 		}, map[string]int{"sent possible_duplicate": 1}},
 
 		// Possible duplicates, as the receipts have them.
@@ -115,13 +117,15 @@ func TestWhatACampaignCounts(t *testing.T) {
 			sent("b", 20, 2).again().gen(2).of(1),
 		}, map[string]int{"sent possible_duplicate": 1}},
 		{"a replay that dies for another reason", []act{
-			buried("a", 10, 0), dead("a", 20, 0).again().gen(2).after(gone).because(schema.ReasonExpired),
+			buried("a", 10, 0),
+			dead("a", 20, 0).again().gen(2).after(gone).because(schema.ReasonExpired),
 		}, map[string]int{"dead expired": 1}},
 		{"a producer's second try after its first was cancelled", []act{
 			cancelled("a", 10), start("a", 15, 1), sent("a", 15, 1).gen(2),
 		}, map[string]int{"sent": 1}},
 		{"a replay of what the ledger has forgotten", []act{
-			start("a", 20, 1).again().gen(2).after(gone), sent("a", 20, 1).again().gen(2).after(gone),
+			start("a", 20, 1).again().gen(2).after(gone),
+			sent("a", 20, 1).again().gen(2).after(gone),
 		}, map[string]int{"dead recipient": -1, "sent": 1}},
 		{"a replay under an id of its own", []act{
 			sent("a", 20, 1).again().after(gone),
@@ -135,7 +139,8 @@ func TestWhatACampaignCounts(t *testing.T) {
 		}, map[string]int{"sent": 1}},
 		{"a third life", []act{
 			buried("a", 10, 0), buried("a", 20, 0).again().gen(2).after(gone),
-			start("a", 21, 1).again().gen(3).after(gone), cancelled("a", 21).again().gen(3).after(gone),
+			start("a", 21, 1).again().gen(3).after(gone),
+			cancelled("a", 21).again().gen(3).after(gone),
 		}, map[string]int{"cancelled": 1}},
 
 		// Others.

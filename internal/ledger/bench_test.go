@@ -31,7 +31,8 @@ func BenchmarkWrite(b *testing.B) {
 							return
 						}
 						k := Key(n * 0x9e3779b97f4a7c15)
-						l.Write(Mark{Key: k, Kind: Start, Seq: n, Attempt: 1}, func(s Standing, _ error) { done <- s })
+						l.Write(Mark{Key: k, Kind: Start, Seq: n, Attempt: 1},
+							func(s Standing, _ error) { done <- s })
 						if s := <-done; s.Ruling != Go {
 							b.Errorf("%v", s)
 						}
@@ -76,7 +77,8 @@ func BenchmarkOpen(b *testing.B) {
 	var left sync.WaitGroup
 	left.Add(n)
 	for i := range n {
-		l.Write(Mark{Key: Key(i), Kind: Start, Seq: 1, Attempt: 1}, func(Standing, error) { left.Done() })
+		l.Write(Mark{Key: Key(i), Kind: Start, Seq: 1, Attempt: 1},
+			func(Standing, error) { left.Done() })
 	}
 	left.Wait()
 	l.Close()
@@ -138,7 +140,8 @@ func BenchmarkFootprint(b *testing.B) {
 // BenchmarkTake is what reading the log costs for each intent that is started and
 // sent, in batches as they are under load, of a campaign and of live intents.
 func BenchmarkTake(b *testing.B) {
-	for name, campaign := range map[string]Campaign{"live": NoCampaign, "campaign": CampaignOf("wx1", "spring")} {
+	for name, campaign := range map[string]Campaign{"live": NoCampaign,
+		"campaign": CampaignOf("wx1", "spring")} {
 		b.Run(name, func(b *testing.B) {
 			x, c := newIndex(72*time.Hour), newCounters()
 			x.ended = c.ended
@@ -148,7 +151,8 @@ func BenchmarkTake(b *testing.B) {
 				batch := newBatch(1, maxBatch)
 				for range maxBatch / 2 {
 					key++
-					m := Mark{Key: Key(key * 0x9e3779b97f4a7c15), Seq: key, Stream: 1, Campaign: campaign, Kind: Start, Attempt: 1}
+					m := Mark{Key: Key(key * 0x9e3779b97f4a7c15), Seq: key, Stream: 1,
+						Campaign: campaign, Kind: Start, Attempt: 1}
 					batch.add(m)
 					m.Kind, m.Generation = Sent, 1
 					batch.add(m)

@@ -45,10 +45,13 @@ type order struct {
 }
 
 // OpenWithdrawals begins to follow them.
-func OpenWithdrawals(ctx context.Context, conn *broker.Conn, log *slog.Logger) (*Withdrawals, error) {
+func OpenWithdrawals(
+	ctx context.Context, conn *broker.Conn, log *slog.Logger,
+) (*Withdrawals, error) {
 	w := &Withdrawals{conn: conn, keys: make(map[string]order)}
 	var err error
-	if w.reader, err = conn.WatchState(ctx, cancelPrefix, broker.FollowOptions{Log: log}, w.learn); err != nil {
+	if w.reader, err = conn.WatchState(ctx, cancelPrefix, broker.FollowOptions{Log: log},
+		w.learn); err != nil {
 		return nil, fmt.Errorf("withdrawals: %w", err)
 	}
 	return w, nil
@@ -95,12 +98,15 @@ func (w *Withdrawals) Met(appID string, key Key) {
 
 // Withdraw orders that a generation of an intent shall not be sent. The order
 // is kept for keep, the time an intent can be waiting.
-func Withdraw(ctx context.Context, conn *broker.Conn, appID, id string, v Withdrawal, keep time.Duration) error {
+func Withdraw(
+	ctx context.Context, conn *broker.Conn, appID, id string, v Withdrawal, keep time.Duration,
+) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return conn.SaveState(ctx, broker.PutState(cancelPrefix+cancelName(appID, KeyOf(appID, id)), body, keep))
+	return conn.SaveState(ctx,
+		broker.PutState(cancelPrefix+cancelName(appID, KeyOf(appID, id)), body, keep))
 }
 
 func cancelName(appID string, key Key) string {

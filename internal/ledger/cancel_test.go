@@ -23,7 +23,8 @@ func withdrawals(t *testing.T, conn *broker.Conn) *Withdrawals {
 
 func withdraw(t *testing.T, conn *broker.Conn, id string, generation int, keep time.Duration) {
 	t.Helper()
-	require.NoError(t, Withdraw(t.Context(), conn, "wx1", id, Withdrawal{schema.Cancellation{Generation: generation, By: "me", At: time.Now()}}, keep))
+	require.NoError(t, Withdraw(t.Context(), conn, "wx1", id,
+		Withdrawal{schema.Cancellation{Generation: generation, By: "me", At: time.Now()}}, keep))
 }
 
 func TestAWithdrawalConcernsItsGenerationAndThoseBefore(t *testing.T) {
@@ -72,7 +73,8 @@ func TestAWithdrawalReachesEveryWorkerAndIsForgottenWhenMet(t *testing.T) {
 	require.False(t, one.Has("wx1", key, 1, time.Now()))
 	withdraw(t, conn, "id-1", 1, time.Hour)
 	for _, w := range []*Withdrawals{one, two} {
-		require.Eventually(t, func() bool { return w.Has("wx1", key, 1, time.Now()) }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return w.Has("wx1", key, 1, time.Now()) },
+			brokertest.Patience, time.Millisecond)
 	}
 	v, ok, err := Withdrawn(t.Context(), conn, "wx1", "id-1")
 	require.NoError(t, err)
@@ -81,7 +83,8 @@ func TestAWithdrawalReachesEveryWorkerAndIsForgottenWhenMet(t *testing.T) {
 
 	one.Met("wx1", key)
 	for _, w := range []*Withdrawals{one, two} {
-		require.Eventually(t, func() bool { return !w.Has("wx1", key, 1, time.Now()) }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return !w.Has("wx1", key, 1, time.Now()) },
+			brokertest.Patience, time.Millisecond)
 	}
 	_, ok, err = Withdrawn(t.Context(), conn, "wx1", "id-1")
 	require.NoError(t, err)
@@ -102,8 +105,10 @@ func TestAWithdrawalOfALaterLifeOutlivesTheEarlierOnesEnd(t *testing.T) {
 	withdraw(t, near, "id-1", 2, time.Hour)
 	w.Met("wx1", key)
 	p.Mend()
-	require.Eventually(t, func() bool { return w.Has("wx1", key, 2, time.Now()) }, brokertest.Patience, time.Millisecond)
-	require.Eventually(t, func() bool { return far.Outbox.Pending() == 0 }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return w.Has("wx1", key, 2, time.Now()) },
+		brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return far.Outbox.Pending() == 0 }, brokertest.Patience,
+		time.Millisecond)
 	_, ok, err := Withdrawn(t.Context(), near, "wx1", "id-1")
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -115,15 +120,18 @@ func TestAWithdrawalThatIsNeverMetEnds(t *testing.T) {
 	w := withdrawals(t, conn)
 	key := KeyOf("wx1", "id-1")
 	withdraw(t, conn, "id-1", 1, time.Second)
-	require.Eventually(t, func() bool { return w.Has("wx1", key, 1, time.Now()) }, brokertest.Patience, time.Millisecond)
-	require.Eventually(t, func() bool { return !w.Has("wx1", key, 1, time.Now()) }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return w.Has("wx1", key, 1, time.Now()) },
+		brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return !w.Has("wx1", key, 1, time.Now()) },
+		brokertest.Patience, time.Millisecond)
 }
 
 func TestWhatIsNoWithdrawalIsNone(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
 	key := KeyOf("wx1", "id-1")
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(cancelPrefix+cancelName("wx1", key), []byte("hello"), 0)))
+	require.NoError(t, conn.SaveState(t.Context(),
+		broker.PutState(cancelPrefix+cancelName("wx1", key), []byte("hello"), 0)))
 	require.False(t, withdrawals(t, conn).Has("wx1", key, 1, time.Now()))
 	_, _, err := Withdrawn(t.Context(), conn, "wx1", "id-1")
 	require.ErrorContains(t, err, "withdrawals: cancel.wx1.")

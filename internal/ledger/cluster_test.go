@@ -29,15 +29,16 @@ func TestInAClusterOneGetsGoAndMarksKeepTheirOrderWhenLeadersChange(t *testing.T
 			for k := range keys {
 				slots <- struct{}{}
 				mine.Add(1)
-				l.Write(Mark{Key: Key(k), Kind: Start, Seq: uint64(k), Attempt: 1}, func(s Standing, err error) {
-					defer mine.Done()
-					if err != nil {
-						t.Error(err)
-					}
-					rulings[w][k] = s.Ruling
-					answered <- struct{}{}
-					<-slots
-				})
+				l.Write(Mark{Key: Key(k), Kind: Start, Seq: uint64(k), Attempt: 1},
+					func(s Standing, err error) {
+						defer mine.Done()
+						if err != nil {
+							t.Error(err)
+						}
+						rulings[w][k] = s.Ruling
+						answered <- struct{}{}
+						<-slots
+					})
 				l.Write(Mark{Key: Key(k), Kind: Harmless, Seq: uint64(k), Attempt: 1}, nil)
 			}
 			mine.Wait()
@@ -67,19 +68,22 @@ func TestInAClusterOneGetsGoAndMarksKeepTheirOrderWhenLeadersChange(t *testing.T
 		key    Key
 	}
 	written, newest := make(map[of][]Kind), make(map[string]uint64)
-	require.NoError(t, c.Connect().Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
-		number, err := checkBatch(s.Data)
-		if err != nil || number <= newest[s.Subject] {
-			return err // no reader counts it
-		}
-		newest[s.Subject] = number
-		readBatch(s.Data, func(m Mark) {
-			written[of{s.Subject, m.Key}] = append(written[of{s.Subject, m.Key}], m.Kind)
-		})
-		return nil
-	}))
+	require.NoError(t, c.Connect().Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{},
+		func(s broker.Stored) error {
+			number, err := checkBatch(s.Data)
+			if err != nil || number <= newest[s.Subject] {
+				return err // no reader counts it
+			}
+			newest[s.Subject] = number
+			readBatch(s.Data, func(m Mark) {
+				written[of{s.Subject, m.Key}] = append(written[of{s.Subject, m.Key}], m.Kind)
+			})
+			return nil
+		}))
 	require.Len(t, written, workers*keys)
 	for o, kinds := range written {
-		require.Equal(t, []Kind{Start, Harmless}, kinds, "%v: a worker's marks of an intent stand once, and in the order in which it wrote them", o)
+		require.Equal(t, []Kind{Start, Harmless}, kinds,
+			"%v: a worker's marks of an intent stand once, and in the order in which it wrote them",
+			o)
 	}
 }

@@ -74,7 +74,7 @@ func (p position) covers(message position) bool {
 // there: the log before it may be gone. It is not safe for concurrent use.
 type counters struct {
 	campaigns map[Campaign]*counter
-	now       position  // of the message that is read, or was read last; its Time is the latest of all
+	now       position  // of the message that is read, or was read last; Time is the latest of all
 	message   time.Time // of that message
 
 	// cut says that the log was cut back and is read from its beginning once more:

@@ -145,7 +145,8 @@ func ends(t *testing.T, l *Ledger, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
 		write(t, l, Mark{
-			Key: Key(i), Kind: Sent, Seq: uint64(i) + 1, Generation: 1, Attempt: 1, Campaign: summer,
+			Key: Key(i), Kind: Sent, Seq: uint64(i) + 1, Generation: 1, Attempt: 1,
+			Campaign: summer,
 		})
 	}
 }

@@ -46,7 +46,8 @@ func (l *Ledger) waiting() int {
 
 func (l *Ledger) awaitFlights(t *testing.T, n int) [][]Mark {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(l.flying()) == n }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return len(l.flying()) == n }, brokertest.Patience,
+		time.Millisecond)
 	return l.flying()
 }
 
@@ -186,5 +187,6 @@ func TestABatchThatWasOvertakenIsWrittenAgain(t *testing.T) {
 
 	// A worker that reads the log sees the same.
 	other := open(t, l.conn, "b")
-	require.Equal(t, l.Peek(Mark{Key: 1, Seq: 10, Attempt: 1}), other.Peek(Mark{Key: 1, Seq: 10, Attempt: 1}))
+	require.Equal(t, l.Peek(Mark{Key: 1, Seq: 10, Attempt: 1}),
+		other.Peek(Mark{Key: 1, Seq: 10, Attempt: 1}))
 }

@@ -64,7 +64,8 @@ func (x *index) advance(now time.Time) {
 		return
 	}
 	x.maps = slices.Insert(x.maps, 0, epoch{begin: begin, entries: make(map[Key]Entry)})
-	x.maps = slices.DeleteFunc(x.maps, func(e epoch) bool { return now.Sub(e.begin) >= step+x.keep })
+	x.maps = slices.DeleteFunc(x.maps,
+		func(e epoch) bool { return now.Sub(e.begin) >= step+x.keep })
 }
 
 func (x *index) get(k Key) (Entry, bool) {
@@ -185,9 +186,10 @@ func (x *index) mark(m Mark, w uint16) Standing {
 // standing is the answer to a mark that has turned one entry into another.
 func (x *index) standing(e, next Entry, known bool, ruling Ruling, m Mark, c source) Standing {
 	s := Standing{
-		Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind, Suspects: int(next.suspects()),
-		Before:    next.account(),
-		Inherited: (ruling == Go || ruling == Started || ruling == Doomed) && e.inherits(m, c) && next.Generation == e.Generation,
+		Ruling: ruling, Generation: int(next.Generation), Kind: e.Kind,
+		Suspects: int(next.suspects()), Before: next.account(),
+		Inherited: (ruling == Go || ruling == Started || ruling == Doomed) && e.inherits(m, c) &&
+			next.Generation == e.Generation,
 	}
 	if known {
 		s.Worker = x.names[e.Worker]

@@ -5,9 +5,12 @@ import "github.com/kefuhq/kefu/schema"
 // Entry is what the ledger remembers of one intent: 24 bytes, of which a pool
 // holds millions.
 type Entry struct {
-	message    message // that carries the intent now: the producer's, then those of its retries
-	Body       uint32
-	origin     uint32 // low half of the sequence of the producer's message of this life; 0: it is gone with its queue
+	message message // that carries the intent now: the producer's, then those of its retries
+	Body    uint32
+
+	// origin is the low half of the sequence of the producer's message that began this life; 0: that
+	// message is gone with its queue.
+	origin     uint32
 	Worker     uint16 // number of the worker that made the last Start
 	Generation uint16
 	Attempt    uint8
@@ -141,12 +144,25 @@ type Ruling uint8
 
 // The rulings.
 const (
-	Go      Ruling = iota + 1 // nobody was first: make the call
-	Ended                     // this very message was dealt with: acknowledge it
-	Repeat                    // the same id and body is, or was, on its way as another message: acknowledge it
-	Reuse                     // the same id with another body: a letter `id-reuse`
-	Started                   // started before and neither settled nor cleared, by Standing.Worker: unknown, unless that worker lives
-	Doomed                    // its burial was begun by Standing.Worker, for Standing.Reason: finish it, unless that worker lives
+	// Go: nobody was first. Make the call.
+	Go Ruling = iota + 1
+
+	// Ended: this very message was dealt with. Acknowledge it.
+	Ended
+
+	// Repeat: the same id and body is, or was, on its way as another message. Acknowledge it.
+	Repeat
+
+	// Reuse: the same id with another body. It becomes a letter `id-reuse`.
+	Reuse
+
+	// Started: Standing.Worker started it before, and it was neither settled nor cleared. Its
+	// outcome is unknown, unless that worker lives.
+	Started
+
+	// Doomed: Standing.Worker has begun to write its dead letter, for Standing.Reason. Finish that,
+	// unless that worker lives.
+	Doomed
 )
 
 func (r Ruling) String() string {
@@ -160,7 +176,7 @@ type Standing struct {
 	Attempts   int    // spent, of this generation
 	Unknown    int    // attempts with unknown outcome, of this generation
 	Kind       Kind   // what the ledger knew before; 0 for nothing
-	Worker     string // who made the Start that Started speaks of, or began the burial that Doomed does
+	Worker     string // who made the Start of Started, or began the dead letter of Doomed
 	Reason     schema.Reason
 	Suspects   int // after a Suspect mark: how many times in a row
 	Before     End // of the generation before this one, while this one has none
@@ -250,13 +266,15 @@ func applyStart(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 	case Clear:
 		if carries {
 			// Whoever starts it may not have read yet what was spent before.
-			next.Attempt, next.Unknown = max(next.Attempt, e.Attempt+1), max(next.Unknown, e.Unknown)
+			next.Attempt, next.Unknown = max(next.Attempt, e.Attempt+1),
+				max(next.Unknown, e.Unknown)
 			return next, Go
 		}
 		if onward {
 			return next, Go
 		}
-		return e, Repeat // the first one, which is queued as far as the log tells, goes on by itself
+		// The first one, which is queued as far as the log tells, goes on by itself.
+		return e, Repeat
 	case Later: // its Attempt is the one to come
 		switch {
 		case same:
@@ -327,7 +345,8 @@ func applyEnd(e Entry, m Mark, c source) Entry {
 		return next
 	case !e.of(m, c):
 		return e
-	case m.Kind == Later && (e.Kind.Terminal() || m.Attempt < e.Attempt || m.Attempt == e.Attempt && e.Kind != Later):
+	case m.Kind == Later &&
+		(e.Kind.Terminal() || m.Attempt < e.Attempt || m.Attempt == e.Attempt && e.Kind != Later):
 		return e // that attempt has begun already: a slow worker put off what its successor did
 	case isDying && (e.Kind.Terminal() || m.Attempt < e.Attempt):
 		return e // a slow worker as well

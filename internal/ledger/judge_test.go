@@ -26,7 +26,8 @@ type act struct {
 }
 
 func mark(by string, kind Kind, seq uint64, attempt uint8) act {
-	return act{by: by, m: Mark{Key: 1, Kind: kind, Seq: seq, Attempt: attempt, Body: 7}, attempts: -1, unknown: -1}
+	return act{by: by, m: Mark{Key: 1, Kind: kind, Seq: seq, Attempt: attempt, Body: 7},
+		attempts: -1, unknown: -1}
 }
 
 // The verbs of the stories. A producer's Start names no generation, all others do.
@@ -101,13 +102,15 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 		}},
 
 		// A crash.
-		{"a redelivery of what was started and has no end is the question of its worker's life", []act{
-			start("a", 10, 1).is(Go),
-			start("b", 10, 1).is(Started).startedBy("a").withSpent(1),
-		}},
+		{"a redelivery of what was started and has no end is the question of its worker's life",
+			[]act{
+				start("a", 10, 1).is(Go),
+				start("b", 10, 1).is(Started).startedBy("a").withSpent(1),
+			}},
 		{"it stays so however often it is asked", []act{
 			start("a", 10, 1).is(Go),
-			start("b", 10, 1).is(Started), start("c", 10, 1).is(Started).startedBy("a"), start("b", 10, 1).is(Started),
+			start("b", 10, 1).is(Started), start("c", 10, 1).is(Started).startedBy("a"),
+			start("b", 10, 1).is(Started),
 		}},
 		{"whoever takes over goes on with the next attempt", []act{
 			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started),
@@ -152,11 +155,13 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("b", 10, 1).is(Go).withSpent(2), start("c", 10, 1).is(Started).withSpent(3),
 		}},
 		{"giving back never says less than what was learned", []act{
-			start("a", 10, 1).is(Go), cleared("a", 10, 1).of(1), suspect("b", 10).counts(1), cleared("b", 10, 0),
+			start("a", 10, 1).is(Go), cleared("a", 10, 1).of(1), suspect("b", 10).counts(1),
+			cleared("b", 10, 0),
 			start("c", 10, 1).is(Go).withSpent(1).withUnknown(1),
 		}},
 		{"nor does taking back a start: what came before it stays", []act{
-			start("a", 10, 1).is(Go), cleared("a", 10, 1).of(1), start("b", 10, 2).of(1).is(Go), cleared("b", 10, 0),
+			start("a", 10, 1).is(Go), cleared("a", 10, 1).of(1), start("b", 10, 2).of(1).is(Go),
+			cleared("b", 10, 0),
 			start("c", 10, 1).is(Go).withSpent(1).withUnknown(1),
 		}},
 		{"a slow worker cannot take back what its successor started", []act{
@@ -203,16 +208,20 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("b", 20, 2).again().is(Go), start("c", 21, 2).again().is(Repeat),
 		}},
 		{"a copy of an earlier retry is a repeat", []act{
-			start("a", 10, 1).is(Go), later("a", 10, 2), start("a", 20, 2).again().is(Go), later("a", 20, 3),
+			start("a", 10, 1).is(Go), later("a", 10, 2), start("a", 20, 2).again().is(Go),
+			later("a", 20, 3),
 			start("b", 21, 2).again().is(Repeat),
 			start("c", 30, 3).again().is(Go),
 		}},
-		{"the message that was put off, handed out again after its retry was sent, is a repeat", []act{
-			start("a", 10, 1).is(Go), later("a", 10, 2), start("b", 20, 2).again().is(Go), sent("b", 20, 2),
-			start("c", 10, 1).is(Repeat),
-		}},
+		{"the message that was put off, handed out again after its retry was sent, is a repeat",
+			[]act{
+				start("a", 10, 1).is(Go), later("a", 10, 2), start("b", 20, 2).again().is(Go),
+				sent("b", 20, 2),
+				start("c", 10, 1).is(Repeat),
+			}},
 		{"and after its retry died it does not begin a new life", []act{
-			start("a", 10, 1).is(Go), later("a", 10, 2), start("b", 20, 2).again().is(Go), dead("b", 20, 2),
+			start("a", 10, 1).is(Go), later("a", 10, 2), start("b", 20, 2).again().is(Go),
+			dead("b", 20, 2),
 			start("c", 10, 1).is(Repeat).inLife(1),
 		}},
 		{"a retry whose predecessor's end was not written goes on", []act{
@@ -249,7 +258,8 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("a", 10, 1).is(Go), later("a", 10, 2), start("b", 15, 1).is(Repeat),
 		}},
 		{"a repeat while the first is held is acknowledged", []act{
-			start("a", 10, 1).is(Go), cleared("a", 10, 0), start("b", 15, 1).is(Repeat), start("b", 10, 1).is(Go),
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), start("b", 15, 1).is(Repeat),
+			start("b", 10, 1).is(Go),
 		}},
 		{"a repeat of what was sent is acknowledged", []act{
 			start("a", 10, 1).is(Go), sent("a", 10, 1), start("b", 15, 1).is(Repeat),
@@ -261,7 +271,8 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("a", 10, 1).is(Go), sent("a", 10, 1), start("b", 15, 1).body(8).is(Reuse),
 		}},
 		{"the first goes on whatever is said of its repeats", []act{
-			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat), dead("b", 15, 0), cancelled("b", 16), later("b", 17, 1),
+			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat), dead("b", 15, 0),
+			cancelled("b", 16), later("b", 17, 1),
 			start("c", 10, 1).is(Started).startedBy("a"),
 		}},
 
@@ -282,10 +293,12 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 		}},
 		{"the one after it is a repeat again", []act{
 			start("a", 10, 1).in(1).is(Go), cleared("a", 10, 0).in(1),
-			start("b", 3, 1).in(2).is(Go).inherits(), cleared("b", 3, 0).in(2), start("c", 4, 1).in(2).is(Repeat),
+			start("b", 3, 1).in(2).is(Go).inherits(), cleared("b", 3, 0).in(2),
+			start("c", 4, 1).in(2).is(Repeat),
 		}},
 		{"it goes on for a retry as well, which was in the queue", []act{
-			later("a", 10, 2).in(1), start("b", 20, 2).again().in(1).is(Go), cleared("b", 20, 1).again().in(1),
+			later("a", 10, 2).in(1), start("b", 20, 2).again().in(1).is(Go),
+			cleared("b", 20, 1).again().in(1),
 			start("c", 3, 1).in(2).is(Go).withSpent(1).inherits(),
 		}},
 		{"a first that had begun and has no end is the question of its worker's life", []act{
@@ -295,23 +308,27 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("b", 3, 2).in(2).is(Go).withSpent(1).withUnknown(1),
 		}},
 		{"in the same hands too: the call of the first may be under way there", []act{
-			start("a", 10, 1).in(1).is(Go), start("a", 3, 1).in(2).is(Started).startedBy("a").inherits(),
+			start("a", 10, 1).in(1).is(Go),
+			start("a", 3, 1).in(2).is(Started).startedBy("a").inherits(),
 		}},
 		{"and giving it back does not say that the first was not sent", []act{
 			start("a", 10, 1).in(1).is(Go), cleared("a", 3, 0).in(2),
 			start("b", 3, 1).in(2).is(Started).startedBy("a").inherits(),
 		}},
 		{"whoever takes over may go on at once", []act{
-			start("a", 10, 1).in(1).is(Go), start("b", 3, 1).in(2).is(Started).inherits(), start("b", 3, 2).in(2).is(Go).inherits(),
+			start("a", 10, 1).in(1).is(Go), start("b", 3, 1).in(2).is(Started).inherits(),
+			start("b", 3, 2).in(2).is(Go).inherits(),
 			start("c", 3, 2).in(2).is(Started).startedBy("b"),
 		}},
 		{"the end of the first, told late, is the end of both", []act{
-			start("a", 10, 1).in(1).is(Go), start("b", 3, 1).in(2).is(Started).inherits(), sent("a", 10, 1).in(1),
+			start("a", 10, 1).in(1).is(Go), start("b", 3, 1).in(2).is(Started).inherits(),
+			sent("a", 10, 1).in(1),
 			start("b", 3, 1).in(2).is(Repeat),
 		}},
 		{"a slow worker of the queue that is gone changes nothing but by having sent it", []act{
 			start("a", 10, 1).in(1).is(Go), start("b", 3, 2).in(2).is(Go).inherits(),
-			cleared("a", 10, 1).in(1), later("a", 10, 2).in(1), doomed("a", 10, 1).in(1), dead("a", 10, 1).in(1),
+			cleared("a", 10, 1).in(1), later("a", 10, 2).in(1), doomed("a", 10, 1).in(1),
+			dead("a", 10, 1).in(1),
 			start("a", 10, 1).in(1).is(Repeat), start("c", 3, 2).in(2).is(Started).startedBy("b"),
 			sent("a", 10, 1).in(1), start("c", 3, 2).in(2).is(Repeat),
 		}},
@@ -321,37 +338,46 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("c", 4, 2).again().in(2).is(Go).withSpent(1),
 		}},
 		{"a repeat of what was sent is a repeat, whatever its sequence", []act{
-			start("a", 10, 1).in(1).is(Go), sent("a", 10, 1).in(1), start("b", 10, 1).in(2).is(Repeat),
+			start("a", 10, 1).in(1).is(Go), sent("a", 10, 1).in(1),
+			start("b", 10, 1).in(2).is(Repeat),
 		}},
 		{"after dead the id begins a new life, whatever its sequence", []act{
 			start("a", 10, 1).in(1).is(Go), dead("a", 10, 1).in(1),
-			start("b", 10, 1).in(2).is(Go).inLife(2), sent("b", 10, 1).gen(2).in(2), start("c", 10, 1).in(2).is(Ended).inLife(2),
+			start("b", 10, 1).in(2).is(Go).inLife(2), sent("b", 10, 1).gen(2).in(2),
+			start("c", 10, 1).in(2).is(Ended).inLife(2),
 		}},
 		{"also when its retry died in the new queue", []act{
-			start("a", 10, 1).in(1).is(Go), later("a", 10, 2).in(1), start("b", 3, 2).again().in(2).is(Go), dead("b", 3, 2).again().in(2),
+			start("a", 10, 1).in(1).is(Go), later("a", 10, 2).in(1),
+			start("b", 3, 2).again().in(2).is(Go), dead("b", 3, 2).again().in(2),
 			start("c", 10, 1).in(2).is(Go).inLife(2),
 		}},
 		{"but no message of the old queue begins one", []act{
-			start("a", 3, 1).in(2).is(Go), dead("a", 3, 1).in(2), start("b", 10, 1).in(1).is(Repeat).inLife(1),
+			start("a", 3, 1).in(2).is(Go), dead("a", 3, 1).in(2),
+			start("b", 10, 1).in(1).is(Repeat).inLife(1),
 		}},
 		{"a burial that was begun is finished", []act{
 			start("a", 10, 1).in(1).is(Go), doomed("a", 10, 1).in(1),
-			start("b", 3, 1).in(2).is(Doomed).startedBy("a").withSpent(1).inherits(), dead("b", 3, 1).in(2),
+			start("b", 3, 1).in(2).is(Doomed).startedBy("a").withSpent(1).inherits(),
+			dead("b", 3, 1).in(2),
 			start("c", 3, 1).in(2).is(Ended), start("c", 4, 1).in(2).is(Go).inLife(2),
 		}},
 		{"another body is a letter there too", []act{
-			start("a", 10, 1).in(1).is(Go), cleared("a", 10, 0).in(1), start("b", 3, 1).in(2).body(8).is(Reuse),
+			start("a", 10, 1).in(1).is(Go), cleared("a", 10, 0).in(1),
+			start("b", 3, 1).in(2).body(8).is(Reuse),
 		}},
 		{"marks of workers that do not say which queue they mean are of the same one", []act{
 			start("old", 10, 1).is(Go), cleared("old", 10, 1),
-			start("new", 10, 1).in(2).is(Go).withSpent(1), start("old", 10, 1).is(Started).startedBy("new"), cleared("new", 10, 2).in(2),
+			start("new", 10, 1).in(2).is(Go).withSpent(1),
+			start("old", 10, 1).is(Started).startedBy("new"), cleared("new", 10, 2).in(2),
 			start("old", 10, 1).is(Go).withSpent(2), cleared("old", 10, 3),
-			start("new", 15, 1).in(2).is(Repeat), start("new", 3, 1).in(3).is(Go).withSpent(3).inherits(),
+			start("new", 15, 1).in(2).is(Repeat),
+			start("new", 3, 1).in(3).is(Go).withSpent(3).inherits(),
 		}},
 
 		// A message that was purged or deleted: the queue is the same, and its sequences go on.
 		{"a repeat goes on in the place of a first that was held and purged", []act{
-			start("a", 10, 1).is(Go), cleared("a", 10, 0), start("b", 15, 1).is(Repeat).waitsFor(10), vanished("b", 10),
+			start("a", 10, 1).is(Go), cleared("a", 10, 0),
+			start("b", 15, 1).is(Repeat).waitsFor(10), vanished("b", 10),
 			start("b", 15, 1).is(Go).inLife(1).withSpent(0).inherits(), sent("b", 15, 1),
 			start("c", 15, 1).is(Ended), start("c", 16, 1).is(Repeat),
 		}},
@@ -361,20 +387,27 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 		}},
 		{"whoever comes first takes the place, and there is one to take", []act{
 			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10), vanished("c", 10),
-			start("c", 16, 1).is(Go).inherits(), start("b", 15, 1).is(Repeat).waitsFor(16), vanished("d", 10),
+			start("c", 16, 1).is(Go).inherits(), start("b", 15, 1).is(Repeat).waitsFor(16),
+			vanished("d", 10),
 			start("d", 17, 1).is(Repeat).waitsFor(16), start("e", 16, 1).is(Started).startedBy("c"),
 		}},
 		{"whoever has the purged message in hand may be the first to come", []act{
-			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10), start("a", 10, 1).is(Go),
-			start("b", 15, 1).is(Started).startedBy("a").inherits(), sent("a", 10, 1), start("b", 15, 1).is(Repeat),
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10),
+			start("a", 10, 1).is(Go),
+			start("b", 15, 1).is(Started).startedBy("a").inherits(), sent("a", 10, 1),
+			start("b", 15, 1).is(Repeat),
 		}},
 		{"or the second", []act{
-			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10), start("b", 15, 1).is(Go).inherits(),
-			start("a", 10, 1).is(Repeat).waitsFor(15), later("a", 10, 2), cleared("a", 10, 1), dead("a", 10, 1),
-			start("c", 15, 1).is(Started).startedBy("b"), sent("b", 15, 1), start("a", 10, 1).is(Repeat),
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10),
+			start("b", 15, 1).is(Go).inherits(),
+			start("a", 10, 1).is(Repeat).waitsFor(15), later("a", 10, 2), cleared("a", 10, 1),
+			dead("a", 10, 1),
+			start("c", 15, 1).is(Started).startedBy("b"), sent("b", 15, 1),
+			start("a", 10, 1).is(Repeat),
 		}},
 		{"what is given back of a purged message is free at once", []act{
-			start("a", 10, 1).is(Go), vanished("b", 10), start("b", 15, 1).is(Started).inherits(), cleared("a", 10, 0),
+			start("a", 10, 1).is(Go), vanished("b", 10), start("b", 15, 1).is(Started).inherits(),
+			cleared("a", 10, 0),
 			start("b", 15, 1).is(Go).withSpent(0).inherits(),
 		}},
 		{"a purged first that had begun and has no end is the question of its worker's life", []act{
@@ -386,36 +419,48 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("a", 10, 1).is(Go), vanished("a", 10), cleared("a", 15, 0),
 			start("b", 15, 1).is(Started).startedBy("a").inherits(),
 		}},
-		{"the end of a first that is missing because it has ended comes before: nothing is free", []act{
-			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat).waitsFor(10), sent("a", 10, 1), vanished("b", 10),
-			start("b", 15, 1).is(Repeat),
-		}},
+		{"the end of a first that is missing because it has ended comes before: nothing is free",
+			[]act{
+				start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat).waitsFor(10),
+				sent("a", 10, 1), vanished("b", 10),
+				start("b", 15, 1).is(Repeat),
+			}},
 		{"nor when it was put off meanwhile", []act{
-			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat).waitsFor(10), later("a", 10, 2), vanished("b", 10),
+			start("a", 10, 1).is(Go), start("b", 15, 1).is(Repeat).waitsFor(10), later("a", 10, 2),
+			vanished("b", 10),
 			start("b", 15, 1).is(Repeat), start("c", 20, 2).again().is(Go).withSpent(1),
 		}},
 		{"nor when a retry carries it on", []act{
-			later("a", 10, 2), start("b", 20, 2).again().is(Go), cleared("b", 20, 1).again(), vanished("c", 10),
-			start("c", 15, 1).is(Repeat).waitsFor(20), vanished("c", 20), start("c", 15, 1).is(Go).withSpent(1).inherits(),
+			later("a", 10, 2), start("b", 20, 2).again().is(Go), cleared("b", 20, 1).again(),
+			vanished("c", 10),
+			start("c", 15, 1).is(Repeat).waitsFor(20), vanished("c", 20),
+			start("c", 15, 1).is(Go).withSpent(1).inherits(),
 			start("d", 21, 2).again().is(Repeat).waitsFor(15),
 		}},
 		{"what died of a purged message is dead, whoever of the two comes again", []act{
-			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10), start("b", 15, 1).is(Go).inherits(), dead("b", 15, 1),
-			start("c", 15, 1).is(Ended).inLife(1), start("a", 10, 1).is(Repeat).inLife(1), start("c", 20, 1).is(Go).inLife(2),
+			start("a", 10, 1).is(Go), cleared("a", 10, 0), vanished("b", 10),
+			start("b", 15, 1).is(Go).inherits(), dead("b", 15, 1),
+			start("c", 15, 1).is(Ended).inLife(1), start("a", 10, 1).is(Repeat).inLife(1),
+			start("c", 20, 1).is(Go).inLife(2),
 		}},
 		{"a burial that was begun of a purged message is finished", []act{
-			start("a", 10, 1).is(Go), doomed("a", 10, 1), start("b", 15, 1).is(Repeat).waitsFor(10), vanished("b", 10),
-			start("b", 15, 1).is(Doomed).startedBy("a").withSpent(1).inherits(), dead("b", 15, 1), start("c", 15, 1).is(Ended),
+			start("a", 10, 1).is(Go), doomed("a", 10, 1), start("b", 15, 1).is(Repeat).waitsFor(10),
+			vanished("b", 10),
+			start("b", 15, 1).is(Doomed).startedBy("a").withSpent(1).inherits(), dead("b", 15, 1),
+			start("c", 15, 1).is(Ended),
 		}},
-		{"another body under the id of a purged message is a letter, and its end changes nothing", []act{
-			start("a", 10, 1).is(Go), vanished("b", 10), start("b", 15, 1).body(8).is(Reuse), dead("b", 15, 0).body(8),
-			start("c", 10, 1).is(Started).startedBy("a"),
-		}},
+		{"another body under the id of a purged message is a letter, and its end changes nothing",
+			[]act{
+				start("a", 10, 1).is(Go), vanished("b", 10), start("b", 15, 1).body(8).is(Reuse),
+				dead("b", 15, 0).body(8),
+				start("c", 10, 1).is(Started).startedBy("a"),
+			}},
 		{"that a message is missing says nothing of an id that nobody knows", []act{
 			vanished("a", 10), start("b", 15, 1).is(Go), start("c", 16, 1).is(Repeat).waitsFor(15),
 		}},
 		{"nor of a message of the same sequence in another queue", []act{
-			start("a", 10, 1).in(2).is(Go), cleared("a", 10, 0).in(2), vanished("b", 10).in(1), vanished("b", 10).in(3),
+			start("a", 10, 1).in(2).is(Go), cleared("a", 10, 0).in(2), vanished("b", 10).in(1),
+			vanished("b", 10).in(3),
 			start("b", 15, 1).in(2).is(Repeat).waitsFor(10),
 		}},
 
@@ -428,11 +473,13 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			cancelled("a", 10), start("b", 30, 1).is(Go).inLife(2),
 		}},
 		{"the new life has its own end", []act{
-			start("a", 10, 1).is(Go), dead("a", 10, 1), start("b", 30, 1).is(Go).inLife(2), sent("b", 30, 1).gen(2),
+			start("a", 10, 1).is(Go), dead("a", 10, 1), start("b", 30, 1).is(Go).inLife(2),
+			sent("b", 30, 1).gen(2),
 			start("c", 30, 1).is(Ended).inLife(2), start("c", 40, 1).is(Repeat).inLife(2),
 		}},
 		{"the end of the old life says nothing about the new one", []act{
-			start("a", 10, 1).is(Go), dead("a", 10, 1), start("b", 30, 1).is(Go).inLife(2), dead("a", 10, 1), sent("a", 10, 1), cleared("a", 10, 0), later("a", 10, 2),
+			start("a", 10, 1).is(Go), dead("a", 10, 1), start("b", 30, 1).is(Go).inLife(2),
+			dead("a", 10, 1), sent("a", 10, 1), cleared("a", 10, 0), later("a", 10, 2),
 			start("c", 30, 1).is(Started).startedBy("b").inLife(2),
 		}},
 		{"a retry of the old life is acknowledged", []act{
@@ -445,26 +492,31 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("c", 40, 1).is(Repeat).inLife(2),
 		}},
 		{"a second copy of a replay is a repeat", []act{
-			dead("a", 10, 1), start("b", 30, 1).again().gen(2).is(Go), start("c", 31, 1).again().gen(2).is(Repeat),
+			dead("a", 10, 1), start("b", 30, 1).again().gen(2).is(Go),
+			start("c", 31, 1).again().gen(2).is(Repeat),
 		}},
 		{"a replay may have another body: somebody mended it", []act{
 			dead("a", 10, 1), start("b", 30, 1).again().gen(2).body(9).is(Go),
 		}},
 		{"the ledger remembers too little of a replay's past: it goes on all the same", []act{
-			start("b", 30, 1).again().gen(5).is(Go).inLife(5), start("c", 40, 1).is(Repeat).inLife(5),
+			start("b", 30, 1).again().gen(5).is(Go).inLife(5),
+			start("c", 40, 1).is(Repeat).inLife(5),
 		}},
 
 		// Ends.
 		{"sent is never overruled: it happened", []act{
-			start("a", 10, 1).is(Go), sent("a", 10, 1), dead("b", 10, 1), cancelled("b", 10), later("b", 10, 2),
+			start("a", 10, 1).is(Go), sent("a", 10, 1), dead("b", 10, 1), cancelled("b", 10),
+			later("b", 10, 2),
 			start("c", 10, 1).is(Ended), start("c", 30, 1).is(Repeat),
 		}},
 		{"sent overrules what was believed before", []act{
-			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started), dead("b", 10, 1), sent("a", 10, 1),
+			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started), dead("b", 10, 1),
+			sent("a", 10, 1),
 			start("c", 15, 1).is(Repeat).inLife(1),
 		}},
 		{"sent counts though its retry is on its way already", []act{
-			start("a", 10, 1).is(Go), later("b", 10, 2), start("c", 20, 2).again().is(Go), sent("a", 10, 1),
+			start("a", 10, 1).is(Go), later("b", 10, 2), start("c", 20, 2).again().is(Go),
+			sent("a", 10, 1),
 			start("d", 20, 2).again().is(Repeat),
 		}},
 		{"what died cannot be put off", []act{
@@ -493,10 +545,12 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("c", 10, 2).is(Started).startedBy("b"),
 		}},
 		{"nor what has ended", []act{
-			start("a", 10, 1).is(Go), sent("a", 10, 1), doomed("b", 10, 1), start("b", 10, 1).is(Ended),
+			start("a", 10, 1).is(Go), sent("a", 10, 1), doomed("b", 10, 1),
+			start("b", 10, 1).is(Ended),
 		}},
 		{"what was sent all the same is sent", []act{
-			start("a", 10, 1).is(Go), doomed("a", 10, 1), sent("b", 10, 1), start("b", 10, 1).is(Ended),
+			start("a", 10, 1).is(Go), doomed("a", 10, 1), sent("b", 10, 1),
+			start("b", 10, 1).is(Ended),
 		}},
 
 		// Suspects.
@@ -507,30 +561,37 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), suspect("b", 10).counts(2),
 		}},
 		{"being given back in good health is one", []act{
-			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), cleared("a", 10, 0), suspect("b", 10).counts(1),
+			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), cleared("a", 10, 0),
+			suspect("b", 10).counts(1),
 		}},
 		{"so is giving back what has not begun its new life", []act{
-			dead("a", 10, 1), suspect("b", 30).counts(1), cleared("b", 30, 0).gen(2), suspect("c", 30).counts(1),
+			dead("a", 10, 1), suspect("b", 30).counts(1), cleared("b", 30, 0).gen(2),
+			suspect("c", 30).counts(1),
 			start("c", 30, 1).is(Go).inLife(2),
 		}},
 		{"even when nothing else is to be taken back", []act{
-			start("a", 10, 1).is(Go), later("a", 10, 2), suspect("b", 10).counts(1), cleared("b", 10, 0), suspect("c", 10).counts(1),
+			start("a", 10, 1).is(Go), later("a", 10, 2), suspect("b", 10).counts(1),
+			cleared("b", 10, 0), suspect("c", 10).counts(1),
 		}},
 		{"an end is one", []act{
-			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), later("a", 10, 2), suspect("b", 20).counts(1),
+			suspect("a", 10).counts(1), start("a", 10, 1).is(Go), later("a", 10, 2),
+			suspect("b", 20).counts(1),
 		}},
 		{"having been handled without harm is one, and changes nothing else", []act{
-			start("a", 10, 1).is(Go), suspect("b", 10).counts(1), start("b", 10, 1).is(Started).startedBy("a"), harmless("b", 10),
+			start("a", 10, 1).is(Go), suspect("b", 10).counts(1),
+			start("b", 10, 1).is(Started).startedBy("a"), harmless("b", 10),
 			suspect("c", 10).counts(1), start("c", 10, 1).is(Started).startedBy("a").withSpent(1),
 		}},
 		{"nothing is remembered of harmlessness alone", []act{
 			harmless("a", 10), start("b", 10, 1).is(Go),
 		}},
 		{"a new life begins without suspicion", []act{
-			dead("a", 10, 1), suspect("b", 30).counts(1), start("b", 30, 1).is(Go).inLife(2), suspect("c", 30).counts(1),
+			dead("a", 10, 1), suspect("b", 30).counts(1), start("b", 30, 1).is(Go).inLife(2),
+			suspect("c", 30).counts(1),
 		}},
 		{"suspicion does not stand in the way of the first start", []act{
-			suspect("a", 10).counts(1), suspect("b", 10).counts(2), start("b", 10, 1).is(Go).withSpent(0),
+			suspect("a", 10).counts(1), suspect("b", 10).counts(2),
+			start("b", 10, 1).is(Go).withSpent(0),
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -598,7 +659,8 @@ func TestPeekSaysWhatStartWillDo(t *testing.T) {
 		for range r.IntN(6) {
 			x.mark(randomMark(r, 1), uint16(r.IntN(2)))
 		}
-		m := Mark{Key: 0, Kind: Start, Seq: uint64(10 + r.IntN(4)), Stream: r.Int64N(4), Attempt: 1, Body: 7}
+		m := Mark{Key: 0, Kind: Start, Seq: uint64(10 + r.IntN(4)), Stream: r.Int64N(4), Attempt: 1,
+			Body: 7}
 		before := x.peek(m)
 		require.Equal(t, before, x.mark(m, x.worker("c")))
 	}
@@ -611,8 +673,10 @@ var markKinds = [...]Kind{Start, Clear, Later, Sent, Dead, Cancelled, Suspect, G
 // they came to do so.
 func randomMark(r *rand.Rand, keys int) Mark {
 	m := Mark{
-		Key: Key(r.IntN(keys)), Kind: markKinds[r.IntN(len(markKinds))], Seq: uint64(10 + r.IntN(4)), Stream: r.Int64N(4), Body: 7,
-		Attempt: uint8(r.IntN(4)), Unknown: uint8(r.IntN(2)), Generation: uint16(r.IntN(3)), Again: r.IntN(2) == 0,
+		Key: Key(r.IntN(keys)), Kind: markKinds[r.IntN(len(markKinds))],
+		Seq: uint64(10 + r.IntN(4)), Stream: r.Int64N(4), Body: 7,
+		Attempt: uint8(r.IntN(4)), Unknown: uint8(r.IntN(2)), Generation: uint16(r.IntN(3)),
+		Again: r.IntN(2) == 0,
 	}
 	if m.Again && m.Generation == 0 {
 		m.Generation = 1
@@ -636,7 +700,8 @@ type call struct {
 }
 
 func newReferee(t require.TestingT) *referee {
-	return &referee{t: t, holder: make(map[call]Mark), by: make(map[call]uint16), sent: make(map[Key]int)}
+	return &referee{t: t, holder: make(map[call]Mark), by: make(map[call]uint16),
+		sent: make(map[Key]int)}
 }
 
 func (f *referee) watch(m Mark, w uint16, s Standing) {
@@ -650,14 +715,17 @@ func (f *referee) watch(m Mark, w uint16, s Standing) {
 		}
 		c := call{m.Key, s.Generation, m.Attempt}
 		if first, taken := f.holder[c]; taken {
-			require.Equal(f.t, f.by[c], w, "two workers got Go for one attempt: %+v and %+v", first, m)
-			require.Equal(f.t, first.Seq, m.Seq, "two messages got Go for one attempt: %+v and %+v", first, m)
+			require.Equal(f.t, f.by[c], w, "two workers got Go for one attempt: %+v and %+v", first,
+				m)
+			require.Equal(f.t, first.Seq, m.Seq, "two messages got Go for one attempt: %+v and %+v",
+				first, m)
 		}
 		f.holder[c], f.by[c] = m, w
 	case Clear:
 		// Whoever says that nothing was sent lets the attempt be made again.
 		for c := range f.holder {
-			if c.key == m.Key && c.generation == int(max(m.Generation, 1)) && (f.by[c] == w || m.Attempt >= c.attempt) {
+			if c.key == m.Key && c.generation == int(max(m.Generation, 1)) &&
+				(f.by[c] == w || m.Attempt >= c.attempt) {
 				delete(f.holder, c)
 			}
 		}
@@ -690,7 +758,8 @@ func FuzzNoTwoGetGoForOneAttempt(f *testing.F) {
 			a, b, w := story[0], story[1], uint16(story[2]%3)
 			story = story[3:]
 			m := Mark{
-				Key: 1, Kind: markKinds[a%8], Seq: 10 + uint64(a>>3%4), Body: 7, Attempt: b % 4, Unknown: b >> 2 % 2,
+				Key: 1, Kind: markKinds[a%8], Seq: 10 + uint64(a>>3%4), Body: 7, Attempt: b % 4,
+				Unknown:    b >> 2 % 2,
 				Generation: uint16(b >> 3 % 3), Again: b>>5%2 == 0,
 			}
 			if m.Again && m.Generation == 0 {

@@ -15,7 +15,8 @@
 // A log beats a key-value bucket here: the same guarantee costs one write for
 // a hundred marks instead of two for each, and the broker no memory per id.
 //
-//	l.Write(ledger.Mark{Key: ledger.KeyOf(app, id), Seq: seq, Kind: ledger.Start, Attempt: 1}, func(s ledger.Standing, err error) {
+//	start := ledger.Mark{Key: ledger.KeyOf(app, id), Seq: seq, Kind: ledger.Start, Attempt: 1}
+//	l.Write(start, func(s ledger.Standing, err error) {
 //		if s.Ruling == ledger.Go { … }
 //	})
 package ledger
@@ -81,7 +82,7 @@ type Ledger struct {
 	wake     *time.Timer      // calls flush when the next batch may leave; nil before the first
 	wakeAt   time.Time        // when it does; zero: it is not set
 	closed   bool
-	empty    chan struct{} // closed when nothing is on its way any more; nil when nobody waits for that
+	empty    chan struct{} // closed when nothing is on its way any more; nil: nobody waits
 
 	oldest atomic.Pointer[time.Time] // see Oldest
 
@@ -114,8 +115,10 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	l := &Ledger{
-		conn: conn, worker: o.Worker, subject: wire.LedgerSubject(o.Worker), log: log, trouble: o.Trouble,
-		index: newIndex(o.Keep), counters: newCounters(), top: make(map[uint16]uint64), inFlight: make(map[Key]struct{}),
+		conn: conn, worker: o.Worker, subject: wire.LedgerSubject(o.Worker), log: log,
+		trouble: o.Trouble,
+		index:   newIndex(o.Keep), counters: newCounters(), top: make(map[uint16]uint64),
+		inFlight: make(map[Key]struct{}),
 	}
 	l.index.ended = l.counters.ended
 	if l.trouble == nil {
@@ -356,7 +359,8 @@ func (l *Ledger) again(f *flight) {
 // anew publishes again what was not read back: the log that it was stored in,
 // if it was, is gone.
 func (l *Ledger) anew() {
-	l.log.Error("the ledger was lost or cut back: what was sent lately may not be remembered after a restart")
+	l.log.Error("the ledger was lost or cut back: what was sent lately may not be remembered " +
+		"after a restart")
 	l.mu.Lock()
 	l.counters.cut = true
 	l.mu.Unlock()

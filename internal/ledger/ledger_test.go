@@ -56,9 +56,12 @@ func TestAMarkIsAnsweredAndRemembered(t *testing.T) {
 	t.Parallel()
 	l := open(t, brokertest.New(t), "a")
 	key := KeyOf("wx1", "id-1")
-	require.Equal(t, Standing{Ruling: Go, Generation: 1}, l.Peek(Mark{Key: key, Seq: 10, Attempt: 1}))
-	require.Equal(t, Standing{Ruling: Go, Generation: 1}, write(t, l, Mark{Key: key, Kind: Start, Seq: 10, Attempt: 1}))
-	require.Equal(t, Standing{Ruling: Started, Generation: 1, Attempts: 1, Kind: Start, Worker: "a"}, l.Peek(Mark{Key: key, Seq: 10, Attempt: 1}))
+	require.Equal(t, Standing{Ruling: Go, Generation: 1},
+		l.Peek(Mark{Key: key, Seq: 10, Attempt: 1}))
+	require.Equal(t, Standing{Ruling: Go, Generation: 1},
+		write(t, l, Mark{Key: key, Kind: Start, Seq: 10, Attempt: 1}))
+	require.Equal(t, Standing{Ruling: Started, Generation: 1, Attempts: 1, Kind: Start,
+		Worker: "a"}, l.Peek(Mark{Key: key, Seq: 10, Attempt: 1}))
 	require.Equal(t, 1, l.Len())
 	write(t, l, Mark{Key: key, Kind: Sent, Seq: 10, Generation: 1, Attempt: 1})
 	require.Equal(t, Ended, write(t, l, Mark{Key: key, Kind: Start, Seq: 10, Attempt: 1}).Ruling)
@@ -121,15 +124,16 @@ func TestOfRacingWorkersExactlyOneGetsGoThoughTheBrokerRestarts(t *testing.T) {
 				}
 				slots <- struct{}{}
 				mine.Add(1)
-				ledgers[w].Write(Mark{Key: Key(k), Kind: Start, Seq: uint64(k), Attempt: 1}, func(s Standing, err error) {
-					defer mine.Done()
-					if err != nil {
-						t.Error(err)
-					}
-					rulings[w][k] = s
-					answered <- struct{}{}
-					<-slots
-				})
+				ledgers[w].Write(Mark{Key: Key(k), Kind: Start, Seq: uint64(k), Attempt: 1},
+					func(s Standing, err error) {
+						defer mine.Done()
+						if err != nil {
+							t.Error(err)
+						}
+						rulings[w][k] = s
+						answered <- struct{}{}
+						<-slots
+					})
 			}
 			mine.Wait()
 		})
@@ -186,14 +190,15 @@ func TestRandomMarksOfRacingWorkers(t *testing.T) {
 	conn := b.Connect()
 	x, f := newIndex(time.Hour), newReferee(t)
 	total := 0
-	require.NoError(t, conn.Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
-		readBatch(s.Data, func(m Mark) {
-			total++
-			w := x.worker(s.Subject)
-			f.watch(m, w, x.mark(m, w))
-		})
-		return nil
-	}))
+	require.NoError(t, conn.Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{},
+		func(s broker.Stored) error {
+			readBatch(s.Data, func(m Mark) {
+				total++
+				w := x.worker(s.Subject)
+				f.watch(m, w, x.mark(m, w))
+			})
+			return nil
+		}))
 	require.Equal(t, workers*marks, total)
 }
 
@@ -222,20 +227,22 @@ func TestMarksStandInTheLogInTheOrderInWhichTheyWereWritten(t *testing.T) {
 	// marks come again.
 	top, counted := uint64(0), 0
 	next := make(map[Key]uint64)
-	require.NoError(t, b.Connect().Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{}, func(s broker.Stored) error {
-		number, err := checkBatch(s.Data)
-		require.NoError(t, err)
-		if number <= top {
+	require.NoError(t, b.Connect().Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{},
+		func(s broker.Stored) error {
+			number, err := checkBatch(s.Data)
+			require.NoError(t, err)
+			if number <= top {
+				return nil
+			}
+			top = number
+			readBatch(s.Data, func(m Mark) {
+				require.Equal(t, uint64(m.Key)+intents*next[m.Key], m.Seq,
+					"neither out of order nor twice")
+				next[m.Key]++
+				counted++
+			})
 			return nil
-		}
-		top = number
-		readBatch(s.Data, func(m Mark) {
-			require.Equal(t, uint64(m.Key)+intents*next[m.Key], m.Seq, "neither out of order nor twice")
-			next[m.Key]++
-			counted++
-		})
-		return nil
-	}))
+		}))
 	require.Equal(t, n, counted)
 }
 
@@ -256,11 +263,13 @@ func TestABatchThatWasStoredTwiceCountsOnce(t *testing.T) {
 	given := Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1}
 	for i, data := range [][]byte{batch(1, begun), batch(2, given), batch(1, begun)} {
 		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{
-			Subject: wire.LedgerSubject("slow"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint("slow:", i)}}, Data: data,
+			Subject: wire.LedgerSubject("slow"),
+			Header:  nats.Header{"Nats-Msg-Id": {fmt.Sprint("slow:", i)}}, Data: data,
 		})
 		require.NoError(t, err)
 	}
-	require.Equal(t, Go, write(t, l, begun).Ruling, "the repeat of the Start must not undo the Clear")
+	require.Equal(t, Go, write(t, l, begun).Ruling,
+		"the repeat of the Start must not undo the Clear")
 	require.Equal(t, Go, write(t, l, Mark{Key: 2, Kind: Start, Seq: 1, Attempt: 1}).Ruling)
 }
 
@@ -268,9 +277,11 @@ func TestWhatIsNotABatchIsSkipped(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t)
 	conn := b.Connect()
-	for i, data := range [][]byte{nil, []byte("hello"), {9, 0, 0, 0, 0, 0, 0, 0, 1}, append(newBatch(1, 0).data, 1, 2, 3)} {
+	for i, data := range [][]byte{nil, []byte("hello"), {9, 0, 0, 0, 0, 0, 0, 0, 1},
+		append(newBatch(1, 0).data, 1, 2, 3)} {
 		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{
-			Subject: wire.LedgerSubject("strange"), Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint(i)}}, Data: data,
+			Subject: wire.LedgerSubject("strange"),
+			Header:  nats.Header{"Nats-Msg-Id": {fmt.Sprint(i)}}, Data: data,
 		})
 		require.NoError(t, err)
 	}
@@ -291,7 +302,8 @@ func TestMarksWaitWhileTheBrokerIsAway(t *testing.T) {
 	b.Stop()
 	var waiting []<-chan answer
 	for i := range 2000 {
-		waiting = append(waiting, send(t, l, Mark{Key: Key(100 + i), Kind: Start, Seq: 10, Attempt: 1}))
+		waiting = append(waiting,
+			send(t, l, Mark{Key: Key(100 + i), Kind: Start, Seq: 10, Attempt: 1}))
 	}
 	for _, ch := range waiting {
 		require.Empty(t, ch)
@@ -310,7 +322,8 @@ func TestMarksSurviveThatTheirStreamIsMissingForAWhile(t *testing.T) {
 	b := brokertest.Start(t)
 	conn := b.Connect()
 	var trouble atomic.Value
-	l, err := Open(t.Context(), conn, Options{Worker: "a", Keep: brokertest.Keep, Trouble: func(why string) { trouble.Store(why) }})
+	l, err := Open(t.Context(), conn, Options{Worker: "a", Keep: brokertest.Keep,
+		Trouble: func(why string) { trouble.Store(why) }})
 	require.NoError(t, err)
 	t.Cleanup(l.Close)
 	write(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1})
@@ -318,10 +331,12 @@ func TestMarksSurviveThatTheirStreamIsMissingForAWhile(t *testing.T) {
 	require.NoError(t, conn.JS.DeleteStream(t.Context(), wire.StreamLedger))
 	var waiting []<-chan answer
 	for i := range 5 {
-		waiting = append(waiting, send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: uint8(i + 1)}))
+		waiting = append(waiting,
+			send(t, l, Mark{Key: 2, Kind: Start, Seq: 10, Attempt: uint8(i + 1)}))
 	}
 	// The outbox gives up on a stream that stays missing; the ledger does not.
-	require.Eventually(t, func() bool { return trouble.Load() == broker.ErrNoStream.Error() }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return trouble.Load() == broker.ErrNoStream.Error() },
+		brokertest.Patience, 5*time.Millisecond)
 	brokertest.Provision(t, conn, brokertest.Spec())
 	for i, ch := range waiting {
 		a := brokertest.Await(t, ch, "an answer")
@@ -330,7 +345,8 @@ func TestMarksSurviveThatTheirStreamIsMissingForAWhile(t *testing.T) {
 		require.Equal(t, i, a.s.Attempts, "in their order")
 	}
 	require.Empty(t, trouble.Load())
-	require.Equal(t, Started.String(), write(t, open(t, conn, "b"), Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}).Ruling.String())
+	require.Equal(t, Started.String(), write(t, open(t, conn, "b"),
+		Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}).Ruling.String())
 	require.Equal(t, Start, l.Peek(Mark{Key: 1}).Kind, "what was read before is not forgotten")
 }
 
@@ -345,16 +361,19 @@ func TestMarksSurviveALogThatIsCutBackBeforeTheyAreRead(t *testing.T) {
 	brokertest.Await(t, back, "the reconnect")
 	// The reader is kept busy, so that what follows is stored and not read back.
 	held, busy := make(chan struct{}), make(chan struct{})
-	l.Write(Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}, func(Standing, error) { close(busy); <-held })
+	l.Write(Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1},
+		func(Standing, error) { close(busy); <-held })
 	brokertest.Await(t, busy, "the reader to be busy")
 	lost := send(t, l, Mark{Key: 3, Kind: Start, Seq: 10, Attempt: 1})
-	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience,
+		5*time.Millisecond)
 	b.Restore()
 	close(held)
 	a := brokertest.Await(t, lost, "an answer")
 	require.NoError(t, a.err)
 	require.Equal(t, Go, a.s.Ruling)
-	require.Equal(t, Go, write(t, l, Mark{Key: 4, Kind: Start, Seq: 10, Attempt: 1}).Ruling, "and it goes on")
+	require.Equal(t, Go, write(t, l, Mark{Key: 4, Kind: Start, Seq: 10, Attempt: 1}).Ruling,
+		"and it goes on")
 }
 
 // TestALogThatIsCutBackKeepsTheOrderOfTheMarks has the log lose the first of two
@@ -371,15 +390,18 @@ func TestALogThatIsCutBackKeepsTheOrderOfTheMarks(t *testing.T) {
 	brokertest.Await(t, back, "the reconnect")
 	// The reader is kept busy, so that what follows is stored and not read back.
 	held, busy := make(chan struct{}), make(chan struct{})
-	l.Write(Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1}, func(Standing, error) { close(busy); <-held })
+	l.Write(Mark{Key: 2, Kind: Start, Seq: 10, Attempt: 1},
+		func(Standing, error) { close(busy); <-held })
 	brokertest.Await(t, busy, "the reader to be busy")
 	over := send(t, l, Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1, Attempt: 1})
-	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience,
+		5*time.Millisecond)
 	back = brokertest.Reconnected(t, conn)
 	b.Restore()
 	brokertest.Await(t, back, "the reconnect")
 	next := send(t, l, Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 2})
-	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return conn.Outbox.Pending() == 0 }, brokertest.Patience,
+		5*time.Millisecond)
 	close(held)
 	require.NoError(t, brokertest.Await(t, over, "an answer").err)
 	a := brokertest.Await(t, next, "an answer")
@@ -432,7 +454,8 @@ func TestCloseAnswersWhatIsLeft(t *testing.T) {
 	for _, ch := range waiting {
 		require.ErrorIs(t, brokertest.Await(t, ch, "an answer").err, ErrClosed)
 	}
-	require.ErrorIs(t, brokertest.Await(t, send(t, l, Mark{Key: 1, Kind: Sent}), "an answer").err, ErrClosed)
+	require.ErrorIs(t, brokertest.Await(t, send(t, l, Mark{Key: 1, Kind: Sent}), "an answer").err,
+		ErrClosed)
 	l.Close() // twice does no harm
 	l.Write(Mark{Key: 1, Kind: Sent}, nil)
 }
@@ -442,7 +465,8 @@ func TestAnAnswerMayWriteTheNextMark(t *testing.T) {
 	l := open(t, brokertest.New(t), "a")
 	done := make(chan Standing, 1)
 	l.Write(Mark{Key: 1, Kind: Start, Seq: 10, Attempt: 1}, func(Standing, error) {
-		l.Write(Mark{Key: 1, Kind: Sent, Seq: 10, Generation: 1, Attempt: 1}, func(s Standing, _ error) { done <- s })
+		l.Write(Mark{Key: 1, Kind: Sent, Seq: 10, Generation: 1, Attempt: 1},
+			func(s Standing, _ error) { done <- s })
 	})
 	require.Equal(t, Start, brokertest.Await(t, done, "the second answer").Kind)
 }
@@ -465,9 +489,11 @@ func TestTwoProcessesUnderOneNameDoNotHang(t *testing.T) {
 	one, two := open(t, b.Connect(), "a"), open(t, b.Connect(), "a")
 	for i := range Key(5) {
 		write(t, one, Mark{Key: i, Kind: Start, Seq: 10, Attempt: 1})
-		require.Eventually(t, func() bool { return two.Peek(Mark{Key: i}).Kind != 0 }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return two.Peek(Mark{Key: i}).Kind != 0 },
+			brokertest.Patience, time.Millisecond)
 		write(t, two, Mark{Key: 10 + i, Kind: Start, Seq: 10, Attempt: 1})
-		require.Eventually(t, func() bool { return one.Peek(Mark{Key: 10 + i}).Kind != 0 }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return one.Peek(Mark{Key: 10 + i}).Kind != 0 },
+			brokertest.Patience, time.Millisecond)
 	}
 }
 

@@ -26,7 +26,8 @@ func TestLookup(t *testing.T) {
 		require.NoError(t, err)
 	}
 	of := func(id string, kind Kind, generation uint16) Mark {
-		return Mark{Key: KeyOf("wx1", id), Seq: 7, Body: 1, Kind: kind, Generation: generation, Attempt: 1, Again: generation > 1}
+		return Mark{Key: KeyOf("wx1", id), Seq: 7, Body: 1, Kind: kind, Generation: generation,
+			Attempt: 1, Again: generation > 1}
 	}
 	write(of("a", Start, 0), of("b", Start, 0))
 	write(of("a", Dead, 1), of("c", Start, 0))
@@ -43,7 +44,8 @@ func TestLookup(t *testing.T) {
 		e, _ := l.Get("wx1", id)
 		return e.Kind
 	}
-	require.Equal(t, []Kind{Dead, Start, 0, 0}, []Kind{kind("a"), kind("b"), kind("c"), kind("nobody")})
+	require.Equal(t, []Kind{Dead, Start, 0, 0},
+		[]Kind{kind("a"), kind("b"), kind("c"), kind("nobody")})
 
 	write(of("a", Start, 2))
 	require.Equal(t, Dead, kind("a"))

@@ -61,7 +61,7 @@ const (
 	Dead      Kind = 5 // terminal; a letter is in KEFU_DEAD
 	Cancelled Kind = 6 // terminal
 	Suspect   Kind = 7 // handed out, perhaps not for the first time, and not for an end
-	Harmless  Kind = 8 // and handled without harm: takes the Suspect marks back, and says nothing else
+	Harmless  Kind = 8 // and handled without harm: takes the Suspect marks back, says no more
 
 	// contextKind is no mark of an intent: it says what the marks that follow it in
 	// its batch have in common.
@@ -92,7 +92,8 @@ const dying Kind = 16
 // storedReasons are the reasons in the order of their kinds. It is stored: append
 // only.
 var storedReasons = [...]schema.Reason{
-	schema.ReasonRejected, schema.ReasonRecipient, schema.ReasonExhausted, schema.ReasonUnknown, schema.ReasonExpired,
+	schema.ReasonRejected, schema.ReasonRecipient, schema.ReasonExhausted, schema.ReasonUnknown,
+	schema.ReasonExpired,
 	schema.ReasonPoison, schema.ReasonInvalid, schema.ReasonIDReuse,
 }
 
@@ -144,7 +145,10 @@ type Mark struct {
 	Generation uint16
 	Attempt    uint8 // see Kind
 	Unknown    uint8 // attempts so far whose outcome nobody knows
-	Again      bool  // the message came by kefu.again: a retry, replay or due intent, not a producer's repeat
+
+	// Again: the message came by kefu.again, as a retry, a replay or a due intent, and is no
+	// producer's repeat.
+	Again bool
 
 	Campaign Campaign
 	Before   End           // of the generation before this one, as far as the writer knows it
@@ -246,7 +250,8 @@ func (b *batch) add(m Mark) bool {
 
 func appendMark(dst []byte, m Mark, context int) []byte {
 	var b [markSize]byte
-	binary.BigEndian.PutUint64(b[6:], m.Seq&maxSeq) // the key overwrites its two upper bytes, which are zero
+	// The key overwrites the two upper bytes of the sequence, which are zero.
+	binary.BigEndian.PutUint64(b[6:], m.Seq&maxSeq)
 	binary.BigEndian.PutUint64(b[0:], uint64(m.Key))
 	binary.BigEndian.PutUint32(b[14:], m.Body)
 	binary.BigEndian.PutUint16(b[18:], m.Generation)

@@ -40,14 +40,18 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		"0000000000000000"+"0000000000000001"+"12"+"07"+"00000000"+"09"+"08"+
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"00"+"00"+"05"+"08",
 		hex.EncodeToString(b.data))
-	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5, Cancelled: 6, Suspect: 7, Harmless: 8, Gone: 10,
-		Dying(schema.ReasonRejected): 16, Dying(schema.ReasonRecipient): 17, Dying(schema.ReasonExhausted): 18, Dying(schema.ReasonUnknown): 19,
-		Dying(schema.ReasonExpired): 20, Dying(schema.ReasonPoison): 21, Dying(schema.ReasonInvalid): 22, Dying(schema.ReasonIDReuse): 23,
+	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5,
+		Cancelled: 6, Suspect: 7, Harmless: 8, Gone: 10,
+		Dying(schema.ReasonRejected): 16, Dying(schema.ReasonRecipient): 17,
+		Dying(schema.ReasonExhausted): 18, Dying(schema.ReasonUnknown): 19,
+		Dying(schema.ReasonExpired): 20, Dying(schema.ReasonPoison): 21,
+		Dying(schema.ReasonInvalid): 22, Dying(schema.ReasonIDReuse): 23,
 	} {
 		require.EqualValues(t, number, kind, kind)
 	}
 	for end, number := range map[string]int{
-		"sent": 1, "cancelled": 2, "dead rejected": 3, "dead recipient": 4, "dead exhausted": 5, "dead unknown": 6, "dead expired": 7,
+		"sent": 1, "cancelled": 2, "dead rejected": 3, "dead recipient": 4, "dead exhausted": 5,
+		"dead unknown": 6, "dead expired": 7,
 		"dead poison": 8, "dead invalid": 9, "dead id-reuse": 10, "sent possible_duplicate": 17,
 	} {
 		require.EqualValues(t, number, ParseEnd(end), end)
@@ -71,7 +75,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	b := newBatch(77, 500)
 	for i := range 500 {
 		m := Mark{
-			Key: Key(r.Uint64()), Seq: r.Uint64() & maxSeq, Stream: int64(i % (maxContexts + 1)), Body: r.Uint32(), Kind: Kind(1 + r.IntN(8)), Generation: uint16(r.Uint32()),
+			Key: Key(r.Uint64()), Seq: r.Uint64() & maxSeq, Stream: int64(i % (maxContexts + 1)),
+			Body: r.Uint32(), Kind: Kind(1 + r.IntN(8)), Generation: uint16(r.Uint32()),
 			Attempt: uint8(r.Uint32()), Unknown: uint8(r.Uint32()), Again: r.IntN(2) == 0,
 		}
 		if m.Stream > 0 {
@@ -109,15 +114,18 @@ func TestVersionsReadEachOthersMarks(t *testing.T) {
 	var older []Mark
 	for m := b.data[headerSize:]; len(m) > 0; m = m[markSize:] {
 		if Kind(m[22]) <= Harmless {
-			readBatch(append(newBatch(1, 1).data, append(bytes.Clone(m[:23]), m[23]&1)...), func(m Mark) { older = append(older, m) })
+			readBatch(append(newBatch(1, 1).data, append(bytes.Clone(m[:23]), m[23]&1)...),
+				func(m Mark) { older = append(older, m) })
 		}
 	}
-	require.Equal(t, []Mark{{Key: 1, Seq: 10, Kind: Start, Attempt: 1}, {Key: 2, Seq: 11, Kind: Start, Attempt: 1, Again: true}}, older)
+	require.Equal(t, []Mark{{Key: 1, Seq: 10, Kind: Start, Attempt: 1},
+		{Key: 2, Seq: 11, Kind: Start, Attempt: 1, Again: true}}, older)
 
 	// A newer one may use flags and kinds that mean nothing here.
 	b = newBatch(1, 2)
 	require.True(t, b.add(Mark{Key: 3, Kind: 77}))
-	b.data = appendMark(b.data, Mark{Key: 1, Seq: 10, Kind: Start, Attempt: 1}, 9) // a stream that nothing names
+	// 9 is a stream that nothing names.
+	b.data = appendMark(b.data, Mark{Key: 1, Seq: 10, Kind: Start, Attempt: 1}, 9)
 	x := newIndex(0)
 	readBatch(b.data, func(m Mark) { x.mark(m, x.worker("newer")) })
 	require.Equal(t, 1, x.len())
@@ -128,7 +136,8 @@ func TestVersionsReadEachOthersMarks(t *testing.T) {
 func FuzzReadBatch(f *testing.F) {
 	f.Add([]byte(nil))
 	b := newBatch(1, 1)
-	b.add(Mark{Key: 1, Seq: maxSeq, Kind: Dead, Generation: 65535, Attempt: 255, Again: true, Stream: 1})
+	b.add(Mark{Key: 1, Seq: maxSeq, Kind: Dead, Generation: 65535, Attempt: 255, Again: true,
+		Stream: 1})
 	f.Add(b.data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		number, err := checkBatch(data)
@@ -154,8 +163,10 @@ func TestKindsHaveNames(t *testing.T) {
 		name     string
 		terminal bool
 	}{
-		Start: {"start", false}, Clear: {"clear", false}, Later: {"later", false}, Suspect: {"suspect", false},
-		Sent: {"sent", true}, Dead: {"dead", true}, Cancelled: {"cancelled", true}, 42: {"kind 42", false},
+		Start: {"start", false}, Clear: {"clear", false}, Later: {"later", false},
+		Suspect: {"suspect", false},
+		Sent:    {"sent", true}, Dead: {"dead", true}, Cancelled: {"cancelled", true},
+		42: {"kind 42", false},
 	} {
 		require.Equal(t, c.name, kind.String())
 		require.Equal(t, c.terminal, kind.Terminal(), c.name)

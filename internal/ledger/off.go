@@ -24,7 +24,8 @@ func (Off) Drain(context.Context) error { return nil }
 // Peek knows nothing against it.
 func (Off) Peek(start Mark) Standing {
 	return Standing{
-		Ruling: Go, Generation: int(max(start.Generation, 1)), Attempts: max(int(start.Attempt)-1, 0), Unknown: int(start.Unknown),
+		Ruling: Go, Generation: int(max(start.Generation, 1)),
+		Attempts: max(int(start.Attempt)-1, 0), Unknown: int(start.Unknown),
 		Before: start.Before,
 	}
 }

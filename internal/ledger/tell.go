@@ -50,7 +50,8 @@ func Tell(history []Event) Story {
 	x := newIndex(0)
 	for _, e := range history {
 		standing := x.mark(e.Mark, x.worker(e.Worker))
-		s.Events = append(s.Events, Told{Event: e, Ruling: standing.Ruling, Generation: standing.Generation})
+		s.Events = append(s.Events,
+			Told{Event: e, Ruling: standing.Ruling, Generation: standing.Generation})
 		s.Now, s.Known = x.get(e.Mark.Key)
 		s.seq, s.stream = s.Now.message.seq(), x.scopes[s.Now.message.scope()].stream
 		s.Worker = x.names[s.Now.Worker]
