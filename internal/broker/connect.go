@@ -19,8 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -112,7 +110,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		nc.Close()
 		return nil, err
 	}
-	c.hooks.add(c.Outbox.kick)
+	c.hooks.add(c.Outbox.repeatAll)
 	return c, nil
 }
 
@@ -141,19 +139,7 @@ func (c *Conn) options(o Options) []nats.Option {
 		nats.IgnoreAuthErrorAbort(),
 		nats.DrainTimeout(15 * time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			// Permission errors arrive here only; the request itself just times out.
-			subject := ""
-			if sub != nil {
-				subject = sub.Subject
-			}
-			if errors.Is(err, nats.ErrPermissionViolation) {
-				if strings.Contains(err.Error(), `"`+messageGet) {
-					c.refusal.run() // whoever asked says so
-					return
-				}
-				err = c.deny(err)
-			}
-			c.log.Warn("nats", "error", err, "subject", subject)
+			c.asyncError(sub, err)
 		}),
 		nats.LameDuckModeHandler(func(*nats.Conn) { c.lame() }),
 		nats.ConnectHandler(func(*nats.Conn) { c.arrived() }),
@@ -162,15 +148,7 @@ func (c *Conn) options(o Options) []nats.Option {
 		nats.NoCallbacksAfterClientClose(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.departed(err) }),
 		nats.ClosedHandler(func(nc *nats.Conn) { c.departed(nc.LastError()) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			if c.arrived() {
-				c.log.Info("broker back", "server", nc.ConnectedServerName())
-			}
-			c.epoch.Add(1)
-			c.denied.Store(nil) // what is still forbidden will be said again
-			c.unasked.Store(nil)
-			c.hooks.run()
-		}),
+		nats.ReconnectHandler(c.reconnected),
 	}
 	if o.CredsFile != "" {
 		opts = append(opts, nats.UserCredentials(o.CredsFile))
@@ -227,159 +205,6 @@ func (c *Conn) whyNot() error {
 	return c.NC.LastError()
 }
 
-// Connected says whether the broker is there, as far as is known. It never
-// blocks: nats.go's own IsConnected waits for a lock that is held while
-// something is written and while a connection is made.
-func (c *Conn) Connected() bool { return c.up.Load() }
-
-// Since is since when the broker has been there, absences of less than
-// shortAbsence aside: what was published or asked before must have been answered
-// in that time or not at all. It is zero while the broker is away. It never blocks.
-func (c *Conn) Since() time.Time {
-	if c.up.Load() {
-		return value(&c.there)
-	}
-	return time.Time{}
-}
-
-// shortAbsence is how long the broker may be away without a new beginning for
-// what waits for it: a connection that breaks again and again and never answers
-// must not look fresh each time.
-const shortAbsence = 12 * time.Second
-
-// beginning is what Since says from now on, when the broker is back: there is
-// what it said before, gone when the broker went away (zero: never).
-func beginning(there, gone, now time.Time) time.Time {
-	if there.IsZero() || gone.IsZero() || now.Sub(gone) >= shortAbsence {
-		return now
-	}
-	return there
-}
-
-// arrived notes that the broker is there. It says whether it was away.
-func (c *Conn) arrived() (news bool) {
-	at := beginning(value(&c.there), value(&c.gone), time.Now())
-	c.there.Store(&at)
-	news = !c.up.Swap(true)
-	select {
-	case c.changed <- struct{}{}:
-	default:
-	}
-	return news
-}
-
-func value(at *atomic.Pointer[time.Time]) time.Time {
-	if t := at.Load(); t != nil {
-		return *t
-	}
-	return time.Time{}
-}
-
-// departed notes that the broker is away.
-func (c *Conn) departed(err error) {
-	if !c.up.Load() {
-		return
-	}
-	now := time.Now()
-	c.gone.Store(&now)
-	if c.up.Swap(false) {
-		c.log.Warn("broker away, trying again until it is back", "error", err)
-	}
-}
-
-// OnReconnect has f called (from nats.go's callback goroutine; it must not
-// block) after each reconnect, until remove is called. A call that has begun
-// may still be running when remove returns.
-func (c *Conn) OnReconnect(f func()) (remove func()) { return c.hooks.add(f) }
-
-// denial is what the broker said last about a missing permission.
-type denial struct {
-	at  time.Time
-	why string
-}
-
-// denied is for how long a missing permission counts: what is forbidden is
-// tried again within AckWait, and nothing tells of a permission that was given.
-const denied = 20 * time.Second
-
-var forbidden = regexp.MustCompile(`(Publish|Subscription) to "([^"]*)"`)
-
-// deny notes a missing permission, by the head of the subject only: its tail may
-// be an openid, or differ for each message. Of the JetStream API it is the
-// request and the stream, which an operator has to know.
-func (c *Conn) deny(err error) error {
-	why := "a permission is missing"
-	if m := forbidden.FindStringSubmatch(err.Error()); m != nil {
-		why = fmt.Sprintf("no permission for %s to %s", strings.ToLower(m[1]), head(m[2]))
-	}
-	c.denied.Store(&denial{time.Now(), why})
-	return errors.New(why)
-}
-
-// head is the part of a subject that may be shown.
-func head(subject string) string {
-	tokens := strings.Split(subject, ".")
-	n := 2
-	if strings.HasPrefix(subject, "$JS.API.") {
-		n = 5 // $JS.API.STREAM.CREATE.<stream>
-		if len(tokens) > 3 && (tokens[3] == "MSG" || tokens[3] == "DURABLE") {
-			n = 6 // $JS.API.CONSUMER.MSG.NEXT.<stream>
-		}
-		if len(tokens) <= n {
-			return subject
-		}
-	}
-	return strings.Join(tokens[:min(len(tokens), n)], ".") + ".>"
-}
-
-// Denied is what the broker forbade lately; "" for nothing. It
-// says so asynchronously only: a forbidden acknowledgement looks like one that
-// was made.
-func (c *Conn) Denied() string {
-	if d := c.denied.Load(); d != nil && time.Since(d.at) < denied {
-		return d.why
-	}
-	return ""
-}
-
-// Ask calls f, which asks the JetStream API for something, and calls it again
-// when the connection was lost under it, until ctx ends: what was asked before a
-// reconnect is never answered, and waiting for it costs seconds. f must bear to
-// be called twice.
-func (c *Conn) Ask(ctx context.Context, f func(context.Context) error) error {
-	for {
-		until, end := c.untilReconnect(ctx)
-		err := f(until)
-		if err != nil && ctx.Err() == nil && !c.NC.IsConnected() && !c.NC.IsClosed() {
-			<-until.Done() // no use to ask before
-		}
-		// A request that was refused for want of a connection may find one by now.
-		lost := errors.Is(context.Cause(until), errReconnected) || errors.Is(reading(err), ErrAway)
-		end(nil)
-		if ctx.Err() != nil {
-			return err
-		}
-		if err == nil || !lost {
-			return err
-		}
-	}
-}
-
-// untilReconnect returns a context that ends at the next reconnect. end must
-// be called.
-func (c *Conn) untilReconnect(
-	ctx context.Context,
-) (until context.Context, end context.CancelCauseFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	remove := c.OnReconnect(func() { cancel(errReconnected) })
-	return ctx, func(cause error) {
-		remove()
-		cancel(cause)
-	}
-}
-
-var errReconnected = errors.New("the connection to the broker was lost meanwhile")
-
 // Close ends the connection. What is still in the outbox fails with ErrClosed.
 func (c *Conn) Close() {
 	c.Outbox.close()
@@ -414,28 +239,4 @@ func versionNumbers(v string) [3]int {
 		n[i], _ = strconv.Atoi(part)
 	}
 	return n
-}
-
-// withoutURL keeps an address, which may hold a password, out of an error.
-func withoutURL(err error) error {
-	var bad *url.Error
-	if errors.As(err, &bad) {
-		return errors.New("this is no address")
-	}
-	return err
-}
-
-// redactURL drops user and password of every address in a comma-separated list.
-func redactURL(urls string) string {
-	parts := strings.Split(urls, ",")
-	for i, p := range parts {
-		if at := strings.LastIndexByte(p, '@'); at >= 0 {
-			scheme := ""
-			if s := strings.Index(p, "://"); s >= 0 {
-				scheme = p[:s+3]
-			}
-			parts[i] = scheme + p[at+1:]
-		}
-	}
-	return strings.Join(parts, ",")
 }

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -40,9 +41,13 @@ func state(t testing.TB, conn *broker.Conn, stream string) jetstream.StreamState
 func stored(t testing.TB, conn *broker.Conn, stream string, o broker.ScanOptions) []broker.Stored {
 	t.Helper()
 	var out []broker.Stored
-	require.NoError(t, conn.Scan(t.Context(), stream, o, func(s broker.Stored) error {
-		out = append(out, s)
-		return nil
+	// A test of a cluster may read while its connection moves to another node.
+	require.NoError(t, conn.Ask(t.Context(), func(ctx context.Context) error {
+		out = nil
+		return conn.Scan(ctx, stream, o, func(s broker.Stored) error {
+			out = append(out, s)
+			return nil
+		})
 	}))
 	return out
 }

@@ -136,7 +136,7 @@ func (r *run) publishGracefully(
 	grace, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() {
-		if pause(grace, lastWords) == nil {
+		if pause(grace, stopGrace) == nil {
 			cancel(context.Cause(ctx))
 		}
 	})

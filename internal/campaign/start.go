@@ -104,9 +104,9 @@ type Result struct {
 const (
 	defaultBatch = 500
 
-	// lastWords is for how long a run that is told to stop waits for answers of what it has
+	// stopGrace is for how long a run that is told to stop waits for answers of what it has
 	// published, and then for its checkpoint to be stored.
-	lastWords = 3 * time.Second
+	stopGrace = 3 * time.Second
 )
 
 // Start publishes the campaign, or what an earlier run of the same name has left: from its
@@ -293,7 +293,7 @@ func (r *run) save(ctx context.Context) error {
 
 // saveLast stores the record although the run is over.
 func (r *run) saveLast(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 	defer cancel()
 	return r.save(ctx)
 }

@@ -42,7 +42,7 @@ func Find(ctx context.Context, conn *broker.Conn, apps []App, id string) ([]Wher
 	var found []Whereabouts
 	for i, app := range apps {
 		t := &trace{appID: app.ID, id: id, alive: make(map[string]bool)}
-		t.story, t.letters = ledger.Tell(histories[keys[i]]), letters[app.ID]
+		t.story, t.letters = ledger.Interpret(histories[keys[i]]), letters[app.ID]
 		err := t.gather(ctx, conn, app.HasQueue)
 		if err != nil {
 			return nil, err

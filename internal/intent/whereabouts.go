@@ -87,7 +87,7 @@ func (w *Whereabouts) add(at time.Time, generation int, worker, what string) {
 
 func (w *Whereabouts) byLedger(t *trace) {
 	for _, e := range t.story.Events {
-		if !t.told(e) {
+		if !t.reported(e) {
 			w.add(e.Time, e.Generation, e.Worker, wording(e))
 		}
 	}
@@ -120,8 +120,8 @@ func (w *Whereabouts) byLedger(t *trace) {
 	}
 }
 
-// told says whether a letter or a receipt tells of an event, and more of it.
-func (t *trace) told(e ledger.Told) bool {
+// reported says whether a letter or a receipt tells of an event, and more of it.
+func (t *trace) reported(e ledger.RuledEvent) bool {
 	generation := int(e.Mark.Generation)
 	if _, dying := e.Mark.Kind.Dying(); dying {
 		return t.hasLetter(generation)
@@ -150,7 +150,7 @@ func (t *trace) hasLetter(generation int) bool {
 }
 
 // wording is an event of the ledger in words.
-func wording(e ledger.Told) string {
+func wording(e ledger.RuledEvent) string {
 	m := e.Mark
 	switch m.Kind {
 	case ledger.Start:

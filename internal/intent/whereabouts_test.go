@@ -184,7 +184,7 @@ func TestWhereAnIntentStands(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			trace := tt.trace
-			trace.story = ledger.Tell(tt.history)
+			trace.story = ledger.Interpret(tt.history)
 			trace.alive = map[string]bool{a: true, b: true}
 			w := trace.judge()
 			require.Equal(t, tt.want, standing{w.State, w.Generation, w.Attempts})

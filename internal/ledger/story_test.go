@@ -12,7 +12,7 @@ func TestTell(t *testing.T) {
 	mark := func(kind Kind, seq uint64, generation uint16, attempt uint8) Mark {
 		return Mark{Key: 7, Seq: seq, Body: 1, Kind: kind, Generation: generation, Attempt: attempt}
 	}
-	s := Tell([]Event{
+	s := Interpret([]Event{
 		{Worker: "a", Mark: mark(Start, 1, 0, 1)},
 		{Worker: "a", Mark: mark(Dead, 1, 1, 1)},
 		{Worker: "b", Mark: mark(Start, 1, 0, 1)}, // the acknowledgement was lost
@@ -29,19 +29,19 @@ func TestTell(t *testing.T) {
 	require.True(t, s.Known)
 	require.Equal(t, Sent, s.Now.Kind)
 	require.Equal(t, "b", s.Worker)
-	require.Equal(t, Story{}, Tell(nil))
+	require.Equal(t, Story{}, Interpret(nil))
 }
 
 func TestAStoryNamesTheMessageInItsQueueOnly(t *testing.T) {
 	t.Parallel()
 	one, two := noon, noon.Add(time.Hour)
-	s := Tell([]Event{{Mark: start("a", 10, 1).in(one.UnixNano()).m}})
+	s := Interpret([]Event{{Mark: start("a", 10, 1).in(one.UnixNano()).m}})
 	require.EqualValues(t, 10, s.Seq(one))
 	require.Zero(t, s.Seq(two), "the queue was made anew since")
-	s = Tell([]Event{{Mark: start("a", 10, 1).m}})
+	s = Interpret([]Event{{Mark: start("a", 10, 1).m}})
 	require.EqualValues(t, 10, s.Seq(two), "whoever wrote it did not say which queue")
 
-	s = Tell([]Event{{Mark: dead("a", 10, 1).in(one.UnixNano()).m}})
+	s = Interpret([]Event{{Mark: dead("a", 10, 1).in(one.UnixNano()).m}})
 	require.Equal(t, 1, s.Generation(10, one))
 	require.Equal(t, 1, s.Generation(10, time.Time{}))
 	require.Equal(t, 2, s.Generation(11, one))
