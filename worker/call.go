@@ -61,7 +61,7 @@ func (e *engine) call(d *delivery) event {
 // mustNotCall says whether no call of this intent may be started at now: the app is
 // held, or the shard is not this worker's any more.
 func (e *engine) mustNotCall(d *delivery, now time.Time) bool {
-	return e.gate.Bars(d.permission, now) || !d.mayCall(now) || e.overtaken(d, now)
+	return e.gate.Revoked(d.permission, now) || !d.mayCall(now) || e.overtaken(d, now)
 }
 
 // overtaken says whether our start may have been taken for one of a dead
@@ -173,7 +173,7 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 	refused = refused && !o.quotaSpent // that is no message's
 	var says gate.Standing
 	if refused {
-		says = e.gate.Drew(draw, now)
+		says = e.gate.NoteRefusal(draw, now)
 	}
 	v := decide(policy{e.cfg().Retry, onUnknown}, o, circumstances{
 		attempt:  d.attempt,
@@ -188,22 +188,22 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 	})
 	switch v.do {
 	case doDone:
-		if d.permission.Sent = true; e.gate.Suspects() {
-			d.permission.What = kindOf(d.msg.Data)
+		if d.permission.Sent = true; e.gate.HasRefusals() {
+			d.permission.MessageKind = kindOf(d.msg.Data)
 		}
-		e.gate.Ended(d.id)
+		e.gate.Forget(d.id)
 	case doBury:
-		e.gate.Ended(d.id)
+		e.gate.Forget(d.id)
 	case doRetry:
 		e.metrics.retries.WithLabelValues(e.appID).Inc()
 	case doRetryUncounted:
 		if refused {
-			e.log.Info("put aside: others are sent", "app", e.appID, "id", d.id, "message", draw.What, "why", v.detail)
+			e.log.Info("put aside: others are sent", "app", e.appID, "id", d.id, "message", draw.Kind, "why", v.detail)
 		}
 	case doHold:
 		d.drawn = &drawnHold{holdOf(v, answer, e.name), v.hint}
 		if refused {
-			d.drawn.Drawn = []gate.Draw{draw}
+			d.drawn.Refusals = []gate.Refusal{draw}
 		}
 	}
 	return event{kind: evJudged, now: now, verdict: v, outcome: o, answer: answer, holdBack: e.cfg().HoldBack}
@@ -237,8 +237,8 @@ func holdOf(v Verdict, answer *wechat.Error, by string) gate.Hold {
 func (e *engine) hold(d *delivery) {
 	h := d.drawn.Hold
 	attrs := []any{"app", e.appID, "kind", h.Kind, "why", h.Reason}
-	for _, draw := range h.Drawn {
-		attrs = append(attrs, "id", draw.ID, "message", draw.What)
+	for _, draw := range h.Refusals {
+		attrs = append(attrs, "id", draw.ID, "message", draw.Kind)
 	}
 	switch before, held := e.gate.Held(); {
 	case !held || before.Kind != h.Kind:
@@ -252,16 +252,16 @@ func (e *engine) hold(d *delivery) {
 
 // refusal is what the API refused the message with, if that speaks of the whole
 // app. That no token was to be had, or no connection, is no answer to a message.
-func (d *delivery) refusal(f wechat.Fault, answer *wechat.Error) (draw gate.Draw, refused bool) {
+func (d *delivery) refusal(f wechat.Fault, answer *wechat.Error) (draw gate.Refusal, refused bool) {
 	switch f {
 	case wechat.FaultConfig, wechat.FaultToken, wechat.FaultUnlisted, wechat.FaultMinuteQuota, wechat.FaultDayQuota:
 	default:
-		return gate.Draw{}, false
+		return gate.Refusal{}, false
 	}
 	if answer == nil || answer.Call != wechat.CallSend || !answer.HasCode && answer.HTTPStatus == 0 {
-		return gate.Draw{}, false
+		return gate.Refusal{}, false
 	}
-	draw = gate.Draw{ID: d.id, What: kindOf(d.msg.Data), Answer: fmt.Sprintf("HTTP %d", answer.HTTPStatus)}
+	draw = gate.Refusal{ID: d.id, Kind: kindOf(d.msg.Data), Answer: fmt.Sprintf("HTTP %d", answer.HTTPStatus)}
 	if answer.HasCode {
 		draw.Answer = fmt.Sprintf("errcode %d", answer.Code)
 	}

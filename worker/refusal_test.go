@@ -41,7 +41,7 @@ func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
 			stop := b.start()
 			b.put(live+"bad", "bad", menu("bad"))
 			h := b.held()
-			b.Equal([]gate.Draw{{ID: "bad", What: "msgmenu", Answer: fmt.Sprint("errcode ", c.code)}}, h.Drawn)
+			b.Equal([]gate.Refusal{{ID: "bad", Kind: "msgmenu", Answer: fmt.Sprint("errcode ", c.code)}}, h.Refusals)
 			const n = 30
 			for i := range n {
 				to := fmt.Sprint("u", i)

@@ -190,7 +190,7 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 				b.put(live+"bad", "bad", bad)
 				b.Eventually(func() bool { return api.postsTo("bad") == 1 }, patience, time.Millisecond)
 				a := b.worker.current()[0]
-				b.Eventually(func() bool { return a.gate.Suspects() }, patience, time.Millisecond)
+				b.Eventually(func() bool { return a.gate.HasRefusals() }, patience, time.Millisecond)
 				b.put(live+"good", "good", good)
 				b.Equal("good", b.receipt().ID)
 				if waits == 0 {

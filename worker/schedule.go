@@ -212,7 +212,7 @@ func (a *app) conditions(now time.Time, trial trialChoice, slotTime time.Duratio
 	}
 	if trial.choosing {
 		c.laterFull = a.laterShare.isFull()
-		c.window = a.lanes[len(a.lanes)-1].window(lookAhead + trial.Drawn())
+		c.window = a.lanes[len(a.lanes)-1].window(lookAhead + trial.Refusals())
 	}
 	return c
 }
@@ -221,7 +221,7 @@ func (a *app) conditions(now time.Time, trial trialChoice, slotTime time.Duratio
 // tried; 0 for no hold.
 func (a *app) trialWindow(now time.Time, trial trialChoice) int {
 	if trial.choosing {
-		return lookAhead + trial.Drawn()
+		return lookAhead + trial.Refusals()
 	}
 	if a.gate.Trying(now) {
 		return 1

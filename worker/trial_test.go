@@ -65,7 +65,7 @@ func TestASuspicionIsThePoolsAndOutlivesAWorker(t *testing.T) {
 	b.Eventually(func() bool { return len(two.current()) == 1 }, patience, time.Millisecond)
 	h, held := two.current()[0].gate.Held()
 	b.True(held)
-	b.Equal("bad", h.Drawn[0].ID)
+	b.Equal("bad", h.Refusals[0].ID)
 	b.put(bulk+"c", "good", textOf("good", "x"))
 	got := b.ended(2)
 	b.Equal(schema.StateSent, got["good"].State, "the trial is another one")

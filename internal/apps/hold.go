@@ -48,8 +48,8 @@ func advice(h gate.Hold) string {
 	case h.PerDay > 0:
 		return "raise rate.per_day, if WeChat allows the app more; " +
 			"it goes on by itself at Beijing's midnight"
-	case len(h.Drawn) == 1 && h.Kind == gate.Config && h.Errcode != 0:
-		return meaning.DoEn + " Only " + h.Drawn[0].ID +
+	case len(h.Refusals) == 1 && h.Kind == gate.Config && h.Errcode != 0:
+		return meaning.DoEn + " Only " + h.Refusals[0].ID +
 			" drew it so far: the next message to somebody else tells whether it is about that one."
 	case h.Errcode != 0:
 		return meaning.DoEn

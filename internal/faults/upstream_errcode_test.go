@@ -281,7 +281,7 @@ func everySendRefused(codes ...int) func(*scene) {
 				return h.Tries >= tries
 			})
 			s.Equal(c, h.Errcode)
-			s.NotEmpty(h.Drawn)
+			s.NotEmpty(h.Refusals)
 			s.LessOrEqual(posts, slots+2+h.Tries+1,
 				"what was under way, after two that were no row yet if kefu does not know the "+
 					"code, and a trial each")

@@ -24,7 +24,7 @@
 //
 // A hold that the answer to a message drew may be about that message only. Therefore its trial is
 // another one as long as another one can be had (Choice), and the gate remembers who was refused
-// with what since a message was sent (Drew, draws.go): that tells whoever decides an account that
+// with what since a message was sent (NoteRefusal, refusals.go): that tells whoever decides an account that
 // is limited from a message that is bad.
 //
 //	g := keeper.App("wx…", gate.Rate{PerSecond: 100, Burst: 20})
@@ -51,11 +51,11 @@ import (
 // Permission is the right to make one call: to begin it, that is. Right before its request leaves,
 // Leave says whether the rate allows that now.
 type Permission struct {
-	OK    bool
-	Trial bool   // the one intent that tries whether a hold is over
-	Used  bool   // for the caller to set: a request may have left
-	Sent  bool   // for the caller to set: the message was sent
-	What  string // likewise, if Suspects: of which kind it was, as in Draw.What
+	OK          bool
+	Trial       bool   // the one intent that tries whether a hold is over
+	Used        bool   // for the caller to set: a request may have left
+	Sent        bool   // for the caller to set: the message was sent
+	MessageKind string // likewise, if HasRefusals: of which kind it was, as in Refusal.Kind
 
 	turn   uint64    // of the last draw before it was given
 	day    time.Time // the end of the day whose budget it is of; zero: of none
@@ -71,19 +71,19 @@ type Gate struct {
 	pool  *sharing
 	log   *slog.Logger
 
-	mu       sync.Mutex
-	limiter  *rate.Limiter // where there is nobody to share a rate with; nil: no limit
-	rate     Rate
-	hold     *Hold         // quota, config or upstream
-	stagger  time.Duration // how long after its Until this worker tries it
-	operator *Hold
-	trial    bool // the trial's intent is under way
-	draws    draws
-	drawn    atomic.Bool // there are any: looked at for each message
-	taught   time.Time   // when the pool was told of them last
-	budget   *budget     // the pool's rate; nil: no limit, or nobody to share it with
-	daily    daily
-	changed  func()
+	mu          sync.Mutex
+	limiter     *rate.Limiter // where there is nobody to share a rate with; nil: no limit
+	rate        Rate
+	hold        *Hold         // quota, config or upstream
+	stagger     time.Duration // how long after its Until this worker tries it
+	operator    *Hold
+	trial       bool // the trial's intent is under way
+	refusals    refusals
+	anyRefusals atomic.Bool // there are any: looked at for each message
+	taught      time.Time   // when the pool was told of them last
+	budget      *budget     // the pool's rate; nil: no limit, or nobody to share it with
+	daily       daily
+	changed     func()
 }
 
 // newGate makes a gate; pool is nil when there is nobody to share a budget with.
@@ -156,7 +156,7 @@ func (g *Gate) permit(lane schema.Lane, now time.Time) (p Permission, wait time.
 	if ok, wait := g.spend(lane, now); !ok {
 		return Permission{}, wait, false
 	}
-	p = Permission{OK: true, Trial: due, turn: g.draws.turn, budget: g.budget}
+	p = Permission{OK: true, Trial: due, turn: g.refusals.turn, budget: g.budget}
 	if g.budget != nil {
 		p.at = now
 	}
@@ -176,20 +176,20 @@ func (g *Gate) Done(p Permission, reached bool) {
 		p.budget.unreserve()
 	}
 	landed := g.daily.landed(p.day, p.Used)
-	proves := p.Sent && g.drawn.Load()
+	proves := p.Sent && g.anyRefusals.Load()
 	if !p.Trial && !landed && !proves {
 		return
 	}
 	g.mu.Lock()
 	tried := p.Trial && g.trial
 	now := time.Now()
-	news := proves && g.draws.sent(p.turn, p.What, now) && (tried || now.Sub(g.taught) >= teachEvery)
+	news := proves && g.refusals.sent(p.turn, p.MessageKind, now) && (tried || now.Sub(g.taught) >= teachEvery)
 	if news {
 		g.taught = now
 	}
 	if tried {
 		g.trial = false
-		if p.Sent || reached && len(g.hold.Drawn) == 0 {
+		if p.Sent || reached && len(g.hold.Refusals) == 0 {
 			g.hold = nil
 		}
 	}

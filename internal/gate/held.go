@@ -48,9 +48,9 @@ func (g *Gate) Closed(now time.Time) bool {
 	return g.operator != nil || g.hold != nil && now.Before(g.next()) && !g.remains(now)
 }
 
-// Bars says whether a permission is worth nothing at now: the app is held, and this is not the
+// Revoked says whether a permission is worth nothing at now: the app is held, and this is not the
 // trial.
-func (g *Gate) Bars(p Permission, now time.Time) bool {
+func (g *Gate) Revoked(p Permission, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.operator != nil || g.hold == nil {
@@ -68,20 +68,20 @@ func (g *Gate) Trying(now time.Time) bool {
 
 // Hold closes the gate for the whole pool. hint is when the platform itself says that it ends
 // (zero: unknown). Of several intents that draw the same hold at once the first counts; a trial
-// that draws it again makes the pause longer. h.Drawn is the message whose answer drew it, noted
-// with Drew before; none if it was no answer to a message.
+// that draws it again makes the pause longer. h.Refusals is the message whose answer drew it, noted
+// with NoteRefusal before; none if it was no answer to a message.
 func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	g.mu.Lock()
 	switch known := g.hold != nil && g.hold.PerDay == 0; { // what remained of a day's budget may meet a reason of its own to hold
 	case h.Kind == Operator:
 		g.operator = &h
 	case known && !p.Trial: // drawn by one that was under way already
-		if len(h.Drawn) == 0 || len(g.hold.Drawn) == 0 {
+		if len(h.Refusals) == 0 || len(g.hold.Refusals) == 0 {
 			g.mu.Unlock()
 			return
 		}
 		more := *g.hold
-		more.Drawn = g.draws.which(false, mostShared)
+		more.Refusals = g.refusals.which(false, mostShared)
 		g.hold = &more
 		if more.Trying { // the word on it is that of the worker who tries it
 			g.mu.Unlock()
@@ -94,14 +94,14 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 			if !g.hold.early(now) { // its end was not what was tried
 				h.Tries++
 			}
-			for _, d := range h.Drawn {
-				if !slices.ContainsFunc(g.hold.Drawn, func(before Draw) bool { return before.ID == d.ID }) {
+			for _, d := range h.Refusals {
+				if !slices.ContainsFunc(g.hold.Refusals, func(before Refusal) bool { return before.ID == d.ID }) {
 					h.Others++
 				}
 			}
 		}
-		if len(h.Drawn) > 0 {
-			h.Drawn = g.draws.which(false, mostShared)
+		if len(h.Refusals) > 0 {
+			h.Refusals = g.refusals.which(false, mostShared)
 		}
 		h.schedule(now, hint)
 		g.hold, g.stagger = &h, 0
@@ -168,9 +168,9 @@ func (g *Gate) stored(operator bool) *Hold {
 // learn takes over what another worker or an operator wrote.
 func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 	g.mu.Lock()
-	if h != nil && len(h.Drawn) > 0 {
-		g.drawn.Store(true)
-		g.draws.merge(h.Drawn, false)
+	if h != nil && len(h.Refusals) > 0 {
+		g.anyRefusals.Store(true)
+		g.refusals.merge(h.Refusals, false)
 	}
 	switch {
 	case operator:
@@ -205,12 +205,12 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 func (g *Gate) Choice(now time.Time) (Choice, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.operator != nil || g.hold == nil || len(g.hold.Drawn) == 0 || now.Before(g.next()) {
+	if g.operator != nil || g.hold == nil || len(g.hold.Refusals) == 0 || now.Before(g.next()) {
 		return Choice{}, false
 	}
 	c := Choice{ids: make(map[string]bool), kinds: make(map[string]bool), unnamed: g.hold.Kind == Config}
-	for _, d := range g.draws.which(false, mostDraws) {
-		c.ids[d.ID], c.kinds[d.What] = true, true
+	for _, d := range g.refusals.which(false, mostRefusals) {
+		c.ids[d.ID], c.kinds[d.Kind] = true, true
 	}
 	for r := range c.from {
 		c.from[r] = g.hold.from(Rank(r)).Add(g.stagger)
@@ -218,43 +218,43 @@ func (g *Gate) Choice(now time.Time) (Choice, bool) {
 	return c, true
 }
 
-// Drew notes that a message was refused with an answer that speaks of the whole app, and returns
+// NoteRefusal notes that a message was refused with an answer that speaks of the whole app, and returns
 // what the app's other messages say about it.
-func (g *Gate) Drew(d Draw, now time.Time) Standing {
+func (g *Gate) NoteRefusal(d Refusal, now time.Time) Standing {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.drawn.Store(true)
-	return g.draws.draw(d, now)
+	g.anyRefusals.Store(true)
+	return g.refusals.note(d, now)
 }
 
-// Suspects says whether a message that is sent may prove something about those that were refused.
-func (g *Gate) Suspects() bool { return g.drawn.Load() }
+// HasRefusals says whether a message that is sent may prove something about those that were refused.
+func (g *Gate) HasRefusals() bool { return g.anyRefusals.Load() }
 
-// Ended forgets what an intent that has ended was refused with.
-func (g *Gate) Ended(id string) {
-	if !g.drawn.Load() {
+// Forget drops what an intent that has ended was refused with.
+func (g *Gate) Forget(id string) {
+	if !g.anyRefusals.Load() {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.draws.forget(id)
-	g.drawn.Store(g.draws.any())
+	g.refusals.forget(id)
+	g.anyRefusals.Store(g.refusals.any())
 }
 
 // selective is what the pool is to know of answers that only some messages draw.
 func (g *Gate) selective() Selective {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return Selective{Answers: maps.Clone(g.draws.known), Drawn: g.draws.which(true, mostShared)}
+	return Selective{Answers: maps.Clone(g.refusals.known), Refusals: g.refusals.which(true, mostShared)}
 }
 
 // learnSelective takes over what another worker knows of answers that only some messages draw.
 func (g *Gate) learnSelective(s Selective) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.drawn.Store(true)
+	g.anyRefusals.Store(true)
 	for answer, k := range s.Answers {
-		g.draws.know(answer, k)
+		g.refusals.know(answer, k)
 	}
-	g.draws.merge(s.Drawn, true)
+	g.refusals.merge(s.Refusals, true)
 }

@@ -39,7 +39,7 @@ type Hold struct {
 	// from Until one of a kind that was not refused, from AnotherAt any other, from SameAt those
 	// that drew it. A limit names its end, and that is Until: one of a kind that was not refused
 	// may try from NovelAt.
-	Drawn     []Draw    `json:"drawn,omitempty"` // newest last, at most 64
+	Refusals  []Refusal `json:"drawn,omitempty"` // newest last, at most 64
 	NovelAt   time.Time `json:"novel_at,omitzero"`
 	AnotherAt time.Time `json:"another_at,omitzero"`
 	SameAt    time.Time `json:"same_at,omitzero"`
@@ -49,14 +49,14 @@ type Hold struct {
 // Selective is what the pool remembers of answers that some messages draw while others are sent. It
 // is stored as JSON under app.<appid>.selective.
 type Selective struct {
-	Answers map[string]Known `json:"answers"`         // by Draw.Answer
-	Drawn   []Draw           `json:"drawn,omitempty"` // by whom, newest last, at most 64; others were sent after
+	Answers  map[string]Known `json:"answers"`         // by Refusal.Answer
+	Refusals []Refusal        `json:"drawn,omitempty"` // by whom, newest last, at most 64; others were sent after
 }
 
 // Known is what is known of one such answer.
 type Known struct {
 	At    time.Time `json:"at"`              // when that was seen last
-	Kinds []string  `json:"kinds,omitempty"` // Draw.What of those that drew it, if nothing of the kind was sent since
+	Kinds []string  `json:"kinds,omitempty"` // Refusal.Kind of those that drew it, if nothing of the kind was sent since
 }
 
 // part is what one key in KEFU_STATE says of an app.
@@ -170,7 +170,7 @@ func (h *Hold) schedule(now, hint time.Time) {
 	h.Until = nextTry(h.Kind, h.Tries, now, hint)
 	h.NovelAt, h.AnotherAt, h.SameAt = time.Time{}, time.Time{}, time.Time{}
 	switch {
-	case len(h.Drawn) == 0:
+	case len(h.Refusals) == 0:
 	case h.Kind == Config:
 		h.SameAt = h.Until
 		h.AnotherAt = now.Add(doubled(anotherPause, pauses[Config].top, h.Others))
@@ -210,7 +210,7 @@ func (h *Hold) from(r Rank) time.Time {
 // atOnce has a hold tried at once: by another message first if there is one.
 func (h *Hold) atOnce(now time.Time) {
 	h.Until, h.NovelAt, h.AnotherAt, h.SameAt = now, time.Time{}, time.Time{}, time.Time{}
-	if len(h.Drawn) > 0 {
+	if len(h.Refusals) > 0 {
 		h.SameAt = now.Add(samePause)
 	}
 }

@@ -95,9 +95,9 @@ func (k *Keeper) App(appID string, r Rate) *Gate {
 	}
 	g.mu.Lock()
 	g.hold, g.operator = s.hold, s.operator
-	if g.hold != nil && len(g.hold.Drawn) > 0 {
-		g.drawn.Store(true)
-		g.draws.merge(g.hold.Drawn, false)
+	if g.hold != nil && len(g.hold.Refusals) > 0 {
+		g.anyRefusals.Store(true)
+		g.refusals.merge(g.hold.Refusals, false)
 	}
 	lifted := g.outgrow()
 	g.mu.Unlock()

@@ -324,18 +324,18 @@ func TestThePoolKnowsWhoDrewAHoldWhenItIsLifted(t *testing.T) {
 	trial, _ := two.Permit(schema.LaneLive, time.Now())
 	require.True(t, trial.Trial)
 	soon(t, func() bool { h, _ := one.Held(); return h.Trying }, "the first one hears of the trial")
-	trial.Sent, trial.What = true, "text"
+	trial.Sent, trial.MessageKind = true, "text"
 	two.Done(trial, true)
 	soon(t, func() bool { return !held(one) && len(stands(t, conn)) == 0 }, "it is over")
 	require.Eventually(t, func() bool {
 		s := one.selective()
-		return len(s.Drawn) == 1 && s.Drawn[0].ID == "menu1"
+		return len(s.Refusals) == 1 && s.Refusals[0].ID == "menu1"
 	}, brokertest.Patience, time.Millisecond, "and whoever drew it is known to the first one")
-	require.True(t, one.Drew(refused("menu1"), now).Proven)
+	require.True(t, one.NoteRefusal(refused("menu1"), now).Proven)
 
 	late := keep(t, b.Connect()).App("wx1", Rate{})
-	require.True(t, late.Drew(refused("menu1"), now).Proven, "and to one that comes later")
-	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true, Lately: true}, late.Drew(refused("menu2"), now))
+	require.True(t, late.NoteRefusal(refused("menu1"), now).Proven, "and to one that comes later")
+	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true, Lately: true}, late.NoteRefusal(refused("menu2"), now))
 }
 
 func TestAHoldThatIsLiftedByHandProvesNothing(t *testing.T) {
@@ -349,5 +349,5 @@ func TestAHoldThatIsLiftedByHandProvesNothing(t *testing.T) {
 	require.NoError(t, Resume(t.Context(), conn, "wx1"))
 	soon(t, func() bool { return len(stands(t, conn)) == 0 }, "it is lifted")
 	soon(t, func() bool { return g.Trying(time.Now()) }, "and tried")
-	require.Equal(t, Standing{Before: true, InRow: 1}, g.Drew(refused("menu1"), now))
+	require.Equal(t, Standing{Before: true, InRow: 1}, g.NoteRefusal(refused("menu1"), now))
 }

@@ -29,12 +29,12 @@ func heldFor(holds []gate.Hold, now time.Time) string {
 }
 
 // drawnBy names the intents whose answers drew a hold, the newest first.
-func drawnBy(draws []gate.Draw) string {
+func drawnBy(draws []gate.Refusal) string {
 	const most = 5
 	var names []string
 	for _, d := range slices.Backward(draws[max(len(draws)-most, 0):]) {
-		if d.What != "" {
-			d.ID += " (" + d.What + ")"
+		if d.Kind != "" {
+			d.ID += " (" + d.Kind + ")"
 		}
 		names = append(names, d.ID)
 	}

@@ -110,7 +110,7 @@ func holdFields(h gate.Hold, now time.Time) []cli.Field {
 		{Name: "held", Value: heldFor(holds, now), Style: cli.Yellow},
 		{Name: "why", Value: apps.Why(holds)},
 		{Name: "since", Value: cli.Moment(h.Since) + ", noticed by " + h.By},
-		{Name: "drawn by", Value: drawnBy(h.Drawn)},
+		{Name: "drawn by", Value: drawnBy(h.Refusals)},
 		{Name: "tried", Value: tried},
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Draw is a message that was refused with an answer that speaks of the whole app. Whether it really
+// Refusal is a message that was refused with an answer that speaks of the whole app. Whether it really
 // does, only other messages can tell.
-type Draw struct {
+type Refusal struct {
 	ID     string `json:"id"`             // of the intent
-	What   string `json:"what,omitempty"` // msgtype, and the kf_account that it names
+	Kind   string `json:"what,omitempty"` // msgtype, and the kf_account that it names
 	Answer string `json:"answer"`         // "errcode 40200", "HTTP 302"
 }
 
@@ -33,38 +33,38 @@ const (
 	// teachEvery bounds how often the pool is told of it, but for the end of a hold.
 	teachEvery = time.Minute
 
-	// mostDraws bounds what a worker remembers; the oldest is forgotten first, and is then refused
+	// mostRefusals bounds what a worker remembers; the oldest is forgotten first, and is then refused
 	// once more before it is known again.
-	mostDraws = 256
+	mostRefusals = 256
 
 	// mostShared bounds what a Hold and a Selective tell the pool: 64 ids of 128 bytes, and for
 	// each answer as many kinds of 160 bytes at most.
 	mostShared = 64
 )
 
-// draws is who was refused with what since a message was sent last. It tells an answer that is
+// refusals is who was refused with what since a message was sent last. It tells an answer that is
 // about the account from one that is about a message: an account that is limited sends nothing, so
 // whoever draws the answer again after another message was sent draws it for itself.
 //
 // "After" is strict: the other call must have begun after the refusal was known, or an account that
 // is limited while calls are under way would look like a bad message. Each draw has a number for
 // that, and each Permission carries that of the last draw before it.
-type draws struct {
+type refusals struct {
 	turn  uint64
-	list  []drawn          // oldest first
+	list  []refusal        // oldest first
 	known map[string]Known // by answer: those that only some messages draw
 }
 
-type drawn struct {
-	Draw
+type refusal struct {
+	Refusal
 	turn   uint64 // of the first of several
 	proven bool
 	inRow  bool
 	ended  bool // its intent has: it counts in the row, and is of no other use
 }
 
-// draw notes a refusal.
-func (s *draws) draw(d Draw, now time.Time) Standing {
+// note takes down a refusal.
+func (s *refusals) note(d Refusal, now time.Time) Standing {
 	s.turn++
 	k, known := s.known[d.Answer]
 	selective := known && now.Sub(k.At) < selectiveFor
@@ -75,20 +75,20 @@ func (s *draws) draw(d Draw, now time.Time) Standing {
 	}
 	st := Standing{Before: i >= 0, Selective: selective, Lately: known && now.Sub(k.At) < lately}
 	if i < 0 {
-		if e := s.over(d); e >= 0 { // a replay of it: in a row it counts once
+		if e := s.findEnded(d); e >= 0 { // a replay of it: in a row it counts once
 			s.list = slices.Delete(s.list, e, e+1)
 		}
-		i = s.add(drawn{Draw: d, turn: s.turn})
+		i = s.add(refusal{Refusal: d, turn: s.turn})
 	}
 	st.Proven = s.list[i].proven
 	if !st.Proven {
 		s.list[i].inRow = true
 	}
-	st.OfKind = st.Selective && slices.Contains(k.Kinds, d.What)
+	st.OfKind = st.Selective && slices.Contains(k.Kinds, d.Kind)
 	for _, other := range s.list {
 		if other.inRow && other.Answer == d.Answer {
 			st.InRow++
-			st.OfKind = st.OfKind && slices.Contains(k.Kinds, other.What)
+			st.OfKind = st.OfKind && slices.Contains(k.Kinds, other.Kind)
 		}
 	}
 	return st
@@ -96,7 +96,7 @@ func (s *draws) draw(d Draw, now time.Time) Standing {
 
 // sent notes that a message of a kind was sent whose permission was given after draw number turn.
 // It says whether that proved anything.
-func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
+func (s *refusals) sent(turn uint64, kind string, now time.Time) (proved bool) {
 	for i := range s.list {
 		e := &s.list[i]
 		e.inRow = false
@@ -106,8 +106,8 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 		e.proven, proved = true, true
 		k := s.known[e.Answer]
 		k.At = now.Round(0)
-		if e.What != "" && !slices.Contains(k.Kinds, e.What) {
-			k.Kinds = append(slices.Clone(k.Kinds), e.What)
+		if e.Kind != "" && !slices.Contains(k.Kinds, e.Kind) {
+			k.Kinds = append(slices.Clone(k.Kinds), e.Kind)
 			k.Kinds = k.Kinds[max(len(k.Kinds)-mostShared, 0):]
 		}
 		s.know(e.Answer, k)
@@ -120,7 +120,7 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 			s.know(answer, Known{At: now.Round(0), Kinds: slices.Delete(slices.Clone(k.Kinds), i, i+1)})
 		}
 	}
-	s.list = slices.DeleteFunc(s.list, func(e drawn) bool {
+	s.list = slices.DeleteFunc(s.list, func(e refusal) bool {
 		_, known := s.known[e.Answer]
 		return e.ended || e.proven && !known // or each message that is sent would be looked at for good
 	})
@@ -128,12 +128,12 @@ func (s *draws) sent(turn uint64, kind string, now time.Time) (proved bool) {
 }
 
 // any says whether there is anything that a message which is sent may prove or refute.
-func (s *draws) any() bool { return len(s.list) > 0 || len(s.known) > 0 }
+func (s *refusals) any() bool { return len(s.list) > 0 || len(s.known) > 0 }
 
 // forget drops what is known of an intent that has ended, but for its place in the row: messages
 // that are buried one after the other, and none sent, are a row as well.
-func (s *draws) forget(id string) {
-	s.list = slices.DeleteFunc(s.list, func(e drawn) bool { return e.ID == id && !e.inRow && !e.ended })
+func (s *refusals) forget(id string) {
+	s.list = slices.DeleteFunc(s.list, func(e refusal) bool { return e.ID == id && !e.inRow && !e.ended })
 	for i := range s.list {
 		s.list[i].ended = s.list[i].ended || s.list[i].ID == id
 	}
@@ -141,16 +141,16 @@ func (s *draws) forget(id string) {
 
 // merge takes over what another worker knows. proven says that messages were sent after these
 // draws.
-func (s *draws) merge(theirs []Draw, proven bool) {
+func (s *refusals) merge(theirs []Refusal, proven bool) {
 	for _, d := range theirs {
-		if e := s.over(d); e >= 0 { // they do not know that it has ended
+		if e := s.findEnded(d); e >= 0 { // they do not know that it has ended
 			s.list[e].inRow = s.list[e].inRow && !proven
 			continue
 		}
 		i := s.find(d)
 		if i < 0 {
 			s.turn++
-			i = s.add(drawn{Draw: d, turn: s.turn, inRow: !proven})
+			i = s.add(refusal{Refusal: d, turn: s.turn, inRow: !proven})
 		}
 		if proven {
 			s.list[i].proven, s.list[i].inRow = true, false
@@ -159,7 +159,7 @@ func (s *draws) merge(theirs []Draw, proven bool) {
 }
 
 // know takes over what is known of an answer, unless something newer is.
-func (s *draws) know(answer string, k Known) {
+func (s *refusals) know(answer string, k Known) {
 	if s.known == nil {
 		s.known = make(map[string]Known)
 	}
@@ -169,26 +169,26 @@ func (s *draws) know(answer string, k Known) {
 }
 
 // which lists the draws that are proven, or are not, oldest first; the newest most of them.
-func (s *draws) which(proven bool, most int) (out []Draw) {
+func (s *refusals) which(proven bool, most int) (out []Refusal) {
 	for _, e := range s.list {
 		if e.proven == proven && !e.ended {
-			out = append(out, e.Draw)
+			out = append(out, e.Refusal)
 		}
 	}
 	return out[max(len(out)-most, 0):]
 }
 
-func (s *draws) find(d Draw) int {
-	return slices.IndexFunc(s.list, func(e drawn) bool { return e.ID == d.ID && e.Answer == d.Answer && !e.ended })
+func (s *refusals) find(d Refusal) int {
+	return slices.IndexFunc(s.list, func(e refusal) bool { return e.ID == d.ID && e.Answer == d.Answer && !e.ended })
 }
 
-// over is where a draw stands whose intent has ended.
-func (s *draws) over(d Draw) int {
-	return slices.IndexFunc(s.list, func(e drawn) bool { return e.ID == d.ID && e.Answer == d.Answer && e.ended })
+// findEnded is where a refusal stands whose intent has ended.
+func (s *refusals) findEnded(d Refusal) int {
+	return slices.IndexFunc(s.list, func(e refusal) bool { return e.ID == d.ID && e.Answer == d.Answer && e.ended })
 }
 
-func (s *draws) add(e drawn) int {
-	if len(s.list) >= mostDraws {
+func (s *refusals) add(e refusal) int {
+	if len(s.list) >= mostRefusals {
 		s.list = slices.Delete(s.list, 0, 1)
 	}
 	s.list = append(s.list, e)
@@ -217,7 +217,7 @@ type Choice struct {
 	unnamed    bool // nobody knows when the hold ends
 }
 
-// Rank is that of an intent, by its id and Draw.What.
+// Rank is that of an intent, by its id and Refusal.Kind.
 func (c Choice) Rank(id, what string) Rank {
 	switch {
 	case c.ids[id]:
@@ -235,5 +235,5 @@ func (c Choice) From(r Rank) time.Time { return c.from[r] }
 // the hold does not end by itself, and there may be one.
 func (c Choice) Seeks() bool { return c.unnamed && len(c.kinds) < mostKinds }
 
-// Drawn is how many intents were refused.
-func (c Choice) Drawn() int { return len(c.ids) }
+// Refusals is how many intents were refused.
+func (c Choice) Refusals() int { return len(c.ids) }

@@ -10,11 +10,11 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-func refused(id string) Draw { return Draw{ID: id, What: "msgmenu", Answer: "errcode 40200"} }
+func refused(id string) Refusal { return Refusal{ID: id, Kind: "msgmenu", Answer: "errcode 40200"} }
 
-// TestWhoDrewWhat tells stories of draws and sends. A step is an intent that is refused, or one
+// TestWhoWasRefusedWhat tells stories of draws and sends. A step is an intent that is refused, or one
 // that is sent whose permission was given after so many draws.
-func TestWhoDrewWhat(t *testing.T) {
+func TestWhoWasRefusedWhat(t *testing.T) {
 	t.Parallel()
 	type step struct {
 		draw string
@@ -45,13 +45,13 @@ func TestWhoDrewWhat(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			var s draws
+			var s refusals
 			for i, st := range c.steps {
 				if st.draw == "" {
 					s.sent(st.sent, "text", noon)
 					continue
 				}
-				require.Equal(t, st.want, s.draw(refused(st.draw), noon), "step %d", i)
+				require.Equal(t, st.want, s.note(refused(st.draw), noon), "step %d", i)
 			}
 		})
 	}
@@ -59,69 +59,69 @@ func TestWhoDrewWhat(t *testing.T) {
 
 func TestDrawsOfOneAnswerSayNothingOfAnother(t *testing.T) {
 	t.Parallel()
-	var s draws
-	other := Draw{ID: "a", Answer: "errcode 65400"}
-	s.draw(refused("a"), noon)
-	require.Equal(t, Standing{InRow: 1}, s.draw(other, noon))
+	var s refusals
+	other := Refusal{ID: "a", Answer: "errcode 65400"}
+	s.note(refused("a"), noon)
+	require.Equal(t, Standing{InRow: 1}, s.note(other, noon))
 	require.True(t, s.sent(1, "text", noon))
-	require.Equal(t, Standing{Before: true, InRow: 1}, s.draw(other, noon))
-	require.Equal(t, Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}, s.draw(refused("a"), noon))
+	require.Equal(t, Standing{Before: true, InRow: 1}, s.note(other, noon))
+	require.Equal(t, Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}, s.note(refused("a"), noon))
 }
 
 func TestAKindIsRefusedAsLongAsNoneOfItIsSent(t *testing.T) {
 	t.Parallel()
-	var s draws
-	s.draw(refused("a"), noon)
+	var s refusals
+	s.note(refused("a"), noon)
 	s.sent(1, "text", noon)
-	require.True(t, s.draw(refused("b"), noon).OfKind)
+	require.True(t, s.note(refused("b"), noon).OfKind)
 
-	s.draw(Draw{ID: "c", What: "text", Answer: "errcode 40200"}, noon)
-	require.False(t, s.draw(refused("b"), noon).OfKind, "a text draws it as well: it may be about the app")
+	s.note(Refusal{ID: "c", Kind: "text", Answer: "errcode 40200"}, noon)
+	require.False(t, s.note(refused("b"), noon).OfKind, "a text draws it as well: it may be about the app")
 	s.sent(0, "image", noon)
-	require.True(t, s.draw(refused("b"), noon).OfKind)
+	require.True(t, s.note(refused("b"), noon).OfKind)
 
 	require.True(t, s.sent(0, "msgmenu", noon))
-	require.False(t, s.draw(refused("b"), noon).OfKind, "one of them was sent")
-	require.True(t, s.draw(refused("b"), noon).Selective)
+	require.False(t, s.note(refused("b"), noon).OfKind, "one of them was sent")
+	require.True(t, s.note(refused("b"), noon).Selective)
 }
 
 func TestOneOfAKindThatIsSentProvesNothingAgainstTheKind(t *testing.T) {
 	t.Parallel()
-	var s draws
-	s.draw(refused("a"), noon) // to somebody who may not be written to
+	var s refusals
+	s.note(refused("a"), noon) // to somebody who may not be written to
 	s.sent(1, "msgmenu", noon)
-	require.Equal(t, Standing{InRow: 1, Selective: true, Lately: true}, s.draw(refused("b"), noon))
+	require.Equal(t, Standing{InRow: 1, Selective: true, Lately: true}, s.note(refused("b"), noon))
 }
 
 func TestThatOthersAreSentIsSoonOld(t *testing.T) {
 	t.Parallel()
-	var s draws
-	s.draw(refused("a"), noon)
+	var s refusals
+	s.note(refused("a"), noon)
 	s.sent(1, "text", noon)
-	require.True(t, s.draw(refused("b"), noon.Add(lately-1)).Lately)
-	require.Equal(t, Standing{Before: true, InRow: 1, Selective: true, OfKind: true}, s.draw(refused("b"), noon.Add(lately)))
+	require.True(t, s.note(refused("b"), noon.Add(lately-1)).Lately)
+	require.Equal(t, Standing{Before: true, InRow: 1, Selective: true, OfKind: true}, s.note(refused("b"), noon.Add(lately)))
 	s.sent(2, "text", noon.Add(time.Minute)) // after b
-	require.True(t, s.draw(refused("c"), noon.Add(time.Minute)).Lately)
+	require.True(t, s.note(refused("c"), noon.Add(time.Minute)).Lately)
 }
 
 func TestWhatIsKnownOfAnAnswerEnds(t *testing.T) {
 	t.Parallel()
-	var s draws
-	s.draw(refused("a"), noon)
+	var s refusals
+	s.note(refused("a"), noon)
 	s.sent(1, "text", noon)
-	require.True(t, s.draw(refused("b"), noon.Add(selectiveFor-time.Second)).Selective)
-	require.False(t, s.draw(refused("c"), noon.Add(selectiveFor)).Selective)
+	require.True(t, s.note(refused("b"), noon.Add(selectiveFor-time.Second)).Selective)
+	require.False(t, s.note(refused("c"), noon.Add(selectiveFor)).Selective)
 	s.forget("a")
-	require.Equal(t, Standing{InRow: 3}, s.draw(refused("a"), noon.Add(selectiveFor)), "an id that is used again begins anew")
+	require.Equal(t, Standing{InRow: 3}, s.note(refused("a"), noon.Add(selectiveFor)), "an id that is used again begins anew")
 }
 
 func TestWhatWasProvenEndsWithWhatIsKnownOfTheAnswer(t *testing.T) {
 	t.Parallel()
-	var s draws
-	s.draw(refused("a"), noon)
+	var s refusals
+	s.note(refused("a"), noon)
 	s.sent(1, "text", noon)
-	require.True(t, s.draw(refused("a"), noon.Add(selectiveFor-time.Second)).Proven)
-	require.Equal(t, Standing{InRow: 1}, s.draw(refused("a"), noon.Add(selectiveFor)), "a replay a day later, of an account that is limited now")
+	require.True(t, s.note(refused("a"), noon.Add(selectiveFor-time.Second)).Proven)
+	require.Equal(t, Standing{InRow: 1}, s.note(refused("a"), noon.Add(selectiveFor)), "a replay a day later, of an account that is limited now")
 
 	s.sent(3, "text", noon.Add(selectiveFor))
 	require.True(t, s.any())
@@ -129,71 +129,71 @@ func TestWhatWasProvenEndsWithWhatIsKnownOfTheAnswer(t *testing.T) {
 	require.False(t, s.any(), "nobody has to tell that its intent has ended: that may be another worker's")
 
 	g, _ := alone(Rate{})
-	g.learnSelective(Selective{Answers: map[string]Known{refused("a").Answer: {At: noon.Add(-selectiveFor)}}, Drawn: []Draw{refused("a")}})
-	require.Equal(t, Standing{InRow: 1}, g.Drew(refused("a"), noon), "nor does a word that stands in the pool since then")
+	g.learnSelective(Selective{Answers: map[string]Known{refused("a").Answer: {At: noon.Add(-selectiveFor)}}, Refusals: []Refusal{refused("a")}})
+	require.Equal(t, Standing{InRow: 1}, g.NoteRefusal(refused("a"), noon), "nor does a word that stands in the pool since then")
 }
 
 func TestARowOfMessagesThatAreBuried(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
 	for i, id := range []string{"a", "b", "c"} {
-		g.Drew(refused(id), noon)
-		require.Equal(t, Standing{Before: true, InRow: i + 1}, g.Drew(refused(id), noon))
-		g.Ended(id)
+		g.NoteRefusal(refused(id), noon)
+		require.Equal(t, Standing{Before: true, InRow: i + 1}, g.NoteRefusal(refused(id), noon))
+		g.Forget(id)
 	}
 	p, _ := g.Permit(schema.LaneLive, noon)
-	p.Sent, p.What = true, "text"
+	p.Sent, p.MessageKind = true, "text"
 	g.Done(p, true)
-	require.Equal(t, Standing{InRow: 1}, g.Drew(refused("d"), noon), "one that was sent ends it, and proves nothing against those")
-	g.Ended("d") // it was sent itself
+	require.Equal(t, Standing{InRow: 1}, g.NoteRefusal(refused("d"), noon), "one that was sent ends it, and proves nothing against those")
+	g.Forget("d") // it was sent itself
 	p, _ = g.Permit(schema.LaneLive, noon)
-	p.Sent, p.What = true, "msgmenu"
+	p.Sent, p.MessageKind = true, "msgmenu"
 	g.Done(p, true)
-	require.False(t, g.Suspects() && g.draws.any(), "nothing is left of them")
+	require.False(t, g.HasRefusals() && g.refusals.any(), "nothing is left of them")
 }
 
 func TestWhatOthersDrewIsTakenOver(t *testing.T) {
 	t.Parallel()
-	var s draws
-	s.merge([]Draw{refused("a"), refused("b")}, false)
-	require.Equal(t, Standing{InRow: 3}, s.draw(refused("c"), noon))
-	require.Equal(t, Standing{Before: true, InRow: 3}, s.draw(refused("a"), noon))
+	var s refusals
+	s.merge([]Refusal{refused("a"), refused("b")}, false)
+	require.Equal(t, Standing{InRow: 3}, s.note(refused("c"), noon))
+	require.Equal(t, Standing{Before: true, InRow: 3}, s.note(refused("a"), noon))
 	s.know(refused("a").Answer, Known{At: noon})
-	s.merge([]Draw{refused("a")}, true)
-	require.True(t, s.draw(refused("a"), noon).Proven)
-	s.merge([]Draw{refused("a")}, false)
-	require.True(t, s.draw(refused("a"), noon).Proven, "an older word does not take that back")
+	s.merge([]Refusal{refused("a")}, true)
+	require.True(t, s.note(refused("a"), noon).Proven)
+	s.merge([]Refusal{refused("a")}, false)
+	require.True(t, s.note(refused("a"), noon).Proven, "an older word does not take that back")
 }
 
 func TestAMessageCountsOnceInARow(t *testing.T) {
 	t.Parallel()
-	var s draws
-	s.draw(refused("a"), noon)
+	var s refusals
+	s.note(refused("a"), noon)
 	s.forget("a") // it is buried
-	s.merge([]Draw{refused("a")}, false)
-	require.Equal(t, Standing{InRow: 2}, s.draw(refused("b"), noon), "another worker does not know that it has ended")
-	require.Equal(t, Standing{InRow: 2}, s.draw(refused("a"), noon), "a replay of it")
+	s.merge([]Refusal{refused("a")}, false)
+	require.Equal(t, Standing{InRow: 2}, s.note(refused("b"), noon), "another worker does not know that it has ended")
+	require.Equal(t, Standing{InRow: 2}, s.note(refused("a"), noon), "a replay of it")
 	s.forget("a")
-	s.merge([]Draw{refused("a")}, true)
-	require.Equal(t, Standing{Before: true, InRow: 1}, s.draw(refused("b"), noon), "others were sent after it")
+	s.merge([]Refusal{refused("a")}, true)
+	require.Equal(t, Standing{Before: true, InRow: 1}, s.note(refused("b"), noon), "others were sent after it")
 }
 
 func TestDrawsAreBounded(t *testing.T) {
 	t.Parallel()
-	var s draws
-	for i := range 10 * mostDraws {
-		s.draw(refused(fmt.Sprint(i)), noon)
+	var s refusals
+	for i := range 10 * mostRefusals {
+		s.note(refused(fmt.Sprint(i)), noon)
 	}
-	require.Len(t, s.list, mostDraws)
+	require.Len(t, s.list, mostRefusals)
 	require.Len(t, s.which(false, mostShared), mostShared)
-	require.Equal(t, fmt.Sprint(10*mostDraws-1), s.which(false, mostShared)[mostShared-1].ID, "the newest")
+	require.Equal(t, fmt.Sprint(10*mostRefusals-1), s.which(false, mostShared)[mostShared-1].ID, "the newest")
 }
 
 func TestKindsAreBounded(t *testing.T) {
 	t.Parallel()
-	var s draws
+	var s refusals
 	for i := range 10 * mostShared { // a campaign on behalf of employees who have left
-		s.draw(Draw{ID: fmt.Sprint(i), What: fmt.Sprint("text ", i), Answer: "errcode 65400"}, noon)
+		s.note(Refusal{ID: fmt.Sprint(i), Kind: fmt.Sprint("text ", i), Answer: "errcode 65400"}, noon)
 		s.sent(uint64(i+1), "text", noon)
 	}
 	kinds := s.known["errcode 65400"].Kinds
@@ -203,9 +203,9 @@ func TestKindsAreBounded(t *testing.T) {
 
 // drewHold holds a gate by the answer to a message.
 func drewHold(g *Gate, id, what string, p Permission, now time.Time) Hold {
-	d := Draw{ID: id, What: what, Answer: "errcode 40200"}
-	g.Drew(d, now)
-	g.Hold(Hold{Kind: Config, Reason: "errcode 40200", Errcode: 40200, Drawn: []Draw{d}}, p, time.Time{}, now)
+	d := Refusal{ID: id, Kind: what, Answer: "errcode 40200"}
+	g.NoteRefusal(d, now)
+	g.Hold(Hold{Kind: Config, Reason: "errcode 40200", Errcode: 40200, Refusals: []Refusal{d}}, p, time.Time{}, now)
 	g.Done(p, false)
 	h, _ := g.Held()
 	return h
@@ -231,13 +231,13 @@ func TestAHoldThatAMessageDrewIsTriedByAnother(t *testing.T) {
 
 	trial, _ := g.Permit(schema.LaneLive, noon.Add(novelPause))
 	require.True(t, trial.Trial)
-	require.False(t, g.Bars(trial, noon.Add(novelPause)))
-	require.True(t, g.Bars(Permission{OK: true}, noon.Add(novelPause)), "what was permitted before the hold is no trial")
+	require.False(t, g.Revoked(trial, noon.Add(novelPause)))
+	require.True(t, g.Revoked(Permission{OK: true}, noon.Add(novelPause)), "what was permitted before the hold is no trial")
 	trial.Sent = true
 	g.Done(trial, true)
 	require.False(t, held(g))
-	require.True(t, g.Drew(refused("menu1"), noon).Proven)
-	require.Equal(t, Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}, g.Drew(refused("menu2"), noon))
+	require.True(t, g.NoteRefusal(refused("menu1"), noon).Proven)
+	require.Equal(t, Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}, g.NoteRefusal(refused("menu2"), noon))
 }
 
 func TestATrialThatIsNotSentProvesNothing(t *testing.T) {
@@ -296,7 +296,7 @@ func TestThoseThatDrewAHoldAtOnceAreAllKnown(t *testing.T) {
 	two, _ := g.Permit(schema.LaneLive, noon)
 	drewHold(g, "a", "text", one, noon)
 	h := drewHold(g, "b", "text", two, noon.Add(10*time.Millisecond))
-	require.Len(t, h.Drawn, 2)
+	require.Len(t, h.Refusals, 2)
 	require.Zero(t, h.Tries)
 	require.Equal(t, noon.Add(novelPause), h.Until, "it is the same hold")
 }
@@ -305,10 +305,10 @@ func TestARefusalDuringATrialIsKeptFromThePool(t *testing.T) {
 	t.Parallel()
 	g, shared := alone(Rate{})
 	slow, _ := g.Permit(schema.LaneLive, noon)
-	g.learn(false, &Hold{Kind: Config, Drawn: []Draw{refused("a")}, Trying: true, Until: noon.Add(trialLease)}, noon)
+	g.learn(false, &Hold{Kind: Config, Refusals: []Refusal{refused("a")}, Trying: true, Until: noon.Add(trialLease)}, noon)
 	before := *shared
 	h := drewHold(g, "b", "msgmenu", slow, noon)
-	require.Len(t, h.Drawn, 2)
+	require.Len(t, h.Refusals, 2)
 	require.Equal(t, before, *shared, "whoever tries the hold would take it for another trial, and its own for over")
 }
 
@@ -316,9 +316,9 @@ func TestTheTrialOfAQuotasHoldIsAnotherMessageIfThereIsOne(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
 	p, _ := g.Permit(schema.LaneLive, noon)
-	d := Draw{ID: "a", What: "text", Answer: "errcode 45011"}
-	g.Drew(d, noon)
-	g.Hold(Hold{Kind: Quota, Drawn: []Draw{d}}, p, noon.Add(time.Minute), noon)
+	d := Refusal{ID: "a", Kind: "text", Answer: "errcode 45011"}
+	g.NoteRefusal(d, noon)
+	g.Hold(Hold{Kind: Quota, Refusals: []Refusal{d}}, p, noon.Add(time.Minute), noon)
 	require.True(t, g.Closed(noon.Add(novelPause-1)))
 	c, due := g.Choice(noon.Add(novelPause))
 	require.True(t, due)
@@ -331,9 +331,9 @@ func TestAnEarlyTrialOfALimitMakesItNoLonger(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
 	draw := func(id, what string, p Permission, hint, now time.Time) Hold {
-		d := Draw{ID: id, What: what, Answer: "errcode 45009"}
-		g.Drew(d, now)
-		g.Hold(Hold{Kind: Quota, Drawn: []Draw{d}}, p, hint, now)
+		d := Refusal{ID: id, Kind: what, Answer: "errcode 45009"}
+		g.NoteRefusal(d, now)
+		g.Hold(Hold{Kind: Quota, Refusals: []Refusal{d}}, p, hint, now)
 		h, _ := g.Held()
 		return h
 	}
@@ -343,7 +343,7 @@ func TestAnEarlyTrialOfALimitMakesItNoLonger(t *testing.T) {
 	now := noon.Add(novelPause)
 	p, _ = g.Permit(schema.LaneLive, now)
 	require.True(t, p.Trial)
-	require.False(t, g.Bars(p, now))
+	require.False(t, g.Revoked(p, now))
 	h := draw("b", "image", p, midnight, now)
 	require.Zero(t, h.Tries, "its end was not what was tried")
 	require.Equal(t, midnight, h.Until)
@@ -360,7 +360,7 @@ func TestAnEarlyTrialOfALimitMakesItNoLonger(t *testing.T) {
 
 	p, _ = g.Permit(schema.LaneLive, midnight.Add(novelPause))
 	require.True(t, p.Trial)
-	p.Sent, p.What = true, "image"
+	p.Sent, p.MessageKind = true, "image"
 	g.Done(p, true)
 	require.False(t, held(g))
 }
@@ -375,8 +375,8 @@ func TestAnEndOfAHoldIsTheWallClocks(t *testing.T) {
 			g, _ := alone(Rate{})
 			p, _ := g.Permit(schema.LaneLive, now)
 			d := refused("a")
-			g.Drew(d, now)
-			g.Hold(Hold{Kind: kind, Drawn: []Draw{d}}, p, hint, now)
+			g.NoteRefusal(d, now)
+			g.Hold(Hold{Kind: kind, Refusals: []Refusal{d}}, p, hint, now)
 			h, _ := g.Held()
 			for _, at := range []time.Time{h.Since, h.Until, h.NovelAt, h.AnotherAt, h.SameAt} {
 				require.NotContains(t, at.String(), "m=", "%s", kind)
