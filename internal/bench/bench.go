@@ -19,8 +19,8 @@ import (
 
 // Bench runs loads.
 type Bench struct {
-	// Program is kefu itself. It is run with the arguments "bench broker", "bench
-	// worker" and "bench loop", and must then say Hello and end with its input.
+	// Program is kefu itself. It is run with the arguments "bench broker", "bench worker" and
+	// "bench loop", and must then say Hello and end with its input.
 	Program string
 	Environ []string // of these processes
 
@@ -152,8 +152,8 @@ func (b *Bench) run(ctx context.Context, c *Contender, round int) (_ *Run, err e
 	return r, r.accountFor(ctx, t.testbed, t.producer.accepted)
 }
 
-// holdApps keeps kefu's workers from a backlog until all of them are there and have
-// divided the live shards. The bare loop knows no hold, and begins as it starts.
+// holdApps keeps kefu's workers from a backlog until all of them are there and have divided the
+// live shards. The bare loop knows no hold, and begins as it starts.
 func (t *turn) holdApps(ctx context.Context) error {
 	if t.Bare || t.Load.waiting() == 0 {
 		return nil
@@ -255,8 +255,8 @@ func (r *Run) accountFor(ctx context.Context, bed *testbed, accepted map[kind]in
 	return nil
 }
 
-// startWorkers starts the contender's processes, all at once: what waits must
-// not be taken by the first one alone.
+// startWorkers starts the contender's processes, all at once: what waits must not be taken by the
+// first one alone.
 func (t *turn) startWorkers(ctx context.Context) error {
 	name, args := "worker", []string{"bench", "worker"}
 	if t.Bare {

@@ -75,8 +75,8 @@ func TestContendersAreComparedRoundByRound(t *testing.T) {
 	}
 }
 
-// The test's own binary is no kefu: it says PASS, or what is wrong with its
-// flags, where a process of a run says hello.
+// The test's own binary is no kefu: it says PASS, or what is wrong with its flags, where a process
+// of a run says hello.
 func TestAProcessThatDoesNotWorkSaysWhy(t *testing.T) {
 	t.Parallel()
 	b := Bench{Program: os.Args[0], Environ: os.Environ()}

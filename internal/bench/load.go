@@ -10,9 +10,9 @@ import (
 
 // Load is what a contender has to take, and the workers, slots and budget that it has for it.
 type Load struct {
-	// Apps that intents are published to. The first SlowApps of them have an API
-	// that takes 2 s, the next FailingApps one that is always busy, and the next
-	// HeldApps are held by an operator; the others are the healthy ones.
+	// Apps that intents are published to. The first SlowApps of them have an API that takes 2 s,
+	// the next FailingApps one that is always busy, and the next HeldApps are held by an operator;
+	// the others are the healthy ones.
 	Apps        int `json:"apps"`
 	SlowApps    int `json:"slow_apps,omitempty"`
 	FailingApps int `json:"failing_apps,omitempty"`
@@ -21,13 +21,13 @@ type Load struct {
 	IdleApps   int `json:"idle_apps,omitempty"`
 	Recipients int `json:"recipients"` // of each app
 
-	// Backlog and LiveBacklog are the intents that wait when the contender starts,
-	// spread over the healthy apps.
+	// Backlog and LiveBacklog are the intents that wait when the contender starts, spread over the
+	// healthy apps.
 	Backlog     int `json:"backlog"`
 	LiveBacklog int `json:"live_backlog,omitempty"`
 
-	// Rate is how many intents a second are published while it works, over all
-	// apps, for Duration; LiveShare of them are live.
+	// Rate is how many intents a second are published while it works, over all apps, for Duration;
+	// LiveShare of them are live.
 	Rate      float64       `json:"rate,omitempty"`
 	Duration  time.Duration `json:"-"`
 	LiveShare float64       `json:"live_share,omitempty"`
@@ -47,8 +47,8 @@ type Load struct {
 	Ledger     string `json:"ledger"`
 	LogLevel   string `json:"log_level"`
 
-	// Idle is for how long to watch, before the load, what it costs to wait for
-	// one. There can be no backlog then.
+	// Idle is for how long to watch, before the load, what it costs to wait for one. There can be
+	// no backlog then.
 	Idle time.Duration `json:"-"`
 }
 
@@ -119,8 +119,8 @@ func (l *Load) rules() []sandbox.Rule {
 	return rules
 }
 
-// ceiling returns how many calls a second the slots allow when each takes as long
-// as the API does; 0 when that takes no time.
+// ceiling returns how many calls a second the slots allow when each takes as long as the API does;
+// 0 when that takes no time.
 func (l *Load) ceiling() float64 {
 	took := l.Latency.Min
 	if l.Latency.Max > l.Latency.Min {

@@ -17,10 +17,10 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Loop is the bare loop: consume, check the JSON, POST, read errcode, ack. It
-// is what somebody would write by hand in an afternoon, and the floor of what the
-// job costs. It has no order, budget, retry schedule, ledger, receipt or dead
-// letter, and sends again what it had in hand when it is killed.
+// Loop is the bare loop: consume, check the JSON, POST, read errcode, ack. It is what somebody
+// would write by hand in an afternoon, and the floor of what the job costs. It has no order,
+// budget, retry schedule, ledger, receipt or dead letter, and sends again what it had in hand when
+// it is killed.
 type Loop struct {
 	Conn        *broker.Conn
 	API         string // base URL

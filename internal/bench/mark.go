@@ -8,8 +8,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// mark is what an intent says of itself in its text, so that the sandbox's
-// record alone tells which it was and when it was published.
+// mark is what an intent says of itself in its text, so that the sandbox's record alone tells which
+// it was and when it was published.
 type mark struct {
 	kind kind
 	lane schema.Lane
@@ -27,8 +27,8 @@ const (
 	warmup   kind = "warmup"   // published before all that is measured
 )
 
-// markPrefix begins every mark. The waiting for a kind in the sandbox rests on the
-// kind standing right behind it.
+// markPrefix begins every mark. The waiting for a kind in the sandbox rests on the kind standing
+// right behind it.
 const markPrefix = "kefu-bench "
 
 func (k kind) prefix() string { return markPrefix + string(k) + " " }

@@ -91,8 +91,8 @@ func (c costs) per(messages int) (worker, broker, self *Cost) {
 	return one(c.worker), one(c.broker), one(c.self)
 }
 
-// settleTime is how long processes that have just started are left alone before
-// anything is measured: workers divide the live shards among themselves first.
+// settleTime is how long processes that have just started are left alone before anything is
+// measured: workers divide the live shards among themselves first.
 const settleTime = 3 * time.Second
 
 // idle reads costs as those of waiting for so long; nil where they are not known.

@@ -15,22 +15,22 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// Hello is the line of JSON with which a process of a run says on its standard
-// output that it is at work.
+// Hello is the line of JSON with which a process of a run says on its standard output that it is at
+// work.
 type Hello struct {
 	URL string `json:"url,omitempty"` // of a broker
 }
 
 const (
-	// startWait is how long a process may take until it is at work: a worker of
-	// hundreds of apps makes thousands of consumers first.
+	// startWait is how long a process may take until it is at work: a worker of hundreds of apps
+	// makes thousands of consumers first.
 	startWait = 2 * time.Minute
 	// stopWait is how long it may take to end; workers have a grace of 30 s.
 	stopWait = 45 * time.Second
 )
 
-// process is one of those a run is made of. It ends when its standard input
-// does, and so with this process, however that ends.
+// process is one of those a run is made of. It ends when its standard input does, and so with this
+// process, however that ends.
 type process struct {
 	name  string
 	cmd   *exec.Cmd

@@ -72,8 +72,8 @@ func (p *producer) publishBacklog(ctx context.Context) error {
 	return nil
 }
 
-// warmUp publishes an intent of each lane to every healthy app: the first one ever
-// has a token fetched, a connection opened and a budget begun.
+// warmUp publishes an intent of each lane to every healthy app: the first one ever has a token
+// fetched, a connection opened and a budget begun.
 func (p *producer) warmUp(ctx context.Context) error {
 	for _, appID := range p.load.healthy() {
 		for _, lane := range []schema.Lane{schema.LaneLive, schema.LaneBulk} {
@@ -112,8 +112,8 @@ func laneOptions(lane schema.Lane) []publisher.PublishOption {
 	return nil
 }
 
-// publishAtRate publishes at the rate until the duration is over, whatever becomes of
-// what was published before: a contender that falls behind is not spared.
+// publishAtRate publishes at the rate until the duration is over, whatever becomes of what was
+// published before: a contender that falls behind is not spared.
 func (p *producer) publishAtRate(ctx context.Context) error {
 	var publishing sync.WaitGroup
 	defer publishing.Wait()

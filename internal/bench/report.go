@@ -21,8 +21,7 @@ type Standing struct {
 	Medians map[string]float64 `json:"medians"`
 }
 
-// Comparison sets two contenders against each other by one measure, round by
-// round.
+// Comparison sets two contenders against each other by one measure, round by round.
 type Comparison struct {
 	Key    string  `json:"key"` // a Measure's
 	Median float64 `json:"median"`
@@ -38,8 +37,7 @@ type Measure struct {
 	of     func(*Run) (float64, bool)
 }
 
-// Measures are the figures that runs are compared by, in the order in which
-// people look at them.
+// Measures are the figures that runs are compared by, in the order in which people look at them.
 var Measures = []Measure{
 	{"per_second", "messages/s", 0, func(r *Run) (float64, bool) {
 		return r.PerSecond, r.PerSecond > 0
@@ -186,8 +184,8 @@ func median(values []float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
-// Complete reports whether kefu delivered what it had to in every run, lost nothing
-// and delivered nothing twice.
+// Complete reports whether kefu delivered what it had to in every run, lost nothing and delivered
+// nothing twice.
 func (r *Report) Complete() bool {
 	return !slices.ContainsFunc(r.Runs, func(run Run) bool {
 		return !run.Bare && (!run.Finished || run.Intents.Lost > 0 || run.Intents.Repeated > 0)

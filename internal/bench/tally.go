@@ -41,8 +41,8 @@ type Intents struct {
 	// PostsPerIntent counts the posts that the API took: 1 is each intent once.
 	PostsPerIntent float64 `json:"posts_per_intent"`
 
-	// Healthy and Troubled are the intents that were offered to such apps, and
-	// those of them that the API had taken when the last one was offered.
+	// Healthy and Troubled are the intents that were offered to such apps, and those of them that
+	// the API had taken when the last one was offered.
 	Healthy  InTime `json:"healthy"`
 	Troubled InTime `json:"troubled"`
 }
@@ -123,8 +123,8 @@ func count(l *Load, records iter.Seq[sandbox.Record], ended time.Time) tally {
 	return t
 }
 
-// pace returns how many a second there were from the first to the last, which is not
-// counted: n moments have n-1 steps between them. It sorts them.
+// pace returns how many a second there were from the first to the last, which is not counted: n
+// moments have n-1 steps between them. It sorts them.
 func pace(at []int64) (perSecond, seconds float64) {
 	if len(at) < 2 {
 		return 0, 0
@@ -137,8 +137,8 @@ func pace(at []int64) (perSecond, seconds float64) {
 	return float64(len(at)-1) / seconds, seconds
 }
 
-// maxWithin returns the largest number of moments in any window of a length, whose
-// end is not part of it. It sorts them.
+// maxWithin returns the largest number of moments in any window of a length, whose end is not part
+// of it. It sorts them.
 func maxWithin(at []int64, window time.Duration) int {
 	slices.Sort(at)
 	most, first := 0, 0
@@ -160,8 +160,8 @@ func latency(took []time.Duration) *Latency {
 	return &Latency{N: len(took), P50: at(0.50), P90: at(0.90), P99: at(0.99), Max: at(1)}
 }
 
-// percentile is the least of the sorted values that a share of them does not
-// exceed (nearest rank): a value that was seen, not one between two.
+// percentile is the least of the sorted values that a share of them does not exceed (nearest rank):
+// a value that was seen, not one between two.
 func percentile[T any](sorted []T, share float64) T {
 	rank := int(math.Ceil(share * float64(len(sorted))))
 	return sorted[min(max(rank, 1), len(sorted))-1]

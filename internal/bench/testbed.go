@@ -174,8 +174,7 @@ func (l *Load) healthy() []string {
 	return l.appIDs()[l.troubled():l.Apps]
 }
 
-// close takes everything away. On a broker that was there it removes the
-// streams that it made.
+// close takes everything away. On a broker that was there it removes the streams that it made.
 func (b *testbed) close() error {
 	var errs []error
 	if b.conn != nil {

@@ -20,9 +20,8 @@ const (
 	progressEvery = 5 * time.Second
 )
 
-// awaitDone waits until the healthy apps' intents have been delivered: those
-// that were offered at the rate, if any were, else the backlog. It is false when
-// they were not, and will not be.
+// awaitDone waits until the healthy apps' intents have been delivered: those that were offered at
+// the rate, if any were, else the backlog. It is false when they were not, and will not be.
 func (t *turn) awaitDone(ctx context.Context) (bool, error) {
 	k := backlog
 	if t.Load.Rate > 0 {
@@ -49,8 +48,7 @@ func (t *turn) awaitDone(ctx context.Context) (bool, error) {
 	return true, t.awaitEmpty(ctx)
 }
 
-// awaitReached returns when all was delivered, or when there is no use to wait for
-// it any longer.
+// awaitReached returns when all was delivered, or when there is no use to wait for it any longer.
 func (t *turn) awaitReached(ctx context.Context, reached <-chan struct{}) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -98,8 +96,7 @@ func (t *turn) countLeft(ctx context.Context) (int, error) {
 	return queued + later, err
 }
 
-// awaitEmpty waits for the acknowledgements of what was delivered: they are
-// part of the work.
+// awaitEmpty waits for the acknowledgements of what was delivered: they are part of the work.
 func (t *turn) awaitEmpty(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -56,8 +56,8 @@ func bigBroker(s *scene, o *server.Options) *server.Server {
 	return b
 }
 
-// sentMeanwhile sends an intent, does something while the API holds back its
-// answer, and returns when the worker has the answer.
+// sentMeanwhile sends an intent, does something while the API holds back its answer, and returns
+// when the worker has the answer.
 func sentMeanwhile(s *scene, id string, do func()) {
 	s.T.Helper()
 	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, OpenID: id, Times: 1, Delay: 3 * time.Second})
@@ -130,8 +130,7 @@ func diskFull(s *scene) {
 	p := s.Start()
 	s.send("first")
 	s.Drained()
-	// Accepted while the worker stands still, so that nothing is begun before
-	// the disk is full.
+	// Accepted while the worker stands still, so that nothing is begun before the disk is full.
 	p.Freeze()
 	for i := range 9 {
 		s.send(fmt.Sprint("user", i))

@@ -39,8 +39,8 @@ func (s *scene) sendBulk(id string, header ...string) {
 	s.accept(id, stage.Bulk+"campaign", text(id), header...)
 }
 
-// accept publishes a packet and remembers that it was accepted. The checker
-// finds its posts by id: its recipient must have the same name.
+// accept publishes a packet and remembers that it was accepted. The checker finds its posts by id:
+// its recipient must have the same name.
 func (s *scene) accept(id, subject, packet string, header ...string) {
 	s.T.Helper()
 	s.Publish(subject, packet, append([]string{"Nats-Msg-Id", id}, header...)...)
@@ -76,8 +76,8 @@ func (s span) String() string {
 
 func (s span) holds(other span) bool { return s.min <= other.min && other.max <= s.max }
 
-// look finds out what became of every intent of the scene, and fails when an
-// invariant is broken. Nothing may be under way any more.
+// look finds out what became of every intent of the scene, and fails when an invariant is broken.
+// Nothing may be under way any more.
 func (s *scene) look() seen {
 	s.T.Helper()
 	receipts := s.StoredReceipts()
@@ -138,8 +138,8 @@ func mostEndsInOneLife(rs []schema.Receipt) int {
 	return most
 }
 
-// queuedAttempts returns the intents in queues and those that wait for their time,
-// with the number of the attempt that comes next.
+// queuedAttempts returns the intents in queues and those that wait for their time, with the number
+// of the attempt that comes next.
 func (s *scene) queuedAttempts() map[string]int {
 	s.T.Helper()
 	out := make(map[string]int)

@@ -91,8 +91,8 @@ func (s *scene) sendTo(app, id string) {
 	s.accept(id, schema.LiveSubject(app, id).String(), text(id))
 }
 
-// sendMany publishes n bulk intents of an app, without waiting for each. header
-// are names and values in turn.
+// sendMany publishes n bulk intents of an app, without waiting for each. header are names and
+// values in turn.
 func (s *scene) sendMany(app, prefix string, n int, header ...string) {
 	s.T.Helper()
 	subject := schema.BulkSubject(app, "campaign").String()

@@ -15,8 +15,8 @@ import (
 // producers is how many of them publish at once.
 const producers = 16
 
-// publishInBackground puts n texts into the queue, every other one live, each by a
-// producer that repeats it until it is accepted. wait returns when all are.
+// publishInBackground puts n texts into the queue, every other one live, each by a producer that
+// repeats it until it is accepted. wait returns when all are.
 func (s *scene) publishInBackground(ctx context.Context, n int) (wait func()) {
 	s.T.Helper()
 	p, err := publisher.New(s.JS, publisher.WithTimeout(stage.Patience))

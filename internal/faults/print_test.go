@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// writeTable writes what this run has found, and keeps the lines of what it did
-// not do: with -run a part can be seen anew. Each line says when it was seen.
+// writeTable writes what this run has found, and keeps the lines of what it did not do: with -run a
+// part can be seen anew. Each line says when it was seen.
 func writeTable(path string) error {
 	before, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {
@@ -30,8 +30,8 @@ func seenOn() string {
 	return time.Now().UTC().Format("2006-01-02") + " " + form
 }
 
-// kept returns the lines of an older table by what identifies them: number and
-// fault of a row, the test of a storm.
+// kept returns the lines of an older table by what identifies them: number and fault of a row, the
+// test of a storm.
 func kept(table string) map[string][]string {
 	out := make(map[string][]string)
 	for line := range strings.Lines(table) {

@@ -25,8 +25,7 @@ var crashable = stage.Options{Crash: true}
 // crashableParked is crash with the policy that leaves unknown outcomes to people.
 var crashableParked = stage.Options{Crash: true, Defaults: []string{"on_unknown: park"}}
 
-// killedAt starts a worker that is killed at a step of one intent's path, and
-// another in its place.
+// killedAt starts a worker that is killed at a step of one intent's path, and another in its place.
 func killedAt(point string) func(*scene) {
 	return func(s *scene) {
 		p := s.Start("FAILPOINT=" + point + "=kill@1")
@@ -35,10 +34,9 @@ func killedAt(point string) func(*scene) {
 	}
 }
 
-// sendAsWorkerDies publishes an intent to a worker whose broker dies with it, at
-// the latest of that, and starts another in its place. The death may be quicker
-// than the broker's answer: then the intent is published again, as a producer
-// does.
+// sendAsWorkerDies publishes an intent to a worker whose broker dies with it, at the latest of
+// that, and starts another in its place. The death may be quicker than the broker's answer: then
+// the intent is published again, as a producer does.
 func (s *scene) sendAsWorkerDies(p *stage.Process, subject, id string) {
 	s.T.Helper()
 	m := nats.NewMsg(subject)
@@ -290,8 +288,8 @@ var workerRows = []row{
 	},
 }
 
-// workerFrozen stops a worker as a paused virtual machine does, lets another take its
-// work over, and has it go on.
+// workerFrozen stops a worker as a paused virtual machine does, lets another take its work over,
+// and has it go on.
 func workerFrozen(s *scene) {
 	b := brokertest.Bare(s.T)
 	s.UseBroker(b.URL())
@@ -337,8 +335,8 @@ func metric(s *scene, p *stage.Process, name string) string {
 	return ""
 }
 
-// leaks sends the same mix twice, much more of it the second time, and compares
-// what the process holds afterwards.
+// leaks sends the same mix twice, much more of it the second time, and compares what the process
+// holds afterwards.
 func leaks(s *scene) {
 	for _, r := range []sandbox.Rule{
 		{Every: 7, Errcode: -1}, {Every: 11, Errcode: 45015},

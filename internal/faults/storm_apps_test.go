@@ -20,8 +20,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// offer publishes live texts to each app at a fixed rate for a while, and
-// returns when each left, by recipient.
+// offer publishes live texts to each app at a fixed rate for a while, and returns when each left,
+// by recipient.
 func (s *scene) offer(
 	apps []string, prefix string, perSecond int, d time.Duration,
 ) map[string]time.Time {
@@ -46,8 +46,8 @@ func (s *scene) offer(
 	return sent
 }
 
-// queueTimes returns the times from publication to the API, sorted, of those that the
-// API has had until now.
+// queueTimes returns the times from publication to the API, sorted, of those that the API has had
+// until now.
 func (s *scene) queueTimes(sent map[string]time.Time) []time.Duration {
 	var out []time.Duration
 	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend}) {
@@ -66,8 +66,8 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Round(100 * time.Microsecond)
 }
 
-// TestOneHeldAppChangesNothingForTheOthers offers ten apps the same rate, then
-// the same with one of them held over a backlog.
+// TestOneHeldAppChangesNothingForTheOthers offers ten apps the same rate, then the same with one of
+// them held over a backlog.
 func TestOneHeldAppChangesNothingForTheOthers(t *testing.T) {
 	rate, d, backlog := 10, 6*time.Second, 1000
 	if *full {
@@ -107,8 +107,8 @@ func TestOneHeldAppChangesNothingForTheOthers(t *testing.T) {
 			len(before), quantile(before, 0.99), len(beside), quantile(beside, 0.99), backlog))
 }
 
-// TestManyDueAtOnce has the time of many intents come at the same instant while
-// fresh live intents go on. A retry that waited comes back the same way.
+// TestManyDueAtOnce has the time of many intents come at the same instant while fresh live intents
+// go on. A retry that waited comes back the same way.
 func TestManyDueAtOnce(t *testing.T) {
 	n, rate := 3000, 20
 	if *full {
@@ -158,8 +158,7 @@ func TestNoWayOut(t *testing.T) {
 	const n = 100
 	for _, way := range []struct {
 		name string
-		// out makes the API unreachable before the worker starts, and returns what
-		// restores it.
+		// out makes the API unreachable before the worker starts, and returns what restores it.
 		out func(*scene) (restore func())
 	}{
 		{"refused", func(s *scene) func() {

@@ -19,8 +19,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// TestCluster has leaders of a three-node cluster step down, and one node
-// killed and brought back, while intents go through it.
+// TestCluster has leaders of a three-node cluster step down, and one node killed and brought back,
+// while intents go through it.
 func TestCluster(t *testing.T) {
 	n, steps := 2000, 6
 	if *full {
@@ -54,8 +54,7 @@ func TestCluster(t *testing.T) {
 		got+"; longest stall "+s.longestStall().String())
 }
 
-// busyScene returns a stage whose API takes its time, so that there is always
-// something under way.
+// busyScene returns a stage whose API takes its time, so that there is always something under way.
 func busyScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{Stage: stage.New(t, stage.Options{Worker: []string{"concurrency: 64"}})}
@@ -64,8 +63,8 @@ func busyScene(t *testing.T) *scene {
 	return s
 }
 
-// requireAllSent waits for the end of n intents, stops the workers and checks that each
-// was sent; it returns that for the table.
+// requireAllSent waits for the end of n intents, stops the workers and checks that each was sent;
+// it returns that for the table.
 func (s *scene) requireAllSent(n int, workers ...*stage.Process) string {
 	s.T.Helper()
 	s.Drained()
@@ -92,8 +91,7 @@ func (s *scene) longestStall() time.Duration {
 	return longest.Round(10 * time.Millisecond)
 }
 
-// TestNoQuorum takes two of three nodes away from a running worker and brings
-// them back.
+// TestNoQuorum takes two of three nodes away from a running worker and brings them back.
 func TestNoQuorum(t *testing.T) {
 	n, d := 600, 3*time.Second
 	if *full {
@@ -123,8 +121,8 @@ func TestNoQuorum(t *testing.T) {
 		strings.Join(strings.Fields(says), " ")+"; then "+got)
 }
 
-// TestRollingUpgrade has each node of a cluster go down in lame duck mode and
-// come back, one after the other, while intents go through it.
+// TestRollingUpgrade has each node of a cluster go down in lame duck mode and come back, one after
+// the other, while intents go through it.
 func TestRollingUpgrade(t *testing.T) {
 	n := 3000
 	if *full {
@@ -148,8 +146,8 @@ func TestRollingUpgrade(t *testing.T) {
 		got+"; longest stall "+s.longestStall().String())
 }
 
-// awaitCaughtUp waits until a node that came back has all that the others have: the
-// next one may go only then.
+// awaitCaughtUp waits until a node that came back has all that the others have: the next one may go
+// only then.
 func (s *scene) awaitCaughtUp(node *stage.BrokerProcess) {
 	s.T.Helper()
 	s.Eventually(func() bool {
@@ -177,8 +175,8 @@ func (s *scene) awaitCaughtUp(node *stage.BrokerProcess) {
 var clusterStreams = []string{schema.SendStream(stage.App), wire.StreamLedger, schema.StreamReceipt,
 	wire.StreamState, wire.StreamLater}
 
-// TestLeaderCutOff cuts the node that leads everything off from its peers, with
-// one of two workers on its side.
+// TestLeaderCutOff cuts the node that leads everything off from its peers, with one of two workers
+// on its side.
 func TestLeaderCutOff(t *testing.T) {
 	n := 3000
 	if *full {

@@ -15,8 +15,8 @@ import (
 	"github.com/kefuhq/kefu/internal/stage"
 )
 
-// TestRandomKills kills two workers and their broker at random, again and
-// again, while intents are published and one call in ten meets a fault.
+// TestRandomKills kills two workers and their broker at random, again and again, while intents are
+// published and one call in ten meets a fault.
 func TestRandomKills(t *testing.T) {
 	t.Parallel()
 	kills, n := 8, 2000

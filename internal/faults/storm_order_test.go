@@ -16,10 +16,9 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// TestOrder has a pool deliver conversations through busy answers, resets after
-// the message was taken, stale tokens and a short hold, while two workers are
-// killed and two join; the API's record then says whether anybody got a message
-// before an earlier one.
+// TestOrder has a pool deliver conversations through busy answers, resets after the message was
+// taken, stale tokens and a short hold, while two workers are killed and two join; the API's record
+// then says whether anybody got a message before an earlier one.
 func TestOrder(t *testing.T) {
 	pool, recipients, each := 4, 100, 10
 	if *full {

@@ -18,9 +18,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// TestKilledAtEachPoint kills the worker with 200 intents in flight at each
-// step of their path, and compares what is in doubt afterwards with what the
-// ledger says was started and not settled.
+// TestKilledAtEachPoint kills the worker with 200 intents in flight at each step of their path, and
+// compares what is in doubt afterwards with what the ledger says was started and not settled.
 func TestKilledAtEachPoint(t *testing.T) {
 	t.Parallel()
 	times := 2
@@ -147,9 +146,9 @@ func (s *scene) provision() {
 	s.Connect()
 }
 
-// collectStarted adds to the set the intents whose newest mark in the ledger is a
-// Start: a call of theirs was begun, and nobody wrote how it ended. Not in doubt
-// are those whose next attempt is stored already: it knows.
+// collectStarted adds to the set the intents whose newest mark in the ledger is a Start: a call of
+// theirs was begun, and nobody wrote how it ended. Not in doubt are those whose next attempt is
+// stored already: it knows.
 func (s *scene) collectStarted(b *brokertest.Broker, set map[string]bool) {
 	s.T.Helper()
 	// What the dead process had handed to the system is still on its way.

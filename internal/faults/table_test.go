@@ -129,8 +129,8 @@ func TestEveryFaultHasItsRow(t *testing.T) {
 	}
 }
 
-// catalogue are the numbers of the faults: F01 to F17 the worker's, F20 to F48
-// the broker's, F50 to F85 the API's, F90 to F97 of content.
+// catalogue are the numbers of the faults: F01 to F17 the worker's, F20 to F48 the broker's, F50 to
+// F85 the API's, F90 to F97 of content.
 var catalogue = func() (all []string) {
 	for _, r := range []span{{1, 17}, {20, 48}, {50, 85}, {90, 97}} {
 		for n := r.min; n <= r.max; n++ {

@@ -225,8 +225,7 @@ func unknownAuthority(a *authority) *tls.Certificate {
 	return newAuthority(a.s).issue(nothingWrong)
 }
 
-// badCertificate has the API show a bad certificate until the app is held, and
-// then a good one.
+// badCertificate has the API show a bad certificate until the app is held, and then a good one.
 func badCertificate(bad func(*authority) *tls.Certificate) func(*scene) {
 	return func(s *scene) {
 		a := newAuthority(s)
@@ -320,16 +319,16 @@ func idleClosed(s *scene) {
 		s.send(fmt.Sprint("user", i))
 		s.Drained()
 		api.CloseClientConnections()
-		// On a busy machine the end of a connection takes its time to arrive, and what
-		// is written before that is of unknown outcome.
+		// On a busy machine the end of a connection takes its time to arrive, and what is written
+		// before that is of unknown outcome.
 		port := api.Listener.Addr().(*net.TCPAddr).Port
 		s.until("the worker has been told", func() bool { return !connected(s, port) })
 	}
 	s.noAttemptSpent()
 }
 
-// connected reports whether any socket of this machine believes itself connected to
-// a port of 127.0.0.1.
+// connected reports whether any socket of this machine believes itself connected to a port of
+// 127.0.0.1.
 func connected(s *scene, port int) bool {
 	sockets, err := os.ReadFile("/proc/net/tcp")
 	s.NoError(err)

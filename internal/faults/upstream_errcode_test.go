@@ -136,8 +136,8 @@ var errcodeRows = []row{
 	},
 }
 
-// holdsAndLifts has each rule hold an app of its own, and lifts that again. The last
-// app, if there is one more than rules, sends meanwhile.
+// holdsAndLifts has each rule hold an app of its own, and lifts that again. The last app, if there
+// is one more than rules, sends meanwhile.
 func holdsAndLifts(kind gate.Kind, rules ...sandbox.Rule) func(*scene) {
 	return func(s *scene) {
 		for i, r := range rules {
@@ -171,8 +171,7 @@ func holdsAndLifts(kind gate.Kind, rules ...sandbox.Rule) func(*scene) {
 	}
 }
 
-// selectiveAPI is an API that answers with an errcode to some messages only, and such a
-// message.
+// selectiveAPI is an API that answers with an errcode to some messages only, and such a message.
 type selectiveAPI struct {
 	errcode int
 	rule    sandbox.Rule
@@ -312,9 +311,8 @@ func (s *scene) restore(apps ...string) {
 	s.noAttemptSpent()
 }
 
-// lateReset reports whether a hold to the platform's midnight is tried again in a
-// moment, since the midnight before was less than an hour ago: the hour at which
-// this is run decides.
+// lateReset reports whether a hold to the platform's midnight is tried again in a moment, since the
+// midnight before was less than an hour ago: the hour at which this is run decides.
 func lateReset(h gate.Hold, due time.Time) bool {
 	midnight := gate.NextDay(h.Since)
 	return due.Equal(midnight) && h.Since.Sub(midnight.AddDate(0, 0, -1)) < time.Hour &&

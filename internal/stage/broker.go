@@ -20,8 +20,8 @@ import (
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 )
 
-// BrokerProcess is a broker in a process of its own, so that it can be killed:
-// the test binary, run again with brokerSpecEnv in its environment.
+// BrokerProcess is a broker in a process of its own, so that it can be killed: the test binary, run
+// again with brokerSpecEnv in its environment.
 type BrokerProcess struct {
 	s       *Stage
 	spec    brokerSpec
@@ -49,8 +49,7 @@ func (s *Stage) StartBroker() *BrokerProcess {
 	return b
 }
 
-// StartCluster starts three brokers that workers use from now on, every object
-// on each of them.
+// StartCluster starts three brokers that workers use from now on, every object on each of them.
 func (s *Stage) StartCluster() []*BrokerProcess {
 	s.T.Helper()
 	specs := s.cluster()
@@ -62,8 +61,7 @@ func (s *Stage) StartCluster() []*BrokerProcess {
 	return s.startCluster(specs)
 }
 
-// StartSeverableCluster is StartCluster with nodes that can be cut off from the
-// others.
+// StartSeverableCluster is StartCluster with nodes that can be cut off from the others.
 func (s *Stage) StartSeverableCluster() []*BrokerProcess {
 	s.T.Helper()
 	specs := s.cluster()
@@ -114,8 +112,8 @@ func (b *BrokerProcess) URL() string { return "nats://" + b.spec.Listen }
 // Name returns the name of a cluster's node.
 func (b *BrokerProcess) Name() string { return b.spec.Name }
 
-// Isolate cuts a node of a severable cluster off from the others. Clients reach
-// all of them as before.
+// Isolate cuts a node of a severable cluster off from the others. Clients reach all of them as
+// before.
 func (b *BrokerProcess) Isolate() {
 	for _, proxy := range b.proxies {
 		proxy.Cut()
@@ -227,8 +225,8 @@ func (o brokerSpec) run() (*server.Server, error) {
 	return node, nil
 }
 
-// Run is for TestMain: it runs the tests and removes what they built. Every
-// package whose tests start brokers needs it.
+// Run is for TestMain: it runs the tests and removes what they built. Every package whose tests
+// start brokers needs it.
 func Run(m *testing.M) int {
 	if spec := os.Getenv(brokerSpecEnv); spec != "" {
 		return runBroker(spec)

@@ -101,8 +101,8 @@ func (s *Stage) Stored(stream string) uint64 {
 // Drained waits until nothing is queued and nothing waits for its time.
 func (s *Stage) Drained() {
 	s.T.Helper()
-	// What is put off, and what has become due, is stored in its new place before
-	// it leaves the old one: looked at twice, it cannot be between the two.
+	// What is put off, and what has become due, is stored in its new place before it leaves the old
+	// one: looked at twice, it cannot be between the two.
 	waits := func() bool { return s.Stored(wire.StreamLater) > 0 }
 	s.Eventually(func() bool { return !waits() && s.Queued() == 0 && !waits() }, 2*Patience,
 		50*time.Millisecond,

@@ -8,15 +8,13 @@ import (
 	"github.com/kefuhq/kefu/internal/sandbox"
 )
 
-// Numbered returns the packet of a recipient's intent number i, from 0: InOrder looks
-// for them.
+// Numbered returns the packet of a recipient's intent number i, from 0: InOrder looks for them.
 func Numbered(to string, i int) string {
 	return fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"%s %d"}}`, to, to, i)
 }
 
-// InOrder checks by the API's record that recipients got every one of their
-// numbered intents, none before an earlier one, and says how often one was
-// delivered once more.
+// InOrder checks by the API's record that recipients got every one of their numbered intents, none
+// before an earlier one, and says how often one was delivered once more.
 func (s *Stage) InOrder(recipients, each int) (twice int) {
 	s.T.Helper()
 	next := make(map[string]int)
@@ -54,8 +52,8 @@ func (s *Stage) postsTo(to string) string {
 	return b.String()
 }
 
-// Readers says how many live shards each worker reads, by its process id, and how
-// many all of them, by what `kefu pool` tells.
+// Readers says how many live shards each worker reads, by its process id, and how many all of them,
+// by what `kefu pool` tells.
 func (s *Stage) Readers() (shards map[int]int, all int) {
 	s.T.Helper()
 	out, code := s.Kefu("pool", "-o", "json")

@@ -143,8 +143,8 @@ func (p *Process) Signal(sig os.Signal) {
 	}
 }
 
-// Freeze sends SIGSTOP and waits until every thread stands still, which on a
-// busy machine is not at once. SIGCONT ends it.
+// Freeze sends SIGSTOP and waits until every thread stands still, which on a busy machine is not at
+// once. SIGCONT ends it.
 func (p *Process) Freeze() {
 	p.s.T.Helper()
 	p.Signal(syscall.SIGSTOP)

@@ -1,6 +1,6 @@
-// Package stage sets up one installation of kefu for an end-to-end test: a
-// folder with a configuration, the sandbox in place of WeChat, and workers that
-// are processes of the real binary, which a test may stop, kill or freeze.
+// Package stage sets up one installation of kefu for an end-to-end test: a folder with a
+// configuration, the sandbox in place of WeChat, and workers that are processes of the real binary,
+// which a test may stop, kill or freeze.
 //
 //	s := stage.New(t, stage.Options{})
 //	s.Start()
@@ -8,8 +8,8 @@
 //	s.Equal(schema.StateSent, s.Receipts()(1)[0].State)
 //	s.NoError(s.Stop(syscall.SIGTERM))
 //
-// At its end every test looks for the app's secret and its access tokens in all
-// that left a process: output, metrics, and the broker's files.
+// At its end every test looks for the app's secret and its access tokens in all that left a
+// process: output, metrics, and the broker's files.
 package stage
 
 import (
@@ -51,12 +51,12 @@ const (
 	CanaryToken  = "CANARY_TOKEN_"
 )
 
-// Patience is how long a test waits for what must happen: never reached but by
-// a test that fails, on a machine that may be busy with something else.
+// Patience is how long a test waits for what must happen: never reached but by a test that fails,
+// on a machine that may be busy with something else.
 const Patience = 90 * time.Second
 
-// Options of a stage. The zero value is one app, one worker with its broker
-// inside, and a sandbox that accepts everything.
+// Options of a stage. The zero value is one app, one worker with its broker inside, and a sandbox
+// that accepts everything.
 type Options struct {
 	Apps     []string // appids; empty: App
 	NATS     []string // further lines of the configuration's section nats
@@ -196,9 +196,8 @@ func (s *Stage) UseBroker(url string) {
 	s.Configure("")
 }
 
-// UseAPI has workers that start from now on look for the API at another URL,
-// with further lines of the section wechat in the place of those of the call
-// before.
+// UseAPI has workers that start from now on look for the API at another URL, with further lines of
+// the section wechat in the place of those of the call before.
 func (s *Stage) UseAPI(url string, lines ...string) {
 	s.T.Helper()
 	s.options.API, s.wechat = url, lines
@@ -216,8 +215,7 @@ func (s *Stage) FreeAddress() string {
 	return brokertest.FreeAddress(s.T)
 }
 
-// Start runs `kefu worker` and returns when it is ready. env are variables like
-// FAILPOINT=….
+// Start runs `kefu worker` and returns when it is ready. env are variables like FAILPOINT=….
 func (s *Stage) Start(env ...string) *Process {
 	s.T.Helper()
 	s.worker = s.Launch(env...)
@@ -259,8 +257,7 @@ func (s *Stage) brokerURL() string {
 	return s.options.Broker
 }
 
-// Stop ends the worker that Start started last with a signal and returns its
-// exit error.
+// Stop ends the worker that Start started last with a signal and returns its exit error.
 func (s *Stage) Stop(sig os.Signal) error {
 	s.T.Helper()
 	return s.worker.Stop(sig)
@@ -304,8 +301,8 @@ func (s *Stage) kefu(ctx context.Context, end os.Signal, args ...string) (stdout
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// Publish sends raw bytes as a plain NATS client does, and waits for
-// JetStream's word. header are names and values in turn.
+// Publish sends raw bytes as a plain NATS client does, and waits for JetStream's word. header are
+// names and values in turn.
 func (s *Stage) Publish(subject, packet string, header ...string) *jetstream.PubAck {
 	s.T.Helper()
 	ack, err := s.Offer(subject, packet, header...)

@@ -8,10 +8,9 @@ import (
 	"syscall"
 )
 
-// alive reports whether an idle connection may be used: nothing is to be read
-// on it, neither an end nor bytes nobody asked for. A request written to a
-// connection that the other side has closed would be an unknown outcome, while
-// one found closed before costs nothing.
+// alive reports whether an idle connection may be used: nothing is to be read on it, neither an end
+// nor bytes nobody asked for. A request written to a connection that the other side has closed
+// would be an unknown outcome, while one found closed before costs nothing.
 func alive(c net.Conn) bool {
 	for {
 		inner, ok := c.(interface{ NetConn() net.Conn })

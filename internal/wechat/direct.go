@@ -14,14 +14,13 @@ import (
 	"time"
 )
 
-// direct makes exchanges over connections of its own, one request at a time on
-// each, in the goroutine of the caller.
+// direct makes exchanges over connections of its own, one request at a time on each, in the
+// goroutine of the caller.
 //
-// Why not http.Transport: it hands each request to two further goroutines and
-// back, which is half of what a send costs this process, and it repeats
-// requests by rules of its own. One exchange is all that is wanted here, and
-// whether a byte of it has left is then simply what Write returned. The answer
-// is still read by net/http's parser.
+// Why not http.Transport: it hands each request to two further goroutines and back, which is half
+// of what a send costs this process, and it repeats requests by rules of its own. One exchange is
+// all that is wanted here, and whether a byte of it has left is then simply what Write returned.
+// The answer is still read by net/http's parser.
 type direct struct {
 	plain   dial // for http
 	secure  dial // for https
@@ -35,8 +34,8 @@ type direct struct {
 // dial makes a connection, as net.Dialer.DialContext does.
 type dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// idleConns are a host's connections without a request on them, the one used
-// last at the end: taking that first lets the others grow old and go.
+// idleConns are a host's connections without a request on them, the one used last at the end:
+// taking that first lets the others grow old and go.
 type idleConns struct{ conns []*directConn }
 
 // directConn is one connection, used by one exchange at a time.
@@ -57,8 +56,8 @@ func newDirect(d *dialer, maxIdle int) *direct {
 		hosts: make(map[string]*idleConns)}
 }
 
-// exchange makes one exchange on a connection that lives. left tells whether a
-// byte of the request may have left.
+// exchange makes one exchange on a connection that lives. left tells whether a byte of the request
+// may have left.
 func (d *direct) exchange(
 	ctx context.Context, tmpl *http.Request, m *Message, buf []byte,
 ) (a answer, left bool, err error) {
@@ -80,8 +79,7 @@ func (d *direct) exchange(
 	}
 }
 
-// ended puts the end of ctx in the place of the timeout by which it ended an
-// exchange.
+// ended puts the end of ctx in the place of the timeout by which it ended an exchange.
 func ended(ctx context.Context, err error) error {
 	var timeout interface{ Timeout() bool }
 	if err == nil || !errors.As(err, &timeout) || !timeout.Timeout() {
@@ -173,8 +171,8 @@ func (d *direct) keepIdle(tmpl *http.Request, c *directConn) {
 	}
 }
 
-// sweep closes what has been idle for too long, and comes again as long as
-// there is anything idle: after a burst no socket stays behind half closed.
+// sweep closes what has been idle for too long, and comes again as long as there is anything idle:
+// after a burst no socket stays behind half closed.
 func (d *direct) sweep() {
 	var old []*directConn
 	d.mu.Lock()
@@ -213,8 +211,8 @@ func (d *direct) closeIdle() {
 	}
 }
 
-// exchange writes the request and reads the answer. keep tells whether the
-// connection may carry another one.
+// exchange writes the request and reads the answer. keep tells whether the connection may carry
+// another one.
 func (c *directConn) exchange(
 	ctx context.Context, tmpl *http.Request, m *Message, buf []byte,
 ) (a answer, left, keep bool, err error) {
@@ -222,9 +220,9 @@ func (c *directConn) exchange(
 	if err := c.SetDeadline(c.deadline); err != nil {
 		return answer{}, false, false, err
 	}
-	// A context that ends early ends the exchange through the deadline. If it
-	// ends just as the exchange does, that may still be about to happen, and
-	// would then strike the exchange after this one.
+	// A context that ends early ends the exchange through the deadline. If it ends just as the
+	// exchange does, that may still be about to happen, and would then strike the exchange after
+	// this one.
 	release := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !release() {
@@ -297,8 +295,7 @@ func (c *directConn) readHead(tmpl *http.Request) (*http.Response, error) {
 	return nil, errors.New("only interim answers came")
 }
 
-// appendHead writes a request's first line and its own headers as they go over
-// the wire.
+// appendHead writes a request's first line and its own headers as they go over the wire.
 func appendHead(b []byte, r *http.Request) []byte {
 	b = append(b, r.Method...)
 	b = append(b, ' ')

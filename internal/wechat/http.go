@@ -104,8 +104,8 @@ func NewHTTPClient(o HTTPOptions) (*http.Client, error) {
 	}, nil
 }
 
-// directTransport is the transport of a client without a proxy: the wire makes its
-// exchanges over direct; whoever else is handed the client has net/http's own.
+// directTransport is the transport of a client without a proxy: the wire makes its exchanges over
+// direct; whoever else is handed the client has net/http's own.
 type directTransport struct {
 	*http.Transport
 	direct *direct
