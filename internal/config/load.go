@@ -78,8 +78,8 @@ func (l *loader) sortProblems() {
 	})
 }
 
-// loader gathers the text of every value, the lowest source first, then turns each text into its
-// field.
+// loader collects the text of every value, the lowest source first, then decodes the texts into the
+// fields.
 type loader struct {
 	cfg      *Config
 	values   map[string]string // by key (apps.0.rate.burst), from the highest source that has it
@@ -90,12 +90,12 @@ type loader struct {
 	warnings []Warning
 }
 
-// put sets the value of a key over that of the sources before.
+// put sets the value of a key, in place of a value from an earlier source.
 func (l *loader) put(key, text string, at origin) {
 	l.values[key], l.cfg.origins[key] = text, at
 	if i, _, ok := cutApp(key); ok {
 		if _, mentioned := l.apps[i]; !mentioned {
-			l.apps[i] = origin{} // where it starts is known to the file only
+			l.apps[i] = origin{} // only the file has a line where an app starts
 		}
 	}
 }
@@ -186,7 +186,7 @@ func (l *loader) loadFlags(flags map[string]any) {
 func (l *loader) decode() {
 	decodeRows(l, configKeys, l.cfg, "")
 	decodeRows(l, settingsKeys, &l.cfg.Defaults, defaultsPath)
-	for i := range l.apps {
+	for _, i := range slices.Sorted(maps.Keys(l.apps)) {
 		if i >= len(l.apps) {
 			l.problem(appsPath+strconv.Itoa(i),
 				"leaves a gap: apps are numbered from 0 without leaving one out")
