@@ -31,13 +31,3 @@ func (b *Broker) Audit(ctx context.Context, conn *broker.Conn, e broker.AuditEnt
 	e.Actor = b.settings.Actor()
 	return conn.Audit(ctx, e)
 }
-
-// AuditReveal writes down that somebody is shown recipients. It comes before anything is printed.
-func (b *Broker) AuditReveal(
-	ctx context.Context, conn *broker.Conn, what string, count int,
-) error {
-	return b.Audit(ctx, conn, broker.AuditEntry{
-		Verb: "reveal", AppID: b.settings.AppID, Filter: what, Count: count,
-		Detail: "recipients shown unmasked",
-	})
-}

@@ -42,6 +42,40 @@ func (b *Broker) ConnectWithin(ctx context.Context, wait time.Duration) (*broker
 	return broker.Connect(ctx, options)
 }
 
+// ConnectApp connects a command and finds the app that it is about, as App does. The caller closes
+// the connection.
+func (b *Broker) ConnectApp(ctx context.Context, argument string) (*broker.Conn, apps.App, error) {
+	return connected(ctx, b, func(conn *broker.Conn) (apps.App, error) {
+		return b.App(ctx, conn, argument)
+	})
+}
+
+// ConnectApps connects a command and finds the apps that it is about, as Apps does. The caller
+// closes the connection.
+func (b *Broker) ConnectApps(ctx context.Context) (*broker.Conn, []apps.App, error) {
+	return connected(ctx, b, func(conn *broker.Conn) ([]apps.App, error) {
+		return b.Apps(ctx, conn)
+	})
+}
+
+// connected connects a command and finds something at the broker, without which it needs no
+// connection.
+func connected[T any](
+	ctx context.Context, b *Broker, find func(*broker.Conn) (T, error),
+) (*broker.Conn, T, error) {
+	var none T
+	conn, err := b.Connect(ctx)
+	if err != nil {
+		return nil, none, err
+	}
+	found, err := find(conn)
+	if err != nil {
+		conn.Close()
+		return nil, none, err
+	}
+	return conn, found, nil
+}
+
 // Apps are the apps that operators can work on. With --app it is that one, which must be known.
 func (b *Broker) Apps(ctx context.Context, conn *broker.Conn) ([]apps.App, error) {
 	return b.apps(ctx, conn, b.settings.AppID)

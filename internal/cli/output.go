@@ -139,6 +139,25 @@ func Record(s *Streams, v any, fields []Field) error {
 	return s.table([]head{{}, {wraps: true}}, cells)
 }
 
+// Each prints several things that each take lines of their own: as JSON a list of them, else what
+// print prints of each, with an empty line between two.
+func Each[T any](s *Streams, things []T, print func(T) error) error {
+	if s.AsJSON() {
+		return List(s, things, nil)
+	}
+	for i, thing := range things {
+		if i > 0 {
+			if err := s.Printf("\n"); err != nil {
+				return err
+			}
+		}
+		if err := print(thing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // AsJSON tells whether results are printed as JSON, which includes NDJSON.
 func (s *Streams) AsJSON() bool { return s.format != formatTable }
 

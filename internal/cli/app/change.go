@@ -13,14 +13,10 @@ func change(
 	ctx context.Context, b *cli.Broker, appID string,
 	do func(conn *broker.Conn, appID string) (apps.Changed, error),
 ) (apps.Changed, error) {
-	conn, err := b.Connect(ctx)
+	conn, app, err := b.ConnectApp(ctx, appID)
 	if err != nil {
 		return apps.Changed{}, err
 	}
 	defer conn.Close()
-	app, err := b.App(ctx, conn, appID)
-	if err != nil {
-		return apps.Changed{}, err
-	}
 	return do(conn, app.AppID)
 }

@@ -29,15 +29,11 @@ func newList(env *cli.Env) *cobra.Command {
 }
 
 func (l *list) run(ctx context.Context) error {
-	conn, err := l.broker.Connect(ctx)
+	conn, known, err := l.broker.ConnectApps(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	known, err := l.broker.Apps(ctx, conn)
-	if err != nil {
-		return err
-	}
 	rows, err := apps.List(ctx, conn, known)
 	if err != nil {
 		return err

@@ -8,20 +8,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/apps"
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/gate"
 )
 
 // probe is `kefu app probe`.
 type probe struct {
-	streams *cli.Streams
-	broker  *cli.Broker
-	timeout time.Duration
+	streams  *cli.Streams
+	settings *cli.Settings
+	broker   *cli.Broker
+	timeout  time.Duration
 }
 
 func newProbe(env *cli.Env) *cobra.Command {
-	p := &probe{streams: env.Streams, broker: env.Broker}
+	p := &probe{streams: env.Streams, settings: env.Settings, broker: env.Broker}
 	cmd := &cobra.Command{
 		Use:   "probe [APPID]",
 		Short: "Try at once whether a held app can send again",
@@ -43,51 +43,35 @@ An operator's hold is not tried but lifted, with kefu app resume. Exit code 0: o
 }
 
 func (p *probe) run(ctx context.Context, appID string) error {
-	conn, err := p.broker.Connect(ctx)
+	conn, app, err := p.broker.ConnectApp(ctx, appID)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	app, err := p.broker.App(ctx, conn, appID)
+	probed, err := apps.Probe(ctx, conn, app.AppID, p.settings.Actor(), p.timeout)
 	if err != nil {
 		return err
 	}
-	probing, err := gate.NewProbing(ctx, conn, app.AppID)
-	if err != nil {
-		return err
-	}
-	defer probing.Stop()
-	asked, err := probing.Ask(ctx)
-	switch {
-	case err != nil:
-		return err
-	case asked.Kind == "":
-		return cli.Nothingf("%s is not held: there is nothing to probe", app.AppID)
-	case asked.Kind == gate.Operator:
-		return fmt.Errorf("%s was paused by %s: lift that with kefu app resume %[1]s", app.AppID,
-			asked.By)
-	}
-	entry := broker.AuditEntry{Verb: "probe", AppID: app.AppID, Count: 1}
-	if err := p.broker.Audit(ctx, conn, entry); err != nil {
-		return err
-	}
-	held, settled := probing.Await(ctx, p.timeout)
-	queued, err := conn.Lags(ctx, app.AppID)
-	if err != nil {
-		return err
-	}
-	switch {
-	case settled && held == nil:
-		return p.streams.Answer(apps.Changed{AppID: app.AppID, Changed: true, Holds: []gate.Hold{}},
-			"%s is open again\n", app.AppID)
-	case settled:
-		return fmt.Errorf("%s is still held: %s\nnext try in %s; you can: %s", app.AppID,
-			held.Reason,
+	return p.report(app.AppID, probed)
+}
+
+func (p *probe) report(appID string, probed apps.Probed) error {
+	switch held := probed.After; {
+	case probed.Hold.Kind == "":
+		return cli.Nothingf("%s is not held: there is nothing to probe", appID)
+	case probed.Hold.Kind == gate.Operator:
+		return fmt.Errorf("%s was paused by %s: lift that with kefu app resume %[1]s", appID,
+			probed.Hold.By)
+	case probed.Over && held == nil:
+		return p.streams.Answer(apps.Changed{AppID: appID, Changed: true, Holds: []gate.Hold{}},
+			"%s is open again\n", appID)
+	case probed.Over:
+		return fmt.Errorf("%s is still held: %s\nnext try in %s; you can: %s", appID, held.Reason,
 			cli.About(time.Until(held.Until)), apps.Advice([]gate.Hold{*held}))
-	case queued.Live().Queued+queued.Bulk.Queued == 0:
-		return fmt.Errorf("%s has nothing queued to try it with: its next message will", app.AppID)
+	case probed.Queued == 0:
+		return fmt.Errorf("%s has nothing queued to try it with: its next message will", appID)
 	default:
-		return fmt.Errorf("%s was not tried within %s: is a worker running for it? kefu app status tells",
-			app.AppID, p.timeout)
+		return fmt.Errorf("%s was not tried within %s: is a worker running for it? "+
+			"kefu app status tells", appID, p.timeout)
 	}
 }

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kefuhq/kefu/internal/apps"
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
-	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
@@ -144,12 +144,8 @@ func (q *quota) countedByKefu(ctx context.Context, api *cli.API) func() *int64 {
 			return
 		}
 		defer conn.Close()
-		days, err := gate.Days(ctx, conn, time.Now())
-		if err != nil {
-			return
-		}
-		if day, ok := days[api.App.AppID]; ok || api.App.Rate.PerDay > 0 {
-			answer <- &day.Used
+		if sent, err := apps.SentToday(ctx, conn, api.App); err == nil {
+			answer <- sent
 		}
 	}()
 	return sync.OnceValue(func() *int64 { return <-answer })

@@ -38,15 +38,11 @@ you can do about it.`,
 }
 
 func (s *status) run(ctx context.Context, appID string) error {
-	conn, err := s.broker.Connect(ctx)
+	conn, app, err := s.broker.ConnectApp(ctx, appID)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	app, err := s.broker.App(ctx, conn, appID)
-	if err != nil {
-		return err
-	}
 	found, err := apps.StatusOf(ctx, conn, app)
 	if err != nil {
 		return err

@@ -108,15 +108,11 @@ func (s *start) run(ctx context.Context, name string) error {
 		}
 		return s.report(summary, summaryFields(summary), summary.Invalid)
 	}
-	conn, err := s.broker.Connect(ctx)
+	conn, app, err := s.broker.ConnectApp(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	app, err := s.broker.App(ctx, conn, "")
-	if err != nil {
-		return err
-	}
 	job.AppID, job.Limits = app.AppID, app.Limits
 	summary, err := s.check(ctx, job)
 	if err != nil {

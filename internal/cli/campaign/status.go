@@ -45,15 +45,11 @@ func (s *status) run(ctx context.Context, name string) error {
 	if err := schema.CheckToken("NAME", name); err != nil {
 		return cli.Usagef("%w", err)
 	}
-	conn, err := s.broker.Connect(ctx)
+	conn, app, err := s.broker.ConnectApp(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	app, err := s.broker.App(ctx, conn, "")
-	if err != nil {
-		return err
-	}
 	read, err := campaign.ReadStatus(ctx, conn, app.AppID, name)
 	if errors.Is(err, campaign.ErrUnknown) {
 		return cli.Nothingf("no campaign %s of %s was started", name, app.AppID)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/schema"
@@ -83,6 +82,7 @@ func newRow(i deadletter.Item, m cli.Mask) Row {
 	}
 }
 
+// tableLimit is how many letters a table holds when no limit is given.
 const tableLimit = 100
 
 func (d *list) run(ctx context.Context) error {
@@ -91,52 +91,80 @@ func (d *list) run(ctx context.Context) error {
 		return err
 	}
 	limit := d.limit
-	if limit < 0 {
+	switch {
+	case limit >= 0:
+	case d.streams.AsJSON():
 		limit = 0
-		if !d.streams.AsJSON() {
-			limit = tableLimit
-		}
+	default:
+		limit = tableLimit
 	}
 	conn, box, err := openBox(ctx, d.broker)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	found := newest[Row]{most: limit}
-	mask := cli.Mask{Reveal: d.reveal}
-	if limit == 0 && d.streams.AsJSON() { // a million letters need not be held here
-		rows := cli.Rows[Row]{Streams: d.streams}
-		err = d.stream(ctx, conn, box, filter, func(i deadletter.Item) error {
-			found.count++
-			return rows.Add(newRow(i, mask))
-		})
-		if err == nil {
-			err = rows.End()
-		}
-	} else {
-		err = box.List(ctx, filter, func(i deadletter.Item) error {
-			found.add(newRow(i, mask))
-			return nil
-		})
-		if err == nil {
-			err = d.audit(ctx, conn, filter, len(found.ring))
-		}
-		if err == nil {
-			err = cli.List(d.streams, found.rows(), d.columns())
-		}
+	print := d.printNewest
+	if limit == 0 && d.streams.AsJSON() {
+		print = d.printAll
 	}
+	found, err := print(ctx, box, filter, limit)
 	if err != nil {
 		return err
 	}
 	d.forewarn(ctx, box)
 	switch {
-	case found.count == 0:
+	case found == 0:
 		return cli.Nothingf("no dead letter matches")
-	case limit > 0 && found.count > limit:
+	case limit > 0 && found > limit:
 		d.streams.Notef("the newest %s of %s; --limit shows more, 0 all", cli.Grouped(int64(limit)),
-			cli.Counted(found.count, "letter"))
+			cli.Counted(found, "letter"))
 	}
 	return nil
+}
+
+// printAll prints each letter as it is read, since a million need not be held here, and returns how
+// many there are.
+func (d *list) printAll(
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, _ int,
+) (found int, err error) {
+	rows := cli.Rows[Row]{Streams: d.streams}
+	mask := cli.Mask{Reveal: d.reveal}
+	show := func(i deadletter.Item) error {
+		found++
+		return rows.Add(newRow(i, mask))
+	}
+	if d.reveal {
+		err = box.ListRevealed(ctx, d.viewer(), filter, show)
+	} else {
+		err = box.List(ctx, filter, show)
+	}
+	if err != nil {
+		return found, err
+	}
+	return found, rows.End()
+}
+
+// printNewest prints the newest letters, all for a limit of 0, and returns how many there are.
+func (d *list) printNewest(
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, limit int,
+) (found int, err error) {
+	newest := newest[Row]{most: limit}
+	mask := cli.Mask{Reveal: d.reveal}
+	err = box.List(ctx, filter, func(i deadletter.Item) error {
+		newest.add(newRow(i, mask))
+		return nil
+	})
+	if err == nil && d.reveal {
+		err = box.AuditRevealOf(ctx, d.viewer(), filter, len(newest.ring))
+	}
+	if err != nil {
+		return newest.count, err
+	}
+	return newest.count, cli.List(d.streams, newest.rows(), columns())
+}
+
+func (d *list) viewer() deadletter.Viewer {
+	return deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead list"}
 }
 
 // forewarn says when letters are about to be lost, or there is hardly room for more.
@@ -152,48 +180,8 @@ func (d *list) forewarn(ctx context.Context, box *deadletter.Box) {
 	}
 }
 
-// audit writes down how many letters are about to be shown with their recipients.
-func (d *list) audit(
-	ctx context.Context, conn *broker.Conn, filter deadletter.Filter, shown int,
-) error {
-	if !d.reveal || shown == 0 {
-		return nil
-	}
-	pseudonyms, err := conn.Pseudonyms(ctx)
-	if err != nil {
-		return err
-	}
-	what := "dead list " + filter.Words(pseudonyms)
-	return d.broker.AuditReveal(ctx, conn, what, shown)
-}
-
-// stream shows each letter as it is read. The audit comes before the first: with --reveal they are
-// counted first, and no more than were written down are shown.
-func (d *list) stream(
-	ctx context.Context, conn *broker.Conn, box *deadletter.Box, filter deadletter.Filter,
-	show func(deadletter.Item) error,
-) error {
-	if !d.reveal {
-		return box.List(ctx, filter, show)
-	}
-	left := 0
-	if err := box.List(ctx, filter, func(deadletter.Item) error { left++; return nil }); err != nil {
-		return err
-	}
-	if err := d.audit(ctx, conn, filter, left); err != nil {
-		return err
-	}
-	return box.List(ctx, filter, func(i deadletter.Item) error {
-		if left == 0 {
-			return broker.ErrStopScan
-		}
-		left--
-		return show(i)
-	})
-}
-
-func (d *list) columns() []cli.Column[Row] {
-	columns := []cli.Column[Row]{
+func columns() []cli.Column[Row] {
+	return []cli.Column[Row]{
 		{Title: "ID", Cell: func(r Row) string { return r.ID }},
 		{Title: "APP", Cell: func(r Row) string { return r.AppID }},
 		{Title: "REASON", Cell: func(r Row) string { return string(r.Reason) },
@@ -208,7 +196,6 @@ func (d *list) columns() []cli.Column[Row] {
 		{Title: "DIED", Cell: func(r Row) string { return cli.Moment(r.DiedAt) }},
 		{Title: "DETAIL", Cell: func(r Row) string { return r.Detail }, Wraps: true},
 	}
-	return columns
 }
 
 // reasonStyle sets apart what a person should look into from what happens every day.

@@ -59,29 +59,18 @@ func (d *show) run(ctx context.Context, id string) error {
 		return cli.Nothingf("no dead letter has the id %q: kefu find tells what became of it", id)
 	}
 	if d.reveal {
-		if err := d.broker.AuditReveal(ctx, conn, "dead show id="+id, len(items)); err != nil {
+		viewer := deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead show"}
+		err := box.AuditReveal(ctx, viewer, d.settings.AppID, "id="+id, len(items))
+		if err != nil {
 			return err
 		}
 	}
 	mask := cli.Mask{Reveal: d.reveal}
-	if d.streams.AsJSON() {
-		letters := make([]Letter, len(items))
-		for i, item := range items {
-			letters[i] = newLetter(item, mask)
-		}
-		return cli.List(d.streams, letters, nil)
-	}
+	letters := make([]Letter, len(items))
 	for i, item := range items {
-		if i > 0 {
-			if err := d.streams.Printf("\n"); err != nil {
-				return err
-			}
-		}
-		if err := d.print(item, mask); err != nil {
-			return err
-		}
+		letters[i] = newLetter(item, mask)
 	}
-	return nil
+	return cli.Each(d.streams, letters, d.print)
 }
 
 // Letter is a letter as JSON: the stored one, masked, with its place in the box.
@@ -89,12 +78,14 @@ type Letter struct {
 	schema.Letter
 	Masked bool   `json:"masked,omitempty"` // what is said and to whom is taken out
 	Seq    uint64 `json:"seq"`
+
+	packet string // as people are shown it
 }
 
 func newLetter(i deadletter.Item, m cli.Mask) Letter {
-	l := i.Letter
+	l, packet := i.Letter, m.Packet(i.Letter.Packet())
 	if m.Reveal {
-		return Letter{l, false, i.Seq}
+		return Letter{l, false, i.Seq, packet}
 	}
 	openid := l.OpenID
 	l.OpenID = m.OpenID(openid)
@@ -107,13 +98,12 @@ func newLetter(i deadletter.Item, m cli.Mask) Letter {
 		}
 	}
 	l.HeadersBase64 = nil
-	wire.SetPacket(&l, []byte(m.Packet(i.Letter.Packet())))
-	return Letter{l, true, i.Seq}
+	wire.SetPacket(&l, []byte(packet))
+	return Letter{l, true, i.Seq, packet}
 }
 
-func (d *show) print(item deadletter.Item, mask cli.Mask) error {
-	l := newLetter(item, mask).Letter
-	if err := cli.Record(d.streams, nil, d.fields(item, l)); err != nil {
+func (d *show) print(l Letter) error {
+	if err := cli.Record(d.streams, nil, fields(l)); err != nil {
 		return err
 	}
 	if len(l.Attempts) > 0 {
@@ -124,31 +114,29 @@ func (d *show) print(item deadletter.Item, mask cli.Mask) error {
 			return err
 		}
 	}
-	if len(l.Headers) > 0 {
-		if err := d.streams.Printf("\nheaders\n"); err != nil {
-			return err
-		}
-		for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
-			for _, value := range l.Headers[name] {
-				if err := d.streams.Printf("  %s: %s\n", cli.Clean(name), cli.Clean(value)); err != nil {
-					return err
-				}
-			}
-		}
-	}
+	var rest strings.Builder
+	writeHeaders(&rest, l.Headers)
 	title := "packet"
-	if !d.reveal {
+	if l.Masked {
 		title = "packet (masked; --reveal shows it)"
 	}
-	if err := d.streams.Printf("\n%s\n", title); err != nil {
-		return err
+	fmt.Fprintf(&rest, "\n%s\n", title)
+	for line := range strings.Lines(l.packet) {
+		fmt.Fprintf(&rest, "  %s\n", cleanIndented(strings.TrimRight(line, "\n")))
 	}
-	for line := range strings.Lines(mask.Packet(item.Letter.Packet())) {
-		if err := d.streams.Printf("  %s\n", cleanIndented(strings.TrimRight(line, "\n"))); err != nil {
-			return err
+	return d.streams.Printf("%s", rest.String())
+}
+
+func writeHeaders(out *strings.Builder, headers map[string][]string) {
+	if len(headers) == 0 {
+		return
+	}
+	out.WriteString("\nheaders\n")
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		for _, value := range headers[name] {
+			fmt.Fprintf(out, "  %s: %s\n", cli.Clean(name), cli.Clean(value))
 		}
 	}
-	return nil
 }
 
 // cleanIndented is clean for a line whose leading blanks matter.
@@ -157,7 +145,7 @@ func cleanIndented(line string) string {
 	return line[:len(line)-len(text)] + cli.Clean(text)
 }
 
-func (d *show) fields(item deadletter.Item, l schema.Letter) []cli.Field {
+func fields(l Letter) []cli.Field {
 	http := ""
 	if l.HTTPStatus > 0 {
 		http = strconv.Itoa(l.HTTPStatus)
@@ -187,7 +175,7 @@ func (d *show) fields(item deadletter.Item, l schema.Letter) []cli.Field {
 		{Name: "died", Value: cli.Moment(l.DiedAt)},
 		{Name: "worker", Value: l.Worker},
 		{Name: "subject", Value: l.Subject},
-		{Name: "sequence", Value: fmt.Sprintf("%d in its queue, %d in %s", l.Sequence, item.Seq,
+		{Name: "sequence", Value: fmt.Sprintf("%d in its queue, %d in %s", l.Sequence, l.Seq,
 			schema.StreamDead), Style: cli.Faint},
 	}
 }

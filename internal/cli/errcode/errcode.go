@@ -52,15 +52,15 @@ code. Exit code 3 when no code matches.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&e.fault, "fault", "",
-		"only codes of this `fault`: "+strings.Join(faultNames(), ", "))
+		"only codes of this `fault`: "+strings.Join(wechat.FaultNames(), ", "))
 	flags.StringVar(&e.call, "call", "",
-		"only what a code means on this `call`: "+strings.Join(callNames(), ", "))
+		"only what a code means on this `call`: "+strings.Join(wechat.CallNames(), ", "))
 	flags.StringVar(&e.search, "search", "",
 		"only codes whose number, name or meaning holds this `text`")
 	flags.StringVar(&e.lang, "lang", "",
 		"`language` of the explanation: en, zh or both; from LANG when left out")
-	cli.Complete(cmd, "fault", faultNames)
-	cli.Complete(cmd, "call", callNames)
+	cli.Complete(cmd, "fault", wechat.FaultNames)
+	cli.Complete(cmd, "call", wechat.CallNames)
 	cli.Complete(cmd, "lang", cli.Languages)
 	return cmd
 }
@@ -105,37 +105,6 @@ func takesNext(cmd *cobra.Command, arg string) bool {
 	return flag != nil && flag.NoOptDefVal == ""
 }
 
-func faultNames() []string {
-	var names []string
-	for _, f := range wechat.Faults() {
-		names = append(names, f.String())
-	}
-	return names
-}
-
-// callNames are the call families that have codes; "any" is for those that mean the same on every
-// call.
-func callNames() []string {
-	var names []string
-	for _, row := range wechat.Codes() {
-		if name := callName(row.Call); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// anyCall is the name of the family of codes that mean the same on every call.
-const anyCall = "any"
-
-func callName(call wechat.Call) string {
-	if call == wechat.CallAny {
-		return anyCall
-	}
-	return string(call)
-}
-
 // Meaning is a row of the table as it is printed: with what the worker does about it.
 type Meaning struct {
 	wechat.Code
@@ -143,9 +112,13 @@ type Meaning struct {
 	DoesZh string `json:"does_zh"`
 }
 
-func explain(row wechat.Code) Meaning {
-	en, zh := row.Does()
-	return Meaning{row, en, zh}
+func explained(rows []wechat.Code) []Meaning {
+	var list []Meaning
+	for _, row := range rows {
+		en, zh := row.Does()
+		list = append(list, Meaning{row, en, zh})
+	}
+	return list
 }
 
 func (e *errcode) run(args []string) error {
@@ -153,7 +126,7 @@ func (e *errcode) run(args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		rows := e.matching()
+		rows := explained(e.lookup().Codes())
 		if err := e.table(rows); err != nil {
 			return err
 		}
@@ -166,8 +139,8 @@ func (e *errcode) run(args []string) error {
 	if err != nil {
 		return cli.Usagef("%q is not a code such as 45015 or -1", args[0])
 	}
-	rows, known := e.meanings(code)
-	if err := e.details(rows); err != nil {
+	rows, known := e.lookup().Meanings(code)
+	if err := e.details(explained(rows)); err != nil {
 		return err
 	}
 	switch {
@@ -179,26 +152,8 @@ func (e *errcode) run(args []string) error {
 	return nil
 }
 
-// meanings are what a code means: on the call asked for, whatever row that takes, else on each.
-// known is false for a code that no row has; what becomes of it is shown all the same, unless the
-// filters leave it out.
-func (e *errcode) meanings(code int) (rows []Meaning, known bool) {
-	called := e.call != "" && e.call != anyCall
-	for _, row := range wechat.Codes() {
-		if row.Code != code {
-			continue
-		}
-		known = true
-		if !called && (e.call == "" || row.Call == wechat.CallAny) && e.passes(row) {
-			rows = append(rows, explain(row))
-		}
-	}
-	if called || !known {
-		if row := wechat.Explain(wechat.Call(strings.TrimPrefix(e.call, anyCall)), code); e.passes(row) {
-			rows = append(rows, explain(row))
-		}
-	}
-	return rows, known
+func (e *errcode) lookup() wechat.Lookup {
+	return wechat.Lookup{Fault: e.fault, Call: e.call, Text: e.search}
 }
 
 func (e *errcode) check() error {
@@ -206,7 +161,7 @@ func (e *errcode) check() error {
 		name, value string
 		allowed     []string
 	}{
-		{"fault", e.fault, faultNames()}, {"call", e.call, callNames()},
+		{"fault", e.fault, wechat.FaultNames()}, {"call", e.call, wechat.CallNames()},
 		{"lang", e.lang, cli.Languages()},
 	} {
 		if flag.value != "" && !slices.Contains(flag.allowed, flag.value) {
@@ -220,50 +175,12 @@ func (e *errcode) check() error {
 	return nil
 }
 
-// matching are the rows that pass the filters. With --call they are the codes that have a row for
-// that call or for any, as they count there.
-func (e *errcode) matching() []Meaning {
-	var rows []Meaning
-	own := make(map[int]bool)
-	for _, row := range wechat.Codes() {
-		own[row.Code] = own[row.Code] || callName(row.Call) == e.call
-	}
-	for _, row := range wechat.Codes() {
-		switch {
-		case e.call == "" || callName(row.Call) == e.call:
-		case row.Call == wechat.CallAny && !own[row.Code]:
-			row = wechat.Explain(wechat.Call(e.call), row.Code)
-		default:
-			continue
-		}
-		if e.passes(row) {
-			rows = append(rows, explain(row))
-		}
-	}
-	return rows
-}
-
-// passes says whether a row passes --fault and --search.
-func (e *errcode) passes(row wechat.Code) bool {
-	return (e.fault == "" || row.Fault.String() == e.fault) &&
-		(e.search == "" || holds(row, strings.ToLower(e.search)))
-}
-
-func holds(row wechat.Code, lower string) bool {
-	for _, s := range []string{strconv.Itoa(row.Code), row.Name, row.En, row.Zh} {
-		if strings.Contains(strings.ToLower(s), lower) {
-			return true
-		}
-	}
-	return false
-}
-
 // table prints one line per code.
 func (e *errcode) table(rows []Meaning) error {
 	columns := []cli.Column[Meaning]{
 		{Title: "CODE", Right: true,
 			Cell: func(r Meaning) string { return strconv.Itoa(r.Code.Code) }},
-		{Title: "CALL", Cell: func(r Meaning) string { return callName(r.Call) }},
+		{Title: "CALL", Cell: func(r Meaning) string { return wechat.CallName(r.Call) }},
 		{Title: "FAULT", Cell: func(r Meaning) string { return r.Fault.String() },
 			Style: faultStyle},
 	}
@@ -295,20 +212,9 @@ func faultStyle(r Meaning) cli.Style {
 // details prints all there is about each row. As JSON it is a list like any other, so that a script
 // can rely on that.
 func (e *errcode) details(rows []Meaning) error {
-	if e.streams.AsJSON() {
-		return cli.List(e.streams, rows, nil)
-	}
-	for i, row := range rows {
-		if i > 0 {
-			if err := e.streams.Printf("\n"); err != nil {
-				return err
-			}
-		}
-		if err := cli.Record(e.streams, row, e.fields(row)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return cli.Each(e.streams, rows, func(row Meaning) error {
+		return cli.Record(e.streams, row, e.fields(row))
+	})
 }
 
 func (e *errcode) fields(row Meaning) []cli.Field {

@@ -77,7 +77,7 @@ func TestACodeThatMeansTheSameOnAnyCallIsKnownOnEach(t *testing.T) {
 	require.Len(t, stale, 1)
 	require.Equal(t, "token", stale[0]["fault"])
 
-	for _, call := range errcode.CallNames() {
+	for _, call := range wechat.CallNames() {
 		means := make(map[float64]any)
 		for _, row := range codes(t, "errcode --call "+call) {
 			code := row["code"].(float64)
@@ -106,7 +106,7 @@ func TestErrcodeListsAndFilters(t *testing.T) {
 	t.Parallel()
 	all := codes(t, "errcode")
 	require.Len(t, all, len(wechat.Codes()))
-	for _, fault := range errcode.FaultNames() {
+	for _, fault := range wechat.FaultNames() {
 		for _, row := range codes(t, "errcode --fault "+fault) {
 			require.Equal(t, fault, row["fault"])
 		}

@@ -40,15 +40,11 @@ Exit code 1 when it has ended already, 3 when nothing is known of it.`,
 }
 
 func (c *cancel) run(ctx context.Context, id string) error {
-	conn, err := c.broker.Connect(ctx)
+	conn, apps, err := c.broker.ConnectApps(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	apps, err := c.broker.Apps(ctx, conn)
-	if err != nil {
-		return err
-	}
 	found, err := intent.Find(ctx, conn, placesOf(apps), id)
 	if err != nil {
 		return err

@@ -50,15 +50,11 @@ func (f *find) run(ctx context.Context, args []string) error {
 	if (len(args) == 1) == (f.openID != "") {
 		return cli.Usagef("give the ID of an intent, or --openid")
 	}
-	conn, err := f.broker.Connect(ctx)
+	conn, apps, err := f.broker.ConnectApps(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	apps, err := f.broker.Apps(ctx, conn)
-	if err != nil {
-		return err
-	}
 	if f.openID != "" {
 		return f.recipient(ctx, conn, apps)
 	}
@@ -66,11 +62,7 @@ func (f *find) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if f.streams.AsJSON() {
-		if err := cli.List(f.streams, found, nil); err != nil {
-			return err
-		}
-	} else if err := f.print(found); err != nil {
+	if err := cli.Each(f.streams, found, f.print); err != nil {
 		return err
 	}
 	if len(found) == 0 {
@@ -83,24 +75,14 @@ func unknownIntent(id string) error {
 	return cli.Nothingf("nothing is known of %q: it was never accepted, or all traces of it have expired", id)
 }
 
-func (f *find) print(found []intent.Whereabouts) error {
-	for i, w := range found {
-		if i > 0 {
-			if err := f.streams.Printf("\n"); err != nil {
-				return err
-			}
-		}
-		if err := cli.Record(f.streams, nil, fields(w)); err != nil {
-			return err
-		}
-		if err := f.streams.Printf("\n"); err != nil {
-			return err
-		}
-		if err := cli.List(f.streams, w.Events, eventColumns(w)); err != nil {
-			return err
-		}
+func (f *find) print(w intent.Whereabouts) error {
+	if err := cli.Record(f.streams, nil, fields(w)); err != nil {
+		return err
 	}
-	return nil
+	if err := f.streams.Printf("\n"); err != nil {
+		return err
+	}
+	return cli.List(f.streams, w.Events, eventColumns(w))
 }
 
 func fields(w intent.Whereabouts) []cli.Field {

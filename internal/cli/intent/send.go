@@ -105,15 +105,11 @@ func (s *send) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := s.broker.Connect(ctx)
+	conn, app, err := s.broker.ConnectApp(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	app, err := s.broker.App(ctx, conn, "")
-	if err != nil {
-		return err
-	}
 	p, err := publisher.New(conn.JS, publisher.WithLimits(app.Limits))
 	if err != nil {
 		return err

@@ -43,15 +43,11 @@ QUEUED is what the shards of a line hold that has not ended, OLDEST for how long
 }
 
 func (o *overview) run(ctx context.Context) error {
-	conn, err := o.broker.Connect(ctx)
+	conn, apps, err := o.broker.ConnectApps(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	apps, err := o.broker.Apps(ctx, conn)
-	if err != nil {
-		return err
-	}
 	var queues []string
 	for _, app := range apps {
 		if app.HasQueue {

@@ -1,7 +1,0 @@
-package errcode
-
-// The words that flags take, for the tests.
-var (
-	CallNames  = callNames
-	FaultNames = faultNames
-)
