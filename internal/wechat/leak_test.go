@@ -64,10 +64,37 @@ func requireNoLeak(t *testing.T, value any, secrets ...string) {
 // TestLeaksNothing holds every call of the package against every failure there is, with a server
 // that repeats whatever it was told wherever it can, and looks for the token, the AppSecret and the
 // openid in all that comes out.
+const (
+	leakToken  = "TOKEN/canary+0123456789=="
+	leakOpenID = "oOPENID-canary-1234"
+)
+
 func TestLeaksNothing(t *testing.T) {
 	t.Parallel()
-	const token, openid = "TOKEN/canary+0123456789==", "oOPENID-canary-1234"
-	echo := strings.Join([]string{token, url.QueryEscape(token), appSecret, openid}, " ")
+	calls := leakingCalls()
+	for name, base := range leakFailures(t) {
+		for method, row := range calls {
+			t.Run(method+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				timeout := patience
+				if name == "timeout" || name == "TLS stalls" || name == "body dries up" {
+					timeout = soon
+				}
+				others, err := row.call(t.Context(), httpClient(t, timeout), base)
+				require.Error(t, err)
+				requireNoLeak(t, err, row.known...)
+				for _, other := range others {
+					requireNoLeak(t, other, row.known...)
+				}
+			})
+		}
+	}
+}
+
+// leakFailures starts servers that fail in every way and repeat secrets, and returns their base
+// URLs by the name of the failure.
+func leakFailures(t *testing.T) map[string]string {
+	echo := strings.Join([]string{leakToken, url.QueryEscape(leakToken), appSecret, leakOpenID}, " ")
 
 	closed := newPeer(t, func(*session) {})
 	require.NoError(t, closed.listener.Close())
@@ -89,11 +116,11 @@ func TestLeaksNothing(t *testing.T) {
 	t.Cleanup(untrusted.Close)
 	mute := newPeer(t, hold)
 
-	failures := map[string]string{ // name → base URL
+	failures := map[string]string{
 		"refused":           closed.url,
 		"no such host":      "http://no-such-host.invalid",
-		"unusable base URL": "ht!tp://" + url.PathEscape(token),
-		"base URL in parts": "http://user:" + url.QueryEscape(token) + "@127.0.0.1:1/%zz",
+		"unusable base URL": "ht!tp://" + url.PathEscape(leakToken),
+		"base URL in parts": "http://user:" + url.QueryEscape(leakToken) + "@127.0.0.1:1/%zz",
 		"timeout":           mute.url,
 		"TLS stalls":        strings.Replace(mute.url, "http:", "https:", 1),
 		"TLS not trusted":   untrusted.URL,
@@ -114,15 +141,15 @@ func TestLeaksNothing(t *testing.T) {
 		"body dries up":  raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+echo, hold),
 		"body cut short": raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+echo, quit),
 		"redirect": raw(http1("302 Found",
-			"Location: https://elsewhere.example/?access_token="+token+"\r\n", echo), quit),
+			"Location: https://elsewhere.example/?access_token="+leakToken+"\r\n", echo), quit),
 		"redirect to a secret": raw(http1("302 Found",
-			"Location: https://"+openid+".example/\r\n", echo), quit),
+			"Location: https://"+leakOpenID+".example/\r\n", echo), quit),
 		"redirect to nowhere": raw(http1("302 Found",
-			"Location: http://%zz"+token+"\r\n", echo), quit),
-		"429":         raw(http1("429 Slow Down", "Retry-After: "+token+"\r\n", echo), quit),
-		"412":         raw(http1("412 "+token, "", echo), quit),
-		"500":         raw(http1("500 "+token, "", echo), quit),
-		"503":         raw(http1("503 "+token, "", echo), quit),
+			"Location: http://%zz"+leakToken+"\r\n", echo), quit),
+		"429":         raw(http1("429 Slow Down", "Retry-After: "+leakToken+"\r\n", echo), quit),
+		"412":         raw(http1("412 "+leakToken, "", echo), quit),
+		"500":         raw(http1("500 "+leakToken, "", echo), quit),
+		"503":         raw(http1("503 "+leakToken, "", echo), quit),
 		"empty":       raw(http1("200 OK", "", ""), quit),
 		"text":        raw(http1("200 OK", "", echo), quit),
 		"bad JSON":    raw(http1("200 OK", "", `{"errcode":"`+echo+`"`), quit),
@@ -130,16 +157,22 @@ func TestLeaksNothing(t *testing.T) {
 		"no errcode":  raw(http1("200 OK", "", `{"x":"`+echo+`"}`), quit),
 	}
 	for _, code := range []int{-1, 40001, 40003, 40164, 42001, 45009, 45011, 45015, 47001, 99999} {
-		body := fmt.Sprintf(`{"errcode":%d,"errmsg":"%s rid: %s"}`, code, echo, token)
+		body := fmt.Sprintf(`{"errcode":%d,"errmsg":"%s rid: %s"}`, code, echo, leakToken)
 		failures[fmt.Sprintf("errcode %d", code)] = raw(http1("200 OK", "", body), quit)
 		failures[fmt.Sprintf("errcode %d by 500", code)] = raw(http1("500 Oops", "", body), quit)
 	}
+	return failures
+}
 
-	type leaking struct {
-		known []string // what the call has been told, and so can repeat
-		call  func(ctx context.Context, hc *http.Client, base string) ([]any, error)
-	}
-	calls := map[string]leaking{
+// leakingCall is a call that must show nothing of what it knows.
+type leakingCall struct {
+	known []string // what the call has been told, and so can repeat
+	call  func(ctx context.Context, hc *http.Client, base string) ([]any, error)
+}
+
+// leakingCalls returns the calls of tokens and of every method, by name.
+func leakingCalls() map[string]leakingCall {
+	calls := map[string]leakingCall{
 		"stable token": {[]string{appSecret},
 			func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
 				s := NewStableToken(hc, base, "wx1", func() (Secret, error) {
@@ -149,46 +182,30 @@ func TestLeaksNothing(t *testing.T) {
 				err := s.Probe(ctx)
 				return []any{s, s.State()}, err
 			}},
-		"token url": {[]string{token, appSecret, openid},
+		"token url": {[]string{leakToken, appSecret, leakOpenID},
 			func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
 				s := NewURLToken(hc,
-					base+"/?a="+url.QueryEscape(token)+"&b="+appSecret+"&c="+openid)
+					base+"/?a="+url.QueryEscape(leakToken)+"&b="+appSecret+"&c="+leakOpenID)
 				defer s.Close()
 				err := s.Probe(ctx)
 				return []any{s, s.State()}, err
 			}},
 	}
 	for _, m := range methods {
-		known := []string{token}
+		known := []string{leakToken}
 		switch m.name {
 		case "send", "typing", "cancel typing":
-			known = append(known, openid)
+			known = append(known, leakOpenID)
 		case "add", "update":
 			known = append(known, testChange().Password.Reveal())
 		}
-		calls[m.name] = leaking{known,
+		calls[m.name] = leakingCall{known,
 			func(ctx context.Context, hc *http.Client, base string) ([]any, error) {
-				c := NewClient(hc, base, fixedToken(token))
+				c := NewClient(hc, base, fixedToken(leakToken))
 				return []any{c}, m.call(ctx, c)
 			}}
 	}
-	for name, base := range failures {
-		for method, row := range calls {
-			t.Run(method+"/"+name, func(t *testing.T) {
-				t.Parallel()
-				timeout := patience
-				if name == "timeout" || name == "TLS stalls" || name == "body dries up" {
-					timeout = soon
-				}
-				others, err := row.call(t.Context(), httpClient(t, timeout), base)
-				require.Error(t, err)
-				requireNoLeak(t, err, row.known...)
-				for _, other := range others {
-					requireNoLeak(t, other, row.known...)
-				}
-			})
-		}
-	}
+	return calls
 }
 
 // TestNoErrcodeLeaks is the same for every errcode there is, by a server that is told in its path
