@@ -36,7 +36,8 @@ func TestTheAPIIsTheOneOfTheFiles(t *testing.T) {
 			text, err := os.ReadFile(file)
 			require.NoError(t, err)
 			want := strings.Split(strings.TrimSpace(string(text)), "\n")
-			require.Empty(t, without(want, got), "gone or changed: programs may need them; see the comment of this test")
+			require.Empty(t, without(want, got),
+				"gone or changed: programs may need them; see the comment of this test")
 			require.Empty(t, without(got, want), "new or changed; see the comment of this test")
 		})
 	}

@@ -58,10 +58,13 @@ func TestABatchOfTenThousandIsStoredOnceEachInOrder(t *testing.T) {
 			require.Equal(t, crowdIDs(n), ids(stored))
 			for i, r := range results {
 				require.NoError(t, r.Err)
-				require.Equal(t, publisher.Accepted{ID: fmt.Sprintf("id-%d", i), AppID: app, Stream: "KEFU_SEND_wx1", Seq: stored[i].Seq, At: r.At}, r.Accepted)
+				require.Equal(t,
+					publisher.Accepted{ID: fmt.Sprintf("id-%d", i), AppID: app,
+						Stream: "KEFU_SEND_wx1", Seq: stored[i].Seq, At: r.At}, r.Accepted)
 			}
 			_, err = schema.ParseEnvelope(stored[n-1].Header)
-			require.NoError(t, err, "what the batch leaves in the headers must not trouble a worker")
+			require.NoError(t, err,
+				"what the batch leaves in the headers must not trouble a worker")
 		})
 	}
 }
@@ -153,7 +156,8 @@ func TestABatchWhoseAnswersAreLostIsStoredOnce(t *testing.T) {
 		lost   int
 		what   string
 	}{
-		{"the broker's agreement", func(*jetstream.StreamConfig) {}, 1, "\r\n"}, // the first answer of all
+		// The first answer of all.
+		{"the broker's agreement", func(*jetstream.StreamConfig) {}, 1, "\r\n"},
 		{"the word that the batch is stored", func(*jetstream.StreamConfig) {}, 1, `"batch":`},
 		{"a tenth of the answers to single intents", noBatches, 30, `"seq":`},
 	} {
@@ -163,7 +167,8 @@ func TestABatchWhoseAnswersAreLostIsStoredOnce(t *testing.T) {
 			conn := b.Connect()
 			send(t, conn, row.change)
 			e := losing(row.lost, row.what)
-			results, err := newPublisher(t, e.connect(t, b.URL())).PublishBatch(t.Context(), app, crowd(300))
+			results, err := newPublisher(t, e.connect(t, b.URL())).PublishBatch(t.Context(), app,
+				crowd(300))
 			require.NoError(t, err)
 			require.Equal(t, row.lost, e.count())
 			stored := queued(t, conn)

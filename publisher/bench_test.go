@@ -42,13 +42,15 @@ func BenchmarkPublishBatch(b *testing.B) {
 		change func(*jetstream.StreamConfig)
 		opts   []publisher.PublishOption
 	}{
-		{"bulk", func(*jetstream.StreamConfig) {}, []publisher.PublishOption{publisher.WithBulk("sale")}},
+		{"bulk", func(*jetstream.StreamConfig) {},
+			[]publisher.PublishOption{publisher.WithBulk("sale")}},
 		{"live", func(*jetstream.StreamConfig) {}, nil},
 		{"bulk, singly", noBatches, []publisher.PublishOption{publisher.WithBulk("sale")}},
 	} {
 		b.Run(way.name, func(b *testing.B) {
 			conn := brokertest.New(b)
-			send(b, conn, func(c *jetstream.StreamConfig) { c.MaxMsgs = 100_000_000; way.change(c) })
+			send(b, conn,
+				func(c *jetstream.StreamConfig) { c.MaxMsgs = 100_000_000; way.change(c) })
 			p := newPublisher(b, conn.JS)
 			intents := crowd(n)
 			for i := range intents {

@@ -19,7 +19,9 @@ import (
 )
 
 // cancellation is the order that stands for an id.
-func cancellation(t testing.TB, js jetstream.JetStream, id string) (c schema.Cancellation, header nats.Header) {
+func cancellation(
+	t testing.TB, js jetstream.JetStream, id string,
+) (c schema.Cancellation, header nats.Header) {
 	t.Helper()
 	s, err := js.Stream(t.Context(), "KV_KEFU_STATE")
 	require.NoError(t, err)
@@ -49,7 +51,9 @@ func TestACancellationIsAboutWhatWasAcceptedBefore(t *testing.T) {
 	require.True(t, stored[1].Time.After(c.At))
 
 	t.Run("and is kept as long as is asked for", func(t *testing.T) {
-		require.NoError(t, newPublisher(t, conn.JS).Cancel(t.Context(), app, "order-8", publisher.WithKeep(90*time.Minute), nil))
+		require.NoError(t,
+			newPublisher(t, conn.JS).Cancel(t.Context(), app, "order-8",
+				publisher.WithKeep(90*time.Minute), nil))
 		c, header := cancellation(t, conn.JS, "order-8")
 		require.Equal(t, "1h30m0s", header.Get("Nats-TTL"))
 		require.Equal(t, "its producer", c.By)
@@ -86,7 +90,8 @@ func TestWhatCannotBeCancelledSaysWhy(t *testing.T) {
 	}
 	const info, write = "$JS.API.STREAM.INFO.KEFU_SEND_wx1", "$KV.KEFU_STATE.cancel.wx1.*"
 	as := protectedBroker(t, &server.Options{Users: []*server.User{
-		{Username: "admin", Password: "admin"}, user("none"), user("half", info), user("all", info, write),
+		{Username: "admin", Password: "admin"},
+		user("none"), user("half", info), user("all", info, write),
 	}})
 	for _, cfg := range broker.Streams(brokertest.Spec(app)) {
 		_, err := as("admin").CreateStream(t.Context(), cfg)
@@ -101,11 +106,14 @@ func TestWhatCannotBeCancelledSaysWhy(t *testing.T) {
 		text      string
 		retryable bool
 	}{
-		"an unknown app":      {js: conn.JS, app: "wxTypo", id: "a", want: publisher.ErrUnknownApp, text: "no app wxTypo here"},
-		"a bad appid":         {js: conn.JS, app: "wx1.*", id: "a", text: "appid: must be"},
-		"a bad id":            {js: conn.JS, app: app, id: "订单", text: "id: must be printable ASCII"},
-		"no id":               {js: conn.JS, app: app, text: "id: empty"},
-		"to be kept for none": {js: conn.JS, app: app, id: "a", opts: []publisher.CancelOption{publisher.WithKeep(0)}, text: "keep: must be"},
+		"an unknown app": {js: conn.JS, app: "wxTypo", id: "a", want: publisher.ErrUnknownApp,
+			text: "no app wxTypo here"},
+		"a bad appid": {js: conn.JS, app: "wx1.*", id: "a", text: "appid: must be"},
+		"a bad id": {js: conn.JS, app: app, id: "订单",
+			text: "id: must be printable ASCII"},
+		"no id": {js: conn.JS, app: app, text: "id: empty"},
+		"to be kept for none": {js: conn.JS, app: app, id: "a",
+			opts: []publisher.CancelOption{publisher.WithKeep(0)}, text: "keep: must be"},
 		"a closed publisher": {
 			js: conn.JS, app: app, id: "a", want: publisher.ErrClosed,
 			spoil: func(p *publisher.Publisher) { _ = p.Close() },
@@ -115,10 +123,12 @@ func TestWhatCannotBeCancelledSaysWhy(t *testing.T) {
 			spoil: func(p *publisher.Publisher) { p.Conn().Close() },
 		},
 		"a missing permission to ask": {
-			js: as("none"), app: app, id: "a", want: publisher.ErrForbidden, text: "may not publish to " + info,
+			js: as("none"), app: app, id: "a", want: publisher.ErrForbidden,
+			text: "may not publish to " + info,
 		},
 		"a missing permission to write": {
-			js: as("half"), app: app, id: "a", want: publisher.ErrForbidden, text: "may not publish to " + strings.TrimSuffix(write, "*"),
+			js: as("half"), app: app, id: "a", want: publisher.ErrForbidden,
+			text: "may not publish to " + strings.TrimSuffix(write, "*"),
 		},
 		"no answer to the question": {
 			js: losing(-1, `"config":`).connect(t, b.URL()), app: app, id: "a",

@@ -106,7 +106,8 @@ func TestClosingEndsWhatIsUnderWay(t *testing.T) {
 		done := make(chan error, callers)
 		for i := range callers {
 			go func() {
-				r, err := publishAndWait(t.Context(), p, text("oAlice", "hi"), publisher.WithID(fmt.Sprint(i)))
+				r, err := publishAndWait(t.Context(), p, text("oAlice", "hi"),
+					publisher.WithID(fmt.Sprint(i)))
 				if r.ID != fmt.Sprint(i) {
 					err = errors.New("the id is lost")
 				}
@@ -153,8 +154,10 @@ func TestNilIsRefusedNotPanickedOver(t *testing.T) {
 		require.Error(t, call(nil), "%s without a context", name)
 	}
 	bodies := []schema.Body{
-		nil, (*schema.Text)(nil), (*schema.Image)(nil), (*schema.Voice)(nil), (*schema.Video)(nil), (*schema.Music)(nil),
-		(*schema.News)(nil), (*schema.WxCard)(nil), (*schema.MPNews)(nil), (*schema.MPNewsArticle)(nil), (*schema.MsgMenu)(nil),
+		nil, (*schema.Text)(nil), (*schema.Image)(nil), (*schema.Voice)(nil), (*schema.Video)(nil),
+		(*schema.Music)(nil),
+		(*schema.News)(nil), (*schema.WxCard)(nil), (*schema.MPNews)(nil),
+		(*schema.MPNewsArticle)(nil), (*schema.MsgMenu)(nil),
 		(*schema.MiniProgramPage)(nil), (*schema.Link)(nil),
 	}
 	require.Len(t, bodies, 1+len(schema.MsgTypes()), "one of each type")
@@ -164,17 +167,25 @@ func TestNilIsRefusedNotPanickedOver(t *testing.T) {
 		require.ErrorAs(t, err, &field)
 		require.Equal(t, &schema.FieldError{Field: "msgtype", Rule: "missing"}, field)
 	}
-	for name, publish := range map[string]func() error{
-		"no packet":       func() error { _, err := p.Publish(t.Context(), app, nil); return err },
-		"no JSON":         func() error { _, err := p.Publish(t.Context(), app, nil); return err },
-		"no typed packet": func() error { _, err := p.Publish(t.Context(), app, (*schema.Packet)(nil)); return err },
-		"a null":          func() error { _, err := p.Publish(t.Context(), app, json.RawMessage(nil)); return err },
-		"nothing to wait": func() error { _, err := p.Wait(t.Context(), publisher.Accepted{AppID: app}); return err },
-		"nowhere to wait": func() error { _, err := p.Wait(t.Context(), publisher.Accepted{ID: "a"}); return err },
-		"an empty intent": func() error { _, err := p.PublishBatch(t.Context(), app, make([]publisher.Intent, 2)); return err },
+	publish := func(packet json.Marshaler) error {
+		_, err := p.Publish(t.Context(), app, packet)
+		return err
+	}
+	wait := func(a publisher.Accepted) error {
+		_, err := p.Wait(t.Context(), a)
+		return err
+	}
+	_, emptyBatch := p.PublishBatch(t.Context(), app, make([]publisher.Intent, 2))
+	for name, err := range map[string]error{
+		"no packet":       publish(nil),
+		"no typed packet": publish((*schema.Packet)(nil)),
+		"no JSON":         publish(json.RawMessage(nil)),
+		"nothing to wait": wait(publisher.Accepted{AppID: app}),
+		"nowhere to wait": wait(publisher.Accepted{ID: "a"}),
+		"empty intents":   emptyBatch,
 	} {
 		var field *schema.FieldError
-		require.ErrorAs(t, publish(), &field, name)
+		require.ErrorAs(t, err, &field, name)
 	}
 	require.Empty(t, queued(t, conn))
 	_, err = p.Publish(t.Context(), app, text("oAlice", "hi"), nil, publisher.WithID("a"))

@@ -34,7 +34,8 @@ func TestLeaderChangesNeitherLoseNorDouble(t *testing.T) {
 				// One that has never heard of the app must not take an election for its absence.
 				fresh := newPublisher(t, js, publisher.WithTimeout(brokertest.Patience))
 				fresh.Election(time.Nanosecond)
-				_, err := fresh.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(fmt.Sprintf("single-%d-%d", g, i)))
+				_, err := fresh.Publish(t.Context(), app, text("oAlice", "hi"),
+					publisher.WithID(fmt.Sprintf("single-%d-%d", g, i)))
 				if err != nil {
 					t.Error(err)
 				}
@@ -64,7 +65,9 @@ func TestLeaderChangesNeitherLoseNorDouble(t *testing.T) {
 	var c jetstream.Consumer
 	require.Eventually(t, func() bool {
 		var err error
-		c, err = js.CreateOrUpdateConsumer(t.Context(), queue, jetstream.ConsumerConfig{Durable: "all", AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Hour, MaxAckPending: -1})
+		c, err = js.CreateOrUpdateConsumer(t.Context(), queue,
+			jetstream.ConsumerConfig{Durable: "all", AckPolicy: jetstream.AckExplicitPolicy,
+				AckWait: time.Hour, MaxAckPending: -1})
 		return err == nil
 	}, brokertest.Patience, 100*time.Millisecond)
 	seen := make(map[string]bool)

@@ -22,20 +22,28 @@ func TestWhatMayBeTriedAgain(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"a full queue":                      {publisher.ErrQueueFull, true},
-		"time that ran out":                 {with(publisher.ErrNotQueued, context.DeadlineExceeded), true},
-		"a broker that did not answer":      {publisher.ErrOutcomeOpen, true},
-		"a receipt that is not there yet":   {publisher.ErrNoReceipt, true},
-		"receipts that cannot be read":      {with(publisher.ErrUnreadable, nats.ErrDisconnected), true},
-		"receipts that may not be read":     {with(publisher.ErrUnreadable, publisher.ErrForbidden), false},
-		"receipts that nobody stores":       {with(publisher.ErrUnreadable, jetstream.ErrStreamNotFound), false},
-		"a bad packet":                      {&schema.FieldError{Field: "touser", Rule: "missing"}, false},
-		"an unknown app":                    {publisher.ErrUnknownApp, false},
-		"a large packet":                    {publisher.ErrTooLarge, false},
-		"a missing permission":              {publisher.ErrForbidden, false},
-		"a closed publisher":                {with(publisher.ErrNotQueued, publisher.ErrClosed), false},
-		"a closed connection":               {with(publisher.ErrNotQueued, nats.ErrConnectionClosed), false},
-		"a connection that is being closed": {with(publisher.ErrOutcomeOpen, nats.ErrConnectionDraining), false},
+		"a full queue": {publisher.ErrQueueFull, true},
+		"time that ran out": {
+			with(publisher.ErrNotQueued, context.DeadlineExceeded), true},
+		"a broker that did not answer":    {publisher.ErrOutcomeOpen, true},
+		"a receipt that is not there yet": {publisher.ErrNoReceipt, true},
+		"receipts that cannot be read": {with(publisher.ErrUnreadable, nats.ErrDisconnected),
+			true},
+		"receipts that may not be read": {with(publisher.ErrUnreadable, publisher.ErrForbidden),
+			false},
+		"receipts that nobody stores": {
+			with(publisher.ErrUnreadable, jetstream.ErrStreamNotFound), false},
+		"a bad packet": {&schema.FieldError{Field: "touser", Rule: "missing"},
+			false},
+		"an unknown app":       {publisher.ErrUnknownApp, false},
+		"a large packet":       {publisher.ErrTooLarge, false},
+		"a missing permission": {publisher.ErrForbidden, false},
+		"a closed publisher": {with(publisher.ErrNotQueued, publisher.ErrClosed),
+			false},
+		"a closed connection": {
+			with(publisher.ErrNotQueued, nats.ErrConnectionClosed), false},
+		"a connection that is being closed": {
+			with(publisher.ErrOutcomeOpen, nats.ErrConnectionDraining), false},
 	} {
 		require.Equal(t, row.want, (&publisher.Error{Err: row.err}).Retryable(), name)
 	}

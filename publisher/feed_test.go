@@ -32,11 +32,15 @@ func settleMany(t testing.TB, js jetstream.JetStream, n int) {
 }
 
 // crowdWaits has a crowd publish and wait, each an intent with an id of crowd.
-func crowdWaits(ctx context.Context, p *publisher.Publisher, n int, done func(i int, r schema.Receipt, err error)) {
+func crowdWaits(
+	ctx context.Context, p *publisher.Publisher, n int,
+	done func(i int, r schema.Receipt, err error),
+) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			r, err := publishAndWait(ctx, p, text(fmt.Sprintf("oUser%d", i), "hi"), publisher.WithID(fmt.Sprintf("id-%d", i)))
+			r, err := publishAndWait(ctx, p, text(fmt.Sprintf("oUser%d", i), "hi"),
+				publisher.WithID(fmt.Sprintf("id-%d", i)))
 			done(i, r, err)
 		})
 	}
@@ -106,7 +110,8 @@ func TestAFeedThatNobodyUsesEnds(t *testing.T) {
 	_, err := two.Wait(t.Context(), "a")
 	require.NoError(t, err)
 	two.Close()
-	require.Eventually(t, func() bool { return consumers(t, conn) == 0 }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return consumers(t, conn) == 0 }, brokertest.Patience,
+		time.Millisecond)
 
 	three := watch(t, p)
 	settle(t, conn.JS, sent("b"))
@@ -147,7 +152,8 @@ func TestTheReceiptOfAnEarlierGenerationIsNotTheNewOnes(t *testing.T) {
 		done <- r
 	}()
 	first := schema.Receipt{
-		ID: "a", AppID: app, Generation: 1, State: schema.StateDead, Reason: schema.ReasonExhausted, Lane: schema.LaneLive,
+		ID: "a", AppID: app, Generation: 1, State: schema.StateDead, Reason: schema.ReasonExhausted,
+		Lane:        schema.LaneLive,
 		PublishedAt: time.Now().Add(-time.Hour).UTC(),
 	}
 	second := first
@@ -160,7 +166,9 @@ func TestTheReceiptOfAnEarlierGenerationIsNotTheNewOnes(t *testing.T) {
 func TestReceiptsThatCannotBeReadAreToldToAllWhoWait(t *testing.T) {
 	t.Parallel()
 	// all has a crowd wait, breaks what it waits for, and returns their errors.
-	all := func(t *testing.T, p *publisher.Publisher, conn *broker.Conn, spoil func()) (errs []error) {
+	all := func(
+		t *testing.T, p *publisher.Publisher, conn *broker.Conn, spoil func(),
+	) (errs []error) {
 		t.Helper()
 		const callers = 20
 		go func() {
@@ -201,20 +209,24 @@ func TestReceiptsThatCannotBeReadAreToldToAllWhoWait(t *testing.T) {
 		const callers = 20
 		told := make(chan error, callers)
 		for i := range callers {
-			accepted, err := p.Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(fmt.Sprintf("id-%d", i)))
+			accepted, err := p.Publish(t.Context(), app, text("oAlice", "hi"),
+				publisher.WithID(fmt.Sprintf("id-%d", i)))
 			require.NoError(t, err)
 			go func() {
 				_, err := p.Wait(t.Context(), accepted)
 				told <- err
 			}()
 		}
-		require.Eventually(t, func() bool { return p.Waiting(app) == callers }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return p.Waiting(app) == callers }, brokertest.Patience,
+			time.Millisecond)
 		b.Stop()
 		for range callers {
-			require.ErrorIs(t, brokertest.Await(t, told, "the wait to end"), publisher.ErrUnreadable)
+			require.ErrorIs(t, brokertest.Await(t, told, "the wait to end"),
+				publisher.ErrUnreadable)
 		}
 		b.Start()
-		require.Eventually(t, func() bool { return !w.Failing() }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return !w.Failing() }, brokertest.Patience,
+			time.Millisecond)
 		settle(t, b.Connect().JS, sent("a"))
 		_, err := w.Wait(t.Context(), "a")
 		require.NoError(t, err, "it goes on when the broker is back")
@@ -231,7 +243,8 @@ func TestReceiptsThatCannotBeReadAreToldToAllWhoWait(t *testing.T) {
 		_, err = conn.JS.CreateStream(t.Context(), cfg)
 		require.NoError(t, err)
 		settle(t, conn.JS, sent("old"))
-		_, err = publishAndWait(t.Context(), newPublisher(t, conn.JS), text("oAlice", "hi"), publisher.WithID("a"))
+		_, err = publishAndWait(t.Context(), newPublisher(t, conn.JS), text("oAlice", "hi"),
+			publisher.WithID("a"))
 		require.ErrorIs(t, err, publisher.ErrUnreadable)
 		require.ErrorIs(t, err, jetstream.ErrMaximumConsumersLimit)
 	})
@@ -241,7 +254,8 @@ func TestReceiptsThatCannotBeReadAreToldToAllWhoWait(t *testing.T) {
 		conn := b.Connect()
 		w := watch(t, newPublisher(t, conn.JS))
 		b.Stop()
-		require.Eventually(t, func() bool { return !conn.NC.IsConnected() }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return !conn.NC.IsConnected() }, brokertest.Patience,
+			time.Millisecond)
 		ctx, cancel := context.WithCancel(t.Context())
 		failing := make(chan error, 1)
 		go func() {
@@ -332,7 +346,8 @@ func TestInterruptionsBetweenWhichReceiptsCanBeReadAreNotTold(t *testing.T) {
 // receipt earlier than one that was read before.
 func TestAReceiptThatIsStampedWithAnEarlierTimeIsRead(t *testing.T) {
 	t.Parallel()
-	for name, before := range map[string]func(*testing.T, *broker.Conn, *publisher.Watcher){
+	type preparation = func(*testing.T, *broker.Conn, *publisher.Watcher)
+	for name, before := range map[string]preparation{
 		"than the last one": func(t *testing.T, conn *broker.Conn, w *publisher.Watcher) {
 			t.Helper()
 			settle(t, conn.JS, sent("a"))
@@ -340,7 +355,9 @@ func TestAReceiptThatIsStampedWithAnEarlierTimeIsRead(t *testing.T) {
 			require.NoError(t, err)
 			w.Ahead(time.Hour)
 		},
-		"than the last one, which is not stored any more": func(t *testing.T, conn *broker.Conn, w *publisher.Watcher) {
+		"than the last one, which is not stored any more": func(
+			t *testing.T, conn *broker.Conn, w *publisher.Watcher,
+		) {
 			t.Helper()
 			settle(t, conn.JS, sent("a"))
 			_, err := w.Wait(t.Context(), "a")
@@ -350,7 +367,9 @@ func TestAReceiptThatIsStampedWithAnEarlierTimeIsRead(t *testing.T) {
 			require.NoError(t, s.Purge(t.Context()))
 			w.Ahead(30 * time.Second)
 		},
-		"than when the watcher was opened": func(_ *testing.T, _ *broker.Conn, w *publisher.Watcher) {
+		"than when the watcher was opened": func(
+			_ *testing.T, _ *broker.Conn, w *publisher.Watcher,
+		) {
 			w.Ahead(30 * time.Second)
 		},
 	} {
@@ -364,7 +383,8 @@ func TestAReceiptThatIsStampedWithAnEarlierTimeIsRead(t *testing.T) {
 			require.Eventually(t, w.Failing, brokertest.Patience, time.Millisecond)
 			settle(t, direct.JS, sent("b"))
 			proxy.Mend()
-			require.Equal(t, sent("b"), brokertest.Await(t, wait(t.Context(), w, "b"), "the receipt"))
+			require.Equal(t, sent("b"),
+				brokertest.Await(t, wait(t.Context(), w, "b"), "the receipt"))
 		})
 	}
 }

@@ -16,7 +16,9 @@ func TestAnIndexFindsTheNewestAndForgetsTheOldest(t *testing.T) {
 		x.add(fmt.Sprint(seq), seq)
 	}
 	newest := uint64(kept + 2*segmentSize + 5)
-	for seq, known := range map[uint64]bool{newest: true, newest - 5: true, 2*segmentSize + 1: true, 2 * segmentSize: false, 1: false} {
+	for seq, known := range map[uint64]bool{
+		newest: true, newest - 5: true, 2*segmentSize + 1: true, 2 * segmentSize: false, 1: false,
+	} {
 		got, ok := x.find(fmt.Sprint(seq))
 		require.Equal(t, known, ok, "%d", seq)
 		if ok {
@@ -65,7 +67,8 @@ func TestAReceiptIsReadOnceAlsoInAStreamThatWasMadeAnew(t *testing.T) {
 		{2, 104, seenNever},
 		{2, 104, seenBefore},
 	} {
-		require.Equal(t, row.want, m.see(storedReceipt{seq: row.seq, time: at(row.time)}), "row %d", i)
+		require.Equal(t, row.want, m.see(storedReceipt{seq: row.seq, time: at(row.time)}), "row %d",
+			i)
 	}
 	require.EqualValues(t, 3, m.next)
 }

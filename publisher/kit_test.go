@@ -33,10 +33,13 @@ func text(openid, content string) *schema.Packet {
 
 // raw is a packet as a producer of another language writes it.
 func raw(openid, content string) json.RawMessage {
-	return fmt.Appendf(nil, `{"touser": %q, "msgtype": "text", "text": {"content": %q}}`, openid, content)
+	return fmt.Appendf(nil, `{"touser": %q, "msgtype": "text", "text": {"content": %q}}`, openid,
+		content)
 }
 
-func newPublisher(t testing.TB, js jetstream.JetStream, opts ...publisher.Option) *publisher.Publisher {
+func newPublisher(
+	t testing.TB, js jetstream.JetStream, opts ...publisher.Option,
+) *publisher.Publisher {
 	t.Helper()
 	p, err := publisher.New(js, opts...)
 	require.NoError(t, err)
@@ -45,7 +48,8 @@ func newPublisher(t testing.TB, js jetstream.JetStream, opts ...publisher.Option
 
 // publishAndWait publishes an intent and waits for its end.
 func publishAndWait(
-	ctx context.Context, p *publisher.Publisher, packet json.Marshaler, opts ...publisher.PublishOption,
+	ctx context.Context, p *publisher.Publisher, packet json.Marshaler,
+	opts ...publisher.PublishOption,
 ) (schema.Receipt, error) {
 	a, err := p.Publish(ctx, app, packet, opts...)
 	if err != nil {
@@ -58,10 +62,12 @@ func publishAndWait(
 func queued(t testing.TB, conn *broker.Conn) []broker.Stored {
 	t.Helper()
 	var out []broker.Stored
-	require.NoError(t, conn.Scan(context.Background(), schema.SendStream(app), broker.ScanOptions{}, func(s broker.Stored) error {
+	add := func(s broker.Stored) error {
 		out = append(out, s)
 		return nil
-	}))
+	}
+	all := broker.ScanOptions{}
+	require.NoError(t, conn.Scan(context.Background(), schema.SendStream(app), all, add))
 	return out
 }
 
@@ -86,10 +92,11 @@ func send(t testing.TB, conn *broker.Conn, change func(*jetstream.StreamConfig))
 // holds is how many messages the app's queue holds, for goroutines that may not fail the test.
 func holds(conn *broker.Conn) int {
 	n := 0
-	_ = conn.Scan(context.Background(), schema.SendStream(app), broker.ScanOptions{}, func(broker.Stored) error {
+	count := func(broker.Stored) error {
 		n++
 		return nil
-	})
+	}
+	_ = conn.Scan(context.Background(), schema.SendStream(app), broker.ScanOptions{}, count)
 	return n
 }
 

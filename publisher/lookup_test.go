@@ -29,7 +29,8 @@ func allowConsumers(t *testing.T, conn *broker.Conn, n int) {
 func TestReceiptsWhosePlaceIsKnownAreReadWithFewConsumers(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
-	allowConsumers(t, conn, 2*(1+publisher.ReadersMost)) // one is for new receipts; twice: one that is slow to go is no harm
+	// One is for new receipts. Twice as many: one that is slow to go is no harm.
+	allowConsumers(t, conn, 2*(1+publisher.ReadersMost))
 	const past, callers = 4000, 500
 	settleMany(t, conn.JS, past)
 	p := newPublisher(t, conn.JS)
@@ -47,7 +48,8 @@ func TestReceiptsWhosePlaceIsKnownAreReadWithFewConsumers(t *testing.T) {
 			for i := range callers {
 				go func() {
 					id := fmt.Sprintf("id-%d", i*tt.nth)
-					r, err := p.Wait(t.Context(), publisher.Accepted{ID: id, AppID: app, Duplicate: true})
+					r, err := p.Wait(t.Context(),
+						publisher.Accepted{ID: id, AppID: app, Duplicate: true})
 					if err == nil && r != sent(id) {
 						err = fmt.Errorf("%s is told of %s", id, r.ID)
 					}
@@ -76,7 +78,8 @@ func TestAReceiptWhosePlaceIsKnownIsReadAfterAnInterruption(t *testing.T) {
 
 	proxy.DeafenAt("CONSUMER.CREATE")
 	asked := wait(t.Context(), w, "a")
-	require.Eventually(t, func() bool { return consumers(t, direct) == 2 }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return consumers(t, direct) == 2 }, brokertest.Patience,
+		time.Millisecond)
 	proxy.Cut()
 	proxy.Mend()
 	require.Equal(t, sent("a"), brokertest.Await(t, asked, "the receipt"))

@@ -27,7 +27,8 @@ func shop(t *testing.T) (run func(args ...string) (out string, err error)) {
 	mod := filepath.Join(dir, "go.mod")
 	text, err := os.ReadFile(mod)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(mod, []byte(strings.Replace(string(text), "../../..", root, 1)), 0o600))
+	require.NoError(t,
+		os.WriteFile(mod, []byte(strings.Replace(string(text), "../../..", root, 1)), 0o600))
 	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.sum"), sum, 0o600))
@@ -64,7 +65,8 @@ func TestAProgramOfAnotherModule(t *testing.T) {
 		b := brokertest.Start(t, app)
 		conn := b.Connect()
 		send(t, conn, func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
-		_, err := newPublisher(t, conn.JS).Publish(t.Context(), app, text("oBob", "hi"), publisher.WithID("first"))
+		_, err := newPublisher(t, conn.JS).Publish(t.Context(), app, text("oBob", "hi"),
+			publisher.WithID("first"))
 		require.NoError(t, err)
 		tries := make(chan *nats.Msg, 100)
 		_, err = conn.NC.ChanSubscribe(schema.LiveSubject(app, "oAlice").String(), tries)
@@ -78,7 +80,8 @@ func TestAProgramOfAnotherModule(t *testing.T) {
 		brokertest.Await(t, tries, "the first try")
 		brokertest.Await(t, tries, "the second, after it was refused")
 		work(t, conn)
-		require.Equal(t, "4711 shipped\n4712 paid\n", brokertest.Await(t, done, "the program to end"))
+		require.Equal(t, "4711 shipped\n4712 paid\n",
+			brokertest.Await(t, done, "the program to end"))
 	})
 }
 

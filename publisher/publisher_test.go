@@ -20,18 +20,25 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
+const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 func TestAnIntentIsStoredAsTheContractSays(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
-	p := newPublisher(t, conn.JS, publisher.WithDefaults(publisher.WithSource("shop"), publisher.WithUnknown(schema.PolicyResend)))
+	p := newPublisher(t, conn.JS,
+		publisher.WithDefaults(publisher.WithSource("shop"),
+			publisher.WithUnknown(schema.PolicyResend)))
 	sendAt := time.Date(2026, 12, 24, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
 	packet := raw("oAlice", "你好 <b>")
 
 	a, err := p.Publish(t.Context(), app, packet,
-		publisher.WithID("order 4711"), publisher.WithSendAt(sendAt), publisher.WithExpiresAt(sendAt.Add(time.Hour)),
-		publisher.WithUnknown(schema.PolicyPark), publisher.WithTraceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+		publisher.WithID("order 4711"), publisher.WithSendAt(sendAt),
+		publisher.WithExpiresAt(sendAt.Add(time.Hour)),
+		publisher.WithUnknown(schema.PolicyPark), publisher.WithTraceparent(traceparent))
 	require.NoError(t, err)
-	require.Equal(t, publisher.Accepted{ID: "order 4711", AppID: app, Stream: "KEFU_SEND_wx1", Seq: 1, At: a.At}, a)
+	require.Equal(t,
+		publisher.Accepted{ID: "order 4711", AppID: app, Stream: "KEFU_SEND_wx1", Seq: 1, At: a.At},
+		a)
 
 	stored := queued(t, conn)
 	require.Len(t, stored, 1)
@@ -42,7 +49,7 @@ func TestAnIntentIsStoredAsTheContractSays(t *testing.T) {
 		"Kefu-Expires-At": {"2026-12-24T02:00:00Z"},
 		"Kefu-Unknown":    {"park"}, // the call's option goes before the publisher's
 		"Kefu-Source":     {"shop"},
-		"traceparent":     {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+		"traceparent":     {traceparent},
 	}, stored[0].Header)
 	_, err = schema.ParseEnvelope(stored[0].Header)
 	require.NoError(t, err)
@@ -64,7 +71,8 @@ func TestTheLaneIsLiveUnlessACampaignIsNamed(t *testing.T) {
 	require.Equal(t, schema.LaneLive, live.Lane)
 	require.Equal(t, "oAlice", live.Key)
 	require.Equal(t, "kefu.send.wx1.bulk.spring-sale", stored[1].Subject)
-	require.Equal(t, `{"touser":"oBob","msgtype":"text","text":{"content":"sale"}}`, string(stored[1].Data))
+	require.Equal(t, `{"touser":"oBob","msgtype":"text","text":{"content":"sale"}}`,
+		string(stored[1].Data))
 }
 
 func TestExpiresInCountsFromTheCall(t *testing.T) {
@@ -120,18 +128,29 @@ func TestWhatBreaksARuleIsRefusedBeforeItLeaves(t *testing.T) {
 	}{
 		{when: "the packet is no JSON", json: secret, field: "packet"},
 		{when: "there is no packet", json: ``, field: "packet"},
-		{when: "a field is missing", json: `{"touser":"` + secret + `","msgtype":"text","text":{}}`, field: "text.content"},
-		{when: "a text is too long", json: string(raw(secret, strings.Repeat("a", 2049))), field: "text.content"},
+		{when: "a field is missing", json: `{"touser":"` + secret + `","msgtype":"text","text":{}}`,
+			field: "text.content"},
+		{when: "a text is too long", json: string(raw(secret, strings.Repeat("a", 2049))),
+			field: "text.content"},
 		{when: "the recipient is no openid", json: string(raw("oAlice.>", "hi")), field: "touser"},
 		{when: "the appid is none", appID: "wx1.*", field: "appid"},
-		{when: "the id is empty", opts: []publisher.PublishOption{publisher.WithID("")}, field: "id"},
-		{when: "the id is no ASCII", opts: []publisher.PublishOption{publisher.WithID("订单")}, field: "Nats-Msg-Id"},
-		{when: "the campaign has a dot", opts: []publisher.PublishOption{publisher.WithBulk("spring.sale")}, field: "campaign"},
-		{when: "the campaign is empty", opts: []publisher.PublishOption{publisher.WithBulk("")}, field: "campaign"},
-		{when: "the source has a blank", opts: []publisher.PublishOption{publisher.WithSource("my shop")}, field: "Kefu-Source"},
-		{when: "the policy is unheard of", opts: []publisher.PublishOption{publisher.WithUnknown("hope")}, field: "Kefu-Unknown"},
-		{when: "it expires at once", opts: []publisher.PublishOption{publisher.WithExpiresIn(0)}, field: "Kefu-Expires-At"},
-		{when: "it expires before it is due", opts: []publisher.PublishOption{publisher.WithSendAt(soon), publisher.WithExpiresAt(soon)}, field: "Kefu-Send-At"},
+		{when: "the id is empty", opts: []publisher.PublishOption{publisher.WithID("")},
+			field: "id"},
+		{when: "the id is no ASCII", opts: []publisher.PublishOption{publisher.WithID("订单")},
+			field: "Nats-Msg-Id"},
+		{when: "the campaign has a dot",
+			opts: []publisher.PublishOption{publisher.WithBulk("spring.sale")}, field: "campaign"},
+		{when: "the campaign is empty", opts: []publisher.PublishOption{publisher.WithBulk("")},
+			field: "campaign"},
+		{when: "the source has a blank",
+			opts: []publisher.PublishOption{publisher.WithSource("my shop")}, field: "Kefu-Source"},
+		{when: "the policy is unheard of",
+			opts: []publisher.PublishOption{publisher.WithUnknown("hope")}, field: "Kefu-Unknown"},
+		{when: "it expires at once", opts: []publisher.PublishOption{publisher.WithExpiresIn(0)},
+			field: "Kefu-Expires-At"},
+		{when: "it expires before it is due",
+			opts: []publisher.PublishOption{publisher.WithSendAt(soon),
+				publisher.WithExpiresAt(soon)}, field: "Kefu-Send-At"},
 	} {
 		t.Run(row.when, func(t *testing.T) {
 			t.Parallel()
@@ -168,11 +187,8 @@ func TestAPacketThatIsTooLarge(t *testing.T) {
 	long := strings.Repeat("a", schema.MaxPacket)
 
 	t.Run("is refused here", func(t *testing.T) {
-		for _, publish := range []func() (publisher.Accepted, error){
-			func() (publisher.Accepted, error) { return p.Publish(t.Context(), app, text("oAlice", long)) },
-			func() (publisher.Accepted, error) { return p.Publish(t.Context(), app, raw("oAlice", long)) },
-		} {
-			_, err := publish()
+		for _, packet := range []json.Marshaler{text("oAlice", long), raw("oAlice", long)} {
+			_, err := p.Publish(t.Context(), app, packet)
 			require.ErrorIs(t, err, publisher.ErrTooLarge)
 			var field *schema.FieldError
 			require.ErrorAs(t, err, &field)
@@ -240,7 +256,8 @@ func TestAnAppThatHasAnsweredOnceIsWaitedFor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.SendStream(app)))
 
-	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond) // longer than an unknown app is waited for
+	const longerThanAnElection = 2500 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), longerThanAnElection)
 	defer cancel()
 	_, err = p.Publish(ctx, app, text("oAlice", "hi"))
 	// Not queued or, if time was over between a try and the answer to it, open.
@@ -271,7 +288,8 @@ func TestAnAnswerThatIsLostCostsOneRepeatAndNoSecondIntent(t *testing.T) {
 			a, err := p.Publish(t.Context(), app, text("oAlice", "hi"), opts...)
 			require.NoError(t, err)
 			require.Equal(t, 1, e.count())
-			require.Equal(t, opts != nil, a.Duplicate, "an id made here cannot have been there before")
+			require.Equal(t, opts != nil, a.Duplicate,
+				"an id made here cannot have been there before")
 			stored := queued(t, conn)
 			require.Len(t, stored, before+1)
 			require.Equal(t, stored[before].Seq, a.Seq)
@@ -299,7 +317,7 @@ func TestABrokerThatRestartsIsWaitedFor(t *testing.T) {
 
 func TestTimeIsOver(t *testing.T) {
 	t.Parallel()
-	t.Run("before the broker answered: the outcome is open, and the same id settles it", func(t *testing.T) {
+	t.Run("before the broker answered: the same id settles what is open", func(t *testing.T) {
 		t.Parallel()
 		b := brokertest.Start(t, app)
 		conn := b.Connect()
@@ -317,7 +335,8 @@ func TestTimeIsOver(t *testing.T) {
 		require.ErrorContains(t, err, "publishing it again under this id is safe")
 		require.NotEmpty(t, a.ID)
 
-		again, err := newPublisher(t, conn.JS).Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID(a.ID))
+		again, err := newPublisher(t, conn.JS).Publish(t.Context(), app, text("oAlice", "hi"),
+			publisher.WithID(a.ID))
 		require.NoError(t, err)
 		require.True(t, again.Duplicate)
 	})
@@ -327,7 +346,8 @@ func TestTimeIsOver(t *testing.T) {
 		conn := b.Connect()
 		p := newPublisher(t, conn.JS)
 		b.Stop()
-		require.Eventually(t, func() bool { return !conn.NC.IsConnected() }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return !conn.NC.IsConnected() }, brokertest.Patience,
+			time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err := p.Publish(ctx, app, text("oAlice", "hi"))
@@ -348,7 +368,8 @@ func TestTimeIsOver(t *testing.T) {
 	t.Run("without a deadline, by the publisher's own", func(t *testing.T) {
 		t.Parallel()
 		b := brokertest.Start(t, app)
-		p := newPublisher(t, losing(-1, `"seq":`).connect(t, b.URL()), publisher.WithTimeout(700*time.Millisecond))
+		p := newPublisher(t, losing(-1, `"seq":`).connect(t, b.URL()),
+			publisher.WithTimeout(700*time.Millisecond))
 		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
 		require.ErrorIs(t, err, publisher.ErrOutcomeOpen)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -369,7 +390,9 @@ func TestTimeIsOver(t *testing.T) {
 // connect as one.
 func protectedBroker(t testing.TB, o *server.Options) func(user string) jetstream.JetStream {
 	t.Helper()
-	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir(), true, true
+	o.Host, o.Port = "127.0.0.1", server.RANDOM_PORT
+	o.JetStream, o.StoreDir = true, t.TempDir()
+	o.NoSigs, o.NoLog = true, true
 	s, err := server.NewServer(o)
 	require.NoError(t, err)
 	s.Start()
@@ -379,7 +402,8 @@ func protectedBroker(t testing.TB, o *server.Options) func(user string) jetstrea
 		s.WaitForShutdown()
 	})
 	return func(user string) jetstream.JetStream {
-		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(user, user), nats.CustomInboxPrefix("_INBOX_"+user),
+		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(user, user),
+			nats.CustomInboxPrefix("_INBOX_"+user),
 			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 		require.NoError(t, err)
 		t.Cleanup(nc.Close)
@@ -428,7 +452,8 @@ func TestPermissions(t *testing.T) {
 		t.Parallel()
 		_, err := p.Publish(t.Context(), "wx2", text("oAlice", "hi"))
 		require.ErrorIs(t, err, publisher.ErrForbidden)
-		require.ErrorContains(t, err, "this connection may not publish to the live queue of app wx2")
+		require.ErrorContains(t, err,
+			"this connection may not publish to the live queue of app wx2")
 	})
 	t.Run("to read receipts are four in all", func(t *testing.T) {
 		t.Parallel()
@@ -448,7 +473,8 @@ func TestPermissions(t *testing.T) {
 		t.Parallel()
 		js := as("deaf")
 		p := newPublisher(t, js, publisher.WithTimeout(700*time.Millisecond))
-		require.NoError(t, js.Conn().Flush(), "the refusal comes before the answer to this, and so before the call")
+		require.NoError(t, js.Conn().Flush(),
+			"the refusal comes before the answer to this, and so before the call")
 		_, err := p.Publish(t.Context(), app, text("oAlice", "hi"))
 		require.ErrorIs(t, err, publisher.ErrOutcomeOpen)
 		require.ErrorContains(t, err, "may not subscribe to its inbox")
@@ -467,18 +493,21 @@ func TestAQueueThatWasFullMayHoldTheRepeat(t *testing.T) {
 	b := brokertest.Start(t, app)
 	conn := b.Connect()
 	send(t, conn, func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
-	_, err := newPublisher(t, conn.JS).Publish(t.Context(), app, text("oAlice", "hi"), publisher.WithID("first"))
+	_, err := newPublisher(t, conn.JS).Publish(t.Context(), app, text("oAlice", "hi"),
+		publisher.WithID("first"))
 	require.NoError(t, err)
 	stream, err := conn.JS.Stream(t.Context(), schema.SendStream(app))
 	require.NoError(t, err)
 	slow := &ear{lose: func(payload []byte) bool {
-		if bytes.Contains(payload, []byte("exceeded")) { // it is heard when there was room for the repeat
+		// It is heard when there was room for the repeat.
+		if bytes.Contains(payload, []byte("exceeded")) {
 			_ = stream.Purge(context.Background())
 			eventually(conn, 1)
 		}
 		return false
 	}}
-	_, err = newPublisher(t, slow.connect(t, b.URL())).Publish(t.Context(), app, text("oBob", "hi"), publisher.WithID("second"))
+	_, err = newPublisher(t, slow.connect(t, b.URL())).Publish(t.Context(), app, text("oBob", "hi"),
+		publisher.WithID("second"))
 	require.Equal(t, []string{"second"}, ids(queued(t, conn)))
 	require.ErrorIs(t, err, publisher.ErrOutcomeOpen)
 	require.ErrorIs(t, err, publisher.ErrQueueFull)

@@ -33,13 +33,15 @@ func storeReceipt(js jetstream.JetStream, r schema.Receipt) error {
 }
 
 func sent(id string) schema.Receipt {
-	return schema.Receipt{ID: id, AppID: app, Generation: 1, State: schema.StateSent, Lane: schema.LaneLive, Attempts: 1}
+	return schema.Receipt{ID: id, AppID: app, Generation: 1, State: schema.StateSent,
+		Lane: schema.LaneLive, Attempts: 1}
 }
 
 // work settles everything in the app's queue as sent until the test ends.
 func work(t testing.TB, conn *broker.Conn) {
 	t.Helper()
-	c, err := conn.JS.CreateConsumer(t.Context(), schema.SendStream(app), jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
+	c, err := conn.JS.CreateConsumer(t.Context(), schema.SendStream(app),
+		jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
 	require.NoError(t, err)
 	run, err := c.Consume(func(m jetstream.Msg) {
 		settle(t, conn.JS, sent(m.Headers().Get(schema.HeaderMsgID)))
@@ -122,7 +124,8 @@ func TestWaitOfARepeat(t *testing.T) {
 	conn := brokertest.New(t, app) // without a worker: nothing ends any more
 	p := newPublisher(t, conn.JS)
 	died := sent("dead")
-	died.State, died.Reason, died.PublishedAt = schema.StateDead, schema.ReasonExhausted, time.Now().Add(-time.Hour).UTC()
+	died.State, died.Reason = schema.StateDead, schema.ReasonExhausted
+	died.PublishedAt = time.Now().Add(-time.Hour).UTC()
 	settle(t, conn.JS, sent("gone"))
 	settle(t, conn.JS, died)
 	t.Run("that the broker has forgotten, of one that was sent", func(t *testing.T) {
@@ -271,7 +274,8 @@ func TestAWaitEndsWithWhatItNeeds(t *testing.T) {
 				_, err := w.Wait(t.Context(), "a")
 				done <- err
 			}()
-			require.Eventually(t, func() bool { return p.Waiting(app) == 1 }, brokertest.Patience, time.Millisecond)
+			require.Eventually(t, func() bool { return p.Waiting(app) == 1 }, brokertest.Patience,
+				time.Millisecond)
 			row.end(p, conn)
 			err := brokertest.Await(t, done, "the wait to end")
 			for _, want := range row.want {
@@ -299,7 +303,8 @@ func TestWaitFindsWhatEndedBeforeItWasAsked(t *testing.T) {
 
 	t.Run("by its id alone, whatever became of it", func(t *testing.T) {
 		died := sent("dead")
-		died.State, died.Reason, died.PublishedAt = schema.StateDead, schema.ReasonExhausted, time.Now().Add(-time.Hour).UTC()
+		died.State, died.Reason = schema.StateDead, schema.ReasonExhausted
+		died.PublishedAt = time.Now().Add(-time.Hour).UTC()
 		settle(t, conn.JS, died)
 		for _, p := range []*publisher.Publisher{p, newPublisher(t, conn.JS)} {
 			r, err := p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "dead"})
@@ -317,7 +322,8 @@ func TestWaitFindsWhatEndedBeforeItWasAsked(t *testing.T) {
 				done <- r
 			}
 		}()
-		require.Eventually(t, func() bool { return p.Waiting(app) == 1 }, brokertest.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return p.Waiting(app) == 1 }, brokertest.Patience,
+			time.Millisecond)
 		settle(t, conn.JS, sent(a.ID))
 		require.Equal(t, sent(a.ID), brokertest.Await(t, done, "the receipt"))
 	})
@@ -356,7 +362,8 @@ func TestReceiptFindsTheNewestOfAnID(t *testing.T) {
 	_, err := p.Receipt(t.Context(), app, "a")
 	require.ErrorIs(t, err, publisher.ErrNoReceipt)
 
-	dead := schema.Receipt{ID: "a", AppID: app, Generation: 1, State: schema.StateDead, Reason: schema.ReasonExhausted, Lane: schema.LaneLive}
+	dead := schema.Receipt{ID: "a", AppID: app, Generation: 1, State: schema.StateDead,
+		Reason: schema.ReasonExhausted, Lane: schema.LaneLive}
 	replayed := sent("a")
 	replayed.Generation = 2
 	for _, r := range []schema.Receipt{sent("b"), dead, sent(`"a"`), replayed, sent("c")} {

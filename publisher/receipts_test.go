@@ -20,7 +20,9 @@ import (
 var everything = publisher.ReceiptsOptions{Since: time.Unix(0, 0)}
 
 // reads reads receipts in the background, until the loop ends with an error.
-func reads(ctx context.Context, p *publisher.Publisher, o publisher.ReceiptsOptions) (<-chan publisher.Settled, <-chan error) {
+func reads(
+	ctx context.Context, p *publisher.Publisher, o publisher.ReceiptsOptions,
+) (<-chan publisher.Settled, <-chan error) {
 	got, end := make(chan publisher.Settled, 10_000), make(chan error, 1)
 	go func() {
 		for s, err := range p.Receipts(ctx, app, o) {
@@ -41,8 +43,10 @@ func TestReceiptsAreReadAsTheyCome(t *testing.T) {
 	settle(t, conn.JS, sent("old"))
 	settle(t, conn.JS, schema.Receipt{ID: "other", AppID: "wx2", State: schema.StateSent})
 	got, end := reads(t.Context(), p, publisher.ReceiptsOptions{})
-	require.Eventually(t, func() bool { return consumers(t, conn) == 1 }, brokertest.Patience, time.Millisecond)
-	_, err := conn.JS.Publish(t.Context(), schema.ReceiptSubject(app, schema.StateSent), []byte("no receipt"))
+	require.Eventually(t, func() bool { return consumers(t, conn) == 1 }, brokertest.Patience,
+		time.Millisecond)
+	_, err := conn.JS.Publish(t.Context(), schema.ReceiptSubject(app, schema.StateSent),
+		[]byte("no receipt"))
 	require.NoError(t, err)
 	settle(t, conn.JS, sent("a"))
 	settle(t, conn.JS, sent("b"))
@@ -143,7 +147,8 @@ func TestReceiptsOutliveTheBroker(t *testing.T) {
 
 	s, err := b.Connect().JS.Stream(t.Context(), schema.StreamReceipt)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(readers(t, s)) == 1 }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return len(readers(t, s)) == 1 }, brokertest.Patience,
+		time.Millisecond)
 	require.NoError(t, s.DeleteConsumer(t.Context(), readers(t, s)[0]))
 	settle(t, b.Connect().JS, sent("c"))
 	require.Equal(t, "c", brokertest.Await(t, got, "a receipt").ID)
@@ -158,12 +163,17 @@ func TestReceiptsEndWithWhy(t *testing.T) {
 		want  error
 	}{
 		"no stream of receipts": {
-			js:   func(t *testing.T) jetstream.JetStream { t.Helper(); return brokertest.Bare(t).Connect().JS },
+			js: func(t *testing.T) jetstream.JetStream {
+				t.Helper()
+				return brokertest.Bare(t).Connect().JS
+			},
 			want: jetstream.ErrStreamNotFound,
 		},
-		"a closed publisher": {spoil: func(p *publisher.Publisher) { _ = p.Close() }, want: publisher.ErrClosed},
+		"a closed publisher": {spoil: func(p *publisher.Publisher) { _ = p.Close() },
+			want: publisher.ErrClosed},
 		"a closed connection": {
-			spoil: func(p *publisher.Publisher) { p.Conn().Close() }, want: nats.ErrConnectionClosed,
+			spoil: func(p *publisher.Publisher) { p.Conn().Close() },
+			want:  nats.ErrConnectionClosed,
 		},
 		"a context that has ended": {
 			ctx: func(ctx context.Context) context.Context {
@@ -209,7 +219,8 @@ func TestReceiptsEndWithWhy(t *testing.T) {
 	})
 	t.Run("a bad appid", func(t *testing.T) {
 		t.Parallel()
-		for _, err := range newPublisher(t, brokertest.New(t, app).JS).Receipts(t.Context(), "*", everything) {
+		p := newPublisher(t, brokertest.New(t, app).JS)
+		for _, err := range p.Receipts(t.Context(), "*", everything) {
 			var field *schema.FieldError
 			require.ErrorAs(t, err, &field)
 		}
@@ -218,7 +229,8 @@ func TestReceiptsEndWithWhy(t *testing.T) {
 
 func TestAPositionIsOneWord(t *testing.T) {
 	t.Parallel()
-	at := publisher.Position{Seq: 7, Time: time.Date(2026, 11, 24, 8, 15, 0, 5, time.FixedZone("CST", 8*3600))}
+	at := publisher.Position{Seq: 7,
+		Time: time.Date(2026, 11, 24, 8, 15, 0, 5, time.FixedZone("CST", 8*3600))}
 	require.Equal(t, "7@2026-11-24T00:15:00.000000005Z", at.String())
 	var read publisher.Position
 	require.NoError(t, read.UnmarshalText([]byte(at.String())))
@@ -227,7 +239,9 @@ func TestAPositionIsOneWord(t *testing.T) {
 	require.NoError(t, read.UnmarshalText(nil))
 	require.True(t, read.IsZero())
 	require.Empty(t, read.String())
-	for _, text := range []string{"7", "@", "7@", "x@2026-11-24T00:15:00Z", "0@2026-11-24T00:15:00Z", "7@yesterday"} {
+	for _, text := range []string{
+		"7", "@", "7@", "x@2026-11-24T00:15:00Z", "0@2026-11-24T00:15:00Z", "7@yesterday",
+	} {
 		require.Error(t, read.UnmarshalText([]byte(text)), text)
 	}
 }

@@ -52,7 +52,8 @@ func TestAnUnknownAppIsSaidWithoutWaitingForAnElection(t *testing.T) {
 // returns a connection of the test's and one of the publisher's.
 func queueless(t *testing.T) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	s, err := server.NewServer(
+		&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
 	require.NoError(t, err)
 	s.Start()
 	require.True(t, s.ReadyForConnections(brokertest.Patience))
@@ -87,7 +88,8 @@ const (
 	inquiry = "$JS.API.STREAM.INFO.KEFU_SEND_wx1"
 	exists  = `{"config":{"name":"KEFU_SEND_wx1"},"state":{}}`
 	missing = `{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`
-	away    = `{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}`
+	away    = `{"error":{"code":503,"err_code":10008,` +
+		`"description":"JetStream system temporarily unavailable"}}`
 )
 
 func TestAQueueWithoutALeaderIsNoUnknownApp(t *testing.T) {
@@ -119,7 +121,8 @@ func TestAQueueWithoutALeaderIsNoUnknownApp(t *testing.T) {
 				done <- err
 			}()
 			brokertest.Await(t, asked, "the question")
-			answers(t, nc, "kefu.send.wx1.live.*", func(*nats.Msg) string { return `{"stream":"KEFU_SEND_wx1","seq":1}` })
+			answers(t, nc, "kefu.send.wx1.live.*",
+				func(*nats.Msg) string { return `{"stream":"KEFU_SEND_wx1","seq":1}` })
 			require.NoError(t, brokertest.Await(t, done, "the publish"))
 		})
 	}

@@ -31,10 +31,15 @@ type plain struct {
 }
 
 var benchPackets = []struct{ name, packet string }{
-	{"text", `{"touser":"oABCDEFGHIJKLMNOPQRSTUVWXYZ0","msgtype":"text","text":{"content":"您好,您的订单已经发货,预计明天送达。"},"customservice":{"kf_account":"test1@kftest"}}`},
-	{"escapes", `{"touser":"oABCDEFGHIJKLMNOPQRSTUVWXYZ0","msgtype":"text","text":{"content":"\u60a8\u597d\n<a href=\"https:\/\/example.com\/?a=1&b=2\">\u8ba2\u5355<\/a>"}}`},
-	{"longtext", `{"touser":"oABCDEFGHIJKLMNOPQRSTUVWXYZ0","msgtype":"text","text":{"content":"` + strings.Repeat("订单", 340) + `"}}`},
-	{"news", `{"touser":"OPENID","msgtype":"news","news":{"articles":[{"title":"Happy Day","description":"Is Really A Happy Day","url":"https://example.com/a","picurl":"https://example.com/a.png"},{"title":"Happy Day","description":"Is Really A Happy Day","url":"URL","picurl":"PIC_URL"}]}}`},
+	{"text",
+		`{"touser":"oABCDEFGHIJKLMNOPQRSTUVWXYZ0","msgtype":"text","text":{"content":"您好,您的订单已经发货,预计明天送达。"},"customservice":{"kf_account":"test1@kftest"}}`},
+	{"escapes",
+		`{"touser":"oABCDEFGHIJKLMNOPQRSTUVWXYZ0","msgtype":"text","text":{"content":"\u60a8\u597d\n<a href=\"https:\/\/example.com\/?a=1&b=2\">\u8ba2\u5355<\/a>"}}`},
+	{"longtext",
+		`{"touser":"oABCDEFGHIJKLMNOPQRSTUVWXYZ0","msgtype":"text","text":{"content":"` +
+			strings.Repeat("订单", 340) + `"}}`},
+	{"news",
+		`{"touser":"OPENID","msgtype":"news","news":{"articles":[{"title":"Happy Day","description":"Is Really A Happy Day","url":"https://example.com/a","picurl":"https://example.com/a.png"},{"title":"Happy Day","description":"Is Really A Happy Day","url":"URL","picurl":"PIC_URL"}]}}`},
 }
 
 func BenchmarkDecode(b *testing.B) {

@@ -42,8 +42,8 @@ func ExampleDecode_refused() {
 	// packet: not JSON: trailing comma at byte 58
 }
 
-// A producer builds a packet, checks it, and publishes it under the subject of its recipient. Package
-// publisher does the latter two.
+// A producer builds a packet, checks it, and publishes it under the subject of its recipient.
+// Package publisher does the latter two.
 func ExamplePacket() {
 	p := &schema.Packet{
 		ToUser: "OPENID",

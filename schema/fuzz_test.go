@@ -69,11 +69,13 @@ func FuzzNewMember(f *testing.F) {
 		if err != nil {
 			return
 		}
-		requireSameMeaning(t, `{"msgtype":0,"x":`+string(value)+`}`, `{"msgtype":0,"x":`+string(m.Value)+`}`)
+		requireSameMeaning(t, `{"msgtype":0,"x":`+string(value)+`}`,
+			`{"msgtype":0,"x":`+string(m.Value)+`}`)
 		again, err := schema.NewMember("x", m.Value)
 		require.NoError(t, err)
 		require.Equal(t, m, again)
-		p := &schema.Packet{ToUser: "o", Body: &schema.Text{Content: "a"}, Extra: []schema.Member{m}}
+		p := &schema.Packet{ToUser: "o", Body: &schema.Text{Content: "a"},
+			Extra: []schema.Member{m}}
 		if len(value) < schema.MaxPacket/2 {
 			requireRoundTrip(t, p)
 		}
@@ -94,11 +96,18 @@ func FuzzCheck(f *testing.F) {
 			&schema.Music{MusicURL: url, ThumbMediaID: a},
 			&schema.Link{Title: a, Description: b, URL: url, ThumbURL: url, Extra: extra},
 			&schema.MiniProgramPage{Title: a, PagePath: b, ThumbMediaID: id},
-			&schema.News{Articles: []schema.Article{{Title: a, Description: b, URL: url, PicURL: id}, {Extra: extra}}},
-			&schema.MsgMenu{HeadContent: a, List: []schema.MenuItem{{ID: id, Content: b, Extra: extra}}, TailContent: url},
+			&schema.News{
+				Articles: []schema.Article{{Title: a, Description: b, URL: url, PicURL: id},
+					{Extra: extra}}},
+			&schema.MsgMenu{HeadContent: a,
+				List: []schema.MenuItem{{ID: id, Content: b, Extra: extra}}, TailContent: url},
 		} {
-			p := &schema.Packet{ToUser: touser, Body: body, CustomService: &schema.CustomService{KFAccount: id}, Extra: extra}
-			for _, limits := range []schema.Limits{{}, {VideoThumb: schema.PresenceOptional, Kind: schema.KindMiniProgram}} {
+			p := &schema.Packet{ToUser: touser, Body: body,
+				CustomService: &schema.CustomService{KFAccount: id}, Extra: extra}
+			wide := schema.Limits{
+				VideoThumb: schema.PresenceOptional, Kind: schema.KindMiniProgram,
+			}
+			for _, limits := range []schema.Limits{{}, wide} {
 				if p.Check(limits) == nil {
 					requireRoundTripWith(t, p, limits)
 				}
@@ -109,7 +118,8 @@ func FuzzCheck(f *testing.F) {
 
 // FuzzParseEnvelope reads headers as lines of "Name: value".
 func FuzzParseEnvelope(f *testing.F) {
-	f.Add("Nats-Msg-Id: 1\nKefu-Expires-At: 2026-11-24T08:15:00.5+08:00\nKefu-Unknown: park\nKefu-Source: shop\ntraceparent: " + traceparent)
+	f.Add("Nats-Msg-Id: 1\nKefu-Expires-At: 2026-11-24T08:15:00.5+08:00\n" +
+		"Kefu-Unknown: park\nKefu-Source: shop\ntraceparent: " + traceparent)
 	f.Add("Kefu-Send-At: 9999-12-31T23:59:59-23:59")
 	f.Add("Kefu-Send-At: 1970-01-01T00:00:00+00:01")
 	f.Add("KEFU-SEND-AT: x\nkefu-Send-At: y")
@@ -151,7 +161,8 @@ func FuzzSubject(f *testing.F) {
 		require.NoError(t, s.Check())
 		published := s.String()
 		require.Negative(t, strings.IndexFunc(published, func(r rune) bool {
-			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' ||
+				r > '9') && r != '_' && r != '-' && r != '.'
 		}))
 		if strings.Count(subject, ".") == strings.Count(published, ".") {
 			require.Equal(t, subject, published)

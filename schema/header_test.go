@@ -34,19 +34,23 @@ func TestParseEnvelopeOfAProducer(t *testing.T) {
 				"traceparent":     {traceparent},
 			},
 			schema.Envelope{
-				ID: "order 7", ExpiresAt: at, SendAt: at.Add(1), Unknown: schema.PolicyPark, Source: "shop", Traceparent: traceparent,
+				ID: "order 7", ExpiresAt: at, SendAt: at.Add(1), Unknown: schema.PolicyPark,
+				Source: "shop", Traceparent: traceparent,
 			},
 		},
 		{
 			"any letter case",
 			map[string][]string{
-				"nats-msg-id": {"1"}, "KEFU-EXPIRES-AT": {"2026-11-24T00:15:00Z"}, "kefu-unknown": {"resend"}, "kEFU-sOURCE": {"a"}, "Traceparent": {traceparent},
+				"nats-msg-id": {"1"}, "KEFU-EXPIRES-AT": {"2026-11-24T00:15:00Z"},
+				"kefu-unknown": {"resend"}, "kEFU-sOURCE": {"a"}, "Traceparent": {traceparent},
 			},
-			schema.Envelope{ID: "1", ExpiresAt: at, Unknown: schema.PolicyResend, Source: "a", Traceparent: traceparent},
+			schema.Envelope{ID: "1", ExpiresAt: at, Unknown: schema.PolicyResend, Source: "a",
+				Traceparent: traceparent},
 		},
 		{
 			"headers of others",
-			map[string][]string{"Nats-Expected-Stream": {"x"}, "X-Kefu-Unknown": {"x"}, "Content-Type": {"a", "b"}, "": {"x"}},
+			map[string][]string{"Nats-Expected-Stream": {"x"}, "X-Kefu-Unknown": {"x"},
+				"Content-Type": {"a", "b"}, "": {"x"}},
 			schema.Envelope{},
 		},
 		{
@@ -56,7 +60,8 @@ func TestParseEnvelopeOfAProducer(t *testing.T) {
 		},
 		{
 			"sent later than it expires",
-			map[string][]string{"Kefu-Expires-At": {"2026-11-24T00:15:00Z"}, "Kefu-Send-At": {"2026-11-24T01:15:00Z"}},
+			map[string][]string{"Kefu-Expires-At": {"2026-11-24T00:15:00Z"},
+				"Kefu-Send-At": {"2026-11-24T01:15:00Z"}},
 			schema.Envelope{ExpiresAt: at, SendAt: at.Add(time.Hour)},
 		},
 		{
@@ -96,39 +101,63 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		want   string
 	}{
 		{"an empty id", header{"Nats-Msg-Id": {""}}, "Nats-Msg-Id: empty, 1 to 128 bytes"},
-		{"an id beyond ASCII", header{"nats-msg-id": {"订单"}}, "Nats-Msg-Id: must be printable ASCII"},
-		{"an id of kefu's own", header{"Nats-Msg-Id": {"wx1·1·1"}}, "Nats-Msg-Id: must be printable ASCII"},
+		{"an id beyond ASCII", header{"nats-msg-id": {"订单"}},
+			"Nats-Msg-Id: must be printable ASCII"},
+		{"an id of kefu's own", header{"Nats-Msg-Id": {"wx1·1·1"}},
+			"Nats-Msg-Id: must be printable ASCII"},
 		{"two ids", header{"Nats-Msg-Id": {"1", "1"}}, "Nats-Msg-Id: given 2 times"},
-		{"two ids in two spellings", header{"Nats-Msg-Id": {"1"}, "Nats-Msg-ID": {"1"}}, "Nats-Msg-Id: given in two spellings"},
-		{"a time without zone", header{"Kefu-Expires-At": {"2026-11-24T00:15:00"}}, "Kefu-Expires-At" + whenRule},
-		{"a time with a comma", header{"Kefu-Expires-At": {"2026-11-24T00:15:00,5Z"}}, "Kefu-Expires-At" + whenRule},
-		{"a time of one digit", header{"Kefu-Expires-At": {"2026-11-24T0:15:00Z"}}, "Kefu-Expires-At" + whenRule},
-		{"a time without fraction", header{"Kefu-Expires-At": {"2026-11-24T00:15:00.Z"}}, "Kefu-Expires-At" + whenRule},
-		{"a zone that is none", header{"Kefu-Expires-At": {"2026-11-24T00:15:00+24:00"}}, "Kefu-Expires-At" + whenRule},
-		{"a zone of 60 minutes", header{"Kefu-Expires-At": {"2026-11-24T00:15:00+08:60"}}, "Kefu-Expires-At" + whenRule},
-		{"a zone without colon", header{"Kefu-Expires-At": {"2026-11-24T00:15:00+0800"}}, "Kefu-Expires-At" + whenRule},
-		{"a blank for the T", header{"Kefu-Expires-At": {"2026-11-24 00:15:00Z"}}, "Kefu-Expires-At" + whenRule},
-		{"a day that is none", header{"Kefu-Expires-At": {"2026-02-30T00:15:00Z"}}, "Kefu-Expires-At" + whenRule},
+		{"two ids in two spellings", header{"Nats-Msg-Id": {"1"}, "Nats-Msg-ID": {"1"}},
+			"Nats-Msg-Id: given in two spellings"},
+		{"a time without zone", header{"Kefu-Expires-At": {"2026-11-24T00:15:00"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a time with a comma", header{"Kefu-Expires-At": {"2026-11-24T00:15:00,5Z"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a time of one digit", header{"Kefu-Expires-At": {"2026-11-24T0:15:00Z"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a time without fraction", header{"Kefu-Expires-At": {"2026-11-24T00:15:00.Z"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a zone that is none", header{"Kefu-Expires-At": {"2026-11-24T00:15:00+24:00"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a zone of 60 minutes", header{"Kefu-Expires-At": {"2026-11-24T00:15:00+08:60"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a zone without colon", header{"Kefu-Expires-At": {"2026-11-24T00:15:00+0800"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a blank for the T", header{"Kefu-Expires-At": {"2026-11-24 00:15:00Z"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a day that is none", header{"Kefu-Expires-At": {"2026-02-30T00:15:00Z"}},
+			"Kefu-Expires-At" + whenRule},
 		{"a duration", header{"Kefu-Send-At": {"5m"}}, "Kefu-Send-At" + whenRule},
 		{"a Unix time", header{"Kefu-Send-At": {"1795500000"}}, "Kefu-Send-At" + whenRule},
 		{"an empty time", header{"Kefu-Send-At": {""}}, "Kefu-Send-At" + whenRule},
-		{"a time with a blank", header{"Kefu-Send-At": {" 2026-11-24T00:15:00Z"}}, "Kefu-Send-At" + whenRule},
-		{"the zero time of Go", header{"Kefu-Expires-At": {"0001-01-01T00:00:00Z"}}, "Kefu-Expires-At" + whenRule},
-		{"a time beyond 9999 in UTC", header{"Kefu-Expires-At": {"9999-12-31T23:59:59-01:00"}}, "Kefu-Expires-At" + whenRule},
-		{"another policy", header{"Kefu-Unknown": {"retry"}}, "Kefu-Unknown: must be resend or park"},
-		{"a policy in capitals", header{"Kefu-Unknown": {"Park"}}, "Kefu-Unknown: must be resend or park"},
-		{"an empty source", header{"Kefu-Source": {""}}, "Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
-		{"a source with a blank", header{"Kefu-Source": {"a b"}}, "Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
-		{"a source beyond ASCII", header{"Kefu-Source": {"店"}}, "Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
-		{"a source of other bytes", header{"Kefu-Source": {"\xFF"}}, "Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
-		{"a source too long", header{"Kefu-Source": {strings.Repeat("a", 65)}}, "Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
+		{"a time with a blank", header{"Kefu-Send-At": {" 2026-11-24T00:15:00Z"}},
+			"Kefu-Send-At" + whenRule},
+		{"the zero time of Go", header{"Kefu-Expires-At": {"0001-01-01T00:00:00Z"}},
+			"Kefu-Expires-At" + whenRule},
+		{"a time beyond 9999 in UTC", header{"Kefu-Expires-At": {"9999-12-31T23:59:59-01:00"}},
+			"Kefu-Expires-At" + whenRule},
+		{"another policy", header{"Kefu-Unknown": {"retry"}},
+			"Kefu-Unknown: must be resend or park"},
+		{"a policy in capitals", header{"Kefu-Unknown": {"Park"}},
+			"Kefu-Unknown: must be resend or park"},
+		{"an empty source", header{"Kefu-Source": {""}},
+			"Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
+		{"a source with a blank", header{"Kefu-Source": {"a b"}},
+			"Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
+		{"a source beyond ASCII", header{"Kefu-Source": {"店"}},
+			"Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
+		{"a source of other bytes", header{"Kefu-Source": {"\xFF"}},
+			"Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
+		{"a source too long", header{"Kefu-Source": {strings.Repeat("a", 65)}},
+			"Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks"},
 		{"a typo", header{"Kefu-Expire-At": {"2026-11-24T00:15:00Z"}}, "Kefu-Expire-At" + known},
 		{"a typo in capitals", header{"KEFU-EXPIRE-AT": {}}, "KEFU-EXPIRE-AT" + known},
 		{"two typos", header{"Kefu-B": {}, "Kefu-A": {}, "Kefu-C": {}}, "Kefu-A" + known},
 		{"a header of nothing but Kefu", header{"Kefu-": {}}, "Kefu-" + known},
 		{"a header name that is a text", header{"Kefu-您好": {}}, "Kefu-…" + known},
-		{"a header name without end", header{"Kefu-" + strings.Repeat("a", 100): {}}, "Kefu-…" + known},
-		{"a header of kefu's own", header{"kefu-attempt": {"1"}}, "Kefu-Attempt: reserved for kefu"},
+		{"a header name without end", header{"Kefu-" + strings.Repeat("a", 100): {}},
+			"Kefu-…" + known},
+		{"a header of kefu's own", header{"kefu-attempt": {"1"}},
+			"Kefu-Attempt: reserved for kefu"},
 		{"a target of a producer", header{"Kefu-Target": {"x"}}, "Kefu-Target: reserved for kefu"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,10 +202,14 @@ func TestTraceparent(t *testing.T) {
 func TestEnvelopeCheck(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, schema.Envelope{}.Check())
-	require.EqualError(t, schema.Envelope{Source: "a b"}.Check(), "Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks")
-	require.ErrorContains(t, schema.Envelope{ExpiresAt: time.Unix(-1, 0)}.Check(), "Kefu-Expires-At: must be a time")
-	require.EqualError(t, schema.Envelope{Unknown: "never"}.Check(), "Kefu-Unknown: must be resend or park")
-	require.EqualError(t, schema.Envelope{ID: "a\n"}.Check(), "Nats-Msg-Id: must be printable ASCII")
+	require.EqualError(t, schema.Envelope{Source: "a b"}.Check(),
+		"Kefu-Source: must be 1 to 64 bytes of printable ASCII without blanks")
+	require.ErrorContains(t, schema.Envelope{ExpiresAt: time.Unix(-1, 0)}.Check(),
+		"Kefu-Expires-At: must be a time")
+	require.EqualError(t, schema.Envelope{Unknown: "never"}.Check(),
+		"Kefu-Unknown: must be resend or park")
+	require.EqualError(t, schema.Envelope{ID: "a\n"}.Check(),
+		"Nats-Msg-Id: must be printable ASCII")
 }
 
 func TestABrokenEnvelopeStillHasItsID(t *testing.T) {
@@ -186,10 +219,14 @@ func TestABrokenEnvelopeStillHasItsID(t *testing.T) {
 		header map[string][]string
 		want   schema.Envelope
 	}{
-		{"a typo", map[string][]string{"nats-msg-id": {"1"}, "Kefu-Expires": {"x"}, "Kefu-Source": {"a"}}, schema.Envelope{ID: "1", Source: "a"}},
+		{"a typo",
+			map[string][]string{"nats-msg-id": {"1"}, "Kefu-Expires": {"x"}, "Kefu-Source": {"a"}},
+			schema.Envelope{ID: "1", Source: "a"}},
 		{"no such id", map[string][]string{"Nats-Msg-Id": {"\n"}}, schema.Envelope{}},
-		{"two ids", map[string][]string{"Nats-Msg-Id": {"1"}, "nats-msg-id": {"2"}}, schema.Envelope{}},
-		{"a producer's must not", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}}, schema.Envelope{ID: "1"}},
+		{"two ids", map[string][]string{"Nats-Msg-Id": {"1"}, "nats-msg-id": {"2"}},
+			schema.Envelope{}},
+		{"a producer's must not", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}},
+			schema.Envelope{ID: "1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

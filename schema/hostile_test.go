@@ -36,16 +36,18 @@ func hostile() map[string][]byte {
 		"as many keys as fit":      keys(1_000_000, text, `,"%x":0`, `}`),
 		"as many deep keys as fit": keys(1_000_000, text+`,"x":[[{"":0`, `,"%x":0`, `}]]}`),
 		"keys that must be folded": keys(1_000_000, text, `,"Ä%x":0`, `}`),
-		"depth 20000":              []byte(text + `,"x":` + strings.Repeat(`[`, 20_000) + strings.Repeat(`]`, 20_000) + `}`),
-		"many small objects":       fill(text+`,"x":[{}`, `,{"a":{}}`, `]}`),
-		"many articles":            fill(news+`{}`, `,{}`, `]}}`),
-		"many menu items":          fill(`{"touser":"o","msgtype":"msgmenu","msgmenu":{"list":[`, `{"id":"1","content":"a"},`, `{"id":1,"content":"a"}]}}`),
-		"a long number":            fill(text+`,"x":1`, `0`, `}`),
-		"many escapes":             fill(text+`,"x":"`, `\u4e2d`, `"}`),
-		"many escaped strings":     fill(text+`,"x":[1`, `,"\n"`, `]}`),
-		"white space":              fill(text, ` `, `}`),
-		"a string without an end":  fill(text+`,"x":"`, `a`, ``),
-		"backslashes":              fill(text+`,"x":"`, `\\`, ``),
+		"depth 20000": []byte(text + `,"x":` + strings.Repeat(`[`, 20_000) +
+			strings.Repeat(`]`, 20_000) + `}`),
+		"many small objects": fill(text+`,"x":[{}`, `,{"a":{}}`, `]}`),
+		"many articles":      fill(news+`{}`, `,{}`, `]}}`),
+		"many menu items": fill(`{"touser":"o","msgtype":"msgmenu","msgmenu":{"list":[`,
+			`{"id":"1","content":"a"},`, `{"id":1,"content":"a"}]}}`),
+		"a long number":           fill(text+`,"x":1`, `0`, `}`),
+		"many escapes":            fill(text+`,"x":"`, `\u4e2d`, `"}`),
+		"many escaped strings":    fill(text+`,"x":[1`, `,"\n"`, `]}`),
+		"white space":             fill(text, ` `, `}`),
+		"a string without an end": fill(text+`,"x":"`, `a`, ``),
+		"backslashes":             fill(text+`,"x":"`, `\\`, ``),
 	}
 }
 
@@ -75,7 +77,8 @@ func TestDecodeIsCheapForHostilePackets(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			_, _ = schema.Decode(raw, schema.Limits{})
 			runtime.ReadMemStats(&after)
-			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64*schema.MaxPacket), "bytes")
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64*schema.MaxPacket),
+				"bytes")
 		})
 	}
 }

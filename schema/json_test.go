@@ -40,21 +40,28 @@ func TestTheJSONOfAMessageIsThatOfThePacketsObject(t *testing.T) {
 			require.NoError(t, json.Unmarshal([]byte(example.packet), &p))
 			raw, err := json.Marshal(p.Body)
 			require.NoError(t, err)
-			require.Contains(t, html(string(schema.Encode(&p))), `"`+p.Body.MsgType()+`":`+string(raw))
+			require.Contains(t, html(string(schema.Encode(&p))),
+				`"`+p.Body.MsgType()+`":`+string(raw))
 			blank := schema.Packet{ToUser: "o"}
-			require.NoError(t, json.Unmarshal([]byte(`{"touser":"o","msgtype":"`+p.Body.MsgType()+`","`+p.Body.MsgType()+`":`+string(raw)+`}`), &blank))
+			kind := p.Body.MsgType()
+			packet := `{"touser":"o","msgtype":"` + kind + `","` + kind + `":` + string(raw) + `}`
+			require.NoError(t, json.Unmarshal([]byte(packet), &blank))
 			again, err := json.Marshal(blank.Body)
 			require.NoError(t, err)
 			require.Equal(t, string(raw), string(again))
 		})
 	}
 	var menu schema.MsgMenu
-	require.NoError(t, json.Unmarshal([]byte(` {"list":[{"id":101,"content":"a"},{"id":"102","content":"b"}]}`), &menu))
+	require.NoError(t,
+		json.Unmarshal([]byte(` {"list":[{"id":101,"content":"a"},{"id":"102","content":"b"}]}`),
+			&menu))
 	raw, err := json.Marshal(menu)
 	require.NoError(t, err)
-	require.Equal(t, `{"list":[{"id":101,"content":"a"},{"id":"102","content":"b"}]}`, string(raw), "a number stays one")
+	require.Equal(t, `{"list":[{"id":101,"content":"a"},{"id":"102","content":"b"}]}`, string(raw),
+		"a number stays one")
 	require.NoError(t, json.Unmarshal([]byte(`{"content":"c","id":"103"}`), &menu.List[0]))
-	require.Equal(t, schema.MenuItem{ID: "103", Content: "c"}, menu.List[0], "nothing of what it was is left")
+	require.Equal(t, schema.MenuItem{ID: "103", Content: "c"}, menu.List[0],
+		"nothing of what it was is left")
 	require.NoError(t, json.Unmarshal([]byte(`null`), &menu.List[0]))
 	require.Equal(t, "103", menu.List[0].ID)
 }
@@ -72,14 +79,19 @@ func TestJSONIsReadAsStrictlyAsDecodeDoes(t *testing.T) {
 		name, raw, want string
 		into            any
 	}{
-		{"two keys", `{"touser":"o","touser":"p","msgtype":"text","text":{"content":"a"}}`, `duplicate key "touser"`, new(schema.Packet)},
-		{"another letter case", `{"touser":"o","msgtype":"text","text":{"Content":"a"}}`, "text.content: must be spelled in lower case", new(schema.Packet)},
+		{"two keys", `{"touser":"o","touser":"p","msgtype":"text","text":{"content":"a"}}`,
+			`duplicate key "touser"`, new(schema.Packet)},
+		{"another letter case", `{"touser":"o","msgtype":"text","text":{"Content":"a"}}`,
+			"text.content: must be spelled in lower case", new(schema.Packet)},
 		{"no message", `{"touser":"o"}`, "msgtype: missing", new(schema.Packet)},
 		{"a missing field", `{}`, "media_id: missing", new(schema.Image)},
 		{"another type", `{"media_id":1}`, "media_id: must be a string", new(schema.Voice)},
-		{"an entry without a field", `{"list":[{"id":"1"}]}`, "list[0].content: missing", new(schema.MsgMenu)},
-		{"a flag that is none", `{"is_ai_msg":2}`, "is_ai_msg: must be 0 or 1", new(schema.AIMsgContext)},
-		{"an account that is none", `{"kf_account":"x"}`, "kf_account: must be prefix@wechatid", new(schema.CustomService)},
+		{"an entry without a field", `{"list":[{"id":"1"}]}`, "list[0].content: missing",
+			new(schema.MsgMenu)},
+		{"a flag that is none", `{"is_ai_msg":2}`, "is_ai_msg: must be 0 or 1",
+			new(schema.AIMsgContext)},
+		{"an account that is none", `{"kf_account":"x"}`, "kf_account: must be prefix@wechatid",
+			new(schema.CustomService)},
 		{"no object", `"x"`, "object: must be an object", new(schema.Text)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,12 +107,13 @@ func TestJSONIsReadAsStrictlyAsDecodeDoes(t *testing.T) {
 func TestWhatIsNoPacketIsNotWritten(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]any{
-		"touser: missing":           schema.Packet{Body: &schema.Text{Content: "a"}},
-		"msgtype: missing":          schema.Packet{ToUser: "o"},
-		"text.content: missing":     schema.Packet{ToUser: "o", Body: &schema.Text{}},
-		"media_id: missing":         schema.Image{},
-		"not valid UTF-8 at byte":   &schema.Text{Content: "\xff"},
-		"object: unknown field [0]": schema.Text{Content: "a", Extra: []schema.Member{{Name: "x", Value: []byte("{")}}},
+		"touser: missing":         schema.Packet{Body: &schema.Text{Content: "a"}},
+		"msgtype: missing":        schema.Packet{ToUser: "o"},
+		"text.content: missing":   schema.Packet{ToUser: "o", Body: &schema.Text{}},
+		"media_id: missing":       schema.Image{},
+		"not valid UTF-8 at byte": &schema.Text{Content: "\xff"},
+		"object: unknown field [0]": schema.Text{Content: "a",
+			Extra: []schema.Member{{Name: "x", Value: []byte("{")}}},
 	} {
 		_, err := json.Marshal(v)
 		require.ErrorContains(t, err, want)
@@ -109,7 +122,8 @@ func TestWhatIsNoPacketIsNotWritten(t *testing.T) {
 
 func TestJSONKnowsNoAppsLimits(t *testing.T) {
 	t.Parallel()
-	long := schema.Packet{ToUser: "o", Body: &schema.Text{Content: strings.Repeat("<", schema.MaxPacket-100)}}
+	long := schema.Packet{ToUser: "o",
+		Body: &schema.Text{Content: strings.Repeat("<", schema.MaxPacket-100)}}
 	raw, err := json.Marshal(long) // Each < as six bytes.
 	require.NoError(t, err)
 	require.Greater(t, len(raw), schema.MaxPacket)
@@ -121,13 +135,16 @@ func TestJSONKnowsNoAppsLimits(t *testing.T) {
 	long.Body = &schema.Text{Content: strings.Repeat("a", schema.MaxPacket)}
 	_, err = json.Marshal(long)
 	require.ErrorContains(t, err, "at most 65536")
-	raw = []byte(`{"touser":"o","msgtype":"text","text":{"content":"` + strings.Repeat("a", schema.MaxPacket) + `"}}`)
+	raw = []byte(`{"touser":"o","msgtype":"text","text":{"content":"` +
+		strings.Repeat("a", schema.MaxPacket) + `"}}`)
 	require.ErrorContains(t, json.Unmarshal(raw, &read), "at most 65536")
 }
 
 func TestTheTextOfASubjectIsTheSubject(t *testing.T) {
 	t.Parallel()
-	raw, err := json.Marshal(map[schema.Subject]schema.Subject{schema.LiveSubject("wx1", "o"): schema.BulkSubject("wx1", "spring")})
+	raw, err := json.Marshal(
+		map[schema.Subject]schema.Subject{
+			schema.LiveSubject("wx1", "o"): schema.BulkSubject("wx1", "spring")})
 	require.NoError(t, err)
 	require.Equal(t, `{"kefu.send.wx1.live.o":"kefu.send.wx1.bulk.spring"}`, string(raw))
 	var read map[schema.Subject]schema.Subject

@@ -17,17 +17,22 @@ func TestLetterJSON(t *testing.T) {
 	at := time.Date(2026, time.November, 24, 0, 15, 0, 500_000_000, time.UTC)
 	code := 45015
 	l := schema.Letter{
-		ID: "order-7", AppID: "wx1", Generation: 2, Lane: schema.LaneLive, OpenID: "o1", Source: "shop",
-		Reason: schema.ReasonRecipient, Detail: "the reply window is closed", Errcode: &code, Errmsg: "response out of time limit", RID: "r1", HTTPStatus: 200,
+		ID: "order-7", AppID: "wx1", Generation: 2, Lane: schema.LaneLive, OpenID: "o1",
+		Source: "shop",
+		Reason: schema.ReasonRecipient, Detail: "the reply window is closed", Errcode: &code,
+		Errmsg: "response out of time limit", RID: "r1", HTTPStatus: 200,
 		PossibleDuplicate: true,
 		Attempts: []schema.Attempt{
 			{Number: 1, At: at, DurationMS: 12.5, Outcome: "unknown", Worker: "w1"},
-			{Number: 2, At: at.Add(time.Second), DurationMS: 30, Outcome: "recipient", Errcode: &code, Errmsg: "response out of time limit", RID: "r1", HTTPStatus: 200, Worker: "w2"},
+			{Number: 2, At: at.Add(time.Second), DurationMS: 30, Outcome: "recipient",
+				Errcode: &code, Errmsg: "response out of time limit", RID: "r1", HTTPStatus: 200,
+				Worker: "w2"},
 		},
 		Subject: "kefu.send.wx1.live.o1", Sequence: 42,
 		Headers:     map[string][]string{"Nats-Msg-Id": {"order-7"}, "Kefu-Source": {"shop"}},
 		Body:        `{"touser":"o1"}`,
-		PublishedAt: at.Add(-time.Minute), FirstAt: at, LastAt: at.Add(time.Second), DiedAt: at.Add(2 * time.Second), Worker: "w2",
+		PublishedAt: at.Add(-time.Minute), FirstAt: at, LastAt: at.Add(time.Second),
+		DiedAt: at.Add(2 * time.Second), Worker: "w2",
 	}
 	requireJSON(t, l, `{
   "id": "order-7",
@@ -86,7 +91,8 @@ func TestLetterJSONOfWhatNeverWasTried(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, time.November, 24, 0, 15, 0, 0, time.UTC)
 	l := schema.Letter{
-		ID: "20261124T001500.000Z-7", AppID: "wx1", Generation: 1, Lane: schema.LaneBulk, Campaign: "spring", Reason: schema.ReasonInvalid,
+		ID: "20261124T001500.000Z-7", AppID: "wx1", Generation: 1, Lane: schema.LaneBulk,
+		Campaign: "spring", Reason: schema.ReasonInvalid,
 		Subject: "kefu.send.wx1.bulk.spring", Sequence: 7, PublishedAt: at, DiedAt: at,
 		HeadersBase64: []schema.RawHeader{
 			{Name: []byte("X-Name"), Value: []byte("ok")},
@@ -131,7 +137,8 @@ func TestReceiptJSON(t *testing.T) {
 	at := time.Date(2026, time.November, 24, 0, 15, 0, 0, time.UTC)
 	zero, code := 0, -1
 	requireJSON(t, schema.Receipt{
-		ID: "order-7", AppID: "wx1", Generation: 1, State: schema.StateSent, Lane: schema.LaneLive, Errcode: &zero, Attempts: 1, PublishedAt: at, SettledAt: at.Add(time.Second),
+		ID: "order-7", AppID: "wx1", Generation: 1, State: schema.StateSent, Lane: schema.LaneLive,
+		Errcode: &zero, Attempts: 1, PublishedAt: at, SettledAt: at.Add(time.Second),
 	}, `{
   "id": "order-7",
   "appid": "wx1",
@@ -144,8 +151,10 @@ func TestReceiptJSON(t *testing.T) {
   "settled_at": "2026-11-24T00:15:01Z"
 }`)
 	requireJSON(t, schema.Receipt{
-		ID: "order-8", AppID: "wx1", Generation: 3, State: schema.StateDead, Lane: schema.LaneBulk, Campaign: "spring", Source: "shop", Reason: schema.ReasonExhausted,
-		Errcode: &code, Errmsg: "system error", RID: "r1", Attempts: 6, PossibleDuplicate: true, PublishedAt: at, SettledAt: at,
+		ID: "order-8", AppID: "wx1", Generation: 3, State: schema.StateDead, Lane: schema.LaneBulk,
+		Campaign: "spring", Source: "shop", Reason: schema.ReasonExhausted,
+		Errcode: &code, Errmsg: "system error", RID: "r1", Attempts: 6, PossibleDuplicate: true,
+		PublishedAt: at, SettledAt: at,
 	}, `{
   "id": "order-8",
   "appid": "wx1",
@@ -178,7 +187,9 @@ func requireJSON[V any](t *testing.T, v V, want string) {
 
 func TestReasonsAreTheContracts(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, []schema.Reason{"invalid", "expired", "rejected", "recipient", "exhausted", "unknown", "id-reuse", "poison"}, schema.Reasons())
+	require.Equal(t,
+		[]schema.Reason{"invalid", "expired", "rejected", "recipient", "exhausted", "unknown",
+			"id-reuse", "poison"}, schema.Reasons())
 	schema.Reasons()[0] = "changed"
 	require.Equal(t, schema.ReasonInvalid, schema.Reasons()[0])
 }
@@ -186,7 +197,8 @@ func TestReasonsAreTheContracts(t *testing.T) {
 func TestTerminalStates(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[schema.State]bool{
-		"queued": false, "waiting": false, "in_flight": false, "sent": true, "dead": true, "cancelled": true, "": false,
+		"queued": false, "waiting": false, "in_flight": false, "sent": true, "dead": true,
+		"cancelled": true, "": false,
 	} {
 		require.Equal(t, want, state.Terminal(), "%s", state)
 	}

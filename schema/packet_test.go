@@ -19,10 +19,12 @@ func TestPacketsBuiltInGo(t *testing.T) {
 		{"text", &schema.Text{Content: "a\t\"<\\>\n"}, `"text":{"content":"a\t\"<\\>\n"}`},
 		{"image", &schema.Image{MediaID: "1"}, `"image":{"media_id":"1"}`},
 		{"voice", &schema.Voice{MediaID: "1"}, `"voice":{"media_id":"1"}`},
-		{"video", &schema.Video{MediaID: "1", ThumbMediaID: "2"}, `"video":{"media_id":"1","thumb_media_id":"2"}`},
+		{"video", &schema.Video{MediaID: "1", ThumbMediaID: "2"},
+			`"video":{"media_id":"1","thumb_media_id":"2"}`},
 		{
 			"music",
-			&schema.Music{MusicURL: "http://a", HQMusicURL: "https://b/c", ThumbMediaID: "1", Title: "t"},
+			&schema.Music{MusicURL: "http://a", HQMusicURL: "https://b/c", ThumbMediaID: "1",
+				Title: "t"},
 			`"music":{"musicurl":"http://a","hqmusicurl":"https://b/c","thumb_media_id":"1","title":"t"}`,
 		},
 		{
@@ -37,7 +39,8 @@ func TestPacketsBuiltInGo(t *testing.T) {
 		},
 		{"wxcard", &schema.WxCard{CardID: "1"}, `"wxcard":{"card_id":"1"}`},
 		{"mpnews", &schema.MPNews{MediaID: "1"}, `"mpnews":{"media_id":"1"}`},
-		{"mpnewsarticle", &schema.MPNewsArticle{ArticleID: "1"}, `"mpnewsarticle":{"article_id":"1"}`},
+		{"mpnewsarticle", &schema.MPNewsArticle{ArticleID: "1"},
+			`"mpnewsarticle":{"article_id":"1"}`},
 		{
 			"msgmenu",
 			&schema.MsgMenu{HeadContent: "h", List: []schema.MenuItem{{ID: "1", Content: "a"}}},
@@ -53,7 +56,8 @@ func TestPacketsBuiltInGo(t *testing.T) {
 			t.Parallel()
 			p := &schema.Packet{ToUser: "o", Body: tt.body}
 			require.Equal(t, tt.name, tt.body.MsgType())
-			require.Equal(t, `{"touser":"o","msgtype":"`+tt.name+`",`+tt.want+`}`, string(schema.Encode(p)))
+			require.Equal(t, `{"touser":"o","msgtype":"`+tt.name+`",`+tt.want+`}`,
+				string(schema.Encode(p)))
 			requireRoundTrip(t, p)
 		})
 	}
@@ -68,14 +72,17 @@ func TestPacketsBuiltInGoWithEverything(t *testing.T) {
 		return m
 	}
 	p := &schema.Packet{
-		ToUser:        "o",
-		Body:          &schema.Text{Content: "a", Extra: []schema.Member{member("b", ` [ 1.0 , "\u4e2d" ] `)}},
+		ToUser: "o",
+		Body: &schema.Text{Content: "a",
+			Extra: []schema.Member{member("b", ` [ 1.0 , "\u4e2d" ] `)}},
 		CustomService: &schema.CustomService{KFAccount: "a@b"},
 		AIMsgContext:  &schema.AIMsgContext{IsAIMsg: true},
-		Extra:         []schema.Member{member("businessid", `1`), {Name: "中\n", Value: []byte(`null`)}},
+		Extra: []schema.Member{member("businessid", `1`),
+			{Name: "中\n", Value: []byte(`null`)}},
 	}
-	require.Equal(t, `{"touser":"o","msgtype":"text","text":{"content":"a","b":[1.0,"中"]},"customservice":{"kf_account":"a@b"},`+
-		`"aimsgcontext":{"is_ai_msg":1},"businessid":1,"中\n":null}`, string(schema.Encode(p)))
+	require.Equal(t, `{"touser":"o","msgtype":"text","text":{"content":"a","b":[1.0,"中"]},`+
+		`"customservice":{"kf_account":"a@b"},"aimsgcontext":{"is_ai_msg":1},`+
+		`"businessid":1,"中\n":null}`, string(schema.Encode(p)))
 	requireRoundTrip(t, p)
 }
 
@@ -89,26 +96,33 @@ func TestCheckRefuses(t *testing.T) {
 		p.Extra = members
 		return p
 	}
-	one := func(name, value string) schema.Member { return schema.Member{Name: name, Value: []byte(value)} }
+	one := func(name, value string) schema.Member {
+		return schema.Member{Name: name, Value: []byte(value)}
+	}
 	for _, tt := range []struct {
 		name   string
 		packet *schema.Packet
 		want   string
 	}{
 		{"an empty packet", &schema.Packet{}, "touser: missing"},
-		{"a crafted touser", &schema.Packet{ToUser: "a.>", Body: &schema.Text{Content: "a"}}, "touser: must be 1 to 128 of A-Z a-z 0-9 _ -"},
+		{"a crafted touser", &schema.Packet{ToUser: "a.>", Body: &schema.Text{Content: "a"}},
+			"touser: must be 1 to 128 of A-Z a-z 0-9 _ -"},
 		{"no body", &schema.Packet{ToUser: "o"}, "msgtype: missing"},
 		{"an empty text", text(""), "text.content: missing"},
-		{"a text too long", text(strings.Repeat("a", 2049)), "text.content: 2049 bytes, at most 2048"},
+		{"a text too long", text(strings.Repeat("a", 2049)),
+			"text.content: 2049 bytes, at most 2048"},
 		{"invalid UTF-8", text("a\xC4\xE3"), "text.content: not valid UTF-8 at byte 1"},
 		{"a control character", text("a\x00"), "text.content: control character U+0000 at byte 1"},
-		{"a C1 control character", text("\u0085"), "text.content: control character U+0085 at byte 0"},
+		{"a C1 control character", text("\u0085"),
+			"text.content: control character U+0085 at byte 0"},
 		{
 			"a control character in an optional field",
-			&schema.Packet{ToUser: "o", Body: &schema.Video{MediaID: "1", ThumbMediaID: "1", Title: "\x1b"}},
+			&schema.Packet{ToUser: "o",
+				Body: &schema.Video{MediaID: "1", ThumbMediaID: "1", Title: "\x1b"}},
 			"video.title: control character U+001B at byte 0",
 		},
-		{"no articles", &schema.Packet{ToUser: "o", Body: &schema.News{}}, "news.articles: no articles, at least 1"},
+		{"no articles", &schema.Packet{ToUser: "o", Body: &schema.News{}},
+			"news.articles: no articles, at least 1"},
 		{
 			"too many articles",
 			&schema.Packet{ToUser: "o", Body: &schema.News{Articles: make([]schema.Article, 11)}},
@@ -116,7 +130,8 @@ func TestCheckRefuses(t *testing.T) {
 		},
 		{
 			"invalid UTF-8 in an article",
-			&schema.Packet{ToUser: "o", Body: &schema.News{Articles: []schema.Article{{}, {URL: "\xFF"}}}},
+			&schema.Packet{ToUser: "o",
+				Body: &schema.News{Articles: []schema.Article{{}, {URL: "\xFF"}}}},
 			"news.articles[1].url: not valid UTF-8 at byte 0",
 		},
 		{
@@ -133,25 +148,39 @@ func TestCheckRefuses(t *testing.T) {
 		},
 		{
 			"no kfaccount",
-			&schema.Packet{ToUser: "o", Body: &schema.Text{Content: "a"}, CustomService: &schema.CustomService{}},
+			&schema.Packet{ToUser: "o", Body: &schema.Text{Content: "a"},
+				CustomService: &schema.CustomService{}},
 			"customservice.kf_account: missing",
 		},
 		{
 			"an unknown field of an AI mark",
-			&schema.Packet{ToUser: "o", Body: &schema.Text{Content: "a"}, AIMsgContext: &schema.AIMsgContext{Extra: []schema.Member{{}}}},
+			&schema.Packet{ToUser: "o", Body: &schema.Text{Content: "a"},
+				AIMsgContext: &schema.AIMsgContext{Extra: []schema.Member{{}}}},
 			"aimsgcontext: unknown field [0]: not JSON: ends too early at byte 0",
 		},
-		{"a known field among the unknown", extra(one("Text", "1")), `packet: unknown field [0]: named as the known field "text"`},
-		{"an unknown field twice", extra(one("a", "1"), one("a", "1")), "packet: unknown field [1]: duplicate key"},
-		{"an unknown field in two cases", extra(one("a", "1"), one("A", "1")), "packet: unknown field [1]: two keys that differ only in letter case"},
-		{"an unknown field with a bad name", extra(one("\xFF", "1")), "packet: unknown field [0]: not valid UTF-8 at byte 0"},
-		{"an unknown field with a bad value", extra(one("a", `"\u0000"`)), "packet: unknown field [0]: control character U+0000 at byte 1"},
-		{"an unknown field with two values", extra(one("a", `1,"b":2`)), "packet: unknown field [0]: not JSON: nothing may follow the value at byte 1"},
-		{"an unknown field with white space", extra(one("a", ` 1`)), "packet: unknown field [0]: value not in normal form: use NewMember"},
-		{"an unknown field with escapes", extra(one("a", `"\u4e2d"`)), "packet: unknown field [0]: value not in normal form: use NewMember"},
-		{"an unknown field with invalid UTF-8", extra(one("a", "\"\xFF\"")), "packet: unknown field [0]: not valid UTF-8 at byte 1"},
-		{"an unknown field too deep", extra(one("a", strings.Repeat(`[`, 32)+strings.Repeat(`]`, 32))), "packet: unknown field [0]: nested deeper than 32 at byte 31"},
-		{"a packet too large", extra(one("a", `"`+strings.Repeat("a", schema.MaxPacket)+`"`)), "packet: 65597 bytes, at most 65536"},
+		{"a known field among the unknown", extra(one("Text", "1")),
+			`packet: unknown field [0]: named as the known field "text"`},
+		{"an unknown field twice", extra(one("a", "1"), one("a", "1")),
+			"packet: unknown field [1]: duplicate key"},
+		{"an unknown field in two cases", extra(one("a", "1"), one("A", "1")),
+			"packet: unknown field [1]: two keys that differ only in letter case"},
+		{"an unknown field with a bad name", extra(one("\xFF", "1")),
+			"packet: unknown field [0]: not valid UTF-8 at byte 0"},
+		{"an unknown field with a bad value", extra(one("a", `"\u0000"`)),
+			"packet: unknown field [0]: control character U+0000 at byte 1"},
+		{"an unknown field with two values", extra(one("a", `1,"b":2`)),
+			"packet: unknown field [0]: not JSON: nothing may follow the value at byte 1"},
+		{"an unknown field with white space", extra(one("a", ` 1`)),
+			"packet: unknown field [0]: value not in normal form: use NewMember"},
+		{"an unknown field with escapes", extra(one("a", `"\u4e2d"`)),
+			"packet: unknown field [0]: value not in normal form: use NewMember"},
+		{"an unknown field with invalid UTF-8", extra(one("a", "\"\xFF\"")),
+			"packet: unknown field [0]: not valid UTF-8 at byte 1"},
+		{"an unknown field too deep",
+			extra(one("a", strings.Repeat(`[`, 32)+strings.Repeat(`]`, 32))),
+			"packet: unknown field [0]: nested deeper than 32 at byte 31"},
+		{"a packet too large", extra(one("a", `"`+strings.Repeat("a", schema.MaxPacket)+`"`)),
+			"packet: 65597 bytes, at most 65536"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -177,7 +206,9 @@ func TestNewMemberRefuses(t *testing.T) {
 
 func TestAChangedMenuIDIsNoNumberAnyMore(t *testing.T) {
 	t.Parallel()
-	p, err := schema.Decode([]byte(`{"touser":"o","msgtype":"msgmenu","msgmenu":{"list":[{"id":1,"content":"a"}]}}`), schema.Limits{})
+	p, err := schema.Decode(
+		[]byte(`{"touser":"o","msgtype":"msgmenu","msgmenu":{"list":[{"id":1,"content":"a"}]}}`),
+		schema.Limits{})
 	require.NoError(t, err)
 	list := p.Body.(*schema.MsgMenu).List
 	list[0].ID = "2"
@@ -188,7 +219,8 @@ func TestAChangedMenuIDIsNoNumberAnyMore(t *testing.T) {
 
 func TestWhatWasNotCheckedIsStillWrittenAsJSON(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, `{"touser":"\u0000\""}`, string(schema.Encode(&schema.Packet{ToUser: "\x00\""})))
+	require.Equal(t, `{"touser":"\u0000\""}`,
+		string(schema.Encode(&schema.Packet{ToUser: "\x00\""})))
 }
 
 func TestAppendAllocatesNothing(t *testing.T) {
@@ -206,13 +238,15 @@ func TestAppendAllocatesNothing(t *testing.T) {
 func TestAppendAppends(t *testing.T) {
 	t.Parallel()
 	p := &schema.Packet{ToUser: "o", Body: &schema.Text{Content: "a"}}
-	require.Equal(t, `before{"touser":"o","msgtype":"text","text":{"content":"a"}}`, string(p.Append([]byte("before"))))
-	require.Equal(t, `{{"touser":"o","msgtype":"text","text":{"content":"a"}}`, string(p.Append([]byte("{"))))
+	require.Equal(t, `before{"touser":"o","msgtype":"text","text":{"content":"a"}}`,
+		string(p.Append([]byte("before"))))
+	require.Equal(t, `{{"touser":"o","msgtype":"text","text":{"content":"a"}}`,
+		string(p.Append([]byte("{"))))
 }
 
 func TestDecodeAllocatesLittle(t *testing.T) {
 	// Not parallel: it counts allocations.
 	raw := []byte(`{"touser":"OPENID","msgtype":"text","text":{"content":"Hello World"}}`)
-	require.Equal(t, 3.0, testing.AllocsPerRun(100, func() { _, _ = schema.Decode(raw, schema.Limits{}) }),
-		"the text, the packet and its body")
+	decode := func() { _, _ = schema.Decode(raw, schema.Limits{}) }
+	require.Equal(t, 3.0, testing.AllocsPerRun(100, decode), "the text, the packet and its body")
 }

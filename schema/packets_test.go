@@ -117,8 +117,10 @@ var accepted = []struct{ name, packet, want string }{
 	},
 	{
 		"raw UTF-8 stays",
-		`{"touser":"o","msgtype":"text","text":{"content":"中文 😀 <&> ` + "\u2028\u00A0\uFEFF" + `"}}`,
-		`{"touser":"o","msgtype":"text","text":{"content":"中文 😀 <&> ` + "\u2028\u00A0\uFEFF" + `"}}`,
+		`{"touser":"o","msgtype":"text","text":{"content":"中文 😀 <&> ` + "\u2028\u00A0\uFEFF" +
+			`"}}`,
+		`{"touser":"o","msgtype":"text","text":{"content":"中文 😀 <&> ` + "\u2028\u00A0\uFEFF" +
+			`"}}`,
 	},
 	{
 		"tab and line breaks stay escaped",
@@ -237,8 +239,10 @@ var accepted = []struct{ name, packet, want string }{
 	},
 	{
 		"the deepest nesting",
-		`{"touser":"o","msgtype":"text","text":{"content":"a"},"x":` + strings.Repeat(`[`, 31) + strings.Repeat(`]`, 31) + `}`,
-		`{"touser":"o","msgtype":"text","text":{"content":"a"},"x":` + strings.Repeat(`[`, 31) + strings.Repeat(`]`, 31) + `}`,
+		`{"touser":"o","msgtype":"text","text":{"content":"a"},"x":` + strings.Repeat(`[`, 31) +
+			strings.Repeat(`]`, 31) + `}`,
+		`{"touser":"o","msgtype":"text","text":{"content":"a"},"x":` + strings.Repeat(`[`, 31) +
+			strings.Repeat(`]`, 31) + `}`,
 	},
 	{
 		"the longest text, in bytes",

@@ -83,7 +83,8 @@ func TestParseSubjectRefuses(t *testing.T) {
 
 // crafted are tokens that would leave their place in a subject, or the subject's line on the wire.
 var crafted = []string{
-	"", ".", "a.b", "*", ">", "a*", "a>", " ", "a b", "\t", "\x00", "a\x00", "\r", "\n", "a\r\nPUB x 0\r\n", "中文", "ａ", "é", "\xFF", "a/b", "a:b", "$SYS",
+	"", ".", "a.b", "*", ">", "a*", "a>", " ", "a b", "\t", "\x00", "a\x00", "\r", "\n",
+	"a\r\nPUB x 0\r\n", "中文", "ａ", "é", "\xFF", "a/b", "a:b", "$SYS",
 	"·", strings.Repeat("a", 129),
 }
 
@@ -98,9 +99,10 @@ func TestCraftedTokensNeverGetIntoASubject(t *testing.T) {
 			"ReceiptSubject":   schema.ReceiptSubject(token, schema.StateSent),
 			"ReceiptSubject 2": schema.ReceiptSubject("wx1", schema.State(token)),
 			"an appid":         schema.LiveSubject(token, "o").String(),
-			"a lane":           schema.Subject{AppID: "wx1", Lane: schema.Lane(token), Key: "o"}.String(),
-			"an openid":        schema.LiveSubject("wx1", token).String(),
-			"a campaign":       schema.BulkSubject("wx1", token).String(),
+			"a lane": schema.Subject{AppID: "wx1", Lane: schema.Lane(token),
+				Key: "o"}.String(),
+			"an openid":  schema.LiveSubject("wx1", token).String(),
+			"a campaign": schema.BulkSubject("wx1", token).String(),
 		} {
 			require.Empty(t, subject, "%s with %q", name, token)
 		}
@@ -115,7 +117,9 @@ func TestSubjectsOfTheContract(t *testing.T) {
 	for _, r := range schema.Reasons() {
 		require.Equal(t, "kefu.dead.wx1."+string(r), schema.DeadSubject("wx1", r))
 	}
-	for _, s := range []schema.State{schema.StateQueued, schema.StateWaiting, schema.StateInFlight} {
+	for _, s := range []schema.State{
+		schema.StateQueued, schema.StateWaiting, schema.StateInFlight,
+	} {
 		require.Empty(t, schema.ReceiptSubject("wx1", s), "%s is not terminal", s)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-const triedOnce = `{"n":1,"at":"2026-11-24T00:15:00Z","ms":12.5,"outcome":"busy","errcode":-1,"errmsg":"系统繁忙","worker":"w1"}`
+const triedOnce = `{"n":1,"at":"2026-11-24T00:15:00Z","ms":12.5,"outcome":"busy","errcode":-1,` +
+	`"errmsg":"系统繁忙","worker":"w1"}`
 
 func TestParseEnvelopeOnAgain(t *testing.T) {
 	t.Parallel()
@@ -28,13 +29,15 @@ func TestParseEnvelopeOnAgain(t *testing.T) {
 		"Kefu-Hop":          {"1"},
 		"Kefu-Source":       {"shop"},
 	}
-	tried := schema.Attempt{Number: 1, At: at, DurationMS: 12.5, Outcome: "busy", Errcode: &busy, Errmsg: "系统繁忙", Worker: "w1"}
+	tried := schema.Attempt{Number: 1, At: at, DurationMS: 12.5, Outcome: "busy", Errcode: &busy,
+		Errmsg: "系统繁忙", Worker: "w1"}
 	second := tried
 	second.Number = 2
 	e, err := wire.ParseEnvelope(header, true)
 	require.NoError(t, err)
 	require.Equal(t, wire.Envelope{
-		Envelope: schema.Envelope{ID: "order-7", Source: "shop"}, Generation: 2, Attempt: 3, PublishedAt: at, Tried: []schema.Attempt{tried, second},
+		Envelope: schema.Envelope{ID: "order-7", Source: "shop"}, Generation: 2, Attempt: 3,
+		PublishedAt: at, Tried: []schema.Attempt{tried, second},
 	}, e)
 
 	h := e.Header()
@@ -91,21 +94,32 @@ func TestParseEnvelopeOnAgainRefuses(t *testing.T) {
 		header header
 		want   string
 	}{
-		{"no id on again", header{"Nats-Msg-Id": {"1"}, "Kefu-Generation": {"1"}, "Kefu-Attempt": {"1"}}, "Kefu-Id: missing"},
-		{"no generation on again", header{"Kefu-Id": {"1"}, "Kefu-Attempt": {"1"}}, "Kefu-Generation: missing"},
-		{"no attempt on again", header{"Kefu-Id": {"1"}, "Kefu-Generation": {"1"}}, "Kefu-Attempt: missing"},
+		{"no id on again",
+			header{"Nats-Msg-Id": {"1"}, "Kefu-Generation": {"1"}, "Kefu-Attempt": {"1"}},
+			"Kefu-Id: missing"},
+		{"no generation on again", header{"Kefu-Id": {"1"}, "Kefu-Attempt": {"1"}},
+			"Kefu-Generation: missing"},
+		{"no attempt on again", header{"Kefu-Id": {"1"}, "Kefu-Generation": {"1"}},
+			"Kefu-Attempt: missing"},
 		{"an empty id on again", again("Kefu-Id", ""), "Kefu-Id: empty, 1 to 128 bytes"},
-		{"generation 0", again("Kefu-Generation", "0"), "Kefu-Generation: must be a number from 1 to 999999999"},
-		{"attempt 01", again("Kefu-Attempt", "01"), "Kefu-Attempt: must be a number from 1 to 999999999"},
-		{"attempt +1", again("Kefu-Attempt", "+1"), "Kefu-Attempt: must be a number from 1 to 999999999"},
-		{"attempt 10^20", again("Kefu-Attempt", "1"+strings.Repeat("0", 20)), "Kefu-Attempt: must be a number from 1 to 999999999"},
+		{"generation 0", again("Kefu-Generation", "0"),
+			"Kefu-Generation: must be a number from 1 to 999999999"},
+		{"attempt 01", again("Kefu-Attempt", "01"),
+			"Kefu-Attempt: must be a number from 1 to 999999999"},
+		{"attempt +1", again("Kefu-Attempt", "+1"),
+			"Kefu-Attempt: must be a number from 1 to 999999999"},
+		{"attempt 10^20", again("Kefu-Attempt", "1"+strings.Repeat("0", 20)),
+			"Kefu-Attempt: must be a number from 1 to 999999999"},
 		{"two attempts", again("Kefu-Attempt", "1", "2"), "Kefu-Attempt: given 2 times"},
-		{"published at some time", again("Kefu-Published-At", "today"), "Kefu-Published-At" + whenRule},
-		{"tried something", again("Kefu-Tried", triedOnce, "{oSECRET"), "Kefu-Tried: must be an attempt as JSON"},
+		{"published at some time", again("Kefu-Published-At", "today"),
+			"Kefu-Published-At" + whenRule},
+		{"tried something", again("Kefu-Tried", triedOnce, "{oSECRET"),
+			"Kefu-Tried: must be an attempt as JSON"},
 		{"a typo on again", again("Kefu-Attempts", "1"), "Kefu-Attempts" +
 			": unknown header (known: Kefu-Expires-At, Kefu-Send-At, Kefu-Unknown, Kefu-Source)"},
 		{"a time that is none on again", again("Kefu-Send-At", "x"), "Kefu-Send-At" + whenRule},
-		{"one that comes in two spellings", again("kefu-id", "2"), "Kefu-Id: given in two spellings"},
+		{"one that comes in two spellings", again("kefu-id", "2"),
+			"Kefu-Id: given in two spellings"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -120,22 +134,33 @@ func TestParseEnvelopeOnAgainRefuses(t *testing.T) {
 
 func TestABrokenEnvelopeStillHasItsID(t *testing.T) {
 	t.Parallel()
+	type header = map[string][]string
 	for _, tt := range []struct {
 		name   string
 		header map[string][]string
 		again  bool
 		want   wire.Envelope
 	}{
-		{"a producer's", map[string][]string{"nats-msg-id": {"1"}, "Kefu-Expires": {"x"}, "Kefu-Source": {"a"}}, false,
+		{"a producer's",
+			header{"nats-msg-id": {"1"}, "Kefu-Expires": {"x"}, "Kefu-Source": {"a"}}, false,
 			wire.Envelope{Envelope: schema.Envelope{ID: "1", Source: "a"}}},
-		{"a producer's with kefu's own", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}}, false,
+		{"a producer's with kefu's own",
+			header{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}}, false,
 			wire.Envelope{Envelope: schema.Envelope{ID: "1"}}},
-		{"kefu's own", map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}, "Kefu-Source": {"a"}}, true,
+		{"kefu's own",
+			header{"Nats-Msg-Id": {"1"}, "Kefu-Id": {"2"}, "Kefu-Source": {"a"}}, true,
 			wire.Envelope{Envelope: schema.Envelope{ID: "2", Source: "a"}}},
-		{"two ids", map[string][]string{"Kefu-Id": {"1"}, "kefu-id": {"2"}}, true, wire.Envelope{}},
-		{"of a later version", map[string][]string{"Kefu-Id": {"2"}, "Kefu-Generation": {"3"}, "Kefu-Attempt": {"4"},
-			"Kefu-Tried": {`{"n":3}`, "x"}, "Kefu-Expires-At": {"2026-11-24T08:15:00Z"}, "Kefu-New": {"1"}}, true,
-			wire.Envelope{Envelope: schema.Envelope{ID: "2"}, Generation: 3, Attempt: 4, Tried: []schema.Attempt{{Number: 3}}}},
+		{"two ids", header{"Kefu-Id": {"1"}, "kefu-id": {"2"}}, true, wire.Envelope{}},
+		{"of a later version",
+			header{
+				"Kefu-Id": {"2"}, "Kefu-Generation": {"3"}, "Kefu-Attempt": {"4"},
+				"Kefu-Tried":      {`{"n":3}`, "x"},
+				"Kefu-Expires-At": {"2026-11-24T08:15:00Z"}, "Kefu-New": {"1"},
+			}, true,
+			wire.Envelope{
+				Envelope: schema.Envelope{ID: "2"}, Generation: 3, Attempt: 4,
+				Tried: []schema.Attempt{{Number: 3}},
+			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,7 +174,8 @@ func TestABrokenEnvelopeStillHasItsID(t *testing.T) {
 func TestAProducerMaySetNoneOfKefusOwnHeaders(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		wire.HeaderID, wire.HeaderGeneration, wire.HeaderAttempt, wire.HeaderPublishedAt, wire.HeaderTried,
+		wire.HeaderID, wire.HeaderGeneration, wire.HeaderAttempt, wire.HeaderPublishedAt,
+		wire.HeaderTried,
 		wire.HeaderTarget, wire.HeaderHop,
 	} {
 		_, err := wire.ParseEnvelope(map[string][]string{name: {"1"}}, false)
@@ -180,23 +206,33 @@ func TestDeadline(t *testing.T) {
 		after time.Duration
 		want  time.Time
 	}{
-		"the app's time counts from publication":             {schema.Envelope{}, 48 * time.Hour, hours(48)},
-		"or from the time it is held until":                  {schema.Envelope{SendAt: hours(100)}, 48 * time.Hour, hours(148)},
-		"a send-at in the past changes nothing":              {schema.Envelope{SendAt: hours(-1)}, 48 * time.Hour, hours(48)},
-		"its own deadline wins, also over its send-at":       {schema.Envelope{ExpiresAt: hours(1), SendAt: hours(2)}, 48 * time.Hour, hours(1)},
-		"an app without a time and an intent without: never": {schema.Envelope{SendAt: hours(1)}, 0, time.Time{}},
+		"the app's time counts from publication": {schema.Envelope{}, 48 * time.Hour,
+			hours(48)},
+		"or from the time it is held until": {schema.Envelope{SendAt: hours(100)},
+			48 * time.Hour, hours(148)},
+		"a send-at in the past changes nothing": {schema.Envelope{SendAt: hours(-1)},
+			48 * time.Hour, hours(48)},
+		"its own deadline wins, also over its send-at": {
+			schema.Envelope{ExpiresAt: hours(1), SendAt: hours(2)}, 48 * time.Hour, hours(1)},
+		"an app without a time and an intent without: never": {schema.Envelope{SendAt: hours(1)}, 0,
+			time.Time{}},
 	} {
-		require.Equal(t, row.want, wire.Envelope{Envelope: row.e}.Deadline(published, row.after), name)
+		require.Equal(t, row.want, wire.Envelope{Envelope: row.e}.Deadline(published, row.after),
+			name)
 	}
 }
 
 func TestProducerHeaderIsWhatTheProducerSet(t *testing.T) {
 	t.Parallel()
 	h := map[string][]string{
-		"Kefu-Id": {"1"}, "Kefu-Generation": {"2"}, "Kefu-Attempt": {"2"}, "Kefu-Tried": {"{}", "{}"}, "Kefu-Target": {"x"}, "Kefu-Hop": {"1"},
-		"Kefu-Published-At": {"2026-11-24T08:15:00Z"}, "Nats-Msg-Id": {"moved"}, "Nats-Schedule": {"@at"},
-		"Kefu-Source": {"crm"}, "kefu-new": {"1"}, "X-Order": {"7", "8"},
+		"Kefu-Id": {"1"}, "Kefu-Generation": {"2"}, "Kefu-Attempt": {"2"},
+		"Kefu-Tried": {"{}", "{}"}, "Kefu-Target": {"x"}, "Kefu-Hop": {"1"},
+		"Kefu-Published-At": {"2026-11-24T08:15:00Z"}, "Nats-Msg-Id": {"moved"},
+		"Nats-Schedule": {"@at"},
+		"Kefu-Source":   {"crm"}, "kefu-new": {"1"}, "X-Order": {"7", "8"},
 	}
-	require.Equal(t, map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Source": {"crm"}, "kefu-new": {"1"}, "X-Order": {"7", "8"}}, wire.ProducerHeader(h, "1"))
+	require.Equal(t,
+		map[string][]string{"Nats-Msg-Id": {"1"}, "Kefu-Source": {"crm"}, "kefu-new": {"1"},
+			"X-Order": {"7", "8"}}, wire.ProducerHeader(h, "1"))
 	require.NotContains(t, wire.ProducerHeader(h, ""), "Nats-Msg-Id")
 }

@@ -9,13 +9,13 @@ import (
 // AnyToken is the wildcard that matches one token of a subject.
 const AnyToken = "*"
 
-// The functions of this file build filters: subjects with wildcards, by which kefu reads a part of a
-// stream. Unlike the subjects that messages are published on, they are not checked. An app and
+// The functions of this file build filters: subjects with wildcards, by which kefu reads a part of
+// a stream. Unlike the subjects that messages are published on, they are not checked. An app and
 // whatever else a caller puts in has passed [schema.CheckToken] or is AnyToken.
 
-// SendSubjects returns the subjects of an app's queue, as producers and kefu itself publish to them.
-// They name every lane: with `….>` a producer could publish past the transform into a shard that
-// nobody reads.
+// SendSubjects returns the subjects of an app's queue, as producers and kefu itself publish to
+// them. They name every lane: with `….>` a producer could publish past the transform into a shard
+// that nobody reads.
 func SendSubjects(appID string) []string {
 	var subjects []string
 	for _, lane := range []schema.Lane{schema.LaneLive, schema.LaneBulk} {

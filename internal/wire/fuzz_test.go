@@ -13,8 +13,11 @@ import (
 
 // FuzzParseEnvelope reads headers as lines of "Name: value".
 func FuzzParseEnvelope(f *testing.F) {
-	f.Add("Nats-Msg-Id: 1\nKefu-Expires-At: 2026-11-24T08:15:00.5+08:00\nKefu-Unknown: park\nKefu-Source: shop\ntraceparent: "+"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false)
-	f.Add("Kefu-Id: 1\nkefu-generation: 2\nKefu-Attempt: 3\nKefu-Published-At: 2026-11-24T00:15:00Z\nKefu-Tried: "+triedOnce+"\nKefu-Hop: 1", true)
+	f.Add("Nats-Msg-Id: 1\nKefu-Expires-At: 2026-11-24T08:15:00.5+08:00\n"+
+		"Kefu-Unknown: park\nKefu-Source: shop\n"+
+		"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false)
+	f.Add("Kefu-Id: 1\nkefu-generation: 2\nKefu-Attempt: 3\n"+
+		"Kefu-Published-At: 2026-11-24T00:15:00Z\nKefu-Tried: "+triedOnce+"\nKefu-Hop: 1", true)
 	f.Add("Kefu-Send-At: 9999-12-31T23:59:59-23:59", false)
 	f.Add("Kefu-Send-At: 1970-01-01T00:00:00+00:01", false)
 	f.Add("Kefu-Id: 1\nKefu-Generation: 1\nKefu-Attempt: 1\nKefu-Tried: null", true)
@@ -40,7 +43,8 @@ func FuzzParseEnvelope(f *testing.F) {
 		}
 		back, err := wire.ParseEnvelope(e.Header(), true)
 		require.NoError(t, err)
-		require.Equal(t, e.Header(), back.Header()) // Not the values themselves: a time read from JSON knows its zone by pointer.
+		// Not the values themselves: a time read from JSON knows its zone by pointer.
+		require.Equal(t, e.Header(), back.Header())
 		if !again {
 			require.NoError(t, e.Check())
 		}

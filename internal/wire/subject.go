@@ -52,8 +52,8 @@ func ParseSubject(s string) (Subject, error) {
 	return Subject{Subject: subject, Again: again}, nil
 }
 
-// IsAgain reports whether kefu itself published a message on this subject, whether the rest of it is
-// valid or not.
+// IsAgain reports whether kefu itself published a message on this subject, whether the rest of it
+// is valid or not.
 func IsAgain(subject string) bool { return strings.HasPrefix(subject, againPrefix) }
 
 // String returns the subject in the form in which it is published, "" when it does not pass

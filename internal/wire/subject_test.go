@@ -16,10 +16,14 @@ func TestASubjectIsAProducersOrKefusOwn(t *testing.T) {
 		subject, published string
 		want               wire.Subject
 	}{
-		{"kefu.send.wx1.live.o", "kefu.send.wx1.live.o", wire.Subject{Subject: schema.LiveSubject("wx1", "o")}},
-		{"kefu.send.wx1.live.3.o", "kefu.send.wx1.live.o", wire.Subject{Subject: schema.LiveSubject("wx1", "o")}},
-		{"kefu.again.wx1.live.o", "kefu.again.wx1.live.o", wire.Subject{Subject: schema.LiveSubject("wx1", "o"), Again: true}},
-		{"kefu.again.wx1.live.0.o", "kefu.again.wx1.live.o", wire.Subject{Subject: schema.LiveSubject("wx1", "o"), Again: true}},
+		{"kefu.send.wx1.live.o", "kefu.send.wx1.live.o",
+			wire.Subject{Subject: schema.LiveSubject("wx1", "o")}},
+		{"kefu.send.wx1.live.3.o", "kefu.send.wx1.live.o",
+			wire.Subject{Subject: schema.LiveSubject("wx1", "o")}},
+		{"kefu.again.wx1.live.o", "kefu.again.wx1.live.o",
+			wire.Subject{Subject: schema.LiveSubject("wx1", "o"), Again: true}},
+		{"kefu.again.wx1.live.0.o", "kefu.again.wx1.live.o",
+			wire.Subject{Subject: schema.LiveSubject("wx1", "o"), Again: true}},
 		{"kefu.again.live.bulk.live", "kefu.again.live.bulk.live",
 			wire.Subject{Subject: schema.BulkSubject("live", "live"), Again: true}},
 	} {
@@ -31,7 +35,10 @@ func TestASubjectIsAProducersOrKefusOwn(t *testing.T) {
 			require.Equal(t, tt.published, s.String())
 		})
 	}
-	for _, subject := range []string{"", "kefu.again", "kefu.again.", "kefu.again.wx1.bulk.1.c", "kefu.again.kefu.send.wx1.live.o"} {
+	for _, subject := range []string{
+		"", "kefu.again", "kefu.again.", "kefu.again.wx1.bulk.1.c",
+		"kefu.again.kefu.send.wx1.live.o",
+	} {
 		_, err := wire.ParseSubject(subject)
 		require.Error(t, err, subject)
 	}
@@ -51,7 +58,10 @@ func TestSubjectsOfKefusOwn(t *testing.T) {
 		"kefu.again.wx.bulk.x": func(s string) string { return again(schema.BulkSubject("wx", s)) },
 	} {
 		require.Equal(t, want, made("x"))
-		for _, crafted := range []string{"", ".", "a.b", "*", ">", " ", "a\r\nPUB x 0\r\n", "中文", "·", strings.Repeat("a", 129)} {
+		for _, crafted := range []string{
+			"", ".", "a.b", "*", ">", " ", "a\r\nPUB x 0\r\n", "中文", "·",
+			strings.Repeat("a", 129),
+		} {
 			require.Empty(t, made(crafted), "%s with %q", want, crafted)
 		}
 	}

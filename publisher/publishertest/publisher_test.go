@@ -25,7 +25,8 @@ const app = "wx1"
 
 func TestTheFakeHasTheMethodsOfTheRealOne(t *testing.T) {
 	t.Parallel()
-	actual, fake := reflect.TypeFor[*publisher.Publisher](), reflect.TypeFor[*publishertest.Publisher]()
+	actual := reflect.TypeFor[*publisher.Publisher]()
+	fake := reflect.TypeFor[*publishertest.Publisher]()
 	for i := range actual.NumMethod() {
 		want := actual.Method(i)
 		got, ok := fake.MethodByName(want.Name)
@@ -47,8 +48,10 @@ func TestTheFakeHasTheMethodsOfTheRealOne(t *testing.T) {
 
 // client is what the tests below ask of both.
 type client interface {
-	Publish(context.Context, string, json.Marshaler, ...publisher.PublishOption) (publisher.Accepted, error)
-	PublishBatch(context.Context, string, []publisher.Intent, ...publisher.PublishOption) ([]publisher.Result, error)
+	Publish(context.Context, string, json.Marshaler,
+		...publisher.PublishOption) (publisher.Accepted, error)
+	PublishBatch(context.Context, string, []publisher.Intent,
+		...publisher.PublishOption) ([]publisher.Result, error)
 	Wait(context.Context, publisher.Accepted) (schema.Receipt, error)
 	Receipt(context.Context, string, string) (schema.Receipt, error)
 	Receipts(context.Context, string, publisher.ReceiptsOptions) iter.Seq2[publisher.Settled, error]
@@ -93,7 +96,8 @@ func both(t *testing.T, test func(*testing.T, stage)) {
 		t.Parallel()
 		p := publishertest.New(app)
 		test(t, stage{
-			p, func(r schema.Receipt) { require.NoError(t, p.Settle(r)) }, func(full bool) { p.SetFull(app, full) },
+			p, func(r schema.Receipt) { require.NoError(t, p.Settle(r)) },
+			func(full bool) { p.SetFull(app, full) },
 		})
 	})
 }
@@ -124,8 +128,10 @@ func failureOf(err error) failure {
 		f.Field = field.Field
 	}
 	for _, is := range []error{
-		publisher.ErrUnknownApp, publisher.ErrQueueFull, publisher.ErrTooLarge, publisher.ErrForbidden, publisher.ErrNotQueued,
-		publisher.ErrOutcomeOpen, publisher.ErrClosed, publisher.ErrNoReceipt, publisher.ErrUnreadable, context.Canceled,
+		publisher.ErrUnknownApp, publisher.ErrQueueFull, publisher.ErrTooLarge,
+		publisher.ErrForbidden, publisher.ErrNotQueued,
+		publisher.ErrOutcomeOpen, publisher.ErrClosed, publisher.ErrNoReceipt,
+		publisher.ErrUnreadable, context.Canceled,
 	} {
 		if errors.Is(err, is) {
 			f.Is = append(f.Is, is)
@@ -140,7 +146,10 @@ func TestBothRefuseTheSame(t *testing.T) {
 		id := publisher.WithID("a")
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		publish := func(ctx context.Context, appID string, packet json.Marshaler, opts ...publisher.PublishOption) error {
+		publish := func(
+			ctx context.Context, appID string, packet json.Marshaler,
+			opts ...publisher.PublishOption,
+		) error {
 			_, err := p.Publish(ctx, appID, packet, append(opts, id)...)
 			return err
 		}
@@ -148,32 +157,49 @@ func TestBothRefuseTheSame(t *testing.T) {
 			err  error
 			want failure
 		}{
-			"a bad packet":      {publish(t.Context(), app, text("")), failure{ID: "a", Field: "text.content"}},
-			"bad JSON":          {publish(t.Context(), app, json.RawMessage("{")), failure{ID: "a", Field: "packet"}},
-			"no packet":         {publish(t.Context(), app, nil), failure{ID: "a", Field: "packet"}},
-			"a bad source":      {publish(t.Context(), app, text("a"), publisher.WithSource(" ")), failure{ID: "a", Field: "Kefu-Source"}},
-			"a bad campaign":    {publish(t.Context(), app, text("a"), publisher.WithBulk("")), failure{ID: "a", Field: "campaign"}},
-			"a bad app":         {publish(t.Context(), "*", text("a")), failure{ID: "a", Field: "appid"}},
-			"an unknown app":    {publish(t.Context(), "wx2", text("a")), failure{ID: "a", Is: []error{publisher.ErrUnknownApp}}},
-			"an ended context":  {publish(ended, app, text("a")), failure{ID: "a", Retryable: true, Is: []error{publisher.ErrNotQueued, context.Canceled}}},
-			"to cancel nowhere": {p.Cancel(t.Context(), "wx2", "a"), failure{ID: "a", Is: []error{publisher.ErrUnknownApp}}},
-			"to cancel no id":   {p.Cancel(t.Context(), app, ""), failure{Field: "id"}},
+			"a bad packet": {publish(t.Context(), app, text("")),
+				failure{ID: "a", Field: "text.content"}},
+			"bad JSON": {publish(t.Context(), app, json.RawMessage("{")),
+				failure{ID: "a", Field: "packet"}},
+			"no packet": {publish(t.Context(), app, nil),
+				failure{ID: "a", Field: "packet"}},
+			"a bad source": {publish(t.Context(), app, text("a"), publisher.WithSource(" ")),
+				failure{ID: "a", Field: "Kefu-Source"}},
+			"a bad campaign": {publish(t.Context(), app, text("a"), publisher.WithBulk("")),
+				failure{ID: "a", Field: "campaign"}},
+			"a bad app": {publish(t.Context(), "*", text("a")),
+				failure{ID: "a", Field: "appid"}},
+			"an unknown app": {publish(t.Context(), "wx2", text("a")),
+				failure{ID: "a", Is: []error{publisher.ErrUnknownApp}}},
+			"an ended context": {publish(ended, app, text("a")),
+				failure{ID: "a", Retryable: true,
+					Is: []error{publisher.ErrNotQueued, context.Canceled}}},
+			"to cancel nowhere": {p.Cancel(t.Context(), "wx2", "a"),
+				failure{ID: "a", Is: []error{publisher.ErrUnknownApp}}},
+			"to cancel no id": {p.Cancel(t.Context(), app, ""), failure{Field: "id"}},
 		} {
 			require.Equal(t, row.want, failureOf(row.err), name)
 		}
 		_, err := p.Wait(ended, publisher.Accepted{AppID: app, ID: "a"})
-		require.Equal(t, failure{ID: "a", Retryable: true, Is: []error{publisher.ErrNoReceipt, context.Canceled}}, failureOf(err))
+		require.Equal(t,
+			failure{ID: "a", Retryable: true,
+				Is: []error{publisher.ErrNoReceipt, context.Canceled}}, failureOf(err))
 		_, err = p.Receipt(t.Context(), app, "a")
-		require.Equal(t, failure{ID: "a", Retryable: true, Is: []error{publisher.ErrNoReceipt}}, failureOf(err))
+		require.Equal(t, failure{ID: "a", Retryable: true, Is: []error{publisher.ErrNoReceipt}},
+			failureOf(err))
 
 		require.NoError(t, p.Close())
-		require.Equal(t, failure{ID: "a", Is: []error{publisher.ErrNotQueued, publisher.ErrClosed}}, failureOf(publish(t.Context(), app, text("a"))))
+		require.Equal(t, failure{ID: "a", Is: []error{publisher.ErrNotQueued, publisher.ErrClosed}},
+			failureOf(publish(t.Context(), app, text("a"))))
+		_, waiting := p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "a"})
+		_, looking := p.Receipt(t.Context(), app, "a")
 		for name, err := range map[string]error{
 			"cancel":  p.Cancel(t.Context(), app, "a"),
-			"wait":    func() error { _, err := p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "a"}); return err }(),
-			"receipt": func() error { _, err := p.Receipt(t.Context(), app, "a"); return err }(),
+			"wait":    waiting,
+			"receipt": looking,
 		} {
-			require.Equal(t, failure{ID: "a", Is: []error{publisher.ErrClosed}}, failureOf(err), name)
+			require.Equal(t, failure{ID: "a", Is: []error{publisher.ErrClosed}}, failureOf(err),
+				name)
 		}
 		for _, err := range p.Receipts(t.Context(), app, publisher.ReceiptsOptions{}) {
 			require.Equal(t, failure{Is: []error{publisher.ErrClosed}}, failureOf(err))
@@ -186,7 +212,9 @@ func TestBothKnowRepeatsAndFullQueues(t *testing.T) {
 	both(t, func(t *testing.T, p stage) {
 		first, err := p.Publish(t.Context(), app, text("a"), publisher.WithID("a"))
 		require.NoError(t, err)
-		require.Equal(t, publisher.Accepted{ID: "a", AppID: app, Stream: "KEFU_SEND_wx1", Seq: 1, At: first.At}, first)
+		require.Equal(t,
+			publisher.Accepted{ID: "a", AppID: app, Stream: "KEFU_SEND_wx1", Seq: 1, At: first.At},
+			first)
 		again, err := p.Publish(t.Context(), app, text("a"), publisher.WithID("a"))
 		require.NoError(t, err)
 		require.True(t, again.Duplicate)
@@ -209,7 +237,8 @@ func TestBothKnowRepeatsAndFullQueues(t *testing.T) {
 		require.Equal(t, 3, batch.Total)
 		require.Len(t, batch.Errors, 2)
 		require.Equal(t, []int{1, 2}, []int{batch.Errors[0].Index, batch.Errors[1].Index})
-		require.Equal(t, failure{ID: "b", Retryable: true, Is: []error{publisher.ErrQueueFull}}, failureOf(batch.Errors[0]))
+		require.Equal(t, failure{ID: "b", Retryable: true, Is: []error{publisher.ErrQueueFull}},
+			failureOf(batch.Errors[0]))
 		require.Equal(t, failure{ID: "c", Field: "text.content"}, failureOf(batch.Errors[1]))
 
 		p.setFull(false)
@@ -221,7 +250,8 @@ func TestBothKnowRepeatsAndFullQueues(t *testing.T) {
 func TestBothTellWhatBecameOfAnIntent(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, p stage) {
-		a, err := p.Publish(t.Context(), app, text("a"), publisher.WithID("a"), publisher.WithSource("shop"))
+		a, err := p.Publish(t.Context(), app, text("a"), publisher.WithID("a"),
+			publisher.WithSource("shop"))
 		require.NoError(t, err)
 		b, err := p.Publish(t.Context(), app, text("b"), publisher.WithID("b"))
 		require.NoError(t, err)
@@ -237,9 +267,13 @@ func TestBothTellWhatBecameOfAnIntent(t *testing.T) {
 		p.settle(sent("a"))
 		require.Equal(t, schema.StateSent, brokertest.Await(t, done, "the receipt").State)
 		for name, wait := range map[string]func() (schema.Receipt, error){
-			"at once":     func() (schema.Receipt, error) { return p.Wait(t.Context(), b) },
-			"by its id":   func() (schema.Receipt, error) { return p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "b"}) },
-			"if it ended": func() (schema.Receipt, error) { return p.Receipt(t.Context(), app, "b") },
+			"at once": func() (schema.Receipt, error) { return p.Wait(t.Context(), b) },
+			"by its id": func() (schema.Receipt, error) {
+				return p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "b"})
+			},
+			"if it ended": func() (schema.Receipt, error) {
+				return p.Receipt(t.Context(), app, "b")
+			},
 			"of a repeat": func() (schema.Receipt, error) {
 				again, err := p.Publish(t.Context(), app, text("b"), publisher.WithID("b"))
 				require.NoError(t, err)
@@ -252,7 +286,8 @@ func TestBothTellWhatBecameOfAnIntent(t *testing.T) {
 		}
 
 		var at publisher.Position
-		for s, err := range p.Receipts(t.Context(), app, publisher.ReceiptsOptions{Since: time.Unix(0, 0)}) {
+		all := publisher.ReceiptsOptions{Since: time.Unix(0, 0)}
+		for s, err := range p.Receipts(t.Context(), app, all) {
 			require.NoError(t, err)
 			require.Equal(t, "b", s.ID)
 			at = s.Position
@@ -285,14 +320,17 @@ func TestAutoSendAndRefusals(t *testing.T) {
 	require.NoError(t, err)
 	r, err := p.Wait(t.Context(), a)
 	require.NoError(t, err)
-	require.Equal(t, "shop spring bulk sent", fmt.Sprint(r.Source, " ", r.Campaign, " ", r.Lane, " ", r.State))
+	require.Equal(t, "shop spring bulk sent",
+		fmt.Sprint(r.Source, " ", r.Campaign, " ", r.Lane, " ", r.State))
 
 	_, err = p.Publish(t.Context(), app, text("long"))
 	require.Equal(t, "text.content", failureOf(err).Field)
 	_, err = p.Publish(t.Context(), app, text("a"), publisher.WithID("full"))
-	require.Equal(t, failure{ID: "full", Retryable: true, Is: []error{publisher.ErrQueueFull}}, failureOf(err))
+	require.Equal(t, failure{ID: "full", Retryable: true, Is: []error{publisher.ErrQueueFull}},
+		failureOf(err))
 	_, err = p.Publish(t.Context(), app, text("a"), publisher.WithID("open"))
-	require.Equal(t, failure{ID: "open", Retryable: true, Is: []error{publisher.ErrOutcomeOpen}}, failureOf(err))
+	require.Equal(t, failure{ID: "open", Retryable: true, Is: []error{publisher.ErrOutcomeOpen}},
+		failureOf(err))
 	again, err := p.Publish(t.Context(), app, text("a"), publisher.WithID("open"))
 	require.NoError(t, err)
 	require.True(t, again.Duplicate, "it was queued after all")
@@ -332,10 +370,11 @@ func TestAnIDLivesAgainAfterTheDuplicateWindow(t *testing.T) {
 	require.Equal(t, 2, r.Generation)
 
 	for what, err := range map[string]error{
-		"no app wx2":                p.Send("wx2", "a"),
-		"has no intent nobody":      p.Send(app, "nobody"),
-		"intent dead has ended":     p.Send(app, "dead"),
-		"cannot end as \"waiting\"": p.Settle(schema.Receipt{AppID: app, ID: "waiting", State: schema.StateWaiting}),
+		"no app wx2":            p.Send("wx2", "a"),
+		"has no intent nobody":  p.Send(app, "nobody"),
+		"intent dead has ended": p.Send(app, "dead"),
+		"cannot end as \"waiting\"": p.Settle(
+			schema.Receipt{AppID: app, ID: "waiting", State: schema.StateWaiting}),
 	} {
 		require.ErrorContains(t, err, what)
 	}

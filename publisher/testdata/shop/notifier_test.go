@@ -22,7 +22,8 @@ func TestShippedReturnsWhenTheMessageWasSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	intents := fake.Intents(app)
-	if len(intents) != 1 || intents[0].ID != "order-4711-shipped" || intents[0].Packet.ToUser != "oAlice" {
+	if len(intents) != 1 || intents[0].ID != "order-4711-shipped" ||
+		intents[0].Packet.ToUser != "oAlice" {
 		t.Errorf("published %+v", intents)
 	}
 }
