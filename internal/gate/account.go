@@ -13,9 +13,9 @@ import (
 // broker's compare-and-set.
 type account struct {
 	TAT   int64  `json:"tat"`             // nanoseconds since 1970
-	Early int64  `json:"early,omitempty"` // likewise, of the slots that live used before their instant
+	Early int64  `json:"early,omitempty"` // likewise, of the slots that live used early
 	Lead  int64  `json:"lead,omitempty"`  // nanoseconds: how far ahead workers have to ask, at most
-	Trip  int64  `json:"trip,omitempty"`  // likewise: the part of it that is the round trip to the broker
+	Trip  int64  `json:"trip,omitempty"`  // the part of Lead that is the round trip to the broker
 	By    string `json:"by"`              // the worker that wrote it
 }
 

@@ -9,9 +9,9 @@ import (
 const (
 	clockFresh = 4 * time.Second  // after which the broker is asked again
 	clockStale = 30 * time.Second // after which nothing is taken before it has answered
-	clockLooks = 8                // that are remembered; the one with the shortest round trip counts
+	clockLooks = 8                // that are remembered; the one with the least doubt counts
 	clockFirst = 3                // looks before the first slot is taken
-	clockDrift = 200e-6           // by which two clocks may run apart: twice what crystals are allowed
+	clockDrift = 200e-6           // of two clocks: twice what crystals are allowed
 )
 
 // clock tells the broker's time, which all workers share, though their own may be seconds apart. It

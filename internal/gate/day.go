@@ -48,32 +48,32 @@ func (d Day) take(now time.Time, perDay int64) (next Day, n int64) {
 
 // daily is one worker's part in an app's budget of a day.
 type daily struct {
-	pool    *sharing // nil: nobody to share with
-	key     string
-	log     *slog.Logger
-	arrived func()
+	pool      *sharing // nil: nobody to share with
+	key       string
+	log       *slog.Logger
+	onArrival func() // a block came, or the word that there is none
 
 	mu     sync.Mutex
 	perDay int64
-	end    time.Time // of the day that left and flying belong to
-	left   int64
-	flying int64 // spent, and may come back
-	spent  bool  // the pool has no more of the day's budget
-	wanted bool  // somebody waits for arrived
-	asking bool
+	end    time.Time // of the day that left and inFlight belong to
+	left   int64     // sends in hand
 
-	// the asking goroutine's
-	failing bool
+	inFlight int64 // spent, and may come back
+	usedUp   bool  // the pool has no more of the day's budget
+	waiting  bool  // somebody waits for onArrival, or for what comes back
+	fetching bool
+
+	failing bool // the fetching goroutine's
 }
 
-// take says whether one more may be sent today; use spends it. If not, over is when the day ends
-// whose budget is used up; zero: ask again when arrived is called, or landed has said so.
-func (d *daily) take(now time.Time) (ok bool, over time.Time) {
+// available says whether one more may be sent today; spend spends it. If not, over is when the day
+// ends whose budget is used up; zero: ask again when onArrival is called, or returned has said so.
+func (d *daily) available(now time.Time) (ok bool, over time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !now.Before(d.end) {
-		d.begin(NextDay(now))
-		d.spent = false
+		d.turnTo(NextDay(now))
+		d.usedUp = false
 		if d.pool == nil {
 			d.left = d.perDay
 		}
@@ -82,22 +82,22 @@ func (d *daily) take(now time.Time) (ok bool, over time.Time) {
 		return true, time.Time{}
 	}
 	switch {
-	case !d.spent && d.pool != nil:
-		if !d.asking {
-			d.asking = true
+	case !d.usedUp && d.pool != nil:
+		if !d.fetching {
+			d.fetching = true
 			d.pool.run(func() { d.fetch(now) })
 		}
-	case d.flying == 0:
+	case d.inFlight == 0:
 		return false, d.end
 	}
-	d.wanted = true
+	d.waiting = true
 	return false, time.Time{}
 }
 
-// begin leaves what belongs to another day behind. d.mu is held.
-func (d *daily) begin(end time.Time) {
+// turnTo leaves what belongs to another day behind. d.mu is held.
+func (d *daily) turnTo(end time.Time) {
 	if !d.end.Equal(end) {
-		d.end, d.left, d.flying = end, 0, 0
+		d.end, d.left, d.inFlight = end, 0, 0
 	}
 }
 
@@ -105,7 +105,7 @@ func (d *daily) begin(end time.Time) {
 func (d *daily) remains(now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return now.Before(d.end) && (d.left > 0 || d.flying > 0)
+	return now.Before(d.end) && (d.left > 0 || d.inFlight > 0)
 }
 
 func (d *daily) limit() int64 {
@@ -121,28 +121,28 @@ func (d *daily) set(perDay int64) {
 	if d.pool == nil && !d.end.IsZero() {
 		d.left += perDay - d.perDay
 	}
-	d.perDay, d.spent = perDay, false
+	d.perDay, d.usedUp = perDay, false
 }
 
-// doubt has the pool asked once more: a worker may have given something back.
-func (d *daily) doubt() {
+// askAgain has the pool asked once more: a worker may have given something back.
+func (d *daily) askAgain() {
 	d.mu.Lock()
-	d.spent = false
+	d.usedUp = false
 	d.mu.Unlock()
 }
 
-// use spends what take found, and returns the end of the day that it is of.
-func (d *daily) use() time.Time {
+// spend spends what available found, and returns the end of the day that it is of.
+func (d *daily) spend() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.left--
-	d.flying++
+	d.inFlight++
 	return d.end
 }
 
-// landed hears what became of one that was spent: unless it was used, or its day is over, it comes
-// back. It says whether somebody waits for that.
-func (d *daily) landed(day time.Time, used bool) (tell bool) {
+// returned hears what became of one that was spent: unless it was used, or its day is over, it
+// comes back. It says whether somebody waits for that.
+func (d *daily) returned(day time.Time, used bool) (tell bool) {
 	if day.IsZero() {
 		return false
 	}
@@ -151,12 +151,12 @@ func (d *daily) landed(day time.Time, used bool) (tell bool) {
 	if !day.Equal(d.end) {
 		return false
 	}
-	d.flying--
+	d.inFlight--
 	if !used {
 		d.left++
 	}
-	tell = d.wanted && (!used || d.flying == 0)
-	d.wanted = d.wanted && !tell
+	tell = d.waiting && (!used || d.inFlight == 0)
+	d.waiting = d.waiting && !tell
 	return tell
 }
 
@@ -165,16 +165,20 @@ func (d *daily) fetch(now time.Time) {
 	begun := time.Now()
 	for {
 		perDay := d.limit()
-		day, n, err := d.try(d.pool.ctx, now.Add(time.Since(begun)), func(day Day, now time.Time) (Day, int64) { return day.take(now, perDay) })
+		var n int64
+		day, err := d.revise(d.pool.ctx, func(day Day) (Day, bool) {
+			day, n = day.take(now.Add(time.Since(begun)), perDay)
+			return day, n > 0
+		})
 		d.report(err)
 		if err == nil {
 			d.mu.Lock()
-			d.begin(day.End)
-			d.left += n                            // to what came back meanwhile
-			d.spent = n == 0 && perDay == d.perDay // else it was asked for by the old measure
-			d.asking, d.wanted = false, false
+			d.turnTo(day.End)
+			d.left += n                             // to what came back meanwhile
+			d.usedUp = n == 0 && perDay == d.perDay // else it was asked for by the old budget
+			d.fetching, d.waiting = false, false
 			d.mu.Unlock()
-			d.arrived()
+			d.onArrival()
 			return
 		}
 		pause := askPause
@@ -189,45 +193,23 @@ func (d *daily) fetch(now time.Time) {
 	}
 }
 
-// try makes one attempt to change the day's count. An answer that is lost may cost a block.
-func (d *daily) try(ctx context.Context, now time.Time, change func(Day, time.Time) (Day, int64)) (Day, int64, error) {
+// revise makes one attempt to change the pool's count of the day. An answer that is lost may cost a
+// block.
+func (d *daily) revise(ctx context.Context, change func(Day) (Day, bool)) (Day, error) {
 	if !d.pool.conn.Connected() {
-		return Day{}, 0, broker.ErrAway
+		return Day{}, broker.ErrAway
 	}
-	var day Day
-	var e broker.StateEntry
-	err := d.pool.trips.ask(ctx, func(ctx context.Context) (err error) {
-		e, err = d.pool.conn.LastState(ctx, d.key)
-		return err
-	})
-	switch {
-	case errors.Is(err, broker.ErrNoMessage):
-	case err != nil:
-		return Day{}, 0, err
-	case !e.Deleted:
-		if err := json.Unmarshal(e.Value, &day); err != nil {
-			return Day{}, 0, fmt.Errorf("%s: %w", d.key, err)
-		}
-	}
-	next, n := change(day, now)
-	if n == 0 {
-		return next, 0, nil
-	}
-	body, err := json.Marshal(next)
-	if err != nil {
-		return Day{}, 0, err
-	}
-	err = d.pool.trips.ask(ctx, func(ctx context.Context) error {
-		_, err := d.pool.conn.Swap(ctx, broker.PutState(d.key, body, dayKeep), e.Seq)
-		return err
-	})
-	return next, n, err
+	day, _, err := revise(ctx, timed{d.pool.conn, d.pool.trips}, d.key, dayKeep, change)
+	return day, err
 }
 
+// report says once when the broker begins to keep the day's budget from us, and once when that
+// ends.
 func (d *daily) report(err error) {
-	away := errors.Is(err, broker.ErrAway) || errors.Is(err, broker.ErrOvertaken) || d.pool.ctx.Err() != nil
+	expected := errors.Is(err, broker.ErrAway) || errors.Is(err, broker.ErrOvertaken) ||
+		d.pool.ctx.Err() != nil
 	switch {
-	case err != nil && !d.failing && !away:
+	case err != nil && !d.failing && !expected:
 		d.failing = true
 		d.log.Warn("nothing is sent: the day's budget cannot be reached", "error", err)
 	case err == nil && d.failing:
@@ -246,12 +228,9 @@ func (d *daily) giveBack(ctx context.Context) {
 		if left == 0 {
 			return
 		}
-		_, _, err := d.try(ctx, time.Time{}, func(day Day, _ time.Time) (Day, int64) {
-			if !day.End.Equal(end) {
-				return day, 0
-			}
+		_, err := d.revise(ctx, func(day Day) (Day, bool) {
 			day.Used -= left
-			return day, left
+			return day, day.End.Equal(end)
 		})
 		if !errors.Is(err, broker.ErrOvertaken) {
 			return

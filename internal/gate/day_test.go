@@ -63,7 +63,7 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 	}{
 		{"it stands until the day is over", func(*Gate) {}, midnight.Add(-time.Nanosecond), 0, 0, new(spent(3, noon))},
 		{"a trial ends it, and the new day's budget is spent as well", func(*Gate) {}, midnight, 3, 3, new(spent(3, midnight))},
-		{"resumed before its time it is drawn again", func(g *Gate) { g.learn(false, nil, later) }, later.Add(time.Second), 0, 1, new(spent(3, noon))},
+		{"resumed before its time it is held again", func(g *Gate) { g.learn(false, nil, later) }, later.Add(time.Second), 0, 1, new(spent(3, noon))},
 		{"as it is when it is probed", func(g *Gate) {
 			g.learn(false, &Hold{Kind: Quota, PerDay: 3, Since: noon, Until: noon, Asked: later}, later)
 		}, later.Add(time.Second), 0, 1, new(spent(3, noon))},

@@ -130,7 +130,7 @@ func TestTheWaitIsAsLongAsItMustBe(t *testing.T) {
 	}
 }
 
-// upstream is a hold that the network draws.
+// upstream is a hold that the network causes.
 func upstream() Hold { return Hold{Kind: Upstream, Reason: "no route to host"} }
 
 func TestAHoldEndsByATrialThatGoesWell(t *testing.T) {
@@ -257,10 +257,10 @@ func TestATrialThatAnotherWorkersSuccessEnds(t *testing.T) {
 	}{
 		{"the news comes before the trial is shared", func(g *Gate) {
 			g.learn(false, nil, noon)
-			require.Nil(t, g.stored(false), "there is no hold to tell of")
+			require.Nil(t, g.sharedHold(false), "there is no hold to tell of")
 		}},
 		{"the news comes after it", func(g *Gate) {
-			require.True(t, g.stored(false).Trying)
+			require.True(t, g.sharedHold(false).Trying)
 			g.learn(false, nil, noon)
 		}},
 	} {
@@ -304,7 +304,7 @@ func TestAnOperatorsHoldIsLiftedByAnOperatorOnly(t *testing.T) {
 	require.False(t, q.OK)
 	require.Zero(t, wait)
 
-	g.Hold(upstream(), p, time.Time{}, noon) // drawn by what was under way
+	g.Hold(upstream(), p, time.Time{}, noon) // caused by what was under way
 	h, _ := g.Held()
 	require.Equal(t, Operator, h.Kind, "a person's word goes first")
 	g.learn(false, nil, noon)
@@ -318,8 +318,8 @@ func TestAHoldMadeHereByAnOperator(t *testing.T) {
 	g, shared := alone(Rate{})
 	g.Hold(Hold{Kind: Operator, Reason: "by hand"}, Permission{}, time.Time{}, noon)
 	require.Equal(t, 1, *shared)
-	require.Equal(t, "by hand", g.stored(true).Reason)
-	require.Nil(t, g.stored(false))
+	require.Equal(t, "by hand", g.sharedHold(true).Reason)
+	require.Nil(t, g.sharedHold(false))
 }
 
 func TestAHintIsKept(t *testing.T) {

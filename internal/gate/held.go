@@ -16,6 +16,7 @@ func (g *Gate) Held() (Hold, bool) {
 	return g.heldLocked()
 }
 
+// heldLocked is Held. g.mu is held.
 func (g *Gate) heldLocked() (Hold, bool) {
 	switch {
 	case g.operator != nil:
@@ -26,8 +27,8 @@ func (g *Gate) heldLocked() (Hold, bool) {
 	return Hold{}, false
 }
 
-// next is when this worker may try the hold. g.mu is held.
-func (g *Gate) next() time.Time { return g.hold.first().Add(g.stagger) }
+// nextTry is when this worker may try the hold. g.mu is held.
+func (g *Gate) nextTry() time.Time { return g.hold.first().Add(g.stagger) }
 
 // NextTry is when the hold in force may be tried here; zero when there is none, or when an operator
 // has to lift it.
@@ -37,7 +38,7 @@ func (g *Gate) NextTry() time.Time {
 	if g.operator != nil || g.hold == nil {
 		return time.Time{}
 	}
-	return g.next()
+	return g.nextTry()
 }
 
 // Closed says whether nothing may be sent at now, a trial aside: what was pulled before must be
@@ -45,7 +46,7 @@ func (g *Gate) NextTry() time.Time {
 func (g *Gate) Closed(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.operator != nil || g.hold != nil && now.Before(g.next()) && !g.remains(now)
+	return g.operator != nil || g.hold != nil && now.Before(g.nextTry()) && !g.dayRemains(now)
 }
 
 // Revoked says whether a permission is worth nothing at now: the app is held, and this is not the
@@ -56,32 +57,37 @@ func (g *Gate) Revoked(p Permission, now time.Time) bool {
 	if g.operator != nil || g.hold == nil {
 		return g.operator != nil
 	}
-	return (!p.Trial || now.Before(g.next())) && !g.remains(now)
+	return (!p.Trial || now.Before(g.nextTry())) && !g.dayRemains(now)
 }
 
 // Trying says whether the app is held but for one intent that may try.
 func (g *Gate) Trying(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.operator == nil && g.hold != nil && !now.Before(g.next())
+	return g.operator == nil && g.hold != nil && !now.Before(g.nextTry())
 }
 
 // Hold closes the gate for the whole pool. hint is when the platform itself says that it ends
-// (zero: unknown). Of several intents that draw the same hold at once the first counts; a trial
-// that draws it again makes the pause longer. h.Refusals is the message whose answer drew it, noted
-// with NoteRefusal before; none if it was no answer to a message.
+// (zero: unknown). h.Refusals is the message whose answer caused it, noted with NoteRefusal before;
+// none if it was no answer to a message. Of several intents that cause the same hold at once the
+// first counts, and a trial that causes it again makes the pause longer:
+//
+//	1 is refused: hold, tried in 1 s     2 was under way, is refused: noted, nothing changes
+//	3, the trial, is refused: hold, tried in 2 s
 func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 	g.mu.Lock()
-	switch known := g.hold != nil && g.hold.PerDay == 0; { // what remained of a day's budget may meet a reason of its own to hold
+	// A hold because the day's budget is used up does not count here: what remained of the budget
+	// may meet another reason to hold.
+	switch known := g.hold != nil && g.hold.PerDay == 0; {
 	case h.Kind == Operator:
 		g.operator = &h
-	case known && !p.Trial: // drawn by one that was under way already
+	case known && !p.Trial: // caused by one that was under way already
 		if len(h.Refusals) == 0 || len(g.hold.Refusals) == 0 {
 			g.mu.Unlock()
 			return
 		}
 		more := *g.hold
-		more.Refusals = g.refusals.which(false, mostShared)
+		more.Refusals = g.refusals.newest(false, mostShared)
 		g.hold = &more
 		if more.Trying { // the word on it is that of the worker who tries it
 			g.mu.Unlock()
@@ -95,30 +101,36 @@ func (g *Gate) Hold(h Hold, p Permission, hint, now time.Time) {
 				h.Tries++
 			}
 			for _, d := range h.Refusals {
-				if !slices.ContainsFunc(g.hold.Refusals, func(before Refusal) bool { return before.ID == d.ID }) {
+				if !caused(*g.hold, d.ID) {
 					h.Others++
 				}
 			}
 		}
 		if len(h.Refusals) > 0 {
-			h.Refusals = g.refusals.which(false, mostShared)
+			h.Refusals = g.refusals.newest(false, mostShared)
 		}
 		h.schedule(now, hint)
 		g.hold, g.stagger = &h, 0
 		g.trial = false
 	}
-	changed := g.changed
+	onChange := g.onChange
 	g.mu.Unlock()
-	g.share(g, h.Kind == Operator)
-	changed()
+	g.shareHold(g, h.Kind == Operator)
+	onChange()
 }
 
-// overdraw holds the app until the end of a day whose budget is used up. It takes the place of a
+// caused says whether a message is among those whose refusal caused a hold.
+func caused(h Hold, id string) bool {
+	return slices.ContainsFunc(h.Refusals, func(r Refusal) bool { return r.ID == id })
+}
+
+// holdForDay holds the app until the end of a day whose budget is used up. It takes the place of a
 // hold that there is nothing left to try with. g.mu is held.
-func (g *Gate) overdraw(day, now time.Time) {
+func (g *Gate) holdForDay(day, now time.Time) {
 	h := Hold{
 		Kind: Quota, PerDay: g.rate.PerDay, Since: now, Until: day.Add(daySlack),
-		Reason: fmt.Sprintf("the app's own budget of a day is used up: rate.per_day is %d", g.rate.PerDay),
+		Reason: fmt.Sprintf("the app's own budget of a day is used up: rate.per_day is %d",
+			g.rate.PerDay),
 	}
 	if g.pool != nil {
 		h.By = g.pool.by
@@ -131,15 +143,15 @@ func (g *Gate) overdraw(day, now time.Time) {
 	g.hold, g.stagger = &h, 0
 }
 
-// remains says whether a hold for want of a day's budget leaves something to do here: what is in
-// hand of it, or may come back. g.mu is held.
-func (g *Gate) remains(now time.Time) bool {
+// dayRemains says whether a hold because the day's budget is used up leaves something to do here:
+// part of it is in hand, or may come back. g.mu is held.
+func (g *Gate) dayRemains(now time.Time) bool {
 	return g.hold.PerDay > 0 && g.rate.PerDay > 0 && g.daily.remains(now)
 }
 
-// outgrow has a hold for want of a day's budget tried at once, here and in the pool, if there is
-// more of that now. g.mu is held.
-func (g *Gate) outgrow() bool {
+// liftIfRaised has a hold because the day's budget is used up tried at once, here and in the pool,
+// if that budget is larger now. g.mu is held.
+func (g *Gate) liftIfRaised() bool {
 	if g.hold == nil || g.hold.PerDay == 0 || g.rate.PerDay > 0 && g.rate.PerDay <= g.hold.PerDay {
 		return false
 	}
@@ -150,8 +162,8 @@ func (g *Gate) outgrow() bool {
 	return true
 }
 
-// stored is the hold as the pool is to know it; nil for none.
-func (g *Gate) stored(operator bool) *Hold {
+// sharedHold is the hold as the pool is to know it; nil for none.
+func (g *Gate) sharedHold(operator bool) *Hold {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if operator {
@@ -176,12 +188,13 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 	case operator:
 		g.operator = h
 	case h != nil:
-		// Of two that drew a hold at once the longer pause counts; of the end of a trial, the word
-		// of whoever made it.
-		if g.hold == nil || h.Trying || g.hold.Trying || h.Until.After(g.hold.Until) || h.Asked.After(g.hold.Asked) {
+		// Of two workers that begin a hold at once the longer pause counts; when a trial ends, the
+		// word of the worker that made it.
+		if g.hold == nil || h.Trying || g.hold.Trying ||
+			h.Until.After(g.hold.Until) || h.Asked.After(g.hold.Asked) {
 			g.hold, g.trial = h, false
 			g.stagger = staggerLeast + rand.N(staggerMost-staggerLeast)
-			g.daily.doubt()
+			g.daily.askAgain()
 		}
 	case g.hold != nil && g.hold.Trying:
 		g.hold, g.trial = nil, false // another worker's trial went well, and ends one of ours
@@ -193,23 +206,26 @@ func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
 		lifted.Tries, lifted.Others, lifted.Trying = 0, 0, false
 		g.hold = &lifted
 		g.stagger = rand.N(staggerMost)
-		g.daily.doubt()
+		g.daily.askAgain()
 	}
-	changed := g.changed
+	onChange := g.onChange
 	g.mu.Unlock()
-	changed()
+	onChange()
 }
 
-// Choice says which intents may try the hold in force, if messages drew it and the first of them
+// Choice says which intents may try the hold in force, if messages caused it and the first of them
 // may at now.
 func (g *Gate) Choice(now time.Time) (Choice, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.operator != nil || g.hold == nil || len(g.hold.Refusals) == 0 || now.Before(g.next()) {
+	if g.operator != nil || g.hold == nil || len(g.hold.Refusals) == 0 || now.Before(g.nextTry()) {
 		return Choice{}, false
 	}
-	c := Choice{ids: make(map[string]bool), kinds: make(map[string]bool), unnamed: g.hold.Kind == Config}
-	for _, d := range g.refusals.which(false, mostRefusals) {
+	c := Choice{
+		ids: make(map[string]bool), kinds: make(map[string]bool),
+		unnamed: g.hold.Kind == Config,
+	}
+	for _, d := range g.refusals.newest(false, mostRefusals) {
 		c.ids[d.ID], c.kinds[d.Kind] = true, true
 	}
 	for r := range c.from {
@@ -218,8 +234,8 @@ func (g *Gate) Choice(now time.Time) (Choice, bool) {
 	return c, true
 }
 
-// NoteRefusal notes that a message was refused with an answer that speaks of the whole app, and returns
-// what the app's other messages say about it.
+// NoteRefusal notes that a message was refused with an answer that speaks of the whole app, and
+// returns what the app's other messages say about it.
 func (g *Gate) NoteRefusal(d Refusal, now time.Time) Standing {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -227,7 +243,8 @@ func (g *Gate) NoteRefusal(d Refusal, now time.Time) Standing {
 	return g.refusals.note(d, now)
 }
 
-// HasRefusals says whether a message that is sent may prove something about those that were refused.
+// HasRefusals says whether a message that is sent may prove something about those that were
+// refused.
 func (g *Gate) HasRefusals() bool { return g.anyRefusals.Load() }
 
 // Forget drops what an intent that has ended was refused with.
@@ -241,14 +258,18 @@ func (g *Gate) Forget(id string) {
 	g.anyRefusals.Store(g.refusals.any())
 }
 
-// selective is what the pool is to know of answers that only some messages draw.
+// selective is what the pool is to know of answers with which only some messages are refused.
 func (g *Gate) selective() Selective {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return Selective{Answers: maps.Clone(g.refusals.known), Refusals: g.refusals.which(true, mostShared)}
+	return Selective{
+		Answers:  maps.Clone(g.refusals.known),
+		Refusals: g.refusals.newest(true, mostShared),
+	}
 }
 
-// learnSelective takes over what another worker knows of answers that only some messages draw.
+// learnSelective takes over what another worker knows of answers with which only some messages are
+// refused.
 func (g *Gate) learnSelective(s Selective) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -13,7 +13,7 @@ type Kind string
 // The kinds of hold.
 const (
 	Quota    Kind = "quota"    // the platform's, minute or day; or the app's own of a day
-	Config   Kind = "config"   // secret, IP list, permission, certificate: somebody must mend something
+	Config   Kind = "config"   // secret, IP list, permission, certificate: somebody must mend it
 	Upstream Kind = "upstream" // no way out: nothing reaches the API
 	Operator Kind = "operator" // a person paused it; only a person resumes it
 )
@@ -23,40 +23,40 @@ const (
 type Hold struct {
 	Kind    Kind      `json:"kind"`
 	Reason  string    `json:"reason"`            // one sentence
-	Call    string    `json:"call,omitempty"`    // call family of the answer that drew it: send, token …
+	Call    string    `json:"call,omitempty"`    // family of the call: send, token …
 	Errcode int       `json:"errcode,omitempty"` // of that answer
 	Errmsg  string    `json:"errmsg,omitempty"`  // names the address WeChat saw, for 40164
 	RID     string    `json:"rid,omitempty"`
-	PerDay  int64     `json:"per_day,omitempty"` // the app's own budget of a day, used up; 0: it is about something else
+	PerDay  int64     `json:"per_day,omitempty"` // the app's budget of a day, if used up; else 0
 	Since   time.Time `json:"since"`
-	Until   time.Time `json:"until,omitzero"`   // when the next try is made; zero: when an operator says so
+	Until   time.Time `json:"until,omitzero"`   // of the next try; zero: an operator lifts it
 	Asked   time.Time `json:"asked,omitzero"`   // when an operator wanted it tried at once
-	Trying  bool      `json:"trying,omitempty"` // a worker tries it just now; Until is when others may, should it vanish
+	Trying  bool      `json:"trying,omitempty"` // by a worker, now; if it dies others may at Until
 	Tries   int       `json:"tries,omitempty"`  // that failed
 	By      string    `json:"by,omitempty"`     // worker or operator
 
-	// Of a hold that was drawn by messages. It may be about those only, so others try it first:
+	// Of a hold that refused messages caused. It may be about those only, so others try it first:
 	// from Until one of a kind that was not refused, from AnotherAt any other, from SameAt those
-	// that drew it. A limit names its end, and that is Until: one of a kind that was not refused
+	// that caused it. A limit names its end, and that is Until: one of a kind that was not refused
 	// may try from NovelAt.
 	Refusals  []Refusal `json:"drawn,omitempty"` // newest last, at most 64
 	NovelAt   time.Time `json:"novel_at,omitzero"`
 	AnotherAt time.Time `json:"another_at,omitzero"`
 	SameAt    time.Time `json:"same_at,omitzero"`
-	Others    int       `json:"others,omitempty"` // of Tries, those by intents that had not drawn it before
+	Others    int       `json:"others,omitempty"` // of Tries, those not by earlier Refusals
 }
 
-// Selective is what the pool remembers of answers that some messages draw while others are sent. It
-// is stored as JSON under app.<appid>.selective.
+// Selective is what the pool remembers of answers with which some messages are refused while others
+// are sent. It is stored as JSON under app.<appid>.selective.
 type Selective struct {
 	Answers  map[string]Known `json:"answers"`         // by Refusal.Answer
-	Refusals []Refusal        `json:"drawn,omitempty"` // by whom, newest last, at most 64; others were sent after
+	Refusals []Refusal        `json:"drawn,omitempty"` // newest last, at most 64
 }
 
 // Known is what is known of one such answer.
 type Known struct {
 	At    time.Time `json:"at"`              // when that was seen last
-	Kinds []string  `json:"kinds,omitempty"` // Refusal.Kind of those that drew it, if nothing of the kind was sent since
+	Kinds []string  `json:"kinds,omitempty"` // of those refused, if none of the kind was sent since
 }
 
 // part is what one key in KEFU_STATE says of an app.
@@ -108,7 +108,7 @@ const (
 	// send.
 	trialLease = 25 * time.Second
 
-	// staggerLeast and staggerMost are how much later than the worker that drew a hold the others
+	// staggerLeast and staggerMost are how much later than the worker that began a hold the others
 	// try it: they are told of its trial meanwhile.
 	staggerLeast = 100 * time.Millisecond
 	staggerMost  = 400 * time.Millisecond
@@ -153,13 +153,13 @@ const (
 	// problem costs one post for each kind that is queued.
 	novelPause = 500 * time.Millisecond
 
-	// anotherPause doubles with each other message that draws the hold as well: one bad message
+	// anotherPause doubles with each other message that causes the hold as well: one bad message
 	// holds the app for a second, a limited account is tried a dozen times in the first quarter of
 	// an hour.
 	anotherPause = time.Second
 
-	// samePause keeps the messages that drew a quota's hold from being its trial, as long as there
-	// is another one to take.
+	// samePause keeps the messages that caused a quota's hold from being its trial, as long as
+	// there is another one to take.
 	samePause = time.Second
 )
 

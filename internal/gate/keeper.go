@@ -47,15 +47,22 @@ func Open(ctx context.Context, conn *broker.Conn, by string, log *slog.Logger) (
 	return open(ctx, conn, by, log, time.Now)
 }
 
-func open(ctx context.Context, conn *broker.Conn, by string, log *slog.Logger, now func() time.Time) (*Keeper, error) {
+func open(
+	ctx context.Context, conn *broker.Conn, by string, log *slog.Logger, now func() time.Time,
+) (*Keeper, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	pool := newSharing(run, stop, conn, by, now)
-	k := &Keeper{conn: conn, log: log, pool: pool, gates: make(map[string]*Gate), holds: make(map[string]stored), own: make(map[string]*own)}
+	k := &Keeper{
+		conn: conn, log: log, pool: pool, gates: make(map[string]*Gate),
+		holds: make(map[string]stored), own: make(map[string]*own),
+	}
 	var err error
-	if k.reader, err = conn.WatchState(ctx, "app.", broker.FollowOptions{Log: log, Anew: k.anew}, k.learn); err != nil {
+	k.reader, err = conn.WatchState(ctx, "app.",
+		broker.FollowOptions{Log: log, Anew: k.anew}, k.learn)
+	if err != nil {
 		stop()
 		return nil, fmt.Errorf("holds: %w", err)
 	}
@@ -85,7 +92,7 @@ const closePatience = 2 * time.Second
 // App makes the gate of an app; once for each.
 func (k *Keeper) App(appID string, r Rate) *Gate {
 	g := newGate(appID, r, k.share, k.pool, k.log)
-	g.teach = func(g *Gate) { k.tell(g, partSelective) }
+	g.shareSelective = func(g *Gate) { k.tell(g, partSelective) }
 	k.mu.Lock()
 	k.gates[appID] = g
 	s := k.holds[appID]
@@ -99,7 +106,7 @@ func (k *Keeper) App(appID string, r Rate) *Gate {
 		g.anyRefusals.Store(true)
 		g.refusals.merge(g.hold.Refusals, false)
 	}
-	lifted := g.outgrow()
+	lifted := g.liftIfRaised()
 	g.mu.Unlock()
 	if lifted {
 		k.share(g, false)
@@ -224,7 +231,7 @@ func (k *Keeper) tell(g *Gate, p part) {
 func (k *Keeper) write(g *Gate, p part) {
 	key := p.key(g.appID)
 	msg := broker.DeleteState(key)
-	h, sel := g.says(p)
+	h, sel := g.state(p)
 	var value any = h
 	if sel != nil {
 		value = sel

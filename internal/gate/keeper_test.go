@@ -57,7 +57,7 @@ func TestAHoldReachesThePool(t *testing.T) {
 
 	// Its time comes; one worker tries it while the other waits, and both go on.
 	due := mine.Until
-	require.False(t, two.Trying(due), "whoever drew it goes first")
+	require.False(t, two.Trying(due), "whoever began it goes first")
 	require.True(t, two.Trying(due.Add(staggerMost)))
 	trial, _ := one.Permit(schema.LaneLive, due)
 	require.True(t, trial.Trial)
@@ -88,7 +88,7 @@ func TestAGateIsMadeAsThePoolKnowsIt(t *testing.T) {
 	require.Equal(t, Operator, h.Kind)
 	require.Equal(t, "maintenance", h.Reason)
 	require.Equal(t, "me", h.By)
-	require.NotNil(t, late.stored(false))
+	require.NotNil(t, late.sharedHold(false))
 	require.False(t, held(keep(t, b.Connect()).App("wx2", Rate{})))
 }
 
@@ -170,9 +170,9 @@ func TestThePoolEndsUpWithTheGatesLastWord(t *testing.T) {
 		holds int // the last of them open or not
 		open  bool
 	}{
-		{"drawn", 1, false},
-		{"drawn and lifted", 1, true},
-		{"drawn, lifted and drawn again", 2, false},
+		{"held", 1, false},
+		{"held and lifted", 1, true},
+		{"held, lifted and held again", 2, false},
 		{"many times", 20, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -240,7 +240,7 @@ func TestAnUnreadableHoldIsReportedAndLeftAlone(t *testing.T) {
 	require.ErrorContains(t, err, "app.wx1.hold: unreadable hold")
 	require.NoError(t, Pause(t.Context(), conn, "wx1", "x", "me"))
 	soon(t, func() bool { return held(g) }, "what comes after it is read")
-	require.Nil(t, g.stored(false))
+	require.Nil(t, g.sharedHold(false))
 }
 
 func TestOpenWithoutTheBucketFails(t *testing.T) {
@@ -330,7 +330,7 @@ func TestThePoolKnowsWhoDrewAHoldWhenItIsLifted(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s := one.selective()
 		return len(s.Refusals) == 1 && s.Refusals[0].ID == "menu1"
-	}, brokertest.Patience, time.Millisecond, "and whoever drew it is known to the first one")
+	}, brokertest.Patience, time.Millisecond, "and whoever caused it is known to the first one")
 	require.True(t, one.NoteRefusal(refused("menu1"), now).Proven)
 
 	late := keep(t, b.Connect()).App("wx1", Rate{})

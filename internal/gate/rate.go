@@ -10,25 +10,29 @@ import (
 
 // Rate is an app's budget.
 type Rate struct {
-	PerSecond   float64 // sends a second on average; 0 for no limit
-	Burst       int     // sends at once after a pause; at least 1
-	PerDay      int64   // sends a platform day; 0 for no limit
-	LiveReserve float64 // 0..1: part of the burst that bulk leaves to live; the worker keeps slots by it too
+	PerSecond float64 // sends a second on average; 0 for no limit
+	Burst     int     // sends at once after a pause; at least 1
+	PerDay    int64   // sends a platform day; 0 for no limit
+
+	// LiveReserve is the part of the burst, 0 to 1, that bulk leaves to live. The worker keeps the
+	// same part of its slots for live.
+	LiveReserve float64
 }
 
-// SetRate changes the budget. A hold for want of a day's budget that is larger now, or without
-// limit, ends at once by a trial.
+// SetRate changes the budget. A hold because the day's budget was used up ends at once by a trial
+// if that budget is larger now, or without limit.
 func (g *Gate) SetRate(r Rate) {
 	g.mu.Lock()
 	g.setRate(r)
-	lifted, changed := g.outgrow(), g.changed
+	lifted, onChange := g.liftIfRaised(), g.onChange
 	g.mu.Unlock()
 	if lifted {
-		g.share(g, false)
-		changed()
+		g.shareHold(g, false)
+		onChange()
 	}
 }
 
+// setRate is SetRate but for the hold. g.mu is held.
 func (g *Gate) setRate(r Rate) {
 	r.Burst = max(r.Burst, 1)
 	g.rate = r
@@ -44,15 +48,15 @@ func (g *Gate) setRate(r Rate) {
 	case g.pool == nil:
 		g.limiter = rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
 	case g.budget == nil:
-		g.budget = newBudget(g.pool, g.appID, r, g.log, g.tell)
+		g.budget = newBudget(g.pool, g.appID, r, g.log, g.notify)
 	default:
 		g.budget.set(r)
 	}
 }
 
-// spend makes sure of the rate for one send, or says after which time there may be some (0: when
-// tell is called).
-func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
+// reserveRate makes sure of the rate for one send. If there is none, wait is how long it is until
+// there may be some; 0 if notify tells. g.mu is held.
+func (g *Gate) reserveRate(lane schema.Lane, now time.Time) (ok bool, wait time.Duration) {
 	switch {
 	case g.budget != nil:
 		return g.budget.reserve(lane, now)
@@ -66,7 +70,8 @@ func (g *Gate) spend(lane schema.Lane, now time.Time) (ok bool, wait time.Durati
 		need = min(1+g.rate.LiveReserve*float64(g.rate.Burst), float64(g.rate.Burst))
 	}
 	if have := g.limiter.TokensAt(now); have < need {
-		return false, time.Duration((need-have)/g.rate.PerSecond*float64(time.Second)) + time.Microsecond
+		missing := (need - have) / g.rate.PerSecond
+		return false, time.Duration(missing*float64(time.Second)) + time.Microsecond
 	}
 	g.limiter.AllowN(now, 1)
 	return true, 0

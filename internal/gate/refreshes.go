@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,37 +37,26 @@ func NewRefreshRation(conn *broker.Conn, log *slog.Logger) *RefreshRation {
 // Take takes one for the app: false when three were taken in the last 24 h, or one in the last
 // minute. Of many workers that ask at once one gets it.
 func (r *RefreshRation) Take(ctx context.Context, appID string) (bool, error) {
-	key := "token." + appID + ".forced"
-	var taken []time.Time
-	e, err := r.conn.LastState(ctx, key)
-	if err == nil && !e.Deleted {
-		err = json.Unmarshal(e.Value, &taken)
-	}
-	if err != nil && !errors.Is(err, broker.ErrNoMessage) {
-		return false, fmt.Errorf("the ration of token refreshes: %w", err)
-	}
-	taken, ok := oneMore(taken, time.Now().UTC())
-	if !ok {
-		return false, nil
-	}
-	body, err := json.Marshal(taken)
-	if err != nil {
-		return false, err
-	}
-	switch _, err := r.conn.Swap(ctx, broker.PutState(key, body, 0), e.Seq); {
+	taken, ok, err := revise(ctx, r.conn, "token."+appID+".forced", 0,
+		func(taken []time.Time) ([]time.Time, bool) { return oneMore(taken, time.Now().UTC()) })
+	switch {
 	case errors.Is(err, broker.ErrOvertaken):
 		return false, nil // somebody else has just taken one
 	case err != nil:
 		return false, fmt.Errorf("the ration of token refreshes: %w", err)
+	case ok:
+		r.log.Warn("forcing a new access token: wechat keeps refusing the one that it hands out",
+			"app", appID, "today", len(taken))
 	}
-	r.log.Warn("forcing a new access token: wechat keeps refusing the one that it hands out", "app", appID, "today", len(taken))
-	return true, nil
+	return ok, nil
 }
 
 // oneMore adds now to the times of forced refreshes, if one may be made now. A time after now is
 // another machine's clock and counts as just now.
 func oneMore(taken []time.Time, now time.Time) ([]time.Time, bool) {
-	recent := slices.DeleteFunc(slices.Clone(taken), func(t time.Time) bool { return now.Sub(t) >= 24*time.Hour })
+	recent := slices.DeleteFunc(slices.Clone(taken), func(t time.Time) bool {
+		return now.Sub(t) >= 24*time.Hour
+	})
 	if len(recent) >= refreshesADay {
 		return nil, false
 	}

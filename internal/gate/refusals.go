@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Refusal is a message that was refused with an answer that speaks of the whole app. Whether it really
-// does, only other messages can tell.
+// Refusal is a message that was refused with an answer that speaks of the whole app. Whether it
+// really does, only other messages can tell.
 type Refusal struct {
 	ID     string `json:"id"`             // of the intent
 	Kind   string `json:"what,omitempty"` // msgtype, and the kf_account that it names
@@ -15,26 +15,31 @@ type Refusal struct {
 
 // Standing is what the app's other messages say about a refusal.
 type Standing struct {
-	Before    bool // the same message was refused with the same answer before
-	Proven    bool // and after that another message was sent: it is about this message
-	InRow     int  // different messages refused with this answer since one was sent, this one included
+	Before bool // the same message was refused with the same answer before
+	Proven bool // and after that another message was sent: it is about this message
+
+	// InRow is how many different messages were refused with this answer since one was sent, this
+	// one included.
+	InRow int
+
 	Selective bool // some messages were refused with this answer lately while others were sent
-	OfKind    bool // and those were all of this one's kind, of which none was sent; as is all that draws it now
+	OfKind    bool // those, and all of InRow, were of this one's kind, of which none was sent
 	Lately    bool // others were sent a moment ago, after some had been refused with this answer
 }
 
 const (
-	// selectiveFor is how long an answer is known as one that only some messages draw.
+	// selectiveFor is how long an answer is known as selective: only some messages are refused with
+	// it.
 	selectiveFor = time.Hour
 
 	// lately is for how long that still speaks of the account as it is now.
 	lately = 10 * time.Second
 
-	// teachEvery bounds how often the pool is told of it, but for the end of a hold.
-	teachEvery = time.Minute
+	// selectiveEvery bounds how often the pool is told of it, but for the end of a hold.
+	selectiveEvery = time.Minute
 
-	// mostRefusals bounds what a worker remembers; the oldest is forgotten first, and is then refused
-	// once more before it is known again.
+	// mostRefusals bounds what a worker remembers; the oldest is forgotten first, and is then
+	// refused once more before it is known again.
 	mostRefusals = 256
 
 	// mostShared bounds what a Hold and a Selective tell the pool: 64 ids of 128 bytes, and for
@@ -44,20 +49,23 @@ const (
 
 // refusals is who was refused with what since a message was sent last. It tells an answer that is
 // about the account from one that is about a message: an account that is limited sends nothing, so
-// whoever draws the answer again after another message was sent draws it for itself.
+// whoever is refused again after another message was sent is refused for its own sake.
 //
 // "After" is strict: the other call must have begun after the refusal was known, or an account that
-// is limited while calls are under way would look like a bad message. Each draw has a number for
-// that, and each Permission carries that of the last draw before it.
+// is limited while calls are under way would look like a bad message. Each refusal has a number for
+// that, and each Permission carries that of the last refusal before it:
+//
+//	A begins · A is refused (1) · B begins after 1 · B is sent  → A's refusal is about A
+//	A begins · B begins after 0 · A is refused (1) · B is sent  → proves nothing
 type refusals struct {
-	turn  uint64
+	last  uint64           // number of the last refusal
 	list  []refusal        // oldest first
-	known map[string]Known // by answer: those that only some messages draw
+	known map[string]Known // by answer: the selective ones
 }
 
 type refusal struct {
 	Refusal
-	turn   uint64 // of the first of several
+	number uint64 // of the first of several
 	proven bool
 	inRow  bool
 	ended  bool // its intent has: it counts in the row, and is of no other use
@@ -65,11 +73,12 @@ type refusal struct {
 
 // note takes down a refusal.
 func (s *refusals) note(d Refusal, now time.Time) Standing {
-	s.turn++
+	s.last++
 	k, known := s.known[d.Answer]
 	selective := known && now.Sub(k.At) < selectiveFor
 	i := s.find(d)
-	if i >= 0 && s.list[i].proven && !selective { // so long ago that it says nothing of the account's state now
+	if i >= 0 && s.list[i].proven && !selective {
+		// So long ago that it says nothing of the account's state now.
 		s.list = slices.Delete(s.list, i, i+1)
 		i = -1
 	}
@@ -78,7 +87,7 @@ func (s *refusals) note(d Refusal, now time.Time) Standing {
 		if e := s.findEnded(d); e >= 0 { // a replay of it: in a row it counts once
 			s.list = slices.Delete(s.list, e, e+1)
 		}
-		i = s.add(refusal{Refusal: d, turn: s.turn})
+		i = s.add(refusal{Refusal: d, number: s.last})
 	}
 	st.Proven = s.list[i].proven
 	if !st.Proven {
@@ -94,13 +103,13 @@ func (s *refusals) note(d Refusal, now time.Time) Standing {
 	return st
 }
 
-// sent notes that a message of a kind was sent whose permission was given after draw number turn.
-// It says whether that proved anything.
-func (s *refusals) sent(turn uint64, kind string, now time.Time) (proved bool) {
+// sent notes that a message of a kind was sent whose permission was given after refusal number
+// last. It says whether that proved anything.
+func (s *refusals) sent(last uint64, kind string, now time.Time) (proved bool) {
 	for i := range s.list {
 		e := &s.list[i]
 		e.inRow = false
-		if e.proven || e.ended || e.turn > turn {
+		if e.proven || e.ended || e.number > last {
 			continue
 		}
 		e.proven, proved = true, true
@@ -117,12 +126,14 @@ func (s *refusals) sent(turn uint64, kind string, now time.Time) (proved bool) {
 			delete(s.known, answer)
 		} else if i := slices.Index(k.Kinds, kind); i >= 0 {
 			proved = true
-			s.know(answer, Known{At: now.Round(0), Kinds: slices.Delete(slices.Clone(k.Kinds), i, i+1)})
+			kinds := slices.Delete(slices.Clone(k.Kinds), i, i+1)
+			s.know(answer, Known{At: now.Round(0), Kinds: kinds})
 		}
 	}
 	s.list = slices.DeleteFunc(s.list, func(e refusal) bool {
 		_, known := s.known[e.Answer]
-		return e.ended || e.proven && !known // or each message that is sent would be looked at for good
+		// Else each message that is sent would be looked at for good.
+		return e.ended || e.proven && !known
 	})
 	return proved
 }
@@ -133,14 +144,16 @@ func (s *refusals) any() bool { return len(s.list) > 0 || len(s.known) > 0 }
 // forget drops what is known of an intent that has ended, but for its place in the row: messages
 // that are buried one after the other, and none sent, are a row as well.
 func (s *refusals) forget(id string) {
-	s.list = slices.DeleteFunc(s.list, func(e refusal) bool { return e.ID == id && !e.inRow && !e.ended })
+	s.list = slices.DeleteFunc(s.list, func(e refusal) bool {
+		return e.ID == id && !e.inRow && !e.ended
+	})
 	for i := range s.list {
 		s.list[i].ended = s.list[i].ended || s.list[i].ID == id
 	}
 }
 
 // merge takes over what another worker knows. proven says that messages were sent after these
-// draws.
+// refusals.
 func (s *refusals) merge(theirs []Refusal, proven bool) {
 	for _, d := range theirs {
 		if e := s.findEnded(d); e >= 0 { // they do not know that it has ended
@@ -149,8 +162,8 @@ func (s *refusals) merge(theirs []Refusal, proven bool) {
 		}
 		i := s.find(d)
 		if i < 0 {
-			s.turn++
-			i = s.add(refusal{Refusal: d, turn: s.turn, inRow: !proven})
+			s.last++
+			i = s.add(refusal{Refusal: d, number: s.last, inRow: !proven})
 		}
 		if proven {
 			s.list[i].proven, s.list[i].inRow = true, false
@@ -168,8 +181,8 @@ func (s *refusals) know(answer string, k Known) {
 	}
 }
 
-// which lists the draws that are proven, or are not, oldest first; the newest most of them.
-func (s *refusals) which(proven bool, most int) (out []Refusal) {
+// newest lists the refusals that are proven, or are not, oldest first; the newest most of them.
+func (s *refusals) newest(proven bool, most int) (out []Refusal) {
 	for _, e := range s.list {
 		if e.proven == proven && !e.ended {
 			out = append(out, e.Refusal)
@@ -179,14 +192,18 @@ func (s *refusals) which(proven bool, most int) (out []Refusal) {
 }
 
 func (s *refusals) find(d Refusal) int {
-	return slices.IndexFunc(s.list, func(e refusal) bool { return e.ID == d.ID && e.Answer == d.Answer && !e.ended })
+	return slices.IndexFunc(s.list, func(e refusal) bool { return e.is(d) && !e.ended })
 }
 
 // findEnded is where a refusal stands whose intent has ended.
 func (s *refusals) findEnded(d Refusal) int {
-	return slices.IndexFunc(s.list, func(e refusal) bool { return e.ID == d.ID && e.Answer == d.Answer && e.ended })
+	return slices.IndexFunc(s.list, func(e refusal) bool { return e.is(d) && e.ended })
 }
 
+// is says whether it is the same message with the same answer.
+func (e refusal) is(d Refusal) bool { return e.ID == d.ID && e.Answer == d.Answer }
+
+// add appends a refusal and returns its place; the oldest makes room for it.
 func (s *refusals) add(e refusal) int {
 	if len(s.list) >= mostRefusals {
 		s.list = slices.Delete(s.list, 0, 1)
@@ -210,7 +227,7 @@ const (
 // costs in posts.
 const mostKinds = 16
 
-// Choice says which intents may try a hold that was drawn by messages, and when.
+// Choice says which intents may try a hold that refused messages caused, and when.
 type Choice struct {
 	ids, kinds map[string]bool
 	from       [ranks]time.Time

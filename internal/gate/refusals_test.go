@@ -12,46 +12,46 @@ import (
 
 func refused(id string) Refusal { return Refusal{ID: id, Kind: "msgmenu", Answer: "errcode 40200"} }
 
-// TestWhoWasRefusedWhat tells stories of draws and sends. A step is an intent that is refused, or one
-// that is sent whose permission was given after so many draws.
+// TestWhoWasRefusedWhat tells stories of refusals and sends. A step is an intent that is refused,
+// or one that is sent whose permission was given after so many refusals.
 func TestWhoWasRefusedWhat(t *testing.T) {
 	t.Parallel()
 	type step struct {
-		draw string
-		sent uint64 // with draw == ""
-		want Standing
+		refused string
+		sent    uint64 // with refused == ""
+		want    Standing
 	}
 	for _, c := range []struct {
 		name  string
 		steps []step
 	}{
 		{"different messages in a row", []step{
-			{draw: "a", want: Standing{InRow: 1}}, {draw: "b", want: Standing{InRow: 2}}, {draw: "a", want: Standing{Before: true, InRow: 2}}, {draw: "c", want: Standing{InRow: 3}},
+			{refused: "a", want: Standing{InRow: 1}}, {refused: "b", want: Standing{InRow: 2}}, {refused: "a", want: Standing{Before: true, InRow: 2}}, {refused: "c", want: Standing{InRow: 3}},
 		}},
-		{"drawn again after another was sent", []step{
-			{draw: "a", want: Standing{InRow: 1}}, {sent: 1}, {draw: "a", want: Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}},
+		{"refused again after another was sent", []step{
+			{refused: "a", want: Standing{InRow: 1}}, {sent: 1}, {refused: "a", want: Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}},
 		}},
-		{"one that was under way at the draw proves nothing, though it ends the row", []step{
-			{draw: "a", want: Standing{InRow: 1}}, {sent: 0}, {draw: "a", want: Standing{Before: true, InRow: 1}}, {draw: "b", want: Standing{InRow: 2}},
+		{"one that was under way at the refusal proves nothing, though it ends the row", []step{
+			{refused: "a", want: Standing{InRow: 1}}, {sent: 0}, {refused: "a", want: Standing{Before: true, InRow: 1}}, {refused: "b", want: Standing{InRow: 2}},
 		}},
-		{"nor for those that drew it after it had begun", []step{
-			{draw: "a", want: Standing{InRow: 1}}, {draw: "b", want: Standing{InRow: 2}}, {sent: 1},
-			{draw: "b", want: Standing{Before: true, InRow: 1, Selective: true, Lately: true, OfKind: true}}, {draw: "a", want: Standing{Before: true, Proven: true, InRow: 1, Selective: true, Lately: true, OfKind: true}},
+		{"nor for those that were refused after it had begun", []step{
+			{refused: "a", want: Standing{InRow: 1}}, {refused: "b", want: Standing{InRow: 2}}, {sent: 1},
+			{refused: "b", want: Standing{Before: true, InRow: 1, Selective: true, Lately: true, OfKind: true}}, {refused: "a", want: Standing{Before: true, Proven: true, InRow: 1, Selective: true, Lately: true, OfKind: true}},
 		}},
-		{"an account that turns bad for all of them, after only some drew it", []step{
-			{draw: "a", want: Standing{InRow: 1}}, {sent: 1}, {draw: "b", want: Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}}, {draw: "c", want: Standing{InRow: 2, Selective: true, Lately: true, OfKind: true}},
-			{draw: "b", want: Standing{Before: true, InRow: 2, Selective: true, Lately: true, OfKind: true}},
+		{"an account that turns bad for all of them, after only some were refused", []step{
+			{refused: "a", want: Standing{InRow: 1}}, {sent: 1}, {refused: "b", want: Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}}, {refused: "c", want: Standing{InRow: 2, Selective: true, Lately: true, OfKind: true}},
+			{refused: "b", want: Standing{Before: true, InRow: 2, Selective: true, Lately: true, OfKind: true}},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var s refusals
 			for i, st := range c.steps {
-				if st.draw == "" {
+				if st.refused == "" {
 					s.sent(st.sent, "text", noon)
 					continue
 				}
-				require.Equal(t, st.want, s.note(refused(st.draw), noon), "step %d", i)
+				require.Equal(t, st.want, s.note(refused(st.refused), noon), "step %d", i)
 			}
 		})
 	}
@@ -185,8 +185,8 @@ func TestDrawsAreBounded(t *testing.T) {
 		s.note(refused(fmt.Sprint(i)), noon)
 	}
 	require.Len(t, s.list, mostRefusals)
-	require.Len(t, s.which(false, mostShared), mostShared)
-	require.Equal(t, fmt.Sprint(10*mostRefusals-1), s.which(false, mostShared)[mostShared-1].ID, "the newest")
+	require.Len(t, s.newest(false, mostShared), mostShared)
+	require.Equal(t, fmt.Sprint(10*mostRefusals-1), s.newest(false, mostShared)[mostShared-1].ID, "the newest")
 }
 
 func TestKindsAreBounded(t *testing.T) {
@@ -330,7 +330,7 @@ func TestTheTrialOfAQuotasHoldIsAnotherMessageIfThereIsOne(t *testing.T) {
 func TestAnEarlyTrialOfALimitMakesItNoLonger(t *testing.T) {
 	t.Parallel()
 	g, _ := alone(Rate{})
-	draw := func(id, what string, p Permission, hint, now time.Time) Hold {
+	refuse := func(id, what string, p Permission, hint, now time.Time) Hold {
 		d := Refusal{ID: id, Kind: what, Answer: "errcode 45009"}
 		g.NoteRefusal(d, now)
 		g.Hold(Hold{Kind: Quota, Refusals: []Refusal{d}}, p, hint, now)
@@ -339,18 +339,18 @@ func TestAnEarlyTrialOfALimitMakesItNoLonger(t *testing.T) {
 	}
 	p, _ := g.Permit(schema.LaneLive, noon)
 	midnight := NextDay(noon)
-	draw("a", "text", p, midnight, noon)
+	refuse("a", "text", p, midnight, noon)
 	now := noon.Add(novelPause)
 	p, _ = g.Permit(schema.LaneLive, now)
 	require.True(t, p.Trial)
 	require.False(t, g.Revoked(p, now))
-	h := draw("b", "image", p, midnight, now)
+	h := refuse("b", "image", p, midnight, now)
 	require.Zero(t, h.Tries, "its end was not what was tried")
 	require.Equal(t, midnight, h.Until)
 
 	p, _ = g.Permit(schema.LaneLive, midnight)
 	require.True(t, p.Trial)
-	h = draw("c", "text", p, time.Time{}, midnight)
+	h = refuse("c", "text", p, time.Time{}, midnight)
 	require.Equal(t, 1, h.Tries)
 	require.Equal(t, midnight.Add(2*time.Minute), h.Until)
 

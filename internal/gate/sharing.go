@@ -31,7 +31,8 @@ func newSharing(
 	ctx context.Context, stop context.CancelFunc, conn store, by string, now func() time.Time,
 ) *sharing {
 	s := &sharing{
-		conn: conn, trips: &trips{}, jitter: jitter, worker: nuid.Next(), by: by, ctx: ctx, stop: stop,
+		conn: conn, trips: &trips{}, jitter: jitter, worker: nuid.Next(), by: by,
+		ctx: ctx, stop: stop,
 	}
 	s.clock = &clock{
 		conn: conn, trips: s.trips, run: s.run, now: now, looking: make(chan struct{}, 1),

@@ -7,17 +7,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/kefuhq/kefu/internal/broker"
 )
 
 // store is the broker as budgets use it.
 type store interface {
+	stateStore
 	Connected() bool
 	Last(ctx context.Context, stream, subject string) (broker.Stored, error)
-	LastState(ctx context.Context, key string) (broker.StateEntry, error)
-	Swap(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, err error)
 	EnsureRateStream(ctx context.Context) (now, created time.Time, err error)
 }
 
