@@ -94,7 +94,8 @@ func TestLeaksNothing(t *testing.T) {
 // leakFailures starts servers that fail in every way and repeat secrets, and returns their base
 // URLs by the name of the failure.
 func leakFailures(t *testing.T) map[string]string {
-	echo := strings.Join([]string{leakToken, url.QueryEscape(leakToken), appSecret, leakOpenID}, " ")
+	echo := strings.Join([]string{leakToken, url.QueryEscape(leakToken), appSecret, leakOpenID},
+		" ")
 
 	closed := newPeer(t, func(*session) {})
 	require.NoError(t, closed.listener.Close())
