@@ -22,15 +22,18 @@ import (
 func TestAnOperatorLooksAtAHeldAppAndProbesIt(t *testing.T) {
 	t.Parallel()
 	s := stage.New(t, stage.Options{})
-	refused := s.API.Add(sandbox.Rule{Call: "token", Errcode: 40164, Errmsg: "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"})
+	refused := s.API.Add(sandbox.Rule{Call: "token", Errcode: 40164,
+		Errmsg: "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"})
 	s.Start()
 	receipts := s.Receipts()
 	_, code := s.Kefu("app", "probe")
 	s.Equal(3, code, "it is not held")
 	for i := range 20 {
-		s.Publish(stage.Live+fmt.Sprintf("u%d", i), fmt.Sprintf(`{"touser":"u%d","msgtype":"text","text":{"content":"hello"}}`, i))
+		s.Publish(stage.Live+fmt.Sprintf("u%d", i),
+			fmt.Sprintf(`{"touser":"u%d","msgtype":"text","text":{"content":"hello"}}`, i))
 	}
-	s.Publish(stage.Bulk+"c", `{"touser":"u","msgtype":"text","text":{"content":"hello"}}`, "Kefu-Send-At", time.Now().Add(time.Hour).Format(time.RFC3339))
+	s.Publish(stage.Bulk+"c", `{"touser":"u","msgtype":"text","text":{"content":"hello"}}`,
+		"Kefu-Send-At", time.Now().Add(time.Hour).Format(time.RFC3339))
 	s.Eventually(func() bool {
 		out, _ := s.Kefu("app", "status")
 		return strings.Contains(out, "203.0.113.9")
@@ -94,13 +97,16 @@ func TestAnOperatorLooksAtAHeldAppAndProbesIt(t *testing.T) {
 func TestAppsComeAndGoWithTheFile(t *testing.T) {
 	t.Parallel()
 	const other = "wx0000000000000002"
-	s := stage.New(t, stage.Options{Sandbox: sandbox.Options{Apps: map[string]string{stage.App: stage.CanarySecret, other: stage.CanarySecret}}})
+	s := stage.New(t, stage.Options{Sandbox: sandbox.Options{Apps: map[string]string{
+		stage.App: stage.CanarySecret, other: stage.CanarySecret,
+	}}})
 	p := s.Start()
 	receipts := s.Receipts()
 	text := `{"touser":"u","msgtype":"text","text":{"content":"hello"}}`
 	said := func(what string) {
 		t.Helper()
-		s.Eventually(func() bool { return strings.Contains(s.Output.String(), what) }, stage.Patience, 10*time.Millisecond, what)
+		s.Eventually(func() bool { return strings.Contains(s.Output.String(), what) },
+			stage.Patience, 10*time.Millisecond, what)
 	}
 
 	s.Configure(fmt.Sprintf("  - {appid: %s, secret_file: %q}\n", other, s.Dir+"/secret"))
@@ -124,14 +130,17 @@ func TestAppsComeAndGoWithTheFile(t *testing.T) {
 	s.NoError(s.Stop(syscall.SIGTERM))
 }
 
-// TestAWorkerThatFailsEndsThoughNobodyReadsItsLog is the story of a supervisor that waits for the process before it reads the pipe.
+// TestAWorkerThatFailsEndsThoughNobodyReadsItsLog is the story of a supervisor that waits for the
+// process before it reads the pipe.
 func TestAWorkerThatFailsEndsThoughNobodyReadsItsLog(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
 		config func(s *stage.Stage)
 		code   int
 	}{
-		"its configuration has a mistake": {func(s *stage.Stage) { s.Configure("unknown_key: 1\n") }, 2},
+		"its configuration has a mistake": {
+			func(s *stage.Stage) { s.Configure("unknown_key: 1\n") }, 2,
+		},
 		"its address is in use": {func(s *stage.Stage) {
 			taken, err := net.Listen("tcp", "127.0.0.1:0")
 			s.NoError(err)
@@ -139,7 +148,8 @@ func TestAWorkerThatFailsEndsThoughNobodyReadsItsLog(t *testing.T) {
 			s.Configure("console: {}\n")
 			text, err := os.ReadFile(s.Config())
 			s.NoError(err)
-			anew := regexp.MustCompile(`(?m)^(worker:\n  listen: ).*$`).ReplaceAllString(string(text), "${1}"+taken.Addr().String())
+			listen := regexp.MustCompile(`(?m)^(worker:\n  listen: ).*$`)
+			anew := listen.ReplaceAllString(string(text), "${1}"+taken.Addr().String())
 			s.NoError(os.WriteFile(s.Config(), []byte(anew), 0o600))
 		}, 1},
 	} {

@@ -22,7 +22,8 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 		also     func(*testing.T, []bench.Run)
 	}{
 		"a backlog, beside the bare loop": {
-			args:     []string{"--backlog", "300", "--live-backlog", "100", "--apps", "3", "--workers", "2", "--faults", "0.05", "--compare"},
+			args: []string{"--backlog", "300", "--live-backlog", "100", "--apps", "3",
+				"--workers", "2", "--faults", "0.05", "--compare"},
 			accepted: []int{400, 400},
 			also: func(t *testing.T, r []bench.Run) {
 				t.Helper()
@@ -30,7 +31,9 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 			},
 		},
 		"a stream with troubled apps, beside itself without": {
-			args:     []string{"--apps", "8", "--slow-apps", "1", "--failing-apps", "1", "--held-apps", "1", "--rate", "80", "--duration", "2s", "--against", "slow-apps=0,failing-apps=0,held-apps=0"},
+			args: []string{"--apps", "8", "--slow-apps", "1", "--failing-apps", "1",
+				"--held-apps", "1", "--rate", "80", "--duration", "2s", "--against",
+				"slow-apps=0,failing-apps=0,held-apps=0"},
 			accepted: []int{160, 160},
 			lanes:    []string{"live", "bulk"},
 			also: func(t *testing.T, r []bench.Run) {
@@ -39,7 +42,9 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 			},
 		},
 		"a conversation beside a campaign that fills the budget, and without": {
-			args:     []string{"--backlog", "6000", "--per-second", "300", "--burst", "30", "--latency", "20ms", "--rate", "20", "--live-share", "1", "--duration", "2s", "--against", "backlog=0"},
+			args: []string{"--backlog", "6000", "--per-second", "300", "--burst", "30",
+				"--latency", "20ms", "--rate", "20", "--live-share", "1", "--duration", "2s",
+				"--against", "backlog=0"},
 			accepted: []int{6040, 40},
 			lanes:    []string{"live"},
 			also: func(t *testing.T, r []bench.Run) {
@@ -49,15 +54,18 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 			},
 		},
 		"two workers, and one": {
-			args:     []string{"--backlog", "600", "--latency", "50ms", "--concurrency", "32", "--workers", "2", "--against", "workers=1"},
+			args: []string{"--backlog", "600", "--latency", "50ms", "--concurrency", "32",
+				"--workers", "2", "--against", "workers=1"},
 			accepted: []int{600, 600},
 		},
 		"many apps, and one": {
-			args:     []string{"--apps", "40", "--backlog", "400", "--live-backlog", "400", "--against", "apps=1"},
+			args: []string{"--apps", "40", "--backlog", "400", "--live-backlog", "400",
+				"--against", "apps=1"},
 			accepted: []int{800, 800},
 		},
 		"a careful disk, with calls in flight": {
-			args:     []string{"--backlog", "600", "--latency", "50ms", "--concurrency", "256", "--sync-always", "--compare"},
+			args: []string{"--backlog", "600", "--latency", "50ms", "--concurrency", "256",
+				"--sync-always", "--compare"},
 			accepted: []int{600, 600},
 		},
 	} {
@@ -99,7 +107,8 @@ func TestBenchReportsWhatWasMeasured(t *testing.T) {
 					require.LessOrEqual(t, l.P99, l.Max, r.Contender)
 				}
 				if row.lanes == nil {
-					require.Equal(t, r.Intents.Accepted, r.Intents.Delivered, "%s: %+v", r.Contender, r.Intents)
+					require.Equal(t, r.Intents.Accepted, r.Intents.Delivered, "%s: %+v",
+						r.Contender, r.Intents)
 				}
 			}
 			if row.also != nil {

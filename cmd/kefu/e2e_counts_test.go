@@ -24,7 +24,8 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 	s := stage.New(t, stage.Options{
 		Defaults: []string{"concurrency: 32"}, Worker: []string{"receipts: off"},
 	})
-	slow := sandbox.Rule{Call: "send", Delay: 10 * time.Millisecond, DelayMax: 60 * time.Millisecond}
+	slow := sandbox.Rule{Call: "send", Delay: 10 * time.Millisecond,
+		DelayMax: 60 * time.Millisecond}
 	refused := slow
 	refused.Contains, refused.Errcode = "closed", 45015
 	closed := s.API.Add(refused)
@@ -46,7 +47,8 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 	const hello = `{"msgtype":"text","text":{"content":"hello"}}`
 	s.NoError(os.WriteFile(people, []byte(rows.String()), 0o600))
 	s.NoError(os.WriteFile(packet, []byte(hello), 0o600))
-	_, code := s.Kefu("campaign", "start", "spring", "--file", people, "--template", packet, "--yes")
+	_, code := s.Kefu("campaign", "start", "spring", "--file", people, "--template", packet,
+		"--yes")
 	s.Zero(code)
 	for _, after := range []int{100, 300} {
 		s.NoError(s.API.WaitFor(t.Context(), sandbox.Filter{Call: "send"}, after))

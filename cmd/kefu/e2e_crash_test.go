@@ -18,7 +18,8 @@ import (
 func TestKillNine(t *testing.T) {
 	t.Parallel()
 	s := stage.New(t, stage.Options{Defaults: []string{"concurrency: 32"}})
-	s.API.Add(sandbox.Rule{Call: "send", Delay: 20 * time.Millisecond, DelayMax: 120 * time.Millisecond})
+	s.API.Add(sandbox.Rule{Call: "send", Delay: 20 * time.Millisecond,
+		DelayMax: 120 * time.Millisecond})
 	s.Start()
 	const n = 900
 	for i := range n {
@@ -27,14 +28,16 @@ func TestKillNine(t *testing.T) {
 		if i%3 == 0 {
 			subject = stage.Live + openID
 		}
-		s.Publish(subject, fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"}}`, openID), "Nats-Msg-Id", openID)
+		packet := fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"hello"}}`, openID)
+		s.Publish(subject, packet, "Nats-Msg-Id", openID)
 	}
 	for _, after := range []int{100, 300} {
 		s.NoError(s.API.WaitFor(t.Context(), sandbox.Filter{Call: "send"}, after))
 		s.Error(s.Stop(syscall.SIGKILL))
 		s.Start()
 	}
-	s.Eventually(func() bool { return s.Queued() == 0 }, stage.Patience, 100*time.Millisecond, "not everything ended")
+	s.Eventually(func() bool { return s.Queued() == 0 }, stage.Patience, 100*time.Millisecond,
+		"not everything ended")
 
 	ends := map[string][]schema.Receipt{}
 	s.EachMessage(schema.StreamReceipt, func(m broker.Stored) {

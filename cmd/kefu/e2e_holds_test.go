@@ -19,7 +19,8 @@ func textTo(openID string) string {
 }
 
 func menuTo(openID string) string {
-	return fmt.Sprintf(`{"touser":%q,"msgtype":"msgmenu","msgmenu":{"head_content":"h","list":[{"id":"101","content":"a"}]}}`, openID)
+	return fmt.Sprintf(`{"touser":%q,"msgtype":"msgmenu",`+
+		`"msgmenu":{"head_content":"h","list":[{"id":"101","content":"a"}]}}`, openID)
 }
 
 // TestOneMessageNeverHoldsEverybody publishes a message that draws an account's
@@ -31,12 +32,15 @@ func TestOneMessageNeverHoldsEverybody(t *testing.T) {
 		rule   sandbox.Rule
 		packet string
 	}{
-		{"40200 for one message type", sandbox.Rule{MsgType: "msgmenu", Errcode: 40200, Errmsg: "invalid account type"}, menuTo("oBad")},
+		{"40200 for one message type", sandbox.Rule{MsgType: "msgmenu", Errcode: 40200,
+			Errmsg: "invalid account type"}, menuTo("oBad")},
 		{"50002 for one openid", sandbox.Rule{OpenID: "oBad", Errcode: 50002}, textTo("oBad")},
 		{"65400 for one kf_account", sandbox.Rule{Contains: "test1@kefu", Errcode: 65400},
-			`{"touser":"oBad","msgtype":"text","text":{"content":"hello"},"customservice":{"kf_account":"test1@kefu"}}`},
+			`{"touser":"oBad","msgtype":"text","text":{"content":"hello"},` +
+				`"customservice":{"kf_account":"test1@kefu"}}`},
 		{"40013 inside a miniprogrampage", sandbox.Rule{MsgType: "miniprogrampage", Errcode: 40013},
-			`{"touser":"oBad","msgtype":"miniprogrampage","miniprogrampage":{"title":"t","appid":"wxbad","pagepath":"p","thumb_media_id":"m"}}`},
+			`{"touser":"oBad","msgtype":"miniprogrampage","miniprogrampage":` +
+				`{"title":"t","appid":"wxbad","pagepath":"p","thumb_media_id":"m"}}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -48,8 +52,10 @@ func TestOneMessageNeverHoldsEverybody(t *testing.T) {
 			const texts = 50
 			begin := time.Now()
 			s.Publish(stage.Live+"oBad", c.packet, "Nats-Msg-Id", "bad")
-			// Nothing else is known to be good after that: a text that is sent before tells nothing.
-			s.Eventually(func() bool { return s.Posts()["oBad"] > 0 }, stage.Patience, time.Millisecond, s.Output.Tail())
+			// Nothing else is known to be good after that: a text that is sent before tells
+			// nothing.
+			s.Eventually(func() bool { return s.Posts()["oBad"] > 0 }, stage.Patience,
+				time.Millisecond, s.Output.Tail())
 			for i := range texts {
 				to := fmt.Sprint("oUser", i)
 				s.Publish(stage.Live+to, textTo(to), "Nats-Msg-Id", to)
@@ -67,7 +73,8 @@ func TestOneMessageNeverHoldsEverybody(t *testing.T) {
 				s.Equal(c.rule.Errcode, *r.Errcode)
 			}
 			posts := s.Posts()
-			t.Logf("last text sent after %s, posts of the bad one: %d", last.Sub(begin).Round(time.Millisecond), posts["oBad"])
+			t.Logf("last text sent after %s, posts of the bad one: %d",
+				last.Sub(begin).Round(time.Millisecond), posts["oBad"])
 			s.Less(last.Sub(begin), 20*time.Second)
 			for to, n := range posts {
 				if to == "oBad" {
@@ -87,10 +94,13 @@ func TestOneMessageNeverHoldsEverybody(t *testing.T) {
 // TestAnAppWhoseEveryMessageDrawsTheCodeLosesNothing is the other side of it.
 func TestAnAppWhoseEveryMessageDrawsTheCodeLosesNothing(t *testing.T) {
 	t.Parallel()
-	for _, code := range []int{40200, 99999} { // one that is about the app, and one that kefu does not know
+	// One that is about the app, and one that kefu does not know.
+	for _, code := range []int{40200, 99999} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
-			s := stage.New(t, stage.Options{Defaults: []string{"concurrency: 4", "retry: {attempts: 6, first: 5s, cap: 5s}"}})
+			s := stage.New(t, stage.Options{
+				Defaults: []string{"concurrency: 4", "retry: {attempts: 6, first: 5s, cap: 5s}"},
+			})
 			rule := s.API.Add(sandbox.Rule{Call: "send", Errcode: code})
 			s.Start()
 			receipts := s.Receipts()
@@ -122,9 +132,12 @@ func TestAnAppWhoseEveryMessageDrawsTheCodeLosesNothing(t *testing.T) {
 			s.Equal(code, h.Errcode)
 			s.Equal(fmt.Sprint("errcode ", code), h.Drawn[0].Answer)
 			t.Logf("%d tries, %d messages drew it, %d posts", h.Tries, len(h.Drawn), posts)
-			s.LessOrEqual(posts, 4+2+h.Tries+1, "what was under way, after two that were no row yet if kefu does not know the code, and a trial each")
+			s.LessOrEqual(posts, 4+2+h.Tries+1,
+				"what was under way, after two that were no row yet if kefu does not know the "+
+					"code, and a trial each")
 			s.Empty(s.Letters())
-			s.Eventually(func() bool { // one that moves from one to the other may be in both, or be counted in neither
+			// One that moves from one to the other may be in both, or be counted in neither.
+			s.Eventually(func() bool {
 				return s.Queued()+s.Stored(wire.StreamLater) == 2*each
 			}, stage.Patience, 20*time.Millisecond, "queued, or waiting for the second try")
 			out, _ := s.Kefu("app", "status")

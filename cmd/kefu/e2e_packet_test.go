@@ -12,39 +12,51 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// TestWhatSerializersLeaveOutAndMiniProgramsSend publishes packets that are not quite those of the API's page for Official Accounts
-// and compares what arrives, with an API that is as strict as it can be.
+// TestWhatSerializersLeaveOutAndMiniProgramsSend publishes packets that are not quite those of the
+// API's page for Official Accounts and compares what arrives, with an API that is as strict as it
+// can be.
 func TestWhatSerializersLeaveOutAndMiniProgramsSend(t *testing.T) {
 	t.Parallel()
 	const mini = "wx0000000000000002"
-	s := stage.New(t, stage.Options{Sandbox: sandbox.Options{Settings: sandbox.Settings{Messages: sandbox.MessageSettings{Strict: true}}}})
+	s := stage.New(t, stage.Options{Sandbox: sandbox.Options{Settings: sandbox.Settings{
+		Messages: sandbox.MessageSettings{Strict: true},
+	}}})
 	s.API.SetSecret(mini, stage.CanarySecret)
-	s.Configure(fmt.Sprintf("  - {appid: %s, kind: miniprogram, limits: {video_thumb: optional}, secret_file: %q}\n", mini, filepath.Join(s.Dir, "secret")))
+	s.Configure(fmt.Sprintf("  - {appid: %s, kind: miniprogram, "+
+		"limits: {video_thumb: optional}, secret_file: %q}\n",
+		mini, filepath.Join(s.Dir, "secret")))
 	s.Start()
 	receipts := s.Receipts()
 
 	const music, page = `"music":{"musicurl":"http://a/b"`, `"miniprogrampage":{"title":"t"`
-	link := `"link":{"title":"t","description":"d","url":"https://a/?b=<1>&c=2","thumb_url":"https://a/图.png"}}`
+	link := `"link":{"title":"t","description":"d","url":"https://a/?b=<1>&c=2",` +
+		`"thumb_url":"https://a/图.png"}}`
 	rows := []struct {
 		app, packet string // without the touser
 		arrives     string // "" when it is dead
 	}{
-		{stage.App, `"msgtype":"text","text":{"content":"a"},"image":null,"customservice":null}`, `"msgtype":"text","text":{"content":"a"}}`},
-		{stage.App, `"msgtype":"text","text":{"content":"a"},"customservice":{"kf_account":null}}`, `"msgtype":"text","text":{"content":"a"}}`},
+		{stage.App, `"msgtype":"text","text":{"content":"a"},"image":null,"customservice":null}`,
+			`"msgtype":"text","text":{"content":"a"}}`},
+		{stage.App, `"msgtype":"text","text":{"content":"a"},"customservice":{"kf_account":null}}`,
+			`"msgtype":"text","text":{"content":"a"}}`},
 		{stage.App, `"msgtype":"text","text":{"content":null}}`, ""},
 		{
-			stage.App, `"msgtype":"video","video":{"media_id":"m","thumb_media_id":"t","title":null,"x":1.50}}`,
+			stage.App,
+			`"msgtype":"video","video":{"media_id":"m","thumb_media_id":"t",` +
+				`"title":null,"x":1.50}}`,
 			`"msgtype":"video","video":{"media_id":"m","thumb_media_id":"t","x":1.50}}`,
 		},
 		{stage.App, `"msgtype":"video","video":{"media_id":"m"}}`, ""},
-		{mini, `"msgtype":"video","video":{"media_id":"m","thumb_media_id":null}}`, `"msgtype":"video","video":{"media_id":"m"}}`},
+		{mini, `"msgtype":"video","video":{"media_id":"m","thumb_media_id":null}}`,
+			`"msgtype":"video","video":{"media_id":"m"}}`},
 		{
 			stage.App, `"msgtype":"music",` + music + `,"thumb_media_id":"t"}}`,
 			`"msgtype":"music",` + music + `,"hqmusicurl":"http://a/b","thumb_media_id":"t"}}`,
 		},
 		{stage.App, `"msgtype":"link",` + link, ""},
 		{mini, `"msgtype":"link",` + link, `"msgtype":"link",` + link},
-		{stage.App, `"msgtype":"miniprogrampage",` + page + `,"pagepath":"p","thumb_media_id":"m"}}`, ""},
+		{stage.App,
+			`"msgtype":"miniprogrampage",` + page + `,"pagepath":"p","thumb_media_id":"m"}}`, ""},
 		{
 			mini, `"msgtype":"miniprogrampage",` + page + `,"pagepath":"p","thumb_media_id":"m"}}`,
 			`"msgtype":"miniprogrampage",` + page + `,"pagepath":"p","thumb_media_id":"m"}}`,

@@ -20,10 +20,12 @@ import (
 func TestOrderOverKilledWorkers(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Bare(t)
-	s := stage.New(t, stage.Options{Broker: b.URL(), Defaults: []string{"rate: {per_second: 2000, burst: 100}", "concurrency: 64"}})
+	s := stage.New(t, stage.Options{Broker: b.URL(),
+		Defaults: []string{"rate: {per_second: 2000, burst: 100}", "concurrency: 64"}})
 	s.API.Add(sandbox.Rule{Call: "send", Every: 1500, ExpireTokens: true})
 	s.API.Add(sandbox.Rule{Call: "send", Share: 0.05, Errcode: -1})
-	s.API.Add(sandbox.Rule{Call: "send", Delay: 5 * time.Millisecond, DelayMax: 80 * time.Millisecond})
+	s.API.Add(sandbox.Rule{Call: "send", Delay: 5 * time.Millisecond,
+		DelayMax: 80 * time.Millisecond})
 	var workers []*stage.Process
 	for range 3 {
 		workers = append(workers, s.Launch())
@@ -41,7 +43,8 @@ func TestOrderOverKilledWorkers(t *testing.T) {
 	for i := range each {
 		for r := range recipients {
 			to := fmt.Sprintf("oUser%d", r)
-			s.Publish(stage.Live+to, stage.Numbered(to, i), "Nats-Msg-Id", fmt.Sprintf("%s-%d", to, i))
+			s.Publish(stage.Live+to, stage.Numbered(to, i), "Nats-Msg-Id",
+				fmt.Sprintf("%s-%d", to, i))
 		}
 		switch i {
 		case each / 3:
@@ -64,7 +67,8 @@ func TestOrderOverKilledWorkers(t *testing.T) {
 		}
 	}
 	s.LessOrEqual(doubles, marked, "what was delivered twice is marked")
-	t.Logf("%d intents, %d delivered twice, %d marked possible_duplicate", recipients*each, doubles, marked)
+	t.Logf("%d intents, %d delivered twice, %d marked possible_duplicate", recipients*each, doubles,
+		marked)
 	s.Eventually(func() bool {
 		shards, all := s.Readers()
 		return len(shards) == 3 && all == 4

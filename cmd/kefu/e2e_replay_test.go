@@ -23,18 +23,24 @@ import (
 func buried(s *stage.Stage, id, openID string, sequence uint64, published time.Time) {
 	s.T.Helper()
 	l := &schema.Letter{
-		ID: id, AppID: stage.App, Generation: 1, Lane: schema.LaneLive, OpenID: openID, Reason: schema.ReasonExhausted,
-		Subject: stage.Live + openID, Sequence: sequence, PublishedAt: published, DiedAt: published, Worker: "w",
-		Headers: map[string][]string{"Nats-Msg-Id": {id}, "Kefu-Expires-At": {time.Now().Add(time.Hour).Format(time.RFC3339)}},
+		ID: id, AppID: stage.App, Generation: 1, Lane: schema.LaneLive, OpenID: openID,
+		Reason:  schema.ReasonExhausted,
+		Subject: stage.Live + openID, Sequence: sequence, PublishedAt: published, DiedAt: published,
+		Worker: "w",
+		Headers: map[string][]string{"Nats-Msg-Id": {id},
+			"Kefu-Expires-At": {time.Now().Add(time.Hour).Format(time.RFC3339)}},
 	}
-	wire.SetPacket(l, fmt.Appendf(nil, `{"touser":%q,"msgtype":"text","text":{"content":"your table is ready"}}`, openID))
+	wire.SetPacket(l, fmt.Appendf(nil,
+		`{"touser":%q,"msgtype":"text","text":{"content":"your table is ready"}}`, openID))
 	m, err := deadletter.Message(l)
 	s.NoError(err)
-	_, err = s.JS.PublishMsg(s.T.Context(), &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+	_, err = s.JS.PublishMsg(s.T.Context(),
+		&nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 	s.NoError(err)
 }
 
-// TestTwoLettersOfOneIDAreTwoMessages is the story of an id that was used again after the ledger had forgotten it.
+// TestTwoLettersOfOneIDAreTwoMessages is the story of an id that was used again after the ledger
+// had forgotten it.
 func TestTwoLettersOfOneIDAreTwoMessages(t *testing.T) {
 	t.Parallel()
 	s := stage.New(t, stage.Options{})
@@ -60,7 +66,8 @@ func TestTwoLettersOfOneIDAreTwoMessages(t *testing.T) {
 	s.Empty(s.Letters())
 }
 
-// TestALetterWhoseIDWentOnIsNotToldAsReplayed is the story of a producer who does not wait for the operator.
+// TestALetterWhoseIDWentOnIsNotToldAsReplayed is the story of a producer who does not wait for the
+// operator.
 func TestALetterWhoseIDWentOnIsNotToldAsReplayed(t *testing.T) {
 	t.Parallel()
 	s := stage.New(t, stage.Options{Defaults: []string{"duplicate_window: 1s"}})
@@ -88,7 +95,8 @@ func TestALetterWhoseIDWentOnIsNotToldAsReplayed(t *testing.T) {
 	s.Contains(plan, "cannot be replayed")
 }
 
-// TestCommandsThatAreKilledAreGoneOnWith kills a campaign's start and a replay in the middle, and runs each again.
+// TestCommandsThatAreKilledAreGoneOnWith kills a campaign's start and a replay in the middle, and
+// runs each again.
 func TestCommandsThatAreKilledAreGoneOnWith(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
@@ -101,9 +109,12 @@ func TestCommandsThatAreKilledAreGoneOnWith(t *testing.T) {
 			for i := range people {
 				fmt.Fprintf(&rows, "o%d\n", i)
 			}
-			s.NoError(os.WriteFile(filepath.Join(s.Dir, "people.csv"), []byte(rows.String()), 0o600))
-			s.NoError(os.WriteFile(filepath.Join(s.Dir, "packet.json"), []byte(`{"msgtype":"text","text":{"content":"hello"}}`), 0o600))
-		}, []string{"campaign", "start", "spring", "--file", "DIR/people.csv", "--template", "DIR/packet.json", "--yes"}},
+			s.NoError(os.WriteFile(filepath.Join(s.Dir, "people.csv"), []byte(rows.String()),
+				0o600))
+			s.NoError(os.WriteFile(filepath.Join(s.Dir, "packet.json"),
+				[]byte(`{"msgtype":"text","text":{"content":"hello"}}`), 0o600))
+		}, []string{"campaign", "start", "spring", "--file", "DIR/people.csv", "--template",
+			"DIR/packet.json", "--yes"}},
 		"a replay": {func(s *stage.Stage, people int) {
 			for i := range people {
 				buried(s, fmt.Sprint("order-", i), fmt.Sprint("o", i), uint64(i+1), time.Now())

@@ -141,26 +141,32 @@ func TestWhatIsInvalidNeverReachesTheAPI(t *testing.T) {
 	s.Start()
 	receipts := s.Receipts()
 	articles := func(n int) string {
-		return strings.TrimSuffix(strings.Repeat(`{"title":"t","description":"d","url":"u","picurl":"p"},`, n), ",")
+		article := `{"title":"t","description":"d","url":"u","picurl":"p"},`
+		return strings.TrimSuffix(strings.Repeat(article, n), ",")
 	}
-	s.Publish(stage.Live+"ten", `{"touser":"ten","msgtype":"news","news":{"articles":[`+articles(10)+`]}}`)
+	s.Publish(stage.Live+"ten",
+		`{"touser":"ten","msgtype":"news","news":{"articles":[`+articles(10)+`]}}`)
 	s.Equal(schema.StateSent, receipts(1)[0].State, "ten articles are fine")
 
+	const head = `{"touser":"U","msgtype":`
 	invalid := map[string]string{
-		`{"touser":"U","msgtype":"news","news":{"articles":[` + articles(11) + `]}}`:                   "news.articles: 11 articles, at most 10",
-		`{"touser":"U","msgtype":"image","image":{}}`:                                                  "image.media_id: missing",
-		`{"touser":"U","msgtype":"voice","voice":{}}`:                                                  "voice.media_id: missing",
-		`{"touser":"U","msgtype":"video","video":{"thumb_media_id":"T"}}`:                              "video.media_id: missing",
-		`{"touser":"U","msgtype":"video","video":{"media_id":"M"}}`:                                    "video.thumb_media_id: missing",
-		`{"touser":"U","msgtype":"music","music":{"musicurl":"http://a/b","hqmusicurl":"http://a/b"}}`: "music.thumb_media_id: missing",
-		`{"touser":"U","msgtype":"text","text":{"content":"a"},"touser":"V"}`:                          "duplicate",
-		`{"touser":"other","msgtype":"text","text":{"content":"a"}}`:                                   "touser",
+		head + `"news","news":{"articles":[` + articles(11) + `]}}`: "news.articles: 11 " +
+			"articles, at most 10",
+		head + `"image","image":{}}`:                     "image.media_id: missing",
+		head + `"voice","voice":{}}`:                     "voice.media_id: missing",
+		head + `"video","video":{"thumb_media_id":"T"}}`: "video.media_id: missing",
+		head + `"video","video":{"media_id":"M"}}`:       "video.thumb_media_id: missing",
+		head + `"music","music":{"musicurl":"http://a/b",` +
+			`"hqmusicurl":"http://a/b"}}`: "music.thumb_media_id: missing",
+		head + `"text","text":{"content":"a"},"touser":"V"}`:         "duplicate",
+		`{"touser":"other","msgtype":"text","text":{"content":"a"}}`: "touser",
 		`not json`: "packet",
 	}
 	for packet := range invalid {
 		s.Publish(stage.Live+"U", packet)
 	}
-	s.Publish(stage.Live+"U", documentPackets["text"], "Kefu-Expires", "tomorrow") // a typo must not send a late message
+	// A typo must not send a late message.
+	s.Publish(stage.Live+"U", documentPackets["text"], "Kefu-Expires", "tomorrow")
 	for _, r := range receipts(len(invalid) + 1) {
 		s.Equal(schema.StateDead, r.State)
 		s.Equal(schema.ReasonInvalid, r.Reason)
@@ -194,11 +200,16 @@ func TestErrcodesLeadToTheirVerdicts(t *testing.T) {
 		attempts int
 	}{
 		{"errcode0", sandbox.Rule{OpenID: "nobody", Errcode: -1}, schema.StateSent, "", 1},
-		{"errcode40003", sandbox.Rule{OpenID: "errcode40003", Errcode: 40003}, schema.StateDead, schema.ReasonRecipient, 1},
-		{"errcode40007", sandbox.Rule{OpenID: "errcode40007", Errcode: 40007}, schema.StateDead, schema.ReasonRejected, 1},
-		{"errcode45015", sandbox.Rule{OpenID: "errcode45015", Errcode: 45015}, schema.StateDead, schema.ReasonRecipient, 1},
-		{"errcode45047", sandbox.Rule{OpenID: "errcode45047", Errcode: 45047}, schema.StateDead, schema.ReasonRecipient, 1},
-		{"busytwice", sandbox.Rule{OpenID: "busytwice", Errcode: -1, Times: 2}, schema.StateSent, "", 3},
+		{"errcode40003", sandbox.Rule{OpenID: "errcode40003", Errcode: 40003}, schema.StateDead,
+			schema.ReasonRecipient, 1},
+		{"errcode40007", sandbox.Rule{OpenID: "errcode40007", Errcode: 40007}, schema.StateDead,
+			schema.ReasonRejected, 1},
+		{"errcode45015", sandbox.Rule{OpenID: "errcode45015", Errcode: 45015}, schema.StateDead,
+			schema.ReasonRecipient, 1},
+		{"errcode45047", sandbox.Rule{OpenID: "errcode45047", Errcode: 45047}, schema.StateDead,
+			schema.ReasonRecipient, 1},
+		{"busytwice", sandbox.Rule{OpenID: "busytwice", Errcode: -1, Times: 2}, schema.StateSent,
+			"", 3},
 	}
 	for _, row := range rows {
 		s.API.Add(row.rule)
@@ -230,19 +241,22 @@ func TestAHeldAppKeepsItsIntents(t *testing.T) {
 			s := stage.New(t, stage.Options{})
 			rule := sandbox.Rule{Call: "send", Errcode: code}
 			if code == 40164 { // the address is refused where the token is fetched
-				rule.Call, rule.Errmsg = "token", "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"
+				rule.Call = "token"
+				rule.Errmsg = "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"
 			}
 			id := s.API.Add(rule)
 			s.Start()
 			receipts := s.Receipts()
 			const n = 50
 			for i := range n {
-				s.Publish(stage.Live+fmt.Sprintf("u%d", i), fmt.Sprintf(`{"touser":"u%d","msgtype":"text","text":{"content":"hello"}}`, i))
+				s.Publish(stage.Live+fmt.Sprintf("u%d", i),
+					fmt.Sprintf(`{"touser":"u%d","msgtype":"text","text":{"content":"hello"}}`, i))
 			}
 			s.Eventually(func() bool {
 				out, _ := s.Kefu("app", "list", "-o", "json")
 				return strings.Contains(out, fmt.Sprint(code))
-			}, stage.Patience, 200*time.Millisecond, "kefu app list does not say why the app is held")
+			}, stage.Patience, 200*time.Millisecond,
+				"kefu app list does not say why the app is held")
 			s.Empty(s.Letters(), "nothing dies of it")
 			s.EqualValues(n, s.Queued(), "everything stays queued")
 

@@ -26,7 +26,8 @@ func TestADeadLetterIsReplayedUnderItsOwnID(t *testing.T) {
 	s.Start()
 	receipts := s.Receipts()
 	rule := s.API.Add(sandbox.Rule{Call: "send", Errcode: 45015})
-	s.Publish(stage.Live+"oUser1", `{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "order-1")
+	s.Publish(stage.Live+"oUser1",
+		`{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "order-1")
 	r := receipts(1)[0]
 	s.Equal(schema.ReasonRecipient, r.Reason)
 
@@ -66,10 +67,12 @@ func TestSendWaitsForItsReceipt(t *testing.T) {
 	t.Parallel()
 	s := stage.New(t, stage.Options{})
 	s.Start()
-	out, code := s.Kefu("send", "--openid", "oUser1", "--text", "你好", "--id", "greeting", "--wait")
+	out, code := s.Kefu("send", "--openid", "oUser1", "--text", "你好", "--id", "greeting",
+		"--wait")
 	s.Equal(0, code)
 	s.Contains(out, "greeting  sent")
-	s.JSONEq(`{"touser":"oUser1","msgtype":"text","text":{"content":"你好"}}`, s.API.Newest(sandbox.Filter{Call: "send"}, 1)[0].Body)
+	s.JSONEq(`{"touser":"oUser1","msgtype":"text","text":{"content":"你好"}}`,
+		s.API.Newest(sandbox.Filter{Call: "send"}, 1)[0].Body)
 
 	s.API.Add(sandbox.Rule{OpenID: "oGone", Errcode: 40003})
 	out, code = s.Kefu("send", "--openid", "oGone", "--text", "hello", "--wait", "-o", "json")
@@ -95,11 +98,14 @@ func TestACampaignIsInterruptedAndStartedAgain(t *testing.T) {
 	for i := range n {
 		fmt.Fprintf(&csv, "oUser%05d,\"Name \"\"%d\"\"\"\n", i, i)
 	}
-	recipients, template := filepath.Join(s.Dir, "recipients.csv"), filepath.Join(s.Dir, "template.json")
+	recipients := filepath.Join(s.Dir, "recipients.csv")
+	template := filepath.Join(s.Dir, "template.json")
 	s.NoError(os.WriteFile(recipients, []byte(csv.String()), 0o600))
-	s.NoError(os.WriteFile(template, []byte(`{"msgtype":"text","text":{"content":"Dear {{name}}, <a href=\"https://example.com/?a=1&b=2\">spring</a>"}}`), 0o600))
+	s.NoError(os.WriteFile(template, []byte(`{"msgtype":"text","text":{"content":`+
+		`"Dear {{name}}, <a href=\"https://example.com/?a=1&b=2\">spring</a>"}}`), 0o600))
 
-	_, code := s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--dry-run")
+	_, code := s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template,
+		"--dry-run")
 	s.Equal(0, code)
 	s.Zero(s.API.Stats().Sends, "a dry run sends nothing")
 
@@ -109,9 +115,11 @@ func TestACampaignIsInterruptedAndStartedAgain(t *testing.T) {
 		_ = s.API.WaitFor(t.Context(), sandbox.Filter{Call: "send"}, 50)
 		cancel()
 	}()
-	_, first := s.KefuContext(ctx, "campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
+	_, first := s.KefuContext(ctx, "campaign", "start", "spring", "--file", recipients,
+		"--template", template, "--yes")
 	cancel()
-	_, code = s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
+	_, code = s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template,
+		"--yes")
 	s.Equal(0, code)
 	s.Eventually(func() bool { return s.Queued() == 0 }, stage.Patience, 100*time.Millisecond)
 
@@ -120,8 +128,10 @@ func TestACampaignIsInterruptedAndStartedAgain(t *testing.T) {
 	for openID, times := range posts {
 		s.Equal(1, times, openID)
 	}
-	s.Contains(s.API.Newest(sandbox.Filter{OpenID: "oUser00007"}, 1)[0].Body, `Dear Name \"7\", <a href=\"https://example.com/?a=1&b=2\">`)
-	_, code = s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template, "--yes")
+	s.Contains(s.API.Newest(sandbox.Filter{OpenID: "oUser00007"}, 1)[0].Body,
+		`Dear Name \"7\", <a href=\"https://example.com/?a=1&b=2\">`)
+	_, code = s.Kefu("campaign", "start", "spring", "--file", recipients, "--template", template,
+		"--yes")
 	s.Equal(0, code, "a third start finds nothing to do")
 	s.Len(s.Posts(), n)
 	out, code := s.Kefu("campaign", "status", "spring", "-o", "json")
@@ -140,7 +150,8 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	receipts := s.Receipts()
 	_, code := s.Kefu("app", "pause", stage.App, "--reason", "maintenance")
 	s.Equal(0, code)
-	s.Publish(stage.Live+"oUser1", `{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "oops")
+	s.Publish(stage.Live+"oUser1",
+		`{"touser":"oUser1","msgtype":"text","text":{"content":"hello"}}`, "Nats-Msg-Id", "oops")
 	_, code = s.Kefu("cancel", "oops", "--yes")
 	s.Equal(0, code)
 	_, code = s.Kefu("app", "resume", stage.App)
@@ -175,7 +186,8 @@ func TestAnotherModuleUsesThePublisher(t *testing.T) {
 	s.NoError(err)
 	_, requires, _ := strings.Cut(string(mod), "\nrequire")
 	mod = []byte("module example.com/shop\n\ngo 1.26\n\nrequire" + requires +
-		"\nrequire github.com/kefuhq/kefu v0.0.0\n\nreplace github.com/kefuhq/kefu => " + repo + "\n")
+		"\nrequire github.com/kefuhq/kefu v0.0.0\n\nreplace github.com/kefuhq/kefu => " + repo +
+		"\n")
 	s.NoError(os.WriteFile(filepath.Join(dir, "go.mod"), mod, 0o600))
 	sum, err := os.ReadFile(filepath.Join(repo, "go.sum"))
 	s.NoError(err)
