@@ -21,22 +21,22 @@ import (
 // the scheduler holds mu, and calls schedule before unlocking.
 type app struct {
 	*services
-	settings   atomic.Pointer[App] // its settings, which may change while it runs
-	gate       *gate.Gate
-	engine     *engine
-	queueMade  atomic.Pointer[time.Time] // of its stream: the first part of default ids
-	first      time.Time                 // when this worker began to read it, if nobody ever did before; else zero
-	laterShare laterShare
-	reported   int64         // messages sent, to the pool; status's
-	refused    stamp         // since when an intent that is ready, and has a slot, gets no permission
-	handCount  atomic.Int64  // deliveries in hand, for who must not wait for mu: it is held while the broker is written to
-	lanes      []*lane       // by the index of their line
-	idle       chan struct{} // closed when stopping and nothing is held any more
+	settings    atomic.Pointer[App] // its settings, which may change while it runs
+	gate        *gate.Gate
+	engine      *engine
+	queueMade   atomic.Pointer[time.Time] // of its stream: the first part of default ids
+	firstRead   time.Time                 // when this worker began to read it, if nobody ever did before; else zero
+	laterShare  laterShare
+	reported    int64         // messages sent, to the pool; status's
+	unpermitted stamp         // since when an intent that is ready, and has a slot, gets no permission
+	inHandCount atomic.Int64  // deliveries in hand, for who must not wait for mu: it is held while the broker is written to
+	lanes       []*lane       // by the index of their line
+	idle        chan struct{} // closed when stopping and nothing is held any more
 
-	slots *slots    // the process's
-	bid   bidder    // for them
-	ahead *prefetch // the process's
-	most  int       // calls in flight in this process
+	slots          *slots    // the process's
+	bid            bidder    // for them
+	prefetch       *prefetch // the process's
+	maxConcurrency int       // calls in flight in this process
 
 	mu        sync.Mutex
 	scheduler *scheduler
@@ -50,8 +50,8 @@ type app struct {
 // that ever read an app's queue.
 const openedKey = "opened."
 
-func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slots *slots, ahead *prefetch, most int) (*app, error) {
-	a := &app{services: s, laterShare: laterShare{conn: s.conn, appID: cfg.ID}, idle: make(chan struct{}), slots: slots, ahead: ahead, most: most}
+func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slots *slots, prefetch *prefetch, maxConcurrency int) (*app, error) {
+	a := &app{services: s, laterShare: laterShare{conn: s.conn, appID: cfg.ID}, idle: make(chan struct{}), slots: slots, prefetch: prefetch, maxConcurrency: maxConcurrency}
 	a.bid.reschedule = a.reschedule
 	a.adopt(cfg)
 	info, err := a.identify(ctx)
@@ -68,7 +68,7 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 		return nil, fmt.Errorf("app %s: %w", cfg.ID, err)
 	}
 	if string(by) == a.name {
-		a.first = time.Now()
+		a.firstRead = time.Now()
 	}
 	for _, line := range a.scheduler.lines {
 		a.lanes = append(a.lanes, newLane(a, line))
@@ -89,8 +89,8 @@ func (a *app) cfg() *App { return a.settings.Load() }
 
 // adopt takes settings over.
 func (a *app) adopt(cfg App) {
-	if cfg.Concurrency <= 0 || cfg.Concurrency > a.most {
-		cfg.Concurrency = a.most
+	if cfg.Concurrency <= 0 || cfg.Concurrency > a.maxConcurrency {
+		cfg.Concurrency = a.maxConcurrency
 	}
 	before := a.settings.Swap(&cfg)
 	a.laterShare.setLimit(cfg.MostLater)
@@ -101,7 +101,7 @@ func (a *app) adopt(cfg App) {
 
 func newLane(a *app, line *line) *lane {
 	l := &lane{
-		services: a.services, app: a, appID: a.cfg().ID, settings: &a.settings, first: a.first, ahead: a.ahead,
+		services: a.services, app: a, appID: a.cfg().ID, settings: &a.settings, firstRead: a.firstRead, prefetch: a.prefetch,
 		line: line, mu: &a.mu, scheduler: a.scheduler,
 	}
 	if l.live() {
@@ -166,8 +166,8 @@ func (a *app) leaving() bool {
 	return a.scheduler.stopping
 }
 
-// gone says whether nothing of a stopped app is left here.
-func (a *app) gone() bool {
+// drained says whether nothing of a stopped app is left here.
+func (a *app) drained() bool {
 	select {
 	case <-a.idle:
 	default:
@@ -177,7 +177,7 @@ func (a *app) gone() bool {
 }
 
 // holding is how many intents are in hand. It never blocks.
-func (a *app) holding() int { return int(a.handCount.Load()) }
+func (a *app) holding() int { return int(a.inHandCount.Load()) }
 
 // countUnreachable counts calls in a row that could not leave the machine.
 func (a *app) countUnreachable(fault wechat.Fault) int {

@@ -19,7 +19,7 @@ func (e *engine) call(d *delivery) event {
 	now := time.Now()
 	err := e.probe(d)
 	if err == nil {
-		err = e.cfg().Sender.Deliver(e.work, wechat.Message{Packet: d.packet, Traceparent: d.env.Traceparent, Before: func() error { return e.mayLeave(d) }})
+		err = e.cfg().Sender.Deliver(e.work, wechat.Message{Packet: d.packet, Traceparent: d.env.Traceparent, Before: func() error { return e.checkBeforeSend(d) }})
 		if err == nil {
 			d.accepted()
 		}
@@ -71,12 +71,12 @@ func (e *engine) overtaken(d *delivery, now time.Time) bool {
 	return d.stage != stageIdle && !e.pool.Holds(d.term, now)
 }
 
-// mayLeave is asked right before each time the packet leaves: the first time, and
+// checkBeforeSend is asked right before each time the packet leaves: the first time, and
 // again after a token that was refused. To get a token may have taken long, and
 // what allowed the call may be over; so the rate is taken here. What gets no
 // further, for want of a token or of time, costs neither rate nor the day's budget.
-func (e *engine) mayLeave(d *delivery) error {
-	if err := e.lastLook(d); err != nil {
+func (e *engine) checkBeforeSend(d *delivery) error {
+	if err := e.checkStillAllowed(d); err != nil {
 		return err
 	}
 	if turn := e.gate.Leave(&d.permission, d.subject.Lane); turn != nil {
@@ -92,18 +92,18 @@ func (e *engine) mayLeave(d *delivery) error {
 // await waits in line for the rate. The start stands meanwhile: to take it back
 // would only make a slow ledger write more.
 func (e *engine) await(d *delivery, turn *gate.Turn) error {
-	e.asking.join(time.Now())
-	defer e.asking.leave()
-	look := time.NewTicker(lookAgain)
+	e.waiters.join(time.Now())
+	defer e.waiters.leave()
+	look := time.NewTicker(checkEvery)
 	defer look.Stop()
 	for {
 		var err error
 		select {
 		case <-turn.Ready():
-			e.asking.served(time.Now())
-			return e.lastLook(d)
+			e.waiters.served(time.Now())
+			return e.checkStillAllowed(d)
 		case <-look.C:
-			err = e.lastLook(d)
+			err = e.checkStillAllowed(d)
 		case <-e.work.Done():
 			err = errNotNow
 		}
@@ -114,13 +114,13 @@ func (e *engine) await(d *delivery, turn *gate.Turn) error {
 	}
 }
 
-// lookAgain is how often whoever waits in line for the rate looks whether the
+// checkEvery is how often whoever waits in line for the rate looks whether the
 // call is still allowed.
-const lookAgain = 50 * time.Millisecond
+const checkEvery = 50 * time.Millisecond
 
-// lastLook says why the packet must not leave now; nil if it may, as far as the
+// checkStillAllowed says why the packet must not leave now; nil if it may, as far as the
 // rate allows it.
-func (e *engine) lastLook(d *delivery) error {
+func (e *engine) checkStillAllowed(d *delivery) error {
 	now := time.Now()
 	switch {
 	case !now.Before(d.deadline):

@@ -30,7 +30,7 @@ func (h *claims) Lost(c *pool.Claim)     { h.withLane(c, (*lane).loseClaim) }
 // been given up, or come back with fewer shards, while the claim was on its way:
 // without a lane it is given back, or the pool would hold it for nobody.
 func (h *claims) withLane(c *pool.Claim, f func(*lane, *pool.Claim)) {
-	a := find(h.apps(), c.App)
+	a := findApp(h.apps(), c.App)
 	if a == nil || c.Shard >= len(a.lanes)-1 { // the last one is bulk
 		c.Released()
 		return
@@ -74,8 +74,8 @@ func (h *claims) status() pool.Status {
 	return s
 }
 
-// find returns the app with an id; nil if there is none.
-func find(apps []*app, appID string) *app {
+// findApp returns the app with an id; nil if there is none.
+func findApp(apps []*app, appID string) *app {
 	i := slices.IndexFunc(apps, func(a *app) bool { return a.cfg().ID == appID })
 	if i < 0 {
 		return nil

@@ -42,7 +42,7 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	b.True(a.engine.mustNotCall(d, late), "others may have taken it over")
 	d.term--
 	b.True(a.engine.mustNotCall(d, now), "also when it has gone on since")
-	b.ErrorIs(a.engine.mayLeave(d), errNotNow)
+	b.ErrorIs(a.engine.checkBeforeSend(d), errNotNow)
 	d.stage = stageIdle
 	b.False(a.engine.mustNotCall(d, late), "what has not been started is not")
 	lane.line.ready.pushBack(d)

@@ -15,7 +15,7 @@ import (
 // broker that restarted.
 type mender struct {
 	mu              sync.Mutex
-	busy, lostAgain bool // again: lost once more while it is being mended
+	busy, lostAgain bool // lostAgain: lost once more while it is being mended
 }
 
 // mend has ensure called until it succeeds, and then done, in a goroutine of

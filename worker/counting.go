@@ -36,7 +36,7 @@ func (c *counting) keep(ctx context.Context) {
 	defer t.Stop()
 	for {
 		if c.conn.Connected() {
-			c.tell(c.store(ctx))
+			c.report(c.store(ctx))
 		}
 		select {
 		case <-ctx.Done():
@@ -51,7 +51,7 @@ func (c *counting) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), countsLast)
 	defer cancel()
 	if c.book != nil && c.conn.Connected() {
-		c.tell(c.book.StoreCounts(ctx, c.pool.WritesCounts()))
+		c.report(c.book.StoreCounts(ctx, c.pool.WritesCounts()))
 	}
 }
 
@@ -81,8 +81,8 @@ func (c *counting) store(ctx context.Context) error {
 	return nil
 }
 
-// tell logs when what campaigns count cannot be stored, and when that is over.
-func (c *counting) tell(err error) {
+// report logs when what campaigns count cannot be stored, and when that is over.
+func (c *counting) report(err error) {
 	switch {
 	case err != nil && c.work.Err() != nil:
 	case err != nil && !c.failing:

@@ -20,7 +20,7 @@ type engine struct {
 	laterShare *laterShare
 	quota      dayQuota
 	sent       atomic.Int64 // messages
-	asking     askers       // intents that ask for another permission in their slots
+	waiters    rateWaiters  // intents that wait for the rate in their slots
 	holder     holder
 }
 

@@ -23,8 +23,8 @@ const (
 	// to all workers; what a worker really asks for is for pullMore to say.
 	maxAckPending = 10000
 
-	// ahead is for how long a lane pulls ahead of the rate, beside the time that a
-	// pull takes: long enough not to ask for single messages, short enough that
+	// pullAhead is how far a lane pulls ahead of the rate, in time, beside what a pull
+	// takes: long enough not to ask for single messages, short enough that
 	// AckWait never runs out in the buffer.
 	pullAhead = 500 * time.Millisecond
 
@@ -35,15 +35,15 @@ const (
 // lane is one consumer of an app's queue: a live shard or bulk.
 type lane struct {
 	*services
-	app      laneApp
-	appID    string
-	settings *atomic.Pointer[App]
-	first    time.Time // when this worker began to read the queue, if nobody ever did before; else zero
-	ahead    *prefetch
-	line     *line
-	mayCall  func(now time.Time) bool // mayStart, made once
-	consumer string
-	config   jetstream.ConsumerConfig
+	app       laneApp
+	appID     string
+	settings  *atomic.Pointer[App]
+	firstRead time.Time // when this worker began to read the queue, if nobody ever did before; else zero
+	prefetch  *prefetch
+	line      *line
+	mayCall   func(now time.Time) bool // mayStart, made once
+	consumer  string
+	config    jetstream.ConsumerConfig
 
 	claim atomic.Pointer[pool.Claim] // to read it; nil for none, and for bulk
 
@@ -114,7 +114,7 @@ func (l *lane) pullMore(few int) {
 	if few == 0 && 2*waiting > most { // or a lane that has enough would ask for one message after the other
 		room = 0
 	}
-	if l.line.inHand >= l.most() {
+	if l.line.inHand >= l.maxInHand() {
 		room = 0
 	}
 	l.puller.Top(room)
@@ -127,7 +127,7 @@ func (l *lane) window(few int) int {
 	if few > 0 {
 		want = few - l.scheduler.running
 	}
-	return min(want, l.ahead.allowance(l.line.inHand))
+	return min(want, l.prefetch.allowance(l.line.inHand))
 }
 
 // buffer is how many intents of a lane may wait for their turn in hand, or be on
@@ -135,7 +135,7 @@ func (l *lane) window(few int) int {
 // rate and the time in a slot by itself. app.mu is held.
 func (l *lane) buffer() int {
 	cfg := l.cfg()
-	return min(bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, l.scheduler.slot.usual, l.conn.Outbox.Trip()), mostOf(cfg.Concurrency)/2)
+	return min(bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, l.scheduler.slot.usual, l.conn.Outbox.Trip()), maxInHandOf(cfg.Concurrency)/2)
 }
 
 // bufferOf is the buffer for so many slots and such a rate (0: no limit), where an
@@ -152,17 +152,17 @@ func bufferOf(slots int, perSecond float64, inSlot, trip time.Duration) int {
 	return int(min(n, maxAckPending))
 }
 
-// most is how much of the lane this worker has in hand at most.
-func (l *lane) most() int { return mostOf(l.cfg().Concurrency) }
+// maxInHand is how much of the lane this worker has in hand at most.
+func (l *lane) maxInHand() int { return maxInHandOf(l.cfg().Concurrency) }
 
-func mostOf(slots int) int { return 8*slots + 1000 }
+func maxInHandOf(slots int) int { return 8*slots + 1000 }
 
 // inherited says whether a message may have been handed out by a consumer
 // before this one, whose count of deliveries ended with it: it was stored
 // before, and it is among the first that this one hands out. The queue's oldest
-// come first, and a worker that died had no more than most in hand.
+// come first, and a worker that died had no more than maxInHand.
 func (l *lane) inherited(m broker.Delivery) bool {
-	return m.Stored.UnixNano() < l.made.Load() && m.Order <= uint64(l.most())
+	return m.Stored.UnixNano() < l.made.Load() && m.Order <= uint64(l.maxInHand())
 }
 
 // stale says whether the consumer must be made anew, so that everything which is
@@ -261,7 +261,7 @@ func (l *lane) ensure() error {
 	}
 	// Nobody was handed anything before the first reader; a lease later a shard may
 	// be one that another read and died over.
-	if !anew && (l.bound || l.first.IsZero() || time.Since(l.first) > pool.Lease) {
+	if !anew && (l.bound || l.firstRead.IsZero() || time.Since(l.firstRead) > pool.Lease) {
 		l.made.Store(made.UnixNano())
 	}
 	l.bound = true

@@ -56,10 +56,10 @@ func gives(v Verdict, fault wechat.Fault) func(*event) {
 	}
 }
 
-func barred(e *event)    { e.mustNotCall = true }
-func withdrawn(e *event) { e.withdrawn = true }
-func tooLate(e *event)   { e.now = lifeNoon.Add(2 * time.Hour) }
-func broken(e *event)    { e.bad = errors.New("text.content: missing") }
+func mustNotCall(e *event) { e.mustNotCall = true }
+func withdrawn(e *event)   { e.withdrawn = true }
+func tooLate(e *event)     { e.now = lifeNoon.Add(2 * time.Hour) }
+func broken(e *event)      { e.bad = errors.New("text.content: missing") }
 
 // way goes through a life and writes down the steps. A step that ends the turn, or
 // the life, ends it; the steps of an end are done one after the other.
@@ -127,7 +127,7 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 			start + "call · clear · compose · letter · index · report · receipt · mark dead · ack"},
 		{"the worker ends during the call", newborn(), begun(on(evCutOff)), start + "call · give back"},
 
-		{"the app is held while it is decoded", newborn(), []event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked, barred)},
+		{"the app is held while it is decoded", newborn(), []event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked, mustNotCall)},
 			"identify · decode · look · give back"},
 		{"a broken header", newborn(), []event{on(evTurn), on(evIdentified, broken), on(evLooked)},
 			"identify · look · compose · letter · index · report · receipt · mark dead · ack"},
@@ -143,10 +143,10 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 		{"its time comes in a moment", newborn(func(l *life) { l.sendAt = lifeNoon.Add(time.Second / 2) }),
 			[]event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked)}, "identify · decode · look · wait"},
 		{"it hides others in a hold", newborn(func(l *life) { l.passing = true }),
-			[]event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked, barred), on(evRoom, func(e *event) { e.free = true })},
+			[]event{on(evTurn), on(evIdentified), on(evDecoded), on(evLooked, mustNotCall), on(evRoom, func(e *event) { e.free = true })},
 			"identify · decode · look · room · later · mark later · ack"},
 
-		{"held while the ledger is asked", newborn(), append(begun()[:4], on(evRuled, barred)), start + "clear · give back"},
+		{"held while the ledger is asked", newborn(), append(begun()[:4], on(evRuled, mustNotCall)), start + "clear · give back"},
 		{"withdrawn while the ledger is asked", newborn(), append(begun()[:4], on(evRuled, withdrawn)),
 			start + "clear · report · receipt · mark cancelled · ack"},
 		{"late while the ledger is asked", newborn(), append(begun()[:4], on(evRuled, tooLate)),

@@ -39,6 +39,6 @@ func TestALaneThatIsEmptyAgainTakesNoShare(t *testing.T) {
 	for range 100 {
 		b.receipt()
 	}
-	b.Eventually(func() bool { return b.worker.ahead.busy.Load() == 0 }, patience, 5*time.Millisecond)
+	b.Eventually(func() bool { return b.worker.prefetch.busy.Load() == 0 }, patience, 5*time.Millisecond)
 	b.NoError(stop())
 }

@@ -30,7 +30,7 @@ func (w *Worker) Reconfigure(ctx context.Context, apps []App) error {
 	}
 	var added []*app
 	for _, cfg := range apps {
-		if a := find(before, cfg.ID); a != nil {
+		if a := findApp(before, cfg.ID); a != nil {
 			if a.leaving() {
 				return fmt.Errorf("app %s is still being given up: try again in a moment", cfg.ID)
 			}
@@ -74,7 +74,7 @@ func (w *Worker) giveUp(a *app) {
 	w.log.Warn("app given up: it is not configured any more, what is queued stays there unread", "app", a.cfg().ID, "queue", schema.SendStream(a.cfg().ID))
 	t := time.NewTicker(50 * time.Millisecond) // its shards are given back to the pool one after the other
 	defer t.Stop()
-	for !a.gone() {
+	for !a.drained() {
 		select {
 		case <-t.C:
 		case <-w.work.Done():

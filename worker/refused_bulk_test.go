@@ -142,7 +142,7 @@ func TestAnAppWhoseEveryMessageIsRefusedMovesLittle(t *testing.T) {
 	b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 3 }, patience, time.Millisecond)
 	b.NoError(stop())
 	rounds := 1
-	for at, pause := begin, passFirst; at.Before(time.Now()); at, pause = at.Add(pause), 2*pause {
+	for at, pause := begin, firstPassPause; at.Before(time.Now()); at, pause = at.Add(pause), 2*pause {
 		rounds++
 	}
 	moved := b.later()

@@ -9,7 +9,7 @@ type Retry struct {
 	Cap      time.Duration // longest pause
 }
 
-// steps are the pauses of the contract, as multiples of the first: 1 s · 4 s ·
+// retryPauses are the pauses of the contract, as multiples of the first: 1 s · 4 s ·
 // 15 s · 1 min · 5 min. Further ones grow fivefold.
 var retryPauses = [...]float64{1, 4, 15, 60, 300}
 

@@ -51,10 +51,10 @@ func (a *app) arrive(l *lane, c *pool.Claim, m *nats.Msg) {
 		}
 		return
 	}
-	a.handCount.Add(1)
+	a.inHandCount.Add(1)
 	failpoint.Reach(failpoint.Pulled, "")
 	a.scheduler.admit(d)
-	a.ahead.took(d.line.inHand)
+	a.prefetch.took(d.line.inHand)
 	a.schedule()
 }
 
@@ -64,7 +64,7 @@ func (a *app) schedule() {
 	now := time.Now()
 	a.turnPhase(now)
 	if a.scheduler.phase != open {
-		a.refused.clear()
+		a.unpermitted.clear()
 		return
 	}
 	trial := a.trialChoice(now)
@@ -117,8 +117,8 @@ func (a *app) do(c command) {
 	case commandMarkHarmless:
 		a.engine.markHarmless(c.delivery)
 	case commandDrop:
-		a.handCount.Add(-1)
-		a.ahead.dropped(c.inHand)
+		a.inHandCount.Add(-1)
+		a.prefetch.dropped(c.inHand)
 		if c.delivery.timer != nil {
 			c.delivery.timer.Stop()
 		}
@@ -162,14 +162,14 @@ func (a *app) work(d *delivery) {
 func (a *app) startNext(now time.Time, trial trialChoice) *delivery {
 	cfg, s := a.cfg(), a.scheduler
 	if s.running >= cfg.Concurrency {
-		a.refused.clear()
+		a.unpermitted.clear()
 		return nil
 	}
 	slotTime := s.slot.now(now, s.running)
 	l, d, passing := s.next(a.conditions(now, trial, slotTime))
 	a.carryOut()
 	if l == nil || !a.slots.acquire(&a.bid, l.kind, cfg.Rate.LiveReserve, slotTime) {
-		a.refused.clear()
+		a.unpermitted.clear()
 		return nil
 	}
 	var p gate.Permission
@@ -178,7 +178,7 @@ func (a *app) startNext(now time.Time, trial trialChoice) *delivery {
 		p, wait = a.gate.Permit(l.kind, now)
 	}
 	if !p.OK && !passing {
-		a.refused.set(now)
+		a.unpermitted.set(now)
 		if wait > 0 {
 			a.wake(now.Add(wait))
 		}
@@ -187,7 +187,7 @@ func (a *app) startNext(now time.Time, trial trialChoice) *delivery {
 		}
 		return nil
 	}
-	a.refused.clear()
+	a.unpermitted.clear()
 	if d == nil {
 		d = l.ready.first()
 	}
@@ -297,16 +297,16 @@ func (a *app) forgetOldQueue(made time.Time) {
 	a.carryOut()
 }
 
-// longestNap bounds a timer: what it waits for is told by the wall clock, and the
+// maxTimerWait bounds a timer: what it waits for is told by the wall clock, and the
 // timer's own stands still while the machine is suspended and is not set with it.
-const longestNap = 5 * time.Second
+const maxTimerWait = 5 * time.Second
 
-// wake has reschedule called at a time, if not earlier; every longestNap until then.
+// wake has reschedule called at a time, if not earlier; every maxTimerWait until then.
 // a.mu is held.
 func (a *app) wake(at time.Time) {
 	now := time.Now()
-	if nap := now.Add(longestNap); at.After(nap) {
-		at = nap
+	if bound := now.Add(maxTimerWait); at.After(bound) {
+		at = bound
 	}
 	if a.timerAt.After(now) && !at.Before(a.timerAt) {
 		return

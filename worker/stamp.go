@@ -32,14 +32,14 @@ func (s *stamp) at() time.Time {
 	return time.Time{}
 }
 
-// askers are intents that ask for a permission in their slots.
-type askers struct {
+// rateWaiters are intents that wait for the rate in their slots.
+type rateWaiters struct {
 	mu    sync.Mutex
 	n     int
 	since time.Time // the first began, or one of them was served
 }
 
-func (a *askers) join(now time.Time) {
+func (a *rateWaiters) join(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.n++; a.n == 1 {
@@ -47,20 +47,20 @@ func (a *askers) join(now time.Time) {
 	}
 }
 
-func (a *askers) served(now time.Time) {
+func (a *rateWaiters) served(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.since = now
 }
 
-func (a *askers) leave() {
+func (a *rateWaiters) leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.n--
 }
 
 // oldest is since when none of them has been served; zero when there are none.
-func (a *askers) oldest() time.Time {
+func (a *rateWaiters) oldest() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.n == 0 {

@@ -92,7 +92,7 @@ func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 		return nil
 	}
 	w := b.make()
-	w.around = func(l intentLog) intentLog { return &slowLedgerEnds{intentLog: l} }
+	w.wrapLedger = func(l intentLog) intentLog { return &slowLedgerEnds{intentLog: l} }
 	stop := b.run(w)
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
 	const n = 12
@@ -127,7 +127,7 @@ func TestAStopThatTheLedgerDoesNotLearnIsUnclean(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	w := b.make()
-	w.around = func(l intentLog) intentLog {
+	w.wrapLedger = func(l intentLog) intentLog {
 		return &slowLedgerEnds{intentLog: l, broken: context.DeadlineExceeded}
 	}
 	stop := b.run(w)
@@ -327,7 +327,7 @@ func TestAHoldBeforeTheStartKeepsWhatWasLearned(t *testing.T) {
 	b.handOut()
 	b.NoError(gate.Pause(t.Context(), b.conn, appID, "until the test is ready", "test"))
 	w := b.make()
-	w.around = func(l intentLog) intentLog {
+	w.wrapLedger = func(l intentLog) intentLog {
 		return hookedLedger{intentLog: l, kind: ledger.Suspect, once: new(sync.Once), hook: func() {
 			b.worker.current()[0].gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{}, time.Time{}, time.Now())
 		}}

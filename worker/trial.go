@@ -46,8 +46,8 @@ type passing struct {
 // are passed in two minutes, two thousand in an hour: an app whose every message
 // is refused does not have its whole queue moved about.
 const (
-	passFirst = time.Second
-	passTop   = 10 * time.Minute
+	firstPassPause = time.Second
+	maxPassPause   = 10 * time.Minute
 )
 
 // choosePassed finds an intent of bulk that is to be put off, where all that is in sight
@@ -62,7 +62,7 @@ func (p *passing) choosePassed(bulk *line, c conditions) (d *delivery, again tim
 		if c.now.Before(p.next) {
 			return nil, p.next
 		}
-		p.left, p.pause = lookAhead, min(max(2*p.pause, passFirst), passTop)
+		p.left, p.pause = lookAhead, min(max(2*p.pause, firstPassPause), maxPassPause)
 		p.next = c.now.Add(p.pause)
 	}
 	p.left--

@@ -124,6 +124,6 @@ func TestTheEndOfAHoldIsLookedAtAllTheTime(t *testing.T) {
 	a.mu.Lock()
 	nap := time.Until(a.timerAt)
 	a.mu.Unlock()
-	b.LessOrEqual(nap, longestNap, "a timer stands still in a suspend")
+	b.LessOrEqual(nap, maxTimerWait, "a timer stands still in a suspend")
 	b.NoError(stop())
 }

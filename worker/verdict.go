@@ -27,9 +27,9 @@ func (d do) String() string {
 // Verdict is what is done about the outcome of an attempt.
 type Verdict struct {
 	do     do
-	delay  time.Duration // doRetry, doAgain
+	delay  time.Duration // doRetry, doRetryUncounted
 	reason schema.Reason // doBury
-	detail string        // doBury, doHold, doAgain of a refusal: one sentence for people
+	detail string        // doBury, doHold, doRetryUncounted of a refusal: one sentence for people
 	hold   gate.Kind     // doHold
 	hint   time.Time     // doHold: when the platform itself says that it ends
 }
@@ -140,9 +140,9 @@ func config(o outcome, s circumstances) Verdict {
 	case ours && (s.draw.Proven || refusedKind(s.draw)):
 		return Verdict{do: doRetryUncounted, delay: ownDelay, detail: o.detail}
 	case s.draw.Proven:
-		return onlyIts(o)
+		return buryMessage(o)
 	case refusedKind(s.draw):
-		return itsKind(o)
+		return buryKind(o)
 	case selective(s):
 		return Verdict{do: doRetryUncounted, delay: asideDelay, detail: o.detail}
 	}
@@ -158,9 +158,9 @@ func unlisted(p policy, o outcome, s circumstances) Verdict {
 	}
 	switch {
 	case s.draw.Proven:
-		return onlyIts(o)
+		return buryMessage(o)
 	case refusedKind(s.draw):
-		return itsKind(o)
+		return buryKind(o)
 	case s.draw.InRow >= row, s.draw.Selective && s.draw.Before && s.draw.InRow > 1:
 		o.detail += fmt.Sprintf("; %d messages in a row drew it, so it is about the app", s.draw.InRow)
 		return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
@@ -219,14 +219,14 @@ func dayQuotaUsedUp(o outcome, s circumstances) Verdict {
 	return v
 }
 
-// onlyIts buries a message that is refused with an answer that speaks of the
+// buryMessage buries a message that is refused with an answer that speaks of the
 // whole app, while others are sent.
-func onlyIts(o outcome) Verdict {
+func buryMessage(o outcome) Verdict {
 	return Verdict{do: doBury, reason: schema.ReasonRejected, detail: o.detail + "; others were sent since it drew that first, so it is about this message"}
 }
 
-// itsKind is onlyIts for one of a kind that is refused, and of which none is sent.
-func itsKind(o outcome) Verdict {
+// buryKind is buryMessage for one of a kind that is refused, and of which none is sent.
+func buryKind(o outcome) Verdict {
 	return Verdict{do: doBury, reason: schema.ReasonRejected, detail: o.detail + "; messages of its kind draw that while others are sent"}
 }
 

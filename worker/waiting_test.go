@@ -235,7 +235,7 @@ func TestASlowLedgerCostsTimeAndNoSend(t *testing.T) {
 	b := newBed(t)
 	b.app.Rate = gate.Rate{PerSecond: 50, Burst: 10}
 	w := b.make()
-	w.around = func(l intentLog) intentLog { return slowLedger{l} }
+	w.wrapLedger = func(l intentLog) intentLog { return slowLedger{l} }
 	stop := b.run(w)
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
 	const n = 20

@@ -61,18 +61,18 @@ type wait struct {
 }
 
 // aged says of each wait how old it is at now, and whether that is longer than
-// can be explained. there is since when the broker has been there
+// can be explained. connected is since when the broker has been there
 // (broker.Conn.Since): before that there was nobody to answer, and while it is
-// away (zero) that is what is told.
-func aged(waits []wait, there, now time.Time) []wait {
-	if there.IsZero() {
+// away (zero) nothing is late but the broker.
+func aged(waits []wait, connected, now time.Time) []wait {
+	if connected.IsZero() {
 		return nil
 	}
 	out := slices.Clone(waits)
 	for i := range out {
 		from := out[i].since
-		if from.Before(there) {
-			from = there
+		if from.Before(connected) {
+			from = connected
 		}
 		out[i].age = max(now.Sub(from), 0)
 		out[i].late = out[i].age > out[i].most
@@ -106,7 +106,7 @@ func permissionMost(most time.Duration, perSecond float64, others int, theirs fl
 	return most + time.Duration(min(slots/perSecond, (1000*time.Hour).Seconds())*float64(time.Second))
 }
 
-// sentence is what people are told.
+// sentence is what people are reported.
 func (x wait) sentence() string {
 	s := ""
 	switch age := x.age.Round(time.Second); x.kind {
@@ -151,7 +151,7 @@ func (w *watchdog) waits() []wait {
 		add(wait{kind: waitRead, what: u.Stream, since: u.Since, most: w.most, why: u.Why})
 	}
 	for _, a := range w.apps() {
-		since := earlierKnown(a.refused.at(), a.engine.asking.oldest())
+		since := earlierKnown(a.unpermitted.at(), a.engine.waiters.oldest())
 		if _, held := a.gate.Held(); held || since.IsZero() {
 			continue
 		}
@@ -166,33 +166,33 @@ func (w *watchdog) waits() []wait {
 func (w *watchdog) watch(ctx context.Context) {
 	t := time.NewTicker(w.every)
 	defer t.Stop()
-	var told []string
+	var reported []string
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
-			told = w.tell(told, aged(w.waits(), w.conn.Since(), now))
+			reported = w.report(reported, aged(w.waits(), w.conn.Since(), now))
 		}
 	}
 }
 
-// tell makes what is late a trouble, and ends those that were told before and
-// are late no more. It returns the subjects of what is told now. Of several of
-// one subject the oldest is told.
-func (w *watchdog) tell(before []string, waits []wait) (told []string) {
+// report makes what is late a trouble, and clears those that were reported before
+// and are late no more. It returns the subjects that are reported now. Of several
+// waits of one subject the oldest is reported.
+func (w *watchdog) report(before []string, waits []wait) (reported []string) {
 	slices.SortFunc(waits, func(x, y wait) int { return cmp.Compare(y.age, x.age) })
 	for _, x := range waits {
 		subject := "unanswered " + string(x.kind) + " " + x.what
-		if x.late && !slices.Contains(told, subject) {
+		if x.late && !slices.Contains(reported, subject) {
 			w.troubles.set(subject, x.sentence())
-			told = append(told, subject)
+			reported = append(reported, subject)
 		}
 	}
 	for _, subject := range before {
-		if !slices.Contains(told, subject) {
+		if !slices.Contains(reported, subject) {
 			w.troubles.set(subject, "")
 		}
 	}
-	return told
+	return reported
 }

@@ -94,7 +94,7 @@ func TestAStampKeepsTheFirstMoment(t *testing.T) {
 
 func TestThoseWhoAskInTheirSlotsWaitSinceOneWasServed(t *testing.T) {
 	t.Parallel()
-	var a askers
+	var a rateWaiters
 	now := time.Now()
 	at := func(s int) time.Time { return now.Add(time.Duration(s) * time.Second) }
 	require.Zero(t, a.oldest())
@@ -157,14 +157,14 @@ func TestALedgerThatCanBeWrittenAndNotReadIsTold(t *testing.T) {
 	b.Eventually(func() bool { return len(late(b.worker, waitPublish)) == 0 }, patience, time.Millisecond, "what is written is stored")
 	b.Zero(b.posts("b"))
 
-	told := b.worker.watchdog.tell(nil, aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now().Add(time.Hour)))
+	told := b.worker.watchdog.report(nil, aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now().Add(time.Hour)))
 	troubles := strings.Join(b.worker.Troubles(), "\n")
 	b.Contains(troubles, "the ledger has not confirmed a mark")
 	b.Contains(troubles, "KEFU_LEDGER has not been readable")
 	b.NoError(s.DeleteConsumer(t.Context(), theirs.Name))
 	b.Eventually(func() bool { return b.posts("b") == 1 }, patience, time.Millisecond)
 	b.Eventually(func() bool {
-		told = b.worker.watchdog.tell(told, aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now()))
+		told = b.worker.watchdog.report(told, aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now()))
 		return len(told) == 0 && len(b.worker.Troubles()) == 0
 	}, patience, time.Millisecond, "it is over")
 	b.NoError(stop())

@@ -53,23 +53,23 @@ import (
 // handed out again.
 var ErrUnclean = errors.New("stopped before everything under way had ended")
 
-// leastForMarks is how long a stopping worker waits for the ledger at least,
+// minLedgerDrain is how long a stopping worker waits for the ledger at least,
 // however much of the grace period was used up: what it does not learn is taken
 // for unknown.
-const leastForMarks = 2 * time.Second
+const minLedgerDrain = 2 * time.Second
 
 // Worker carries intents from the queue to the API.
 type Worker struct {
 	*services
-	cfg      Config
-	slots    slots
-	ahead    prefetch
-	around   func(intentLog) intentLog // what a test puts around the ledger
-	keeper   *gate.Keeper
-	apps     []*app // guarded by mu; a slice that was handed out is not changed
-	changing sync.Mutex
-	letters  letters
-	counting counting
+	cfg        Config
+	slots      slots
+	prefetch   prefetch
+	wrapLedger func(intentLog) intentLog // what a test puts around the ledger
+	keeper     *gate.Keeper
+	apps       []*app // guarded by mu; a slice that was handed out is not changed
+	changing   sync.Mutex
+	letters    letters
+	counting   counting
 
 	watchdog *watchdog
 	claims   *claims
@@ -95,7 +95,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	w.claims = &claims{services: w.services, apps: w.current}
 	w.counting.services = w.services
 	w.slots.total, w.slots.free = cfg.Concurrency, cfg.Concurrency
-	w.ahead.total = prefetchCalls * int64(cfg.Concurrency)
+	w.prefetch.total = prefetchCalls * int64(cfg.Concurrency)
 	var err error
 	if w.metrics, err = newMetrics(cfg.Metrics, cfg.Apps); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
@@ -173,7 +173,7 @@ func (w *Worker) stop(d *dispatcher, endWork func()) error {
 	clean := w.drain(d)
 	endWork()
 	w.running.Wait()
-	if err := w.drainLedger(max(time.Until(over), leastForMarks)); err != nil {
+	if err := w.drainLedger(max(time.Until(over), minLedgerDrain)); err != nil {
 		w.log.Warn("the ledger has not learned all: attempts may be taken for unknown", "error", err)
 		clean = false
 	}
@@ -221,8 +221,8 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 		w.ledger, w.book = l, l
 		undo = append(undo, l.Close)
 	}
-	if w.around != nil {
-		w.ledger = w.around(w.ledger)
+	if w.wrapLedger != nil {
+		w.ledger = w.wrapLedger(w.ledger)
 	}
 	if w.withdrawals, err = ledger.OpenWithdrawals(ctx, w.conn, w.log); err != nil {
 		return fail(err)
@@ -237,7 +237,7 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 
 // newApp takes an app up; start begins to read its queue.
 func (w *Worker) newApp(ctx context.Context, cfg App) (*app, error) {
-	return newApp(ctx, w.services, cfg, w.keeper, &w.slots, &w.ahead, w.cfg.Concurrency)
+	return newApp(ctx, w.services, cfg, w.keeper, &w.slots, &w.prefetch, w.cfg.Concurrency)
 }
 
 // drain stops every app and waits until all they hold has ended or been given
