@@ -48,7 +48,8 @@ func TestARepeatGoesOnWhenTheFirstIsGoneWithItsQueue(t *testing.T) {
 	b.renewQueue()
 	held.Store(false)
 	b.publish(bulk+"c1", "other", "other", "u1")
-	b.publish(bulk+"c1", "first", "first", "u0") // from the producer's own records: its publish was accepted
+	// From the producer's own records: its publish was accepted.
+	b.publish(bulk+"c1", "first", "first", "u0")
 	b.publish(bulk+"c1", "first", "first", "u0")
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	stop = b.start()
@@ -101,7 +102,8 @@ func TestAMessageThatTakesAnothersPlaceIsNotAcknowledgedByIt(t *testing.T) {
 
 	// The queue was deleted and made anew, and another worker has made the lane's
 	// consumer before this one knew: sequences begin at 1 again.
-	reply := strings.Replace(first.getReply(), fmt.Sprint(meta.Stored.UnixNano()), fmt.Sprint(time.Now().UnixNano()), 1)
+	reply := strings.Replace(first.getReply(), fmt.Sprint(meta.Stored.UnixNano()),
+		fmt.Sprint(time.Now().UnixNano()), 1)
 	m := nats.NewMsg(bulk + "c1")
 	m.Reply, m.Data = reply, packet("second", "u1")
 	m.Header.Set(schema.HeaderMsgID, "second")

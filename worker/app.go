@@ -21,20 +21,25 @@ import (
 // the scheduler holds mu, and calls schedule before unlocking.
 type app struct {
 	*services
-	settings    atomic.Pointer[App] // its settings, which may change while it runs
-	gate        *gate.Gate
-	engine      *engine
-	queueMade   atomic.Pointer[time.Time] // of its stream: the first part of default ids
-	firstRead   time.Time                 // when this worker began to read it, if nobody ever did before; else zero
-	laterShare  laterShare
-	reported    int64         // messages sent, to the pool; status's
-	unpermitted stamp         // since when an intent that is ready, and has a slot, gets no permission
-	inHandCount atomic.Int64  // deliveries in hand, for who must not wait for mu: it is held while the broker is written to
-	lanes       []*lane       // by the index of their line
-	idle        chan struct{} // closed when stopping and nothing is held any more
+	settings   atomic.Pointer[App] // its settings, which may change while it runs
+	gate       *gate.Gate
+	engine     *engine
+	queueMade  atomic.Pointer[time.Time] // when its stream was made: the first part of default ids
+	firstRead  time.Time                 // when it was first read by any worker, if by this one
+	laterShare laterShare
+	reported   int64         // messages sent, as the pool was told; status's
+	lanes      []*lane       // by the index of their line
+	idle       chan struct{} // closed when stopping and nothing is in hand any more
+
+	// unpermitted is since when an intent that is ready, and has a slot, gets no
+	// permission.
+	unpermitted stamp
+	// inHandCount is how many deliveries are in hand, for whoever must not wait for
+	// mu: it is held while the broker is written to.
+	inHandCount atomic.Int64
 
 	slots          *slots    // the process's
-	bid            bidder    // for them
+	slotUser       slotUser  // the app's part in them
 	prefetch       *prefetch // the process's
 	maxConcurrency int       // calls in flight in this process
 
@@ -50,9 +55,13 @@ type app struct {
 // that ever read an app's queue.
 const openedKey = "opened."
 
-func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slots *slots, prefetch *prefetch, maxConcurrency int) (*app, error) {
-	a := &app{services: s, laterShare: laterShare{conn: s.conn, appID: cfg.ID}, idle: make(chan struct{}), slots: slots, prefetch: prefetch, maxConcurrency: maxConcurrency}
-	a.bid.reschedule = a.reschedule
+func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slots *slots,
+	prefetch *prefetch, maxConcurrency int) (*app, error) {
+	a := &app{
+		services: s, laterShare: laterShare{conn: s.conn, appID: cfg.ID}, idle: make(chan struct{}),
+		slots: slots, prefetch: prefetch, maxConcurrency: maxConcurrency,
+	}
+	a.slotUser.reschedule = a.reschedule
 	a.adopt(cfg)
 	info, err := a.identify(ctx)
 	if err != nil {
@@ -60,7 +69,8 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 	}
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	a.engine = &engine{
-		services: s, appID: cfg.ID, settings: &a.settings, queueMade: &a.queueMade, gate: a.gate, laterShare: &a.laterShare, holder: a,
+		services: s, appID: cfg.ID, settings: &a.settings, queueMade: &a.queueMade, gate: a.gate,
+		laterShare: &a.laterShare, holder: a,
 	}
 	a.scheduler = newScheduler(broker.Shards(info.Config))
 	by, err := a.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(a.name))
@@ -75,7 +85,8 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 	}
 	a.timer = time.AfterFunc(time.Hour, func() {
 		a.mu.Lock()
-		a.timerAt = time.Time{} // a wall clock that was set back must not make the next wake look late
+		// A wall clock that was set back must not make the next wake look late.
+		a.timerAt = time.Time{}
 		a.mu.Unlock()
 		a.reschedule()
 	})
@@ -101,7 +112,8 @@ func (a *app) adopt(cfg App) {
 
 func newLane(a *app, line *line) *lane {
 	l := &lane{
-		services: a.services, app: a, appID: a.cfg().ID, settings: &a.settings, firstRead: a.firstRead, prefetch: a.prefetch,
+		services: a.services, app: a, appID: a.cfg().ID, settings: &a.settings,
+		firstRead: a.firstRead, prefetch: a.prefetch,
 		line: line, mu: &a.mu, scheduler: a.scheduler,
 	}
 	if l.live() {
@@ -145,7 +157,7 @@ func (a *app) reschedule() {
 	a.mu.Lock()
 	a.schedule()
 	a.mu.Unlock()
-	if other := a.slots.returnUnused(&a.bid); other != nil {
+	if other := a.slots.returnUnused(&a.slotUser); other != nil {
 		other.reschedule() // which gives on what is left
 	}
 }

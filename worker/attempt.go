@@ -21,7 +21,8 @@ func (e *engine) turn(d *delivery) (next afterwards) {
 		if r := recover(); r != nil {
 			e.metrics.panics.Inc()
 			// The value of a panic may hold parts of the message: only where it happened is logged.
-			e.log.Error("panic while handling an intent", "app", e.appID, "id", d.id, "kind", fmt.Sprintf("%T", r), "at", origin(debug.Stack()))
+			e.log.Error("panic while handling an intent", "app", e.appID, "id", d.id,
+				"kind", fmt.Sprintf("%T", r), "at", origin(debug.Stack()))
 			next = e.carry(d, event{kind: evPanicked, now: time.Now()})
 		}
 		next.reached = d.reached
@@ -79,10 +80,10 @@ func (e *engine) carry(d *delivery, ev event) afterwards {
 	}
 }
 
-// markHarmless takes the suspect mark back of what is let go of in good health: to be
-// handed out again is then no sign of a crash. It says nothing else. What the
-// attempts have cost was told when it was learned, and this delivery may not
-// know all of it.
+// markHarmless takes the suspect mark back of a delivery that is released in good
+// health: to be handed out again is then no sign of a crash. The mark says nothing
+// else. The ledger has what the attempts have cost, of which this delivery may not
+// know all.
 func (e *engine) markHarmless(d *delivery) {
 	if d.suspected {
 		d.suspected = false
@@ -156,7 +157,7 @@ func (e *engine) write(m ledger.Mark) (ledger.Standing, error) {
 	}
 }
 
-// mark writes a mark on which it depends what comes next.
+// mark writes a mark, and waits for the answer on which the next step depends.
 func (e *engine) mark(d *delivery, s step) event {
 	m := d.mark(s.mark)
 	switch s.mark {
@@ -189,14 +190,15 @@ func (e *engine) ask(d *delivery, seq uint64) event {
 	case e.work.Err() != nil:
 		return event{kind: evStopping}
 	case err != nil:
-		e.log.Debug("taken for a repeat of what is queued", "app", e.appID, "id", d.id, "error", err)
+		e.log.Debug("taken for a repeat of what is queued",
+			"app", e.appID, "id", d.id, "error", err)
 		stored = true
 	}
 	return event{kind: evAsked, missing: !stored}
 }
 
-// takeStartBack takes our start back: standing alone it would say that the call may have
-// been made.
+// takeStartBack takes our start back. Alone it would say that the call may have been
+// made.
 func (e *engine) takeStartBack(d *delivery) event {
 	_, err := e.write(d.mark(ledger.Clear))
 	failpoint.Reach(failpoint.Cleared, d.id)
@@ -210,7 +212,8 @@ func (e *engine) takeStartBack(d *delivery) event {
 func (e *engine) room() event {
 	room, changed := e.laterShare.reserve(e.work)
 	if changed && !room {
-		e.log.Warn("the app has as many intents waiting for their time as its queue may hold: its lanes wait for room", "app", e.appID, "limit", e.cfg().MostLater)
+		e.log.Warn("the app has as many intents waiting for their time as its queue may hold: "+
+			"its lanes wait for room", "app", e.appID, "limit", e.cfg().MostLater)
 	}
 	return event{kind: evRoom, now: time.Now(), free: room}
 }

@@ -19,7 +19,10 @@ func (e *engine) call(d *delivery) event {
 	now := time.Now()
 	err := e.probe(d)
 	if err == nil {
-		err = e.cfg().Sender.Deliver(e.work, wechat.Message{Packet: d.packet, Traceparent: d.env.Traceparent, Before: func() error { return e.checkBeforeSend(d) }})
+		err = e.cfg().Sender.Deliver(e.work, wechat.Message{
+			Packet: d.packet, Traceparent: d.env.Traceparent,
+			Before: func() error { return e.checkBeforeSend(d) },
+		})
 		if err == nil {
 			d.accepted()
 		}
@@ -154,7 +157,9 @@ func (e *engine) probe(d *delivery) error {
 	}
 	if q, ok := e.cfg().Sender.(QuotaTeller); ok {
 		if left, err := q.RemainingSends(e.work); err == nil && left <= 0 {
-			return &wechat.Error{Call: wechat.CallQuota, Fault: wechat.FaultDayQuota, Err: errQuotaSpent}
+			return &wechat.Error{
+				Call: wechat.CallQuota, Fault: wechat.FaultDayQuota, Err: errQuotaSpent,
+			}
 		}
 	}
 	return nil
@@ -169,18 +174,18 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 	if onUnknown == "" {
 		onUnknown = e.cfg().OnUnknown
 	}
-	draw, refused := d.refusal(o.fault, answer)
+	refusal, refused := d.refusal(o.fault, answer)
 	refused = refused && !o.quotaSpent // that is no message's
 	var says gate.Standing
 	if refused {
-		says = e.gate.NoteRefusal(draw, now)
+		says = e.gate.NoteRefusal(refusal, now)
 	}
 	v := decide(policy{e.cfg().Retry, onUnknown}, o, circumstances{
 		attempt:  d.attempt,
 		unknown:  d.unknown,
 		left:     d.deadline.Sub(now),
 		upstream: e.holder.countUnreachable(o.fault),
-		draw:     says,
+		standing: says,
 		trial:    d.permission.Trial,
 		since:    e.limitedSince(d),
 		now:      now,
@@ -198,15 +203,19 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 		e.metrics.retries.WithLabelValues(e.appID).Inc()
 	case doRetryUncounted:
 		if refused {
-			e.log.Info("put aside: others are sent", "app", e.appID, "id", d.id, "message", draw.Kind, "why", v.detail)
+			e.log.Info("put aside: others are sent", "app", e.appID, "id", d.id,
+				"message", refusal.Kind, "why", v.detail)
 		}
 	case doHold:
-		d.drawn = &drawnHold{holdOf(v, answer, e.name), v.hint}
+		d.hold = &orderedHold{holdOf(v, answer, e.name), v.hint}
 		if refused {
-			d.drawn.Refusals = []gate.Refusal{draw}
+			d.hold.Refusals = []gate.Refusal{refusal}
 		}
 	}
-	return event{kind: evJudged, now: now, verdict: v, outcome: o, answer: answer, holdBack: e.cfg().HoldBack}
+	return event{
+		kind: evJudged, now: now, verdict: v, outcome: o, answer: answer,
+		holdBack: e.cfg().HoldBack,
+	}
 }
 
 // limitedSince is since when there is the quota's hold that this one tries; zero
@@ -235,10 +244,10 @@ func holdOf(v Verdict, answer *wechat.Error, by string) gate.Hold {
 
 // hold holds the app.
 func (e *engine) hold(d *delivery) {
-	h := d.drawn.Hold
+	h := d.hold.Hold
 	attrs := []any{"app", e.appID, "kind", h.Kind, "why", h.Reason}
-	for _, draw := range h.Refusals {
-		attrs = append(attrs, "id", draw.ID, "message", draw.Kind)
+	for _, r := range h.Refusals {
+		attrs = append(attrs, "id", r.ID, "message", r.Kind)
 	}
 	switch before, held := e.gate.Held(); {
 	case !held || before.Kind != h.Kind:
@@ -246,26 +255,28 @@ func (e *engine) hold(d *delivery) {
 	case d.permission.Trial:
 		e.log.Info("app still held: its trial was refused", attrs...)
 	}
-	e.gate.Hold(h, d.permission, d.drawn.hint, time.Now())
+	e.gate.Hold(h, d.permission, d.hold.hint, time.Now())
 	failpoint.Reach(failpoint.Held, d.id)
 }
 
 // refusal is what the API refused the message with, if that speaks of the whole
 // app. That no token was to be had, or no connection, is no answer to a message.
-func (d *delivery) refusal(f wechat.Fault, answer *wechat.Error) (draw gate.Refusal, refused bool) {
+func (d *delivery) refusal(f wechat.Fault, answer *wechat.Error) (r gate.Refusal, refused bool) {
 	switch f {
-	case wechat.FaultConfig, wechat.FaultToken, wechat.FaultUnlisted, wechat.FaultMinuteQuota, wechat.FaultDayQuota:
+	case wechat.FaultConfig, wechat.FaultToken, wechat.FaultUnlisted,
+		wechat.FaultMinuteQuota, wechat.FaultDayQuota:
 	default:
 		return gate.Refusal{}, false
 	}
-	if answer == nil || answer.Call != wechat.CallSend || !answer.HasCode && answer.HTTPStatus == 0 {
+	if answer == nil || answer.Call != wechat.CallSend ||
+		!answer.HasCode && answer.HTTPStatus == 0 {
 		return gate.Refusal{}, false
 	}
-	draw = gate.Refusal{ID: d.id, Kind: kindOf(d.msg.Data), Answer: fmt.Sprintf("HTTP %d", answer.HTTPStatus)}
+	said := fmt.Sprintf("HTTP %d", answer.HTTPStatus)
 	if answer.HasCode {
-		draw.Answer = fmt.Sprintf("errcode %d", answer.Code)
+		said = fmt.Sprintf("errcode %d", answer.Code)
 	}
-	return draw, true
+	return gate.Refusal{ID: d.id, Kind: kindOf(d.msg.Data), Answer: said}, true
 }
 
 // outcomeOf reads what the sender returned.
@@ -280,8 +291,12 @@ func outcomeOf(err error) (outcome, *wechat.Error) {
 	return outcome{fault: e.Fault, coded: e.HasCode, detail: e.Error(), retryAfter: e.RetryAfter}, e
 }
 
-func attemptOf(n int, at time.Time, took time.Duration, o outcome, answer *wechat.Error, worker string) schema.Attempt {
-	t := schema.Attempt{Number: n, At: at.UTC(), DurationMS: float64(took.Microseconds()) / 1000, Outcome: o.fault.String(), Worker: worker}
+func attemptOf(n int, at time.Time, took time.Duration, o outcome, answer *wechat.Error,
+	worker string) schema.Attempt {
+	t := schema.Attempt{
+		Number: n, At: at.UTC(), DurationMS: float64(took.Microseconds()) / 1000,
+		Outcome: o.fault.String(), Worker: worker,
+	}
 	if o.fault == wechat.FaultNone {
 		t.Outcome = outcomeSent
 	}

@@ -37,7 +37,8 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	now := time.Now()
 	late := now.Add(2 * pool.Lease) // the lease may be renewed meanwhile
 	term, _ := b.worker.pool.Term(now)
-	d := &delivery{mayCall: lane.mayStart, scheduled: scheduled{line: lane.line}, term: term, life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
+	d := &delivery{mayCall: lane.mayStart, scheduled: scheduled{line: lane.line}, term: term,
+		life: life{stage: stageStarted, deadline: now.Add(time.Hour)}}
 	b.False(a.engine.mustNotCall(d, now))
 	b.True(a.engine.mustNotCall(d, late), "others may have taken it over")
 	d.term--
@@ -46,7 +47,8 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	d.stage = stageIdle
 	b.False(a.engine.mustNotCall(d, late), "what has not been started is not")
 	lane.line.ready.pushBack(d)
-	b.Nil(a.scheduler.nextLine(a.conditions(late, trialChoice{}, 0)), "but it waits until nobody takes this worker for dead")
+	b.Nil(a.scheduler.nextLine(a.conditions(late, trialChoice{}, 0)),
+		"but it waits until nobody takes this worker for dead")
 	b.Equal(lane.line, a.scheduler.nextLine(a.conditions(now, trialChoice{}, 0)))
 	lane.line.ready.popFront()
 	a.mu.Unlock()
@@ -60,14 +62,23 @@ func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
 		shards  map[string]int
 		without func(*pool.Claim) bool
 	}{
-		{"its app is gone", map[string]int{appID: 4, "gone": 1}, func(c *pool.Claim) bool { return c.App == "gone" }},
-		{"its app has fewer shards", map[string]int{appID: 5}, func(c *pool.Claim) bool { return c.Shard == 4 }},
+		{
+			"its app is gone", map[string]int{appID: 4, "gone": 1},
+			func(c *pool.Claim) bool { return c.App == "gone" },
+		},
+		{
+			"its app has fewer shards", map[string]int{appID: 5},
+			func(c *pool.Claim) bool { return c.Shard == 4 },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
 			stop := b.start()
-			wait := func(f func() bool, what string) { b.t.Helper(); b.Eventually(f, patience, 5*time.Millisecond, what) }
+			wait := func(f func() bool, what string) {
+				b.t.Helper()
+				b.Eventually(f, patience, 5*time.Millisecond, what)
+			}
 			wait(func() bool { return b.worker.reads() == 4 }, "it has joined the pool")
 			late := overtaken{b.worker.claims, c.without, make(chan *pool.Claim, 1)}
 			revision := uint64(0)
@@ -92,7 +103,7 @@ func TestAClaimThatNoLaneIsThereForIsGivenBack(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
+func TestAWorkerWithoutALeaseTriesNoHold(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
@@ -110,7 +121,8 @@ func TestAWorkerThatStandsStillTriesNoHold(t *testing.T) {
 	lane.line.ready.pushBack(d)
 	now := time.Now()
 	b.Same(d, chosen(now))
-	b.Nil(chosen(now.Add(2*pool.Lease)), "its Start would be taken back, and it be chosen again at once")
+	b.Nil(chosen(now.Add(2*pool.Lease)),
+		"its Start would be taken back, and it be chosen again at once")
 	lane.line.ready.remove(d)
 	a.mu.Unlock()
 	b.NoError(stop())

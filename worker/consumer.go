@@ -58,7 +58,8 @@ const bindTimeout = 5 * time.Second
 
 // makeConsumer sees to it that a consumer exists, and returns when it was made. While it
 // cannot, the trouble says so.
-func (s *services) makeConsumer(stream string, cfg jetstream.ConsumerConfig, subject, trouble string) (made time.Time, err error) {
+func (s *services) makeConsumer(stream string, cfg jetstream.ConsumerConfig,
+	subject, trouble string) (made time.Time, err error) {
 	ctx, cancel := context.WithTimeout(s.work, bindTimeout)
 	defer cancel()
 	err = s.conn.Ask(ctx, func(ctx context.Context) error {
@@ -90,7 +91,9 @@ func (s *services) unreadable(subject, trouble string, err error) {
 func (s *services) deleteConsumer(stream, consumer string) error {
 	ctx, cancel := context.WithTimeout(s.work, bindTimeout)
 	defer cancel()
-	err := s.conn.Ask(ctx, func(ctx context.Context) error { return s.conn.JS.DeleteConsumer(ctx, stream, consumer) })
+	err := s.conn.Ask(ctx, func(ctx context.Context) error {
+		return s.conn.JS.DeleteConsumer(ctx, stream, consumer)
+	})
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil
 	}

@@ -48,7 +48,8 @@ func (b *bed) startCampaign(name string, n int) {
 	for i := range n {
 		rows += fmt.Sprintf("user%d,name%d\n", i, i)
 	}
-	template, err := campaign.ParseTemplate([]byte(`{"msgtype":"text","text":{"content":"{{name}}"}}`))
+	const packet = `{"msgtype":"text","text":{"content":"{{name}}"}}`
+	template, err := campaign.ParseTemplate([]byte(packet))
 	b.NoError(err)
 	people := campaign.Source{Format: campaign.CSV, Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(rows)), nil
@@ -118,7 +119,8 @@ func (b *bed) answersInTurn() {
 		case strings.HasSuffix(text, "2") && n == 1:
 			return apiError(-1)
 		case strings.HasSuffix(text, "3") && n == 1:
-			return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown, Err: io.ErrUnexpectedEOF}
+			return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown,
+				Err: io.ErrUnexpectedEOF}
 		}
 		return nil
 	}
@@ -147,7 +149,8 @@ func TestACampaignIsCountedWithoutReceipts(t *testing.T) {
 			b.NoError(ledger.Withdraw(t.Context(), b.conn, appID, id, withdrawn, time.Hour))
 			stop := b.start()
 			b.runCampaign("summer", 100)
-			want := map[string]int{"sent": 89, "dead recipient": 10, "cancelled": 1, "maybe twice": 10}
+			want := map[string]int{"sent": 89, "dead recipient": 10,
+				"cancelled": 1, "maybe twice": 10}
 			b.status("summer", want)
 			if c.purge {
 				s, err := b.conn.JS.Stream(t.Context(), schema.StreamReceipt)
@@ -206,7 +209,8 @@ type rememberedLives struct{ *ledger.Lookup }
 func (l rememberedLives) Life(appID, id string, packet []byte) (deadletter.Life, bool) {
 	e, ok := l.Get(appID, id)
 	return deadletter.Life{
-		Generation: int(e.Generation), Ended: e.Kind.Terminal(), Same: e.Body == ledger.BodyOf(packet),
+		Generation: int(e.Generation), Ended: e.Kind.Terminal(),
+		Same: e.Body == ledger.BodyOf(packet),
 	}, ok
 }
 

@@ -35,7 +35,8 @@ func TestOnlyACallCostsTheDaysBudget(t *testing.T) {
 	past := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339Nano)
 	at := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)
 	b.publish(live+"first", "first", "hello", "first")
-	b.Equal(schema.StateSent, b.receiptOf("first").State, "after four tokens that could not be had, more than may be sent")
+	b.Equal(schema.StateSent, b.receiptOf("first").State,
+		"after four tokens that could not be had, more than may be sent")
 	for i := range n {
 		user := fmt.Sprint("user", i)
 		b.publish(live+user, "invalid"+user, "hello", "somebody else")
@@ -49,7 +50,8 @@ func TestOnlyACallCostsTheDaysBudget(t *testing.T) {
 		b.publish(live+user, user, "hello", user, schema.HeaderSendAt, at)
 	}
 	for range 2 {
-		b.Equal(schema.StateSent, b.receipt().State, "waiting for a time costs nothing, twice as little")
+		b.Equal(schema.StateSent, b.receipt().State,
+			"waiting for a time costs nothing, twice as little")
 	}
 	b.Equal(3, b.posts("hello"))
 	b.NoError(stop())
@@ -83,7 +85,8 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 			a := b.worker.current()[0]
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return a.scheduler.phase == closed && hold.PerDay == perDay && hold.Until.After(time.Now())
+			return a.scheduler.phase == closed && hold.PerDay == perDay &&
+				hold.Until.After(time.Now())
 		}, patience, time.Millisecond)
 		return hold
 	}

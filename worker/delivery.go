@@ -32,7 +32,7 @@ type delivery struct {
 	packet    []byte // what goes to the API
 	published time.Time
 	term      uint64 // of the worker in the pool, when its start was written
-	drawn     *drawnHold
+	hold      *orderedHold
 	burial    *burial
 }
 
@@ -111,9 +111,9 @@ func (d *delivery) adopt(env wire.Envelope) {
 	d.lastEnd = ledger.ParseEnd(env.Before)
 }
 
-// drawnHold is a hold that an intent has drawn, and when the platform says that
+// orderedHold is the hold that a verdict orders, and when the platform says that
 // it ends.
-type drawnHold struct {
+type orderedHold struct {
 	gate.Hold
 	hint time.Time
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestThePlaceOfAPanicIsNamed(t *testing.T) {
+func TestTheOriginOfAPanic(t *testing.T) {
 	t.Parallel()
 	var none map[string]int
 	for name, f := range map[string]func(){

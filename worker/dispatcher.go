@@ -73,7 +73,9 @@ func (d *dispatcher) bind() error {
 		return backoff.Permanent(context.Canceled)
 	}
 	d.puller.Forget()
-	if _, err := d.makeConsumer(wire.StreamLater, broker.DispatchConsumer(), "dispatcher", "what becomes due cannot be read"); err != nil {
+	_, err := d.makeConsumer(wire.StreamLater, broker.DispatchConsumer(),
+		"dispatcher", "what becomes due cannot be read")
+	if err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -123,7 +125,8 @@ func (d *dispatcher) move(m *nats.Msg) {
 	d.mu.Unlock()
 	meta, ok := broker.ParseDelivery(m.Reply)
 	if !ok {
-		d.log.Error("a message without a readable ack subject was left alone", "stream", wire.StreamLater)
+		d.log.Error("a message without a readable ack subject was left alone",
+			"stream", wire.StreamLater)
 		d.finished()
 		return
 	}
@@ -133,7 +136,8 @@ func (d *dispatcher) move(m *nats.Msg) {
 		return
 	}
 	env, to, hop := due.env, due.to, due.hop
-	out := moved(to.String(), wire.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq), due.header, m.Data)
+	id := wire.MovedMsgID(to.AppID, env.ID, env.Generation, env.Attempt, hop, meta.Seq)
+	out := moved(to.String(), id, due.header, m.Data)
 	d.conn.Outbox.Publish(out, func(_ broker.Ack, err error) {
 		if err == nil {
 			failpoint.Reach(failpoint.Moved, env.ID)
@@ -144,9 +148,11 @@ func (d *dispatcher) move(m *nats.Msg) {
 		if broker.Full(err) {
 			pause = min(fullPause<<min(hop, 8), fullPauseMost)
 		} else {
-			d.log.Warn("a due intent is not taken by its queue, trying later", "app", to.AppID, "id", env.ID, "error", err)
+			d.log.Warn("a due intent is refused by its queue, trying later",
+				"app", to.AppID, "id", env.ID, "error", err)
 		}
-		again := laterMessage(to.AppID, to, env, hop+1, meta.Seq, time.Now().Add(pause), due.header, m.Data)
+		at := time.Now().Add(pause)
+		again := laterMessage(to.AppID, to, env, hop+1, meta.Seq, at, due.header, m.Data)
 		d.conn.Outbox.Publish(again, func(_ broker.Ack, err error) {
 			if err == nil {
 				d.done(m)
@@ -189,7 +195,8 @@ type due struct {
 func readLater(m *nats.Msg) (due, error) {
 	d := due{header: make(nats.Header, len(m.Header))}
 	for name, values := range m.Header {
-		if !strings.HasPrefix(name, "Nats-") && name != wire.HeaderTarget && name != wire.HeaderHop {
+		if !strings.HasPrefix(name, "Nats-") && name != wire.HeaderTarget &&
+			name != wire.HeaderHop {
 			d.header[name] = values
 		}
 	}
@@ -223,7 +230,8 @@ func (d *dispatcher) bury(m *nats.Msg, meta broker.Delivery, due due, why error)
 		return
 	}
 	d.store(letter, msg, func(stored broker.Ack) {
-		d.store(letter, deadletter.IndexMessage(letter, stored.Seq), func(broker.Ack) { d.settle(dead) })
+		d.store(letter, deadletter.IndexMessage(letter, stored.Seq),
+			func(broker.Ack) { d.settle(dead) })
 	})
 }
 
@@ -244,7 +252,8 @@ func (d *dispatcher) store(letter *schema.Letter, part *nats.Msg, then func(brok
 // settle reports the end of an intent whose letter is stored, and acknowledges it.
 func (d *dispatcher) settle(dead *delivery) {
 	app, end := dead.subject.AppID, &dead.end
-	d.log.Warn(string(end.state), "app", app, "id", dead.id, "reason", end.reason, "why", end.detail)
+	d.log.Warn(string(end.state), "app", app, "id", dead.id,
+		"reason", end.reason, "why", end.detail)
 	d.metrics.settled(app, dead.subject.Lane, end.state, end.reason, dead.possibleDuplicate())
 	d.metrics.ofSource(dead.env.Source, end.state)
 	d.receipts.store(d.receipts.of(dead), 0, func() {

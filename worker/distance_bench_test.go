@@ -68,11 +68,14 @@ func BenchmarkDistance(b *testing.B) {
 					}
 				}}
 				w, err := worker.New(worker.Config{
-					Process: pool.Worker{Name: pool.NewName("bench")}, Concurrency: slots, Grace: 10 * time.Second,
-					Receipts: worker.ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Pseudonyms: broker.NewPseudonyms([]byte("bench")),
+					Process:     pool.Worker{Name: pool.NewName("bench")},
+					Concurrency: slots, Grace: 10 * time.Second, Receipts: worker.ReceiptsAll,
+					Ledger: true, LedgerKeep: time.Hour,
+					Pseudonyms: broker.NewPseudonyms([]byte("bench")),
 					Apps: []worker.App{{
 						ID: benchApp, Sender: api, Concurrency: slots,
-						Retry: worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, OnUnknown: schema.PolicyResend,
+						Retry:       worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute},
+						OnUnknown:   schema.PolicyResend,
 						ExpireAfter: time.Hour, HoldBack: time.Second,
 					}},
 				}, conn)

@@ -49,10 +49,10 @@ func BenchmarkDrain(b *testing.B) {
 		run  func(*testing.B, *benchBed)
 	}{
 		{"bare", bareLoop},
-		{"full", func(b *testing.B, bed *benchBed) { drainWith(b, bed, true, worker.ReceiptsAll) }},
-		{"ledger", func(b *testing.B, bed *benchBed) { drainWith(b, bed, true, worker.ReceiptsOff) }},
-		{"receipts", func(b *testing.B, bed *benchBed) { drainWith(b, bed, false, worker.ReceiptsAll) }},
-		{"off", func(b *testing.B, bed *benchBed) { drainWith(b, bed, false, worker.ReceiptsOff) }},
+		{"full", drainWith(true, worker.ReceiptsAll)},
+		{"ledger", drainWith(true, worker.ReceiptsOff)},
+		{"receipts", drainWith(false, worker.ReceiptsAll)},
+		{"off", drainWith(false, worker.ReceiptsOff)},
 	}
 	bed := newBenchBed(b)
 	figures := make([][]figure, len(contenders))
@@ -129,8 +129,11 @@ func newBenchBed(b *testing.B) *benchBed {
 	conn, err := broker.Connect(b.Context(), broker.Options{URL: e.URL(), Name: "bench"})
 	r.NoError(err)
 	b.Cleanup(conn.Close)
-	plan, err := broker.NewPlan(b.Context(), conn.JS, broker.Spec{Replicas: 1, LedgerKeep: time.Hour, Apps: []broker.AppSpec{{
-		AppID: benchApp, LiveShards: 4, DuplicateWindow: time.Minute, QueueMessages: 1 << 30, QueueBytes: 1 << 34}}})
+	spec := broker.Spec{Replicas: 1, LedgerKeep: time.Hour, Apps: []broker.AppSpec{{
+		AppID: benchApp, LiveShards: 4, DuplicateWindow: time.Minute,
+		QueueMessages: 1 << 30, QueueBytes: 1 << 34,
+	}}}
+	plan, err := broker.NewPlan(b.Context(), conn.JS, spec)
 	r.NoError(err)
 	_, err = plan.Apply(b.Context(), conn.JS, false)
 	r.NoError(err)
@@ -146,11 +149,14 @@ func newBenchBed(b *testing.B) *benchBed {
 // fill queues the intents; not measured.
 func (bed *benchBed) fill(b *testing.B) {
 	bed.round++
-	text := "您好,这是一条测试消息。Your order has been shipped, see <a href=\"https://example.com/?a=1&b=2\">here</a>."
+	text := "您好,这是一条测试消息。Your order has been shipped, " +
+		"see <a href=\"https://example.com/?a=1&b=2\">here</a>."
 	var wg sync.WaitGroup
 	for i := range benchDrain {
 		m := nats.NewMsg("kefu.send." + benchApp + ".bulk.c1")
-		m.Data = fmt.Appendf(nil, `{"touser":"oABCDEFGHIJKLMNOPQRSTU%06d","msgtype":"text","text":{"content":%q}}`, i, text)
+		const packet = `{"touser":"oABCDEFGHIJKLMNOPQRSTU%06d","msgtype":"text",` +
+			`"text":{"content":%q}}`
+		m.Data = fmt.Appendf(nil, packet, i, text)
 		m.Header.Set("Nats-Msg-Id", strconv.Itoa(bed.round)+"-"+strconv.Itoa(i))
 		wg.Add(1)
 		bed.conn.Outbox.Publish(m, func(_ broker.Ack, err error) {
@@ -175,17 +181,24 @@ func (bed *benchBed) awaitEmpty(b *testing.B) {
 	}
 }
 
-func drainWith(b *testing.B, bed *benchBed, keep bool, receipts worker.Receipts) {
+func drainWith(keep bool, receipts worker.Receipts) func(*testing.B, *benchBed) {
+	return func(b *testing.B, bed *benchBed) { drain(b, bed, keep, receipts) }
+}
+
+func drain(b *testing.B, bed *benchBed, keep bool, receipts worker.Receipts) {
 	hc, err := wechat.NewHTTPClient(wechat.HTTPOptions{IdlePerHost: 256})
 	require.NoError(b, err)
 	secret := func() (wechat.Secret, error) { return wechat.NewSecret("secret"), nil }
 	w, err := worker.New(worker.Config{
-		Process: pool.Worker{Name: pool.NewName("bench")}, Concurrency: 256, Grace: 10 * time.Second,
-		Receipts: receipts, Ledger: keep, LedgerKeep: time.Hour, Pseudonyms: broker.NewPseudonyms([]byte("bench")),
+		Process:     pool.Worker{Name: pool.NewName("bench")},
+		Concurrency: 256, Grace: 10 * time.Second, Receipts: receipts,
+		Ledger: keep, LedgerKeep: time.Hour, Pseudonyms: broker.NewPseudonyms([]byte("bench")),
 		Apps: []worker.App{{
-			ID: benchApp, Sender: wechat.NewClient(hc, bed.api, wechat.NewStableToken(hc, bed.api, benchApp, secret)),
+			ID: benchApp, Sender: wechat.NewClient(hc, bed.api,
+				wechat.NewStableToken(hc, bed.api, benchApp, secret)),
 			Rate: gate.Rate{PerSecond: 1e6, Burst: 1000, LiveReserve: 0.2}, Concurrency: 128,
-			Retry: worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute}, OnUnknown: schema.PolicyResend,
+			Retry:       worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute},
+			OnUnknown:   schema.PolicyResend,
 			ExpireAfter: time.Hour, HoldBack: time.Second,
 		}},
 	}, bed.conn)
@@ -201,9 +214,11 @@ func drainWith(b *testing.B, bed *benchBed, keep bool, receipts worker.Receipts)
 // bareLoop is speed.md's floor: consume, check, POST, read errcode, ack.
 func bareLoop(b *testing.B, bed *benchBed) {
 	r := require.New(b)
-	hc := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConns: 64, MaxIdleConnsPerHost: 64}}
+	hc := &http.Client{Timeout: 10 * time.Second,
+		Transport: &http.Transport{MaxIdleConns: 64, MaxIdleConnsPerHost: 64}}
 	token := bareToken(r, hc, bed.api)
-	consumer, err := bed.conn.JS.CreateOrUpdateConsumer(b.Context(), schema.SendStream(benchApp), broker.BulkConsumer(benchApp, 8192))
+	consumer, err := bed.conn.JS.CreateOrUpdateConsumer(b.Context(), schema.SendStream(benchApp),
+		broker.BulkConsumer(benchApp, 8192))
 	r.NoError(err)
 	work := make(chan jetstream.Msg, 1000)
 	var wg sync.WaitGroup
@@ -216,7 +231,8 @@ func bareLoop(b *testing.B, bed *benchBed) {
 			}
 		})
 	}
-	reader, err := consumer.Consume(func(m jetstream.Msg) { work <- m }, jetstream.PullMaxMessages(1000))
+	reader, err := consumer.Consume(func(m jetstream.Msg) { work <- m },
+		jetstream.PullMaxMessages(1000))
 	r.NoError(err)
 	bed.awaitEmpty(b)
 	reader.Stop()
@@ -228,7 +244,8 @@ func bareLoop(b *testing.B, bed *benchBed) {
 
 func bareToken(r *require.Assertions, hc *http.Client, api string) string {
 	resp, err := hc.Post(api+"/cgi-bin/stable_token", "application/json",
-		bytes.NewReader([]byte(`{"grant_type":"client_credential","appid":"`+benchApp+`","secret":"secret"}`)))
+		bytes.NewReader(
+			[]byte(`{"grant_type":"client_credential","appid":"`+benchApp+`","secret":"secret"}`)))
 	r.NoError(err)
 	defer func() { _ = resp.Body.Close() }()
 	var t struct {
@@ -244,10 +261,12 @@ func bareSend(hc *http.Client, api, token string, m jetstream.Msg) error {
 		MsgType string          `json:"msgtype"`
 		Text    json.RawMessage `json:"text"`
 	}
-	if err := json.Unmarshal(m.Data(), &p); err != nil || p.ToUser == "" || p.MsgType == "" || p.Text == nil {
+	if err := json.Unmarshal(m.Data(), &p); err != nil || p.ToUser == "" ||
+		p.MsgType == "" || p.Text == nil {
 		return fmt.Errorf("invalid: %w", err)
 	}
-	resp, err := hc.Post(api+"/cgi-bin/message/custom/send?access_token="+token, "application/json", bytes.NewReader(m.Data()))
+	resp, err := hc.Post(api+"/cgi-bin/message/custom/send?access_token="+token, "application/json",
+		bytes.NewReader(m.Data()))
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type holder interface {
 	inHand(seq uint64) bool                  // a message is in hand
 	countUnreachable(fault wechat.Fault) int // counts calls in a row that could not leave
 	settled(d *delivery)                     // forgets what was acknowledged, or is another's
-	releaseUnsettled(d *delivery) bool       // gives back what cannot end here, if this worker has to let go of it
+	releaseUnsettled(d *delivery) bool       // gives back what cannot end here, if it has to
 }
 
 func (e *engine) cfg() *App { return e.settings.Load() }

@@ -132,7 +132,8 @@ func TestWhatCannotBeSentYetUsesUpNoRate(t *testing.T) {
 	past := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
 	for i := range 100 {
 		b.publish(bulk+"c", fmt.Sprint("later", i), "hello", "user1", schema.HeaderSendAt, at)
-		b.publish(bulk+"c", fmt.Sprint("expired", i), "hello", "user1", schema.HeaderExpiresAt, past)
+		b.publish(bulk+"c", fmt.Sprint("expired", i), "hello", "user1",
+			schema.HeaderExpiresAt, past)
 		b.publish(live+"user2", fmt.Sprint("invalid", i), "hello", "somebody else")
 	}
 	b.publish(bulk+"c", "now", "now", "user1")
@@ -182,12 +183,14 @@ func TestBulkLeavesSlotsToLive(t *testing.T) {
 				b.publish(bulk+"c", fmt.Sprint("b", i), "bulk", "user1")
 			}
 			stop := b.start()
-			b.Eventually(func() bool { _, n := api.calls(); return n == c.bulk }, patience, time.Millisecond)
+			b.Eventually(func() bool { _, n := api.calls(); return n == c.bulk },
+				patience, time.Millisecond)
 			for i := range 10 {
 				user := fmt.Sprint("user", i)
 				b.publish(live+user, user, "live", user)
 			}
-			b.Eventually(func() bool { n, _ := api.calls(); return n == c.live }, patience, time.Millisecond)
+			b.Eventually(func() bool { n, _ := api.calls(); return n == c.live },
+				patience, time.Millisecond)
 			_, n := api.calls()
 			b.Equal(c.bulk, n)
 			close(api.answer)
@@ -226,13 +229,15 @@ func TestSlotsKeptForLive(t *testing.T) {
 		want   int
 	}{
 		{0.2, 128, 0, 25}, {0, 128, 0, 0}, {0.9, 1, 0, 0}, {1, 10, 0, 9}, {0.5, 2, 0, 1},
-		{0.2, 128, 50 * time.Millisecond, 0}, {0.2, 128, time.Second, 12}, {0.2, 128, 3 * time.Second, 21}, {0.2, 128, time.Hour, 25},
+		{0.2, 128, 50 * time.Millisecond, 0}, {0.2, 128, time.Second, 12},
+		{0.2, 128, 3 * time.Second, 21}, {0.2, 128, time.Hour, 25},
 	} {
-		require.Equal(t, c.want, keptFor(c.share, c.slots, c.inSlot), "%v of %d at %v", c.share, c.slots, c.inSlot)
+		require.Equal(t, c.want, keptFor(c.share, c.slots, c.inSlot), "%v of %d at %v",
+			c.share, c.slots, c.inSlot)
 	}
-	one, two := &bidder{}, &bidder{}
+	one, two := &slotUser{}, &slotUser{}
 	s := &slots{total: 3, free: 3}
-	take := func(a *bidder, lane schema.Lane) bool { return s.acquire(a, lane, 0.34, 0) }
+	take := func(a *slotUser, lane schema.Lane) bool { return s.acquire(a, lane, 0.34, 0) }
 	require.True(t, take(one, schema.LaneBulk))
 	require.True(t, take(one, schema.LaneBulk))
 	require.False(t, take(one, schema.LaneBulk), "the last is live's")
@@ -243,7 +248,8 @@ func TestSlotsKeptForLive(t *testing.T) {
 	require.Same(t, one, s.release(one, schema.LaneBulk))
 	require.True(t, take(one, schema.LaneBulk))
 	require.False(t, take(one, schema.LaneBulk))
-	require.True(t, s.acquire(one, schema.LaneBulk, 0.34, time.Millisecond), "calls end soon: nothing is kept")
+	require.True(t, s.acquire(one, schema.LaneBulk, 0.34, time.Millisecond),
+		"calls end soon: nothing is kept")
 }
 
 func TestHowManyMayWaitInHand(t *testing.T) {

@@ -20,7 +20,8 @@ func kindOf(packet []byte) string {
 		return ""
 	}
 	kind := strings.TrimSpace(p.MsgType + " " + p.CustomService.KFAccount)
-	if len(kind) > maxKind || strings.ContainsFunc(kind, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if len(kind) > maxKind || strings.ContainsFunc(kind, unprintable) {
 		return ""
 	}
 	return kind

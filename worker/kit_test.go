@@ -136,20 +136,30 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	r := require.New(t)
-	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: brokertest.FreeAddress(t), Dir: t.TempDir()})
+	e, err := broker.StartEmbedded(
+		broker.EmbeddedOptions{Listen: brokertest.FreeAddress(t), Dir: t.TempDir()})
 	r.NoError(err)
 	conn, err := broker.Connect(t.Context(), broker.Options{URL: e.URL(), Name: "test"})
 	r.NoError(err)
 	t.Cleanup(conn.Close)
-	plan, err := broker.NewPlan(t.Context(), conn.JS, broker.Spec{Replicas: 1, LedgerKeep: time.Hour, Apps: []broker.AppSpec{{
-		AppID: appID, LiveShards: 4, DuplicateWindow: time.Minute, QueueMessages: 100000, QueueBytes: 1 << 30}}})
+	spec := broker.Spec{Replicas: 1, LedgerKeep: time.Hour, Apps: []broker.AppSpec{{
+		AppID: appID, LiveShards: 4, DuplicateWindow: time.Minute,
+		QueueMessages: 100000, QueueBytes: 1 << 30,
+	}}}
+	plan, err := broker.NewPlan(t.Context(), conn.JS, spec)
 	r.NoError(err)
 	_, err = plan.Apply(t.Context(), conn.JS, false)
 	r.NoError(err)
-	b := &bed{Assertions: r, t: t, embedded: e, conn: conn, grace: 5 * time.Second, concurrency: 128, tell: ReceiptsAll, api: &fakeAPI{posts: make(map[string]int)}, receipts: make(chan schema.Receipt, 10000)}
-	b.app = App{ID: appID, Sender: b.api, Rate: gate.Rate{}, Concurrency: 64,
-		Retry: Retry{Attempts: 6, First: 20 * time.Millisecond, Cap: time.Second}, OnUnknown: schema.PolicyResend,
-		ExpireAfter: time.Hour, HoldBack: 5 * time.Second}
+	b := &bed{
+		Assertions: r, t: t, embedded: e, conn: conn, grace: 5 * time.Second,
+		concurrency: 128, tell: ReceiptsAll, api: &fakeAPI{posts: make(map[string]int)},
+		receipts: make(chan schema.Receipt, 10000),
+	}
+	b.app = App{
+		ID: appID, Sender: b.api, Rate: gate.Rate{}, Concurrency: 64,
+		Retry:     Retry{Attempts: 6, First: 20 * time.Millisecond, Cap: time.Second},
+		OnUnknown: schema.PolicyResend, ExpireAfter: time.Hour, HoldBack: 5 * time.Second,
+	}
 	t.Cleanup(func() { b.embedded.Close() })
 	b.url, b.way = e.URL(), conn
 	if weather.delay > 0 {
@@ -179,8 +189,11 @@ func (b *bed) make() *Worker {
 	if os.Getenv("KEFU_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: b.concurrency,
-		Grace: b.grace, Receipts: b.tell, Ledger: true, LedgerKeep: time.Hour, Log: log}, b.way)
+	w, err := New(Config{
+		Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app},
+		Concurrency: b.concurrency, Grace: b.grace, Receipts: b.tell,
+		Ledger: true, LedgerKeep: time.Hour, Log: log,
+	}, b.way)
 	b.NoError(err)
 	return w
 }
@@ -207,7 +220,8 @@ func (b *bed) restartBroker() {
 	u, err := url.Parse(b.embedded.URL())
 	b.NoError(err)
 	b.embedded.Close()
-	b.embedded, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: u.Host, Dir: b.embedded.Dir})
+	options := broker.EmbeddedOptions{Listen: u.Host, Dir: b.embedded.Dir}
+	b.embedded, err = broker.StartEmbedded(options)
 	b.NoError(err)
 }
 
@@ -265,7 +279,8 @@ func (b *bed) receipt() schema.Receipt {
 
 func apiError(code int) error {
 	c := wechat.Explain(wechat.CallSend, code)
-	return &wechat.Error{Call: wechat.CallSend, Code: code, HasCode: true, Fault: c.Fault, HTTPStatus: 200}
+	return &wechat.Error{Call: wechat.CallSend, Code: code, HasCode: true,
+		Fault: c.Fault, HTTPStatus: 200}
 }
 
 func (b *bed) receiptOf(id string) schema.Receipt {

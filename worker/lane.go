@@ -38,7 +38,7 @@ type lane struct {
 	app       laneApp
 	appID     string
 	settings  *atomic.Pointer[App]
-	firstRead time.Time // when this worker began to read the queue, if nobody ever did before; else zero
+	firstRead time.Time // when the queue was first read by any worker, if by this one
 	prefetch  *prefetch
 	line      *line
 	mayCall   func(now time.Time) bool // mayStart, made once
@@ -48,15 +48,15 @@ type lane struct {
 	claim atomic.Pointer[pool.Claim] // to read it; nil for none, and for bulk
 
 	mender mender
-	made   atomic.Int64 // when the consumer was made, in ns of the broker's clock; 0: nobody read the lane before
+	made   atomic.Int64 // when the consumer was made, in ns of the broker's clock; 0: the first
 	bound  bool         // ensure has succeeded before; the mender's
 
 	mu        *sync.Mutex // the app's: it guards what follows, and the line
 	scheduler *scheduler
 	puller    *broker.Puller // of this claim; nil before the first
 	fresh     bool           // the consumer was made under this claim
-	dropped   int            // how often something that it handed out was dropped here: then it must be made anew
-	remade    int            // for which of these it was
+	dropped   int            // how often it must be made anew: something it handed out was dropped
+	remade    int            // up to which of these it was
 	lastOrder uint64         // of the consumer's last message
 	since     time.Time      // when that consumer was made
 }
@@ -75,11 +75,13 @@ func (l *lane) cfg() *App { return l.settings.Load() }
 // newPuller makes the puller of one claim. What one of an earlier claim still
 // delivers has been handed out anew since, and would come out of order.
 func (l *lane) newPuller(c *pool.Claim) *broker.Puller {
-	return l.conn.NewPuller(schema.SendStream(l.appID), l.consumer, func(m *nats.Msg) { l.app.arrive(l, c, m) }, func(reason error) {
+	arrive := func(m *nats.Msg) { l.app.arrive(l, c, m) }
+	lost := func(reason error) {
 		if l.claim.Load() == c {
 			l.lost(reason)
 		}
-	})
+	}
+	return l.conn.NewPuller(schema.SendStream(l.appID), l.consumer, arrive, lost)
 }
 
 // deliver makes a delivery of a message that the consumer handed out.
@@ -111,7 +113,7 @@ func (l *lane) pullMore(few int) {
 	}
 	most, waiting := l.window(few), l.line.ready.len()
 	room := most - waiting
-	if few == 0 && 2*waiting > most { // or a lane that has enough would ask for one message after the other
+	if few == 0 && 2*waiting > most { // enough: do not ask for single messages
 		room = 0
 	}
 	if l.line.inHand >= l.maxInHand() {
@@ -135,7 +137,9 @@ func (l *lane) window(few int) int {
 // rate and the time in a slot by itself. app.mu is held.
 func (l *lane) buffer() int {
 	cfg := l.cfg()
-	return min(bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, l.scheduler.slot.usual, l.conn.Outbox.Trip()), maxInHandOf(cfg.Concurrency)/2)
+	inSlot, trip := l.scheduler.slot.usual, l.conn.Outbox.Trip()
+	buffer := bufferOf(cfg.Concurrency, cfg.Rate.PerSecond, inSlot, trip)
+	return min(buffer, maxInHandOf(cfg.Concurrency)/2)
 }
 
 // bufferOf is the buffer for so many slots and such a rate (0: no limit), where an
@@ -228,11 +232,13 @@ var errNotMine = errors.New("the claim of this shard is not valid")
 
 func (l *lane) ensure() error {
 	l.mu.Lock()
-	stopping, leaving, puller, claim := l.scheduler.stopping, l.line.leaving, l.puller, l.claim.Load()
+	stopping, leaving := l.scheduler.stopping, l.line.leaving
+	puller, claim := l.puller, l.claim.Load()
 	fresh, anew, dropped := l.fresh, l.stale(), l.dropped
 	l.mu.Unlock()
 	live := l.live()
-	subject, trouble := "queue "+l.appID+" "+l.consumer, fmt.Sprintf("lane %s of app %s cannot be read", l.consumer, l.appID)
+	subject := "queue " + l.appID + " " + l.consumer
+	trouble := fmt.Sprintf("lane %s of app %s cannot be read", l.consumer, l.appID)
 	if stopping || live && (claim == nil || leaving) {
 		l.troubles.set(subject, "") // what another worker is to read keeps this one from nothing
 		return backoff.Permanent(context.Canceled)
@@ -241,7 +247,9 @@ func (l *lane) ensure() error {
 		return errNotMine
 	}
 	puller.Forget()
-	if l.bound { // lost with its stream, perhaps: that must be known before a consumer hands anything out
+	if l.bound {
+		// It may have been lost with its stream. That must be known before a consumer
+		// hands anything out.
 		ctx, cancel := context.WithTimeout(l.work, bindTimeout)
 		defer cancel()
 		if _, err := l.app.identify(ctx); err != nil {

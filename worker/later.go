@@ -22,7 +22,8 @@ import (
 //
 // from is the sequence of the message it continues, in the stream that it
 // leaves: neither a second wait nor a repeat of the id may replace the first.
-func laterMessage(appID string, to wire.Subject, env wire.Envelope, hop int, from uint64, at time.Time, header nats.Header, data []byte) *nats.Msg {
+func laterMessage(appID string, to wire.Subject, env wire.Envelope, hop int, from uint64,
+	at time.Time, header nats.Header, data []byte) *nats.Msg {
 	to.Again = true
 	id := wire.MovedMsgID(appID, env.ID, env.Generation, env.Attempt, hop, from)
 	sum := sha256.Sum256([]byte(id))
@@ -79,7 +80,9 @@ type laterShare struct {
 	waiting int64 // as the broker counted them, and what this worker added since
 	counted time.Time
 
-	full atomic.Bool // the last one to ask was refused; changed with mu, which is held while the broker counts
+	// full says that the last one to ask was refused. It is written with mu, which is
+	// held while the broker counts, and read without.
+	full atomic.Bool
 }
 
 // countEvery bounds how often the broker is asked: counting walks the app's

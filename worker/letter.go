@@ -63,7 +63,8 @@ func (e *engine) laterMessage(d *delivery) *nats.Msg {
 	env := d.env
 	env.ID, env.Generation, env.Attempt = d.id, d.generation, d.attempt
 	env.PublishedAt, env.Tried, env.Before = d.published.UTC(), d.lastTried(), d.lastEnd.String()
-	return laterMessage(e.appID, d.subject, env, 0, d.seq, d.end.until, headerOf(env, d.msg), d.msg.Data)
+	return laterMessage(e.appID, d.subject, env, 0, d.seq, d.end.until,
+		headerOf(env, d.msg), d.msg.Data)
 }
 
 // lastTried is as much of what was tried as a header can carry: all of it, but

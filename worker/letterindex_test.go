@@ -30,7 +30,9 @@ func TestEveryLetterIsIndexedBeforeAnybodyIsToldOfIt(t *testing.T) {
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamDeadIndex))
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.Eventually(func() bool { return b.worker.troubles.countRefused(wire.StreamDeadIndex, 0) == 1 }, patience, time.Millisecond)
+	b.Eventually(func() bool {
+		return b.worker.troubles.countRefused(wire.StreamDeadIndex, 0) == 1
+	}, patience, time.Millisecond)
 	b.Contains(b.worker.Troubles()[0], "dead letters cannot be indexed")
 	b.Len(kept[schema.Letter](b, schema.StreamDead), 1)
 	b.Empty(kept[schema.Receipt](b, schema.StreamReceipt))
@@ -50,7 +52,8 @@ func TestALetterWhoseWorkerDiedBeforeItsEntryIsIndexed(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	queued := b.publish(live+"user1", "one", "hello", "somebody else")
-	for _, l := range []schema.Letter{{ID: "zero"}, {ID: "one", Generation: 1, Sequence: queued.Seq}} {
+	for _, l := range []schema.Letter{{ID: "zero"},
+		{ID: "one", Generation: 1, Sequence: queued.Seq}} {
 		l.AppID, l.Reason = appID, schema.ReasonInvalid
 		m, err := deadletter.Message(&l)
 		b.NoError(err)
@@ -78,7 +81,8 @@ func TestLettersCountAsIndexedOnceNoOldWorkerIsThere(t *testing.T) {
 		return from
 	}
 	store := func(id string) {
-		m, err := deadletter.Message(&schema.Letter{ID: id, AppID: appID, Reason: schema.ReasonPoison})
+		m, err := deadletter.Message(&schema.Letter{ID: id, AppID: appID,
+			Reason: schema.ReasonPoison})
 		b.NoError(err)
 		_, err = b.conn.Outbox.PublishWait(t.Context(), m)
 		b.NoError(err)
@@ -86,16 +90,20 @@ func TestLettersCountAsIndexedOnceNoOldWorkerIsThere(t *testing.T) {
 	heartbeat, err := json.Marshal(pool.Worker{Name: "old", Lease: 1})
 	b.NoError(err)
 	const key = "pool.worker.old"
+	put := func() error {
+		return b.conn.SaveState(t.Context(), broker.PutState(key, heartbeat, 0))
+	}
+	remove := func() error { return b.conn.SaveState(t.Context(), broker.DeleteState(key)) }
 	store("a")
 	for _, step := range []struct {
 		do   func() error
 		want uint64
 	}{
-		{func() error { return b.conn.SaveState(t.Context(), broker.PutState(key, heartbeat, 0)) }, 0},
-		{func() error { return b.conn.SaveState(t.Context(), broker.DeleteState(key)) }, 2},
+		{put, 0},
+		{remove, 2},
 		{func() error { store("b"); return nil }, 2},
-		{func() error { return b.conn.SaveState(t.Context(), broker.PutState(key, heartbeat, 0)) }, 0},
-		{func() error { return b.conn.SaveState(t.Context(), broker.DeleteState(key)) }, 3},
+		{put, 0},
+		{remove, 3},
 	} {
 		b.NoError(step.do())
 		b.NoError(coverLetters(t.Context(), b.conn))

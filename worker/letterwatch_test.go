@@ -20,7 +20,8 @@ func TestLettersAreWarnedOfBeforeTheirAgeEndsThem(t *testing.T) {
 	b := newBed(t)
 	var log bytes.Buffer
 	reg := prometheus.NewRegistry()
-	w, err := New(Config{Process: pool.Worker{Name: "w"}, Concurrency: 1, Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: reg}, b.conn)
+	w, err := New(Config{Process: pool.Worker{Name: "w"}, Concurrency: 1,
+		Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: reg}, b.conn)
 	b.NoError(err)
 	warned := func() int { return strings.Count(log.String(), "level=WARN") }
 	series := func() map[string]float64 {

@@ -42,7 +42,8 @@ var (
 	endRepeat    = []stepKind{stepReportRepeat, stepReceipt, stepAck}
 	endKnown     = []stepKind{stepReportRepeat, stepAck}
 	endDead      = []stepKind{
-		stepCompose, stepMarkDying, stepLetter, stepIndex, stepReport, stepReceipt, stepMarkDead, stepAck,
+		stepCompose, stepMarkDying,
+		stepLetter, stepIndex, stepReport, stepReceipt, stepMarkDead, stepAck,
 	}
 	endUncalled = []stepKind{
 		stepCompose, stepLetter, stepIndex, stepReport, stepReceipt, stepMarkDead, stepAck,
@@ -56,8 +57,8 @@ var (
 
 	// After a start that was followed by no call.
 	endClearedUncalled = []stepKind{
-		stepTakeStartBack,
-		stepCompose, stepLetter, stepIndex, stepReport, stepReceipt, stepMarkDead, stepAck,
+		stepTakeStartBack, stepCompose,
+		stepLetter, stepIndex, stepReport, stepReceipt, stepMarkDead, stepAck,
 	}
 	endClearedCancelled = []stepKind{
 		stepTakeStartBack, stepReport, stepReceipt, stepMarkCancelled, stepAck,

@@ -34,26 +34,43 @@ const maxSources = 50
 
 func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "kefu", Name: name, Help: help}, labels)
+		return prometheus.NewCounterVec(
+			prometheus.CounterOpts{Namespace: "kefu", Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		intents: counter("intents_total", "Intents that ended, by state and reason.", "app", "lane", "state", "reason"),
-		sources: counter("source_intents_total", "Intents that ended, by Kefu-Source and state; beyond fifty sources \"other\".", "source", "state"),
-		named:   make(map[string]bool),
+		intents: counter("intents_total",
+			"Intents that ended, by state and reason.", "app", "lane", "state", "reason"),
+		sources: counter("source_intents_total",
+			"Intents that ended, by Kefu-Source and state; beyond fifty sources \"other\".",
+			"source", "state"),
+		named: make(map[string]bool),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "kefu", Name: "intent_seconds", Help: "Time to the end of an intent from its publication or, if that is later, the time it was to be sent at; replayed ones are left out.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200},
+			Namespace: "kefu", Name: "intent_seconds",
+			Help: "Time to the end of an intent from its publication or, if that is later, " +
+				"the time it was to be sent at; replayed ones are left out.",
+			Buckets: []float64{
+				.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200,
+			},
 		}, []string{"app", "lane"}),
-		calls: counter("api_calls_total", "Calls of the API, by what came of them.", "app", "outcome"),
+		calls: counter("api_calls_total",
+			"Calls of the API, by what came of them.", "app", "outcome"),
 		callSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "kefu", Name: "api_call_seconds", Help: "Duration of calls of the API.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"app"}),
-		duplicates:   counter("possible_duplicates_total", "Intents that ended after an attempt of unknown outcome.", "app"),
-		retries:      counter("retries_total", "Attempts that were put off for another one.", "app"),
-		repeats:      counter("repeats_total", "Messages acknowledged because their intent was dealt with before.", "app"),
-		panics:       prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kefu", Name: "panics_total", Help: "Panics while handling an intent."}),
-		receiptsLost: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kefu", Name: "receipts_lost_total", Help: "Receipts that the broker refused."}),
+		duplicates: counter("possible_duplicates_total",
+			"Intents that ended after an attempt of unknown outcome.", "app"),
+		retries: counter("retries_total",
+			"Attempts that were put off for another one.", "app"),
+		repeats: counter("repeats_total",
+			"Messages acknowledged because their intent was dealt with before.", "app"),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "kefu", Name: "panics_total", Help: "Panics while handling an intent.",
+		}),
+		receiptsLost: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "kefu", Name: "receipts_lost_total",
+			Help: "Receipts that the broker refused.",
+		}),
 	}
 	for _, a := range apps {
 		m.initialise(a.ID)
@@ -61,7 +78,10 @@ func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.intents, m.sources, m.latency, m.calls, m.callSeconds, m.duplicates, m.retries, m.repeats, m.panics, m.receiptsLost} {
+	for _, c := range []prometheus.Collector{
+		m.intents, m.sources, m.latency, m.calls, m.callSeconds, m.duplicates, m.retries,
+		m.repeats, m.panics, m.receiptsLost,
+	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -109,7 +129,8 @@ func (m *metrics) ofSource(source string, state schema.State) {
 	m.sources.WithLabelValues(source, string(state)).Inc()
 }
 
-func (m *metrics) settled(app string, lane schema.Lane, state schema.State, reason schema.Reason, duplicate bool) {
+func (m *metrics) settled(app string, lane schema.Lane, state schema.State,
+	reason schema.Reason, duplicate bool) {
 	m.intents.WithLabelValues(app, string(lane), string(state), string(reason)).Inc()
 	if duplicate {
 		m.duplicates.WithLabelValues(app).Inc()

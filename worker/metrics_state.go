@@ -18,21 +18,39 @@ type state struct {
 }
 
 var (
-	connectedDesc = prometheus.NewDesc("kefu_broker_connected", "1 when the broker is there.", nil, nil)
-	troublesDesc  = prometheus.NewDesc("kefu_troubles", "What keeps the worker from its work, counted; /readyz says it in sentences.", nil, nil)
-	waitDesc      = prometheus.NewDesc("kefu_oldest_unanswered_seconds", "How long the oldest permission, start (a mark of the ledger), publish or read (of a stream that is followed) has had no answer; 0 when none waits or the broker is away.", []string{"kind"}, nil)
-	overdueDesc   = prometheus.NewDesc("kefu_unanswered_overdue", "1 while that is longer than can be explained; /readyz says what waits.", []string{"kind"}, nil)
-	outboxDesc    = prometheus.NewDesc("kefu_outbox_pending", "Messages published and not yet answered by the broker.", nil, nil)
-	handDesc      = prometheus.NewDesc("kefu_intents_in_hand", "Intents handed to this worker and not yet ended or given back.", []string{"app"}, nil)
-	laterFullDesc = prometheus.NewDesc("kefu_app_later_full", "1 while an app has as many intents waiting for their time as it may have.", []string{"app"}, nil)
-	deadDesc      = prometheus.NewDesc("kefu_dead_letters", "Dead letters of all apps.", nil, nil)
-	deadFullDesc  = prometheus.NewDesc("kefu_dead_full_ratio", "How full the stream of the dead letters is, 0 to 1; 0 while it has no maximum.", nil, nil)
-	deadLeftDesc  = prometheus.NewDesc("kefu_dead_oldest_left_seconds", "Until the oldest dead letter is deleted for its age; no series while none will be.", nil, nil)
-	heldDesc      = prometheus.NewDesc("kefu_app_held", "1 while an app is held, by kind.", []string{"app", "kind"}, nil)
+	connectedDesc = prometheus.NewDesc("kefu_broker_connected",
+		"1 when the broker is there.", nil, nil)
+	troublesDesc = prometheus.NewDesc("kefu_troubles",
+		"What keeps the worker from its work, counted; /readyz says it in sentences.", nil, nil)
+	waitDesc = prometheus.NewDesc("kefu_oldest_unanswered_seconds",
+		"How long the oldest permission, start (a mark of the ledger), publish or read "+
+			"(of a stream that is followed) has had no answer; 0 when none waits or the broker "+
+			"is away.", []string{"kind"}, nil)
+	overdueDesc = prometheus.NewDesc("kefu_unanswered_overdue",
+		"1 while that is longer than can be explained; /readyz says what waits.",
+		[]string{"kind"}, nil)
+	outboxDesc = prometheus.NewDesc("kefu_outbox_pending",
+		"Messages published and not yet answered by the broker.", nil, nil)
+	handDesc = prometheus.NewDesc("kefu_intents_in_hand",
+		"Intents handed to this worker and not yet ended or given back.", []string{"app"}, nil)
+	laterFullDesc = prometheus.NewDesc("kefu_app_later_full",
+		"1 while an app has as many intents waiting for their time as it may have.",
+		[]string{"app"}, nil)
+	deadDesc     = prometheus.NewDesc("kefu_dead_letters", "Dead letters of all apps.", nil, nil)
+	deadFullDesc = prometheus.NewDesc("kefu_dead_full_ratio",
+		"How full the stream of the dead letters is, 0 to 1; 0 while it has no maximum.", nil, nil)
+	deadLeftDesc = prometheus.NewDesc("kefu_dead_oldest_left_seconds",
+		"Until the oldest dead letter is deleted for its age; no series while none will be.",
+		nil, nil)
+	heldDesc = prometheus.NewDesc("kefu_app_held", "1 while an app is held, by kind.",
+		[]string{"app", "kind"}, nil)
 )
 
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectedDesc, troublesDesc, waitDesc, overdueDesc, outboxDesc, handDesc, laterFullDesc, deadDesc, deadFullDesc, deadLeftDesc, heldDesc} {
+	for _, d := range []*prometheus.Desc{
+		connectedDesc, troublesDesc, waitDesc, overdueDesc, outboxDesc, handDesc, laterFullDesc,
+		deadDesc, deadFullDesc, deadLeftDesc, heldDesc,
+	} {
 		ch <- d
 	}
 }

@@ -62,11 +62,12 @@ func alerts(t *testing.T) map[string]string {
 	return out
 }
 
-func TestAlertsAskForSeriesThatThereAre(t *testing.T) {
+func TestAlertsUseExistingSeries(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	reg := prometheus.NewRegistry()
-	w, err := New(Config{Process: pool.Worker{Name: "w"}, Concurrency: 1, Grace: b.grace, Metrics: reg, Apps: []App{b.app}}, b.way)
+	w, err := New(Config{Process: pool.Worker{Name: "w"}, Concurrency: 1, Grace: b.grace,
+		Metrics: reg, Apps: []App{b.app}}, b.way)
 	b.NoError(err)
 	_, err = b.conn.JS.Publish(t.Context(), "kefu.dead."+appID+".rejected", []byte(`{}`))
 	b.NoError(err)
@@ -99,13 +100,15 @@ func TestAlertsAskForSeriesThatThereAre(t *testing.T) {
 			b.True(there, "%s asks for %s", name, s[1])
 			for _, m := range matcher.FindAllStringSubmatch(s[3], -1) {
 				for value := range strings.SplitSeq(m[3], "|") {
-					b.True(have[m[1]+"="+value], "%s asks for %s with %s=%s", name, s[1], m[1], value)
+					b.True(have[m[1]+"="+value], "%s asks for %s with %s=%s",
+						name, s[1], m[1], value)
 				}
 			}
 		}
 		for _, by := range grouping.FindAllStringSubmatch(expr, -1) {
 			for label := range strings.SplitSeq(by[1], ", ") {
-				b.True(label == "le" || labels[found[0][1]][label], "%s groups %s by %s", name, found[0][1], label)
+				b.True(label == "le" || labels[found[0][1]][label], "%s groups %s by %s",
+					name, found[0][1], label)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 func (e *engine) report(d *delivery) {
 	now, end := time.Now(), &d.end
 	e.metrics.settled(e.appID, d.subject.Lane, end.state, end.reason, d.possibleDuplicate())
-	if d.generation == 1 { // a letter that comes back was waited for by a person, not for kefu
+	if d.generation == 1 { // a letter that is replayed waited for a person, not for kefu
 		e.metrics.took(e.appID, d.subject.Lane, now.Sub(latest(d.published, d.sendAt)))
 	}
 	e.metrics.ofSource(d.env.Source, end.state)
@@ -24,12 +24,13 @@ func (e *engine) report(d *delivery) {
 	if end.state == schema.StateDead {
 		level = slog.LevelWarn
 	}
-	if !e.log.Enabled(context.Background(), level) { // twenty thousand a second must not cost a hash each
+	if !e.log.Enabled(context.Background(), level) { // do not hash each of many openids a second
 		return
 	}
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
-		slog.String("app", e.appID), slog.String("id", d.id), slog.String("lane", string(d.subject.Lane)),
+		slog.String("app", e.appID), slog.String("id", d.id),
+		slog.String("lane", string(d.subject.Lane)),
 		slog.String("to", e.pseudonyms.Of(d.recipient())), slog.Int("attempts", d.attempt-1),
 		slog.Duration("after", now.Sub(d.published).Round(time.Millisecond)))
 	if d.generation > 1 {
@@ -39,7 +40,8 @@ func (e *engine) report(d *delivery) {
 		attrs = append(attrs, slog.String("campaign", d.subject.Key))
 	}
 	if end.reason != "" {
-		attrs = append(attrs, slog.String("reason", string(end.reason)), slog.String("why", end.detail))
+		attrs = append(attrs,
+			slog.String("reason", string(end.reason)), slog.String("why", end.detail))
 	}
 	if d.possibleDuplicate() {
 		attrs = append(attrs, slog.Bool("possible_duplicate", true))

@@ -128,7 +128,9 @@ func (q *queue) popFront() *delivery {
 	d := q.back[q.head]
 	q.back[q.head] = nil
 	q.head++
-	if q.head >= 64 && 2*q.head >= len(q.back) { // a lane with a backlog is never empty: its past must go all the same
+	if q.head >= 64 && 2*q.head >= len(q.back) {
+		// The queue of a lane with a backlog is never empty: what was popped must go all
+		// the same.
 		n := copy(q.back, q.back[q.head:])
 		clear(q.back[n:])
 		q.back, q.head = q.back[:n], 0

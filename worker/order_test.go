@@ -44,7 +44,8 @@ func TestADeliveryThatIsLostOnItsWayChangesNoOrder(t *testing.T) {
 	back := brokertest.Reconnected(t, w.conn)
 	p.Deafen()
 	b.publish(live+"u1", "m1", "u1 1", "u1")
-	b.Eventually(func() bool { return b.unsettled() == 1 }, patience, time.Millisecond, "it is on its way, and never arrives")
+	b.Eventually(func() bool { return b.unsettled() == 1 }, patience, time.Millisecond,
+		"it is on its way, and never arrives")
 	p.Cut()
 	p.Mend()
 	brokertest.Await(t, back, "the reconnect")
@@ -73,14 +74,16 @@ func TestAHoldWhileALaneIsMendedChangesNoOrder(t *testing.T) {
 	b.Eventually(func() bool { return b.posts("x 0") == 1 }, patience, time.Millisecond)
 	a := w.current()[0]
 	b.publish(live+"u1", "m0", "u1 0", "u1")
-	b.Eventually(func() bool { return a.holding() == 2 }, patience, time.Millisecond, "it waits for the slot")
+	b.Eventually(func() bool { return a.holding() == 2 }, patience, time.Millisecond,
+		"it waits for the slot")
 
 	p.Stall()
 	for _, l := range a.lanes {
 		l.lost(broker.ErrSilent)
 	}
 	close(answer)
-	a.gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{}, time.Time{}, time.Now())
+	a.gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{},
+		time.Time{}, time.Now())
 	b.Eventually(func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()

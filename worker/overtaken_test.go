@@ -41,10 +41,12 @@ func TestAWorkerThatWasTakenForDead(t *testing.T) {
 			b.Eventually(func() bool { return b.posts("u1 0") == 1 }, patience, time.Millisecond)
 			p.Cut()
 			_, stopOther, _ := b.hand("two")
-			b.Eventually(func() bool { return b.posts("u1 0") == 2 }, patience, time.Millisecond, "the other sends it")
+			b.Eventually(func() bool { return b.posts("u1 0") == 2 }, patience,
+				time.Millisecond, "the other sends it")
 			close(late)
 			p.Mend()
-			b.Eventually(func() bool { return w.current()[0].holding() == 0 }, patience, time.Millisecond, "it is done with it")
+			b.Eventually(func() bool { return w.current()[0].holding() == 0 }, patience,
+				time.Millisecond, "it is done with it")
 			close(other)
 			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 			b.NoError(stop())
@@ -65,7 +67,8 @@ func TestAWorkerThatWasTakenForDead(t *testing.T) {
 // send.
 func TestAWorkerThatWasCutOff(t *testing.T) {
 	t.Parallel()
-	const readBack, token = "before it had read back that it has begun", "while it waited for a token"
+	const readBack, token = "before it had read back that it has begun",
+		"while it waited for a token"
 	for _, c := range []struct{ lane, when string }{
 		{bulk, readBack},
 		{bulk, token},
@@ -99,12 +102,16 @@ func TestAWorkerThatWasCutOff(t *testing.T) {
 			}, patience, time.Millisecond, "its start is stored")
 			p.Cut()
 			other, stopOther, _ := b.hand("two")
-			b.Eventually(func() bool { return b.posts("u1 0") == 1 && other.current()[0].holding() == 0 }, patience, time.Millisecond, "the other sends it")
+			b.Eventually(func() bool {
+				return b.posts("u1 0") == 1 && other.current()[0].holding() == 0
+			}, patience, time.Millisecond, "the other sends it")
 			p.Mend()
 			b.NoError(stopOther())
-			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond, "it has all shards again")
+			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond,
+				"it has all shards again")
 			close(goOn)
-			b.Eventually(func() bool { return w.current()[0].holding() == 0 }, patience, time.Millisecond, "it is done with it")
+			b.Eventually(func() bool { return w.current()[0].holding() == 0 }, patience,
+				time.Millisecond, "it is done with it")
 			b.NoError(stop())
 			b.Equal(1, b.posts("u1 0"))
 			ends := kept[schema.Receipt](b, schema.StreamReceipt)
@@ -138,7 +145,8 @@ func TestAShardMovesOnWhileALetterCannotBeStored(t *testing.T) {
 	publish("bad")
 	b.Eventually(func() bool { return b.posts("bad 0") == n }, patience, time.Millisecond)
 	two, stopTwo, _ := b.hand("two")
-	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 }, patience, time.Millisecond, "half of the shards move")
+	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 }, patience,
+		time.Millisecond, "half of the shards move")
 	publish("good")
 	for range n {
 		b.Equal(schema.StateSent, b.receipt().State)

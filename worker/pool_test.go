@@ -26,7 +26,8 @@ func (b *bed) handAt(name, url string) (w *Worker, stop func() error, cut func()
 	conn, err := broker.Connect(b.t.Context(), broker.Options{URL: url, Name: name})
 	b.NoError(err)
 	b.t.Cleanup(conn.Close)
-	w, err = New(Config{Process: pool.Worker{Name: pool.NewName(name), Started: time.Now()}, Apps: []App{b.app}, Concurrency: 128,
+	w, err = New(Config{Process: pool.Worker{Name: pool.NewName(name), Started: time.Now()},
+		Apps: []App{b.app}, Concurrency: 128,
 		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour}, conn)
 	b.NoError(err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,7 +77,7 @@ func (b *bed) inOrder() {
 	}
 }
 
-func TestOrderHoldsWhileWorkersComeAndGo(t *testing.T) {
+func TestOrderHoldsWhileWorkersJoinAndLeave(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -99,8 +100,12 @@ func TestOrderHoldsWhileWorkersComeAndGo(t *testing.T) {
 			const recipients, each = 40, 25
 			one, stopOne, cut := b.hand("one")
 			two, stopTwo, _ := b.hand("two")
-			wait := func(f func() bool, what string) { b.t.Helper(); b.Eventually(f, time.Minute, 5*time.Millisecond, what) }
-			wait(func() bool { return one.reads() == 2 && two.reads() == 2 }, "the shards are spread")
+			wait := func(f func() bool, what string) {
+				b.t.Helper()
+				b.Eventually(f, time.Minute, 5*time.Millisecond, what)
+			}
+			wait(func() bool { return one.reads() == 2 && two.reads() == 2 },
+				"the shards are spread")
 			done := make(map[string]bool)
 			ended := func(n int) {
 				b.t.Helper()
@@ -134,7 +139,8 @@ func TestOrderHoldsWhileWorkersComeAndGo(t *testing.T) {
 			ended(recipients * each)
 			b.inOrder()
 			if c.cut {
-				wait(func() bool { return one.reads() == 0 }, "the one that was cut off knows that it has lost its shards")
+				wait(func() bool { return one.reads() == 0 },
+					"the one that was cut off knows that it has lost its shards")
 				_ = stopOne()
 			}
 			b.NoError(stopTwo())
@@ -154,7 +160,8 @@ func TestALeaseThatEndsUnderTheWorkerChangesNoOrder(t *testing.T) {
 	}
 	stop := b.start()
 	const recipients, each = 30, 30
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, time.Minute, time.Millisecond, "it has joined the pool")
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, time.Minute, time.Millisecond,
+		"it has joined the pool")
 	for i := range each {
 		for r := range recipients {
 			to := fmt.Sprint("user", r)
@@ -175,7 +182,8 @@ func TestALeaseThatEndsUnderTheWorkerChangesNoOrder(t *testing.T) {
 			}
 			b.Eventually(anew(0), time.Minute, time.Millisecond, "it reads all shards")
 			before := newest
-			b.NoError(b.conn.SaveState(t.Context(), broker.DeleteState("pool.worker."+b.worker.cfg.Process.Name)))
+			b.NoError(b.conn.SaveState(t.Context(),
+				broker.DeleteState("pool.worker."+b.worker.cfg.Process.Name)))
 			b.Eventually(anew(before), time.Minute, time.Millisecond, "it has claimed them anew")
 		}
 	}
@@ -191,7 +199,8 @@ func TestALeaseThatEndsUnderTheWorkerChangesNoOrder(t *testing.T) {
 		}
 	}
 	b.inOrder()
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, time.Minute, 5*time.Millisecond, "it reads all shards again")
+	b.Eventually(func() bool { return b.worker.reads() == 4 }, time.Minute, 5*time.Millisecond,
+		"it reads all shards again")
 	b.NoError(stop())
 	for text, n := range b.api.posts {
 		b.LessOrEqual(n, 2, text)
@@ -209,20 +218,26 @@ func TestALaneThatCannotBeReadTroublesItsReaderOnly(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
-	wait := func(f func() bool, what string) { b.t.Helper(); b.Eventually(f, time.Minute, 5*time.Millisecond, what) }
+	wait := func(f func() bool, what string) {
+		b.t.Helper()
+		b.Eventually(f, time.Minute, 5*time.Millisecond, what)
+	}
 	wait(func() bool { return b.worker.reads() == 4 }, "all shards are read")
 	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(appID))
 	b.NoError(err)
 	cfg := s.CachedInfo().Config
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), cfg.Name))
-	wait(func() bool { return len(b.worker.Troubles()) == 5 }, "none can be read any more, nor bulk")
+	wait(func() bool { return len(b.worker.Troubles()) == 5 },
+		"none can be read any more, nor bulk")
 	other, err := pool.Join(t.Context(), b.conn, pool.Worker{Name: "other"}, nil)
 	b.NoError(err)
 	other.Serve(idle{}, map[string]int{appID: 4})
-	wait(func() bool { return len(b.worker.Troubles()) == 3 }, "two of them are another worker's now")
+	wait(func() bool { return len(b.worker.Troubles()) == 3 },
+		"two of them are another worker's now")
 	other.Leave(t.Context())
 	_, err = b.conn.JS.CreateStream(t.Context(), cfg)
 	b.NoError(err)
-	wait(func() bool { return b.worker.reads() == 4 && len(b.worker.Troubles()) == 0 }, "all are read again")
+	wait(func() bool { return b.worker.reads() == 4 && len(b.worker.Troubles()) == 0 },
+		"all are read again")
 	b.NoError(stop())
 }

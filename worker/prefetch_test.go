@@ -34,11 +34,13 @@ func TestALaneThatIsEmptyAgainTakesNoShare(t *testing.T) {
 	stop := b.start()
 	for i := range 50 {
 		b.publish(bulk+"c1", "bulk-"+strconv.Itoa(i), "hello", "user1")
-		b.publish(live+"user"+strconv.Itoa(i), "live-"+strconv.Itoa(i), "hello", "user"+strconv.Itoa(i))
+		b.publish(live+"user"+strconv.Itoa(i), "live-"+strconv.Itoa(i), "hello",
+			"user"+strconv.Itoa(i))
 	}
 	for range 100 {
 		b.receipt()
 	}
-	b.Eventually(func() bool { return b.worker.prefetch.busy.Load() == 0 }, patience, 5*time.Millisecond)
+	b.Eventually(func() bool { return b.worker.prefetch.busy.Load() == 0 },
+		patience, 5*time.Millisecond)
 	b.NoError(stop())
 }

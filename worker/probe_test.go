@@ -25,8 +25,10 @@ func TestProbesWaitForNothingThatTheBrokerCanHoldUp(t *testing.T) {
 	b.NoError(err)
 	defer conn.Close()
 	reg := prometheus.NewRegistry()
-	w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 8,
-		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Metrics: reg}, conn)
+	w, err := New(Config{
+		Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 8,
+		Grace: b.grace, Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Metrics: reg,
+	}, conn)
 	b.NoError(err)
 	stop := b.run(w)
 	defer func() { b.NoError(stop()) }()

@@ -21,7 +21,9 @@ func (b *bed) repeat(id, text, touser string, header ...string) {
 	cfg.Duplicates = 100 * time.Millisecond // the least that the broker takes
 	_, err = b.conn.JS.UpdateStream(b.t.Context(), cfg)
 	b.NoError(err)
-	b.Eventually(func() bool { return !b.publish(bulk+"c1", id, text, touser, header...).Duplicate }, patience, 10*time.Millisecond)
+	b.Eventually(func() bool {
+		return !b.publish(bulk+"c1", id, text, touser, header...).Duplicate
+	}, patience, 10*time.Millisecond)
 	cfg.Duplicates = window
 	_, err = b.conn.JS.UpdateStream(b.t.Context(), cfg)
 	b.NoError(err)
@@ -52,10 +54,19 @@ func TestARepeatGoesOnWhenTheFirstWasPurged(t *testing.T) {
 		kind []ledger.Kind // of the marks that the first has, by a worker that is gone
 		want schema.Receipt
 	}{
-		{"while it was held", []ledger.Kind{ledger.Start, ledger.Clear}, schema.Receipt{State: schema.StateSent, Attempts: 1}},
-		{"when its call had begun", []ledger.Kind{ledger.Start}, schema.Receipt{State: schema.StateSent, Attempts: 2, PossibleDuplicate: true}},
-		{"when its burial had begun", []ledger.Kind{ledger.Start, ledger.Dying(schema.ReasonRejected)},
-			schema.Receipt{State: schema.StateDead, Reason: schema.ReasonRejected, Attempts: 1}},
+		{
+			"while it was held", []ledger.Kind{ledger.Start, ledger.Clear},
+			schema.Receipt{State: schema.StateSent, Attempts: 1},
+		},
+		{
+			"when its call had begun", []ledger.Kind{ledger.Start},
+			schema.Receipt{State: schema.StateSent, Attempts: 2, PossibleDuplicate: true},
+		},
+		{
+			"when its burial had begun",
+			[]ledger.Kind{ledger.Start, ledger.Dying(schema.ReasonRejected)},
+			schema.Receipt{State: schema.StateDead, Reason: schema.ReasonRejected, Attempts: 1},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +84,8 @@ func TestARepeatGoesOnWhenTheFirstWasPurged(t *testing.T) {
 			b.repeat("first", "first", "u0")
 			stop := b.start()
 			r := b.receiptOf("first")
-			b.Equal(c.want, schema.Receipt{State: r.State, Reason: r.Reason, Attempts: r.Attempts, PossibleDuplicate: r.PossibleDuplicate})
+			b.Equal(c.want, schema.Receipt{State: r.State, Reason: r.Reason, Attempts: r.Attempts,
+				PossibleDuplicate: r.PossibleDuplicate})
 			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 			b.NoError(stop())
 			b.Equal(c.want.State == schema.StateSent, b.posts("first") == 1)
@@ -98,7 +110,8 @@ func TestARepeatThatTakesThePlaceOfAPurgedOneWaitsForItsOwnTime(t *testing.T) {
 	b := newBed(t)
 	b.heldBefore("first")
 	b.purge()
-	b.repeat("first", "first", "u0", "Kefu-Send-At", time.Now().Add(30*time.Minute).UTC().Format(time.RFC3339Nano))
+	b.repeat("first", "first", "u0", "Kefu-Send-At",
+		time.Now().Add(30*time.Minute).UTC().Format(time.RFC3339Nano))
 	stop := b.start()
 	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
 	b.NoError(stop())

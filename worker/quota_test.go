@@ -24,7 +24,10 @@ func (q *quotaAPI) RemainingSends(context.Context) (int64, error) {
 
 func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 	t.Parallel()
-	for name, left := range map[string]int64{"nothing left: until the platform's midnight": 0, "some left: until the next minute": 100} {
+	for name, left := range map[string]int64{
+		"nothing left: until the platform's midnight": 0,
+		"some left: until the next minute":            100,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
@@ -69,7 +72,8 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 				b.Eventually(func() bool {
 					holds, err := gate.Holds(t.Context(), b.conn)
 					b.NoError(err)
-					return len(holds[appID]) == 1 && holds[appID][0].Until.After(time.Now()) && !holds[appID][0].Trying
+					return len(holds[appID]) == 1 && holds[appID][0].Until.After(time.Now()) &&
+						!holds[appID][0].Trying
 				}, patience, time.Millisecond)
 			}
 			stored()
@@ -82,9 +86,11 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 				}, patience, time.Millisecond, "what was under way has ended")
 				posts := b.posts("hello")
 				b.NoError(gate.Resume(t.Context(), b.conn, appID))
-				b.Eventually(func() bool { return api.asked.Load() == 2 }, patience, time.Millisecond, "the trial asks first")
+				b.Eventually(func() bool { return api.asked.Load() == 2 }, patience,
+					time.Millisecond, "the trial asks first")
 				stored()
-				b.Equal(posts, b.posts("hello"), "no message is spent on a trial that cannot go well")
+				b.Equal(posts, b.posts("hello"),
+					"no message is spent on a trial that cannot go well")
 				api.left.Store(1000)
 			}
 			used.Store(false)

@@ -150,7 +150,8 @@ func appendReceipt(b []byte, r *schema.Receipt) ([]byte, error) {
 // plain says whether a string stands in JSON as it is.
 func plain(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		switch c := s[i]; {
+		case c < 0x20, c > 0x7e, c == '"', c == '\\', c == '<', c == '>', c == '&':
 			return false
 		}
 	}

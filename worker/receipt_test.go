@@ -14,16 +14,22 @@ func TestReceiptsAreWrittenAsEncodingJSONWould(t *testing.T) {
 	t.Parallel()
 	code := 45015
 	at := time.Date(2026, 11, 24, 1, 2, 3, 456789, time.UTC)
-	base := schema.Receipt{ID: "order-1", AppID: "wx1", Generation: 1, State: schema.StateSent, Lane: schema.LaneLive, Attempts: 1, PublishedAt: at, SettledAt: at.Add(time.Second)}
+	base := schema.Receipt{ID: "order-1", AppID: "wx1", Generation: 1, State: schema.StateSent,
+		Lane: schema.LaneLive, Attempts: 1, PublishedAt: at, SettledAt: at.Add(time.Second)}
 	with := func(change func(*schema.Receipt)) schema.Receipt { r := base; change(&r); return r }
 	for name, r := range map[string]schema.Receipt{
 		"sent": base,
 		"everything short": with(func(r *schema.Receipt) {
-			r.Campaign, r.Source, r.Reason, r.PossibleDuplicate = "c", "s", schema.ReasonUnknown, true
+			r.Campaign, r.Source, r.Reason, r.PossibleDuplicate = "c", "s",
+				schema.ReasonUnknown, true
 		}),
-		"an id with a quote":       with(func(r *schema.Receipt) { r.ID = `say "hi" <b>` }),
-		"an answer of the API":     with(func(r *schema.Receipt) { r.Errcode, r.Errmsg, r.RID = &code, "out of time 限", "rid-1" }),
-		"a whole second, no nanos": with(func(r *schema.Receipt) { r.SettledAt = at.Truncate(time.Second) }),
+		"an id with a quote": with(func(r *schema.Receipt) { r.ID = `say "hi" <b>` }),
+		"an answer of the API": with(func(r *schema.Receipt) {
+			r.Errcode, r.Errmsg, r.RID = &code, "out of time 限", "rid-1"
+		}),
+		"a whole second, no nanos": with(func(r *schema.Receipt) {
+			r.SettledAt = at.Truncate(time.Second)
+		}),
 	} {
 		want, err := json.Marshal(r)
 		require.NoError(t, err)

@@ -71,8 +71,10 @@ func (w *Worker) Reconfigure(ctx context.Context, apps []App) error {
 
 // giveUp waits until nothing of an app is in hand any more, and forgets it.
 func (w *Worker) giveUp(a *app) {
-	w.log.Warn("app given up: it is not configured any more, what is queued stays there unread", "app", a.cfg().ID, "queue", schema.SendStream(a.cfg().ID))
-	t := time.NewTicker(50 * time.Millisecond) // its shards are given back to the pool one after the other
+	w.log.Warn("app given up: it is not configured any more, what is queued stays there unread",
+		"app", a.cfg().ID, "queue", schema.SendStream(a.cfg().ID))
+	// Its shards are given back to the pool one after the other.
+	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
 	for !a.drained() {
 		select {

@@ -17,15 +17,17 @@ func TestAnAppThatIsGivenUpTroublesTheWorkerNoMore(t *testing.T) {
 	b.publish(live+"user1", "one", "hello", "somebody else")
 	b.publish(live+"user2", "two", "hello", "somebody else")
 	b.Eventually(func() bool {
-		return b.worker.troubles.countRefused(schema.StreamDead, 0) == 2 && len(b.worker.Troubles()) == 1
+		return b.worker.troubles.countRefused(schema.StreamDead, 0) == 2 &&
+			len(b.worker.Troubles()) == 1
 	}, patience, time.Millisecond)
 	b.NoError(b.worker.Reconfigure(t.Context(), nil))
-	b.Eventually(func() bool { return len(b.worker.Troubles()) == 0 }, patience, time.Millisecond, "no letter of this worker waits any more")
+	b.Eventually(func() bool { return len(b.worker.Troubles()) == 0 }, patience, time.Millisecond,
+		"no letter of this worker waits any more")
 	b.EqualValues(2, b.queued(), "the intents wait for whoever takes the app up")
 	b.NoError(stop())
 }
 
-func TestAppsComeChangeAndGoWhileTheWorkerRuns(t *testing.T) {
+func TestAppsAreAddedChangedAndRemovedWhileTheWorkerRuns(t *testing.T) {
 	t.Parallel()
 	const other = "wx0000000000000002"
 	b := newBed(t)
@@ -41,7 +43,8 @@ func TestAppsComeChangeAndGoWhileTheWorkerRuns(t *testing.T) {
 
 	second := b.app
 	second.ID = other
-	b.ErrorContains(b.worker.Reconfigure(t.Context(), []App{b.app, second}), "the queue of app "+other)
+	b.ErrorContains(b.worker.Reconfigure(t.Context(), []App{b.app, second}),
+		"the queue of app "+other)
 	b.Len(b.worker.current(), 1, "what cannot be taken up changes nothing")
 
 	brokertest.Provision(t, b.conn, brokertest.Spec(other))
@@ -57,7 +60,8 @@ func TestAppsComeChangeAndGoWhileTheWorkerRuns(t *testing.T) {
 
 	b.NoError(b.worker.Reconfigure(t.Context(), []App{changed}))
 	b.Eventually(func() bool { return len(b.worker.current()) == 1 }, patience, time.Millisecond)
-	b.Eventually(func() bool { return len(b.worker.pool.Claims()) == 4 }, patience, time.Millisecond, "its shards are another's to take")
+	b.Eventually(func() bool { return len(b.worker.pool.Claims()) == 4 }, patience,
+		time.Millisecond, "its shards are another's to take")
 	b.publish("kefu.send."+other+".live.user2", "four", "hello", "user2")
 	b.publish(live+"user1", "five", "hello", "user1")
 	b.Equal(schema.StateSent, b.receiptOf("five").State, "the others go on")

@@ -94,7 +94,15 @@ func (b *bed) put(subject, id, packet string) {
 }
 
 func menu(to string) string {
-	return fmt.Sprintf(`{"touser":%q,"msgtype":"msgmenu","msgmenu":{"head_content":"h","list":[{"id":"101","content":"a"}]}}`, to)
+	const list = `[{"id":"101","content":"a"}]`
+	const packet = `{"touser":%q,"msgtype":"msgmenu","msgmenu":{"head_content":"h","list":%s}}`
+	return fmt.Sprintf(packet, to, list)
+}
+
+func textInTheNameOf(account, to string) string {
+	const packet = `{"touser":%q,"msgtype":"text","text":{"content":"x"},` +
+		`"customservice":{"kf_account":%q}}`
+	return fmt.Sprintf(packet, to, account)
 }
 
 func textOf(to, content string) string {

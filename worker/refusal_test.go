@@ -14,6 +14,8 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
+func isMenu(m message) bool { return m.MsgType == "msgmenu" }
+
 // TestAMessageThatDrawsTheAppsAnswerForItself has one bad message and thirty good
 // ones.
 func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
@@ -23,9 +25,9 @@ func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
 		bad  func(message) bool
 		code int
 	}{
-		{"40200 for one message type", func(m message) bool { return m.MsgType == "msgmenu" }, 40200},
-		{"48001 for one message type", func(m message) bool { return m.MsgType == "msgmenu" }, 48001},
-		{"45103 for one message type", func(m message) bool { return m.MsgType == "msgmenu" }, 45103},
+		{"40200 for one message type", isMenu, 40200},
+		{"48001 for one message type", isMenu, 48001},
+		{"45103 for one message type", isMenu, 45103},
 		{"50002 for one openid", func(m message) bool { return m.ToUser == "bad" }, 50002},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -41,7 +43,8 @@ func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
 			stop := b.start()
 			b.put(live+"bad", "bad", menu("bad"))
 			h := b.held()
-			b.Equal([]gate.Refusal{{ID: "bad", Kind: "msgmenu", Answer: fmt.Sprint("errcode ", c.code)}}, h.Refusals)
+			b.Equal([]gate.Refusal{{ID: "bad", Kind: "msgmenu",
+				Answer: fmt.Sprint("errcode ", c.code)}}, h.Refusals)
 			const n = 30
 			for i := range n {
 				to := fmt.Sprint("u", i)
@@ -68,7 +71,8 @@ func TestAMessageThatDrawsTheAppsAnswerForItself(t *testing.T) {
 func TestOurOwnTroubleBuriesNoMessage(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []error{
-		apiError(40001), &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultConfig, HTTPStatus: http.StatusFound},
+		apiError(40001), &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultConfig,
+			HTTPStatus: http.StatusFound},
 	} {
 		t.Run(answer.Error(), func(t *testing.T) {
 			t.Parallel()
@@ -96,8 +100,8 @@ func TestOurOwnTroubleBuriesNoMessage(t *testing.T) {
 	}
 }
 
-// TestWhatWaitsForOurOwnTroubleIsInNobodysWay: it may be long.
-func TestWhatWaitsForOurOwnTroubleIsInNobodysWay(t *testing.T) {
+// TestWhatWaitsForOurOwnTroubleBlocksNoOther: it may be long.
+func TestWhatWaitsForOurOwnTroubleBlocksNoOther(t *testing.T) {
 	t.Parallel()
 	for lane, subject := range map[string]string{"live": live + "bad", "bulk": bulk + "c"} {
 		t.Run(lane, func(t *testing.T) {
@@ -105,7 +109,8 @@ func TestWhatWaitsForOurOwnTroubleIsInNobodysWay(t *testing.T) {
 			b := newBed(t)
 			api := newPickyAPI(func(m message) error {
 				if m.ToUser == "bad" && m.MsgType == "text" {
-					return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultConfig, HTTPStatus: http.StatusPreconditionFailed}
+					return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultConfig,
+						HTTPStatus: http.StatusPreconditionFailed}
 				}
 				return nil
 			})
@@ -117,16 +122,20 @@ func TestWhatWaitsForOurOwnTroubleIsInNobodysWay(t *testing.T) {
 			b.put(live+"good", "good", textOf("good", "x"))
 			got := b.ended(2)
 			b.Equal(schema.StateSent, got["good"].State)
-			b.Equal(schema.StateSent, got["next"].State, "its recipient's later message does not wait for it")
-			b.Eventually(func() bool { return b.worker.current()[0].holding() == 0 && b.later() == 1 }, patience, time.Millisecond, "it takes no room in its lane")
+			b.Equal(schema.StateSent, got["next"].State,
+				"its recipient's later message does not wait for it")
+			b.Eventually(func() bool {
+				return b.worker.current()[0].holding() == 0 && b.later() == 1
+			}, patience, time.Millisecond, "it takes no room in its lane")
 			b.True(b.open())
 			b.NoError(stop())
 
-			b.NoError(b.conn.Scan(t.Context(), wire.StreamLater, broker.ScanOptions{}, func(s broker.Stored) error {
-				env, err := wire.ParseEnvelope(s.Header, true)
-				b.Equal(1, env.Attempt, "no attempt is spent")
-				return err
-			}))
+			b.NoError(b.conn.Scan(t.Context(), wire.StreamLater, broker.ScanOptions{},
+				func(s broker.Stored) error {
+					env, err := wire.ParseEnvelope(s.Header, true)
+					b.Equal(1, env.Attempt, "no attempt is spent")
+					return err
+				}))
 		})
 	}
 }
@@ -138,7 +147,8 @@ func TestALimitThatOneMessageMeetsMakesThatOneWait(t *testing.T) {
 	limited.Store(true)
 	api := newPickyAPI(func(m message) error {
 		if m.ToUser == "bad" && limited.Load() {
-			return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultMinuteQuota, HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Second}
+			return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultMinuteQuota,
+				HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Second}
 		}
 		return nil
 	})
@@ -164,7 +174,9 @@ func TestALimitThatOneMessageMeetsMakesThatOneWait(t *testing.T) {
 func TestALimitOfOneKfAccount(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]error{
-		"the minute's, for an hour":                           &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultMinuteQuota, HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Hour},
+		"the minute's, for an hour": &wechat.Error{Call: wechat.CallSend,
+			Fault: wechat.FaultMinuteQuota, HTTPStatus: http.StatusTooManyRequests,
+			RetryAfter: time.Hour},
 		"the day's, and there is no quota call to say better": apiError(45009),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +191,7 @@ func TestALimitOfOneKfAccount(t *testing.T) {
 			b.app.Sender = api
 			stop := b.start()
 			limited := func(to string) {
-				b.put(live+to, to, fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"x"},"customservice":{"kf_account":"a@kefu"}}`, to))
+				b.put(live+to, to, textInTheNameOf("a@kefu", to))
 			}
 			limited("bad0")
 			b.Equal(gate.Quota, b.held().Kind)
@@ -190,7 +202,8 @@ func TestALimitOfOneKfAccount(t *testing.T) {
 			for i := range n {
 				bad, good := fmt.Sprint("bad", 1+i), fmt.Sprint("good", 1+i)
 				limited(bad)
-				b.Eventually(func() bool { return api.postsTo(bad) > 0 }, patience, time.Millisecond)
+				b.Eventually(func() bool { return api.postsTo(bad) > 0 },
+					patience, time.Millisecond)
 				b.True(b.open(), "the limit is known to be that of some")
 				b.put(live+good, good, textOf(good, "x"))
 				b.Equal(schema.StateSent, b.receiptOf(good).State)

@@ -32,7 +32,7 @@ func TestACampaignOfWhichATenthIsRefusedGoesOn(t *testing.T) {
 		case 7:
 			b.put(bulk+"c", to, menu(to))
 		case 17:
-			b.put(bulk+"c", to, fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"x"},"customservice":{"kf_account":"a@kefu"}}`, to))
+			b.put(bulk+"c", to, textInTheNameOf("a@kefu", to))
 		default:
 			b.put(bulk+"c", to, textOf(to, to))
 		}
@@ -50,7 +50,8 @@ func TestACampaignOfWhichATenthIsRefusedGoesOn(t *testing.T) {
 	}
 	b.Equal(n*9/10, sent)
 	b.LessOrEqual(api.total(), n+n/10*2)
-	t.Logf("%d intents, a tenth of them refused with two codes: %s, %d posts", n, time.Since(begin).Round(10*time.Millisecond), api.total())
+	t.Logf("%d intents, a tenth of them refused with two codes: %s, %d posts", n,
+		time.Since(begin).Round(10*time.Millisecond), api.total())
 	b.NoError(stop())
 }
 
@@ -84,16 +85,17 @@ func TestACampaignOfBadMessagesDoesNotStopLive(t *testing.T) {
 		}
 		texts++
 	}
-	t.Logf("%d bad ones rejected while %d texts were sent, the slowest within %s", rejected, texts, slowest.Round(10*time.Millisecond))
+	t.Logf("%d bad ones rejected while %d texts were sent, the slowest within %s", rejected, texts,
+		slowest.Round(10*time.Millisecond))
 	for i := range bad {
 		b.LessOrEqual(api.postsTo(fmt.Sprint("menu", i)), 3)
 	}
 	b.NoError(stop())
 }
 
-// TestManyBadOnesHideNoGoodOnes: more than are looked at, in bulk, and no live
+// TestManyRefusedMessagesHideNoGoodOnes: more than are looked at, in bulk, and no live
 // traffic that could be tried.
-func TestManyBadOnesHideNoGoodOnes(t *testing.T) {
+func TestManyRefusedMessagesHideNoGoodOnes(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.app.Concurrency = 4
@@ -118,7 +120,8 @@ func TestManyBadOnesHideNoGoodOnes(t *testing.T) {
 			b.Equal(schema.ReasonRejected, r.Reason)
 		}
 	}
-	t.Logf("%d texts behind %d bad ones were sent within %s, %d posts", good, bad, time.Since(begin).Round(10*time.Millisecond), api.total())
+	t.Logf("%d texts behind %d bad ones were sent within %s, %d posts", good, bad,
+		time.Since(begin).Round(10*time.Millisecond), api.total())
 	b.NoError(stop())
 	ends := len(kept[schema.Receipt](b, schema.StreamReceipt))
 	b.EqualValues(bad+good-ends, b.queued()+b.later(), "nothing is lost")
@@ -139,10 +142,12 @@ func TestAnAppWhoseEveryMessageIsRefusedMovesLittle(t *testing.T) {
 	begin := time.Now()
 	stop := b.start()
 	b.held()
-	b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 3 }, patience, time.Millisecond)
+	b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 3 },
+		patience, time.Millisecond)
 	b.NoError(stop())
 	rounds := 1
-	for at, pause := begin, firstPassPause; at.Before(time.Now()); at, pause = at.Add(pause), 2*pause {
+	pause := firstPassPause
+	for at := begin; at.Before(time.Now()); at, pause = at.Add(pause), 2*pause {
 		rounds++
 	}
 	moved := b.later()
@@ -153,7 +158,7 @@ func TestAnAppWhoseEveryMessageIsRefusedMovesLittle(t *testing.T) {
 	b.EqualValues(n, b.queued()+moved, "nothing is lost")
 }
 
-func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
+func TestAnAccountThatIsLimitedForAllLosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -161,15 +166,25 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 		one  string // message type that is known to draw the code for itself
 	}{
 		{"a code about the account, after one that was about a message", 40200, "msgmenu"},
-		{"a code about the account, after one that was about a message of the kind that is queued", 50002, "text"},
+		{
+			"a code about the account, after one that was about a message of the kind that is queued",
+			50002,
+			"text",
+		},
 		{"a code that kefu does not know", 99999, ""},
-		{"a code that kefu does not know, after one that was about a message of the kind that is queued", 99999, "text"},
+		{
+			"a code that kefu does not know, after one that was about a message of the kind that is queued",
+			99999,
+			"text",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t)
-			b.app.Retry.First, b.app.Retry.Cap, b.app.HoldBack = time.Minute, time.Minute, time.Hour // what is tried twice waits for the others
-			b.app.Concurrency = 8                                                                    // others than those that draw the hold are left, whatever a call takes
+			// What is tried twice waits for the others.
+			b.app.Retry.First, b.app.Retry.Cap, b.app.HoldBack = time.Minute, time.Minute, time.Hour
+			// Others than those that draw the hold are left, whatever a call takes.
+			b.app.Concurrency = 8
 			var limited atomic.Bool
 			api := newPickyAPI(func(m message) error {
 				if m.ToUser == "bad" || limited.Load() {
@@ -188,7 +203,8 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 			}
 			if c.one != "" {
 				b.put(live+"bad", "bad", bad)
-				b.Eventually(func() bool { return api.postsTo("bad") == 1 }, patience, time.Millisecond)
+				b.Eventually(func() bool { return api.postsTo("bad") == 1 },
+					patience, time.Millisecond)
 				a := b.worker.current()[0]
 				b.Eventually(func() bool { return a.gate.HasRefusals() }, patience, time.Millisecond)
 				b.put(live+"good", "good", good)
@@ -213,7 +229,10 @@ func TestAnAppThatTurnsBadForEverybodyLosesNothing(t *testing.T) {
 				return h.Kind == gate.Config
 			}, patience, time.Millisecond)
 			b.Equal(c.code, h.Errcode)
-			b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 2 }, patience, time.Millisecond)
+			b.Eventually(func() bool {
+				h, _ := b.worker.current()[0].gate.Held()
+				return h.Tries >= 2
+			}, patience, time.Millisecond)
 			for waits > 0 && len(b.receipts) > 0 { // it was the trial, perhaps
 				b.Equal(schema.ReasonRejected, b.receiptOf("bad").Reason)
 				waits--

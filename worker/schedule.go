@@ -168,7 +168,7 @@ func (a *app) startNext(now time.Time, trial trialChoice) *delivery {
 	slotTime := s.slot.now(now, s.running)
 	l, d, passing := s.next(a.conditions(now, trial, slotTime))
 	a.carryOut()
-	if l == nil || !a.slots.acquire(&a.bid, l.kind, cfg.Rate.LiveReserve, slotTime) {
+	if l == nil || !a.slots.acquire(&a.slotUser, l.kind, cfg.Rate.LiveReserve, slotTime) {
 		a.unpermitted.clear()
 		return nil
 	}
@@ -182,7 +182,7 @@ func (a *app) startNext(now time.Time, trial trialChoice) *delivery {
 		if wait > 0 {
 			a.wake(now.Add(wait))
 		}
-		if other := a.slots.release(&a.bid, l.kind); other != nil {
+		if other := a.slots.release(&a.slotUser, l.kind); other != nil {
 			a.running.Go(other.reschedule) // not here: its lock and ours have no order
 		}
 		return nil
@@ -236,7 +236,7 @@ func (a *app) finish(d *delivery, next afterwards) (successor *delivery) {
 	now := time.Now()
 	a.scheduler.finish(d, next, now)
 	a.carryOut()
-	other := a.slots.release(&a.bid, d.line.kind)
+	other := a.slots.release(&a.slotUser, d.line.kind)
 	if a.turnPhase(now); a.scheduler.phase == open {
 		successor = a.startNext(now, a.trialChoice(now))
 	}

@@ -56,17 +56,20 @@ const (
 type commandKind uint8
 
 const (
-	commandPause        commandKind = iota + 1 // the line's puller, with all others; then scheduler.pausing--
-	commandPauseOne                            // the line's puller alone; then line.pausing--
-	commandResume                              // the line's puller
-	commandRemake                              // make the line's consumer anew: what is not settled comes again
-	commandRelease                             // the line's claim
-	commandNak                                 // give the delivery back to the broker
-	commandMarkHarmless                        // the delivery is released in good health
-	commandDrop                                // it is in hand no more; inHand is how many of its line are
-	commandWait                                // bring the delivery back after a delay
-	commandWake                                // schedule again at a time
-	commandIdle                                // stopping, and nothing is in hand any more
+	// The line's puller: pause it with those of all lines, then scheduler.pausing--;
+	// pause it alone, then line.pausing--; resume it.
+	commandPause commandKind = iota + 1
+	commandPauseOne
+	commandResume
+
+	commandRemake       // make the line's consumer anew: what is not settled comes again
+	commandRelease      // release the line's claim
+	commandNak          // give the delivery back to the broker
+	commandMarkHarmless // the delivery is released in good health
+	commandDrop         // it is in hand no more; inHand is how many of its line are
+	commandWait         // bring the delivery back after a delay
+	commandWake         // schedule again at a time
+	commandIdle         // stopping, and nothing is in hand any more
 )
 
 // command is one thing that the app has to do, and what it is about.
@@ -412,7 +415,9 @@ func (s *scheduler) forgetOldQueue(made time.Time) (begun []*delivery) {
 			}
 		}
 		s.forget(l)
-		for _, d := range s.unstarted(l) { // bulk: another worker may have made its consumer already
+		// What is left is of the new queue: of bulk, another worker may have made the
+		// consumer already.
+		for _, d := range s.unstarted(l) {
 			if d.place == ready {
 				l.ready.pushBack(d)
 			}

@@ -131,7 +131,8 @@ func (m *model) schedule() {
 	m.s.turnPhase(m.shut || m.s.stopping)
 	m.carryOut()
 	for m.s.phase == open && m.s.running < 3 {
-		l, d, pass := m.s.next(conditions{now: m.now, startable: func(*line) bool { return true }, forBulk: 2})
+		l, d, pass := m.s.next(conditions{now: m.now,
+			startable: func(*line) bool { return true }, forBulk: 2})
 		m.carryOut()
 		if l == nil || m.r.IntN(4) == 0 { // no permission
 			return
@@ -147,11 +148,13 @@ func (m *model) begin(d *delivery, pass bool) {
 	m.log("begin %d", d.seq)
 	if d.live() {
 		for _, other := range slices.Concat(m.slots, m.timers) {
-			m.promise(other.seq == d.seq || whose(other.seq) != whose(d.seq), "two of one recipient at once")
+			m.promise(other.seq == d.seq || whose(other.seq) != whose(d.seq),
+				"two of one recipient at once")
 		}
 		lane := m.lanes[d.line.index]
 		for _, seq := range slices.Concat(lane.back, lane.todo, lane.out) {
-			m.promise(seq >= d.seq || whose(seq) != whose(d.seq) || m.settles(seq), "a recipient's order is broken")
+			m.promise(seq >= d.seq || whose(seq) != whose(d.seq) || m.settles(seq),
+				"a recipient's order is broken")
 		}
 	}
 	m.s.begin(d, gate.Permission{}, pass, m.now)
@@ -189,12 +192,14 @@ func (m *model) carryOut() {
 		case commandNak:
 			lane := m.lanes[c.delivery.line.index]
 			m.log("back %d", c.delivery.seq)
-			lane.out = slices.DeleteFunc(lane.out, func(seq uint64) bool { return seq == c.delivery.seq })
+			lane.out = slices.DeleteFunc(lane.out,
+				func(seq uint64) bool { return seq == c.delivery.seq })
 			lane.back = append(lane.back, c.delivery.seq)
 		case commandWait:
 			m.timers = append(m.timers, c.delivery)
 		case commandDrop:
-			m.timers = slices.DeleteFunc(m.timers, func(d *delivery) bool { return d == c.delivery })
+			m.timers = slices.DeleteFunc(m.timers,
+				func(d *delivery) bool { return d == c.delivery })
 		case commandRelease: // another worker has it for a moment, then this one again
 			m.log("released %d", c.line.index)
 			lane := m.lanes[c.line.index]
@@ -259,7 +264,8 @@ func (m *model) step() {
 		}
 	case 9:
 		l := m.lanes[m.r.IntN(2)]
-		if m.r.IntN(16) == 0 && !m.calm && l.line.claimed { // another worker has it, and then this one again
+		// Another worker has it, and then this one again.
+		if m.r.IntN(16) == 0 && !m.calm && l.line.claimed {
 			m.log("lost %d", l.line.index)
 			m.s.loseShard(l.line)
 			m.carryOut()
@@ -307,8 +313,10 @@ func TestAStoppedSchedulerGivesBackWhatIsLeft(t *testing.T) {
 		}
 		m.promise(m.s.phase == closed && len(m.s.inHand) == 0, "something is left in hand")
 		for _, l := range m.lanes {
-			m.promise(len(l.back)+len(l.todo)+len(l.out)+len(l.settled) == modelEach, "a message is lost")
-			m.promise(l.line.kind == schema.LaneBulk || slices.IsSorted(l.back), fmt.Sprint("given back out of order: ", l.back))
+			m.promise(len(l.back)+len(l.todo)+len(l.out)+len(l.settled) == modelEach,
+				"a message is lost")
+			m.promise(l.line.kind == schema.LaneBulk || slices.IsSorted(l.back),
+				fmt.Sprint("given back out of order: ", l.back))
 		}
 	}
 }

@@ -33,18 +33,21 @@ func (e *engine) settle(d *delivery, s step) {
 	case stepMarkLater:
 		e.markEnd(d, ledger.Later, failpoint.LaterMarked)
 	case stepLetter:
-		e.publishUntilStored(d, d.burial.msg, schema.StreamDead, "dead letters cannot be stored", func(stored broker.Ack) {
+		const trouble = "dead letters cannot be stored"
+		e.publishUntilStored(d, d.burial.msg, schema.StreamDead, trouble, func(stored broker.Ack) {
 			failpoint.Reach(failpoint.LetterStored, d.id)
 			d.burial.seq = stored.Seq
 			e.settleNext(d, ledger.Standing{})
 		})
 	case stepIndex:
 		entry := deadletter.IndexMessage(d.burial.letter, d.burial.seq)
-		e.publishUntilStored(d, entry, wire.StreamDeadIndex, "dead letters cannot be indexed", func(broker.Ack) {
+		const trouble = "dead letters cannot be indexed"
+		e.publishUntilStored(d, entry, wire.StreamDeadIndex, trouble, func(broker.Ack) {
 			e.settleNext(d, ledger.Standing{})
 		})
 	case stepLater:
-		e.publishUntilStored(d, e.laterMessage(d), wire.StreamLater, "intents cannot be put off", func(broker.Ack) {
+		const trouble = "intents cannot be put off"
+		e.publishUntilStored(d, e.laterMessage(d), wire.StreamLater, trouble, func(broker.Ack) {
 			failpoint.Reach(failpoint.LaterStored, d.id)
 			e.settleNext(d, ledger.Standing{})
 		})
@@ -104,20 +107,23 @@ func (e *engine) ack(d *delivery) {
 		return // its queue was deleted, and its sequence is another intent's
 	}
 	if err := e.conn.AckReply(reply); err != nil {
-		e.log.Debug("ack", "app", e.appID, "id", d.id, "error", err) // handed out again, the ledger knows its end
+		// It is handed out again, and the ledger knows its end.
+		e.log.Debug("ack", "app", e.appID, "id", d.id, "error", err)
 	}
 	e.holder.settled(d)
 }
 
 // publishUntilStored stores a message that the intent's acknowledgement depends
 // on. While the broker refuses it, the original stays where it is.
-func (e *engine) publishUntilStored(d *delivery, msg *nats.Msg, stream, trouble string, then func(broker.Ack)) {
+func (e *engine) publishUntilStored(d *delivery, msg *nats.Msg, stream, trouble string,
+	then func(broker.Ack)) {
 	e.publishAgain(d, msg, stream, trouble, false, then)
 }
 
 // publishAgain is publishUntilStored; refused says whether the broker has refused
 // the message before.
-func (e *engine) publishAgain(d *delivery, msg *nats.Msg, stream, trouble string, refused bool, then func(broker.Ack)) {
+func (e *engine) publishAgain(d *delivery, msg *nats.Msg, stream, trouble string, refused bool,
+	then func(broker.Ack)) {
 	e.conn.Outbox.Publish(msg, func(stored broker.Ack, err error) {
 		switch {
 		case err == nil:

@@ -18,7 +18,7 @@ type slots struct {
 	total    int
 	free     int
 	slowBulk int // of those that are taken, for bulk of apps that leave some to live
-	waiting  [2][]*bidder
+	waiting  [2][]*slotUser
 }
 
 // A request for a slot is of one of two kinds.
@@ -27,8 +27,8 @@ const (
 	forBulk
 )
 
-// bidder is an app's part in the slots, guarded by their lock.
-type bidder struct {
+// slotUser is what the slots know of an app, guarded by their lock.
+type slotUser struct {
 	reschedule      func()  // has the app look at everything anew; set once
 	queued, granted [2]bool // whether it waits for a slot of a kind, or was given one
 	kept            int     // slots of the process that its bulk leaves to live
@@ -60,76 +60,76 @@ func keptFor(live float64, slots int, inSlot time.Duration) int {
 // acquire gets a slot, or has the app rescheduled when one was set aside for it. live is
 // the share of them that its bulk leaves to live, where an intent has a slot for
 // so long.
-func (s *slots) acquire(b *bidder, lane schema.Lane, live float64, inSlot time.Duration) bool {
+func (s *slots) acquire(u *slotUser, lane schema.Lane, live float64, inSlot time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kind := slotFor(lane)
-	s.keep(b, keptFor(live, s.total, inSlot))
+	s.keep(u, keptFor(live, s.total, inSlot))
 	switch {
-	case b.granted[kind]:
-		b.granted[kind] = false
+	case u.granted[kind]:
+		u.granted[kind] = false
 		return true
-	case s.mayTake(b, kind):
-		s.count(b, kind, +1)
+	case s.available(u, kind):
+		s.count(u, kind, +1)
 		return true
 	}
-	if !b.queued[kind] {
-		b.queued[kind] = true
-		s.waiting[kind] = append(s.waiting[kind], b)
+	if !u.queued[kind] {
+		u.queued[kind] = true
+		s.waiting[kind] = append(s.waiting[kind], u)
 	}
 	return false
 }
 
 // keep sets how many slots an app's bulk leaves to live. s.mu is held.
-func (s *slots) keep(b *bidder, kept int) {
-	before := b.kept > 0
-	b.kept = kept
+func (s *slots) keep(u *slotUser, kept int) {
+	before := u.kept > 0
+	u.kept = kept
 	switch after := kept > 0; {
 	case after && !before:
-		s.slowBulk += b.bulk
+		s.slowBulk += u.bulk
 	case before && !after:
-		s.slowBulk -= b.bulk
+		s.slowBulk -= u.bulk
 	}
 }
 
 // count notes that an app has n slots more, or fewer. s.mu is held.
-func (s *slots) count(b *bidder, kind, n int) {
+func (s *slots) count(u *slotUser, kind, n int) {
 	s.free -= n
 	if kind == forBulk {
-		b.bulk += n
-		if b.kept > 0 {
+		u.bulk += n
+		if u.kept > 0 {
 			s.slowBulk += n
 		}
 	}
 }
 
-// mayTake says whether an app may take a free slot. What is kept for live is kept
+// available says whether there is a free slot that an app may have. What is kept for live is kept
 // from all bulk whose calls take long together. Bulk of other apps gives back in
 // a moment what it has: to wait until it has left as many free as are kept might
 // be for ever. s.mu is held.
-func (s *slots) mayTake(b *bidder, kind int) bool {
-	return s.free > 0 && (kind == forLive || b.kept == 0 || s.slowBulk < s.total-b.kept)
+func (s *slots) available(u *slotUser, kind int) bool {
+	return s.free > 0 && (kind == forLive || u.kept == 0 || s.slowBulk < s.total-u.kept)
 }
 
 // release gives a slot back. The app it returns, if any, was given the slot and
 // must be rescheduled, with no app's lock held.
-func (s *slots) release(b *bidder, lane schema.Lane) *bidder {
+func (s *slots) release(u *slotUser, lane schema.Lane) *slotUser {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count(b, slotFor(lane), -1)
+	s.count(u, slotFor(lane), -1)
 	return s.grant()
 }
 
 // grant sets a slot aside for whoever has waited longest of those that may have
 // it, live first. s.mu is held.
-func (s *slots) grant() *bidder {
-	for kind, line := range s.waiting {
-		i := slices.IndexFunc(line, func(b *bidder) bool { return s.mayTake(b, kind) })
+func (s *slots) grant() *slotUser {
+	for kind, queue := range s.waiting {
+		i := slices.IndexFunc(queue, func(u *slotUser) bool { return s.available(u, kind) })
 		if i < 0 {
 			continue
 		}
-		next := line[i]
-		s.waiting[kind] = slices.Delete(line, i, i+1)
+		next := queue[i]
+		s.waiting[kind] = slices.Delete(queue, i, i+1)
 		next.queued[kind], next.granted[kind] = false, true
 		s.count(next, kind, +1)
 		return next
@@ -138,13 +138,13 @@ func (s *slots) grant() *bidder {
 }
 
 // returnUnused gives back a slot that was set aside for an app that has no use for it.
-func (s *slots) returnUnused(b *bidder) *bidder {
+func (s *slots) returnUnused(u *slotUser) *slotUser {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for kind, granted := range b.granted {
+	for kind, granted := range u.granted {
 		if granted {
-			b.granted[kind] = false
-			s.count(b, kind, -1)
+			u.granted[kind] = false
+			s.count(u, kind, -1)
 		}
 	}
 	return s.grant()

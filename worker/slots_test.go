@@ -12,7 +12,7 @@ import (
 func TestBulkOfASlowAppHasItsTurnBesideOneThatIsFast(t *testing.T) {
 	t.Parallel()
 	s := slots{total: 10, free: 10}
-	fast, slow := new(bidder), new(bidder)
+	fast, slow := new(slotUser), new(slotUser)
 	for range s.total {
 		require.True(t, s.acquire(fast, schema.LaneBulk, 0.2, time.Millisecond))
 	}
@@ -27,10 +27,10 @@ func TestBulkOfASlowAppHasItsTurnBesideOneThatIsFast(t *testing.T) {
 	t.Fatal("a hundred slots became free, and it was given none")
 }
 
-func TestBulkOfASlowAppStopsNobodyElses(t *testing.T) {
+func TestBulkOfASlowAppBlocksNoOtherApp(t *testing.T) {
 	t.Parallel()
 	s := slots{total: 10, free: 10}
-	slow, fast := new(bidder), new(bidder)
+	slow, fast := new(slotUser), new(slotUser)
 	for range 8 {
 		require.True(t, s.acquire(slow, schema.LaneBulk, 0.25, 10*time.Second))
 	}
@@ -39,5 +39,6 @@ func TestBulkOfASlowAppStopsNobodyElses(t *testing.T) {
 		require.True(t, s.acquire(fast, schema.LaneBulk, 0.2, time.Millisecond))
 	}
 	require.False(t, s.acquire(fast, schema.LaneBulk, 0.2, time.Millisecond))
-	require.Same(t, fast, s.release(fast, schema.LaneBulk), "the one that waits before it leaves this slot to live, this one need not")
+	require.Same(t, fast, s.release(fast, schema.LaneBulk),
+		"the one that waits before it leaves this slot to live, this one need not")
 }

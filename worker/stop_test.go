@@ -30,11 +30,13 @@ func TestStoppingGivesBackWhatWasNotStarted(t *testing.T) {
 	stopped := make(chan error, 1)
 	a := b.worker.apps[0]
 	go func() { stopped <- stop() }()
-	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.scheduler.stopping }, patience, time.Millisecond)
+	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.scheduler.stopping },
+		patience, time.Millisecond)
 	close(release)
 	b.NoError(<-stopped)
 	b.Equal(4, b.posts("t"), "only what was under way went out")
-	b.Eventually(func() bool { return b.queued() == n-4 }, patience, time.Millisecond, "the broker takes acks in its own time")
+	b.Eventually(func() bool { return b.queued() == n-4 }, patience, time.Millisecond,
+		"the broker takes acks in its own time")
 
 	b.api.answer = nil
 	stop = b.start()
@@ -82,7 +84,8 @@ func (s *slowLedgerEnds) Drain(ctx context.Context) error {
 func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	b.app.OnUnknown, b.app.HoldBack, b.app.Retry.First = schema.PolicyPark, 30*time.Second, 10*time.Second
+	b.app.OnUnknown, b.app.HoldBack, b.app.Retry.First = schema.PolicyPark,
+		30*time.Second, 10*time.Second
 	release := make(chan struct{})
 	b.api.answer = func(_ string, n int) error {
 		if n == 1 {
@@ -100,7 +103,11 @@ func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 		to := fmt.Sprint("u", i)
 		b.publish(live+to, to, "text "+to, to)
 	}
-	b.Eventually(func() bool { b.api.mu.Lock(); defer b.api.mu.Unlock(); return len(b.api.order) == n }, patience, time.Millisecond)
+	b.Eventually(func() bool {
+		b.api.mu.Lock()
+		defer b.api.mu.Unlock()
+		return len(b.api.order) == n
+	}, patience, time.Millisecond)
 	a := b.worker.current()[0]
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
@@ -177,11 +184,33 @@ func TestWhatKilledTheWorkerThreeTimesIsPoison(t *testing.T) {
 		attempts int
 		maybe    bool // it may have been sent
 	}{
-		{"never begun", []ledger.Kind{ledger.Suspect, ledger.Suspect}, schema.StateDead, schema.ReasonPoison, 0, false},
-		{"begun: it may have been sent, and the letter says so", []ledger.Kind{ledger.Start, ledger.Suspect, ledger.Suspect}, schema.StateDead, schema.ReasonPoison, 1, true},
-		{"begun in between", []ledger.Kind{ledger.Suspect, ledger.Start, ledger.Suspect}, schema.StateDead, schema.ReasonPoison, 1, true},
-		{"sent: that is its end", []ledger.Kind{ledger.Start, ledger.Sent, ledger.Suspect, ledger.Suspect}, schema.StateSent, "", 1, false},
-		{"its burial was begun: that is finished", []ledger.Kind{ledger.Start, ledger.Dying(schema.ReasonRejected), ledger.Suspect, ledger.Suspect}, schema.StateDead, schema.ReasonRejected, 1, false},
+		{
+			"never begun",
+			[]ledger.Kind{ledger.Suspect, ledger.Suspect},
+			schema.StateDead, schema.ReasonPoison, 0, false,
+		},
+		{
+			"begun: it may have been sent, and the letter says so",
+			[]ledger.Kind{ledger.Start, ledger.Suspect, ledger.Suspect},
+			schema.StateDead, schema.ReasonPoison, 1, true,
+		},
+		{
+			"begun in between",
+			[]ledger.Kind{ledger.Suspect, ledger.Start, ledger.Suspect},
+			schema.StateDead, schema.ReasonPoison, 1, true,
+		},
+		{
+			"sent: that is its end",
+			[]ledger.Kind{ledger.Start, ledger.Sent, ledger.Suspect, ledger.Suspect},
+			schema.StateSent, "", 1, false,
+		},
+		{
+			"its burial was begun: that is finished",
+			[]ledger.Kind{
+				ledger.Start, ledger.Dying(schema.ReasonRejected), ledger.Suspect, ledger.Suspect,
+			},
+			schema.StateDead, schema.ReasonRejected, 1, false,
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -281,8 +310,11 @@ func TestAPanicAfterTheAnswer(t *testing.T) {
 				return nil
 			}
 			b.app.Sender = quotaPanics{b.api}
-			w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app}, Concurrency: 4, Grace: b.grace,
-				Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour, Log: slog.New(panicking{at: string(schema.StateSent), once: new(sync.Once)})}, b.way)
+			w, err := New(Config{Process: pool.Worker{Name: pool.NewName("test")},
+				Apps: []App{b.app}, Concurrency: 4, Grace: b.grace,
+				Receipts: ReceiptsAll, Ledger: true, LedgerKeep: time.Hour,
+				Log: slog.New(panicking{at: string(schema.StateSent), once: new(sync.Once)})},
+				b.way)
 			b.NoError(err)
 			stop := b.run(w)
 			b.publish(live+"user1", "one", "hello", "user1")
@@ -321,7 +353,8 @@ func TestAHoldBeforeTheStartKeepsWhatWasLearned(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.publish(bulk+"c", "one", "hello", "user1")
-	begun, over := b.first("one", "hello", "user1", ledger.Start), b.first("one", "hello", "user1", ledger.Clear)
+	begun, over := b.first("one", "hello", "user1", ledger.Start),
+		b.first("one", "hello", "user1", ledger.Clear)
 	begun.Attempt, over.Attempt, over.Unknown = 1, 1, 1 // of unknown outcome, and given back
 	b.mark("before", begun, over)
 	b.handOut()
@@ -329,7 +362,8 @@ func TestAHoldBeforeTheStartKeepsWhatWasLearned(t *testing.T) {
 	w := b.make()
 	w.wrapLedger = func(l intentLog) intentLog {
 		return hookedLedger{intentLog: l, kind: ledger.Suspect, once: new(sync.Once), hook: func() {
-			b.worker.current()[0].gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{}, time.Time{}, time.Now())
+			b.worker.current()[0].gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"},
+				gate.Permission{}, time.Time{}, time.Now())
 		}}
 	}
 	stop := b.run(w)
@@ -345,7 +379,8 @@ func TestAHoldBeforeTheStartKeepsWhatWasLearned(t *testing.T) {
 // handOut has the bulk lane's consumer hand its next message out once, in vain.
 func (b *bed) handOut() {
 	b.t.Helper()
-	c, err := b.conn.JS.CreateOrUpdateConsumer(b.t.Context(), schema.SendStream(appID), broker.BulkConsumer(appID, maxAckPending))
+	c, err := b.conn.JS.CreateOrUpdateConsumer(b.t.Context(), schema.SendStream(appID),
+		broker.BulkConsumer(appID, maxAckPending))
 	b.NoError(err)
 	m, err := c.Next()
 	b.NoError(err)
@@ -390,7 +425,8 @@ func TestAPanicThenAHoldKeepsTheUnknown(t *testing.T) {
 	<-called
 	<-called
 	b.NoError(gate.Pause(t.Context(), b.conn, appID, "test", "me"))
-	b.Eventually(func() bool { return b.worker.apps[0].holding() == 0 }, patience, time.Millisecond, "it is given back")
+	b.Eventually(func() bool { return b.worker.apps[0].holding() == 0 }, patience,
+		time.Millisecond, "it is given back")
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	b.True(b.receiptOf("one").PossibleDuplicate)
 	b.NoError(stop())

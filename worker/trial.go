@@ -98,7 +98,8 @@ func chooseTrial(lines []*line, c conditions) (best *delivery, again time.Time) 
 // nothing is checked.
 func (d *delivery) glance() (id, kind string) {
 	if !d.seen.glanced {
-		env, _ := wire.ParseEnvelope(d.msg.Header, d.subject.Again) // its id can be read all the same, or it has none
+		// The id of a broken header can be read all the same, or there is none.
+		env, _ := wire.ParseEnvelope(d.msg.Header, d.subject.Again)
 		if env.ID == "" {
 			env.ID = wire.DefaultID(d.queueMade, d.seq)
 		}

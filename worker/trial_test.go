@@ -29,7 +29,8 @@ func TestNoneOvertakesTheMessageThatDrewAHold(t *testing.T) {
 	}
 	rejectedBefore := make(map[string]int) // by recipient: texts that had ended when its menu did
 	texts := make(map[string]int)
-	for len(rejectedBefore)+len(texts) < recipients*each+menus { // what is handed out again after its end is told again
+	// What is handed out again after its end is told again.
+	for len(rejectedBefore)+len(texts) < recipients*each+menus {
 		switch r := b.receipt(); r.State {
 		case schema.StateDead:
 			b.Equal(schema.ReasonRejected, r.Reason)
@@ -46,7 +47,7 @@ func TestNoneOvertakesTheMessageThatDrewAHold(t *testing.T) {
 	b.NoError(stop())
 }
 
-func TestASuspicionIsThePoolsAndOutlivesAWorker(t *testing.T) {
+func TestRefusalsAreSharedByThePoolAndOutliveAWorker(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	api := newPickyAPI(menusDraw(40200))
@@ -81,13 +82,15 @@ func TestAnotherWorkersMessageIsTheTrial(t *testing.T) {
 	b.app.Sender = api
 	one, stopOne, _ := b.hand("one")
 	two, stopTwo, _ := b.hand("two")
-	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 }, patience, time.Millisecond)
+	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 },
+		patience, time.Millisecond)
 	good := 0
 	for round := range 4 {
 		bad := fmt.Sprint("bad", round)
 		b.put(live+bad, bad, menu(bad))
 		b.Eventually(func() bool { return api.postsTo(bad) > 0 }, patience, time.Millisecond)
-		for open := true; open; good++ { // to all shards in turn, until one of them has told them apart
+		// To all shards in turn, until one of them has told them apart.
+		for open := true; open; good++ {
 			to := fmt.Sprint("good", good)
 			b.put(live+to, to, textOf(to, "x"))
 			for waits := true; waits; {
@@ -115,7 +118,8 @@ func TestTheEndOfAHoldIsLookedAtAllTheTime(t *testing.T) {
 	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
 	a := b.worker.current()[0]
 	now := time.Now()
-	a.gate.Hold(gate.Hold{Kind: gate.Quota, Reason: "test"}, gate.Permission{}, now.Add(time.Hour), now)
+	a.gate.Hold(gate.Hold{Kind: gate.Quota, Reason: "test"}, gate.Permission{},
+		now.Add(time.Hour), now)
 	b.Eventually(func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()

@@ -26,12 +26,16 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 		spent   int
 	}{
 		{
-			"a header of a later version", map[string]string{wire.HeaderTarget: again, "Kefu-Priority": "1"},
-			"a", send, map[string][]string{"Kefu-Priority": {"1"}, "Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
+			"a header of a later version",
+			map[string]string{wire.HeaderTarget: again, "Kefu-Priority": "1"},
+			"a", send,
+			map[string][]string{"Kefu-Priority": {"1"}, "Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
 		},
 		{
-			"a queue of a later version", map[string]string{wire.HeaderTarget: "kefu.again." + appID + ".urgent.u"},
-			"a", "kefu.again." + appID + ".urgent.u", map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
+			"a queue of a later version",
+			map[string]string{wire.HeaderTarget: "kefu.again." + appID + ".urgent.u"},
+			"a", "kefu.again." + appID + ".urgent.u",
+			map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
 		},
 		{
 			"a queue that it must not go to", map[string]string{wire.HeaderTarget: send},
@@ -39,7 +43,8 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 		},
 		{
 			"no queue", map[string]string{},
-			"a", wire.LaterDueSubject(appID), map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
+			"a", wire.LaterDueSubject(appID),
+			map[string][]string{"Nats-Msg-Id": {"a"}, "X-Order": {"7"}}, 1,
 		},
 		{
 			"no id", map[string]string{wire.HeaderTarget: again, wire.HeaderID: ""},
@@ -52,7 +57,8 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 			stop := b.start()
 			m := nats.NewMsg(wire.LaterDueSubject(appID))
 			m.Data = packet("x", "u")
-			m.Header = nats.Header{wire.HeaderID: {"a"}, wire.HeaderGeneration: {"1"}, wire.HeaderAttempt: {"2"}, "X-Order": {"7"}}
+			m.Header = nats.Header{wire.HeaderID: {"a"}, wire.HeaderGeneration: {"1"},
+				wire.HeaderAttempt: {"2"}, "X-Order": {"7"}}
 			for name, value := range row.header {
 				if m.Header.Set(name, value); value == "" {
 					m.Header.Del(name)
@@ -83,7 +89,8 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 				b.Equal(row.id, l.ID)
 				events, err := ledger.History(t.Context(), b.conn, ledger.KeyOf(appID, row.id))
 				b.NoError(err)
-				b.Equal(ledger.Dead.String(), events[len(events)-1].Mark.Kind.String(), "the id may be used again")
+				b.Equal(ledger.Dead.String(), events[len(events)-1].Mark.Kind.String(),
+					"the id may be used again")
 			}
 		})
 	}
@@ -94,15 +101,18 @@ func TestWhatBecomesDueIsMovedWithHeadersOfALaterVersion(t *testing.T) {
 	b := require.New(t)
 	m := nats.NewMsg(wire.LaterDueSubject(appID))
 	m.Header = nats.Header{
-		wire.HeaderTarget: {"kefu.again." + appID + ".bulk.c1"}, wire.HeaderHop: {"3"}, "Nats-Scheduler": {"x"},
-		wire.HeaderID: {"a"}, wire.HeaderGeneration: {"1"}, wire.HeaderAttempt: {"2"}, "Kefu-Priority": {"1"}, "X-Order": {"7"},
+		wire.HeaderTarget: {"kefu.again." + appID + ".bulk.c1"}, wire.HeaderHop: {"3"},
+		"Nats-Scheduler": {"x"},
+		wire.HeaderID:    {"a"}, wire.HeaderGeneration: {"1"}, wire.HeaderAttempt: {"2"},
+		"Kefu-Priority": {"1"}, "X-Order": {"7"},
 	}
 	d, err := readLater(m)
 	b.NoError(err)
 	b.Equal(3, d.hop)
 	out := moved(d.to.String(), "id", d.header, m.Data)
 	b.Equal(nats.Header{
-		wire.HeaderID: {"a"}, wire.HeaderGeneration: {"1"}, wire.HeaderAttempt: {"2"}, "Kefu-Priority": {"1"}, "X-Order": {"7"},
+		wire.HeaderID: {"a"}, wire.HeaderGeneration: {"1"}, wire.HeaderAttempt: {"2"},
+		"Kefu-Priority": {"1"}, "X-Order": {"7"},
 		"Nats-Msg-Id": {"id"},
 	}, out.Header)
 	b.NotContains(d.header, "Nats-Msg-Id", "the message may be put back with the same headers")

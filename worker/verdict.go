@@ -46,7 +46,7 @@ type outcome struct {
 	coded      bool          // the answer has an errcode
 	detail     string        // the error's own sentence
 	retryAfter time.Duration // with minute_quota, when the answer named one
-	quotaLeft  bool          // with day_quota: asked, the platform says that some of the day is left
+	quotaLeft  bool          // with day_quota: the quota call says that some of the day is left
 	quotaSpent bool          // likewise, that none is
 }
 
@@ -56,7 +56,7 @@ type circumstances struct {
 	unknown  int           // attempts of unknown outcome before it
 	left     time.Duration // until the intent's deadline
 	upstream int           // calls of this app in a row that could not leave, this one included
-	draw     gate.Standing // of an answer that speaks of the whole app: what its other messages say
+	standing gate.Standing // of an answer that speaks of the whole app: what its other messages say
 	trial    bool          // it tried whether a hold is over
 	since    time.Time     // trial: since when there is that hold, if it is a quota's
 	now      time.Time
@@ -64,12 +64,15 @@ type circumstances struct {
 }
 
 const (
-	breaker         = 3                      // so many calls in a row that cannot leave hold the app
-	upstreamDelay   = 200 * time.Millisecond // before the breaker trips
-	unlistedTries   = 2                      // an errcode never seen might have been a hiccup
-	unknownTries    = 2                      // an unknown outcome is repeated once
-	quotaSlack      = 2 * time.Second        // the platform's clock is not ours
-	dayQuotaJitter  = 2 * time.Minute        // not everybody at midnight sharp
+	// breaker calls in a row that cannot leave hold the app. Before that the pause is
+	// upstreamDelay.
+	breaker       = 3
+	upstreamDelay = 200 * time.Millisecond
+
+	unlistedTries   = 2               // an errcode never seen might have been a hiccup
+	unknownTries    = 2               // an unknown outcome is repeated once
+	quotaSlack      = 2 * time.Second // the platform's clock is not ours
+	dayQuotaJitter  = 2 * time.Minute // not everybody at midnight sharp
 	minuteQuotaSpan = time.Second
 
 	// resetLate is for how long after midnight a day's quota that is used up is
@@ -78,11 +81,18 @@ const (
 	// midnight may be late by any time.
 	resetLate = time.Hour
 
-	unlistedRow  = 3           // different messages in a row with one unlisted code: it is about the account
-	selectiveRow = 10          // likewise, of an answer that only some messages draw
-	kindRow      = 50          // likewise, if all are of a kind that is refused; fewer than a Hold tells the pool of
-	asideDelay   = time.Second // until such a message is tried again: others are sent meanwhile
-	ownDelay     = time.Minute // likewise, of one that only our own trouble stops
+	// So many different messages in a row that draw an answer show that it is about
+	// the account: an errcode that is not listed; an answer that only some messages
+	// draw; such an answer where all of these are of a kind that is refused. The last
+	// is fewer than a Hold tells the pool of.
+	unlistedRow  = 3
+	selectiveRow = 10
+	kindRow      = 50
+
+	// asideDelay is until a message is tried again that draws such an answer: others
+	// are sent meanwhile. ownDelay is the same for one that only our own trouble stops.
+	asideDelay = time.Second
+	ownDelay   = time.Minute
 )
 
 // decide is the contract's table of what becomes of an intent. It is pure: no
@@ -117,11 +127,13 @@ func decide(p policy, o outcome, s circumstances) Verdict {
 			return Verdict{do: doHold, hold: gate.Upstream, detail: o.detail}
 		}
 		return Verdict{do: doRetryUncounted, delay: upstreamDelay + spread(upstreamDelay, s.jitter)}
-	default: // wechat.FaultUnknown, and whatever a later version adds: nobody knows whether it was sent
+	default:
+		// wechat.FaultUnknown, and whatever a later version adds: nobody knows whether it
+		// was sent. The policy is to try once more, however many attempts there were.
 		if p.onUnknown == schema.PolicyPark || s.unknown+1 >= unknownTries {
 			return bury(schema.ReasonUnknown, o)
 		}
-		return retryOrBury(p, o, s, s.attempt+1, schema.ReasonUnknown) // however many attempts there were: once more is the policy
+		return retryOrBury(p, o, s, s.attempt+1, schema.ReasonUnknown)
 	}
 }
 
@@ -137,11 +149,11 @@ func decide(p policy, o outcome, s circumstances) Verdict {
 func config(o outcome, s circumstances) Verdict {
 	ours := o.fault == wechat.FaultToken || !o.coded
 	switch {
-	case ours && (s.draw.Proven || refusedKind(s.draw)):
+	case ours && (s.standing.Proven || refusedKind(s.standing)):
 		return Verdict{do: doRetryUncounted, delay: ownDelay, detail: o.detail}
-	case s.draw.Proven:
+	case s.standing.Proven:
 		return buryMessage(o)
-	case refusedKind(s.draw):
+	case refusedKind(s.standing):
 		return buryKind(o)
 	case selective(s):
 		return Verdict{do: doRetryUncounted, delay: asideDelay, detail: o.detail}
@@ -153,16 +165,17 @@ func config(o outcome, s circumstances) Verdict {
 // or be about the message, or about the account.
 func unlisted(p policy, o outcome, s circumstances) Verdict {
 	row, tries := unlistedRow, min(unlistedTries, p.retry.Attempts)
-	if s.draw.Selective {
-		row = rowOf(s.draw)
+	if s.standing.Selective {
+		row = rowOf(s.standing)
 	}
 	switch {
-	case s.draw.Proven:
+	case s.standing.Proven:
 		return buryMessage(o)
-	case refusedKind(s.draw):
+	case refusedKind(s.standing):
 		return buryKind(o)
-	case s.draw.InRow >= row, s.draw.Selective && s.draw.Before && s.draw.InRow > 1:
-		o.detail += fmt.Sprintf("; %d messages in a row drew it, so it is about the app", s.draw.InRow)
+	case s.standing.InRow >= row, s.standing.Selective && s.standing.Before && s.standing.InRow > 1:
+		const why = "; %d messages in a row drew it, so it is about the app"
+		o.detail += fmt.Sprintf(why, s.standing.InRow)
 		return Verdict{do: doHold, hold: gate.Config, detail: o.detail}
 	}
 	return retryOrBury(p, o, s, tries, schema.ReasonRejected)
@@ -179,7 +192,7 @@ func refusedKind(d gate.Standing) bool {
 // selective says whether a refusal is for now taken for the message's own, since
 // only some draw the answer.
 func selective(s circumstances) bool {
-	return s.draw.Selective && !s.draw.Before && !s.trial && s.draw.InRow < rowOf(s.draw)
+	return s.standing.Selective && !s.standing.Before && !s.trial && s.standing.InRow < rowOf(s.standing)
 }
 
 // rowOf is how many in a row must draw an answer that only some draw, to be about
@@ -195,7 +208,7 @@ func rowOf(d gate.Standing) int {
 // then that one waits alone.
 func minuteQuota(o outcome, s circumstances, end time.Time) Verdict {
 	end = end.Add(spread(minuteQuotaSpan, s.jitter))
-	if s.draw.Proven || selective(s) {
+	if s.standing.Proven || selective(s) {
 		return Verdict{do: doRetryUncounted, delay: min(end.Sub(s.now), ownDelay), detail: o.detail}
 	}
 	return Verdict{do: doHold, hold: gate.Quota, detail: o.detail, hint: end}
@@ -206,7 +219,7 @@ func minuteQuota(o outcome, s circumstances, end time.Time) Verdict {
 // minute. Where the quota
 // call does not say so, it may be one message's own trouble.
 func dayQuotaUsedUp(o outcome, s circumstances) Verdict {
-	if !o.quotaSpent && (s.draw.Proven || selective(s)) {
+	if !o.quotaSpent && (s.standing.Proven || selective(s)) {
 		return Verdict{do: doRetryUncounted, delay: ownDelay, detail: o.detail}
 	}
 	v := Verdict{do: doHold, hold: gate.Quota, detail: o.detail}
@@ -222,12 +235,14 @@ func dayQuotaUsedUp(o outcome, s circumstances) Verdict {
 // buryMessage buries a message that is refused with an answer that speaks of the
 // whole app, while others are sent.
 func buryMessage(o outcome) Verdict {
-	return Verdict{do: doBury, reason: schema.ReasonRejected, detail: o.detail + "; others were sent since it drew that first, so it is about this message"}
+	o.detail += "; others were sent since it drew that first, so it is about this message"
+	return bury(schema.ReasonRejected, o)
 }
 
 // buryKind is buryMessage for one of a kind that is refused, and of which none is sent.
 func buryKind(o outcome) Verdict {
-	return Verdict{do: doBury, reason: schema.ReasonRejected, detail: o.detail + "; messages of its kind draw that while others are sent"}
+	o.detail += "; messages of its kind draw that while others are sent"
+	return bury(schema.ReasonRejected, o)
 }
 
 func bury(r schema.Reason, o outcome) Verdict {
@@ -246,7 +261,8 @@ func retryOrBury(p policy, o outcome, s circumstances, attempts int, spent schem
 		if spent == schema.ReasonUnknown || s.unknown > 0 {
 			reason = schema.ReasonUnknown // it may have been sent
 		}
-		return Verdict{do: doBury, reason: reason, detail: "the next attempt would come after its deadline; the last one: " + o.detail}
+		o.detail = "the next attempt would come after its deadline; the last one: " + o.detail
+		return bury(reason, o)
 	}
 	return Verdict{do: doRetry, delay: delay}
 }

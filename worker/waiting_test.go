@@ -60,7 +60,8 @@ func TestAReplayMayWaitForItsTimeToo(t *testing.T) {
 	b := newBed(t)
 	stop := b.start()
 	at := time.Now().Add(1500 * time.Millisecond)
-	env := wire.Envelope{Envelope: schema.Envelope{ID: "one", SendAt: at}, Generation: 2, Attempt: 1, PublishedAt: time.Now()}
+	env := wire.Envelope{Envelope: schema.Envelope{ID: "one", SendAt: at}, Generation: 2,
+		Attempt: 1, PublishedAt: time.Now()}
 	m := nats.NewMsg("kefu.again." + appID + ".live.user1")
 	m.Header = nats.Header(env.Header())
 	m.Header.Set("Nats-Msg-Id", wire.ReplayMsgID(appID, "one", 2, 1))
@@ -78,7 +79,8 @@ func TestDeadlines(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
-	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At", time.Now().Add(-time.Second).Format(time.RFC3339))
+	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At",
+		time.Now().Add(-time.Second).Format(time.RFC3339))
 	r := b.receiptOf("late")
 	b.Equal(schema.StateDead, r.State)
 	b.Equal(schema.ReasonExpired, r.Reason)
@@ -95,7 +97,8 @@ func TestADeadlineMayPassWhileATokenIsFetched(t *testing.T) {
 		return nil
 	}
 	stop := b.start()
-	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At", deadline.Format(time.RFC3339Nano))
+	b.publish(live+"user1", "late", "hello", "user1", "Kefu-Expires-At",
+		deadline.Format(time.RFC3339Nano))
 	r := b.receiptOf("late")
 	b.Equal(schema.ReasonExpired, r.Reason)
 	b.Zero(b.posts("hello"))
@@ -118,7 +121,8 @@ func TestAHoldMayComeWhileATokenIsFetched(t *testing.T) {
 	a := b.worker.current()[0]
 	b.Eventually(func() bool { _, held := a.gate.Held(); return held }, patience, time.Millisecond)
 	close(fetched)
-	b.Eventually(func() bool { return a.holding() == 0 }, patience, time.Millisecond, "it is given back")
+	b.Eventually(func() bool { return a.holding() == 0 }, patience,
+		time.Millisecond, "it is given back")
 	b.Zero(b.posts("hello"))
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
@@ -138,10 +142,11 @@ func TestAWaitingIntentIsNotReplacedByARepeatOfItsID(t *testing.T) {
 	b.publishAnew(live+"user1", "one", "second", "user1", "Kefu-Send-At", at)
 	b.Equal(schema.ReasonIDReuse, b.receiptOf("one").Reason)
 	var waits []string
-	b.NoError(b.conn.Scan(t.Context(), wire.StreamLater, broker.ScanOptions{}, func(s broker.Stored) error {
-		waits = append(waits, string(s.Data))
-		return nil
-	}))
+	b.NoError(b.conn.Scan(t.Context(), wire.StreamLater, broker.ScanOptions{},
+		func(s broker.Stored) error {
+			waits = append(waits, string(s.Data))
+			return nil
+		}))
 	b.Len(waits, 1)
 	b.Contains(waits[0], "first")
 	b.NoError(stop())
@@ -161,7 +166,8 @@ func TestABrokerClockThatIsAheadLosesNothing(t *testing.T) {
 		return err == nil
 	}, patience, 5*time.Millisecond)
 	b.NoError(later.DeleteMsg(t.Context(), waiting.Sequence))
-	due := nats.NewMsg(wire.LaterDueSubject(appID)) // as the broker publishes it when its clock says so
+	// As the broker publishes it when its clock says so.
+	due := nats.NewMsg(wire.LaterDueSubject(appID))
 	due.Data = waiting.Data
 	for name, values := range waiting.Header {
 		if !strings.HasPrefix(name, "Nats-") {
@@ -183,8 +189,10 @@ func TestWhatWasSentIsNotBuriedByItsDeadline(t *testing.T) {
 	b.publish(bulk+"c", "one", "hello", "user1")
 	b.Equal(schema.StateSent, b.receiptOf("one").State)
 	b.forgetDuplicates()
-	b.publishAnew(bulk+"c", "one", "hello", "user1", "Kefu-Expires-At", time.Now().Add(-time.Second).Format(time.RFC3339Nano))
-	b.Equal(schema.StateSent, b.receiptOf("one").State, "a late repeat of what was sent is a repeat")
+	b.publishAnew(bulk+"c", "one", "hello", "user1", "Kefu-Expires-At",
+		time.Now().Add(-time.Second).Format(time.RFC3339Nano))
+	b.Equal(schema.StateSent, b.receiptOf("one").State,
+		"a late repeat of what was sent is a repeat")
 	b.Equal(1, b.posts("hello"))
 	b.NoError(stop())
 }
@@ -203,10 +211,15 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 	stop := b.start()
 	at := time.Now().Add(time.Hour)
 	for i := range 5 {
-		b.publish(bulk+"c", fmt.Sprint("later", i), "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano))
+		b.publish(bulk+"c", fmt.Sprint("later", i), "hello", "user1", "Kefu-Send-At",
+			at.Format(time.RFC3339Nano))
 	}
-	b.Eventually(func() bool { apps := b.worker.current(); return len(apps) == 1 && apps[0].laterShare.isFull() }, patience, time.Millisecond)
-	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond, "what finds no room stays in the queue")
+	b.Eventually(func() bool {
+		apps := b.worker.current()
+		return len(apps) == 1 && apps[0].laterShare.isFull()
+	}, patience, time.Millisecond)
+	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond,
+		"what finds no room stays in the queue")
 	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitFilter(appID))
 	b.NoError(err)
 	b.EqualValues(3, n)
@@ -216,7 +229,8 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 	b.Equal(schema.StateSent, r.State, "a retry then waits here")
 	b.Equal(2, r.Attempts)
 	b.NoError(stop())
-	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond, "and is given back at a stop; the acknowledgement before it is not waited for")
+	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond,
+		"and is given back at a stop; the acknowledgement before it is not waited for")
 }
 
 // slowLedger takes its time for each Start, as one on a slow disk does.
@@ -258,14 +272,16 @@ func TestALetterTellsAllOfAnIntentThatWaited(t *testing.T) {
 	b.api.answer = func(string, int) error { return apiError(-1) }
 	stop := b.start()
 	at := time.Now().Add(1500 * time.Millisecond).UTC()
-	b.publish(bulk+"spring", "one", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano), "X-Order", "77", "Kefu-Source", "crm")
+	b.publish(bulk+"spring", "one", "hello", "user1", "Kefu-Send-At", at.Format(time.RFC3339Nano),
+		"X-Order", "77", "Kefu-Source", "crm")
 	b.Equal(schema.ReasonExhausted, b.receiptOf("one").Reason)
 	letters := kept[schema.Letter](b, schema.StreamDead)
 	b.Len(letters, 1)
 	l := letters[0]
 	b.Equal("kefu.send."+appID+".bulk.spring", l.Subject)
 	b.Equal(map[string][]string{
-		"Nats-Msg-Id": {"one"}, "Kefu-Send-At": {at.Format(time.RFC3339Nano)}, "X-Order": {"77"}, "Kefu-Source": {"crm"},
+		"Nats-Msg-Id": {"one"}, "Kefu-Send-At": {at.Format(time.RFC3339Nano)},
+		"X-Order": {"77"}, "Kefu-Source": {"crm"},
 	}, l.Header())
 	b.Len(l.Attempts, 12)
 	b.Equal(1, l.Attempts[0].Number)

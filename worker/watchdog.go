@@ -22,10 +22,10 @@ import (
 type waitKind string
 
 const (
-	waitPermission waitKind = "permission" // an intent that is ready, in a free slot, for the right to be sent
-	waitStart      waitKind = "start"      // a mark, for the ledger's word on it
+	waitPermission waitKind = "permission" // an intent with a slot, for the right to be sent
+	waitStart      waitKind = "start"      // a mark, for the ledger's answer
 	waitPublish    waitKind = "publish"    // a message, for the broker's word that it is stored
-	waitRead       waitKind = "read"       // a stream that is followed, for a message or a sign of life
+	waitRead       waitKind = "read"       // a followed stream, for a message or a sign of life
 )
 
 var waitKinds = []waitKind{waitPermission, waitStart, waitPublish, waitRead}
@@ -39,10 +39,10 @@ const (
 	// had to sort out is sorted out.
 	waitMost = pool.Lease
 
-	// chances is how many turns another worker may have before this one, on
+	// turnsBefore is how many turns another worker may have before this one, on
 	// average of one each: who of several is first with a slot is by chance, and
 	// this worker stays without one for so long one time in three thousand.
-	chances = 8
+	turnsBefore = 8
 
 	watchEvery = time.Second
 )
@@ -95,15 +95,17 @@ func oldestOf(waits []wait, kind waitKind) (age time.Duration, late bool) {
 // 1/perSecond, one more may be lost with a worker that was killed, and others of
 // the pool may be first. While those send half of the rate there is no end to it:
 // their live intents go before this one's bulk.
-func permissionMost(most time.Duration, perSecond float64, others int, theirs float64) time.Duration {
+func permissionMost(most time.Duration, perSecond float64, others int,
+	theirs float64) time.Duration {
 	switch {
 	case perSecond <= 0:
 		return most
 	case others > 0 && theirs >= perSecond/2:
 		return math.MaxInt64
 	}
-	slots := float64(2 + chances*others)
-	return most + time.Duration(min(slots/perSecond, (1000*time.Hour).Seconds())*float64(time.Second))
+	slots := float64(2 + turnsBefore*others)
+	seconds := min(slots/perSecond, (1000 * time.Hour).Seconds())
+	return most + time.Duration(seconds*float64(time.Second))
 }
 
 // sentence is what people are reported.
@@ -111,9 +113,11 @@ func (x wait) sentence() string {
 	s := ""
 	switch age := x.age.Round(time.Second); x.kind {
 	case waitPermission:
-		s = fmt.Sprintf("app %s: intents are ready and none has been permitted for %s, though the app is not held and its rate would allow it", x.what, age)
+		s = fmt.Sprintf("app %s: intents are ready and none has been permitted for %s, "+
+			"though the app is not held and its rate would allow it", x.what, age)
 	case waitStart:
-		s = fmt.Sprintf("the ledger has not confirmed a mark for %s: nothing is sent without it", age)
+		const sentence = "the ledger has not confirmed a mark for %s: nothing is sent without it"
+		s = fmt.Sprintf(sentence, age)
 	case waitPublish:
 		s = fmt.Sprintf("the broker has not answered a publish for %s", age)
 	case waitRead:
@@ -157,7 +161,8 @@ func (w *watchdog) waits() []wait {
 		}
 		cfg := a.cfg()
 		others, theirs := w.pool.Others(cfg.ID)
-		add(wait{kind: waitPermission, what: cfg.ID, since: since, most: permissionMost(w.most, cfg.Rate.PerSecond, others, theirs.PerSecond)})
+		most := permissionMost(w.most, cfg.Rate.PerSecond, others, theirs.PerSecond)
+		add(wait{kind: waitPermission, what: cfg.ID, since: since, most: most})
 	}
 	return out
 }

@@ -31,11 +31,27 @@ func TestWhatWaitsLongerThanCanBeExplained(t *testing.T) {
 	}{
 		{name: "it has just begun", since: now, there: ago(time.Hour), age: 0},
 		{name: "it may take so long", since: ago(most), there: ago(time.Hour), age: most},
-		{name: "nothing explains it", since: ago(most + time.Second), there: ago(time.Hour), age: most + time.Second, late: true},
-		{name: "the broker was away for most of it", since: ago(time.Hour), there: ago(time.Second), age: time.Second},
-		{name: "the broker has been back for long", since: ago(time.Hour), there: ago(time.Minute), age: time.Minute, late: true},
+		{
+			name: "nothing explains it", since: ago(most + time.Second), there: ago(time.Hour),
+			age:  most + time.Second,
+			late: true,
+		},
+		{
+			name: "the broker was away for most of it", since: ago(time.Hour),
+			there: ago(time.Second),
+			age:   time.Second,
+		},
+		{
+			name: "the broker has been back for long", since: ago(time.Hour),
+			there: ago(time.Minute), age: time.Minute,
+			late: true,
+		},
 		{name: "the broker is away, which is told", since: ago(time.Hour), none: true},
-		{name: "the clock was read before it began", since: ago(-time.Second), there: ago(time.Hour), age: 0},
+		{
+			name: "the clock was read before it began", since: ago(-time.Second),
+			there: ago(time.Hour),
+			age:   0,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -64,10 +80,18 @@ func TestHowLongAPermissionMayTake(t *testing.T) {
 		{"without a limit", 0, 0, 0, 12 * time.Second, 12 * time.Second},
 		{"without a limit, whatever others do", 0, 3, 1000, 12 * time.Second, 12 * time.Second},
 		{"the usual rate explains nothing", 100, 0, 0, 12 * time.Second, 13 * time.Second},
-		{"one in a hundred seconds: a wait of a hundred is normal", 0.01, 0, 0, 112 * time.Second, 5 * time.Minute},
+		{
+			"one in a hundred seconds: a wait of a hundred is normal", 0.01, 0, 0,
+			112 * time.Second,
+			5 * time.Minute,
+		},
 		{"others may be first", 1, 4, 0.2, 30 * time.Second, 2 * time.Minute},
 		{"many others at the usual rate", 100, 20, 1, 12 * time.Second, 20 * time.Second},
-		{"others have the rate: their live goes before this one's bulk", 100, 1, 60, math.MaxInt64, math.MaxInt64},
+		{
+			"others have the rate: their live goes before this one's bulk", 100, 1, 60,
+			math.MaxInt64,
+			math.MaxInt64,
+		},
 		{"others hardly send either", 100, 1, 10, 12 * time.Second, 13 * time.Second},
 		{"a rate that is next to nothing does not overflow", 1e-12, 5, 0, time.Hour, math.MaxInt64},
 	} {
@@ -92,7 +116,7 @@ func TestAStampKeepsTheFirstMoment(t *testing.T) {
 	require.True(t, s.at().IsZero())
 }
 
-func TestThoseWhoAskInTheirSlotsWaitSinceOneWasServed(t *testing.T) {
+func TestRateWaitersWaitSinceOneWasServed(t *testing.T) {
 	t.Parallel()
 	var a rateWaiters
 	now := time.Now()
@@ -103,7 +127,8 @@ func TestThoseWhoAskInTheirSlotsWaitSinceOneWasServed(t *testing.T) {
 	require.Equal(t, at(0), a.oldest())
 	a.served(at(2))
 	a.leave()
-	require.Equal(t, at(2), a.oldest(), "one was served, so the other's wait is explained until then")
+	require.Equal(t, at(2), a.oldest(),
+		"one was served, so the other's wait is explained until then")
 	a.leave()
 	require.Zero(t, a.oldest())
 	a.join(at(9))
@@ -120,7 +145,7 @@ func late(w *Worker, kind waitKind) (sentences []string) {
 	return sentences
 }
 
-func TestALedgerThatCanBeWrittenAndNotReadIsTold(t *testing.T) {
+func TestALedgerThatCanBeWrittenAndNotReadIsReported(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	remake := func(change func(*jetstream.StreamConfig)) {
@@ -135,7 +160,8 @@ func TestALedgerThatCanBeWrittenAndNotReadIsTold(t *testing.T) {
 	remake(func(cfg *jetstream.StreamConfig) { cfg.MaxConsumers = 1 })
 	stop := b.start()
 	b.publish(bulk+"c1", "a", "a", "u")
-	b.Eventually(func() bool { return b.posts("a") == 1 && len(b.worker.Troubles()) == 0 }, patience, time.Millisecond)
+	b.Eventually(func() bool { return b.posts("a") == 1 && len(b.worker.Troubles()) == 0 },
+		patience, time.Millisecond)
 
 	s, err := b.conn.JS.Stream(t.Context(), wire.StreamLedger)
 	b.NoError(err)
@@ -150,41 +176,51 @@ func TestALedgerThatCanBeWrittenAndNotReadIsTold(t *testing.T) {
 	b.publish(bulk+"c1", "b", "b", "u")
 	b.Eventually(func() bool {
 		unread := late(b.worker, waitRead)
-		return len(late(b.worker, waitStart)) == 1 && len(unread) == 1 && strings.Contains(unread[0], "maximum consumers limit reached")
+		return len(late(b.worker, waitStart)) == 1 && len(unread) == 1 &&
+			strings.Contains(unread[0], "maximum consumers limit reached")
 	}, patience, time.Millisecond)
 	b.Contains(late(b.worker, waitStart)[0], "the ledger has not confirmed a mark for ")
 	b.Contains(late(b.worker, waitRead)[0], "KEFU_LEDGER has not been readable for ")
-	b.Eventually(func() bool { return len(late(b.worker, waitPublish)) == 0 }, patience, time.Millisecond, "what is written is stored")
+	b.Eventually(func() bool { return len(late(b.worker, waitPublish)) == 0 }, patience,
+		time.Millisecond, "what is written is stored")
 	b.Zero(b.posts("b"))
 
-	told := b.worker.watchdog.report(nil, aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now().Add(time.Hour)))
+	told := b.worker.watchdog.report(nil,
+		aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now().Add(time.Hour)))
 	troubles := strings.Join(b.worker.Troubles(), "\n")
 	b.Contains(troubles, "the ledger has not confirmed a mark")
 	b.Contains(troubles, "KEFU_LEDGER has not been readable")
 	b.NoError(s.DeleteConsumer(t.Context(), theirs.Name))
 	b.Eventually(func() bool { return b.posts("b") == 1 }, patience, time.Millisecond)
 	b.Eventually(func() bool {
-		told = b.worker.watchdog.report(told, aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now()))
+		told = b.worker.watchdog.report(told,
+			aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now()))
 		return len(told) == 0 && len(b.worker.Troubles()) == 0
 	}, patience, time.Millisecond, "it is over")
 	b.NoError(stop())
 }
 
-func TestARateThatCannotBeReachedIsTold(t *testing.T) {
+func TestARateThatCannotBeReachedIsReported(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: wire.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage})
+	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: wire.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage,
+	})
 	b.NoError(err)
 	b.app.Rate = gate.Rate{PerSecond: 100, Burst: 20}
 	stop := b.start()
 	b.publish(live+"u", "a", "a", "u")
-	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 1 }, patience, time.Millisecond)
-	b.Contains(late(b.worker, waitPermission)[0], "app "+appID+": intents are ready and none has been permitted for ")
+	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 1 },
+		patience, time.Millisecond)
+	b.Contains(late(b.worker, waitPermission)[0],
+		"app "+appID+": intents are ready and none has been permitted for ")
 
 	b.NoError(gate.Pause(t.Context(), b.conn, appID, "for a test", "somebody"))
-	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 0 }, patience, time.Millisecond, "a hold explains it")
+	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 0 }, patience,
+		time.Millisecond, "a hold explains it")
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
-	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 1 }, patience, time.Millisecond)
+	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 1 },
+		patience, time.Millisecond)
 
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamRate))
 	b.Eventually(func() bool { return b.posts("a") == 1 }, patience, time.Millisecond)
@@ -195,16 +231,21 @@ func TestARateThatCannotBeReachedIsTold(t *testing.T) {
 func TestTheWatchdogRunsWithTheWorker(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: wire.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage})
+	_, err := b.conn.JS.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: wire.StreamRate, Subjects: []string{"elsewhere"}, Storage: jetstream.MemoryStorage,
+	})
 	b.NoError(err)
 	b.app.Rate = gate.Rate{PerSecond: 100, Burst: 20}
 	w := b.make()
 	w.watchdog.every, w.watchdog.most = time.Millisecond, 10*time.Millisecond
 	stop := b.run(w)
 	b.publish(live+"u", "a", "a", "u")
-	b.Eventually(func() bool { return strings.Contains(strings.Join(w.Troubles(), "\n"), "none has been permitted") }, patience, time.Millisecond)
+	b.Eventually(func() bool {
+		return strings.Contains(strings.Join(w.Troubles(), "\n"), "none has been permitted")
+	}, patience, time.Millisecond)
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamRate))
-	b.Eventually(func() bool { return b.posts("a") == 1 && len(w.Troubles()) == 0 }, patience, time.Millisecond, "it is over")
+	b.Eventually(func() bool { return b.posts("a") == 1 && len(w.Troubles()) == 0 }, patience,
+		time.Millisecond, "it is over")
 	b.NoError(stop())
 }
 
@@ -220,7 +261,8 @@ func TestAnIdleWorkerWaitsForNothing(t *testing.T) {
 		b.receipt()
 	}
 	b.Eventually(func() bool {
-		return !slices.ContainsFunc(waitKinds, func(k waitKind) bool { return len(late(b.worker, k)) > 0 })
+		return !slices.ContainsFunc(waitKinds,
+			func(k waitKind) bool { return len(late(b.worker, k)) > 0 })
 	}, patience, time.Millisecond)
 	b.NoError(stop())
 }
@@ -229,7 +271,8 @@ func TestTheWatchdogHasItsSeries(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	reg := prometheus.NewRegistry()
-	w, err := New(Config{Process: pool.Worker{Name: "w"}, Concurrency: 1, Metrics: reg, Apps: []App{b.app}}, b.conn)
+	w, err := New(Config{Process: pool.Worker{Name: "w"}, Concurrency: 1, Metrics: reg,
+		Apps: []App{b.app}}, b.conn)
 	b.NoError(err)
 	families, err := reg.Gather()
 	b.NoError(err)

@@ -9,11 +9,12 @@
 // # The path of one intent
 //
 //	lane.go       its consumer hands it out, under a claim of the pool's
-//	app.go        arrive, startNext: a slot and a permission come before it is touched
-//	scheduler.go  PURE: what is in hand, and whose turn it is; order.go keeps each recipient's order
+//	schedule.go   arrive, startNext: it needs a slot and a permission before it is touched
+//	scheduler.go  PURE: what is in hand, and whose turn it is; order.go: each recipient's order
 //	attempt.go    turn, carry: does what its life orders, in the slot: decode, look, mark, call
-//	life.go       PURE: one event in, one step out; the order of all that is written stands there
+//	life.go       PURE: one event in, one step out; the order of all that is written
 //	              (steps.go: what events and steps are; mark.go: what the ledger is told)
+//	call.go       the call: the last look before the packet leaves, the outcome, the verdict
 //	verdict.go    PURE: what is done about an outcome
 //	settle.go     carries out the steps of its end, which nothing waits for; acknowledges
 //
@@ -23,9 +24,10 @@
 // # Where to look
 //
 // The files refer to each other in one direction: from what starts (worker.go,
-// reconfigure.go, claim.go, app.go) over what is done (attempt.go, settle.go,
-// letter.go, observe.go) to what is decided and known (scheduler.go, life.go,
-// verdict.go, steps.go, mark.go). What all parts use is listed in services.go, settings in config.go.
+// reconfigure.go, claim.go, app.go, schedule.go) over what is done (attempt.go,
+// call.go, settle.go, letter.go, observe.go) to what is decided and known
+// (scheduler.go, life.go, verdict.go, mark.go, steps.go). What all parts use is listed
+// in services.go, settings in config.go.
 //
 // Numbers that fit together: an API call ends after 10 s, the broker hands out
 // a message again 12 s after the last sign of life of its worker, a sign of
@@ -88,10 +90,16 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	}
 	cfg.Process.Indexes, cfg.Process.Frees, cfg.Process.Counts = true, true, cfg.Ledger
 	w := &Worker{
-		services: &services{name: cfg.Process.Name, conn: conn, log: cfg.Log, pseudonyms: cfg.Pseudonyms, troubles: newTroubles(cfg.Log)},
-		cfg:      cfg,
+		services: &services{
+			name: cfg.Process.Name, conn: conn, log: cfg.Log, pseudonyms: cfg.Pseudonyms,
+			troubles: newTroubles(cfg.Log),
+		},
+		cfg: cfg,
 	}
-	w.watchdog = &watchdog{services: w.services, started: w.isStarted, apps: w.current, every: watchEvery, most: waitMost}
+	w.watchdog = &watchdog{
+		services: w.services, started: w.isStarted, apps: w.current,
+		every: watchEvery, most: waitMost,
+	}
 	w.claims = &claims{services: w.services, apps: w.current}
 	w.counting.services = w.services
 	w.slots.total, w.slots.free = cfg.Concurrency, cfg.Concurrency
@@ -101,7 +109,8 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	if cfg.Metrics != nil {
-		if err := cfg.Metrics.Register(state{w.services, w.current, &w.letters, w.watchdog, w.Troubles}); err != nil {
+		now := state{w.services, w.current, &w.letters, w.watchdog, w.Troubles}
+		if err := cfg.Metrics.Register(now); err != nil {
 			return nil, fmt.Errorf("worker: %w", err)
 		}
 	}
@@ -117,7 +126,10 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	w.work, endWork = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer endWork(nil)
 
-	w.receipts = &receipts{which: w.cfg.Receipts, outbox: w.conn.Outbox, work: w.work, troubles: w.troubles, metrics: w.metrics}
+	w.receipts = &receipts{
+		which: w.cfg.Receipts, outbox: w.conn.Outbox, work: w.work, troubles: w.troubles,
+		metrics: w.metrics,
+	}
 	closeAll, err := w.open(ctx)
 	if err != nil {
 		return err
@@ -150,7 +162,8 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	w.claims.serve()
 	dispatcher.start()
 	w.setStarted(true)
-	w.log.Info("worker started", "worker", w.name, "apps", len(w.cfg.Apps), "concurrency", w.cfg.Concurrency)
+	w.log.Info("worker started", "worker", w.name, "apps", len(w.cfg.Apps),
+		"concurrency", w.cfg.Concurrency)
 	if ready != nil {
 		ready()
 	}
@@ -174,11 +187,13 @@ func (w *Worker) stop(d *dispatcher, endWork func()) error {
 	endWork()
 	w.running.Wait()
 	if err := w.drainLedger(max(time.Until(over), minLedgerDrain)); err != nil {
-		w.log.Warn("the ledger has not learned all: attempts may be taken for unknown", "error", err)
+		w.log.Warn("the ledger has not learned all: attempts may be taken for unknown",
+			"error", err)
 		clean = false
 	}
 	w.counting.end()
-	_ = w.conn.NC.FlushTimeout(2 * time.Second) // acks are not confirmed; a lost one costs a look into the ledger
+	// Acknowledgements are not confirmed. A lost one costs a look into the ledger.
+	_ = w.conn.NC.FlushTimeout(2 * time.Second)
 	if !clean {
 		return ErrUnclean
 	}
@@ -313,7 +328,8 @@ func (w *Worker) Troubles() []string {
 		if _, ok := w.pool.Term(time.Now()); ok {
 			what = "no live intents are"
 		}
-		out = append(out, "the worker's lease in "+wire.BucketState+" cannot be renewed: "+what+" sent without it")
+		out = append(out, "the worker's lease in "+wire.BucketState+" cannot be renewed: "+
+			what+" sent without it")
 	}
 	if why := w.conn.Denied(); why != "" {
 		out = append(out, "the broker forbids what the worker must do: "+why)

@@ -15,7 +15,7 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-func TestAnIntentIsSentAndSaidSo(t *testing.T) {
+func TestASentIntentHasAReceipt(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
@@ -50,7 +50,9 @@ func TestBusyTwiceThenSent(t *testing.T) {
 
 func TestUnknownOutcomes(t *testing.T) {
 	t.Parallel()
-	unknown := func(string, int) error { return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown} }
+	unknown := func(string, int) error {
+		return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown}
+	}
 	once := func(_ string, n int) error {
 		if n == 1 {
 			return unknown("", 0)
@@ -67,8 +69,16 @@ func TestUnknownOutcomes(t *testing.T) {
 		duplicate bool
 	}{
 		{"resend sends once more", once, nil, schema.StateSent, "", 2, true},
-		{"and gives up after the second", unknown, nil, schema.StateDead, schema.ReasonUnknown, 2, true},
-		{"park gives up at once", once, []string{"Kefu-Unknown", "park"}, schema.StateDead, schema.ReasonUnknown, 1, true},
+		{
+			"and gives up after the second", unknown, nil, schema.StateDead, schema.ReasonUnknown,
+			2,
+			true,
+		},
+		{
+			"park gives up at once", once, []string{"Kefu-Unknown", "park"}, schema.StateDead,
+			schema.ReasonUnknown, 1,
+			true,
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -126,10 +136,11 @@ func (b *bed) forgetDuplicates() {
 // publishAnew publishes an id once more, past the broker's duplicate window.
 func (b *bed) publishAnew(subject, id, text, touser string, header ...string) {
 	b.t.Helper()
-	b.Eventually(func() bool { return !b.publish(subject, id, text, touser, header...).Duplicate }, patience, 20*time.Millisecond)
+	b.Eventually(func() bool { return !b.publish(subject, id, text, touser, header...).Duplicate },
+		patience, 20*time.Millisecond)
 }
 
-func TestAnIDLivesAgainAfterItsDeath(t *testing.T) {
+func TestTheIDOfADeadIntentCanBePublishedAgain(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.api.answer = func(_ string, n int) error {
@@ -193,14 +204,16 @@ func TestAHoldSpendsNothingAndEndsWithATrial(t *testing.T) {
 	down.Store(true)
 	b.api.answer = func(string, int) error {
 		if down.Load() {
-			return &wechat.Error{Call: wechat.CallToken, Fault: wechat.FaultUpstream, Err: errors.New("connection refused")}
+			return &wechat.Error{Call: wechat.CallToken, Fault: wechat.FaultUpstream,
+				Err: errors.New("connection refused")}
 		}
 		return nil
 	}
 	stop := b.start()
 	const n = 200
 	for i := range n {
-		b.publish(live+fmt.Sprintf("u%d", i%20), fmt.Sprintf("id%d", i), "t", fmt.Sprintf("u%d", i%20))
+		b.publish(live+fmt.Sprintf("u%d", i%20), fmt.Sprintf("id%d", i), "t",
+			fmt.Sprintf("u%d", i%20))
 	}
 	b.Eventually(func() bool {
 		holds, err := gate.Holds(b.t.Context(), b.conn)
@@ -226,7 +239,8 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	b.NoError(gate.Pause(b.t.Context(), b.conn, appID, "test", "me"))
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.NoError(ledger.Withdraw(b.t.Context(), b.conn, appID, "one", ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1}}, time.Hour))
+	b.NoError(ledger.Withdraw(b.t.Context(), b.conn, appID, "one",
+		ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1}}, time.Hour))
 	b.NoError(gate.Resume(b.t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
 	b.Equal(schema.StateCancelled, r.State)
@@ -239,7 +253,8 @@ func TestAQueueMadeAnewMakesNewDefaultIDs(t *testing.T) {
 	b := newBed(t)
 	stop := b.start()
 	nameless := func() {
-		_, err := b.conn.JS.Publish(b.t.Context(), bulk+"c1", []byte(`{"touser":"user1","msgtype":"text","text":{"content":"hello"}}`))
+		_, err := b.conn.JS.Publish(b.t.Context(), bulk+"c1",
+			[]byte(`{"touser":"user1","msgtype":"text","text":{"content":"hello"}}`))
 		b.NoError(err)
 	}
 	nameless()
