@@ -82,6 +82,8 @@ func readAnswer(m *nats.Msg) answer {
 	}
 }
 
+// judge knows more codes than internal/broker needs: a producer is told what to do about each, a
+// worker only whether to wait.
 func judge(e *jetstream.APIError) verdict {
 	switch e.ErrorCode {
 	case codeStore:

@@ -38,6 +38,12 @@ func jitter(d time.Duration) time.Duration {
 
 // courier carries publications to the broker, each in a message of its own. All of it happens in
 // the goroutine that called carry.
+//
+// The workers publish until acknowledged too (Outbox in internal/broker), and the two share no code
+// on purpose. This package is for other teams' programs: it imports nothing of kefu but schema. And
+// a producer wants the opposite of a worker: its call ends after a while and says whether the
+// intent may be stored, where an outbox waits without limit; a full queue ends all that is left of
+// a batch; a recipient's intents are sent one after the other.
 type courier struct {
 	p     *Publisher
 	appID string

@@ -43,6 +43,9 @@ func (f from) apply(cfg *jetstream.ConsumerConfig) {
 //
 // It is what nats.go's ordered consumer is, but for the end: that one's Stop may wait for 20 s
 // while the broker is away.
+//
+// The Follower of internal/broker is the same for kefu itself. They stay apart as the two publishing
+// engines do, see courier.
 type source struct {
 	p     *Publisher
 	appID string

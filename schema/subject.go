@@ -199,6 +199,7 @@ func ReceiptSubject(appID string, s State) string {
 }
 
 // join appends tokens to a subject, or returns "" when one of them may not stand in a subject.
+// Package internal/wire has its own: producers have no use for it, so it is not exported.
 func join(prefix string, tokens ...string) string {
 	subject := prefix
 	for _, token := range tokens {

@@ -19,6 +19,10 @@ import (
 
 // Outbox publishes messages and repeats each until the broker has answered.
 //
+// Package publisher does the same for producers (courier in carry.go) and shares no code with it:
+// it must not import anything of internal/, and its calls end after a while, whatever the broker
+// does, and say what they know then.
+//
 // A leader change or a lost connection swallows the answer of a publish that
 // may have been stored. So each message carries a Nats-Msg-Id that is its own
 // (one without gets one): the repeat then is a duplicate, never a second

@@ -189,6 +189,7 @@ func parseOrdinal(n *int, value string) string {
 	return ""
 }
 
+// parsePublishedAt is less strict than schema is with a producer's times: kefu wrote this one.
 func (e *Envelope) parsePublishedAt(value string) string {
 	at, err := time.Parse(time.RFC3339, value) // Its error quotes the value: not for ours.
 	if at = at.UTC(); err != nil || at.Year() < 1970 || at.Year() > 9999 {
