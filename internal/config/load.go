@@ -165,7 +165,7 @@ func (l *loader) loadFlags(flags map[string]any) {
 	for _, path := range slices.Sorted(maps.Keys(flags)) {
 		key := internal(path)
 		_, name := split(key)
-		complaint := ""
+		var complaint string
 		switch {
 		case isSecretName(name):
 			complaint = literalSecret(key)
