@@ -164,7 +164,8 @@ func TestAStaleTokenIsReplacedWithinTheSend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, source := newAPI(t, row.answer), &succession{tokens: row.tokens}
-			err := NewClient(httpClient(t, patience), server.URL, source).Send(t.Context(), packet)
+			c := NewClient(httpClient(t, longTimeout), server.URL, source)
+			err := c.Send(t.Context(), packet)
 			require.Equal(t, row.seen, server.seen())
 			require.Equal(t, row.stale, source.stale)
 			if row.want == nil {
@@ -185,7 +186,7 @@ func TestAForeignTokenSourcesErrorIsClassed(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("vault sealed")
 	source := tokenSource{token: func(context.Context) (Secret, error) { return Secret{}, broken }}
-	client := NewClient(httpClient(t, patience), "http://127.0.0.1:1", source)
+	client := NewClient(httpClient(t, longTimeout), "http://127.0.0.1:1", source)
 	for _, err := range []error{client.Send(t.Context(), packet), client.Probe(t.Context())} {
 		var e *Error
 		require.ErrorAs(t, err, &e)
@@ -202,11 +203,11 @@ func TestABadBaseURLIsConfig(t *testing.T) {
 	t.Parallel()
 	for _, base := range []string{"", "api.weixin.qq.com", "ftp://x", "http://",
 		"http://%zz", "://"} {
-		e := send(t.Context(), t, httpClient(t, patience), base)
+		e := send(t.Context(), t, httpClient(t, longTimeout), base)
 		require.Equal(t, FaultConfig, e.Fault, base)
 		require.True(t, e.NotSent())
 
-		source := NewStableToken(httpClient(t, patience), base, "wx1", func() (Secret, error) {
+		source := NewStableToken(httpClient(t, longTimeout), base, "wx1", func() (Secret, error) {
 			return NewSecret("s"), nil
 		})
 		_, err := source.Token(t.Context())
@@ -220,7 +221,7 @@ func TestThePersonIsNotNamed(t *testing.T) {
 	server := newAPI(t, func(string) string {
 		return `{"errcode":40003,"errmsg":"invalid openid oOPENID-canary-1234 rid: 1"}`
 	})
-	e := send(t.Context(), t, httpClient(t, patience), server.URL)
+	e := send(t.Context(), t, httpClient(t, longTimeout), server.URL)
 	require.Equal(t, "invalid openid [redacted] rid: 1", e.Msg)
 }
 
@@ -291,7 +292,7 @@ func TestSendIsSafeForManyAtOnce(t *testing.T) {
 			}
 		},
 	}
-	client := NewClient(httpClient(t, patience), server.URL, source)
+	client := NewClient(httpClient(t, longTimeout), server.URL, source)
 	errs := make(chan error, 64)
 	for range cap(errs) {
 		go func() { errs <- client.Send(t.Context(), packet) }()
@@ -322,7 +323,7 @@ func TestAMessageIsLookedAtOnceMoreWhenTheTokenIsAtHand(t *testing.T) {
 			before := len(server.seen())
 			looked := 0
 			tokens := &succession{tokens: []string{"old", "new"}}
-			client := NewClient(httpClient(t, patience), server.URL, tokens)
+			client := NewClient(httpClient(t, longTimeout), server.URL, tokens)
 			err := client.Deliver(t.Context(), Message{Packet: packet, Before: func() error {
 				if looked++; looked > row.looks {
 					return late
@@ -342,7 +343,7 @@ func TestAMessageIsLookedAtOnceMoreWhenTheTokenIsAtHand(t *testing.T) {
 func TestTheTraceGoesWithTheMessage(t *testing.T) {
 	t.Parallel()
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	for way, client := range ways {
+	for way, client := range transports {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			got := make(chan []string, 2)
@@ -352,7 +353,7 @@ func TestTheTraceGoesWithTheMessage(t *testing.T) {
 					_, _ = io.WriteString(w, plainOK)
 				}))
 			t.Cleanup(server.Close)
-			c := NewClient(client(t, patience), server.URL, fixedToken("t"))
+			c := NewClient(client(t, longTimeout), server.URL, fixedToken("t"))
 			require.NoError(t, c.Deliver(t.Context(), Message{Packet: packet, Traceparent: trace}))
 			require.Equal(t, []string{trace}, <-got)
 			require.NoError(t, c.Send(t.Context(), packet))

@@ -64,20 +64,20 @@ func (p *pipes) connect(context.Context, string, string) (net.Conn, error) {
 	return &pipeEnd{near, p}, nil
 }
 
-const fine = "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n" + plainOK
+const okResponse = "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n" + plainOK
 
 func (p *pipes) client(t *testing.T, idle int) (*Client, *direct) {
 	t.Helper()
 	hc, err := NewHTTPClient(HTTPOptions{Timeout: time.Second, IdlePerHost: idle})
 	require.NoError(t, err)
-	connectBy(hc, p.connect)
+	setDial(hc, p.connect)
 	return NewClient(hc, "http://x", fixedToken(canary)), hc.Transport.(*directTransport).direct
 }
 
 func TestIdleConnectionsAreKeptForAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{reply: fine}
+		p := &pipes{reply: okResponse}
 		client, _ := p.client(t, 8)
 		burst := make(chan error, 5)
 		for range cap(burst) {
@@ -88,18 +88,18 @@ func TestIdleConnectionsAreKeptForAMinute(t *testing.T) {
 		}
 		made := p.conns.Load()
 		for range 10 { // the pause is longer than an exchange may last, whose deadline is then past
-			pass(50 * time.Second)
+			advance(50 * time.Second)
 			require.NoError(t, client.Send(t.Context(), packet))
 			require.Equal(t, made, p.conns.Load(), "the connection used last is used again")
 		}
 		require.Equal(t, made-1, p.closed.Load(), "the others of the burst are closed")
-		pass(2 * time.Minute)
+		advance(2 * time.Minute)
 		require.Equal(t, made, p.closed.Load(),
 			"and the last one too, though nobody asked for anything")
 
 		require.NoError(t, client.Send(t.Context(), packet))
 		require.Equal(t, made+1, p.conns.Load())
-		pass(2 * time.Minute)
+		advance(2 * time.Minute)
 		require.Equal(t, p.conns.Load(), p.closed.Load())
 	})
 }
@@ -107,7 +107,7 @@ func TestIdleConnectionsAreKeptForAMinute(t *testing.T) {
 func TestNoMoreConnectionsAreKeptThanAskedFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{reply: fine}
+		p := &pipes{reply: okResponse}
 		hold := make(chan struct{})
 		p.read = func() { <-hold } // so that all are under way at once
 		client, direct := p.client(t, 3)
@@ -124,7 +124,7 @@ func TestNoMoreConnectionsAreKeptThanAskedFor(t *testing.T) {
 		require.EqualValues(t, 7, p.closed.Load())
 		direct.closeIdle()
 		require.EqualValues(t, 10, p.closed.Load())
-		pass(2 * time.Minute)
+		advance(2 * time.Minute)
 	})
 }
 
@@ -133,7 +133,7 @@ func TestNoMoreConnectionsAreKeptThanAskedFor(t *testing.T) {
 func TestAContextThatEndsWithItsExchangeCostsTheConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{reply: fine}
+		p := &pipes{reply: okResponse}
 		client, direct := p.client(t, 8)
 		defer direct.closeIdle()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -152,13 +152,15 @@ func TestConnectionsThatCannotBeTrustedAreNotUsedAgain(t *testing.T) {
 		reply string
 		kept  bool
 	}{
-		"a plain answer": {fine, true},
+		"a plain answer": {okResponse, true},
 		"chunks": {
 			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1b\r\n" + plainOK +
 				"\r\n0\r\n\r\n",
 			true,
 		},
-		"an interim answer before it": {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + fine, true},
+		"an interim answer before it": {
+			"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + okResponse, true,
+		},
 		"an errcode": {
 			"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"errcode\":45015}", true,
 		},
@@ -169,13 +171,13 @@ func TestConnectionsThatCannotBeTrustedAreNotUsedAgain(t *testing.T) {
 		"HTTP/1.0": {
 			"HTTP/1.0 200 OK\r\nContent-Length: 27\r\n\r\n" + plainOK, false,
 		},
-		"more than was announced": {fine + "x", false},
-		"two answers":             {fine + fine, false},
+		"more than was announced": {okResponse + "x", false},
+		"two answers":             {okResponse + okResponse, false},
 		"another protocol": {
 			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", false,
 		},
 		"interim answers only": {
-			strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 5) + fine, false,
+			strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 5) + okResponse, false,
 		},
 		"a head too large": {
 			"HTTP/1.1 200 OK\r\nX: " + string(make([]byte, maxReplyHeader)) + "\r\n\r\n", false,
@@ -193,7 +195,7 @@ func TestConnectionsThatCannotBeTrustedAreNotUsedAgain(t *testing.T) {
 			require.Equal(t, row.kept, p.conns.Load() == 1, name)
 			direct.closeIdle()
 			require.Equal(t, p.conns.Load(), p.closed.Load(), name)
-			pass(2 * time.Minute)
+			advance(2 * time.Minute)
 		})
 	}
 }
@@ -223,7 +225,7 @@ func TestAConnectionOutlivesTheDeadlineOfItsExchange(t *testing.T) {
 			s.ok()
 		}
 	})
-	hc := httpClient(t, patience)
+	hc := httpClient(t, longTimeout)
 	client := NewClient(hc, p.url, fixedToken(canary))
 	for range 3 {
 		require.NoError(t, client.Send(t.Context(), packet))
@@ -246,9 +248,9 @@ func TestBytesNobodyAskedForCostTheConnection(t *testing.T) {
 			s.say("HTTP/1.1 408 Request Timeout\r\n\r\n")
 		}
 	})
-	hc := httpClient(t, patience)
+	hc := httpClient(t, longTimeout)
 	conns := make(chan net.Conn, 1)
-	connectBy(hc, func(ctx context.Context, network, addr string) (net.Conn, error) {
+	setDial(hc, func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 		conns <- conn
 		return conn, err

@@ -57,7 +57,7 @@ func TestEveryRequestOfTheDocument(t *testing.T) {
 		},
 		"获取所有客服账号": {
 			none,
-			func(ctx context.Context, c *Client) error { return second(c.KFAccounts(ctx)) },
+			func(ctx context.Context, c *Client) error { return errOnly(c.KFAccounts(ctx)) },
 			"/cgi-bin/customservice/getkflist", "",
 		},
 	} {

@@ -11,10 +11,10 @@ import (
 
 // What is true of a queued message, and of a worker that goes on by itself, only.
 var (
-	ofASendEn = regexp.MustCompile(`(?i)publish|producer|replay|dead letter|\bbur(y|ies)\b|` +
+	aboutSendsEn = regexp.MustCompile(`(?i)publish|producer|replay|dead letter|\bbur(y|ies)\b|` +
 		`retries|attempt|backlog|the queue|upload the media|split the text|the message\b|` +
 		`\b(a|this|that) message\b|limits\.|rate\.|kefu (waits|goes on|retries|sends)`)
-	ofASendZh = regexp.MustCompile(`发布消息|后发布|生产方|重放|死信|重试次数|积压|排队|` +
+	aboutSendsZh = regexp.MustCompile(`发布消息|后发布|生产方|重放|死信|重试次数|积压|排队|` +
 		`重新上传素材|该消息|消息内容|limits\.|rate\.|kefu 会(等待|在下一分钟|自动继续|自动重试)`)
 )
 
@@ -30,16 +30,16 @@ func TestNoCallGetsTheAdviceOfASend(t *testing.T) {
 			got := Explain(call, code)
 			at := []any{"%s %d (%s)", call, code, got.Name}
 			require.Equal(t, call, got.Call, at...)
-			require.NotRegexp(t, ofASendEn, got.DoEn, at...)
-			require.NotRegexp(t, ofASendZh, got.DoZh, at...)
+			require.NotRegexp(t, aboutSendsEn, got.DoEn, at...)
+			require.NotRegexp(t, aboutSendsZh, got.DoZh, at...)
 			if call == CallToken {
 				// what a worker does about it is what it does about the message that needs the
 				// token
 				continue
 			}
 			en, zh := got.Does()
-			require.NotRegexp(t, ofASendEn, en, at...)
-			require.NotRegexp(t, ofASendZh, zh, at...)
+			require.NotRegexp(t, aboutSendsEn, en, at...)
+			require.NotRegexp(t, aboutSendsZh, zh, at...)
 		}
 	}
 }

@@ -104,13 +104,13 @@ func TestBrokenSends(t *testing.T) {
 			}
 		}, FaultUnknown, 1, false},
 	} {
-		for way, client := range ways {
+		for way, client := range transports {
 			t.Run(name+" by "+way, func(t *testing.T) {
 				t.Parallel()
 				p := newPeer(t, row.serve)
-				timeout := patience
+				timeout := longTimeout
 				if row.timeout {
-					timeout = enough
+					timeout = mediumTimeout
 				}
 				e := send(t.Context(), t, client(t, timeout), p.url)
 				require.NotNil(t, e)
@@ -131,7 +131,7 @@ func TestABodyWithoutEndIsCutOff(t *testing.T) {
 		"until the end":         "Connection: close\r\n",
 		"gzip, never asked for": "Content-Encoding: gzip\r\nContent-Length: 10737418240\r\n",
 	} {
-		for way, client := range ways {
+		for way, client := range transports {
 			t.Run(name+" by "+way, func(t *testing.T) {
 				t.Parallel()
 				var written atomic.Int64
@@ -145,7 +145,7 @@ func TestABodyWithoutEndIsCutOff(t *testing.T) {
 						n, err = io.WriteString(s.Conn, block)
 					}
 				})
-				e := send(t.Context(), t, client(t, patience), p.url)
+				e := send(t.Context(), t, client(t, longTimeout), p.url)
 				require.Equal(t, FaultUnknown, e.Fault)
 				require.ErrorIs(t, e, errTooLong)
 				require.EqualValues(t, 1, p.posts.Load())
@@ -170,11 +170,11 @@ func TestNotSent(t *testing.T) {
 		timeout time.Duration
 		is      error
 	}{
-		"refused":               {t.Context(), closed.url, patience, syscall.ECONNREFUSED},
-		"no such host":          {t.Context(), "http://no-such-host.invalid", patience, nil},
-		"the context had ended": {ended, mute.url, patience, context.Canceled},
+		"refused":               {t.Context(), closed.url, longTimeout, syscall.ECONNREFUSED},
+		"no such host":          {t.Context(), "http://no-such-host.invalid", longTimeout, nil},
+		"the context had ended": {ended, mute.url, longTimeout, context.Canceled},
 		"the TLS handshake stalls": {
-			t.Context(), strings.Replace(mute.url, "http:", "https:", 1), soon,
+			t.Context(), strings.Replace(mute.url, "http:", "https:", 1), shortTimeout,
 			context.DeadlineExceeded,
 		},
 		"a server that speaks no TLS": {
@@ -182,10 +182,10 @@ func TestNotSent(t *testing.T) {
 			strings.Replace(newPeer(t, func(s *session) {
 				s.say("HTTP/1.1 400 Bad Request\r\n\r\n")
 			}).url, "http:", "https:", 1),
-			patience, nil,
+			longTimeout, nil,
 		},
 	} {
-		for way, client := range ways {
+		for way, client := range transports {
 			t.Run(name+" by "+way, func(t *testing.T) {
 				t.Parallel()
 				e := send(row.ctx, t, client(t, row.timeout), row.base)
@@ -203,9 +203,9 @@ func TestNotSent(t *testing.T) {
 
 func TestTimeoutWhileConnectingIsNotSent(t *testing.T) {
 	t.Parallel()
-	for way, client := range ways {
-		hc := client(t, soon)
-		connectBy(hc, func(ctx context.Context, _, _ string) (net.Conn, error) {
+	for way, client := range transports {
+		hc := client(t, shortTimeout)
+		setDial(hc, func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
@@ -223,7 +223,7 @@ func TestTheCallersEndIsSeenAndTheFaultToldApart(t *testing.T) {
 		cancel() // shutdown, while the message is under way
 		<-s.done
 	})
-	e := send(ctx, t, httpClient(t, patience), p.url)
+	e := send(ctx, t, httpClient(t, longTimeout), p.url)
 	require.Equal(t, FaultUnknown, e.Fault)
 	require.ErrorIs(t, e, context.Canceled)
 	require.False(t, e.Timeout())
@@ -233,7 +233,7 @@ func TestTheCallersEndIsSeenAndTheFaultToldApart(t *testing.T) {
 // awaitEnd returns when the end of a connection has reached this side.
 func awaitEnd(t *testing.T, conn net.Conn) {
 	t.Helper()
-	require.Eventually(t, func() bool { return !alive(conn) }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return !alive(conn) }, longTimeout, time.Millisecond)
 }
 
 func TestAnIdleConnectionClosedByThePeerCostsNothing(t *testing.T) {
@@ -249,9 +249,9 @@ func TestAnIdleConnectionClosedByThePeerCostsNothing(t *testing.T) {
 				s.ok()
 				end(s)
 			})
-			hc := httpClient(t, patience)
+			hc := httpClient(t, longTimeout)
 			conns := make(chan net.Conn, 1)
-			connectBy(hc, func(ctx context.Context, network, addr string) (net.Conn, error) {
+			setDial(hc, func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 				if err == nil {
 					conns <- conn
@@ -303,7 +303,7 @@ func TestTheCountOfBytesDecides(t *testing.T) {
 			2, len(packet), 2, FaultUnknown, 1, 1,
 		},
 	} {
-		for way, client := range ways {
+		for way, client := range transports {
 			t.Run(name+" by "+way, func(t *testing.T) {
 				t.Parallel()
 				p := newPeer(t, func(s *session) {
@@ -311,9 +311,9 @@ func TestTheCountOfBytesDecides(t *testing.T) {
 						s.ok()
 					}
 				})
-				hc := client(t, patience)
+				hc := client(t, longTimeout)
 				var conns atomic.Int64
-				connectBy(hc, func(ctx context.Context, network, addr string) (net.Conn, error) {
+				setDial(hc, func(ctx context.Context, network, addr string) (net.Conn, error) {
 					conns.Add(1)
 					conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 					return &countedConn{Conn: &flaky{conn, row.fail, row.after}}, err
@@ -342,7 +342,7 @@ func TestDeadConnectionsAreReplacedAFewTimesOnly(t *testing.T) {
 	tries := 0
 	conn, other := net.Pipe()
 	defer func() { _, _ = conn.Close(), other.Close() }()
-	w := wire{traced: true, timeout: patience,
+	w := wire{traced: true, timeout: longTimeout,
 		rt: roundTrip(func(r *http.Request) (*http.Response, error) {
 			tries++
 			gotConn(r, &countedConn{Conn: conn}, true)
@@ -414,7 +414,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					w.Header().Set("Location", location)
 					w.WriteHeader(status)
 				}))
-			e := send(t.Context(), t, httpClient(t, patience), server.URL)
+			e := send(t.Context(), t, httpClient(t, longTimeout), server.URL)
 			server.Close()
 			require.Equal(t, FaultConfig, e.Fault)
 			require.Equal(t, status, e.HTTPStatus)
@@ -428,7 +428,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	// The client itself does not follow either, for whoever else is handed it.
 	server := httptest.NewServer(http.RedirectHandler(target.URL, http.StatusTemporaryRedirect))
 	t.Cleanup(server.Close)
-	resp, err := httpClient(t, patience).Get(server.URL)
+	resp, err := httpClient(t, longTimeout).Get(server.URL)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusTemporaryRedirect, resp.StatusCode)

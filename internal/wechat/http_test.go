@@ -52,7 +52,7 @@ func TestTheRequestOnTheWire(t *testing.T) {
 				}))
 			t.Cleanup(server.Close)
 			// A base path catches an endpoint that is put together wrongly.
-			client := NewClient(httpClient(t, patience), server.URL+"/base/path/",
+			client := NewClient(httpClient(t, longTimeout), server.URL+"/base/path/",
 				fixedToken("a/b+c=d&e"))
 			for range 2 { // the second time the cookie would come back
 				require.NoError(t, client.Send(t.Context(), body))
@@ -79,7 +79,7 @@ func TestConnectionsAreReused(t *testing.T) {
 			s.ok()
 		}
 	})
-	client := NewClient(httpClient(t, patience), p.url, fixedToken(canary))
+	client := NewClient(httpClient(t, longTimeout), p.url, fixedToken(canary))
 	for range 20 {
 		require.NoError(t, client.Send(t.Context(), packet))
 	}
@@ -215,9 +215,9 @@ func TestTLS(t *testing.T) {
 					_, _ = io.WriteString(w, plainOK)
 				}))
 			server.TLS = row.conf
-			server.Config.ErrorLog = quiet
+			server.Config.ErrorLog = discardLog
 			server.StartTLS()
-			o := HTTPOptions{Timeout: patience}
+			o := HTTPOptions{Timeout: longTimeout}
 			if row.trust != nil {
 				o.CAFile = row.trust.file
 			}
@@ -244,7 +244,7 @@ func TestTLSBreaksAreToldApartToo(t *testing.T) {
 	ca := newAuthority(t)
 	conf := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1",
 		time.Now().Add(time.Hour))}}
-	hc, err := NewHTTPClient(HTTPOptions{Timeout: patience, CAFile: ca.file})
+	hc, err := NewHTTPClient(HTTPOptions{Timeout: longTimeout, CAFile: ca.file})
 	require.NoError(t, err)
 	t.Cleanup(hc.CloseIdleConnections)
 

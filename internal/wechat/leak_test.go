@@ -76,9 +76,9 @@ func TestLeaksNothing(t *testing.T) {
 		for method, row := range calls {
 			t.Run(method+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				timeout := patience
+				timeout := longTimeout
 				if name == "timeout" || name == "TLS stalls" || name == "body dries up" {
-					timeout = soon
+					timeout = shortTimeout
 				}
 				others, err := row.call(t.Context(), httpClient(t, timeout), base)
 				require.Error(t, err)
@@ -112,7 +112,7 @@ func leakFailures(t *testing.T) map[string]string {
 			status, header, len(body), body)
 	}
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
-	untrusted.Config.ErrorLog = quiet
+	untrusted.Config.ErrorLog = discardLog
 	untrusted.StartTLS()
 	t.Cleanup(untrusted.Close)
 	mute := newPeer(t, hold)
@@ -220,7 +220,7 @@ func TestNoErrcodeLeaks(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"errcode":%s,"errmsg":"%s rid: %s"}`, code, echo, canary)
 	}))
 	t.Cleanup(server.Close)
-	hc := httpClient(t, patience)
+	hc := httpClient(t, longTimeout)
 	codes := map[int]bool{99999: true}
 	for _, row := range Codes() {
 		codes[row.Code] = row.Code != 0

@@ -49,5 +49,5 @@ func gotConn(r *http.Request, conn net.Conn, reused bool) {
 		Reused: reused})
 }
 
-// quiet is the error log of test servers whose clients break connections on purpose.
-var quiet = log.New(io.Discard, "", 0)
+// discardLog is the error log of test servers whose clients break connections on purpose.
+var discardLog = log.New(io.Discard, "", 0)

@@ -55,12 +55,12 @@ var methods = []method{
 			return c.SetAvatar(ctx, testAccount, testPhoto)
 		}},
 	{"list", "GET /cgi-bin/customservice/getkflist", func(ctx context.Context, c *Client) error {
-		return second(c.KFAccounts(ctx))
+		return errOnly(c.KFAccounts(ctx))
 	}},
 	{"online", "GET /cgi-bin/customservice/getonlinekflist",
-		func(ctx context.Context, c *Client) error { return second(c.OnlineKFAccounts(ctx)) }},
+		func(ctx context.Context, c *Client) error { return errOnly(c.OnlineKFAccounts(ctx)) }},
 	{"quota", "POST /cgi-bin/openapi/quota/get", func(ctx context.Context, c *Client) error {
-		return second(c.Quota(ctx, SendPath))
+		return errOnly(c.Quota(ctx, SendPath))
 	}},
 	{"clear quota", "POST /cgi-bin/clear_quota", func(ctx context.Context, c *Client) error {
 		return c.ClearQuota(ctx, testApp)
@@ -68,11 +68,12 @@ var methods = []method{
 	{"clear one quota", "POST /cgi-bin/openapi/quota/clear",
 		func(ctx context.Context, c *Client) error { return c.ClearAPIQuota(ctx, SendPath) }},
 	{"rid", "POST /cgi-bin/openapi/rid/get", func(ctx context.Context, c *Client) error {
-		return second(c.RID(ctx, "6382c1a4-5ad4c0a2-0f7d5d30"))
+		return errOnly(c.RID(ctx, "6382c1a4-5ad4c0a2-0f7d5d30"))
 	}},
 }
 
-func second[T any](_ T, err error) error { return err }
+// errOnly drops the first of two results.
+func errOnly[T any](_ T, err error) error { return err }
 
 func testChange() KFAccountChange {
 	return KFAccountChange{testAccount, "客服1", HashPassword("PASSWORD-canary-1234")}
@@ -100,7 +101,7 @@ func startSandbox(t *testing.T, o sandbox.Options) (*sandbox.Sandbox, *Client) {
 	sb.Grant(testApp, canary)
 	sb.PutKFAccount(testApp,
 		sandbox.KFAccount{Account: testAccount, Nickname: "客服1", Status: 1, AcceptedCase: 2})
-	return sb, NewClient(httpClient(t, patience), url, fixedToken(canary))
+	return sb, NewClient(httpClient(t, longTimeout), url, fixedToken(canary))
 }
 
 // exchanged is one request as a server saw it.
@@ -146,7 +147,7 @@ func (a *answering) last(t *testing.T) exchanged {
 
 func (a *answering) client(t *testing.T) *Client {
 	t.Helper()
-	return NewClient(httpClient(t, patience), a.url, fixedToken(canary))
+	return NewClient(httpClient(t, longTimeout), a.url, fixedToken(canary))
 }
 
 func TestEveryMethodIsOneRequestOfThatForm(t *testing.T) {
@@ -156,7 +157,7 @@ func TestEveryMethodIsOneRequestOfThatForm(t *testing.T) {
 			t.Parallel()
 			a := newAnswering(t, "application/json", plainOK)
 			// A base path catches an endpoint that is put together wrongly.
-			c := NewClient(httpClient(t, patience), a.url+"/base/", fixedToken("a/b+c=d&e"))
+			c := NewClient(httpClient(t, longTimeout), a.url+"/base/", fixedToken("a/b+c=d&e"))
 			_ = m.call(t.Context(), c) // an answer without a list is none to those who ask for one
 			require.Len(t, a.got, 1)
 			got := a.last(t)

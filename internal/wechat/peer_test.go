@@ -100,9 +100,9 @@ func httpClient(t *testing.T, timeout time.Duration) *http.Client {
 	return hc
 }
 
-// ways are the two ways in which exchanges are made: over connections of our own, and, as through a
-// proxy, by net/http.
-var ways = map[string]func(t *testing.T, timeout time.Duration) *http.Client{
+// transports are the two ways in which exchanges are made: over connections of our own, and, as
+// through a proxy, by net/http.
+var transports = map[string]func(t *testing.T, timeout time.Duration) *http.Client{
 	"our own connections": httpClient,
 	"net/http": func(t *testing.T, timeout time.Duration) *http.Client {
 		hc := httpClient(t, timeout)
@@ -112,8 +112,8 @@ var ways = map[string]func(t *testing.T, timeout time.Duration) *http.Client{
 	},
 }
 
-// connectBy has a client of either way make its plain connections by connect.
-func connectBy(hc *http.Client, connect dial) {
+// setDial has a client of either way make its plain connections by connect.
+func setDial(hc *http.Client, connect dial) {
 	if s, ok := hc.Transport.(*directTransport); ok {
 		s.direct.plain = connect
 	} else {
@@ -121,10 +121,10 @@ func connectBy(hc *http.Client, connect dial) {
 	}
 }
 
-// soon is a timeout that is meant to pass, enough one that is too, but not before the request is
-// written, and patience one that is not.
+// shortTimeout is meant to pass. mediumTimeout is meant to pass too, but not before the request is
+// written. longTimeout is never meant to pass.
 const (
-	soon     = 50 * time.Millisecond
-	enough   = time.Second
-	patience = 60 * time.Second
+	shortTimeout  = 50 * time.Millisecond
+	mediumTimeout = time.Second
+	longTimeout   = 60 * time.Second
 )

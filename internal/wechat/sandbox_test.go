@@ -109,9 +109,9 @@ func TestNoCallIsSentToNobody(t *testing.T) {
 		base    string
 		timeout time.Duration
 	}{
-		"refused":                  {closed.url, patience},
-		"no such host":             {"http://no-such-host.invalid", patience},
-		"the TLS handshake stalls": {strings.Replace(mute.url, "http:", "https:", 1), soon},
+		"refused":                  {closed.url, longTimeout},
+		"no such host":             {"http://no-such-host.invalid", longTimeout},
+		"the TLS handshake stalls": {strings.Replace(mute.url, "http:", "https:", 1), shortTimeout},
 	} {
 		for _, m := range methods {
 			err := m.call(t.Context(),
@@ -132,7 +132,7 @@ type process struct {
 
 func newProcess(t *testing.T, url string) *process {
 	t.Helper()
-	hc := httpClient(t, patience)
+	hc := httpClient(t, longTimeout)
 	tokens := NewStableToken(hc, url, testApp, func() (Secret, error) {
 		return NewSecret(appSecret), nil
 	})
@@ -226,7 +226,7 @@ func TestAPoolForcesOneRefresh(t *testing.T) {
 			wg.Go(func() {
 				require.EventuallyWithT(t, func(t *assert.CollectT) {
 					require.NoError(t, p.client.Send(context.Background(), packet))
-				}, patience, 10*time.Millisecond)
+				}, longTimeout, 10*time.Millisecond)
 			})
 		}
 	}
@@ -237,7 +237,7 @@ func TestAPoolForcesOneRefresh(t *testing.T) {
 // Not in parallel with others: it measures what the whole process allocates.
 func TestAnAnswerOf10GBCosts64KiB(t *testing.T) {
 	block := []byte(strings.Repeat("x", 64<<10))
-	for way, client := range ways {
+	for way, client := range transports {
 		for _, m := range methods {
 			p := newPeer(t, func(s *session) {
 				s.read()
@@ -246,7 +246,7 @@ func TestAnAnswerOf10GBCosts64KiB(t *testing.T) {
 					_, err = s.Write(block)
 				}
 			})
-			c := NewClient(client(t, patience), p.url, fixedToken(canary))
+			c := NewClient(client(t, longTimeout), p.url, fixedToken(canary))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			err := m.call(t.Context(), c)

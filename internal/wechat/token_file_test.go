@@ -30,7 +30,7 @@ func TestFileToken(t *testing.T) {
 
 		write("token-number-2")
 		requireToken(t, f, "token-1")
-		pass(time.Second)
+		advance(time.Second)
 		requireToken(t, f, "token-number-2")
 
 		// Replaced by rename, as Kubernetes and careful writers do it.
@@ -38,7 +38,7 @@ func TestFileToken(t *testing.T) {
 		require.NoError(t, os.WriteFile(next,
 			[]byte(`{"access_token":"token-number-3","expires_in":7200}`), 0o600))
 		require.NoError(t, os.Rename(next, path))
-		pass(time.Second)
+		advance(time.Second)
 		requireToken(t, f, "token-number-3")
 
 		// Written by an editor on Windows, with a byte order mark.
@@ -47,24 +47,24 @@ func TestFileToken(t *testing.T) {
 			"\ufeff{\"access_token\":\"token-number-3\"}\r\n": "token-number-3",
 		} {
 			write(text)
-			pass(time.Second)
+			advance(time.Second)
 			requireToken(t, f, want)
 		}
 		write("token-number-3")
-		pass(time.Second)
+		advance(time.Second)
 		requireToken(t, f, "token-number-3")
 
 		// Away, unreadable or half written: what was read before serves on.
 		for _, text := range []string{"", "{", "two words", strings.Repeat("x", maxToken+1),
 			`{"token":"x"}`} {
 			write(text)
-			pass(time.Second)
+			advance(time.Second)
 			requireToken(t, f, "token-number-3")
 			requireConfig(t, f.State().Err, "token file")
 			require.True(t, f.State().Valid)
 		}
 		require.NoError(t, os.Remove(path))
-		pass(time.Second)
+		advance(time.Second)
 		requireToken(t, f, "token-number-3")
 		requireConfig(t, f.State().Err, "no such file")
 	})
@@ -85,13 +85,13 @@ func TestAStaleFileTokenIsForItsWriterToReplace(t *testing.T) {
 		// A good token is refused at times: it gets a second chance, and those who come late with
 		// the first refusal do not take it away.
 		first := handedOut(t, f)
-		pass(time.Millisecond)
+		advance(time.Millisecond)
 		f.Stale(first)
 		second := handedOut(t, f)
 		require.True(t, first.Equal(second))
 		f.Stale(first)
 		f.Stale(NewSecret("token-1"))
-		pass(2 * time.Second) // looked at again meanwhile
+		advance(2 * time.Second) // looked at again meanwhile
 		requireToken(t, f, "token-1")
 		require.True(t, f.State().Valid)
 
@@ -103,7 +103,7 @@ func TestAStaleFileTokenIsForItsWriterToReplace(t *testing.T) {
 		requireConfig(t, f.Probe(t.Context()), "is stale")
 
 		// It is not condemned for ever by two refusals.
-		pass(time.Minute)
+		advance(time.Minute)
 		f.Stale(handedOut(t, f))
 		f.Stale(handedOut(t, f))
 		_, err = f.Token(t.Context())
@@ -115,7 +115,7 @@ func TestAStaleFileTokenIsForItsWriterToReplace(t *testing.T) {
 		require.NoError(t, err)
 		write("token-2")
 		require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
-		pass(time.Second)
+		advance(time.Second)
 		requireToken(t, f, "token-2")
 
 		// A token replaced just before it was refused is seen at once.

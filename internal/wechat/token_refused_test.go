@@ -15,7 +15,7 @@ import (
 func TestStaleDropsThatVeryToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &tokenAPI{answer: numbered(7200)}
+		a := &tokenAPI{answer: numberedTokens(7200)}
 		s := a.source()
 		defer s.Close()
 		s.Stale(NewSecret("before there is one"))
@@ -36,7 +36,7 @@ func TestTheSameTokenAgainIsHandedOutAndNotAskedForAllTheTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := &tokenAPI{answer: func(int64) (*http.Response, error) {
-			return says(200, `{"access_token":"same","expires_in":7000}`)
+			return respondJSON(200, `{"access_token":"same","expires_in":7000}`)
 		}}
 		s := a.source()
 		defer s.Close()
@@ -51,15 +51,15 @@ func TestTheSameTokenAgainIsHandedOutAndNotAskedForAllTheTime(t *testing.T) {
 				refused++
 				s.Stale(token)
 			}
-			pass(time.Second)
+			advance(time.Second)
 		}
 		require.LessOrEqual(t, a.calls.Load(), int64(80))
 		require.GreaterOrEqual(t, a.calls.Load(), int64(20))
 		require.Less(t, refused, 80)
 		require.NotContains(t, *a.body.Load(), `"force_refresh":true`)
 
-		a.answer = numbered(7200)
-		pass(31 * time.Second)
+		a.answer = numberedTokens(7200)
+		advance(31 * time.Second)
 		s.Stale(NewSecret("same"))
 		token := handedOut(t, s)
 		s.Stale(token) // a new token may be called stale at once
@@ -104,7 +104,7 @@ func TestARefusedTokenThatComesAgainIsForced(t *testing.T) {
 			takes, hands := 0, func(bool) string { return "old" }
 			a := &tokenAPI{}
 			a.answer = func(int64) (*http.Response, error) {
-				return says(200, `{"access_token":"`+
+				return respondJSON(200, `{"access_token":"`+
 					hands(strings.Contains(*a.body.Load(), `"force_refresh":true`))+
 					`","expires_in":7000}`)
 			}
@@ -150,7 +150,7 @@ func TestTwoRefusalsFarApartForceNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := &tokenAPI{answer: func(int64) (*http.Response, error) {
-			return says(200, `{"access_token":"same","expires_in":7000}`)
+			return respondJSON(200, `{"access_token":"same","expires_in":7000}`)
 		}}
 		s := a.source().Rationed(ration(func() (bool, error) {
 			t.Error("a good token that is refused now and then was forced")
@@ -160,7 +160,7 @@ func TestTwoRefusalsFarApartForceNothing(t *testing.T) {
 		for range 10 {
 			s.Stale(handedOut(t, s))
 			handedOut(t, s)
-			pass(2 * time.Minute)
+			advance(2 * time.Minute)
 		}
 	})
 }
@@ -179,7 +179,7 @@ func TestTheTokenServerIsAskedAgainAndThenBlamed(t *testing.T) {
 		_, err := s.Token(t.Context())
 		requireConfig(t, err, "the token server still hands out the token that wechat refused")
 		hands = "new"
-		pass(2 * time.Second)
+		advance(2 * time.Second)
 		requireToken(t, s, "new")
 	})
 }

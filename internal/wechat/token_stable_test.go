@@ -81,7 +81,7 @@ func TestTokenFailuresAreClassed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := &tokenAPI{answer: func(int64) (*http.Response, error) {
-				return says(row.status, row.body)
+				return respondJSON(row.status, row.body)
 			}}
 			s := a.source()
 			defer s.Close()
@@ -101,7 +101,7 @@ func TestTokenFailuresAreClassed(t *testing.T) {
 
 func TestTheSecretIsReadForEveryFetch(t *testing.T) {
 	t.Parallel()
-	a := &tokenAPI{answer: numbered(7200)}
+	a := &tokenAPI{answer: numberedTokens(7200)}
 	secrets := []func() (Secret, error){
 		func() (Secret, error) { return Secret{}, fmt.Errorf("secret file: %w", os.ErrNotExist) },
 		func() (Secret, error) { return Secret{}, nil },

@@ -16,8 +16,8 @@ import (
 
 const appSecret = "APPSECRET-canary-0123456789"
 
-// pass lets d go by; only in synctest bubbles, where it costs nothing.
-func pass(d time.Duration) { <-time.After(d) }
+// advance lets d go by; only in synctest bubbles, where it costs nothing.
+func advance(d time.Duration) { <-time.After(d) }
 
 // tokenAPI is a stable_token endpoint inside a synctest bubble, where there are no sockets.
 type tokenAPI struct {
@@ -33,14 +33,15 @@ func (a *tokenAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	return a.answer(a.calls.Add(1))
 }
 
-func says(status int, body string) (*http.Response, error) {
+func respondJSON(status int, body string) (*http.Response, error) {
 	return respond(nil, status, body), nil
 }
 
-// numbered answers token-1, token-2, … with the given life in seconds.
-func numbered(expires int) func(n int64) (*http.Response, error) {
+// numberedTokens answers token-1, token-2, … with the given life in seconds.
+func numberedTokens(expires int) func(n int64) (*http.Response, error) {
 	return func(n int64) (*http.Response, error) {
-		return says(200, fmt.Sprintf(`{"access_token":"token-%d","expires_in":%d}`, n, expires))
+		return respondJSON(200,
+			fmt.Sprintf(`{"access_token":"token-%d","expires_in":%d}`, n, expires))
 	}
 }
 
@@ -63,7 +64,7 @@ func TestManyCallersShareOneFetch(t *testing.T) {
 		a := &tokenAPI{}
 		a.answer = func(n int64) (*http.Response, error) {
 			<-release
-			return numbered(7200)(n)
+			return numberedTokens(7200)(n)
 		}
 		s := a.source()
 		defer s.Close()
@@ -104,7 +105,7 @@ func TestRenewalIsEarlyAndInTheBackground(t *testing.T) {
 		a := &tokenAPI{}
 		a.answer = func(n int64) (*http.Response, error) {
 			<-release
-			return numbered(7200)(n)
+			return numberedTokens(7200)(n)
 		}
 		s := a.source()
 		defer s.Close()
@@ -112,13 +113,13 @@ func TestRenewalIsEarlyAndInTheBackground(t *testing.T) {
 		requireToken(t, s, "token-1")
 		require.Equal(t, 2*time.Hour, s.State().Expires.Sub(s.State().Fetched))
 
-		pass(2*time.Hour - 5*time.Minute - time.Second)
+		advance(2*time.Hour - 5*time.Minute - time.Second)
 		requireToken(t, s, "token-1")
 		synctest.Wait()
 		require.EqualValues(t, 1, a.calls.Load(),
 			"too early: the endpoint would hand out the same token")
 
-		pass(80 * time.Second) // within the last 5 minutes, past the jitter
+		advance(80 * time.Second) // within the last 5 minutes, past the jitter
 		for range 100 {
 			requireToken(t, s, "token-1") // never waits
 			synctest.Wait()
@@ -136,30 +137,30 @@ func TestAFailedRenewalIsInvisibleWhileTheTokenLasts(t *testing.T) {
 		a := &tokenAPI{}
 		a.answer = func(n int64) (*http.Response, error) {
 			if n == 1 {
-				return numbered(7200)(n)
+				return numberedTokens(7200)(n)
 			}
 			return nil, syscall.ECONNREFUSED
 		}
 		s := a.source()
 		defer s.Close()
 		requireToken(t, s, "token-1")
-		pass(2*time.Hour - 200*time.Second)
+		advance(2*time.Hour - 200*time.Second)
 		for range 199 {
 			requireToken(t, s, "token-1")
-			pass(time.Second)
+			advance(time.Second)
 		}
 		require.LessOrEqual(t, a.calls.Load(), int64(14), "it was asked with growing pauses")
 		require.GreaterOrEqual(t, a.calls.Load(), int64(8))
 		require.True(t, s.State().Valid)
 		require.ErrorIs(t, s.State().Err, syscall.ECONNREFUSED)
 
-		pass(2 * time.Second)
+		advance(2 * time.Second)
 		_, err := s.Token(t.Context())
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 		require.False(t, s.State().Valid)
 
-		a.answer = numbered(7200)
-		pass(31 * time.Second)
+		a.answer = numberedTokens(7200)
+		advance(31 * time.Second)
 		token, err := s.Token(t.Context())
 		require.NoError(t, err)
 		require.NotEqual(t, "token-1", token.Reveal())
@@ -171,7 +172,7 @@ func TestSendersCannotHammerABrokenEndpoint(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := &tokenAPI{answer: func(int64) (*http.Response, error) {
-			return says(200, `{"errcode":40125,"errmsg":"invalid appsecret"}`)
+			return respondJSON(200, `{"errcode":40125,"errmsg":"invalid appsecret"}`)
 		}}
 		s := a.source()
 		defer s.Close()
@@ -180,7 +181,7 @@ func TestSendersCannotHammerABrokenEndpoint(t *testing.T) {
 				_, err := s.Token(t.Context())
 				require.ErrorIs(t, err, &Error{Call: CallToken, Code: 40125, HasCode: true})
 			}
-			pass(time.Second)
+			advance(time.Second)
 		}
 		require.LessOrEqual(t, a.calls.Load(), int64(40))
 		require.GreaterOrEqual(t, a.calls.Load(), int64(20), "the pause is at most 30 s")
@@ -189,7 +190,7 @@ func TestSendersCannotHammerABrokenEndpoint(t *testing.T) {
 		before := a.calls.Load()
 		require.Error(t, s.Probe(t.Context()))
 		require.Equal(t, before+1, a.calls.Load())
-		a.answer = numbered(7200)
+		a.answer = numberedTokens(7200)
 		require.NoError(t, s.Probe(t.Context()))
 		_, err := s.Token(t.Context())
 		require.NoError(t, err)
@@ -213,7 +214,7 @@ func TestRetryAfterOfTheEndpointIsKept(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, FaultMinuteQuota, e.Fault)
 			require.Equal(t, 2*time.Minute, e.RetryAfter)
-			pass(time.Second)
+			advance(time.Second)
 		}
 		require.EqualValues(t, 1, a.calls.Load())
 	})
@@ -236,14 +237,16 @@ func TestExpiresInIsTakenWithinReason(t *testing.T) {
 		`{"access_token":"a","expires_in":1e300}`:          time.Minute,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			a := &tokenAPI{answer: func(int64) (*http.Response, error) { return says(200, body) }}
+			a := &tokenAPI{answer: func(int64) (*http.Response, error) {
+				return respondJSON(200, body)
+			}}
 			s := a.source()
 			defer s.Close()
 			requireToken(t, s, "a")
 			require.Equal(t, want, s.State().Expires.Sub(s.State().Fetched), body)
 			for range 600 { // no busy loop, whatever it says
 				requireToken(t, s, "a")
-				pass(time.Second)
+				advance(time.Second)
 			}
 			require.LessOrEqual(t, a.calls.Load(), int64(12), body)
 		})
