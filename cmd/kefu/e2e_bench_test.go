@@ -11,6 +11,7 @@ import (
 	"github.com/kefuhq/kefu/internal/bench"
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/schema"
 )
 
 func TestBenchReportsWhatWasMeasured(t *testing.T) {
@@ -140,7 +141,7 @@ func TestBenchLeavesABrokerAsItFoundIt(t *testing.T) {
 	}
 	s.Equal([]string{"MINE"}, left)
 
-	mine.Name, mine.Subjects = "KEFU_RECEIPT", []string{"kefu.receipt.*.*"}
+	mine.Name, mine.Subjects = schema.StreamReceipt, []string{"kefu.receipt.*.*"}
 	_, err = conn.JS.CreateStream(t.Context(), mine)
 	s.NoError(err)
 	_, code = s.Kefu("bench", "--nats-url", e.URL(), "--backlog", "50", "--quiet")

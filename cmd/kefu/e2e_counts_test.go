@@ -13,6 +13,7 @@ import (
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -31,7 +32,7 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 	closed := s.API.Add(refused)
 	s.API.Add(slow)
 	s.Start()
-	state, err := s.JS.KeyValue(t.Context(), "KEFU_STATE")
+	state, err := s.JS.KeyValue(t.Context(), wire.BucketState)
 	s.NoError(err)
 	s.Eventually(func() bool {
 		_, err := state.Get(t.Context(), "counts.since")

@@ -72,7 +72,7 @@ func TestInAClusterAPullerGoesOnWhenLeadersChange(t *testing.T) {
 			if !seen[string(m.Data)] {
 				seen[string(m.Data)] = true
 				if len(seen) == n/3 {
-					c.StepDownConsumer("KEFU_SEND_wx1", "bulk")
+					c.StepDownConsumer(queue, "bulk")
 				}
 			}
 			require.NoError(t, conn.AckReply(m.Reply))
@@ -80,7 +80,7 @@ func TestInAClusterAPullerGoesOnWhenLeadersChange(t *testing.T) {
 		case why := <-p.lost: // whatever it was: a look at the consumer, and on
 			t.Logf("lost: %v", why)
 			require.Eventually(t, func() bool {
-				_, err := conn.JS.CreateOrUpdateConsumer(t.Context(), "KEFU_SEND_wx1",
+				_, err := conn.JS.CreateOrUpdateConsumer(t.Context(), queue,
 					broker.BulkConsumer("wx1", 10000))
 				return err == nil
 			}, 2*brokertest.Patience, 50*time.Millisecond)

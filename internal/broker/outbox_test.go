@@ -105,7 +105,7 @@ func TestWhatThOutboxPublishesIsStoredOnceOverARestart(t *testing.T) {
 		5*time.Millisecond)
 	seen := make(map[string]bool)
 	// By a connection of its own: all may have been answered before the last restart.
-	for _, s := range stored(t, b.Connect(), "KEFU_SEND_wx1", broker.ScanOptions{}) {
+	for _, s := range stored(t, b.Connect(), queue, broker.ScanOptions{}) {
 		require.False(t, seen[string(s.Data)], "%s is stored twice", s.Data)
 		seen[string(s.Data)] = true
 	}
@@ -119,15 +119,15 @@ func TestAnAckThatWasSwallowedMakesADuplicateNotASecondMessage(t *testing.T) {
 	far, near := p.Connect(), b.Connect()
 	p.Deafen()
 	done := publish(t, far, intent("id-1"))
-	require.Eventually(t, func() bool { return state(t, near, "KEFU_SEND_wx1").Msgs == 1 },
+	require.Eventually(t, func() bool { return state(t, near, queue).Msgs == 1 },
 		brokertest.Patience, 5*time.Millisecond)
 	require.Empty(t, done)
 	p.Cut()
 	p.Mend()
 	r := brokertest.Await(t, done, "the answer to the repeat")
 	require.NoError(t, r.err)
-	require.Equal(t, broker.Ack{Stream: "KEFU_SEND_wx1", Seq: 1, Duplicate: true}, r.ack)
-	require.EqualValues(t, 1, state(t, near, "KEFU_SEND_wx1").Msgs)
+	require.Equal(t, broker.Ack{Stream: queue, Seq: 1, Duplicate: true}, r.ack)
+	require.EqualValues(t, 1, state(t, near, queue).Msgs)
 }
 
 func TestAMessageWithoutAnIdGetsOne(t *testing.T) {
@@ -137,7 +137,7 @@ func TestAMessageWithoutAnIdGetsOne(t *testing.T) {
 	far, near := p.Connect(), b.Connect()
 	p.Deafen()
 	done := publish(t, far, &nats.Msg{Subject: "kefu.send.wx1.bulk.c"})
-	require.Eventually(t, func() bool { return state(t, near, "KEFU_SEND_wx1").Msgs == 1 },
+	require.Eventually(t, func() bool { return state(t, near, queue).Msgs == 1 },
 		brokertest.Patience, 5*time.Millisecond)
 	p.Cut()
 	p.Mend()
@@ -334,7 +334,7 @@ func TestTheOrderOfRepeatsAfterAnInterruption(t *testing.T) {
 	b.Start()
 	brokertest.Await(t, gone, "the reconnect")
 	require.NoError(t, brokertest.Await(t, last, "the last answer").err)
-	for i, s := range stored(t, conn, "KEFU_SEND_wx1", broker.ScanOptions{}) {
+	for i, s := range stored(t, conn, queue, broker.ScanOptions{}) {
 		require.Equal(t, strconv.Itoa(i), string(s.Data))
 	}
 }

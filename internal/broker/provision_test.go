@@ -87,7 +87,7 @@ func TestPlansOfExtremeButValidSpecsSettle(t *testing.T) {
 
 func TestDriftIsReportedFieldByField(t *testing.T) {
 	t.Parallel()
-	const send = "KEFU_SEND_wx1"
+	send := queue
 	for _, c := range []struct {
 		name    string
 		stream  string

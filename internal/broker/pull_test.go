@@ -33,7 +33,7 @@ func newPulled(t *testing.T, conn *broker.Conn, queued int) *pulled {
 	p := &pulled{t: t, conn: conn, got: make(chan *nats.Msg, 10000), lost: make(chan error, 100)}
 	p.fill(0, queued)
 	p.bind()
-	p.Puller = conn.NewPuller("KEFU_SEND_wx1", "bulk", func(m *nats.Msg) { p.got <- m },
+	p.Puller = conn.NewPuller(queue, "bulk", func(m *nats.Msg) { p.got <- m },
 		func(err error) { p.lost <- err })
 	require.NoError(t, p.Resume())
 	t.Cleanup(func() {
@@ -60,7 +60,7 @@ func (p *pulled) fill(from, to int) {
 func (p *pulled) bind() {
 	p.t.Helper()
 	var err error
-	p.consumer, err = p.conn.JS.CreateOrUpdateConsumer(p.t.Context(), "KEFU_SEND_wx1",
+	p.consumer, err = p.conn.JS.CreateOrUpdateConsumer(p.t.Context(), queue,
 		broker.BulkConsumer("wx1", 10000))
 	require.NoError(p.t, err)
 }
@@ -200,7 +200,7 @@ func TestDrainedIsCalledForEachPauseAndOnlyAtTheEnd(t *testing.T) {
 	hold := make(chan struct{}) // keeps the first message in the hands of deliver
 	first := make(chan struct{})
 	var once sync.Once
-	slow := conn.NewPuller("KEFU_SEND_wx1", "bulk", func(*nats.Msg) {
+	slow := conn.NewPuller(queue, "bulk", func(*nats.Msg) {
 		once.Do(func() { close(first); <-hold })
 	}, func(err error) { p.lost <- err })
 	require.NoError(t, slow.Resume())
@@ -249,7 +249,7 @@ func TestADeletedConsumerIsReportedOnce(t *testing.T) {
 	p.Top(8) // three requests are open
 	require.Eventually(t, func() bool { return p.info().NumWaiting == 3 }, brokertest.Patience,
 		5*time.Millisecond)
-	require.NoError(t, p.conn.JS.DeleteConsumer(t.Context(), "KEFU_SEND_wx1", "bulk"))
+	require.NoError(t, p.conn.JS.DeleteConsumer(t.Context(), queue, "bulk"))
 	require.ErrorIs(t, brokertest.Await(t, p.lost, "the loss"), broker.ErrConsumerGone)
 	require.Zero(t, p.Open())
 
@@ -395,7 +395,7 @@ func TestWhatIsGivenBackComesAgainInTheOrderInWhichItWasGivenBack(t *testing.T) 
 func TestParseDelivery(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(0, 1_700_000_000_123_456_789)
-	want := broker.Delivery{Stream: "KEFU_SEND_wx1", Delivered: 3, Seq: 42, Order: 7,
+	want := broker.Delivery{Stream: queue, Delivered: 3, Seq: 42, Order: 7,
 		Stored: at, Pending: 5}
 	for _, c := range []struct {
 		name, reply string

@@ -134,7 +134,7 @@ func TestScanReadsAWorkQueueWithoutDisturbingIt(t *testing.T) {
 	p := newPulled(t, conn, 5)
 	p.Top(2)
 	p.take(2)
-	require.Len(t, stored(t, conn, "KEFU_SEND_wx1", broker.ScanOptions{}), 5)
+	require.Len(t, stored(t, conn, queue, broker.ScanOptions{}), 5)
 	require.EqualValues(t, 3, p.info().NumPending)
 }
 
@@ -195,14 +195,14 @@ func TestHeadersOfAPublisherCannotPassForTheBrokers(t *testing.T) {
 	require.NoError(t, err)
 	_, err = put(t, conn, "kefu.send.wx1.bulk.c")
 	require.NoError(t, err)
-	all := stored(t, conn, "KEFU_SEND_wx1", broker.ScanOptions{})
+	all := stored(t, conn, queue, broker.ScanOptions{})
 	require.Len(t, all, 2, "the scan must not end at the first")
 	require.EqualValues(t, 1, all[0].Seq)
 	require.Equal(t, "kefu.send.wx1.bulk.c", all[0].Subject)
 	require.Equal(t, "404", all[0].Header.Get("Status"))
 	require.Equal(t, []string{"99"}, all[0].Header["Nats-Sequence"],
 		"what was published is shown as it was")
-	one, err := conn.Get(t.Context(), "KEFU_SEND_wx1", 1)
+	one, err := conn.Get(t.Context(), queue, 1)
 	require.NoError(t, err)
 	require.Equal(t, all[0], one)
 }

@@ -35,14 +35,14 @@ type bucket struct {
 //	                              (package ledger)
 //	counts.since                  since when every worker writes that (package ledger)
 //	token.<appid>.forced          when a token refresh was forced (package gate)
-var state = bucket{wire.StreamState, "$KV." + wire.BucketState + "."}
+var state = bucket{wire.StreamState, wire.StateKeys}
 
 // jobs is KEFU_JOB, what campaigns and replays write down to go on from. Its keys:
 //
 //	campaign.<appid>.<campaign>   how far it has come (package campaign)
 //	replay.<run>                  the letters that may be in the queue and in the box, with a life
 //	                              time (package deadletter)
-var jobs = bucket{wire.StreamJobRecords, "$KV." + wire.BucketJob + "."}
+var jobs = bucket{wire.StreamJobRecords, wire.JobKeys}
 
 // StateEntry is one change of a key.
 type StateEntry struct {

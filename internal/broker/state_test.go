@@ -116,7 +116,7 @@ func TestWatchStateMakesUpForWhatItMissed(t *testing.T) {
 	// The mark of the deletion runs out before the far one is back.
 	s, err := near.JS.Stream(t.Context(), wire.StreamState)
 	require.NoError(t, err)
-	goes := "$KV." + wire.BucketState + ".worker.goes"
+	goes := wire.StateKeys + "worker.goes"
 	require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSubject(goes)))
 	_, err = s.GetLastMsgForSubject(t.Context(), goes)
 	require.ErrorIs(t, err, jetstream.ErrMsgNotFound)

@@ -18,6 +18,9 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
+// queue is the stream of the app that most tests use.
+var queue = schema.SendStream("wx1")
+
 // put publishes a message and returns what the broker said.
 func put(t testing.TB, conn *broker.Conn, subject string, header ...string) (broker.Ack, error) {
 	t.Helper()
@@ -61,7 +64,7 @@ func TestLiveIntentsFallIntoShards(t *testing.T) {
 		openid := fmt.Sprintf("o%03d", i)
 		_, err := put(t, conn, "kefu.send.wx1.live."+openid)
 		require.NoError(t, err)
-		s, err := conn.Get(t.Context(), "KEFU_SEND_wx1", uint64(i+1))
+		s, err := conn.Get(t.Context(), queue, uint64(i+1))
 		require.NoError(t, err)
 		token := strings.Split(s.Subject, ".")
 		require.Len(t, token, 6, s.Subject)
@@ -76,7 +79,7 @@ func TestLiveIntentsFallIntoShards(t *testing.T) {
 
 	_, err := put(t, conn, "kefu.again.wx1.live.o007")
 	require.NoError(t, err)
-	s, err := conn.Get(t.Context(), "KEFU_SEND_wx1", 201)
+	s, err := conn.Get(t.Context(), queue, 201)
 	require.NoError(t, err)
 	require.Equal(t, "kefu.again.wx1.live."+shard["o007"]+".o007", s.Subject,
 		"a retry falls into the recipient's own shard")
@@ -113,13 +116,13 @@ func TestTheLanesOfAnAppAreReadApart(t *testing.T) {
 	require.NoError(t, err)
 	total := uint64(0)
 	for shard := range 4 {
-		c, err := conn.JS.CreateConsumer(t.Context(), "KEFU_SEND_wx1",
+		c, err := conn.JS.CreateConsumer(t.Context(), queue,
 			broker.LiveConsumer("wx1", shard, 100))
 		require.NoError(t, err)
 		total += c.CachedInfo().NumPending
 	}
 	require.EqualValues(t, 40, total)
-	c, err := conn.JS.CreateConsumer(t.Context(), "KEFU_SEND_wx1", broker.BulkConsumer("wx1", 100))
+	c, err := conn.JS.CreateConsumer(t.Context(), queue, broker.BulkConsumer("wx1", 100))
 	require.NoError(t, err)
 	require.EqualValues(t, 1, c.CachedInfo().NumPending)
 	_, err = conn.JS.CreateConsumer(t.Context(), wire.StreamLater, broker.DispatchConsumer())
@@ -151,11 +154,11 @@ func TestAFullQueueRefusesAtOnceAndKeepsWhatItHas(t *testing.T) {
 			require.True(t, broker.Full(err), "%v", err)
 			require.Less(t, time.Since(begin), broker.Patience,
 				"a full queue is no election to wait out")
-			held := state(t, conn, "KEFU_SEND_wx1")
+			held := state(t, conn, queue)
 			require.EqualValues(t, n-1, held.Msgs)
 			require.EqualValues(t, 1, held.FirstSeq, "the oldest is still there")
 
-			s, err := conn.JS.Stream(t.Context(), "KEFU_SEND_wx1")
+			s, err := conn.JS.Stream(t.Context(), queue)
 			require.NoError(t, err)
 			require.NoError(t, s.DeleteMsg(t.Context(), 1))
 			_, err = put(t, conn, "kefu.send.wx1.bulk.c", "Nats-Msg-Id", strconv.Itoa(n-1))
@@ -210,10 +213,10 @@ func TestARepeatedIdIsADuplicateWhateverItsBody(t *testing.T) {
 	conn := brokertest.New(t, "wx1")
 	first, err := put(t, conn, "kefu.send.wx1.live.o1", "Nats-Msg-Id", "id-1")
 	require.NoError(t, err)
-	require.Equal(t, broker.Ack{Stream: "KEFU_SEND_wx1", Seq: 1}, first)
+	require.Equal(t, broker.Ack{Stream: queue, Seq: 1}, first)
 	second, err := put(t, conn, "kefu.send.wx1.bulk.c9", "Nats-Msg-Id", "id-1")
 	require.NoError(t, err)
-	require.Equal(t, broker.Ack{Stream: "KEFU_SEND_wx1", Seq: 1, Duplicate: true}, second)
+	require.Equal(t, broker.Ack{Stream: queue, Seq: 1, Duplicate: true}, second)
 }
 
 func TestAScheduleFiresAtItsTimeToTheFractionOfASecond(t *testing.T) {

@@ -81,7 +81,7 @@ func (w way) Last(ctx context.Context, _, subject string) (s broker.Stored, err 
 }
 
 func (w way) LastState(ctx context.Context, key string) (broker.StateEntry, error) {
-	s, err := w.Last(ctx, "", "$KV."+wire.BucketState+"."+key)
+	s, err := w.Last(ctx, "", wire.StateKeys+key)
 	return broker.StateEntry{Key: key, Value: s.Data, Seq: s.Seq}, err
 }
 

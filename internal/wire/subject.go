@@ -20,6 +20,9 @@ const (
 
 	StreamState      = "KV_" + BucketState // The streams in which the buckets are kept.
 	StreamJobRecords = "KV_" + BucketJob
+
+	StateKeys = "$KV." + BucketState + "." // What the subjects of their keys begin with.
+	JobKeys   = "$KV." + BucketJob + "."
 )
 
 const (

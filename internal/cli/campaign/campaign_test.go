@@ -220,7 +220,7 @@ func dieAt(s *clitest.Files, next, inDoubt int, ago string) {
 	d, err := time.ParseDuration(ago)
 	s.NoError(err)
 	died := time.Now().Add(-d)
-	m := nats.NewMsg("$KV." + wire.BucketJob + ".campaign.wx1.november")
+	m := nats.NewMsg(wire.JobKeys + "campaign.wx1.november")
 	m.Data, err = json.Marshal(campaign.Record{
 		AppID: "wx1", Campaign: "november", File: summary.File, Template: summary.Template,
 		Rows: summary.Rows, Run: "dead",

@@ -332,7 +332,7 @@ func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
 	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("b"), clitest.DeadLetter("c"))
-	m := nats.NewMsg("$KV." + wire.BucketJob + ".replay.killed")
+	m := nats.NewMsg(wire.JobKeys + "replay.killed")
 	at, err := json.Marshal(time.Now().Add(-73 * time.Hour))
 	o.NoError(err)
 	m.Data = fmt.Appendf(nil, `{"by":"ann@desk","letters":[{"seq":2,"at":%s}]}`, at)
