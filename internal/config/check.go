@@ -101,6 +101,7 @@ func (l *loader) checkConsole() {
 // checkSettings checks one set of settings: the defaults, or those of an app. Of an app it checks
 // only what the app does not inherit: that was checked with the defaults.
 func (l *loader) checkSettings(s *Settings, prefix string) {
+	// own reports whether this set itself has one of the keys, with usable values.
 	own := func(names ...string) bool {
 		found := prefix == defaultsPath
 		for _, name := range names {
