@@ -51,6 +51,9 @@ const (
 // in their order; when one of them fails, those behind it may not. An id that comes twice is stored
 // once.
 //
+// To repeat what failed, publish the intents again at which the errors' Index points, under the
+// same ids: give each intent one ([WithID]) in the first place, or the ID of its [Error].
+//
 // When ctx has no deadline it ends when nothing was stored for 15 s. What has not been tried then
 // is [ErrNotQueued].
 func (p *Publisher) PublishBatch(

@@ -24,7 +24,7 @@ type CancelOption func(*cancelling)
 type cancelling struct{ keep time.Duration }
 
 // WithKeep says for how long a cancellation is kept that no worker has met, 366 days by default. An
-// intent that is held until later than that is sent.
+// intent that is held until later than that is sent. d must be above zero.
 func WithKeep(d time.Duration) CancelOption {
 	return func(c *cancelling) { c.keep = d }
 }
@@ -32,8 +32,9 @@ func WithKeep(d time.Duration) CancelOption {
 // Cancel withdraws what the app's queue has accepted under an id until now: a worker does not send
 // it when its turn comes, and its receipt says cancelled ([schema.StateCancelled]). A call to
 // WeChat that is under way cannot be taken back, but is not tried again. [Publisher.Wait] tells
-// whether it was in time. What is published under the id later is another life of it, and is sent.
-// An intent that has ended stays as it is; the replay of a dead one is withdrawn.
+// whether it was in time; an [Accepted] of AppID and ID will do for it. What is published under the
+// id later is another life of it, and is sent. An intent that has ended stays as it is; the replay
+// of a dead one is withdrawn.
 //
 // When ctx has no deadline it is tried for 15 s ([WithTimeout]). After [ErrNotQueued] and
 // [ErrOutcomeOpen] it is not certain to be cancelled: to do it again is safe.

@@ -14,7 +14,7 @@ import (
 // Intent is one message to one user, and what is said about it.
 type Intent struct {
 	Packet  json.Marshaler  // As for [Publisher.Publish].
-	Options []PublishOption // For this one; of a batch they go before those of the call.
+	Options []PublishOption // For this one. They take precedence over those of the batch.
 }
 
 // Message returns the message that a publisher puts into the queue of an app for the intent: its
@@ -26,8 +26,8 @@ func (in Intent) Message(appID string, limits schema.Limits) (*nats.Msg, error) 
 	return pub.msg, pub.result.Err
 }
 
-// Result is what became of one intent of several: Err is nil when it was accepted, else an
-// [*Error].
+// Result is what became of one intent of several. Err is nil when it was accepted, else an
+// [*Error]. The ID is set in either case.
 type Result struct {
 	Accepted
 	Err error

@@ -19,12 +19,12 @@ func WithLimits(limits schema.Limits) Option {
 
 // WithTimeout sets for how long a publish whose context has no deadline is repeated before it gives
 // up, and after how long those who wait for receipts are told that these cannot be read. The
-// default is 15 s: an election of the broker's takes up to 10 s.
+// default is 15 s: an election of the broker's takes up to 10 s. d must be above zero.
 func WithTimeout(d time.Duration) Option {
 	return func(p *Publisher) { p.timeout = d }
 }
 
-// WithDefaults sets options for every intent; those of a call go before them. [WithSource] is the
+// WithDefaults sets options for every intent. Those of a call take precedence. [WithSource] is the
 // usual one.
 func WithDefaults(opts ...PublishOption) Option {
 	return func(p *Publisher) { p.defaults = append(p.defaults, opts...) }
@@ -56,7 +56,8 @@ func WithBulk(campaign string) PublishOption {
 	return func(o *order) { o.bulk, o.campaign = true, campaign }
 }
 
-// WithSendAt has the intent held until t.
+// WithSendAt has the intent held until t, which must be before its deadline. A time that has passed
+// holds nothing up.
 func WithSendAt(t time.Time) PublishOption {
 	return func(o *order) { o.envelope.SendAt = t }
 }
@@ -68,7 +69,7 @@ func WithExpiresAt(t time.Time) PublishOption {
 	return func(o *order) { o.envelope.ExpiresAt, o.expiresIn = t, nil }
 }
 
-// WithExpiresIn is WithExpiresAt, counted from the call.
+// WithExpiresIn is [WithExpiresAt], counted from the call. d must be above zero.
 func WithExpiresIn(d time.Duration) PublishOption {
 	return func(o *order) { o.expiresIn = &d }
 }

@@ -13,13 +13,14 @@ import (
 // Limits are the bounds that an app may set, because the API's differ with time and account. Zero
 // fields mean the defaults.
 type Limits struct {
-	// Most articles of a news message; default 10, the API's page today says 1.
+	// Most articles of a news message, from 1; default 10. The API's page today says 1 (45008).
 	NewsArticles int
-	// Most bytes of UTF-8 of a text; default 2048.
+	// Most bytes of UTF-8 of a text, from 1; default 2048 (45002).
 	TextBytes int
-	// Whether a video must have a thumb_media_id; default Required, as the API's page says.
+	// Whether a video must have a thumb_media_id; default [PresenceRequired], as the API's page
+	// says.
 	VideoThumb Presence
-	// What the app is; default OfficialAccount.
+	// What the app is; default [KindOfficialAccount].
 	Kind AppKind
 }
 
@@ -39,7 +40,7 @@ type AppKind string
 // The kinds of app.
 const (
 	KindOfficialAccount AppKind = "official"
-	// It may also send a Link, and a MiniProgramPage of its own without appid.
+	// It may also send a [Link], and a [MiniProgramPage] of its own without appid.
 	KindMiniProgram AppKind = "miniprogram"
 )
 

@@ -20,9 +20,10 @@ type Publisher struct {
 	Limits   schema.Limits
 	Defaults []publisher.PublishOption
 
-	// Refuse is asked about each intent that could be queued, nil is never. An intent for which it
-	// returns an error is not queued, unless that is a [publisher.ErrOutcomeOpen]: then it is, as
-	// it may be. Publish fails with that error, in a [*publisher.Error].
+	// Refuse is asked about each intent that could be queued; a nil Refuse refuses none. An intent
+	// for which it returns an error is not queued, and Publish fails with that error, in a
+	// [*publisher.Error]. With a [publisher.ErrOutcomeOpen] it is queued all the same, as it may
+	// be.
 	Refuse func(Intent) error
 
 	// AutoSend has each intent be sent as soon as it is queued.
