@@ -25,7 +25,7 @@ type app struct {
 	gate       *gate.Gate
 	engine     *engine
 	queueMade  atomic.Pointer[time.Time] // when its stream was made: the first part of default ids
-	firstRead  time.Time                 // when it was first read by any worker, if by this one
+	firstRead  time.Time                 // when this worker became its first reader ever; else zero
 	laterShare laterShare
 	reported   int64         // messages sent, as the pool was told; status's
 	lanes      []*lane       // by the index of their line
@@ -171,8 +171,8 @@ func (a *app) stop() <-chan struct{} {
 	return a.idle
 }
 
-// leaving says whether an app is on its way out.
-func (a *app) leaving() bool {
+// isStopping says whether the app was told to stop.
+func (a *app) isStopping() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.scheduler.stopping

@@ -45,7 +45,7 @@ func (h *claims) withLane(c *pool.Claim, f func(*lane, *pool.Claim)) {
 func (h *claims) serve() {
 	shards := make(map[string]int)
 	for _, a := range h.apps() {
-		if !a.leaving() {
+		if !a.isStopping() {
 			shards[a.cfg().ID] = len(a.lanes) - 1
 		}
 	}

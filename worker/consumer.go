@@ -18,8 +18,8 @@ type mender struct {
 	busy, lostAgain bool // lostAgain: lost once more while it is being mended
 }
 
-// mend has ensure called until it succeeds, and then done, in a goroutine of
-// the worker's. A call while one is under way makes that one look once more.
+// mend has ensure called until it succeeds, and then done, in a goroutine of the
+// worker's. A call while one is under way has that one call ensure once more.
 func (m *mender) mend(s *services, ensure func() error, done func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

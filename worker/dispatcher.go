@@ -40,7 +40,7 @@ const (
 	dispatchAhead = 512              // messages in hand and on their way
 	fullPause     = 2 * time.Second  // first pause when a queue is full, growing with each hop
 	fullPauseMost = time.Minute      //
-	noQueuePause  = 30 * time.Second // when nobody takes the app's intents
+	noQueuePause  = 30 * time.Second // when the app's queue cannot be written to
 )
 
 func newDispatcher(s *services) *dispatcher {

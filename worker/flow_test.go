@@ -52,7 +52,7 @@ func (f *slowAPI) Deliver(ctx context.Context, m wechat.Message) error {
 		f.bulk++
 	}
 	f.mu.Unlock()
-	weather.call(ctx)
+	delays.call(ctx)
 	if f.answer == nil {
 		return nil
 	}

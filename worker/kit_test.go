@@ -26,14 +26,14 @@ import (
 
 const appID = "wx0000000000000001"
 
-// weather is what the tests of this package run in. Figures and times that a test
-// expects must not depend on it:
+// delays are what the tests of this package run with. Figures and times that a test
+// expects must not depend on them:
 //
 //	KEFU_TEST_DELAY=60ms go test ./worker   # to and from the broker, each way
 //	KEFU_TEST_API=2s go test ./worker       # what a call of the API takes
-var weather = forecast{delay: fromEnv("KEFU_TEST_DELAY"), api: fromEnv("KEFU_TEST_API")}
+var delays = testDelays{delay: fromEnv("KEFU_TEST_DELAY"), api: fromEnv("KEFU_TEST_API")}
 
-type forecast struct{ delay, api time.Duration }
+type testDelays struct{ delay, api time.Duration }
 
 func fromEnv(name string) time.Duration {
 	v := os.Getenv(name)
@@ -48,7 +48,7 @@ func fromEnv(name string) time.Duration {
 }
 
 // call is what a call of the API takes.
-func (f forecast) call(ctx context.Context) {
+func (f testDelays) call(ctx context.Context) {
 	if f.api == 0 {
 		return
 	}
@@ -92,7 +92,7 @@ func (f *fakeAPI) Deliver(ctx context.Context, m wechat.Message) error {
 	n := f.posts[p.Text.Content]
 	f.order = append(f.order, p.Text.Content)
 	f.mu.Unlock()
-	weather.call(ctx)
+	delays.call(ctx)
 	if f.hang {
 		<-ctx.Done()
 		return &wechat.Error{Call: wechat.CallSend, Fault: wechat.FaultUnknown, Err: ctx.Err()}
@@ -162,9 +162,9 @@ func newBed(t *testing.T) *bed {
 	}
 	t.Cleanup(func() { b.embedded.Close() })
 	b.url, b.way = e.URL(), conn
-	if weather.delay > 0 {
+	if delays.delay > 0 {
 		proxy := brokertest.NewProxyTo(t, strings.TrimPrefix(e.URL(), "nats://"))
-		proxy.Delay(weather.delay)
+		proxy.Delay(delays.delay)
 		b.url, b.way = proxy.URL(), proxy.Connect()
 	}
 	_, err = conn.NC.Subscribe("kefu.receipt.>", func(m *nats.Msg) {

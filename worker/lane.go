@@ -38,7 +38,7 @@ type lane struct {
 	app       laneApp
 	appID     string
 	settings  *atomic.Pointer[App]
-	firstRead time.Time // when the queue was first read by any worker, if by this one
+	firstRead time.Time // when this worker became the first that ever read the queue; else zero
 	prefetch  *prefetch
 	line      *line
 	mayCall   func(now time.Time) bool // mayStart, made once
@@ -47,18 +47,23 @@ type lane struct {
 
 	claim atomic.Pointer[pool.Claim] // to read it; nil for none, and for bulk
 
+	// made is when the consumer was made, in ns of the broker's clock; 0 if nobody
+	// read the lane before.
+	made atomic.Int64
+
 	mender mender
-	made   atomic.Int64 // when the consumer was made, in ns of the broker's clock; 0: the first
-	bound  bool         // ensure has succeeded before; the mender's
+	bound  bool // ensure has succeeded before; the mender's
 
 	mu        *sync.Mutex // the app's: it guards what follows, and the line
 	scheduler *scheduler
 	puller    *broker.Puller // of this claim; nil before the first
 	fresh     bool           // the consumer was made under this claim
-	dropped   int            // how often it must be made anew: something it handed out was dropped
-	remade    int            // up to which of these it was
 	lastOrder uint64         // of the consumer's last message
 	since     time.Time      // when that consumer was made
+
+	// dropped is how often something that the consumer handed out was dropped here:
+	// then it must be made anew. remade is for how many of these it was.
+	dropped, remade int
 }
 
 // laneApp is the app of a lane.
@@ -105,15 +110,15 @@ func (l *lane) deliver(m *nats.Msg, meta broker.Delivery, queueMade time.Time) *
 
 // pullMore asks for as many messages as there is room for. Deliveries that wait for
 // a retry or behind their recipient take no room, up to a bound: one busy
-// recipient must not stop the others of its shard. few bounds it where it is not
+// recipient must not stop the others of its shard. limit bounds it where it is not
 // 0. app.mu is held.
-func (l *lane) pullMore(few int) {
+func (l *lane) pullMore(limit int) {
 	if !l.reads() {
 		return
 	}
-	most, waiting := l.window(few), l.line.ready.len()
+	most, waiting := l.window(limit), l.line.ready.len()
 	room := most - waiting
-	if few == 0 && 2*waiting > most { // enough: do not ask for single messages
+	if limit == 0 && 2*waiting > most { // enough: do not ask for single messages
 		room = 0
 	}
 	if l.line.inHand >= l.maxInHand() {
@@ -122,12 +127,12 @@ func (l *lane) pullMore(few int) {
 	l.puller.Top(room)
 }
 
-// window is how many of its intents may be ready; few bounds it where it is not 0.
+// window is how many of its intents may be ready; limit bounds it where it is not 0.
 // app.mu is held.
-func (l *lane) window(few int) int {
+func (l *lane) window(limit int) int {
 	want := l.buffer()
-	if few > 0 {
-		want = few - l.scheduler.running
+	if limit > 0 {
+		want = limit - l.scheduler.running
 	}
 	return min(want, l.prefetch.allowance(l.line.inHand))
 }
@@ -230,40 +235,24 @@ func (l *lane) bind() {
 // errNotMine: the claim is about to be lost, and the consumer may be another's.
 var errNotMine = errors.New("the claim of this shard is not valid")
 
+// ensure sees to it that the consumer exists, and is made anew where it must be, and
+// has the puller read it.
 func (l *lane) ensure() error {
 	l.mu.Lock()
-	stopping, leaving := l.scheduler.stopping, l.line.leaving
+	stopping, draining := l.scheduler.stopping, l.line.draining
 	puller, claim := l.puller, l.claim.Load()
 	fresh, anew, dropped := l.fresh, l.stale(), l.dropped
 	l.mu.Unlock()
 	live := l.live()
-	subject := "queue " + l.appID + " " + l.consumer
-	trouble := fmt.Sprintf("lane %s of app %s cannot be read", l.consumer, l.appID)
-	if stopping || live && (claim == nil || leaving) {
-		l.troubles.set(subject, "") // what another worker is to read keeps this one from nothing
+	if stopping || live && (claim == nil || draining) {
+		l.troubles.set(l.subject(), "") // what another worker is to read is no trouble of this one
 		return backoff.Permanent(context.Canceled)
 	}
 	if !l.mayStart(time.Now()) {
 		return errNotMine
 	}
 	puller.Forget()
-	if l.bound {
-		// It may have been lost with its stream. That must be known before a consumer
-		// hands anything out.
-		ctx, cancel := context.WithTimeout(l.work, bindTimeout)
-		defer cancel()
-		if _, err := l.app.identify(ctx); err != nil {
-			l.unreadable(subject, trouble, err)
-			return err
-		}
-	}
-	if live && (!fresh || anew) {
-		if err := l.deleteConsumer(schema.SendStream(l.appID), l.consumer); err != nil {
-			l.unreadable(subject, trouble, err)
-			return err
-		}
-	}
-	made, err := l.makeConsumer(schema.SendStream(l.appID), l.config, subject, trouble)
+	made, err := l.ensureConsumer(live && (!fresh || anew))
 	if err != nil {
 		return err
 	}
@@ -294,6 +283,33 @@ func (l *lane) ensure() error {
 	return puller.Resume()
 }
 
+// ensureConsumer makes the consumer unless it exists; anew has it deleted first. It
+// returns when the consumer was made.
+func (l *lane) ensureConsumer(anew bool) (made time.Time, err error) {
+	stream := schema.SendStream(l.appID)
+	trouble := fmt.Sprintf("lane %s of app %s cannot be read", l.consumer, l.appID)
+	if l.bound {
+		// It may have been lost with its stream. That must be known before a consumer
+		// hands anything out.
+		ctx, cancel := context.WithTimeout(l.work, bindTimeout)
+		defer cancel()
+		if _, err := l.app.identify(ctx); err != nil {
+			l.unreadable(l.subject(), trouble, err)
+			return made, err
+		}
+	}
+	if anew {
+		if err := l.deleteConsumer(stream, l.consumer); err != nil {
+			l.unreadable(l.subject(), trouble, err)
+			return made, err
+		}
+	}
+	return l.makeConsumer(stream, l.config, l.subject(), trouble)
+}
+
+// subject is what the lane's trouble is about.
+func (l *lane) subject() string { return "queue " + l.appID + " " + l.consumer }
+
 // mayStart says whether a call of this lane may be started at now.
 func (l *lane) mayStart(now time.Time) bool {
 	if !l.live() {
@@ -305,7 +321,7 @@ func (l *lane) mayStart(now time.Time) bool {
 
 // reads says whether the lane is pulled from. app.mu is held.
 func (l *lane) reads() bool {
-	return !l.live() || l.claim.Load() != nil && l.fresh && !l.stale() && !l.line.leaving
+	return !l.live() || l.claim.Load() != nil && l.fresh && !l.stale() && !l.line.draining
 }
 
 // useClaim begins to read the shard. app.mu is held.

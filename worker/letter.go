@@ -49,8 +49,8 @@ func newLetter(d *delivery, header map[string][]string, worker string) *schema.L
 	return l
 }
 
-// publishedHeader is the header as the producer wrote it, as far as it is known
-// after a wait.
+// publishedHeader is the header as the producer wrote it. After a wait in KEFU_LATER
+// only a part of it is known.
 func (d *delivery) publishedHeader() map[string][]string {
 	if !d.subject.Again {
 		return d.msg.Header
@@ -67,8 +67,8 @@ func (e *engine) laterMessage(d *delivery) *nats.Msg {
 		headerOf(env, d.msg), d.msg.Data)
 }
 
-// lastTried is as much of what was tried as a header can carry: all of it, but
-// for a long row of long answers.
+// lastTried is as much of what was tried as a header can carry: the last attempts, if
+// there were many with long answers, or all of them.
 func (d *delivery) lastTried() []schema.Attempt {
 	const most, frame = 10 << 10, 220 // bytes; of an attempt without texts
 	room, from := most, len(d.tried)

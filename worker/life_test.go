@@ -19,8 +19,8 @@ import (
 // lifeNoon is when every life of these tests is looked at.
 var lifeNoon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// newborn is an intent as it arrives: live, with an hour to its deadline.
-func newborn(change ...func(*life)) *life {
+// newLife is an intent as it arrives: live, with an hour to its deadline.
+func newLife(change ...func(*life)) *life {
 	l := &life{
 		subject: wire.Subject{Subject: schema.Subject{Lane: schema.LaneLive}},
 		seq:     7, stored: lifeNoon, queueMade: lifeNoon, worker: "me",
@@ -90,9 +90,9 @@ func missing(e *event)     { e.missing = true }
 func alive(e *event)       { e.alive = true }
 func byAnother(e *event)   { e.said.Overtaken = true }
 
-// way goes through a life and writes down the steps. A step that ends the turn, or
+// stepsOf goes through a life and writes down the steps. A step that ends the turn, or
 // the life, ends it; the steps of an end are done one after the other.
-func way(t *testing.T, l *life, events ...event) string {
+func stepsOf(t *testing.T, l *life, events ...event) string {
 	t.Helper()
 	var steps []string
 	for i := 0; ; {
@@ -143,119 +143,119 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 		want   string
 	}{
 		{
-			"it is sent", newborn(), begun(on(evJudged, sent)),
+			"it is sent", newLife(), begun(on(evJudged, sent)),
 			start + "call · report · mark sent · receipt · ack",
 		},
 		{
-			"the API refuses it", newborn(), begun(on(evJudged, rejected)),
+			"the API refuses it", newLife(), begun(on(evJudged, rejected)),
 			start + "call · compose · mark dying · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"nobody knows, and it may wait no longer here", newborn(),
+			"nobody knows, and it may wait no longer here", newLife(),
 			begun(on(evJudged, nobodyKnows), on(evDone), on(evRoom, free)),
 			start + "call · clear, not waited for · room · later · mark later · ack",
 		},
 		{
-			"nobody knows, and KEFU_LATER is full", newborn(),
+			"nobody knows, and KEFU_LATER is full", newLife(),
 			begun(on(evJudged, nobodyKnows), on(evDone), on(evRoom)),
 			start + "call · clear, not waited for · room · wait",
 		},
 		{
-			"busy, for a moment", newborn(),
+			"busy, for a moment", newLife(),
 			begun(on(evJudged, gives(Verdict{do: doRetry, delay: time.Second}, wechat.FaultBusy))),
 			start + "call · clear, not waited for · wait",
 		},
 		{
-			"it draws a hold", newborn(),
+			"it draws a hold", newLife(),
 			begun(on(evJudged, gives(Verdict{do: doHold}, wechat.FaultConfig))),
 			start + "call · hold · clear · give back",
 		},
 		{
-			"the app is held before the call", newborn(), begun(on(evUnsent)),
+			"the app is held before the call", newLife(), begun(on(evUnsent)),
 			start + "call · clear · give back",
 		},
 		{
-			"its deadline passes before the call", newborn(), begun(on(evUnsent, forDeadline)),
+			"its deadline passes before the call", newLife(), begun(on(evUnsent, forDeadline)),
 			start + "call · clear · compose · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"the worker ends during the call", newborn(), begun(on(evCutOff)),
+			"the worker ends during the call", newLife(), begun(on(evCutOff)),
 			start + "call · give back",
 		},
 
 		{
-			"the app is held while it is decoded", newborn(), decoded(on(evLooked, mustNotCall)),
+			"the app is held while it is decoded", newLife(), decoded(on(evLooked, mustNotCall)),
 			"identify · decode · look · give back",
 		},
 		{
-			"a broken header", newborn(),
+			"a broken header", newLife(),
 			[]event{on(evTurn), on(evIdentified, broken), on(evLooked)},
 			"identify · look · compose · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"a broken packet", newborn(),
+			"a broken packet", newLife(),
 			[]event{on(evTurn), on(evIdentified), on(evDecoded, broken), on(evLooked)},
 			"identify · decode · look · compose · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"it is withdrawn", newborn(), decoded(on(evLooked, withdrawn)),
+			"it is withdrawn", newLife(), decoded(on(evLooked, withdrawn)),
 			"identify · decode · look · report · receipt · mark cancelled · ack",
 		},
 		{
-			"its time is over", newborn(), decoded(on(evLooked, tooLate)),
+			"its time is over", newLife(), decoded(on(evLooked, tooLate)),
 			"identify · decode · look · compose · letter · index · report · receipt · mark dead · ack",
 		},
 		{
 			"its time has not come",
-			newborn(func(l *life) { l.sendAt = lifeNoon.Add(time.Minute) }),
+			newLife(func(l *life) { l.sendAt = lifeNoon.Add(time.Minute) }),
 			asked(on(evRoom, free)),
 			"identify · decode · look · room · later · mark later · ack",
 		},
 		{
 			"its time comes in a moment",
-			newborn(func(l *life) { l.sendAt = lifeNoon.Add(time.Second / 2) }), asked(),
+			newLife(func(l *life) { l.sendAt = lifeNoon.Add(time.Second / 2) }), asked(),
 			"identify · decode · look · wait",
 		},
 		{
-			"it hides others in a hold", newborn(func(l *life) { l.passing = true }),
+			"it hides others in a hold", newLife(func(l *life) { l.passing = true }),
 			decoded(on(evLooked, mustNotCall), on(evRoom, free)),
 			"identify · decode · look · room · later · mark later · ack",
 		},
 
 		{
-			"held while the ledger is asked", newborn(), asked(on(evRuled, mustNotCall)),
+			"held while the ledger is asked", newLife(), asked(on(evRuled, mustNotCall)),
 			start + "clear · give back",
 		},
 		{
-			"withdrawn while the ledger is asked", newborn(), asked(on(evRuled, withdrawn)),
+			"withdrawn while the ledger is asked", newLife(), asked(on(evRuled, withdrawn)),
 			start + "clear · report · receipt · mark cancelled · ack",
 		},
 		{
-			"late while the ledger is asked", newborn(), asked(on(evRuled, tooLate)),
+			"late while the ledger is asked", newLife(), asked(on(evRuled, tooLate)),
 			start + "clear · compose · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"the worker ends while the ledger is asked", newborn(), asked(on(evStopping)),
+			"the worker ends while the ledger is asked", newLife(), asked(on(evStopping)),
 			start + "give back",
 		},
 		{
-			"it was sent before", newborn(), asked(on(evRuled, ended(ledger.Sent))),
+			"it was sent before", newLife(), asked(on(evRuled, ended(ledger.Sent))),
 			start + "report repeat · receipt · ack",
 		},
 		{
-			"it died before", newborn(), asked(on(evRuled, ended(ledger.Dead))),
+			"it died before", newLife(), asked(on(evRuled, ended(ledger.Dead))),
 			start + "report repeat · ack",
 		},
 		{
-			"another body under its id", newborn(), asked(on(evRuled, says(ledger.Reuse))),
+			"another body under its id", newLife(), asked(on(evRuled, says(ledger.Reuse))),
 			start + "compose · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"a repeat of what is queued", newborn(), asked(on(evRuled, repeats(3)), on(evAsked)),
+			"a repeat of what is queued", newLife(), asked(on(evRuled, repeats(3)), on(evAsked)),
 			start + "ask · report repeat · ack",
 		},
 		{
-			"a repeat of what was purged", newborn(),
+			"a repeat of what was purged", newLife(),
 			asked(
 				on(evRuled, repeats(3)), on(evAsked, missing), on(evRuled), on(evLooked),
 				on(evRuled), on(evJudged, sent),
@@ -263,12 +263,12 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 			start + "ask · mark gone · look · mark start · call · report · mark sent · receipt · ack",
 		},
 		{
-			"a worker that lives has begun it", newborn(),
+			"a worker that lives has begun it", newLife(),
 			asked(on(evRuled, says(ledger.Started), alive)),
 			start + "wait",
 		},
 		{
-			"a worker that is gone had begun it, and the policy is to park", newborn(),
+			"a worker that is gone had begun it, and the policy is to park", newLife(),
 			asked(
 				on(evRuled, says(ledger.Started)),
 				on(evJudged, takesForUnknown(Verdict{do: doBury, reason: schema.ReasonUnknown})),
@@ -276,23 +276,23 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 			start + "judge · compose · mark dying · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"a worker that is gone was burying it", newborn(),
+			"a worker that is gone was burying it", newLife(),
 			asked(on(evRuled, doomed(schema.ReasonRejected))),
 			start + "compose · mark dying · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"somebody else goes on while it is buried", newborn(),
+			"somebody else goes on while it is buried", newLife(),
 			begun(on(evJudged, rejected), on(evDone), on(evDone, byAnother)),
 			start + "call · compose · mark dying · forget",
 		},
 		{
-			"its letter cannot be written", newborn(),
+			"its letter cannot be written", newLife(),
 			begun(on(evJudged, rejected), on(evUnwritable)),
 			start + "call · compose · wait",
 		},
 
 		{
-			"handed out again", newborn(redelivered),
+			"handed out again", newLife(redelivered),
 			[]event{
 				on(evTurn), on(evIdentified), on(evRuled), on(evDecoded), on(evLooked), on(evRuled),
 				on(evJudged, sent),
@@ -300,12 +300,12 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 			"identify · mark suspect · decode · look · mark start · call · report · mark sent · receipt · ack",
 		},
 		{
-			"handed out again for the third time without an end", newborn(redelivered),
+			"handed out again for the third time without an end", newLife(redelivered),
 			[]event{on(evTurn), on(evIdentified), on(evRuled, suspects(maxSuspects)), on(evLooked)},
 			"identify · mark suspect · look · compose · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"poison, but it was sent", newborn(redelivered),
+			"poison, but it was sent", newLife(redelivered),
 			[]event{
 				on(evTurn), on(evIdentified), on(evRuled, suspects(maxSuspects)),
 				on(evLooked, ended(ledger.Sent)),
@@ -314,21 +314,21 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 		},
 
 		{
-			"a panic before it is known", newborn(), []event{on(evTurn), on(evPanicked)},
+			"a panic before it is known", newLife(), []event{on(evTurn), on(evPanicked)},
 			"identify · wait",
 		},
 		{
-			"a panic while it is decoded", newborn(),
+			"a panic while it is decoded", newLife(),
 			[]event{on(evTurn), on(evIdentified), on(evPanicked), on(evRuled)},
 			"identify · decode · mark suspect · wait",
 		},
 		{
-			"the third panic", newborn(func(l *life) { l.panics = 2 }),
+			"the third panic", newLife(func(l *life) { l.panics = 2 }),
 			[]event{on(evTurn), on(evIdentified), on(evPanicked), on(evRuled), on(evLooked)},
 			"identify · decode · mark suspect · look · compose · letter · index · report · receipt · mark dead · ack",
 		},
 		{
-			"a panic after the packet has left", newborn(),
+			"a panic after the packet has left", newLife(),
 			begun(
 				on(evPanicked),
 				on(evJudged, takesForUnknown(Verdict{do: doRetry, delay: time.Second})),
@@ -336,14 +336,14 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 			start + "call · judge · clear, not waited for · wait",
 		},
 		{
-			"a panic after the API has said that it is sent", newborn(),
+			"a panic after the API has said that it is sent", newLife(),
 			begun(on(evJudged, sent), on(evPanicked)),
 			start + "call · report · mark sent · receipt · ack",
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, row.want, way(t, row.life, row.events...))
+			require.Equal(t, row.want, stepsOf(t, row.life, row.events...))
 		})
 	}
 }
@@ -373,7 +373,7 @@ func walk(t *testing.T, seed uint64) {
 	maybe := func() bool { return r.IntN(4) == 0 }
 	var w world
 	var trace []string
-	l := newborn(func(l *life) {
+	l := newLife(func(l *life) {
 		l.redelivered, l.subject.Again, l.passing = maybe(), maybe(), maybe()
 	})
 	promise := func(ok bool, what string) {

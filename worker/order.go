@@ -60,14 +60,14 @@ func (r recipients) forget(l *line, underWay map[string]bool) {
 
 // line is what the scheduler knows of a lane: a live shard, or bulk.
 type line struct {
-	index   int // among those of its app
-	kind    schema.Lane
-	ready   queue
-	running int  // deliveries that have a slot
-	inHand  int  // deliveries in hand
-	claimed bool // this worker reads it; always for bulk
-	leaving bool // the claim was asked back
-	pausing int  // its own pauses that are not over
+	index    int // among those of its app
+	kind     schema.Lane
+	ready    queue
+	running  int  // deliveries that have a slot
+	inHand   int  // deliveries in hand
+	claimed  bool // this worker reads it; always for bulk
+	draining bool // the claim was asked back
+	pausing  int  // its own pauses that are not over
 }
 
 // queue is a list of deliveries that can grow at both ends.

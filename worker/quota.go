@@ -20,8 +20,8 @@ type dayQuota struct {
 const quotaFresh = 10 * time.Second
 
 // left says whether anything is left of the day's quota of sends, although an
-// answer said that it is used up, and whether that is the platform's word. In
-// doubt it is used up, and nobody has said so.
+// answer said that it is used up, and whether the quota call said so. Without an
+// answer of that call the quota counts as used up.
 func (q *dayQuota) left(ctx context.Context, sender Sender) (some, said bool) {
 	t, ok := sender.(QuotaTeller)
 	if !ok {

@@ -31,7 +31,7 @@ func (w *Worker) Reconfigure(ctx context.Context, apps []App) error {
 	var added []*app
 	for _, cfg := range apps {
 		if a := findApp(before, cfg.ID); a != nil {
-			if a.leaving() {
+			if a.isStopping() {
 				return fmt.Errorf("app %s is still being given up: try again in a moment", cfg.ID)
 			}
 			continue
@@ -46,7 +46,7 @@ func (w *Worker) Reconfigure(ctx context.Context, apps []App) error {
 	var removed []*app
 	for _, a := range before {
 		i := slices.IndexFunc(apps, func(cfg App) bool { return cfg.ID == a.cfg().ID })
-		if a.leaving() {
+		if a.isStopping() {
 			continue
 		}
 		if i < 0 {

@@ -58,7 +58,7 @@ func (a *pickyAPI) Deliver(ctx context.Context, m wechat.Message) error {
 	a.mu.Lock()
 	a.posts[p.ToUser]++
 	a.mu.Unlock()
-	weather.call(ctx)
+	delays.call(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	err := a.answer(p)

@@ -71,9 +71,9 @@ func (a *app) schedule() {
 	for d := a.startNext(now, trial); d != nil; d = a.startNext(now, trial) {
 		a.running.Go(func() { a.work(d) })
 	}
-	few := a.trialWindow(now, trial)
+	limit := a.trialWindow(now, trial)
 	for _, l := range a.lanes {
-		l.pullMore(few)
+		l.pullMore(limit)
 	}
 }
 

@@ -103,7 +103,7 @@ func (s *scheduler) shards() []*line { return s.lines[:len(s.lines)-1] }
 func (s *scheduler) admit(d *delivery) {
 	s.inHand[d.seq] = d
 	d.line.inHand++
-	if s.phase == open && !d.line.leaving {
+	if s.phase == open && !d.line.draining {
 		s.enqueue(d)
 	}
 }
@@ -146,7 +146,7 @@ func (s *scheduler) nextLine(c conditions) *line {
 	shards := s.shards()
 	for i := range shards {
 		l := shards[(s.turn+i)%len(shards)]
-		if l.ready.len() == 0 || l.leaving {
+		if l.ready.len() == 0 || l.draining {
 			continue
 		}
 		if !c.startable(l) { // it is lost in a moment, or its lease is renewed
@@ -197,7 +197,7 @@ func (s *scheduler) finish(d *delivery, next afterwards, now time.Time) {
 	lost := !d.line.claimed // then it is somebody else's now
 	switch next.place {
 	case waiting:
-		if s.phase == open && !lost && !d.line.leaving {
+		if s.phase == open && !lost && !d.line.draining {
 			s.command(command{kind: commandWait, delivery: d, delay: next.delay})
 		}
 		if !next.blocksRecipient {
@@ -215,7 +215,7 @@ func (s *scheduler) finish(d *delivery, next afterwards, now time.Time) {
 // requeue puts a delivery first again that was returned for a hold which is over
 // already. It says whether there was anything to do.
 func (s *scheduler) requeue(d *delivery) bool {
-	if d.place != returned || s.phase != open || d.line.leaving {
+	if d.place != returned || s.phase != open || d.line.draining {
 		return false
 	}
 	d.place = ready
@@ -237,7 +237,7 @@ func (s *scheduler) release(d *delivery) {
 
 // retryNow brings a delivery back that waited in the process.
 func (s *scheduler) retryNow(d *delivery) {
-	if d.place != waiting || s.phase != open || d.line.leaving {
+	if d.place != waiting || s.phase != open || d.line.draining {
 		return
 	}
 	if d.released {
@@ -269,7 +269,7 @@ func (s *scheduler) discard(d *delivery) {
 // releaseUnsettled gives a delivery back whose end cannot be stored, when this worker
 // has to let go of it anyway: it stops, or another one is to read the shard.
 func (s *scheduler) releaseUnsettled(d *delivery) bool {
-	if !s.stopping && !d.line.leaving {
+	if !s.stopping && !d.line.draining {
 		return false
 	}
 	s.returnAll([]*delivery{d})
@@ -353,14 +353,14 @@ func (s *scheduler) returnAll(back []*delivery) {
 }
 
 // beginReading begins to read a live shard.
-func (s *scheduler) beginReading(l *line) { l.claimed, l.leaving = true, false }
+func (s *scheduler) beginReading(l *line) { l.claimed, l.draining = true, false }
 
 // beginDraining begins to drain a live shard whose claim was asked back.
 func (s *scheduler) beginDraining(l *line) {
-	if l.leaving || !l.claimed {
+	if l.draining || !l.claimed {
 		return
 	}
-	l.leaving = true
+	l.draining = true
 	if !s.stopping { // its pullers pause as it is
 		l.pausing++
 		s.command(command{kind: commandPauseOne, line: l})
@@ -370,7 +370,7 @@ func (s *scheduler) beginDraining(l *line) {
 // releaseDrained lets go of a shard that was asked back when nothing of it is in hand any
 // more.
 func (s *scheduler) releaseDrained(l *line) {
-	if !l.leaving || l.pausing > 0 || l.running > 0 || s.pausing > 0 {
+	if !l.draining || l.pausing > 0 || l.running > 0 || s.pausing > 0 {
 		return
 	}
 	s.returnAll(s.unstarted(l))
@@ -378,13 +378,13 @@ func (s *scheduler) releaseDrained(l *line) {
 	if l.inHand > 0 { // what is being settled
 		return
 	}
-	l.claimed, l.leaving = false, false
+	l.claimed, l.draining = false, false
 	s.command(command{kind: commandRelease, line: l})
 }
 
 // loseShard lets go of a live shard at once: somebody else reads it.
 func (s *scheduler) loseShard(l *line) {
-	l.claimed, l.leaving = false, false
+	l.claimed, l.draining = false, false
 	for _, d := range s.unstarted(l) {
 		s.discard(d)
 	}

@@ -111,7 +111,7 @@ func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 	a := b.worker.current()[0]
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
-	b.Eventually(a.leaving, patience, time.Millisecond)
+	b.Eventually(a.isStopping, patience, time.Millisecond)
 	close(release)
 	b.NoError(<-stopped)
 	for i := range n {

@@ -75,7 +75,7 @@ func (p *passing) choosePassed(bulk *line, c conditions) (d *delivery, again tim
 func chooseTrial(lines []*line, c conditions) (best *delivery, again time.Time) {
 	least := gate.Rank(-1)
 	for _, l := range lines {
-		if l.leaving || l.ready.len() == 0 {
+		if l.draining || l.ready.len() == 0 {
 			continue
 		}
 		if !c.startable(l) {
