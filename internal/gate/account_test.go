@@ -13,7 +13,8 @@ func ms(n int64) int64 { return n * int64(time.Millisecond) }
 
 func TestSlotsOfAnAccount(t *testing.T) {
 	t.Parallel()
-	hundred := Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2} // a slot every 10 ms; 16 for all, 4 kept for live
+	// a slot every 10 ms; 16 for all, 4 kept for live
+	hundred := Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2}
 	const now = 1_000_000
 	for _, c := range []struct {
 		name  string
@@ -42,7 +43,8 @@ func TestSlotsOfAnAccount(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPace(c.rate)
-			after, got, wait := p.grant(account{TAT: ms(now + c.tat), Early: ms(now + c.early)}, ms(now), 0, 0, c.n, c.live)
+			after, got, wait := p.grant(account{TAT: ms(now + c.tat), Early: ms(now + c.early)},
+				ms(now), 0, 0, c.n, c.live)
 			var want []slots
 			for _, s := range c.want {
 				want = append(want, slots{at: ms(now + s.at), n: s.n, early: s.early})
@@ -107,7 +109,11 @@ func TestNoSecondHoldsMoreThanRateAndBurst(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		r := Rate{PerSecond: []float64{3, 50, 500, 3000}[rnd.IntN(4)], Burst: 1 + rnd.IntN(100), LiveReserve: []float64{0, 0.2, 0.5, 1}[rnd.IntN(4)]}
+		r := Rate{
+			PerSecond:   []float64{3, 50, 500, 3000}[rnd.IntN(4)],
+			Burst:       1 + rnd.IntN(100),
+			LiveReserve: []float64{0, 0.2, 0.5, 1}[rnd.IntN(4)],
+		}
 		p := newPace(r)
 		type worker struct {
 			hand    hand
@@ -146,7 +152,8 @@ func TestNoSecondHoldsMoreThanRateAndBurst(t *testing.T) {
 			}
 		}
 		require.NotEmpty(t, sent)
-		require.LessOrEqual(t, worst(sent), bound(r), "%+v, %d workers, seed %d", r, len(workers), seed)
+		require.LessOrEqual(t, worst(sent), bound(r),
+			"%+v, %d workers, seed %d", r, len(workers), seed)
 	}
 }
 
@@ -171,7 +178,8 @@ func TestTheClockWithTheShortestRoundTripCounts(t *testing.T) {
 	learn(noon.Add(2*time.Second), 30*time.Millisecond, -10*time.Millisecond)
 	require.Zero(t, off(noon.Add(3*time.Second)), "a worse look does not count")
 	learn(noon.Add(5*time.Minute), 30*time.Millisecond, 3*time.Millisecond)
-	require.Equal(t, 3*time.Millisecond, off(noon.Add(5*time.Minute)), "but for one that is long ago: clocks drift")
+	require.Equal(t, 3*time.Millisecond, off(noon.Add(5*time.Minute)),
+		"but for one that is long ago: clocks drift")
 }
 
 func TestBlocksOfADay(t *testing.T) {

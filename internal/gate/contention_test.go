@@ -405,7 +405,8 @@ func TestEveryLoadWithAndWithout(t *testing.T) {
 				loads = append(loads, liveOnlyLoad(r, workers, trip), littleLive(r, workers, trip),
 					bulkOnlyLoad(r, workers, trip), both(r, workers, trip))
 				if workers > 1 {
-					loads = append(loads, oneHasBulk(r, workers, trip), oneHasLive(r, workers, trip),
+					loads = append(loads, oneHasBulk(r, workers, trip),
+						oneHasLive(r, workers, trip),
 						oneIsStuck(bulkOnlyLoad(r, workers, trip)))
 				}
 			}

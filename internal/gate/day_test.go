@@ -23,7 +23,8 @@ func TestTheDaysBudget(t *testing.T) {
 	require.Equal(t, 3, send(g, evening.Add(wait), 10), "then it begins anew")
 
 	limited, _ := alone(Rate{PerSecond: 1, Burst: 1, PerDay: 2})
-	require.Equal(t, 1, ask(limited, schema.LaneLive, noon, 900*time.Millisecond, 10*time.Millisecond), "what the rate refuses costs no budget")
+	got := ask(limited, schema.LaneLive, noon, 900*time.Millisecond, 10*time.Millisecond)
+	require.Equal(t, 1, got, "what the rate refuses costs no budget")
 	p, _ = limited.Permit(schema.LaneLive, noon.Add(2*time.Second))
 	require.True(t, p.OK)
 }
@@ -65,7 +66,8 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 		{"a trial ends it, and the new day's budget is spent as well", func(*Gate) {}, midnight, 3, 3, new(spent(3, midnight))},
 		{"resumed before its time it is held again", func(g *Gate) { g.learn(false, nil, later) }, later.Add(time.Second), 0, 1, new(spent(3, noon))},
 		{"as it is when it is probed", func(g *Gate) {
-			g.learn(false, &Hold{Kind: Quota, PerDay: 3, Since: noon, Until: noon, Asked: later}, later)
+			g.learn(false, &Hold{Kind: Quota, PerDay: 3, Since: noon, Until: noon, Asked: later},
+				later)
 		}, later.Add(time.Second), 0, 1, new(spent(3, noon))},
 		{"a larger budget ends it by a trial", func(g *Gate) { g.SetRate(Rate{PerDay: 5}) }, later, 2, 4, new(spent(5, later))},
 		{"no limit ends it by a trial", func(g *Gate) { g.SetRate(Rate{}) }, later, 10, 3, nil},
@@ -218,7 +220,8 @@ func TestWhatMadeNoRequestCostsTheDayNothing(t *testing.T) {
 			first, _ := g.Permit(schema.LaneLive, now) // on the new day, if it is one
 			p.Used = c.used
 			g.Done(p, false)
-			require.Equal(t, c.more-1, ask(g, schema.LaneLive, now, 50*time.Millisecond, time.Millisecond))
+			require.Equal(t, c.more-1, ask(g, schema.LaneLive, now, 50*time.Millisecond,
+				time.Millisecond))
 			g.Done(first, false)
 			require.Equal(t, 1, ask(g, schema.LaneLive, now, 50*time.Millisecond, time.Millisecond))
 		})

@@ -171,13 +171,15 @@ func TestTheWholeRateIsUsedAtAnyDistance(t *testing.T) {
 					way   func(i int) func() time.Duration
 					trips time.Duration // to look at: few say little where they vary
 					least float64       // of the rate
-					most  float64       // of it in a second beyond what there may be: an error of the clocks
+					// of it in a second beyond what there may be: an error of the clocks
+					most float64
 				}{
 					{"steady", func(int) func() time.Duration { return steady(trip) }, 20, 0.97, 0.02},
 					{"varying", func(i int) func() time.Duration { return varying(trip, uint64(i)) }, 200, 0.95, 0.1},
 				} {
 					took := max(10*time.Second, c.trips*trip)
-					t.Run(fmt.Sprintf("%v a second, burst %d, %d workers, %v, %s", rate.PerSecond, rate.Burst, workers, trip, c.name), func(t *testing.T) {
+					t.Run(fmt.Sprintf("%v a second, burst %d, %d workers, %v, %s", rate.PerSecond,
+						rate.Burst, workers, trip, c.name), func(t *testing.T) {
 						t.Parallel()
 						synctest.Test(t, func(t *testing.T) {
 							var ways []func() time.Duration
@@ -193,9 +195,12 @@ func TestTheWholeRateIsUsedAtAnyDistance(t *testing.T) {
 									n++
 								}
 							}
-							t.Logf("%.1f/s, worst second %d", float64(n)/took.Seconds(), worst(sent))
-							require.LessOrEqual(t, worst(sent), bound(rate)+int(math.Ceil(c.most*rate.PerSecond)))
-							require.GreaterOrEqual(t, float64(n), c.least*rate.PerSecond*took.Seconds()-1)
+							t.Logf("%.1f/s, worst second %d", float64(n)/took.Seconds(),
+								worst(sent))
+							require.LessOrEqual(t, worst(sent),
+								bound(rate)+int(math.Ceil(c.most*rate.PerSecond)))
+							require.GreaterOrEqual(t, float64(n),
+								c.least*rate.PerSecond*took.Seconds()-1)
 						})
 					})
 				}
@@ -210,12 +215,13 @@ func TestABrokerThatBecomesSlowSlowsNothingForLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		slow := time.Now().Add(5 * time.Second)
-		pool := newFarPool(newFarStore(), Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2}, func() time.Duration {
-			if time.Now().Before(slow) {
-				return 5 * time.Millisecond
-			}
-			return 3 * time.Second
-		})
+		pool := newFarPool(newFarStore(), Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2},
+			func() time.Duration {
+				if time.Now().Before(slow) {
+					return 5 * time.Millisecond
+				}
+				return 3 * time.Second
+			})
 		sent := pool.send(t, 60*time.Second)
 		n := 0
 		for _, at := range sent {
@@ -247,25 +253,30 @@ func TestOneSlowAnswerIsSoonForgotten(t *testing.T) {
 	for _, trip := range []time.Duration{5, 60, 200} {
 		trip *= time.Millisecond
 		for _, workers := range []int{1, 2} {
-			for _, away := range []time.Duration{400 * time.Millisecond, time.Second, 3 * time.Second} {
-				t.Run(fmt.Sprintf("%d workers, %v, and once %v", workers, trip, away), func(t *testing.T) {
-					t.Parallel()
-					synctest.Test(t, func(t *testing.T) {
-						from := time.Now().Add(warm)
-						over := from.Add(away)
-						s := newFarStore()
-						pool := newFarPool(s, Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2},
-							slices.Repeat([]func() time.Duration{election(trip, from, over)}, workers)...)
-						sent := pool.send(t, warm+away+later)
-						i, _ := slices.BinarySearchFunc(sent, over, time.Time.Compare)
-						require.Less(t, i, len(sent))
-						require.LessOrEqual(t, sent[i].Sub(over), askPause+3*trip, "the first that leaves then")
+			for _, away := range []time.Duration{400 * time.Millisecond, time.Second,
+				3 * time.Second} {
+				t.Run(fmt.Sprintf("%d workers, %v, and once %v", workers, trip, away),
+					func(t *testing.T) {
+						t.Parallel()
+						synctest.Test(t, func(t *testing.T) {
+							from := time.Now().Add(warm)
+							over := from.Add(away)
+							s := newFarStore()
+							pool := newFarPool(s, Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2},
+								slices.Repeat([]func() time.Duration{election(trip, from, over)},
+									workers)...)
+							sent := pool.send(t, warm+away+later)
+							i, _ := slices.BinarySearchFunc(sent, over, time.Time.Compare)
+							require.Less(t, i, len(sent))
+							require.LessOrEqual(t, sent[i].Sub(over), askPause+3*trip,
+								"the first that leaves then")
 
-						var a account
-						require.NoError(t, json.Unmarshal(s.kept[wire.RateSubject("wx1")].Data, &a))
-						require.LessOrEqual(t, time.Until(time.Unix(0, a.TAT)), ahead+chunk+5*trip, "what is taken")
+							var a account
+							require.NoError(t, json.Unmarshal(s.kept[wire.RateSubject("wx1")].Data, &a))
+							require.LessOrEqual(t, time.Until(time.Unix(0, a.TAT)), ahead+chunk+5*trip,
+								"what is taken")
+						})
 					})
-				})
 			}
 		}
 	}

@@ -16,7 +16,8 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, Beijing)
 // alone is a gate whose pool is nobody; what it shares is counted.
 func alone(r Rate) (*Gate, *int) {
 	shared := 0
-	return newGate("wx1", r, func(*Gate, bool) { shared++ }, nil, slog.New(slog.DiscardHandler)), &shared
+	return newGate("wx1", r, func(*Gate, bool) { shared++ }, nil,
+		slog.New(slog.DiscardHandler)), &shared
 }
 
 // ask takes permissions every tick for a while and returns how many it got.
@@ -149,7 +150,8 @@ func TestAHoldEndsByATrialThatGoesWell(t *testing.T) {
 	require.False(t, g.Trying(noon))
 	h, held := g.Held()
 	require.True(t, held)
-	require.Equal(t, Hold{Kind: Upstream, Reason: "no route to host", Since: noon, Until: noon.Add(time.Second)}, h)
+	require.Equal(t, Hold{Kind: Upstream, Reason: "no route to host", Since: noon,
+		Until: noon.Add(time.Second)}, h)
 
 	due := noon.Add(time.Second)
 	require.False(t, g.Closed(due))
@@ -188,11 +190,13 @@ func TestATrialThatFailsMakesThePauseLonger(t *testing.T) {
 		require.True(t, p.Trial)
 	}
 	s := time.Second
-	require.Equal(t, []time.Duration{s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, time.Minute, time.Minute, time.Minute}, waits)
+	require.Equal(t, []time.Duration{s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, time.Minute,
+		time.Minute, time.Minute}, waits)
 
 	g.Hold(Hold{Kind: Config, Reason: "invalid appsecret"}, p, time.Time{}, now)
 	h, _ := g.Held()
-	require.Equal(t, Hold{Kind: Config, Reason: "invalid appsecret", Since: now, Until: now.Add(30 * time.Second)}, h, "another kind is another hold")
+	require.Equal(t, Hold{Kind: Config, Reason: "invalid appsecret", Since: now,
+		Until: now.Add(30 * time.Second)}, h, "another kind is another hold")
 }
 
 func TestATrialWithoutACallIsLeftToTheNext(t *testing.T) {
@@ -242,7 +246,8 @@ func TestASuccessThatComesLateDoesNotOpenANewerHold(t *testing.T) {
 	p, _ := g.Permit(schema.LaneLive, noon)
 	g.Hold(upstream(), p, time.Time{}, noon)
 	trial, _ := g.Permit(schema.LaneLive, noon.Add(time.Second))
-	g.learn(false, &Hold{Kind: Quota, Until: noon.Add(time.Hour)}, noon.Add(time.Second)) // from another worker
+	// from another worker
+	g.learn(false, &Hold{Kind: Quota, Until: noon.Add(time.Hour)}, noon.Add(time.Second))
 	g.Done(trial, true)
 	h, held := g.Held()
 	require.True(t, held)
@@ -392,7 +397,8 @@ func TestNextTry(t *testing.T) {
 			require.Equal(t, c.want, nextTry(c.kind, c.tries, noon, hint).Sub(noon))
 		})
 	}
-	require.True(t, nextTry(Operator, 0, noon, noon.Add(time.Hour)).IsZero(), "an operator's has no end")
+	require.True(t, nextTry(Operator, 0, noon, noon.Add(time.Hour)).IsZero(),
+		"an operator's has no end")
 }
 
 func TestPlatformDaysAndMinutes(t *testing.T) {

@@ -45,9 +45,11 @@ func TestAHoldReachesThePool(t *testing.T) {
 
 	now := time.Now()
 	p, _ := one.Permit(schema.LaneLive, now)
-	one.Hold(Hold{Kind: Config, Reason: "ip not in whitelist", Errcode: 40164, Errmsg: "invalid ip 1.2.3.4", RID: "r", By: "w1"}, p, time.Time{}, now)
+	one.Hold(Hold{Kind: Config, Reason: "ip not in whitelist", Errcode: 40164,
+		Errmsg: "invalid ip 1.2.3.4", RID: "r", By: "w1"}, p, time.Time{}, now)
 	one.Done(p, false)
-	require.Eventually(t, func() bool { return two.Closed(time.Now()) }, brokertest.Patience, time.Millisecond, "the other worker's gate closes")
+	require.Eventually(t, func() bool { return two.Closed(time.Now()) }, brokertest.Patience,
+		time.Millisecond, "the other worker's gate closes")
 	brokertest.Await(t, changed, "the other worker to be told")
 	mine, _ := one.Held()
 	theirs, _ := two.Held()
@@ -61,7 +63,12 @@ func TestAHoldReachesThePool(t *testing.T) {
 	require.True(t, two.Trying(due.Add(staggerMost)))
 	trial, _ := one.Permit(schema.LaneLive, due)
 	require.True(t, trial.Trial)
-	soon(t, func() bool { h, ok := two.Held(); return ok && h.Trying && !two.Trying(time.Now().Add(time.Second)) }, "the other leaves it to the first")
+	soon(t,
+		func() bool {
+			h, ok := two.Held()
+			return ok && h.Trying && !two.Trying(time.Now().Add(time.Second))
+		},
+		"the other leaves it to the first")
 	one.Done(trial, true)
 	require.False(t, held(one))
 	soon(t, func() bool { return !held(two) }, "the other hears that it is over")
@@ -113,13 +120,16 @@ func TestAnOperatorPausesAndResumes(t *testing.T) {
 func TestADaysBudgetThatIsUsedUpHoldsThePool(t *testing.T) {
 	t.Parallel()
 	ahead := time.Duration(0)
-	if time.Until(NextDay(time.Now())) < 2*brokertest.Patience { // its budget would begin anew under the test
+	// its budget would begin anew under the test
+	if time.Until(NextDay(time.Now())) < 2*brokertest.Patience {
 		ahead = time.Hour
 	}
 	clock := func() time.Time { return time.Now().Add(ahead) }
 	b := brokertest.Start(t)
 	conn := b.Connect()
-	gateOf := func(perDay int64) *Gate { return keep(t, b.Connect()).App("wx1", Rate{PerDay: perDay}) }
+	gateOf := func(perDay int64) *Gate {
+		return keep(t, b.Connect()).App("wx1", Rate{PerDay: perDay})
+	}
 	// spend makes what sends can be made until the day is over, and so many are expected.
 	spend := func(g *Gate, want int) {
 		t.Helper()
@@ -149,7 +159,8 @@ func TestADaysBudgetThatIsUsedUpHoldsThePool(t *testing.T) {
 	require.NoError(t, Resume(t.Context(), conn, "wx1"))
 	soon(t, func() bool { return one.Trying(clock()) && two.Trying(clock()) }, "both may try it")
 	spend(two, 0)
-	soon(t, func() bool { return one.Closed(clock()) }, "the other hears that there is nothing to try it with")
+	soon(t, func() bool { return one.Closed(clock()) },
+		"the other hears that there is nothing to try it with")
 	soon(t, func() bool { return len(stands(t, conn)) == 1 }, "it stands again")
 
 	one.SetRate(Rate{PerDay: 5})
@@ -226,7 +237,8 @@ func TestAWordOfAnotherThatComesBetweenIsNotMissed(t *testing.T) {
 	require.NoError(t, Resume(t.Context(), near, "wx1"))
 	p.Cut()
 	p.Mend()
-	require.Eventually(t, func() bool { return g.Trying(time.Now()) }, brokertest.Patience, time.Millisecond)
+	require.Eventually(t, func() bool { return g.Trying(time.Now()) }, brokertest.Patience,
+		time.Millisecond)
 }
 
 func TestAnUnreadableHoldIsReportedAndLeftAlone(t *testing.T) {
@@ -234,8 +246,10 @@ func TestAnUnreadableHoldIsReportedAndLeftAlone(t *testing.T) {
 	b := brokertest.Start(t)
 	conn := b.Connect()
 	g := keep(t, conn).App("wx1", Rate{})
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState("app.wx1.hold", []byte("hello"), 0)))
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState("app.wx1.later", []byte("{}"), 0)))
+	require.NoError(t, conn.SaveState(t.Context(),
+		broker.PutState("app.wx1.hold", []byte("hello"), 0)))
+	require.NoError(t, conn.SaveState(t.Context(),
+		broker.PutState("app.wx1.later", []byte("{}"), 0)))
 	_, err := Holds(t.Context(), conn)
 	require.ErrorContains(t, err, "app.wx1.hold: unreadable hold")
 	require.NoError(t, Pause(t.Context(), conn, "wx1", "x", "me"))
@@ -259,14 +273,17 @@ func TestAnAppThatIsMadeAgainIsHeldAsItStands(t *testing.T) {
 	p, _ := g.Permit(schema.LaneLive, now)
 	g.Hold(upstream(), p, time.Time{}, now)
 	g.Done(p, false)
-	soon(t, func() bool { return held(k.App("wx1", Rate{})) }, "what this worker wrote itself counts")
+	soon(t, func() bool { return held(k.App("wx1", Rate{})) },
+		"what this worker wrote itself counts")
 
 	g = k.App("wx1", Rate{})
 	h, _ := g.Held()
-	trial, _ := g.Permit(schema.LaneLive, h.Until.Add(trialLease)) // after any that the gate before it may have begun
+	// after any that the gate before it may have begun
+	trial, _ := g.Permit(schema.LaneLive, h.Until.Add(trialLease))
 	require.True(t, trial.Trial)
 	g.Done(trial, true)
-	soon(t, func() bool { return !held(k.App("wx1", Rate{})) }, "and a hold that is over stays over")
+	soon(t, func() bool { return !held(k.App("wx1", Rate{})) },
+		"and a hold that is over stays over")
 	require.Empty(t, stands(t, conn))
 }
 
@@ -304,7 +321,8 @@ func TestAnAppThatIsMadeAgainWhileAWordOfItIsOnItsWay(t *testing.T) {
 				defer k.mu.Unlock()
 				return !k.own[AppKey("wx1", Upstream)].flying
 			}, "all is told")
-			soon(t, func() bool { h, _ := g.Held(); return h.Reason == c.want }, "the gate knows it")
+			soon(t, func() bool { h, _ := g.Held(); return h.Reason == c.want },
+				"the gate knows it")
 			require.Equal(t, c.want, stands(t, conn)[0].Reason)
 		})
 	}
@@ -319,7 +337,8 @@ func TestThePoolKnowsWhoDrewAHoldWhenItIsLifted(t *testing.T) {
 	p, _ := one.Permit(schema.LaneLive, now)
 	drewHold(one, "menu1", "msgmenu", p, now)
 	var c Choice
-	soon(t, func() (due bool) { c, due = two.Choice(time.Now()); return due }, "the other worker may try it")
+	soon(t, func() (due bool) { c, due = two.Choice(time.Now()); return due },
+		"the other worker may try it")
 	require.Equal(t, Refused, c.Rank("menu1", "msgmenu"))
 	trial, _ := two.Permit(schema.LaneLive, time.Now())
 	require.True(t, trial.Trial)
@@ -335,7 +354,8 @@ func TestThePoolKnowsWhoDrewAHoldWhenItIsLifted(t *testing.T) {
 
 	late := keep(t, b.Connect()).App("wx1", Rate{})
 	require.True(t, late.NoteRefusal(refused("menu1"), now).Proven, "and to one that comes later")
-	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true, Lately: true}, late.NoteRefusal(refused("menu2"), now))
+	require.Equal(t, Standing{InRow: 1, Selective: true, OfKind: true, Lately: true},
+		late.NoteRefusal(refused("menu2"), now))
 }
 
 func TestAHoldThatIsLiftedByHandProvesNothing(t *testing.T) {

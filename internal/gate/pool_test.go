@@ -33,9 +33,12 @@ type sender struct {
 	sent []time.Time
 }
 
-func newSender(t *testing.T, b *brokertest.Broker, appID string, r Rate, skew time.Duration) *sender {
+func newSender(
+	t *testing.T, b *brokertest.Broker, appID string, r Rate, skew time.Duration,
+) *sender {
 	t.Helper()
-	k, err := open(t.Context(), b.Connect(), "test", nil, func() time.Time { return time.Now().Add(skew) })
+	k, err := open(t.Context(), b.Connect(), "test", nil,
+		func() time.Time { return time.Now().Add(skew) })
 	require.NoError(t, err)
 	t.Cleanup(k.Close)
 	return senderOf(k.App(appID, r), skew)
@@ -208,8 +211,10 @@ func TestThePoolKeepsToTheRateAndUsesAllOfIt(t *testing.T) {
 			require.NotEmpty(t, sent)
 			require.LessOrEqual(t, worst(sent), bound(c.rate))
 			span := sent[len(sent)-1].Sub(sent[0])
-			lost := 10*stalled() + 300*time.Millisecond // to find each other; what is killed with a worker
-			require.GreaterOrEqual(t, float64(len(sent)), 0.97*c.rate.PerSecond*(span-lost).Seconds())
+			// to find each other; what is killed with a worker
+			lost := 10*stalled() + 300*time.Millisecond
+			require.GreaterOrEqual(t, float64(len(sent)),
+				0.97*c.rate.PerSecond*(span-lost).Seconds())
 			stream, err := b.Connect().JS.Stream(t.Context(), wire.StreamRate)
 			require.NoError(t, err)
 			writes := float64(stream.CachedInfo().State.LastSeq) / took.Seconds()
@@ -225,7 +230,8 @@ func TestAppsHaveBudgetsOfTheirOwnInThePool(t *testing.T) {
 	b := brokertest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), *took)
 	defer cancel()
-	rates := map[string]Rate{"wx1": {PerSecond: 50, Burst: 1}, "wx2": {PerSecond: 200, Burst: 10}, "wx3": {PerSecond: 1000, Burst: 50}}
+	rates := map[string]Rate{"wx1": {PerSecond: 50, Burst: 1}, "wx2": {PerSecond: 200, Burst: 10},
+		"wx3": {PerSecond: 1000, Burst: 50}}
 	all := make(map[string][]*sender)
 	var running sync.WaitGroup
 	for range 2 {
@@ -312,7 +318,8 @@ func TestNothingIsSentWhileTheBrokerIsAway(t *testing.T) {
 	begun := time.Now()
 	soon(t, func() bool { return since(begun) > 100 }, "the pool sends")
 	b.Stop()
-	dry := time.Now().Add(ahead + slowChunk + time.Duration(newPace(fiveHundred).age)) // what is in hand may be used
+	// what is in hand may be used
+	dry := time.Now().Add(ahead + slowChunk + time.Duration(newPace(fiveHundred).age))
 	for _, s := range all {
 		dry = dry.Add(4 * s.gate.pool.trips.lead())
 	}
@@ -340,7 +347,8 @@ func TestABudgetThatWasDeletedIsMadeAgain(t *testing.T) {
 	soon(t, func() bool { return len(sentBy(s)) > n+200 }, "it sends again")
 
 	// What nobody can read is waited out: it has an end, as all in this stream.
-	_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{Subject: wire.RateSubject("wx1"), Data: []byte("what?")})
+	_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{Subject: wire.RateSubject("wx1"),
+		Data: []byte("what?")})
 	require.NoError(t, err)
 	soon(t, func() bool {
 		n := len(sentBy(s))
@@ -431,11 +439,13 @@ func TestTheDaysBudgetIsThePools(t *testing.T) {
 	require.Equal(t, 700, spend(700))
 	require.EqualValues(t, 700, used(), "what was taken and not used was given back")
 	b.Restart()
-	require.Equal(t, int(r.PerDay)-700, spend(10_000), "the rest, after a restart of workers and broker")
+	require.Equal(t, int(r.PerDay)-700, spend(10_000),
+		"the rest, after a restart of workers and broker")
 	require.EqualValues(t, r.PerDay, used())
 	require.Zero(t, spend(1))
 
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState(dayKey("wx2"), []byte("what?"), 0)))
+	require.NoError(t, conn.SaveState(t.Context(),
+		broker.PutState(dayKey("wx2"), []byte("what?"), 0)))
 	_, err := Days(t.Context(), conn, time.Now())
 	require.ErrorContains(t, err, "day.wx2")
 }

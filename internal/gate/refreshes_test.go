@@ -71,7 +71,8 @@ func TestOfAPoolThatWantsToForceOneMay(t *testing.T) {
 
 	// What was taken is kept where every worker sees it, and counts for a day.
 	old := `["2020-01-01T00:00:00Z","` + time.Now().UTC().Add(-2*time.Minute).Format(time.RFC3339) + `"]`
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState("token.wx2.forced", []byte(old), 0)))
+	require.NoError(t, conn.SaveState(t.Context(),
+		broker.PutState("token.wx2.forced", []byte(old), 0)))
 	ok, err = r.Take(t.Context(), "wx2")
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -79,7 +80,8 @@ func TestOfAPoolThatWantsToForceOneMay(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok)
 
-	require.NoError(t, conn.SaveState(t.Context(), broker.PutState("token.wx2.forced", []byte("{"), 0)))
+	require.NoError(t, conn.SaveState(t.Context(),
+		broker.PutState("token.wx2.forced", []byte("{"), 0)))
 	_, err = r.Take(t.Context(), "wx2")
 	require.ErrorContains(t, err, "the ration of token refreshes")
 }

@@ -26,20 +26,34 @@ func TestWhoWasRefusedWhat(t *testing.T) {
 		steps []step
 	}{
 		{"different messages in a row", []step{
-			{refused: "a", want: Standing{InRow: 1}}, {refused: "b", want: Standing{InRow: 2}}, {refused: "a", want: Standing{Before: true, InRow: 2}}, {refused: "c", want: Standing{InRow: 3}},
+			{refused: "a", want: Standing{InRow: 1}},
+			{refused: "b", want: Standing{InRow: 2}},
+			{refused: "a", want: Standing{Before: true, InRow: 2}},
+			{refused: "c", want: Standing{InRow: 3}},
 		}},
 		{"refused again after another was sent", []step{
-			{refused: "a", want: Standing{InRow: 1}}, {sent: 1}, {refused: "a", want: Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}},
+			{refused: "a", want: Standing{InRow: 1}},
+			{sent: 1},
+			{refused: "a", want: Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}},
 		}},
 		{"one that was under way at the refusal proves nothing, though it ends the row", []step{
-			{refused: "a", want: Standing{InRow: 1}}, {sent: 0}, {refused: "a", want: Standing{Before: true, InRow: 1}}, {refused: "b", want: Standing{InRow: 2}},
+			{refused: "a", want: Standing{InRow: 1}},
+			{sent: 0},
+			{refused: "a", want: Standing{Before: true, InRow: 1}},
+			{refused: "b", want: Standing{InRow: 2}},
 		}},
 		{"nor for those that were refused after it had begun", []step{
-			{refused: "a", want: Standing{InRow: 1}}, {refused: "b", want: Standing{InRow: 2}}, {sent: 1},
-			{refused: "b", want: Standing{Before: true, InRow: 1, Selective: true, Lately: true, OfKind: true}}, {refused: "a", want: Standing{Before: true, Proven: true, InRow: 1, Selective: true, Lately: true, OfKind: true}},
+			{refused: "a", want: Standing{InRow: 1}},
+			{refused: "b", want: Standing{InRow: 2}},
+			{sent: 1},
+			{refused: "b", want: Standing{Before: true, InRow: 1, Selective: true, Lately: true, OfKind: true}},
+			{refused: "a", want: Standing{Before: true, Proven: true, InRow: 1, Selective: true, Lately: true, OfKind: true}},
 		}},
 		{"an account that turns bad for all of them, after only some were refused", []step{
-			{refused: "a", want: Standing{InRow: 1}}, {sent: 1}, {refused: "b", want: Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}}, {refused: "c", want: Standing{InRow: 2, Selective: true, Lately: true, OfKind: true}},
+			{refused: "a", want: Standing{InRow: 1}},
+			{sent: 1},
+			{refused: "b", want: Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}},
+			{refused: "c", want: Standing{InRow: 2, Selective: true, Lately: true, OfKind: true}},
 			{refused: "b", want: Standing{Before: true, InRow: 2, Selective: true, Lately: true, OfKind: true}},
 		}},
 	} {
@@ -65,7 +79,8 @@ func TestDrawsOfOneAnswerSayNothingOfAnother(t *testing.T) {
 	require.Equal(t, Standing{InRow: 1}, s.note(other, noon))
 	require.True(t, s.sent(1, "text", noon))
 	require.Equal(t, Standing{Before: true, InRow: 1}, s.note(other, noon))
-	require.Equal(t, Standing{Before: true, Proven: true, Selective: true, Lately: true, OfKind: true}, s.note(refused("a"), noon))
+	require.Equal(t, Standing{Before: true, Proven: true, Selective: true, Lately: true,
+		OfKind: true}, s.note(refused("a"), noon))
 }
 
 func TestAKindIsRefusedAsLongAsNoneOfItIsSent(t *testing.T) {
@@ -76,7 +91,8 @@ func TestAKindIsRefusedAsLongAsNoneOfItIsSent(t *testing.T) {
 	require.True(t, s.note(refused("b"), noon).OfKind)
 
 	s.note(Refusal{ID: "c", Kind: "text", Answer: "errcode 40200"}, noon)
-	require.False(t, s.note(refused("b"), noon).OfKind, "a text draws it as well: it may be about the app")
+	require.False(t, s.note(refused("b"), noon).OfKind,
+		"a text draws it as well: it may be about the app")
 	s.sent(0, "image", noon)
 	require.True(t, s.note(refused("b"), noon).OfKind)
 
@@ -99,7 +115,8 @@ func TestThatOthersAreSentIsSoonOld(t *testing.T) {
 	s.note(refused("a"), noon)
 	s.sent(1, "text", noon)
 	require.True(t, s.note(refused("b"), noon.Add(lately-1)).Lately)
-	require.Equal(t, Standing{Before: true, InRow: 1, Selective: true, OfKind: true}, s.note(refused("b"), noon.Add(lately)))
+	require.Equal(t, Standing{Before: true, InRow: 1, Selective: true, OfKind: true},
+		s.note(refused("b"), noon.Add(lately)))
 	s.sent(2, "text", noon.Add(time.Minute)) // after b
 	require.True(t, s.note(refused("c"), noon.Add(time.Minute)).Lately)
 }
@@ -112,7 +129,8 @@ func TestWhatIsKnownOfAnAnswerEnds(t *testing.T) {
 	require.True(t, s.note(refused("b"), noon.Add(selectiveFor-time.Second)).Selective)
 	require.False(t, s.note(refused("c"), noon.Add(selectiveFor)).Selective)
 	s.forget("a")
-	require.Equal(t, Standing{InRow: 3}, s.note(refused("a"), noon.Add(selectiveFor)), "an id that is used again begins anew")
+	require.Equal(t, Standing{InRow: 3}, s.note(refused("a"), noon.Add(selectiveFor)),
+		"an id that is used again begins anew")
 }
 
 func TestWhatWasProvenEndsWithWhatIsKnownOfTheAnswer(t *testing.T) {
@@ -121,16 +139,19 @@ func TestWhatWasProvenEndsWithWhatIsKnownOfTheAnswer(t *testing.T) {
 	s.note(refused("a"), noon)
 	s.sent(1, "text", noon)
 	require.True(t, s.note(refused("a"), noon.Add(selectiveFor-time.Second)).Proven)
-	require.Equal(t, Standing{InRow: 1}, s.note(refused("a"), noon.Add(selectiveFor)), "a replay a day later, of an account that is limited now")
+	require.Equal(t, Standing{InRow: 1}, s.note(refused("a"), noon.Add(selectiveFor)),
+		"a replay a day later, of an account that is limited now")
 
 	s.sent(3, "text", noon.Add(selectiveFor))
 	require.True(t, s.any())
 	s.sent(3, "text", noon.Add(3*selectiveFor))
-	require.False(t, s.any(), "nobody has to tell that its intent has ended: that may be another worker's")
+	require.False(t, s.any(),
+		"nobody has to tell that its intent has ended: that may be another worker's")
 
 	g, _ := alone(Rate{})
 	g.learnSelective(Selective{Answers: map[string]Known{refused("a").Answer: {At: noon.Add(-selectiveFor)}}, Refusals: []Refusal{refused("a")}})
-	require.Equal(t, Standing{InRow: 1}, g.NoteRefusal(refused("a"), noon), "nor does a word that stands in the pool since then")
+	require.Equal(t, Standing{InRow: 1}, g.NoteRefusal(refused("a"), noon),
+		"nor does a word that stands in the pool since then")
 }
 
 func TestARowOfMessagesThatAreBuried(t *testing.T) {
@@ -144,7 +165,8 @@ func TestARowOfMessagesThatAreBuried(t *testing.T) {
 	p, _ := g.Permit(schema.LaneLive, noon)
 	p.Sent, p.MessageKind = true, "text"
 	g.Done(p, true)
-	require.Equal(t, Standing{InRow: 1}, g.NoteRefusal(refused("d"), noon), "one that was sent ends it, and proves nothing against those")
+	require.Equal(t, Standing{InRow: 1}, g.NoteRefusal(refused("d"), noon),
+		"one that was sent ends it, and proves nothing against those")
 	g.Forget("d") // it was sent itself
 	p, _ = g.Permit(schema.LaneLive, noon)
 	p.Sent, p.MessageKind = true, "msgmenu"
@@ -171,11 +193,13 @@ func TestAMessageCountsOnceInARow(t *testing.T) {
 	s.note(refused("a"), noon)
 	s.forget("a") // it is buried
 	s.merge([]Refusal{refused("a")}, false)
-	require.Equal(t, Standing{InRow: 2}, s.note(refused("b"), noon), "another worker does not know that it has ended")
+	require.Equal(t, Standing{InRow: 2}, s.note(refused("b"), noon),
+		"another worker does not know that it has ended")
 	require.Equal(t, Standing{InRow: 2}, s.note(refused("a"), noon), "a replay of it")
 	s.forget("a")
 	s.merge([]Refusal{refused("a")}, true)
-	require.Equal(t, Standing{Before: true, InRow: 1}, s.note(refused("b"), noon), "others were sent after it")
+	require.Equal(t, Standing{Before: true, InRow: 1}, s.note(refused("b"), noon),
+		"others were sent after it")
 }
 
 func TestDrawsAreBounded(t *testing.T) {
@@ -186,14 +210,16 @@ func TestDrawsAreBounded(t *testing.T) {
 	}
 	require.Len(t, s.list, mostRefusals)
 	require.Len(t, s.newest(false, mostShared), mostShared)
-	require.Equal(t, fmt.Sprint(10*mostRefusals-1), s.newest(false, mostShared)[mostShared-1].ID, "the newest")
+	require.Equal(t, fmt.Sprint(10*mostRefusals-1), s.newest(false, mostShared)[mostShared-1].ID,
+		"the newest")
 }
 
 func TestKindsAreBounded(t *testing.T) {
 	t.Parallel()
 	var s refusals
 	for i := range 10 * mostShared { // a campaign on behalf of employees who have left
-		s.note(Refusal{ID: fmt.Sprint(i), Kind: fmt.Sprint("text ", i), Answer: "errcode 65400"}, noon)
+		s.note(Refusal{ID: fmt.Sprint(i), Kind: fmt.Sprint("text ", i), Answer: "errcode 65400"},
+			noon)
 		s.sent(uint64(i+1), "text", noon)
 	}
 	kinds := s.known["errcode 65400"].Kinds
@@ -205,7 +231,8 @@ func TestKindsAreBounded(t *testing.T) {
 func drewHold(g *Gate, id, what string, p Permission, now time.Time) Hold {
 	d := Refusal{ID: id, Kind: what, Answer: "errcode 40200"}
 	g.NoteRefusal(d, now)
-	g.Hold(Hold{Kind: Config, Reason: "errcode 40200", Errcode: 40200, Refusals: []Refusal{d}}, p, time.Time{}, now)
+	g.Hold(Hold{Kind: Config, Reason: "errcode 40200", Errcode: 40200, Refusals: []Refusal{d}}, p,
+		time.Time{}, now)
 	g.Done(p, false)
 	h, _ := g.Held()
 	return h
@@ -232,12 +259,14 @@ func TestAHoldThatAMessageDrewIsTriedByAnother(t *testing.T) {
 	trial, _ := g.Permit(schema.LaneLive, noon.Add(novelPause))
 	require.True(t, trial.Trial)
 	require.False(t, g.Revoked(trial, noon.Add(novelPause)))
-	require.True(t, g.Revoked(Permission{OK: true}, noon.Add(novelPause)), "what was permitted before the hold is no trial")
+	require.True(t, g.Revoked(Permission{OK: true}, noon.Add(novelPause)),
+		"what was permitted before the hold is no trial")
 	trial.Sent = true
 	g.Done(trial, true)
 	require.False(t, held(g))
 	require.True(t, g.NoteRefusal(refused("menu1"), noon).Proven)
-	require.Equal(t, Standing{InRow: 1, Selective: true, Lately: true, OfKind: true}, g.NoteRefusal(refused("menu2"), noon))
+	require.Equal(t, Standing{InRow: 1, Selective: true, Lately: true, OfKind: true},
+		g.NoteRefusal(refused("menu2"), noon))
 }
 
 func TestATrialThatIsNotSentProvesNothing(t *testing.T) {
@@ -305,11 +334,13 @@ func TestARefusalDuringATrialIsKeptFromThePool(t *testing.T) {
 	t.Parallel()
 	g, shared := alone(Rate{})
 	slow, _ := g.Permit(schema.LaneLive, noon)
-	g.learn(false, &Hold{Kind: Config, Refusals: []Refusal{refused("a")}, Trying: true, Until: noon.Add(trialLease)}, noon)
+	g.learn(false, &Hold{Kind: Config, Refusals: []Refusal{refused("a")}, Trying: true,
+		Until: noon.Add(trialLease)}, noon)
 	before := *shared
 	h := drewHold(g, "b", "msgmenu", slow, noon)
 	require.Len(t, h.Refusals, 2)
-	require.Equal(t, before, *shared, "whoever tries the hold would take it for another trial, and its own for over")
+	require.Equal(t, before, *shared,
+		"whoever tries the hold would take it for another trial, and its own for over")
 }
 
 func TestTheTrialOfAQuotasHoldIsAnotherMessageIfThereIsOne(t *testing.T) {

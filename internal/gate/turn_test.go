@@ -82,10 +82,13 @@ func within(sent []time.Time, span time.Duration) (most int) {
 // its changes make the rate smaller or larger.
 func TestTheRateHoldsWhereRequestsLeave(t *testing.T) {
 	t.Parallel()
-	for _, r := range []Rate{{PerSecond: 100, Burst: 1}, {PerSecond: 100, Burst: 20, LiveReserve: 0.2}, {PerSecond: 5, Burst: 1}} {
-		for _, trip := range []time.Duration{time.Millisecond, 60 * time.Millisecond, 500 * time.Millisecond} {
+	for _, r := range []Rate{{PerSecond: 100, Burst: 1},
+		{PerSecond: 100, Burst: 20, LiveReserve: 0.2}, {PerSecond: 5, Burst: 1}} {
+		for _, trip := range []time.Duration{time.Millisecond, 60 * time.Millisecond,
+			500 * time.Millisecond} {
 			for _, workers := range []int{1, 4} {
-				t.Run(fmt.Sprintf("%v a second, burst %d, %v, %d workers", r.PerSecond, r.Burst, trip, workers), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%v a second, burst %d, %v, %d workers", r.PerSecond, r.Burst,
+					trip, workers), func(t *testing.T) {
 					t.Parallel()
 					synctest.Test(t, func(t *testing.T) {
 						var ways []func() time.Duration
@@ -94,13 +97,15 @@ func TestTheRateHoldsWhereRequestsLeave(t *testing.T) {
 						}
 						pool := newFarPool(newFarStore(), r, ways...)
 						const warm = 30 * time.Second
-						took := max(10*time.Second, 200*trip) // fewer trips say little where they vary
+						// fewer trips say little where they vary
+						took := max(10*time.Second, 200*trip)
 						ctx, cancel := context.WithTimeout(t.Context(), warm+took)
 						defer cancel()
 						from := time.Now().Add(warm)
 						var running sync.WaitGroup
 						for i, s := range pool.senders {
-							b := begun{s, schema.LaneBulk, make(chan struct{}, 256), varying(trip, uint64(i))}
+							b := begun{s, schema.LaneBulk, make(chan struct{}, 256),
+								varying(trip, uint64(i))}
 							running.Go(func() { b.run(ctx) })
 						}
 						running.Wait()
@@ -134,7 +139,8 @@ func TestWhatWasHeldUpTogetherDoesNotLeaveTogether(t *testing.T) {
 		token := time.Now().Add(4 * time.Second)
 		var running sync.WaitGroup
 		for _, s := range pool.senders {
-			b := begun{s, schema.LaneBulk, make(chan struct{}, 128), func() time.Duration { return max(time.Until(token), 0) + time.Millisecond }}
+			b := begun{s, schema.LaneBulk, make(chan struct{}, 128),
+				func() time.Duration { return max(time.Until(token), 0) + time.Millisecond }}
 			running.Go(func() { b.run(ctx) })
 		}
 		running.Wait()
@@ -203,10 +209,12 @@ func TestLiveGoesBeforeBulkInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, end := one(Rate{PerSecond: 10, Burst: 1})
 		defer end()
-		for p := permit(g, schema.LaneBulk); g.Leave(&p, schema.LaneBulk) == nil; { // until nothing is in hand
+		// until nothing is in hand
+		for p := permit(g, schema.LaneBulk); g.Leave(&p, schema.LaneBulk) == nil; {
 		}
 		var none Permission
-		bulk, live, gone := g.Leave(&none, schema.LaneBulk), g.Leave(&none, schema.LaneLive), g.Leave(&none, schema.LaneLive)
+		bulk := g.Leave(&none, schema.LaneBulk)
+		live, gone := g.Leave(&none, schema.LaneLive), g.Leave(&none, schema.LaneLive)
 		require.NotNil(t, live)
 		gone.GiveUp()
 		<-live.Ready()
