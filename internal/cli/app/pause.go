@@ -23,8 +23,8 @@ func newPause(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pause [APPID]",
 		Short: "Hold an app: nothing of it is sent until it is resumed",
-		Long: `Holds an app until an operator resumes it. What is queued stays queued and spends no attempt, though its deadline goes on;
-what is being sent just now ends.`,
+		Long: `Holds an app until an operator resumes it. What is queued stays queued and spends no
+attempt, though its deadline goes on; what is being sent just now ends.`,
 		Example: `  kefu app pause wx0000000000000001 --reason 'wrong text in the campaign'`,
 		Args:    cli.Args(0, 1, "APPID"),
 		RunE: func(cmd *cobra.Command, args []string) error {

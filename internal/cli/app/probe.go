@@ -25,10 +25,12 @@ func newProbe(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "probe [APPID]",
 		Short: "Try at once whether a held app can send again",
-		Long: `Has the workers try a held app now instead of at the next try they had planned: an access token is fetched, then one queued
-message is sent; when that goes well the app is open again and the rest follows. Waits for what comes of it.
+		Long: `Has the workers try a held app now instead of at the next try they had planned: an
+access token is fetched, then one queued message is sent; when that goes well the app is open again
+and the rest follows. Waits for what comes of it.
 
-An operator's hold is not tried but lifted, with kefu app resume. Exit code 0: open again; 1: still held; 3: it was not held.`,
+An operator's hold is not tried but lifted, with kefu app resume. Exit code 0: open again; 1: still
+held; 3: it was not held.`,
 		Example: `  kefu app probe wx0000000000000001
   kefu app probe wx0000000000000001 --timeout 1m`,
 		Args: cli.Args(0, 1, "APPID"),

@@ -31,12 +31,15 @@ func newQuota(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "quota [APPID]",
 		Short: "See how much of WeChat's quota is left today, or reset it",
-		Long: `Asks WeChat how often an app may call an API each day, how often it has and how often it still may; the API that sends messages
-when no other is named. Asking has a daily quota of its own. If there is a broker, BY KEFU is how many sends the workers count for
-the same day, with what they have taken of the day's budget and not used yet: what is used beyond that was sent by somebody else.
+		Long: `Asks WeChat how often an app may call an API each day, how often it has and how often
+it still may; the API that sends messages when no other is named. Asking has a daily quota of its
+own. If there is a broker, BY KEFU is how many sends the workers count for the same day, with what
+they have taken of the day's budget and not used yet: what is used beyond that was sent by somebody
+else.
 
-With --reset the counts go back to zero: of the APIs named with --api, or of all. An app may do so 10 times a month, here and on
-mp.weixin.qq.com together. An app that is held for its quota goes on by itself at midnight, or at once with kefu app resume.`,
+With --reset the counts go back to zero: of the APIs named with --api, or of all. An app may do so
+10 times a month, here and on mp.weixin.qq.com together. An app that is held for its quota goes on
+by itself at midnight, or at once with kefu app resume.`,
 		Example: `  kefu app quota
   kefu app quota wx0000000000000001 --api /cgi-bin/message/custom/send --api /cgi-bin/message/custom/typing
   kefu app quota wx0000000000000001 --reset`,

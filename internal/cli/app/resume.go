@@ -22,8 +22,9 @@ func newResume(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "resume [APPID]",
 		Short: "Lift every hold of an app",
-		Long: `Lifts every hold of an app: an operator's at once; after one that WeChat, the configuration or the network drew, a single
-message is tried first, and the rest follow when it went well. An app that is not held is left as it is.`,
+		Long: `Lifts every hold of an app: an operator's at once; after one that WeChat, the
+configuration or the network drew, a single message is tried first, and the rest follow when it went
+well. An app that is not held is left as it is.`,
 		Example: `  kefu app resume wx0000000000000001`,
 		Args:    cli.Args(0, 1, "APPID"),
 		RunE: func(cmd *cobra.Command, args []string) error {

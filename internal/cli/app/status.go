@@ -25,9 +25,9 @@ func newStatus(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status [APPID]",
 		Short: "Tell how one app stands: queued, waiting, dead, held and why",
-		Long: `Tells all about one app: what is queued and since when, what waits for its time or its retry, what is dead, and, when it is
-held, the reason in WeChat's own words (for 40164 with the address that it saw), since when, when the next try is, and what
-you can do about it.`,
+		Long: `Tells all about one app: what is queued and since when, what waits for its time or
+its retry, what is dead, and, when it is held, the reason in WeChat's own words (for 40164 with the
+address that it saw), since when, when the next try is, and what you can do about it.`,
 		Example: `  kefu app status wx0000000000000001
   kefu app status -o json`,
 		Args: cli.Args(0, 1, "APPID"),

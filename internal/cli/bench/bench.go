@@ -32,17 +32,21 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "bench",
 		Short:   "Measure what kefu does with a load, beside a loop written by hand",
 		GroupID: cli.GroupTool,
-		Long: `Publishes a load, has workers deliver it to the fake WeChat API (see kefu sandbox), and reports throughput, the time from
-publishing to the API's receipt, CPU and memory of the workers, whether the budget was kept, and how often each intent was
-delivered. Nothing reaches WeChat, no configuration is read, and the broker is its own unless --nats-url names one.
+		Long: `Publishes a load, has workers deliver it to the fake WeChat API (see kefu sandbox),
+and reports throughput, the time from publishing to the API's receipt, CPU and memory of the
+workers, whether the budget was kept, and how often each intent was delivered. Nothing reaches
+WeChat, no configuration is read, and the broker is its own unless --nats-url names one.
 
-A load is a backlog that waits at the start (--backlog, --live-backlog: how fast is it drained?), a stream that is offered
-at a rate (--rate, --duration: how long do messages take?), or both (does a campaign delay the conversation?).
+A load is a backlog that waits at the start (--backlog, --live-backlog: how fast is it drained?), a
+stream that is offered at a rate (--rate, --duration: how long do messages take?), or both (does a
+campaign delay the conversation?).
 
-Workers and broker are processes of their own, so that each one's CPU and memory are its own; the API and the publisher run in
-this one. On a small machine they take the CPU from each other: compare figures of one run, not of two. --compare does the
-same with a bare loop (consume, check the JSON, POST, read errcode, acknowledge: no order, no budget, no retry schedule, no
-ledger, no receipts), --against with kefu under a load that differs. Contenders take turns; figures are medians of --rounds.
+Workers and broker are processes of their own, so that each one's CPU and memory are its own; the
+API and the publisher run in this one. On a small machine they take the CPU from each other: compare
+figures of one run, not of two. --compare does the same with a bare loop (consume, check the JSON,
+POST, read errcode, acknowledge: no order, no budget, no retry schedule, no ledger, no receipts),
+--against with kefu under a load that differs. Contenders take turns; figures are medians of
+--rounds.
 
 Exit code 4: not all was delivered, or something was lost or delivered twice.`,
 		Example: `  kefu bench --compare

@@ -41,20 +41,25 @@ func newStart(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start NAME",
 		Short: "Publish a message for each recipient in a file",
-		Long: `The file is CSV in UTF-8 with a header row and a column openid (or touser), or NDJSON with an object on each line. The template
-is a packet as the API takes it, with {{column}} inside its strings:
+		Long: `The file is CSV in UTF-8 with a header row and a column openid (or touser), or NDJSON
+with an object on each line. The template is a packet as the API takes it, with {{column}} inside
+its strings:
 
   {"msgtype":"text","text":{"content":"{{name}}，您的订单 {{order}} 已发货"}}
 
-Without a template each line of the NDJSON file is a whole packet. The whole file is checked before anything is published; bad
-rows stop the start unless --skip-invalid leaves them out. A recipient who is in the file twice gets the first message only.
+Without a template each line of the NDJSON file is a whole packet. The whole file is checked before
+anything is published; bad rows stop the start unless --skip-invalid leaves them out. A recipient
+who is in the file twice gets the first message only.
 
-What is sent is what was checked: a file that changes meanwhile ends the start before a changed row is sent.
+What is sent is what was checked: a file that changes meanwhile ends the start before a changed row
+is sent.
 
-It can be interrupted and run again with the same name, file and template: it goes on behind what the queue has acknowledged, and
-nobody gets it twice. A full queue is waited for. More than 1,000 recipients are asked about first, and so are users who may get
-the message twice: a run was killed before it could store how far it had come, or the broker's answers never came, and repeats of
-the last rows that it published are no longer recognised (after worker.ledger.keep, or duplicate_window without a ledger).
+It can be interrupted and run again with the same name, file and template: it goes on behind what
+the queue has acknowledged, and nobody gets it twice. A full queue is waited for. More than 1,000
+recipients are asked about first, and so are users who may get the message twice: a run was killed
+before it could store how far it had come, or the broker's answers never came, and repeats of the
+last rows that it published are no longer recognised (after worker.ledger.keep, or duplicate_window
+without a ledger).
 
 Exit codes: 0 all published, 1 failed or interrupted, 4 when rows were left out.`,
 		Example: `  kefu campaign start double-11 --file recipients.csv --template packet.json --dry-run

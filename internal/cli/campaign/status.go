@@ -23,9 +23,9 @@ func newStatus(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status NAME",
 		Short: "Show how far a campaign has come",
-		Long: `Shows how much of a campaign's file was published, what is still queued, and what became of
-the rest. The workers count that where an intent ends; it shows here within about a second. What is
-open waits in the queue, for its time or for a retry.
+		Long: `Shows how much of a campaign's file was published, what is still queued, and what
+became of the rest. The workers count that where an intent ends; it shows here within about a
+second. What is open waits in the queue, for its time or for a retry.
 
 A campaign that began before all workers counted, or while one kept no ledger, is read from its
 receipts: they are kept for 3 days, and worker.receipts may have switched them off. Of what began

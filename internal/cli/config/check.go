@@ -20,9 +20,9 @@ func newCheck(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration and name everything that is wrong with it",
-		Long: `Loads the configuration as every command does and names everything that is wrong, with file and line.
-Files it names (secrets, certificates) are looked at but may be missing: that is a warning.
-Exit code 0 when it can be used, 2 when not.`,
+		Long: `Loads the configuration as every command does and names everything that is wrong,
+with file and line. Files it names (secrets, certificates) are looked at but may be missing: that is
+a warning. Exit code 0 when it can be used, 2 when not.`,
 		Example: `  kefu config check
   kefu config check --config deploy/kefu.yaml -o json`,
 		Args: cli.NoArgs,

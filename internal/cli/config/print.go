@@ -18,9 +18,9 @@ func newPrint(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "print",
 		Short: "Print the configuration in effect",
-		Long: `Prints the configuration in effect as YAML that can be loaded again: file, environment and defaults together.
-Of each app it shows what differs from defaults; with --app, all settings of that app. Secrets are not part of it, and
-credentials in URLs are hidden.`,
+		Long: `Prints the configuration in effect as YAML that can be loaded again: file,
+environment and defaults together. Of each app it shows what differs from defaults; with --app, all
+settings of that app. Secrets are not part of it, and credentials in URLs are hidden.`,
 		Example: `  kefu config print
   kefu config print --origins
   kefu config print --app wx0000000000000001`,

@@ -20,8 +20,9 @@ func newReference(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reference [KEY]",
 		Short: "List every configuration key with its default, what is allowed and what it means",
-		Long: `Lists every configuration key with its default, what is allowed and what it means; with KEY, those whose name holds it.
-Every key of defaults may also be set per app. The variable of a key is KEFU_ and its path in capitals: KEFU_NATS_URL.`,
+		Long: `Lists every configuration key with its default, what is allowed and what it means;
+with KEY, those whose name holds it. Every key of defaults may also be set per app. The variable of
+a key is KEFU_ and its path in capitals: KEFU_NATS_URL.`,
 		Example: `  kefu config reference
   kefu config reference rate
   kefu config reference -o json

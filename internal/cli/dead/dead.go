@@ -19,8 +19,8 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "dead",
 		Short:   "Look at dead letters and send them again",
 		GroupID: cli.GroupIntent,
-		Long: `An intent that will not be sent becomes a dead letter with a reason, kept for 30 days:
-` + reasonNames() + `.
+		Long: `An intent that will not be sent becomes a dead letter with a reason, kept for 30
+days: ` + reasonNames() + `.
 The same flags choose letters for every subcommand; all that are given must hold.`,
 		Example: `  kefu dead list --since 2h
   kefu dead show order-4711

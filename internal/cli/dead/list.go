@@ -28,8 +28,8 @@ func newList(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, the newest last",
-		Long: `Lists dead letters in the order in which they died. Recipients are masked; --reveal shows them and is written to the
-audit. Exit code 3 when no letter matches.`,
+		Long: `Lists dead letters in the order in which they died. Recipients are masked; --reveal
+shows them and is written to the audit. Exit code 3 when no letter matches.`,
 		Example: `  kefu dead list --since 2h
   kefu dead list --reason recipient --errcode 45015,45047 --limit 20
   kefu dead list --campaign double-11 -o ndjson | jq -r .id`,

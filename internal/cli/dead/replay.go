@@ -35,15 +35,19 @@ func newReplay(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay [ID…]",
 		Short: "Send dead letters again",
-		Long: `Publishes the chosen letters to their lane again, byte for byte, as the next generation of their id, and takes each out of
-the box once the queue has it. It can be interrupted and run again: nothing is sent twice by that. What a replay that was killed
-may have sent longer ago than repeats are recognised (worker.ledger.keep, or duplicate_window without a ledger) is asked about.
+		Long: `Publishes the chosen letters to their lane again, byte for byte, as the next
+generation of their id, and takes each out of the box once the queue has it. It can be interrupted
+and run again: nothing is sent twice by that. What a replay that was killed may have sent longer ago
+than repeats are recognised (worker.ledger.keep, or duplicate_window without a ledger) is asked
+about.
 
-It first says what would become of them, and asks. Left in the box are letters that cannot be published, and those whose
-deadline has passed unless --expires-in gives a new one. A letter of reason id-reuse has the id of another message, and the id of
-any letter may have gone on without it, when its producer published it again: --new-ids sends these under ids of their own.
+It first says what would become of them, and asks. Left in the box are letters that cannot be
+published, and those whose deadline has passed unless --expires-in gives a new one. A letter of
+reason id-reuse has the id of another message, and the id of any letter may have gone on without it,
+when its producer published it again: --new-ids sends these under ids of their own.
 
-Exit codes: 1 nothing was replayed, 3 when no letter matches, 4 when some were left in the box or it was stopped in the middle.`,
+Exit codes: 1 nothing was replayed, 3 when no letter matches, 4 when some were left in the box or it
+was stopped in the middle.`,
 		Example: `  kefu dead replay order-4711
   kefu dead replay --reason exhausted --since 2h --dry-run
   kefu dead replay --reason unknown --campaign double-11 --rate 20 --yes

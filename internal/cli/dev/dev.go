@@ -42,11 +42,13 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "dev",
 		Short:   "Run everything in one process: broker, fake WeChat API and worker",
 		GroupID: cli.GroupRun,
-		Long: `Runs a broker, the fake WeChat API (see kefu sandbox) and a worker in one process, so that everything can be tried on a
-machine that has nothing else: publish with any NATS client or kefu send, and watch what becomes of it. Nothing reaches
-WeChat. Ctrl-C stops it; what was queued is forgotten unless --data names a folder to keep it in.
+		Long: `Runs a broker, the fake WeChat API (see kefu sandbox) and a worker in one process, so
+that everything can be tried on a machine that has nothing else: publish with any NATS client or
+kefu send, and watch what becomes of it. Nothing reaches WeChat. Ctrl-C stops it; what was queued is
+forgotten unless --data names a folder to keep it in.
 
-A configuration file is not needed. If there is one, its apps and their settings are used, but never their secrets.`,
+A configuration file is not needed. If there is one, its apps and their settings are used, but never
+their secrets.`,
 		Example: `  kefu dev
   kefu dev --latency 20ms..80ms
   kefu dev --data ./dev-data --nats-listen 127.0.0.1:4333`,

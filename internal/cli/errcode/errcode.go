@@ -31,10 +31,11 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "errcode [CODE]",
 		Short:   "Explain WeChat's return codes: what one means, what kefu does, what you can do",
 		GroupID: cli.GroupTool,
-		Long: `Explains a return code of WeChat: what it means, what the worker does about it and what you can do.
-Without CODE it lists all codes that kefu knows. The same code can mean different things on different calls: 40001 on a
-send is a stale token, on a token call a wrong secret. With --call it says what a command that makes that call says of the
-code. Exit code 3 when no code matches.`,
+		Long: `Explains a return code of WeChat: what it means, what the worker does about it and
+what you can do. Without CODE it lists all codes that kefu knows. The same code can mean different
+things on different calls: 40001 on a send is a stale token, on a token call a wrong secret. With
+--call it says what a command that makes that call says of the code. Exit code 3 when no code
+matches.`,
 		Example: `  kefu errcode 45015
   kefu errcode -1 --lang zh
   kefu errcode 40001 --call token

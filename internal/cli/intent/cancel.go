@@ -26,8 +26,9 @@ func NewCancel(env *cli.Env) *cobra.Command {
 		Use:     "cancel ID",
 		Short:   "Withdraw an intent: do not send it any more",
 		GroupID: cli.GroupIntent,
-		Long: `Withdraws an intent that is queued or waits for its time: workers do not send it when its turn comes, and its receipt says
-cancelled. A call that is under way just now cannot be taken back, but it is not tried again.
+		Long: `Withdraws an intent that is queued or waits for its time: workers do not send it when
+its turn comes, and its receipt says cancelled. A call that is under way just now cannot be taken
+back, but it is not tried again.
 
 Exit code 1 when it has ended already, 3 when nothing is known of it.`,
 		Example: `  kefu cancel order-4711-reminder

@@ -30,11 +30,12 @@ func NewFind(env *cli.Env) *cobra.Command {
 		Use:     "find ID",
 		Short:   "Find an intent: where it is, what happened, why",
 		GroupID: cli.GroupIntent,
-		Long: `Looks for an intent by its id in the ledger, the queue, among what waits, the receipts and the dead letters, and says where it
-stands and what happened to it. With --openid it lists what is queued, waiting or dead of one person instead.
+		Long: `Looks for an intent by its id in the ledger, the queue, among what waits, the
+receipts and the dead letters, and says where it stands and what happened to it. With --openid it
+lists what is queued, waiting or dead of one person instead.
 
-As JSON it is a list: an id may be known to several apps. Exit code 3 when nothing is known: it was never accepted, or all
-traces of it have expired.`,
+As JSON it is a list: an id may be known to several apps. Exit code 3 when nothing is known: it was
+never accepted, or all traces of it have expired.`,
 		Example: `  kefu find order-4711-shipped
   kefu find order-4711-shipped --app wx0000000000000001 -o json
   kefu find --openid oUser1`,

@@ -47,9 +47,10 @@ func NewSend(env *cli.Env) *cobra.Command {
 		Use:     "send",
 		Short:   "Publish one message, and see what becomes of it",
 		GroupID: cli.GroupIntent,
-		Long: `Publishes one send-intent to the queue of an app, as a producer would: a text from flags, or any packet of the
-customer-service API as JSON from a file or from standard input, which is read when none of these flags is given
-and it is no terminal. With --wait it prints what became of it and ends with exit code 1 when it was not sent.`,
+		Long: `Publishes one send-intent to the queue of an app, as a producer would: a text from
+flags, or any packet of the customer-service API as JSON from a file or from standard input, which
+is read when none of these flags is given and it is no terminal. With --wait it prints what became
+of it and ends with exit code 1 when it was not sent.`,
 		Example: `  kefu send --openid oUser1 --text '您的订单已发货' --wait
   kefu send --packet image.json --id order-4711-image --wait
   echo '{"touser":"oUser1","msgtype":"text","text":{"content":"hi"}}' | kefu send

@@ -30,10 +30,11 @@ func NewValidate(env *cli.Env) *cobra.Command {
 		Use:     "validate FILE…",
 		Short:   "Check messages before publishing them, offline",
 		GroupID: cli.GroupIntent,
-		Long: `Checks message packets, as the API takes them, by the same rules as the worker: nothing is sent or published.
-A file holds one packet as JSON, a JSON list of packets, or one packet per line (NDJSON); - is standard input.
-The limits are the API's, or those of an app with --app. Exit code 1 when any packet is invalid. A warning says what WeChat will
-show otherwise than the packet says it, or may refuse; it does not count against the packet.`,
+		Long: `Checks message packets, as the API takes them, by the same rules as the worker:
+nothing is sent or published. A file holds one packet as JSON, a JSON list of packets, or one packet
+per line (NDJSON); - is standard input. The limits are the API's, or those of an app with --app.
+Exit code 1 when any packet is invalid. A warning says what WeChat will show otherwise than the
+packet says it, or may refuse; it does not count against the packet.`,
 		Example: `  kefu validate packet.json
   kefu validate --invalid campaign.ndjson
   jq -c '.[]' packets.json | kefu validate - -o ndjson`,

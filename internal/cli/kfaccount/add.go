@@ -19,8 +19,9 @@ func newAdd(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add KFACCOUNT",
 		Short: "Add a kfaccount",
-		Long: `Adds a kfaccount, named prefix@wechatid: a prefix of up to 10 letters, digits and underscores, and the app's WeChat id. One
-that is there already under that nickname is left as it is.`,
+		Long: `Adds a kfaccount, named prefix@wechatid: a prefix of up to 10 letters, digits and
+underscores, and the app's WeChat id. One that is there already under that nickname is left as it
+is.`,
 		Example: `  kefu kfaccount add test1@test --nickname 客服1`,
 		Args:    cli.Args(1, 1, "KFACCOUNT"),
 		RunE: func(cmd *cobra.Command, args []string) error {

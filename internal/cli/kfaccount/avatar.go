@@ -21,7 +21,8 @@ func newAvatar(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "avatar KFACCOUNT FILE",
 		Short:   "Give a kfaccount its picture",
-		Long:    `Uploads a picture that users see beside the kfaccount's messages: a JPG file, best of 640 by 640 pixels.`,
+		Long:    `Uploads a picture that users see beside the kfaccount's messages: a JPG file, best
+of 640 by 640 pixels.`,
 		Example: `  kefu kfaccount avatar test1@test face.jpg`,
 		Args:    cli.Args(2, 2, "KFACCOUNT or FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

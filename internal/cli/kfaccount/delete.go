@@ -19,8 +19,8 @@ func newDelete(env *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete KFACCOUNT",
 		Short: "Delete a kfaccount",
-		Long: `Deletes a kfaccount, and looks afterwards whether it is gone: WeChat answers ok at times and keeps it. Messages that name it are
-refused from then on (65401).`,
+		Long: `Deletes a kfaccount, and looks afterwards whether it is gone: WeChat answers ok at
+times and keeps it. Messages that name it are refused from then on (65401).`,
 		Example: `  kefu kfaccount delete test1@test`,
 		Args:    cli.Args(1, 1, "KFACCOUNT"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -14,9 +14,10 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "kfaccount",
 		Short:   "Manage an app's customer-service accounts (客服帐号)",
 		GroupID: cli.GroupApp,
-		Long: `A kfaccount is one of the faces under which an app answers its users: a nickname and a picture. A message names the kfaccount it
-comes from as prefix@wechatid, where the wechat id is the app's. These commands call the API themselves, with the app's secret,
-and need neither worker nor broker; what they change is written to the audit if there is a broker.`,
+		Long: `A kfaccount is one of the faces under which an app answers its users: a nickname and
+a picture. A message names the kfaccount it comes from as prefix@wechatid, where the wechat id is
+the app's. These commands call the API themselves, with the app's secret, and need neither worker
+nor broker; what they change is written to the audit if there is a broker.`,
 		Example: `  kefu kfaccount list
   kefu kfaccount add test1@test --nickname 客服1
   kefu kfaccount avatar test1@test face.jpg

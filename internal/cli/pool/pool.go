@@ -28,12 +28,13 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "pool",
 		Short:   "See which workers are alive and which live shards each of them reads",
 		GroupID: cli.GroupApp,
-		Long: `The pool is all workers of one broker. All of them read bulk; a live shard is read by one worker at a time, and the shards
-are spread evenly. A worker that was killed is listed until its lease is over, 12 s after its last sign of life; then the
-others take its shards. What a shard without a reader holds waits until it has one again.
+		Long: `The pool is all workers of one broker. All of them read bulk; a live shard is read by
+one worker at a time, and the shards are spread evenly. A worker that was killed is listed until its
+lease is over, 12 s after its last sign of life; then the others take its shards. What a shard
+without a reader holds waits until it has one again.
 
-QUEUED is what the shards of a line hold that has not ended, OLDEST for how long the first of it has been there; the line
-"all" tells the same of bulk. With --app the rates are those of that app alone.`,
+QUEUED is what the shards of a line hold that has not ended, OLDEST for how long the first of it has
+been there; the line "all" tells the same of bulk. With --app the rates are those of that app alone.`,
 		Example: `  kefu pool
   kefu pool --app wx0000000000000001
   kefu pool -o json`,

@@ -35,11 +35,12 @@ func New(env *cli.Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kefu",
 		Short: "Deliver WeChat customer-service messages from NATS JetStream",
-		Long: `kefu takes send-intents from NATS JetStream and delivers them through WeChat's customer-service API:
-in order per user, within each account's rate, once, and with a clear end for every message.
+		Long: `kefu takes send-intents from NATS JetStream and delivers them through WeChat's
+customer-service API: in order per user, within each account's rate, once, and with a clear end for
+every message.
 
-Configuration: --config FILE, else KEFU_CONFIG, else ./kefu.yaml, else /etc/kefu/kefu.yaml;
-KEFU_ variables win over the file (KEFU_NATS_URL for nats.url), --set wins over both.
+Configuration: --config FILE, else KEFU_CONFIG, else ./kefu.yaml, else /etc/kefu/kefu.yaml; KEFU_
+variables win over the file (KEFU_NATS_URL for nats.url), --set wins over both.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4 partly done.`,
 		Example: `  kefu dev                            everything in one process, to try it out

@@ -59,7 +59,7 @@ func TestEveryCommandIsDescribed(t *testing.T) {
 			require.NotEmpty(t, cmd.GroupID, path)
 		}
 		for line := range strings.Lines(cmd.Long) {
-			require.LessOrEqual(t, len([]rune(line)), 131, "%s: %s", path, line)
+			require.LessOrEqual(t, len([]rune(line)), 101, "%s: %s", path, line)
 		}
 	})
 }

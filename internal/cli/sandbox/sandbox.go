@@ -37,13 +37,15 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "sandbox",
 		Short:   "Run a fake WeChat API to develop and test against",
 		GroupID: cli.GroupRun,
-		Long: `Runs a fake of WeChat's customer-service API: it issues tokens, checks and records messages, keeps accounts and answers
-as WeChat does. Nothing reaches anybody, and no WeChat account is needed. Ctrl-C stops it.
+		Long: `Runs a fake of WeChat's customer-service API: it issues tokens, checks and records
+messages, keeps accounts and answers as WeChat does. Nothing reaches anybody, and no WeChat account
+is needed. Ctrl-C stops it.
 
-The calls are send, typing, both token calls, the kfaccount family with avatars and lists, quota/get, the ways to clear
-quotas, and rid/get. By default every app, user and media id is good and there are no limits; --like and --settings
-make it as strict as WeChat, from what users did and what was sent before. Rules make it slow, busy, broken or gone.
-All of it can be changed over HTTP while it runs; the page at its address says how:
+The calls are send, typing, both token calls, the kfaccount family with avatars and lists,
+quota/get, the ways to clear quotas, and rid/get. By default every app, user and media id is good
+and there are no limits; --like and --settings make it as strict as WeChat, from what users did and
+what was sent before. Rules make it slow, busy, broken or gone. All of it can be changed over HTTP
+while it runs; the page at its address says how:
 
   /sandbox/rules       what becomes of which calls: errcodes, resets, hangs, redirects, ill-formed answers, …
   /sandbox/settings    reply windows, content, quotas, token limits, IP list, kfaccount limits and error family

@@ -27,9 +27,10 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "setup",
 		Short:   "Create or upgrade the JetStream objects that kefu needs",
 		GroupID: cli.GroupSetup,
-		Long: `Compares the broker's JetStream objects with what this version and configuration need, prints the differences, and creates
-or changes what can be changed. It asks only when something stored would be lost. Workers do the harmless part of this at
-start by themselves, unless worker.provision is off.
+		Long: `Compares the broker's JetStream objects with what this version and configuration
+need, prints the differences, and creates or changes what can be changed. It asks only when
+something stored would be lost. Workers do the harmless part of this at start by themselves, unless
+worker.provision is off.
 
 Exit code 4 when something was left as it is.`,
 		Example: `  kefu setup --dry-run

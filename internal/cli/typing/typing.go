@@ -26,8 +26,9 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "typing",
 		Short:   "Show a user that an answer is being written",
 		GroupID: cli.GroupApp,
-		Long: `Shows the user that an answer is being written, for 15 seconds or until a message is sent. WeChat wants a message to or from the
-user within the last 30 seconds. It calls the API itself and needs neither worker nor broker.`,
+		Long: `Shows the user that an answer is being written, for 15 seconds or until a message is
+sent. WeChat wants a message to or from the user within the last 30 seconds. It calls the API itself
+and needs neither worker nor broker.`,
 		Example: `  kefu typing --openid oUser1
   kefu typing --openid oUser1 --cancel`,
 		Args: cli.NoArgs,

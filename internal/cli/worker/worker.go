@@ -32,16 +32,19 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "worker",
 		Short:   "Run the worker: take intents from the queue and send them",
 		GroupID: cli.GroupRun,
-		Long: `Takes send-intents from the queues of the configured apps and sends them, until it is told to stop. Start as many as you
-like against one broker. With nats.url: embedded it also runs the broker, stored on disk, listening for producers.
+		Long: `Takes send-intents from the queues of the configured apps and sends them, until it is
+told to stop. Start as many as you like against one broker. With nats.url: embedded it also runs the
+broker, stored on disk, listening for producers.
 
-SIGHUP, or a change of the configuration file, has it take over apps and their settings: new apps are taken up, the others go
-on under their new settings, an app that is missing is given up and its queue kept, unread. A configuration with a mistake
-changes nothing; one that cannot be taken over just now, as while the broker is away, is tried again. Other sections take
-effect at the next start. Secrets are read anew by themselves.
+SIGHUP, or a change of the configuration file, has it take over apps and their settings: new apps
+are taken up, the others go on under their new settings, an app that is missing is given up and its
+queue kept, unread. A configuration with a mistake changes nothing; one that cannot be taken over
+just now, as while the broker is away, is tried again. Other sections take effect at the next start.
+Secrets are read anew by themselves.
 
-SIGTERM or Ctrl-C: what is under way is finished (worker.grace), the rest given back, exit code 0; exit code 1 when the
-grace period was too short, in which case nothing is lost either. A second signal ends the process at once.`,
+SIGTERM or Ctrl-C: what is under way is finished (worker.grace), the rest given back, exit code 0;
+exit code 1 when the grace period was too short, in which case nothing is lost either. A second
+signal ends the process at once.`,
 		Example: `  kefu worker --config /etc/kefu/kefu.yaml
   KEFU_NATS_URL=nats://nats:4222 kefu worker --log-level debug`,
 		Args: cli.NoArgs,
