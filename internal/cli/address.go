@@ -23,5 +23,6 @@ func AddressInUse(err error, address, flag string) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return err
 	}
-	return fmt.Errorf("%s is in use by another program: choose another address with %s; port 0 picks a free one", address, flag)
+	return fmt.Errorf("%s is in use by another program: choose another address with %s; "+
+		"port 0 picks a free one", address, flag)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
-// Purpose is what a command calls the API for: it decides what can be done when nobody knows whether
-// the call was carried out.
+// Purpose is what a command calls the API for. It decides what can be done when nobody knows
+// whether the call was carried out.
 type Purpose uint8
 
 // The purposes.
@@ -88,7 +88,8 @@ func (a advice) withoutCode(doing Purpose, e *wechat.Error) (en, zh string) {
 		return "Nobody knows whether the sign is shown: run the command again, it does no harm.",
 			"无法确定输入状态是否已下发：可直接重新执行命令，不会有副作用。"
 	case e.Fault == wechat.FaultUnknown:
-		return "Look before you do it again: the request left, and nobody knows whether it was carried out.",
+		return "Look before you do it again: the request left, and nobody knows whether " +
+				"it was carried out.",
 			"请求已发出但没有可用的应答：请先核实是否已生效，再决定是否重试。"
 	case e.Fault == wechat.FaultMinuteQuota && e.RetryAfter > 0:
 		return fmt.Sprintf("Do it again in %s.", About(e.RetryAfter)),

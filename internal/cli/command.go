@@ -21,10 +21,15 @@ const (
 func Complete(cmd *cobra.Command, flag string, choices func() []string) {
 	// It fails only for a flag that does not exist or is completed twice, which
 	// TestEveryFlagIsDescribed would show.
-	_ = cmd.RegisterFlagCompletionFunc(flag,
-		func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return choices(), cobra.ShellCompDirectiveNoFileComp
-		})
+	_ = cmd.RegisterFlagCompletionFunc(flag, CompleteArgs(choices))
+}
+
+// CompleteArgs lets the shell complete arguments with what choices returns: for
+// cobra.Command.ValidArgsFunction.
+func CompleteArgs(choices func() []string) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return choices(), cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 // FormerNames has flags understood under the names that they had in earlier versions as well. Only
@@ -50,7 +55,8 @@ func nothingEmpty(cmd *cobra.Command, args []string) (err error) {
 		case err != nil:
 		case isMany && slices.Contains(many.GetSlice(), ""):
 			err = Usagef("--%s has an empty value: is a variable not set?", f.Name)
-		case isMany && len(many.GetSlice()) == 0, f.Value.Type() == "string" && f.Value.String() == "":
+		case isMany && len(many.GetSlice()) == 0,
+			f.Value.Type() == "string" && f.Value.String() == "":
 			err = Usagef("--%s is empty: is a variable not set?", f.Name)
 		}
 	})

@@ -82,14 +82,17 @@ func (s *LogSink) writeLast(line []byte) {
 	}
 }
 
+// droppedLine is what stands in the log for the lines that are missing.
+const droppedLine = `{"level":"WARN","msg":"lines of the log were dropped: nobody read them",` +
+	`"dropped":%d}` + "\n"
+
 func (s *LogSink) write() {
 	defer close(s.done)
 	said := int64(0)
 	for line := range s.lines {
 		_, _ = s.to.Write(line)
 		if n := s.dropped.Load(); n > said && len(s.lines) == 0 {
-			_, _ = fmt.Fprintf(s.to,
-				`{"level":"WARN","msg":"lines of the log were dropped: nobody read them","dropped":%d}`+"\n", n-said)
+			_, _ = fmt.Fprintf(s.to, droppedLine, n-said)
 			said = n
 		}
 	}

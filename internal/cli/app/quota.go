@@ -41,7 +41,7 @@ With --reset the counts go back to zero: of the APIs named with --api, or of all
 10 times a month, here and on mp.weixin.qq.com together. An app that is held for its quota goes on
 by itself at midnight, or at once with kefu app resume.`,
 		Example: `  kefu app quota
-  kefu app quota wx0000000000000001 --api /cgi-bin/message/custom/send --api /cgi-bin/message/custom/typing
+  kefu app quota --api /cgi-bin/message/custom/send --api /cgi-bin/message/custom/typing
   kefu app quota wx0000000000000001 --reset`,
 		Args: cli.Args(0, 1, "APPID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -209,12 +209,16 @@ func (q *quota) show(rows []Quota) error {
 		}},
 	}
 	if slices.ContainsFunc(rows, func(r Quota) bool { return r.ByKefu != nil }) {
-		columns = slices.Insert(columns, 4, cli.Column[Quota]{Title: "BY KEFU", Right: true, Cell: func(r Quota) string {
-			if r.ByKefu == nil {
-				return ""
-			}
-			return cli.Grouped(*r.ByKefu)
-		}})
+		columns = slices.Insert(columns, 4, cli.Column[Quota]{
+			Title: "BY KEFU", Right: true, Cell: byKefu,
+		})
 	}
 	return cli.List(q.streams, rows, columns)
+}
+
+func byKefu(r Quota) string {
+	if r.ByKefu == nil {
+		return ""
+	}
+	return cli.Grouped(*r.ByKefu)
 }

@@ -53,9 +53,9 @@ Exit code 4: not all was delivered, or something was lost or delivered twice.`,
   kefu bench --backlog 60000 --latency 50ms --concurrency 512 --compare
   kefu bench --rate 200 --duration 20s --compare --rounds 3
   kefu bench --latency 50ms --workers 2 --against workers=1
-  kefu bench --backlog 200000 --per-second 1000 --latency 20ms --rate 20 --live-share 1 --against backlog=0
+  kefu bench --backlog 200000 --per-second 1000 --rate 20 --live-share 1 --against backlog=0
   kefu bench --apps 300 --backlog 30000 --live-backlog 30000 --against apps=1
-  kefu bench --apps 50 --slow-apps 4 --failing-apps 3 --held-apps 3 --rate 500 --against slow-apps=0,failing-apps=0,held-apps=0`,
+  kefu bench --apps 50 --slow-apps 4 --failing-apps 3 --rate 500 --against slow-apps=0,failing-apps=0`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd) },
 	}
@@ -69,10 +69,13 @@ Exit code 4: not all was delivered, or something was lost or delivered twice.`,
 		"how often each contender has its turn; figures are medians")
 	flags.StringVar(&b.nats, "nats-url", "",
 		"`URL` of a broker to use, which must hold no streams of kefu; its CPU is not seen")
-	flags.IntVar(&b.replicas, "replicas", 1, "copies of each stream on a cluster that --nats-url names")
+	flags.IntVar(&b.replicas, "replicas", 1,
+		"copies of each stream on a cluster that --nats-url names")
 	flags.StringVar(&b.profiles, "profiles", "", "`folder` for CPU profiles of workers and loops")
 	_ = flags.MarkHidden("profiles")
-	for flag, words := range map[string][]string{"ledger": {"full", "off"}, "receipts": {"all", "failures", "off"}} {
+	for flag, words := range map[string][]string{
+		"ledger": {"full", "off"}, "receipts": {"all", "failures", "off"},
+	} {
 		cli.Complete(cmd, flag, func() []string { return words })
 	}
 	cmd.AddCommand(newBroker(env), newWorker(env), newLoop(env))
@@ -101,7 +104,8 @@ func (b *measure) run(cmd *cobra.Command) error {
 		return err
 	}
 	if !report.Complete() {
-		return cli.Partlyf("not every intent was delivered, and delivered once: see posts per intent, delivered and lost")
+		return cli.Partlyf("not every intent was delivered, and delivered once: " +
+			"see posts per intent, delivered and lost")
 	}
 	return nil
 }

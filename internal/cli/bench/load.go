@@ -96,7 +96,8 @@ func changeLoad(l *bench.Load, changes string) error {
 	for change := range strings.SplitSeq(changes, ",") {
 		name, value, found := strings.Cut(strings.TrimLeft(strings.TrimSpace(change), "-"), "=")
 		if !found || flags.Lookup(name) == nil {
-			return cli.Usagef("--against %q: want flags of the load with a value, such as workers=1 or apps=1,backlog=0", change)
+			return cli.Usagef("--against %q: want flags of the load with a value, "+
+				"such as workers=1 or apps=1,backlog=0", change)
 		}
 		if err := flags.Set(name, value); err != nil {
 			return cli.Usagef("--against: %w", err)

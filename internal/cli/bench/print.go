@@ -18,25 +18,31 @@ func (b *measure) print(report *bench.Report) error {
 	columns := []cli.Column[bench.Measure]{{Title: "",
 		Cell: func(m bench.Measure) string { return m.Name }}}
 	for _, s := range report.Contenders {
-		columns = append(columns, cli.Column[bench.Measure]{Title: s.Name, Right: true, Cell: func(m bench.Measure) string {
-			v, ok := s.Medians[m.Key]
-			if !ok {
+		columns = append(columns, cli.Column[bench.Measure]{
+			Title: s.Name, Right: true,
+			Cell: func(m bench.Measure) string {
+				if v, ok := s.Medians[m.Key]; ok {
+					return decimal(v, m.Digits)
+				}
 				return ""
-			}
-			return decimal(v, m.Digits)
-		}})
+			},
+		})
 	}
 	if len(report.Contenders) > 1 {
-		columns = append(columns, cli.Column[bench.Measure]{Title: "ratio", Right: true, Cell: func(m bench.Measure) string {
-			r, ok := ratios[m.Key]
-			if !ok {
-				return ""
-			}
-			if r.Low == r.High {
-				return decimal(r.Median, 2)
-			}
-			return decimal(r.Median, 2) + " [" + decimal(r.Low, 2) + "–" + decimal(r.High, 2) + "]"
-		}})
+		columns = append(columns, cli.Column[bench.Measure]{
+			Title: "ratio", Right: true,
+			Cell: func(m bench.Measure) string {
+				r, ok := ratios[m.Key]
+				switch {
+				case !ok:
+					return ""
+				case r.Low == r.High:
+					return decimal(r.Median, 2)
+				}
+				span := decimal(r.Low, 2) + "–" + decimal(r.High, 2)
+				return decimal(r.Median, 2) + " [" + span + "]"
+			},
+		})
 	}
 	var rows []bench.Measure
 	for _, m := range bench.Measures {

@@ -16,8 +16,8 @@ func New(env *cli.Env) *cobra.Command {
 		Long: `A campaign is a file of recipients that becomes intents of the bulk lane, which
 yields to conversations. Its name stands in the subject, receipts and letters: letters, digits, -
 and _.`,
-		Example: `  kefu campaign start double-11 --file recipients.csv --template packet.json --dry-run
-  kefu campaign start double-11 --file recipients.csv --template packet.json
+		Example: `  kefu campaign start double-11 --file users.csv --template packet.json --dry-run
+  kefu campaign start double-11 --file users.csv --template packet.json
   kefu campaign status double-11`,
 	}, newStart(env), newStatus(env))
 }

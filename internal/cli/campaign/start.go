@@ -62,8 +62,8 @@ last rows that it published are no longer recognised (after worker.ledger.keep, 
 without a ledger).
 
 Exit codes: 0 all published, 1 failed or interrupted, 4 when rows were left out.`,
-		Example: `  kefu campaign start double-11 --file recipients.csv --template packet.json --dry-run
-  kefu campaign start double-11 --file recipients.csv --template packet.json --expires-in 6h --yes
+		Example: `  kefu campaign start double-11 --file users.csv --template packet.json --dry-run
+  kefu campaign start double-11 --file users.csv --template packet.json --expires-in 6h --yes
   kefu campaign start notice-7 --file packets.ndjson --skip-invalid --source crm`,
 		Args: cli.Args(1, 1, "NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -201,7 +201,8 @@ func (s *start) judge(summary campaign.Summary) error {
 	}
 	switch {
 	case summary.Invalid > 0 && !s.skipInvalid:
-		return fmt.Errorf("%s of %s cannot be sent: nothing was published; correct them, or leave them out with --skip-invalid",
+		return fmt.Errorf("%s of %s cannot be sent: nothing was published; "+
+			"correct them, or leave them out with --skip-invalid",
 			cli.Grouped(int64(summary.Invalid)), cli.Counted(summary.Rows, "row"))
 	case summary.Recipients == 0:
 		return fmt.Errorf("%s: nobody to send to", s.file)
@@ -323,11 +324,14 @@ func nextStep(r campaign.Result, err error) string {
 	case errors.Is(err, campaign.ErrTakenOver), errors.Is(err, campaign.ErrTooLate):
 		return ""
 	case errors.Is(err, campaign.ErrCheckpoint):
-		return stopped + " That is not on record: the same command goes on from an earlier row. Run it soon, while repeats are recognised."
+		return stopped + " That is not on record: the same command goes on from an earlier row. " +
+			"Run it soon, while repeats are recognised."
 	case errors.Is(err, campaign.ErrMayDouble):
-		return stopped + " The same command says how many users may get the message twice, and asks before it goes on from there."
+		return stopped + " The same command says how many users may get the message twice, and " +
+			"asks before it goes on from there."
 	case errors.Is(err, campaign.ErrChanged):
-		return stopped + " Nothing of the changed file was published. With the file as it was, the same command goes on from there."
+		return stopped + " Nothing of the changed file was published. With the file as it was, " +
+			"the same command goes on from there."
 	}
 	return stopped + " The same command goes on from there."
 }

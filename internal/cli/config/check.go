@@ -64,7 +64,8 @@ func (c *check) run() error {
 			return err
 		}
 		if !found.OK {
-			return cli.Usagef("the configuration has %s", cli.CountOrNo(len(found.Problems), "problem"))
+			problems := cli.CountOrNo(len(found.Problems), "problem")
+			return cli.Usagef("the configuration has %s", problems)
 		}
 		return nil
 	}

@@ -29,13 +29,13 @@ a key is KEFU_ and its path in capitals: KEFU_NATS_URL.`,
   kefu config reference --example > kefu.yaml`,
 		Args: cli.Args(0, 1, "KEY"),
 		RunE: func(_ *cobra.Command, args []string) error { return r.run(args) },
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: cli.CompleteArgs(func() []string {
 			var names []string
 			for _, k := range config.Keys() {
 				names = append(names, k.Path+"\t"+k.Doc)
 			}
-			return names, cobra.ShellCompDirectiveNoFileComp
-		},
+			return names
+		}),
 	}
 	cmd.Flags().BoolVar(&r.example, "example", false,
 		"write a complete, commented configuration file instead")

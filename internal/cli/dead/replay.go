@@ -102,7 +102,8 @@ func (d *replay) run(ctx context.Context, ids []string) error {
 		d.explain(plan)
 	}
 	if plan.MayDouble > 0 {
-		d.streams.Warn(fmt.Sprintf("a replay was killed that may have sent %s of these, and repeats are recognised for %s only: they may be sent twice",
+		d.streams.Warn(fmt.Sprintf("a replay was killed that may have sent %s of these, "+
+			"and repeats are recognised for %s only: they may be sent twice",
 			cli.Grouped(int64(plan.MayDouble)), cli.About(options.Remembered)))
 	}
 	if err := d.streams.Confirm(ctx, d.question(plan)); err != nil {
@@ -179,8 +180,8 @@ func (d *replay) report(r deadletter.Result, err error) error {
 	case err != nil && r.Replayed == 0:
 		return err
 	case errors.Is(err, context.Canceled):
-		return cli.Partlyf("%w",
-			errors.Join(errors.New("interrupted: the rest is still in the box; run it again to go on"), cli.BesidesInterrupt(err)))
+		stopped := errors.New("interrupted: the rest is still in the box; run it again to go on")
+		return cli.Partlyf("%w", errors.Join(stopped, cli.BesidesInterrupt(err)))
 	case err != nil:
 		return cli.Partlyf("stopped: %w; run it again to go on", err)
 	case r.Stopped != "" && r.Replayed == 0:

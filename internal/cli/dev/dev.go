@@ -85,7 +85,8 @@ func (d *dev) run(ctx context.Context) error {
 		Listen: cfg.NATS.Listen, Dir: d.data, Log: log,
 	})
 	if errors.Is(err, broker.ErrAddressInUse) {
-		return fmt.Errorf("%w: choose another address with --nats-listen; port 0 picks a free one", err)
+		return fmt.Errorf("%w: choose another address with --nats-listen; "+
+			"port 0 picks a free one", err)
 	}
 	if err != nil {
 		return err

@@ -43,13 +43,13 @@ matches.`,
   kefu errcode --search quota -o json`,
 		Args: cli.Args(0, 1, "CODE"),
 		RunE: func(_ *cobra.Command, args []string) error { return e.run(args) },
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: cli.CompleteArgs(func() []string {
 			var codes []string
 			for _, row := range wechat.Codes() {
 				codes = append(codes, strconv.Itoa(row.Code)+"\t"+row.En)
 			}
-			return codes, cobra.ShellCompDirectiveNoFileComp
-		},
+			return codes
+		}),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&e.fault, "fault", "",

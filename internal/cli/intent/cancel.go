@@ -115,7 +115,8 @@ func afterCancel(w intent.Whereabouts) string {
 		return fmt.Sprintf("%q was withdrawn already, by %s: it will not be sent", w.ID,
 			w.WithdrawnBy)
 	case w.State == schema.StateInFlight:
-		return fmt.Sprintf("%q is withdrawn. It is being sent just now, which cannot be taken back; it will not be tried again", w.ID)
+		return fmt.Sprintf("%q is withdrawn. It is being sent just now, "+
+			"which cannot be taken back; it will not be tried again", w.ID)
 	case w.State == schema.StateWaiting && !w.Until.IsZero():
 		return fmt.Sprintf("%q is withdrawn. It was waiting until %s and will not be sent", w.ID,
 			cli.Moment(w.Until))

@@ -73,7 +73,8 @@ func (f *find) run(ctx context.Context, args []string) error {
 }
 
 func unknownIntent(id string) error {
-	return cli.Nothingf("nothing is known of %q: it was never accepted, or all traces of it have expired", id)
+	return cli.Nothingf("nothing is known of %q: it was never accepted, "+
+		"or all traces of it have expired", id)
 }
 
 func (f *find) print(w intent.Whereabouts) error {

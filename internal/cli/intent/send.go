@@ -64,7 +64,7 @@ of it and ends with exit code 1 when it was not sent.`,
 			if s.timeout <= 0 {
 				return cli.Usagef("--timeout must be above 0")
 			}
-			if s.openID == "" && s.text == "" && s.kfAccount == "" && s.packet == "" && !s.streams.Terminal.In {
+			if s.openID+s.text+s.kfAccount+s.packet == "" && !s.streams.Terminal.In {
 				s.packet = "-"
 			}
 			return s.run(cmd.Context())
@@ -76,7 +76,8 @@ of it and ends with exit code 1 when it was not sent.`,
 	f.StringVar(&s.kfAccount, "kfaccount", "",
 		"`kfaccount` it comes from, as prefix@wechatid, with --text")
 	f.StringVar(&s.packet, "packet", "",
-		"JSON `file` with a packet of the API; - is standard input, also read without this flag when it is no terminal")
+		"JSON `file` with a packet of the API; - is standard input, also read without this flag "+
+			"when it is no terminal")
 	f.StringVar(&s.id, "id", "",
 		"`id` of the intent: a repeat of it is sent once (default: a new one)")
 	f.StringVar(&s.campaign, "campaign", "", "`name` of a campaign: send it in the bulk lane")
@@ -130,7 +131,8 @@ func (s *send) run(ctx context.Context) error {
 func (s *send) message() ([]byte, error) {
 	switch {
 	case s.packet != "" && (s.text != "" || s.openID != "" || s.kfAccount != ""):
-		return nil, cli.Usagef("--packet holds the whole message: leave out --openid, --text and --kfaccount")
+		return nil, cli.Usagef("--packet holds the whole message: " +
+			"leave out --openid, --text and --kfaccount")
 	case s.packet == "" && (s.text == "" || s.openID == ""):
 		return nil, cli.Usagef("what to send? give --openid and --text, or --packet")
 	case s.packet != "":
@@ -158,7 +160,8 @@ func (s *send) readPacket() ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", s.packet, err)
 	}
 	if len(bytes.TrimSpace(raw)) == 0 && s.packet == "-" {
-		return nil, cli.Usagef("what to send? standard input is empty: give --openid and --text, or a packet as JSON")
+		return nil, cli.Usagef("what to send? standard input is empty: " +
+			"give --openid and --text, or a packet as JSON")
 	}
 	return raw, nil
 }
@@ -227,7 +230,8 @@ func (s *send) publishAndWait(
 		return asUsage(err)
 	}
 	if accepted.Duplicate {
-		s.streams.Notef("%s was accepted before, so this one was dropped; what became of the first:", accepted.ID)
+		s.streams.Notef("%s was accepted before, so this one was dropped; "+
+			"what became of the first:", accepted.ID)
 	}
 	r, err := p.Wait(wait, accepted)
 	switch {
@@ -239,7 +243,8 @@ func (s *send) publishAndWait(
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			s.streams.Notef("%s is queued and will be sent: kefu find %[1]s tells about it, kefu cancel %[1]s prevents it", accepted.ID)
+			s.streams.Notef("%s is queued and will be sent: "+
+				"kefu find %[1]s tells about it, kefu cancel %[1]s prevents it", accepted.ID)
 		}
 		return err
 	}
@@ -259,7 +264,8 @@ func (s *send) noReceipt(ctx context.Context, conn *broker.Conn, a publisher.Acc
 		return fmt.Errorf("%s is queued; it was not sent within %s because %s is held: %s", a.ID,
 			s.timeout, a.AppID, apps.Why(holds[a.AppID]))
 	}
-	return fmt.Errorf("%s is queued; there was no receipt within %s: is a worker running? kefu find %s says more (with worker.receipts: off there is never one)",
+	return fmt.Errorf("%s is queued; there was no receipt within %s: is a worker running? "+
+		"kefu find %s says more (with worker.receipts: off there is never one)",
 		a.ID, s.timeout, a.ID)
 }
 

@@ -80,8 +80,8 @@ func (v *validate) run(ctx context.Context, files []string) error {
 	}
 	switch {
 	case invalid > 0:
-		return fmt.Errorf("%s: %d valid%s, %d invalid", cli.CountOrNo(valid+invalid, "packet"), valid,
-			warned, invalid)
+		return fmt.Errorf("%s: %d valid%s, %d invalid", cli.CountOrNo(valid+invalid, "packet"),
+			valid, warned, invalid)
 	case valid == 0:
 		return cli.Nothingf("no packet found")
 	}

@@ -58,7 +58,8 @@ func (a *add) run(ctx context.Context, account string) error {
 		return fmt.Errorf("%s is there already, as %s: kefu kfaccount update changes it", account,
 			found.Nick)
 	case len(all) >= api.App.KFAccounts.Most:
-		return fmt.Errorf("%s has %s, and limits.kfaccounts is %d: delete one that is no longer used, or raise the limit",
+		return fmt.Errorf("%s has %s, and limits.kfaccounts is %d: delete one that is "+
+			"no longer used, or raise the limit",
 			api.App.Label(), cli.Counted(len(all), "kfaccount"), api.App.KFAccounts.Most)
 	}
 	return a.do(ctx, api, change{

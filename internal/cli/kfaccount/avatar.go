@@ -19,9 +19,9 @@ type avatar struct{ access }
 func newAvatar(env *cli.Env) *cobra.Command {
 	a := &avatar{access{env.Streams, env.API}}
 	cmd := &cobra.Command{
-		Use:     "avatar KFACCOUNT FILE",
-		Short:   "Give a kfaccount its picture",
-		Long:    `Uploads a picture that users see beside the kfaccount's messages: a JPG file, best
+		Use:   "avatar KFACCOUNT FILE",
+		Short: "Give a kfaccount its picture",
+		Long: `Uploads a picture that users see beside the kfaccount's messages: a JPG file, best
 of 640 by 640 pixels.`,
 		Example: `  kefu kfaccount avatar test1@test face.jpg`,
 		Args:    cli.Args(2, 2, "KFACCOUNT or FILE"),

@@ -45,7 +45,9 @@ func (d *remove) run(ctx context.Context, account string) error {
 	if found == nil {
 		return notFound(api.App, account)
 	}
-	if err := d.streams.Confirm(ctx, fmt.Sprintf("Delete the kfaccount %s (%s) of %s?", account, found.Nick, api.App.Label())); err != nil {
+	question := fmt.Sprintf("Delete the kfaccount %s (%s) of %s?", account, found.Nick,
+		api.App.Label())
+	if err := d.streams.Confirm(ctx, question); err != nil {
 		return err
 	}
 	return d.do(ctx, api, change{

@@ -38,7 +38,8 @@ func (o *online) run(ctx context.Context) error {
 	if err := cli.List(o.streams, accounts, []cli.Column[wechat.OnlineKFAccount]{
 		{Title: "KFACCOUNT", Cell: func(k wechat.OnlineKFAccount) string { return k.Account }},
 		{Title: "ID", Right: true, Cell: func(k wechat.OnlineKFAccount) string { return k.ID }},
-		{Title: "ONLINE", Cell: func(k wechat.OnlineKFAccount) string { return onlineBy(k.Status) }},
+		{Title: "ONLINE",
+			Cell: func(k wechat.OnlineKFAccount) string { return onlineBy(k.Status) }},
 		{Title: "SESSIONS", Right: true,
 			Cell: func(k wechat.OnlineKFAccount) string { return cli.Grouped(k.Accepted) }},
 	}); err != nil {

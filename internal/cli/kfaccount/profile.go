@@ -23,11 +23,12 @@ func (p *profile) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.nickname, "nickname", "",
 		"`name` that users see; limits.nickname says how long it may be")
 	cmd.Flags().StringVar(&p.passwordFile, "password-file", "",
-		"`file` with the password of the old web client (多客服), in clear text or as MD5; - is standard input")
+		"`file` with the password of the old web client (多客服), in clear text or as MD5; "+
+			"- is standard input")
 	_ = cmd.MarkFlagFilename("password-file") // the flag was added above
 }
 
-// wanted is the change that the flags ask for, with what can be known without asking the API checked.
+// wanted returns the change that the flags ask for. What can be checked without the API is.
 func (p *profile) wanted(account string) (wechat.KFAccountChange, error) {
 	change := wechat.KFAccountChange{Account: account, Nickname: p.nickname}
 	if p.passwordFile == "" {

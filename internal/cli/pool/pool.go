@@ -34,7 +34,8 @@ lease is over, 12 s after its last sign of life; then the others take its shards
 without a reader holds waits until it has one again.
 
 QUEUED is what the shards of a line hold that has not ended, OLDEST for how long the first of it has
-been there; the line "all" tells the same of bulk. With --app the rates are those of that app alone.`,
+been there; the line "all" tells the same of bulk. With --app the rates are those of that app
+alone.`,
 		Example: `  kefu pool
   kefu pool --app wx0000000000000001
   kefu pool -o json`,
@@ -90,7 +91,9 @@ func columns(now time.Time) []cli.Column[pool.Row] {
 		{Title: "PID", Cell: ifWorker(func(r pool.Row) string { return strconv.Itoa(r.PID) }),
 			Right: true},
 		{Title: "VERSION", Cell: func(r pool.Row) string { return r.Version }},
-		{Title: "UP", Cell: ifWorker(func(r pool.Row) string { return cli.About(now.Sub(r.Started)) }), Right: true},
+		{Title: "UP", Right: true, Cell: ifWorker(func(r pool.Row) string {
+			return cli.About(now.Sub(r.Started))
+		})},
 		{Title: "SEEN", Cell: ifWorker(func(r pool.Row) string {
 			seen := cli.About(max(now.Sub(r.Seen), 0)) + " ago"
 			if r.Leaving {
@@ -101,7 +104,9 @@ func columns(now time.Time) []cli.Column[pool.Row] {
 		{Title: "IN FLIGHT",
 			Cell:  ifWorker(func(r pool.Row) string { return strconv.Itoa(r.InFlight) }),
 			Right: true},
-		{Title: "SENT/S", Cell: ifWorker(func(r pool.Row) string { return strconv.FormatFloat(r.PerSecond, 'f', 1, 64) }), Right: true},
+		{Title: "SENT/S", Right: true, Cell: ifWorker(func(r pool.Row) string {
+			return strconv.FormatFloat(r.PerSecond, 'f', 1, 64)
+		})},
 		{Title: "QUEUED", Cell: func(r pool.Row) string { return cli.Queued(r.Lag) }, Right: true},
 		{Title: "OLDEST", Cell: func(r pool.Row) string { return cli.Age(r.Lag, now) },
 			Right: true},

@@ -47,15 +47,15 @@ and there are no limits; --like and --settings make it as strict as WeChat, from
 what was sent before. Rules make it slow, busy, broken or gone. All of it can be changed over HTTP
 while it runs; the page at its address says how:
 
-  /sandbox/rules       what becomes of which calls: errcodes, resets, hangs, redirects, ill-formed answers, …
-  /sandbox/settings    reply windows, content, quotas, token limits, IP list, kfaccount limits and error family
+  /sandbox/rules       what becomes of which calls: errcodes, resets, hangs, redirects, …
+  /sandbox/settings    reply windows, content, quotas, token limits, IP list, kfaccounts
   /sandbox/users       users message, click, follow, scan, pay, unfollow
   /sandbox/kfaccounts  the accounts of an app, and who is online
   /sandbox/quota       how often an app has made each call today
   /sandbox/apps        which apps there are, with their secrets
   /sandbox/tokens      tokens of one's own; stale ones
   /sandbox/clock       go forward in time: 48 hours pass at once
-  /sandbox/received, /sandbox/count, /sandbox/stats, /sandbox/wait    what came in and what became of it`,
+  /sandbox/received    what came in; with /sandbox/count, /sandbox/stats and /sandbox/wait`,
 		Example: `  kefu sandbox
   kefu sandbox --listen 127.0.0.1:0 --latency 20ms..80ms
   kefu sandbox --token-ttl 30s --rules rules.json
@@ -93,7 +93,8 @@ func (s *serve) addFlags(cmd *cobra.Command) {
 		"how long an access token lives")
 	flags.StringVar(&s.rules, "rules", "", "JSON `file` with a rule or a list of rules")
 	flags.StringVar(&s.like, "like", "",
-		"as strict as WeChat by its pages of `today`, or by the older API document: today or document")
+		"as strict as WeChat by its pages of `today`, or by the older API document: "+
+			"today or document")
 	flags.StringVar(&s.settings, "settings", "",
 		"JSON `file` with settings, which come on top of --like")
 	flags.StringVar(&s.apps, "apps", "",
@@ -110,7 +111,8 @@ func (s *serve) run(ctx context.Context) error {
 		return err
 	}
 	if s.tokenTTL < time.Second {
-		return cli.Usagef("--token-ttl %s is shorter than a second, the least that WeChat can announce", s.tokenTTL)
+		return cli.Usagef("--token-ttl %s is shorter than a second, "+
+			"the least that WeChat can announce", s.tokenTTL)
 	}
 	var rules []sandbox.Rule
 	if s.rules != "" {

@@ -61,7 +61,8 @@ func (s *setup) run(ctx context.Context) error {
 	}
 	lossy := plan.Kinds(broker.Lossy)
 	if lossy > 0 {
-		if err := s.streams.Confirm(ctx, fmt.Sprintf("Drop what no longer fits in %s?", cli.CountOrNo(lossy, "object"))); err != nil {
+		question := fmt.Sprintf("Drop what no longer fits in %s?", cli.CountOrNo(lossy, "object"))
+		if err := s.streams.Confirm(ctx, question); err != nil {
 			return err
 		}
 	}
