@@ -8,7 +8,9 @@ import (
 
 func TestMasks(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[string]string{"oABCDEFGHIJKLMNOPQRSTUVWXYZ0": "oABC…Z0", "o12345": "***", "": "", "oABCDEF": "oABC…EF"} {
+	for in, want := range map[string]string{
+		"oABCDEFGHIJKLMNOPQRSTUVWXYZ0": "oABC…Z0", "o12345": "***", "": "", "oABCDEF": "oABC…EF",
+	} {
 		require.Equal(t, want, Mask{}.OpenID(in))
 	}
 	m := Mask{}

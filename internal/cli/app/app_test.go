@@ -34,7 +34,8 @@ func TestAppListCountsLanesAndExplainsHolds(t *testing.T) {
 	o.Equal(cli.ExitDone, got.Code, got.Err)
 	o.Regexp(`(?m)^APP +NAME +LIVE +OLDEST +BULK +OLDEST +HELD +WHY +WHAT TO DO$`, got.Out)
 	o.Regexp(`(?m)^wx1 +旗舰店 +3 +\d+m?s +1 +\d+m?s +no$`, got.Out)
-	o.Regexp(`(?m)^wx2 +0 +0 +config for 1m\S*, next try in (1h|59m\d+s) +40001: invalid credential +.*[Ss]ecret`, got.Out)
+	o.Regexp(`(?m)^wx2 +0 +0 +config for 1m\S*, next try in (1h|59m\d+s) +`+
+		`40001: invalid credential +.*[Ss]ecret`, got.Out)
 
 	rows := clitest.Decode[[]apps.Row](o, o.Kefu("app list -o json"))
 	o.Len(rows, 2)

@@ -145,11 +145,14 @@ func TestAnInterruptedCampaignSaysHowToGoOn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	job := campaign.Job{AppID: "wx1", Campaign: "november", Source: source, Template: template}
-	_, err = job.Start(ctx, campaign.Options{Conn: s.Conn, Queue: campaign.PublisherQueue{Publisher: p}, Batch: 20, Progress: func(done, _ int, _ string) {
-		if done == 20 {
-			cancel()
-		}
-	}})
+	_, err = job.Start(ctx, campaign.Options{
+		Conn: s.Conn, Queue: campaign.PublisherQueue{Publisher: p}, Batch: 20,
+		Progress: func(done, _ int, _ string) {
+			if done == 20 {
+				cancel()
+			}
+		},
+	})
 	s.ErrorIs(err, context.Canceled)
 
 	s.Equal(20, s.Messages())

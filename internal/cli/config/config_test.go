@@ -49,7 +49,9 @@ func TestConfigCheckAsJSON(t *testing.T) {
 		clitest.Try{Args: clitest.Args("config check -o ndjson"), File: clitest.TwoApps,
 			Environ: []string{"S=x"}})
 	require.Equal(t, cli.ExitDone, fine.Code)
-	require.JSONEq(t, `{"ok": true, "file": "kefu.yaml", "apps": 2, "problems": [], "warnings": []}`, strings.Replace(fine.Out, "/", "", 1))
+	require.JSONEq(t,
+		`{"ok": true, "file": "kefu.yaml", "apps": 2, "problems": [], "warnings": []}`,
+		strings.Replace(fine.Out, "/", "", 1))
 	require.Equal(t, 1, strings.Count(fine.Out, "\n"))
 }
 

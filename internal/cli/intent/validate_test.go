@@ -222,8 +222,9 @@ func TestValidateGoesOnBehindAFileItCannotRead(t *testing.T) {
 	got := clitest.Run(t,
 		clitest.Try{Args: []string{"validate", "/nowhere/p.json", path, "-o", "ndjson"}})
 	require.Equal(t, cli.ExitFailed, got.Code)
-	require.Equal(t, `{"file":"/nowhere/p.json","valid":false,"field":"file","rule":"no such file or directory"}`+"\n"+
-		`{"file":"`+path+`","line":1,"msgtype":"text","valid":true}`+"\n", got.Out)
+	require.Equal(t,
+		`{"file":"/nowhere/p.json","valid":false,"field":"file","rule":"no such file or directory"}`+"\n"+
+			`{"file":"`+path+`","line":1,"msgtype":"text","valid":true}`+"\n", got.Out)
 }
 
 func TestValidateCanListWhatIsInvalidOnly(t *testing.T) {

@@ -76,7 +76,8 @@ func TestAKFAccountIsAdded(t *testing.T) {
 	o.Len(o.Accounts(), 2)
 
 	o.Equal(cli.ExitDone,
-		o.Kefu("kfaccount add test3@test --nickname 一二三四五六七 --set apps[0].limits.nickname=today").Code)
+		o.Kefu("kfaccount add test3@test --nickname 一二三四五六七 "+
+			"--set apps[0].limits.nickname=today").Code)
 	full := o.Kefu("kfaccount add test4@test --nickname x --set apps[0].limits.kfaccounts=3")
 	o.Equal(cli.ExitFailed, full.Code)
 	o.Contains(full.Err,
@@ -96,7 +97,9 @@ func TestAKFAccountIsChanged(t *testing.T) {
 	o.Equal(cli.ExitDone, got.Code, got.Err)
 	o.NotContains(got.Out+got.Err, "secret")
 	sent := o.API.Newest(sandbox.Filter{Call: "/customservice/kfaccount/update"}, 1)[0].Body
-	o.JSONEq(`{"kf_account":"test1@test","nickname":"小王","password":"5ebe2294ecd0e0f08eab7690d2a6ee69"}`, sent, "hashed, with the nickname it has")
+	o.JSONEq(
+		`{"kf_account":"test1@test","nickname":"小王","password":"5ebe2294ecd0e0f08eab7690d2a6ee69"}`,
+		sent, "hashed, with the nickname it has")
 
 	o.Equal(cli.ExitUsage, o.Kefu("kfaccount update test1@test").Code)
 	o.Equal(cli.ExitNothing,
@@ -174,10 +177,12 @@ func TestAKFAccountGetsItsPicture(t *testing.T) {
 	o.Contains(got.Err, "small.jpg: the picture has 80×80 pixels; 640×640 looks best")
 
 	for name, says := range map[string]string{
-		file("face.png", drawing.Bytes()):               "face.png: the file is no JPEG but image/png: an avatar must be a JPG",
-		file("large.jpg", make([]byte, 6<<20)):          "large.jpg: the file is larger than 5 MiB",
-		file("half.jpg", photo.Bytes()[:photo.Len()/2]): "half.jpg: the file begins like a JPEG and is broken",
-		filepath.Join(dir, "none.jpg"):                  "none.jpg: no such file or directory",
+		file("face.png", drawing.Bytes()): "face.png: the file is no JPEG but image/png: " +
+			"an avatar must be a JPG",
+		file("large.jpg", make([]byte, 6<<20)): "large.jpg: the file is larger than 5 MiB",
+		file("half.jpg", photo.Bytes()[:photo.Len()/2]): "half.jpg: the file begins like a " +
+			"JPEG and is broken",
+		filepath.Join(dir, "none.jpg"): "none.jpg: no such file or directory",
 	} {
 		bad := o.Kefu("kfaccount avatar test1@test " + name)
 		o.Equal(cli.ExitUsage, bad.Code, name)

@@ -22,7 +22,8 @@ func TestWithoutABrokerADeedIsDoneAndNotWrittenDown(t *testing.T) {
 	o := clitest.NewOffice(t)
 	got := o.Kefu("kfaccount add test2@test --nickname 客服2 --set nats.url=nats://127.0.0.1:1")
 	o.Equal(cli.ExitDone, got.Code)
-	o.Contains(got.Err, "warning: this is not written to the audit: no NATS server answers at nats://127.0.0.1:1")
+	o.Contains(got.Err,
+		"warning: this is not written to the audit: no NATS server answers at nats://127.0.0.1:1")
 	o.Len(o.Accounts(), 2)
 	o.Equal(cli.ExitDone, o.Kefu("kfaccount list --set nats.url=nats://127.0.0.1:1").Code)
 }

@@ -77,7 +77,10 @@ func eachCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
 
 func TestNothingIsNotEmpty(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"bench --latency 0s --nats nats://127.0.0.1:1 --apps 0", "campaign start --expires-in 0 none.csv"} {
+	for _, line := range []string{
+		"bench --latency 0s --nats-url nats://127.0.0.1:1 --apps 0",
+		"campaign start --expires-in 0 none.csv",
+	} {
 		require.NotContains(t, clitest.Run(t, clitest.Try{Args: clitest.Args(line)}).Err,
 			"is empty", line)
 	}

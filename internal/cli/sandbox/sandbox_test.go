@@ -85,9 +85,11 @@ func TestTheSandboxIsAsStrictAsItIsTold(t *testing.T) {
 
 	stable := url + "/cgi-bin/stable_token"
 	require.InDelta(t, 40125,
-		post(t, stable, `{"grant_type":"client_credential","appid":"wx1","secret":"any"}`)["errcode"], 0)
+		post(t, stable,
+			`{"grant_type":"client_credential","appid":"wx1","secret":"any"}`)["errcode"], 0)
 	require.InDelta(t, 40013,
-		post(t, stable, `{"grant_type":"client_credential","appid":"wx2","secret":"mine"}`)["errcode"], 0)
+		post(t, stable,
+			`{"grant_type":"client_credential","appid":"wx2","secret":"mine"}`)["errcode"], 0)
 	token := post(t, stable, `{"grant_type":"client_credential","appid":"wx1","secret":"mine"}`)
 	send := url + "/cgi-bin/message/custom/send?access_token=" + token["access_token"].(string)
 	require.InDelta(t, 45015,
