@@ -16,13 +16,13 @@ import (
 type verdict uint8
 
 const (
-	stored    verdict = iota // it is in the stream
-	inBatch                  // it is part of a batch that is not committed yet
-	noStream                 // no stream takes the subject, or its leader is away
-	transient                // refused for something that passes by itself
-	queueFull                // refused for want of room
-	large                    // refused for its size
-	refused                  // refused for good, for another reason
+	stored  verdict = iota // it is in the stream
+	begun                  // it is part of a batch that is not committed yet
+	nobody                 // no stream takes the subject, or its leader is away
+	passing                // refused for something that passes by itself
+	full                   // refused for want of room
+	large                  // refused for its size
+	refused                // refused for good, for another reason
 )
 
 // answer is what the broker said to a publish.
@@ -58,9 +58,9 @@ var errForeign = errors.New(
 func readAnswer(m *nats.Msg) answer {
 	if len(m.Data) == 0 {
 		if m.Header.Get("Status") == "503" {
-			return answer{verdict: noStream, err: nats.ErrNoResponders}
+			return answer{verdict: nobody, err: nats.ErrNoResponders}
 		}
-		return answer{verdict: inBatch, err: errForeign}
+		return answer{verdict: begun, err: errForeign}
 	}
 	var r struct {
 		Stream    string              `json:"stream"`
@@ -89,18 +89,18 @@ func judge(e *jetstream.APIError) verdict {
 	case codeStore:
 		// "maximum messages exceeded", "maximum bytes exceeded"
 		if strings.Contains(e.Description, "exceeded") {
-			return queueFull
+			return full
 		}
 		return refused
 	case codeAccountResources, codeStorage, codeAccountStreamBytes:
-		return queueFull
+		return full
 	case codeTooLarge, codeHeaderTooLarge:
 		return large
 	case codeInProcess, codeTooManyRequests, codeInsufficient:
-		return transient
+		return passing
 	}
 	if e.Code >= 500 { // no leader, leader changing, shutting down, store closed
-		return transient
+		return passing
 	}
 	return refused
 }

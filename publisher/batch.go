@@ -18,9 +18,9 @@ const (
 	// proposes it as a whole.
 	batchBytes = 4 << 20
 
-	// minBatch is from how many on a batch is worth it: the broker stages each in files of its
+	// batchLeast is from how many on a batch is worth it: the broker stages each in files of its
 	// own, which takes it some 4 ms (measured).
-	minBatch = 32
+	batchLeast = 32
 
 	// agreeWait is how long it has to agree to a batch. A queue that lost its leader says so at
 	// once; this is for answers that are lost.
@@ -109,12 +109,12 @@ func (p *Publisher) chunk(appID string, intents []Intent, opts []PublishOption) 
 // publish is answered as a duplicate.
 func (p *Publisher) publishChunk(ctx context.Context, appID string, pubs []*publication) error {
 	first, rest := distinct(pubs)
-	if len(first) < minBatch || !p.commit(ctx, appID, first) {
-		if err := p.publishEach(ctx, appID, first); err != nil {
+	if len(first) < batchLeast || !p.commit(ctx, appID, first) {
+		if err := p.carry(ctx, appID, first); err != nil {
 			return err
 		}
 	}
-	return p.publishEach(ctx, appID, rest)
+	return p.carry(ctx, appID, rest)
 }
 
 // distinct parts what is to be published into those whose id has not come yet, and the repeats: one
@@ -149,10 +149,10 @@ func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publicatio
 	if ctx.Err() != nil || p.isClosed() || !p.nc.IsConnected() {
 		return false
 	}
-	b := &batch{nc: p.nc, id: nuid.Next(), answers: make(chan answer, 4), closed: p.closed}
+	b := &batch{nc: p.nc, id: nuid.Next(), heard: make(chan answer, 4), closed: p.closed}
 	reply, forget := p.answers.expect(func(m *nats.Msg) {
 		select {
-		case b.answers <- readAnswer(m):
+		case b.heard <- readAnswer(m):
 		default: // one for the first and one for the last is all that is read
 		}
 	})
@@ -163,7 +163,7 @@ func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publicatio
 	}
 	if !ok || last.batch != b.id || last.count != len(pubs) {
 		for _, pub := range pubs {
-			unbatch(pub.msg)
+			strip(pub.msg)
 			if b.open {
 				pub.sent++ // stored with the batch, for all we know
 			}
@@ -179,10 +179,10 @@ func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publicatio
 
 // batch is one atomic batch on its way.
 type batch struct {
-	nc      *nats.Conn
-	id      string
-	answers chan answer
-	closed  <-chan struct{} // with the publisher
+	nc     *nats.Conn
+	id     string
+	heard  chan answer
+	closed <-chan struct{} // with the publisher
 
 	open bool // the last message left, and was not answered
 	code int  // why the broker refused it
@@ -210,7 +210,7 @@ func (b *batch) send(
 			return answer{}, false
 		}
 		if i == 0 {
-			if a, came := b.await(ctx, agreeWait); !came || a.verdict != inBatch {
+			if a, came := b.await(ctx, agreeWait); !came || a.verdict != begun {
 				return answer{}, false
 			}
 		}
@@ -224,7 +224,7 @@ func (b *batch) await(ctx context.Context, wait time.Duration) (answer, bool) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case a := <-b.answers:
+	case a := <-b.heard:
 		b.code = a.code()
 		return a, true
 	case <-timer.C:
@@ -234,8 +234,8 @@ func (b *batch) await(ctx context.Context, wait time.Duration) (answer, bool) {
 	return answer{}, false
 }
 
-// unbatch makes a message of a batch a single one again.
-func unbatch(m *nats.Msg) {
+// strip makes a message of a batch a single one again.
+func strip(m *nats.Msg) {
 	delete(m.Header, headerBatchID)
 	delete(m.Header, headerBatchSeq)
 	delete(m.Header, headerBatchCommit)

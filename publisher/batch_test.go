@@ -221,8 +221,7 @@ func TestABatchThatRunsOutOfTimeHasAResultForEach(t *testing.T) {
 	b := brokertest.Start(t, app)
 	conn := b.Connect()
 	ctx, cancel := context.WithCancel(t.Context())
-	// The second batch's answer is the last that is heard.
-	e := &lossyDialer{lose: func(payload []byte) bool {
+	e := &ear{lose: func(payload []byte) bool { // the second batch's word is the last that is heard
 		if len(payload) > 2 && holds(conn) >= 2000 {
 			cancel()
 			return true

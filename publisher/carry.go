@@ -36,7 +36,7 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/5 + rand.N(2*d/5)
 }
 
-// sender carries publications to the broker, each in a message of its own. All of it happens in
+// courier carries publications to the broker, each in a message of its own. All of it happens in
 // the goroutine that called carry.
 //
 // The workers publish until acknowledged too (Outbox in internal/broker), and the two share no code
@@ -44,28 +44,28 @@ func jitter(d time.Duration) time.Duration {
 // a producer wants the opposite of a worker: its call ends after a while and says whether the
 // intent may be stored, where an outbox waits without limit; a full queue ends all that is left of
 // a batch; a recipient's intents are sent one after the other.
-type sender struct {
+type courier struct {
 	p     *Publisher
 	appID string
 	queue []*publication // not tried yet
 	open  map[*publication]bool
 	busy  map[string]bool // subjects of the live ones among open
 
-	answers chan pubAnswer
-	closed  chan struct{} // closed when nobody reads arrivals any more
-	timer   *time.Timer
-	timerAt time.Time // when the timer rings; zero: not set
+	arrivals chan arrival
+	gone     chan struct{} // closed when nobody reads arrivals any more
+	timer    *time.Timer
+	wake     time.Time // when the timer rings; zero: not set
 
-	noStreamSince time.Time     // since when there is nobody; zero: there is
-	inquiry       *inquiry      // asked when there was nobody; nil: not yet
-	unknown       bool          // the broker says that there is no such queue
-	patience      time.Duration // how long without a result; 0: until the context ends
-	progress      time.Time     // when there last was one
-	stop          error         // why what has not been tried will not be
-	errBefore     error         // the connection's last error before this began
+	alone    time.Time     // since when there is nobody; zero: there is
+	inquiry  *inquiry      // asked when there was nobody; nil: not yet
+	unknown  bool          // the broker says that there is no such queue
+	patience time.Duration // how long without a result; 0: until the context ends
+	progress time.Time     // when there last was one
+	stop     error         // why what has not been tried will not be
+	said     error         // the connection's last error before this began
 }
 
-type pubAnswer struct {
+type arrival struct {
 	pub *publication
 	answer
 }
@@ -79,26 +79,26 @@ type inquiry struct {
 	forget func()
 }
 
-// publishEach publishes and returns when all are settled. The error says that more of the same
-// would fail, too: the queue is full or unknown, or time is over.
-func (p *Publisher) publishEach(ctx context.Context, appID string, pubs []*publication) error {
+// carry publishes and returns when all are settled. The error says that more of the same would
+// fail, too: the queue is full or unknown, or time is over.
+func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication) error {
 	if len(pubs) == 0 {
 		return nil
 	}
-	c := &sender{
+	c := &courier{
 		p: p, appID: appID, queue: pubs,
-		open:      make(map[*publication]bool, min(window, len(pubs))),
-		busy:      make(map[string]bool),
-		answers:   make(chan pubAnswer, min(window, len(pubs))),
-		closed:    make(chan struct{}),
-		timer:     time.NewTimer(attempt),
-		progress:  time.Now(),
-		errBefore: p.nc.LastError(),
+		open:     make(map[*publication]bool, min(window, len(pubs))),
+		busy:     make(map[string]bool),
+		arrivals: make(chan arrival, min(window, len(pubs))),
+		gone:     make(chan struct{}),
+		timer:    time.NewTimer(attempt),
+		progress: time.Now(),
+		said:     p.nc.LastError(),
 	}
 	if _, has := ctx.Deadline(); !has {
 		c.patience = p.timeout
 	}
-	defer close(c.closed)
+	defer close(c.gone)
 	defer c.timer.Stop()
 	defer c.forgetInquiry()
 	for {
@@ -108,13 +108,13 @@ func (p *Publisher) publishEach(ctx context.Context, appID string, pubs []*publi
 		case ctx.Err() != nil:
 			c.giveUp(context.Cause(ctx))
 		}
-		c.sendNext()
+		c.fill()
 		if len(c.open) == 0 {
 			break // all were tried, or none may be any more
 		}
 		select {
-		case a := <-c.answers:
-			c.handleAnswer(a)
+		case a := <-c.arrivals:
+			c.hear(a)
 		case m := <-c.inquired():
 			c.learn(m)
 		case <-c.timer.C:
@@ -129,9 +129,9 @@ func (p *Publisher) publishEach(ctx context.Context, appID string, pubs []*publi
 	return c.stop
 }
 
-// sendNext sends what may be under way at once. Of one recipient that is one message: a repeat of
-// the first must not arrive behind the second.
-func (c *sender) sendNext() {
+// fill sends what may be under way at once. Of one recipient that is one message: a repeat of the
+// first must not arrive behind the second.
+func (c *courier) fill() {
 	for c.stop == nil && len(c.queue) > 0 && len(c.open) < window {
 		pub := c.queue[0]
 		if pub.live {
@@ -144,8 +144,8 @@ func (c *sender) sendNext() {
 		c.open[pub] = true
 		pub.reply, pub.forget = c.p.answers.expect(func(m *nats.Msg) {
 			select {
-			case c.answers <- pubAnswer{pub, readAnswer(m)}:
-			case <-c.closed:
+			case c.arrivals <- arrival{pub, readAnswer(m)}:
+			case <-c.gone:
 			}
 		})
 		c.try(pub)
@@ -153,7 +153,7 @@ func (c *sender) sendNext() {
 }
 
 // try sends a publication once.
-func (c *sender) try(pub *publication) {
+func (c *courier) try(pub *publication) {
 	if nc := c.p.nc; !nc.IsConnected() && !nc.IsClosed() && !nc.IsDraining() {
 		// nats.go would keep each try in its buffer and send them all later.
 		pub.why = nats.ErrDisconnected
@@ -176,20 +176,20 @@ func (c *sender) try(pub *publication) {
 	}
 }
 
-func (c *sender) retry(pub *publication, wait time.Duration) {
+func (c *courier) retry(pub *publication, wait time.Duration) {
 	pub.due = time.Now().Add(jitter(wait))
-	c.setTimer(pub.due)
+	c.ring(pub.due)
 }
 
-// setTimer has the timer ring at t, or earlier.
-func (c *sender) setTimer(t time.Time) {
-	if c.timerAt.IsZero() || t.Before(c.timerAt) {
-		c.timerAt = t
+// ring has the timer ring at t, or earlier.
+func (c *courier) ring(t time.Time) {
+	if c.wake.IsZero() || t.Before(c.wake) {
+		c.wake = t
 		c.timer.Reset(time.Until(t))
 	}
 }
 
-func (c *sender) settle(pub *publication, how func()) {
+func (c *courier) settle(pub *publication, how func()) {
 	how()
 	c.progress = time.Now()
 	pub.forget()
@@ -197,28 +197,28 @@ func (c *sender) settle(pub *publication, how func()) {
 	delete(c.busy, pub.msg.Subject)
 }
 
-// handleAnswer deals with one answer.
-func (c *sender) handleAnswer(a pubAnswer) {
+// hear deals with one answer.
+func (c *courier) hear(a arrival) {
 	pub := a.pub
 	if !c.open[pub] {
 		return // answered before
 	}
-	if a.verdict != noStream {
-		c.noStreamSince = time.Time{}
+	if a.verdict != nobody {
+		c.alone = time.Time{}
 	}
 	switch a.verdict {
 	case stored:
 		c.p.known.LoadOrStore(c.appID, struct{}{})
 		c.settle(pub, func() { pub.accept(a.stream, a.seq, a.duplicate) })
-	case noStream:
+	case nobody:
 		pub.denied++
 		pub.why = a.err
 		c.missing(pub)
-	case transient:
+	case passing:
 		pub.denied++
 		pub.why = a.err
 		c.retry(pub, pause)
-	case queueFull:
+	case full:
 		pub.denied++
 		text := fmt.Sprintf("the queue of app %s is full: %v", c.appID, a.err)
 		c.stop = &refusal{is: ErrQueueFull, cause: a.err, text: text}
@@ -231,14 +231,14 @@ func (c *sender) handleAnswer(a pubAnswer) {
 }
 
 // missing decides between an election and an app that is not there.
-func (c *sender) missing(pub *publication) {
+func (c *courier) missing(pub *publication) {
 	now := time.Now()
-	if c.noStreamSince.IsZero() {
-		c.noStreamSince = now
+	if c.alone.IsZero() {
+		c.alone = now
 	}
 	if _, known := c.p.known.Load(c.appID); !known && !c.unknown {
 		if c.inquire(now) {
-			c.unknown = now.Sub(c.noStreamSince) >= c.p.election
+			c.unknown = now.Sub(c.alone) >= c.p.election
 		}
 	}
 	if !c.unknown || pub.sent > pub.denied {
@@ -249,7 +249,7 @@ func (c *sender) missing(pub *publication) {
 }
 
 // deny settles a publication for an app that is not there.
-func (c *sender) deny(pub *publication) {
+func (c *courier) deny(pub *publication) {
 	c.stop = unknownApp(c.appID)
 	c.settle(pub, func() { pub.fail(c.stop) })
 }
@@ -262,7 +262,7 @@ func unknownApp(appID string) error {
 
 // inquire asks whether the queue exists, unless it has asked just now. It tells whether there is no
 // answer to be had: this connection may not ask, or nobody listens.
-func (c *sender) inquire(now time.Time) (mute bool) {
+func (c *courier) inquire(now time.Time) (mute bool) {
 	nc, subject := c.p.nc, c.p.apiPrefix()+"STREAM.INFO."+schema.SendStream(c.appID)
 	if violates(nc.LastError(), `Publish to "`+subject+`"`) {
 		return true
@@ -285,21 +285,21 @@ func (c *sender) inquire(now time.Time) (mute bool) {
 }
 
 // inquired is where the answer arrives, nil when nothing was asked.
-func (c *sender) inquired() <-chan *nats.Msg {
+func (c *courier) inquired() <-chan *nats.Msg {
 	if c.inquiry == nil {
 		return nil
 	}
 	return c.inquiry.said
 }
 
-func (c *sender) forgetInquiry() {
+func (c *courier) forgetInquiry() {
 	if c.inquiry != nil {
 		c.inquiry.forget()
 	}
 }
 
 // learn deals with the answer to an inquiry.
-func (c *sender) learn(m *nats.Msg) {
+func (c *courier) learn(m *nats.Msg) {
 	switch readQueueState(m) {
 	case queueExists:
 		c.p.known.LoadOrStore(c.appID, struct{}{})
@@ -314,18 +314,18 @@ func (c *sender) learn(m *nats.Msg) {
 			}
 		}
 	case queueUnsaid:
-		c.inquiry.mute = readAnswer(m).verdict == noStream
+		c.inquiry.mute = readAnswer(m).verdict == nobody
 	}
 }
 
-func (c *sender) tooLarge(pub *publication, cause error) error {
+func (c *courier) tooLarge(pub *publication, cause error) error {
 	return &refusal{is: ErrTooLarge, cause: cause, text: fmt.Sprintf(
 		"larger than the broker takes: %d bytes without headers", len(pub.msg.Data))}
 }
 
 // repeat tries again what has waited long enough.
-func (c *sender) repeat() {
-	c.timerAt = time.Time{}
+func (c *courier) repeat() {
+	c.wake = time.Time{}
 	now := time.Now()
 	if c.patience > 0 && now.Sub(c.progress) > c.patience {
 		c.giveUp(fmt.Errorf("%w after %s", context.DeadlineExceeded, c.patience))
@@ -334,7 +334,7 @@ func (c *sender) repeat() {
 	for pub := range c.open {
 		switch {
 		case now.Before(pub.due):
-			c.setTimer(pub.due)
+			c.ring(pub.due)
 		case c.forbidden(pub):
 			text := fmt.Sprintf("this connection may not publish to the %s queue of app %s",
 				lane(pub), c.appID)
@@ -354,19 +354,19 @@ func lane(pub *publication) string {
 
 // forbidden tells whether the broker has refused the permission to publish. It says so to the
 // connection only, and never answers the publish.
-func (c *sender) forbidden(pub *publication) bool {
+func (c *courier) forbidden(pub *publication) bool {
 	err := c.p.nc.LastError()
-	isNew := err != c.errBefore //nolint:errorlint // the very same error is from before this call
-	return isNew && violates(err, `Publish to "`+pub.msg.Subject+`"`)
+	return err != c.said && //nolint:errorlint // the very same error is one from before this call
+		violates(err, `Publish to "`+pub.msg.Subject+`"`)
 }
 
-// inboxDenied tells whether the broker has refused the inbox. It said so once, when the publisher
-// was made: that may be long before this call. No other inbox has this name.
-func (p *Publisher) inboxDenied() bool {
+// deaf tells whether the broker has refused the inbox. It said so once, when the publisher was
+// made: that may be long before this call. No other inbox has this name.
+func (p *Publisher) deaf() bool {
 	return violates(p.nc.LastError(), `Subscription to "`+p.answers.prefix)
 }
 
-func inboxDeniedError(cause error) error {
+func deafness(cause error) error {
 	const why = "this connection may not subscribe to its inbox, so it hears no answer"
 	return fmt.Errorf("%w (%s)", cause, why)
 }
@@ -376,12 +376,12 @@ func violates(err error, what string) bool {
 }
 
 // giveUp settles all that is under way: time is over, or the publisher closed.
-func (c *sender) giveUp(cause error) {
+func (c *courier) giveUp(cause error) {
 	if c.stop == nil && errors.Is(cause, ErrClosed) {
 		c.stop = notQueued(errClosed)
 	}
-	if c.p.inboxDenied() {
-		cause = inboxDeniedError(cause)
+	if c.p.deaf() {
+		cause = deafness(cause)
 	}
 	if c.stop == nil {
 		c.stop = notQueued(fmt.Errorf("time was over before: %w", cause))

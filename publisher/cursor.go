@@ -117,7 +117,7 @@ func (p *Publisher) resume(
 func (p *Publisher) start(
 	ctx context.Context, appID string, from from,
 ) (*source, *storedReceipt, error) {
-	s, err := p.open(ctx, appID, from, maxPending)
+	s, err := p.open(ctx, appID, from, manyAhead)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,7 +12,7 @@ import (
 // What tests of the outside need of the inside.
 
 // ReadersMost is how many receipts of an app are looked up at once.
-const ReadersMost = maxReaders
+const ReadersMost = readersMost
 
 // Watcher keeps the receipts of an app read, as one who waits does.
 type Watcher struct {
@@ -61,7 +61,7 @@ func (w *Watcher) Ahead(d time.Duration) {
 func (w *Watcher) Failing() bool { return w.feed.failing() != nil }
 
 // Linger has feeds that nobody uses end after d.
-func (p *Publisher) Linger(d time.Duration) { p.idleTimeout = d }
+func (p *Publisher) Linger(d time.Duration) { p.linger = d }
 
 // Election has an app that cannot be asked about be unknown after d.
 func (p *Publisher) Election(d time.Duration) { p.election = d }

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// feedIdleTimeout is how long a feed stays open when nobody waits any more: the next to wait
-	// need not open a consumer and search the past again.
-	feedIdleTimeout = time.Minute
+	// feedLinger is how long a feed stays open when nobody waits any more: the next to wait need
+	// not open a consumer and search the past again.
+	feedLinger = time.Minute
 
-	// maxRetry is the longest wait before a feed that cannot read tries again.
-	maxRetry = 2 * time.Second
+	// retryMost is the longest wait before a feed that cannot read tries again.
+	retryMost = 2 * time.Second
 )
 
 // feed reads the receipts of one app as they are published, through one consumer, for everybody in
@@ -41,7 +41,7 @@ type feed struct {
 	since   time.Time           // every receipt since is or will be read, on our clock
 	openers map[chan error]bool // who waits for that
 	reading bool
-	trouble failureSeries
+	trouble trouble
 	ahead   time.Duration // how far the broker's clock is ahead of ours
 	memory  memory
 	search  search
@@ -49,8 +49,8 @@ type feed struct {
 	waiting map[string]map[*waiter]bool // by id
 }
 
-// failureSeries is a series of failures without a success between them.
-type failureSeries struct {
+// trouble is a series of failures without a success between them.
+type trouble struct {
 	since time.Time
 	err   error // the last one
 	times int
@@ -58,16 +58,16 @@ type failureSeries struct {
 
 // waiter waits for the receipt of one intent. What it has got is guarded by the feed's lock.
 type waiter struct {
-	id      string
-	matches func(schema.Receipt) bool // is this what it waits for?
+	id   string
+	fits func(schema.Receipt) bool // is this what it waits for?
 
 	wake    chan struct{} // there is something below
 	receipt *schema.Receipt
 	err     error
 
-	place       uint64    // where a receipt is stored that is read for it now; 0: nowhere
-	searches    bool      // it wants to know of receipts from before the feed
-	searchUntil time.Time // up to then, on the broker's clock; zero: as far as there is one
+	place    uint64    // where a receipt is stored that is read for it now; 0: nowhere
+	searches bool      // it wants to know of receipts from before the feed
+	back     time.Time // up to then, on the broker's clock; zero: as far as there is one
 }
 
 func (w *waiter) notify() {
@@ -95,7 +95,7 @@ func (p *Publisher) feed(appID string) (*feed, error) {
 			lookups: lookups{wanted: make(run)},
 		}
 		f.life, f.stop = context.WithCancelCause(context.Background())
-		f.idle = time.AfterFunc(p.idleTimeout, f.retire)
+		f.idle = time.AfterFunc(p.linger, f.retire)
 		p.feeds[appID] = f
 		p.tasks.Go(f.run)
 	}
@@ -112,7 +112,7 @@ func (f *feed) release() {
 	f.p.mu.Lock()
 	f.users--
 	if f.users == 0 && healthy {
-		f.idle.Reset(f.p.idleTimeout)
+		f.idle.Reset(f.p.linger)
 	}
 	f.p.mu.Unlock()
 	if !healthy {
@@ -239,7 +239,7 @@ func (f *feed) begin(s *source) {
 		f.since, f.search.first = time.Now(), s.start
 	}
 	f.memory.begin(s)
-	f.reading, f.ahead, f.trouble = true, s.clock, failureSeries{}
+	f.reading, f.ahead, f.trouble = true, s.clock, trouble{}
 	for opened := range f.openers {
 		opened <- nil
 		delete(f.openers, opened)
@@ -268,7 +268,7 @@ func (f *feed) take(m storedReceipt) {
 	}
 	f.memory.remember(r, m.seq)
 	for w := range f.waiting[r.ID] {
-		if w.matches(r) {
+		if w.fits(r) {
 			w.receipt = &r
 			w.notify()
 		}
@@ -293,18 +293,18 @@ func (f *feed) fail(err error) time.Duration {
 }
 
 // add notes a failure: how long to wait before the next try, and whether it is time to tell of it.
-func (t *failureSeries) add(err error, patience time.Duration) (wait time.Duration, told bool) {
+func (t *trouble) add(err error, patience time.Duration) (wait time.Duration, told bool) {
 	if t.times == 0 {
 		t.since = time.Now()
 	}
 	t.err = err
-	wait = min(pause<<min(t.times, 8), maxRetry)
+	wait = min(pause<<min(t.times, 8), retryMost)
 	t.times++
-	return jitter(wait), isPermanent(err) || time.Since(t.since) >= patience
+	return jitter(wait), lasting(err) || time.Since(t.since) >= patience
 }
 
-// isPermanent says that an error does not pass by itself.
-func isPermanent(err error) bool {
+// lasting says that an error does not pass by itself.
+func lasting(err error) bool {
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, ErrForbidden), errors.Is(err, jetstream.ErrStreamNotFound):

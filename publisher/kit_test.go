@@ -108,15 +108,15 @@ func eventually(conn *broker.Conn, n int) {
 	}
 }
 
-// lossyDialer decides what a connection hears: it is asked about each message that comes in, and
-// those that it does not want are lost.
-type lossyDialer struct {
+// ear decides what a connection hears: it is asked about each message that comes in, and those that
+// it does not want are lost.
+type ear struct {
 	mu   sync.Mutex
 	lose func(payload []byte) bool
 	lost int
 }
 
-func (e *lossyDialer) loses(payload []byte) bool {
+func (e *ear) loses(payload []byte) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.lose == nil || !e.lose(payload) {
@@ -126,15 +126,15 @@ func (e *lossyDialer) loses(payload []byte) bool {
 	return true
 }
 
-func (e *lossyDialer) count() int {
+func (e *ear) count() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.lost
 }
 
 // losing loses the first n messages that contain what.
-func losing(n int, what string) *lossyDialer {
-	return &lossyDialer{lose: func(payload []byte) bool {
+func losing(n int, what string) *ear {
+	return &ear{lose: func(payload []byte) bool {
 		if n == 0 || !bytes.Contains(payload, []byte(what)) {
 			return false
 		}
@@ -144,7 +144,7 @@ func losing(n int, what string) *lossyDialer {
 }
 
 // connect makes a JetStream context over a connection that hears through e.
-func (e *lossyDialer) connect(t testing.TB, url string, opts ...nats.Option) jetstream.JetStream {
+func (e *ear) connect(t testing.TB, url string, opts ...nats.Option) jetstream.JetStream {
 	t.Helper()
 	nc, err := nats.Connect(url, append(opts, nats.SetCustomDialer(e))...)
 	require.NoError(t, err)
@@ -155,7 +155,7 @@ func (e *lossyDialer) connect(t testing.TB, url string, opts ...nats.Option) jet
 }
 
 // Dial is for nats.go.
-func (e *lossyDialer) Dial(network, address string) (net.Conn, error) {
+func (e *ear) Dial(network, address string) (net.Conn, error) {
 	c, err := net.Dial(network, address)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func (e *lossyDialer) Dial(network, address string) (net.Conn, error) {
 }
 
 // filter copies the protocol of a broker, but for messages that are to be lost.
-func (e *lossyDialer) filter(from *bufio.Reader, to io.Writer) error {
+func (e *ear) filter(from *bufio.Reader, to io.Writer) error {
 	for {
 		line, err := from.ReadString('\n')
 		if err != nil {

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// maxReaders is how many receipts of an app are looked up at once where they are stored. Each
+	// readersMost is how many receipts of an app are looked up at once where they are stored. Each
 	// takes a consumer, and a thousand consumers is all that a stream takes, from all programs
 	// together.
-	maxReaders = 4
+	readersMost = 4
 
 	// runLength is how many places in the stream one consumer reads, if any of them are wanted: to
 	// open another takes longer.
@@ -25,7 +25,7 @@ const (
 type lookups struct {
 	wanted  run
 	readers int
-	trouble failureSeries // of all readers: they read the same stream
+	trouble trouble // of all readers: they read the same stream
 }
 
 // run is who wants the receipts at some places.
@@ -56,7 +56,7 @@ func (f *feed) lookUp(w *waiter, place uint64) {
 	l.wanted.remove(w)
 	w.place = place
 	l.wanted.add(w)
-	if l.readers < maxReaders && f.begins(f.readPlaces) {
+	if l.readers < readersMost && f.begins(f.readPlaces) {
 		l.readers++
 	}
 }
@@ -90,7 +90,7 @@ func (f *feed) nextRun() (wanted run, first, last uint64) {
 	l := &f.lookups
 	if len(l.wanted) == 0 || f.life.Err() != nil {
 		if l.readers--; l.readers == 0 {
-			l.trouble = failureSeries{}
+			l.trouble = trouble{}
 		}
 		return nil, 0, 0
 	}
@@ -131,7 +131,7 @@ func (f *feed) readRun(wanted run, first, last uint64) (map[uint64]schema.Receip
 func (f *feed) handOut(wanted run, got map[uint64]schema.Receipt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lookups.trouble = failureSeries{}
+	f.lookups.trouble = trouble{}
 	for place, waiters := range wanted {
 		r, ok := got[place]
 		for w := range waiters {
@@ -139,7 +139,7 @@ func (f *feed) handOut(wanted run, got map[uint64]schema.Receipt) {
 				continue
 			}
 			w.place = 0
-			if ok && r.ID == w.id && w.receipt == nil && w.matches(r) {
+			if ok && r.ID == w.id && w.receipt == nil && w.fits(r) {
 				w.receipt = &r
 				w.notify()
 			}

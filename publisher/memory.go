@@ -11,14 +11,14 @@ type memory struct {
 	cursor
 
 	keep  int
-	got   map[string]knownReceipt // by id
-	order []mention               // of got, oldest first
-	older *index                  // those that came since the feed was opened and are not in got
-	past  *index                  // those from before
+	got   map[string]heard // by id
+	order []mention        // of got, oldest first
+	older *index           // those that came since the feed was opened and are not in got
+	past  *index           // those from before
 }
 
-// knownReceipt is a receipt that is known, or only where it is stored.
-type knownReceipt struct {
+// heard is a receipt that is known, or only where it is stored.
+type heard struct {
 	receipt *schema.Receipt
 	seq     uint64
 }
@@ -35,7 +35,7 @@ func newMemory() memory {
 }
 
 func (m *memory) forget() {
-	m.got, m.order = make(map[string]knownReceipt), nil
+	m.got, m.order = make(map[string]heard), nil
 	m.older, m.past = newIndex(), newIndex()
 	m.past.seed = m.older.seed
 }
@@ -51,7 +51,7 @@ func (m *memory) see(s storedReceipt) sight {
 
 // remember keeps the newest receipt of an id.
 func (m *memory) remember(r schema.Receipt, seq uint64) {
-	m.got[r.ID] = knownReceipt{&r, seq}
+	m.got[r.ID] = heard{&r, seq}
 	m.order = append(m.order, mention{r.ID, seq})
 	for len(m.order) > m.keep {
 		oldest := m.order[0]
@@ -64,14 +64,14 @@ func (m *memory) remember(r schema.Receipt, seq uint64) {
 }
 
 // recall returns what is known of the newest receipt of an id.
-func (m *memory) recall(id string) (knownReceipt, bool) {
+func (m *memory) recall(id string) (heard, bool) {
 	if h, ok := m.got[id]; ok {
 		return h, true
 	}
 	for _, x := range [...]*index{m.older, m.past} {
 		if seq, ok := x.find(id); ok {
-			return knownReceipt{seq: seq}, true
+			return heard{seq: seq}, true
 		}
 	}
-	return knownReceipt{}, false
+	return heard{}, false
 }

@@ -164,7 +164,7 @@ func TestAQueueThatWasFullMayHoldTheRepeat(t *testing.T) {
 	require.NoError(t, err)
 	stream, err := conn.JS.Stream(t.Context(), schema.SendStream(app))
 	require.NoError(t, err)
-	slow := &lossyDialer{lose: func(payload []byte) bool {
+	slow := &ear{lose: func(payload []byte) bool {
 		// It is heard when there was room for the repeat.
 		if bytes.Contains(payload, []byte("exceeded")) {
 			_ = stream.Purge(context.Background())

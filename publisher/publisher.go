@@ -106,10 +106,10 @@ type Publisher struct {
 	known   sync.Map // appid → struct{}: its queue has answered once, so it exists
 	singles sync.Map // appid → time.Time: its queue takes no batches until then
 
-	election    time.Duration // see electionTime
-	closed      chan struct{}
-	idleTimeout time.Duration  // how long a feed that nobody uses stays open
-	tasks       sync.WaitGroup // the goroutines of the feeds
+	election time.Duration // see electionTime
+	closed   chan struct{}
+	linger   time.Duration  // how long a feed that nobody uses stays open
+	tasks    sync.WaitGroup // the goroutines of the feeds
 
 	mu    sync.Mutex
 	feeds map[string]*feed // by appid
@@ -148,9 +148,8 @@ func New(js jetstream.JetStream, opts ...Option) (*Publisher, error) {
 		return nil, errors.New("publisher: no JetStream context")
 	}
 	p := &Publisher{
-		js: js, nc: js.Conn(), timeout: defaultTimeout, election: electionTime,
-		idleTimeout: feedIdleTimeout,
-		closed:      make(chan struct{}), feeds: make(map[string]*feed),
+		js: js, nc: js.Conn(), timeout: defaultTimeout, election: electionTime, linger: feedLinger,
+		closed: make(chan struct{}), feeds: make(map[string]*feed),
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -231,7 +230,7 @@ func (p *Publisher) Publish(
 		pub.fail(notQueued(err))
 	}
 	if !pub.settled {
-		_ = p.publishEach(ctx, appID, []*publication{pub}) // the result says the same
+		_ = p.carry(ctx, appID, []*publication{pub}) // the result says the same
 	}
 	return pub.result.Accepted, pub.result.Err
 }

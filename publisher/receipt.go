@@ -31,7 +31,7 @@ func (p *Publisher) stored(ctx context.Context, appID, id string) (schema.Receip
 		return none, err
 	}
 	last := uint64(0) // the last sequence to read; 0: to the end
-	for _, age := range append(searchDepths[:], 0) {
+	for _, age := range append(ages[:], 0) {
 		from := from{all: age == 0}
 		if age > 0 {
 			from.time = time.Now().Add(-age)

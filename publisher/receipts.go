@@ -70,7 +70,7 @@ func (p *Publisher) eachReceipt(
 	if !o.After.IsZero() {
 		r.cursor = cursor{opened: true, next: o.After.Seq + 1, last: o.After, latest: o.After.Time}
 	}
-	var trouble failureSeries
+	var trouble trouble
 	for {
 		err := r.read(life, func() { trouble.times = 0 })
 		switch {

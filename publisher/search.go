@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// searchDepths are how far back receipts are looked for, first and then. The newest are the ones
-// that are asked for most, and three days of a busy app are millions. Who waits for what it has
-// just published needs the first of them.
-var searchDepths = [...]time.Duration{2 * clockSlack, 10 * time.Minute, 3 * time.Hour}
+// ages are how far back receipts are looked for, first and then. The newest are the ones that are
+// asked for most, and three days of a busy app are millions. Who waits for what it has just
+// published needs the first of them.
+var ages = [...]time.Duration{2 * clockSlack, 10 * time.Minute, 3 * time.Hour}
 
 // search is a feed's look at the receipts from before it was opened. They are read once for all who
 // ask, when the first does, and from then on it is known where each is stored.
@@ -35,26 +35,25 @@ func (f *feed) searchFor(w *waiter, back time.Time) {
 		f.found(w, h)
 		return
 	}
-	w.searches, w.searchUntil = true, back
-	if !f.search.on && f.search.mayFind(w) {
+	w.searches, w.back = true, back
+	if !f.search.on && f.search.helps(w) {
 		f.search.on = f.begins(f.searchPast)
 	}
 }
 
-// mayFind tells whether to read further back may find what w searches.
-func (s *search) mayFind(w *waiter) bool {
-	return w.searches && s.depth < len(searchDepths) &&
-		(s.depth == 0 || w.searchUntil.Before(s.from))
+// helps tells whether to read further back may find what w searches.
+func (s *search) helps(w *waiter) bool {
+	return w.searches && s.depth < len(ages) && (s.depth == 0 || w.back.Before(s.from))
 }
 
 // found gives a receipt from before to w if it fits, or has it read where it is stored. The feed is
 // locked.
-func (f *feed) found(w *waiter, h knownReceipt) {
+func (f *feed) found(w *waiter, h heard) {
 	w.searches = false
 	switch {
 	case h.receipt == nil:
 		f.lookUp(w, h.seq)
-	case w.matches(*h.receipt):
+	case w.fits(*h.receipt):
 		w.receipt = h.receipt
 		w.notify()
 	}
@@ -62,7 +61,7 @@ func (f *feed) found(w *waiter, h knownReceipt) {
 
 // searchPast reads one age after the other until nobody wants to know more.
 func (f *feed) searchPast() {
-	var trouble failureSeries
+	var trouble trouble
 	for {
 		age, last, epoch, wanted := f.nextSearch()
 		if !wanted {
@@ -76,7 +75,7 @@ func (f *feed) searchPast() {
 		wait, told := trouble.add(err, f.p.timeout)
 		if told {
 			f.mu.Lock()
-			f.tell(f.unreadable(fmt.Errorf("look at earlier ones: %w", err)), f.search.mayFind)
+			f.tell(f.unreadable(fmt.Errorf("look at earlier ones: %w", err)), f.search.helps)
 			f.mu.Unlock()
 		}
 		retry := time.NewTimer(wait)
@@ -94,13 +93,13 @@ func (f *feed) nextSearch() (age time.Duration, last uint64, epoch int, wanted b
 	defer f.mu.Unlock()
 	s := &f.search
 	if s.first <= 1 {
-		s.depth = len(searchDepths) // nothing is older
+		s.depth = len(ages) // nothing is older
 	}
-	if s.depth < len(searchDepths) && f.life.Err() == nil {
+	if s.depth < len(ages) && f.life.Err() == nil {
 		for _, waiters := range f.waiting {
 			for w := range waiters {
-				if s.mayFind(w) {
-					return searchDepths[s.depth], s.first - 1, s.epoch, true
+				if s.helps(w) {
+					return ages[s.depth], s.first - 1, s.epoch, true
 				}
 			}
 		}
@@ -116,7 +115,7 @@ func (f *feed) readPast(age time.Duration, last uint64, epoch int) error {
 	places := newIndex()
 	places.seed = f.memory.past.seed
 	f.mu.Unlock()
-	wanted := make(map[string]knownReceipt)
+	wanted := make(map[string]heard)
 	first, err := f.p.scan(f.life, f.appID, from{time: begin}, last, func(m storedReceipt) {
 		r, ok := readReceipt(m.data)
 		if !ok {
@@ -124,7 +123,7 @@ func (f *feed) readPast(age time.Duration, last uint64, epoch int) error {
 		}
 		places.add(r.ID, m.seq)
 		if f.isWanted(r.ID) {
-			wanted[r.ID] = knownReceipt{&r, m.seq}
+			wanted[r.ID] = heard{&r, m.seq}
 		}
 	})
 	if err != nil {
@@ -150,7 +149,7 @@ func (f *feed) isWanted(id string) bool {
 
 // answer tells those who search what was found: the receipt itself when it came by while they
 // waited, else where it is stored. The feed is locked.
-func (f *feed) answer(wanted map[string]knownReceipt) {
+func (f *feed) answer(wanted map[string]heard) {
 	for id, waiters := range f.waiting {
 		h, ok := f.memory.recall(id)
 		if !ok {

@@ -44,8 +44,8 @@ func (f from) apply(cfg *jetstream.ConsumerConfig) {
 // It is what nats.go's ordered consumer is, but for the end: that one's Stop may wait for 20 s
 // while the broker is away.
 //
-// The Follower of internal/broker is the same for kefu itself. They stay apart as the two
-// publishing engines do, see sender.
+// The Follower of internal/broker is the same for kefu itself. They stay apart as the two publishing
+// engines do, see courier.
 type source struct {
 	p     *Publisher
 	appID string
@@ -94,8 +94,8 @@ const (
 	// the connection only.
 	deniedEvery = 100 * time.Millisecond
 
-	// maxPending is how many receipts may be on their way to us.
-	maxPending = 2000
+	// manyAhead is how many receipts may be on their way to us.
+	manyAhead = 2000
 )
 
 // open begins to read. ctx is for the source's whole life.
@@ -117,7 +117,7 @@ func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int
 	from.apply(&cfg)
 	s.life, s.end = context.WithCancelCause(ctx)
 	broken := p.nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
-	go s.watchConnection(broken, p.nc.LastError())
+	go s.guard(broken, p.nc.LastError())
 	if err := s.begin(cfg); err != nil {
 		s.close()
 		return nil, err
@@ -129,10 +129,10 @@ func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int
 // be given for this filter.
 func receiptsOf(appID string) string { return "kefu.receipt." + appID + ".*" }
 
-// watchConnection ends the source when the connection breaks: what was on its way to us then is
-// gone, and the consumer takes it for delivered. It also ends it when the broker refuses a
-// permission that it needs.
-func (s *source) watchConnection(broken chan nats.Status, said error) {
+// guard ends the source when the connection breaks: what was on its way to us then is gone, and the
+// consumer takes it for delivered. It also ends it when the broker refuses a permission that it
+// needs.
+func (s *source) guard(broken chan nats.Status, said error) {
 	defer close(s.done)
 	defer s.p.nc.RemoveStatusListener(broken)
 	look := time.NewTicker(deniedEvery)
@@ -146,7 +146,7 @@ func (s *source) watchConnection(broken chan nats.Status, said error) {
 			err := s.p.nc.LastError()
 			if err != said { //nolint:errorlint // the very same error is one from before
 				said = err
-				s.checkConnError(err)
+				s.heed(err)
 			}
 		case <-s.life.Done():
 			return
@@ -154,8 +154,8 @@ func (s *source) watchConnection(broken chan nats.Status, said error) {
 	}
 }
 
-// checkConnError ends the source when the connection's last error is about it.
-func (s *source) checkConnError(err error) {
+// heed ends the source when the connection's last error is about it.
+func (s *source) heed(err error) {
 	api := s.p.apiPrefix() + "CONSUMER."
 	if !violates(err, `Publish to "`+api) || !strings.Contains(err.Error(), s.name) {
 		return
@@ -171,10 +171,10 @@ func (s *source) begin(cfg jetstream.ConsumerConfig) error {
 	consumer, err := s.p.js.CreateConsumer(s.life, schema.StreamReceipt, cfg)
 	if err != nil {
 		s.unanswered = s.life.Err() != nil
-		if s.p.inboxDenied() {
-			err = inboxDeniedError(err)
+		if s.p.deaf() {
+			err = deafness(err)
 		}
-		return s.causeOr(err)
+		return s.because(err)
 	}
 	info := consumer.CachedInfo()
 	s.consumer, s.start, s.pending = consumer, info.Delivered.Stream+1, info.NumPending
@@ -191,7 +191,7 @@ func (s *source) poll() (*storedReceipt, error) {
 	subject := s.p.apiPrefix() + "CONSUMER.MSG.NEXT." + schema.StreamReceipt + "." + s.name
 	m, err := s.p.nc.RequestWithContext(ctx, subject, []byte(`{"batch":1,"no_wait":true}`))
 	if err != nil {
-		return nil, s.causeOr(err)
+		return nil, s.because(err)
 	}
 	if status := m.Header.Get("Status"); len(m.Data) == 0 && status != "" {
 		if status == "404" {
@@ -217,13 +217,13 @@ func (s *source) next() (storedReceipt, error) {
 			jetstream.PullMaxMessages(s.ahead), jetstream.PullExpiry(30*time.Second),
 			jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 		if err != nil {
-			return storedReceipt{}, s.causeOr(err)
+			return storedReceipt{}, s.because(err)
 		}
 		s.it = it
 	}
 	m, err := s.it.Next(jetstream.NextContext(s.life))
 	if err != nil {
-		return storedReceipt{}, s.causeOr(err)
+		return storedReceipt{}, s.because(err)
 	}
 	meta, err := m.Metadata()
 	if err != nil {
@@ -241,8 +241,8 @@ func (s *source) accept(data []byte, meta *jetstream.MsgMetadata) (storedReceipt
 	}, nil
 }
 
-// causeOr prefers why the source's life ended to what that led to.
-func (s *source) causeOr(err error) error {
+// because prefers why the source's life ended to what that led to.
+func (s *source) because(err error) error {
 	if cause := context.Cause(s.life); cause != nil {
 		return cause
 	}
@@ -269,9 +269,9 @@ func (s *source) close() {
 func (p *Publisher) scan(
 	ctx context.Context, appID string, from from, last uint64, f func(storedReceipt),
 ) (start uint64, err error) {
-	ahead := maxPending
+	ahead := manyAhead
 	if last > 0 && from.seq > 0 {
-		ahead = int(min(last-from.seq+1, maxPending)) // the rest would be read in vain
+		ahead = int(min(last-from.seq+1, manyAhead)) // the rest would be read in vain
 	}
 	s, err := p.open(ctx, appID, from, ahead)
 	if err != nil {

@@ -21,9 +21,9 @@ type BatchError struct {
 // Error returns how many were not accepted, and for what reasons.
 func (e *BatchError) Error() string {
 	kinds := kindsOf(e.Errors)
-	told := make([]string, 0, maxKindsNamed+1)
+	told := make([]string, 0, kindsTold+1)
 	for i, k := range kinds {
-		if i == maxKindsNamed {
+		if i == kindsTold {
 			told = append(told, fmt.Sprintf("and %d other reasons", len(kinds)-i))
 			break
 		}
@@ -56,8 +56,8 @@ func summary(results []Result) error {
 	return &BatchError{Total: len(results), Errors: errs}
 }
 
-// maxKindsNamed is how many kinds of failure the text of a [BatchError] names.
-const maxKindsNamed = 5
+// kindsTold is how many kinds of failure the text of a [BatchError] names.
+const kindsTold = 5
 
 // kind is a kind of failure.
 type kind struct {

@@ -126,7 +126,7 @@ func (f *feed) enter(a Accepted) (me *waiter, began time.Time, missed bool) {
 	defer f.mu.Unlock()
 	began = a.At.Add(f.ahead - clockSlack)
 	anyLife := a.Duplicate || a.At.IsZero()
-	me = &waiter{id: a.ID, wake: make(chan struct{}, 1), matches: func(r schema.Receipt) bool {
+	me = &waiter{id: a.ID, wake: make(chan struct{}, 1), fits: func(r schema.Receipt) bool {
 		return anyLife || r.State == schema.StateSent || r.PublishedAt.After(began)
 	}}
 	if f.waiting[me.id] == nil {
