@@ -23,7 +23,8 @@ func SetupReplay(
 	o.Apps, o.Ledger = make(map[string]deadletter.App), letterLedger{ledger.NewLookup(conn)}
 	for _, app := range known {
 		o.Apps[app.AppID] = deadletter.App{
-			ExpireAfter: app.ExpireAfter, Limits: app.Limits, Held: held(app, holds[app.AppID]),
+			ExpireAfter: app.ExpireAfter, Limits: app.Limits, Held: heldReason(app,
+				holds[app.AppID]),
 		}
 		remembered := cfg.Remembered(app.App)
 		if o.Remembered == 0 || remembered < o.Remembered {
@@ -33,8 +34,8 @@ func SetupReplay(
 	return o, nil
 }
 
-// held says why an app is held; empty when it is not.
-func held(app App, holds []gate.Hold) string {
+// heldReason says why an app is held; empty when it is not.
+func heldReason(app App, holds []gate.Hold) string {
 	if len(holds) == 0 {
 		return ""
 	}

@@ -27,7 +27,7 @@ func OfRecipient(
 	ctx context.Context, conn *broker.Conn, apps []App, openID string,
 ) (rows []Pending, err error) {
 	looks := []func(context.Context, *broker.Conn, App, string) ([]Pending, error){
-		queuedFor, waitingFor, deadFor,
+		queuedFor, waitingFor, deadLettersFor,
 	}
 	for _, app := range apps {
 		for _, look := range looks {
@@ -98,7 +98,7 @@ func waitingFor(
 	return rows, err
 }
 
-func deadFor(
+func deadLettersFor(
 	ctx context.Context, conn *broker.Conn, app App, openID string,
 ) (rows []Pending, err error) {
 	filter := deadletter.Filter{AppID: app.ID, OpenID: openID}

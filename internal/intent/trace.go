@@ -25,15 +25,15 @@ type trace struct {
 	appID, id  string
 	story      ledger.Story
 	letters    []deadletter.Item
-	queued     *placed
-	waiting    *placed
+	queued     *storedMessage
+	waiting    *storedMessage
 	receipts   []schema.Receipt
 	withdrawal *ledger.Withdrawal
 	alive      map[string]bool // workers
 }
 
-// placed is an intent's message in the queue or in KEFU_LATER.
-type placed struct {
+// storedMessage is an intent's message in the queue or in KEFU_LATER.
+type storedMessage struct {
 	stream   string
 	seq      uint64
 	made     time.Time // when its queue was
@@ -125,8 +125,8 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 }
 
 // readQueued reads a message of a queue, and the id of its intent as a worker does.
-func readQueued(stream string, s broker.Stored, created time.Time) (placed, string) {
-	p := placed{stream: stream, seq: s.Seq, made: created, stored: s.Time}
+func readQueued(stream string, s broker.Stored, created time.Time) (storedMessage, string) {
+	p := storedMessage{stream: stream, seq: s.Seq, made: created, stored: s.Time}
 	p.subject, _ = wire.ParseSubject(s.Subject) // one that cannot be read has no key to show
 	p.envelope, _ = wire.ParseEnvelope(s.Header, p.subject.Again)
 	if p.envelope.ID == "" {
@@ -170,8 +170,8 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 }
 
 // readLater reads a message of KEFU_LATER and the id of its intent.
-func readLater(s broker.Stored) (placed, string) {
-	p := placed{stream: wire.StreamLater, seq: s.Seq, stored: s.Time}
+func readLater(s broker.Stored) (storedMessage, string) {
+	p := storedMessage{stream: wire.StreamLater, seq: s.Seq, stored: s.Time}
 	p.subject, _ = wire.ParseSubject(s.Header.Get(wire.HeaderTarget))
 	p.envelope, _ = wire.ParseEnvelope(s.Header, true)
 	if at, ok := strings.CutPrefix(s.Header.Get("Nats-Schedule"), "@at "); ok {

@@ -88,7 +88,7 @@ func (w *Whereabouts) add(at time.Time, generation int, worker, what string) {
 func (w *Whereabouts) byLedger(t *trace) {
 	for _, e := range t.story.Events {
 		if !t.reported(e) {
-			w.add(e.Time, e.Generation, e.Worker, wording(e))
+			w.add(e.Time, e.Generation, e.Worker, describeEvent(e))
 		}
 	}
 	if !t.story.Known {
@@ -149,8 +149,8 @@ func (t *trace) hasLetter(generation int) bool {
 	return false
 }
 
-// wording is an event of the ledger in words.
-func wording(e ledger.RuledEvent) string {
+// describeEvent is an event of the ledger in words.
+func describeEvent(e ledger.RuledEvent) string {
 	m := e.Mark
 	switch m.Kind {
 	case ledger.Start:
@@ -167,7 +167,7 @@ func wording(e ledger.RuledEvent) string {
 		if m.Attempt == 0 {
 			return "given back, no attempt spent"
 		}
-		return "given back, " + attempts(int(m.Attempt)) + " spent"
+		return "given back, " + attemptCount(int(m.Attempt)) + " spent"
 	case ledger.Later:
 		return fmt.Sprintf("put off until attempt %d", m.Attempt)
 	case ledger.Suspect:
@@ -189,7 +189,7 @@ func (w *Whereabouts) byReceipts(t *trace) {
 	for _, r := range t.receipts {
 		w.add(r.PublishedAt, 1, "", "published")
 		if r.State != schema.StateDead || !t.hasLetter(r.Generation) {
-			w.add(r.SettledAt, r.Generation, "", ending(r.State, r.Reason, ""))
+			w.add(r.SettledAt, r.Generation, "", describeEnd(r.State, r.Reason, ""))
 		}
 		// The letter of an id-reuse is another message's.
 		if r.Reason == schema.ReasonIDReuse && w.State != "" || r.Generation < w.Generation {
@@ -206,9 +206,9 @@ func (w *Whereabouts) byLetters(t *trace) {
 	for _, i := range t.letters {
 		l := i.Letter
 		w.add(l.PublishedAt, 1, "", "published")
-		w.add(l.DiedAt, l.Generation, l.Worker, ending(schema.StateDead, l.Reason, l.Detail))
+		w.add(l.DiedAt, l.Generation, l.Worker, describeEnd(schema.StateDead, l.Reason, l.Detail))
 		for _, a := range l.Attempts {
-			answer := strings.TrimSpace(code(a.Errcode) + " " + a.Errmsg)
+			answer := strings.TrimSpace(errcodeText(a.Errcode) + " " + a.Errmsg)
 			if answer != "" {
 				answer = ": " + answer
 			}
@@ -227,7 +227,7 @@ func (w *Whereabouts) byLetters(t *trace) {
 	}
 }
 
-func ending(s schema.State, r schema.Reason, detail string) string {
+func describeEnd(s schema.State, r schema.Reason, detail string) string {
 	text := string(s)
 	if r != "" {
 		text += ", " + string(r)
@@ -280,15 +280,15 @@ func (w *Whereabouts) byQueue(t *trace) {
 	}
 }
 
-// code is a code of WeChat's that may be missing.
-func code(errcode *int) string {
+// errcodeText is a code of WeChat's that may be missing.
+func errcodeText(errcode *int) string {
 	if errcode == nil {
 		return ""
 	}
 	return strconv.Itoa(*errcode)
 }
 
-func attempts(n int) string {
+func attemptCount(n int) string {
 	if n == 1 {
 		return "1 attempt"
 	}

@@ -26,8 +26,8 @@ func mark(
 	}
 }
 
-func inQueue(seq uint64, again bool, generation, attempt int) *placed {
-	return &placed{
+func inQueue(seq uint64, again bool, generation, attempt int) *storedMessage {
+	return &storedMessage{
 		stream: "KEFU_SEND_wx1", seq: seq, stored: died,
 		subject: wire.Subject{Again: again, Subject: schema.BulkSubject("wx1", "c")},
 		envelope: wire.Envelope{Envelope: schema.Envelope{Source: "shop"}, Generation: generation,
@@ -84,7 +84,7 @@ func TestWhereAnIntentStands(t *testing.T) {
 			name: "waits for its retry",
 			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
 				mark(1, a, ledger.Later, 1, 1, 2)},
-			trace: trace{waiting: &placed{stream: wire.StreamLater, seq: 4,
+			trace: trace{waiting: &storedMessage{stream: wire.StreamLater, seq: 4,
 				until: died.Add(time.Hour), subject: wire.Subject{Again: true},
 				envelope: wire.Envelope{Generation: 1, Attempt: 2}}},
 			want:   standing{schema.StateWaiting, 1, 1},

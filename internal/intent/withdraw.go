@@ -9,9 +9,9 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// withdrawalKeep is how long an order is kept after the intent's time has come: longer than a queue
-// is ever behind.
-const withdrawalKeep = 30 * 24 * time.Hour
+// withdrawalRetention is how long an order is kept after the intent's time has come: longer than a
+// queue is ever behind.
+const withdrawalRetention = 30 * 24 * time.Hour
 
 // Withdraw has the workers not send an intent any more, and writes that down.
 func Withdraw(ctx context.Context, conn *broker.Conn, w Whereabouts, by string) error {
@@ -26,6 +26,6 @@ func Withdraw(ctx context.Context, conn *broker.Conn, w Whereabouts, by string) 
 	order := ledger.Withdrawal{Cancellation: schema.Cancellation{
 		Generation: w.Generation, By: by, At: now,
 	}}
-	keep := withdrawalKeep + max(0, w.Until.Sub(now)) // a send-at may be years ahead
+	keep := withdrawalRetention + max(0, w.Until.Sub(now)) // a send-at may be years ahead
 	return ledger.Withdraw(ctx, conn, w.AppID, w.ID, order, keep)
 }
