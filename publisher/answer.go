@@ -109,7 +109,7 @@ func judge(e *jetstream.APIError) verdict {
 type queueState uint8
 
 const (
-	queueUnsaid  queueState = iota // it cannot say just now
+	queueUnknown queueState = iota // it cannot say just now
 	queueExists                    // it does, be it without a leader
 	queueMissing                   // it does not
 )
@@ -131,7 +131,7 @@ func readQueueState(m *nats.Msg) queueState {
 	case r.Error == nil && r.Config != nil:
 		return queueExists
 	}
-	return queueUnsaid
+	return queueUnknown
 }
 
 // answers is the inbox to which the broker answers. The answer to any try of a publish is an answer
@@ -148,7 +148,7 @@ type answers struct {
 
 func newAnswers(nc *nats.Conn) (*answers, error) {
 	a := &answers{prefix: nc.NewInbox() + ".", waiting: make(map[uint64]func(*nats.Msg))}
-	sub, err := nc.Subscribe(a.prefix+"*", a.take)
+	sub, err := nc.Subscribe(a.prefix+"*", a.dispatch)
 	if err != nil {
 		return nil, fmt.Errorf("publisher: inbox: %w", err)
 	}
@@ -174,7 +174,7 @@ func (a *answers) expect(f func(*nats.Msg)) (reply string, forget func()) {
 	}
 }
 
-func (a *answers) take(m *nats.Msg) {
+func (a *answers) dispatch(m *nats.Msg) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, a.prefix), 36, 64)
 	if err != nil {
 		return

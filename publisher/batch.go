@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// batchMessages is the most that one atomic batch may hold (nats-server:
+	// maxBatchMessages is the most that one atomic batch may hold (nats-server:
 	// streamDefaultMaxAtomicBatchSize).
-	batchMessages = 1000
+	maxBatchMessages = 1000
 
-	// batchBytes keeps a batch of large packets from holding up others: a replicated stream
+	// maxBatchBytes keeps a batch of large packets from holding up others: a replicated stream
 	// proposes it as a whole.
-	batchBytes = 4 << 20
+	maxBatchBytes = 4 << 20
 
-	// batchLeast is from how many on a batch is worth it: the broker stages each in files of its
-	// own, which takes it some 4 ms (measured).
-	batchLeast = 32
+	// minBatch is from how many on a batch is worth it: the broker stages each in files of its own,
+	// which takes it some 4 ms (measured).
+	minBatch = 32
 
 	// agreeWait is how long it has to agree to a batch. A queue that lost its leader says so at
 	// once; this is for answers that are lost.
@@ -30,9 +30,9 @@ const (
 	// whether it did.
 	commitWait = 3 * time.Second
 
-	// batchAgain is for how long a queue that allows no batches is not asked again: its settings
+	// noBatchesFor is for how long a queue that allows no batches is not asked again: its settings
 	// may change.
-	batchAgain = time.Minute
+	noBatchesFor = time.Minute
 )
 
 // The headers of an atomic batch, from NATS' ADR-50.
@@ -85,10 +85,10 @@ func (p *Publisher) PublishBatch(
 
 // chunk composes as many intents as one batch may hold.
 func (p *Publisher) chunk(appID string, intents []Intent, opts []PublishOption) []*publication {
-	pubs := make([]*publication, 0, min(batchMessages, len(intents)))
+	pubs := make([]*publication, 0, min(maxBatchMessages, len(intents)))
 	size := 0
 	for _, in := range intents {
-		if len(pubs) == batchMessages || size >= batchBytes {
+		if len(pubs) == maxBatchMessages || size >= maxBatchBytes {
 			break
 		}
 		pub := compose(appID, in, p.limits, p.defaults, opts)
@@ -109,7 +109,7 @@ func (p *Publisher) chunk(appID string, intents []Intent, opts []PublishOption) 
 // publish is answered as a duplicate.
 func (p *Publisher) publishChunk(ctx context.Context, appID string, pubs []*publication) error {
 	first, rest := distinct(pubs)
-	if len(first) < batchLeast || !p.commit(ctx, appID, first) {
+	if len(first) < minBatch || !p.commit(ctx, appID, first) {
 		if err := p.carry(ctx, appID, first); err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (p *Publisher) commit(ctx context.Context, appID string, pubs []*publicatio
 	defer forget()
 	last, ok := b.send(ctx, pubs, reply)
 	if b.code == codeNoBatches {
-		p.singles.Store(appID, time.Now().Add(batchAgain))
+		p.singles.Store(appID, time.Now().Add(noBatchesFor))
 	}
 	if !ok || last.batch != b.id || last.count != len(pubs) {
 		for _, pub := range pubs {

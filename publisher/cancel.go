@@ -78,7 +78,7 @@ func (p *Publisher) cancel(ctx context.Context, appID, id string, opts []CancelO
 // other clock can tell what was accepted until now.
 func (p *Publisher) queueTime(ctx context.Context, appID string) (now time.Time, err error) {
 	stream := schema.SendStream(appID)
-	why := p.insist(ctx, p.apiPrefix()+"STREAM.INFO."+stream, func(ctx context.Context) error {
+	why := p.askUntilAnswered(ctx, p.apiPrefix()+"STREAM.INFO."+stream, func(ctx context.Context) error {
 		s, err := p.js.Stream(ctx, stream)
 		if err == nil {
 			now = s.CachedInfo().TimeStamp.UTC()
@@ -107,20 +107,20 @@ func (p *Publisher) order(
 	m.Header.Set(jetstream.MsgIDHeader, nuid.Next())
 	m.Header.Set("Nats-TTL", (keep + time.Second - 1).Truncate(time.Second).String())
 	m.Data = body
-	why := p.insist(ctx, m.Subject, func(ctx context.Context) error {
+	why := p.askUntilAnswered(ctx, m.Subject, func(ctx context.Context) error {
 		_, err := p.js.PublishMsg(ctx, m)
 		return err
 	})
-	if why == nil || errors.Is(why, ErrForbidden) || lasting(why) {
+	if why == nil || errors.Is(why, ErrForbidden) || isPermanent(why) {
 		return why
 	}
 	return &refusal{is: ErrOutcomeOpen, cause: why, text: fmt.Sprintf("no answer from the broker: "+
 		"it may or may not be cancelled, cancelling it again is safe: %v", why)}
 }
 
-// insist asks the broker until it has answered, or ctx ends. subject is what is published to: the
-// broker tells of a missing permission for it in no answer.
-func (p *Publisher) insist(
+// askUntilAnswered asks the broker until it has answered, or ctx ends. subject is what is published
+// to: the broker tells of a missing permission for it in no answer.
+func (p *Publisher) askUntilAnswered(
 	ctx context.Context, subject string, ask func(context.Context) error,
 ) error {
 	said := p.nc.LastError()
@@ -128,7 +128,7 @@ func (p *Publisher) insist(
 		once, done := context.WithTimeout(ctx, 2*attempt)
 		err := ask(once)
 		done()
-		if err == nil || lasting(err) || p.nc.IsClosed() {
+		if err == nil || isPermanent(err) || p.nc.IsClosed() {
 			return err
 		}
 		last := p.nc.LastError()
@@ -136,8 +136,8 @@ func (p *Publisher) insist(
 		if isNew && violates(last, `Publish to "`+subject+`"`) {
 			return &refusal{is: ErrForbidden, text: "this connection may not publish to " + subject}
 		}
-		if p.deaf() {
-			err = deafness(err)
+		if p.inboxRefused() {
+			err = withRefusedInbox(err)
 		}
 		retry := time.NewTimer(jitter(pause))
 		select {

@@ -52,17 +52,17 @@ type courier struct {
 	busy  map[string]bool // subjects of the live ones among open
 
 	arrivals chan arrival
-	gone     chan struct{} // closed when nobody reads arrivals any more
+	finished chan struct{} // closed when nobody reads arrivals any more
 	timer    *time.Timer
 	wake     time.Time // when the timer rings; zero: not set
 
-	alone    time.Time     // since when there is nobody; zero: there is
-	inquiry  *inquiry      // asked when there was nobody; nil: not yet
-	unknown  bool          // the broker says that there is no such queue
-	patience time.Duration // how long without a result; 0: until the context ends
-	progress time.Time     // when there last was one
-	stop     error         // why what has not been tried will not be
-	said     error         // the connection's last error before this began
+	noResponderSince time.Time     // since when there is nobody; zero: there is
+	inquiry          *inquiry      // asked when there was nobody; nil: not yet
+	noQueue          bool          // the broker says that there is no such queue
+	patience         time.Duration // how long without a result; 0: until the context ends
+	progress         time.Time     // when there last was one
+	stop             error         // why what has not been tried will not be
+	lastError        error         // the connection's last error before this began
 }
 
 type arrival struct {
@@ -72,11 +72,11 @@ type arrival struct {
 
 // inquiry asks the broker whether the app's queue exists.
 type inquiry struct {
-	reply  string
-	said   chan *nats.Msg
-	due    time.Time // when to ask again
-	mute   bool      // nobody listens to such questions
-	forget func()
+	reply      string
+	said       chan *nats.Msg
+	due        time.Time // when to ask again
+	noListener bool      // nobody listens to such questions
+	forget     func()
 }
 
 // carry publishes and returns when all are settled. The error says that more of the same would
@@ -87,18 +87,18 @@ func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication
 	}
 	c := &courier{
 		p: p, appID: appID, queue: pubs,
-		open:     make(map[*publication]bool, min(window, len(pubs))),
-		busy:     make(map[string]bool),
-		arrivals: make(chan arrival, min(window, len(pubs))),
-		gone:     make(chan struct{}),
-		timer:    time.NewTimer(attempt),
-		progress: time.Now(),
-		said:     p.nc.LastError(),
+		open:      make(map[*publication]bool, min(window, len(pubs))),
+		busy:      make(map[string]bool),
+		arrivals:  make(chan arrival, min(window, len(pubs))),
+		finished:  make(chan struct{}),
+		timer:     time.NewTimer(attempt),
+		progress:  time.Now(),
+		lastError: p.nc.LastError(),
 	}
 	if _, has := ctx.Deadline(); !has {
 		c.patience = p.timeout
 	}
-	defer close(c.gone)
+	defer close(c.finished)
 	defer c.timer.Stop()
 	defer c.forgetInquiry()
 	for {
@@ -114,9 +114,9 @@ func (p *Publisher) carry(ctx context.Context, appID string, pubs []*publication
 		}
 		select {
 		case a := <-c.arrivals:
-			c.hear(a)
-		case m := <-c.inquired():
-			c.learn(m)
+			c.handleAnswer(a)
+		case m := <-c.queueStates():
+			c.handleQueueState(m)
 		case <-c.timer.C:
 			c.repeat()
 		case <-ctx.Done():
@@ -145,7 +145,7 @@ func (c *courier) fill() {
 		pub.reply, pub.forget = c.p.answers.expect(func(m *nats.Msg) {
 			select {
 			case c.arrivals <- arrival{pub, readAnswer(m)}:
-			case <-c.gone:
+			case <-c.finished:
 			}
 		})
 		c.try(pub)
@@ -178,11 +178,11 @@ func (c *courier) try(pub *publication) {
 
 func (c *courier) retry(pub *publication, wait time.Duration) {
 	pub.due = time.Now().Add(jitter(wait))
-	c.ring(pub.due)
+	c.wakeAt(pub.due)
 }
 
-// ring has the timer ring at t, or earlier.
-func (c *courier) ring(t time.Time) {
+// wakeAt has the timer ring at t, or earlier.
+func (c *courier) wakeAt(t time.Time) {
 	if c.wake.IsZero() || t.Before(c.wake) {
 		c.wake = t
 		c.timer.Reset(time.Until(t))
@@ -197,14 +197,14 @@ func (c *courier) settle(pub *publication, how func()) {
 	delete(c.busy, pub.msg.Subject)
 }
 
-// hear deals with one answer.
-func (c *courier) hear(a arrival) {
+// handleAnswer deals with one answer.
+func (c *courier) handleAnswer(a arrival) {
 	pub := a.pub
 	if !c.open[pub] {
 		return // answered before
 	}
 	if a.verdict != nobody {
-		c.alone = time.Time{}
+		c.noResponderSince = time.Time{}
 	}
 	switch a.verdict {
 	case stored:
@@ -233,23 +233,23 @@ func (c *courier) hear(a arrival) {
 // missing decides between an election and an app that is not there.
 func (c *courier) missing(pub *publication) {
 	now := time.Now()
-	if c.alone.IsZero() {
-		c.alone = now
+	if c.noResponderSince.IsZero() {
+		c.noResponderSince = now
 	}
-	if _, known := c.p.known.Load(c.appID); !known && !c.unknown {
+	if _, known := c.p.known.Load(c.appID); !known && !c.noQueue {
 		if c.inquire(now) {
-			c.unknown = now.Sub(c.alone) >= c.p.election
+			c.noQueue = now.Sub(c.noResponderSince) >= c.p.election
 		}
 	}
-	if !c.unknown || pub.sent > pub.denied {
+	if !c.noQueue || pub.sent > pub.denied {
 		c.retry(pub, pause)
 		return
 	}
-	c.deny(pub)
+	c.failUnknown(pub)
 }
 
-// deny settles a publication for an app that is not there.
-func (c *courier) deny(pub *publication) {
+// failUnknown settles a publication for an app that is not there.
+func (c *courier) failUnknown(pub *publication) {
 	c.stop = unknownApp(c.appID)
 	c.settle(pub, func() { pub.fail(c.stop) })
 }
@@ -262,7 +262,7 @@ func unknownApp(appID string) error {
 
 // inquire asks whether the queue exists, unless it has asked just now. It tells whether there is no
 // answer to be had: this connection may not ask, or nobody listens.
-func (c *courier) inquire(now time.Time) (mute bool) {
+func (c *courier) inquire(now time.Time) (noAnswer bool) {
 	nc, subject := c.p.nc, c.p.apiPrefix()+"STREAM.INFO."+schema.SendStream(c.appID)
 	if violates(nc.LastError(), `Publish to "`+subject+`"`) {
 		return true
@@ -281,11 +281,11 @@ func (c *courier) inquire(now time.Time) (mute bool) {
 		q.due = now.Add(attempt)
 		_ = nc.PublishRequest(subject, q.reply, nil) // the publish itself meets the same error
 	}
-	return c.inquiry.mute
+	return c.inquiry.noListener
 }
 
-// inquired is where the answer arrives, nil when nothing was asked.
-func (c *courier) inquired() <-chan *nats.Msg {
+// queueStates is where the answer arrives, nil when nothing was asked.
+func (c *courier) queueStates() <-chan *nats.Msg {
 	if c.inquiry == nil {
 		return nil
 	}
@@ -298,8 +298,8 @@ func (c *courier) forgetInquiry() {
 	}
 }
 
-// learn deals with the answer to an inquiry.
-func (c *courier) learn(m *nats.Msg) {
+// handleQueueState deals with the answer to an inquiry.
+func (c *courier) handleQueueState(m *nats.Msg) {
 	switch readQueueState(m) {
 	case queueExists:
 		c.p.known.LoadOrStore(c.appID, struct{}{})
@@ -307,14 +307,14 @@ func (c *courier) learn(m *nats.Msg) {
 		if _, known := c.p.known.Load(c.appID); known {
 			return // stored or seen meanwhile
 		}
-		c.unknown = true
+		c.noQueue = true
 		for pub := range c.open {
 			if pub.sent == pub.denied {
-				c.deny(pub)
+				c.failUnknown(pub)
 			}
 		}
-	case queueUnsaid:
-		c.inquiry.mute = readAnswer(m).verdict == nobody
+	case queueUnknown:
+		c.inquiry.noListener = readAnswer(m).verdict == nobody
 	}
 }
 
@@ -334,7 +334,7 @@ func (c *courier) repeat() {
 	for pub := range c.open {
 		switch {
 		case now.Before(pub.due):
-			c.ring(pub.due)
+			c.wakeAt(pub.due)
 		case c.forbidden(pub):
 			text := fmt.Sprintf("this connection may not publish to the %s queue of app %s",
 				lane(pub), c.appID)
@@ -356,17 +356,17 @@ func lane(pub *publication) string {
 // connection only, and never answers the publish.
 func (c *courier) forbidden(pub *publication) bool {
 	err := c.p.nc.LastError()
-	return err != c.said && //nolint:errorlint // the very same error is one from before this call
+	return err != c.lastError && //nolint:errorlint // the very same error is one from before this call
 		violates(err, `Publish to "`+pub.msg.Subject+`"`)
 }
 
-// deaf tells whether the broker has refused the inbox. It said so once, when the publisher was
-// made: that may be long before this call. No other inbox has this name.
-func (p *Publisher) deaf() bool {
+// inboxRefused tells whether the broker has refused the inbox. It said so once, when the publisher
+// was made: that may be long before this call. No other inbox has this name.
+func (p *Publisher) inboxRefused() bool {
 	return violates(p.nc.LastError(), `Subscription to "`+p.answers.prefix)
 }
 
-func deafness(cause error) error {
+func withRefusedInbox(cause error) error {
 	const why = "this connection may not subscribe to its inbox, so it hears no answer"
 	return fmt.Errorf("%w (%s)", cause, why)
 }
@@ -380,8 +380,8 @@ func (c *courier) giveUp(cause error) {
 	if c.stop == nil && errors.Is(cause, ErrClosed) {
 		c.stop = notQueued(errClosed)
 	}
-	if c.p.deaf() {
-		cause = deafness(cause)
+	if c.p.inboxRefused() {
+		cause = withRefusedInbox(cause)
 	}
 	if c.stop == nil {
 		c.stop = notQueued(fmt.Errorf("time was over before: %w", cause))

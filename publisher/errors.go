@@ -81,7 +81,7 @@ func (e *Error) Retryable() bool {
 		errors.Is(e, nats.ErrConnectionClosed), errors.Is(e, nats.ErrConnectionDraining):
 		return false
 	case errors.Is(e, ErrUnreadable) && !errors.Is(e, ErrNoReceipt):
-		return !lasting(e.Err)
+		return !isPermanent(e.Err)
 	}
 	return errors.Is(e, ErrQueueFull) || errors.Is(e, ErrNotQueued) ||
 		errors.Is(e, ErrOutcomeOpen) || errors.Is(e, ErrNoReceipt)

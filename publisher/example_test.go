@@ -177,20 +177,22 @@ func ExamplePublisher_Receipts() {
 		log.Fatal(err)
 	}
 
-	var last publisher.Position // As the program has stored it; none at first.
+	var stored publisher.Position // Where the program was; none at first.
 	from := publisher.ReceiptsOptions{
-		Source: "courier", After: last, Since: time.Now().Add(-time.Hour),
+		Source: "courier", After: stored, Since: time.Now().Add(-time.Hour),
 	}
 	for settled, err := range p.Receipts(ctx, appID, from) {
 		if err != nil {
 			log.Fatal(err)
 		}
 		fmt.Println(settled.ID, settled.State)
-		last = settled.Position // To be stored with what was made of the receipt.
+		stored = settled.Position // To be stored with what was made of the receipt.
 		break
 	}
+	fmt.Println("there is a place to go on from:", !stored.IsZero())
 	// Output:
 	// parcel-1 sent
+	// there is a place to go on from: true
 }
 
 // An intent is checked before there is a broker. Any NATS client may publish the message.

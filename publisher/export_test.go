@@ -11,8 +11,8 @@ import (
 
 // What tests of the outside need of the inside.
 
-// ReadersMost is how many receipts of an app are looked up at once.
-const ReadersMost = readersMost
+// MaxReaders is how many receipts of an app are looked up at once.
+const MaxReaders = maxReaders
 
 // Watcher keeps the receipts of an app read, as one who waits does.
 type Watcher struct {

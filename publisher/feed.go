@@ -18,8 +18,8 @@ const (
 	// not open a consumer and search the past again.
 	feedLinger = time.Minute
 
-	// retryMost is the longest wait before a feed that cannot read tries again.
-	retryMost = 2 * time.Second
+	// maxRetryWait is the longest wait before a feed that cannot read tries again.
+	maxRetryWait = 2 * time.Second
 )
 
 // feed reads the receipts of one app as they are published, through one consumer, for everybody in
@@ -221,14 +221,14 @@ func (f *feed) read() error {
 	f.begin(s)
 	defer f.interrupted()
 	if first != nil {
-		f.take(*first)
+		f.receive(*first)
 	}
 	for {
 		m, err := s.next()
 		if err != nil {
 			return err
 		}
-		f.take(m)
+		f.receive(m)
 	}
 }
 
@@ -252,8 +252,8 @@ func (f *feed) interrupted() {
 	f.reading = false
 }
 
-// take remembers a receipt and gives it to those who wait for it.
-func (f *feed) take(m storedReceipt) {
+// receive remembers a receipt and gives it to those who wait for it.
+func (f *feed) receive(m storedReceipt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch f.memory.see(m) {
@@ -280,31 +280,31 @@ func (f *feed) take(m storedReceipt) {
 func (f *feed) fail(err error) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wait, told := f.trouble.add(err, f.p.timeout)
-	if told {
+	wait, report := f.trouble.add(err, f.p.timeout)
+	if report {
 		err = f.unreadable(err)
 		for opened := range f.openers {
 			opened <- err
 			delete(f.openers, opened)
 		}
-		f.tell(err, func(*waiter) bool { return true })
+		f.failWaiters(err, func(*waiter) bool { return true })
 	}
 	return wait
 }
 
 // add notes a failure: how long to wait before the next try, and whether it is time to tell of it.
-func (t *trouble) add(err error, patience time.Duration) (wait time.Duration, told bool) {
+func (t *trouble) add(err error, patience time.Duration) (wait time.Duration, report bool) {
 	if t.times == 0 {
 		t.since = time.Now()
 	}
 	t.err = err
-	wait = min(pause<<min(t.times, 8), retryMost)
+	wait = min(pause<<min(t.times, 8), maxRetryWait)
 	t.times++
-	return jitter(wait), lasting(err) || time.Since(t.since) >= patience
+	return jitter(wait), isPermanent(err) || time.Since(t.since) >= patience
 }
 
-// lasting says that an error does not pass by itself.
-func lasting(err error) bool {
+// isPermanent says that an error does not pass by itself.
+func isPermanent(err error) bool {
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, ErrForbidden), errors.Is(err, jetstream.ErrStreamNotFound):
@@ -315,8 +315,8 @@ func lasting(err error) bool {
 	return false
 }
 
-// tell gives an error to those who wait. The feed is locked.
-func (f *feed) tell(err error, whom func(*waiter) bool) {
+// failWaiters gives an error to those who wait. The feed is locked.
+func (f *feed) failWaiters(err error, whom func(*waiter) bool) {
 	for _, waiters := range f.waiting {
 		for w := range waiters {
 			if whom(w) {

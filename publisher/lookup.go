@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// readersMost is how many receipts of an app are looked up at once where they are stored. Each
+	// maxReaders is how many receipts of an app are looked up at once where they are stored. Each
 	// takes a consumer, and a thousand consumers is all that a stream takes, from all programs
 	// together.
-	readersMost = 4
+	maxReaders = 4
 
 	// runLength is how many places in the stream one consumer reads, if any of them are wanted: to
 	// open another takes longer.
@@ -56,7 +56,7 @@ func (f *feed) lookUp(w *waiter, place uint64) {
 	l.wanted.remove(w)
 	w.place = place
 	l.wanted.add(w)
-	if l.readers < readersMost && f.begins(f.readPlaces) {
+	if l.readers < maxReaders && f.begins(f.readPlaces) {
 		l.readers++
 	}
 }
@@ -153,9 +153,9 @@ func (f *feed) giveBack(wanted run, err error) (wait time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l := &f.lookups
-	wait, told := l.trouble.add(err, f.p.timeout)
-	if told {
-		f.tell(f.unreadable(err), func(w *waiter) bool { return w.place > 0 })
+	wait, report := l.trouble.add(err, f.p.timeout)
+	if report {
+		f.failWaiters(f.unreadable(err), func(w *waiter) bool { return w.place > 0 })
 		clear(l.wanted)
 		return wait
 	}

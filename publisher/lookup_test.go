@@ -30,7 +30,7 @@ func TestReceiptsWhosePlaceIsKnownAreReadWithFewConsumers(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, app)
 	// One is for new receipts. Twice as many: one that is slow to go is no harm.
-	allowConsumers(t, conn, 2*(1+publisher.ReadersMost))
+	allowConsumers(t, conn, 2*(1+publisher.MaxReaders))
 	const past, callers = 4000, 500
 	settleMany(t, conn.JS, past)
 	p := newPublisher(t, conn.JS)

@@ -81,8 +81,8 @@ func (p *Publisher) eachReceipt(
 		case p.nc.IsClosed():
 			return unreadable(appID, nats.ErrConnectionClosed)
 		}
-		wait, told := trouble.add(err, p.timeout)
-		if told {
+		wait, report := trouble.add(err, p.timeout)
+		if report {
 			return unreadable(appID, err)
 		}
 		retry := time.NewTimer(wait)
@@ -135,7 +135,7 @@ func (r *reading) read(ctx context.Context, begun func()) error {
 	defer s.close()
 	r.cursor.begin(s)
 	begun()
-	if first != nil && !r.take(*first) {
+	if first != nil && !r.receive(*first) {
 		return nil
 	}
 	for {
@@ -143,14 +143,14 @@ func (r *reading) read(ctx context.Context, begun func()) error {
 		if err != nil {
 			return err
 		}
-		if !r.take(m) {
+		if !r.receive(m) {
 			return nil
 		}
 	}
 }
 
-// take tells whether more is wanted.
-func (r *reading) take(m storedReceipt) bool {
+// receive tells whether more is wanted.
+func (r *reading) receive(m storedReceipt) bool {
 	if r.cursor.see(m) == seenBefore {
 		return true
 	}

@@ -13,11 +13,11 @@ var ages = [...]time.Duration{2 * clockSlack, 10 * time.Minute, 3 * time.Hour}
 // search is a feed's look at the receipts from before it was opened. They are read once for all who
 // ask, when the first does, and from then on it is known where each is stored.
 type search struct {
-	on    bool
-	depth int       // how many of ages have been read
-	first uint64    // sequence of the first receipt that has been read
-	from  time.Time // since when all have been read, on the broker's clock
-	epoch int       // rises when what is read belongs to a stream that is gone
+	running bool
+	depth   int       // how many of ages have been read
+	first   uint64    // sequence of the first receipt that has been read
+	from    time.Time // since when all have been read, on the broker's clock
+	epoch   int       // rises when what is read belongs to a stream that is gone
 }
 
 // reset begins again with a new stream.
@@ -36,13 +36,13 @@ func (f *feed) searchFor(w *waiter, back time.Time) {
 		return
 	}
 	w.searches, w.back = true, back
-	if !f.search.on && f.search.helps(w) {
-		f.search.on = f.begins(f.searchPast)
+	if !f.search.running && f.search.mayHelp(w) {
+		f.search.running = f.begins(f.searchPast)
 	}
 }
 
-// helps tells whether to read further back may find what w searches.
-func (s *search) helps(w *waiter) bool {
+// mayHelp tells whether to read further back may find what w searches.
+func (s *search) mayHelp(w *waiter) bool {
 	return w.searches && s.depth < len(ages) && (s.depth == 0 || w.back.Before(s.from))
 }
 
@@ -72,10 +72,10 @@ func (f *feed) searchPast() {
 			trouble.times = 0
 			continue
 		}
-		wait, told := trouble.add(err, f.p.timeout)
-		if told {
+		wait, report := trouble.add(err, f.p.timeout)
+		if report {
 			f.mu.Lock()
-			f.tell(f.unreadable(fmt.Errorf("look at earlier ones: %w", err)), f.search.helps)
+			f.failWaiters(f.unreadable(fmt.Errorf("look at earlier ones: %w", err)), f.search.mayHelp)
 			f.mu.Unlock()
 		}
 		retry := time.NewTimer(wait)
@@ -98,13 +98,13 @@ func (f *feed) nextSearch() (age time.Duration, last uint64, epoch int, wanted b
 	if s.depth < len(ages) && f.life.Err() == nil {
 		for _, waiters := range f.waiting {
 			for w := range waiters {
-				if s.helps(w) {
+				if s.mayHelp(w) {
 					return ages[s.depth], s.first - 1, s.epoch, true
 				}
 			}
 		}
 	}
-	s.on = false
+	s.running = false
 	return 0, 0, 0, false
 }
 

@@ -44,8 +44,8 @@ func (f from) apply(cfg *jetstream.ConsumerConfig) {
 // It is what nats.go's ordered consumer is, but for the end: that one's Stop may wait for 20 s
 // while the broker is away.
 //
-// The Follower of internal/broker is the same for kefu itself. They stay apart as the two publishing
-// engines do, see courier.
+// The Follower of internal/broker is the same for kefu itself. They stay apart as the two
+// publishing engines do, see courier.
 type source struct {
 	p     *Publisher
 	appID string
@@ -146,7 +146,7 @@ func (s *source) guard(broken chan nats.Status, said error) {
 			err := s.p.nc.LastError()
 			if err != said { //nolint:errorlint // the very same error is one from before
 				said = err
-				s.heed(err)
+				s.checkDenied(err)
 			}
 		case <-s.life.Done():
 			return
@@ -154,8 +154,8 @@ func (s *source) guard(broken chan nats.Status, said error) {
 	}
 }
 
-// heed ends the source when the connection's last error is about it.
-func (s *source) heed(err error) {
+// checkDenied ends the source when the connection's last error is about it.
+func (s *source) checkDenied(err error) {
 	api := s.p.apiPrefix() + "CONSUMER."
 	if !violates(err, `Publish to "`+api) || !strings.Contains(err.Error(), s.name) {
 		return
@@ -171,10 +171,10 @@ func (s *source) begin(cfg jetstream.ConsumerConfig) error {
 	consumer, err := s.p.js.CreateConsumer(s.life, schema.StreamReceipt, cfg)
 	if err != nil {
 		s.unanswered = s.life.Err() != nil
-		if s.p.deaf() {
-			err = deafness(err)
+		if s.p.inboxRefused() {
+			err = withRefusedInbox(err)
 		}
-		return s.because(err)
+		return s.cause(err)
 	}
 	info := consumer.CachedInfo()
 	s.consumer, s.start, s.pending = consumer, info.Delivered.Stream+1, info.NumPending
@@ -191,7 +191,7 @@ func (s *source) poll() (*storedReceipt, error) {
 	subject := s.p.apiPrefix() + "CONSUMER.MSG.NEXT." + schema.StreamReceipt + "." + s.name
 	m, err := s.p.nc.RequestWithContext(ctx, subject, []byte(`{"batch":1,"no_wait":true}`))
 	if err != nil {
-		return nil, s.because(err)
+		return nil, s.cause(err)
 	}
 	if status := m.Header.Get("Status"); len(m.Data) == 0 && status != "" {
 		if status == "404" {
@@ -217,13 +217,13 @@ func (s *source) next() (storedReceipt, error) {
 			jetstream.PullMaxMessages(s.ahead), jetstream.PullExpiry(30*time.Second),
 			jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 		if err != nil {
-			return storedReceipt{}, s.because(err)
+			return storedReceipt{}, s.cause(err)
 		}
 		s.it = it
 	}
 	m, err := s.it.Next(jetstream.NextContext(s.life))
 	if err != nil {
-		return storedReceipt{}, s.because(err)
+		return storedReceipt{}, s.cause(err)
 	}
 	meta, err := m.Metadata()
 	if err != nil {
@@ -241,8 +241,8 @@ func (s *source) accept(data []byte, meta *jetstream.MsgMetadata) (storedReceipt
 	}, nil
 }
 
-// because prefers why the source's life ended to what that led to.
-func (s *source) because(err error) error {
+// cause prefers why the source's life ended to what that led to.
+func (s *source) cause(err error) error {
 	if cause := context.Cause(s.life); cause != nil {
 		return cause
 	}

@@ -21,16 +21,16 @@ type BatchError struct {
 // Error returns how many were not accepted, and for what reasons.
 func (e *BatchError) Error() string {
 	kinds := kindsOf(e.Errors)
-	told := make([]string, 0, kindsTold+1)
+	texts := make([]string, 0, kindsShown+1)
 	for i, k := range kinds {
-		if i == kindsTold {
-			told = append(told, fmt.Sprintf("and %d other reasons", len(kinds)-i))
+		if i == kindsShown {
+			texts = append(texts, fmt.Sprintf("and %d other reasons", len(kinds)-i))
 			break
 		}
-		told = append(told, fmt.Sprintf("%d: %v", k.count, k.first))
+		texts = append(texts, fmt.Sprintf("%d: %v", k.count, k.first))
 	}
 	return fmt.Sprintf("%d of %d intents were not accepted; %s",
-		len(e.Errors), e.Total, strings.Join(told, "; "))
+		len(e.Errors), e.Total, strings.Join(texts, "; "))
 }
 
 // Unwrap returns the errors.
@@ -56,8 +56,8 @@ func summary(results []Result) error {
 	return &BatchError{Total: len(results), Errors: errs}
 }
 
-// kindsTold is how many kinds of failure the text of a [BatchError] names.
-const kindsTold = 5
+// kindsShown is how many kinds of failure the text of a [BatchError] names.
+const kindsShown = 5
 
 // kind is a kind of failure.
 type kind struct {

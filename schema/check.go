@@ -72,8 +72,8 @@ type FieldError struct {
 // Error returns the field and the rule.
 func (e *FieldError) Error() string { return e.Field + ": " + e.Rule }
 
-// under puts the name of the enclosing object in front of the field.
-func (e *FieldError) under(name string) *FieldError {
+// prefixed puts the name of the enclosing object in front of the field.
+func (e *FieldError) prefixed(name string) *FieldError {
 	switch {
 	case e.Field == "" || e.Field[0] == '[':
 		e.Field = name + e.Field
@@ -83,8 +83,8 @@ func (e *FieldError) under(name string) *FieldError {
 	return e
 }
 
-// within names the whole when the rule is about no field of it.
-func (e *FieldError) within(whole string) *FieldError {
+// withDefaultField names the whole when the rule is about no field of it.
+func (e *FieldError) withDefaultField(whole string) *FieldError {
 	if e.Field == "" {
 		e.Field = whole
 	}
@@ -170,7 +170,7 @@ func (p *Packet) Check(limits Limits) error {
 		return err
 	}
 	if err := checkExtra(p.Extra, 1, topLevel[:]); err != nil {
-		return err.under("packet")
+		return err.prefixed("packet")
 	}
 	if n := len(Encode(p)); n > MaxPacket {
 		return tooLarge(n)
@@ -193,16 +193,16 @@ func (p *Packet) check(limits Limits, built bool) *FieldError {
 		return &FieldError{Field: msgType, Rule: rule}
 	}
 	if err := p.Body.form().check(limits, built, 2); err != nil {
-		return err.under(p.Body.MsgType())
+		return err.prefixed(p.Body.MsgType())
 	}
 	if p.CustomService != nil {
 		if err := p.CustomService.form().check(limits, built, 2); err != nil {
-			return err.under(customService)
+			return err.prefixed(customService)
 		}
 	}
 	if p.AIMsgContext != nil {
 		if err := p.AIMsgContext.form().check(limits, built, 2); err != nil {
-			return err.under(aiMsgContext)
+			return err.prefixed(aiMsgContext)
 		}
 	}
 	return nil
@@ -219,7 +219,7 @@ func (f form) check(limits Limits, built bool, depth int) *FieldError {
 			err = field.checkList(limits, built, depth+1)
 		}
 		if err != nil {
-			return err.under(field.name)
+			return err.prefixed(field.name)
 		}
 	}
 	if built {
@@ -258,7 +258,7 @@ func (f *field) checkList(limits Limits, built bool, depth int) *FieldError {
 	}
 	for i := range n {
 		if err := f.list.at(i).check(limits, built, depth+1); err != nil {
-			return err.under(index(i))
+			return err.prefixed(index(i))
 		}
 	}
 	return nil

@@ -36,7 +36,7 @@ func decode(raw []byte, limits Limits) (*Packet, error) {
 		err = p.check(d.limits, false)
 	}
 	if err != nil {
-		return nil, err.within("packet")
+		return nil, err.withDefaultField("packet")
 	}
 	// A packet is never written longer than it came, but for a wxcard that gets its msgtype and
 	// music that gets its musicurl twice.
@@ -165,11 +165,11 @@ func (d *decoder) packet(p *Packet) *FieldError {
 		case atMsgType:
 			kind, err = d.str("a string")
 		case atCustomService:
-			if from := new(CustomService); !d.void(from.form()) {
+			if from := new(CustomService); !d.skipNullObject(from.form()) {
 				p.CustomService, err = from, d.fill(from.form(), 2)
 			}
 		case atAIMsgContext:
-			if mark := new(AIMsgContext); !d.void(mark.form()) {
+			if mark := new(AIMsgContext); !d.skipNullObject(mark.form()) {
 				p.AIMsgContext, err = mark, d.fill(mark.form(), 2)
 			}
 		default:
@@ -177,7 +177,7 @@ func (d *decoder) packet(p *Packet) *FieldError {
 			err = d.fill(p.Body.form(), 2)
 		}
 		if err != nil {
-			return err.under(key)
+			return err.prefixed(key)
 		}
 	}
 	if d.blank(); d.i < len(d.s) {
@@ -238,9 +238,9 @@ func unknownType(kind string, app AppKind) string {
 	return "unknown type" + shown + " (known: " + strings.Join(msgTypes(app), ", ") + ")"
 }
 
-// void steps over an object whose only field is known and null: whoever writes {"kf_account":null}
-// means no kfaccount.
-func (d *decoder) void(f form) bool {
+// skipNullObject steps over an object whose only field is known and null: whoever writes
+// {"kf_account":null} means no kfaccount.
+func (d *decoder) skipNullObject(f form) bool {
 	start := d.i
 	if d.open('{', "an object", 2) == nil {
 		key, more, err := d.member(true)
@@ -289,7 +289,7 @@ func (d *decoder) fill(f form, depth int) *FieldError {
 			continue
 		}
 		if err := d.field(field, depth+1); err != nil {
-			return err.under(key)
+			return err.prefixed(key)
 		}
 		if field.str != nil && *field.str == "" {
 			f.empty.add(at)
@@ -371,7 +371,7 @@ func (d *decoder) list(l list, depth int) *FieldError {
 			skipped, err = d.value(skipped[:0], depth+1)
 		}
 		if err != nil {
-			return err.under(index(n))
+			return err.prefixed(index(n))
 		}
 		n++
 	}

@@ -85,14 +85,14 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	if err != nil {
 		// Whoever tells of it must name the intent, and who is to mend it.
 		return Envelope{
-			ID: sole(h, HeaderMsgID, idRule), Source: sole(h, HeaderSource, sourceRule),
+			ID: singleValue(h, HeaderMsgID, idRule), Source: singleValue(h, HeaderSource, sourceRule),
 		}, err
 	}
 	return e, nil
 }
 
-// sole is the value of a header if it is given once and is valid.
-func sole(h map[string][]string, at string, rule func(string) string) string {
+// singleValue is the value of a header if it is given once and is valid.
+func singleValue(h map[string][]string, at string, rule func(string) string) string {
 	var values []string
 	for name, v := range h {
 		if strings.EqualFold(name, at) {
@@ -107,9 +107,9 @@ func sole(h map[string][]string, at string, rule func(string) string) string {
 
 func parseEnvelope(h map[string][]string) (Envelope, error) {
 	var (
-		e        Envelope
-		found    [len(headers)][]string
-		stranger string
+		e       Envelope
+		found   [len(headers)][]string
+		unknown string
 	)
 	for name, values := range h {
 		at := headerIndex(name)
@@ -120,12 +120,12 @@ func parseEnvelope(h map[string][]string) (Envelope, error) {
 				return Envelope{}, &FieldError{Field: header, Rule: "given in two spellings"}
 			}
 			found[at] = slices.Concat(found[at], values)
-		case isKefu(name) && (stranger == "" || name < stranger):
-			stranger = name // The least, so that the same headers give the same error.
+		case isKefu(name) && (unknown == "" || name < unknown):
+			unknown = name // The least, so that the same headers give the same error.
 		}
 	}
-	if stranger != "" {
-		return Envelope{}, strangerError(stranger)
+	if unknown != "" {
+		return Envelope{}, unknownHeader(unknown)
 	}
 	for at, header := range headers {
 		values := found[at]
@@ -160,9 +160,9 @@ func isKefu(name string) bool {
 	return len(name) >= len(kefuPrefix) && strings.EqualFold(name[:len(kefuPrefix)], kefuPrefix)
 }
 
-// strangerError is the error for a Kefu-* header that may not stand here. It shows the name, which
+// unknownHeader is the error for a Kefu-* header that may not stand here. It shows the name, which
 // is what the producer must correct, unless that is no sane header name.
-func strangerError(name string) *FieldError {
+func unknownHeader(name string) *FieldError {
 	for _, own := range reserved {
 		if strings.EqualFold(own, name) {
 			return &FieldError{Field: own, Rule: "reserved for kefu"}

@@ -51,7 +51,7 @@ type object[T any] interface {
 // marshalObject writes an object as it stands in a packet.
 func marshalObject(f form) ([]byte, error) {
 	if err := f.check(widest, true, 2); err != nil {
-		return nil, err.within("object")
+		return nil, err.withDefaultField("object")
 	}
 	return f.append(nil), nil
 }
@@ -78,7 +78,7 @@ func unmarshalObject[T any, P object[T]](raw []byte, to P) error {
 		err = f.check(widest, false, 2)
 	}
 	if err != nil {
-		return err.within("object")
+		return err.withDefaultField("object")
 	}
 	*to = read
 	return nil

@@ -54,7 +54,7 @@ type Member struct {
 func NewMember(name string, value []byte) (Member, error) {
 	normal, err := normalize(value, 2)
 	if err != nil {
-		return Member{}, err.under("value")
+		return Member{}, err.prefixed("value")
 	}
 	return Member{Name: name, Value: normal}, nil
 }

@@ -145,17 +145,16 @@ func (s *scanner) hex() (rune, bool) {
 
 // control refuses the character at i if it is a control character.
 func (s *scanner) control(i int) *FieldError {
-	c := rune(s.s[i])
-	switch {
-	case c == 0xC2:
+	switch c := s.s[i]; c {
+	case 0xC2:
 		if i+1 >= len(s.s) || s.s[i+1] >= 0xA0 {
 			return nil
 		}
 		return s.forbidden(rune(s.s[i+1]), i) // U+0080 to U+009F is 0xC2 and the code point itself.
-	case c == '\n', c == '\r', c == '\t':
+	case '\n', '\r', '\t':
 		return s.fault(i, "not JSON: line break or tab in a string, must be written as an escape,")
 	default:
-		return s.forbidden(c, i)
+		return s.forbidden(rune(c), i)
 	}
 }
 
