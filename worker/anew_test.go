@@ -39,10 +39,10 @@ func TestARepeatGoesOnWhenTheFirstIsGoneWithItsQueue(t *testing.T) {
 	}
 	b.publish(bulk+"c1", "first", "first", "u0")
 	stop := b.start()
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		holds, err := gate.Holds(t.Context(), b.conn)
 		return err == nil && len(holds[appID]) == 1
-	}, patience, time.Millisecond)
+	})
 	b.NoError(stop())
 	refused := b.posts("first")
 	b.renewQueue()
@@ -63,7 +63,7 @@ func TestARepeatGoesOnWhenTheFirstIsGoneWithItsQueue(t *testing.T) {
 	b.False(ends["first"].PossibleDuplicate)
 	b.Equal(refused+1, b.posts("first"))
 	b.Equal(schema.StateSent, ends["other"].State)
-	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return b.queued() == 0 })
 	b.NoError(stop())
 }
 
@@ -113,6 +113,6 @@ func TestAMessageThatTakesAnothersPlaceIsNotAcknowledgedByIt(t *testing.T) {
 	b.Equal(1, l.line.inHand)
 	a.mu.Unlock()
 	close(end)
-	b.Eventually(func() bool { return b.posts("second") == 1 }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("second") == 1 })
 	b.NoError(stop())
 }

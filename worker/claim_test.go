@@ -30,7 +30,7 @@ func TestAWorkerThatStoodStillLooksAgainBeforeABulkCall(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return b.worker.reads() == 4 })
 	a := b.worker.current()[0]
 	a.mu.Lock()
 	lane := a.lanes[len(a.lanes)-1]
@@ -107,7 +107,7 @@ func TestAWorkerWithoutALeaseTriesNoHold(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return b.worker.reads() == 4 })
 	a := b.worker.current()[0]
 	a.mu.Lock()
 	lane := a.lanes[len(a.lanes)-1]

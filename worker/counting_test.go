@@ -170,16 +170,16 @@ func TestCountsGoOnOverARestartOfBrokerAndWorkers(t *testing.T) {
 	b.app.Rate.PerSecond, b.app.Rate.Burst = 400, 10
 	_, stopOne, cut := b.hand("one")
 	two, stopTwo, _ := b.hand("two")
-	b.Eventually(two.isStarted, patience, time.Millisecond)
+	b.await(two.isStarted)
 	const n = 600
 	b.runCampaign("summer", n)
 	posts := func() int { b.api.mu.Lock(); defer b.api.mu.Unlock(); return len(b.api.order) }
-	b.Eventually(func() bool { return posts() > n/6 }, patience, time.Millisecond)
+	b.await(func() bool { return posts() > n/6 })
 	cut() // as a machine that is switched off
 	_ = stopOne()
-	b.Eventually(func() bool { return posts() > n/3 }, patience, time.Millisecond)
+	b.await(func() bool { return posts() > n/3 })
 	b.restartBroker()
-	b.Eventually(func() bool { return posts() > n/2 }, patience, time.Millisecond)
+	b.await(func() bool { return posts() > n/2 })
 	_, stopThree, _ := b.hand("three")
 	b.NoError(stopTwo())
 	b.Eventually(func() bool {
@@ -293,8 +293,7 @@ func TestOneWorkerWritesWhatAllCount(t *testing.T) {
 	b.runCampaign("summer", 10)
 	b.status("summer", map[string]int{"sent": 10})
 	first, stopFirst, _ := b.hand("a")
-	b.Eventually(func() bool { return first.isStarted() && first.pool.WritesCounts() },
-		patience, time.Millisecond)
+	b.await(func() bool { return first.isStarted() && first.pool.WritesCounts() })
 	b.NoError(stopLast())
 	b.startCampaign("winter", 10)
 	b.publish(bulk+"summer", "one more", "text", "user100")

@@ -75,7 +75,7 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 	// held waits for the hold as everybody can see it, and until all is given back.
 	held := func(perDay int64) (hold gate.Hold) {
 		t.Helper()
-		b.Eventually(func() bool {
+		b.await(func() bool {
 			holds, err := gate.Holds(t.Context(), b.conn)
 			b.NoError(err)
 			if len(holds[appID]) == 0 {
@@ -87,7 +87,7 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 			defer a.mu.Unlock()
 			return a.scheduler.phase == closed && hold.PerDay == perDay &&
 				hold.Until.After(time.Now())
-		}, patience, time.Millisecond)
+		})
 		return hold
 	}
 	first := held(2)

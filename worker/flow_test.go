@@ -139,7 +139,7 @@ func TestWhatCannotBeSentYetUsesUpNoRate(t *testing.T) {
 	b.publish(bulk+"c", "now", "now", "user1")
 	stop := b.start()
 	// At the rate the 300 before it would take more than two minutes.
-	b.Eventually(func() bool { return b.posts("now") == 1 }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("now") == 1 })
 	b.NoError(stop())
 }
 
@@ -154,7 +154,7 @@ func TestASlowAPITakesAllSlotsThatTheRateNeeds(t *testing.T) {
 		b.publish(bulk+"c", fmt.Sprint(i), "hello", "user1")
 	}
 	stop := b.start()
-	b.Eventually(func() bool { _, n := api.calls(); return n == 60 }, patience, time.Millisecond)
+	b.await(func() bool { _, n := api.calls(); return n == 60 })
 	close(api.answer)
 	for range 100 {
 		b.Equal(schema.StateSent, b.receipt().State)
@@ -183,14 +183,12 @@ func TestBulkLeavesSlotsToLive(t *testing.T) {
 				b.publish(bulk+"c", fmt.Sprint("b", i), "bulk", "user1")
 			}
 			stop := b.start()
-			b.Eventually(func() bool { _, n := api.calls(); return n == c.bulk },
-				patience, time.Millisecond)
+			b.await(func() bool { _, n := api.calls(); return n == c.bulk })
 			for i := range 10 {
 				user := fmt.Sprint("user", i)
 				b.publish(live+user, user, "live", user)
 			}
-			b.Eventually(func() bool { n, _ := api.calls(); return n == c.live },
-				patience, time.Millisecond)
+			b.await(func() bool { n, _ := api.calls(); return n == c.live })
 			_, n := api.calls()
 			b.Equal(c.bulk, n)
 			close(api.answer)

@@ -177,6 +177,12 @@ func newBed(t *testing.T) *bed {
 	return b
 }
 
+// await waits until something holds.
+func (b *bed) await(holds func() bool, why ...any) {
+	b.t.Helper()
+	b.Eventually(holds, patience, time.Millisecond, why...)
+}
+
 func (b *bed) start() (stop func() error) {
 	b.t.Helper()
 	return b.run(b.make())

@@ -3,7 +3,6 @@ package worker
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
@@ -30,9 +29,7 @@ func TestEveryLetterIsIndexedBeforeAnybodyIsToldOfIt(t *testing.T) {
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamDeadIndex))
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.Eventually(func() bool {
-		return b.worker.troubles.countRefused(wire.StreamDeadIndex, 0) == 1
-	}, patience, time.Millisecond)
+	b.await(func() bool { return b.worker.troubles.countRefused(wire.StreamDeadIndex, 0) == 1 })
 	b.Contains(b.worker.Troubles()[0], "dead letters cannot be indexed")
 	b.Len(kept[schema.Letter](b, schema.StreamDead), 1)
 	b.Empty(kept[schema.Receipt](b, schema.StreamReceipt))

@@ -73,7 +73,7 @@ func TestAlertsUseExistingSeries(t *testing.T) {
 	b.NoError(err)
 	w.letters.look(t.Context(), w.conn, w.log, time.Now())
 	stop := b.run(w)
-	b.Eventually(func() bool { return len(w.Troubles()) == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return len(w.Troubles()) == 0 })
 	families, err := reg.Gather()
 	b.NoError(err)
 	labels := make(map[string]map[string]bool) // by series, what its labels can be

@@ -40,12 +40,11 @@ func TestADeliveryThatIsLostOnItsWayChangesNoOrder(t *testing.T) {
 	w, stop, _ := b.handAt("one", p.URL())
 	b.publish(live+"u1", "m0", "u1 0", "u1")
 	b.receiptOf("m0")
-	b.Eventually(func() bool { return b.unsettled() == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return b.unsettled() == 0 })
 	back := brokertest.Reconnected(t, w.conn)
 	p.Deafen()
 	b.publish(live+"u1", "m1", "u1 1", "u1")
-	b.Eventually(func() bool { return b.unsettled() == 1 }, patience, time.Millisecond,
-		"it is on its way, and never arrives")
+	b.await(func() bool { return b.unsettled() == 1 }, "it is on its way, and never arrives")
 	p.Cut()
 	p.Mend()
 	brokertest.Await(t, back, "the reconnect")
@@ -69,13 +68,12 @@ func TestAHoldWhileALaneIsMendedChangesNoOrder(t *testing.T) {
 	}
 	p := b.proxy()
 	w, stop, _ := b.handAt("one", p.URL())
-	b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return w.reads() == 4 })
 	b.publish(live+"x", "x0", "x 0", "x")
-	b.Eventually(func() bool { return b.posts("x 0") == 1 }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("x 0") == 1 })
 	a := w.current()[0]
 	b.publish(live+"u1", "m0", "u1 0", "u1")
-	b.Eventually(func() bool { return a.holding() == 2 }, patience, time.Millisecond,
-		"it waits for the slot")
+	b.await(func() bool { return a.holding() == 2 }, "it waits for the slot")
 
 	p.Stall()
 	for _, l := range a.lanes {
@@ -84,11 +82,11 @@ func TestAHoldWhileALaneIsMendedChangesNoOrder(t *testing.T) {
 	close(answer)
 	a.gate.Hold(gate.Hold{Kind: gate.Upstream, Reason: "test"}, gate.Permission{},
 		time.Time{}, time.Now())
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.scheduler.phase == closing && a.scheduler.running == 0
-	}, patience, time.Millisecond, "the hold waits for the puller, and the lane for the broker")
+	}, "the hold waits for the puller, and the lane for the broker")
 	p.Mend()
 	b.publish(live+"u1", "m1", "u1 1", "u1")
 	for range 3 {

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,19 +35,17 @@ func TestAWorkerThatWasTakenForDead(t *testing.T) {
 			}
 			p := b.proxy()
 			w, stop, _ := b.handAt("one", p.URL())
-			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond)
+			b.await(func() bool { return w.reads() == 4 })
 			b.publish(live+"u1", "m0", "u1 0", "u1")
-			b.Eventually(func() bool { return b.posts("u1 0") == 1 }, patience, time.Millisecond)
+			b.await(func() bool { return b.posts("u1 0") == 1 })
 			p.Cut()
 			_, stopOther, _ := b.hand("two")
-			b.Eventually(func() bool { return b.posts("u1 0") == 2 }, patience,
-				time.Millisecond, "the other sends it")
+			b.await(func() bool { return b.posts("u1 0") == 2 }, "the other sends it")
 			close(late)
 			p.Mend()
-			b.Eventually(func() bool { return w.current()[0].holding() == 0 }, patience,
-				time.Millisecond, "it is done with it")
+			b.await(func() bool { return w.current()[0].holding() == 0 }, "it is done with it")
 			close(other)
-			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+			b.await(func() bool { return b.queued() == 0 })
 			b.NoError(stop())
 			b.NoError(stopOther())
 
@@ -88,7 +85,7 @@ func TestAWorkerThatWasCutOff(t *testing.T) {
 			}
 			p := b.proxy()
 			w, stop, _ := b.handAt("one", p.URL())
-			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond)
+			b.await(func() bool { return w.reads() == 4 })
 			if c.when == readBack {
 				p.DeafenAt(wire.LedgerSubject(w.cfg.Process.Name))
 			}
@@ -96,22 +93,20 @@ func TestAWorkerThatWasCutOff(t *testing.T) {
 			if c.when == token {
 				brokertest.Await(t, waits, "it waits for a token")
 			}
-			b.Eventually(func() bool {
+			b.await(func() bool {
 				n, err := b.conn.Count(t.Context(), wire.StreamLedger, "kefu.ledger.>")
 				return err == nil && n > 0
-			}, patience, time.Millisecond, "its start is stored")
+			}, "its start is stored")
 			p.Cut()
 			other, stopOther, _ := b.hand("two")
-			b.Eventually(func() bool {
+			b.await(func() bool {
 				return b.posts("u1 0") == 1 && other.current()[0].holding() == 0
-			}, patience, time.Millisecond, "the other sends it")
+			}, "the other sends it")
 			p.Mend()
 			b.NoError(stopOther())
-			b.Eventually(func() bool { return w.reads() == 4 }, patience, time.Millisecond,
-				"it has all shards again")
+			b.await(func() bool { return w.reads() == 4 }, "it has all shards again")
 			close(goOn)
-			b.Eventually(func() bool { return w.current()[0].holding() == 0 }, patience,
-				time.Millisecond, "it is done with it")
+			b.await(func() bool { return w.current()[0].holding() == 0 }, "it is done with it")
 			b.NoError(stop())
 			b.Equal(1, b.posts("u1 0"))
 			ends := kept[schema.Receipt](b, schema.StreamReceipt)
@@ -131,7 +126,7 @@ func TestAShardMovesOnWhileALetterCannotBeStored(t *testing.T) {
 		return nil
 	}
 	one, stop, _ := b.handAt("one", b.embedded.URL())
-	b.Eventually(func() bool { return one.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return one.reads() == 4 })
 	s, err := b.conn.JS.Stream(t.Context(), schema.StreamDead)
 	b.NoError(err)
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDead))
@@ -143,10 +138,9 @@ func TestAShardMovesOnWhileALetterCannotBeStored(t *testing.T) {
 		}
 	}
 	publish("bad")
-	b.Eventually(func() bool { return b.posts("bad 0") == n }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("bad 0") == n })
 	two, stopTwo, _ := b.hand("two")
-	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 }, patience,
-		time.Millisecond, "half of the shards move")
+	b.await(func() bool { return one.reads() == 2 && two.reads() == 2 }, "half of the shards move")
 	publish("good")
 	for range n {
 		b.Equal(schema.StateSent, b.receipt().State)

@@ -32,7 +32,7 @@ func TestProbesWaitForNothingThatTheBrokerCanHoldUp(t *testing.T) {
 	b.NoError(err)
 	stop := b.run(w)
 	defer func() { b.NoError(stop()) }()
-	b.Eventually(func() bool { return len(w.Troubles()) == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return len(w.Troubles()) == 0 })
 	probes := ops.Handler(w.Troubles, reg)
 
 	way.Stick()
@@ -50,13 +50,13 @@ func TestProbesWaitForNothingThatTheBrokerCanHoldUp(t *testing.T) {
 				<-locked
 				mu.Unlock()
 			})
-			b.Eventually(func() bool {
+			b.await(func() bool {
 				free := mu.TryLock()
 				if free {
 					mu.Unlock()
 				}
 				return !free
-			}, patience, time.Millisecond)
+			})
 		}
 	}
 	defer close(locked)

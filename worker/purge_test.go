@@ -86,7 +86,7 @@ func TestARepeatGoesOnWhenTheFirstWasPurged(t *testing.T) {
 			r := b.receiptOf("first")
 			b.Equal(c.want, schema.Receipt{State: r.State, Reason: r.Reason, Attempts: r.Attempts,
 				PossibleDuplicate: r.PossibleDuplicate})
-			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+			b.await(func() bool { return b.queued() == 0 })
 			b.NoError(stop())
 			b.Equal(c.want.State == schema.StateSent, b.posts("first") == 1)
 		})
@@ -100,7 +100,7 @@ func TestARepeatOfWhatIsQueuedIsAcknowledged(t *testing.T) {
 	b.repeat("first", "first", "u0")
 	stop := b.start()
 	b.Equal(1, b.receiptOf("first").Attempts)
-	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return b.queued() == 0 })
 	b.NoError(stop())
 	b.Equal(1, b.posts("first"))
 }
@@ -113,7 +113,7 @@ func TestARepeatThatTakesThePlaceOfAPurgedOneWaitsForItsOwnTime(t *testing.T) {
 	b.repeat("first", "first", "u0", "Kefu-Send-At",
 		time.Now().Add(30*time.Minute).UTC().Format(time.RFC3339Nano))
 	stop := b.start()
-	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return b.queued() == 0 })
 	b.NoError(stop())
 	b.Zero(b.posts("first"))
 	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitFilter(appID))
@@ -140,7 +140,7 @@ func TestAPurgedMessageInHandIsNotSentBesideItsRepeat(t *testing.T) {
 	for range 2 {
 		b.Equal(schema.StateSent, b.receipt().State)
 	}
-	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return b.queued() == 0 })
 	b.NoError(stop())
 	b.Equal(1, b.posts("first"))
 }
@@ -155,7 +155,7 @@ func TestWhileAnEarlierVersionWorksARepeatIsTakenForOne(t *testing.T) {
 	b.purge()
 	b.repeat("first", "first", "u0")
 	stop := b.start()
-	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return b.queued() == 0 })
 	b.NoError(stop())
 	b.Zero(b.posts("first"))
 }

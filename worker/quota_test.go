@@ -48,14 +48,14 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 				b.publish(bulk+"c", fmt.Sprint("id", i), "hello", "user1")
 			}
 			var hold gate.Hold
-			b.Eventually(func() bool {
+			b.await(func() bool {
 				for _, a := range b.worker.current() {
 					h, held := a.gate.Held()
 					hold = h
 					return held
 				}
 				return false
-			}, patience, time.Millisecond)
+			})
 			b.Equal(gate.Quota, hold.Kind)
 			switch late := hold.Since.Sub(gate.NextDay(hold.Since).AddDate(0, 0, -1)) < resetLate; {
 			case left == 0 && late: // at the hour when this test is run
@@ -69,25 +69,24 @@ func TestAUsedUpQuotaIsCheckedWithTheQuotaCall(t *testing.T) {
 
 			// stored waits until the hold is told, as whoever lifts it sees it.
 			stored := func() {
-				b.Eventually(func() bool {
+				b.await(func() bool {
 					holds, err := gate.Holds(t.Context(), b.conn)
 					b.NoError(err)
 					return len(holds[appID]) == 1 && holds[appID][0].Until.After(time.Now()) &&
 						!holds[appID][0].Trying
-				}, patience, time.Millisecond)
+				})
 			}
 			stored()
 			if left == 0 {
-				b.Eventually(func() bool {
+				b.await(func() bool {
 					a := b.worker.current()[0]
 					a.mu.Lock()
 					defer a.mu.Unlock()
 					return a.scheduler.phase == closed
-				}, patience, time.Millisecond, "what was under way has ended")
+				}, "what was under way has ended")
 				posts := b.posts("hello")
 				b.NoError(gate.Resume(t.Context(), b.conn, appID))
-				b.Eventually(func() bool { return api.asked.Load() == 2 }, patience,
-					time.Millisecond, "the trial asks first")
+				b.await(func() bool { return api.asked.Load() == 2 }, "the trial asks first")
 				stored()
 				b.Equal(posts, b.posts("hello"),
 					"no message is spent on a trial that cannot go well")

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"testing"
-	"time"
 
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/gate"
@@ -16,12 +15,12 @@ func TestAnAppThatIsGivenUpTroublesTheWorkerNoMore(t *testing.T) {
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDead))
 	b.publish(live+"user1", "one", "hello", "somebody else")
 	b.publish(live+"user2", "two", "hello", "somebody else")
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		return b.worker.troubles.countRefused(schema.StreamDead, 0) == 2 &&
 			len(b.worker.Troubles()) == 1
-	}, patience, time.Millisecond)
+	})
 	b.NoError(b.worker.Reconfigure(t.Context(), nil))
-	b.Eventually(func() bool { return len(b.worker.Troubles()) == 0 }, patience, time.Millisecond,
+	b.await(func() bool { return len(b.worker.Troubles()) == 0 },
 		"no letter of this worker waits any more")
 	b.EqualValues(2, b.queued(), "the intents wait for whoever takes the app up")
 	b.NoError(stop())
@@ -59,9 +58,9 @@ func TestAppsAreAddedChangedAndRemovedWhileTheWorkerRuns(t *testing.T) {
 	b.Equal(1, r.Attempts)
 
 	b.NoError(b.worker.Reconfigure(t.Context(), []App{changed}))
-	b.Eventually(func() bool { return len(b.worker.current()) == 1 }, patience, time.Millisecond)
-	b.Eventually(func() bool { return len(b.worker.pool.Claims()) == 4 }, patience,
-		time.Millisecond, "its shards are another's to take")
+	b.await(func() bool { return len(b.worker.current()) == 1 })
+	b.await(func() bool { return len(b.worker.pool.Claims()) == 4 },
+		"its shards are another's to take")
 	b.publish("kefu.send."+other+".live.user2", "four", "hello", "user2")
 	b.publish(live+"user1", "five", "hello", "user1")
 	b.Equal(schema.StateSent, b.receiptOf("five").State, "the others go on")

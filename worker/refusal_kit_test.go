@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -123,14 +122,14 @@ func (b *bed) ended(n int) map[string]schema.Receipt {
 // held waits until an app is held, and returns why.
 func (b *bed) held() (h gate.Hold) {
 	b.t.Helper()
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		for _, a := range b.worker.current() {
 			var is bool
 			h, is = a.gate.Held()
 			return is
 		}
 		return false
-	}, patience, time.Millisecond, "it is held")
+	}, "it is held")
 	return h
 }
 

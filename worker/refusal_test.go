@@ -89,8 +89,8 @@ func TestOurOwnTroubleBuriesNoMessage(t *testing.T) {
 			b.Equal(gate.Config, b.held().Kind)
 			b.put(bulk+"c", "good", textOf("good", "x"))
 			b.Equal("good", b.receipt().ID, "it is tried with another")
-			b.Eventually(func() bool { return api.postsTo("bad") == 2 }, patience, time.Millisecond)
-			b.Eventually(b.open, patience, time.Millisecond, "nobody else waits for it")
+			b.await(func() bool { return api.postsTo("bad") == 2 })
+			b.await(b.open, "nobody else waits for it")
 			b.put(bulk+"c", "good1", textOf("good1", "x"))
 			b.Equal("good1", b.receipt().ID)
 			b.NoError(stop())
@@ -124,9 +124,9 @@ func TestWhatWaitsForOurOwnTroubleBlocksNoOther(t *testing.T) {
 			b.Equal(schema.StateSent, got["good"].State)
 			b.Equal(schema.StateSent, got["next"].State,
 				"its recipient's later message does not wait for it")
-			b.Eventually(func() bool {
+			b.await(func() bool {
 				return b.worker.current()[0].holding() == 0 && b.later() == 1
-			}, patience, time.Millisecond, "it takes no room in its lane")
+			}, "it takes no room in its lane")
 			b.True(b.open())
 			b.NoError(stop())
 
@@ -159,7 +159,7 @@ func TestALimitThatOneMessageMeetsMakesThatOneWait(t *testing.T) {
 	b.put(bulk+"c", "good0", textOf("good0", "x"))
 	b.Equal("good0", b.receipt().ID, "it is tried with another")
 	posts := api.postsTo("bad")
-	b.Eventually(func() bool { return api.postsTo("bad") > posts }, patience, time.Millisecond)
+	b.await(func() bool { return api.postsTo("bad") > posts })
 	b.True(b.open(), "that limit is not the app's")
 	b.put(bulk+"c", "good1", textOf("good1", "x"))
 	b.Equal("good1", b.receipt().ID)
@@ -197,18 +197,17 @@ func TestALimitOfOneKfAccount(t *testing.T) {
 			b.Equal(gate.Quota, b.held().Kind)
 			b.put(live+"good0", "good0", textOf("good0", "x"))
 			b.Equal("good0", b.receipt().ID, "it is tried long before its end, with another kind")
-			b.Eventually(b.open, patience, time.Millisecond)
+			b.await(b.open)
 			const n = 5
 			for i := range n {
 				bad, good := fmt.Sprint("bad", 1+i), fmt.Sprint("good", 1+i)
 				limited(bad)
-				b.Eventually(func() bool { return api.postsTo(bad) > 0 },
-					patience, time.Millisecond)
+				b.await(func() bool { return api.postsTo(bad) > 0 })
 				b.True(b.open(), "the limit is known to be that of some")
 				b.put(live+good, good, textOf(good, "x"))
 				b.Equal(schema.StateSent, b.receiptOf(good).State)
 			}
-			b.Eventually(func() bool { return b.later() == 1+n }, patience, time.Millisecond)
+			b.await(func() bool { return b.later() == 1+n })
 			for i := range 1 + n {
 				b.LessOrEqual(api.postsTo(fmt.Sprint("bad", i)), 2)
 			}

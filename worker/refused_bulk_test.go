@@ -142,8 +142,7 @@ func TestAnAppWhoseEveryMessageIsRefusedMovesLittle(t *testing.T) {
 	begin := time.Now()
 	stop := b.start()
 	b.held()
-	b.Eventually(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 3 },
-		patience, time.Millisecond)
+	b.await(func() bool { h, _ := b.worker.current()[0].gate.Held(); return h.Tries >= 3 })
 	b.NoError(stop())
 	rounds := 1
 	pause := firstPassPause
@@ -203,16 +202,15 @@ func TestAnAccountThatIsLimitedForAllLosesNothing(t *testing.T) {
 			}
 			if c.one != "" {
 				b.put(live+"bad", "bad", bad)
-				b.Eventually(func() bool { return api.postsTo("bad") == 1 },
-					patience, time.Millisecond)
+				b.await(func() bool { return api.postsTo("bad") == 1 })
 				a := b.worker.current()[0]
-				b.Eventually(func() bool { return a.gate.HasRefusals() }, patience, time.Millisecond)
+				b.await(func() bool { return a.gate.HasRefusals() })
 				b.put(live+"good", "good", good)
 				b.Equal("good", b.receipt().ID)
 				if waits == 0 {
 					b.Equal(schema.ReasonRejected, b.receiptOf("bad").Reason)
 				}
-				b.Eventually(b.open, patience, time.Millisecond)
+				b.await(b.open)
 			}
 			b.NoError(gate.Pause(t.Context(), b.conn, appID, "test", "me"))
 			b.held()
@@ -224,15 +222,15 @@ func TestAnAccountThatIsLimitedForAllLosesNothing(t *testing.T) {
 			}
 			b.NoError(gate.Resume(t.Context(), b.conn, appID)) // all of them are there at once
 			var h gate.Hold
-			b.Eventually(func() bool {
+			b.await(func() bool {
 				h, _ = b.worker.current()[0].gate.Held()
 				return h.Kind == gate.Config
-			}, patience, time.Millisecond)
+			})
 			b.Equal(c.code, h.Errcode)
-			b.Eventually(func() bool {
+			b.await(func() bool {
 				h, _ := b.worker.current()[0].gate.Held()
 				return h.Tries >= 2
-			}, patience, time.Millisecond)
+			})
 			for waits > 0 && len(b.receipts) > 0 { // it was the trial, perhaps
 				b.Equal(schema.ReasonRejected, b.receiptOf("bad").Reason)
 				waits--

@@ -26,17 +26,15 @@ func TestStoppingGivesBackWhatWasNotStarted(t *testing.T) {
 	for i := range n {
 		b.publish(bulk+"c", fmt.Sprintf("id%d", i), "t", "user1")
 	}
-	b.Eventually(func() bool { return b.posts("t") == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("t") == 4 })
 	stopped := make(chan error, 1)
 	a := b.worker.apps[0]
 	go func() { stopped <- stop() }()
-	b.Eventually(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.scheduler.stopping },
-		patience, time.Millisecond)
+	b.await(func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.scheduler.stopping })
 	close(release)
 	b.NoError(<-stopped)
 	b.Equal(4, b.posts("t"), "only what was under way went out")
-	b.Eventually(func() bool { return b.queued() == n-4 }, patience, time.Millisecond,
-		"the broker takes acks in its own time")
+	b.await(func() bool { return b.queued() == n-4 }, "the broker takes acks in its own time")
 
 	b.api.answer = nil
 	stop = b.start()
@@ -97,21 +95,21 @@ func TestACleanStopEndsWhenTheLedgerKnowsAll(t *testing.T) {
 	w := b.make()
 	w.wrapLedger = func(l intentLog) intentLog { return &slowLedgerEnds{intentLog: l} }
 	stop := b.run(w)
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return b.worker.reads() == 4 })
 	const n = 12
 	for i := range n {
 		to := fmt.Sprint("u", i)
 		b.publish(live+to, to, "text "+to, to)
 	}
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		b.api.mu.Lock()
 		defer b.api.mu.Unlock()
 		return len(b.api.order) == n
-	}, patience, time.Millisecond)
+	})
 	a := b.worker.current()[0]
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
-	b.Eventually(a.isStopping, patience, time.Millisecond)
+	b.await(a.isStopping)
 	close(release)
 	b.NoError(<-stopped)
 	for i := range n {
@@ -138,7 +136,7 @@ func TestAStopThatTheLedgerDoesNotLearnIsUnclean(t *testing.T) {
 		return &slowLedgerEnds{intentLog: l, broken: context.DeadlineExceeded}
 	}
 	stop := b.run(w)
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return b.worker.reads() == 4 })
 	b.ErrorIs(stop(), ErrUnclean)
 }
 
@@ -149,7 +147,7 @@ func TestAGracePeriodThatIsTooShortLosesNothing(t *testing.T) {
 	b.api.hang = true
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.Eventually(func() bool { return b.posts("hello") == 1 }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("hello") == 1 })
 	b.ErrorIs(stop(), ErrUnclean)
 	b.EqualValues(1, b.queued())
 }
@@ -229,7 +227,7 @@ func TestWhatKilledTheWorkerThreeTimesIsPoison(t *testing.T) {
 			b.Equal(row.attempts, r.Attempts)
 			b.Equal(row.maybe, r.PossibleDuplicate)
 			b.Zero(b.posts("hello"))
-			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+			b.await(func() bool { return b.queued() == 0 })
 			b.NoError(stop())
 			letters := kept[schema.Letter](b, schema.StreamDead)
 			if row.state == schema.StateSent {
@@ -323,7 +321,7 @@ func TestAPanicAfterTheAnswer(t *testing.T) {
 			b.Equal(row.posts, r.Attempts)
 			b.Equal(row.maybe, r.PossibleDuplicate)
 			b.Equal(row.posts, b.posts("hello"))
-			b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+			b.await(func() bool { return b.queued() == 0 })
 			b.NoError(stop())
 		})
 	}
@@ -367,7 +365,7 @@ func TestAHoldBeforeTheStartKeepsWhatWasLearned(t *testing.T) {
 		}}
 	}
 	stop := b.run(w)
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return b.worker.reads() == 4 })
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
 	b.Equal(schema.StateSent, r.State)
@@ -395,7 +393,7 @@ func TestCutOffByTheEndOfGraceIsUnknown(t *testing.T) {
 	b.grace = 100 * time.Millisecond
 	b.api.hang = true
 	stop := b.start()
-	b.Eventually(func() bool { return b.posts("hello") == 1 }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("hello") == 1 })
 	b.ErrorIs(stop(), ErrUnclean)
 	b.api.hang, b.grace = false, patience
 	stop = b.start()
@@ -425,8 +423,7 @@ func TestAPanicThenAHoldKeepsTheUnknown(t *testing.T) {
 	<-called
 	<-called
 	b.NoError(gate.Pause(t.Context(), b.conn, appID, "test", "me"))
-	b.Eventually(func() bool { return b.worker.apps[0].holding() == 0 }, patience,
-		time.Millisecond, "it is given back")
+	b.await(func() bool { return b.worker.apps[0].holding() == 0 }, "it is given back")
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	b.True(b.receiptOf("one").PossibleDuplicate)
 	b.NoError(stop())

@@ -53,17 +53,17 @@ func TestRefusalsAreSharedByThePoolAndOutliveAWorker(t *testing.T) {
 	api := newPickyAPI(menusDraw(40200))
 	b.app.Sender = api
 	one, stopOne, cut := b.hand("one")
-	b.Eventually(func() bool { return one.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return one.reads() == 4 })
 	b.put(live+"bad", "bad", menu("bad"))
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		holds, err := gate.Holds(t.Context(), b.conn)
 		return err == nil && len(holds[appID]) == 1
-	}, patience, time.Millisecond, "the pool knows of the hold")
+	}, "the pool knows of the hold")
 	cut()
 	_ = stopOne()
 
 	two, stopTwo, _ := b.hand("two")
-	b.Eventually(func() bool { return len(two.current()) == 1 }, patience, time.Millisecond)
+	b.await(func() bool { return len(two.current()) == 1 })
 	h, held := two.current()[0].gate.Held()
 	b.True(held)
 	b.Equal("bad", h.Refusals[0].ID)
@@ -82,13 +82,12 @@ func TestAnotherWorkersMessageIsTheTrial(t *testing.T) {
 	b.app.Sender = api
 	one, stopOne, _ := b.hand("one")
 	two, stopTwo, _ := b.hand("two")
-	b.Eventually(func() bool { return one.reads() == 2 && two.reads() == 2 },
-		patience, time.Millisecond)
+	b.await(func() bool { return one.reads() == 2 && two.reads() == 2 })
 	good := 0
 	for round := range 4 {
 		bad := fmt.Sprint("bad", round)
 		b.put(live+bad, bad, menu(bad))
-		b.Eventually(func() bool { return api.postsTo(bad) > 0 }, patience, time.Millisecond)
+		b.await(func() bool { return api.postsTo(bad) > 0 })
 		// To all shards in turn, until one of them has told them apart.
 		for open := true; open; good++ {
 			to := fmt.Sprint("good", good)
@@ -115,16 +114,16 @@ func TestTheEndOfAHoldIsLookedAtAllTheTime(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	stop := b.start()
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return b.worker.reads() == 4 })
 	a := b.worker.current()[0]
 	now := time.Now()
 	a.gate.Hold(gate.Hold{Kind: gate.Quota, Reason: "test"}, gate.Permission{},
 		now.Add(time.Hour), now)
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.scheduler.phase == closed && a.timerAt.After(now)
-	}, patience, time.Millisecond)
+	})
 	a.mu.Lock()
 	nap := time.Until(a.timerAt)
 	a.mu.Unlock()

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -69,10 +68,10 @@ func TestNothingThatBecomesDueIsDropped(t *testing.T) {
 			r := b.receipt()
 			b.Equal(schema.ReasonInvalid, r.Reason)
 			b.Equal(row.spent, r.Attempts)
-			b.Eventually(func() bool {
+			b.await(func() bool {
 				n, err := b.conn.Count(t.Context(), wire.StreamLater, "kefu.later.>")
 				return err == nil && n == 0 && b.queued() == 0
-			}, patience, time.Millisecond)
+			})
 			b.NoError(stop())
 			b.Zero(b.posts("x"))
 			letters := kept[schema.Letter](b, schema.StreamDead)

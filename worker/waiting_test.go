@@ -119,10 +119,9 @@ func TestAHoldMayComeWhileATokenIsFetched(t *testing.T) {
 	<-fetching
 	b.NoError(gate.Pause(t.Context(), b.conn, appID, "test", "me"))
 	a := b.worker.current()[0]
-	b.Eventually(func() bool { _, held := a.gate.Held(); return held }, patience, time.Millisecond)
+	b.await(func() bool { _, held := a.gate.Held(); return held })
 	close(fetched)
-	b.Eventually(func() bool { return a.holding() == 0 }, patience,
-		time.Millisecond, "it is given back")
+	b.await(func() bool { return a.holding() == 0 }, "it is given back")
 	b.Zero(b.posts("hello"))
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
@@ -214,12 +213,11 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 		b.publish(bulk+"c", fmt.Sprint("later", i), "hello", "user1", "Kefu-Send-At",
 			at.Format(time.RFC3339Nano))
 	}
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		apps := b.worker.current()
 		return len(apps) == 1 && apps[0].laterShare.isFull()
-	}, patience, time.Millisecond)
-	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond,
-		"what finds no room stays in the queue")
+	})
+	b.await(func() bool { return b.queued() == 2 }, "what finds no room stays in the queue")
 	n, err := b.conn.Count(t.Context(), wire.StreamLater, wire.LaterWaitFilter(appID))
 	b.NoError(err)
 	b.EqualValues(3, n)
@@ -229,7 +227,7 @@ func TestAnAppHasAShareOfWhatWaits(t *testing.T) {
 	b.Equal(schema.StateSent, r.State, "a retry then waits here")
 	b.Equal(2, r.Attempts)
 	b.NoError(stop())
-	b.Eventually(func() bool { return b.queued() == 2 }, patience, time.Millisecond,
+	b.await(func() bool { return b.queued() == 2 },
 		"and is given back at a stop; the acknowledgement before it is not waited for")
 }
 
@@ -251,7 +249,7 @@ func TestASlowLedgerCostsTimeAndNoSend(t *testing.T) {
 	w := b.make()
 	w.wrapLedger = func(l intentLog) intentLog { return slowLedger{l} }
 	stop := b.run(w)
-	b.Eventually(func() bool { return b.worker.reads() == 4 }, patience, time.Millisecond)
+	b.await(func() bool { return b.worker.reads() == 4 })
 	const n = 20
 	for i := range n {
 		to := fmt.Sprint("u", i)

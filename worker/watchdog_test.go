@@ -160,29 +160,28 @@ func TestALedgerThatCanBeWrittenAndNotReadIsReported(t *testing.T) {
 	remake(func(cfg *jetstream.StreamConfig) { cfg.MaxConsumers = 1 })
 	stop := b.start()
 	b.publish(bulk+"c1", "a", "a", "u")
-	b.Eventually(func() bool { return b.posts("a") == 1 && len(b.worker.Troubles()) == 0 },
-		patience, time.Millisecond)
+	b.await(func() bool { return b.posts("a") == 1 && len(b.worker.Troubles()) == 0 })
 
 	s, err := b.conn.JS.Stream(t.Context(), wire.StreamLedger)
 	b.NoError(err)
 	theirs := jetstream.ConsumerConfig{Name: "somebody-elses", AckPolicy: jetstream.AckNonePolicy}
-	b.Eventually(func() bool { // the worker may be first with another one
+	b.await(func() bool { // the worker may be first with another one
 		for name := range s.ConsumerNames(t.Context()).Name() {
 			_ = s.DeleteConsumer(t.Context(), name)
 		}
 		_, err := s.CreateConsumer(t.Context(), theirs)
 		return err == nil
-	}, patience, time.Millisecond)
+	})
 	b.publish(bulk+"c1", "b", "b", "u")
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		unread := late(b.worker, waitRead)
 		return len(late(b.worker, waitStart)) == 1 && len(unread) == 1 &&
 			strings.Contains(unread[0], "maximum consumers limit reached")
-	}, patience, time.Millisecond)
+	})
 	b.Contains(late(b.worker, waitStart)[0], "the ledger has not confirmed a mark for ")
 	b.Contains(late(b.worker, waitRead)[0], "KEFU_LEDGER has not been readable for ")
-	b.Eventually(func() bool { return len(late(b.worker, waitPublish)) == 0 }, patience,
-		time.Millisecond, "what is written is stored")
+	b.await(func() bool { return len(late(b.worker, waitPublish)) == 0 },
+		"what is written is stored")
 	b.Zero(b.posts("b"))
 
 	told := b.worker.watchdog.report(nil,
@@ -191,12 +190,12 @@ func TestALedgerThatCanBeWrittenAndNotReadIsReported(t *testing.T) {
 	b.Contains(troubles, "the ledger has not confirmed a mark")
 	b.Contains(troubles, "KEFU_LEDGER has not been readable")
 	b.NoError(s.DeleteConsumer(t.Context(), theirs.Name))
-	b.Eventually(func() bool { return b.posts("b") == 1 }, patience, time.Millisecond)
-	b.Eventually(func() bool {
+	b.await(func() bool { return b.posts("b") == 1 })
+	b.await(func() bool {
 		told = b.worker.watchdog.report(told,
 			aged(b.worker.watchdog.waits(), b.conn.Since(), time.Now()))
 		return len(told) == 0 && len(b.worker.Troubles()) == 0
-	}, patience, time.Millisecond, "it is over")
+	}, "it is over")
 	b.NoError(stop())
 }
 
@@ -210,20 +209,17 @@ func TestARateThatCannotBeReachedIsReported(t *testing.T) {
 	b.app.Rate = gate.Rate{PerSecond: 100, Burst: 20}
 	stop := b.start()
 	b.publish(live+"u", "a", "a", "u")
-	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 1 },
-		patience, time.Millisecond)
+	b.await(func() bool { return len(late(b.worker, waitPermission)) == 1 })
 	b.Contains(late(b.worker, waitPermission)[0],
 		"app "+appID+": intents are ready and none has been permitted for ")
 
 	b.NoError(gate.Pause(t.Context(), b.conn, appID, "for a test", "somebody"))
-	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 0 }, patience,
-		time.Millisecond, "a hold explains it")
+	b.await(func() bool { return len(late(b.worker, waitPermission)) == 0 }, "a hold explains it")
 	b.NoError(gate.Resume(t.Context(), b.conn, appID))
-	b.Eventually(func() bool { return len(late(b.worker, waitPermission)) == 1 },
-		patience, time.Millisecond)
+	b.await(func() bool { return len(late(b.worker, waitPermission)) == 1 })
 
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamRate))
-	b.Eventually(func() bool { return b.posts("a") == 1 }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("a") == 1 })
 	b.Empty(late(b.worker, waitPermission))
 	b.NoError(stop())
 }
@@ -240,12 +236,11 @@ func TestTheWatchdogRunsWithTheWorker(t *testing.T) {
 	w.watchdog.every, w.watchdog.most = time.Millisecond, 10*time.Millisecond
 	stop := b.run(w)
 	b.publish(live+"u", "a", "a", "u")
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		return strings.Contains(strings.Join(w.Troubles(), "\n"), "none has been permitted")
-	}, patience, time.Millisecond)
+	})
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), wire.StreamRate))
-	b.Eventually(func() bool { return b.posts("a") == 1 && len(w.Troubles()) == 0 }, patience,
-		time.Millisecond, "it is over")
+	b.await(func() bool { return b.posts("a") == 1 && len(w.Troubles()) == 0 }, "it is over")
 	b.NoError(stop())
 }
 
@@ -260,10 +255,10 @@ func TestAnIdleWorkerWaitsForNothing(t *testing.T) {
 	for range 3 {
 		b.receipt()
 	}
-	b.Eventually(func() bool {
+	b.await(func() bool {
 		return !slices.ContainsFunc(waitKinds,
 			func(k waitKind) bool { return len(late(b.worker, k)) > 0 })
-	}, patience, time.Millisecond)
+	})
 	b.NoError(stop())
 }
 

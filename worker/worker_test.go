@@ -285,19 +285,19 @@ func TestAQueueMadeAnewWhileAnIntentIsInHandLosesNothing(t *testing.T) {
 	}
 	stop := b.start()
 	old := b.publish(live+"user1", "old", "old", "user1")
-	b.Eventually(func() bool { return b.posts("old") == 1 }, patience, time.Millisecond)
+	b.await(func() bool { return b.posts("old") == 1 })
 	s, err := b.conn.JS.Stream(t.Context(), schema.SendStream(appID))
 	b.NoError(err)
 	cfg := s.CachedInfo().Config
 	b.NoError(b.conn.JS.DeleteStream(t.Context(), cfg.Name))
-	b.Eventually(func() bool { return len(b.worker.Troubles()) > 0 }, patience, time.Millisecond)
+	b.await(func() bool { return len(b.worker.Troubles()) > 0 })
 	_, err = b.conn.JS.CreateStream(t.Context(), cfg)
 	b.NoError(err)
 	b.Equal(old.Seq, b.publish(live+"user2", "new", "new", "user2").Seq)
 	b.receiptOf("new")
 	close(answer)
 	b.receiptOf("old")
-	b.Eventually(func() bool { return b.queued() == 0 }, patience, time.Millisecond)
+	b.await(func() bool { return b.queued() == 0 })
 	b.Equal(1, b.posts("new"))
 	b.NoError(stop())
 }
