@@ -23,8 +23,8 @@ func SetupReplay(
 	o.Apps, o.Ledger = make(map[string]deadletter.App), letterLedger{ledger.NewLookup(conn)}
 	for _, app := range known {
 		o.Apps[app.AppID] = deadletter.App{
-			ExpireAfter: app.ExpireAfter, Limits: app.Limits, Held: heldReason(app,
-				holds[app.AppID]),
+			ExpireAfter: app.ExpireAfter, Limits: app.Limits,
+			Held: heldReason(app, holds[app.AppID]),
 		}
 		remembered := cfg.Remembered(app.App)
 		if o.Remembered == 0 || remembered < o.Remembered {

@@ -136,7 +136,8 @@ func TestConnectRefusesAServerThatIsTooOld(t *testing.T) {
 func oldServer(c net.Conn) {
 	defer func() { _ = c.Close() }()
 	_, _ = fmt.Fprintf(c,
-		`INFO {"server_id":"X","server_name":"old","version":"2.10.29","headers":true,"max_payload":1048576,"proto":1}`+"\r\n")
+		`INFO {"server_id":"X","server_name":"old","version":"2.10.29",`+
+			`"headers":true,"max_payload":1048576,"proto":1}`+"\r\n")
 	lines := bufio.NewScanner(c)
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "PING") {

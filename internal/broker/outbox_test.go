@@ -277,7 +277,8 @@ func TestALongSilenceDoesNotUseUpThePatience(t *testing.T) {
 		case 1, 2: // the broker is away: the third attempt is made after more than a second
 		case 3: // and has no leader yet when it is back
 			respond(t, m,
-				`{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}`)
+				`{"error":{"code":503,"err_code":10008,`+
+					`"description":"JetStream system temporarily unavailable"}}`)
 		default:
 			respond(t, m, `{"stream":"FAKE","seq":1}`)
 		}

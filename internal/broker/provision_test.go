@@ -148,9 +148,12 @@ func TestDriftIsReportedFieldByField(t *testing.T) {
 		{
 			name: "the right number of shards by another token", stream: send,
 			tamper: func(c *jetstream.StreamConfig) {
-				c.SubjectTransform.Destination = "kefu.{{wildcard(1)}}.wx1.live.{{partition(4,1)}}.{{wildcard(2)}}"
+				c.SubjectTransform.Destination = "kefu." +
+					"{{wildcard(1)}}.wx1.live.{{partition(4,1)}}.{{wildcard(2)}}"
 			},
-			want:    "KEFU_SEND_wx1: live_shards is kefu.*.wx1.live.* → kefu.{{wildcard(1)}}.wx1.live.{{partition(4,1)}}.{{wildcard(2)}}, wanted 4 (refused)",
+			want: "KEFU_SEND_wx1: live_shards is kefu.*.wx1.live.* → " +
+				"kefu.{{wildcard(1)}}.wx1.live.{{partition(4,1)}}.{{wildcard(2)}}, " +
+				"wanted 4 (refused)",
 			refused: true,
 		},
 		{

@@ -27,17 +27,20 @@ func TestAFileIsCheckedRowByRow(t *testing.T) {
 		problems []string
 	}{
 		{"CSV", CSV, "openid,name\no1,a\no2,b\n", 2, 2, 0, nil},
-		{"a byte order mark, line ends of Windows, no last line end", CSV, "\ufeffopenid,name\r\no1,a\r\no2,b", 2, 2, 0, nil},
-		{"the column touser, other columns, a quoted line break", CSV, "x,name,touser\n1,\"a\nb\",o1\n", 1, 1, 0, nil},
+		{"a byte order mark, line ends of Windows, no last line end", CSV,
+			"\ufeffopenid,name\r\no1,a\r\no2,b", 2, 2, 0, nil},
+		{"the column touser, other columns, a quoted line break", CSV,
+			"x,name,touser\n1,\"a\nb\",o1\n", 1, 1, 0, nil},
 		{"the same recipient twice", CSV, "openid,name\no1,a\no2,b\no1,c\n", 3, 2, 1, nil},
 		{"bad rows", CSV,
 			"openid,name\no1,a\n,b\no 3,c\no4\no5,a\x01\no6,\xff\no7,a\"b\no8,x\n", 8, 2, 0,
 			[]string{"3 touser", "4 touser", "5 row", "6 text.content", "7 name", "8 row"}},
 		{"NDJSON", NDJSON, `{"openid":"o1","name":"a"}` + "\n\n" +
 			`{"touser":"o2","name":12345678901234567890}` + "\n", 2, 2, 0, nil},
-		{"bad lines", NDJSON, `{"openid":"o1","name":"a"}` + "\n" + `{"openid":"o2"}` + "\n[]\nx\n" +
-			`{"openid":"o3","name":null}` + "\n" + `{"openid":"o4","touser":"o5","name":""}` + "\n" +
-			`{"name":"a"}` + "\n" + `{"openid":"o6","name":"a","name":"b"}` + "\n", 8, 1, 0,
+		{"bad lines", NDJSON,
+			`{"openid":"o1","name":"a"}` + "\n" + `{"openid":"o2"}` + "\n[]\nx\n" +
+				`{"openid":"o3","name":null}` + "\n" + `{"openid":"o4","touser":"o5","name":""}` +
+				"\n" + `{"name":"a"}` + "\n" + `{"openid":"o6","name":"a","name":"b"}` + "\n", 8, 1, 0,
 			[]string{"2 name", "3 row", "4 row", "5 name", "6 openid", "7 openid", "8 row"}},
 	} {
 		s, err := check(t, text(c.format, c.file), template(t, hello))

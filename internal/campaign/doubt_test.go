@@ -344,12 +344,14 @@ func TestARecordOfAnEarlierVersionIsInDoubt(t *testing.T) {
 		doubt  int
 		since  time.Time
 	}{
-		"a batch of it":                    {`{"rows":2000,"next":1000,"updated_at":"2026-11-24T12:00:00Z"}`, 500, updated},
-		"what is left":                     {`{"rows":2000,"next":1900,"updated_at":"2026-11-24T12:00:00Z"}`, 100, updated},
-		"not when it has finished":         {`{"rows":20,"next":20,"updated_at":"2026-11-24T12:00:00Z","finished_at":"2026-11-24T12:00:00Z"}`, 0, time.Time{}},
+		"a batch of it": {`{"rows":2000,"next":1000,"updated_at":"2026-11-24T12:00:00Z"}`, 500, updated},
+		"what is left":  {`{"rows":2000,"next":1900,"updated_at":"2026-11-24T12:00:00Z"}`, 100, updated},
+		"not when it has finished": {`{"rows":20,"next":20,"updated_at":"2026-11-24T12:00:00Z",` +
+			`"finished_at":"2026-11-24T12:00:00Z"}`, 0, time.Time{}},
 		"not when the record says nothing": {`{"rows":2000,"next":1000,"updated_at":"2026-11-24T12:00:00Z","in_doubt":0}`, 0, time.Time{}},
 		"so many as the record says": {
-			`{"rows":2000,"next":1000,"in_doubt":7,"doubt_since":"2026-11-24T12:00:00Z","updated_at":"2026-11-24T13:00:00Z"}`, 7, updated,
+			`{"rows":2000,"next":1000,"in_doubt":7,"doubt_since":"2026-11-24T12:00:00Z",` +
+				`"updated_at":"2026-11-24T13:00:00Z"}`, 7, updated,
 		},
 	} {
 		var r Record

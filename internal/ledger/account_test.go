@@ -54,7 +54,8 @@ func TestWhatACampaignCounts(t *testing.T) {
 		want  map[string]int
 	}{
 		{"what is sent", []act{start("a", 10, 1), sent("a", 10, 1)}, map[string]int{"sent": 1}},
-		{"what dies without a call", []act{buried("a", 10, 0)}, map[string]int{"dead recipient": 1}},
+		{"what dies without a call", []act{buried("a", 10, 0)},
+			map[string]int{"dead recipient": 1}},
 		{"what dies after one", []act{
 			start("a", 10, 1), doomed("a", 10, 1), buried("a", 10, 1),
 		}, map[string]int{"dead recipient": 1}},
@@ -147,7 +148,8 @@ func TestWhatACampaignCounts(t *testing.T) {
 		{"what a worker of an earlier version writes", []act{
 			start("a", 10, 1).to(unsaid), sent("a", 10, 1).to(unsaid),
 		}, nil},
-		{"a live intent", []act{start("a", 10, 1).to(NoCampaign), sent("a", 10, 1).to(NoCampaign)}, nil},
+		{"a live intent", []act{start("a", 10, 1).to(NoCampaign), sent("a", 10, 1).to(NoCampaign)},
+			nil},
 		{"an id that comes again in another campaign: each has its end", []act{
 			buried("a", 10, 0).to(winter), start("a", 15, 1), sent("a", 15, 1).gen(2),
 		}, map[string]int{"sent": 1}},

@@ -170,7 +170,8 @@ func TestABatchThatWasOvertakenIsWrittenAgain(t *testing.T) {
 	after := send(t, l, Mark{Key: 1, Kind: Clear, Seq: 10, Generation: 1, Attempt: 1})
 
 	read := func(f *flight) {
-		l.readMessage(broker.Stored{Subject: wire.LedgerSubject("a"), Data: f.data, Time: time.Now()})
+		l.readMessage(broker.Stored{Subject: wire.LedgerSubject("a"), Data: f.data,
+			Time: time.Now()})
 	}
 	read(second)
 	require.Equal(t, Go, brokertest.Await(t, two, "an answer").s.Ruling)

@@ -8,8 +8,8 @@ type Entry struct {
 	message message // that carries the intent now: the producer's, then those of its retries
 	Body    uint32
 
-	// origin is the low half of the sequence of the producer's message that began this life; 0: that
-	// message is gone with its queue.
+	// origin is the low half of the sequence of the producer's message that began this life; 0:
+	// that message is gone with its queue.
 	origin     uint32
 	Worker     uint16 // number of the worker that made the last Start
 	Generation uint16

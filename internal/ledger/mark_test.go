@@ -17,13 +17,16 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 	t.Parallel()
 	b := newBatch(0x0102030405060708, 4)
 	for _, m := range []Mark{
-		{Key: 0x1112131415161718, Seq: 0x212223242526, Body: 0x31323334, Generation: 0x4142, Attempt: 0x51, Unknown: 0x52, Kind: Sent, Again: true},
+		{Key: 0x1112131415161718, Seq: 0x212223242526, Body: 0x31323334, Generation: 0x4142,
+			Attempt: 0x51, Unknown: 0x52, Kind: Sent, Again: true},
 		{Key: 1, Seq: 2, Kind: Start, Attempt: 1},
 		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Kind: Start, Attempt: 1},
 		{Key: 1, Seq: 2, Stream: 0x7172737475767778, Kind: Start, Attempt: 1},
 		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Kind: Start, Attempt: 1, Again: true},
-		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Campaign: 0x8182838485868788, Kind: Start, Attempt: 1},
-		{Key: 1, Seq: 2, Campaign: NoCampaign, Before: ParseEnd("cancelled possible_duplicate"), Kind: Dead, Reason: schema.ReasonExpired},
+		{Key: 1, Seq: 2, Stream: 0x6162636465666768, Campaign: 0x8182838485868788, Kind: Start,
+			Attempt: 1},
+		{Key: 1, Seq: 2, Campaign: NoCampaign, Before: ParseEnd("cancelled possible_duplicate"),
+			Kind: Dead, Reason: schema.ReasonExpired},
 	} {
 		require.True(t, b.add(m))
 	}
@@ -105,7 +108,8 @@ func TestVersionsReadEachOthersMarks(t *testing.T) {
 	b := newBatch(1, 2)
 	for _, m := range []Mark{
 		{Key: 1, Seq: 10, Stream: 5, Campaign: 6, Kind: Start, Attempt: 1},
-		{Key: 2, Seq: 11, Stream: 5, Campaign: 7, Before: endSent, Kind: Start, Attempt: 1, Again: true},
+		{Key: 2, Seq: 11, Stream: 5, Campaign: 7, Before: endSent, Kind: Start, Attempt: 1,
+			Again: true},
 	} {
 		require.True(t, b.add(m))
 	}
