@@ -1,17 +1,13 @@
 package pool
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
 )
@@ -20,9 +16,9 @@ const (
 	// claimPause is between two looks at the claims, at least: at a start a thousand are read back
 	// one by one.
 	claimPause = 5 * time.Millisecond
-	// calm is how long nobody must have come or gone before a shard is moved for evenness' sake:
+	// quiet is how long nobody must have come or gone before a shard is moved for evenness' sake:
 	// workers come and go in groups.
-	calm = time.Second
+	quiet = time.Second
 	// claimAgain is after a claim that somebody else was first with, or so it seems.
 	claimAgain = 250 * time.Millisecond
 )
@@ -87,11 +83,11 @@ type claims struct {
 	pending  map[Shard]uint64 // written: its sequence until it is read back, 0 until that is known
 	refused  map[Shard]time.Time
 
-	joined bool           // everything that stood at the beginning has been read
-	moved  time.Time      // when somebody came or went
-	back   time.Time      // last reconnect; zero for none
-	fresh  time.Time      // when KEFU_STATE was made anew; zero for never
-	before map[Shard]bool // what this worker had then
+	joined         bool           // everything that stood at the beginning has been read
+	membersChanged time.Time      // when somebody came or went
+	reconnected    time.Time      // last reconnect; zero for none
+	reset          time.Time      // when KEFU_STATE was made anew; zero for never
+	heldBefore     map[Shard]bool // what this worker had then
 }
 
 func newClaims() claims {
@@ -140,7 +136,7 @@ func (p *Pool) Serve(h Holder, apps map[string]int) {
 	slices.Sort(names)
 	p.self.Apps = names
 	p.mu.Unlock()
-	p.poke(true)
+	p.wakeUp(true)
 }
 
 // Retire has all shards of this worker asked back; it takes no more. To be called before Leave,
@@ -149,7 +145,7 @@ func (p *Pool) Retire() {
 	p.mu.Lock()
 	p.self.Leaving = true
 	p.mu.Unlock()
-	p.poke(true)
+	p.wakeUp(true)
 }
 
 // Claims are those this worker has.
@@ -164,18 +160,6 @@ func (p *Pool) Claims() []*Claim {
 		return compareShards(Shard{a.App, a.Shard}, Shard{b.App, b.Shard})
 	})
 	return out
-}
-
-func (p *Pool) heartbeat() *nats.Msg {
-	p.mu.RLock()
-	self, status := p.self, p.status
-	p.mu.RUnlock()
-	self.Status = status()
-	body, err := json.Marshal(self)
-	if err != nil { // a rate that is no number, or a time beyond the year 9999
-		p.log.Error("heartbeat", "error", err)
-	}
-	return broker.PutState(workersKeys+self.Name, body, Lease)
 }
 
 // learnClaim takes over what was written of a shard. p.mu is held.
@@ -196,9 +180,9 @@ func (p *Pool) learnClaim(shard Shard, e broker.StateEntry) {
 	}
 }
 
-// anew forgets a bucket that is gone. What this worker had it may claim at once; for the rest it
-// waits until whoever had it must know as well.
-func (p *Pool) anew() {
+// bucketReset forgets a bucket that is gone. What this worker had it may claim at once; for the
+// rest it waits until whoever had it must know as well.
+func (p *Pool) bucketReset() {
 	p.log.Warn("the shared state was lost: shards are claimed anew")
 	p.mu.Lock()
 	c := &p.claims
@@ -208,10 +192,10 @@ func (p *Pool) anew() {
 	}
 	kept := newClaims()
 	kept.holder, kept.serves, kept.held, kept.joined = c.holder, c.serves, c.held, true
-	kept.fresh, kept.before, kept.back = time.Now(), before, c.back
+	kept.reset, kept.heldBefore, kept.reconnected = time.Now(), before, c.reconnected
 	p.claims = kept
 	p.mu.Unlock()
-	p.poke(true)
+	p.wakeUp(true)
 }
 
 // write returns what has a claim stored if nobody wrote since seq. It is to be called without p.mu,
@@ -223,19 +207,19 @@ func (p *Pool) write(shard Shard, s stored, seq uint64) (publish func()) {
 		return func() {}
 	}
 	p.claims.pending[shard] = 0
-	fresh := p.claims.fresh
+	reset := p.claims.reset
 	m := broker.OnlyAfter(broker.PutState(claimKey(shard), body, 0), seq)
-	return func() { p.conn.Outbox.Publish(m, p.written(shard, seq, fresh)) }
+	return func() { p.conn.Outbox.Publish(m, p.written(shard, seq, reset)) }
 }
 
 // written takes the answer to a claim that was written after seq, in the bucket that was made at
 // fresh.
-func (p *Pool) written(shard Shard, seq uint64, fresh time.Time) func(broker.Ack, error) {
+func (p *Pool) written(shard Shard, seq uint64, reset time.Time) func(broker.Ack, error) {
 	return func(a broker.Ack, err error) {
 		p.mu.Lock()
 		c := &p.claims
 		switch {
-		case !c.fresh.Equal(fresh): // it was stored in a bucket that is gone
+		case !c.reset.Equal(reset): // it was stored in a bucket that is gone
 		// the log says who was first: somebody else, or a write of ours whose answer was lost
 		case err != nil:
 			delete(c.pending, shard)
@@ -251,244 +235,6 @@ func (p *Pool) written(shard Shard, seq uint64, fresh time.Time) func(broker.Ack
 			}
 		}
 		p.mu.Unlock()
-		p.poke(false)
+		p.wakeUp(false)
 	}
-}
-
-// claim looks at everything that may have to be done at now, does it, and says after which time to
-// look again at the latest.
-func (p *Pool) claim(now time.Time) time.Duration {
-	p.mu.Lock()
-	l := look{p: p, c: &p.claims, now: now, next: time.Hour}
-	l.all()
-	p.mu.Unlock()
-	for _, f := range l.calls {
-		f()
-	}
-	p.lookUp(l.unclear)
-	return l.next
-}
-
-// look is one look at the claims.
-type look struct {
-	p     *Pool
-	c     *claims
-	now   time.Time
-	next  time.Duration
-	calls []func() // of the holder, in order, then what is published; without the lock
-
-	unclear []Shard // refused, and nothing that was read says why
-}
-
-func (l *look) again(after time.Duration) { l.next = min(l.next, max(after, 0)) }
-
-func (l *look) all() {
-	l.p.forget(l.now)
-	left, h := l.p.left(l.now), l.c.holder
-	for shard, c := range l.c.held {
-		if left <= 0 || !l.mine(l.c.entries[shard]) || l.c.entries[shard].seq != c.Revision {
-			c.over.Store(true)
-			delete(l.c.held, shard)
-			l.calls = append(l.calls, func() { h.Lost(c) })
-		}
-	}
-	if left <= 0 {
-		return // the next heartbeat begins another
-	}
-	l.again(left)
-	if h == nil {
-		return
-	}
-	l.adopt()
-	if !l.p.conn.Connected() && !l.p.self.Leaving {
-		return // what is known may be out of date
-	}
-	target := l.plan()
-	l.giveUp(target)
-	l.giveBack()
-	l.take(target)
-}
-
-func (l *look) mine(e entry) bool {
-	return e.Worker == l.p.self.Name && e.Lease == l.p.self.Lease
-}
-
-// adopt begins what was claimed and has been read back.
-func (l *look) adopt() {
-	h := l.c.holder
-	for shard, e := range l.c.entries {
-		if _, flying := l.c.pending[shard]; flying || !l.mine(e) || l.c.held[shard] != nil ||
-			e.seq <= l.c.released[shard] {
-			continue
-		}
-		c := &Claim{App: shard.App, Shard: shard.N, Revision: e.seq, pool: l.p}
-		l.c.held[shard] = c
-		l.calls = append(l.calls, func() { h.Acquired(c) })
-	}
-}
-
-// plan is who should have which shard.
-func (l *look) plan() map[Shard]string {
-	serves := make(map[string]map[string]bool)
-	for name, m := range l.p.members {
-		if m.alive && !m.leaving && name != l.p.self.Name {
-			serves[name] = m.apps
-		}
-	}
-	own := make(map[string]bool)
-	var shards []Shard
-	for app, n := range l.c.serves {
-		own[app] = true
-		for i := range n {
-			shards = append(shards, Shard{app, i})
-		}
-	}
-	if !l.p.self.Leaving {
-		serves[l.p.self.Name] = own
-	}
-	holder := make(map[Shard]string)
-	load := make(map[string]int)
-	for shard, e := range l.c.entries {
-		c := l.c.held[shard]
-		switch {
-		case e.Worker == "" || l.void(e) || c != nil && c.asked:
-		case own[shard.App]:
-			holder[shard] = e.Worker
-		default:
-			load[e.Worker]++
-		}
-	}
-	return spread(serves, shards, holder, load)
-}
-
-// giveUp asks for what others should have.
-func (l *look) giveUp(target map[Shard]string) {
-	h := l.c.holder
-	for shard, c := range l.c.held {
-		if c.asked || target[shard] == l.p.self.Name {
-			continue
-		}
-		if still := calm - l.now.Sub(l.c.moved); still > 0 && l.c.serves[shard.App] > shard.N &&
-			!l.p.self.Leaving {
-			l.again(still)
-			continue
-		}
-		c.asked = true
-		l.calls = append(l.calls, func() { h.Release(c) })
-	}
-}
-
-// giveBack frees again what was given back and still stands as this worker's: the write was
-// refused, or lost with the broker's memory. While the lease lives nobody else may take it.
-func (l *look) giveBack() {
-	for shard, seq := range l.c.released {
-		e := l.c.entries[shard]
-		if _, flying := l.c.pending[shard]; flying || !l.mine(e) || e.seq > seq {
-			continue
-		}
-		if still := claimAgain - l.now.Sub(l.c.refused[shard]); still > 0 {
-			l.again(still)
-			continue
-		}
-		delete(l.c.refused, shard)
-		l.calls = append(l.calls, l.p.write(shard, stored{}, e.seq))
-	}
-}
-
-// take claims what this worker should have and nobody has.
-func (l *look) take(target map[Shard]string) {
-	for shard, name := range target {
-		if name != l.p.self.Name || l.c.held[shard] != nil {
-			continue
-		}
-		if _, flying := l.c.pending[shard]; flying || !l.free(shard) {
-			continue
-		}
-		if at, ok := l.c.refused[shard]; ok {
-			if still := claimAgain - l.now.Sub(at); still > 0 {
-				l.again(still)
-				continue
-			}
-			delete(l.c.refused, shard)
-			l.unclear = append(l.unclear, shard)
-			continue
-		}
-		l.calls = append(l.calls,
-			l.p.write(shard, stored{l.p.self.Name, l.p.self.Lease}, l.c.entries[shard].seq))
-	}
-}
-
-// lookUp reads what stands in some claims' places: a key may have been deleted by hand before this
-// worker came. All of them together have the time of one heartbeat, since the next one waits for
-// it; the rest are tried unseen.
-func (p *Pool) lookUp(shards []Shard) {
-	if len(shards) == 0 {
-		return
-	}
-	defer p.poke(false)
-	ctx, cancel := context.WithTimeout(context.Background(), beatTimeout)
-	defer cancel()
-	for _, shard := range shards {
-		e, err := p.conn.LastState(ctx, claimKey(shard))
-		if ctx.Err() != nil {
-			return
-		}
-		p.mu.Lock()
-		switch c := &p.claims; {
-		case err == nil && e.Seq > c.entries[shard].seq:
-			p.learnClaim(shard, e)
-		case errors.Is(err, broker.ErrNoMessage) && c.entries[shard].Worker == "":
-			delete(c.entries, shard)
-		}
-		p.mu.Unlock()
-	}
-}
-
-// free says whether a shard may be claimed now.
-func (l *look) free(shard Shard) bool {
-	e := l.c.entries[shard]
-	switch {
-	case e.Worker == "":
-		if still := l.c.fresh.Add(Lease).Sub(l.now); still > 0 && !l.c.before[shard] {
-			l.again(still)
-			return false
-		}
-		return true
-	case !l.void(e):
-		return false
-	case e.Worker == l.p.self.Name || l.p.members[e.Worker].left:
-		return true
-	}
-	// After an interruption all leases may have ended though their workers live; each is to find
-	// its own shards again.
-	if still := l.c.back.Add(settle).Sub(l.now); still > 0 {
-		l.again(still)
-		return false
-	}
-	return true
-}
-
-// void says whether the lease that a claim names is over.
-func (l *look) void(e entry) bool {
-	if e.Worker == l.p.self.Name {
-		return e.Lease != l.p.self.Lease
-	}
-	m, known := l.p.members[e.Worker]
-	switch {
-	case known && m.alive:
-		return e.Lease < m.lease
-	case known && e.Lease <= m.lease:
-		still := m.until.Sub(l.now)
-		if m.left || still <= 0 {
-			return true
-		}
-		l.again(still)
-		return false
-	}
-	// Its heartbeat was not seen yet. One that lives gives another in a moment.
-	still := e.seen.Add(Lease).Sub(l.now)
-	if still > 0 {
-		l.again(still)
-	}
-	return still <= 0
 }

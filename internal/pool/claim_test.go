@@ -402,7 +402,7 @@ func TestAWorkerWhoseHeartbeatWasNotSeenYetIsNotRobbed(t *testing.T) {
 		worker string
 		lease  uint64
 		seen   time.Time
-		void   bool
+		over   bool
 	}{
 		{"one that lives", "lives", 2, now, false},
 		{"its lease before", "lives", 1, now, true},
@@ -418,8 +418,9 @@ func TestAWorkerWhoseHeartbeatWasNotSeenYetIsNotRobbed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l := look{p: p, now: now, next: time.Hour}
-			require.Equal(t, c.void, l.void(entry{stored: stored{c.worker, c.lease}, seen: c.seen}))
+			l := review{p: p, now: now, next: time.Hour}
+			e := entry{stored: stored{c.worker, c.lease}, seen: c.seen}
+			require.Equal(t, c.over, l.leaseOver(e))
 		})
 	}
 }

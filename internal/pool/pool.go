@@ -36,12 +36,8 @@ package pool
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -121,31 +117,17 @@ type Pool struct {
 	seq     uint64 // of the newest heartbeat; the keeping goroutine's
 	missing bool   // there was no KEFU_STATE when it was looked for; the keeping goroutine's
 
-	mu      sync.RWMutex
-	self    Worker
-	status  func() Status
-	members map[string]member
-	since   time.Time // when this worker came or came back
-	claims  claims
+	mu       sync.RWMutex
+	self     Worker
+	status   func() Status
+	members  map[string]member
+	joinedAt time.Time // when this worker came or came back
+	claims   claims
 
-	kick chan struct{} // there may be something to do
-	beat atomic.Bool   // give a sign of life at once
-	stop context.CancelFunc
-	done chan struct{}
-}
-
-// member is what the log says of a worker.
-type member struct {
-	lease   uint64
-	alive   bool
-	left    bool // and said so
-	leaving bool
-	frees   bool
-	counts  bool
-	until   time.Time // it may act on its lease that long, whatever the broker says: learnWorker
-	ended   time.Time // when it was learned that it is not alive
-	apps    map[string]bool
-	does    map[string]Activity // by app, as it said last
+	wake    chan struct{} // there may be something to do
+	beatNow atomic.Bool   // give a sign of life at once
+	stop    context.CancelFunc
+	done    chan struct{}
 }
 
 // NewName makes a name that no other process has had: a subject token.
@@ -171,9 +153,9 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	now := time.Now()
 	p := &Pool{
-		conn: conn, self: self, log: log, members: make(map[string]member), since: now,
+		conn: conn, self: self, log: log, members: make(map[string]member), joinedAt: now,
 		status: func() Status { return Status{} }, claims: newClaims(),
-		kick: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
+		wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
 	}
 	p.tenure.Store(new(tenure))
 	if err := p.begin(ctx); err != nil {
@@ -181,15 +163,16 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 		return nil, fmt.Errorf("join the pool: %w", err)
 	}
 	var err error
-	if p.reader, err = conn.WatchState(ctx, prefix, broker.FollowOptions{Log: log, Anew: p.anew},
-		p.learn); err != nil {
+	p.reader, err = conn.WatchState(ctx, prefix,
+		broker.FollowOptions{Log: log, Anew: p.bucketReset}, p.learn)
+	if err != nil {
 		stop()
 		return nil, fmt.Errorf("join the pool: %w", err)
 	}
 	p.mu.Lock()
 	p.claims.joined = true
 	p.mu.Unlock()
-	p.unhook = conn.OnReconnect(p.back)
+	p.unhook = conn.OnReconnect(p.reconnected)
 	go p.keep(run)
 	return p, nil
 }
@@ -200,7 +183,7 @@ func (p *Pool) Alive(worker string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	m, now := p.members[worker], time.Now()
-	return m.alive || !m.left && (now.Sub(p.since) < settle || now.Before(m.until))
+	return m.alive || !m.left && (now.Sub(p.joinedAt) < settle || now.Before(m.aliveUntil))
 }
 
 // Others says how many other workers serve an app, and how much they do for it as they said at
@@ -211,7 +194,7 @@ func (p *Pool) Others(appID string) (workers int, does Activity) {
 	for name, m := range p.members {
 		if name != p.self.Name && m.alive && m.apps[appID] {
 			workers++
-			does.Add(m.does[appID])
+			does.Add(m.activity[appID])
 		}
 	}
 	return workers, does
@@ -248,7 +231,7 @@ func (p *Pool) every(f func(member) bool) bool {
 	defer p.mu.RUnlock()
 	now := time.Now()
 	for name, m := range p.members {
-		if name != p.self.Name && !f(m) && (m.alive || !m.left && now.Before(m.until)) {
+		if name != p.self.Name && !f(m) && (m.alive || !m.left && now.Before(m.aliveUntil)) {
 			return false
 		}
 	}
@@ -273,36 +256,37 @@ func (p *Pool) Leave(ctx context.Context) {
 	p.stop()
 	<-p.done
 	p.reader.Stop()
-	p.lapse()
+	p.endLease()
 	// A failure costs the others the rest of the lease, no more.
 	_ = p.conn.SaveState(ctx, broker.DeleteState(workersKeys+p.self.Name))
 }
 
-// back is called after each reconnect.
-func (p *Pool) back() {
+// reconnected is called after each reconnect.
+func (p *Pool) reconnected() {
 	p.mu.Lock()
-	p.since = time.Now()
-	p.claims.back = p.since
+	p.joinedAt = time.Now()
+	p.claims.reconnected = p.joinedAt
 	for shard, seq := range p.claims.pending {
 		if seq > 0 { // what stands is read again, and may be less than was acknowledged
 			delete(p.claims.pending, shard)
 		}
 	}
 	p.mu.Unlock()
-	p.poke(true)
+	p.wakeUp(true)
 }
 
-// poke has the keeping goroutine look at everything.
-func (p *Pool) poke(beat bool) {
+// wakeUp has the keeping goroutine look at everything.
+func (p *Pool) wakeUp(beat bool) {
 	if beat {
-		p.beat.Store(true)
+		p.beatNow.Store(true)
 	}
 	select {
-	case p.kick <- struct{}{}:
+	case p.wake <- struct{}{}:
 	default:
 	}
 }
 
+// learn takes over what was written of a worker or a shard.
 func (p *Pool) learn(e broker.StateEntry) {
 	p.mu.Lock()
 	if name, ok := strings.CutPrefix(e.Key, workersKeys); ok {
@@ -311,198 +295,5 @@ func (p *Pool) learn(e broker.StateEntry) {
 		p.learnClaim(shard, e)
 	}
 	p.mu.Unlock()
-	p.poke(false)
-}
-
-// learnWorker takes over a sign of life or its end. p.mu is held.
-//
-// The broker ends a key by the wall clock of the node that leads just then, which may be ahead of
-// the one that stored it. So a worker may act on its lease until Lease after its last sign of life
-// was read here: it asked for that before. Where one may have gone unseen, that is Lease after the
-// end was read. Only of what stood when this worker joined is the broker's word all there is.
-func (p *Pool) learnWorker(name string, e broker.StateEntry) {
-	m := p.members[name]
-	before, now := m, time.Now()
-	switch {
-	case e.Expired:
-		if m.alive && e.Unseen {
-			m.until = now.Add(Lease)
-		}
-		m.alive, m.left, m.ended = false, false, now
-	case e.Deleted:
-		m.alive, m.left, m.ended = false, true, now
-	default:
-		var w Worker
-		if err := json.Unmarshal(e.Value, &w); err != nil {
-			p.log.Error("a heartbeat cannot be read", "key", e.Key, "error", err)
-		}
-		apps := m.apps
-		if len(apps) != len(w.Apps) ||
-			slices.ContainsFunc(w.Apps, func(a string) bool { return !apps[a] }) {
-			apps = make(map[string]bool, len(w.Apps))
-			for _, a := range w.Apps {
-				apps[a] = true
-			}
-		}
-		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, frees: w.Frees,
-			counts: w.Counts, apps: apps, does: w.Status.Apps}
-		if p.claims.joined {
-			m.until = now.Add(Lease)
-		}
-	}
-	p.members[name] = m
-	if name == p.self.Name && !m.alive {
-		p.beat.Store(true) // our lease is over: the sooner we know the better
-	}
-	if m.alive != before.alive || m.leaving != before.leaving || !maps.Equal(m.apps, before.apps) {
-		p.claims.moved = now
-	}
-}
-
-// memberKept is for how long a worker that is gone is remembered, unless a claim names it: its
-// lease is over by then, and so is any doubt about it.
-const memberKept = time.Minute
-
-// forget drops the workers that are gone. p.mu is held.
-func (p *Pool) forget(now time.Time) {
-	var named map[string]bool
-	for name, m := range p.members {
-		if m.alive || now.Sub(m.ended) < memberKept {
-			continue
-		}
-		if named == nil {
-			named = make(map[string]bool)
-			for _, e := range p.claims.entries {
-				named[e.Worker] = true
-			}
-		}
-		if !named[name] {
-			delete(p.members, name)
-		}
-	}
-}
-
-// keep gives signs of life and sees to the claims, until ctx ends.
-func (p *Pool) keep(ctx context.Context) {
-	defer close(p.done)
-	due := time.Now().Add(renew)
-	for {
-		begun := time.Now()
-		next := p.claim(begun)
-		// With a thousand shards a look takes milliseconds; one that took seconds, because the
-		// machine stood still, must not cost the lease as well.
-		rest := min(max(claimPause, 4*time.Since(begun)), beatAgain)
-		if now := time.Now(); p.beat.Swap(false) || !now.Before(due) {
-			due = now.Add(renew)
-			if err := p.renew(ctx); err != nil {
-				due = now.Add(beatAgain)
-				if ctx.Err() == nil && !errors.Is(err, broker.ErrAway) {
-					p.log.Debug("heartbeat", "error", err)
-					if p.Lapsed() && !p.missing {
-						p.conn.Elsewhere()
-					}
-				}
-			}
-			next = min(next, 0) // what it changed
-		}
-		wait := min(next, time.Until(due)) - rest
-		if !pause(ctx, rest, nil) || wait > 0 && !pause(ctx, wait, p.kick) {
-			return
-		}
-	}
-}
-
-// pause waits, or until kick; false when ctx has ended.
-func pause(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-	case <-kick:
-	}
-	return true
-}
-
-// left is how much of the lease is left at now; not above zero when it is over.
-func (p *Pool) left(now time.Time) time.Duration {
-	if lease := p.lease.Load(); lease != nil {
-		return lease.left(now)
-	}
-	return 0
-}
-
-// extend lets the lease run from the moment at which it was asked for.
-func (p *Pool) extend(asked time.Time, seq uint64) {
-	p.seq = seq
-	lease := newSpan(asked, Lease-margin)
-	p.stay(asked, lease.lasts) // first: what a claim allows is started in a tenure
-	p.lease.Store(&lease)
-}
-
-// lapse ends the lease at once, and the tenure with it.
-func (p *Pool) lapse() {
-	p.lease.Store(nil)
-	p.tenure.Store(&tenure{number: p.tenure.Load().number})
-}
-
-// renew gives a sign of life.
-func (p *Pool) renew(ctx context.Context) error {
-	if !p.conn.Connected() {
-		return broker.ErrAway
-	}
-	if (p.missing || p.Lapsed()) && p.stateless(ctx) {
-		return broker.ErrNoStream
-	}
-	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
-	defer cancel()
-	asked := time.Now()
-	if p.left(asked) <= 0 {
-		return p.begin(ctx)
-	}
-	m := p.heartbeat()
-	seq, err := p.conn.Swap(ctx, m, p.seq)
-	if errors.Is(err, broker.ErrOvertaken) {
-		// By a heartbeat of ours whose answer was lost, or by the end of the lease.
-		e, look := p.conn.LastState(ctx, workersKeys+p.self.Name)
-		var last Worker
-		if look == nil && !e.Deleted && json.Unmarshal(e.Value, &last) == nil &&
-			last.Lease == p.self.Lease {
-			p.seq = e.Seq
-			seq, err = p.conn.Swap(ctx, m, p.seq)
-		} else if look == nil || errors.Is(look, broker.ErrNoMessage) {
-			p.lapse()
-			p.poke(true)
-		}
-	}
-	if err != nil {
-		if errors.Is(err, broker.ErrNoStream) {
-			p.stateless(ctx)
-		}
-		return err
-	}
-	p.extend(asked, seq)
-	return nil
-}
-
-// begin starts a new lease. It needs no condition: nobody else writes this key, and nothing rests
-// on the lease before.
-func (p *Pool) begin(ctx context.Context) error {
-	p.mu.Lock()
-	p.self.Lease++
-	for _, c := range p.claims.held { // of the lease before
-		c.over.Store(true)
-	}
-	clear(p.claims.released)
-	p.mu.Unlock()
-	asked := time.Now()
-	m := p.heartbeat()
-	ack, err := p.conn.Outbox.PublishWait(ctx, m)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", workersKeys+p.self.Name, err)
-	}
-	p.extend(asked, ack.Seq)
-	p.poke(false)
-	return nil
+	p.wakeUp(false)
 }

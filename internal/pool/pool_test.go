@@ -33,7 +33,7 @@ func join(t *testing.T, conn *broker.Conn, name string) *Pool {
 func settled(p *Pool) *Pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.since = time.Now().Add(-settle)
+	p.joinedAt = time.Now().Add(-settle)
 	return p
 }
 
@@ -76,7 +76,7 @@ func TestOneThatLeftCountsAsDeadAtOnce(t *testing.T) {
 	two.Leave(t.Context())
 	eventually(t, func() bool { alive, _ := one.lookup("two"); return !alive },
 		"the other has left")
-	one.back()
+	one.reconnected()
 	require.False(t, one.Alive("two"), "there is nothing to wait for, even just after a reconnect")
 }
 
@@ -125,8 +125,8 @@ func TestAWorkerThatWasKilledIsDeadWhenItsKeyAndItsLeaseHaveEnded(t *testing.T) 
 	// It ended long before a lease does: it may still be at work.
 	p.mu.Lock()
 	m := p.members["killed"]
-	require.False(t, m.until.IsZero())
-	m.until = time.Now()
+	require.False(t, m.aliveUntil.IsZero())
+	m.aliveUntil = time.Now()
 	p.members["killed"] = m
 	p.mu.Unlock()
 	require.False(t, settled(p).Alive("killed"))
@@ -158,7 +158,7 @@ func TestAWorkerMayActOnItsLeaseWhateverTheBrokersClocksSay(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := &Pool{members: make(map[string]member), claims: newClaims(),
-				kick: make(chan struct{}, 1)}
+				wake: make(chan struct{}, 1)}
 			for _, e := range c.stood {
 				p.learn(e)
 			}
@@ -168,8 +168,8 @@ func TestAWorkerMayActOnItsLeaseWhateverTheBrokersClocksSay(t *testing.T) {
 			}
 			// As many events as it takes are over in less than a lease.
 			require.Equal(t, c.alive, p.Alive("it"))
-			l := look{p: p, c: &p.claims, now: time.Now(), next: time.Hour}
-			require.Equal(t, !c.alive, l.void(entry{stored: stored{"it", 1}}))
+			l := review{p: p, c: &p.claims, now: time.Now(), next: time.Hour}
+			require.Equal(t, !c.alive, l.leaseOver(entry{stored: stored{"it", 1}}))
 		})
 	}
 }
@@ -183,12 +183,12 @@ func TestWorkersThatAreGoneAreForgotten(t *testing.T) {
 		"gone a moment ago": {ended: now}, "gone and not taken over yet": {ended: long},
 	}}
 	p.claims.entries[Shard{"a", 0}] = entry{stored: stored{Worker: "gone and not taken over yet"}}
-	l := look{p: p, c: &p.claims, now: now, next: time.Hour}
-	l.all()
+	l := review{p: p, c: &p.claims, now: now, next: time.Hour}
+	l.run()
 	require.ElementsMatch(t, []string{"lives", "gone a moment ago", "gone and not taken over yet"},
 		slices.Collect(maps.Keys(p.members)))
 	p.claims.entries[Shard{"a", 0}] = entry{stored: stored{Worker: "lives"}}
-	l.all()
+	l.run()
 	require.NotContains(t, p.members, "gone and not taken over yet")
 }
 
