@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/kefuhq/kefu/internal/plainjson"
 )
 
 // maskOpenID shows enough of a recipient to tell two apart at a glance, and too little to write to:
@@ -141,8 +143,6 @@ func maskString(name, s string) string {
 }
 
 func writeJSON(out *bytes.Buffer, v any) {
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(v) // a string, a bool or nil always can be
-	out.Truncate(out.Len() - 1)
+	text, _ := plainjson.Marshal(v) // a string, a bool or nil always can be
+	out.Write(text)
 }

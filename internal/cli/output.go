@@ -2,12 +2,13 @@ package cli
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kefuhq/kefu/internal/plainjson"
 )
 
 // format is how results are printed.
@@ -195,8 +196,7 @@ func (s *Streams) encode(v any, indent string) error {
 // encoded is v as JSON for a terminal, with a line feed at its end.
 func encoded(v any, prefix, indent string) ([]byte, error) {
 	var buffer bytes.Buffer
-	encoder := json.NewEncoder(&buffer)
-	encoder.SetEscapeHTML(false)
+	encoder := plainjson.NewEncoder(&buffer)
 	encoder.SetIndent(prefix, indent)
 	err := encoder.Encode(v)
 	return escapeInvisible(buffer.Bytes()), err

@@ -27,24 +27,12 @@ func Grouped(n int64) string {
 	return digits
 }
 
-// CountOrNo is "no apps", "1 app", "2 apps".
-func CountOrNo(n int, thing string) string {
-	switch n {
-	case 0:
-		return "no " + thing + "s"
-	case 1:
-		return "1 " + thing
-	default:
-		return fmt.Sprintf("%d %ss", n, thing)
+// CountOrNo is Counted but for "no letters".
+func CountOrNo(n int, noun string) string {
+	if n == 0 {
+		return "no " + noun + "s"
 	}
-}
-
-// Plural is a noun for n things.
-func Plural(n int, noun string) string {
-	if n == 1 {
-		return noun
-	}
-	return noun + "s"
+	return Counted(n, noun)
 }
 
 // Errcode is a code of WeChat's that may be missing.

@@ -1,11 +1,11 @@
 package sandbox
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/kefuhq/kefu/internal/plainjson"
 )
 
 // answer is one reply of the API.
@@ -46,7 +46,7 @@ func done() answer { return answer{status: http.StatusOK, body: okBody, coded: t
 
 // okWith returns an answer of errcode 0 that says more.
 func okWith(v any) answer {
-	body, err := toJSON(v)
+	body, err := plainjson.Marshal(v)
 	if err != nil {
 		panic(err) // v is one of our structs
 	}
@@ -123,17 +123,7 @@ var errmsgs = map[int]string{
 	50002: "user limited",
 }
 
-// toJSON encodes without the HTML escaping of encoding/json, which the real API does not do and
-// which makes texts hard to read.
-func toJSON(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	return bytes.TrimRight(buf.Bytes(), "\n"), err
-}
-
 func appendJSON(b []byte, s string) []byte {
-	quoted, _ := toJSON(s) // a string always encodes
+	quoted, _ := plainjson.Marshal(s) // a string always encodes
 	return append(b, quoted...)
 }

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kefuhq/kefu/internal/plainjson"
 )
 
 //go:embed page.txt
@@ -94,9 +96,7 @@ func writeError(w http.ResponseWriter, err error) {
 func writeJSON(w http.ResponseWriter, status int, v any) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	return plainjson.NewEncoder(w).Encode(v)
 }
 
 // readJSON reads a body strictly into v.
@@ -204,8 +204,7 @@ func (s *Sandbox) getReceived(w http.ResponseWriter, r *http.Request) error {
 // writeRecords streams: a million of them need no more memory than one. It ends early when the
 // reader has gone.
 func writeRecords(w io.Writer, records iter.Seq[Record], open, between, end string) {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
+	enc := plainjson.NewEncoder(w)
 	lead := open
 	for r := range records {
 		if _, err := io.WriteString(w, lead); err != nil {

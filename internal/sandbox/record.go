@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/kefuhq/kefu/internal/plainjson"
 )
 
 // Record is one call as it was received and what became of it, decided when it had been read.
@@ -57,7 +59,7 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	if !utf8.ValidString(r.Body) {
 		out.Body, out.Base64 = "", []byte(r.Body)
 	}
-	return toJSON(out)
+	return plainjson.Marshal(out)
 }
 
 // Filter selects records; a field left empty selects everything.

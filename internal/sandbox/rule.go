@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/kefuhq/kefu/internal/plainjson"
 )
 
 // Values of [Rule.Reset].
@@ -304,7 +306,7 @@ func (d *textDuration) UnmarshalText(b []byte) error {
 
 // MarshalJSON writes the rule as the control API has it.
 func (r Rule) MarshalJSON() ([]byte, error) {
-	return toJSON(ruleJSON{plainRule(r), textDuration(r.Delay), textDuration(r.DelayMax),
+	return plainjson.Marshal(ruleJSON{plainRule(r), textDuration(r.Delay), textDuration(r.DelayMax),
 		textDuration(r.Drip)})
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kefuhq/kefu/internal/plainjson"
 )
 
 // Action is what a user did; it opens a window in which messages may be sent to them.
@@ -173,7 +175,7 @@ type allowanceJSON struct {
 
 // MarshalJSON writes the allowance as the control API has it.
 func (a Allowance) MarshalJSON() ([]byte, error) {
-	return toJSON(allowanceJSON{a.Sends, textDuration(a.Lasts)})
+	return plainjson.Marshal(allowanceJSON{a.Sends, textDuration(a.Lasts)})
 }
 
 // UnmarshalJSON reads an allowance strictly.

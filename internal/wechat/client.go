@@ -1,7 +1,6 @@
 package wechat
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+
+	"github.com/kefuhq/kefu/internal/plainjson"
 )
 
 // Client calls the API as one app. It is safe for use by many goroutines, starts none, and needs no
@@ -135,11 +136,8 @@ func callMask(token Secret, body []byte) mask {
 // six characters. U+2028 and control characters, which encoding/json escapes all the same, are
 // refused where the fields are checked.
 func encode(fields any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(fields) // strings and a bool always can be
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	b, _ := plainjson.Marshal(fields) // strings and a bool always can be
+	return b
 }
 
 // endpoint is one method of the API: its place and form, and the request made ready for the token

@@ -69,7 +69,7 @@ func statusFields(s apps.Status, now time.Time) []cli.Field {
 	fields = append(fields, readerFields(s.Readers)...)
 	fields = append(fields,
 		cli.Field{Name: "waiting", Value: number(s.Waiting) + " for their time or their retry"},
-		cli.Field{Name: "dead", Value: number(s.Dead) + " letters"},
+		cli.Field{Name: "dead", Value: cli.Counted(int(s.Dead), "letter")},
 		cli.Field{Name: "workers", Value: cli.Grouped(int64(s.Workers)) + " alive"})
 	for _, h := range s.Holds {
 		fields = append(fields, holdFields(h, now)...)

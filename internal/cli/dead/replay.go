@@ -160,8 +160,8 @@ func (d *replay) question(p deadletter.Plan) string {
 		twice = fmt.Sprintf(", %s of them perhaps for the second time",
 			cli.Grouped(int64(p.MayDouble)))
 	}
-	return fmt.Sprintf("Replay %s of %d %s, %s%s?", cli.Counted(p.Replayable, "letter"),
-		len(p.Apps), cli.Plural(len(p.Apps), "app"), pace, twice)
+	return fmt.Sprintf("Replay %s of %s, %s%s?", cli.Counted(p.Replayable, "letter"),
+		cli.Counted(len(p.Apps), "app"), pace, twice)
 }
 
 // Result is a result as JSON.
