@@ -20,21 +20,22 @@ func (r refusal) Error() string { return string(r) }
 
 // Refusals that do not depend on what a letter holds.
 const (
-	notALetter refusal = "what is stored is no letter of kefu's"
-	foreignID  refusal = "its id belongs to an earlier intent with another body: replay it with " +
-		"new ids"
-	notYet   refusal = "its send-at lies ahead: replay it after that"
-	wornOut  refusal = "it was replayed too often"
-	otherApp refusal = "its subject is that of another app"
-	pastDue  refusal = "its deadline has passed: give it a new one"
-	noQueue  refusal = "its app has no queue: it is not configured, or kefu setup was not run"
-	justNow  refusal = "another letter with the same id is replayed: replay this one with new ids"
-	goneOn   refusal = "its id went on without it, by another letter or by its producer: look at " +
-		"it, and replay it with new ids if it is to be sent"
-	underWay refusal = "another message under its id is under way: replay it later, " +
+	refuseNoLetter  refusal = "what is stored is no letter of kefu's"
+	refuseForeignID refusal = "its id belongs to an earlier intent with another body: " +
+		"replay it with new ids"
+	refuseTooEarly refusal = "its send-at lies ahead: replay it after that"
+	refuseTooOften refusal = "it was replayed too often"
+	refuseOtherApp refusal = "its subject is that of another app"
+	refuseExpired  refusal = "its deadline has passed: give it a new one"
+	refuseNoQueue  refusal = "its app has no queue: it is not configured, or kefu setup was not run"
+	refuseSameID   refusal = "another letter with the same id is replayed: " +
+		"replay this one with new ids"
+	refuseContinued refusal = "its id went on without it, by another letter or by its producer: " +
+		"look at it, and replay it with new ids if it is to be sent"
+	refuseInFlight refusal = "another message under its id is under way: replay it later, " +
 		"or with new ids"
-	mayDouble refusal = "a replay that was killed may have sent it, longer ago than repeats are " +
-		"recognised"
+	refuseMayDouble refusal = "a replay that was killed may have sent it, longer ago " +
+		"than repeats are recognised"
 )
 
 // maxGeneration is the highest that the ledger can hold.
@@ -45,13 +46,13 @@ type target struct {
 	id         string
 	generation int
 	msgID      string // at the broker
-	own        bool   // the id is the letter's alone
+	ownID      bool   // the id is the letter's alone
 }
 
 // targetOf is the next generation of a letter's id, or the first of an id of its own.
 func targetOf(item *Item, own bool) target {
 	l := &item.Letter
-	t := target{id: l.ID, generation: max(l.Generation, 1) + 1, own: own}
+	t := target{id: l.ID, generation: max(l.Generation, 1) + 1, ownID: own}
 	if own {
 		t.id, t.generation = newID(l), 1
 	}
@@ -65,14 +66,14 @@ func targetOf(item *Item, own bool) target {
 func (o Options) again(item *Item, t target, now time.Time) (*nats.Msg, error) {
 	l := &item.Letter
 	if item.Broken {
-		return nil, notALetter
+		return nil, refuseNoLetter
 	}
 	subject, err := wire.ParseSubject(l.Subject)
 	if err != nil {
 		return nil, refusal("its subject cannot be published to: " + ruleOf(err))
 	}
 	if subject.AppID != l.AppID {
-		return nil, otherApp
+		return nil, refuseOtherApp
 	}
 	env, err := wire.ParseEnvelope(l.Header(), subject.Again)
 	if err != nil {
@@ -83,11 +84,11 @@ func (o Options) again(item *Item, t target, now time.Time) (*nats.Msg, error) {
 	}
 	switch {
 	case l.Reason == schema.ReasonIDReuse && !o.NewIDs:
-		return nil, foreignID
+		return nil, refuseForeignID
 	case env.SendAt.After(now):
-		return nil, notYet
+		return nil, refuseTooEarly
 	case l.Generation >= maxGeneration:
-		return nil, wornOut
+		return nil, refuseTooOften
 	}
 	env.ID, env.Generation = t.id, t.generation
 	env.Attempt, env.Tried, env.SendAt = 1, nil, time.Time{}

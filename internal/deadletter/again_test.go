@@ -64,7 +64,7 @@ func TestNewIDs(t *testing.T) {
 	for _, id := range []string{"order-1", long} {
 		item := &Item{Letter: *letter(id, of(schema.ReasonIDReuse)), Seq: 9}
 		_, err := again(Options{}, item, noon)
-		require.ErrorIs(t, err, foreignID)
+		require.ErrorIs(t, err, refuseForeignID)
 		msg, err := again(Options{NewIDs: true}, item, noon)
 		require.NoError(t, err)
 		env, err := wire.ParseEnvelope(msg.Header, true)
@@ -98,13 +98,13 @@ func TestForesee(t *testing.T) {
 			letter("a", of(schema.ReasonUnknown)), Options{Apps: settings}, 0, false, WillBeSent,
 			""},
 		{"its app is held", letter("a"), Options{Apps: held}, 0, false, WillWait, "paused by ann"},
-		{"its app has no queue", letter("a"), Options{}, 0, true, CannotBe, string(noQueue)},
+		{"its app has no queue", letter("a"), Options{}, 0, true, CannotBe, string(refuseNoQueue)},
 		{"its own deadline has passed",
 			letter("a", header("Kefu-Expires-At", "2026-11-24T11:59:59Z")), Options{}, 0, false,
-			WillExpire, string(pastDue)},
+			WillExpire, string(refuseExpired)},
 		{"the app's deadline has passed",
 			letter("a", published(noon.Add(-48*time.Hour))), Options{Apps: settings}, 0, false,
-			WillExpire, string(pastDue)},
+			WillExpire, string(refuseExpired)},
 		{"its own deadline wins over the app's",
 			letter("a", published(noon.Add(-48*time.Hour)),
 				header("Kefu-Expires-At", "2026-12-01T00:00:00Z")),
@@ -139,7 +139,7 @@ func TestForesee(t *testing.T) {
 			letter("a", of(schema.ReasonPoison)), Options{}, 0, false, SameAgain, "three times"},
 		{"an id that is another's",
 			letter("a", of(schema.ReasonIDReuse)), Options{}, 0, false, CannotBe,
-			string(foreignID)},
+			string(refuseForeignID)},
 		{"a subject that is none", letter("a", of(schema.ReasonInvalid), func(l *schema.Letter) {
 			l.Subject = "kefu.send." + app + ".live.a b"
 		}),
@@ -150,19 +150,19 @@ func TestForesee(t *testing.T) {
 			false, CannotBe, "its headers are not valid: Kefu-Expire-At"},
 		{"a send-at that lies ahead",
 			letter("a", header("Kefu-Send-At", "2026-11-24T13:00:00Z")), Options{}, 0, false,
-			CannotBe, string(notYet)},
+			CannotBe, string(refuseTooEarly)},
 		{"another app's subject",
 			letter("a", func(l *schema.Letter) { l.AppID = "wx2" }), Options{}, 0, false, CannotBe,
-			string(otherApp)},
+			string(refuseOtherApp)},
 		{"one replayed beyond what can be counted",
 			letter("a", func(l *schema.Letter) { l.Generation = 65535 }), Options{}, 0, false,
-			CannotBe, string(wornOut)},
+			CannotBe, string(refuseTooOften)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			item := &Item{Letter: *tt.letter}
-			p := prior{target: targetOf(item, false), move: publish}
+			p := assessment{target: targetOf(item, false), action: publishLetter}
 			fate, why := tt.options.foresee(item, p, !tt.noQueue, noon, noon.Add(tt.at))
 			require.Equal(t, tt.want, fate, why)
 			require.Contains(t, why, tt.why)
@@ -171,7 +171,7 @@ func TestForesee(t *testing.T) {
 			}
 		})
 	}
-	fate, why := Options{}.foresee(&Item{Broken: true}, prior{}, true, noon, noon)
+	fate, why := Options{}.foresee(&Item{Broken: true}, assessment{}, true, noon, noon)
 	require.Equal(t, CannotBe, fate)
-	require.Equal(t, string(notALetter), why)
+	require.Equal(t, string(refuseNoLetter), why)
 }

@@ -73,7 +73,7 @@ func (b *Box) from(
 	if !ok {
 		return b.scan(ctx, filter, seq, through, f)
 	}
-	return b.among(ctx, found, filter, seq, through, f)
+	return b.scanFound(ctx, found, filter, seq, through, f)
 }
 
 // scan is from without the index.
@@ -84,7 +84,7 @@ func (b *Box) scan(
 	if seq == 0 && !filter.Since.IsZero() {
 		opts.Since = filter.Since.Add(-clockSkew)
 	}
-	may := filter.glance()
+	may := filter.quickMatch()
 	return b.conn.Scan(ctx, schema.StreamDead, opts, func(s broker.Stored) error {
 		if through > 0 && s.Seq > through {
 			return broker.ErrStopScan

@@ -33,19 +33,19 @@ type evidence struct {
 	queued   int       // highest generation of the id in the queue; 0: none
 	stored   bool      // this very message is among them
 	doubt    time.Time // when a replay that did not end may have published it; zero: none did
-	twin     bool      // this run has published the same generation of the id, for another letter
+	idTaken  bool      // this run has published the same generation of the id, for another letter
 	inDoubt  bool      // doubt is longer ago than a repeat is recognised
 	accepted bool      // and the user accepts that it may be sent twice
 }
 
-// move is what a replay does with a letter.
-type move uint8
+// action is what a replay does with a letter.
+type action uint8
 
 // The moves.
 const (
-	publish move = iota + 1
-	takeOut      // its message is known already: only the letter has to go
-	leave        // in the box, for a reason
+	publishLetter action = iota + 1
+	removeLetter         // its message is known already: only the letter has to go
+	keepLetter           // in the box, for a reason
 )
 
 // next judges a letter by what is known of the message that a replay would publish for it,
@@ -53,25 +53,25 @@ const (
 // must never happen: that a letter goes though its message is not there, that a message is
 // published which the ledger will not let through, and that somebody is sent to twice without
 // having been asked for. Its test is the specification.
-func (e evidence) next(generation int, own bool) (move, refusal) {
+func (e evidence) next(generation int, own bool) (action, refusal) {
 	onward := e.queued >= generation || e.known && e.life.Generation >= generation
 	switch {
 	case e.stored, own && onward:
-		return takeOut, ""
+		return removeLetter, ""
 	case onward && !e.doubt.IsZero() && e.known && e.life.Same:
 		// by the replay that did not end: nobody else has published these bytes under this
 		// generation
-		return takeOut, ""
+		return removeLetter, ""
 	case onward:
-		return leave, goneOn
-	case e.twin:
-		return leave, justNow
+		return keepLetter, refuseContinued
+	case e.idTaken:
+		return keepLetter, refuseSameID
 	case e.known && e.life.Generation == generation-1 && !e.life.Ended:
-		return leave, underWay
+		return keepLetter, refuseInFlight
 	case e.inDoubt && !e.accepted:
-		return leave, mayDouble
+		return keepLetter, refuseMayDouble
 	}
-	return publish, ""
+	return publishLetter, ""
 }
 
 // records is what the broker knows of letters: the ledger, the queues, and what replays have
@@ -91,8 +91,8 @@ type records struct {
 
 // doubt is that a letter may have been published, under its id or under one of its own.
 type doubt struct {
-	seq uint64
-	own bool
+	seq   uint64
+	ownID bool
 }
 
 // records gathers what does not depend on single letters. With want it has the ledger look for
@@ -178,10 +178,10 @@ func (r *records) evidence(item *Item, t target, now time.Time) evidence {
 	key := l.AppID + " " + t.id
 	e := evidence{
 		queued: r.queued[key], stored: r.stored[t.msgID], accepted: r.o.AllowDoubles,
-		doubt: r.doubts[doubt{item.Seq, t.own}],
+		doubt: r.doubts[doubt{item.Seq, t.ownID}],
 	}
 	twin, taken := r.published[t.key(l.AppID)]
-	e.twin = taken && twin != item.Seq
+	e.idTaken = taken && twin != item.Seq
 	if r.o.Ledger != nil {
 		e.life, e.known = r.o.Ledger.Life(l.AppID, t.id, l.Packet())
 	}
@@ -192,11 +192,11 @@ func (r *records) evidence(item *Item, t target, now time.Time) evidence {
 // key tells the generations of ids apart.
 func (t target) key(appID string) string { return fmt.Sprint(appID, " ", t.id, " ", t.generation) }
 
-// prior is what came before a letter's replay, and what is to be done therefore.
-type prior struct {
+// assessment is what came before a letter's replay, and what is to be done therefore.
+type assessment struct {
 	target    target
-	move      move
-	why       refusal // of leave
+	action    action
+	refusal   refusal // of leave
 	mayDouble bool    // it is published, and may have been before
 	counted   bool    // its campaign counts it as the letter says: that ends when its replay does
 }
@@ -223,9 +223,12 @@ func (r *records) counted(item *Item, own bool, now time.Time) bool {
 	return now.Sub(l.DiedAt) >= marksLate
 }
 
-// prior judges a letter. queue says whether its app has one.
-func (r *records) prior(ctx context.Context, item *Item, queue bool, now time.Time) (prior, error) {
-	p := prior{target: targetOf(item, item.Letter.Reason == schema.ReasonIDReuse), move: publish}
+// assess judges a letter. queue says whether its app has one.
+func (r *records) assess(
+	ctx context.Context, item *Item, queue bool, now time.Time,
+) (assessment, error) {
+	t := targetOf(item, item.Letter.Reason == schema.ReasonIDReuse)
+	p := assessment{target: t, action: publishLetter}
 	if !queue || item.Broken {
 		return p, nil
 	}
@@ -236,14 +239,14 @@ func (r *records) prior(ctx context.Context, item *Item, queue bool, now time.Ti
 		return p, err
 	}
 	e := r.evidence(item, p.target, now)
-	p.move, p.why = e.next(p.target.generation, p.target.own)
-	if p.move == leave && p.why != mayDouble && r.o.NewIDs && !p.target.own {
+	p.action, p.refusal = e.next(p.target.generation, p.target.ownID)
+	if p.action == keepLetter && p.refusal != refuseMayDouble && r.o.NewIDs && !p.target.ownID {
 		p.target = targetOf(item, true)
 		e = r.evidence(item, p.target, now)
-		p.move, p.why = e.next(p.target.generation, p.target.own)
+		p.action, p.refusal = e.next(p.target.generation, p.target.ownID)
 	}
-	p.mayDouble = p.move == publish && e.inDoubt
-	p.counted = r.counted(item, p.target.own, now)
+	p.mayDouble = p.action == publishLetter && e.inDoubt
+	p.counted = r.counted(item, p.target.ownID, now)
 	return p, nil
 }
 

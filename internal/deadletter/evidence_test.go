@@ -28,54 +28,60 @@ func TestNextMove(t *testing.T) {
 	}
 	for what, c := range map[string]struct {
 		e    evidence
-		want move
+		want action
 		why  refusal
 	}{
-		"nothing is known":              {evidence{}, publish, ""},
-		"the ledger knows that it died": {evidence{known: true, life: ended(1)}, publish, ""},
+		"nothing is known":              {evidence{}, publishLetter, ""},
+		"the ledger knows that it died": {evidence{known: true, life: ended(1)}, publishLetter, ""},
 		"the ledger has not caught up with it": {
-			evidence{known: true, life: ended(0)}, publish, "",
+			evidence{known: true, life: ended(0)}, publishLetter, "",
 		},
-		"its message is in the queue": {evidence{queued: 2, stored: true}, takeOut, ""},
+		"its message is in the queue": {evidence{queued: 2, stored: true}, removeLetter, ""},
 		"its message is in the queue, the ledger knows it": {
-			evidence{queued: 2, stored: true, known: true, life: same(2)}, takeOut, "",
+			evidence{queued: 2, stored: true, known: true, life: same(2)}, removeLetter, "",
 		},
-		"another one of the same generation is in the queue": {evidence{queued: 2}, leave, goneOn},
-		"a retry of the generation before is in the queue":   {evidence{queued: 1}, publish, ""},
+		"another one of the same generation is in the queue": {
+			evidence{queued: 2}, keepLetter, refuseContinued,
+		},
+		"a retry of the generation before is in the queue": {
+			evidence{queued: 1}, publishLetter, "",
+		},
 		"its producer published it again": {
-			evidence{known: true, life: same(2)}, leave, goneOn,
+			evidence{known: true, life: same(2)}, keepLetter, refuseContinued,
 		},
-		"and again": {evidence{known: true, life: same(3)}, leave, goneOn},
+		"and again": {evidence{known: true, life: same(3)}, keepLetter, refuseContinued},
 		"its id is another message's by now": {
-			evidence{known: true, life: ended(2)}, leave, goneOn,
+			evidence{known: true, life: ended(2)}, keepLetter, refuseContinued,
 		},
 		"a replay that was killed sent it": {
-			evidence{known: true, life: same(2), doubt: ago}, takeOut, "",
+			evidence{known: true, life: same(2), doubt: ago}, removeLetter, "",
 		},
 		"and it died again, and was replayed": {
-			evidence{known: true, life: same(3), doubt: ago}, takeOut, "",
+			evidence{known: true, life: same(3), doubt: ago}, removeLetter, "",
 		},
 		"a replay that was killed left it, another packet went": {
-			evidence{known: true, life: ended(2), doubt: ago}, leave, goneOn,
+			evidence{known: true, life: ended(2), doubt: ago}, keepLetter, refuseContinued,
 		},
 		"a replay that was killed left it, another one waits": {
-			evidence{queued: 2, doubt: ago}, leave, goneOn,
+			evidence{queued: 2, doubt: ago}, keepLetter, refuseContinued,
 		},
 		"a replay that was killed had not come to it": {
-			evidence{known: true, life: ended(1), doubt: ago}, publish, "",
+			evidence{known: true, life: ended(1), doubt: ago}, publishLetter, "",
 		},
 		"nobody can tell whether a killed replay has sent it": {
-			evidence{doubt: ago, inDoubt: true}, leave, mayDouble,
+			evidence{doubt: ago, inDoubt: true}, keepLetter, refuseMayDouble,
 		},
 		"and the user accepts that": {
-			evidence{doubt: ago, inDoubt: true, accepted: true}, publish, "",
+			evidence{doubt: ago, inDoubt: true, accepted: true}, publishLetter, "",
 		},
 		"the ledger can tell however long ago it was": {
-			evidence{known: true, life: same(2), doubt: ago, inDoubt: true}, takeOut, "",
+			evidence{known: true, life: same(2), doubt: ago, inDoubt: true}, removeLetter, "",
 		},
-		"another letter of this run has the id": {evidence{twin: true}, leave, justNow},
+		"another letter of this run has the id": {
+			evidence{idTaken: true}, keepLetter, refuseSameID,
+		},
 		"the id is used again, and that message is not sent yet": {
-			evidence{known: true, life: Life{Generation: 1}}, leave, underWay,
+			evidence{known: true, life: Life{Generation: 1}}, keepLetter, refuseInFlight,
 		},
 	} {
 		do, why := c.e.next(2, false)
@@ -85,13 +91,15 @@ func TestNextMove(t *testing.T) {
 	// Under an id of its own nobody else's message can be meant.
 	for what, c := range map[string]struct {
 		e    evidence
-		want move
+		want action
 	}{
-		"nothing is known":            {evidence{}, publish},
-		"the ledger knows it":         {evidence{known: true, life: ended(1)}, takeOut},
-		"it is under way":             {evidence{known: true, life: Life{Generation: 1}}, takeOut},
-		"it waits in the queue":       {evidence{queued: 1}, takeOut},
-		"a killed run had it in mind": {evidence{doubt: ago}, publish},
+		"nothing is known":    {evidence{}, publishLetter},
+		"the ledger knows it": {evidence{known: true, life: ended(1)}, removeLetter},
+		"it is under way": {
+			evidence{known: true, life: Life{Generation: 1}}, removeLetter,
+		},
+		"it waits in the queue":       {evidence{queued: 1}, removeLetter},
+		"a killed run had it in mind": {evidence{doubt: ago}, publishLetter},
 	} {
 		do, _ := c.e.next(1, true)
 		require.Equal(t, c.want, do, what)
@@ -181,7 +189,7 @@ func TestAReplayThatWasKilledIsGoneOnWith(t *testing.T) {
 			b.Len(b.queued(), c.messages)
 			b.Len(b.handovers(), c.left, "what is settled is in doubt no more")
 			if c.left > 0 {
-				b.Equal(string(mayDouble), result.Notes[0].Text)
+				b.Equal(string(refuseMayDouble), result.Notes[0].Text)
 			}
 		})
 	}
@@ -221,16 +229,16 @@ func TestEachIDThatAKilledReplayMayHaveUsedIsInDoubt(t *testing.T) {
 		newIDs bool
 		want   refusal // "": it is published
 	}{
-		"under the old id": {[]handed{oldID}, schema.ReasonExhausted, nil, false, mayDouble},
+		"under the old id": {[]handed{oldID}, schema.ReasonExhausted, nil, false, refuseMayDouble},
 		"under the old id, then under a new one, which is its only one": {
-			[]handed{oldID, newID}, schema.ReasonIDReuse, nil, true, mayDouble,
+			[]handed{oldID, newID}, schema.ReasonIDReuse, nil, true, refuseMayDouble,
 		},
 		"under the old id, then under a new one, and the old one went on": {
 			[]handed{oldID, newID}, schema.ReasonExhausted,
-			remembering{"a": {Generation: 3, Ended: true}}, true, mayDouble,
+			remembering{"a": {Generation: 3, Ended: true}}, true, refuseMayDouble,
 		},
 		"under a new id, then under the old one": {
-			[]handed{newID, oldID}, schema.ReasonExhausted, nil, false, mayDouble,
+			[]handed{newID, oldID}, schema.ReasonExhausted, nil, false, refuseMayDouble,
 		},
 		"under a new id, which is not used this time": {
 			[]handed{newID}, schema.ReasonExhausted, nil, false, "",
@@ -370,15 +378,16 @@ func TestALongReplayLearnsWhatBecameOfIDsMeanwhile(t *testing.T) {
 	r.records, err = b.box.records(t.Context(), Filter{}, r.o, true)
 	b.NoError(err)
 	items, now := b.items(), time.Now()
-	for i, want := range []move{publish, publish} {
-		p, err := r.records.prior(t.Context(), &items[i], true, now)
+	for i, want := range []action{publishLetter, publishLetter} {
+		p, err := r.records.assess(t.Context(), &items[i], true, now)
 		b.NoError(err)
-		b.Equal(want, p.move)
+		b.Equal(want, p.action)
 		r.records.take(&items[i], p.target)
 	}
-	p, err := r.records.prior(t.Context(), &items[1], true, now.Add(refresh))
+	p, err := r.records.assess(t.Context(), &items[1], true, now.Add(refresh))
 	b.NoError(err)
-	b.Equal([]any{leave, goneOn}, []any{p.move, p.why}, "its producer published it again")
+	b.Equal([]any{keepLetter, refuseContinued}, []any{p.action, p.refusal},
+		"its producer published it again")
 }
 
 // knowing is a ledger that is told something while a replay runs.
@@ -457,7 +466,7 @@ func TestALetterBeforeAFullQueueIsJudgedAgain(t *testing.T) {
 		}
 	}})
 	b.Equal([]int{0, 1, 0}, []int{result.Replayed, result.Skipped, result.Failed})
-	b.Equal(string(goneOn), result.Notes[0].Text)
+	b.Equal(string(refuseContinued), result.Notes[0].Text)
 	b.Equal([]string{"a"}, b.ids(Filter{}))
 	b.Empty(b.handovers(), "the queue has certainly no message of it")
 }

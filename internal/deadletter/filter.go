@@ -73,9 +73,9 @@ func (f Filter) Subject() string {
 	return wire.DeadFilter(app, reason)
 }
 
-// glance returns a test on the stored bytes that lets pass all that the filter
+// quickMatch returns a test on the stored bytes that lets pass all that the filter
 // may choose: looking for one id in a million letters need not decode them.
-func (f Filter) glance() func(data []byte) bool {
+func (f Filter) quickMatch() func(data []byte) bool {
 	var needles [][]byte
 	for _, id := range f.IDs {
 		needles = append(needles, needle(id))
@@ -112,7 +112,7 @@ func (f Filter) words(hashed func(string) string) string {
 		}
 	}
 	add("app", f.AppID)
-	add("id", some(f.IDs))
+	add("id", summarize(f.IDs))
 	reasons := make([]string, len(f.Reasons))
 	for i, r := range f.Reasons {
 		reasons[i] = string(r)
@@ -144,8 +144,8 @@ func (f Filter) words(hashed func(string) string) string {
 	return strings.Join(words, " ")
 }
 
-// some lists a few values and counts the rest.
-func some(values []string) string {
+// summarize lists a few values and counts the rest.
+func summarize(values []string) string {
 	const most = 20
 	if len(values) <= most {
 		return strings.Join(values, ",")

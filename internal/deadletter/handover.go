@@ -81,9 +81,11 @@ func (h *handover) message() (*nats.Msg, error) {
 	return broker.PutJob(key, body, handoverKeep), err
 }
 
-// strike takes settled letters off what other runs have left. Nobody but their own run may still
-// write there: whoever does so meanwhile keeps his.
-func strike(ctx context.Context, conn *broker.Conn, all []handover, settled map[uint64]bool) error {
+// removeSettled takes settled letters off what other runs have left. Nobody but their own run may
+// still write there: whoever does so meanwhile keeps his.
+func removeSettled(
+	ctx context.Context, conn *broker.Conn, all []handover, settled map[uint64]bool,
+) error {
 	for _, h := range all {
 		var left []handed
 		for _, l := range h.Letters {
@@ -114,10 +116,10 @@ func (r *replay) writeDown(ctx context.Context, batch ...chosen) error {
 	r.mu.Lock()
 	for _, c := range batch {
 		at := now
-		if before, ok := r.records.doubts[doubt{c.item.Seq, c.target.own}]; ok {
+		if before, ok := r.records.doubts[doubt{c.item.Seq, c.target.ownID}]; ok {
 			at = before
 		}
-		r.open[c.item.Seq] = handed{Seq: c.item.Seq, At: at, NewID: c.target.own}
+		r.open[c.item.Seq] = handed{Seq: c.item.Seq, At: at, NewID: c.target.ownID}
 	}
 	r.handover.Box, r.handover.Letters = r.records.made,
 		slices.SortedFunc(maps.Values(r.open), bySeq)
@@ -157,5 +159,5 @@ func (r *replay) close(ctx context.Context) error {
 		r.handover.Letters = slices.SortedFunc(maps.Values(r.open), bySeq)
 		err = r.handover.write(ctx, r.box.conn)
 	}
-	return errors.Join(err, strike(ctx, r.box.conn, r.records.handovers, r.settled))
+	return errors.Join(err, removeSettled(ctx, r.box.conn, r.records.handovers, r.settled))
 }

@@ -195,8 +195,8 @@ func (b *Box) lookUp(ctx context.Context, filter Filter) (found, bool, error) {
 	return f, true, nil
 }
 
-// among is scan for what lookUp found.
-func (b *Box) among(
+// scanFound is scan for what lookUp found.
+func (b *Box) scanFound(
 	ctx context.Context, found found, filter Filter, seq, through uint64, f func(Item) error,
 ) error {
 	ended := false

@@ -124,11 +124,11 @@ func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time)
 			return err
 		}
 		p.add(&item.Letter)
-		prior, err := records.prior(ctx, &item, queue, now)
+		assessed, err := records.assess(ctx, &item, queue, now)
 		if err != nil {
 			return err
 		}
-		fate, why := o.foresee(&item, prior, queue, now, now.Add(o.takes(p.Replayable)))
+		fate, why := o.foresee(&item, assessed, queue, now, now.Add(o.takes(p.Replayable)))
 		p.Fates[fate]++
 		if why != "" {
 			notes.add(fate, why, item.Letter.ID)
@@ -137,8 +137,8 @@ func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time)
 			return nil
 		}
 		p.Replayable++
-		records.take(&item, prior.target)
-		if prior.mayDouble {
+		records.take(&item, assessed.target)
+		if assessed.mayDouble {
 			p.MayDouble++
 		}
 		if item.Letter.PossibleDuplicate {
@@ -179,26 +179,28 @@ func (o Options) takes(n int) time.Duration {
 
 // foresee is what becomes of a letter that is replayed at a time, seen from
 // now, and why that is no good news. queue says whether its app has one, and
-// prior what came before.
-func (o Options) foresee(item *Item, prior prior, queue bool, now, at time.Time) (Fate, string) {
+// assessed what came before.
+func (o Options) foresee(
+	item *Item, assessed assessment, queue bool, now, at time.Time,
+) (Fate, string) {
 	l := &item.Letter
-	if _, err := o.again(item, prior.target, at); err != nil {
+	if _, err := o.again(item, assessed.target, at); err != nil {
 		return CannotBe, err.Error()
 	}
 	switch {
 	case !queue:
-		return CannotBe, string(noQueue)
-	case prior.move == takeOut:
+		return CannotBe, string(refuseNoQueue)
+	case assessed.action == removeLetter:
 		return WasSent, ""
-	case prior.move == leave:
-		return CannotBe, string(prior.why)
+	case assessed.action == keepLetter:
+		return CannotBe, string(assessed.refusal)
 	}
 	if deadline := o.deadline(l, at); !deadline.IsZero() && !at.Before(deadline) {
 		if now.Before(deadline) {
 			return WillExpire, "its deadline passes before its turn comes: raise the rate or " +
 				"give a new one"
 		}
-		return WillExpire, string(pastDue)
+		return WillExpire, string(refuseExpired)
 	}
 	if why := o.unchanged(l); why != "" {
 		return SameAgain, why

@@ -102,18 +102,19 @@ func TestReplayTellsTwoLettersOfOneIDApart(t *testing.T) {
 	result := b.replay(Filter{}, Options{})
 	b.Equal(1, result.Replayed)
 	b.Equal(1, result.Skipped)
-	b.Equal(string(justNow), result.Notes[0].Text)
+	b.Equal(string(refuseSameID), result.Notes[0].Text)
 	b.Len(b.ids(Filter{}), 1, "the second must not vanish as a repeat of the first")
 
 	result = b.replay(Filter{}, Options{}) // another run, within the broker's window
 	b.Equal(0, result.Replayed)
-	b.Equal(string(goneOn), result.Notes[0].Text, "the first one's message is in the queue")
+	b.Equal(string(refuseContinued), result.Notes[0].Text,
+		"the first one's message is in the queue")
 	b.Len(b.ids(Filter{}), 1)
 
 	b.consume()
 	result = b.replay(Filter{}, Options{Ledger: remembering{"a": {Generation: 2, Ended: true}}})
 	b.Equal(0, result.Replayed)
-	b.Equal(string(goneOn), result.Notes[0].Text,
+	b.Equal(string(refuseContinued), result.Notes[0].Text,
 		"and then known to the ledger, which would not let another one through")
 
 	result = b.replay(Filter{},
@@ -320,7 +321,7 @@ func TestALetterIsJudgedAfterTheBrokerWasAway(t *testing.T) {
 		proxy.Mend()
 		v, err := r.judge(t.Context(), &item)
 		b.NoError(err, what)
-		b.Equal(publish, v.move, what)
+		b.Equal(publishLetter, v.action, what)
 	}
 }
 

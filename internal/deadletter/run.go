@@ -129,12 +129,12 @@ func (r *replay) letter(reading, settling context.Context, item Item) error {
 	switch {
 	case err != nil:
 		return err
-	case v.move == leave:
+	case v.action == keepLetter:
 		r.skip(item.Letter.ID, v.why)
 		return nil
 	}
 	r.taken++
-	if v.move == takeOut {
+	if v.action == removeLetter {
 		if err := r.slot(reading); err != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func (r *replay) send(reading, settling context.Context) error {
 // chosen, and its producer may have published its id again meanwhile.
 func (r *replay) offer(ctx context.Context, c chosen) (offered, error) {
 	v, err := r.judge(ctx, &c.item)
-	if err != nil || v.move != publish {
+	if err != nil || v.action != publishLetter {
 		return offered{verdict: v}, err
 	}
 	if v.target != c.target {
@@ -220,7 +220,7 @@ type offered struct {
 
 // verdict is what is to be done with a letter.
 type verdict struct {
-	move   move
+	action action
 	why    error  // of leave
 	target target // of publish, with its message
 	msg    *nats.Msg
@@ -252,7 +252,7 @@ func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	p, err := r.records.prior(ctx, item, queue, now)
+	p, err := r.records.assess(ctx, item, queue, now)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -260,16 +260,16 @@ func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 	switch {
 	case why != nil:
 	case !queue:
-		why = noQueue
-	case p.move == leave:
-		why = p.why
-	case p.move == publish && r.late(item, now):
-		why = pastDue
+		why = refuseNoQueue
+	case p.action == keepLetter:
+		why = p.refusal
+	case p.action == publishLetter && r.late(item, now):
+		why = refuseExpired
 	}
 	if why != nil {
-		return verdict{move: leave, why: why}, nil
+		return verdict{action: keepLetter, why: why}, nil
 	}
-	if p.move == publish {
+	if p.action == publishLetter {
 		r.records.take(item, p.target)
 		if p.counted {
 			l := &item.Letter
@@ -277,7 +277,7 @@ func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 				wire.Ended(schema.StateDead, l.Reason, l.PossibleDuplicate))
 		}
 	}
-	return verdict{move: p.move, target: p.target, msg: msg}, nil
+	return verdict{action: p.action, target: p.target, msg: msg}, nil
 }
 
 func (r *replay) late(item *Item, now time.Time) bool {

@@ -26,11 +26,11 @@ func (r *replay) publish(msg *nats.Msg) <-chan answer {
 func (r *replay) settle(reading, settling context.Context, c chosen, o offered) {
 	item := c.item
 	for {
-		switch o.move {
-		case takeOut:
+		switch o.action {
+		case removeLetter:
 			r.remove(settling, item, true)
 			return
-		case leave:
+		case keepLetter:
 			r.unsent(item.Seq)
 			r.skip(item.Letter.ID, o.why)
 			return
