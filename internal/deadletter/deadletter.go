@@ -1,7 +1,7 @@
 // Package deadletter is the box of what was not sent, KEFU_DEAD: what goes
 // into it (Message), how people find something there (Filter, List; by id
-// through the index, IndexMessage), what
-// would happen if it were sent again (Plan), and sending it again (Replay).
+// through the index, IndexMessage), what would happen if it were sent again
+// (Plan), and sending it again (Replay).
 //
 // A letter holds the message as it was published. A replay publishes those
 // very bytes to kefu.again as the next generation of the intent, waits until
@@ -10,10 +10,12 @@
 // letters it is about to publish it writes down first (handover.go), so the next
 // run knows what may be in the queue and in the box.
 //
-// What a replay may do with a letter is one pure function (evidence.go). A letter
-// goes only when its own message is stored, or known by the ledger: one whose
-// id went on without it, by another letter of the same id or by its producer,
-// stays, since the ledger would let no message of that generation through.
+// A run takes the letters in their order (run.go) and settles each when the queue
+// has answered (settle.go). What it may do with a letter is one pure function
+// (evidence.go). A letter goes only when its own message is stored, or known by
+// the ledger: one whose id went on without it, by another letter of the same id or
+// by its producer, stays, since the ledger would let no message of that generation
+// through.
 //
 //	box := deadletter.Open(conn)
 //	filter := deadletter.Filter{AppID: "wx…", Reasons: []schema.Reason{schema.ReasonExhausted}}

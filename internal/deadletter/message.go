@@ -43,7 +43,8 @@ func Message(l *schema.Letter) (*nats.Msg, error) {
 }
 
 // encode returns v as JSON, of about size bytes. It leaves < > & as they are: people
-// read letters with any NATS tool.
+// read letters with any NATS tool. The needles of a filter are encoded by it as well,
+// or they would not be found in the letters.
 func encode(v any, size int) ([]byte, error) {
 	var b bytes.Buffer
 	b.Grow(size)

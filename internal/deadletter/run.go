@@ -93,7 +93,8 @@ func (r *replay) run(ctx context.Context, filter Filter) error {
 }
 
 // walk reads the box and goes on where it was when the broker went away: a
-// replay may take hours.
+// replay may take hours. Other readers of a stream are done in seconds, and fail
+// then.
 func (r *replay) walk(ctx context.Context, filter Filter, f func(Item) error) error {
 	var own error // of f, which must not be taken for the scan's
 	last := time.Now()

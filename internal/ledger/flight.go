@@ -178,7 +178,10 @@ func (l *Ledger) next() *flight {
 	return f
 }
 
-// publish sends a batch. Its id makes repeats harmless, the outbox's and ours.
+// publish sends a batch, and again after a refusal. Its id makes repeats harmless,
+// the outbox's and ours. The outbox waits out silence only: a refusal is repeated
+// here because a batch that was read back meanwhile must not be, and because the
+// pool has to be told why nothing can be sent.
 func (l *Ledger) publish(f *flight) {
 	msg := &nats.Msg{Subject: l.subject, Data: f.data, Header: nats.Header{
 		jetstream.MsgIDHeader: {l.worker + ":" + strconv.FormatUint(f.number, 10)},

@@ -45,14 +45,14 @@ func (e Entry) accounted(as End) Entry {
 // and the campaign; 0 where neither is known.
 type message uint64
 
-const gone message = 1 << 47
+const missing message = 1 << 47
 
 func messageOf(scope uint16, seq uint64) message {
-	return message(scope)<<48 | message(seq)&(gone-1)
+	return message(scope)<<48 | message(seq)&(missing-1)
 }
 
 func (m message) scope() uint16 { return uint16(m >> 48) }
-func (m message) seq() uint64   { return uint64(m & (gone - 1)) }
+func (m message) seq() uint64   { return uint64(m & (missing - 1)) }
 
 // age is how the stream that a mark speaks of stands to the one that an entry
 // does. A queue that is deleted and made anew counts from 1 again, and what the
@@ -82,7 +82,7 @@ func (e Entry) same(m Mark, c source) bool {
 // the intent, because that one is gone, with its queue or out of it. What waits in
 // KEFU_LATER is not.
 func (e Entry) inherits(m Mark, c source) bool {
-	free := c.age == newerStream || c.age == sameStream && e.message&gone != 0 && !e.same(m, c)
+	free := c.age == newerStream || c.age == sameStream && e.message&missing != 0 && !e.same(m, c)
 	return free && m.Body == e.Body && e.Kind != Later
 }
 
@@ -133,8 +133,8 @@ func (m Mark) continues(e Entry, c source) Entry {
 	case m.Stream == 0 && m.Seq == e.message.seq():
 		next.message = e.message
 	}
-	if e.same(m, c) { // what is gone does not come back
-		next.message |= e.message & gone
+	if e.same(m, c) { // what is missing does not come back
+		next.message |= e.message & missing
 	}
 	return next
 }
@@ -225,7 +225,7 @@ func rule(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 		// Whoever acknowledged the message has marked before what became of the
 		// intent, and another may carry it on by now.
 		if known && e.queued() && e.same(m, c) {
-			e.message |= gone
+			e.message |= missing
 		}
 		return e, 0
 	case Clear:

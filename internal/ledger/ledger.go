@@ -3,10 +3,11 @@
 //
 // Marks of many intents travel in one message to KEFU_LEDGER, every worker
 // follows that stream into a map (index.go), and the order of the stream
-// decides who was first. A Start counts when the worker that wrote it has read
-// it back: its Standing then says whether the call may be made (judge.go holds
-// the rules; they depend on nothing but the log). So two workers that are
-// handed the same intent, however that comes about, never both get Go.
+// decides who was first. flight.go is the writing side. A Start counts when the
+// worker that wrote it has read it back: its Standing then says whether the call
+// may be made (judge.go holds the rules; they depend on nothing but the log). So
+// two workers that are handed the same intent, however that comes about, never
+// both get Go.
 //
 // What a campaign counts follows from the same log: account.go holds the rules,
 // counters.go folds it, and one worker of the pool stores the result
