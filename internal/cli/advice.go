@@ -35,7 +35,7 @@ func (a *API) Explain(doing Purpose, err error) error {
 	return &explainedError{err, a.advice.explanation(doing, e)}
 }
 
-// explainedError has lines for people behind the error's own.
+// explainedError adds lines for people after the error's own.
 type explainedError struct {
 	err   error
 	lines []string
@@ -53,8 +53,9 @@ type advice struct {
 	baseURL  string // of the API
 }
 
-// explanation says of an errcode what kefu errcode --call says of it. Where the code did not decide
-// what became of the call, as in an answer with HTTP 500, it explains nothing.
+// explanation returns what is said of an errcode, which is what kefu errcode --call says of it.
+// Where the code did not decide what became of the call, as in an answer with HTTP 500, it explains
+// nothing.
 func (a advice) explanation(doing Purpose, e *wechat.Error) []string {
 	var lines []string
 	add := func(name, text string) { lines = append(lines, name+" "+text) }
@@ -79,7 +80,7 @@ func (a advice) explanation(doing Purpose, e *wechat.Error) []string {
 	return lines
 }
 
-// withoutCode is what can be done where no errcode tells.
+// withoutCode returns what can be done where no errcode tells.
 func (a advice) withoutCode(doing Purpose, e *wechat.Error) (en, zh string) {
 	switch {
 	case e.Fault == wechat.FaultUnknown && doing == Reading:
@@ -106,7 +107,7 @@ func (a advice) withoutCode(doing Purpose, e *wechat.Error) (en, zh string) {
 	}
 }
 
-// host is where the API is, for people.
+// host returns the name of the API's host, for people.
 func (a advice) host() string {
 	u, err := url.Parse(a.baseURL)
 	if err != nil {

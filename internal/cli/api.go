@@ -46,7 +46,7 @@ func (e *Env) API(argument string) (*API, error) {
 
 // Change writes down what is about to be done and does it. When it was not done, or nobody knows,
 // that is written down as well: who reads the audit would believe the first entry. Without a broker
-// the deed is done all the same, and the user is told that nobody will read of it.
+// the change is made all the same, and the user is warned.
 func (a *API) Change(ctx context.Context, e broker.AuditEntry, do func() error) error {
 	e.AppID, e.Count = a.App.AppID, 1
 	conn, unwritten := a.broker.ConnectWithin(ctx, AsideWait)
@@ -76,7 +76,7 @@ func (a *API) auditWithin(ctx context.Context, conn *broker.Conn, e broker.Audit
 	return a.broker.Audit(ctx, conn, e)
 }
 
-// failure is what the audit says of a deed that failed.
+// failure returns what the audit says of a change that failed.
 func failure(err error) string {
 	var e *wechat.Error
 	switch {

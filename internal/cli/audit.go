@@ -9,7 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 )
 
-// Actor is who sits at the terminal, for the audit.
+// Actor returns the name of the user and of the machine, for the audit.
 func (s *Settings) Actor() string {
 	name := s.Getenv("SUDO_USER")
 	if name == "" {

@@ -16,8 +16,8 @@ const (
 	// commandWait is how long a command waits for the broker before it says that there is none:
 	// somebody sits in front of it.
 	commandWait = 5 * time.Second
-	// AsideWait is how long a command waits for the broker in what is not its errand: to write down
-	// what it does, to warn of something.
+	// AsideWait is how long a command waits for the broker beside its own task: to write down what
+	// it does, to warn of something.
 	AsideWait = 2 * time.Second
 )
 
@@ -27,7 +27,7 @@ func (b *Broker) Connect(ctx context.Context) (*broker.Conn, error) {
 	return b.ConnectWithin(ctx, commandWait)
 }
 
-// ConnectWithin is Connect with another patience.
+// ConnectWithin is Connect that waits for the broker as long as it is told.
 func (b *Broker) ConnectWithin(ctx context.Context, wait time.Duration) (*broker.Conn, error) {
 	cfg, err := b.settings.Config()
 	if err != nil {
@@ -76,7 +76,7 @@ func connected[T any](
 	return conn, found, nil
 }
 
-// Apps are the apps that operators can work on. With --app it is that one, which must be known.
+// Apps returns the apps that operators can work on. With --app it is that one, which must be known.
 func (b *Broker) Apps(ctx context.Context, conn *broker.Conn) ([]apps.App, error) {
 	return b.apps(ctx, conn, b.settings.AppID)
 }

@@ -32,17 +32,17 @@ func (e *ExitError) Error() string { return e.Err.Error() }
 
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// Usagef is for what the user asked for wrongly.
+// Usagef returns an error for a mistake in what the user asked for.
 func Usagef(format string, args ...any) error {
 	return &ExitError{ExitUsage, fmt.Errorf(format, args...)}
 }
 
-// Nothingf is for a question that was fine but found nothing.
+// Nothingf returns an error for a question to which nothing matched.
 func Nothingf(format string, args ...any) error {
 	return &ExitError{ExitNothing, fmt.Errorf(format, args...)}
 }
 
-// Partlyf is for a deed that was done to some and not to others.
+// Partlyf returns an error for what was done for some and not for others.
 func Partlyf(format string, args ...any) error {
 	return &ExitError{ExitPartly, fmt.Errorf(format, args...)}
 }
@@ -85,7 +85,8 @@ func (e *Env) exit(cmd *cobra.Command, err error) int {
 	}
 }
 
-// BesidesInterrupt is what errors.Join has put beside an interrupt; nil when there is nothing else.
+// BesidesInterrupt returns what errors.Join has put beside an interrupt; nil when there is nothing
+// else.
 func BesidesInterrupt(err error) error {
 	if !errors.Is(err, context.Canceled) {
 		return err
@@ -101,7 +102,7 @@ func BesidesInterrupt(err error) error {
 	return errors.Join(others...)
 }
 
-// flagError says what is wrong with a flag's value without the names of Go's functions.
+// flagError returns what is wrong with a flag's value without the names of Go's functions.
 func flagError(err error) error {
 	if bad := badValue(err); bad != nil {
 		return bad

@@ -9,10 +9,10 @@ const (
 	BothLanguages = "both"
 )
 
-// Languages are all of them, as a flag takes them.
+// Languages returns all languages, as a flag takes them.
 func Languages() []string { return []string{English, Chinese, BothLanguages} }
 
-// Language is the one that the user's locale asks for; both where it asks for none.
+// Language returns the one of the user's locale; both where that names none.
 func (s *Settings) Language() string {
 	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
 		locale := strings.ToLower(s.Getenv(name))

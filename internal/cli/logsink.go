@@ -24,8 +24,8 @@ type LogSink struct {
 const (
 	// logRoom is a few seconds of a busy worker's lines.
 	logRoom = 8192
-	// lastWait is how long the end waits for a reader that may be gone: for what is left, and for
-	// each line after that.
+	// lastWait is how long the end waits for a reader that may have ended: for what is left, and
+	// for each line after that.
 	lastWait = 2 * time.Second
 )
 
@@ -64,7 +64,7 @@ func (s *LogSink) Write(line []byte) (int, error) {
 }
 
 // writeLast writes a line after the end, such as why the process fails, but does not wait for a
-// reader who is gone.
+// reader who has ended.
 func (s *LogSink) writeLast(line []byte) {
 	if s.unread.Load() {
 		s.dropped.Add(1)
@@ -98,7 +98,7 @@ func (s *LogSink) write() {
 	}
 }
 
-// Close writes what is left. A reader that is gone does not keep the process from ending.
+// Close writes what is left. A reader that has ended does not keep the process from ending.
 func (s *LogSink) Close() {
 	s.mu.Lock()
 	s.closed = true

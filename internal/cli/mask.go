@@ -57,7 +57,7 @@ var shown = []string{
 	"appid", "id",
 }
 
-// Packet is a packet for people: indented, its fields in their order, and what is said to whom
+// Packet returns a packet for people: indented, its fields in their order, and what is said to whom
 // masked. What is no JSON is only measured.
 func (m Mask) Packet(raw []byte) string {
 	if !json.Valid(raw) {

@@ -193,7 +193,7 @@ func (s *Streams) encode(v any, indent string) error {
 	return err
 }
 
-// encoded is v as JSON for a terminal, with a line feed at its end.
+// encoded returns v as JSON for a terminal, with a line feed at its end.
 func encoded(v any, prefix, indent string) ([]byte, error) {
 	var buffer bytes.Buffer
 	encoder := plainjson.NewEncoder(&buffer)

@@ -41,7 +41,7 @@ func personColumns() []Column[person] {
 	}
 }
 
-// printed is what f prints on a terminal of the given width; 0 is a pipe.
+// printed returns what f prints on a terminal of the given width; 0 is a pipe.
 func printed(t *testing.T, width int, environ []string, f func(*Streams) error) string {
 	t.Helper()
 	var out bytes.Buffer

@@ -7,7 +7,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Bar shows how far a long deed has come, on a terminal only.
+// Bar shows the progress of a long operation, on a terminal only.
 type Bar struct {
 	bar     *progressbar.ProgressBar
 	title   string
@@ -34,8 +34,8 @@ func (s *Streams) Progress(total int, title, unit string) *Bar {
 	return &Bar{title: title, bar: progressbar.NewOptions(total, options...)}
 }
 
-// Continue says what an earlier run had done: counted in, it would make this one look as if it were
-// over in a moment.
+// Continue tells the bar what an earlier run had done: counted in, it would make this one look as
+// if it were over in a moment.
 func (b *Bar) Continue(done int) {
 	if b.bar == nil || done == 0 || done >= b.bar.GetMax() {
 		return
@@ -46,7 +46,7 @@ func (b *Bar) Continue(done int) {
 	b.bar.ChangeMax(b.bar.GetMax() - done)
 }
 
-// Show says how much is done.
+// Show tells the bar how much is done.
 func (b *Bar) Show(done int, waiting string) {
 	if b.bar == nil {
 		return

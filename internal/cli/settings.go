@@ -7,7 +7,7 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 )
 
-// Settings are what a command is told about kefu: its configuration, and which app is meant.
+// Settings are the configuration that a command works with, and the app that is meant.
 type Settings struct {
 	Environ []string
 	AppID   string // --app; empty: none is named
@@ -31,7 +31,7 @@ func getenv(environ []string, name string) string {
 	return ""
 }
 
-// Source is where this run's configuration comes from.
+// Source returns where this run's configuration comes from.
 func (s *Settings) Source() (config.Source, error) {
 	src := config.Source{
 		File: s.file, Environ: s.Environ, Search: s.search, Flags: map[string]any{},
@@ -112,7 +112,7 @@ func (s *Settings) App(argument string) (config.App, error) {
 	return app, nil
 }
 
-// appID is the appid in an argument or in --app; empty when neither names one.
+// appID returns the appid in an argument or in --app; empty when neither names one.
 func (s *Settings) appID(argument string) (string, error) {
 	switch {
 	case argument == "":
@@ -141,8 +141,8 @@ func appNames(cfg *config.Config) string {
 	return strings.Join(names, ", ")
 }
 
-// appChoices are the appids for the shell's completion, each with the app's name. It stays silent
-// about a bad configuration.
+// appChoices returns the appids for the shell's completion, each with the app's name. It stays
+// silent about a bad configuration.
 func (s *Settings) appChoices() []string {
 	src, err := s.Source()
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *Settings) appChoices() []string {
 	return choices
 }
 
-// settingChoices are the keys for the completion of --set.
+// settingChoices returns the keys for the completion of --set.
 func settingChoices() []string {
 	var choices []string
 	for _, k := range config.Keys() {

@@ -86,7 +86,7 @@ func (s *Streams) table(heads []head, rows [][]cell) error {
 	return err
 }
 
-// height is how many lines a row has.
+// height returns how many lines a row has.
 func height(cells [][]string) (lines int) {
 	for _, cell := range cells {
 		lines = max(lines, len(cell))

@@ -134,7 +134,7 @@ func badValue(err error) error {
 	return Usagef("--%s %q is %w", invalid.GetFlag().Name, invalid.GetValue(), bad)
 }
 
-// Moment is a time for people, of this machine's zone.
+// Moment returns a time for people, of this machine's zone.
 func Moment(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -145,7 +145,7 @@ func Moment(t time.Time) string {
 // MomentMS is Moment with milliseconds, for what happens in quick succession.
 func MomentMS(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
 
-// About is a duration as people say it.
+// About returns a duration as people say it.
 func About(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -158,10 +158,10 @@ func About(d time.Duration) string {
 	return shortened(d)
 }
 
-// Took is how long something took, to the millisecond.
+// Took returns how long something took, to the millisecond.
 func Took(d time.Duration) string { return d.Round(time.Millisecond).String() }
 
-// shortened is a duration without the units that are 0 at its end: 2m, not 2m0s.
+// shortened returns a duration without the units that are 0 at its end: 2m, not 2m0s.
 func shortened(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

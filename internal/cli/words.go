@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Counted is a number with its noun: "1 letter", "1,204 letters".
+// Counted returns a number with its noun: "1 letter", "1,204 letters".
 func Counted(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -35,7 +35,7 @@ func CountOrNo(n int, noun string) string {
 	return Counted(n, noun)
 }
 
-// Errcode is a code of WeChat's that may be missing.
+// Errcode returns a code of WeChat's; "" when it is missing.
 func Errcode(code *int) string {
 	if code == nil {
 		return ""

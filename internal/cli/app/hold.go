@@ -11,7 +11,7 @@ import (
 	"github.com/kefuhq/kefu/internal/gate"
 )
 
-// heldFor says by what an app is held, for how long, and when it is tried again.
+// heldFor returns by what an app is held, for how long, and when it is tried again.
 func heldFor(holds []gate.Hold, now time.Time) string {
 	if len(holds) == 0 {
 		return "no"

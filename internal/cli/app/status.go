@@ -77,7 +77,7 @@ func statusFields(s apps.Status, now time.Time) []cli.Field {
 	return append(fields, cli.Field{Name: "you can", Value: s.Do})
 }
 
-// readerFields are the lines about who reads which live shards.
+// readerFields returns the lines about who reads which live shards.
 func readerFields(readers []apps.Reader) (fields []cli.Field) {
 	name := "shards" // before the first line only
 	for _, r := range readers {
@@ -95,7 +95,7 @@ func readerFields(readers []apps.Reader) (fields []cli.Field) {
 	return fields
 }
 
-// holdFields are the lines about one hold.
+// holdFields returns the lines about one hold.
 func holdFields(h gate.Hold, now time.Time) []cli.Field {
 	holds := []gate.Hold{h}
 	tried := ""
@@ -111,7 +111,7 @@ func holdFields(h gate.Hold, now time.Time) []cli.Field {
 	}
 }
 
-// backlog says what is queued and for how long.
+// backlog returns what is queued and for how long.
 func backlog(l broker.Lag, now time.Time) string {
 	if l.Oldest == nil {
 		return cli.Queued(l) + " queued"

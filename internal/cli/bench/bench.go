@@ -110,7 +110,7 @@ func (b *measure) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// contenders are kefu, and what it is to be compared with.
+// contenders returns kefu, and what it is to be compared with.
 func (b *measure) contenders() ([]bench.Contender, error) {
 	if b.compare && b.against != "" {
 		return nil, cli.Usagef("--compare and --against are two comparisons: choose one")
@@ -143,8 +143,8 @@ func (b *measure) contenders() ([]bench.Contender, error) {
 	return list, nil
 }
 
-// withoutSettings is an environment without kefu's own variables: the processes of a load test must
-// not find their way to the broker that this shell is set up for.
+// withoutSettings returns an environment without kefu's own variables: the processes of a load test
+// must not find their way to the broker that this shell is set up for.
 func withoutSettings(environ []string) []string {
 	var out []string
 	for _, entry := range environ {

@@ -23,7 +23,7 @@ var defaultLoad = bench.Load{
 // defaultBacklog is what is drained when neither a backlog nor a rate is asked for.
 const defaultBacklog = 20_000
 
-// formerNames are the names that flags had in earlier versions.
+// formerNames returns the names that flags had in earlier versions.
 func formerNames() map[string]string {
 	return map[string]string{"limit": "per-second", "nats": "nats-url"}
 }

@@ -117,7 +117,7 @@ func newLoop(env *cli.Env) *cobra.Command {
 	return cmd
 }
 
-// untilInputEnds is a context that ends with ctx or with the standard input.
+// untilInputEnds returns a context that ends with ctx or with the standard input.
 func untilInputEnds(ctx context.Context, in io.Reader) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() { // a read cannot be called off: it ends with the process at the latest

@@ -64,7 +64,7 @@ func (b *measure) print(report *bench.Report) error {
 	return nil
 }
 
-// decimal is a number with so many digits after the point, and thousands apart.
+// decimal returns a number with so many digits after the point, and thousands apart.
 func decimal(v float64, digits int) string {
 	if digits == 0 {
 		return cli.Grouped(int64(v + 0.5))

@@ -9,7 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli"
 )
 
-// someRows is a number that is not worth a line when it is 0.
+// someRows returns a number of rows; "" for 0, which is not worth a line.
 func someRows(n int) string {
 	if n == 0 {
 		return ""

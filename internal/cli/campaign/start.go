@@ -127,8 +127,8 @@ func (s *start) run(ctx context.Context, name string) error {
 	return s.publish(ctx, app.App, job, options)
 }
 
-// offline is the app as far as a file can be checked without a broker: where none is configured, as
-// with kefu dev, any will do.
+// offline returns the app for a check without a broker: where none is configured, as with kefu dev,
+// any will do.
 func (s *start) offline() (config.App, error) {
 	cfg, err := s.settings.Config()
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *start) check(ctx context.Context, job campaign.Job) (campaign.Summary, 
 	return summary, s.judge(summary)
 }
 
-// options are those that need no file and no broker.
+// options returns the options that need no file and no broker.
 func (s *start) options(name string, now time.Time) (campaign.Options, error) {
 	o := campaign.Options{SkipInvalid: s.skipInvalid, Source: s.source,
 		ExpiresIn: s.expiresIn,
@@ -316,7 +316,7 @@ func (s *start) finish(r campaign.Result, err error) error {
 	return err
 }
 
-// nextStep is what to do after a start that failed; "" where the error itself says it.
+// nextStep returns what to do after a start that failed; "" where the error itself says it.
 func nextStep(r campaign.Result, err error) string {
 	stopped := fmt.Sprintf("Stopped at row %s of %s.", cli.Grouped(int64(r.Next)),
 		cli.Grouped(int64(r.Rows)))

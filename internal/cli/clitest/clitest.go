@@ -32,7 +32,7 @@ type Result struct {
 	Out, Err string
 }
 
-// Ended is a Result that a test expects.
+// Ended returns a Result that a test expects.
 func Ended(code int, out, err string) Result { return Result{code, out, err} }
 
 // Run runs a command line. Nothing of the machine's environment or files gets in.

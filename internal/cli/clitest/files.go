@@ -58,7 +58,7 @@ func (s *Files) Kefu(line string, change ...func(*Try)) Result {
 	return r
 }
 
-// Messages is how many intents the app's queue holds.
+// Messages returns how many intents the app's queue holds.
 func (s *Files) Messages() (n int) {
 	s.T.Helper()
 	s.NoError(s.Conn.Scan(s.T.Context(), schema.SendStream("wx1"), broker.ScanOptions{},
@@ -66,7 +66,7 @@ func (s *Files) Messages() (n int) {
 	return n
 }
 
-// Audits are the entries of the audit.
+// Audits returns the entries of the audit.
 func (s *Files) Audits() (entries []broker.AuditEntry) {
 	s.T.Helper()
 	s.NoError(s.Conn.Scan(s.T.Context(), wire.StreamAudit, broker.ScanOptions{},

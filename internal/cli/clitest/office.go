@@ -34,7 +34,7 @@ func (o *Office) Kefu(line string, change ...func(*Try)) Result {
 	return got
 }
 
-// Accounts are the app's, as "test1@test 客服1".
+// Accounts returns the app's kfaccounts, as "test1@test 客服1".
 func (o *Office) Accounts() (names []string) {
 	for _, k := range o.API.KFAccounts("wx1") {
 		names = append(names, k.Account+" "+k.Nickname)
@@ -42,7 +42,7 @@ func (o *Office) Accounts() (names []string) {
 	return names
 }
 
-// In is a user of that language.
+// In makes the user one of that language.
 func In(lang string) func(*Try) {
 	return func(c *Try) { c.Environ = append(c.Environ, "LANG="+lang) }
 }

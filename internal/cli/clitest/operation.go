@@ -54,7 +54,7 @@ func (o *Operation) Kefu(line string, change ...func(*Try)) Result {
 	return Run(o.T, c)
 }
 
-// Answering is a user at a terminal.
+// Answering makes the user one who answers at a terminal.
 func Answering(answer string) func(*Try) {
 	return func(c *Try) { c.Width, c.Stdin = 200, answer+"\n" }
 }
@@ -89,7 +89,7 @@ func (o *Operation) Send(appID, id string) broker.Ack {
 	return broker.Ack{Stream: ack.Stream, Seq: ack.Sequence}
 }
 
-// PacketFor is a packet for a recipient.
+// PacketFor returns a packet for a recipient.
 func PacketFor(openid string) string {
 	return `{"touser":"` + openid +
 		`","msgtype":"text","text":{"content":"您好, 138"},"extra":{"phone":13812345678}}`
@@ -98,7 +98,7 @@ func PacketFor(openid string) string {
 // Died is when the letters of these tests died, if they say nothing else.
 var Died = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 
-// DeadLetter is a letter of wx1, with some changes.
+// DeadLetter returns a letter of wx1, with some changes.
 func DeadLetter(id string, change ...func(*schema.Letter)) *schema.Letter {
 	l := &schema.Letter{
 		ID: id, AppID: "wx1", Generation: 1, Lane: schema.LaneLive, OpenID: Recipient,
@@ -115,7 +115,7 @@ func DeadLetter(id string, change ...func(*schema.Letter)) *schema.Letter {
 	return l
 }
 
-// DiedOf is a letter whose last attempt was answered so.
+// DiedOf changes a letter to one whose last attempt had that answer.
 func DiedOf(reason schema.Reason, errcode int, errmsg string) func(*schema.Letter) {
 	return func(l *schema.Letter) {
 		l.Reason, l.Errcode, l.Errmsg, l.RID = reason, &errcode, errmsg, "rid-1"
@@ -125,14 +125,14 @@ func DiedOf(reason schema.Reason, errcode int, errmsg string) func(*schema.Lette
 	}
 }
 
-// OfCampaign is a letter of a campaign.
+// OfCampaign changes a letter to one of a campaign.
 func OfCampaign(name string) func(*schema.Letter) {
 	return func(l *schema.Letter) {
 		l.Lane, l.Campaign, l.Subject = schema.LaneBulk, name, "kefu.send."+l.AppID+".bulk."+name
 	}
 }
 
-// OfApp is a letter of another app.
+// OfApp changes a letter to one of another app.
 func OfApp(appID string) func(*schema.Letter) {
 	return func(l *schema.Letter) {
 		l.AppID, l.Subject = appID, strings.Replace(l.Subject, "wx1", appID, 1)
@@ -149,7 +149,7 @@ func (o *Operation) Bury(letters ...*schema.Letter) {
 	}
 }
 
-// Boxed is how many letters there are.
+// Boxed returns how many letters there are.
 func (o *Operation) Boxed() (n int) {
 	o.T.Helper()
 	o.NoError(deadletter.Open(o.Conn).List(o.T.Context(), deadletter.Filter{},
@@ -157,7 +157,7 @@ func (o *Operation) Boxed() (n int) {
 	return n
 }
 
-// Queued are the messages in an app's queue.
+// Queued returns the messages in an app's queue.
 func (o *Operation) Queued(appID string) (messages []broker.Stored) {
 	o.T.Helper()
 	o.NoError(o.Conn.Scan(o.T.Context(), schema.SendStream(appID), broker.ScanOptions{},
@@ -168,7 +168,7 @@ func (o *Operation) Queued(appID string) (messages []broker.Stored) {
 	return messages
 }
 
-// Audited are the entries of the audit as "verb filter: detail".
+// Audited returns the entries of the audit as "verb filter: detail".
 func (o *Operation) Audited() (entries []string) {
 	o.T.Helper()
 	o.NoError(o.Conn.Scan(o.T.Context(), wire.StreamAudit, broker.ScanOptions{},
@@ -183,7 +183,7 @@ func (o *Operation) Audited() (entries []string) {
 	return entries
 }
 
-// Revealed is how many were shown each time that recipients were.
+// Revealed returns, for each time that recipients were shown, how many.
 func (o *Operation) Revealed() (counts []int) {
 	o.T.Helper()
 	o.NoError(o.Conn.Scan(o.T.Context(), wire.StreamAudit, broker.ScanOptions{},

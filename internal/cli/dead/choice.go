@@ -51,7 +51,7 @@ func (f *choice) addFlags(cmd *cobra.Command) {
 	})
 }
 
-// filter is what the flags and, besides them, ids as arguments choose.
+// filter returns what the flags and the ids in the arguments choose.
 func (f *choice) filter(appID string, ids []string, now time.Time) (deadletter.Filter, error) {
 	filter := deadletter.Filter{
 		AppID: appID, IDs: slices.Concat(f.ids, ids), Errcodes: f.errcodes,

@@ -167,7 +167,7 @@ func (d *list) viewer() deadletter.Viewer {
 	return deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead list"}
 }
 
-// forewarn says when letters are about to be lost, or there is hardly room for more.
+// forewarn warns when letters are about to be lost, or there is hardly room for more.
 func (d *list) forewarn(ctx context.Context, box *deadletter.Box) {
 	ctx, cancel := context.WithTimeout(ctx, cli.AsideWait)
 	defer cancel()
@@ -226,7 +226,7 @@ func (n *newest[T]) add(row T) {
 	n.count++
 }
 
-// rows are those kept, in the order in which they came.
+// rows returns the rows that were kept, in the order in which they came.
 func (n *newest[T]) rows() []T {
 	if n.most == 0 || n.count <= n.most {
 		return n.ring

@@ -66,7 +66,7 @@ func fateStyle(f deadletter.Fate) cli.Style {
 	}
 }
 
-// printPlan is the answer of a dry run.
+// printPlan prints the answer of a dry run.
 func (d *replay) printPlan(p deadletter.Plan) error {
 	if d.streams.AsJSON() {
 		return d.streams.Value(Plan{p, p.Takes.Seconds()})
@@ -86,7 +86,7 @@ func (d *replay) printPlan(p deadletter.Plan) error {
 	return d.streams.Printf("Nothing was changed.\n")
 }
 
-// explain is what the user should know before the answer.
+// explain prints what the user should know before the answer.
 func (d *replay) explain(p deadletter.Plan) {
 	if d.streams.Quiet {
 		return
@@ -98,7 +98,7 @@ func (d *replay) explain(p deadletter.Plan) {
 	}
 }
 
-// planLines are what a table does not hold.
+// planLines returns what the table of a plan does not hold.
 func planLines(p deadletter.Plan) []string {
 	var reasons []string
 	for _, r := range slices.Sorted(maps.Keys(p.Reasons)) {

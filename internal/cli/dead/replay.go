@@ -133,7 +133,7 @@ func (d *replay) filter(ids []string, now time.Time) (deadletter.Filter, error) 
 	return filter, nil
 }
 
-// options are those of the flags, with what is known of the apps.
+// options returns those of the flags, with what is known of the apps.
 func (d *replay) options(ctx context.Context, conn *broker.Conn) (deadletter.Options, error) {
 	o := deadletter.Options{
 		Rate: d.rate, Limit: d.limit, ExpiresIn: d.expiresIn, NewIDs: d.newIDs,
@@ -187,19 +187,19 @@ func (d *replay) report(r deadletter.Result, err error) error {
 	case r.Stopped != "" && r.Replayed == 0:
 		return fmt.Errorf("nothing was replayed: %s", r.Stopped)
 	case left > 0 && r.Replayed == 0:
-		return fmt.Errorf("nothing was replayed: %s left in the box", wereLeft(left))
+		return fmt.Errorf("nothing was replayed: %s left in the box", lettersWere(left))
 	case r.Stopped != "":
 		return cli.Partlyf("stopped: %s; run it again to go on", r.Stopped)
 	case left > 0:
-		return cli.Partlyf("%s left in the box", wereLeft(left))
+		return cli.Partlyf("%s left in the box", lettersWere(left))
 	case r.Kept > 0:
 		return cli.Partlyf("%s replayed but could not be taken out of the box: run it again",
-			wereLeft(r.Kept))
+			lettersWere(r.Kept))
 	}
 	return nil
 }
 
-func wereLeft(n int) string {
+func lettersWere(n int) string {
 	if n == 1 {
 		return "1 letter was"
 	}

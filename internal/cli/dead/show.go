@@ -140,7 +140,7 @@ func writeHeaders(out *strings.Builder, headers map[string][]string) {
 	}
 }
 
-// cleanIndented is clean for a line whose leading blanks matter.
+// cleanIndented is cli.Clean for a line whose leading blanks matter.
 func cleanIndented(line string) string {
 	text := strings.TrimLeft(line, " ")
 	return line[:len(line)-len(text)] + cli.Clean(text)

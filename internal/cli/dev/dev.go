@@ -126,8 +126,8 @@ func (d *dev) checkAddresses() error {
 	return nil
 }
 
-// own is the configuration of this process: the one that was loaded, with what the flags say and an
-// app to try it with.
+// own returns the configuration of this process: the one that was loaded, with what the flags say
+// and an app to try it with.
 func (d *dev) own(loaded *config.Config) *config.Config {
 	cfg := *loaded
 	if d.nats != "" {
@@ -178,7 +178,7 @@ Ctrl-C stops it.
 `, nats, api, probes, probes, app, self, api, api, self, self, nats, app)
 }
 
-// invocation is how the user started this program.
+// invocation returns how the user started this program.
 func invocation() string {
 	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
 		return "go run ./cmd/kefu"

@@ -90,7 +90,7 @@ func NegativeCodesLast(root *cobra.Command, args []string) []string {
 	return append(append(rest, "--"), codes...)
 }
 
-// takesNext says whether an argument is a flag whose value is the next one.
+// takesNext tells whether an argument is a flag whose value is the next one.
 func takesNext(cmd *cobra.Command, arg string) bool {
 	if strings.Contains(arg, "=") {
 		return false

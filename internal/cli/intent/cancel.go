@@ -72,7 +72,7 @@ type Cancelled struct {
 	Before     bool         `json:"withdrawn_before,omitempty"`
 }
 
-// openIntent is the intent that has not ended. One that has is no mistake of whoever asks, but
+// openIntent returns the intent that has not ended. One that has is no mistake of whoever asks, but
 // nothing was done.
 func openIntent(found []intent.Whereabouts, id string) (intent.Whereabouts, error) {
 	var open []intent.Whereabouts
@@ -93,7 +93,7 @@ func openIntent(found []intent.Whereabouts, id string) (intent.Whereabouts, erro
 	return intent.Whereabouts{}, errors.New(tooLate(found[0]))
 }
 
-// tooLate says why there is nothing to cancel.
+// tooLate returns why there is nothing to cancel.
 func tooLate(w intent.Whereabouts) string {
 	switch w.State {
 	case schema.StateSent:

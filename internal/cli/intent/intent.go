@@ -7,7 +7,7 @@ import (
 	"github.com/kefuhq/kefu/internal/intent"
 )
 
-// placesOf are the apps as an intent is looked for in them.
+// placesOf returns the apps as an intent is looked for in them.
 func placesOf(known []apps.App) []intent.App {
 	places := make([]intent.App, len(known))
 	for i, app := range known {

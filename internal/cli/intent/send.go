@@ -127,7 +127,7 @@ func (s *send) run(ctx context.Context) error {
 	return s.printAccepted(accepted)
 }
 
-// message is the packet as JSON.
+// message returns the packet as JSON.
 func (s *send) message() ([]byte, error) {
 	switch {
 	case s.packet != "" && (s.text != "" || s.openID != "" || s.kfAccount != ""):
@@ -257,7 +257,7 @@ func (s *send) publishAndWait(
 	return nil
 }
 
-// noReceipt says why there may be none yet.
+// noReceipt returns why there may be none yet.
 func (s *send) noReceipt(ctx context.Context, conn *broker.Conn, a publisher.Accepted) error {
 	holds, err := gate.Holds(ctx, conn)
 	if err == nil && len(holds[a.AppID]) > 0 {

@@ -193,7 +193,7 @@ func verdict(r packets.Verdict) string {
 	}
 }
 
-// warnings are the first ones, behind the verdict.
+// warnings returns the first warnings of a packet, to stand after the verdict.
 func warnings(r packets.Verdict) string {
 	const most = 3
 	var b strings.Builder

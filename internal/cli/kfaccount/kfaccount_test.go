@@ -43,7 +43,7 @@ func TestKFAccountsAreListed(t *testing.T) {
 	o.API.RemoveKFAccount("wx1", "test2@test")
 	o.Equal(clitest.Ended(cli.ExitNothing, "[]\n", "kefu: 旗舰店 has no kfaccounts\n"),
 		o.Kefu("kfaccount list -o json"))
-	o.Empty(o.Audited(), "looking is no deed")
+	o.Empty(o.Audited(), "looking changes nothing")
 }
 
 func TestAKFAccountIsAdded(t *testing.T) {

@@ -49,7 +49,7 @@ func (l *list) run(ctx context.Context) error {
 	return nil
 }
 
-// agent is the WeChat user behind an account of the new customer service.
+// agent returns the WeChat user of an account of the new customer service.
 func agent(k wechat.KFAccount) string {
 	switch {
 	case k.WeChatID != "":

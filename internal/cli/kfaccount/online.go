@@ -51,7 +51,7 @@ func (o *online) run(ctx context.Context) error {
 	return nil
 }
 
-// onlineBy says how an agent is logged in.
+// onlineBy returns how an agent is logged in.
 func onlineBy(status int64) string {
 	if status == 1 {
 		return "on the web"

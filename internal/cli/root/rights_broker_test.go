@@ -65,7 +65,7 @@ func newGuarded(t *testing.T, rights string) *guarded {
 	return g
 }
 
-// url is where a user of the README logs in.
+// url returns where a user of the README logs in.
 func (g *guarded) url(user string) string {
 	return strings.Replace(g.s.ClientURL(), "nats://", "nats://"+user+":secret@", 1)
 }
@@ -118,13 +118,13 @@ func (g *guarded) wiretap(subjects ...string) {
 	g.NoError(nc.Flush())
 }
 
-// allowed are the subjects that a user may publish to.
+// allowed returns the subjects that a user may publish to.
 func (g *guarded) allowed(user string) []string {
 	at := slices.IndexFunc(g.users, func(u *server.User) bool { return u.Username == user })
 	return g.users[at].Permissions.Publish.Allow
 }
 
-// published says whether anybody published to one of these subjects.
+// published tells whether anybody published to one of these subjects.
 func (g *guarded) published(subjects string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -149,7 +149,7 @@ func (g *guarded) say(what string, times int) {
 		10*time.Millisecond, what)
 }
 
-// log is what the commands have printed.
+// log returns what the commands have printed.
 func (g *guarded) log() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()

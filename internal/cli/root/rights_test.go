@@ -24,7 +24,7 @@ const rightsApp = "wx0000000000000001"
 
 var rightsBlock = regexp.MustCompile("(?s)```\n(authorization \\{\n.*?\n\\}\n)```")
 
-// rightsOf is the configuration of a nats-server that a README shows.
+// rightsOf returns the configuration of a nats-server that a README shows.
 func rightsOf(t *testing.T, readme string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", readme))

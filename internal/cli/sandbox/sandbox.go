@@ -203,7 +203,7 @@ func readApps(path string) (map[string]string, error) {
 		return nil, cli.Usagef("--apps: %w", err)
 	}
 	var apps map[string]string
-	// what is wrong is not told: the text holds secrets
+	// the error does not quote the text: it holds secrets
 	if json.Unmarshal(content, &apps) != nil || len(apps) == 0 {
 		return nil, cli.Usagef(`--apps %s: not JSON such as {"wx0000000000000001": "its secret"}`,
 			path)
