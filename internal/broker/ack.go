@@ -54,8 +54,8 @@ type Ack struct {
 	Duplicate bool   `json:"duplicate"`
 }
 
-// passing are refusals that an election or a restart brings with it.
-func passing(err error) bool {
+// transient are refusals that an election or a restart brings with it.
+func transient(err error) bool {
 	if errors.Is(err, ErrNoStream) {
 		return true
 	}

@@ -62,19 +62,19 @@ type Conn struct {
 	JS     jetstream.JetStream
 	Outbox *Outbox
 
-	log     *slog.Logger
-	up      atomic.Bool               // whether the broker is there, as nats.go's callbacks say
-	changed chan struct{}             // has a value after up has become true
-	gone    atomic.Pointer[time.Time] // when the broker went away last; nil: never
-	there   atomic.Pointer[time.Time] // see Since
-	refused atomic.Pointer[error]     // why the last attempt to connect failed
-	denied  atomic.Pointer[denial]
-	epoch   atomic.Uint64             // counts reconnects
-	moved   atomic.Pointer[time.Time] // when it last left a server that answered nothing
-	hooks   hooks
+	log            *slog.Logger
+	connected      atomic.Bool               // as nats.go's callbacks say
+	changed        chan struct{}             // has a value after connected has become true
+	lostAt         atomic.Pointer[time.Time] // when the broker went away last; nil: never
+	reachableSince atomic.Pointer[time.Time] // see Since
+	refused        atomic.Pointer[error]     // why the last attempt to connect failed
+	denied         atomic.Pointer[denial]
+	epoch          atomic.Uint64             // counts reconnects
+	movedAt        atomic.Pointer[time.Time] // when it last left a server that answered nothing
+	hooks          hooks
 
-	unasked atomic.Pointer[time.Time] // when Holds was refused, or got no answer, last
-	refusal hooks                     // of what Holds asks
+	getRefusedAt atomic.Pointer[time.Time] // when Holds was refused, or got no answer, last
+	refusal      hooks                     // of what Holds asks
 
 	followers sync.Map // *Follower, those that run
 }
@@ -141,13 +141,13 @@ func (c *Conn) options(o Options) []nats.Option {
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			c.asyncError(sub, err)
 		}),
-		nats.LameDuckModeHandler(func(*nats.Conn) { c.lame() }),
-		nats.ConnectHandler(func(*nats.Conn) { c.arrived() }),
+		nats.LameDuckModeHandler(func(*nats.Conn) { c.leaveLameServer() }),
+		nats.ConnectHandler(func(*nats.Conn) { c.markConnected() }),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.refused.Store(&err) }),
 		// Our own Close is no interruption to report.
 		nats.NoCallbacksAfterClientClose(),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.departed(err) }),
-		nats.ClosedHandler(func(nc *nats.Conn) { c.departed(nc.LastError()) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.markDisconnected(err) }),
+		nats.ClosedHandler(func(nc *nats.Conn) { c.markDisconnected(nc.LastError()) }),
 		nats.ReconnectHandler(c.reconnected),
 	}
 	if o.CredsFile != "" {
@@ -178,10 +178,10 @@ func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
 			if !said && o.FirstWait == 0 {
 				said = true
 				c.log.Warn("no broker yet, trying until there is one", "url", redactURL(o.URL),
-					"error", c.whyNot())
+					"error", c.lastConnectError())
 			}
 		case <-ctx.Done():
-			err := c.whyNot()
+			err := c.lastConnectError()
 			if err == nil {
 				err = context.Cause(ctx)
 			}
@@ -196,9 +196,9 @@ func (c *Conn) awaitFirst(ctx context.Context, o Options) error {
 	return nil
 }
 
-// whyNot is what the last attempt to connect failed with. LastError of nats.go
+// lastConnectError is what the last attempt to connect failed with. LastError of nats.go
 // is empty between two attempts.
-func (c *Conn) whyNot() error {
+func (c *Conn) lastConnectError() error {
 	if err := c.refused.Load(); err != nil {
 		return *err
 	}
@@ -208,7 +208,7 @@ func (c *Conn) whyNot() error {
 // Close ends the connection. What is still in the outbox fails with ErrClosed.
 func (c *Conn) Close() {
 	c.Outbox.close()
-	c.up.Store(false) // what follows is no loss of the broker
+	c.connected.Store(false) // what follows is no loss of the broker
 	c.NC.Close()
 }
 

@@ -11,9 +11,9 @@ const (
 	// move has everything that waits for an answer sent again.
 	movePause = 30 * time.Second
 
-	// lameSpread is over how long the clients of a server that is going down leave
+	// leaveSpread is over how long the clients of a server that is going down leave
 	// it: it begins to close their connections after ten seconds.
-	lameSpread = 3 * time.Second
+	leaveSpread = 3 * time.Second
 )
 
 // Elsewhere leaves this connection's server for another one of the cluster, if
@@ -21,18 +21,18 @@ const (
 // peers answers pings and JetStream nothing, so no connection ever ends by it.
 func (c *Conn) Elsewhere() {
 	now := time.Now() // as it is: its monotonic part counts, and nobody can set that back
-	last := c.moved.Load()
-	if last != nil && now.Sub(*last) < movePause || !c.moved.CompareAndSwap(last, &now) {
+	last := c.movedAt.Load()
+	if last != nil && now.Sub(*last) < movePause || !c.movedAt.CompareAndSwap(last, &now) {
 		return
 	}
 	c.move("it has answered nothing for a while")
 }
 
-// lame is called when the server says that it is going down. To leave it now
+// leaveLameServer is called when the server says that it is going down. To leave it now
 // costs a moment; to be thrown out may cost what is being said just then.
-func (c *Conn) lame() {
+func (c *Conn) leaveLameServer() {
 	server := c.NC.ConnectedServerId()
-	time.AfterFunc(rand.N(lameSpread), func() {
+	time.AfterFunc(rand.N(leaveSpread), func() {
 		if c.NC.ConnectedServerId() == server {
 			c.move("it is going down")
 		}

@@ -47,16 +47,16 @@ type Follower struct {
 	f      func(Stored)
 
 	caughtUp chan struct{} // closed when what was stored at the beginning has been read
-	kick     chan struct{}
+	wake     chan struct{}
 	stop     context.CancelFunc
 	done     chan struct{}
 
 	unread atomic.Pointer[Unread] // nil while the broker hands out messages or gives signs of life
 
 	// the reading goroutine's
-	created time.Time // of the stream
-	last    Stored    // the newest message that was read; only its sequence and time
-	shorter int       // how many times in a row the stream ended before it
+	created    time.Time // of the stream
+	last       Stored    // the newest message that was read; only its sequence and time
+	shortReads int       // how many times in a row the stream ended before it
 }
 
 // Follow calls f for each message of a stream, one after the other, and
@@ -72,7 +72,7 @@ func (c *Conn) Follow(
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &Follower{
 		conn: c, stream: stream, opts: o, f: f,
-		caughtUp: make(chan struct{}), kick: make(chan struct{}, 1), stop: stop,
+		caughtUp: make(chan struct{}), wake: make(chan struct{}, 1), stop: stop,
 		done: make(chan struct{}),
 	}
 	unhook := c.OnReconnect(w.reconnected)
@@ -143,7 +143,7 @@ func (w *Follower) Stop() {
 // and its consumer with it.
 func (w *Follower) reconnected() {
 	select {
-	case w.kick <- struct{}{}:
+	case w.wake <- struct{}{}:
 	default:
 	}
 }
@@ -173,7 +173,7 @@ func (w *Follower) run(ctx context.Context, r *reader, unhook func()) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.kick:
+		case <-w.wake:
 		case <-time.After(followRepeat): // nor when every consumer ends at once
 		}
 	}
@@ -181,7 +181,7 @@ func (w *Follower) run(ctx context.Context, r *reader, unhook func()) {
 
 func (w *Follower) reopen(ctx context.Context) (*reader, error) {
 	select {
-	case <-w.kick: // what it would say is done now
+	case <-w.wake: // what it would say is done now
 	default:
 	}
 	ctx, end := w.conn.untilReconnect(ctx)

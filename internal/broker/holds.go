@@ -21,7 +21,7 @@ var (
 // replica that lags behind does not have yet what Get would ask it for. Who may
 // not ask, or gets no answer, does not ask again for a while.
 func (c *Conn) Holds(ctx context.Context, stream string, seq uint64) (held bool, err error) {
-	if at := c.unasked.Load(); at != nil && time.Since(*at) < denied {
+	if at := c.getRefusedAt.Load(); at != nil && time.Since(*at) < denied {
 		return false, errUnasked
 	}
 	err = c.Ask(ctx, func(ctx context.Context) (err error) {
@@ -45,10 +45,10 @@ func (c *Conn) holds(ctx context.Context, stream string, seq uint64) (bool, erro
 		if cause := context.Cause(wait); errors.Is(cause, ErrMayNotGet) ||
 			errors.Is(cause, context.DeadlineExceeded) {
 			now := time.Now()
-			c.unasked.Store(&now)
+			c.getRefusedAt.Store(&now)
 			err = cause
 		}
-		return false, reading(err)
+		return false, readError(err)
 	}
 	var answer struct {
 		Message *struct{} `json:"message"`

@@ -42,7 +42,7 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{conn, d.c.departed}, nil
+	return &link{conn, d.c.markDisconnected}, nil
 }
 
 // inProcess makes links to an embedded server.
@@ -56,5 +56,5 @@ func (p inProcess) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{conn, p.c.departed}, nil
+	return &link{conn, p.c.markDisconnected}, nil
 }

@@ -150,7 +150,7 @@ func (o *Outbox) PublishWait(ctx context.Context, msg *nats.Msg) (Ack, error) {
 	case r := <-ch:
 		return r.ack, r.err
 	case <-ctx.Done():
-		o.take(number)
+		o.remove(number)
 		return Ack{}, fmt.Errorf("publish to %s: no answer from the broker: %w", msg.Subject,
 			context.Cause(ctx))
 	}
@@ -204,8 +204,8 @@ func (o *Outbox) answered(number uint64) *publish {
 	return p
 }
 
-// take removes a message from those that wait; nil when it is not among them.
-func (o *Outbox) take(number uint64) *publish {
+// remove removes a message from those that wait; nil when it is not among them.
+func (o *Outbox) remove(number uint64) *publish {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	p := o.pending[number]
@@ -226,7 +226,7 @@ func (o *Outbox) send(p *publish) {
 	default:
 		return // the connection is away just now: the sweep repeats it
 	}
-	if p = o.take(p.number); p != nil {
+	if p = o.remove(p.number); p != nil {
 		p.fail(err)
 	}
 }
@@ -238,7 +238,7 @@ func (o *Outbox) answer(m *nats.Msg) {
 		return
 	}
 	ack, err := parseAck(m)
-	if err != nil && passing(err) && o.waitsOut(n, time.Now()) {
+	if err != nil && transient(err) && o.waitsOut(n, time.Now()) {
 		return
 	}
 	if p := o.answered(n); p != nil { // nil: answered already, the first attempt's answer came late

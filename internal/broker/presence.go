@@ -12,14 +12,14 @@ import (
 // Connected says whether the broker is there, as far as is known. It never
 // blocks: nats.go's own IsConnected waits for a lock that is held while
 // something is written and while a connection is made.
-func (c *Conn) Connected() bool { return c.up.Load() }
+func (c *Conn) Connected() bool { return c.connected.Load() }
 
 // Since is since when the broker has been there, absences of less than
 // shortAbsence aside: what was published or asked before must have been answered
 // in that time or not at all. It is zero while the broker is away. It never blocks.
 func (c *Conn) Since() time.Time {
-	if c.up.Load() {
-		return value(&c.there)
+	if c.connected.Load() {
+		return value(&c.reachableSince)
 	}
 	return time.Time{}
 }
@@ -38,11 +38,11 @@ func beginning(there, gone, now time.Time) time.Time {
 	return there
 }
 
-// arrived notes that the broker is there. It says whether it was away.
-func (c *Conn) arrived() (news bool) {
-	at := beginning(value(&c.there), value(&c.gone), time.Now())
-	c.there.Store(&at)
-	news = !c.up.Swap(true)
+// markConnected notes that the broker is there. It says whether it was away.
+func (c *Conn) markConnected() (news bool) {
+	at := beginning(value(&c.reachableSince), value(&c.lostAt), time.Now())
+	c.reachableSince.Store(&at)
+	news = !c.connected.Swap(true)
 	select {
 	case c.changed <- struct{}{}:
 	default:
@@ -57,26 +57,26 @@ func value(at *atomic.Pointer[time.Time]) time.Time {
 	return time.Time{}
 }
 
-// departed notes that the broker is away.
-func (c *Conn) departed(err error) {
-	if !c.up.Load() {
+// markDisconnected notes that the broker is away.
+func (c *Conn) markDisconnected(err error) {
+	if !c.connected.Load() {
 		return
 	}
 	now := time.Now()
-	c.gone.Store(&now)
-	if c.up.Swap(false) {
+	c.lostAt.Store(&now)
+	if c.connected.Swap(false) {
 		c.log.Warn("broker away, trying again until it is back", "error", err)
 	}
 }
 
 // reconnected notes that the broker is there once more, on another connection.
 func (c *Conn) reconnected(nc *nats.Conn) {
-	if c.arrived() {
+	if c.markConnected() {
 		c.log.Info("broker back", "server", nc.ConnectedServerName())
 	}
 	c.epoch.Add(1)
 	c.denied.Store(nil) // what is still forbidden will be said again
-	c.unasked.Store(nil)
+	c.getRefusedAt.Store(nil)
 	c.hooks.run()
 }
 
@@ -97,7 +97,8 @@ func (c *Conn) Ask(ctx context.Context, f func(context.Context) error) error {
 			<-until.Done() // no use to ask before
 		}
 		// A request that was refused for want of a connection may find one by now.
-		lost := errors.Is(context.Cause(until), errReconnected) || errors.Is(reading(err), ErrAway)
+		lost := errors.Is(context.Cause(until), errReconnected) ||
+			errors.Is(readError(err), ErrAway)
 		end(nil)
 		if ctx.Err() != nil {
 			return err

@@ -25,7 +25,7 @@ const (
 	Lossy   ChangeKind = "lossy"   // can be changed in place, but drops what is stored
 	Refused ChangeKind = "refused" // cannot be changed while the object exists
 
-	none ChangeKind = "" // no difference that matters
+	noChange ChangeKind = "" // no difference that matters
 )
 
 // Change is one difference.
@@ -197,15 +197,15 @@ func ability(name string, at func(*jetstream.StreamConfig) *bool) field {
 		},
 		kind: func(have, _ jetstream.StreamConfig, _ jetstream.StreamState) ChangeKind {
 			if *at(&have) {
-				return none
+				return noChange
 			}
 			return Update
 		},
 	}
 }
 
-// ban is something that a stream forbids for good.
-func ban(name string, at func(*jetstream.StreamConfig) *bool) field {
+// permanentFlag is something that a stream forbids for good.
+func permanentFlag(name string, at func(*jetstream.StreamConfig) *bool) field {
 	f := setting(name, at)
 	f.kind = func(have, _ jetstream.StreamConfig, _ jetstream.StreamState) ChangeKind {
 		if *at(&have) {
@@ -244,7 +244,7 @@ func lettersApart(f field) field {
 	}
 	f.kind = func(have, want jetstream.StreamConfig, state jetstream.StreamState) ChangeKind {
 		if want.Name == schema.StreamDead {
-			return none
+			return noChange
 		}
 		return kind(have, want, state)
 	}
@@ -302,8 +302,8 @@ var fields = []field{
 	ability("allow_rollup", func(c *jetstream.StreamConfig) *bool { return &c.AllowRollup }),
 	setting("subject_delete_marker_ttl",
 		func(c *jetstream.StreamConfig) *time.Duration { return &c.SubjectDeleteMarkerTTL }),
-	ban("deny_delete", func(c *jetstream.StreamConfig) *bool { return &c.DenyDelete }),
-	ban("deny_purge", func(c *jetstream.StreamConfig) *bool { return &c.DenyPurge }),
+	permanentFlag("deny_delete", func(c *jetstream.StreamConfig) *bool { return &c.DenyDelete }),
+	permanentFlag("deny_purge", func(c *jetstream.StreamConfig) *bool { return &c.DenyPurge }),
 }
 
 const liveShards = "live_shards"
@@ -345,7 +345,7 @@ func compare(have, want jetstream.StreamConfig, state jetstream.StreamState) []C
 		if h == w {
 			continue
 		}
-		if kind := f.kind(have, want, state); kind != none {
+		if kind := f.kind(have, want, state); kind != noChange {
 			c := Change{Stream: want.Name, Field: f.name, Have: h, Want: w, Kind: kind}
 			if kind == Refused {
 				c.Why = whyRefused(c.Stream, c.Field)

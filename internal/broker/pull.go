@@ -44,16 +44,16 @@ type Puller struct {
 
 	expires, heartbeat time.Duration // of a request
 
-	mu       sync.Mutex
-	sub      *nats.Subscription // nil while paused
-	inbox    string
-	open     int       // messages that were asked for and have not come
-	number   uint64    // of the last request
-	void     uint64    // requests up to this one count no more
-	made     uint64    // epoch in which they were made
-	heard    time.Time // last message or heartbeat
-	draining []func()  // not nil from Pause until nothing more can come: whom to tell
-	resume   bool      // Resume was called meanwhile
+	mu          sync.Mutex
+	sub         *nats.Subscription // nil while paused
+	inbox       string
+	open        int       // messages that were asked for and have not come
+	number      uint64    // of the last request
+	ignoredUpTo uint64    // requests up to this one count no more
+	madeInEpoch uint64    // epoch in which they were made
+	heard       time.Time // last message or heartbeat
+	draining    []func()  // not nil from Pause until nothing more can come: whom to tell
+	resume      bool      // Resume was called meanwhile
 }
 
 // NewPuller makes a paused Puller. deliver gets each message, lost each reason
@@ -102,7 +102,7 @@ func (p *Puller) subscribe() error {
 		_ = sub.Unsubscribe()
 		return fmt.Errorf("pull: %w", err)
 	}
-	p.sub, p.inbox, p.open, p.void = sub, inbox, 0, p.number
+	p.sub, p.inbox, p.open, p.ignoredUpTo = sub, inbox, 0, p.number
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (p *Puller) Pause(drained func()) {
 	sub := p.sub
 	switch {
 	case sub != nil:
-		p.sub, p.open, p.void = nil, 0, p.number
+		p.sub, p.open, p.ignoredUpTo = nil, 0, p.number
 		p.draining = []func(){drained}
 	case p.draining != nil: // the pause before is not over yet
 		p.draining = append(p.draining, drained)
@@ -178,8 +178,8 @@ func (p *Puller) drained() {
 func (p *Puller) Top(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := p.epoch.Load(); now != p.made { // what was asked for before may never come
-		p.open, p.void, p.made = 0, p.number, now
+	if now := p.epoch.Load(); now != p.madeInEpoch { // what was asked for before may never come
+		p.open, p.ignoredUpTo, p.madeInEpoch = 0, p.number, now
 	}
 	if p.sub == nil || n <= p.open || p.open > 0 && n < 2*p.open {
 		return
@@ -208,7 +208,7 @@ func (p *Puller) Check(now time.Time) {
 	p.mu.Lock()
 	silent := p.sub != nil && p.open > 0 && now.Sub(p.heard) > silence && p.nc.IsConnected()
 	if silent {
-		p.open, p.void = 0, p.number
+		p.open, p.ignoredUpTo = 0, p.number
 	}
 	p.mu.Unlock()
 	if silent {
@@ -223,7 +223,7 @@ func (p *Puller) Check(now time.Time) {
 func (p *Puller) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.open, p.void = 0, p.number
+	p.open, p.ignoredUpTo = 0, p.number
 }
 
 func (p *Puller) handle(inbox string, m *nats.Msg) {
@@ -247,7 +247,7 @@ func (p *Puller) handle(inbox string, m *nats.Msg) {
 func (p *Puller) status(inbox string, m *nats.Msg, status string) {
 	n, _ := strconv.ParseUint(strings.TrimPrefix(m.Subject, inbox), 36, 64)
 	p.mu.Lock()
-	if inbox != p.inbox || p.sub == nil || n <= p.void {
+	if inbox != p.inbox || p.sub == nil || n <= p.ignoredUpTo {
 		p.mu.Unlock()
 		return // of a request before the last pause, or one of several whose consumer is gone
 	}
@@ -258,10 +258,10 @@ func (p *Puller) status(inbox string, m *nats.Msg, status string) {
 	}
 	// Every other status ends its request. One that says how much of it was left
 	// speaks for itself alone, any other for the consumer.
-	if left, ok := unserved(m); ok {
+	if left, ok := undelivered(m); ok {
 		p.open = max(p.open-left, 0)
 	} else {
-		p.open, p.void = 0, p.number
+		p.open, p.ignoredUpTo = 0, p.number
 	}
 	p.mu.Unlock()
 	description := strings.ToLower(m.Header.Get("Description"))
@@ -276,8 +276,8 @@ func (p *Puller) status(inbox string, m *nats.Msg, status string) {
 	}
 }
 
-// unserved is how many messages a request that ended had still to get.
-func unserved(m *nats.Msg) (int, bool) {
+// undelivered is how many messages a request that ended had still to get.
+func undelivered(m *nats.Msg) (int, bool) {
 	left, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
 	return left, err == nil && left >= 0
 }

@@ -31,14 +31,14 @@ const (
 
 // reader is one consumer, from its making to its end.
 type reader struct {
-	w       *Follower
-	api     string // end of its API subjects: stream.consumer
-	inbox   string
-	sub     *nats.Subscription
-	initial uint64 // messages that stood when it was made
-	order   uint64 // of the last message
-	open    int    // messages that were asked for and have not come
-	stands  bool   // everything that stood has been read
+	w        *Follower
+	api      string // end of its API subjects: stream.consumer
+	inbox    string
+	sub      *nats.Subscription
+	initial  uint64 // messages that stood when it was made
+	order    uint64 // of the last message
+	open     int    // messages that were asked for and have not come
+	caughtUp bool   // everything that stood has been read
 }
 
 // open makes a consumer that begins where the last one ended.
@@ -55,12 +55,12 @@ func (w *Follower) open(ctx context.Context) (*reader, error) {
 		w.anew()
 	case info.State.LastSeq < w.last.Seq:
 		// A leader that has just come into office may not know all of it yet.
-		if w.shorter++; w.shorter < followLooks {
+		if w.shortReads++; w.shortReads < followLooks {
 			return nil, errShorter
 		}
 		w.anew()
 	}
-	w.created, w.shorter = info.Created, 0
+	w.created, w.shortReads = info.Created, 0
 	cfg := jetstream.ConsumerConfig{
 		Name:              "follow-" + nuid.Next(),
 		FilterSubject:     w.opts.Subject,
@@ -117,7 +117,7 @@ func (w *Follower) read(ctx context.Context, r *reader) error {
 	ctx, end := w.conn.untilReconnect(ctx)
 	defer end(nil)
 	select {
-	case <-w.kick: // while the consumer was being made
+	case <-w.wake: // while the consumer was being made
 		return errReconnected
 	default:
 	}
@@ -174,12 +174,12 @@ func (r *reader) ask() error {
 // every now and then whether the rest is still there: what is deleted or runs
 // out before it was handed out never comes.
 func (r *reader) wait(ctx context.Context) (*nats.Msg, error) {
-	if r.stands {
+	if r.caughtUp {
 		m, err := r.sub.NextMsgWithContext(ctx)
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return m, reading(err)
+		return m, readError(err)
 	}
 	m, err := r.sub.NextMsg(followQuiet)
 	switch {
@@ -188,7 +188,7 @@ func (r *reader) wait(ctx context.Context) (*nats.Msg, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case !errors.Is(err, nats.ErrTimeout):
-		return nil, reading(err)
+		return nil, readError(err)
 	}
 	consumer, err := r.w.conn.JS.Consumer(ctx, r.w.stream, r.api[len(r.w.stream)+1:])
 	if err != nil {
@@ -205,10 +205,10 @@ func (r *reader) wait(ctx context.Context) (*nats.Msg, error) {
 
 // stood notes that everything that stood when the reader began has been read.
 func (r *reader) stood(all bool) {
-	if !all || r.stands {
+	if !all || r.caughtUp {
 		return
 	}
-	r.stands = true
+	r.caughtUp = true
 	if r.w.opts.end != nil {
 		r.w.opts.end()
 	}
@@ -224,7 +224,7 @@ func (r *reader) status(m *nats.Msg) error {
 	case "100":
 		return nil
 	case "408":
-		if left, ok := unserved(m); ok {
+		if left, ok := undelivered(m); ok {
 			r.open = max(r.open-left, 0)
 		} else {
 			r.open = 0

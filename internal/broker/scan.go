@@ -82,14 +82,14 @@ func (c *Conn) scanOnce(
 		return 0, 0, err
 	}
 	if err := c.NC.PublishRequest(directGet+stream, inbox, body); err != nil {
-		return 0, 0, reading(err)
+		return 0, 0, readError(err)
 	}
 	for {
 		wait, cancel := context.WithTimeout(ctx, apiTimeout)
 		m, err := sub.NextMsgWithContext(wait)
 		cancel()
 		if err != nil {
-			return 0, 0, reading(err)
+			return 0, 0, readError(err)
 		}
 		s, err := storedIn(m)
 		switch {
@@ -141,8 +141,8 @@ func statusOf(m *nats.Msg) string {
 	return m.Header.Get("Status")
 }
 
-// reading says in kefu's words why nothing could be read.
-func reading(err error) error {
+// readError says in kefu's words why nothing could be read.
+func readError(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return ErrNoStream
@@ -205,7 +205,7 @@ func (c *Conn) Waiting(
 	}
 	m, err := c.NC.RequestWithContext(ctx, directGet+stream, body)
 	if err != nil {
-		return 0, Stored{}, fmt.Errorf("count %s: %w", stream, reading(err))
+		return 0, Stored{}, fmt.Errorf("count %s: %w", stream, readError(err))
 	}
 	pending := m.Header["Nats-Num-Pending"] // storedIn takes it off
 	first, err = storedIn(m)
@@ -231,7 +231,7 @@ func (c *Conn) Get(ctx context.Context, stream string, seq uint64) (Stored, erro
 	request := fmt.Appendf(nil, `{"seq":%d}`, seq)
 	m, err := c.NC.RequestWithContext(ctx, directGet+stream, request)
 	if err != nil {
-		return Stored{}, fmt.Errorf("get %s/%d: %w", stream, seq, reading(err))
+		return Stored{}, fmt.Errorf("get %s/%d: %w", stream, seq, readError(err))
 	}
 	s, err := storedIn(m)
 	if err != nil && !errors.Is(err, ErrNoMessage) {
@@ -252,7 +252,7 @@ func (c *Conn) Delete(ctx context.Context, stream string, seq uint64) error {
 	m, err := c.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.DELETE."+stream,
 		fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq))
 	if err != nil {
-		return fmt.Errorf("delete %s/%d: %w", stream, seq, reading(err))
+		return fmt.Errorf("delete %s/%d: %w", stream, seq, readError(err))
 	}
 	var answer struct {
 		Error *APIError `json:"error"`

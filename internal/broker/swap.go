@@ -37,7 +37,7 @@ func OnlyAfter(m *nats.Msg, seq uint64) *nats.Msg {
 func (c *Conn) Swap(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, err error) {
 	answer, err := c.NC.RequestMsgWithContext(ctx, OnlyAfter(m, last))
 	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", m.Subject, reading(err))
+		return 0, fmt.Errorf("write %s: %w", m.Subject, readError(err))
 	}
 	ack, err := parseAck(answer)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *Conn) SaveAfter(ctx context.Context, m *nats.Msg, last uint64) (seq uin
 func (c *Conn) Last(ctx context.Context, stream, subject string) (Stored, error) {
 	m, err := c.NC.RequestWithContext(ctx, directGet+stream+"."+subject, nil)
 	if err != nil {
-		return Stored{}, fmt.Errorf("read %s: %w", subject, reading(err))
+		return Stored{}, fmt.Errorf("read %s: %w", subject, readError(err))
 	}
 	s, err := storedIn(m)
 	if err != nil && !errors.Is(err, ErrNoMessage) {

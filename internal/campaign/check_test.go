@@ -40,7 +40,8 @@ func TestAFileIsCheckedRowByRow(t *testing.T) {
 		{"bad lines", NDJSON,
 			`{"openid":"o1","name":"a"}` + "\n" + `{"openid":"o2"}` + "\n[]\nx\n" +
 				`{"openid":"o3","name":null}` + "\n" + `{"openid":"o4","touser":"o5","name":""}` +
-				"\n" + `{"name":"a"}` + "\n" + `{"openid":"o6","name":"a","name":"b"}` + "\n", 8, 1, 0,
+				"\n" + `{"name":"a"}` + "\n" + `{"openid":"o6","name":"a","name":"b"}` + "\n",
+			8, 1, 0,
 			[]string{"2 name", "3 row", "4 row", "5 name", "6 openid", "7 openid", "8 row"}},
 	} {
 		s, err := check(t, text(c.format, c.file), template(t, hello))

@@ -11,8 +11,8 @@ import (
 
 // What stands for an answer.
 var (
-	errOpen    = errors.New("no answer from the broker")
-	errUntried = errors.New("not published yet")
+	errNoAnswer     = errors.New("no answer from the broker")
+	errNotPublished = errors.New("not published yet")
 )
 
 // deliver publishes intents until each is acknowledged. A full queue and a broker that is away are
@@ -22,7 +22,7 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 	answers := make([]Accepted, len(intents))
 	open := make([]int, len(intents)) // which are not acknowledged
 	for i := range intents {
-		answers[i].Err, open[i] = errUntried, i
+		answers[i].Err, open[i] = errNotPublished, i
 	}
 	inDoubt := func(at int) bool { return mayBeStored(answers[at]) }
 	wait, since := firstWait, r.now()
@@ -34,10 +34,10 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 			since = r.now() // before this the queue was full, and has taken none of them
 		}
 		published := since
-		if open[0] < r.carried && !r.options.AllowDoubles {
-			published = r.carriedSince
+		if open[0] < r.leftInDoubt && !r.options.AllowDoubles {
+			published = r.leftSince
 		}
-		within := r.recognised(published)
+		within := r.recognisedFor(published)
 		if within <= 0 {
 			return answers, ErrMayDouble
 		}
@@ -53,18 +53,18 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 			wait = firstWait // there was room for some
 		}
 		open = left
-		r.progress(passing(err).Error())
+		r.progress(transient(err).Error())
 		if err := pause(ctx, wait); err != nil {
 			return answers, err
 		}
-		wait = min(2*wait, mostWait)
+		wait = min(2*wait, maxWait)
 	}
 	return answers, nil
 }
 
-// recognised is for how long from now on the repeat of what was published at a time will be known
-// as one.
-func (r *run) recognised(published time.Time) time.Duration {
+// recognisedFor is for how long from now on the repeat of what was published at a time will be
+// known as one.
+func (r *run) recognisedFor(published time.Time) time.Duration {
 	if r.options.Remembered <= 0 {
 		return math.MaxInt64
 	}
@@ -73,10 +73,10 @@ func (r *run) recognised(published time.Time) time.Duration {
 
 // mayBeStored says whether the broker may hold an intent. A full queue's word is that it does not.
 func mayBeStored(a Accepted) bool {
-	return !errors.Is(a.Err, ErrQueueFull) && !errors.Is(a.Err, errUntried)
+	return !errors.Is(a.Err, ErrQueueFull) && !errors.Is(a.Err, errNotPublished)
 }
 
-func passing(err error) error {
+func transient(err error) error {
 	if errors.Is(err, ErrQueueFull) {
 		return ErrQueueFull
 	}
@@ -86,7 +86,7 @@ func passing(err error) error {
 // Waits until it is tried again. The workers empty a queue by hundreds a second.
 const (
 	firstWait = 200 * time.Millisecond
-	mostWait  = 5 * time.Second
+	maxWait   = 5 * time.Second
 )
 
 // try publishes once what is open, within a time, notes the answers, and returns what is left and
@@ -100,10 +100,10 @@ func (r *run) try(
 	}
 	got, err := r.publishGracefully(ctx, within, some)
 	if err == nil && len(got) != len(some) {
-		err = fmt.Errorf("%w: %d of %d answers", errOpen, len(got), len(some))
+		err = fmt.Errorf("%w: %d of %d answers", errNoAnswer, len(got), len(some))
 	}
 	for i, at := range open {
-		answer := Accepted{Err: errOpen}
+		answer := Accepted{Err: errNoAnswer}
 		if i < len(got) {
 			answer = got[i]
 		}
@@ -116,7 +116,7 @@ func (r *run) try(
 			continue
 		}
 		left = append(left, at)
-		if !errors.Is(cause, errOpen) &&
+		if !errors.Is(cause, errNoAnswer) &&
 			(why == nil || errors.Is(why, ErrQueueFull) || errors.Is(why, ErrAway)) {
 			why = cause
 		}

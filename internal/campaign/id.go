@@ -21,16 +21,16 @@ var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").
 // reverse it. A campaign's name beyond 101 bytes is cut in the id; the hash is
 // of all of it.
 func ID(p broker.Pseudonyms, appID, campaign, openID string) string {
-	return idOf(campaign, p.Sum(hashed(appID, campaign, openID)))
+	return idOf(campaign, p.Sum(recipientHash(appID, campaign, openID)))
 }
 
 // unkeyedID is ID as it was before the hash had a key. A campaign that began with
 // such ids goes on with them, or whoever has been published would be once more.
 func unkeyedID(appID, campaign, openID string) string {
-	return idOf(campaign, sha256.Sum256([]byte(hashed(appID, campaign, openID))))
+	return idOf(campaign, sha256.Sum256([]byte(recipientHash(appID, campaign, openID))))
 }
 
-func hashed(appID, campaign, openID string) string {
+func recipientHash(appID, campaign, openID string) string {
 	return appID + "\x00" + campaign + "\x00" + openID
 }
 

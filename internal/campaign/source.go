@@ -73,12 +73,12 @@ func (s Source) formatOf(path string) (Format, error) {
 	case ".ndjson", ".jsonl":
 		return NDJSON, nil
 	default:
-		return s.guess()
+		return s.detectFormat()
 	}
 }
 
-// guess tells the format from the start of the file.
-func (s Source) guess() (Format, error) {
+// detectFormat tells the format from the start of the file.
+func (s Source) detectFormat() (Format, error) {
 	f, err := s.Open()
 	if err != nil {
 		return "", err

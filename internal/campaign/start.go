@@ -175,10 +175,10 @@ type run struct {
 	id     func(openID string) string // of the intent for a recipient
 	result Result
 
-	carried      int // of what an earlier run left in doubt, not published again yet
-	carriedSince time.Time
-	batchSince   time.Time // nothing of the batch that is under way was published before
-	unsettled    int       // of the batch that failed, how many may be stored behind the checkpoint
+	leftInDoubt int // of what an earlier run left in doubt, not published again yet
+	leftSince   time.Time
+	batchSince  time.Time // nothing of the batch that is under way was published before
+	unsettled   int       // of the batch that failed, how many may be stored behind the checkpoint
 }
 
 // open finds what an earlier run has left, or begins the record.
@@ -202,7 +202,7 @@ func (r *run) open(ctx context.Context, s Summary) error {
 	case err != nil:
 		return err
 	default:
-		if err := r.same(record, s); err != nil {
+		if err := r.checkTerms(record, s); err != nil {
 			return err
 		}
 		r.result.Resumed = true
@@ -231,7 +231,7 @@ func (r *run) open(ctx context.Context, s Summary) error {
 			return unkeyedID(record.AppID, record.Campaign, openID)
 		}
 	}
-	r.carried, r.carriedSince = record.InDoubt, record.DoubtSince
+	r.leftInDoubt, r.leftSince = record.InDoubt, record.DoubtSince
 	r.expectBatch()
 	r.record.Invalid, r.record.Repeated, r.record.Run = s.Invalid, s.Repeated, rand.Text()
 	r.terms = Terms{Campaign: record.Campaign, Source: record.Source, SendAt: record.SendAt,
@@ -242,15 +242,15 @@ func (r *run) open(ctx context.Context, s Summary) error {
 // expectBatch notes what may be stored before the checkpoint after the next one is.
 func (r *run) expectBatch() {
 	r.batchSince = r.now().UTC()
-	r.doubt(min(r.batch, r.record.Rows-r.record.Next))
+	r.addDoubt(min(r.batch, r.record.Rows-r.record.Next))
 }
 
-// doubt notes that n intents behind the checkpoint may be stored.
-func (r *run) doubt(n int) {
+// addDoubt notes that n intents behind the checkpoint may be stored.
+func (r *run) addDoubt(n int) {
 	r.record.InDoubt, r.record.DoubtSince = n, time.Time{}
 	switch {
-	case r.carried > 0:
-		r.record.InDoubt, r.record.DoubtSince = max(n, r.carried), r.carriedSince
+	case r.leftInDoubt > 0:
+		r.record.InDoubt, r.record.DoubtSince = max(n, r.leftInDoubt), r.leftSince
 	case n > 0:
 		r.record.DoubtSince = r.batchSince
 	}
@@ -263,8 +263,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// same says whether this start asks for what was begun.
-func (r *run) same(old Record, s Summary) error {
+// checkTerms says whether this start asks for what was begun.
+func (r *run) checkTerms(old Record, s Summary) error {
 	o := r.options
 	switch {
 	case old.File != s.File:
@@ -314,7 +314,7 @@ func (r *run) publish(ctx context.Context, checked *seal) error {
 	if errors.Is(err, ErrTakenOver) {
 		return err // the record is the other's
 	}
-	r.doubt(r.unsettled)
+	r.addDoubt(r.unsettled)
 	if unsaved := r.saveLast(ctx); unsaved != nil {
 		return errors.Join(err, fmt.Errorf("%w: %w", ErrCheckpoint, unsaved))
 	}
@@ -376,7 +376,7 @@ func (r *run) flush(ctx context.Context, b *batch) error {
 			r.unsettled = span(answers[i:], mayBeStored)
 			break
 		}
-		r.carried = max(0, r.carried-1)
+		r.leftInDoubt = max(0, r.leftInDoubt-1)
 		r.record.Next = b.rows[i] + 1
 		if a.Duplicate {
 			r.record.Duplicates++

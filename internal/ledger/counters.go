@@ -77,13 +77,13 @@ type counters struct {
 	now       position  // of the message that is read, or was read last; Time is the latest of all
 	message   time.Time // of that message
 
-	// cut says that the log was cut back and is read from its beginning once more:
+	// rereading says that the log was cut back and is read from its beginning once more:
 	// what is counted is not what stands in it up to now, until its end is read.
-	cut   bool
-	until uint64
+	rereading bool
+	until     uint64
 
-	// unsaid is when a mark of an end last came that does not say its campaign.
-	unsaid time.Time
+	// lastWithoutCampaign is when a mark of an end last came that does not say its campaign.
+	lastWithoutCampaign time.Time
 }
 
 // counter is what one campaign counts.
@@ -106,22 +106,22 @@ type change struct {
 
 func newCounters() *counters { return &counters{campaigns: make(map[Campaign]*counter)} }
 
-// begun is told of each reading of the log, after anew was.
-func (c *counters) begun(made time.Time, last uint64) {
+// startReading is told of each reading of the log, after anew was.
+func (c *counters) startReading(made time.Time, last uint64) {
 	switch {
 	case !made.Equal(c.now.Made):
 		c.now, c.until = position{Made: made}, 0
-	case c.cut:
+	case c.rereading:
 		c.now.Seq, c.until = 0, last
 		for _, n := range c.campaigns {
 			n.stored, n.changed = position{}, position{Made: made, Seq: last, Time: c.now.Time}
 		}
 	}
-	c.cut = false
+	c.rereading = false
 }
 
-// sure says whether what is counted is what stands in the log up to now.
-func (c *counters) sure() bool { return !c.cut && c.now.Seq >= c.until }
+// complete says whether what is counted is what stands in the log up to now.
+func (c *counters) complete() bool { return !c.rereading && c.now.Seq >= c.until }
 
 // reads is told of each message of the log before its marks are.
 func (c *counters) reads(seq uint64, at time.Time) {

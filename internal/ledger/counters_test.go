@@ -22,7 +22,7 @@ type reading struct {
 
 func read(made time.Time) reading {
 	r := reading{newCounters(), made}
-	r.begun(made, 0)
+	r.startReading(made, 0)
 	return r
 }
 
@@ -93,14 +93,14 @@ func TestCountersOfALogThatIsCutBackAreStoredWhenItIsReadAgain(t *testing.T) {
 	r.summer().learn(keyed{Counts: r.summer().tallies.counts(), Log: r.now})
 	require.False(t, r.summer().due())
 
-	r.cut = true
-	require.False(t, r.sure())
-	r.begun(noon, 6)
+	r.rereading = true
+	require.False(t, r.complete())
+	r.startReading(noon, 6)
 	for seq := uint64(1); seq <= 6; seq++ { // what was applied before is not again
-		require.False(t, r.sure())
+		require.False(t, r.complete())
 		r.reads(seq, r.at(seq).Time)
 	}
-	require.True(t, r.sure())
+	require.True(t, r.complete())
 	require.True(t, r.summer().due(), "what stands there goes further than the log")
 	stored := keyed{Counts: r.summer().tallies.counts(), Log: r.now}
 	r.summer().learn(stored)
@@ -117,8 +117,8 @@ func TestCountersOfALogThatIsCutBackAreStoredWhenItIsReadAgain(t *testing.T) {
 		require.Equal(t, 1, c.summer().tallies[endCancelled])
 	}
 
-	r.begun(noon.Add(2*time.Hour), 0) // another log: all in it is new
-	require.True(t, r.sure())
+	r.startReading(noon.Add(2*time.Hour), 0) // another log: all in it is new
+	require.True(t, r.complete())
 	r.reads(1, noon.Add(3*time.Hour))
 	r.ended(summer, 0, endSent)
 	require.Equal(t, 11, r.summer().tallies[endSent])

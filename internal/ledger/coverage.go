@@ -85,5 +85,5 @@ func Uncover(ctx context.Context, conn *broker.Conn) error {
 func (l *Ledger) Unsaid() time.Time {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.counters.unsaid
+	return l.counters.lastWithoutCampaign
 }

@@ -106,7 +106,7 @@ func (l *Ledger) flush() {
 	}
 	if n := len(l.flights); n > 0 {
 		newest := l.flights[n-1]
-		wait := max(leastGap, l.trip/mostFlights) - time.Since(newest.at)
+		wait := max(minInterval, l.trip/mostFlights) - time.Since(newest.at)
 		if n >= mostFlights || !newest.stored && wait > 0 {
 			l.wakeAfter(wait)
 			return
@@ -123,9 +123,9 @@ const (
 	// mostFlights is how many batches are on their way at most.
 	mostFlights = 4
 
-	// leastGap is the time between two batches at least, unless the one before is
+	// minInterval is the time between two batches at least, unless the one before is
 	// stored: near a broker larger batches cost less than they save.
-	leastGap = 10 * time.Millisecond
+	minInterval = 10 * time.Millisecond
 )
 
 // wakeAfter has flush called again. A batch that is stored calls it anyway. The

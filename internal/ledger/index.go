@@ -154,14 +154,14 @@ func ageOf(before, made int64) age {
 func (x *index) peek(m Mark) Standing {
 	m.Kind = Start
 	e, at := x.find(m.Key)
-	c := x.source(e, m, nobody, 0)
+	c := x.source(e, m, noWorker, 0)
 	next, ruling := apply(e, at >= 0, m, c)
 	return x.standing(e, next, at >= 0, ruling, m, c)
 }
 
-// nobody is a worker's number that no entry has, but for the last ones of more
+// noWorker is a worker's number that no entry has, but for the last ones of more
 // workers than there are numbers.
-const nobody = math.MaxUint16
+const noWorker = math.MaxUint16
 
 // mark applies one mark of a worker and answers it.
 func (x *index) mark(m Mark, w uint16) Standing {

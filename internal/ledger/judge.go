@@ -8,15 +8,15 @@ type Entry struct {
 	message message // that carries the intent now: the producer's, then those of its retries
 	Body    uint32
 
-	// origin is the low half of the sequence of the producer's message that began this life; 0:
-	// that message is gone with its queue.
-	origin     uint32
-	Worker     uint16 // number of the worker that made the last Start
-	Generation uint16
-	Attempt    uint8
-	Unknown    uint8
-	Kind       Kind // zero: nothing but Suspect and Harmless marks
-	tally      tally
+	// producerSeq is the low half of the sequence of the producer's message that began this life;
+	// 0: that message is gone with its queue.
+	producerSeq uint32
+	Worker      uint16 // number of the worker that made the last Start
+	Generation  uint16
+	Attempt     uint8
+	Unknown     uint8
+	Kind        Kind // zero: nothing but Suspect and Harmless marks
+	tally       tally
 }
 
 // tally is, in its lower bits, the End that the campaign counts the id as: that of
@@ -86,8 +86,8 @@ func (e Entry) inherits(m Mark, c source) bool {
 	return free && m.Body == e.Body && e.Kind != Later
 }
 
-// carries says whether the intent goes on with a mark's message.
-func (e Entry) carries(m Mark, c source) bool { return e.same(m, c) || e.inherits(m, c) }
+// continuesWith says whether the intent goes on with a mark's message.
+func (e Entry) continuesWith(m Mark, c source) bool { return e.same(m, c) || e.inherits(m, c) }
 
 // queued says whether nothing but the message that carries the intent makes it go
 // on.
@@ -100,7 +100,7 @@ func (e Entry) queued() bool {
 // a retry that carries it on (whose sequence may be lower: the stream may have
 // been made anew meanwhile). Another message under the same id is a producer's
 // repeat: what becomes of it says nothing about the intent.
-func (e Entry) of(m Mark, c source) bool { return e.carries(m, c) || m.Again }
+func (e Entry) of(m Mark, c source) bool { return e.continuesWith(m, c) || m.Again }
 
 // renews says whether a producer's message begins a new life of the id: the one
 // before ended dead or cancelled, and this is not the message that it began
@@ -110,13 +110,15 @@ func (e Entry) renews(m Mark, c source) bool {
 	if m.Again || e.Kind != Dead && e.Kind != Cancelled {
 		return false
 	}
-	return c.age == newerStream || c.age == sameStream && uint32(m.Seq) != e.origin && !e.same(m, c)
+	return c.age == newerStream ||
+		c.age == sameStream && uint32(m.Seq) != e.producerSeq && !e.same(m, c)
 }
 
 // entry is what is remembered after a mark that decides for itself.
 func (m Mark) entry(c source) Entry {
 	return Entry{
-		message: messageOf(c.scope, m.Seq), Body: m.Body, origin: uint32(m.Seq), Worker: c.worker,
+		message: messageOf(c.scope, m.Seq), Body: m.Body, producerSeq: uint32(m.Seq),
+		Worker:     c.worker,
 		Generation: max(m.Generation, 1), Attempt: m.Attempt, Unknown: m.Unknown, Kind: m.Kind,
 	}
 }
@@ -124,12 +126,12 @@ func (m Mark) entry(c source) Entry {
 // continues is a mark's entry for the intent that e remembers.
 func (m Mark) continues(e Entry, c source) Entry {
 	next := m.entry(c)
-	next.origin = e.origin
+	next.producerSeq = e.producerSeq
 	switch {
 	case c.age == newerStream && m.Again:
-		next.origin = 0
+		next.producerSeq = 0
 	case c.age == newerStream:
-		next.origin = uint32(m.Seq)
+		next.producerSeq = uint32(m.Seq)
 	case m.Stream == 0 && m.Seq == e.message.seq():
 		next.message = e.message
 	}
@@ -260,7 +262,7 @@ func applyStart(e Entry, known bool, m Mark, c source) (Entry, Ruling) {
 	}
 	next := m.continues(e, c).suspected(e.suspects())
 	next.Generation = e.Generation
-	same, carries := e.same(m, c), e.carries(m, c)
+	same, carries := e.same(m, c), e.continuesWith(m, c)
 	onward := e.of(m, c) && m.Attempt > e.Attempt // the attempt after those that are remembered
 	switch e.Kind {
 	case Clear:
@@ -313,8 +315,8 @@ func applyClear(e Entry, m Mark, c source) Entry {
 	if generation < e.Generation {
 		return e
 	}
-	e = e.suspected(0)                                 // whoever wrote it is in good health
-	if generation > e.Generation || !e.carries(m, c) { // not started yet: nothing to take back
+	e = e.suspected(0)                                       // whoever wrote it is in good health
+	if generation > e.Generation || !e.continuesWith(m, c) { // not started: nothing to take back
 		return e
 	}
 	own := e.same(m, c) && e.Worker == c.worker
@@ -324,7 +326,7 @@ func applyClear(e Entry, m Mark, c source) Entry {
 		if e.Kind == Start {
 			spent = max(spent, 1) - 1
 		}
-		e.message, e.origin = next.message, next.origin
+		e.message, e.producerSeq = next.message, next.producerSeq
 		e.Kind, e.Attempt, e.Unknown = Clear, max(m.Attempt, spent), max(m.Unknown, e.Unknown)
 	}
 	return e

@@ -106,7 +106,7 @@ func Open(ctx context.Context, conn *broker.Conn, o Options) (*Ledger, error) {
 	if err != nil && !errors.Is(err, broker.ErrNoStream) {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	follow := broker.FollowOptions{Anew: l.anew, Begun: l.begun, Log: log}
+	follow := broker.FollowOptions{Anew: l.publishUnread, Begun: l.startReading, Log: log}
 	if l.reader, err = conn.Follow(ctx, wire.StreamLedger, follow, l.readMessage); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
@@ -148,13 +148,13 @@ func (l *Ledger) Len() int {
 	return l.index.len()
 }
 
-// anew publishes again what was not read back: the log that it was stored in,
+// publishUnread publishes again what was not read back: the log that it was stored in,
 // if it was, is gone.
-func (l *Ledger) anew() {
+func (l *Ledger) publishUnread() {
 	l.log.Error("the ledger was lost or cut back: what was sent lately may not be remembered " +
 		"after a restart")
 	l.mu.Lock()
-	l.counters.cut = true
+	l.counters.rereading = true
 	l.mu.Unlock()
 	l.out.Lock()
 	defer l.out.Unlock()
@@ -163,11 +163,11 @@ func (l *Ledger) anew() {
 	}
 }
 
-// begun notes which log is read, and from when on all of it is counted.
-func (l *Ledger) begun(made time.Time, last uint64) {
+// startReading notes which log is read, and from when on all of it is counted.
+func (l *Ledger) startReading(made time.Time, last uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.counters.begun(made, last)
+	l.counters.startReading(made, last)
 }
 
 // readMessage applies one message of the log.
@@ -196,7 +196,7 @@ func (l *Ledger) readMessage(s broker.Stored) {
 		readBatch(s.Data, func(m Mark) {
 			st := l.index.mark(m, w)
 			if m.Campaign == 0 && m.Kind.Terminal() {
-				l.counters.unsaid = s.Time
+				l.counters.lastWithoutCampaign = s.Time
 			}
 			if own {
 				standings = append(standings, st)

@@ -136,7 +136,7 @@ func (l *Ledger) store(ctx context.Context, c Campaign) error {
 	l.mu.RLock()
 	n := l.counters.campaigns[c]
 	k := keyed{Counts: n.tallies.counts(), Log: l.counters.now, rev: n.rev}
-	stale := !l.counters.sure() || n.stored.Made.After(k.Log.Made)
+	stale := !l.counters.complete() || n.stored.Made.After(k.Log.Made)
 	l.mu.RUnlock()
 	if stale {
 		return nil // the log is read anew
