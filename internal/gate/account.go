@@ -143,9 +143,9 @@ func (h *hand) drop(now int64, p pace) (lost int) {
 	for len(*h) > 0 {
 		first := &(*h)[0]
 		n := first.n
-		if behind := now - p.age - first.at; behind <= 0 {
+		if tooOld := now - p.age - first.at; tooOld <= 0 {
 			break
-		} else if k := (behind + p.step - 1) / p.step; k < int64(n) {
+		} else if k := (tooOld + p.step - 1) / p.step; k < int64(n) {
 			n = int(k)
 		}
 		lost += n
@@ -174,10 +174,10 @@ func (h *hand) take(now int64, live bool, p pace) (ok bool, wait time.Duration) 
 	return false, wait
 }
 
-// spare says whether there is a slot beside so many that are taken already: one whose instant is
-// not after until, or that live may use early. If not, wait is how long after until there is one
-// (0: there is none in hand).
-func (h hand) spare(taken int, until int64, live bool, p pace) (ok bool, wait time.Duration) {
+// spare says whether there is a slot beside the reserved ones: one whose instant is not after
+// until, or that live may use early. If not, wait is how long after until there is one (0: there is
+// none in hand).
+func (h hand) spare(reserved int, until int64, live bool, p pace) (ok bool, wait time.Duration) {
 	due, early, before := 0, 0, 0
 	for _, s := range h {
 		n := 0
@@ -188,12 +188,12 @@ func (h hand) spare(taken int, until int64, live bool, p pace) (ok bool, wait ti
 		if live && s.early {
 			early += s.n - n
 		}
-		if k := taken - before; k >= 0 && k < s.n {
+		if k := reserved - before; k >= 0 && k < s.n {
 			wait = time.Duration(s.at + int64(k)*p.step - until)
 		}
 		before += s.n
 	}
-	return due+early > taken, max(wait, 0)
+	return due+early > reserved, max(wait, 0)
 }
 
 func (h *hand) use(i, n int, p pace) {

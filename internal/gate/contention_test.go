@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -67,7 +69,7 @@ func (w countedWay) Swap(ctx context.Context, m *nats.Msg, last uint64) (uint64,
 	case time.Now().Before(w.from):
 	case err == nil:
 		w.f.writes++
-	default:
+	case errors.Is(err, broker.ErrOvertaken):
 		w.f.refusals++
 	}
 	return seq, err
@@ -196,7 +198,9 @@ func (c *contender) receive(ctx context.Context, perSecond float64, rnd *rand.Ra
 	}
 }
 
-// simulate has a pool send a load for a quarter of a minute, and measures the last ten seconds.
+// simulate has a pool send a load for a quarter of a minute, and measures the last ten seconds. A
+// seed fixes what is to be sent and how long each answer takes. Goroutines that are due at the same
+// instant still run in any order, so figures of one seed differ by a few per cent.
 func simulate(t *testing.T, l load, without heuristic, seed uint64) (f figures) {
 	const warm, took = 5 * time.Second, 10 * time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -350,8 +354,8 @@ var heuristics = []struct {
 		"p90 ms", p90MS, 0, 20},
 	{lookahead, "lookahead", bulkOnlyLoad(fast, 1, 60*time.Millisecond),
 		"share", share, 0.95, 0},
-	{prefetch, "prefetch", bulkOnlyLoad(fast, 1, 200*time.Millisecond),
-		"share", share, 0.97, 0},
+	{prefetch, "prefetch", littleLive(fast, 1, 60*time.Millisecond),
+		"p90 ms", p90MS, 0, 20},
 	{wholeChunks, "whole chunks", littleLive(fast, 1, 60*time.Millisecond),
 		"median ms", medianMS, 0, 10},
 	{shrinkUnused, "shrink when unused", oneHasBulk(fast, 4, 60*time.Millisecond),
@@ -376,7 +380,7 @@ func TestEachHeuristicEarnsItsKeep(t *testing.T) {
 	for _, h := range heuristics {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				with := h.figure(simulate(t, h.load, 0, seed))
 				without := h.figure(simulate(t, h.load, h.one, seed))
 				t.Logf("%s: %s %.2f, without %.2f", h.load.name, h.what, with, without)
@@ -415,9 +419,9 @@ func TestEveryLoadWithAndWithout(t *testing.T) {
 			oneIsFar(both(r, 4, time.Millisecond)), oneIsFar(oneHasBulk(r, 4, time.Millisecond)))
 	}
 	for _, l := range loads {
-		t.Logf("%s\n    %-24s %s", l.name, "with all", simulate(t, l, 0, 1))
+		t.Logf("%s\n    %-31s %s", l.name, "with all", simulate(t, l, 0, 1))
 		for _, h := range heuristics {
-			t.Logf("    without %-16s %s", h.name, simulate(t, l, h.one, 1))
+			t.Logf("    without %-23s %s", h.name, simulate(t, l, h.one, 1))
 		}
 	}
 }

@@ -45,8 +45,9 @@ func send(g *Gate, now time.Time, n int) int {
 // spent is the hold for want of a budget of n a day.
 func spent(n int64, since time.Time) Hold {
 	return Hold{
-		Kind: Quota, Reason: fmt.Sprint("the app's own budget of a day is used up: rate.per_day is ", n), PerDay: n,
-		Since: since, Until: NextDay(since).Add(2 * time.Second),
+		Kind: Quota, PerDay: n,
+		Reason: fmt.Sprint("the app's own budget of a day is used up: rate.per_day is ", n),
+		Since:  since, Until: NextDay(since).Add(2 * time.Second),
 	}
 }
 

@@ -157,7 +157,7 @@ func (b *budget) receive(p pace, granted []slots) {
 	if p == b.pace { // else the rate was changed meanwhile
 		b.hand = append(b.hand, granted...)
 	}
-	b.look() // drops what came too late; it does not count as expired: there was demand
+	b.readClocks() // drops what came too late; it does not count as expired: there was demand
 	b.sizing.received()
 	b.fetching = false
 	b.earliest = b.account.Early - b.pace.earlyIdle + b.pace.earlyStep

@@ -76,7 +76,8 @@ func TestBulkYieldsToLive(t *testing.T) {
 			g, _ := alone(Rate{PerSecond: 100, Burst: 20, LiveReserve: 0.2})
 			live, bulk := 0, 0
 			nextLive := noon
-			for now := noon; now.Before(noon.Add(10 * time.Second)); now = now.Add(time.Millisecond) {
+			end := noon.Add(10 * time.Second)
+			for now := noon; now.Before(end); now = now.Add(time.Millisecond) {
 				if !now.Before(nextLive) {
 					if p, _ := g.Permit(schema.LaneLive, now); p.OK {
 						live++

@@ -220,7 +220,8 @@ func TestThePoolKeepsToTheRateAndUsesAllOfIt(t *testing.T) {
 			writes := float64(stream.CachedInfo().State.LastSeq) / took.Seconds()
 			require.LessOrEqual(t, writes, float64(c.most)+10, "nothing is asked for each message")
 			t.Logf("%d sends, %.1f/s; worst second %d, may be %d; %.0f writes/s; stalled %s",
-				len(sent), float64(len(sent)-1)/span.Seconds(), worst(sent), bound(c.rate), writes, stalled())
+				len(sent), float64(len(sent)-1)/span.Seconds(), worst(sent), bound(c.rate),
+				writes, stalled())
 		})
 	}
 }

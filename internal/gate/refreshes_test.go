@@ -70,7 +70,8 @@ func TestOfAPoolThatWantsToForceOneMay(t *testing.T) {
 	require.True(t, ok, "each app has its own")
 
 	// What was taken is kept where every worker sees it, and counts for a day.
-	old := `["2020-01-01T00:00:00Z","` + time.Now().UTC().Add(-2*time.Minute).Format(time.RFC3339) + `"]`
+	recent := time.Now().UTC().Add(-2 * time.Minute).Format(time.RFC3339)
+	old := `["2020-01-01T00:00:00Z","` + recent + `"]`
 	require.NoError(t, conn.SaveState(t.Context(),
 		broker.PutState("token.wx2.forced", []byte(old), 0)))
 	ok, err = r.Take(t.Context(), "wx2")

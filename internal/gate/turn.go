@@ -30,8 +30,8 @@ func (b *budget) leave(lane schema.Lane, reserved bool) *Turn {
 	live := lane == schema.LaneLive
 	first := len(b.lines[0])+len(b.lines[1]) == 0
 	if first {
-		i := b.look()
-		ok := b.grant(i, live)
+		i := b.readClocks()
+		ok := b.takeSlot(i, live)
 		b.replenish(i.at, ok)
 		if ok {
 			return nil
@@ -63,12 +63,12 @@ func (b *budget) line(live bool) *[]*Turn {
 // serve lets those in line go for whom there is a slot, live before bulk, and sees to it that it is
 // called again for the next. b.mu is held.
 func (b *budget) serve() {
-	i := b.look()
+	i := b.readClocks()
 	got := false
 	defer func() { b.replenish(i.at, got) }()
 	for n := range b.lines {
 		for len(b.lines[n]) > 0 {
-			if !b.grant(i, n == 0) {
+			if !b.takeSlot(i, n == 0) {
 				return
 			}
 			got = true
@@ -85,8 +85,8 @@ type instant struct {
 	synced bool // the broker's is known
 }
 
-// look reads the clocks, and drops what is too old for them. b.mu is held.
-func (b *budget) look() instant {
+// readClocks reads the clocks, and drops what is too old for them. b.mu is held.
+func (b *budget) readClocks() instant {
 	i := instant{now: b.pool.clock.now()}
 	if i.at, i.synced = b.pool.clock.broker(i.now); i.synced {
 		b.expire(i.at)
@@ -94,9 +94,9 @@ func (b *budget) look() instant {
 	return i
 }
 
-// grant takes a slot for a request that is the next to leave; if there is none, it sees to it that
-// the line is served when there may be. b.mu is held.
-func (b *budget) grant(i instant, live bool) bool {
+// takeSlot takes a slot for a request that is the next to leave; if there is none, it sees to it
+// that the line is served when there may be. b.mu is held.
+func (b *budget) takeSlot(i instant, live bool) bool {
 	ok, wait := false, time.Duration(0)
 	if i.synced {
 		ok, wait = b.use(i.at, i.now, live)
