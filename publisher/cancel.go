@@ -78,13 +78,14 @@ func (p *Publisher) cancel(ctx context.Context, appID, id string, opts []CancelO
 // other clock can tell what was accepted until now.
 func (p *Publisher) queueTime(ctx context.Context, appID string) (now time.Time, err error) {
 	stream := schema.SendStream(appID)
-	why := p.askUntilAnswered(ctx, p.apiPrefix()+"STREAM.INFO."+stream, func(ctx context.Context) error {
+	ask := func(ctx context.Context) error {
 		s, err := p.js.Stream(ctx, stream)
 		if err == nil {
 			now = s.CachedInfo().TimeStamp.UTC()
 		}
 		return err
-	})
+	}
+	why := p.askUntilAnswered(ctx, p.apiPrefix()+"STREAM.INFO."+stream, ask)
 	switch {
 	case errors.Is(why, jetstream.ErrStreamNotFound):
 		return now, unknownApp(appID)

@@ -356,8 +356,8 @@ func lane(pub *publication) string {
 // connection only, and never answers the publish.
 func (c *courier) forbidden(pub *publication) bool {
 	err := c.p.nc.LastError()
-	return err != c.lastError && //nolint:errorlint // the very same error is one from before this call
-		violates(err, `Publish to "`+pub.msg.Subject+`"`)
+	isNew := err != c.lastError //nolint:errorlint // the very same error is from before this call
+	return isNew && violates(err, `Publish to "`+pub.msg.Subject+`"`)
 }
 
 // inboxRefused tells whether the broker has refused the inbox. It said so once, when the publisher

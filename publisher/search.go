@@ -75,7 +75,8 @@ func (f *feed) searchPast() {
 		wait, report := trouble.add(err, f.p.timeout)
 		if report {
 			f.mu.Lock()
-			f.failWaiters(f.unreadable(fmt.Errorf("look at earlier ones: %w", err)), f.search.mayHelp)
+			err = f.unreadable(fmt.Errorf("look at earlier ones: %w", err))
+			f.failWaiters(err, f.search.mayHelp)
 			f.mu.Unlock()
 		}
 		retry := time.NewTimer(wait)

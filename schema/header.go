@@ -85,7 +85,8 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	if err != nil {
 		// Whoever tells of it must name the intent, and who is to mend it.
 		return Envelope{
-			ID: singleValue(h, HeaderMsgID, idRule), Source: singleValue(h, HeaderSource, sourceRule),
+			ID:     singleValue(h, HeaderMsgID, idRule),
+			Source: singleValue(h, HeaderSource, sourceRule),
 		}, err
 	}
 	return e, nil
