@@ -36,7 +36,8 @@ func TestACheckpointThatIsNotStoredIsNotHiddenBehindAnInterrupt(t *testing.T) {
 		"an error that the interrupt has caused": {fmt.Errorf("%w: %w", campaign.ErrAway,
 			context.Canceled), []string{"kefu: interrupted\n"}, "away"},
 		"what may be doubled": {campaign.ErrMayDouble, []string{
-			"Stopped at row 20 of 40. The same command says how many users may get the message twice, and asks before it goes on from there.",
+			"Stopped at row 20 of 40. The same command says how many users may get the message " +
+				"twice, and asks before it goes on from there.",
 			"kefu: some rows may have been published before, longer ago than repeats are recognised\n",
 		}, "The same command goes on"},
 		"a file that changed": {campaign.ErrChanged,

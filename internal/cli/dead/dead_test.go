@@ -343,7 +343,8 @@ func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
 	refused := o.Kefu("dead replay --all")
 	o.Equal(cli.ExitUsage, refused.Code)
 	o.Contains(refused.Err,
-		"a replay was killed that may have sent 1 of these, and repeats are recognised for 72h only: they may be sent twice")
+		"a replay was killed that may have sent 1 of these, and repeats are recognised for 72h "+
+			"only: they may be sent twice")
 	o.Contains(refused.Err,
 		"Replay 3 letters of 1 app, at 50 a second, about 60ms, 1 of them perhaps for the second time?")
 	o.Equal(1, clitest.Decode[deadletter.Plan](o,

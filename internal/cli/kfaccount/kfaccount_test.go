@@ -81,7 +81,8 @@ func TestAKFAccountIsAdded(t *testing.T) {
 	full := o.Kefu("kfaccount add test4@test --nickname x --set apps[0].limits.kfaccounts=3")
 	o.Equal(cli.ExitFailed, full.Code)
 	o.Contains(full.Err,
-		"旗舰店 has 3 kfaccounts, and limits.kfaccounts is 3: delete one that is no longer used, or raise the limit")
+		"旗舰店 has 3 kfaccounts, and limits.kfaccounts is 3: delete one that is no longer used, "+
+			"or raise the limit")
 }
 
 func TestAKFAccountIsChanged(t *testing.T) {
@@ -109,7 +110,8 @@ func TestAKFAccountIsChanged(t *testing.T) {
 	o.Equal(cli.ExitFailed, missing.Code)
 	o.Contains(missing.Err, "kefu: kfaccount: message: errcode 65401 (kfaccount_unknown)")
 	o.Contains(missing.Err,
-		"kefu: means    no such kf_account\nkefu: you can  Compare with the accounts on mp.weixin.qq.com")
+		"kefu: means    no such kf_account\nkefu: you can  Compare with the accounts on "+
+			"mp.weixin.qq.com")
 	o.Equal("kfaccount-update test1@test: ", o.Audited()[0])
 }
 

@@ -54,7 +54,8 @@ func TestAFailureOfTheAPISaysWhatCanBeDone(t *testing.T) {
 	nowhere := o.Kefu("kfaccount list --set wechat.base_url=http://127.0.0.1:1", clitest.In("en"))
 	o.Equal(cli.ExitFailed, nowhere.Code)
 	o.Contains(nowhere.Err,
-		"kefu: you can  Look at this machine's way to 127.0.0.1:1: DNS, routes, proxies. Nothing was changed.")
+		"kefu: you can  Look at this machine's way to 127.0.0.1:1: DNS, routes, proxies. "+
+			"Nothing was changed.")
 	o.Equal(cli.ExitUsage, o.Kefu("kfaccount list --app wx2").Code)
 	o.True(strings.Contains(o.Kefu("kfaccount list --app wx2").Err, "no app wx2 is configured"))
 }
