@@ -74,7 +74,9 @@ func BenchmarkDistance(b *testing.B) {
 					Pseudonyms: broker.NewPseudonyms([]byte("bench")),
 					Apps: []worker.App{{
 						ID: benchApp, Sender: api, Concurrency: slots,
-						Retry:       worker.Retry{Attempts: 6, First: time.Second, Cap: time.Minute},
+						Retry: worker.Retry{
+							Attempts: 6, First: time.Second, Cap: time.Minute,
+						},
 						OnUnknown:   schema.PolicyResend,
 						ExpireAfter: time.Hour, HoldBack: time.Second,
 					}},

@@ -192,7 +192,8 @@ func refusedKind(d gate.Standing) bool {
 // selective says whether a refusal is for now taken for the message's own, since
 // only some draw the answer.
 func selective(s circumstances) bool {
-	return s.standing.Selective && !s.standing.Before && !s.trial && s.standing.InRow < rowOf(s.standing)
+	return s.standing.Selective && !s.standing.Before && !s.trial &&
+		s.standing.InRow < rowOf(s.standing)
 }
 
 // rowOf is how many in a row must draw an answer that only some draw, to be about

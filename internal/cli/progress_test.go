@@ -21,7 +21,7 @@ func TestProgressCountsThisRunsShareAlone(t *testing.T) {
 		{"a run that goes on", 10_000, true, []int{6000, 6250, 6500}, 4000, 500,
 			"spring, behind the 6,000 done before"},
 		{"a run of which all is done", 10_000, true, []int{10_000}, 10_000, 10_000, "spring"},
-		{"a deed without an earlier run", 10_000, false, []int{1, 2, 3}, 10_000, 3, "spring"},
+		{"a run without an earlier one", 10_000, false, []int{1, 2, 3}, 10_000, 3, "spring"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
