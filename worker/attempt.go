@@ -132,7 +132,7 @@ func (e *engine) ruled(kind eventKind, d *delivery, said ledger.Standing) event 
 	switch said.Ruling {
 	case ledger.Go:
 		generation := max(said.Generation, d.generation)
-		f.withdrawn = e.withdrawals.Has(e.appID, d.key, generation, d.published)
+		f.withdrawn = e.withdrawals.Has(e.appID, d.id, generation, d.published)
 	case ledger.Started, ledger.Doomed:
 		f.alive = !f.ours && e.pool.Alive(said.Worker)
 		f.carrierOurs = e.holder.inHand(said.Carrier)

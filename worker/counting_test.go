@@ -19,6 +19,7 @@ import (
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -142,11 +143,11 @@ func TestACampaignIsCountedWithoutReceipts(t *testing.T) {
 			b := newBed(t)
 			b.tell = c.tell
 			b.answersInTurn()
-			withdrawn := ledger.Withdrawal{
+			withdrawn := withdrawal.Order{
 				Cancellation: schema.Cancellation{Generation: 1, By: "me", At: time.Now()},
 			}
 			id := b.campaignID("summer", "user0")
-			b.NoError(ledger.Withdraw(t.Context(), b.conn, appID, id, withdrawn, time.Hour))
+			b.NoError(withdrawal.Write(t.Context(), b.conn, appID, id, withdrawn, time.Hour))
 			stop := b.start()
 			b.runCampaign("summer", 100)
 			want := map[string]int{"sent": 89, "dead recipient": 10,

@@ -9,6 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 )
 
 // services are what the parts of a worker share. They are there before the first
@@ -24,7 +25,7 @@ type services struct {
 
 	ledger      intentLog
 	book        *ledger.Ledger // the same, for what campaigns count; nil without one
-	withdrawals *ledger.Withdrawals
+	withdrawals *withdrawal.Orders
 	pool        *pool.Pool
 
 	work    context.Context // of calls; ends when grace is over

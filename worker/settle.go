@@ -86,7 +86,7 @@ func (e *engine) markEnd(d *delivery, kind ledger.Kind, reached failpoint.Point)
 			said = ledger.Standing{}
 		}
 		if kind == ledger.Cancelled {
-			e.withdrawals.Met(e.appID, d.key)
+			e.withdrawals.Done(e.appID, d.id)
 		}
 		e.settleNext(d, said)
 	})

@@ -48,6 +48,7 @@ import (
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 )
 
 // ErrUnclean says that the grace period ended before all that was under way
@@ -239,7 +240,7 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 	if w.wrapLedger != nil {
 		w.ledger = w.wrapLedger(w.ledger)
 	}
-	if w.withdrawals, err = ledger.OpenWithdrawals(ctx, w.conn, w.log); err != nil {
+	if w.withdrawals, err = withdrawal.Watch(ctx, w.conn, w.log); err != nil {
 		return fail(err)
 	}
 	undo = append(undo, w.withdrawals.Close)

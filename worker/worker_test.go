@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/gate"
-	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -239,8 +239,8 @@ func TestAWithdrawnIntentIsNotSent(t *testing.T) {
 	b.NoError(gate.Pause(b.t.Context(), b.conn, appID, "test", "me"))
 	stop := b.start()
 	b.publish(live+"user1", "one", "hello", "user1")
-	b.NoError(ledger.Withdraw(b.t.Context(), b.conn, appID, "one",
-		ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1}}, time.Hour))
+	b.NoError(withdrawal.Write(b.t.Context(), b.conn, appID, "one",
+		withdrawal.Order{Cancellation: schema.Cancellation{Generation: 1}}, time.Hour))
 	b.NoError(gate.Resume(b.t.Context(), b.conn, appID))
 	r := b.receiptOf("one")
 	b.Equal(schema.StateCancelled, r.State)

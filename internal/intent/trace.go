@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -28,7 +29,7 @@ type trace struct {
 	queued     *storedMessage
 	waiting    *storedMessage
 	receipts   []schema.Receipt
-	withdrawal *ledger.Withdrawal
+	withdrawal *withdrawal.Order
 	alive      map[string]bool // workers
 }
 
@@ -59,12 +60,12 @@ func (t *trace) gather(ctx context.Context, conn *broker.Conn, hasQueue bool) er
 	if !t.found() {
 		return nil
 	}
-	withdrawal, ok, err := ledger.Withdrawn(ctx, conn, t.appID, t.id)
+	order, ok, err := withdrawal.Read(ctx, conn, t.appID, t.id)
 	if err != nil {
 		return err
 	}
 	if ok {
-		t.withdrawal = &withdrawal
+		t.withdrawal = &order
 	}
 	workers, err := pool.Workers(ctx, conn)
 	for _, w := range workers {

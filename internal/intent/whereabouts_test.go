@@ -9,6 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -203,7 +204,7 @@ func TestWhereAnIntentStands(t *testing.T) {
 func TestWithdrawnCountsForItsGenerationOnly(t *testing.T) {
 	t.Parallel()
 	tr := trace{queued: inQueue(1, true, 2, 1),
-		withdrawal: &ledger.Withdrawal{Cancellation: schema.Cancellation{Generation: 1, By: "ann"}}}
+		withdrawal: &withdrawal.Order{Cancellation: schema.Cancellation{Generation: 1, By: "ann"}}}
 	require.False(t, tr.judge().Withdrawn)
 	tr.withdrawal.Generation = 2
 	require.True(t, tr.judge().Withdrawn)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -23,9 +23,9 @@ func Withdraw(ctx context.Context, conn *broker.Conn, w Whereabouts, by string) 
 		return err
 	}
 	now := time.Now().UTC()
-	order := ledger.Withdrawal{Cancellation: schema.Cancellation{
+	order := withdrawal.Order{Cancellation: schema.Cancellation{
 		Generation: w.Generation, By: by, At: now,
 	}}
 	keep := withdrawalRetention + max(0, w.Until.Sub(now)) // a send-at may be years ahead
-	return ledger.Withdraw(ctx, conn, w.AppID, w.ID, order, keep)
+	return withdrawal.Write(ctx, conn, w.AppID, w.ID, order, keep)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/internal/cli/intent"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -22,7 +23,7 @@ func TestCancelWhatIsQueued(t *testing.T) {
 	got := o.Kefu("cancel order-1")
 	o.Equal(clitest.Ended(cli.ExitDone,
 		"\"order-1\" is withdrawn. It was queued and will not be sent\n", ""), got)
-	order, ok, err := ledger.Withdrawn(t.Context(), o.Conn, "wx1", "order-1")
+	order, ok, err := withdrawal.Read(t.Context(), o.Conn, "wx1", "order-1")
 	o.NoError(err)
 	o.True(ok)
 	o.Equal(1, order.Generation)
