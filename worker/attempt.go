@@ -53,9 +53,9 @@ func (e *engine) carry(d *delivery, ev event) afterwards {
 		case stepHold:
 			e.hold(d)
 			ev = event{kind: evDone}
-		case stepTakeStartBack:
+		case stepClear:
 			ev = e.takeStartBack(d)
-		case stepTakeStartBackUnwaited:
+		case stepClearUnwaited:
 			e.ledger.Write(d.mark(ledger.Clear), nil)
 			ev = event{kind: evDone}
 		case stepRoom:

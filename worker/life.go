@@ -49,22 +49,22 @@ var (
 		stepCompose, stepLetter, stepIndex, stepReport, stepReceipt, stepMarkDead, stepAck,
 	}
 	endCancelled = []stepKind{stepReport, stepReceipt, stepMarkCancelled, stepAck}
-	endRetried   = []stepKind{stepTakeStartBackUnwaited, stepWait}
-	endPutOff    = []stepKind{stepTakeStartBackUnwaited, stepRoom} // goes on with endLater
+	endRetried   = []stepKind{stepClearUnwaited, stepWait}
+	endPutOff    = []stepKind{stepClearUnwaited, stepRoom} // goes on with endLater
 	endLater     = []stepKind{stepLater, stepMarkLater, stepAck}
-	endHeld      = []stepKind{stepHold, stepTakeStartBack, stepGiveBack}
-	endGivenBack = []stepKind{stepTakeStartBack, stepGiveBack}
+	endHeld      = []stepKind{stepHold, stepClear, stepGiveBack}
+	endGivenBack = []stepKind{stepClear, stepGiveBack}
 
 	// After a start that was followed by no call.
 	endClearedUncalled = []stepKind{
-		stepTakeStartBack, stepCompose,
+		stepClear, stepCompose,
 		stepLetter, stepIndex, stepReport, stepReceipt, stepMarkDead, stepAck,
 	}
 	endClearedCancelled = []stepKind{
-		stepTakeStartBack, stepReport, stepReceipt, stepMarkCancelled, stepAck,
+		stepClear, stepReport, stepReceipt, stepMarkCancelled, stepAck,
 	}
 
-	onlyClear = []stepKind{stepTakeStartBack} // of a panic before the call
+	onlyClear = []stepKind{stepClear} // of a panic before the call
 )
 
 const (
@@ -583,7 +583,7 @@ func (l *life) onward() step {
 // done goes on after a step of the end.
 func (l *life) done(e *event) step {
 	switch l.doing {
-	case stepTakeStartBack, stepTakeStartBackUnwaited:
+	case stepClear, stepClearUnwaited:
 		l.stage = stageIdle
 		if l.recovering {
 			return l.countPanic()

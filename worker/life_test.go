@@ -434,7 +434,7 @@ func walk(t *testing.T, seed uint64) {
 			e.called = false
 		case stepRoom:
 			e = on(evRoom, func(e *event) { e.free = maybe() })
-		case stepTakeStartBack, stepTakeStartBackUnwaited:
+		case stepClear, stepClearUnwaited:
 			w.started, e = false, on(evDone)
 		case stepCompose:
 			if e = on(evDone); maybe() {

@@ -34,41 +34,40 @@ const maxSources = 50
 
 func newMetrics(reg prometheus.Registerer, apps []App) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(
-			prometheus.CounterOpts{Namespace: "kefu", Name: name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		intents: counter("intents_total",
+		intents: counter("kefu_intents_total",
 			"Intents that ended, by state and reason.", "app", "lane", "state", "reason"),
-		sources: counter("source_intents_total",
+		sources: counter("kefu_source_intents_total",
 			"Intents that ended, by Kefu-Source and state; beyond fifty sources \"other\".",
 			"source", "state"),
 		named: make(map[string]bool),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "kefu", Name: "intent_seconds",
+			Name: "kefu_intent_seconds",
 			Help: "Time to the end of an intent from its publication or, if that is later, " +
 				"the time it was to be sent at; replayed ones are left out.",
 			Buckets: []float64{
 				.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200,
 			},
 		}, []string{"app", "lane"}),
-		calls: counter("api_calls_total",
+		calls: counter("kefu_api_calls_total",
 			"Calls of the API, by what came of them.", "app", "outcome"),
 		callSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "kefu", Name: "api_call_seconds", Help: "Duration of calls of the API.",
+			Name: "kefu_api_call_seconds", Help: "Duration of calls of the API.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"app"}),
-		duplicates: counter("possible_duplicates_total",
+		duplicates: counter("kefu_possible_duplicates_total",
 			"Intents that ended after an attempt of unknown outcome.", "app"),
-		retries: counter("retries_total",
+		retries: counter("kefu_retries_total",
 			"Attempts that were put off for another one.", "app"),
-		repeats: counter("repeats_total",
+		repeats: counter("kefu_repeats_total",
 			"Messages acknowledged because their intent was dealt with before.", "app"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "kefu", Name: "panics_total", Help: "Panics while handling an intent.",
+			Name: "kefu_panics_total", Help: "Panics while handling an intent.",
 		}),
 		receiptsLost: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "kefu", Name: "receipts_lost_total",
+			Name: "kefu_receipts_lost_total",
 			Help: "Receipts that the broker refused.",
 		}),
 	}

@@ -163,12 +163,12 @@ const (
 	stepRoom                         // ask whether KEFU_LATER has room → room
 
 	// The steps of an end. Each is followed by done.
-	stepCompose               // the letter, in memory → done, or unwritable
-	stepTakeStartBack         // take the start back, and wait until the ledger has it
-	stepTakeStartBackUnwaited // the same without the wait: for what is tried again here
-	stepHold                  // hold the app, by the verdict
-	stepReport                // log line and metrics
-	stepReportRepeat          // the same, of an intent that was dealt with before
+	stepCompose       // the letter, in memory → done, or unwritable
+	stepClear         // take the start back, and wait until the ledger has it
+	stepClearUnwaited // the same without the wait: for what is tried again here
+	stepHold          // hold the app, by the verdict
+	stepReport        // log line and metrics
+	stepReportRepeat  // the same, of an intent that was dealt with before
 	stepMarkDying
 	stepMarkSent
 	stepMarkDead
@@ -189,31 +189,31 @@ const (
 func (k stepKind) String() string { return stepNames[k] }
 
 var stepNames = [...]string{
-	stepIdentify:              "identify",
-	stepDecode:                "decode",
-	stepLook:                  "look",
-	stepMark:                  "mark",
-	stepAsk:                   "ask",
-	stepCall:                  "call",
-	stepJudge:                 "judge",
-	stepRoom:                  "room",
-	stepCompose:               "compose",
-	stepTakeStartBack:         "clear",
-	stepTakeStartBackUnwaited: "clear, not waited for",
-	stepHold:                  "hold",
-	stepReport:                "report",
-	stepReportRepeat:          "report repeat",
-	stepMarkDying:             "mark dying",
-	stepMarkSent:              "mark sent",
-	stepMarkDead:              "mark dead",
-	stepMarkCancelled:         "mark cancelled",
-	stepMarkLater:             "mark later",
-	stepLetter:                "letter",
-	stepIndex:                 "index",
-	stepReceipt:               "receipt",
-	stepLater:                 "later",
-	stepAck:                   "ack",
-	stepForget:                "forget",
-	stepWait:                  "wait",
-	stepGiveBack:              "give back",
+	stepIdentify:      "identify",
+	stepDecode:        "decode",
+	stepLook:          "look",
+	stepMark:          "mark",
+	stepAsk:           "ask",
+	stepCall:          "call",
+	stepJudge:         "judge",
+	stepRoom:          "room",
+	stepCompose:       "compose",
+	stepClear:         "clear",
+	stepClearUnwaited: "clear, not waited for",
+	stepHold:          "hold",
+	stepReport:        "report",
+	stepReportRepeat:  "report repeat",
+	stepMarkDying:     "mark dying",
+	stepMarkSent:      "mark sent",
+	stepMarkDead:      "mark dead",
+	stepMarkCancelled: "mark cancelled",
+	stepMarkLater:     "mark later",
+	stepLetter:        "letter",
+	stepIndex:         "index",
+	stepReceipt:       "receipt",
+	stepLater:         "later",
+	stepAck:           "ack",
+	stepForget:        "forget",
+	stepWait:          "wait",
+	stepGiveBack:      "give back",
 }

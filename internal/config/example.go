@@ -47,6 +47,7 @@ func WriteExample(w io.Writer) error {
 
 const exampleHead = "# kefu's configuration: every key at its default. Leave out what you do not " +
 	"change.\n" +
+	"# Printed by kefu config reference --example.\n" +
 	"# The environment wins over this file (KEFU_NATS_URL for nats.url), flags win over both.\n\n"
 
 var exampleGroups = map[string]string{

@@ -12,7 +12,7 @@ import (
 func newRegistry(version string, dropped func() int64) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "kefu", Name: "build_info", Help: "1; its labels say which kefu this is.",
+		Name: "kefu_build_info", Help: "1; its labels say which kefu this is.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	})
 	info.Set(1)
@@ -20,7 +20,7 @@ func newRegistry(version string, dropped func() int64) *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if dropped != nil {
 		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Namespace: "kefu", Name: "log_lines_dropped_total",
+			Name: "kefu_log_lines_dropped_total",
 			Help: "Lines of the log that found no reader.",
 		}, func() float64 { return float64(dropped()) }))
 	}

@@ -41,7 +41,7 @@ func newReloader(
 	initial *config.Config, log *slog.Logger, metrics prometheus.Registerer,
 ) *reloader {
 	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "kefu", Name: "config_reloads_total",
+		Name: "kefu_config_reloads_total",
 		Help: "Changed configurations, by whether they were taken over.",
 	}, []string{"result"})
 	reloads.WithLabelValues("taken")

@@ -270,7 +270,7 @@ func TestEachIDThatAKilledReplayMayHaveUsedIsInDoubt(t *testing.T) {
 func TestAReplayWritesDownWhatItPublishes(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1000)
-	for i := range window + 10 {
+	for i := range maxUnsettled + 10 {
 		b.bury(letter(fmt.Sprint("order-", i)))
 	}
 	most := 0
@@ -291,8 +291,8 @@ func TestAReplayWritesDownWhatItPublishes(t *testing.T) {
 			}
 		}
 	}})
-	b.GreaterOrEqual(most, window)
-	b.LessOrEqual(most, 2*window)
+	b.GreaterOrEqual(most, maxUnsettled)
+	b.LessOrEqual(most, 2*maxUnsettled)
 	b.Empty(b.handovers(), "at its end nothing is in doubt")
 	b.Empty(b.ids(Filter{}))
 }

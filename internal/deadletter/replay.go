@@ -31,10 +31,10 @@ type Result struct {
 }
 
 const (
-	// window is how many letters are between publish and deletion. Before as many
+	// maxUnsettled is how many letters are between publish and deletion. Before as many
 	// are published, that is written down (handover).
-	window   = 64
-	maxInRow = 20 // refusals in a row that end a replay: what is wrong is not the letters
+	maxUnsettled = 64
+	maxInRow     = 20 // refusals in a row that end a replay: what is wrong is not the letters
 
 	fullPause = 500 * time.Millisecond // between two offers to a full queue
 

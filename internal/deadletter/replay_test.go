@@ -284,14 +284,14 @@ func (c *cutting) Life(appID, id string, _ []byte) (Life, bool) {
 
 func TestReplayGoesOnAfterTheLedgerCouldNotBeRead(t *testing.T) {
 	t.Parallel()
-	const letters = window + 16
+	const letters = maxUnsettled + 16
 	b, proxy := newBedBehindAProxy(t)
 	for i := range letters {
 		b.bury(letter(fmt.Sprint("order-", i)))
 	}
 	c := &cutting{Lookup: ledger.NewLookup(b.conn), bed: b, proxy: proxy, at: 2}
 	// a batch takes longer than what is known of the ledger is good for
-	result := b.replay(Filter{}, Options{Rate: window / 2, Ledger: c})
+	result := b.replay(Filter{}, Options{Rate: maxUnsettled / 2, Ledger: c})
 	b.Positive(c.failed)
 	b.Equal([]int{letters, 0, 0}, []int{result.Replayed, result.Skipped, result.Failed})
 	b.LessOrEqual(len(b.ids(Filter{})), result.Kept,

@@ -54,7 +54,7 @@ func newReplay(b *Box, o Options) *replay {
 	}
 	return &replay{
 		box: b, o: o, limiter: rate.NewLimiter(limit, burst), queues: queues{box: b},
-		slots: make(chan struct{}, window),
+		slots: make(chan struct{}, maxUnsettled),
 		open:  make(map[uint64]handed), flying: make(map[uint64]bool),
 		settled: make(map[uint64]bool), handover: handover{By: o.By, run: rand.Text()},
 	}
@@ -143,7 +143,7 @@ func (r *replay) letter(reading, settling context.Context, item Item) error {
 		return nil
 	}
 	r.batch = append(r.batch, chosen{item, v.target})
-	if len(r.batch) < window {
+	if len(r.batch) < maxUnsettled {
 		return nil
 	}
 	return r.send(reading, settling)

@@ -21,7 +21,7 @@ import (
 //	reserve, mark start, get the token, leave: takes a slot
 //	reserve, expired before it was sent:       gives the reservation back, and no slot is lost
 type budget struct {
-	pool      *sharing
+	common    *common
 	subject   string
 	log       *slog.Logger
 	onArrival func() // slots came that somebody waits for
@@ -47,10 +47,10 @@ type budget struct {
 	fetched // the fetching goroutine's
 }
 
-func newBudget(s *sharing, appID string, r Rate, log *slog.Logger, onArrival func()) *budget {
+func newBudget(s *common, appID string, r Rate, log *slog.Logger, onArrival func()) *budget {
 	s.begin()
 	return &budget{
-		pool: s, subject: wire.RateSubject(appID), log: log.With("app", appID),
+		common: s, subject: wire.RateSubject(appID), log: log.With("app", appID),
 		onArrival: onArrival, pace: newPace(r, s.without), guard: newGuard(r),
 		sizing: newSizing(s.without), wake: make(chan struct{}, 1),
 	}
@@ -67,7 +67,7 @@ func newGuard(r Rate) *rate.Limiter {
 func (b *budget) set(r Rate) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p := newPace(r, b.pool.without); p != b.pace {
+	if p := newPace(r, b.common.without); p != b.pace {
 		b.pace, b.guard, b.hand, b.sizing.asked = p, newGuard(r), nil, 1
 		b.serve()
 	}
@@ -76,14 +76,14 @@ func (b *budget) set(r Rate) {
 // lookahead is how far before its instant a slot may be reserved: as long as it takes until the
 // request is ready to leave, unless that is next to nothing.
 func (b *budget) lookahead() time.Duration {
-	if d := b.delay.get(); d > late && !b.pool.without.has(lookahead) {
+	if d := b.delay.get(); d > late && !b.common.without.has(lookahead) {
 		return min(d, askLongest)
 	}
 	return 0
 }
 
 // lead is how long before a request leaves its slot must be asked for.
-func (b *budget) lead() time.Duration { return b.pool.trips.lead() + b.lookahead() }
+func (b *budget) lead() time.Duration { return b.common.trips.lead() + b.lookahead() }
 
 // reserve makes sure of a slot for a request that is begun at now. If there is none, wait is how
 // long it is until there may be one; 0 if onArrival tells.
@@ -91,7 +91,7 @@ func (b *budget) reserve(lane schema.Lane, now time.Time) (ok bool, wait time.Du
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	live := lane == schema.LaneLive
-	t, synced := b.pool.clock.broker(now)
+	t, synced := b.common.clock.broker(now)
 	if synced {
 		b.expire(t)
 		ok, wait = b.hand.spare(b.reserved, t+int64(b.lookahead()), live, b.pace)
@@ -149,8 +149,8 @@ func (b *budget) startFetch() {
 	switch {
 	case !b.fetching:
 		b.fetching = true
-		b.pool.run(b.fetch)
-	case b.liveWaiting && !b.pool.without.has(wakeForLive):
+		b.common.run(b.fetch)
+	case b.liveWaiting && !b.common.without.has(wakeForLive):
 		select {
 		case b.wake <- struct{}{}: // it may pause until bulk may take slots again
 		default:

@@ -217,7 +217,7 @@ func simulate(t *testing.T, l load, without heuristic, seed uint64) (f figures) 
 			}
 			shareCtx, stop := context.WithCancel(context.Background())
 			way := countedWay{way{store, varying(trip, seed*1000+uint64(i))}, from, &counting, &f}
-			share := newSharing(shareCtx, stop, way, "test", time.Now)
+			share := newCommon(shareCtx, stop, way, "test", time.Now)
 			defer share.close()
 			share.without = without
 			spread := seeded(0)

@@ -48,7 +48,7 @@ func (d Day) take(now time.Time, perDay int64) (next Day, n int64) {
 
 // daily is one worker's part in an app's budget of a day.
 type daily struct {
-	pool      *sharing // nil: nobody to share with
+	pool      *common // nil: nobody to share with
 	key       string
 	log       *slog.Logger
 	onArrival func() // a block came, or the word that there is none

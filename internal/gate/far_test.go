@@ -102,14 +102,14 @@ func (w way) Swap(ctx context.Context, m *nats.Msg, last uint64) (seq uint64, er
 type farPool struct {
 	rate    Rate
 	senders []*sender
-	shares  []*sharing
+	shares  []*common
 }
 
 func newFarPool(s *farStore, r Rate, trips ...func() time.Duration) *farPool {
 	p := &farPool{rate: r}
 	for _, trip := range trips {
 		ctx, cancel := context.WithCancel(context.Background())
-		share := newSharing(ctx, cancel, way{s, trip}, "test", time.Now)
+		share := newCommon(ctx, cancel, way{s, trip}, "test", time.Now)
 		g := newGate("wx1", r, func(*Gate, bool) {}, share, slog.New(slog.DiscardHandler))
 		p.senders, p.shares = append(p.senders, senderOf(g, 0)), append(p.shares, share)
 	}

@@ -41,7 +41,7 @@ func (b *budget) fetch() {
 			return
 		}
 		select {
-		case <-b.pool.ctx.Done():
+		case <-b.common.ctx.Done():
 			return
 		case <-wake:
 		case <-time.After(wait):
@@ -55,29 +55,29 @@ func (b *budget) fetch() {
 //	A reads seq 7          B reads seq 7
 //	A writes over 7: 8     B writes over 7: refused, reads 8, writes over 8: 9
 func (b *budget) fetchOnce() (wait time.Duration, err error) {
-	if !b.pool.conn.Connected() {
+	if !b.common.conn.Connected() {
 		b.known = false
-		b.pool.clock.distrust()
+		b.common.clock.distrust()
 		return 0, broker.ErrAway
 	}
-	ctx := b.pool.ctx
-	if err := b.pool.clock.sync(ctx); err != nil {
+	ctx := b.common.ctx
+	if err := b.common.clock.sync(ctx); err != nil {
 		return 0, err
 	}
 	if !b.known {
-		if err := b.pool.trips.ask(ctx, b.read); err != nil {
+		if err := b.common.trips.ask(ctx, b.read); err != nil {
 			return 0, err
 		}
 	}
-	trip := b.pool.trips.usual()
-	t, _ := b.pool.clock.broker(b.pool.clock.now())
+	trip := b.common.trips.usual()
+	t, _ := b.common.clock.broker(b.common.clock.now())
 	p, n, live := b.next(trip)
 	next, granted, wait := p.grant(b.account, t, trip, b.lead(), n, live)
 	if granted == nil {
-		return wait + b.pool.jitter(), nil
+		return wait + b.common.jitter(), nil
 	}
-	next.By = b.pool.worker
-	err = b.pool.trips.ask(ctx, func(ctx context.Context) error { return b.write(ctx, next) })
+	next.By = b.common.worker
+	err = b.common.trips.ask(ctx, func(ctx context.Context) error { return b.write(ctx, next) })
 	switch {
 	case err == nil:
 		b.report(nil)
@@ -85,9 +85,9 @@ func (b *budget) fetchOnce() (wait time.Duration, err error) {
 		return 0, nil
 	case errors.Is(err, broker.ErrOvertaken):
 		b.known = false
-		return b.pool.jitter(), nil
+		return b.common.jitter(), nil
 	case errors.Is(err, broker.ErrNoStream):
-		b.pool.clock.distrust()
+		b.common.clock.distrust()
 	}
 	// It may have been stored; then its slots are lost. That is dearer than a look at what is
 	// there, and rare.
@@ -100,9 +100,9 @@ func jitter() time.Duration { return 1 + rand.N(askJitter) }
 
 // read reads the account.
 func (b *budget) read(ctx context.Context) error {
-	stored, err := b.pool.conn.Last(ctx, wire.StreamRate, b.subject)
+	stored, err := b.common.conn.Last(ctx, wire.StreamRate, b.subject)
 	if errors.Is(err, broker.ErrNoMessage) {
-		b.account, b.seq, b.known = account{TAT: b.pool.clock.unknown.Load()}, 0, true
+		b.account, b.seq, b.known = account{TAT: b.common.clock.unknown.Load()}, 0, true
 		return nil
 	}
 	if err != nil {
@@ -112,8 +112,8 @@ func (b *budget) read(ctx context.Context) error {
 	if err := json.Unmarshal(stored.Data, &a); err != nil {
 		return fmt.Errorf("unreadable account %s: %w", b.subject, err)
 	}
-	if a.By != b.pool.worker {
-		if t, _ := b.pool.clock.broker(b.pool.clock.now()); a.TAT > t-int64(time.Second) {
+	if a.By != b.common.worker {
+		if t, _ := b.common.clock.broker(b.common.clock.now()); a.TAT > t-int64(time.Second) {
 			b.metAnother()
 		}
 	}
@@ -127,7 +127,7 @@ func (b *budget) write(ctx context.Context, a account) error {
 	if err != nil {
 		return err
 	}
-	seq, err := b.pool.conn.Swap(ctx, &nats.Msg{Subject: b.subject, Data: data}, b.seq)
+	seq, err := b.common.conn.Swap(ctx, &nats.Msg{Subject: b.subject, Data: data}, b.seq)
 	if err == nil {
 		b.account, b.seq = a, seq
 	}
@@ -172,7 +172,7 @@ func (b *budget) receive(p pace, granted []slots) {
 
 // report says once when the broker begins to keep slots from us, and once when that ends.
 func (b *budget) report(err error) {
-	away := errors.Is(err, broker.ErrAway) || b.pool.ctx.Err() != nil
+	away := errors.Is(err, broker.ErrAway) || b.common.ctx.Err() != nil
 	switch {
 	case err != nil && !b.failing && !away:
 		b.failing = true

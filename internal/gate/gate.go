@@ -78,7 +78,7 @@ type Permission struct {
 // Gate is one app's. All methods are safe for concurrent use.
 type Gate struct {
 	appID string
-	pool  *sharing
+	pool  *common
 	log   *slog.Logger
 
 	// These tell the pool what sharedHold and selective return, now or in a moment.
@@ -104,7 +104,7 @@ type Gate struct {
 
 // newGate makes a gate; pool is nil when there is nobody to share a budget with.
 func newGate(
-	appID string, r Rate, shareHold func(*Gate, bool), pool *sharing, log *slog.Logger,
+	appID string, r Rate, shareHold func(*Gate, bool), pool *common, log *slog.Logger,
 ) *Gate {
 	g := &Gate{
 		appID: appID, pool: pool, log: log,

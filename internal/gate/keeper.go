@@ -20,7 +20,7 @@ type Keeper struct {
 	conn   *broker.Conn
 	log    *slog.Logger
 	reader *broker.Follower
-	pool   *sharing
+	pool   *common
 
 	mu    sync.Mutex
 	gates map[string]*Gate
@@ -54,7 +54,7 @@ func open(
 		log = slog.New(slog.DiscardHandler)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	pool := newSharing(run, stop, conn, by, now)
+	pool := newCommon(run, stop, conn, by, now)
 	k := &Keeper{
 		conn: conn, log: log, pool: pool, gates: make(map[string]*Gate),
 		holds: make(map[string]stored), own: make(map[string]*own),

@@ -63,8 +63,8 @@ func (g *Gate) reserveRate(lane schema.Lane, now time.Time) (ok bool, wait time.
 	case g.limiter == nil:
 		return true, 0
 	}
-	// Bulk takes only what leaves live its share of the burst: when live is idle the bucket is full
-	// and bulk has the whole rate.
+	// Without a pool: what it leaves to live is in account.grant. Bulk takes only what leaves live
+	// its share of the burst: when live is idle the bucket is full and bulk has the whole rate.
 	need := 1.0
 	if lane == schema.LaneBulk {
 		need = min(1+g.rate.LiveReserve*float64(g.rate.Burst), float64(g.rate.Burst))
@@ -88,7 +88,7 @@ func (g *Gate) Leave(p *Permission, lane schema.Lane) *Turn {
 	switch {
 	case reserved != nil && reserved == b:
 		if !p.Trial { // which looks at more than other requests do
-			b.delay.learn(b.pool.clock.now().Sub(p.at))
+			b.delay.learn(b.common.clock.now().Sub(p.at))
 		}
 		return b.leave(lane, true)
 	case reserved != nil: // the limit was lifted or made anew meanwhile

@@ -87,8 +87,8 @@ type instant struct {
 
 // readClocks reads the clocks, and drops what is too old for them. b.mu is held.
 func (b *budget) readClocks() instant {
-	i := instant{now: b.pool.clock.now()}
-	if i.at, i.synced = b.pool.clock.broker(i.now); i.synced {
+	i := instant{now: b.common.clock.now()}
+	if i.at, i.synced = b.common.clock.broker(i.now); i.synced {
 		b.expire(i.at)
 	}
 	return i

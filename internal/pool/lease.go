@@ -12,6 +12,23 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 )
 
+const (
+	// Lease is how long a worker counts as alive after its last sign of life.
+	Lease = 12 * time.Second
+	// renew leaves room for two lost heartbeats.
+	renew = 4 * time.Second
+	// margin is by how much the holder's own lease is shorter than the broker's: more than two
+	// clocks can run apart in that time.
+	margin = time.Second
+	// settle is how long after this worker came or came back nobody is taken for dead. When the
+	// broker was away for longer than Lease, the keys of all workers have ended though all live,
+	// and each needs a moment to renew its own.
+	settle = renew
+
+	beatTimeout = time.Second            // of one heartbeat
+	beatAgain   = 500 * time.Millisecond // after one that failed
+)
+
 // keep gives signs of life and sees to the claims, until ctx ends.
 func (p *Pool) keep(ctx context.Context) {
 	defer close(p.done)

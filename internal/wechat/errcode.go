@@ -39,8 +39,8 @@ type key struct {
 // table is every row by its key. The rows are data in the errcode_*.go files beside this one.
 var table = func() map[key]*Code {
 	t := make(map[key]*Code)
-	for _, rows := range [][]Code{generalCodes, standingCodes, tokenCodes, platformCodes,
-		contentCodes, serviceCodes} {
+	for _, rows := range [][]Code{generalCodes, standingCodes, tokenCodes, recipientCodes,
+		contentCodes, otherCallCodes} {
 		for i := range rows {
 			t[key{rows[i].Call, rows[i].Code}] = &rows[i]
 		}

@@ -84,8 +84,8 @@ func TestEveryDocumentedCodeHasARowAndItsFault(t *testing.T) {
 func TestRowsAreComplete(t *testing.T) {
 	t.Parallel()
 	rows := 0
-	for _, part := range [][]Code{generalCodes, standingCodes, tokenCodes, platformCodes,
-		contentCodes, serviceCodes} {
+	for _, part := range [][]Code{generalCodes, standingCodes, tokenCodes, recipientCodes,
+		contentCodes, otherCallCodes} {
 		rows += len(part)
 	}
 	require.Len(t, table, rows, "two rows have the same key")

@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// sharing is what the budgets of one worker have in common: the broker, its clock, and the
+// common is what the budgets of one worker have in common: the broker, its clock, and the
 // goroutines that ask it.
-type sharing struct {
+type common struct {
 	conn    store
 	clock   *clock
 	trips   *trips
@@ -27,10 +27,10 @@ type sharing struct {
 	warm    sync.Once
 }
 
-func newSharing(
+func newCommon(
 	ctx context.Context, stop context.CancelFunc, conn store, by string, now func() time.Time,
-) *sharing {
-	s := &sharing{
+) *common {
+	s := &common{
 		conn: conn, trips: &trips{}, jitter: jitter, worker: nuid.Next(), by: by,
 		ctx: ctx, stop: stop,
 	}
@@ -42,7 +42,7 @@ func newSharing(
 
 // begin looks at the broker's clock before the first intent is there to wait for it. A failure is
 // met again, and reported, when there is one.
-func (s *sharing) begin() {
+func (s *common) begin() {
 	s.warm.Do(func() {
 		s.run(func() {
 			_ = s.clock.sync(s.ctx)
@@ -51,7 +51,7 @@ func (s *sharing) begin() {
 }
 
 // run has a goroutine do f, which must obey ctx. After close it does nothing.
-func (s *sharing) run(f func()) {
+func (s *common) run(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
@@ -60,7 +60,7 @@ func (s *sharing) run(f func()) {
 }
 
 // close ends what run has started, and waits for it.
-func (s *sharing) close() {
+func (s *common) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()

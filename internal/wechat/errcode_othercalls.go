@@ -1,9 +1,9 @@
 package wechat
 
-// serviceCodes are those of the calls beside the send: typing, the customer-service accounts, quota
+// otherCallCodes are those of the calls beside the send: typing, the customer-service accounts, quota
 // and rid look-ups. 614xx is the old numbering of the customer-service accounts and 654xx the new
 // one; both are still seen.
-var serviceCodes = []Code{
+var otherCallCodes = []Code{
 	// Typing. It is best effort: nothing here is worth a second try.
 	{
 		CallTyping, 45072, "command_invalid", FaultMessage,

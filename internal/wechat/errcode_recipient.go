@@ -1,8 +1,8 @@
 package wechat
 
-// platformCodes are the answers to a send that are about the recipient or about what the app may
+// recipientCodes are the answers to a send that are about the recipient or about what the app may
 // send at all.
-var platformCodes = []Code{
+var recipientCodes = []Code{
 	// The recipient.
 	{
 		CallSend, 40003, "invalid_openid", FaultRecipient,
