@@ -45,8 +45,8 @@ const (
 	ReasonPoison Reason = "poison"
 )
 
-// A new one is appended to storedReasons in internal/ledger/mark.go, too: the ledger stores reasons by
-// number.
+// A new one is appended to storedReasons in internal/ledger/mark.go, too: the ledger stores reasons
+// by number.
 var reasons = [...]Reason{
 	ReasonInvalid, ReasonExpired, ReasonRejected, ReasonRecipient,
 	ReasonExhausted, ReasonUnknown, ReasonIDReuse, ReasonPoison,

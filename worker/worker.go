@@ -9,7 +9,7 @@
 // # The path of one intent
 //
 //	lane.go       its consumer hands it out, under a claim of the pool's
-//	schedule.go   arrive, startNext: it needs a slot and a permission before it is touched
+//	commands.go   arrive, startNext: it needs a slot and a permission before it is touched
 //	scheduler.go  PURE: what is in hand, and whose turn it is; order.go: each recipient's order
 //	attempt.go    turn, carry: does what its life orders, in the slot: decode, look, mark, call
 //	life.go       PURE: one event in, one step out; the order of all that is written
@@ -23,8 +23,8 @@
 //
 // # Where to look
 //
-// The files refer to each other in one direction: from what starts (worker.go,
-// reconfigure.go, claim.go, app.go, schedule.go) over what is done (attempt.go,
+// The files refer to each other in one direction: from what starts and stops (worker.go, stop.go,
+// reconfigure.go, claim.go, app.go, commands.go) over what is done (attempt.go,
 // call.go, settle.go, letter.go, observe.go) to what is decided and known
 // (scheduler.go, life.go, verdict.go, mark.go, steps.go). What all parts use is listed
 // in services.go, settings in config.go.

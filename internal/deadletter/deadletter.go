@@ -10,8 +10,8 @@
 // letters it is about to publish it writes down first (handover.go), so the next
 // run knows what may be in the queue and in the box.
 //
-// A run takes the letters in their order (run.go) and settles each when the queue
-// has answered (settle.go). What it may do with a letter is one pure function
+// A run takes the letters in their order (replay_run.go) and settles each when the queue
+// has answered (replay_settle.go). What it may do with a letter is one pure function
 // (evidence.go). A letter goes only when its own message is stored, or known by
 // the ledger: one whose id went on without it, by another letter of the same id or
 // by its producer, stays, since the ledger would let no message of that generation
