@@ -124,7 +124,9 @@ func TestManyRefusedMessagesHideNoGoodOnes(t *testing.T) {
 		time.Since(begin).Round(10*time.Millisecond), api.total())
 	b.NoError(stop())
 	ends := len(kept[schema.Receipt](b, schema.StreamReceipt))
-	b.EqualValues(bad+good-ends, b.queued()+b.later(), "nothing is lost")
+	// The broker takes acknowledgements out of the queue in its own time: until then an
+	// intent that was put off lies in both streams.
+	b.await(func() bool { return bad+good-ends == int(b.queued()+b.later()) }, "nothing is lost")
 }
 
 // TestAnAppWhoseEveryMessageIsRefusedMovesLittle has more queued than is looked
@@ -154,7 +156,7 @@ func TestAnAppWhoseEveryMessageIsRefusedMovesLittle(t *testing.T) {
 	b.NotZero(moved)
 	b.LessOrEqual(moved, uint64(rounds*lookAhead))
 	b.Empty(b.receipts)
-	b.EqualValues(n, b.queued()+moved, "nothing is lost")
+	b.await(func() bool { return n == b.queued()+moved }, "nothing is lost")
 }
 
 func TestAnAccountThatIsLimitedForAllLosesNothing(t *testing.T) {
