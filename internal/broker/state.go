@@ -40,6 +40,9 @@ var state = bucket{wire.StreamState, wire.StateKeys}
 // jobs is KEFU_JOB, what campaigns and replays write down to go on from. Its keys:
 //
 //	campaign.<appid>.<campaign>   how far it has come (package campaign)
+//	job.<job>.order               what is to be done (package job)
+//	job.<job>.part.<appid>        how far it has come in an app (package job)
+//	open.<appid>                  the steps of jobs that are under way (package job)
 //	replay.<run>                  the letters that may be in the queue and in the box, with a life
 //	                              time (package deadletter)
 var jobs = bucket{wire.StreamJobRecords, wire.JobKeys}
@@ -61,12 +64,25 @@ type StateEntry struct {
 func (c *Conn) WatchState(
 	ctx context.Context, prefix string, o FollowOptions, f func(StateEntry),
 ) (*Follower, error) {
+	return c.watchKeys(ctx, state, prefix, o, f)
+}
+
+// WatchJobs is WatchState of KEFU_JOB.
+func (c *Conn) WatchJobs(
+	ctx context.Context, prefix string, o FollowOptions, f func(StateEntry),
+) (*Follower, error) {
+	return c.watchKeys(ctx, jobs, prefix, o, f)
+}
+
+func (c *Conn) watchKeys(
+	ctx context.Context, b bucket, prefix string, o FollowOptions, f func(StateEntry),
+) (*Follower, error) {
 	// The mark of a deletion is stored for minutes only. A key whose mark came
 	// and went unseen is missing from what stands after the interruption.
 	known := make(map[string]time.Time) // keys that have a value, and when it was stored
 	var stands map[string]bool          // nil but while what stands is read
 	first := true
-	o.Subject, o.Latest = state.prefix+prefix+">", true
+	o.Subject, o.Latest = b.prefix+prefix+">", true
 	o.begin = func() { stands = make(map[string]bool) }
 	o.end = func() {
 		for key := range known {
@@ -78,8 +94,8 @@ func (c *Conn) WatchState(
 		}
 		stands, first = nil, false
 	}
-	return c.Follow(ctx, state.stream, o, func(s Stored) {
-		e := state.entry(s)
+	return c.Follow(ctx, b.stream, o, func(s Stored) {
+		e := b.entry(s)
 		if stands != nil {
 			stands[e.Key] = true
 			e.Unseen = !first
