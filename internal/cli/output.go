@@ -66,7 +66,8 @@ func List[T any](s *Streams, rows []T, columns []Column[T]) error {
 	}
 	heads := make([]head, len(columns))
 	for j, col := range columns {
-		heads[j] = head{title: col.Title, right: col.Right, wraps: col.Wraps}
+		heads[j] = head{title: col.Title, right: col.Right, wraps: col.Wraps, cuts: col.Cuts,
+			spare: col.Spare}
 	}
 	return s.table(heads, cells)
 }
@@ -115,6 +116,14 @@ type Column[T any] struct {
 	Style func(T) Style  // nil is plain
 	Right bool           // aligned to the right, for numbers
 	Wraps bool           // may be broken into lines when the terminal is too narrow
+
+	// Cuts says that what does not fit ends with … . A table with such a column has one line for
+	// each row, whatever the terminal's width.
+	Cuts bool
+
+	// Spare columns are left out where the terminal is too narrow for all, the highest number first;
+	// 0 is for what is always shown.
+	Spare int
 }
 
 // Field is one line of a record.

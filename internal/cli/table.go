@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -33,6 +34,8 @@ type head struct {
 	title string
 	right bool
 	wraps bool
+	cuts  bool
+	spare int
 }
 
 // cell is one value of a table.
@@ -45,6 +48,8 @@ const (
 	columnGap = 2
 	// narrowest is what a column that wraps gets at least, else the others have to give way too.
 	narrowest = 10
+	// cutNarrowest is the same of a column that is cut: the rest of the text is not shown.
+	cutNarrowest = 14
 )
 
 // table prints rows under heads, no wider than the terminal. Where out is no terminal nothing is
@@ -55,7 +60,12 @@ func (s *Streams) table(heads []head, rows [][]cell) error {
 			row[j].text = Clean(row[j].text)
 		}
 	}
+	heads, rows = withoutSpare(heads, rows, s.Terminal.Width)
 	widths := layout(heads, rows, s.Terminal.Width)
+	broken := wrap
+	if slices.ContainsFunc(heads, func(h head) bool { return h.cuts }) {
+		broken = cut
+	}
 	titles, titled := make([]cell, len(heads)), false
 	for j, h := range heads {
 		titles[j] = cell{h.title, Bold}
@@ -69,7 +79,7 @@ func (s *Streams) table(heads []head, rows [][]cell) error {
 	for i, row := range rows {
 		wrapped[i] = make([][]string, len(row))
 		for j, cell := range row {
-			wrapped[i][j] = strings.Split(wrap(cell.text, widths[j]), "\n")
+			wrapped[i][j] = strings.Split(broken(cell.text, widths[j]), "\n")
 			for _, line := range wrapped[i][j] {
 				used[j] = max(used[j], uniseg.StringWidth(line))
 			}
@@ -120,34 +130,108 @@ func writeLine(
 	out.WriteByte('\n')
 }
 
-// layout gives each column its width: what it needs, unless the terminal is narrower than that.
-// Then the columns that wrap share what the others leave, and if that is hopeless all columns
-// share. A terminal of 0 has no width.
-func layout(heads []head, rows [][]cell, terminal int) []int {
+// natural returns the width that each column needs.
+func natural(heads []head, rows [][]cell) []int {
 	widths := make([]int, len(heads))
-	total := -columnGap // none behind the last one
 	for j, h := range heads {
 		widths[j] = uniseg.StringWidth(h.title)
 		for _, row := range rows {
 			widths[j] = max(widths[j], uniseg.StringWidth(row[j].text))
 		}
-		total += widths[j] + columnGap
+	}
+	return widths
+}
+
+// withoutSpare leaves out the columns that can be spared and that a terminal has no space for.
+func withoutSpare(heads []head, rows [][]cell, terminal int) ([]head, [][]cell) {
+	if terminal <= 0 {
+		return heads, rows
+	}
+	widths := natural(heads, rows)
+	least := -columnGap
+	var kept, spare []int
+	for j, h := range heads {
+		least += h.least(widths[j]) + columnGap
+		kept = append(kept, j)
+		if h.spare > 0 {
+			spare = append(spare, j)
+		}
+	}
+	// An empty column is the first to go.
+	empty := func(j int) bool {
+		return !slices.ContainsFunc(rows, func(row []cell) bool { return row[j].text != "" })
+	}
+	slices.SortFunc(spare, func(a, b int) int {
+		switch {
+		case empty(a) && !empty(b):
+			return -1
+		case empty(b) && !empty(a):
+			return 1
+		}
+		return heads[b].spare - heads[a].spare
+	})
+	for _, j := range spare {
+		if least <= terminal {
+			break
+		}
+		least -= heads[j].least(widths[j]) + columnGap
+		kept = slices.DeleteFunc(kept, func(k int) bool { return k == j })
+	}
+	return pick(heads, kept), pickRows(rows, kept)
+}
+
+// least returns the width that a column with a natural width must have.
+func (h head) least(width int) int {
+	switch {
+	case h.cuts:
+		return min(width, cutNarrowest)
+	case h.wraps:
+		return min(width, narrowest)
+	}
+	return width
+}
+
+func pick[T any](from []T, at []int) []T {
+	out := make([]T, len(at))
+	for i, j := range at {
+		out[i] = from[j]
+	}
+	return out
+}
+
+func pickRows(rows [][]cell, at []int) [][]cell {
+	out := make([][]cell, len(rows))
+	for i, row := range rows {
+		out[i] = pick(row, at)
+	}
+	return out
+}
+
+// layout gives each column its width: what it needs, unless the terminal is narrower than that.
+// Then the columns that wrap share what the others leave, and if that is hopeless all columns
+// share. A terminal of 0 has no width.
+func layout(heads []head, rows [][]cell, terminal int) []int {
+	widths := natural(heads, rows)
+	total := -columnGap // none behind the last one
+	for _, width := range widths {
+		total += width + columnGap
 	}
 	if terminal <= 0 || total <= terminal {
 		return widths
 	}
 	available := terminal + columnGap - columnGap*len(heads)
 	var elastic, all []int
-	left := available
+	left, least := available, 0
 	for j, h := range heads {
 		all = append(all, j)
-		if h.wraps {
+		if h.wraps || h.cuts {
 			elastic = append(elastic, j)
+			least += h.least(widths[j])
 		} else {
 			left -= widths[j]
 		}
 	}
-	if len(elastic) > 0 && left >= narrowest*len(elastic) {
+	if len(elastic) > 0 && left >= least {
 		share(widths, elastic, left)
 	} else {
 		share(widths, all, available)
@@ -177,6 +261,21 @@ func share(widths, columns []int, space int) {
 		}
 		open = larger
 	}
+}
+
+// cut returns what of a text fits into width columns, with … for the rest.
+func cut(s string, width int) string {
+	if width <= 0 || uniseg.StringWidth(s) <= width {
+		return s
+	}
+	fits := ""
+	for _, character := range characters(s) {
+		if uniseg.StringWidth(fits+character) >= width { // a column for the …
+			break
+		}
+		fits += character
+	}
+	return strings.TrimRight(fits, " ") + "…"
 }
 
 // wrap breaks text into lines of at most width columns: between words and between the characters of

@@ -28,6 +28,9 @@ type Filter struct {
 	Since      time.Time // died then or later
 	Until      time.Time // died before then
 	Text       string    // stands in detail or errmsg, in any letter case
+
+	Group       string // fingerprint of what it died of: Group.ID
+	MinAttempts int
 }
 
 // IsZero says whether the filter chooses everything: what changes much asks
@@ -48,8 +51,12 @@ func (f Filter) Match(l *schema.Letter) bool {
 		f.Source != "" && f.Source != l.Source,
 		f.OpenID != "" && f.OpenID != l.OpenID,
 		f.Generation > 0 && f.Generation != l.Generation,
+		len(l.Attempts) < f.MinAttempts,
 		!f.Since.IsZero() && l.DiedAt.Before(f.Since),
 		!f.Until.IsZero() && !l.DiedAt.Before(f.Until):
+		return false
+	}
+	if f.Group != "" && f.Group != fingerprintOf(l).id() {
 		return false
 	}
 	return f.Text == "" || contains(l.Detail, f.Text) || contains(l.Errmsg, f.Text)
@@ -131,6 +138,10 @@ func (f Filter) words(hashed func(string) string) string {
 	}
 	if f.Generation > 0 {
 		add("generation", strconv.Itoa(f.Generation))
+	}
+	add("group", f.Group)
+	if f.MinAttempts > 0 {
+		add("min-attempts", strconv.Itoa(f.MinAttempts))
 	}
 	if !f.Since.IsZero() {
 		add("since", f.Since.UTC().Format(time.RFC3339))

@@ -21,6 +21,8 @@ type choice struct {
 	source     string
 	openid     string
 	generation int
+	group      string
+	attempts   int
 	since      cli.When
 	until      cli.When
 	search     string
@@ -38,6 +40,8 @@ func (f *choice) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&f.openid, "openid", "", "`openid` of the recipient")
 	flags.IntVar(&f.generation, "generation", 0,
 		"`number` of the id's life: 1, and one more for each replay")
+	flags.StringVar(&f.group, "group", "", "`group` that kefu dead groups shows")
+	flags.IntVar(&f.attempts, "min-attempts", 0, "attempts `n` or more were made")
 	cli.PastVar(flags, &f.since, "since",
 		"died at this `time` or later: 2h, 7d, 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
 	cli.PastVar(flags, &f.until, "until", "died before this `time`")
@@ -57,6 +61,7 @@ func (f *choice) filter(appID string, ids []string, now time.Time) (deadletter.F
 		AppID: appID, IDs: slices.Concat(f.ids, ids), Errcodes: f.errcodes,
 		Lane: schema.Lane(f.lane), Campaign: f.campaign,
 		Source: f.source, OpenID: f.openid, Generation: f.generation, Text: f.search,
+		Group: strings.ToLower(f.group), MinAttempts: f.attempts,
 	}
 	for _, name := range f.reasons {
 		reason := schema.Reason(strings.TrimSpace(name))
@@ -72,6 +77,13 @@ func (f *choice) filter(appID string, ids []string, now time.Time) (deadletter.F
 	}
 	if f.generation < 0 {
 		return filter, cli.Usagef("--generation counts from 1")
+	}
+	if f.attempts < 0 {
+		return filter, cli.Usagef("--min-attempts cannot be below 0")
+	}
+	if f.group != "" && !deadletter.IsGroup(filter.Group) {
+		return filter, cli.Usagef("--group %q is not one that kefu dead groups shows: 8 digits and letters a to f",
+			f.group)
 	}
 	filter.Since, filter.Until = f.since.At(now), f.until.At(now)
 	if !filter.Since.IsZero() && !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {

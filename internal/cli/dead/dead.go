@@ -22,10 +22,11 @@ func New(env *cli.Env) *cobra.Command {
 		Long: `An intent that will not be sent becomes a dead letter with a reason, kept for 30
 days: ` + reasonNames() + `.
 The same flags choose letters for every subcommand; all that are given must hold.`,
-		Example: `  kefu dead list --since 2h
+		Example: `  kefu dead groups
+  kefu dead list --since 2h
   kefu dead show order-4711
   kefu dead replay --reason exhausted --since 2h --dry-run`,
-	}, newList(env), newShow(env), newReplay(env))
+	}, newGroups(env), newList(env), newShow(env), newReplay(env))
 }
 
 func reasonNames() string {

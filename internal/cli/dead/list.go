@@ -182,19 +182,19 @@ func (d *list) forewarn(ctx context.Context, box *deadletter.Box) {
 
 func columns() []cli.Column[Row] {
 	return []cli.Column[Row]{
-		{Title: "ID", Cell: func(r Row) string { return r.ID }},
-		{Title: "APP", Cell: func(r Row) string { return r.AppID }},
+		{Title: "ID", Cell: func(r Row) string { return r.ID }}, // whole: dead show takes it
+		{Title: "APP", Cell: func(r Row) string { return r.AppID }, Spare: 2},
 		{Title: "REASON", Cell: func(r Row) string { return string(r.Reason) },
 			Style: func(r Row) cli.Style { return reasonStyle(r.Reason) }},
 		{Title: "ERRCODE", Right: true, Cell: func(r Row) string { return cli.Errcode(r.Errcode) }},
-		{Title: "LANE", Cell: func(r Row) string { return string(r.Lane) }},
-		{Title: "CAMPAIGN", Cell: func(r Row) string { return r.Campaign }},
-		{Title: "RECIPIENT", Cell: func(r Row) string { return r.OpenID }},
-		{Title: "SOURCE", Cell: func(r Row) string { return r.Source }},
+		{Title: "LANE", Cell: func(r Row) string { return string(r.Lane) }, Spare: 6},
+		{Title: "CAMPAIGN", Cell: func(r Row) string { return r.Campaign }, Cuts: true, Spare: 3},
+		{Title: "RECIPIENT", Cell: func(r Row) string { return r.OpenID }, Spare: 4},
+		{Title: "SOURCE", Cell: func(r Row) string { return r.Source }, Cuts: true, Spare: 5},
 		{Title: "ATTEMPTS", Right: true,
-			Cell: func(r Row) string { return strconv.Itoa(r.Attempts) }},
-		{Title: "DIED", Cell: func(r Row) string { return cli.Moment(r.DiedAt) }},
-		{Title: "DETAIL", Cell: func(r Row) string { return r.Detail }, Wraps: true},
+			Cell: func(r Row) string { return strconv.Itoa(r.Attempts) }, Spare: 7},
+		{Title: "DIED", Cell: func(r Row) string { return cli.Moment(r.DiedAt) }, Spare: 1},
+		{Title: "DETAIL", Cell: func(r Row) string { return r.Detail }, Cuts: true},
 	}
 }
 

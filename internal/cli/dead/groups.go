@@ -1,0 +1,134 @@
+package dead
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/deadletter"
+)
+
+// groups is `kefu dead groups`.
+type groups struct {
+	streams  *cli.Streams
+	settings *cli.Settings
+	broker   *cli.Broker
+
+	choice choice
+}
+
+func newGroups(env *cli.Env) *cobra.Command {
+	d := &groups{streams: env.Streams, settings: env.Settings, broker: env.Broker}
+	cmd := &cobra.Command{
+		Use:   "groups",
+		Short: "Group dead letters by what they died of",
+		Long: `Groups dead letters by app, reason, errcode and errmsg, without the ids and numbers in it: one
+cause is one group, however many messages died of it. LAST HOUR counts those that died in the last
+hour; the arrow says whether they are more or fewer than in the hour before. What kefu advises is
+printed below the table. --group chooses the letters of a group in every other subcommand.
+Exit code 3 when no letter matches.`,
+		Example: `  kefu dead groups
+  kefu dead groups --since 2h --app wx0000000000000001
+  kefu dead list --group 7fb47d95`,
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+	}
+	d.choice.addFlags(cmd)
+	return cmd
+}
+
+// Group is a group as JSON, with what kefu advises.
+type Group struct {
+	deadletter.Group
+	Advice   string `json:"advice"`
+	AdviceZh string `json:"advice_zh"`
+}
+
+func (d *groups) run(ctx context.Context) error {
+	now := time.Now()
+	filter, err := d.choice.filter(d.settings.AppID, nil, now)
+	if err != nil {
+		return err
+	}
+	conn, box, err := openBox(ctx, d.broker)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	found, err := box.Groups(ctx, filter, now)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return cli.Nothingf("no dead letter matches")
+	}
+	rows := make([]Group, len(found))
+	for i, g := range found {
+		advice := deadletter.AdviceOn(g.Reason, g.Errcode)
+		rows[i] = Group{g, advice.DoEn, advice.DoZh}
+	}
+	if err := cli.List(d.streams, rows, groupColumns()); err != nil || d.streams.AsJSON() {
+		return err
+	}
+	if err := d.streams.Printf("\n"); err != nil {
+		return err
+	}
+	return cli.Record(d.streams, nil, d.advice(rows))
+}
+
+func groupColumns() []cli.Column[Group] {
+	return []cli.Column[Group]{
+		{Title: "GROUP", Cell: func(g Group) string { return g.ID }},
+		{Title: "COUNT", Right: true, Cell: func(g Group) string { return cli.Grouped(int64(g.Count)) }},
+		{Title: "LAST HOUR", Right: true, Cell: trend},
+		{Title: "APP", Cell: func(g Group) string { return g.AppID }, Spare: 2},
+		{Title: "REASON", Cell: func(g Group) string { return string(g.Reason) },
+			Style: func(g Group) cli.Style { return reasonStyle(g.Reason) }},
+		{Title: "ERRCODE", Right: true, Cell: func(g Group) string { return cli.Errcode(g.Errcode) }},
+		{Title: "NEWEST", Cell: func(g Group) string { return cli.Moment(g.Last) }, Spare: 3},
+		{Title: "EXAMPLE", Cell: func(g Group) string { return g.Example }, Spare: 1},
+		{Title: "ERRMSG", Cell: func(g Group) string { return g.Errmsg }, Cuts: true},
+	}
+}
+
+// trend is how many died in the last hour, and whether that is more than in the hour
+// before.
+func trend(g Group) string {
+	n := cli.Grouped(int64(g.LastHour))
+	switch {
+	case g.LastHour > g.HourBefore:
+		return n + " ↑"
+	case g.LastHour < g.HourBefore:
+		return n + " ↓"
+	}
+	return n + "  "
+}
+
+// advice says once for each errcode, or reason without one, what it means and what to
+// do.
+func (d *groups) advice(rows []Group) []cli.Field {
+	var fields []cli.Field
+	said := make(map[string]bool)
+	for _, g := range rows {
+		name := cli.Errcode(g.Errcode)
+		if name == "" {
+			name = string(g.Reason)
+		}
+		if said[name] {
+			continue
+		}
+		said[name] = true
+		advice := deadletter.AdviceOn(g.Reason, g.Errcode)
+		if language := d.settings.Language(); language != cli.Chinese {
+			fields = append(fields, cli.Field{Name: name, Value: advice.MeansEn + ". " + advice.DoEn})
+			name = " "
+			if language == cli.English {
+				continue
+			}
+		}
+		fields = append(fields, cli.Field{Name: name, Value: advice.MeansZh + "。" + advice.DoZh})
+	}
+	return fields
+}
