@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -49,4 +51,82 @@ func (c *Conn) Audit(ctx context.Context, e AuditEntry) error {
 		return fmt.Errorf("audit: %w", err)
 	}
 	return nil
+}
+
+// AuditFilter chooses entries of the audit. Every field that is set must hold;
+// a list holds when one of its values does. The zero AuditFilter chooses all.
+type AuditFilter struct {
+	Since time.Time // done then or later
+	Until time.Time // done before then
+	Verbs []string
+	Actor string // user@host, or the user without a host
+	AppID string
+}
+
+// AuditRecord is an entry as the audit holds it. Of one that cannot be read
+// only the verb, from its subject, and the time at which it was stored are
+// known.
+type AuditRecord struct {
+	AuditEntry
+	Unreadable string `json:"unreadable,omitempty"` // why; empty for one that can be read
+}
+
+// auditDelay is by how much the time in an entry and the time at which the
+// broker stored it may differ: clocks do, and the outbox repeats.
+const auditDelay = time.Hour
+
+// ReadAudit calls each for the entries that a filter chooses, the oldest
+// first. An entry that cannot be read is among them whatever the filter says
+// about actor and app: it may be one that is looked for.
+func (c *Conn) ReadAudit(
+	ctx context.Context, f AuditFilter, each func(AuditRecord) error,
+) error {
+	opts := ScanOptions{}
+	if len(f.Verbs) == 1 {
+		opts.Subject = wire.AuditSubject(f.Verbs[0])
+	}
+	if !f.Since.IsZero() {
+		opts.Since = f.Since.Add(-auditDelay)
+	}
+	return c.Scan(ctx, wire.StreamAudit, opts, func(s Stored) error {
+		if !f.Until.IsZero() && s.Time.After(f.Until.Add(auditDelay)) {
+			return ErrStopScan
+		}
+		if r := recordOf(s); f.Match(r) {
+			return each(r)
+		}
+		return nil
+	})
+}
+
+// recordOf reads a message of KEFU_AUDIT.
+func recordOf(s Stored) AuditRecord {
+	var e AuditEntry
+	why := ""
+	switch err := json.Unmarshal(s.Data, &e); {
+	case err != nil:
+		why = "it is no JSON of an entry"
+	case e.Verb == "" || e.Actor == "" || e.Time.IsZero():
+		why = "time, actor or verb is missing"
+	default:
+		return AuditRecord{AuditEntry: e}
+	}
+	verb := s.Subject[strings.LastIndexByte(s.Subject, '.')+1:]
+	return AuditRecord{AuditEntry: AuditEntry{Time: s.Time.UTC(), Verb: verb}, Unreadable: why}
+}
+
+// Match says whether the filter chooses an entry.
+func (f AuditFilter) Match(r AuditRecord) bool {
+	switch {
+	case !f.Since.IsZero() && r.Time.Before(f.Since),
+		!f.Until.IsZero() && !r.Time.Before(f.Until),
+		len(f.Verbs) > 0 && !slices.Contains(f.Verbs, r.Verb):
+		return false
+	case r.Unreadable != "":
+		return true
+	case f.AppID != "" && f.AppID != r.AppID:
+		return false
+	}
+	user, _, _ := strings.Cut(r.Actor, "@")
+	return f.Actor == "" || f.Actor == r.Actor || f.Actor == user
 }

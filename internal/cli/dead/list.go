@@ -148,19 +148,19 @@ func (d *list) printAll(
 func (d *list) printNewest(
 	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, limit int,
 ) (found int, err error) {
-	newest := newest[Row]{most: limit}
+	newest := cli.Newest[Row]{Most: limit}
 	mask := cli.Mask{Reveal: d.reveal}
 	err = box.List(ctx, filter, func(i deadletter.Item) error {
-		newest.add(newRow(i, mask))
+		newest.Add(newRow(i, mask))
 		return nil
 	})
 	if err == nil && d.reveal {
-		err = box.AuditRevealOf(ctx, d.viewer(), filter, len(newest.ring))
+		err = box.AuditRevealOf(ctx, d.viewer(), filter, newest.Kept())
 	}
 	if err != nil {
-		return newest.count, err
+		return newest.Count, err
 	}
-	return newest.count, cli.List(d.streams, newest.rows(), columns())
+	return newest.Count, cli.List(d.streams, newest.Rows(), columns())
 }
 
 func (d *list) viewer() deadletter.Viewer {
@@ -208,29 +208,4 @@ func reasonStyle(r schema.Reason) cli.Style {
 	default:
 		return ""
 	}
-}
-
-// newest keeps the last rows of many.
-type newest[T any] struct {
-	most  int // 0 for all
-	count int
-	ring  []T
-}
-
-func (n *newest[T]) add(row T) {
-	if n.most > 0 && len(n.ring) == n.most {
-		n.ring[n.count%n.most] = row
-	} else {
-		n.ring = append(n.ring, row)
-	}
-	n.count++
-}
-
-// rows returns the rows that were kept, in the order in which they came.
-func (n *newest[T]) rows() []T {
-	if n.most == 0 || n.count <= n.most {
-		return n.ring
-	}
-	first := n.count % n.most
-	return append(append([]T(nil), n.ring[first:]...), n.ring[:first]...)
 }

@@ -49,6 +49,7 @@ func TestTheRightsInTheREADMEAreEnoughAndNoneTooMany(t *testing.T) {
 			g.wiretap("kefu.>")
 			g.everything()
 			g.batch()
+			g.operator("audit --verb setup")
 			g.Empty(g.forbidden())
 			if rights != shown {
 				return

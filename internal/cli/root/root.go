@@ -8,6 +8,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/app"
+	"github.com/kefuhq/kefu/internal/cli/audit"
 	"github.com/kefuhq/kefu/internal/cli/bench"
 	"github.com/kefuhq/kefu/internal/cli/campaign"
 	"github.com/kefuhq/kefu/internal/cli/config"
@@ -61,6 +62,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 	root.SetCompletionCommandGroupID(cli.GroupTool)
 	root.AddCommand(
 		app.New(env),
+		audit.New(env),
 		bench.New(env),
 		campaign.New(env),
 		config.New(env),
