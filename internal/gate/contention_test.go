@@ -210,6 +210,7 @@ func simulate(t *testing.T, l load, without heuristic, seed uint64) (f figures) 
 		var counting sync.Mutex
 		var running sync.WaitGroup
 		var workers []*contender
+		var shares []*common
 		store, discard := newFarStore(), slog.New(slog.DiscardHandler)
 		for i, trip := range l.trips {
 			seeded := func(what uint64) *rand.Rand {
@@ -218,7 +219,7 @@ func simulate(t *testing.T, l load, without heuristic, seed uint64) (f figures) 
 			shareCtx, stop := context.WithCancel(context.Background())
 			way := countedWay{way{store, varying(trip, seed*1000+uint64(i))}, from, &counting, &f}
 			share := newCommon(shareCtx, stop, way, "test", time.Now)
-			defer share.close()
+			shares = append(shares, share)
 			share.without = without
 			spread := seeded(0)
 			share.jitter = func() time.Duration { // of one goroutine at a time
@@ -239,6 +240,9 @@ func simulate(t *testing.T, l load, without heuristic, seed uint64) (f figures) 
 			}
 		}
 		running.Wait()
+		for _, share := range shares { // a fetch may be under way, and is counted
+			share.close()
+		}
 		f.sum(l, workers, took)
 	})
 	return f

@@ -281,69 +281,94 @@ func (r *Runner) walk(
 	if err := s.take(work); err != nil {
 		return err
 	}
-	p := Part{Job: at.job, AppID: at.appID, Started: time.Now().UTC()}
+	w := walk{Runner: r, at: at, seat: s, again: true,
+		part: Part{Job: at.job, AppID: at.appID, Started: time.Now().UTC()}}
 	var err error
-	if p.revision, err = get(work, r.conn, partKey(at.job, at.appID), &p); err != nil {
+	if w.part.revision, err = get(work, r.conn, partKey(at.job, at.appID), &w.part); err != nil {
 		return err
 	}
-	var pace *rate.Limiter
-	for again := true; ; again = false {
-		j, ok := r.job(at.job, p)
+	for {
+		j, ok := r.job(at.job, w.part)
 		if !ok {
 			return nil
 		}
-		if pace == nil {
-			pace = newPace(j.share(at.appID))
-		}
 		open := s.step(at.job)
-		if open != nil && open.N <= p.Steps {
-			if err := s.close(work, at.job); err != nil {
-				return err
-			}
-			continue
-		}
-		switch j.turn(p, open) {
+		switch j.turn(w.part, open) {
 		case idle:
-			return nil
+			return w.drop(work, open)
 		case end:
-			p.Ended = time.Now().UTC()
-			return r.count(work, &p, 0)
+			if err := w.drop(work, open); err != nil {
+				return err
+			}
+			w.part.Ended = time.Now().UTC()
+			return r.count(work, &w.part, 0)
 		case carry:
-			result, err := r.works[j.Kind].Carry(work, Task{
-				Order: j.Order, Part: p, Step: *open, Again: again, Stop: steps.Done(), Pace: pace,
-			})
-			if err != nil {
-				return err
-			}
-			p = p.after(result, j.Order)
-			if err := r.count(work, &p, 0); err != nil {
-				return err
-			}
-			if err := s.close(work, at.job); err != nil {
+			if err := w.carry(work, j, *open, steps.Done()); err != nil {
 				return err
 			}
 			stepped()
 		case choose:
 			if steps.Err() != nil || !r.members.First(at.appID) {
-				return nil
+				return w.drop(work, open)
 			}
-			c, err := s.open(work, at.job, p.Steps+1, func(others []Step) (Choice, error) {
-				return r.works[j.Kind].Choose(steps, j.Order, p, others)
-			})
-			switch {
-			case err != nil:
+			if err := w.choose(work, steps, j); err != nil {
 				return err
-			case c.Step != nil:
-			case c.Result.empty():
-				pause(steps, emptyPause)
-			default:
-				p = p.with(c.Result, j.Order)
-				if err := r.count(work, &p, 0); err != nil {
-					return err
-				}
 			}
 		}
+		w.again = false
 	}
+}
+
+// walk is one worker's way through the steps of a part.
+type walk struct {
+	*Runner
+	at    place
+	seat  *seat
+	part  Part
+	pace  *rate.Limiter
+	again bool // an open step may have been begun before
+}
+
+// drop takes a step that is counted off the desk.
+func (w *walk) drop(ctx context.Context, open *Step) error {
+	if open == nil {
+		return nil
+	}
+	return w.seat.close(ctx, w.at.job)
+}
+
+// carry has a step carried out, and counts it.
+func (w *walk) carry(ctx context.Context, j Job, open Step, stop <-chan struct{}) error {
+	if w.pace == nil {
+		w.pace = newPace(j.share(w.at.appID))
+	}
+	result, err := w.works[j.Kind].Carry(ctx, Task{
+		Order: j.Order, Part: w.part, Step: open, Again: w.again, Stop: stop, Pace: w.pace,
+	})
+	if err != nil {
+		return err
+	}
+	w.part = w.part.after(result, j.Order)
+	if err := w.count(ctx, &w.part, 0); err != nil {
+		return err
+	}
+	return w.seat.close(ctx, w.at.job)
+}
+
+// choose opens the next step, or counts what needs none.
+func (w *walk) choose(work, steps context.Context, j Job) error {
+	c, err := w.seat.open(work, w.at.job, w.part.Steps+1, func(others []Step) (Choice, error) {
+		return w.works[j.Kind].Choose(steps, j.Order, w.part, others)
+	})
+	switch {
+	case err != nil || c.Step != nil:
+		return err
+	case c.Result.empty():
+		pause(steps, emptyPause)
+		return nil
+	}
+	w.part = w.part.with(c.Result, j.Order)
+	return w.count(work, &w.part, 0)
 }
 
 // count stores a part.

@@ -284,7 +284,10 @@ func TestAJobIsGovernedWhileItRuns(t *testing.T) {
 	b.until(id, published(10))
 
 	b.tell(id, Pause)
-	j := b.until(id, func(j Job) bool { return j.State() == StatePaused && b.quiet() })
+	b.until(id, func(j Job) bool { return j.State() == StatePaused })
+	b.Eventually(b.quiet, time.Minute, time.Millisecond)
+	j, err := Read(t.Context(), b.conn, id)
+	b.NoError(err)
 	b.Equal(j.Counts().Published, b.queued("wx1"), "what had begun is counted")
 	b.tell(id, Pause) // changes nothing
 
@@ -296,7 +299,7 @@ func TestAJobIsGovernedWhileItRuns(t *testing.T) {
 	b.Equal(StateAborted, j.State())
 	b.Equal(j.Counts().Published, b.queued("wx1"))
 
-	_, err := Tell(t.Context(), b.conn, id, Resume)
+	_, err = Tell(t.Context(), b.conn, id, Resume)
 	b.ErrorIs(err, ErrFinal)
 	_, err = Tell(t.Context(), b.conn, "nosuch", Abort)
 	b.ErrorIs(err, ErrNoJob)
