@@ -1,7 +1,7 @@
 // Package deadletter is the box of what was not sent, KEFU_DEAD: what goes
 // into it (Message), how people find something there (Filter, List; by id
 // through the index, IndexMessage), what would happen if it were sent again
-// (Plan), and sending it again (Replay).
+// (Plan), sending it again (Replay), and taking it out for good (Discard).
 //
 // A letter holds the message as it was published. A replay publishes those
 // very bytes to kefu.again as the next generation of the intent, waits until

@@ -75,7 +75,7 @@ func (r *replay) run(ctx context.Context, filter Filter) error {
 
 	var err error
 	if r.records, err = r.box.records(reading, filter, r.o, !r.planned); err == nil {
-		err = r.walk(reading, filter, func(item Item) error {
+		err = r.box.walk(reading, filter, r.o.Through, func(item Item) error {
 			return r.letter(reading, settling, item)
 		})
 	}
@@ -90,28 +90,6 @@ func (r *replay) run(ctx context.Context, filter Filter) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-// walk reads the box and goes on where it was when the broker went away: a
-// replay may take hours. Other readers of a stream are done in seconds, and fail
-// then.
-func (r *replay) walk(ctx context.Context, filter Filter, f func(Item) error) error {
-	var own error // of f, which must not be taken for the scan's
-	last := time.Now()
-	next := uint64(0)
-	for {
-		err := r.box.from(ctx, filter, next, r.o.Through, func(item Item) error {
-			own = f(item)
-			last, next = time.Now(), item.Seq+1
-			return own
-		})
-		if err == nil || own != nil || ctx.Err() != nil || time.Since(last) > patience {
-			return err
-		}
-		if !pause(ctx, time.Second) {
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // chosen is a letter that is to be published.
@@ -284,16 +262,4 @@ func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 func (r *replay) late(item *Item, now time.Time) bool {
 	deadline := r.o.deadline(&item.Letter, now)
 	return !deadline.IsZero() && !now.Before(deadline)
-}
-
-// pause returns false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -91,3 +91,15 @@ func (f *choice) filter(appID string, ids []string, now time.Time) (deadletter.F
 	}
 	return filter, nil
 }
+
+// checkAll returns an error when nothing chooses letters for a verb that changes much, neither a
+// flag nor --all, or when both do. --app chooses by itself, and may stand beside --all.
+func checkAll(filter deadletter.Filter, all bool, appID string) error {
+	switch {
+	case filter.IsZero() && !all:
+		return cli.Usagef("which letters? Name ids or flags that choose them, or --all")
+	case !filter.IsZero() && all && appID == "":
+		return cli.Usagef("--all and something that chooses: which one is meant?")
+	}
+	return nil
+}

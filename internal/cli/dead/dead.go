@@ -17,7 +17,7 @@ import (
 func New(env *cli.Env) *cobra.Command {
 	return cli.Group(&cobra.Command{
 		Use:     "dead",
-		Short:   "Look at dead letters and send them again",
+		Short:   "Look at dead letters, send them again, or discard them",
 		GroupID: cli.GroupIntent,
 		Long: `An intent that will not be sent becomes a dead letter with a reason, kept for 30
 days: ` + reasonNames() + `.
@@ -26,7 +26,7 @@ The same flags choose letters for every subcommand; all that are given must hold
   kefu dead list --since 2h
   kefu dead show order-4711
   kefu dead replay --reason exhausted --since 2h --dry-run`,
-	}, newGroups(env), newList(env), newShow(env), newReplay(env))
+	}, newGroups(env), newList(env), newShow(env), newReplay(env), newDiscard(env))
 }
 
 func reasonNames() string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,12 +124,8 @@ func (d *replay) filter(ids []string, now time.Time) (deadletter.Filter, error) 
 		return filter, err
 	case d.rate < 0 || d.limit < 0:
 		return filter, cli.Usagef("--rate and --limit cannot be below 0")
-	case filter.IsZero() && !d.all:
-		return filter, cli.Usagef("which letters? Name ids or flags that choose them, or --all")
-	case !filter.IsZero() && d.all && d.settings.AppID == "":
-		return filter, cli.Usagef("--all and something that chooses: which one is meant?")
 	}
-	return filter, nil
+	return filter, checkAll(filter, d.all, d.settings.AppID)
 }
 
 // options returns those of the flags, with what is known of the apps.
@@ -219,13 +214,5 @@ func (d *replay) resultFields(r deadletter.Result) []cli.Field {
 		fields = append(fields,
 			cli.Field{Name: "left in the box", Value: cli.Counted(n, "letter"), Style: cli.Yellow})
 	}
-	for _, note := range r.Notes {
-		ids := strings.Join(note.IDs, ", ")
-		if note.Count > len(note.IDs) {
-			ids += ", …"
-		}
-		fields = append(fields,
-			cli.Field{Name: cli.Grouped(int64(note.Count)), Value: note.Text + " (" + ids + ")"})
-	}
-	return fields
+	return append(fields, noteFields(r.Notes)...)
 }

@@ -1,0 +1,61 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// walk is List through a sequence that goes on where it was when the broker went away: a long
+// operation outlives a restart. Other readers of the box are done in seconds, and fail then.
+func (b *Box) walk(
+	ctx context.Context, filter Filter, through uint64, f func(Item) error,
+) error {
+	var own error // of f, which must not be taken for the scan's
+	last := time.Now()
+	next := uint64(0)
+	for {
+		err := b.from(ctx, filter, next, through, func(item Item) error {
+			own = f(item)
+			last, next = time.Now(), item.Seq+1
+			return own
+		})
+		if err == nil || own != nil || ctx.Err() != nil || time.Since(last) > patience {
+			return err
+		}
+		if !pause(ctx, time.Second) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// patiently calls f until it succeeds, for at most patience. It ends at once when a permission
+// is missing: no time cures that.
+func (b *Box) patiently(ctx context.Context, f func(context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := f(within)
+		if err == nil || within.Err() != nil {
+			return err
+		}
+		if denied := b.conn.Denied(); denied != "" {
+			return errors.New(denied)
+		}
+		if !pause(within, time.Second) {
+			return err
+		}
+	}
+}
+
+// pause returns false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
