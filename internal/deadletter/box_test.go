@@ -21,7 +21,7 @@ func TestMessage(t *testing.T) {
 	require.Equal(t, wire.LetterMsgID(app, "order-1", 1, 7), msg.Header.Get("Nats-Msg-Id"))
 	require.Contains(t, string(msg.Data), `"detail":"<late>"`)
 	item := itemOf(broker.Stored{Data: msg.Data, Seq: 3, Time: noon})
-	require.Equal(t, Item{Letter: *l, Seq: 3, Stored: noon}, item)
+	require.Equal(t, Item{Letter: *l, Seq: 3, Stored: noon, raw: msg.Data}, item)
 
 	_, err = Message(letter("order-1", of("no reason")))
 	require.ErrorContains(t, err, "no reason")

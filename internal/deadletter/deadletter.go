@@ -1,7 +1,8 @@
 // Package deadletter is the box of what was not sent, KEFU_DEAD: what goes
 // into it (Message), how people find something there (Filter, List; by id
 // through the index, IndexMessage), what would happen if it were sent again
-// (Plan), sending it again (Replay), and taking it out for good (Discard).
+// (Plan), sending it again (Replay), taking it out for good (Discard), and
+// keeping it elsewhere (Export).
 //
 // A letter holds the message as it was published. A replay publishes those
 // very bytes to kefu.again as the next generation of the intent, waits until
@@ -43,6 +44,8 @@ type Item struct {
 	Seq    uint64    // in KEFU_DEAD
 	Stored time.Time // by the broker's clock
 	Broken bool      // what is stored is no letter; Letter says what is known of it
+
+	raw []byte // as it is stored
 }
 
 // Box is KEFU_DEAD.

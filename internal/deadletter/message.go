@@ -57,7 +57,7 @@ func encode(v any, size int) ([]byte, error) {
 // itemOf reads a stored letter. What is no letter becomes an item that says
 // so: one message that somebody published by hand must not hide all others.
 func itemOf(s broker.Stored) Item {
-	item := Item{Seq: s.Seq, Stored: s.Time}
+	item := Item{Seq: s.Seq, Stored: s.Time, raw: s.Data}
 	if err := json.Unmarshal(s.Data, &item.Letter); err == nil && item.Letter.ID != "" {
 		return item
 	}

@@ -27,9 +27,9 @@ type audit struct {
 
 // verbs are those that kefu writes, for the shell's completion.
 var verbs = []string{
-	"campaign", "cancel", "kfaccount-add", "kfaccount-avatar", "kfaccount-delete",
-	"kfaccount-update", "pause", "probe", "quota-reset", "replay", "resume", "reveal", "setup",
-	"typing",
+	"campaign", "cancel", "discard", "import", "kfaccount-add", "kfaccount-avatar",
+	"kfaccount-delete", "kfaccount-update", "pause", "probe", "quota-reset", "replay", "resume",
+	"reveal", "setup", "typing",
 }
 
 // New returns the command.

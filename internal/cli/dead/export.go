@@ -1,0 +1,182 @@
+package dead
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// export is `kefu dead export`.
+type export struct {
+	streams  *cli.Streams
+	settings *cli.Settings
+	broker   *cli.Broker
+
+	choice choice
+}
+
+func newExport(env *cli.Env) *cobra.Command {
+	d := &export{streams: env.Streams, settings: env.Settings, broker: env.Broker}
+	cmd := &cobra.Command{
+		Use:   "export [FILE]",
+		Short: "Write dead letters to a file, which kefu dead import reads",
+		Long: `Writes the chosen letters to a file as NDJSON, one letter on each line, compressed when its name
+ends in .gz. Without a file, or with -, they go to stdout. Nothing is taken out of the box.
+
+The letters are whole, as they are stored: the file holds MESSAGES AND RECIPIENTS, unmasked. Nobody
+but its owner may read it, and the audit says how many letters were exported. It appears under its
+name when all of them are written. Exit code 3 when no letter matches.`,
+		Example: `  kefu dead export letters.ndjson.gz
+  kefu dead export --campaign double-11 --reason expired double-11.ndjson
+  kefu dead export --since 2h | jq -r .errmsg | sort | uniq -c`,
+		Args: cli.Args(0, 1, "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 || args[0] == "-" {
+				return d.run(cmd.Context(), "")
+			}
+			return d.run(cmd.Context(), args[0])
+		},
+	}
+	d.choice.addFlags(cmd)
+	return cmd
+}
+
+// Exported is what was exported as JSON.
+type Exported struct {
+	Exported    int     `json:"exported"`
+	File        string  `json:"file"`
+	TookSeconds float64 `json:"took_seconds"`
+}
+
+// run exports to a file, or to stdout when path is empty.
+func (d *export) run(ctx context.Context, path string) error {
+	filter, err := d.choice.filter(d.settings.AppID, nil, time.Now())
+	if err != nil {
+		return err
+	}
+	exists, err := canBeWritten(path)
+	if err != nil {
+		return err
+	}
+	conn, box, err := openBox(ctx, d.broker)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	begin := time.Now()
+	plan, err := box.PlanExport(ctx, filter)
+	if err != nil {
+		return err
+	}
+	if plan.Foreign > 0 {
+		d.streams.Warn(fmt.Sprintf("not exported: %s in %s that kefu did not write",
+			cli.Counted(plan.Foreign, "message"), schema.StreamDead))
+	}
+	if plan.Total == 0 {
+		return cli.Nothingf("no dead letter matches")
+	}
+	if exists {
+		if err := d.streams.Confirm(ctx, path+" exists. Overwrite it?"); err != nil {
+			return err
+		}
+	}
+	write := func(w io.Writer) (int, error) {
+		bar := d.streams.Progress(plan.Total, "exporting", "letters")
+		defer bar.End()
+		viewer := deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead export"}
+		return box.Export(ctx, w, viewer, filter, plan, func(n int) { bar.Show(n, "") })
+	}
+	if path == "" {
+		return d.toStdout(write, plan.Total)
+	}
+	exported, err := toFile(path, write)
+	if err != nil {
+		return err
+	}
+	return d.streams.Answer(Exported{exported, path, time.Since(begin).Seconds()},
+		"%s exported to %s\n", lettersWere(exported), cli.Clean(path))
+}
+
+func (d *export) toStdout(write func(io.Writer) (int, error), total int) error {
+	exported, err := write(d.streams.Out)
+	switch {
+	case err != nil && exported == 0:
+		return err
+	case errors.Is(err, context.Canceled):
+		return cli.Partlyf("interrupted: %s of %s exported", cli.Grouped(int64(exported)),
+			lettersWere(total))
+	case err != nil:
+		return cli.Partlyf("%s of %s exported: %w", cli.Grouped(int64(exported)),
+			lettersWere(total), err)
+	}
+	d.streams.Notef("%s exported", lettersWere(exported))
+	return nil
+}
+
+// canBeWritten checks a path before all letters are read, and says whether a file is there.
+func canBeWritten(path string) (exists bool, err error) {
+	if path == "" {
+		return false, nil
+	}
+	folder := filepath.Dir(path)
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return false, cli.Usagef("%s: there is no folder %s", path, folder)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !info.Mode().IsRegular():
+		return false, cli.Usagef("%s is no regular file: kefu dead export without a file "+
+			"writes to stdout", path)
+	}
+	return true, nil
+}
+
+// toFile writes a file beside the one that it takes the place of when it is whole. Nobody but its
+// owner may read it.
+func toFile(path string, write func(io.Writer) (int, error)) (n int, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // of mode 0600
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // the first error counts
+			_ = os.Remove(f.Name())
+		}
+	}()
+	var w io.WriteCloser = unclosed{f}
+	if strings.HasSuffix(strings.ToLower(path), ".gz") {
+		w = gzip.NewWriter(f)
+	}
+	if n, err = write(w); err != nil {
+		return n, err
+	}
+	for _, step := range []func() error{w.Close, f.Sync, f.Close} {
+		if err := step(); err != nil {
+			return n, err
+		}
+	}
+	return n, os.Rename(f.Name(), path)
+}
+
+// unclosed is a file that somebody else closes.
+type unclosed struct{ io.Writer }
+
+func (unclosed) Close() error { return nil }
