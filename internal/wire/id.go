@@ -40,6 +40,13 @@ func LetterMsgID(appID, id string, generation int, seq uint64) string {
 	return msgID(appID, id, strconv.Itoa(generation), strconv.FormatUint(seq, 10))
 }
 
+// ReturnedMsgID is the broker message id of a dead letter that is put back into KEFU_DEAD while the
+// stream still takes it for a duplicate of itself, which was deleted: former is the id that was
+// taken for one, and seq the sequence that was deleted.
+func ReturnedMsgID(former string, seq uint64) string {
+	return msgID(former, "back", strconv.FormatUint(seq, 10))
+}
+
 // ReceiptMsgID is the broker message id of a receipt.
 func ReceiptMsgID(appID, id string, generation int) string {
 	return msgID(appID, id, strconv.Itoa(generation))

@@ -27,7 +27,7 @@ The same flags choose letters for every subcommand; all that are given must hold
   kefu dead show order-4711
   kefu dead replay --reason exhausted --since 2h --dry-run`,
 	}, newGroups(env), newList(env), newShow(env), newReplay(env), newDiscard(env),
-		newExport(env))
+		newExport(env), newImport(env))
 }
 
 func reasonNames() string {

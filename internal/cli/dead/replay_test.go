@@ -68,3 +68,45 @@ func TestTheExitCodeSaysWhetherAnythingWasReplayed(t *testing.T) {
 		require.Contains(t, said.String(), c.says, what)
 	}
 }
+
+func TestTheExitCodeSaysWhetherAnythingWasDiscardedOrImported(t *testing.T) {
+	t.Parallel()
+	away := errors.New("the box is away")
+	for what, c := range map[string]struct {
+		done, left int
+		err        error
+		code       int
+		says       string // of both
+	}{
+		"interrupted before the first": {0, 0, context.Canceled, cli.ExitFailed,
+			"kefu: interrupted\n"},
+		"interrupted in the middle": {3, 0, context.Canceled, cli.ExitPartly,
+			"kefu: interrupted: "},
+		"the box went away before the first": {0, 0, away, cli.ExitFailed,
+			"kefu: the box is away\n"},
+		"the box went away in the middle": {3, 0, away, cli.ExitPartly,
+			"kefu: stopped: the box is away; run it again to "},
+		"all were left":  {0, 2, nil, cli.ExitFailed, "kefu: nothing was "},
+		"some were left": {1, 2, nil, cli.ExitPartly, "kefu: "},
+		"all were done":  {3, 0, nil, cli.ExitDone, ""},
+	} {
+		report := func(of func(*cli.Streams) error) {
+			var out, said strings.Builder
+			env := cli.New(cli.Process{Out: &out, Err: &said})
+			cmd := &cobra.Command{RunE: func(*cobra.Command, []string) error {
+				return of(env.Streams)
+			}}
+			env.Frame(cmd)
+			require.Equal(t, c.code, env.Execute(t.Context(), cmd, nil), what)
+			require.Contains(t, said.String(), c.says, what)
+		}
+		report(func(s *cli.Streams) error {
+			return (&discard{streams: s}).report(
+				deadletter.DiscardResult{Discarded: c.done, Left: c.left}, c.err)
+		})
+		report(func(s *cli.Streams) error {
+			return (&importing{streams: s}).report(
+				deadletter.ImportResult{Imported: c.done, Refused: c.left}, c.err)
+		})
+	}
+}
