@@ -153,7 +153,15 @@ func (s *scene) queuedAttempts() map[string]int {
 			continue // a row may have taken it away
 		}
 		state := st.CachedInfo().State
-		for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+		for seq := state.FirstSeq; state.Msgs > 0; seq++ {
+			if seq > state.LastSeq { // what came due meanwhile lies behind what was there
+				last := state.LastSeq
+				info, err := st.Info(s.T.Context())
+				s.NoError(err)
+				if state = info.State; state.LastSeq == last {
+					break
+				}
+			}
 			m, err := st.GetMsg(s.T.Context(), seq)
 			if err != nil {
 				s.ErrorIs(err, jetstream.ErrMsgNotFound)

@@ -9,12 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/failpoint"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -146,6 +149,20 @@ func (s *scene) provision() {
 	s.Connect()
 }
 
+// arrived returns when the streams hold what was published to them before. A stream takes its
+// messages one after the other, some time after their connection has gone: it refuses a condition
+// that cannot hold only after all that came before.
+func (s *scene) arrived(conn *broker.Conn) {
+	s.T.Helper()
+	for _, subject := range []string{
+		wire.LedgerSubject("checker"), wire.LaterWaitSubject(stage.App, "checker"),
+		schema.BulkSubject(stage.App, "checker").String(),
+	} {
+		_, err := conn.Swap(s.T.Context(), nats.NewMsg(subject), 1<<40)
+		s.ErrorIs(err, broker.ErrOvertaken, subject)
+	}
+}
+
 // collectStarted adds to the set the intents whose newest mark in the ledger is a Start: a call of
 // theirs was begun, and nobody wrote how it ended. Not in doubt are those whose next attempt is
 // stored already: it knows.
@@ -157,6 +174,7 @@ func (s *scene) collectStarted(b *brokertest.Broker, set map[string]bool) {
 	conn, err := broker.Connect(s.T.Context(), broker.Options{URL: b.URL(), Name: "checker"})
 	s.NoError(err)
 	defer conn.Close()
+	s.arrived(conn)
 	l, err := ledger.Open(s.T.Context(), conn,
 		ledger.Options{Worker: "checker", Keep: 72 * time.Hour})
 	s.NoError(err)
