@@ -152,6 +152,9 @@ const discardBatch = 256
 const noteHandedOver = "left: a replay has it in hand, or was killed and may have published it; " +
 	"replay it"
 
+// noteTakenOut is about a letter that another replay or discard was quicker with.
+const noteTakenOut = "taken out of the box by somebody else meanwhile"
+
 // discard is one run of Discard.
 type discard struct {
 	box     *Box
@@ -265,7 +268,7 @@ func (d *discard) remove(ctx context.Context, l *schema.Letter, seq uint64) {
 		d.notes.add("", "the broker did not take it out", l.ID)
 		d.stop(err)
 	case missing:
-		d.notes.add("", "taken out by somebody else meanwhile", l.ID)
+		d.notes.add("", noteTakenOut, l.ID)
 	default:
 		d.result.Discarded++
 	}

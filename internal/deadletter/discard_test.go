@@ -135,3 +135,22 @@ func TestADiscardGoesOnAfterARestartOfTheBroker(t *testing.T) {
 	b.Zero(result.Left)
 	b.Empty(b.ids(Filter{}))
 }
+
+func TestAReplaySendsNothingThatWasDiscardedMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 10_000)
+	const n = 1000 // more than are read and written down at once
+	b.buryMany("letter-", n)
+	discarded := 0
+	result := b.replay(Filter{}, Options{Progress: func(Progress) {
+		if discarded == 0 {
+			discarded = b.discard(Filter{}, DiscardOptions{}).Discarded
+		}
+	}})
+	b.Positive(discarded)
+	b.Zero(result.Skipped)
+	b.Equal(noteTakenOut, result.Notes[0].Text)
+	b.Equal(n, discarded+result.Replayed)
+	b.Len(b.queued(), result.Replayed)
+	b.Empty(b.ids(Filter{}))
+}

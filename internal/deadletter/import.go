@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/wire"
@@ -111,6 +110,9 @@ type parcel struct {
 // look finds out which letters of the file are in the box. A few ids are looked up in the index;
 // for more, the box is read once.
 func (im *importing) look(ctx context.Context, p ImportPlan) (err error) {
+	for key := range im.keys { // a plan may be used again
+		im.keys[key] = 0
+	}
 	if im.through, err = im.box.last(ctx); err != nil || im.through == 0 {
 		return err
 	}
@@ -235,7 +237,11 @@ func (im *importing) store(ctx context.Context, todo []*parcel) (again []*parcel
 	if err != nil {
 		return nil, err
 	}
-	held, err := im.held(ctx, doubtful)
+	seqs := make([]uint64, len(doubtful))
+	for i, p := range doubtful {
+		seqs[i] = p.ack.Seq
+	}
+	held, err := im.box.held(ctx, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -265,28 +271,6 @@ func tooLarge(err error) bool {
 	return errors.Is(err, nats.ErrMaxPayload) ||
 		errors.As(err, &refused) && (refused.Code == broker.CodeTooLarge ||
 			refused.Description == "message too large")
-}
-
-// held says which of the letters are in the box under the sequences that their answers name.
-func (im *importing) held(ctx context.Context, parcels []*parcel) ([]bool, error) {
-	held := make([]bool, len(parcels))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(maxUnsettled)
-	for i, p := range parcels {
-		group.Go(func() error {
-			return im.box.patiently(ctx, func(ctx context.Context) error {
-				return im.box.conn.Ask(ctx, func(ctx context.Context) error {
-					_, err := im.box.conn.Get(ctx, schema.StreamDead, p.ack.Seq)
-					if errors.Is(err, broker.ErrNoMessage) {
-						return nil
-					}
-					held[i] = err == nil
-					return err
-				})
-			})
-		})
-	}
-	return held, group.Wait()
 }
 
 // publish publishes messages in their order and returns the answers.

@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // walk is List through a sequence that goes on where it was when the broker went away: a long
@@ -46,6 +51,36 @@ func (b *Box) patiently(ctx context.Context, f func(context.Context) error) erro
 			return err
 		}
 	}
+}
+
+// held says which of some sequences the box holds.
+func (b *Box) held(ctx context.Context, seqs []uint64) ([]bool, error) {
+	held := make([]bool, len(seqs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxUnsettled)
+	for i, seq := range seqs {
+		group.Go(func() (err error) {
+			held[i], err = b.holds(ctx, seq)
+			if err != nil { // rarely: most letters pay for no more than the question
+				err = b.patiently(ctx, func(ctx context.Context) error {
+					held[i], err = b.holds(ctx, seq)
+					return err
+				})
+			}
+			return err
+		})
+	}
+	return held, group.Wait()
+}
+
+func (b *Box) holds(ctx context.Context, seq uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := b.conn.Get(ctx, schema.StreamDead, seq)
+	if errors.Is(err, broker.ErrNoMessage) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // pause returns false when ctx ended first.

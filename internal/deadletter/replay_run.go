@@ -157,6 +157,10 @@ func (r *replay) send(reading, settling context.Context) error {
 	if err := r.writeDown(reading, batch...); err != nil {
 		return err
 	}
+	batch, err := r.stillBoxed(reading, batch)
+	if err != nil {
+		return err
+	}
 	for _, c := range batch {
 		if err := r.limiter.Wait(reading); err != nil {
 			return err
@@ -172,6 +176,29 @@ func (r *replay) send(reading, settling context.Context) error {
 		r.settling(func() { r.settle(reading, settling, c, o) })
 	}
 	return nil
+}
+
+// stillBoxed returns those of a batch that are in the box: what was discarded since it was read
+// must not be sent. Once they are written down, nobody discards them.
+func (r *replay) stillBoxed(ctx context.Context, batch []chosen) ([]chosen, error) {
+	seqs := make([]uint64, len(batch))
+	for i, c := range batch {
+		seqs[i] = c.item.Seq
+	}
+	held, err := r.box.held(ctx, seqs)
+	if err != nil {
+		return nil, err
+	}
+	var boxed []chosen
+	for i, c := range batch {
+		if held[i] {
+			boxed = append(boxed, c)
+			continue
+		}
+		r.unsent(c.item.Seq)
+		r.gone(c.item.Letter.ID)
+	}
+	return boxed, nil
 }
 
 // offer publishes a letter unless it must not be any more: its turn may come long after it was
