@@ -194,7 +194,7 @@ func (b *bed) worker(name string) (stop, kill func()) {
 		once.Do(func() {
 			conn.NC.Close()
 			cancel()
-			<-ended
+			_ = <-ended // whatever a worker says that is killed
 			b.crew.lose(name)
 			conn.Close()
 		})
