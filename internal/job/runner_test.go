@@ -194,7 +194,7 @@ func (b *bed) worker(name string) (stop, kill func()) {
 		once.Do(func() {
 			conn.NC.Close()
 			cancel()
-			_ = <-ended // whatever a worker says that is killed
+			b.t.Log(name, "was killed:", <-ended)
 			b.crew.lose(name)
 			conn.Close()
 		})
