@@ -19,9 +19,17 @@ type FollowOptions struct {
 	// is read once, from the oldest on.
 	Latest bool
 
+	// New begins with what is stored after Follow was called, and Since with the
+	// first message that was stored then or later. With either of them nothing is
+	// read from the beginning again: a stream that is not what it was is read on
+	// from the time of the last message that was read.
+	New   bool
+	Since time.Time
+
 	// Anew is called when the stream is not what it was: made anew, or (noticed
 	// without Latest only) cut back by a power failure. It is then read from its
-	// beginning once more, and what was written to it lately may be lost.
+	// beginning once more, but for New and Since, and what was written to it lately
+	// may be lost.
 	Anew func()
 
 	// Begun is called before each reading: when the stream was made, and the sequence
@@ -55,6 +63,7 @@ type Follower struct {
 
 	// the reading goroutine's
 	created    time.Time // of the stream
+	from       time.Time // with New and Since: where to begin when last has no sequence
 	last       Stored    // the newest message that was read; only its sequence and time
 	shortReads int       // how many times in a row the stream ended before it
 }
@@ -71,7 +80,7 @@ func (c *Conn) Follow(
 	o.expires = cmp.Or(o.expires, pullExpires)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &Follower{
-		conn: c, stream: stream, opts: o, f: f,
+		conn: c, stream: stream, opts: o, f: f, from: o.Since,
 		caughtUp: make(chan struct{}), wake: make(chan struct{}, 1), stop: stop,
 		done: make(chan struct{}),
 	}

@@ -236,12 +236,49 @@ func TestAFollowerOfTheLatestSeesTheNewestOfEachSubject(t *testing.T) {
 	require.Equal(t, []string{"1", "2"}, next(t, got, 2))
 }
 
+func TestAFollowerOfTheNewReadsWhatIsStoredFromNowOn(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	_, all := follow(t, conn, schema.StreamDead, broker.FollowOptions{New: true})
+	letters(t, conn, 6)
+	require.Equal(t, numbers(1, 7), next(t, all, 6), "of a stream that was empty")
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{New: true})
+	_, some := follow(t, conn, schema.StreamDead,
+		broker.FollowOptions{New: true, Subject: "kefu.dead.wx1.*"})
+	// It has read nothing yet, and has missed nothing when the broker is back.
+	back := brokertest.Reconnected(t, conn)
+	b.Restart()
+	brokertest.Await(t, back, "the reconnect")
+	letters(t, conn, 4)
+	require.Equal(t, numbers(1, 5), next(t, got, 4))
+	require.Equal(t, []string{"1", "3"}, next(t, some, 2))
+	require.Equal(t, numbers(1, 5), next(t, all, 4))
+	for _, more := range []<-chan broker.Stored{all, got, some} {
+		require.Empty(t, more)
+	}
+}
+
+func TestAFollowerBeginsAtATime(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 5)
+	var third time.Time
+	require.NoError(t, conn.Scan(t.Context(), schema.StreamDead, broker.ScanOptions{Seq: 3},
+		func(s broker.Stored) error { third = s.Time; return broker.ErrStopScan }))
+	_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{Since: third})
+	require.Equal(t, numbers(3, 6), next(t, got, 3), "that was read when Follow returned")
+	letters(t, conn, 1)
+	require.Equal(t, []string{"1"}, next(t, got, 1))
+}
+
 func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
 		lose func(t *testing.T, b *brokertest.Broker, conn *broker.Conn)
 		want []string // what is read after it
+		news []string // with New
 	}{
 		{
 			name: "it was made anew",
@@ -250,6 +287,7 @@ func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 				brokertest.Provision(t, conn, brokertest.Spec())
 			},
 			want: []string{"new"},
+			news: []string{"new"},
 		},
 		{
 			name: "it was cut back, and is shorter now",
@@ -259,6 +297,7 @@ func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 				brokertest.Await(t, back, "the reconnect")
 			},
 			want: []string{"1", "2", "3", "new"},
+			news: []string{"new"},
 		},
 		{
 			name: "it was cut back, and has grown again before anybody looked",
@@ -268,6 +307,7 @@ func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 				brokertest.Await(t, back, "the reconnect")
 			},
 			want: []string{"1", "2", "3", "1", "2", "new"},
+			news: []string{"1", "2", "new"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -278,7 +318,9 @@ func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 			back := brokertest.Reconnected(t, conn)
 			b.Save()
 			brokertest.Await(t, back, "the reconnect")
+			_, news := follow(t, conn, schema.StreamDead, broker.FollowOptions{New: true})
 			letters(t, conn, 2)
+			next(t, news, 2)
 			anew := make(chan struct{}, 10)
 			_, got := follow(t, conn, schema.StreamDead, broker.FollowOptions{Anew: func() {
 				anew <- struct{}{}
@@ -291,6 +333,8 @@ func TestAFollowerNoticesThatTheStreamIsNotWhatItWas(t *testing.T) {
 			require.Equal(t, c.want, next(t, got, len(c.want)))
 			require.Len(t, anew, 1)
 			require.Empty(t, got)
+			require.Equal(t, c.news, next(t, news, len(c.news)))
+			require.Empty(t, news)
 		})
 	}
 }

@@ -51,6 +51,8 @@ func (w *Follower) open(ctx context.Context) (*reader, error) {
 	}
 	info := stream.CachedInfo()
 	switch {
+	case w.created.IsZero() && w.opts.New:
+		w.last.Seq, w.last.Time = info.State.LastSeq, info.State.LastTime
 	case !w.created.IsZero() && !info.Created.Equal(w.created):
 		w.anew()
 	case info.State.LastSeq < w.last.Seq:
@@ -78,6 +80,8 @@ func (w *Follower) open(ctx context.Context) (*reader, error) {
 	case w.last.Seq > 0:
 		// With the last message once more, to see that it is still the same.
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.last.Seq
+	case !w.from.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &w.from
 	}
 	consumer, err := w.conn.JS.CreateConsumer(ctx, w.stream, cfg)
 	if err != nil {
@@ -104,8 +108,12 @@ func (r *reader) close() {
 	_ = r.sub.Unsubscribe()
 }
 
-// anew begins from the beginning.
+// anew begins from the beginning, or, when that was not asked for, after what
+// was read.
 func (w *Follower) anew() {
+	if !w.last.Time.IsZero() && (w.opts.New || !w.opts.Since.IsZero()) {
+		w.from = w.last.Time.Add(1)
+	}
 	w.last = Stored{}
 	if w.opts.Anew != nil {
 		w.opts.Anew()

@@ -64,12 +64,16 @@ func List[T any](s *Streams, rows []T, columns []Column[T]) error {
 			}
 		}
 	}
+	return s.table(headsOf(columns), cells)
+}
+
+func headsOf[T any](columns []Column[T]) []head {
 	heads := make([]head, len(columns))
 	for j, col := range columns {
 		heads[j] = head{title: col.Title, right: col.Right, wraps: col.Wraps, cuts: col.Cuts,
 			spare: col.Spare}
 	}
-	return s.table(heads, cells)
+	return heads
 }
 
 // Rows prints rows as they come, for results that may be longer than memory: as one JSON array or
@@ -124,6 +128,9 @@ type Column[T any] struct {
 	// Spare columns are left out where the terminal is too narrow for all, the highest number first;
 	// 0 is for what is always shown.
 	Spare int
+
+	// Width is how wide the values usually are, for Live, which cannot look at all of them first.
+	Width int
 }
 
 // Field is one line of a record.

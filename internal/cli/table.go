@@ -144,9 +144,12 @@ func natural(heads []head, rows [][]cell) []int {
 
 // withoutSpare leaves out the columns that can be spared and that a terminal has no space for.
 func withoutSpare(heads []head, rows [][]cell, terminal int) ([]head, [][]cell) {
-	if terminal <= 0 {
-		return heads, rows
-	}
+	kept := fitting(heads, rows, terminal)
+	return pick(heads, kept), pickRows(rows, kept)
+}
+
+// fitting returns which columns stay when those that can be spared give way to the others.
+func fitting(heads []head, rows [][]cell, terminal int) []int {
 	widths := natural(heads, rows)
 	least := -columnGap
 	var kept, spare []int
@@ -171,13 +174,13 @@ func withoutSpare(heads []head, rows [][]cell, terminal int) ([]head, [][]cell) 
 		return heads[b].spare - heads[a].spare
 	})
 	for _, j := range spare {
-		if least <= terminal {
+		if terminal <= 0 || least <= terminal {
 			break
 		}
 		least -= heads[j].least(widths[j]) + columnGap
 		kept = slices.DeleteFunc(kept, func(k int) bool { return k == j })
 	}
-	return pick(heads, kept), pickRows(rows, kept)
+	return kept
 }
 
 // least returns the width that a column with a natural width must have.

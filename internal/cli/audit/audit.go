@@ -39,9 +39,9 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "audit",
 		Short:   "Show what operators did, the newest last",
 		GroupID: cli.GroupApp,
-		Long: `Shows who did what, when, to which app, to how many messages, and what was chosen. The entries
-name no recipient: where one was chosen, #… is a keyed hash of the openid. An entry that cannot be
-read is shown as such, whatever --actor and --app say. Exit code 3 when no entry matches.`,
+		Long: `Shows who did what, when, to which app, to how many messages, and what was chosen.
+The entries name no recipient: where one was chosen, #… is a keyed hash of the openid. An entry that
+cannot be read is shown as such, whatever --actor and --app say. Exit code 3 when no entry matches.`,
 		Example: `  kefu audit --since 2h
   kefu audit --verb replay,cancel --actor li --since 7d
   kefu audit --app wx0000000000000001 --verb pause --verb resume

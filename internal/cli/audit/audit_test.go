@@ -83,12 +83,12 @@ WHEN                 WHO                       VERB              APP            
 func TestTheAuditChooses(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	now := time.Now()
+	ago := func(minutes time.Duration) time.Time { return time.Now().Add(-minutes * time.Minute) }
 	write(o,
-		broker.AuditEntry{Time: now.Add(-30 * time.Minute), Actor: "li@a", Verb: "pause", AppID: "wx1"},
-		broker.AuditEntry{Time: now.Add(-20 * time.Minute), Actor: "li@b", Verb: "resume", AppID: "wx1"},
-		broker.AuditEntry{Time: now.Add(-10 * time.Minute), Actor: "lina@a", Verb: "cancel", AppID: "wx2"},
-		broker.AuditEntry{Time: now, Actor: "lina@a", Verb: "setup"},
+		broker.AuditEntry{Time: ago(30), Actor: "li@a", Verb: "pause", AppID: "wx1"},
+		broker.AuditEntry{Time: ago(20), Actor: "li@b", Verb: "resume", AppID: "wx1"},
+		broker.AuditEntry{Time: ago(10), Actor: "lina@a", Verb: "cancel", AppID: "wx2"},
+		broker.AuditEntry{Time: ago(0), Actor: "lina@a", Verb: "setup"},
 	)
 	for line, want := range map[string][]string{
 		"":                                 {"pause", "resume", "cancel", "setup"},
@@ -112,7 +112,9 @@ func TestTheAuditChooses(t *testing.T) {
 		}
 		o.Equal(want, verbs, line)
 	}
-	for _, line := range []string{"--actor lin", "--app wx9", "--verb typing", "--since 0s --verb pause"} {
+	for _, line := range []string{
+		"--actor lin", "--app wx9", "--verb typing", "--since 0s --verb pause",
+	} {
 		o.Equal(cli.ExitNothing, o.Kefu("audit "+line).Code, line)
 	}
 	for line, says := range map[string]string{
@@ -130,7 +132,9 @@ func TestATableOfTheAuditHoldsTheNewest(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
 	for i := range 103 {
-		write(o, broker.AuditEntry{Actor: "li@a", Verb: "cancel", Filter: fmt.Sprint("id=order-", i)})
+		write(o, broker.AuditEntry{
+			Actor: "li@a", Verb: "cancel", Filter: fmt.Sprint("id=order-", i),
+		})
 	}
 	got := o.Kefu("audit")
 	o.Equal(101, strings.Count(got.Out, "\n"))
@@ -154,7 +158,8 @@ func TestAnEntryThatCannotBeReadIsShownAsSuch(t *testing.T) {
 	write(o, broker.AuditEntry{Actor: "li@a", Verb: "resume", AppID: "wx1"})
 	got := o.Kefu("audit --actor somebody --app wx2")
 	o.Equal(cli.ExitDone, got.Code, "it may be one that is looked for")
-	o.Regexp(`(?m)^20\S+ \S+ +replay +this entry cannot be read: it is no JSON of an entry$`, got.Out)
+	o.Regexp(`(?m)^20\S+ \S+ +replay +this entry cannot be read: it is no JSON of an entry$`,
+		got.Out)
 	o.Regexp(`(?m)^20\S+ \S+ +pause +this entry cannot be read: time, actor or verb is missing$`,
 		got.Out)
 	o.NotContains(got.Out, "resume")

@@ -1,6 +1,7 @@
 package root_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/publisher"
@@ -50,6 +52,7 @@ func TestTheRightsInTheREADMEAreEnoughAndNoneTooMany(t *testing.T) {
 			g.everything()
 			g.batch()
 			g.operator("audit --verb setup")
+			g.tail()
 			g.Empty(g.forbidden())
 			if rights != shown {
 				return
@@ -110,6 +113,17 @@ func (g *guarded) everything() {
 	}
 	stopSecond()
 	g.counted("spring", 2)
+}
+
+// tail has an operator follow the receipts.
+func (g *guarded) tail() {
+	g.t.Helper()
+	ctx, interrupt := context.WithCancel(g.t.Context())
+	ended := make(chan int, 1)
+	go func() { ended <- g.run(ctx, "operator", "tail --since 1h -o ndjson") }()
+	g.say(`"id":"purged","appid"`, 1)
+	interrupt()
+	g.Equal(cli.ExitDone, brokertest.Await(g.t, ended, "the end of kefu tail"), g.log())
 }
 
 // counted checks that the workers have stored what a campaign counts.

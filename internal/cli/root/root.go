@@ -20,6 +20,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/pool"
 	"github.com/kefuhq/kefu/internal/cli/sandbox"
 	"github.com/kefuhq/kefu/internal/cli/setup"
+	"github.com/kefuhq/kefu/internal/cli/tail"
 	"github.com/kefuhq/kefu/internal/cli/typing"
 	"github.com/kefuhq/kefu/internal/cli/worker"
 )
@@ -77,6 +78,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 		pool.New(env),
 		sandbox.New(env),
 		setup.New(env),
+		tail.New(env),
 		typing.New(env),
 		newVersion(env),
 		worker.New(env),

@@ -1,0 +1,4 @@
+package tail
+
+// BacklogSize is how many receipts wait for a slow terminal.
+const BacklogSize = backlogSize
