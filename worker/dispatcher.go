@@ -90,7 +90,7 @@ func (d *dispatcher) pullMore() {
 	d.mu.Lock()
 	room := dispatchAhead - d.moving
 	d.mu.Unlock()
-	d.puller.Top(room)
+	d.puller.Request(room)
 }
 
 // stop begins to end; the channel is closed when nothing is being moved.

@@ -124,7 +124,7 @@ func (l *lane) pullMore(limit int) {
 	if l.line.inHand >= l.maxInHand() {
 		room = 0
 	}
-	l.puller.Top(room)
+	l.puller.Request(room)
 }
 
 // window is how many of its intents may be ready; limit bounds it where it is not 0.

@@ -64,7 +64,7 @@ func TestInAClusterAPullerGoesOnWhenLeadersChange(t *testing.T) {
 	const n = 60
 	p := newPulled(t, conn, n)
 	seen := make(map[string]bool)
-	p.Top(10)
+	p.Request(10)
 	stop := time.After(3 * brokertest.Patience)
 	for len(seen) < n {
 		select {
@@ -76,7 +76,7 @@ func TestInAClusterAPullerGoesOnWhenLeadersChange(t *testing.T) {
 				}
 			}
 			require.NoError(t, conn.AckReply(m.Reply))
-			p.Top(10)
+			p.Request(10)
 		case why := <-p.lost: // whatever it was: a look at the consumer, and on
 			t.Logf("lost: %v", why)
 			require.Eventually(t, func() bool {
@@ -84,7 +84,7 @@ func TestInAClusterAPullerGoesOnWhenLeadersChange(t *testing.T) {
 					broker.BulkConsumer("wx1", 10000))
 				return err == nil
 			}, 2*brokertest.Patience, 50*time.Millisecond)
-			p.Top(10)
+			p.Request(10)
 		case <-time.After(broker.Silence):
 			p.Check(time.Now().Add(broker.Silence))
 		case <-stop:
@@ -118,11 +118,11 @@ func TestAConnectionGoesElsewhereOnce(t *testing.T) {
 	conn := c.Connect()
 	back := brokertest.Reconnected(t, conn)
 	before := conn.NC.ConnectedServerName()
-	conn.Elsewhere()
+	conn.LeaveServer()
 	brokertest.Await(t, back, "the reconnect")
 	after := conn.NC.ConnectedServerName()
 	require.NotEqual(t, before, after)
-	conn.Elsewhere() // an election answers nothing either
+	conn.LeaveServer() // an election answers nothing either
 	require.True(t, conn.NC.IsConnected())
 	require.Equal(t, after, conn.NC.ConnectedServerName())
 	require.EqualValues(t, 1, conn.NC.Stats().Reconnects)
@@ -131,7 +131,7 @@ func TestAConnectionGoesElsewhereOnce(t *testing.T) {
 func TestAConnectionToOneServerAloneStays(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t)
-	conn.Elsewhere()
+	conn.LeaveServer()
 	require.True(t, conn.NC.IsConnected())
 	require.Zero(t, conn.NC.Stats().Reconnects)
 }

@@ -16,10 +16,10 @@ const (
 	leaveSpread = 3 * time.Second
 )
 
-// Elsewhere leaves this connection's server for another one of the cluster, if
+// LeaveServer leaves this connection's server for another one of the cluster, if
 // any is known and it has not done so lately. A server that is cut off from its
 // peers answers pings and JetStream nothing, so no connection ever ends by it.
-func (c *Conn) Elsewhere() {
+func (c *Conn) LeaveServer() {
 	now := time.Now() // as it is: its monotonic part counts, and nobody can set that back
 	last := c.movedAt.Load()
 	if last != nil && now.Sub(*last) < movePause || !c.movedAt.CompareAndSwap(last, &now) {

@@ -58,7 +58,7 @@ type Puller struct {
 
 // NewPuller makes a paused Puller. deliver gets each message, lost each reason
 // why nothing more will come before the consumer has been made again and
-// Resume called, or nil when it is only to ask again with Top. Both are called
+// Resume called, or nil when it is only to ask again with Request. Both are called
 // from the subscription's goroutine and must not block for long.
 func (c *Conn) NewPuller(
 	stream, consumer string, deliver func(*nats.Msg), lost func(error),
@@ -172,10 +172,10 @@ func (p *Puller) drained() {
 	}
 }
 
-// Top sees to it that about n messages are on their way, n counting those
+// Request sees to it that about n messages are on their way, n counting those
 // asked for before, on this connection. Small top-ups wait until they are half of it, so that a
 // busy lane asks once for many messages.
-func (p *Puller) Top(n int) {
+func (p *Puller) Request(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := p.epoch.Load(); now != p.madeInEpoch { // what was asked for before may never come

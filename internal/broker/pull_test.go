@@ -102,10 +102,10 @@ func numbers(from, to int) []string {
 func TestAPullerGetsWhatWasAskedForAndNoMore(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, brokertest.New(t, "wx1"), 100)
-	p.Top(0)
-	p.Top(-5)
+	p.Request(0)
+	p.Request(-5)
 	p.nothing()
-	p.Top(10)
+	p.Request(10)
 	require.Equal(t, numbers(0, 10), p.take(10))
 	p.nothing()
 	require.EqualValues(t, 90, p.info().NumPending)
@@ -119,14 +119,14 @@ func TestTopCountsWhatIsOnItsWay(t *testing.T) {
 		require.Eventually(t, func() bool { return p.info().NumWaiting == n }, brokertest.Patience,
 			5*time.Millisecond)
 	}
-	p.Top(10)
+	p.Request(10)
 	require.Equal(t, 10, p.Open())
 	waiting(1)
-	p.Top(10)
-	p.Top(4)
-	p.Top(19)
+	p.Request(10)
+	p.Request(4)
+	p.Request(19)
 	require.Equal(t, 10, p.Open(), "less than twice as many waits until it is worth a request")
-	p.Top(20)
+	p.Request(20)
 	require.Equal(t, 20, p.Open())
 	waiting(2)
 
@@ -137,7 +137,7 @@ func TestTopCountsWhatIsOnItsWay(t *testing.T) {
 	require.Equal(t, numbers(13, 20), p.take(7))
 	require.Zero(t, p.Open())
 	p.nothing()
-	p.Top(1)
+	p.Request(1)
 	require.Equal(t, numbers(20, 21), p.take(1))
 	p.nothing()
 }
@@ -146,9 +146,9 @@ func TestRequestsThatRunOutAreAccountedForExactly(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, brokertest.New(t, "wx1"), 0)
 	p.Shorten(time.Second, 200*time.Millisecond)
-	p.Top(4)
+	p.Request(4)
 	p.Shorten(30*time.Second, 200*time.Millisecond)
-	p.Top(12) // eight more, for long
+	p.Request(12) // eight more, for long
 	p.fill(0, 5)
 	// in turn: three of the first request, two of the second
 	require.Equal(t, numbers(0, 5), p.take(5))
@@ -170,7 +170,7 @@ func TestPauseLosesNothing(t *testing.T) {
 	seen := make(map[string]int)
 	for rounds := 0; len(seen) < total; rounds++ {
 		require.NoError(t, p.Resume())
-		p.Top(500)
+		p.Request(500)
 		m := brokertest.Await(t, p.got, "the first message") // the rest is on its way
 		drained := make(chan struct{})
 		p.Pause(func() { close(drained) })
@@ -204,7 +204,7 @@ func TestDrainedIsCalledForEachPauseAndOnlyAtTheEnd(t *testing.T) {
 		once.Do(func() { close(first); <-hold })
 	}, func(err error) { p.lost <- err })
 	require.NoError(t, slow.Resume())
-	slow.Top(10)
+	slow.Request(10)
 	brokertest.Await(t, first, "the first message")
 
 	calls := make(chan string, 10)
@@ -212,20 +212,20 @@ func TestDrainedIsCalledForEachPauseAndOnlyAtTheEnd(t *testing.T) {
 	slow.Pause(func() { calls <- "second" })
 	require.Empty(t, calls, "a message is still in hand")
 	require.NoError(t, slow.Resume())
-	slow.Top(10)
+	slow.Request(10)
 	require.Zero(t, slow.Open(), "not yet: two would deliver at once")
 	close(hold)
 	require.Equal(t, "first", brokertest.Await(t, calls, "the end of the first pause"))
 	require.Equal(t, "second", brokertest.Await(t, calls, "the end of the second pause"))
 	require.NoError(t, brokertest.Await(t, p.lost, "the word that it goes on"))
-	slow.Top(10)
+	slow.Request(10)
 	require.Equal(t, 10, slow.Open())
 
 	slow.Pause(func() { calls <- "third" })
 	require.Equal(t, "third", brokertest.Await(t, calls, "the end of the third pause"))
 	slow.Pause(func() { calls <- "nothing to wait for" })
 	require.Equal(t, "nothing to wait for", brokertest.Await(t, calls, "a pause of what is paused"))
-	slow.Top(5)
+	slow.Request(5)
 	require.Zero(t, slow.Open(), "nobody asks while it is paused")
 }
 
@@ -233,7 +233,7 @@ func TestAPauseAfterTheEndOfTheConnection(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, "wx1")
 	p := newPulled(t, conn, 0)
-	p.Top(1)
+	p.Request(1)
 	conn.Close()
 	drained := make(chan struct{})
 	p.Pause(func() { close(drained) })
@@ -244,23 +244,23 @@ func TestAPauseAfterTheEndOfTheConnection(t *testing.T) {
 func TestADeletedConsumerIsReportedOnce(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, brokertest.New(t, "wx1"), 0)
-	p.Top(2)
-	p.Top(4)
-	p.Top(8) // three requests are open
+	p.Request(2)
+	p.Request(4)
+	p.Request(8) // three requests are open
 	require.Eventually(t, func() bool { return p.info().NumWaiting == 3 }, brokertest.Patience,
 		5*time.Millisecond)
 	require.NoError(t, p.conn.JS.DeleteConsumer(t.Context(), queue, "bulk"))
 	require.ErrorIs(t, brokertest.Await(t, p.lost, "the loss"), broker.ErrConsumerGone)
 	require.Zero(t, p.Open())
 
-	p.Top(5) // of a consumer that does not exist
+	p.Request(5) // of a consumer that does not exist
 	require.ErrorIs(t, brokertest.Await(t, p.lost, "the loss"), broker.ErrConsumerGone)
 	require.NoError(t, p.conn.NC.Flush())
 	require.Empty(t, p.lost, "the other two requests say nothing new")
 
 	p.bind()
 	p.fill(0, 3)
-	p.Top(5)
+	p.Request(5)
 	require.Equal(t, numbers(0, 3), p.take(3))
 }
 
@@ -269,19 +269,19 @@ func TestAConsumerIsLostWithABrokerThatRestarts(t *testing.T) {
 	b := brokertest.Start(t, "wx1")
 	conn := b.Connect()
 	p := newPulled(t, conn, 10)
-	p.Top(4)
+	p.Request(4)
 	held := p.take(4)
-	p.Top(4)
+	p.Request(4)
 	held = append(held, p.take(4)...)
 	require.Equal(t, numbers(0, 8), held)
-	p.Top(20)
+	p.Request(20)
 	back := brokertest.Reconnected(t, conn)
 	b.Restart()
 	brokertest.Await(t, back, "the reconnect")
 	for len(p.got) > 0 {
 		<-p.got
 	}
-	p.Top(3) // what was asked for before does not count
+	p.Request(3) // what was asked for before does not count
 	require.Equal(t, 3, p.Open())
 	lost := awaitLoss(t, p.lost)
 	if strings.Contains(lost.Error(), "server shutdown") {
@@ -289,7 +289,7 @@ func TestAConsumerIsLostWithABrokerThatRestarts(t *testing.T) {
 	}
 	require.ErrorIs(t, lost, broker.ErrConsumerGone, "it lived in memory")
 	p.bind()
-	p.Top(100)
+	p.Request(100)
 	require.Equal(t, numbers(0, 10), p.take(10), "what was not acknowledged comes again, in order")
 }
 
@@ -307,7 +307,7 @@ func TestHeartbeatsKeepAnIdleConsumerFromCountingAsSilent(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, brokertest.New(t, "wx1"), 0)
 	p.Shorten(30*time.Second, 200*time.Millisecond)
-	p.Top(1)
+	p.Request(1)
 	asked := time.Now()
 	// A sign of life that is younger than asked by more than two heartbeats.
 	require.Eventually(t, func() bool { return p.Heard().Sub(asked) > 300*time.Millisecond },
@@ -320,10 +320,10 @@ func TestHeartbeatsKeepAnIdleConsumerFromCountingAsSilent(t *testing.T) {
 func TestForgetAsksAnew(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, brokertest.New(t, "wx1"), 0)
-	p.Top(4)
+	p.Request(4)
 	p.Forget()
 	require.Zero(t, p.Open())
-	p.Top(4)
+	p.Request(4)
 	require.Equal(t, 4, p.Open())
 	require.Eventually(t, func() bool { return p.info().NumWaiting == 2 }, brokertest.Patience,
 		5*time.Millisecond)
@@ -339,7 +339,7 @@ func TestASilentConsumerIsReported(t *testing.T) {
 	p := newPulled(t, conn, 0)
 	p.Check(time.Now().Add(time.Hour))
 	require.Empty(t, p.lost, "nothing was asked for, nothing is to be heard")
-	p.Top(10)
+	p.Request(10)
 	p.Check(time.Now().Add(broker.Silence / 2))
 	require.Empty(t, p.lost, "it has some time")
 	p.Check(time.Now().Add(broker.Silence + time.Second))
@@ -362,7 +362,7 @@ func TestOtherEndsOfARequestAreReportedWithTheirReason(t *testing.T) {
 		lost <- err
 	})
 	require.NoError(t, p.Resume())
-	p.Top(6)
+	p.Request(6)
 	require.EqualError(t, brokertest.Await(t, lost, "the refusal"),
 		"pull request ended: 409 exceeded maxrequestbatch of 5")
 	require.Zero(t, p.Open())
@@ -371,7 +371,7 @@ func TestOtherEndsOfARequestAreReportedWithTheirReason(t *testing.T) {
 func TestWhatIsGivenBackComesAgainInTheOrderInWhichItWasGivenBack(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, brokertest.New(t, "wx1"), 6)
-	p.Top(4)
+	p.Request(4)
 	var held []*nats.Msg
 	for range 4 {
 		held = append(held, brokertest.Await(t, p.got, "a message"))
@@ -381,7 +381,7 @@ func TestWhatIsGivenBackComesAgainInTheOrderInWhichItWasGivenBack(t *testing.T) 
 		require.NoError(t, p.conn.NakReply(held[i].Reply))
 	}
 	require.NoError(t, p.conn.NC.Flush())
-	p.Top(10)
+	p.Request(10)
 	got := p.take(5)
 	// The broker takes them back in a goroutine of its own: what is new may come in between.
 	require.Equal(t, []string{"1", "0", "2"},
@@ -467,7 +467,7 @@ func TestAPauseWhileTheBrokerIsAwayDoesNotWaitForIt(t *testing.T) {
 	b := brokertest.Start(t, "wx1")
 	conn := b.Connect()
 	p := newPulled(t, conn, 3)
-	p.Top(3)
+	p.Request(3)
 	require.Equal(t, numbers(0, 3), p.take(3))
 	back := brokertest.Reconnected(t, conn)
 	b.Stop()

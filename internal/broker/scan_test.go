@@ -132,7 +132,7 @@ func TestScanReadsAWorkQueueWithoutDisturbingIt(t *testing.T) {
 	t.Parallel()
 	conn := brokertest.New(t, "wx1")
 	p := newPulled(t, conn, 5)
-	p.Top(2)
+	p.Request(2)
 	p.take(2)
 	require.Len(t, stored(t, conn, queue, broker.ScanOptions{}), 5)
 	require.EqualValues(t, 3, p.info().NumPending)

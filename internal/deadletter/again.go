@@ -60,10 +60,10 @@ func targetOf(item *Item, own bool) target {
 	return t
 }
 
-// again is the message that sends a letter again: the packet byte for byte,
+// message is the message that sends a letter again: the packet byte for byte,
 // under its own lane, with the producer's headers, as the target says. now is
 // the time of publishing.
-func (o Options) again(item *Item, t target, now time.Time) (*nats.Msg, error) {
+func (o Options) message(item *Item, t target, now time.Time) (*nats.Msg, error) {
 	l := &item.Letter
 	if item.Broken {
 		return nil, refuseNoLetter

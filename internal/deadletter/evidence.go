@@ -250,5 +250,7 @@ func (r *records) assess(
 	return p, nil
 }
 
-// take notes that this run publishes a letter.
-func (r *records) take(item *Item, t target) { r.published[t.key(item.Letter.AppID)] = item.Seq }
+// notePublished notes that this run publishes a letter.
+func (r *records) notePublished(item *Item, t target) {
+	r.published[t.key(item.Letter.AppID)] = item.Seq
+}

@@ -382,7 +382,7 @@ func TestALongReplayLearnsWhatBecameOfIDsMeanwhile(t *testing.T) {
 		p, err := r.records.assess(t.Context(), &items[i], true, now)
 		b.NoError(err)
 		b.Equal(want, p.action)
-		r.records.take(&items[i], p.target)
+		r.records.notePublished(&items[i], p.target)
 	}
 	p, err := r.records.assess(t.Context(), &items[1], true, now.Add(refresh))
 	b.NoError(err)

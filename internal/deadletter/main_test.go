@@ -178,7 +178,7 @@ func (b *bed) publish(subject string, data string, headers nats.Header) {
 
 // again is the message that a replay would publish for a letter of which nothing is known.
 func again(o Options, item *Item, now time.Time) (*nats.Msg, error) {
-	return o.again(item, targetOf(item, item.Letter.Reason == schema.ReasonIDReuse), now)
+	return o.message(item, targetOf(item, item.Letter.Reason == schema.ReasonIDReuse), now)
 }
 
 // remembering is a ledger that knows some ids.

@@ -137,7 +137,7 @@ func (b *Box) Plan(ctx context.Context, filter Filter, o Options, now time.Time)
 			return nil
 		}
 		p.Replayable++
-		records.take(&item, assessed.target)
+		records.notePublished(&item, assessed.target)
 		if assessed.mayDouble {
 			p.MayDouble++
 		}
@@ -184,7 +184,7 @@ func (o Options) foresee(
 	item *Item, assessed assessment, queue bool, now, at time.Time,
 ) (Fate, string) {
 	l := &item.Letter
-	if _, err := o.again(item, assessed.target, at); err != nil {
+	if _, err := o.message(item, assessed.target, at); err != nil {
 		return CannotBe, err.Error()
 	}
 	switch {

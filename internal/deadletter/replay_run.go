@@ -196,7 +196,7 @@ func (r *replay) stillBoxed(ctx context.Context, batch []chosen) ([]chosen, erro
 			continue
 		}
 		r.unsent(c.item.Seq)
-		r.gone(c.item.Letter.ID)
+		r.noteDiscarded(c.item.Letter.ID)
 	}
 	return boxed, nil
 }
@@ -262,7 +262,7 @@ func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	msg, why := r.o.again(item, p.target, now)
+	msg, why := r.o.message(item, p.target, now)
 	switch {
 	case why != nil:
 	case !queue:
@@ -276,7 +276,7 @@ func (r *replay) verdict(ctx context.Context, item *Item) (verdict, error) {
 		return verdict{action: keepLetter, why: why}, nil
 	}
 	if p.action == publishLetter {
-		r.records.take(item, p.target)
+		r.records.notePublished(item, p.target)
 		if p.counted {
 			l := &item.Letter
 			msg.Header.Set(wire.HeaderBefore,

@@ -106,8 +106,9 @@ func (r *replay) skip(id string, why error) {
 	r.progress("")
 }
 
-// gone notes a letter that is not in the box any more. It counts as neither replayed nor left.
-func (r *replay) gone(id string) {
+// noteDiscarded notes a letter that is not in the box any more. It counts as neither replayed nor
+// left.
+func (r *replay) noteDiscarded(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.notes.add("", noteTakenOut, id)

@@ -164,7 +164,7 @@ func TestTheClockWithTheShortestRoundTripCounts(t *testing.T) {
 	require.False(t, ok)
 	hour := time.Hour
 	learn := func(at time.Time, trip, off time.Duration) {
-		c.learn(at, at.Add(trip), at.Add(trip/2).Add(hour+off))
+		c.addSample(at, at.Add(trip), at.Add(trip/2).Add(hour+off))
 	}
 	off := func(at time.Time) time.Duration {
 		got, ok := c.broker(at)

@@ -107,7 +107,7 @@ func (c *clock) look(ctx context.Context, times int) error {
 			return err
 		}
 		c.found(created)
-		c.learn(asked, answered, stamp)
+		c.addSample(asked, answered, stamp)
 	}
 	c.newest.Store(&c.looks[len(c.looks)-1].at)
 	return nil
@@ -130,8 +130,8 @@ func (c *clock) found(created time.Time) {
 // node with another clock may lead now.
 func (c *clock) distrust() { c.stale.Store(true) }
 
-// learn adds a look and chooses the best of those that are remembered.
-func (c *clock) learn(asked, answered time.Time, stamp time.Time) {
+// addSample adds a look and chooses the best of those that are remembered.
+func (c *clock) addSample(asked, answered time.Time, stamp time.Time) {
 	trip := answered.Sub(asked)
 	c.looks = append(c.looks, look{at: asked.Add(trip / 2), broker: stamp.UnixNano(), trip: trip})
 	c.looks = c.looks[max(len(c.looks)-clockLooks, 0):]

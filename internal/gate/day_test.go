@@ -65,9 +65,9 @@ func TestADaysBudgetThatIsUsedUpIsAHold(t *testing.T) {
 	}{
 		{"it stands until the day is over", func(*Gate) {}, midnight.Add(-time.Nanosecond), 0, 0, new(spent(3, noon))},
 		{"a trial ends it, and the new day's budget is spent as well", func(*Gate) {}, midnight, 3, 3, new(spent(3, midnight))},
-		{"resumed before its time it is held again", func(g *Gate) { g.learn(false, nil, later) }, later.Add(time.Second), 0, 1, new(spent(3, noon))},
+		{"resumed before its time it is held again", func(g *Gate) { g.apply(false, nil, later) }, later.Add(time.Second), 0, 1, new(spent(3, noon))},
 		{"as it is when it is probed", func(g *Gate) {
-			g.learn(false, &Hold{Kind: Quota, PerDay: 3, Since: noon, Until: noon, Asked: later},
+			g.apply(false, &Hold{Kind: Quota, PerDay: 3, Since: noon, Until: noon, Asked: later},
 				later)
 		}, later.Add(time.Second), 0, 1, new(spent(3, noon))},
 		{"a larger budget ends it by a trial", func(g *Gate) { g.SetRate(Rate{PerDay: 5}) }, later, 2, 4, new(spent(5, later))},
@@ -176,7 +176,7 @@ func TestWhatIsInHandOfADayIsUsedInAnothersHold(t *testing.T) {
 	require.Equal(t, 1, send(g, noon, 1))
 	under, _ := g.Permit(schema.LaneLive, noon)
 	other := spent(3, noon)
-	g.learn(false, &other, noon)
+	g.apply(false, &other, noon)
 	require.False(t, g.Closed(noon), "one is left, and one may come back")
 	require.False(t, g.Trying(noon))
 	require.Equal(t, 1, send(g, noon, 10))
@@ -192,7 +192,7 @@ func TestWhatIsInHandOfADayIsUsedInAnothersHold(t *testing.T) {
 
 	g, _ = alone(Rate{PerDay: 3})
 	p, _ = g.Permit(schema.LaneLive, noon)
-	g.learn(false, &other, noon)
+	g.apply(false, &other, noon)
 	g.Hold(upstream(), p, time.Time{}, noon)
 	h, _ := g.Held()
 	require.Equal(t, Upstream, h.Kind, "what meets a reason of its own to hold says so")

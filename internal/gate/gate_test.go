@@ -248,7 +248,7 @@ func TestASuccessThatComesLateDoesNotOpenANewerHold(t *testing.T) {
 	g.Hold(upstream(), p, time.Time{}, noon)
 	trial, _ := g.Permit(schema.LaneLive, noon.Add(time.Second))
 	// from another worker
-	g.learn(false, &Hold{Kind: Quota, Until: noon.Add(time.Hour)}, noon.Add(time.Second))
+	g.apply(false, &Hold{Kind: Quota, Until: noon.Add(time.Hour)}, noon.Add(time.Second))
 	g.Done(trial, true)
 	h, held := g.Held()
 	require.True(t, held)
@@ -262,12 +262,12 @@ func TestATrialThatAnotherWorkersSuccessEnds(t *testing.T) {
 		share func(g *Gate) // as Permit tells the pool of the trial
 	}{
 		{"the news comes before the trial is shared", func(g *Gate) {
-			g.learn(false, nil, noon)
+			g.apply(false, nil, noon)
 			require.Nil(t, g.sharedHold(false), "there is no hold to tell of")
 		}},
 		{"the news comes after it", func(g *Gate) {
 			require.True(t, g.sharedHold(false).Trying)
-			g.learn(false, nil, noon)
+			g.apply(false, nil, noon)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -280,7 +280,7 @@ func TestATrialThatAnotherWorkersSuccessEnds(t *testing.T) {
 				}
 			}, nil, slog.New(slog.DiscardHandler))
 			// Another worker tries it for longer than it may, so this one does as well.
-			g.learn(false, &Hold{Kind: Config, Trying: true, Until: noon.Add(-time.Second)}, noon)
+			g.apply(false, &Hold{Kind: Config, Trying: true, Until: noon.Add(-time.Second)}, noon)
 			trial, _ := g.Permit(schema.LaneLive, noon)
 			require.True(t, trial.Trial)
 			_, held := g.Held()
@@ -302,7 +302,7 @@ func TestAnOperatorsHoldIsLiftedByAnOperatorOnly(t *testing.T) {
 		changes <- struct{}{}
 	})
 	p, _ := g.Permit(schema.LaneLive, noon)
-	g.learn(true, &Hold{Kind: Operator, Reason: "maintenance", By: "me"}, noon)
+	g.apply(true, &Hold{Kind: Operator, Reason: "maintenance", By: "me"}, noon)
 	require.Len(t, changes, 1)
 	require.True(t, g.Closed(noon.Add(1000*time.Hour)))
 	require.False(t, g.Trying(noon.Add(1000*time.Hour)))
@@ -313,9 +313,9 @@ func TestAnOperatorsHoldIsLiftedByAnOperatorOnly(t *testing.T) {
 	g.Hold(upstream(), p, time.Time{}, noon) // caused by what was under way
 	h, _ := g.Held()
 	require.Equal(t, Operator, h.Kind, "a person's word goes first")
-	g.learn(false, nil, noon)
+	g.apply(false, nil, noon)
 	require.True(t, g.Closed(noon.Add(time.Hour)))
-	g.learn(true, nil, noon.Add(time.Hour))
+	g.apply(true, nil, noon.Add(time.Hour))
 	require.True(t, g.Trying(noon.Add(time.Hour)), "what is left is tried first")
 }
 
@@ -360,7 +360,7 @@ func TestWhatOthersWriteIsTakenOver(t *testing.T) {
 			g.hold = c.mine
 			changes := 0
 			g.OnChange(func() { changes++ })
-			g.learn(false, c.other, noon)
+			g.apply(false, c.other, noon)
 			h, held := g.Held()
 			require.Equal(t, c.held, held)
 			require.Equal(t, c.want, h)

@@ -177,8 +177,8 @@ func (g *Gate) sharedHold(operator bool) *Hold {
 	return g.hold
 }
 
-// learn takes over what another worker or an operator wrote.
-func (g *Gate) learn(operator bool, h *Hold, now time.Time) {
+// apply takes over what another worker or an operator wrote.
+func (g *Gate) apply(operator bool, h *Hold, now time.Time) {
 	g.mu.Lock()
 	if h != nil && len(h.Refusals) > 0 {
 		g.anyRefusals.Store(true)

@@ -61,7 +61,7 @@ func open(
 	}
 	var err error
 	k.reader, err = conn.WatchState(ctx, "app.",
-		broker.FollowOptions{Log: log, Anew: k.anew}, k.learn)
+		broker.FollowOptions{Log: log, Anew: k.anew}, k.apply)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("holds: %w", err)
@@ -123,7 +123,7 @@ func (k *Keeper) anew() {
 	}
 }
 
-func (k *Keeper) learn(e broker.StateEntry) {
+func (k *Keeper) apply(e broker.StateEntry) {
 	appID, p, ok := parseKey(e.Key)
 	if !ok {
 		return
@@ -156,7 +156,7 @@ func teach(g *Gate, p part, h *Hold, s *Selective) {
 	switch {
 	case g == nil:
 	case p != partSelective:
-		g.learn(p == partOperator, h, time.Now())
+		g.apply(p == partOperator, h, time.Now())
 	case s != nil:
 		g.learnSelective(*s)
 	}
@@ -268,7 +268,7 @@ func (k *Keeper) write(g *Gate, p part) {
 			teach(now, p, h, sel)
 		}
 		if missed != nil {
-			k.learn(*missed)
+			k.apply(*missed)
 		}
 	})
 }

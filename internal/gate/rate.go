@@ -88,7 +88,7 @@ func (g *Gate) Leave(p *Permission, lane schema.Lane) *Turn {
 	switch {
 	case reserved != nil && reserved == b:
 		if !p.Trial { // which looks at more than other requests do
-			b.delay.learn(b.common.clock.now().Sub(p.at))
+			b.delay.add(b.common.clock.now().Sub(p.at))
 		}
 		return b.leave(lane, true)
 	case reserved != nil: // the limit was lifted or made anew meanwhile

@@ -334,7 +334,7 @@ func TestARefusalDuringATrialIsKeptFromThePool(t *testing.T) {
 	t.Parallel()
 	g, shared := alone(Rate{})
 	slow, _ := g.Permit(schema.LaneLive, noon)
-	g.learn(false, &Hold{Kind: Config, Refusals: []Refusal{refused("a")}, Trying: true,
+	g.apply(false, &Hold{Kind: Config, Refusals: []Refusal{refused("a")}, Trying: true,
 		Until: noon.Add(trialLease)}, noon)
 	before := *shared
 	h := drewHold(g, "b", "msgmenu", slow, noon)

@@ -47,10 +47,10 @@ func (r *trips) ask(ctx context.Context, question func(context.Context) error) e
 	switch took := time.Since(asked); {
 	case err == nil, errors.Is(err, broker.ErrOvertaken), errors.Is(err, broker.ErrNoMessage):
 		took = min(took, askLongest)
-		r.span.learn(took)
-		r.recent.learn(took)
+		r.span.add(took)
+		r.recent.add(took)
 	case bounded.Err() != nil && ctx.Err() == nil:
-		r.span.learn(patience) // it takes that long at least: the next question gets more time
+		r.span.add(patience) // it takes that long at least: the next question gets more time
 	}
 	return err
 }
@@ -67,7 +67,7 @@ type trend struct {
 // trendFall is how long a span that was an exception may count.
 const trendFall = 2 * time.Second
 
-func (t *trend) learn(d time.Duration) {
+func (t *trend) add(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -89,7 +89,7 @@ type recent struct {
 	n     int // that were learned
 }
 
-func (r *recent) learn(d time.Duration) {
+func (r *recent) add(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.spans[r.n%len(r.spans)] = d

@@ -21,8 +21,8 @@ func newBoard() *board {
 	}
 }
 
-// learn takes over a change of a key. Keys of other packages are passed over.
-func (b *board) learn(e broker.StateEntry) error {
+// apply takes over a change of a key. Keys of other packages are passed over.
+func (b *board) apply(e broker.StateEntry) error {
 	if appID, ok := strings.CutPrefix(e.Key, deskKeys); ok {
 		var d desk
 		err := decode(e, &d)

@@ -112,7 +112,7 @@ func NewRunner(
 // counted, or given up.
 func (r *Runner) Run(ctx context.Context) error {
 	o := broker.FollowOptions{Log: r.log, Anew: r.anew}
-	w, err := r.conn.WatchJobs(ctx, "", o, r.learn)
+	w, err := r.conn.WatchJobs(ctx, "", o, r.apply)
 	if err != nil {
 		return fmt.Errorf("jobs: %w", err)
 	}
@@ -141,10 +141,10 @@ func (r *Runner) anew() {
 	}
 }
 
-func (r *Runner) learn(e broker.StateEntry) {
+func (r *Runner) apply(e broker.StateEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.board.learn(e); err != nil {
+	if err := r.board.apply(e); err != nil {
 		r.log.Error("what is stored of a job cannot be read", "error", err)
 	}
 	for at, interrupt := range r.running {
@@ -152,10 +152,10 @@ func (r *Runner) learn(e broker.StateEntry) {
 			interrupt()
 		}
 	}
-	r.again()
+	r.wakeUp()
 }
 
-func (r *Runner) again() {
+func (r *Runner) wakeUp() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -209,7 +209,7 @@ func (r *Runner) begin(
 		r.mu.Unlock()
 		switch {
 		case err == nil:
-			r.again() // it may have changed its mind meanwhile
+			r.wakeUp() // it may have changed its mind meanwhile
 		case errors.Is(err, errTaken), errors.Is(err, broker.ErrOvertaken), ctx.Err() != nil:
 		default:
 			r.log.Warn("job", "job", at.job, "app", at.appID, "error", err)

@@ -128,7 +128,7 @@ func read(ctx context.Context, conn *broker.Conn, prefix string) ([]Job, error) 
 	}
 	b := newBoard()
 	for _, e := range entries {
-		if err := b.learn(e); err != nil {
+		if err := b.apply(e); err != nil {
 			return nil, err
 		}
 	}
@@ -142,7 +142,7 @@ func Watch(ctx context.Context, conn *broker.Conn, id string, f func(Job) bool) 
 	b := newBoard()
 	o := broker.FollowOptions{}
 	w, err := conn.WatchJobs(ctx, jobKeys+id+".", o, func(e broker.StateEntry) {
-		_ = b.learn(e) // what cannot be read changes nothing
+		_ = b.apply(e) // what cannot be read changes nothing
 		j, ok := b.job(id)
 		if !ok {
 			return

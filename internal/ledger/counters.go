@@ -160,8 +160,8 @@ func (c *counters) ended(campaign Campaign, before, after End) {
 	n.changed = at
 }
 
-// learn takes over what stands under a campaign's key.
-func (n *counter) learn(k keyed) {
+// adopt takes over what stands under a campaign's key.
+func (n *counter) adopt(k keyed) {
 	n.stored, n.rev = k.Log, k.rev
 	if n.read {
 		return

@@ -68,7 +68,7 @@ func TestCountersGoOnWhereTheKeyEnds(t *testing.T) {
 			first := read(noon) // a worker that has just come reads the key first
 			n := &counter{}
 			first.campaigns[summer] = n
-			n.learn(c.key(first))
+			n.adopt(c.key(first))
 			first.messages(1, 10)
 			require.Equal(t, c.want, first.summer().tallies[endSent])
 
@@ -76,7 +76,7 @@ func TestCountersGoOnWhereTheKeyEnds(t *testing.T) {
 			after.messages(1, 5)
 			require.False(t, after.summer().due(), "it does not know yet what it adds to")
 			after.messages(6, 8)
-			after.summer().learn(c.key(after))
+			after.summer().adopt(c.key(after))
 			after.messages(9, 10)
 			require.Equal(t, c.want, after.summer().tallies[endSent])
 			require.Equal(t, first.summer().due(), after.summer().due())
@@ -88,9 +88,9 @@ func TestCountersOfALogThatIsCutBackAreStoredWhenItIsReadAgain(t *testing.T) {
 	t.Parallel()
 	r := read(noon)
 	r.messages(1, 10)
-	r.summer().learn(keyed{})
+	r.summer().adopt(keyed{})
 	require.True(t, r.summer().due())
-	r.summer().learn(keyed{Counts: r.summer().tallies.counts(), Log: r.now})
+	r.summer().adopt(keyed{Counts: r.summer().tallies.counts(), Log: r.now})
 	require.False(t, r.summer().due())
 
 	r.rereading = true
@@ -103,12 +103,12 @@ func TestCountersOfALogThatIsCutBackAreStoredWhenItIsReadAgain(t *testing.T) {
 	require.True(t, r.complete())
 	require.True(t, r.summer().due(), "what stands there goes further than the log")
 	stored := keyed{Counts: r.summer().tallies.counts(), Log: r.now}
-	r.summer().learn(stored)
+	r.summer().adopt(stored)
 	require.False(t, r.summer().due())
 
 	next := read(noon) // a worker that comes then
 	next.campaigns[summer] = &counter{}
-	next.summer().learn(stored)
+	next.summer().adopt(stored)
 	next.messages(1, 6)
 	require.Equal(t, 10, next.summer().tallies[endSent])
 	for _, c := range []reading{r, next} {

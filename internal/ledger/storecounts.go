@@ -96,7 +96,7 @@ func (l *Ledger) remembered(ctx context.Context) error {
 			n = &counter{}
 			l.counters.campaigns[Campaign(number)] = n
 		}
-		n.learn(k)
+		n.adopt(k)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (l *Ledger) StoreCounts(ctx context.Context, writer bool) error {
 		if err != nil {
 			return err
 		}
-		l.learn(c, k)
+		l.adopt(c, k)
 	}
 	if !writer {
 		l.forget(false)
@@ -155,14 +155,14 @@ func (l *Ledger) store(ctx context.Context, c Campaign) error {
 	if err != nil {
 		return err
 	}
-	l.learn(c, k)
+	l.adopt(c, k)
 	return nil
 }
 
-func (l *Ledger) learn(c Campaign, k keyed) {
+func (l *Ledger) adopt(c Campaign, k keyed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.counters.campaigns[c].learn(k)
+	l.counters.campaigns[c].adopt(k)
 }
 
 // campaigns are those for which f says yes.

@@ -46,7 +46,7 @@ func (p *Pool) keep(ctx context.Context) {
 				if ctx.Err() == nil && !errors.Is(err, broker.ErrAway) {
 					p.log.Debug("heartbeat", "error", err)
 					if p.Lapsed() && !p.missing {
-						p.conn.Elsewhere()
+						p.conn.LeaveServer()
 					}
 				}
 			}

@@ -149,7 +149,7 @@ func Join(ctx context.Context, conn *broker.Conn, self Worker, log *slog.Logger)
 	}
 	var err error
 	p.reader, err = conn.WatchState(ctx, prefix,
-		broker.FollowOptions{Log: log, Anew: p.bucketReset}, p.learn)
+		broker.FollowOptions{Log: log, Anew: p.bucketReset}, p.apply)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("join the pool: %w", err)
@@ -271,8 +271,8 @@ func (p *Pool) wakeUp(beat bool) {
 	}
 }
 
-// learn takes over what was written of a worker or a shard.
-func (p *Pool) learn(e broker.StateEntry) {
+// apply takes over what was written of a worker or a shard.
+func (p *Pool) apply(e broker.StateEntry) {
 	p.mu.Lock()
 	if name, ok := strings.CutPrefix(e.Key, workersKeys); ok {
 		p.learnWorker(name, e)

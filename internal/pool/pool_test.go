@@ -160,11 +160,11 @@ func TestAWorkerMayActOnItsLeaseWhateverTheBrokersClocksSay(t *testing.T) {
 			p := &Pool{members: make(map[string]member), claims: newClaims(),
 				wake: make(chan struct{}, 1)}
 			for _, e := range c.stood {
-				p.learn(e)
+				p.apply(e)
 			}
 			p.claims.joined = true
 			for _, e := range c.events {
-				p.learn(e)
+				p.apply(e)
 			}
 			// As many events as it takes are over in less than a lease.
 			require.Equal(t, c.alive, p.Alive("it"))
