@@ -125,25 +125,21 @@ func (b *Box) Discard(
 	}
 	entry := broker.AuditEntry{
 		Actor: o.By, Verb: "discard", AppID: filter.AppID, Filter: filter.Words(pseudonyms),
-		Detail: "begins",
 	}
+	options := ""
 	if o.Limit > 0 {
-		entry.Detail += fmt.Sprintf(", %d at most", o.Limit)
-	}
-	if err := b.conn.Audit(ctx, entry); err != nil {
-		return DiscardResult{}, err
+		options = fmt.Sprintf(", %d at most", o.Limit)
 	}
 	d := discard{box: b, o: o, made: madeAt(info), slots: make(chan struct{}, maxUnsettled)}
-	begin := time.Now()
-	if o.Through > 0 {
-		err = d.run(ctx, filter)
-	}
-	d.result.Took, d.result.Notes = time.Since(begin), d.notes.sorted()
-
-	entry.Time, entry.Count, entry.Detail = time.Time{}, d.result.Discarded, d.result.words(err)
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-	defer cancel()
-	return d.result, errors.Join(err, b.conn.Audit(after, entry))
+	err = b.audited(ctx, entry, options, func() (_ int, _ string, err error) {
+		begin := time.Now()
+		if o.Through > 0 {
+			err = d.run(ctx, filter)
+		}
+		d.result.Took, d.result.Notes = time.Since(begin), d.notes.sorted()
+		return d.result.Discarded, d.result.words(err), err
+	})
+	return d.result, err
 }
 
 // discardBatch is how many letters are deleted before replays are looked at again.
@@ -176,10 +172,8 @@ func (d *discard) run(ctx context.Context, filter Filter) error {
 	defer stop(nil)
 	d.stop = stop
 	// What was begun is finished even when somebody interrupts.
-	settling, end := context.WithCancel(context.WithoutCancel(ctx))
+	settling, end := outliving(reading)
 	defer end()
-	release := context.AfterFunc(reading, func() { time.AfterFunc(afterStop, end) })
-	defer release()
 
 	err := d.box.walk(reading, filter, d.o.Through, func(item Item) error {
 		d.batch = append(d.batch, item)

@@ -61,21 +61,18 @@ func (b *Box) Import(
 		im.aged = time.Now().Add(-level.Keep)
 	}
 	begin := time.Now()
-	entry := broker.AuditEntry{Actor: o.By, Verb: "import", AppID: p.onlyApp(),
-		Detail: fmt.Sprintf("begins, %d in the file", p.Total)}
-	if err := b.conn.Audit(ctx, entry); err != nil {
-		return ImportResult{}, err
-	}
-	if err = im.look(ctx, p); err == nil {
-		err = im.run(ctx, r)
-	}
-	im.result.Refused += p.Invalid
-	im.result.Took, im.result.Notes = time.Since(begin), im.notes.sorted()
-
-	entry.Time, entry.Count, entry.Detail = time.Time{}, im.result.Imported, im.result.words(err)
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-	defer cancel()
-	return im.result, errors.Join(err, b.conn.Audit(after, entry))
+	entry := broker.AuditEntry{Actor: o.By, Verb: "import", AppID: p.onlyApp()}
+	options := fmt.Sprintf(", %d in the file", p.Total)
+	err = b.audited(ctx, entry, options, func() (int, string, error) {
+		err := im.look(ctx, p)
+		if err == nil {
+			err = im.run(ctx, r)
+		}
+		im.result.Refused += p.Invalid
+		im.result.Took, im.result.Notes = time.Since(begin), im.notes.sorted()
+		return im.result.Imported, im.result.words(err), err
+	})
+	return im.result, err
 }
 
 // onlyApp returns the app of all letters; "" when they are of several.
@@ -138,10 +135,8 @@ func (im *importing) look(ctx context.Context, p ImportPlan) (err error) {
 const importBatch = 256
 
 func (im *importing) run(ctx context.Context, r io.Reader) error {
-	settling, end := context.WithCancel(context.WithoutCancel(ctx))
+	settling, end := outliving(ctx)
 	defer end()
-	release := context.AfterFunc(ctx, func() { time.AfterFunc(afterStop, end) })
-	defer release()
 
 	err := readLetters(ctx, r, im.o.AppID,
 		func(_ int, l *schema.Letter, raw []byte, bad error) error {

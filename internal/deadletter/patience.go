@@ -53,6 +53,34 @@ func (b *Box) patiently(ctx context.Context, f func(context.Context) error) erro
 	}
 }
 
+// outliving returns a context for what was begun: it ends only afterStop after ctx. end must be
+// called.
+func outliving(ctx context.Context) (settling context.Context, end func()) {
+	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	release := context.AfterFunc(ctx, func() { time.AfterFunc(afterStop, cancel) })
+	return settling, func() {
+		release()
+		cancel()
+	}
+}
+
+// audited does what changes the box, between an entry in the audit that says that it begins and one
+// that says what came of it. do returns the number of letters and the detail of the latter.
+func (b *Box) audited(
+	ctx context.Context, e broker.AuditEntry, options string,
+	do func() (count int, detail string, err error),
+) error {
+	e.Detail = "begins" + options
+	if err := b.conn.Audit(ctx, e); err != nil {
+		return err
+	}
+	var err error
+	e.Count, e.Detail, err = do()
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
+	return errors.Join(err, b.conn.Audit(after, e))
+}
+
 // held says which of some sequences the box holds.
 func (b *Box) held(ctx context.Context, seqs []uint64) ([]bool, error) {
 	held := make([]bool, len(seqs))

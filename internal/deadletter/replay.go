@@ -73,23 +73,18 @@ func (b *Box) Replay(ctx context.Context, filter Filter, o Options) (Result, err
 	}
 	entry := broker.AuditEntry{
 		Actor: o.By, Verb: "replay", AppID: filter.AppID, Filter: filter.Words(pseudonyms),
-		Detail: "begins" + o.words(),
-	}
-	if err := b.conn.Audit(ctx, entry); err != nil {
-		return Result{}, err
 	}
 	r := newReplay(b, o)
 	r.planned = planned
-	begin := time.Now()
-	err = r.run(ctx, filter)
-	r.result.Took = time.Since(begin)
-	r.result.Notes = r.notes.sorted()
-	err = errors.Join(err, r.close(ctx))
-
-	entry.Time, entry.Count, entry.Detail = time.Time{}, r.result.Replayed, r.result.words(err)
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-	defer cancel()
-	return r.result, errors.Join(err, b.conn.Audit(after, entry))
+	err = b.audited(ctx, entry, o.words(), func() (int, string, error) {
+		begin := time.Now()
+		err := r.run(ctx, filter)
+		r.result.Took = time.Since(begin)
+		r.result.Notes = r.notes.sorted()
+		err = errors.Join(err, r.close(ctx))
+		return r.result.Replayed, r.result.words(err), err
+	})
+	return r.result, err
 }
 
 // words are the options as the audit keeps them.

@@ -68,10 +68,8 @@ func (r *replay) run(ctx context.Context, filter Filter) error {
 	defer stop(nil)
 	r.stop = stop
 	// What was published must be settled even when somebody interrupts.
-	settling, end := context.WithCancel(context.WithoutCancel(ctx))
+	settling, end := outliving(reading)
 	defer end()
-	release := context.AfterFunc(reading, func() { time.AfterFunc(afterStop, end) })
-	defer release()
 
 	var err error
 	if r.records, err = r.box.records(reading, filter, r.o, !r.planned); err == nil {

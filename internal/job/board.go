@@ -26,7 +26,6 @@ func (b *board) apply(e broker.StateEntry) error {
 	if appID, ok := strings.CutPrefix(e.Key, deskKeys); ok {
 		var d desk
 		err := decode(e, &d)
-		d.revision = e.Seq
 		b.desks[appID] = d
 		return err
 	}
