@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/kefuhq/kefu/schema"
 )
 
 // Counted returns a number with its noun: "1 letter", "1,204 letters".
@@ -34,6 +36,17 @@ func CountOrNo(n int, noun string) string {
 	}
 	return Counted(n, noun)
 }
+
+// Reasons returns the reasons why intents die, as flags take them.
+func Reasons() (names []string) {
+	for _, r := range schema.Reasons() {
+		names = append(names, string(r))
+	}
+	return names
+}
+
+// Lanes returns the lanes, as flags take them.
+func Lanes() []string { return []string{string(schema.LaneLive), string(schema.LaneBulk)} }
 
 // Errcode returns a code of WeChat's; "" when it is missing.
 func Errcode(code *int) string {

@@ -22,7 +22,7 @@ type audit struct {
 	since, until cli.When
 	verbs        []string
 	actor        string
-	limit        int
+	limit        cli.Limit
 }
 
 // verbs are those that kefu writes, for the shell's completion.
@@ -48,8 +48,8 @@ cannot be read is shown as such, whatever --actor and --app say. Exit code 3 whe
   kefu audit --since 2026-11-01 --until 2026-12-01 -o ndjson`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("limit") && a.limit < 0 {
-				return cli.Usagef("--limit cannot be below 0, which is for all")
+			if err := a.limit.Check(cmd); err != nil {
+				return err
 			}
 			return a.run(cmd.Context())
 		},
@@ -61,29 +61,17 @@ cannot be read is shown as such, whatever --actor and --app say. Exit code 3 whe
 	flags.StringSliceVar(&a.verbs, "verb", nil,
 		"what was done, such as replay, reveal, cancel, pause: `verbs`, separated by commas")
 	flags.StringVar(&a.actor, "actor", "", "who did it: a `user`, or user@host")
-	flags.IntVar(&a.limit, "limit", -1,
-		"at most the newest `n` entries; 0 for all (default 100 in a table, all as JSON)")
-	flags.Lookup("limit").DefValue = "0" // the help shows no default beside that
+	a.limit.AddFlag(cmd, "entries")
 	cli.Complete(cmd, "verb", func() []string { return verbs })
 	return cmd
 }
-
-// tableLimit is how many entries a table holds when no limit is given.
-const tableLimit = 100
 
 func (a *audit) run(ctx context.Context) error {
 	filter, err := a.filter(time.Now())
 	if err != nil {
 		return err
 	}
-	limit := a.limit
-	switch {
-	case limit >= 0:
-	case a.streams.AsJSON():
-		limit = 0
-	default:
-		limit = tableLimit
-	}
+	limit := a.limit.Rows(a.streams)
 	conn, err := a.broker.Connect(ctx)
 	if err != nil {
 		return err
@@ -99,10 +87,8 @@ func (a *audit) run(ctx context.Context) error {
 		return err
 	case found == 0:
 		return cli.Nothingf("no entry of the audit matches")
-	case limit > 0 && found > limit:
-		a.streams.Notef("the newest %s of %s; --limit shows more, 0 all", cli.Grouped(int64(limit)),
-			cli.Grouped(int64(found))+" entries")
 	}
+	a.limit.Note(a.streams, found, cli.Grouped(int64(found))+" entries")
 	return nil
 }
 

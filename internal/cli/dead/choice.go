@@ -49,10 +49,8 @@ func (f *choice) addFlags(cmd *cobra.Command) {
 		"`words` in the detail or WeChat's errmsg, in any letter case")
 	flags.StringArrayVar(&f.ids, "id", nil, "`id`; may be repeated")
 	cli.FormerNames(flags, map[string]string{"text": "search"})
-	cli.Complete(cmd, "reason", func() []string { return strings.Split(reasonNames(), ", ") })
-	cli.Complete(cmd, "lane", func() []string {
-		return []string{string(schema.LaneLive), string(schema.LaneBulk)}
-	})
+	cli.Complete(cmd, "reason", cli.Reasons)
+	cli.Complete(cmd, "lane", cli.Lanes)
 }
 
 // filter returns what the flags and the ids in the arguments choose.

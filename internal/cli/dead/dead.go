@@ -10,7 +10,6 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
-	"github.com/kefuhq/kefu/schema"
 )
 
 // New returns the command and its verbs.
@@ -30,13 +29,7 @@ The same flags choose letters for every subcommand; all that are given must hold
 		newExport(env), newImport(env))
 }
 
-func reasonNames() string {
-	var names []string
-	for _, r := range schema.Reasons() {
-		names = append(names, string(r))
-	}
-	return strings.Join(names, ", ")
-}
+func reasonNames() string { return strings.Join(cli.Reasons(), ", ") }
 
 // openBox connects to the broker and opens the dead letters. The caller closes the connection.
 func openBox(ctx context.Context, b *cli.Broker) (*broker.Conn, *deadletter.Box, error) {

@@ -19,7 +19,7 @@ type list struct {
 	broker   *cli.Broker
 
 	choice choice
-	limit  int
+	limit  cli.Limit
 	reveal bool
 }
 
@@ -35,16 +35,14 @@ shows them and is written to the audit. Exit code 3 when no letter matches.`,
   kefu dead list --campaign double-11 -o ndjson | jq -r .id`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("limit") && d.limit < 0 {
-				return cli.Usagef("--limit cannot be below 0, which is for all")
+			if err := d.limit.Check(cmd); err != nil {
+				return err
 			}
 			return d.run(cmd.Context())
 		},
 	}
 	d.choice.addFlags(cmd)
-	cmd.Flags().IntVar(&d.limit, "limit", -1,
-		"at most the newest `n` letters; 0 for all (default 100 in a table, all as JSON)")
-	cmd.Flags().Lookup("limit").DefValue = "0" // the help shows no default beside that
+	d.limit.AddFlag(cmd, "letters")
 	cmd.Flags().BoolVar(&d.reveal, "reveal", false,
 		"show recipients in full; this is written to the audit")
 	return cmd
@@ -82,22 +80,12 @@ func newRow(i deadletter.Item, m cli.Mask) Row {
 	}
 }
 
-// tableLimit is how many letters a table holds when no limit is given.
-const tableLimit = 100
-
 func (d *list) run(ctx context.Context) error {
 	filter, err := d.choice.filter(d.settings.AppID, nil, time.Now())
 	if err != nil {
 		return err
 	}
-	limit := d.limit
-	switch {
-	case limit >= 0:
-	case d.streams.AsJSON():
-		limit = 0
-	default:
-		limit = tableLimit
-	}
+	limit := d.limit.Rows(d.streams)
 	conn, box, err := openBox(ctx, d.broker)
 	if err != nil {
 		return err
@@ -112,13 +100,10 @@ func (d *list) run(ctx context.Context) error {
 		return err
 	}
 	d.forewarn(ctx, box)
-	switch {
-	case found == 0:
+	if found == 0 {
 		return cli.Nothingf("no dead letter matches")
-	case limit > 0 && found > limit:
-		d.streams.Notef("the newest %s of %s; --limit shows more, 0 all", cli.Grouped(int64(limit)),
-			cli.Counted(found, "letter"))
 	}
+	d.limit.Note(d.streams, found, cli.Counted(found, "letter"))
 	return nil
 }
 

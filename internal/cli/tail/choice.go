@@ -29,16 +29,9 @@ var (
 	states = []string{
 		string(schema.StateSent), string(schema.StateDead), string(schema.StateCancelled),
 	}
-	reasons = reasonNames()
-	lanes   = []string{string(schema.LaneLive), string(schema.LaneBulk)}
+	reasons = cli.Reasons()
+	lanes   = cli.Lanes()
 )
-
-func reasonNames() (names []string) {
-	for _, r := range schema.Reasons() {
-		names = append(names, string(r))
-	}
-	return names
-}
 
 func (c *choice) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()

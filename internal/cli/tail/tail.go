@@ -99,7 +99,7 @@ func (t *tail) run(ctx context.Context) error {
 	select {
 	case printing := <-ended:
 		err = errors.Join(err, printing)
-	case <-time.After(lastWords):
+	case <-time.After(outputTimeout):
 	}
 	t.streams.Notef("%s of %s shown", cli.Grouped(t.shown.Load()),
 		cli.Counted(t.matched, "matching receipt"))
@@ -109,8 +109,8 @@ func (t *tail) run(ctx context.Context) error {
 	return err
 }
 
-// lastWords is how long the end waits for a terminal or a pipe that takes nothing.
-const lastWords = time.Second
+// outputTimeout is how long the end waits for a terminal or a pipe that takes nothing.
+const outputTimeout = time.Second
 
 // warn says that workers which are configured as this command leave no receipts to read.
 func (t *tail) warn(receipts config.Receipts) {
