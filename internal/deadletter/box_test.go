@@ -102,64 +102,6 @@ func TestListEndsEarly(t *testing.T) {
 	b.ErrorIs(b.box.List(t.Context(), Filter{}, func(Item) error { return errEnough }), errEnough)
 }
 
-func TestPlan(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, 10)
-	other := func(l *schema.Letter) { l.AppID, l.Subject = "wx2", "kefu.send.wx2.live."+openid }
-	b.bury(
-		letter("ok-1"), letter("ok-2", of(schema.ReasonUnknown), func(l *schema.Letter) {
-			l.PossibleDuplicate = true
-		}),
-		letter("refused-1", of(schema.ReasonRecipient), code(45015)),
-		letter("refused-2", of(schema.ReasonRecipient), code(45015)),
-		letter("late", published(noon.Add(-100*time.Hour))), letter("stranger", other),
-	)
-	o := Options{Rate: 2, Apps: map[string]App{app: {ExpireAfter: 48 * time.Hour}}}
-	p, err := b.box.Plan(t.Context(), Filter{}, o, noon)
-	b.NoError(err)
-	b.Equal(6, p.Total)
-	b.Equal(4, p.Replayable)
-	b.Equal(map[Fate]int{WillBeSent: 2, SameAgain: 2, WillExpire: 1, CannotBe: 1}, p.Fates)
-	b.Equal(map[schema.Reason]int{schema.ReasonExhausted: 3, schema.ReasonUnknown: 1,
-		schema.ReasonRecipient: 2}, p.Reasons)
-	b.Equal(map[string]int{app: 5, "wx2": 1}, p.Apps)
-	b.Equal(1, p.PossibleDuplicates)
-	b.Equal(2*time.Second, p.Takes)
-	b.Equal(uint64(6), p.Through)
-	b.Equal([]string{"refused-1", "refused-2"}, p.Notes[0].IDs)
-	b.Equal(2, p.Notes[0].Count)
-	b.Len(p.Notes, 3)
-
-	o.Limit = 1
-	p, err = b.box.Plan(t.Context(), Filter{}, o, noon)
-	b.NoError(err)
-	b.Equal(1, p.Replayable)
-	b.Len(b.ids(Filter{}), 6, "a plan changes nothing")
-	b.Empty(b.queued())
-}
-
-func TestPlanWithoutBox(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, 10)
-	b.NoError(b.conn.JS.DeleteStream(t.Context(), schema.StreamDead))
-	_, err := b.box.Plan(t.Context(), Filter{}, Options{}, noon)
-	b.ErrorContains(err, "kefu setup")
-}
-
-func TestNotesAreBounded(t *testing.T) {
-	t.Parallel()
-	var n notes
-	for i := range 1000 {
-		n.add(CannotBe, "reason "+time.Duration(i).String(), "id")
-	}
-	n.add(CannotBe, "reason 1ns", "id")
-	list := n.sorted()
-	require.LessOrEqual(t, len(list), mostNotes+len(Fates()))
-	require.Equal(t, "for other reasons", list[0].Text)
-	require.Equal(t, 950, list[0].Count)
-	require.Len(t, list[0].IDs, mostIDs)
-}
-
 func TestAuditEntryIsStored(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 10)

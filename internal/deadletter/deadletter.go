@@ -1,38 +1,25 @@
 // Package deadletter is the box of what was not sent, KEFU_DEAD: what goes
 // into it (Message), how people find something there (Filter, List; by id
-// through the index, IndexMessage), what would happen if it were sent again
-// (Plan), sending it again (Replay), taking it out for good (Discard), and
-// keeping it elsewhere (Export) and bringing it back (Import).
+// through the index, IndexMessage), taking it out for good (Discard), and
+// keeping it elsewhere (Export) and bringing it back (Import). Sending it again
+// is package replay's.
 //
-// A letter holds the message as it was published. A replay publishes those
-// very bytes to kefu.again as the next generation of the intent, waits until
-// the queue has them, and only then takes the letter out of the box: killed in
-// between, it leaves a letter too many and never a message too few. Which
-// letters it is about to publish it writes down first (handover.go), so the next
-// run knows what may be in the queue and in the box.
-//
-// A run takes the letters in their order (replay_run.go) and settles each when the queue
-// has answered (replay_settle.go). What it may do with a letter is one pure function
-// (evidence.go). A letter goes only when its own message is stored, or known by
-// the ledger: one whose id went on without it, by another letter of the same id or
-// by its producer, stays, since the ledger would let no message of that generation
-// through.
+// A letter holds the message as it was published.
 //
 //	box := deadletter.Open(conn)
 //	filter := deadletter.Filter{AppID: "wx…", Reasons: []schema.Reason{schema.ReasonExhausted}}
-//	plan, err := box.Plan(ctx, filter, options, time.Now())
-//	fmt.Println(plan.Fates[deadletter.WillBeSent], "will be sent in", plan.Takes)
-//	options.Through = plan.Through // what dies from here on is not of this replay
-//	result, err := box.Replay(ctx, filter, options)
+//	err := box.List(ctx, filter, func(i deadletter.Item) error { … })
 package deadletter
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
@@ -56,6 +43,9 @@ type Box struct {
 // Open makes the box on a connection. It asks the broker nothing.
 func Open(conn *broker.Conn) *Box { return &Box{conn: conn} }
 
+// MaxGeneration is the highest that the ledger can hold.
+const MaxGeneration = math.MaxUint16
+
 // clockSkew is how much earlier than it died a letter may have been stored,
 // by clocks that disagree.
 const clockSkew = 10 * time.Minute
@@ -64,11 +54,11 @@ const clockSkew = 10 * time.Minute
 // error of f ends it and is returned, but for [broker.ErrStopScan], which only
 // ends it.
 func (b *Box) List(ctx context.Context, filter Filter, f func(Item) error) error {
-	return b.from(ctx, filter, 0, 0, f)
+	return b.Range(ctx, filter, 0, 0, f)
 }
 
-// from is List from one sequence through another; 0 is no bound.
-func (b *Box) from(
+// Range is List from one sequence through another; 0 is no bound.
+func (b *Box) Range(
 	ctx context.Context, filter Filter, seq, through uint64, f func(Item) error,
 ) error {
 	found, ok, err := b.lookUp(ctx, filter)
@@ -81,7 +71,7 @@ func (b *Box) from(
 	return b.scanFound(ctx, found, filter, seq, through, f)
 }
 
-// scan is from without the index.
+// scan is Range without the index.
 func (b *Box) scan(
 	ctx context.Context, filter Filter, seq, through uint64, f func(Item) error,
 ) error {
@@ -126,13 +116,47 @@ func (b *Box) Delete(ctx context.Context, seq uint64) error {
 	return err
 }
 
-// last is the highest sequence in the box.
-func (b *Box) last(ctx context.Context) (uint64, error) {
+// Extent is which sequences a box holds. A box that is made anew counts from 1 again.
+type Extent struct {
+	Made        time.Time // the box
+	First, Last uint64    // Last is below First while it is empty
+}
+
+// Extent asks the broker which sequences the box holds.
+func (b *Box) Extent(ctx context.Context) (Extent, error) {
 	info, err := b.info(ctx)
 	if err != nil {
-		return 0, err
+		return Extent{}, err
 	}
-	return info.State.LastSeq, nil
+	return Extent{madeAt(info), info.State.FirstSeq, info.State.LastSeq}, nil
+}
+
+func (b *Box) last(ctx context.Context) (uint64, error) {
+	e, err := b.Extent(ctx)
+	return e.Last, err
+}
+
+// atOnce is how many letters are asked for, or taken out, at the same time.
+const atOnce = 64
+
+// Items returns what the box holds under some sequences, and which of them it holds.
+func (b *Box) Items(ctx context.Context, seqs []uint64) ([]Item, []bool, error) {
+	items, held := make([]Item, len(seqs)), make([]bool, len(seqs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i, seq := range seqs {
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			s, err := b.conn.Get(ctx, schema.StreamDead, seq)
+			if errors.Is(err, broker.ErrNoMessage) {
+				return nil
+			}
+			items[i], held[i] = itemOf(s), err == nil
+			return err
+		})
+	}
+	return items, held, group.Wait()
 }
 
 func (b *Box) info(ctx context.Context) (*jetstream.StreamInfo, error) {

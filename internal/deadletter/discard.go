@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/notes"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -23,6 +24,19 @@ type DiscardOptions struct {
 	// Progress is called after each letter, by one goroutine at a time; it must not block.
 	// waiting is for what, when the broker does not answer just now.
 	Progress func(discarded int, waiting string)
+
+	InHand InHand // nil when no replay can have one in hand
+}
+
+// InHand tells which letters of the box that was made at a time replays have in hand, or had when
+// they were killed: these may be in their queue as well.
+type InHand func(ctx context.Context, made time.Time) (map[uint64]bool, error)
+
+func (f InHand) letters(ctx context.Context, made time.Time) (map[uint64]bool, error) {
+	if f == nil {
+		return nil, nil
+	}
+	return f(ctx, made)
 }
 
 // DiscardPlan says what a discard would take out of the box.
@@ -47,7 +61,7 @@ func (b *Box) PlanDiscard(
 	if p.Through == 0 {
 		return p, nil
 	}
-	handed, err := b.handedOver(ctx, madeAt(info))
+	handed, err := o.InHand.letters(ctx, madeAt(info))
 	if err != nil {
 		return p, err
 	}
@@ -69,27 +83,11 @@ func (b *Box) PlanDiscard(
 	return p, nil
 }
 
-// handedOver returns which letters may be in their queue as well: those that replays have
-// written down, which run or did not end.
-func (b *Box) handedOver(ctx context.Context, made time.Time) (map[uint64]bool, error) {
-	all, err := readHandovers(ctx, b.conn, made)
-	if err != nil {
-		return nil, err
-	}
-	seqs := make(map[uint64]bool)
-	for _, h := range all {
-		for _, l := range h.Letters {
-			seqs[l.Seq] = true
-		}
-	}
-	return seqs, nil
-}
-
 // DiscardResult is what a discard did.
 type DiscardResult struct {
 	Discarded int           `json:"discarded"`
 	Left      int           `json:"left"` // in the box; Notes say why
-	Notes     []Note        `json:"notes,omitempty"`
+	Notes     notes.List    `json:"notes,omitempty"`
 	Took      time.Duration `json:"-"`
 }
 
@@ -130,17 +128,20 @@ func (b *Box) Discard(
 	if o.Limit > 0 {
 		options = fmt.Sprintf(", %d at most", o.Limit)
 	}
-	d := discard{box: b, o: o, made: madeAt(info), slots: make(chan struct{}, maxUnsettled)}
+	d := discard{box: b, o: o, made: madeAt(info), slots: make(chan struct{}, atOnce)}
 	err = b.audited(ctx, entry, options, func() (_ int, _ string, err error) {
 		begin := time.Now()
 		if o.Through > 0 {
 			err = d.run(ctx, filter)
 		}
-		d.result.Took, d.result.Notes = time.Since(begin), d.notes.sorted()
+		d.result.Took, d.result.Notes = time.Since(begin), d.notes.Sorted()
 		return d.result.Discarded, d.result.words(err), err
 	})
 	return d.result, err
 }
+
+// errEnough ends a scan at the limit.
+var errEnough = errors.New("enough letters")
 
 // discardBatch is how many letters are deleted before replays are looked at again.
 const discardBatch = 256
@@ -148,8 +149,8 @@ const discardBatch = 256
 const noteHandedOver = "left: a replay has it in hand, or was killed and may have published it; " +
 	"replay it"
 
-// noteTakenOut is about a letter that another replay or discard was quicker with.
-const noteTakenOut = "taken out of the box by somebody else meanwhile"
+// NoteTakenOut is about a letter that another replay or discard was quicker with.
+const NoteTakenOut = "taken out of the box by somebody else meanwhile"
 
 // discard is one run of Discard.
 type discard struct {
@@ -163,7 +164,7 @@ type discard struct {
 
 	mu     sync.Mutex
 	result DiscardResult
-	notes  notes
+	notes  notes.List
 	stop   context.CancelCauseFunc
 }
 
@@ -204,7 +205,7 @@ func (d *discard) flush(reading, settling context.Context) error {
 	}
 	var handed map[uint64]bool
 	err := d.box.patiently(reading, func(ctx context.Context) (err error) {
-		handed, err = d.box.handedOver(ctx, d.made)
+		handed, err = d.o.InHand.letters(ctx, d.made)
 		return err
 	})
 	if err != nil {
@@ -236,7 +237,7 @@ func (d *discard) leave(l *schema.Letter, why string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.result.Left++
-	d.notes.add("", why, l.ID)
+	d.notes.Add(why, l.ID)
 }
 
 func (d *discard) remove(ctx context.Context, l *schema.Letter, seq uint64) {
@@ -259,10 +260,10 @@ func (d *discard) remove(ctx context.Context, l *schema.Letter, seq uint64) {
 	switch {
 	case err != nil:
 		d.result.Left++
-		d.notes.add("", "the broker did not take it out", l.ID)
+		d.notes.Add("the broker did not take it out", l.ID)
 		d.stop(err)
 	case missing:
-		d.notes.add("", noteTakenOut, l.ID)
+		d.notes.Add(NoteTakenOut, l.ID)
 	default:
 		d.result.Discarded++
 	}

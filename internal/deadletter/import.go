@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/notes"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -31,7 +32,7 @@ type ImportResult struct {
 	Present  int           `json:"present"` // they were in the box already
 	Refused  int           `json:"refused"` // no letters, or the broker did not take them
 	Aged     int           `json:"aged"`    // of Imported: died longer ago than letters are kept
-	Notes    []Note        `json:"notes,omitempty"`
+	Notes    notes.List    `json:"notes,omitempty"`
 	Took     time.Duration `json:"-"`
 }
 
@@ -69,7 +70,7 @@ func (b *Box) Import(
 			err = im.run(ctx, r)
 		}
 		im.result.Refused += p.Invalid
-		im.result.Took, im.result.Notes = time.Since(begin), im.notes.sorted()
+		im.result.Took, im.result.Notes = time.Since(begin), im.notes.Sorted()
 		return im.result.Imported, im.result.words(err), err
 	})
 	return im.result, err
@@ -92,7 +93,7 @@ type importing struct {
 	through uint64    // last sequence in the box before this run
 	batch   []*parcel
 	result  ImportResult
-	notes   notes
+	notes   notes.List
 }
 
 // parcel is a letter on its way into the box.
@@ -220,7 +221,7 @@ func (im *importing) store(ctx context.Context, todo []*parcel) (again []*parcel
 		switch {
 		case a.err != nil && tooLarge(a.err):
 			im.result.Refused++
-			im.notes.add("", "larger than the broker takes", p.letter.ID)
+			im.notes.Add("larger than the broker takes", p.letter.ID)
 		case a.err != nil:
 			err = cmp.Or(err, a.err) // many are the same
 		case a.ack.Duplicate && a.ack.Seq <= im.through:
@@ -236,7 +237,11 @@ func (im *importing) store(ctx context.Context, todo []*parcel) (again []*parcel
 	for i, p := range doubtful {
 		seqs[i] = p.ack.Seq
 	}
-	held, err := im.box.held(ctx, seqs)
+	var held []bool
+	err = im.box.patiently(ctx, func(ctx context.Context) (err error) {
+		_, held, err = im.box.Items(ctx, seqs)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -266,6 +271,12 @@ func tooLarge(err error) bool {
 	return errors.Is(err, nats.ErrMaxPayload) ||
 		errors.As(err, &refused) && (refused.Code == broker.CodeTooLarge ||
 			refused.Description == "message too large")
+}
+
+// answer is what became of one publish.
+type answer struct {
+	ack broker.Ack
+	err error
 }
 
 // publish publishes messages in their order and returns the answers.

@@ -139,8 +139,8 @@ func parseLetter(raw []byte, appID string) (*schema.Letter, error) {
 		return nil, errors.New("reason: missing, or none that is known")
 	case l.Lane != "" && l.Lane != schema.LaneLive && l.Lane != schema.LaneBulk:
 		return nil, errors.New("lane: not live or bulk")
-	case l.Generation < 0 || l.Generation > maxGeneration:
-		return nil, fmt.Errorf("generation: not within 0 and %d", maxGeneration)
+	case l.Generation < 0 || l.Generation > MaxGeneration:
+		return nil, fmt.Errorf("generation: not within 0 and %d", MaxGeneration)
 	case l.Subject == "":
 		return nil, errors.New("subject: missing")
 	case l.Body != "" && l.BodyBase64 != nil:

@@ -62,13 +62,6 @@ func TestLettersComeBackAsTheyWere(t *testing.T) {
 		b.Equal(before, b.exported(Filter{}))
 	}
 	b.Equal(ImportResult{Present: n}, b.importFile(before, ImportOptions{By: "me"}))
-
-	b.Equal(n, b.replay(Filter{}, Options{}).Replayed)
-	b.Empty(b.ids(Filter{}))
-	b.Len(b.queued(), n)
-	b.importFile(before, ImportOptions{By: "me"})
-	b.Equal(n, b.replay(Filter{}, Options{}).Skipped)
-	b.Len(b.queued(), n, "none is sent twice")
 }
 
 func TestAnImportIsFoundByID(t *testing.T) {

@@ -128,7 +128,7 @@ func TestLettersAreFoundByIDWithoutReadingAll(t *testing.T) {
 	}{{0, 2, []int{1}}, {3, 3, []int{2}}, {3, 0, []int{2, 1}}, {0, 4,
 		[]int{1, 2, 1}}, {5, 0, nil}} {
 		var got []int
-		b.NoError(b.box.from(t.Context(), Filter{IDs: []string{"both"}}, row.from, row.through,
+		b.NoError(b.box.Range(t.Context(), Filter{IDs: []string{"both"}}, row.from, row.through,
 			func(i Item) error {
 				got = append(got, i.Letter.Generation)
 				return nil

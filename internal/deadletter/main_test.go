@@ -1,10 +1,8 @@
 package deadletter
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/deadletter/lettertest"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -19,53 +18,17 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	app    = "wx0000000000000001"
-	openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0"
+	app    = lettertest.App
+	openid = lettertest.OpenID
 )
 
-// noon is when the letters of these tests died.
-var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-
-// letter is one that a replay would send.
-func letter(id string, change ...func(*schema.Letter)) *schema.Letter {
-	l := &schema.Letter{
-		ID: id, AppID: app, Generation: 1, Lane: schema.LaneLive, OpenID: openid,
-		Reason:  schema.ReasonExhausted,
-		Detail:  "the API was busy six times",
-		Subject: "kefu.send." + app + ".live." + openid, Sequence: 7,
-		PublishedAt: noon.Add(-time.Hour), DiedAt: noon, Worker: "worker-1",
-		Headers: map[string][]string{"Nats-Msg-Id": {id}},
-	}
-	wire.SetPacket(l, []byte(`{"touser":"`+openid+
-		`","msgtype":"text","text":{"content":"`+id+`"}}`))
-	for _, f := range change {
-		f(l)
-	}
-	return l
-}
-
-func of(reason schema.Reason) func(*schema.Letter) {
-	return func(l *schema.Letter) { l.Reason = reason }
-}
-
-func code(n int) func(*schema.Letter) {
-	return func(l *schema.Letter) { l.Errcode = &n }
-}
-
-func bulk(campaign string) func(*schema.Letter) {
-	return func(l *schema.Letter) {
-		l.Lane, l.Campaign, l.Subject = schema.LaneBulk, campaign,
-			"kefu.send."+app+".bulk."+campaign
-	}
-}
-
-func header(name, value string) func(*schema.Letter) {
-	return func(l *schema.Letter) { l.Headers[name] = []string{value} }
-}
-
-func published(at time.Time) func(*schema.Letter) {
-	return func(l *schema.Letter) { l.PublishedAt = at }
-}
+var (
+	noon   = lettertest.Noon
+	letter = lettertest.Letter
+	of     = lettertest.Of
+	code   = lettertest.Code
+	bulk   = lettertest.Bulk
+)
 
 // bed is a broker with the objects of one app.
 type bed struct {
@@ -160,37 +123,11 @@ func (b *bed) audited() []broker.AuditEntry {
 	return out
 }
 
-func (b *bed) replay(f Filter, o Options) Result {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), brokertest.Patience)
-	defer cancel()
-	result, err := b.box.Replay(ctx, f, o)
-	b.NoError(err)
-	return result
-}
-
 func (b *bed) publish(subject string, data string, headers nats.Header) {
 	b.t.Helper()
 	_, err := b.conn.Outbox.PublishWait(b.t.Context(),
 		&nats.Msg{Subject: subject, Data: []byte(data), Header: headers})
 	b.NoError(err)
-}
-
-// again is the message that a replay would publish for a letter of which nothing is known.
-func again(o Options, item *Item, now time.Time) (*nats.Msg, error) {
-	return o.message(item, targetOf(item, item.Letter.Reason == schema.ReasonIDReuse), now)
-}
-
-// remembering is a ledger that knows some ids.
-type remembering map[string]Life
-
-func (r remembering) Want(string, string, time.Time) {}
-
-func (r remembering) Read(context.Context) error { return nil }
-
-func (r remembering) Life(_, id string, _ []byte) (Life, bool) {
-	life, ok := r[id]
-	return life, ok
 }
 
 // consume empties the queue as workers do.

@@ -5,10 +5,18 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/schema"
+)
+
+const (
+	// patience is how long the broker may not answer before a long operation gives up.
+	patience = time.Minute
+
+	// afterStop is how long an operation that is interrupted waits for the answers to what it has
+	// begun.
+	afterStop = 3 * time.Second
+
+	requestTimeout = 5 * time.Second
 )
 
 // walk is List through a sequence that goes on where it was when the broker went away: a long
@@ -20,7 +28,7 @@ func (b *Box) walk(
 	last := time.Now()
 	next := uint64(0)
 	for {
-		err := b.from(ctx, filter, next, through, func(item Item) error {
+		err := b.Range(ctx, filter, next, through, func(item Item) error {
 			own = f(item)
 			last, next = time.Now(), item.Seq+1
 			return own
@@ -79,36 +87,6 @@ func (b *Box) audited(
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
 	return errors.Join(err, b.conn.Audit(after, e))
-}
-
-// held says which of some sequences the box holds.
-func (b *Box) held(ctx context.Context, seqs []uint64) ([]bool, error) {
-	held := make([]bool, len(seqs))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(maxUnsettled)
-	for i, seq := range seqs {
-		group.Go(func() (err error) {
-			held[i], err = b.holds(ctx, seq)
-			if err != nil { // rarely: most letters pay for no more than the question
-				err = b.patiently(ctx, func(ctx context.Context) error {
-					held[i], err = b.holds(ctx, seq)
-					return err
-				})
-			}
-			return err
-		})
-	}
-	return held, group.Wait()
-}
-
-func (b *Box) holds(ctx context.Context, seq uint64) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	_, err := b.conn.Get(ctx, schema.StreamDead, seq)
-	if errors.Is(err, broker.ErrNoMessage) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // pause returns false when ctx ended first.

@@ -3,6 +3,8 @@ package job
 import (
 	"errors"
 	"fmt"
+
+	"github.com/kefuhq/kefu/internal/notes"
 )
 
 // Command is what an operator tells a job to do.
@@ -55,7 +57,7 @@ type Result struct {
 	Cursor    uint64 // of the part from here on
 	Published int
 	Left      int
-	Notes     []Note
+	Notes     notes.List
 	Done      bool   // nothing is left to do
 	Halt      string // why the job is to halt; "" to go on
 }
@@ -71,7 +73,7 @@ func (p Part) with(r Result, o Order) Part {
 	p.Cursor = max(p.Cursor, r.Cursor)
 	p.Published += r.Published
 	p.Left += r.Left
-	p.Notes = addNotes(p.Notes, r.Notes)
+	p.Notes = p.Notes.With(r.Notes)
 	p.Done = p.Done || r.Done
 	p.Halted, p.Resumes = r.Halt, o.Resumes
 	return p
@@ -103,7 +105,7 @@ func (j Job) turn(p Part, open *Step) turn {
 		return idle
 	case p.Done || j.Want == WantAbort:
 		return end
-	case j.Want != WantRun || j.Halted() != "":
+	case !j.goesOn():
 		return idle
 	}
 	return choose

@@ -28,6 +28,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kefuhq/kefu/internal/notes"
 )
 
 // Kind is what sort of work a job is.
@@ -66,16 +68,17 @@ const (
 
 // Order is what is to be done. All but the last group is fixed when it is stored.
 type Order struct {
-	ID   string    `json:"id"` // a subject token
-	Kind Kind      `json:"kind"`
-	By   string    `json:"by"` // user@host
-	At   time.Time `json:"at"`
+	ID    string    `json:"id"` // a subject token
+	Kind  Kind      `json:"kind"`
+	By    string    `json:"by"` // user@host
+	At    time.Time `json:"at"`
+	About string    `json:"about,omitempty"` // what it is applied to, for people and the audit
 
 	// Apps are the apps that the job concerns, each with the number of items that
 	// were chosen when it was planned.
 	Apps map[string]int  `json:"apps"`
 	Rate float64         `json:"rate"` // items a second, of all apps together; 0 for no limit
-	Spec json.RawMessage `json:"spec"` // what the kind needs to know
+	Spec json.RawMessage `json:"spec"` // what the kind needs to know; none once it has ended
 
 	Want    Want      `json:"want"`
 	Resumes int       `json:"resumes,omitempty"` // how often it was resumed
@@ -95,21 +98,14 @@ type Part struct {
 	Steps  int    `json:"steps"`  // that are counted
 	Cursor uint64 `json:"cursor"` // what lies at or before it is counted; its meaning is the kind's
 
-	Published int    `json:"published"` // items that the queue has
-	Left      int    `json:"left"`      // items that were looked at and left alone; Notes say why
-	Notes     []Note `json:"notes,omitempty"`
+	Published int        `json:"published"` // items that the queue has
+	Left      int        `json:"left"`      // items that were looked at and left alone; Notes say why
+	Notes     notes.List `json:"notes,omitempty"`
 
 	Halted  string `json:"halted,omitempty"` // why it halted; "" when it did not
 	Resumes int    `json:"resumes,omitempty"`
 
 	revision uint64
-}
-
-// Note is a sentence about several items.
-type Note struct {
-	Text  string   `json:"text"`
-	Count int      `json:"count"`
-	IDs   []string `json:"ids"` // of a few of them
 }
 
 // halted says why the part has halted and nobody has resumed the job since.
@@ -142,6 +138,9 @@ func (j Job) State() State {
 	}
 	return StatePlanned
 }
+
+// goesOn says whether anything more of a job is to be begun.
+func (j Job) goesOn() bool { return j.Want == WantRun && j.Halted() == "" }
 
 func (j Job) done() bool {
 	ended := 0
@@ -183,21 +182,20 @@ func (j Job) Counts() (c Counts) {
 }
 
 // Notes are those of all parts, the most frequent first.
-func (j Job) Notes() []Note {
-	var all []Note
+func (j Job) Notes() notes.List {
+	var all notes.List
 	for _, p := range j.Parts {
-		all = addNotes(all, p.Notes)
+		all = all.With(p.Notes)
 	}
-	slices.SortStableFunc(all, func(a, b Note) int { return b.Count - a.Count })
-	return all
+	return all.Sorted()
 }
 
 // AppIDs lists the apps that a job concerns.
 func (o Order) AppIDs() []string { return slices.Sorted(maps.Keys(o.Apps)) }
 
-// share is the rate at which the part of an app goes on: parts of one job take as
+// Share is the rate at which the part of an app goes on: parts of one job take as
 // long as each other.
-func (o Order) share(appID string) float64 {
+func (o Order) Share(appID string) float64 {
 	all := 0
 	for _, n := range o.Apps {
 		all += n
@@ -210,29 +208,3 @@ func (o Order) share(appID string) float64 {
 
 // NewID makes the id of a job: short enough to be typed.
 func NewID() string { return strings.ToLower(rand.Text()[:8]) }
-
-const (
-	mostNotes = 50 // sentences of a part: they may quote what a producer chose
-	mostIDs   = 5  // of a note
-)
-
-// addNotes returns notes with more added to them. It does not change notes.
-func addNotes(notes, more []Note) []Note {
-	out := slices.Clone(notes)
-	for _, n := range more {
-		at := slices.IndexFunc(out, func(o Note) bool { return o.Text == n.Text })
-		if at < 0 && len(out) >= mostNotes {
-			n.Text = "for other reasons"
-			at = slices.IndexFunc(out, func(o Note) bool { return o.Text == n.Text })
-		}
-		if at < 0 {
-			n.IDs = slices.Clone(n.IDs)
-			out = append(out, n)
-			continue
-		}
-		out[at].Count += n.Count
-		room := max(mostIDs-len(out[at].IDs), 0)
-		out[at].IDs = append(slices.Clone(out[at].IDs), n.IDs[:min(room, len(n.IDs))]...)
-	}
-	return out
-}

@@ -158,21 +158,8 @@ func TestWhoMayTakeADeskOver(t *testing.T) {
 
 func TestThePartsOfAJobTakeAsLongAsEachOther(t *testing.T) {
 	o := Order{Apps: map[string]int{"wx1": 300, "wx2": 100}, Rate: 40}
-	require.InDelta(t, 30, o.share("wx1"), 0)
-	require.InDelta(t, 10, o.share("wx2"), 0)
+	require.InDelta(t, 30, o.Share("wx1"), 0)
+	require.InDelta(t, 10, o.Share("wx2"), 0)
 	o.Rate = 0
-	require.Zero(t, o.share("wx1"))
-}
-
-func TestNotesAddUpAndStayFew(t *testing.T) {
-	notes := addNotes(nil, []Note{{"late", 2, []string{"a", "b"}}})
-	notes = addNotes(notes, []Note{{"late", 4, []string{"c", "d", "e", "f"}}, {"held", 1, nil}})
-	require.Equal(t, []Note{{"late", 6, []string{"a", "b", "c", "d", "e"}}, {"held", 1, nil}}, notes)
-
-	for i := range 2 * mostNotes {
-		notes = addNotes(notes, []Note{{string(rune('一' + i)), 1, nil}})
-	}
-	require.Len(t, notes, mostNotes+1)
-	require.Equal(t, "for other reasons", notes[mostNotes].Text)
-	require.Equal(t, mostNotes+2, notes[mostNotes].Count)
+	require.Zero(t, o.Share("wx1"))
 }

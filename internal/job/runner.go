@@ -32,8 +32,14 @@ type Work interface {
 	Choose(ctx context.Context, o Order, p Part, others []Step) (Choice, error)
 
 	// Carry carries out a step and says what it has come to. A step that ended with
-	// an error is carried out again.
-	Carry(ctx context.Context, t Task) (Result, error)
+	// an error is carried out again. When begin ends, maybe before Carry is called,
+	// nothing more is to be begun: the result is that of what was, and what the step
+	// has not begun is chosen anew.
+	Carry(ctx, begin context.Context, t Task) (Result, error)
+
+	// Ended is called when a job has ended, before that is stored: once more if the
+	// worker is lost between the two, or after an error.
+	Ended(ctx context.Context, j Job) error
 }
 
 // Choice is what comes next in a part.
@@ -56,10 +62,6 @@ type Task struct {
 	// counted.
 	Again bool
 
-	// Stop is closed when nothing more is to be begun: the result is that of what
-	// was. What the step has not begun is chosen anew.
-	Stop <-chan struct{}
-
 	Pace *rate.Limiter // for each item
 }
 
@@ -69,7 +71,7 @@ const (
 	lookEvery = time.Second
 
 	// emptyPause is between two choices while there is nothing to choose.
-	emptyPause = 500 * time.Millisecond
+	emptyPause = 100 * time.Millisecond
 
 	firstRetry, maxRetry = 200 * time.Millisecond, 5 * time.Second
 
@@ -112,11 +114,13 @@ func NewRunner(
 // counted, or given up.
 func (r *Runner) Run(ctx context.Context) error {
 	o := broker.FollowOptions{Log: r.log, Anew: r.anew}
-	w, err := r.conn.WatchJobs(ctx, "", o, r.apply)
-	if err != nil {
-		return fmt.Errorf("jobs: %w", err)
+	for _, prefix := range []string{jobKeys, deskKeys} { // the bucket holds more than jobs
+		w, err := r.conn.WatchJobs(ctx, prefix, o, r.apply)
+		if err != nil {
+			return fmt.Errorf("jobs: %w", err)
+		}
+		defer w.Stop()
 	}
-	defer w.Stop()
 	defer r.tasks.Wait()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -148,7 +152,7 @@ func (r *Runner) apply(e broker.StateEntry) {
 		r.log.Error("what is stored of a job cannot be read", "error", err)
 	}
 	for at, interrupt := range r.running {
-		if j, ok := r.board.job(at.job); !ok || j.Want != WantRun || j.Halted() != "" {
+		if j, ok := r.board.job(at.job); !ok || !j.goesOn() {
 			interrupt()
 		}
 	}
@@ -234,6 +238,10 @@ func (r *Runner) finish(ctx, _ context.Context, at place) error {
 	}
 	o := j.Order
 	o.Ended = time.Now().UTC()
+	if err := r.works[j.Kind].Ended(ctx, j); err != nil {
+		return err
+	}
+	o.Spec = nil // it may name a recipient
 	revision, err := put(ctx, r.conn, orderKey(o.ID), o, o.revision, keepEnded)
 	if err != nil {
 		return err
@@ -303,7 +311,7 @@ func (r *Runner) walk(
 			w.part.Ended = time.Now().UTC()
 			return r.count(work, &w.part, 0)
 		case carry:
-			if err := w.carry(work, j, *open, steps.Done()); err != nil {
+			if err := w.carry(work, steps, j, *open); err != nil {
 				return err
 			}
 			stepped()
@@ -338,12 +346,17 @@ func (w *walk) drop(ctx context.Context, open *Step) error {
 }
 
 // carry has a step carried out, and counts it.
-func (w *walk) carry(ctx context.Context, j Job, open Step, stop <-chan struct{}) error {
+func (w *walk) carry(ctx, steps context.Context, j Job, open Step) error {
 	if w.pace == nil {
-		w.pace = newPace(j.share(w.at.appID))
+		w.pace = newPace(j.Share(w.at.appID))
 	}
-	result, err := w.works[j.Kind].Carry(ctx, Task{
-		Order: j.Order, Part: w.part, Step: open, Again: w.again, Stop: stop, Pace: w.pace,
+	begin, end := context.WithCancel(steps)
+	defer end()
+	if !j.goesOn() {
+		end()
+	}
+	result, err := w.works[j.Kind].Carry(ctx, begin, Task{
+		Order: j.Order, Part: w.part, Step: open, Again: w.again, Pace: w.pace,
 	})
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/notes"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -64,7 +65,7 @@ func (w items) Choose(ctx context.Context, o Order, p Part, others []Step) (Choi
 			return Choice{}, err
 		case len(chosen) == 0:
 			return Choice{Result: Result{Cursor: uint64(next), Left: 1,
-				Notes: []Note{{Text: "another's", Count: 1}}}}, nil
+				Notes: notes.List{{Text: "another's", Count: 1}}}}, nil
 		default:
 			next = spec.To
 		}
@@ -79,27 +80,18 @@ func (w items) Choose(ctx context.Context, o Order, p Part, others []Step) (Choi
 	return Choice{}, nil
 }
 
-func (w items) Carry(ctx context.Context, t Task) (r Result, err error) {
+func (w items) Carry(ctx, begin context.Context, t Task) (r Result, err error) {
 	var chosen []int
 	if err := json.Unmarshal(t.Step.Body, &chosen); err != nil {
 		return r, err
 	}
-	until, end := context.WithCancel(ctx)
-	defer end()
-	go func() {
-		select {
-		case <-t.Stop:
-			end()
-		case <-until.Done():
-		}
-	}()
 	for _, n := range chosen {
 		_, err := w.conn.Last(ctx, schema.SendStream(t.Part.AppID), subject(t.Part.AppID, n))
 		before := err == nil
 		if err != nil && !errors.Is(err, broker.ErrNoMessage) {
 			return r, err
 		}
-		if !before && t.Pace.Wait(until) != nil {
+		if !before && t.Pace.Wait(begin) != nil {
 			return r, nil
 		}
 		if !before || !t.Again {
@@ -118,6 +110,8 @@ func (w items) Carry(ctx context.Context, t Task) (r Result, err error) {
 	}
 	return r, nil
 }
+
+func (items) Ended(context.Context, Job) error { return nil }
 
 func subject(appID string, n int) string {
 	return "kefu.again." + appID + ".bulk.item-" + strconv.Itoa(n)

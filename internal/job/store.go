@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -133,6 +134,24 @@ func read(ctx context.Context, conn *broker.Conn, prefix string) ([]Job, error) 
 		}
 	}
 	return b.all(), nil
+}
+
+// OpenSteps are the steps that are under way, of all jobs and apps, and those of
+// which a worker that was lost has begun.
+func OpenSteps(ctx context.Context, conn *broker.Conn) ([]Step, error) {
+	entries, err := conn.ReadJobs(ctx, deskKeys)
+	if err != nil {
+		return nil, err
+	}
+	var steps []Step
+	for _, e := range entries {
+		var d desk
+		if err := decode(e, &d); err != nil {
+			return nil, err
+		}
+		steps = slices.AppendSeq(steps, maps.Values(d.Steps))
+	}
+	return steps, nil
 }
 
 // Watch calls f for a job as it stands and whenever it has changed, until f returns

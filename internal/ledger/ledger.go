@@ -141,6 +141,41 @@ func (l *Ledger) Peek(start Mark) Standing {
 	return l.index.peek(start)
 }
 
+// Get is what the log says of an intent, which may be a moment old.
+func (l *Ledger) Get(appID, id string) (Entry, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.index.get(KeyOf(appID, id))
+}
+
+// catchUpEvery is between two looks whether the log has been read so far.
+const catchUpEvery = 2 * time.Millisecond
+
+// CatchUp returns when everything that stands in the log now has been read.
+func (l *Ledger) CatchUp(ctx context.Context) error {
+	s, err := l.conn.JS.Stream(ctx, wire.StreamLedger)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", wire.StreamLedger, err)
+	}
+	info := s.CachedInfo()
+	t := time.NewTicker(catchUpEvery)
+	defer t.Stop()
+	for !l.hasRead(info.State.LastSeq) {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) hasRead(seq uint64) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.counters.now.Seq >= seq
+}
+
 // Len is the number of intents remembered.
 func (l *Ledger) Len() int {
 	l.mu.RLock()

@@ -1,0 +1,302 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/notes"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// spec is what the order of a replay says beside what every order does.
+type spec struct {
+	Filter  deadletter.Filter `json:"filter"`
+	Box     time.Time         `json:"box"`     // when KEFU_DEAD was made
+	Through uint64            `json:"through"` // what dies from there on is not of this replay
+	Options Options           `json:"options"`
+}
+
+// step is letters that are published together.
+type step struct {
+	Box     time.Time  `json:"box"`
+	At      time.Time  `json:"at"`     // when they were chosen
+	Cursor  uint64     `json:"cursor"` // of the part when all of it is done
+	Letters []stepItem `json:"letters"`
+	Left    int        `json:"left,omitempty"` // letters between them that were left alone
+	Notes   notes.List `json:"notes,omitempty"`
+}
+
+type stepItem struct {
+	Seq        uint64 `json:"seq"`
+	ID         string `json:"id"`  // of the letter
+	Generation int    `json:"gen"` // of the letter
+	Sequence   uint64 `json:"src"` // of the letter's message, which an id of its own names
+}
+
+// letter is as much of a letter as its targets depend on.
+func (i stepItem) letter(appID string) *deadletter.Item {
+	return &deadletter.Item{Seq: i.Seq, Letter: schema.Letter{
+		AppID: appID, ID: i.ID, Generation: i.Generation, Sequence: i.Sequence,
+	}}
+}
+
+// stepOf reads a step. One of another kind of job has no letters.
+func stepOf(s job.Step) (out step) {
+	_ = json.Unmarshal(s.Body, &out)
+	return out
+}
+
+// Work carries out replays for the pool. It is a [job.Work].
+type Work struct {
+	conn  *broker.Conn
+	box   *deadletter.Box
+	known func() Known
+	ends  func(jobID, appID string) (Ends, bool)
+	log   *slog.Logger
+
+	mu       sync.Mutex
+	sessions map[string]*session // by app
+}
+
+// Ends are how the messages that a replay has published ended, as far as they have.
+type Ends struct{ Sent, Dead, Cancelled int }
+
+// NewWork makes the work of a worker. settings are asked for before each step; book is nil without
+// a ledger.
+func NewWork(
+	conn *broker.Conn, book *ledger.Ledger, settings func() Settings, log *slog.Logger,
+) *Work {
+	w := &Work{
+		conn: conn, box: deadletter.Open(conn), log: log, sessions: make(map[string]*session),
+		ends: func(string, string) (Ends, bool) { return Ends{}, false },
+	}
+	w.known = func() Known {
+		s := settings()
+		return Known{Apps: s.Apps, Remembered: s.Remembered, Ledger: ledgerOf(book)}
+	}
+	return w
+}
+
+// Settings are those of the apps that a worker serves.
+type Settings struct {
+	Apps       map[string]App
+	Remembered time.Duration // Known.Remembered
+}
+
+// session is what is known of the letters of an app while replays of it run. Its jobs share it, so
+// that no two of them publish the same generation of an id.
+type session struct {
+	mu      sync.Mutex
+	records *records
+	used    atomic.Int64         // when, in nanoseconds
+	filled  map[string]time.Time // by job: when as many were published as may all die
+}
+
+// sessionLasts is for how long a session is good while nobody uses it: another worker may carry
+// out the jobs of its app meanwhile.
+const sessionLasts = 5 * time.Second
+
+func (w *Work) session(appID string) *session {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, now := w.sessions[appID], time.Now()
+	if s == nil || now.Sub(time.Unix(0, s.used.Load())) > sessionLasts {
+		s = &session{filled: make(map[string]time.Time), records: newRecords(w.conn, Known{})}
+		w.sessions[appID] = s
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used.Store(now.UnixNano())
+	s.records.known = w.known()
+	return s
+}
+
+// judge says what is to be done with a letter now.
+func (s *session) judge(
+	ctx context.Context, item *deadletter.Item, o Options,
+) (verdict, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.used.Store(now.UnixNano())
+	return s.records.judge(ctx, item, o, now, now)
+}
+
+const (
+	mostInStep = 500
+
+	// stepLasts is about how long a step takes at its rate.
+	stepLasts = 500 * time.Millisecond
+
+	// window is through how many letters one choice looks: the others of an app wait meanwhile.
+	window = 20_000
+
+	// firstEnds is for how long a replay waits for the first of its letters to end.
+	firstEnds = 10 * time.Second
+)
+
+// Choose takes the next letters of a part. It implements [job.Work].
+func (w *Work) Choose(
+	ctx context.Context, o job.Order, p job.Part, others []job.Step,
+) (job.Choice, error) {
+	var spec spec
+	if err := json.Unmarshal(o.Spec, &spec); err != nil {
+		return job.Choice{}, fmt.Errorf("read the order: %w", err)
+	}
+	extent, err := w.box.Extent(ctx)
+	if err != nil {
+		return job.Choice{}, err
+	}
+	if !extent.Made.Equal(spec.Box) {
+		r := job.Result{Done: true}
+		r.Notes.Add("the box was deleted and made anew", "")
+		return job.Choice{Result: r}, nil
+	}
+	s := w.session(p.AppID)
+	most, halt := w.most(s, o, p, spec.Options)
+	if most == 0 {
+		return job.Choice{Result: job.Result{Halt: halt}}, nil
+	}
+	c := choosing{
+		session: s, spec: spec, most: most, taken: make(map[uint64]bool),
+		from: max(p.Cursor+1, extent.First),
+	}
+	c.step = step{Box: spec.Box, At: time.Now().UTC(), Cursor: p.Cursor}
+	for _, other := range others {
+		for _, l := range stepOf(other).Letters {
+			c.taken[l.Seq] = true
+		}
+	}
+	return c.choose(ctx, w.box, p)
+}
+
+// most is how many letters the next step may have; when it is 0, halt says why the job halts, or is
+// empty when it only waits for the first ends.
+func (w *Work) most(s *session, o job.Order, p job.Part, options Options) (most int, halt string) {
+	most = mostInStep
+	if rate := o.Share(p.AppID); rate > 0 {
+		most = min(max(int(rate*stepLasts.Seconds()), 1), mostInStep)
+	}
+	ends, known := w.ends(o.ID, p.AppID)
+	if options.HaltAfter <= 0 || o.Resumes > 0 || !known || ends.Sent > 0 {
+		return most, ""
+	}
+	if ends.Dead >= options.HaltAfter {
+		return 0, fmt.Sprintf("the first %d of %s died again", ends.Dead, p.AppID)
+	}
+	if room := options.HaltAfter - p.Published; room > 0 {
+		return min(most, room), ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.filled[o.ID].IsZero() {
+		s.filled[o.ID] = time.Now()
+	}
+	if time.Since(s.filled[o.ID]) < firstEnds {
+		return 0, ""
+	}
+	return most, "" // they wait, as for a hold: what can be told of them comes later
+}
+
+// choosing is one choice.
+type choosing struct {
+	*session
+	spec  spec
+	most  int
+	from  uint64          // first sequence that is looked at
+	taken map[uint64]bool // by other jobs
+	step  step
+}
+
+// errTakenByOther ends a choice at a letter that another job has in hand: what became of it must
+// be known first.
+var errTakenByOther = errors.New("another job has the next letter in hand")
+
+func (c *choosing) choose(
+	ctx context.Context, box *deadletter.Box, p job.Part,
+) (job.Choice, error) {
+	filter := c.spec.Filter
+	filter.AppID = p.AppID
+	through := min(c.spec.Through, c.from+window)
+	err := box.Range(ctx, filter, c.from, through, func(item deadletter.Item) error {
+		return c.add(ctx, item)
+	})
+	end := err == nil
+	if err != nil && !errors.Is(err, errEnough) && !errors.Is(err, errTakenByOther) {
+		return job.Choice{}, err
+	}
+	if end {
+		c.step.Cursor = through
+	}
+	if len(c.step.Letters) > 0 {
+		body, err := json.Marshal(c.step)
+		return job.Choice{Step: body}, err
+	}
+	r := job.Result{Left: c.step.Left, Notes: c.step.Notes, Done: end && through == c.spec.Through}
+	if c.step.Cursor > p.Cursor {
+		r.Cursor = c.step.Cursor
+	}
+	return job.Choice{Result: r}, nil
+}
+
+// add takes one letter, or notes why it is left alone.
+func (c *choosing) add(ctx context.Context, item deadletter.Item) error {
+	switch {
+	case c.taken[item.Seq]:
+		return errTakenByOther
+	case len(c.step.Letters) >= c.most:
+		return errEnough
+	}
+	v, err := c.judge(ctx, &item, c.spec.Options)
+	if err != nil {
+		return err
+	}
+	c.step.Cursor = item.Seq
+	if v.action == keepLetter {
+		c.step.Left++
+		c.step.Notes.Add(v.why.Error(), item.Letter.ID)
+		return nil
+	}
+	l := &item.Letter
+	c.step.Letters = append(c.step.Letters, stepItem{item.Seq, l.ID, l.Generation, l.Sequence})
+	return nil
+}
+
+// Ended writes to the audit what came of a replay. It implements [job.Work].
+func (w *Work) Ended(ctx context.Context, j job.Job) error {
+	w.mu.Lock()
+	for _, appID := range j.AppIDs() {
+		if s := w.sessions[appID]; s != nil {
+			s.mu.Lock()
+			delete(s.filled, j.ID)
+			s.mu.Unlock()
+		}
+	}
+	w.mu.Unlock()
+	c := j.Counts()
+	return w.conn.Audit(ctx, entryOf(j.Order, c.Published, fmt.Sprintf(
+		"job %s is %s: replayed %d, left %d", j.ID, j.State(), c.Published, c.Left)))
+}
+
+// entryOf is an entry in the audit about a replay.
+func entryOf(o job.Order, count int, detail string) broker.AuditEntry {
+	e := broker.AuditEntry{
+		Actor: o.By, Verb: "replay", Filter: o.About, Count: count, Detail: detail,
+	}
+	if apps := o.AppIDs(); len(apps) == 1 {
+		e.AppID = apps[0]
+	}
+	return e
+}
+
+var _ job.Work = (*Work)(nil)

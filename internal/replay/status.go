@@ -1,0 +1,105 @@
+package replay
+
+import (
+	"context"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/notes"
+)
+
+// Status is how far a replay has come. When it has ended, Chosen is the sum of Published, Left and
+// Gone.
+type Status struct {
+	Job   string    `json:"job"`
+	Kind  job.Kind  `json:"kind"`
+	State job.State `json:"state"`
+	App   string    `json:"app,omitempty"` // "" when it is of several
+	Apps  []string  `json:"apps"`
+
+	Chosen    int  `json:"chosen"`    // letters, when it was planned
+	Published int  `json:"published"` // they are in their queue again, or were
+	Sent      *int `json:"sent"`      // of these; nil when nobody counts
+	Dead      *int `json:"dead"`      // of these, again; nil when nobody counts
+	Left      int  `json:"left"`      // in the box; Notes say why
+	Gone      int  `json:"gone"`      // somebody else took them out of the box meanwhile
+
+	Rate       float64    `json:"rate"` // letters a second; 0 for no limit
+	By         string     `json:"by"`
+	OrderedAt  time.Time  `json:"ordered_at"`
+	StartedAt  time.Time  `json:"started_at,omitzero"`
+	FinishedAt time.Time  `json:"finished_at,omitzero"`
+	About      string     `json:"about,omitempty"`  // the filter, recipients as their hashes
+	Halted     string     `json:"halted,omitempty"` // why
+	Notes      notes.List `json:"notes,omitempty"`
+}
+
+// statusOf is the status of a job, but for what became of its messages.
+func statusOf(j job.Job) Status {
+	c := j.Counts()
+	s := Status{
+		Job: j.ID, Kind: j.Kind, State: j.State(), Apps: j.AppIDs(), Chosen: c.Chosen,
+		Published: c.Published, Left: c.Left, Rate: j.Rate, By: j.By, OrderedAt: j.At,
+		About: j.About, Halted: j.Halted(), Notes: j.Notes(),
+	}
+	if len(s.Apps) == 1 {
+		s.App = s.Apps[0]
+	}
+	for _, p := range j.Parts {
+		if s.StartedAt.IsZero() || p.Started.Before(s.StartedAt) {
+			s.StartedAt = p.Started
+		}
+		if s.State.Final() && p.Ended.After(s.FinishedAt) {
+			s.FinishedAt = p.Ended
+		}
+	}
+	rest := s.Chosen - s.Published - s.Left
+	switch s.State {
+	case job.StateDone:
+		s.Gone = rest
+	case job.StateAborted:
+		s.Left += rest // its turn did not come
+		if s.FinishedAt.IsZero() {
+			s.FinishedAt = j.Ended
+		}
+	}
+	return s
+}
+
+// Read reads how far a replay has come. One that is not there is [job.ErrNoJob].
+func Read(ctx context.Context, conn *broker.Conn, id string) (Status, error) {
+	j, err := job.Read(ctx, conn, id)
+	if err != nil {
+		return Status{}, err
+	}
+	all, err := withEnds(ctx, conn, j)
+	if err != nil {
+		return Status{}, err
+	}
+	return all[0], nil
+}
+
+// List reads all replays, the one that was ordered last first.
+func List(ctx context.Context, conn *broker.Conn) ([]Status, error) {
+	jobs, err := job.List(ctx, conn, job.KindReplay)
+	if err != nil {
+		return nil, err
+	}
+	return withEnds(ctx, conn, jobs...)
+}
+
+// Watch calls f with how far a replay has come, and again whenever that has changed, until f
+// returns false or the context ends.
+func Watch(ctx context.Context, conn *broker.Conn, id string, f func(Status) bool) error {
+	return job.Watch(ctx, conn, id, func(j job.Job) bool { return f(statusOf(j)) })
+}
+
+// withEnds completes the statuses of jobs with what became of their messages.
+func withEnds(ctx context.Context, conn *broker.Conn, jobs ...job.Job) ([]Status, error) {
+	out := make([]Status, len(jobs))
+	for i, j := range jobs {
+		out[i] = statusOf(j)
+	}
+	return out, nil
+}
