@@ -9,6 +9,8 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -68,6 +70,11 @@ type Config struct {
 	Ledger      bool              // false: a crash may send twice, and nobody will know
 	LedgerKeep  time.Duration     // as the stream's max age
 	Pseudonyms  broker.Pseudonyms // of openids in the log
+
+	// Works are the kinds of jobs that the worker carries out for the pool, made when it starts.
+	// book is nil without a ledger. Works is nil for none.
+	Works func(book *ledger.Ledger) map[job.Kind]job.Work
+
 	Log         *slog.Logger
 	Metrics     prometheus.Registerer // nil: not exported
 }

@@ -90,6 +90,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
 	cfg.Process.Indexes, cfg.Process.Frees, cfg.Process.Counts = true, true, cfg.Ledger
+	cfg.Process.Jobs = cfg.Works != nil
 	w := &Worker{
 		services: &services{
 			name: cfg.Process.Name, conn: conn, log: cfg.Log, pseudonyms: cfg.Pseudonyms,
@@ -150,6 +151,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	w.running.Go(func() { w.letters.watch(alive, w.conn, w.log) })
 	w.running.Go(func() { w.counting.keep(alive) })
 	w.running.Go(func() { w.watchdog.watch(alive) })
+	w.running.Go(func() { w.carryOutJobs(ctx) })
 	forget := w.conn.OnReconnect(func() {
 		for _, a := range w.current() {
 			a.reconnected()

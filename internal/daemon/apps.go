@@ -11,6 +11,8 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/internal/wiring"
@@ -63,6 +65,7 @@ func (c *apiClients) client(app config.App) *wechat.Client {
 func workerConfig(
 	cfg *config.Config, clients *apiClients, version string, log *slog.Logger,
 	metrics prometheus.Registerer, pseudonyms broker.Pseudonyms,
+	works func(*ledger.Ledger) map[job.Kind]job.Work,
 ) worker.Config {
 	host, _ := os.Hostname() // for people; the worker's name is unique without it
 	return worker.Config{
@@ -79,6 +82,7 @@ func workerConfig(
 		Log:         log,
 		Metrics:     metrics,
 		Apps:        clients.apps(cfg),
+		Works:       works,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ops"
+	"github.com/kefuhq/kefu/internal/replay"
 	"github.com/kefuhq/kefu/internal/wiring"
 	"github.com/kefuhq/kefu/worker"
 )
@@ -33,8 +34,9 @@ type Daemon struct {
 	// Started is called once, when the worker pulls intents.
 	Started func(opsURL string)
 
-	mu     sync.Mutex
-	worker *worker.Worker // nil until there is a broker
+	mu      sync.Mutex
+	worker  *worker.Worker // nil until there is a broker
+	replays replay.Settings
 }
 
 // Run runs the worker until ctx ends. It fails at once when the address of the probes is in use.
@@ -106,7 +108,8 @@ func (d *Daemon) newWorker(
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg := workerConfig(d.Config, clients, d.Version, d.Log, metrics, pseudonyms)
+	d.setReplays(d.Config)
+	cfg := workerConfig(d.Config, clients, d.Version, d.Log, metrics, pseudonyms, d.works(conn))
 	w, err := worker.New(cfg, conn)
 	if err != nil {
 		return nil, nil, err
@@ -128,7 +131,11 @@ func (d *Daemon) reconfigure(
 	if err := provision(ctx, conn, &next, d.Log); err != nil {
 		return err
 	}
-	return w.Reconfigure(ctx, clients.apps(&next))
+	if err := w.Reconfigure(ctx, clients.apps(&next)); err != nil {
+		return err
+	}
+	d.setReplays(&next)
+	return nil
 }
 
 // troubles returns why the worker is not ready.

@@ -17,6 +17,7 @@ type member struct {
 	leaving    bool
 	frees      bool
 	counts     bool
+	jobs       bool
 	aliveUntil time.Time // it may act on its lease that long, whatever the broker says: learnWorker
 	ended      time.Time // when it was learned that it is not alive
 	apps       map[string]bool
@@ -54,7 +55,7 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 			}
 		}
 		m = member{lease: w.Lease, alive: true, leaving: w.Leaving, frees: w.Frees,
-			counts: w.Counts, apps: apps, activity: w.Status.Apps}
+			counts: w.Counts, jobs: w.Jobs, apps: apps, activity: w.Status.Apps}
 		if p.claims.joined {
 			m.aliveUntil = now.Add(Lease)
 		}
@@ -66,6 +67,11 @@ func (p *Pool) learnWorker(name string, e broker.StateEntry) {
 	if m.alive != before.alive || m.leaving != before.leaving || !maps.Equal(m.apps, before.apps) {
 		p.claims.membersChanged = now
 	}
+}
+
+// carriesOut says whether a worker may be the one that carries out the jobs of an app.
+func (m member) carriesOut(appID string) bool {
+	return m.alive && m.jobs && !m.leaving && m.apps[appID]
 }
 
 // memberKept is for how long a worker that is gone is remembered, unless a claim names it: its

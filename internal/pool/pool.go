@@ -68,7 +68,8 @@ type Worker struct {
 	// knows the ledger's Gone mark; older versions do not
 	Frees  bool     `json:"frees,omitempty"`
 	Counts bool     `json:"counts,omitempty"` // names each end's campaign; older versions do not
-	Apps   []string `json:"apps,omitempty"`   // whose shards it may take
+	Jobs   bool     `json:"jobs,omitempty"`   // carries them out; older versions do not
+	Apps   []string `json:"apps,omitempty"`   // whose shards it may take, and whose jobs it carries out
 	Status Status   `json:"status"`
 }
 
@@ -208,6 +209,28 @@ func (p *Pool) WritesCounts() bool {
 		}
 	}
 	return p.self.Counts
+}
+
+// First says whether this worker is the one that carries out the jobs of an app: of those alive that
+// could and do not leave, the first in an order that differs from app to app.
+func (p *Pool) First(appID string) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	self, ok := p.members[p.self.Name]
+	if !ok || !self.carriesOut(appID) {
+		return false
+	}
+	own := rank(Shard{App: appID}, p.self.Name)
+	for name, m := range p.members {
+		if !m.carriesOut(appID) || name == p.self.Name {
+			continue
+		}
+		if other := rank(Shard{App: appID}, name); other < own ||
+			other == own && name < p.self.Name {
+			return false
+		}
+	}
+	return true
 }
 
 // every says whether f holds for each other worker that may be alive.
