@@ -75,6 +75,6 @@ type Config struct {
 	// book is nil without a ledger. Works is nil for none.
 	Works func(book *ledger.Ledger) map[job.Kind]job.Work
 
-	Log         *slog.Logger
-	Metrics     prometheus.Registerer // nil: not exported
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // nil: not exported
 }

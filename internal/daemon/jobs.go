@@ -12,7 +12,7 @@ import (
 func (d *Daemon) works(conn *broker.Conn) func(*ledger.Ledger) map[job.Kind]job.Work {
 	return func(book *ledger.Ledger) map[job.Kind]job.Work {
 		return map[job.Kind]job.Work{
-			job.KindReplay: replay.NewWork(conn, book, d.replaySettings, d.Log),
+			job.KindReplay: replay.NewWork(conn, book, d.replaySettings),
 		}
 	}
 }

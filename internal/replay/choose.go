@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,7 +61,6 @@ type Work struct {
 	box   *deadletter.Box
 	known func() Known
 	ends  func(jobID, appID string) (Ends, bool)
-	log   *slog.Logger
 
 	mu       sync.Mutex
 	sessions map[string]*session // by app
@@ -74,10 +72,10 @@ type Ends struct{ Sent, Dead, Cancelled int }
 // NewWork makes the work of a worker. settings are asked for before each step; book is nil without
 // a ledger.
 func NewWork(
-	conn *broker.Conn, book *ledger.Ledger, settings func() Settings, log *slog.Logger,
+	conn *broker.Conn, book *ledger.Ledger, settings func() Settings,
 ) *Work {
 	w := &Work{
-		conn: conn, box: deadletter.Open(conn), log: log, sessions: make(map[string]*session),
+		conn: conn, box: deadletter.Open(conn), sessions: make(map[string]*session),
 		ends: func(string, string) (Ends, bool) { return Ends{}, false },
 	}
 	w.known = func() Known {
@@ -100,6 +98,7 @@ type session struct {
 	records *records
 	used    atomic.Int64         // when, in nanoseconds
 	filled  map[string]time.Time // by job: when as many were published as may all die
+	waiting map[string]time.Time // by job: when its next letter was in another's hand
 }
 
 // sessionLasts is for how long a session is good while nobody uses it: another worker may carry
@@ -111,7 +110,10 @@ func (w *Work) session(appID string) *session {
 	defer w.mu.Unlock()
 	s, now := w.sessions[appID], time.Now()
 	if s == nil || now.Sub(time.Unix(0, s.used.Load())) > sessionLasts {
-		s = &session{filled: make(map[string]time.Time), records: newRecords(w.conn, Known{})}
+		s = &session{
+			filled: make(map[string]time.Time), waiting: make(map[string]time.Time),
+			records: newRecords(w.conn, Known{}),
+		}
 		w.sessions[appID] = s
 	}
 	s.mu.Lock()
@@ -163,6 +165,9 @@ func (w *Work) Choose(
 		return job.Choice{Result: r}, nil
 	}
 	s := w.session(p.AppID)
+	if s.othersWait(o.ID) {
+		return job.Choice{}, nil
+	}
 	most, halt := w.most(s, o, p, spec.Options)
 	if most == 0 {
 		return job.Choice{Result: job.Result{Halt: halt}}, nil
@@ -178,6 +183,28 @@ func (w *Work) Choose(
 		}
 	}
 	return c.choose(ctx, w.box, p)
+}
+
+// othersWait says whether another job waits for letters that this one had in hand: they take turns,
+// or the one that chooses again at once would take all.
+func (s *session) othersWait(jobID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.waiting, jobID)
+	for other, since := range s.waiting {
+		delete(s.waiting, other)
+		if time.Since(since) < time.Second {
+			return true
+		}
+	}
+	return false
+}
+
+// wait notes that the next letter of a job is in another's hand.
+func (s *session) wait(jobID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting[jobID] = time.Now()
 }
 
 // most is how many letters the next step may have; when it is 0, halt says why the job halts, or is
@@ -245,6 +272,9 @@ func (c *choosing) choose(
 	r := job.Result{Left: c.step.Left, Notes: c.step.Notes, Done: end && through == c.spec.Through}
 	if c.step.Cursor > p.Cursor {
 		r.Cursor = c.step.Cursor
+	}
+	if errors.Is(err, errTakenByOther) {
+		c.wait(p.Job)
 	}
 	return job.Choice{Result: r}, nil
 }
