@@ -26,11 +26,14 @@ const (
 // Carry publishes the letters of a step and takes them out of the box. It implements [job.Work].
 func (w *Work) Carry(ctx, begin context.Context, t job.Task) (job.Result, error) {
 	c := carrying{
-		work: w, task: t, step: stepOf(t.Step), session: w.session(t.Part.AppID),
-		slots: make(chan struct{}, maxUnsettled),
+		work: w, task: t, step: stepOf(t.Step), slots: make(chan struct{}, maxUnsettled),
 	}
-	if err := json.Unmarshal(t.Order.Spec, &c.spec); err != nil {
+	err := json.Unmarshal(t.Order.Spec, &c.spec)
+	if err != nil {
 		return job.Result{}, fmt.Errorf("read the order: %w", err)
+	}
+	if c.session, err = w.open(ctx, t.Part.AppID, c.spec.Box); err != nil {
+		return job.Result{}, err
 	}
 	if t.Again {
 		c.doubt()

@@ -96,6 +96,7 @@ type Settings struct {
 type session struct {
 	mu      sync.Mutex
 	records *records
+	read    bool                 // what replays of the box have begun, into records
 	used    atomic.Int64         // when, in nanoseconds
 	filled  map[string]time.Time // by job: when as many were published as may all die
 	waiting map[string]time.Time // by job: when its next letter was in another's hand
@@ -104,6 +105,26 @@ type session struct {
 // sessionLasts is for how long a session is good while nobody uses it: another worker may carry
 // out the jobs of its app meanwhile.
 const sessionLasts = 5 * time.Second
+
+// open returns the session of an app with what replays have begun, of the box that was made at a
+// time.
+func (w *Work) open(ctx context.Context, appID string, made time.Time) (*session, error) {
+	s := w.session(appID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.read {
+		return s, nil
+	}
+	hands, err := readHands(ctx, w.conn, made)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hands {
+		s.records.doubtful(doubt{h.Seq, h.NewID}, h.At)
+	}
+	s.read = true
+	return s, nil
+}
 
 func (w *Work) session(appID string) *session {
 	w.mu.Lock()
@@ -164,9 +185,9 @@ func (w *Work) Choose(
 		r.Notes.Add("the box was deleted and made anew", "")
 		return job.Choice{Result: r}, nil
 	}
-	s := w.session(p.AppID)
-	if s.othersWait(o.ID) {
-		return job.Choice{}, nil
+	s, err := w.open(ctx, p.AppID, spec.Box)
+	if err != nil || s.othersWait(o.ID) {
+		return job.Choice{}, err
 	}
 	most, halt := w.most(s, o, p, spec.Options)
 	if most == 0 {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/stretchr/testify/require"
 	"golang.org/x/time/rate"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -571,5 +570,3 @@ func TestAReplayTellsHowTheLifeBeforeEndedIfThatIsCounted(t *testing.T) {
 		})
 	}
 }
-
-var _ = require.New

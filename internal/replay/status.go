@@ -41,7 +41,7 @@ func statusOf(j job.Job) Status {
 	s := Status{
 		Job: j.ID, Kind: j.Kind, State: j.State(), Apps: j.AppIDs(), Chosen: c.Chosen,
 		Published: c.Published, Left: c.Left, Rate: j.Rate, By: j.By, OrderedAt: j.At,
-		About: j.About, Halted: j.Halted(), Notes: j.Notes(),
+		About: j.About, Halted: j.Halted(), Notes: j.Notes(), FinishedAt: j.Ended,
 	}
 	if len(s.Apps) == 1 {
 		s.App = s.Apps[0]
@@ -50,9 +50,6 @@ func statusOf(j job.Job) Status {
 		if s.StartedAt.IsZero() || p.Started.Before(s.StartedAt) {
 			s.StartedAt = p.Started
 		}
-		if s.State.Final() && p.Ended.After(s.FinishedAt) {
-			s.FinishedAt = p.Ended
-		}
 	}
 	rest := s.Chosen - s.Published - s.Left
 	switch s.State {
@@ -60,9 +57,6 @@ func statusOf(j job.Job) Status {
 		s.Gone = rest
 	case job.StateAborted:
 		s.Left += rest // its turn did not come
-		if s.FinishedAt.IsZero() {
-			s.FinishedAt = j.Ended
-		}
 	}
 	return s
 }
