@@ -46,6 +46,35 @@ func (s *Settings) Source() (config.Source, error) {
 	return src, nil
 }
 
+// Override takes over those settings that name a key of the configuration, and returns the others:
+// for a command whose own --set means something else besides.
+func (s *Settings) Override(settings []string) (others []string) {
+	for _, setting := range settings {
+		if slices.Contains(sections(), section(setting)) {
+			s.set = append(s.set, setting)
+		} else {
+			others = append(others, setting)
+		}
+	}
+	return others
+}
+
+// section is the first part of a key.
+func section(key string) string {
+	end := strings.IndexAny(key, ".[=")
+	if end < 0 {
+		return key
+	}
+	return key[:end]
+}
+
+func sections() (names []string) {
+	for _, k := range config.Keys() {
+		names = append(names, section(k.Path))
+	}
+	return names
+}
+
 // Config loads the configuration, once. Its warnings go to the user, except for those about
 // AppSecrets, about which only who reads them can do something.
 func (s *Settings) Config() (*config.Config, error) { return s.config(false) }

@@ -142,6 +142,14 @@ func Moment(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05")
 }
 
+// MomentOfYear is Moment without year and seconds, for a narrow column of what is not old.
+func MomentOfYear(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("01-02 15:04")
+}
+
 // MomentMS is Moment with milliseconds, for what happens in quick succession.
 func MomentMS(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
 

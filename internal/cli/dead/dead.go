@@ -25,8 +25,8 @@ The same flags choose letters for every subcommand; all that are given must hold
   kefu dead list --since 2h
   kefu dead show order-4711
   kefu dead replay --reason exhausted --since 2h --dry-run`,
-	}, newGroups(env), newList(env), newShow(env), newReplay(env), newDiscard(env),
-		newExport(env), newImport(env))
+	}, newGroups(env), newList(env), newShow(env), newReplay(env), newReplays(env),
+		newDiscard(env), newExport(env), newImport(env))
 }
 
 func reasonNames() string { return strings.Join(cli.Reasons(), ", ") }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/notes"
+	"github.com/kefuhq/kefu/internal/replay"
 )
 
 // discard is `kefu dead discard`.
@@ -33,7 +35,7 @@ func newDiscard(env *cli.Env) *cobra.Command {
 		Long: `Takes the chosen letters out of the box. Nothing brings them back but an export that was made
 before: kefu dead export. It first says how many there are, by app and reason, and asks; what was
 done is written to the audit. What dies meanwhile is not touched. Letters that a replay has in hand
-are left: a replay says what became of them. It can be interrupted and run again.
+are left: they may be in their queue already. It can be interrupted and run again.
 
 Exit codes: 1 nothing was discarded, 3 when no letter matches, 4 when some were left in the box or
 it was stopped in the middle.`,
@@ -68,7 +70,12 @@ func (d *discard) run(ctx context.Context, ids []string) error {
 		return err
 	}
 	defer conn.Close()
-	options := deadletter.DiscardOptions{Limit: d.limit, By: d.settings.Actor()}
+	options := deadletter.DiscardOptions{
+		Limit: d.limit, By: d.settings.Actor(),
+		InHand: func(ctx context.Context, made time.Time) (map[uint64]bool, error) {
+			return replay.InHand(ctx, conn, made)
+		},
+	}
 	plan, err := box.PlanDiscard(ctx, filter, options)
 	if err != nil {
 		return err
@@ -97,7 +104,7 @@ func (d *discard) run(ctx context.Context, ids []string) error {
 // inHand says why letters are left.
 func inHand(n int) string {
 	return fmt.Sprintf("a replay has %s in hand, or was killed and may have published them; "+
-		"kefu dead replay says what became of them", cli.Counted(n, "letter"))
+		"kefu dead replays shows those that go on", cli.Counted(n, "letter"))
 }
 
 // explain prints what the user should know before the answer.
@@ -193,8 +200,8 @@ func (d *discard) report(r deadletter.DiscardResult, err error) error {
 }
 
 // noteFields returns a line for each note.
-func noteFields(notes []deadletter.Note) (fields []cli.Field) {
-	for _, note := range notes {
+func noteFields(list notes.List) (fields []cli.Field) {
+	for _, note := range list {
 		text := note.Text
 		if len(note.IDs) > 0 {
 			ids := strings.Join(note.IDs, ", ")

@@ -7,26 +7,26 @@ import (
 	"strings"
 
 	"github.com/kefuhq/kefu/internal/cli"
-	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/replay"
 )
 
 // Plan is a plan as JSON.
 type Plan struct {
-	deadletter.Plan
+	replay.Plan
 	TakesSeconds float64 `json:"takes_seconds"`
 }
 
 // planRow is one line of a plan.
 type planRow struct {
 	count int
-	fate  deadletter.Fate
+	fate  replay.Fate
 	why   string
 	ids   []string
 }
 
-func planRows(p deadletter.Plan) []planRow {
+func planRows(p replay.Plan) []planRow {
 	var rows []planRow
-	for _, fate := range deadletter.Fates() {
+	for _, fate := range replay.Fates() {
 		rest := p.Fates[fate]
 		for _, note := range p.Notes {
 			if note.Fate == fate {
@@ -55,11 +55,11 @@ func planColumns() []cli.Column[planRow] {
 	}
 }
 
-func fateStyle(f deadletter.Fate) cli.Style {
+func fateStyle(f replay.Fate) cli.Style {
 	switch f {
-	case deadletter.WillBeSent, deadletter.WasSent:
+	case replay.WillBeSent, replay.WasSent:
 		return cli.Green
-	case deadletter.WillWait, deadletter.SameAgain:
+	case replay.WillWait, replay.SameAgain:
 		return cli.Yellow
 	default:
 		return cli.Red
@@ -67,7 +67,7 @@ func fateStyle(f deadletter.Fate) cli.Style {
 }
 
 // printPlan prints the answer of a dry run.
-func (d *replay) printPlan(p deadletter.Plan) error {
+func (d *resend) printPlan(p replay.Plan) error {
 	if d.streams.AsJSON() {
 		return d.streams.Value(Plan{p, p.Takes.Seconds()})
 	}
@@ -87,7 +87,7 @@ func (d *replay) printPlan(p deadletter.Plan) error {
 }
 
 // explain prints what the user should know before the answer.
-func (d *replay) explain(p deadletter.Plan) {
+func (d *resend) explain(p replay.Plan) {
 	if d.streams.Quiet {
 		return
 	}
@@ -99,7 +99,7 @@ func (d *replay) explain(p deadletter.Plan) {
 }
 
 // planLines returns what the table of a plan does not hold.
-func planLines(p deadletter.Plan) []string {
+func planLines(p replay.Plan) []string {
 	var reasons []string
 	for _, r := range slices.Sorted(maps.Keys(p.Reasons)) {
 		reasons = append(reasons, fmt.Sprintf("%s %s", cli.Grouped(int64(p.Reasons[r])), r))

@@ -33,7 +33,8 @@ func newShow(env *cli.Env) *cobra.Command {
 		Short: "Show all there is about a dead letter",
 		Long: `Shows every dead letter of an id: reason, WeChat's answer, every attempt, the headers
 and the packet. What is said and to whom is masked; --reveal shows it and is written to the audit.
-Exit code 3 when there is no letter.`,
+A letter that a replay sent with changes (--set) is shown as it was before. Exit code 3 when there is
+no letter.`,
 		Example: `  kefu dead show order-4711
   kefu dead show order-4711 --reveal -o json`,
 		Args: cli.Args(1, 1, "ID"),
@@ -57,7 +58,7 @@ func (d *show) run(ctx context.Context, id string) error {
 		return err
 	}
 	if len(items) == 0 {
-		return cli.Nothingf("no dead letter has the id %q: kefu find tells what became of it", id)
+		return d.originals(ctx, conn, box, id)
 	}
 	if d.reveal {
 		viewer := deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead show"}
@@ -176,8 +177,7 @@ func fields(l Letter) []cli.Field {
 		{Name: "died", Value: cli.Moment(l.DiedAt)},
 		{Name: "worker", Value: l.Worker},
 		{Name: "subject", Value: l.Subject},
-		{Name: "sequence", Value: fmt.Sprintf("%d in its queue, %d in %s", l.Sequence, l.Seq,
-			schema.StreamDead), Style: cli.Faint},
+		{Name: "sequence", Value: place(l), Style: cli.Faint},
 	}
 }
 
