@@ -14,9 +14,10 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/campaign"
-	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/replay"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/internal/withdrawal"
@@ -204,15 +205,17 @@ func TestCountsGoOnOverARestartOfBrokerAndWorkers(t *testing.T) {
 	b.NoError(stopThree())
 }
 
-// rememberedLives is the ledger as a replay sees it.
-type rememberedLives struct{ *ledger.Lookup }
-
-func (l rememberedLives) Life(appID, id string, packet []byte) (deadletter.Life, bool) {
-	e, ok := l.Get(appID, id)
-	return deadletter.Life{
-		Generation: int(e.Generation), Ended: e.Kind.Terminal(),
-		Same: e.Body == ledger.BodyOf(packet),
-	}, ok
+// replays has the bed's workers carry out replays, with what they know of the ledger or without.
+func (b *bed) replays(remembers bool) {
+	b.works = func(book *ledger.Ledger) map[job.Kind]job.Work {
+		if !remembers {
+			book = nil
+		}
+		settings := replay.Settings{Apps: map[string]replay.App{appID: {}}}
+		return map[job.Kind]job.Work{
+			job.KindReplay: replay.NewWork(b.conn, book, func() replay.Settings { return settings }),
+		}
+	}
 }
 
 func TestAReplayMovesWhatItSendsFromDeadToSent(t *testing.T) {
@@ -244,17 +247,13 @@ func TestAReplayMovesWhatItSendsFromDeadToSent(t *testing.T) {
 				b.NoError(s.Purge(t.Context()))
 			}
 			closed = false
-			o := deadletter.Options{
-				Ledger: rememberedLives{ledger.NewLookup(b.conn)},
-				Apps:   map[string]deadletter.App{appID: {}},
-			}
-			if forgotten {
-				o.Ledger = nil
-			}
-			result, err := deadletter.Open(b.conn).Replay(t.Context(), deadletter.Filter{}, o)
+			plan, err := replay.NewPlan(t.Context(), b.conn, replay.Request{}, replay.Known{},
+				time.Now())
 			b.NoError(err)
-			b.Equal(2, result.Replayed)
+			_, err = replay.Submit(t.Context(), b.conn, replay.Request{}, plan, "me")
+			b.NoError(err)
 			b.status("summer", map[string]int{"sent": 18, "dead recipient": 2, "maybe twice": 2})
+			b.replays(!forgotten)
 			stop = b.start()
 			b.status("summer", map[string]int{"sent": 20, "maybe twice": 2})
 			b.NoError(stop())

@@ -18,6 +18,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
@@ -128,6 +129,7 @@ type bed struct {
 
 	concurrency int // of the process
 	tell        Receipts
+	works       func(*ledger.Ledger) map[job.Kind]job.Work
 
 	worker   *Worker // the one started last
 	receipts chan schema.Receipt
@@ -198,7 +200,7 @@ func (b *bed) make() *Worker {
 	w, err := New(Config{
 		Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app},
 		Concurrency: b.concurrency, Grace: b.grace, Receipts: b.tell,
-		Ledger: true, LedgerKeep: time.Hour, Log: log,
+		Ledger: true, LedgerKeep: time.Hour, Log: log, Works: b.works,
 	}, b.way)
 	b.NoError(err)
 	return w

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -411,4 +412,47 @@ func TestWorkersReportsWhatItCannotRead(t *testing.T) {
 		conn.SaveState(t.Context(), broker.PutState(workersKeys+"odd", []byte("hello"), 0)))
 	_, err := Workers(t.Context(), conn)
 	require.ErrorContains(t, err, "pool.worker.odd: ")
+}
+
+func TestOneWorkerCarriesOutTheJobsOfAnApp(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	apps := make([]string, 30)
+	shards := make(map[string]int)
+	for i := range apps {
+		apps[i] = fmt.Sprint("wx", i)
+		shards[apps[i]] = 1
+	}
+	pools := make([]*Pool, 3)
+	for i := range pools {
+		var err error
+		name := fmt.Sprint("worker-", i)
+		pools[i], err = Join(t.Context(), b.Connect(), Worker{Name: name, Jobs: i < 2}, nil)
+		require.NoError(t, err)
+		defer pools[i].Leave(t.Context())
+		pools[i].Serve(&reader{pool: pools[i], has: make(map[Shard]*Claim)}, shards)
+	}
+	firsts := func() (n [3]int, all bool) {
+		all = true
+		for _, app := range apps {
+			each := 0
+			for i, p := range pools {
+				if p.First(app) {
+					n[i]++
+					each++
+				}
+			}
+			all = all && each == 1
+		}
+		return n, all
+	}
+	eventually(t, func() bool { n, all := firsts(); return all && n[0] < 30 && n[1] < 30 },
+		"each app has one, and both have some")
+	n, _ := firsts()
+	require.Zero(t, n[2], "it does not carry out jobs")
+	require.False(t, pools[0].First("wx-unknown"))
+
+	pools[0].Retire()
+	eventually(t, func() bool { n, all := firsts(); return all && n[1] == 30 },
+		"who leaves has none")
 }
