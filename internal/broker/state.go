@@ -43,8 +43,8 @@ var state = bucket{wire.StreamState, wire.StateKeys}
 //	job.<job>.order               what is to be done (package job)
 //	job.<job>.part.<appid>        how far it has come in an app (package job)
 //	open.<appid>                  the steps of jobs that are under way (package job)
-//	replay.<run>                  the letters that may be in the queue and in the box, with a life
-//	                              time (package deadletter)
+//	edited.<appid>.<id>.<letter>  a letter as it was before it was sent with changes (package replay)
+//	replay.<run>                  what earlier versions had in hand (package replay)
 var jobs = bucket{wire.StreamJobRecords, wire.JobKeys}
 
 // StateEntry is one change of a key.

@@ -34,7 +34,7 @@ func (l *List) Add(text, id string) {
 
 // With returns the list with more added to it. It changes neither.
 func (l List) With(more List) List {
-	out := make(List, 0, len(l)+len(more))
+	var out List
 	for _, n := range l {
 		n.IDs = slices.Clone(n.IDs)
 		out = append(out, n)
