@@ -43,22 +43,6 @@ func newBed(t *testing.T, queue int64) *bed {
 	return newBedOn(t, brokertest.Bare(t).Connect(), queue)
 }
 
-// newBedBehindAProxy is newBed over a way that can be cut.
-func newBedBehindAProxy(t *testing.T) (*bed, *brokertest.Proxy) {
-	t.Helper()
-	proxy := brokertest.NewProxy(t, brokertest.Bare(t))
-	return newBedOn(t, proxy.Connect(), 1000), proxy
-}
-
-// cut returns when the connection has noticed that it is cut.
-func (b *bed) cut(proxy *brokertest.Proxy) {
-	b.t.Helper()
-	noticed := b.conn.NC.StatusChanged(nats.RECONNECTING)
-	defer b.conn.NC.RemoveStatusListener(noticed)
-	proxy.Cut()
-	brokertest.Await(b.t, noticed, "the connection to notice")
-}
-
 func newBedOn(t *testing.T, conn *broker.Conn, queue int64) *bed {
 	t.Helper()
 	spec := brokertest.Spec(app)
@@ -99,17 +83,6 @@ func (b *bed) queued() []broker.Stored {
 	return out
 }
 
-// queuedIDs are those of the replays in the queue, in order.
-func (b *bed) queuedIDs() (ids []string) {
-	b.t.Helper()
-	for _, s := range b.queued() {
-		env, err := wire.ParseEnvelope(s.Header, true)
-		b.NoError(err)
-		ids = append(ids, env.ID)
-	}
-	return ids
-}
-
 func (b *bed) audited() []broker.AuditEntry {
 	b.t.Helper()
 	var out []broker.AuditEntry
@@ -128,12 +101,4 @@ func (b *bed) publish(subject string, data string, headers nats.Header) {
 	_, err := b.conn.Outbox.PublishWait(b.t.Context(),
 		&nats.Msg{Subject: subject, Data: []byte(data), Header: headers})
 	b.NoError(err)
-}
-
-// consume empties the queue as workers do.
-func (b *bed) consume() {
-	b.t.Helper()
-	s, err := b.conn.JS.Stream(b.t.Context(), schema.SendStream(app))
-	b.NoError(err)
-	b.NoError(s.Purge(b.t.Context()))
 }

@@ -81,7 +81,8 @@ func (p Part) with(r Result, o Order) Part {
 
 // empty says whether a result says nothing.
 func (r Result) empty() bool {
-	return r.Cursor == 0 && r.Published == 0 && r.Left == 0 && len(r.Notes) == 0 && !r.Done && r.Halt == ""
+	return r.Cursor == 0 && r.Published == 0 && r.Left == 0 && len(r.Notes) == 0 && !r.Done &&
+		r.Halt == ""
 }
 
 // turn is what comes next in a part.

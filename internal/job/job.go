@@ -6,7 +6,7 @@
 // of the bucket KEFU_JOB:
 //
 //	job.<job>.order         what is to be done, and whether it is to run; written by operators
-//	job.<job>.part.<appid>  how far it has come, an account; written by the worker that carries it out
+//	job.<job>.part.<appid>  how far it has come, an account; written by who carries it out
 //	open.<appid>            the steps under way of all jobs of an app, and the worker that began them
 //
 // One worker of the pool at a time carries out the jobs of an app ([Runner]). A

@@ -1,6 +1,7 @@
 package notes
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 
@@ -16,7 +17,8 @@ func TestAListIsBounded(t *testing.T) {
 	l.Add("reason 1", "id")
 	require.Len(t, l, mostNotes+1)
 	sorted := l.Sorted()
-	require.Equal(t, Note{Text: others, Count: 950, IDs: []string{"id", "id", "id", "id", "id"}}, sorted[0])
+	require.Equal(t, Note{Text: others, Count: 950, IDs: slices.Repeat([]string{"id"}, mostIDs)},
+		sorted[0])
 	require.Equal(t, Note{Text: "reason 1", Count: 2, IDs: []string{"id", "id"}}, sorted[1])
 	require.Equal(t, "reason 0", l[0].Text, "sorting changes nothing")
 }

@@ -69,7 +69,7 @@ type Worker struct {
 	Frees  bool     `json:"frees,omitempty"`
 	Counts bool     `json:"counts,omitempty"` // names each end's campaign; older versions do not
 	Jobs   bool     `json:"jobs,omitempty"`   // carries them out; older versions do not
-	Apps   []string `json:"apps,omitempty"`   // whose shards it may take, and whose jobs it carries out
+	Apps   []string `json:"apps,omitempty"`   // whose shards it may take, whose jobs carry out
 	Status Status   `json:"status"`
 }
 
@@ -211,8 +211,8 @@ func (p *Pool) WritesCounts() bool {
 	return p.self.Counts
 }
 
-// First says whether this worker is the one that carries out the jobs of an app: of those alive that
-// could and do not leave, the first in an order that differs from app to app.
+// First says whether this worker is the one that carries out the jobs of an app: of those alive
+// that could and do not leave, the first in an order that differs from app to app.
 func (p *Pool) First(appID string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

@@ -71,7 +71,7 @@ func (o Options) packet(item *deadletter.Item) ([]byte, error) {
 	return packet, nil
 }
 
-// campaignOfMoved is the campaign of letters that a replay moves to the bulk lane, and which had none.
+// campaignOfMoved is the campaign of live letters that a replay moves to the bulk lane.
 const campaignOfMoved = "replay"
 
 // subject is where a letter is published again.
@@ -84,9 +84,9 @@ func (o Options) subject(l *schema.Letter) (wire.Subject, error) {
 		return subject, refuseOtherApp
 	}
 	subject.Again = true
-	switch {
-	case o.Lane == "" || o.Lane == subject.Lane:
-	case o.Lane == schema.LaneBulk:
+	switch o.Lane {
+	case "", subject.Lane:
+	case schema.LaneBulk:
 		subject.Subject = schema.BulkSubject(l.AppID, campaignOfMoved)
 	default:
 		subject.Subject = schema.LiveSubject(l.AppID, l.OpenID)

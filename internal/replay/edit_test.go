@@ -13,7 +13,8 @@ import (
 )
 
 const news = `{"touser":"` + openid + `","msgtype":"news","news":{"articles":[` +
-	`{"title":"<双11>","description":"d","url":"https://a/1","picurl":"https://a/ö.jpg","n":1.0e2}]}}`
+	`{"title":"<双11>","description":"d","url":"https://a/1","picurl":"https://a/ö.jpg",` +
+	`"n":1.0e2}]}}`
 
 func TestAChangeOfAPacket(t *testing.T) {
 	t.Parallel()

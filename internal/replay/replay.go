@@ -48,11 +48,15 @@ type Known struct {
 
 // Options say how letters are sent again.
 type Options struct {
-	ExpiresIn    time.Duration `json:"expires_in,omitempty"` // a new deadline, from when each is published; 0 keeps the old one
-	NewIDs       bool          `json:"new_ids,omitempty"`    // send letters whose id is another's under an id of their own
-	Lane         schema.Lane   `json:"lane,omitempty"`       // "": each in its own
-	Set          Edit          `json:"set,omitempty"`        // changes of the packets
-	AllowDoubles bool          `json:"allow_doubles,omitempty"`
+	// ExpiresIn gives each a new deadline, from when it is published; 0 keeps the old one.
+	ExpiresIn time.Duration `json:"expires_in,omitempty"`
+
+	NewIDs bool        `json:"new_ids,omitempty"` // for letters whose id is another's: one of their own
+	Lane   schema.Lane `json:"lane,omitempty"`    // "": each in its own
+	Set    Edit        `json:"set,omitempty"`     // changes of the packets
+
+	// AllowDoubles has letters sent that a replay may have sent before, see Known.Remembered.
+	AllowDoubles bool `json:"allow_doubles,omitempty"`
 
 	// HaltAfter halts the replay in an app when so many are dead again before the first was sent; 0
 	// for never.
