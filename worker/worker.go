@@ -35,6 +35,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,6 +91,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
 	cfg.Process.Indexes, cfg.Process.Frees, cfg.Process.Counts = true, true, cfg.Ledger
+	cfg.Process.Receipts = cmp.Or(cfg.Receipts, ReceiptsAll)
 	w := &Worker{
 		services: &services{
 			name: cfg.Process.Name, conn: conn, log: cfg.Log, pseudonyms: cfg.Pseudonyms,

@@ -70,6 +70,8 @@ type Worker struct {
 	Counts bool     `json:"counts,omitempty"` // names each end's campaign; older versions do not
 	Apps   []string `json:"apps,omitempty"`   // whose shards it may take
 	Status Status   `json:"status"`
+
+	Receipts Receipts `json:"receipts,omitempty"` // that it writes; older versions do not say
 }
 
 // Status is how a worker is doing, for people.
