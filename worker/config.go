@@ -17,13 +17,13 @@ import (
 )
 
 // Receipts says for which intents a receipt is published.
-type Receipts string
+type Receipts = pool.Receipts
 
 // The settings of receipts.
 const (
-	ReceiptsAll      Receipts = "all"
-	ReceiptsFailures Receipts = "failures" // dead and cancelled
-	ReceiptsOff      Receipts = "off"
+	ReceiptsAll      = pool.ReceiptsAll
+	ReceiptsFailures = pool.ReceiptsFailures
+	ReceiptsOff      = pool.ReceiptsOff
 )
 
 // Sender makes one attempt to send a message. It returns nil when the API said

@@ -7,8 +7,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/schema"
 )
+
+func TestAWorkerSaysWhichReceiptsItWrites(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.tell = ReceiptsFailures
+	stop := b.start()
+	b.await(func() bool {
+		workers, err := pool.Workers(t.Context(), b.conn)
+		b.NoError(err)
+		return pool.ReceiptsOf(workers, appID) == pool.ReceiptsFailures
+	})
+	b.NoError(stop())
+}
 
 func TestReceiptsAreWrittenAsEncodingJSONWould(t *testing.T) {
 	t.Parallel()

@@ -35,6 +35,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,6 +92,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	}
 	cfg.Process.Indexes, cfg.Process.Frees, cfg.Process.Counts = true, true, cfg.Ledger
 	cfg.Process.Jobs = cfg.Works != nil
+	cfg.Process.Receipts = cmp.Or(cfg.Receipts, ReceiptsAll)
 	w := &Worker{
 		services: &services{
 			name: cfg.Process.Name, conn: conn, log: cfg.Log, pseudonyms: cfg.Pseudonyms,

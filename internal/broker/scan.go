@@ -26,85 +26,131 @@ type ScanOptions struct {
 	Subject string    // filter, with wildcards; "" for all
 	Seq     uint64    // first sequence; 0 for the oldest
 	Since   time.Time // first time stamp, instead of Seq
+	Through uint64    // last sequence; 0 for the newest
 }
 
 // ErrStopScan ends a Scan without an error when its function returns it.
 var ErrStopScan = errors.New("stop scan")
 
-const scanBatch = 512
+// A scan asks for scanBatch messages at a time, fewer when they have more than scanBytes. Two
+// batches are in memory at a time.
+const (
+	scanBatch = 512
+	scanBytes = 4 << 20
+)
 
 // Scan reads a stream's messages in order and calls f for each. It makes no
 // consumer: a work queue would not allow a second one, and reading must leave
-// no trace. What is stored while it runs may or may not be seen.
+// no trace. What is stored or deleted while it runs may or may not be seen.
 func (c *Conn) Scan(ctx context.Context, stream string, o ScanOptions, f func(Stored) error) error {
-	inbox := c.NC.NewInbox()
-	sub, err := c.NC.SubscribeSync(inbox)
-	if err != nil {
-		return fmt.Errorf("scan %s: %w", stream, err)
+	err := c.scan(ctx, stream, o, f)
+	if err == nil || errors.Is(err, ErrStopScan) {
+		return nil
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return fmt.Errorf("scan %s: %w", stream, err)
+	return fmt.Errorf("scan %s: %w", stream, err)
+}
+
+func (c *Conn) scan(ctx context.Context, stream string, o ScanOptions, f func(Stored) error) error {
+	s := scan{conn: c, subject: directGet + stream, inbox: c.NC.NewInbox()}
+	var err error
+	if s.sub, err = c.NC.SubscribeSync(s.inbox); err != nil {
+		return err
 	}
-	req := scanRequest{Batch: scanBatch, Seq: max(o.Seq, 1), NextFor: o.Subject}
+	defer func() { _ = s.sub.Unsubscribe() }()
+	if err := s.sub.SetPendingLimits(-1, -1); err != nil {
+		return err
+	}
+	req := scanRequest{
+		Batch: scanBatch, MaxBytes: scanBytes, Seq: max(o.Seq, 1), NextFor: o.Subject,
+	}
 	if !o.Since.IsZero() {
 		req.Seq, req.StartTime = 0, &o.Since
 	}
-	for {
-		last, pending, err := c.scanOnce(ctx, stream, sub, inbox, req, f)
-		if errors.Is(err, ErrStopScan) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("scan %s: %w", stream, err)
-		}
-		if last == 0 || pending == 0 {
-			return nil
-		}
-		req.Seq, req.StartTime = last+1, nil
+	if err := s.ask(req); err != nil {
+		return err
 	}
+	for {
+		batch, more, err := s.read(ctx)
+		if more {
+			req.Seq, req.StartTime = batch[len(batch)-1].Seq+1, nil
+			more = o.Through == 0 || req.Seq <= o.Through
+		}
+		if err == nil && more {
+			// The broker reads the next batch while f is busy with this one.
+			err = s.ask(req)
+		}
+		for _, message := range batch {
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case o.Through > 0 && message.Seq > o.Through:
+				return nil
+			}
+			if err := f(message); err != nil {
+				return err
+			}
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// scan is one run of Scan.
+type scan struct {
+	conn    *Conn
+	subject string
+	inbox   string
+	sub     *nats.Subscription
+	batch   []Stored // that was read last; its memory is used again
 }
 
 type scanRequest struct {
 	Batch     int        `json:"batch"`
+	MaxBytes  int        `json:"max_bytes,omitempty"`
 	Seq       uint64     `json:"seq,omitempty"`
 	NextFor   string     `json:"next_by_subj,omitempty"`
 	StartTime *time.Time `json:"start_time,omitempty"`
 }
 
-// scanOnce asks for one batch and reads it to its end.
-func (c *Conn) scanOnce(
-	ctx context.Context, stream string, sub *nats.Subscription, inbox string, req scanRequest,
-	f func(Stored) error,
-) (last, pending uint64, err error) {
+// ask asks for a batch.
+func (s *scan) ask(req scanRequest) error {
 	body, err := json.Marshal(req)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	if err := c.NC.PublishRequest(directGet+stream, inbox, body); err != nil {
-		return 0, 0, readError(err)
-	}
-	for {
-		wait, cancel := context.WithTimeout(ctx, apiTimeout)
-		m, err := sub.NextMsgWithContext(wait)
-		cancel()
-		if err != nil {
-			return 0, 0, readError(err)
+	return readError(s.conn.NC.PublishRequest(s.subject, s.inbox, body))
+}
+
+// read reads a batch to its end, and says whether more messages follow. With an error it returns
+// what came before that.
+func (s *scan) read(ctx context.Context) (batch []Stored, more bool, err error) {
+	waiting, end := context.WithCancel(ctx)
+	defer end()
+	silence := time.AfterFunc(apiTimeout, end)
+	defer silence.Stop()
+	defer func() { s.batch = batch }()
+	for batch = s.batch[:0]; ; silence.Reset(apiTimeout) {
+		m, err := s.sub.NextMsgWithContext(waiting)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return batch, false, ctx.Err()
+		case err != nil && waiting.Err() != nil:
+			return batch, false, context.DeadlineExceeded
+		case err != nil:
+			return batch, false, readError(err)
 		}
-		s, err := storedIn(m)
+		message, err := storedIn(m)
 		switch {
 		case err == nil:
+			batch = append(batch, message)
 		case errors.Is(err, errEndOfBatch):
-			pending, _ = strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
-			return last, pending, nil
+			pending, _ := strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
+			return batch, len(batch) > 0 && pending > 0, nil
 		case errors.Is(err, ErrNoMessage): // nothing matches
-			return 0, 0, nil
+			return batch, false, nil
 		default:
-			return 0, 0, err
-		}
-		last = s.Seq
-		if err := f(s); err != nil {
-			return 0, 0, err
+			return batch, false, err
 		}
 	}
 }

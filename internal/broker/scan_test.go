@@ -88,6 +88,10 @@ func TestScanChooses(t *testing.T) {
 		{"from a sequence by subject",
 			broker.ScanOptions{Seq: 8, Subject: "kefu.dead.wx1.>"}, []string{"9"}},
 		{"from beyond the end", broker.ScanOptions{Seq: 11}, nil},
+		{"through a sequence", broker.ScanOptions{Seq: 3, Through: 5}, []string{"3", "4", "5"}},
+		{"through a sequence by subject",
+			broker.ScanOptions{Subject: "kefu.dead.wx1.*", Through: 4}, []string{"1", "3"}},
+		{"through a sequence before the first", broker.ScanOptions{Seq: 3, Through: 2}, nil},
 		{"from a time", broker.ScanOptions{Since: middle}, numbers(6, 11)},
 		{"from just after a time", broker.ScanOptions{Since: middle.Add(1)}, numbers(7, 11)},
 		{"from a time by subject",
@@ -104,6 +108,54 @@ func TestScanChooses(t *testing.T) {
 				bodies(stored(t, conn, schema.StreamDead, c.o)))
 		})
 	}
+}
+
+func TestScanReadsNoBatchInVain(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, broker.ScanBatch+100)
+	asked, err := conn.NC.SubscribeSync("$JS.API.DIRECT.GET." + schema.StreamDead)
+	require.NoError(t, err)
+	o := broker.ScanOptions{Through: broker.ScanBatch}
+	require.Len(t, stored(t, conn, schema.StreamDead, o), broker.ScanBatch)
+	require.NoError(t, conn.NC.Flush())
+	n, _, err := asked.Pending()
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+}
+
+func TestScanOfLargeMessagesHoldsFewOfThem(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	const n = 150 // of 64 KiB: more than two batches
+	for range n {
+		_, err := conn.Outbox.PublishWait(t.Context(), &nats.Msg{Subject: "kefu.dead.wx1.rejected",
+			Data: make([]byte, 64<<10)})
+		require.NoError(t, err)
+	}
+	asked, err := conn.NC.SubscribeSync("$JS.API.DIRECT.GET." + schema.StreamDead)
+	require.NoError(t, err)
+	require.Len(t, stored(t, conn, schema.StreamDead, broker.ScanOptions{}), n)
+	require.NoError(t, conn.NC.Flush())
+	batches, _, err := asked.Pending()
+	require.NoError(t, err)
+	require.Equal(t, 3, batches)
+}
+
+func TestScanEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	letters(t, conn, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	require.ErrorIs(t, conn.Scan(ctx, schema.StreamDead, broker.ScanOptions{},
+		func(broker.Stored) error {
+			if n++; n == 3 {
+				cancel()
+			}
+			return nil
+		}), context.Canceled)
+	require.Equal(t, 3, n)
 }
 
 func TestScanStepsOverGaps(t *testing.T) {

@@ -61,37 +61,42 @@ func (b *Box) List(ctx context.Context, filter Filter, f func(Item) error) error
 func (b *Box) Range(
 	ctx context.Context, filter Filter, seq, through uint64, f func(Item) error,
 ) error {
-	found, ok, err := b.lookUp(ctx, filter)
+	return b.read(ctx, newSieve(filter), seq, through, f)
+}
+
+// skim is List for who needs no more of a letter than [skim] reads.
+func (b *Box) skim(ctx context.Context, filter Filter, f func(Item) error) error {
+	return b.read(ctx, skimming(filter), 0, 0, f)
+}
+
+// read calls f for what a sieve lets pass, from one sequence through another.
+func (b *Box) read(
+	ctx context.Context, sieve sieve, seq, through uint64, f func(Item) error,
+) error {
+	found, ok, err := b.lookUp(ctx, sieve.filter)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return b.scan(ctx, filter, seq, through, f)
+		return b.scan(ctx, sieve, seq, through, f)
 	}
-	return b.scanFound(ctx, found, filter, seq, through, f)
+	return b.scanFound(ctx, found, sieve, seq, through, f)
 }
 
-// scan is Range without the index.
+// scan is read without the index.
 func (b *Box) scan(
-	ctx context.Context, filter Filter, seq, through uint64, f func(Item) error,
+	ctx context.Context, sieve sieve, seq, through uint64, f func(Item) error,
 ) error {
-	opts := broker.ScanOptions{Subject: filter.Subject(), Seq: seq}
+	filter := sieve.filter
+	opts := broker.ScanOptions{Subject: filter.Subject(), Seq: seq, Through: through}
 	if seq == 0 && !filter.Since.IsZero() {
 		opts.Since = filter.Since.Add(-clockSkew)
 	}
-	may := filter.quickMatch()
 	return b.conn.Scan(ctx, schema.StreamDead, opts, func(s broker.Stored) error {
-		if through > 0 && s.Seq > through {
-			return broker.ErrStopScan
+		if item, ok := sieve.item(s); ok {
+			return f(item)
 		}
-		if !may(s.Data) {
-			return nil
-		}
-		item := itemOf(s)
-		if !filter.Match(&item.Letter) {
-			return nil
-		}
-		return f(item)
+		return nil
 	})
 }
 

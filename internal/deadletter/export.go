@@ -24,7 +24,7 @@ func (b *Box) PlanExport(ctx context.Context, filter Filter) (ExportPlan, error)
 	if p.Through, err = b.last(ctx); err != nil || p.Through == 0 {
 		return p, err
 	}
-	err = b.walk(ctx, filter, p.Through, func(i Item) error {
+	err = b.walkSkimmed(ctx, filter, p.Through, func(i Item) error {
 		if i.Broken {
 			p.Foreign++
 		} else {
@@ -50,7 +50,7 @@ func (b *Box) Export(
 		return 0, err
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
-	err = b.walk(ctx, filter, p.Through, func(i Item) error {
+	err = b.walkSkimmed(ctx, filter, p.Through, func(i Item) error {
 		switch {
 		case i.Broken:
 			return nil

@@ -40,7 +40,10 @@ func (f Filter) IsZero() bool {
 }
 
 // Match says whether the filter chooses a letter.
-func (f Filter) Match(l *schema.Letter) bool {
+func (f Filter) Match(l *schema.Letter) bool { return f.match(l, nil) }
+
+// match is Match with a memory for what letters died of.
+func (f Filter) match(l *schema.Letter, known *folded) bool {
 	switch {
 	case f.AppID != "" && f.AppID != l.AppID,
 		len(f.IDs) > 0 && !slices.Contains(f.IDs, l.ID),
@@ -56,7 +59,7 @@ func (f Filter) Match(l *schema.Letter) bool {
 		!f.Until.IsZero() && !l.DiedAt.Before(f.Until):
 		return false
 	}
-	if f.Group != "" && f.Group != fingerprintOf(l).id() {
+	if f.Group != "" && f.Group != known.fingerprint(l).id() {
 		return false
 	}
 	return f.Text == "" || contains(l.Detail, f.Text) || contains(l.Errmsg, f.Text)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kefuhq/kefu/schema"
 )
@@ -41,7 +42,7 @@ const otherWords = "(other words)"
 // largest group first.
 func (b *Box) Groups(ctx context.Context, filter Filter, now time.Time) ([]Group, error) {
 	g := groups{now: now, known: make(map[fingerprint]*Group)}
-	if err := b.List(ctx, filter, func(i Item) error {
+	if err := b.skim(ctx, filter, func(i Item) error {
 		g.add(&i.Letter)
 		return nil
 	}); err != nil {
@@ -52,19 +53,21 @@ func (b *Box) Groups(ctx context.Context, filter Filter, now time.Time) ([]Group
 
 // groups are gathered letter by letter.
 type groups struct {
-	now   time.Time
-	known map[fingerprint]*Group
+	now    time.Time
+	known  map[fingerprint]*Group
+	folded folded
 }
 
 func (g *groups) add(l *schema.Letter) {
-	p := fingerprintOf(l)
+	p := g.folded.fingerprint(l)
 	group := g.known[p]
 	if group == nil && len(g.known) >= mostGroups {
 		p.words = otherWords
 		group = g.known[p]
 	}
 	if group == nil {
-		group = &Group{ID: p.id(), AppID: l.AppID, Reason: l.Reason, Errcode: l.Errcode,
+		p = p.clone()
+		group = &Group{ID: p.id(), AppID: p.app, Reason: p.reason, Errcode: l.Errcode,
 			Errmsg: p.words, First: l.DiedAt}
 		g.known[p] = group
 	}
@@ -79,7 +82,7 @@ func (g *groups) add(l *schema.Letter) {
 		group.First = l.DiedAt
 	}
 	if !l.DiedAt.Before(group.Last) {
-		group.Last, group.Example = l.DiedAt, l.ID
+		group.Last, group.Example = l.DiedAt, strings.Clone(l.ID)
 	}
 }
 
@@ -105,16 +108,25 @@ type fingerprint struct {
 	words  string
 }
 
-func fingerprintOf(l *schema.Letter) fingerprint {
+func fingerprintOf(l *schema.Letter) fingerprint { return (*folded)(nil).fingerprint(l) }
+
+// fingerprint is fingerprintOf with a memory.
+func (f *folded) fingerprint(l *schema.Letter) fingerprint {
 	p := fingerprint{app: l.AppID, reason: l.Reason}
 	if l.Errcode != nil {
 		p.code = strconv.Itoa(*l.Errcode)
 	}
-	p.words = withoutIDs(l.Errmsg)
+	p.words = f.withoutIDs(l.Errmsg)
 	if p.words == "" && l.Errcode == nil {
-		p.words = withoutIDs(l.Detail)
+		p.words = f.withoutIDs(l.Detail)
 	}
 	return p
+}
+
+// clone returns a fingerprint that keeps no letter in memory.
+func (p fingerprint) clone() fingerprint {
+	return fingerprint{app: strings.Clone(p.app), reason: schema.Reason(strings.Clone(string(p.reason))),
+		code: p.code, words: strings.Clone(p.words)}
 }
 
 // id is the fingerprint for people and scripts. It is the same in every box.
@@ -136,6 +148,46 @@ var differs = regexp.MustCompile(
 
 // spaces matches white space that folding leaves behind.
 var spaces = regexp.MustCompile(`\s+`)
+
+// folded remembers what withoutIDs makes of texts: most letters died of what others died of. A nil
+// one remembers nothing.
+type folded struct{ known map[string]string }
+
+// mostFolded bounds what is remembered.
+const mostFolded = 1000
+
+func (f *folded) withoutIDs(s string) string {
+	s = withoutLastRID(s)
+	if f == nil {
+		return withoutIDs(s)
+	}
+	words, ok := f.known[s]
+	if !ok {
+		words = withoutIDs(s)
+		if f.known == nil {
+			f.known = make(map[string]string)
+		}
+		if len(f.known) < mostFolded {
+			f.known[strings.Clone(s)] = strings.Clone(words)
+		}
+	}
+	return words
+}
+
+// withoutLastRID cuts off the rid with which WeChat ends an errmsg, where withoutIDs would surely
+// do the same: what it takes out before is not in the way.
+func withoutLastRID(s string) string {
+	const mark = " rid: "
+	at := strings.LastIndex(s, mark)
+	if at < 0 || strings.ContainsAny(s[:at], `"[`) ||
+		strings.Contains(strings.ToLower(s[:at]), "rid:") {
+		return s
+	}
+	if rid := s[at+len(mark):]; rid == "" || strings.ContainsFunc(rid, unicode.IsSpace) {
+		return s
+	}
+	return s[:at]
+}
 
 // withoutIDs is a text with "#" for numbers and names in it, and without what only
 // tells one call from another.

@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -108,4 +109,31 @@ func TestAMillionDifferentWordsFitIntoMemory(t *testing.T) {
 	require.Len(t, got, mostGroups+1)
 	require.Equal(t, otherWords, got[0].Errmsg)
 	require.Equal(t, 100, got[0].Count)
+}
+
+func TestTheRIDAtTheEndNeedsNoSecondLook(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 1))
+	pieces := []string{"no quota", "rid: ", " rid: ", "RID:", "6b04f11a-15c6", " ", "\"", "hint: [a b]", "[", "]",
+		"hints", "5", "\t", "\u00a0", "接口", ":", "x", "oABCDEFGHIJKLMNOPQRSTUVWXYZ0", "ſ", "\v"}
+	for range 50_000 {
+		s := ""
+		for range 1 + r.IntN(7) {
+			s += pieces[r.IntN(len(pieces))]
+		}
+		memory := new(folded)
+		require.Equal(t, withoutIDs(s), memory.withoutIDs(s), "%q", s)
+		require.Equal(t, withoutIDs(s), memory.withoutIDs(s), "%q, the second time", s)
+	}
+	require.Equal(t, "response out of time limit",
+		withoutLastRID("response out of time limit rid: 6b04f11a-15c6e625"))
+}
+
+func TestWhatIsRememberedOfTextsIsBounded(t *testing.T) {
+	t.Parallel()
+	memory := new(folded)
+	for i := range 2 * mostFolded {
+		require.Equal(t, "no quota for #", memory.withoutIDs(fmt.Sprint("no quota for ", i)))
+	}
+	require.Len(t, memory.known, mostFolded)
 }

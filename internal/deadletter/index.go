@@ -197,7 +197,7 @@ func (b *Box) lookUp(ctx context.Context, filter Filter) (found, bool, error) {
 
 // scanFound is scan for what lookUp found.
 func (b *Box) scanFound(
-	ctx context.Context, found found, filter Filter, seq, through uint64, f func(Item) error,
+	ctx context.Context, found found, sieve sieve, seq, through uint64, f func(Item) error,
 ) error {
 	ended := false
 	g := func(i Item) error {
@@ -210,7 +210,7 @@ func (b *Box) scanFound(
 		if through > 0 {
 			end = min(end, through)
 		}
-		if err := b.scan(ctx, filter, seq, end, g); err != nil || ended {
+		if err := b.scan(ctx, sieve, seq, end, g); err != nil || ended {
 			return err
 		}
 	}
@@ -225,8 +225,8 @@ func (b *Box) scanFound(
 		if err != nil {
 			return err
 		}
-		item := itemOf(s)
-		if !filter.Match(&item.Letter) {
+		item, ok := sieve.item(s)
+		if !ok {
 			continue
 		}
 		if err := f(item); err != nil {
@@ -239,5 +239,5 @@ func (b *Box) scanFound(
 	if through > 0 && through < found.after {
 		return nil
 	}
-	return b.scan(ctx, filter, max(seq, found.after), through, f)
+	return b.scan(ctx, sieve, max(seq, found.after), through, f)
 }

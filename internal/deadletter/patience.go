@@ -24,11 +24,24 @@ const (
 func (b *Box) walk(
 	ctx context.Context, filter Filter, through uint64, f func(Item) error,
 ) error {
+	return b.walkSieved(ctx, newSieve(filter), through, f)
+}
+
+// walkSkimmed is walk for who needs no more of a letter than [skim] reads, and its bytes.
+func (b *Box) walkSkimmed(
+	ctx context.Context, filter Filter, through uint64, f func(Item) error,
+) error {
+	return b.walkSieved(ctx, skimming(filter), through, f)
+}
+
+func (b *Box) walkSieved(
+	ctx context.Context, sieve sieve, through uint64, f func(Item) error,
+) error {
 	var own error // of f, which must not be taken for the scan's
 	last := time.Now()
 	next := uint64(0)
 	for {
-		err := b.Range(ctx, filter, next, through, func(item Item) error {
+		err := b.read(ctx, sieve, next, through, func(item Item) error {
 			own = f(item)
 			last, next = time.Now(), item.Seq+1
 			return own

@@ -39,7 +39,7 @@ func (b *Box) ListRevealed(
 	ctx context.Context, v Viewer, filter Filter, f func(Item) error,
 ) error {
 	left := 0
-	if err := b.List(ctx, filter, func(Item) error { left++; return nil }); err != nil {
+	if err := b.skim(ctx, filter, func(Item) error { left++; return nil }); err != nil {
 		return err
 	}
 	if err := b.AuditRevealOf(ctx, v, filter, left); err != nil {

@@ -3,6 +3,7 @@ package deadletter
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/schema"
@@ -29,7 +30,9 @@ func (t *Tally) add(l *schema.Letter) {
 		return s.AppID == l.AppID && s.Reason == l.Reason
 	})
 	if at < 0 {
-		t.Shares = append(t.Shares, Share{AppID: l.AppID, Reason: l.Reason})
+		// What skim read keeps the whole letter in memory.
+		t.Shares = append(t.Shares, Share{AppID: strings.Clone(l.AppID),
+			Reason: schema.Reason(strings.Clone(string(l.Reason)))})
 		at = len(t.Shares) - 1
 	}
 	t.Shares[at].Count++

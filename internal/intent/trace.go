@@ -42,6 +42,7 @@ type storedMessage struct {
 	subject  wire.Subject
 	envelope wire.Envelope
 	until    time.Time // what it waits for
+	body     uint32    // hash of its packet
 }
 
 // gather looks for an intent wherever the ledger and its letters do not tell all.
@@ -127,7 +128,8 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 
 // readQueued reads a message of a queue, and the id of its intent as a worker does.
 func readQueued(stream string, s broker.Stored, created time.Time) (storedMessage, string) {
-	p := storedMessage{stream: stream, seq: s.Seq, made: created, stored: s.Time}
+	p := storedMessage{stream: stream, seq: s.Seq, made: created, stored: s.Time,
+		body: ledger.BodyOf(s.Data)}
 	p.subject, _ = wire.ParseSubject(s.Subject) // one that cannot be read has no key to show
 	p.envelope, _ = wire.ParseEnvelope(s.Header, p.subject.Again)
 	if p.envelope.ID == "" {
@@ -172,7 +174,8 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 
 // readLater reads a message of KEFU_LATER and the id of its intent.
 func readLater(s broker.Stored) (storedMessage, string) {
-	p := storedMessage{stream: wire.StreamLater, seq: s.Seq, stored: s.Time}
+	p := storedMessage{stream: wire.StreamLater, seq: s.Seq, stored: s.Time,
+		body: ledger.BodyOf(s.Data)}
 	p.subject, _ = wire.ParseSubject(s.Header.Get(wire.HeaderTarget))
 	p.envelope, _ = wire.ParseEnvelope(s.Header, true)
 	if at, ok := strings.CutPrefix(s.Header.Get("Nats-Schedule"), "@at "); ok {

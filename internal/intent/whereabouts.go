@@ -34,7 +34,27 @@ type Whereabouts struct {
 	Until             time.Time     `json:"until,omitzero"` // what it waits for
 	Withdrawn         bool          `json:"withdrawn,omitempty"`
 	WithdrawnBy       string        `json:"withdrawn_by,omitempty"`
+	PublishedAt       time.Time     `json:"published_at,omitzero"` // zero: nothing tells any more
+	SettledAt         time.Time     `json:"settled_at,omitzero"`   // when it ended
 	Events            []Event       `json:"events"`
+
+	bodies []uint32 // of its message, as far as they are known: hashes by ledger.BodyOf
+}
+
+// Receipt returns what the receipt of an intent that has ended says, or would say if it was
+// written. PublishedAt is zero when nothing tells any more.
+func (w Whereabouts) Receipt() schema.Receipt {
+	return schema.Receipt{
+		ID: w.ID, AppID: w.AppID, Generation: w.Generation, State: w.State, Lane: w.Lane,
+		Campaign: w.Campaign, Source: w.Source, Reason: w.Reason, Errcode: w.Errcode,
+		Errmsg: w.Errmsg, RID: w.RID, Attempts: w.Attempts, PossibleDuplicate: w.PossibleDuplicate,
+		PublishedAt: w.PublishedAt, SettledAt: w.SettledAt,
+	}
+}
+
+// Differs says whether a packet is known to be another message than the intent's.
+func (w Whereabouts) Differs(packet []byte) bool {
+	return len(w.bodies) > 0 && !slices.Contains(w.bodies, ledger.BodyOf(packet))
 }
 
 // Event is one thing that is known to have happened to it.
@@ -48,7 +68,7 @@ type Event struct {
 // judge says where the intent stands. Of what the places say, the newest generation counts; within
 // it an end counts more than anything before, because there is one end for each.
 func (t *trace) judge() Whereabouts {
-	w := Whereabouts{ID: t.id, AppID: t.appID}
+	w := Whereabouts{ID: t.id, AppID: t.appID, PublishedAt: t.published(), bodies: t.bodies()}
 	w.byLedger(t)
 	w.byReceipts(t)
 	w.byLetters(t)
@@ -79,6 +99,25 @@ func (t *trace) published() time.Time {
 	return p.stored
 }
 
+// bodies are the hashes of the messages that are known to be the intent's. There may be two: a
+// replay may have changed it.
+func (t *trace) bodies() (known []uint32) {
+	if t.story.Known {
+		known = append(known, t.story.Now.Body)
+	}
+	for _, e := range t.story.Events {
+		if e.Ruling == ledger.Go {
+			known = append(known, e.Mark.Body)
+		}
+	}
+	for _, m := range []*storedMessage{t.queued, t.waiting} {
+		if m != nil {
+			known = append(known, m.body)
+		}
+	}
+	return known
+}
+
 func (w *Whereabouts) add(at time.Time, generation int, worker, what string) {
 	if !at.IsZero() {
 		w.Events = append(w.Events, Event{at, what, generation, worker})
@@ -106,11 +145,11 @@ func (w *Whereabouts) byLedger(t *trace) {
 	case ledger.Later: // its attempt is the one to come
 		w.State, w.Attempts = schema.StateWaiting, max(w.Attempts-1, 0)
 	case ledger.Sent:
-		w.State = schema.StateSent
+		w.State, w.SettledAt = schema.StateSent, t.endedAt()
 	case ledger.Dead:
-		w.State = schema.StateDead
+		w.State, w.SettledAt = schema.StateDead, t.endedAt()
 	case ledger.Cancelled:
-		w.State = schema.StateCancelled
+		w.State, w.SettledAt = schema.StateCancelled, t.endedAt()
 	default:
 		w.State = schema.StateQueued
 		if _, dying := now.Kind.Dying(); dying {
@@ -118,6 +157,16 @@ func (w *Whereabouts) byLedger(t *trace) {
 			w.Detail = "its dead letter is being written"
 		}
 	}
+}
+
+// endedAt is when the ledger noted the intent's last end.
+func (t *trace) endedAt() time.Time {
+	for _, e := range slices.Backward(t.story.Events) {
+		if e.Mark.Kind == t.story.Now.Kind {
+			return e.Time.UTC()
+		}
+	}
+	return time.Time{}
 }
 
 // reported says whether a letter or a receipt tells of an event, and more of it.
@@ -199,6 +248,7 @@ func (w *Whereabouts) byReceipts(t *trace) {
 		w.Reason, w.Detail, w.Worker, w.PossibleDuplicate = r.Reason, "", "", r.PossibleDuplicate
 		w.Errcode, w.Errmsg, w.RID = r.Errcode, r.Errmsg, r.RID
 		w.Lane, w.Campaign, w.Source = r.Lane, r.Campaign, r.Source
+		w.PublishedAt, w.SettledAt = r.PublishedAt, r.SettledAt
 	}
 }
 
@@ -224,6 +274,7 @@ func (w *Whereabouts) byLetters(t *trace) {
 		w.Reason, w.Detail, w.PossibleDuplicate = l.Reason, l.Detail, l.PossibleDuplicate
 		w.Errcode, w.Errmsg, w.RID = l.Errcode, l.Errmsg, l.RID
 		w.Lane, w.Campaign, w.Source = l.Lane, l.Campaign, l.Source
+		w.PublishedAt, w.SettledAt = l.PublishedAt, l.DiedAt
 	}
 }
 
@@ -267,6 +318,7 @@ func (w *Whereabouts) byQueue(t *trace) {
 		w.State, w.Attempts, w.Worker = state, p.envelope.Attempt-1, ""
 		w.Reason, w.Detail, w.PossibleDuplicate = "", "", false
 		w.Errcode, w.Errmsg, w.RID = nil, "", ""
+		w.PublishedAt, w.SettledAt = t.published(), time.Time{}
 	case w.State != schema.StateInFlight || state == schema.StateWaiting:
 		w.State, w.Attempts = state, max(w.Attempts, p.envelope.Attempt-1)
 	}

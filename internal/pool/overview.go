@@ -20,7 +20,8 @@ type Row struct {
 	Seen    time.Time `json:"seen,omitzero"`
 	Leaving bool      `json:"leaving"`
 	Activity
-	Apps       int        `json:"apps"` // whose shards it may read
+	Apps       int        `json:"apps"`               // whose shards it may read
+	Receipts   Receipts   `json:"receipts,omitempty"` // that it writes
 	Shards     []ShardRow `json:"shards"`
 	Bulk       []BulkRow  `json:"bulk,omitempty"`
 	broker.Lag            // of all these
@@ -60,7 +61,7 @@ func Overview(
 		row := Row{
 			Worker: w.Name, Host: w.Host, PID: w.PID, Version: w.Version, Started: w.Started,
 			Seen: w.Seen, Leaving: w.Leaving, Activity: w.Status.Activity, Apps: len(w.Apps),
-			Shards: []ShardRow{},
+			Receipts: w.Receipts, Shards: []ShardRow{},
 		}
 		if appID != "" {
 			row.Activity = w.Status.Apps[appID]

@@ -71,6 +71,8 @@ type Worker struct {
 	Jobs   bool     `json:"jobs,omitempty"`   // carries them out; older versions do not
 	Apps   []string `json:"apps,omitempty"`   // whose shards it may take, whose jobs carry out
 	Status Status   `json:"status"`
+
+	Receipts Receipts `json:"receipts,omitempty"` // that it writes; older versions do not say
 }
 
 // Status is how a worker is doing, for people.

@@ -127,7 +127,7 @@ func (o Options) message(
 	}
 	env.ID, env.Generation = t.id, t.generation
 	env.Attempt, env.Tried, env.SendAt = 1, nil, time.Time{}
-	env.PublishedAt = l.PublishedAt
+	env.PublishedAt, env.Job = l.PublishedAt, ""
 	if o.ExpiresIn > 0 {
 		env.ExpiresAt = at.Add(o.ExpiresIn)
 	}

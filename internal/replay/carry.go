@@ -11,6 +11,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/wire"
 )
 
 const (
@@ -218,7 +219,7 @@ func (c *carrying) act(item *deadletter.Item, v verdict) <-chan answer {
 	c.mu.Lock()
 	c.records.notePublished(item, v.target)
 	c.mu.Unlock()
-	v.msg.Header.Set("X-Kefu-Job", c.task.Order.ID)
+	v.msg.Header.Set(wire.HeaderJob, c.task.Order.ID)
 	c.work.conn.Outbox.Publish(v.msg, func(_ broker.Ack, err error) { ch <- answer{err} })
 	return ch
 }

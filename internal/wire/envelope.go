@@ -32,6 +32,10 @@ const (
 	// header: a worker of an earlier version buries what has one that it does not know, and carries
 	// all others along.
 	HeaderBefore = "X-Kefu-Before"
+
+	// HeaderJob is the job that published this generation of the intent. It is no Kefu-* header
+	// either.
+	HeaderJob = "X-Kefu-Job"
 )
 
 // Envelope is what the headers of an intent say, wherever it is queued. Its ID is Nats-Msg-Id on
@@ -48,6 +52,8 @@ type Envelope struct {
 	Tried []schema.Attempt
 	// How the life of the id before this one ended, as [Ended] says it; "" when nobody knows.
 	Before string
+	// Job is the id of the job that published this generation, a subject token; "" for none.
+	Job string
 }
 
 // own are the headers of kefu's own that ParseEnvelope reads, in the order in which it reports what
@@ -65,6 +71,7 @@ var own = [...]struct {
 	{HeaderTarget, false, func(*Envelope, string) string { return "" }},
 	{HeaderHop, false, func(*Envelope, string) string { return "" }},
 	{HeaderBefore, false, func(e *Envelope, v string) string { e.Before = v; return "" }},
+	{HeaderJob, false, (*Envelope).parseJob},
 }
 
 func ownIndex(name string) int {
@@ -209,6 +216,14 @@ func (e *Envelope) parseTried(value string) string {
 	return ""
 }
 
+// parseJob refuses nothing: what a job counts is not worth a message.
+func (e *Envelope) parseJob(value string) string {
+	if schema.CheckToken(HeaderJob, value) == nil {
+		e.Job = value
+	}
+	return ""
+}
+
 // Header returns the headers under which kefu publishes the intent again: the producer's and kefu's
 // own, the id in Kefu-Id. The broker message id is left to the publisher, see [ReplayMsgID] and
 // [MovedMsgID]. [ParseEnvelope] gives e back.
@@ -233,6 +248,9 @@ func (e Envelope) Header() map[string][]string {
 	}
 	if e.Before != "" {
 		h[HeaderBefore] = []string{e.Before}
+	}
+	if e.Job != "" {
+		h[HeaderJob] = []string{e.Job}
 	}
 	return h
 }

@@ -78,6 +78,40 @@ func TestHowTheLifeBeforeEndedIsNoProducersBusiness(t *testing.T) {
 	require.Error(t, second(schema.ParseEnvelope(map[string][]string{"Kefu-Before": {"sent"}})))
 }
 
+func TestTheJobThatPublishedAGenerationIsNoProducersBusiness(t *testing.T) {
+	t.Parallel()
+	type header = map[string][]string
+	e := wire.Envelope{
+		Envelope: schema.Envelope{ID: "order-7"}, Generation: 2, Attempt: 1, Job: "k3jq7xa2",
+	}
+	h := e.Header()
+	require.Equal(t, []string{"k3jq7xa2"}, h["X-Kefu-Job"])
+	again, err := wire.ParseEnvelope(h, true)
+	require.NoError(t, err)
+	require.Equal(t, e, again)
+
+	// A letter does not keep it, and another job's replay of a letter that does says its own.
+	h["X-Order"] = []string{"7"}
+	require.Equal(t, header{"X-Order": {"7"}}, wire.ForeignHeader(h))
+	require.NotContains(t, wire.ProducerHeader(h, "1"), "X-Kefu-Job")
+	require.Empty(t, wire.ForeignHeader(header{"x-kefu-job": {"k3jq7xa2"}}))
+
+	sent, err := wire.ParseEnvelope(header{"X-Kefu-Job": {"k3jq7xa2"}}, false)
+	require.NoError(t, err)
+	require.Empty(t, sent.Job)
+
+	// No message dies of it.
+	for _, value := range []string{"", "a.b", "two words", ">", strings.Repeat("x", 1000)} {
+		h["X-Kefu-Job"] = []string{value}
+		again, err = wire.ParseEnvelope(h, true)
+		require.NoError(t, err, value)
+		require.Empty(t, again.Job)
+	}
+
+	// An earlier version, which knows it on no subject, lets it pass.
+	require.NoError(t, second(schema.ParseEnvelope(header{"X-Kefu-Job": {"k3jq7xa2"}})))
+}
+
 func second(_ schema.Envelope, err error) error { return err }
 
 func TestParseEnvelopeOnAgainRefuses(t *testing.T) {

@@ -12,10 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kefuhq/kefu/internal/apps"
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
-	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/textfile"
 	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
@@ -49,8 +46,13 @@ func NewSend(env *cli.Env) *cobra.Command {
 		GroupID: cli.GroupIntent,
 		Long: `Publishes one send-intent to the queue of an app, as a producer would: a text from
 flags, or any packet of the customer-service API as JSON from a file or from standard input, which
-is read when none of these flags is given and it is no terminal. With --wait it prints what became
-of it and ends with exit code 1 when it was not sent.`,
+is read when none of these flags is given and it is no terminal.
+
+With --wait it prints what became of it, and ends with exit code 1 when it was not sent or nobody
+can tell. A repeat of an id is not waited for when the first one has ended, or does not end within
+--timeout: what became of that one is printed at once. Where workers do not write all receipts
+(worker.receipts) it reads the ledger; as JSON, published_at is then 0001-01-01T00:00:00Z when
+nothing tells it any more.`,
 		Example: `  kefu send --openid oUser1 --text '您的订单已发货' --wait
   kefu send --packet image.json --id order-4711-image --wait
   echo '{"touser":"oUser1","msgtype":"text","text":{"content":"hi"}}' | kefu send
@@ -118,9 +120,10 @@ func (s *send) run(ctx context.Context) error {
 	}
 	defer func() { _ = p.Close() }() // the connection ends with the command
 	if s.wait {
-		return s.publishAndWait(ctx, conn, p, app.AppID, packet, options)
+		o := &outcome{send: s, conn: conn, publisher: p, packet: packet}
+		return o.await(ctx, app.AppID, options)
 	}
-	accepted, err := p.Publish(ctx, app.AppID, json.RawMessage(packet), options...)
+	accepted, err := p.Publish(ctx, app.AppID, packet, options...)
 	if err != nil {
 		return asUsage(err)
 	}
@@ -128,7 +131,7 @@ func (s *send) run(ctx context.Context) error {
 }
 
 // message returns the packet as JSON.
-func (s *send) message() ([]byte, error) {
+func (s *send) message() (json.RawMessage, error) {
 	switch {
 	case s.packet != "" && (s.text != "" || s.openID != "" || s.kfAccount != ""):
 		return nil, cli.Usagef("--packet holds the whole message: " +
@@ -145,7 +148,7 @@ func (s *send) message() ([]byte, error) {
 	return schema.Encode(p), nil
 }
 
-func (s *send) readPacket() ([]byte, error) {
+func (s *send) readPacket() (json.RawMessage, error) {
 	in := s.streams.In
 	if s.packet != "-" {
 		f, err := os.Open(s.packet)
@@ -174,7 +177,12 @@ func (s *send) options() ([]publisher.PublishOption, error) {
 	if s.campaign != "" {
 		out = append(out, publisher.WithBulk(s.campaign))
 	}
-	if at := s.sendAt.At(time.Now()); !at.IsZero() {
+	now := time.Now()
+	if at := s.sendAt.At(now); !at.IsZero() {
+		if s.wait && at.Sub(now) > s.timeout {
+			return nil, cli.Usagef("--wait ends before --send-at: it would need a --timeout above %s",
+				s.timeout)
+		}
 		out = append(out, publisher.WithSendAt(at))
 	}
 	if s.expiresIn > 0 {
@@ -217,73 +225,4 @@ func (s *send) printAccepted(a publisher.Accepted) error {
 		says = "%s  already accepted before; it is sent once\n"
 	}
 	return s.streams.Answer(Accepted{a.ID, a.AppID, a.Stream, a.Seq, a.Duplicate}, says, a.ID)
-}
-
-func (s *send) publishAndWait(
-	ctx context.Context, conn *broker.Conn, p *publisher.Publisher, appID string, packet []byte,
-	options []publisher.PublishOption,
-) error {
-	wait, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	accepted, err := p.Publish(wait, appID, json.RawMessage(packet), options...)
-	if err != nil {
-		return asUsage(err)
-	}
-	if accepted.Duplicate {
-		s.streams.Notef("%s was accepted before, so this one was dropped; "+
-			"what became of the first:", accepted.ID)
-	}
-	r, err := p.Wait(wait, accepted)
-	switch {
-	case errors.Is(err, publisher.ErrUnreadable) && ctx.Err() == nil:
-		return fmt.Errorf("%s is queued, and it cannot be seen what becomes of it: %w", accepted.ID,
-			err)
-	case err != nil && wait.Err() != nil && ctx.Err() == nil:
-		return s.noReceipt(ctx, conn, accepted)
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			s.streams.Notef("%s is queued and will be sent: "+
-				"kefu find %[1]s tells about it, kefu cancel %[1]s prevents it", accepted.ID)
-		}
-		return err
-	}
-	if err := s.printReceipt(r); err != nil {
-		return err
-	}
-	if r.State != schema.StateSent {
-		return &cli.ExitError{Code: cli.ExitFailed, Err: fmt.Errorf("%s was not sent", r.ID)}
-	}
-	return nil
-}
-
-// noReceipt returns why there may be none yet.
-func (s *send) noReceipt(ctx context.Context, conn *broker.Conn, a publisher.Accepted) error {
-	holds, err := gate.Holds(ctx, conn)
-	if err == nil && len(holds[a.AppID]) > 0 {
-		return fmt.Errorf("%s is queued; it was not sent within %s because %s is held: %s", a.ID,
-			s.timeout, a.AppID, apps.Why(holds[a.AppID]))
-	}
-	return fmt.Errorf("%s is queued; there was no receipt within %s: is a worker running? "+
-		"kefu find %s says more (with worker.receipts: off there is never one)",
-		a.ID, s.timeout, a.ID)
-}
-
-func (s *send) printReceipt(r schema.Receipt) error {
-	if s.streams.AsJSON() {
-		return s.streams.Value(r)
-	}
-	text := fmt.Sprintf("%s  %s", r.ID, r.State)
-	if r.Reason != "" {
-		text += fmt.Sprintf(" (%s)", r.Reason)
-	}
-	text += fmt.Sprintf(" after %s, %s", cli.Took(r.SettledAt.Sub(r.PublishedAt)),
-		cli.CountOrNo(r.Attempts, "attempt"))
-	if r.Errcode != nil {
-		text += fmt.Sprintf("\nerrcode %d: %s", *r.Errcode, cli.Clean(r.Errmsg))
-	}
-	if r.PossibleDuplicate {
-		text += "\nit may have arrived twice: the outcome of an attempt is unknown"
-	}
-	return s.streams.Printf("%s\n", text)
 }

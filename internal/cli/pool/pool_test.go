@@ -12,14 +12,6 @@ import (
 	"github.com/kefuhq/kefu/internal/pool"
 )
 
-// takesAll is a worker that reads what it is given, and gives back what it is
-// asked for.
-type takesAll struct{}
-
-func (takesAll) Acquired(*pool.Claim)  {}
-func (takesAll) Release(c *pool.Claim) { c.Released() }
-func (takesAll) Lost(*pool.Claim)      {}
-
 func TestPoolShowsWorkersAndWhatTheyRead(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
@@ -31,17 +23,10 @@ func TestPoolShowsWorkersAndWhatTheyRead(t *testing.T) {
 
 	var workers []*pool.Pool
 	for _, name := range []string{"one", "two"} {
-		p, err := pool.Join(t.Context(), o.Conn,
-			pool.Worker{Name: name, Host: "h", PID: 7, Version: "v9",
-				Started: time.Now().Add(-time.Hour).UTC()}, nil)
-		o.NoError(err)
-		t.Cleanup(func() { p.Leave(t.Context()) })
-		p.Report(func() pool.Status {
-			return pool.Status{Activity: pool.Activity{InFlight: 12, PerSecond: 34.56},
-				Apps: map[string]pool.Activity{"wx1": {InFlight: 2, PerSecond: 5}}}
-		})
-		p.Serve(takesAll{}, map[string]int{"wx1": 4})
-		workers = append(workers, p)
+		workers = append(workers, o.Worker(pool.Worker{Name: name, Host: "h", PID: 7, Version: "v9",
+			Started: time.Now().Add(-time.Hour).UTC(), Receipts: pool.ReceiptsFailures,
+			Status: pool.Status{Activity: pool.Activity{InFlight: 12, PerSecond: 34.56},
+				Apps: map[string]pool.Activity{"wx1": {InFlight: 2, PerSecond: 5}}}}))
 	}
 	o.Eventually(func() bool {
 		return len(workers[0].Claims()) == 2 &&
@@ -57,6 +42,7 @@ func TestPoolShowsWorkersAndWhatTheyRead(t *testing.T) {
 	o.Len(rows, 2)
 	o.Len(rows[1].Shards, 2)
 	o.Equal(1, rows[1].Apps)
+	o.Equal(pool.ReceiptsFailures, rows[1].Receipts)
 	o.Equal(pool.Activity{InFlight: 2, PerSecond: 5}, rows[1].Activity,
 		"of the app that was asked for")
 	status := o.Kefu("app status wx1").Out

@@ -17,6 +17,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -80,7 +81,7 @@ func (t *tail) run(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	t.warn(cfg.Worker.Receipts)
+	t.warn(t.receipts(ctx, conn, cfg))
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -112,15 +113,42 @@ func (t *tail) run(ctx context.Context) error {
 // outputTimeout is how long the end waits for a terminal or a pipe that takes nothing.
 const outputTimeout = time.Second
 
-// warn says that workers which are configured as this command leave no receipts to read.
-func (t *tail) warn(receipts config.Receipts) {
-	switch receipts {
-	case config.ReceiptsOff:
-		t.streams.Warn("worker.receipts is off in this configuration: " +
-			"workers that have it publish no receipts, and nothing of theirs is shown")
-	case config.ReceiptsFailures:
-		t.streams.Warn("worker.receipts is failures in this configuration: " +
-			"workers that have it publish no receipt of what is sent")
+// receipts returns which receipts the workers write, and whether they say so themselves; else it is
+// what workers of this configuration would.
+func (t *tail) receipts(
+	ctx context.Context, conn *broker.Conn, cfg *config.Config,
+) (which pool.Receipts, said bool) {
+	ctx, cancel := context.WithTimeout(ctx, cli.AsideWait)
+	defer cancel()
+	configured := pool.Receipts(cfg.Worker.Receipts)
+	workers, err := pool.Workers(ctx, conn)
+	if err != nil {
+		return configured, false
+	}
+	switch which := pool.ReceiptsOf(workers, t.choice.appID); which {
+	case pool.ReceiptsNobody, pool.ReceiptsUnknown:
+		return configured, false
+	default:
+		return which, true
+	}
+}
+
+// warn says that there are ends of which workers leave no receipt to read.
+func (t *tail) warn(which pool.Receipts, said bool) {
+	lack := map[pool.Receipts]string{
+		pool.ReceiptsOff:      "publish no receipts: nothing of theirs is shown",
+		pool.ReceiptsFailures: "publish no receipt of what is sent",
+		pool.ReceiptsMixed:    "do not all publish all receipts: some of what ends is not shown",
+	}[which]
+	switch {
+	case lack == "":
+	case which == pool.ReceiptsMixed:
+		t.streams.Warn("worker.receipts is not the same everywhere: the workers " + lack)
+	case said:
+		t.streams.Warn("worker.receipts is " + string(which) + ": the workers " + lack)
+	default:
+		t.streams.Warn("worker.receipts is " + string(which) +
+			" in this configuration: workers that have it " + lack)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/internal/cli/root"
 	"github.com/kefuhq/kefu/internal/cli/tail"
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -389,6 +390,26 @@ func TestTailSaysWhichReceiptsThereAreNot(t *testing.T) {
 		o.Equal(1, strings.Count(got.Err, "warning: worker.receipts is "+setting))
 		o.Contains(got.Err, says)
 	}
+}
+
+func TestTailSaysWhichReceiptsTheWorkersWrite(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	warning := func(line string) string {
+		got := tails(o, line).end()
+		o.Equal(cli.ExitDone, got.Code)
+		return strings.TrimSuffix(got.Err, "0 of 0 matching receipts shown\n")
+	}
+	o.Worker(pool.Worker{Name: "one", Receipts: pool.ReceiptsFailures})
+	failures := "warning: worker.receipts is failures: the workers publish no receipt of what is sent\n"
+	o.Equal(failures, warning(""), "whatever this configuration says")
+	o.Equal(failures, warning("--app wx1 --set worker.receipts=off"))
+	o.Empty(warning("--app wx2"), "no worker serves it")
+	o.Worker(pool.Worker{Name: "two", Receipts: pool.ReceiptsOff})
+	o.Equal("warning: worker.receipts is not the same everywhere: "+
+		"the workers do not all publish all receipts: some of what ends is not shown\n", warning(""))
+	o.Worker(pool.Worker{Name: "earlier-version"})
+	o.Empty(warning(""))
 }
 
 func TestTailCountsWhatCannotBeRead(t *testing.T) {
