@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,11 +40,9 @@ func TestReplayUnderKills(t *testing.T) {
 	}
 	b := s.StartBroker()
 	workers := []*stage.Process{s.Start(), s.Start()}
-	s.bury(n)
+	s.bury("letter", n)
 
-	var job replayJob
-	s.NoError(json.Unmarshal([]byte(s.kefu("dead", "replay", "--all", "--yes", "--detach",
-		"--rate", fmt.Sprint(rate), "-o", "json")), &job))
+	job := s.orderReplay("--all", "--rate", fmt.Sprint(rate))
 	s.Equal(n, job.Chosen)
 	began := time.Now()
 	killed := map[string]int{}
@@ -95,6 +94,101 @@ func TestReplayUnderKills(t *testing.T) {
 			"counts the same", took, got.ends, got.lost, got.doubles))
 }
 
+// TestReplayBesideLive replays a box full of letters beside live traffic, then pauses, resumes and
+// aborts a second replay.
+func TestReplayBesideLive(t *testing.T) {
+	t.Parallel()
+	n, rate, live := 1500, 500, 100
+	if *full {
+		n, rate, live = 20_000, 1000, 200
+	}
+	s := &scene{Stage: stage.New(t, stage.Options{
+		Defaults: []string{"rate: {per_second: 5000, burst: 100}"},
+	})}
+	s.API.Add(sandbox.Rule{Call: sandbox.CallSend, Delay: 20 * time.Millisecond,
+		DelayMax: 60 * time.Millisecond})
+	s.StartBroker()
+	s.Start()
+	s.Start()
+	s.bury("first", n)
+	lasts := time.Duration(n/rate) * time.Second
+
+	sent := s.offer([]string{stage.App}, "alone", live, lasts)
+	s.Drained()
+	alone := p99(s.queueTimes(sent))
+	j := s.orderReplay("--all", "--rate", fmt.Sprint(rate))
+	sent = s.offer([]string{stage.App}, "beside", live, lasts)
+	j = s.untilReplay(j.Job, replayJob.ended)
+	s.Drained()
+	beside := p99(s.queueTimes(sent))
+	s.Equal([]int{n, 0, 0}, []int{j.Published, j.Left, j.Gone})
+	measured := s.rateOf("first-")
+
+	s.bury("second", n)
+	j = s.orderReplay("--all", "--rate", fmt.Sprint(rate))
+	s.untilReplay(j.Job, func(j replayJob) bool { return j.Published > n/4 })
+	s.kefu("dead", "replays", "pause", j.Job)
+	paused := s.untilReplay(j.Job, func(j replayJob) bool { return j.State == "paused" })
+	s.Drained()
+	paused = s.untilReplay(j.Job, func(j replayJob) bool { // the step that was cut off is counted
+		return j.Published+len(s.Letters()) == n
+	})
+	s.kefu("dead", "replays", "resume", j.Job)
+	s.untilReplay(j.Job, func(j replayJob) bool { return j.Published > paused.Published+n/10 })
+	s.kefu("dead", "replays", "abort", j.Job, "--yes")
+	j = s.untilReplay(j.Job, func(j replayJob) bool { return j.State == "aborted" })
+	s.Drained()
+	j = s.untilReplay(j.Job, func(j replayJob) bool {
+		return j.Published+len(s.Letters()) == n && j.Published+j.Left == n
+	})
+	posts := s.API.CountBy(sandbox.ByOpenID, sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
+	again := 0
+	for i := range n {
+		again += posts[letterID("second", i)]
+	}
+	s.Equal(j.Published, again, "the sandbox has as many as the report says")
+	report("replay beside live", fmt.Sprintf("%d letters at %d/s beside live traffic of %d/s; a "+
+		"second replay of %d paused, resumed and aborted", n, rate, live, n),
+		fmt.Sprintf("%.1f letters/s; live p99 to the API %s alone, %s beside; paused at %d, "+
+			"aborted at %d, as the API received", measured, alone.Round(time.Millisecond),
+			beside.Round(time.Millisecond), paused.Published, j.Published))
+}
+
+func p99(sorted []time.Duration) time.Duration { return sorted[len(sorted)*99/100] }
+
+// rateOf is how many messages a second reached the API for recipients whose name begins so.
+func (s *scene) rateOf(prefix string) float64 {
+	var first, last time.Time
+	n := 0
+	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend}) {
+		if !strings.HasPrefix(r.OpenID, prefix) {
+			continue
+		}
+		if n++; first.IsZero() {
+			first = r.At
+		}
+		last = r.At
+	}
+	return float64(n-1) / last.Sub(first).Seconds()
+}
+
+// orderReplay orders a replay and does not watch it.
+func (s *scene) orderReplay(args ...string) (j replayJob) {
+	s.T.Helper()
+	args = append([]string{"dead", "replay", "--yes", "--detach", "-o", "json"}, args...)
+	s.NoError(json.Unmarshal([]byte(s.kefu(args...)), &j))
+	return j
+}
+
+// untilReplay waits until a replay is as holds says.
+func (s *scene) untilReplay(id string, holds func(replayJob) bool) (j replayJob) {
+	s.T.Helper()
+	s.until("the replay goes on", func() bool { j = s.replayJob(id); return holds(j) })
+	return j
+}
+
+func letterID(box string, i int) string { return fmt.Sprintf("%s-%05d", box, i) }
+
 // replayJob is a replay as its commands tell it.
 type replayJob struct {
 	Job       string
@@ -128,22 +222,23 @@ func (s *scene) watchUntil(id string, holds func(replayJob) bool) (j replayJob) 
 		defer close(killed)
 		s.KefuKilled(ctx, "dead", "replays", "watch", id)
 	}()
-	s.until("the replay goes on", func() bool { j = s.replayJob(id); return holds(j) })
+	j = s.untilReplay(id, holds)
 	kill()
 	<-killed
 	return j
 }
 
 // bury puts letters into the box.
-func (s *scene) bury(n int) {
+func (s *scene) bury(box string, n int) {
 	s.T.Helper()
 	now := time.Now().UTC()
 	for i := range n {
-		id := fmt.Sprintf("letter-%05d", i)
+		id := letterID(box, i)
 		l := &schema.Letter{
 			ID: id, AppID: stage.App, Generation: 1, Lane: schema.LaneLive, OpenID: id,
-			Reason: schema.ReasonExhausted, Detail: "the API was busy", Sequence: uint64(i + 1),
-			Subject: stage.Live + id, PublishedAt: now, DiedAt: now,
+			Reason: schema.ReasonExhausted, Detail: "the API was busy",
+			Sequence: uint64(len(s.published) + 1), // another letter of an id has another
+			Subject:  stage.Live + id, PublishedAt: now, DiedAt: now,
 			Headers: map[string][]string{schema.HeaderMsgID: {id}},
 		}
 		wire.SetPacket(l, []byte(text(id)))

@@ -74,7 +74,7 @@ var results = struct {
 
 // storms are the tests that report to the table, in its order.
 var storms = []string{
-	"kill -9 at a point", "random kills", "ten apps", "due at once", "no way out", "order", "replay",
+	"kill -9 at a point", "random kills", "ten apps", "due at once", "no way out", "order", "replay", "replay beside live",
 	"cluster of three", "no quorum",
 	"rolling upgrade", "leader cut off",
 }
