@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// countsEvery is how often what campaigns count is stored.
+	// countsEvery is how often what campaigns and jobs count is stored.
 	countsEvery = 500 * time.Millisecond
 	// coverEvery is how often a worker looks whether all of it is counted, though
 	// nothing seems to have changed.
@@ -19,8 +19,8 @@ const (
 	countsMost = 5 * time.Second
 )
 
-// counting stores what campaigns count, as the ledger has it, in one worker of the
-// pool. It belongs to one goroutine, and nothing that sends waits for it.
+// counting stores what campaigns and jobs count, as the ledger has it, in one worker of
+// the pool. It belongs to one goroutine, and nothing that sends waits for it.
 type counting struct {
 	*services
 	failing bool

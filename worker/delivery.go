@@ -109,6 +109,9 @@ func (d *delivery) adopt(env wire.Envelope) {
 	d.body = ledger.BodyOf(d.msg.Data)
 	d.campaign = ledger.CampaignOf(d.subject.AppID, d.campaignName())
 	d.lastEnd = ledger.ParseEnd(env.Before)
+	if env.Job != "" {
+		d.job = ledger.JobOf(env.Job, d.subject.AppID)
+	}
 }
 
 // orderedHold is the hold that a verdict orders, and when the platform says that

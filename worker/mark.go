@@ -14,7 +14,7 @@ func (l *life) possibleDuplicate() bool {
 func (l *life) mark(kind ledger.Kind) ledger.Mark {
 	m := ledger.Mark{
 		Key: l.key, Seq: l.seq, Stream: l.queueMade.UnixNano(), Body: l.body, Kind: kind,
-		Again: l.subject.Again, Campaign: l.campaign, Before: l.lastEnd,
+		Again: l.subject.Again, Campaign: l.campaign, Job: l.job, Before: l.lastEnd,
 		Generation: uint16(min(l.generation, 1<<16-1)),
 		Attempt:    uint8(min(l.attempt, 255)),
 		Unknown:    uint8(min(l.unknown, 255)),

@@ -28,6 +28,7 @@ type life struct {
 	key        ledger.Key
 	body       uint32
 	campaign   ledger.Campaign
+	job        ledger.Job // that published this generation
 	sendAt     time.Time
 	deadline   time.Time
 	bad        error // why it cannot be sent, as a sentence for the letter

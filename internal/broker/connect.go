@@ -2,7 +2,7 @@
 // connect so that a broker that goes away for minutes is waited for, the
 // JetStream objects as data (topology.go), publishing that survives a leader
 // change (Outbox), pulling only what can be worked on soon (Puller), reading
-// what a stream holds (Scan) and what is added to it (Follow), and the embedded
+// what a stream holds (Scan, Sweep) and what is added to it (Follow), and the embedded
 // server of `kefu dev` and small installations.
 //
 // It knows nothing of WeChat: an intent is bytes on a subject here.
@@ -74,7 +74,7 @@ type Conn struct {
 	hooks          hooks
 
 	getRefusedAt atomic.Pointer[time.Time] // when Holds was refused, or got no answer, last
-	refusal      hooks                     // of what Holds asks
+	refusal      hooks                     // of what Holds and Sweep ask
 
 	followers sync.Map // *Follower, those that run
 }

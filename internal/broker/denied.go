@@ -24,8 +24,9 @@ func (c *Conn) asyncError(sub *nats.Subscription, err error) {
 		subject = sub.Subject
 	}
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		if strings.Contains(err.Error(), `"`+messageGet) {
-			c.refusal.run() // whoever asked says so
+		if text := err.Error(); strings.Contains(text, `"`+messageGet) ||
+			strings.Contains(text, "."+sweepName) {
+			c.refusal.run() // whoever asked knows what to do
 			return
 		}
 		err = c.deny(err)

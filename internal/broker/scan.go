@@ -43,7 +43,10 @@ const (
 // consumer: a work queue would not allow a second one, and reading must leave
 // no trace. What is stored or deleted while it runs may or may not be seen.
 func (c *Conn) Scan(ctx context.Context, stream string, o ScanOptions, f func(Stored) error) error {
-	err := c.scan(ctx, stream, o, f)
+	return scanError(stream, c.scan(ctx, stream, o, f))
+}
+
+func scanError(stream string, err error) error {
 	if err == nil || errors.Is(err, ErrStopScan) {
 		return nil
 	}

@@ -33,6 +33,8 @@ type bucket struct {
 //	letters.indexed               from which letter on all are indexed (package deadletter)
 //	count.<campaign>              how a campaign's intents ended, by its hash, with a life time
 //	                              (package ledger)
+//	jobcount.<job>                how what a job published in an app ended, by its hash, with a life
+//	                              time (package ledger)
 //	counts.since                  since when every worker writes that (package ledger)
 //	token.<appid>.forced          when a token refresh was forced (package gate)
 var state = bucket{wire.StreamState, wire.StateKeys}

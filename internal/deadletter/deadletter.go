@@ -54,7 +54,9 @@ const clockSkew = 10 * time.Minute
 // error of f ends it and is returned, but for [broker.ErrStopScan], which only
 // ends it.
 func (b *Box) List(ctx context.Context, filter Filter, f func(Item) error) error {
-	return b.Range(ctx, filter, 0, 0, f)
+	sieve := newSieve(filter)
+	sieve.quick = true
+	return b.read(ctx, sieve, 0, 0, f)
 }
 
 // Range is List from one sequence through another; 0 is no bound.
@@ -78,21 +80,28 @@ func (b *Box) read(
 		return err
 	}
 	if !ok {
-		return b.scan(ctx, sieve, seq, through, f)
+		read := b.conn.Scan
+		if sieve.quick {
+			read = b.conn.Sweep
+		}
+		return b.scan(ctx, read, sieve, seq, through, f)
 	}
 	return b.scanFound(ctx, found, sieve, seq, through, f)
 }
 
+// scanner is Scan or Sweep of a connection.
+type scanner func(context.Context, string, broker.ScanOptions, func(broker.Stored) error) error
+
 // scan is read without the index.
 func (b *Box) scan(
-	ctx context.Context, sieve sieve, seq, through uint64, f func(Item) error,
+	ctx context.Context, read scanner, sieve sieve, seq, through uint64, f func(Item) error,
 ) error {
 	filter := sieve.filter
 	opts := broker.ScanOptions{Subject: filter.Subject(), Seq: seq, Through: through}
 	if seq == 0 && !filter.Since.IsZero() {
 		opts.Since = filter.Since.Add(-clockSkew)
 	}
-	return b.conn.Scan(ctx, schema.StreamDead, opts, func(s broker.Stored) error {
+	return read(ctx, schema.StreamDead, opts, func(s broker.Stored) error {
 		if item, ok := sieve.item(s); ok {
 			return f(item)
 		}

@@ -176,7 +176,7 @@ func (d *discard) run(ctx context.Context, filter Filter) error {
 	settling, end := outliving(reading)
 	defer end()
 
-	err := d.box.walkSkimmed(reading, filter, d.o.Through, func(item Item) error {
+	err := d.box.walk(reading, filter, d.o.Through, func(item Item) error {
 		d.batch = append(d.batch, item)
 		if len(d.batch) < discardBatch && (d.o.Limit == 0 || d.begun+len(d.batch) < d.o.Limit) {
 			return nil

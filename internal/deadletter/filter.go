@@ -86,19 +86,24 @@ func (f Filter) Subject() string {
 // quickMatch returns a test on the stored bytes that lets pass all that the filter
 // may choose: looking for one id in a million letters need not decode them.
 func (f Filter) quickMatch() func(data []byte) bool {
-	var needles [][]byte
+	var names, codes [][]byte
 	for _, id := range f.IDs {
-		needles = append(needles, needle(id))
+		names = append(names, needle(id))
 	}
-	if len(needles) == 0 && f.OpenID != "" {
-		needles = append(needles, needle(f.OpenID))
+	if len(names) == 0 && f.OpenID != "" {
+		names = append(names, needle(f.OpenID))
 	}
-	if len(needles) == 0 || len(needles) > mostLookUps {
-		return func([]byte) bool { return true }
+	for _, code := range f.Errcodes {
+		codes = append(codes, strconv.AppendInt(nil, int64(code), 10))
 	}
-	return func(data []byte) bool {
-		return slices.ContainsFunc(needles, func(n []byte) bool { return bytes.Contains(data, n) })
-	}
+	return func(data []byte) bool { return containsAny(data, names) && containsAny(data, codes) }
+}
+
+// containsAny tells whether one of the needles stands in data. Without needles, or with many, which
+// take longer to look for than a letter to read, it is true.
+func containsAny(data []byte, needles [][]byte) bool {
+	return len(needles) == 0 || len(needles) > mostLookUps ||
+		slices.ContainsFunc(needles, func(n []byte) bool { return bytes.Contains(data, n) })
 }
 
 // needle is a string as it stands in a stored letter.

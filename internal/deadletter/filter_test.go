@@ -77,6 +77,14 @@ func TestGlanceKnowsHowIDsAreWritten(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, Filter{IDs: []string{"b"}}.quickMatch()(body))
 	require.False(t, Filter{OpenID: "oX"}.quickMatch()(body))
+
+	body, err = encode(letter("a", code(-1)), 0)
+	require.NoError(t, err)
+	require.True(t, Filter{Errcodes: []int{45015, -1}}.quickMatch()(body))
+	require.False(t, Filter{Errcodes: []int{45015}}.quickMatch()(body))
+	require.False(t, Filter{IDs: []string{"b"}, Errcodes: []int{-1}}.quickMatch()(body))
+	require.True(t, Filter{Errcodes: []int{1, 2, 3, 4, 5, 6, 8, 9, 10}}.quickMatch()(body),
+		"with so many it is quicker to look")
 }
 
 func TestFilterSubject(t *testing.T) {

@@ -179,7 +179,8 @@ func (f *folded) withoutIDs(s string) string {
 func withoutLastRID(s string) string {
 	const mark = " rid: "
 	at := strings.LastIndex(s, mark)
-	if at < 0 || strings.ContainsAny(s[:at], `"[`) ||
+	if at < 0 || strings.Contains(s[:at], `"`) ||
+		strings.LastIndexByte(s[:at], '[') > strings.LastIndexByte(s[:at], ']') ||
 		strings.Contains(strings.ToLower(s[:at]), "rid:") {
 		return s
 	}

@@ -210,7 +210,7 @@ func (b *Box) scanFound(
 		if through > 0 {
 			end = min(end, through)
 		}
-		if err := b.scan(ctx, sieve, seq, end, g); err != nil || ended {
+		if err := b.scan(ctx, b.conn.Scan, sieve, seq, end, g); err != nil || ended {
 			return err
 		}
 	}
@@ -239,5 +239,5 @@ func (b *Box) scanFound(
 	if through > 0 && through < found.after {
 		return nil
 	}
-	return b.scan(ctx, sieve, max(seq, found.after), through, f)
+	return b.scan(ctx, b.conn.Scan, sieve, max(seq, found.after), through, f)
 }

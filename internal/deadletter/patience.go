@@ -27,7 +27,8 @@ func (b *Box) walk(
 	return b.walkSieved(ctx, newSieve(filter), through, f)
 }
 
-// walkSkimmed is walk for who needs no more of a letter than [skim] reads, and its bytes.
+// walkSkimmed is walk for who is quick, and needs no more of a letter than [skim] reads and its
+// bytes.
 func (b *Box) walkSkimmed(
 	ctx context.Context, filter Filter, through uint64, f func(Item) error,
 ) error {

@@ -11,6 +11,9 @@ type sieve struct {
 	filter Filter
 	whole  bool // letters are read in full; else only what skim reads is sure to be there
 
+	// quick says that whoever takes the letters waits for nothing, least of all for the broker.
+	quick bool
+
 	may    func(data []byte) bool
 	folded *folded
 }
@@ -20,10 +23,10 @@ func newSieve(f Filter) sieve {
 	return sieve{filter: f, whole: true, may: f.quickMatch(), folded: new(folded)}
 }
 
-// skimming returns one for what skim reads.
+// skimming returns one for what skim reads, and for who is quick.
 func skimming(f Filter) sieve {
 	s := newSieve(f)
-	s.whole = false
+	s.whole, s.quick = false, true
 	return s
 }
 

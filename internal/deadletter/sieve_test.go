@@ -53,7 +53,7 @@ func TestASieveChoosesWhatTheFilterChoosesOfTheWholeLetter(t *testing.T) {
 	t.Parallel()
 	r := random{rand.New(rand.NewPCG(7, 8))}
 	chosen := 0
-	const n = 20_000
+	const n = 5_000
 	for i := range n {
 		l := r.letter()
 		f := r.filter(l)

@@ -90,7 +90,7 @@ func TestSkimSeesWhatAFullDecodeSees(t *testing.T) {
 	t.Parallel()
 	r := random{rand.New(rand.NewPCG(1, 2))}
 	skimmed := 0
-	const n = 20_000
+	const n = 5_000
 	for range n {
 		data, err := encode(r.letter(), 0)
 		require.NoError(t, err)
@@ -131,7 +131,7 @@ func TestSkimLeavesTheRestToEncodingJSON(t *testing.T) {
 	r := random{rand.New(rand.NewPCG(3, 4))}
 	pieces := []string{"", " ", `"`, `\`, "{", "}", "[", "]", ",", ":", "null", "0", "-", ".", "e",
 		"true", "\n", "\x80", `"id":"x",`, `"ID":"y",`, `\u12`, `,"worker":"w"`, "9999999999999999999"}
-	for range 30_000 {
+	for range 8_000 {
 		data, err := encode(r.letter(), 0)
 		require.NoError(t, err)
 		at := r.IntN(len(data))

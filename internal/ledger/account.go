@@ -4,6 +4,11 @@ package ledger
 // the end of its latest generation that has one. So an end counts once, whatever
 // is handed out or written again, and the end of a replay takes the place of the
 // end before it.
+//
+// A job counts the generations that it published, each as its own end. So it keeps
+// an end that a later generation of the id takes from the campaign. There is one
+// that it misses: a death whose mark comes after the next generation has begun, of
+// an intent of which the ledger knew nothing by then.
 
 // account is what the campaign of a mark counts the id as before it. What the
 // ledger has forgotten, or never knew, counts as its writer says.
@@ -53,4 +58,22 @@ func (m Mark) end(e Entry, c source) (end End) {
 		end |= duplicate
 	}
 	return end
+}
+
+// endOf is how a generation ended; zero while it has not.
+func (e Entry) endOf(generation uint16) End {
+	if e.Generation != generation || !e.Kind.Terminal() {
+		return 0
+	}
+	return e.account()
+}
+
+// passed is how e's generation ended if a mark has made next of it, which is a later
+// one, before there was a mark of that end; last is what the mark says of it. It is
+// zero if that is not so. A mark of that end may come still, and changes nothing.
+func (e Entry) passed(next Entry, last End) End {
+	if next.Generation == e.Generation || e.Kind.Terminal() {
+		return 0
+	}
+	return last
 }

@@ -19,24 +19,26 @@ const (
 func (a act) because(r schema.Reason) act { a.m.Reason = r; return a }
 func (a act) after(e End) act             { a.m.Before = e; return a }
 func (a act) to(c Campaign) act           { a.m.Campaign = c; return a }
+func (a act) job(j Job) act               { a.m.Job = j; return a }
 
 func buried(by string, seq uint64, spent uint8) act {
 	return dead(by, seq, spent).because(schema.ReasonRecipient)
 }
 
-// counting has an index tell what campaigns count, by the words of their ends.
-func counting(x *index) map[Campaign]map[string]int {
-	counts := make(map[Campaign]map[string]int)
-	x.ended = func(c Campaign, before, after End) {
-		if counts[c] == nil {
-			counts[c] = make(map[string]int)
+// counting has an index tell what campaigns and jobs count, by the words of their
+// ends.
+func counting(x *index) map[owner]map[string]int {
+	counts := make(map[owner]map[string]int)
+	x.ended = func(o owner, before, after End) {
+		if counts[o] == nil {
+			counts[o] = make(map[string]int)
 		}
 		for end, n := range map[End]int{before: -1, after: +1} {
 			if end == 0 {
 				continue
 			}
-			if counts[c][end.String()] += n; counts[c][end.String()] == 0 {
-				delete(counts[c], end.String())
+			if counts[o][end.String()] += n; counts[o][end.String()] == 0 {
+				delete(counts[o], end.String())
 			}
 		}
 	}
@@ -170,7 +172,7 @@ func TestWhatACampaignCounts(t *testing.T) {
 				}
 				x.mark(a.m, x.worker(a.by))
 			}
-			got := counts[summer]
+			got := counts[summer.owner()]
 			if len(got) == 0 {
 				got = nil
 			}
@@ -210,7 +212,7 @@ func TestAnIdCountsAsOneEnd(t *testing.T) {
 				m.Reason = storedReasons[r.IntN(len(storedReasons))]
 			}
 			x.mark(m, x.worker([]string{"a", "b", "c"}[r.IntN(3)]))
-			want, got := make(map[string]int), counts[summer]
+			want, got := make(map[string]int), counts[summer.owner()]
 			for k := range Key(3) {
 				if e, _ := x.get(k); e.account() != 0 {
 					want[e.account().String()]++

@@ -138,10 +138,13 @@ func BenchmarkFootprint(b *testing.B) {
 }
 
 // BenchmarkTake is what reading the log costs for each intent that is started and
-// sent, in batches as they are under load, of a campaign and of live intents.
+// sent, in batches as they are under load, of a campaign, of live intents, and of what
+// a job published again.
 func BenchmarkTake(b *testing.B) {
-	for name, campaign := range map[string]Campaign{"live": NoCampaign,
-		"campaign": CampaignOf("wx1", "spring")} {
+	for name, of := range map[string]Mark{"live": {Campaign: NoCampaign},
+		"campaign": {Campaign: CampaignOf("wx1", "spring")},
+		"job":      {Campaign: NoCampaign, Job: JobOf("k3jq7xa2", "wx1"), Again: true, Generation: 2},
+	} {
 		b.Run(name, func(b *testing.B) {
 			x, c := newIndex(72*time.Hour), newCounters()
 			x.ended = c.ended
@@ -151,10 +154,11 @@ func BenchmarkTake(b *testing.B) {
 				batch := newBatch(1, maxBatch)
 				for range maxBatch / 2 {
 					key++
-					m := Mark{Key: Key(key * 0x9e3779b97f4a7c15), Seq: key, Stream: 1,
-						Campaign: campaign, Kind: Start, Attempt: 1}
+					m := of
+					m.Key, m.Seq, m.Stream = Key(key*0x9e3779b97f4a7c15), key, 1
+					m.Kind, m.Attempt = Start, 1
 					batch.add(m)
-					m.Kind, m.Generation = Sent, 1
+					m.Kind, m.Generation = Sent, max(m.Generation, 1)
 					batch.add(m)
 				}
 				c.reads(key, noon)

@@ -6,12 +6,35 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
+// owner is whose ends are counted: a campaign's, or a job's.
+type owner struct {
+	kind   ownerKind
+	number uint64
+}
+
+type ownerKind uint8
+
+const (
+	ofCampaign ownerKind = iota
+	ofJob
+)
+
+func (c Campaign) owner() owner { return owner{ofCampaign, uint64(c)} }
+func (j Job) owner() owner      { return owner{ofJob, uint64(j)} }
+
 // Counts are how a campaign's intents ended, each id once.
 type Counts struct {
 	Sent               int                   `json:"sent"`
 	Dead               map[schema.Reason]int `json:"dead"`
 	Cancelled          int                   `json:"cancelled"`
 	PossibleDuplicates int                   `json:"possible_duplicates"` // of all ends
+}
+
+// JobCounts are how the generations that a job published ended, each once.
+type JobCounts struct {
+	Sent      int
+	Dead      int
+	Cancelled int
 }
 
 // tallies are Counts by End, in which duplicates count beside their end.
@@ -56,6 +79,14 @@ func (c Counts) tallies() (t tallies) {
 	return t
 }
 
+func (t *tallies) jobCounts() JobCounts {
+	c := JobCounts{Sent: t[endSent], Cancelled: t[endCancelled]}
+	for _, n := range t[endDead:duplicate] {
+		c.Dead += n
+	}
+	return c
+}
+
 // position is how far a log was read.
 type position struct {
 	Made time.Time `json:"made"` // the log's stream
@@ -69,13 +100,13 @@ func (p position) covers(message position) bool {
 	return p.Made.Equal(message.Made) && message.Seq <= p.Seq && !message.Time.After(p.Time)
 }
 
-// counters are what each campaign counts, folded from the log. What a worker that
-// has just come finds under a campaign's key goes on from the position that stands
-// there: the log before it may be gone. It is not safe for concurrent use.
+// counters are what campaigns and jobs count, folded from the log. What a worker that
+// has just come finds under a key goes on from the position that stands there: the log
+// before it may be gone. It is not safe for concurrent use.
 type counters struct {
-	campaigns map[Campaign]*counter
-	now       position  // of the message that is read, or was read last; Time is the latest of all
-	message   time.Time // of that message
+	of      map[owner]*counter
+	now     position  // of the message that is read, or was read last; Time is the latest of all
+	message time.Time // of that message
 
 	// rereading says that the log was cut back and is read from its beginning once more:
 	// what is counted is not what stands in it up to now, until its end is read.
@@ -86,7 +117,7 @@ type counters struct {
 	lastWithoutCampaign time.Time
 }
 
-// counter is what one campaign counts.
+// counter is what one owner counts.
 type counter struct {
 	tallies tallies  // all, once its key was read; before that none
 	from    position // up to which they were read from the key
@@ -104,7 +135,7 @@ type change struct {
 	tallies tallies
 }
 
-func newCounters() *counters { return &counters{campaigns: make(map[Campaign]*counter)} }
+func newCounters() *counters { return &counters{of: make(map[owner]*counter)} }
 
 // startReading is told of each reading of the log, after anew was.
 func (c *counters) startReading(made time.Time, last uint64) {
@@ -113,7 +144,7 @@ func (c *counters) startReading(made time.Time, last uint64) {
 		c.now, c.until = position{Made: made}, 0
 	case c.rereading:
 		c.now.Seq, c.until = 0, last
-		for _, n := range c.campaigns {
+		for _, n := range c.of {
 			n.stored, n.changed = position{}, position{Made: made, Seq: last, Time: c.now.Time}
 		}
 	}
@@ -131,16 +162,19 @@ func (c *counters) reads(seq uint64, at time.Time) {
 	}
 }
 
-// ended counts an id as one end that was counted as another.
-func (c *counters) ended(campaign Campaign, before, after End) {
-	if campaign <= NoCampaign {
-		return
-	}
-	n := c.campaigns[campaign]
+// counter is that of an owner, who may be new.
+func (c *counters) counter(o owner) *counter {
+	n := c.of[o]
 	if n == nil {
 		n = &counter{}
-		c.campaigns[campaign] = n
+		c.of[o] = n
 	}
+	return n
+}
+
+// ended counts as one end what was counted as another.
+func (c *counters) ended(o owner, before, after End) {
+	n := c.counter(o)
 	at := c.now
 	at.Time = c.message
 	if !n.read {
@@ -160,7 +194,17 @@ func (c *counters) ended(campaign Campaign, before, after End) {
 	n.changed = at
 }
 
-// adopt takes over what stands under a campaign's key.
+// total is what is counted so far, and what would be added to a key that was not
+// read yet.
+func (n *counter) total() tallies {
+	all := n.tallies
+	for _, change := range n.pending {
+		all.addAll(change.tallies)
+	}
+	return all
+}
+
+// adopt takes over what stands under the owner's key.
 func (n *counter) adopt(k keyed) {
 	n.stored, n.rev = k.Log, k.rev
 	if n.read {
@@ -181,7 +225,7 @@ func (n *counter) due() bool {
 	return n.read && n.changed != position{} && !n.stored.covers(n.changed)
 }
 
-// idle says whether a campaign has had no end since a time.
+// idle says whether there was no end since a time.
 func (n *counter) idle(since time.Time) bool {
 	return n.read && n.changed.Time.Before(since) && n.stored.Time.Before(since)
 }

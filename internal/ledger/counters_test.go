@@ -33,11 +33,11 @@ func (r reading) at(seq uint64) position {
 func (r reading) messages(from, to uint64) {
 	for seq := from; seq <= to; seq++ {
 		r.reads(seq, r.at(seq).Time)
-		r.ended(summer, 0, endSent)
+		r.ended(summer.owner(), 0, endSent)
 	}
 }
 
-func (r reading) summer() *counter { return r.campaigns[summer] }
+func (r reading) summer() *counter { return r.of[summer.owner()] }
 
 // sentTo is what a key says of a log that was read to a position.
 func sentTo(n int, at position) keyed { return keyed{Counts: Counts{Sent: n}, Log: at, rev: 7} }
@@ -66,9 +66,7 @@ func TestCountersGoOnWhereTheKeyEnds(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			first := read(noon) // a worker that has just come reads the key first
-			n := &counter{}
-			first.campaigns[summer] = n
-			n.adopt(c.key(first))
+			first.counter(summer.owner()).adopt(c.key(first))
 			first.messages(1, 10)
 			require.Equal(t, c.want, first.summer().tallies[endSent])
 
@@ -107,20 +105,19 @@ func TestCountersOfALogThatIsCutBackAreStoredWhenItIsReadAgain(t *testing.T) {
 	require.False(t, r.summer().due())
 
 	next := read(noon) // a worker that comes then
-	next.campaigns[summer] = &counter{}
-	next.summer().adopt(stored)
+	next.counter(summer.owner()).adopt(stored)
 	next.messages(1, 6)
 	require.Equal(t, 10, next.summer().tallies[endSent])
 	for _, c := range []reading{r, next} {
 		c.reads(7, noon.Add(time.Hour))
-		c.ended(summer, 0, endCancelled)
+		c.ended(summer.owner(), 0, endCancelled)
 		require.Equal(t, 1, c.summer().tallies[endCancelled])
 	}
 
 	r.startReading(noon.Add(2*time.Hour), 0) // another log: all in it is new
 	require.True(t, r.complete())
 	r.reads(1, noon.Add(3*time.Hour))
-	r.ended(summer, 0, endSent)
+	r.ended(summer.owner(), 0, endSent)
 	require.Equal(t, 11, r.summer().tallies[endSent])
 	require.True(t, r.summer().due())
 }
@@ -168,15 +165,8 @@ func TestWhoeverWritesHasAllThatAllCount(t *testing.T) {
 		require.Eventually(t, func() bool {
 			l.mu.RLock()
 			defer l.mu.RUnlock()
-			n := l.counters.campaigns[summer]
-			if n == nil {
-				return false
-			}
-			all := n.tallies
-			for _, c := range n.pending {
-				all.addAll(c.tallies)
-			}
-			return all[endSent] == sent
+			n := l.counters.of[summer.owner()]
+			return n != nil && n.total()[endSent] == sent
 		}, brokertest.Patience, time.Millisecond)
 	}
 	store := func(l *Ledger, writer bool) {
@@ -240,11 +230,11 @@ func TestACampaignThatStandsInTheLogNoMoreIsReadAgain(t *testing.T) {
 	l.counters.now.Time = l.counters.now.Time.Add(l.index.keep + 2*countsSlack)
 	l.mu.Unlock()
 	require.NoError(t, l.StoreCounts(t.Context(), true))
-	require.Empty(t, l.campaigns(func(*counter) bool { return true }))
+	require.Empty(t, l.owners(func(*counter) bool { return true }))
 	ends(t, l, 10, 20)
 	require.NoError(t, l.StoreCounts(t.Context(), true))
 	require.Equal(t, 20, sentOf(t, conn, summer))
-	e, err := conn.LastState(t.Context(), countKey(summer))
+	e, err := conn.LastState(t.Context(), summer.owner().key())
 	require.NoError(t, err)
 	require.False(t, e.Deleted)
 }
@@ -295,7 +285,7 @@ func TestNothingIsCountedOfWhatBelongsToNoCampaign(t *testing.T) {
 		write(t, l, Mark{Key: Key(i), Kind: Sent, Seq: 1, Campaign: c})
 	}
 	require.NoError(t, l.StoreCounts(t.Context(), true))
-	entries, err := b.Connect().ReadState(t.Context(), countPrefix)
+	entries, err := b.Connect().ReadState(t.Context(), ownerKinds[ofCampaign].prefix)
 	require.NoError(t, err)
 	require.Empty(t, entries, fmt.Sprint(entries))
 }

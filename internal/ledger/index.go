@@ -20,16 +20,19 @@ type index struct {
 	numbers map[scope]uint16
 	latest  uint16  // number of the scope that was asked for last: marks come in runs
 	scopes  []scope // by number; 0 is for what is not known
+	jobs    bool    // one of them has a job
 
-	// ended is told of each change of what a campaign counts: an id that it counted
+	// ended is told of each change of what a campaign or a job counts: what it counted
 	// as one end it counts as another. Zero is none. nil: nobody wants to know.
-	ended func(c Campaign, before, after End)
+	ended func(o owner, before, after End)
 }
 
-// scope is the stream whose sequences a mark counts in, and the campaign.
+// scope is the stream whose sequences a mark counts in, the campaign, and the job
+// that published the generation.
 type scope struct {
 	stream   int64 // when it was made; 0: not known
 	campaign Campaign
+	job      Job
 }
 
 // mostCampaigns is how many campaigns of streams have a number of their own. For
@@ -115,11 +118,11 @@ func (x *index) scope(s scope) uint16 {
 	switch {
 	case ok:
 	case s.campaign != 0 && len(x.scopes) > mostCampaigns:
-		return x.scope(scope{stream: s.stream})
+		return x.scope(scope{stream: s.stream, job: s.job})
 	default:
 		number = uint16(min(len(x.scopes), math.MaxUint16))
 		if int(number) == len(x.scopes) {
-			x.scopes = append(x.scopes, s)
+			x.scopes, x.jobs = append(x.scopes, s), x.jobs || s.job != 0
 		}
 		x.numbers[s] = number
 	}
@@ -167,11 +170,16 @@ const noWorker = math.MaxUint16
 func (x *index) mark(m Mark, w uint16) Standing {
 	e, at := x.find(m.Key)
 	known := at >= 0
-	c := x.source(e, m, w, x.scope(scope{m.Stream, m.Campaign}))
+	c := x.source(e, m, w, x.scope(scope{m.Stream, m.Campaign, m.Job}))
 	next, ruling := apply(e, known, m, c)
 	if next != e {
-		if before := account(e, known, m, c); before != next.account() && x.ended != nil {
-			x.ended(m.Campaign, before, next.account())
+		if before := account(e, known, m, c); before != next.account() && x.ended != nil &&
+			m.Campaign > NoCampaign {
+			x.ended(m.Campaign.owner(), before, next.account())
+		}
+		if x.jobs {
+			next = x.keepJob(e, next)
+			x.tellJobs(e, next, m.Before)
 		}
 		if at > 0 {
 			delete(x.maps[at].entries, m.Key)
@@ -181,6 +189,41 @@ func (x *index) mark(m Mark, w uint16) Standing {
 	s := x.standing(e, next, known, ruling, m, c)
 	s.Overtaken = ruling == 0 && (next.Kind != m.Kind || next.Worker != w)
 	return s
+}
+
+// keepJob has the next entry of a generation name the job that published it. Not
+// every mark does: none of a worker of an earlier version, nor that of a producer's
+// repeat that goes on in the place of the job's message.
+func (x *index) keepJob(e, next Entry) Entry {
+	before, after := e.message.scope(), next.message.scope()
+	if before == after || next.Generation != e.Generation {
+		return next
+	}
+	if job := x.scopes[before].job; job != 0 && job != x.scopes[after].job {
+		s := x.scopes[after]
+		s.job = job
+		next.message = next.message.in(x.scope(s))
+	}
+	return next
+}
+
+// tellJobs tells what a mark that has made next of e changes for the jobs that
+// published the two. last is how the generation before the mark's ended, as it says.
+func (x *index) tellJobs(e, next Entry, last End) {
+	earlier, job := x.scopes[e.message.scope()].job, x.scopes[next.message.scope()].job
+	if earlier == 0 && job == 0 || x.ended == nil {
+		return
+	}
+	if end := e.passed(next, last); end != 0 && earlier != 0 {
+		x.ended(earlier.owner(), 0, end)
+	}
+	before, after := e.endOf(next.Generation), next.endOf(next.Generation)
+	if earlier != job { // it is nobody's: no mark of it named a job
+		before = 0
+	}
+	if job != 0 && after != 0 && after != before {
+		x.ended(job.owner(), before, after)
+	}
 }
 
 // standing is the answer to a mark that has turned one entry into another.

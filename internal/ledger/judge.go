@@ -51,6 +51,11 @@ func messageOf(scope uint16, seq uint64) message {
 	return message(scope)<<48 | message(seq)&(missing-1)
 }
 
+// in is the message, or what replaces it, in another scope.
+func (m message) in(scope uint16) message {
+	return message(scope)<<48 | m&(1<<48-1)
+}
+
 func (m message) scope() uint16 { return uint16(m >> 48) }
 func (m message) seq() uint64   { return uint64(m & (missing - 1)) }
 

@@ -9,9 +9,9 @@
 // two workers that are handed the same intent, however that comes about, never
 // both get Go.
 //
-// What a campaign counts follows from the same log: account.go holds the rules,
-// counters.go folds it, and one worker of the pool stores the result
-// (storecounts.go), which is trusted while everybody counts (coverage.go).
+// What campaigns and jobs count follows from the same log: account.go holds the
+// rules, counters.go folds it, and one worker of the pool stores the result
+// (storecounts.go). For campaigns it is trusted while everybody counts (coverage.go).
 //
 // A log beats a key-value bucket here: the same guarantee costs one write for
 // a hundred marks instead of two for each, and the broker no memory per id.

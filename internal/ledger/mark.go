@@ -49,6 +49,15 @@ func CampaignOf(appID, name string) Campaign {
 	return max(Campaign(KeyOf(appID, "\x00"+name)), NoCampaign+1)
 }
 
+// Job stands for what one job does in one app: 32 bits of a hash. With a thousand
+// jobs a month the chance that any two share their counts is 0.01 %.
+type Job uint32
+
+// JobOf hashes a job's id and an app. It is never 0, which stands for no job.
+func JobOf(job, appID string) Job {
+	return max(Job(KeyOf(appID, job)>>32), 1)
+}
+
 // Kind is what a mark says.
 type Kind uint8
 
@@ -138,6 +147,7 @@ type Mark struct {
 	Stream int64
 
 	Body uint32
+	Job  Job // that published this generation; 0 for none, and from earlier versions
 	Kind Kind
 
 	// Generation counts how often the id came to life: 0 in a Start or Suspect
@@ -173,7 +183,7 @@ type Mark struct {
 //	8  campaign     8   0: not said
 //	16 before       1   an End
 //	17 end          1   of the Dead marks, an End; else 0
-//	18 0            4
+//	18 job          4   0: none, or not said
 //	22 kind         1   contextKind
 //	23 flags        1   bits 1 to 7: number of the context
 //
@@ -199,12 +209,13 @@ var errBatch = errors.New("ledger: unreadable batch of marks")
 type markContext struct {
 	stream   int64
 	campaign Campaign
+	job      Job
 	before   End
 	dead     End // of Dead marks
 }
 
 func (m Mark) context() markContext {
-	c := markContext{stream: m.Stream, campaign: m.Campaign, before: m.Before}
+	c := markContext{stream: m.Stream, campaign: m.Campaign, job: m.Job, before: m.Before}
 	if m.Kind == Dead {
 		c.dead = deadFor(m.Reason)
 	}
@@ -268,6 +279,7 @@ func appendContext(dst []byte, c markContext, number int) []byte {
 	binary.BigEndian.PutUint64(b[0:], uint64(c.stream))
 	binary.BigEndian.PutUint64(b[8:], uint64(c.campaign))
 	b[16], b[17] = byte(c.before), byte(c.dead)
+	binary.BigEndian.PutUint32(b[18:], uint32(c.job))
 	b[22], b[23] = byte(contextKind), byte(number<<contextShift)
 	return append(dst, b[:]...)
 }
@@ -277,6 +289,7 @@ func readContext(b []byte) markContext {
 		stream:   int64(binary.BigEndian.Uint64(b[0:])),
 		campaign: Campaign(binary.BigEndian.Uint64(b[8:])),
 		before:   End(b[16]).valid(), dead: End(b[17]).valid(),
+		job: Job(binary.BigEndian.Uint32(b[18:])),
 	}
 }
 
@@ -309,7 +322,7 @@ func readBatch(data []byte, f func(Mark)) {
 			Unknown:    b[21],
 			Kind:       Kind(b[22]),
 			Again:      b[23]&flagAgain != 0,
-			Stream:     c.stream, Campaign: c.campaign, Before: c.before,
+			Stream:     c.stream, Campaign: c.campaign, Job: c.job, Before: c.before,
 		}
 		if m.Kind == Dead {
 			_, m.Reason = c.dead.State()

@@ -27,6 +27,7 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 			Attempt: 1},
 		{Key: 1, Seq: 2, Campaign: NoCampaign, Before: ParseEnd("cancelled possible_duplicate"),
 			Kind: Dead, Reason: schema.ReasonExpired},
+		{Key: 1, Seq: 2, Job: 0x91929394, Kind: Sent, Attempt: 1, Again: true},
 	} {
 		require.True(t, b.add(m))
 	}
@@ -41,7 +42,9 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		"6162636465666768"+"8182838485868788"+"00"+"00"+"00000000"+"09"+"06"+
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"01"+"06"+
 		"0000000000000000"+"0000000000000001"+"12"+"07"+"00000000"+"09"+"08"+
-		"0000000000000001"+"000000000002"+"00000000"+"0000"+"00"+"00"+"05"+"08",
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"00"+"00"+"05"+"08"+
+		"0000000000000000"+"0000000000000000"+"00"+"00"+"91929394"+"09"+"0a"+
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"04"+"0b",
 		hex.EncodeToString(b.data))
 	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5,
 		Cancelled: 6, Suspect: 7, Harmless: 8, Gone: 10,
@@ -69,6 +72,8 @@ func TestTheHashesAreFinal(t *testing.T) {
 	require.NotEqual(t, KeyOf("wx1", "a"), KeyOf("wx2", "a"))
 	require.Equal(t, Campaign(0x3e1f5152804a0500), CampaignOf("wx0000000000000001", "double-11"))
 	require.NotEqual(t, uint64(KeyOf("wx1", "a")), uint64(CampaignOf("wx1", "a")))
+	require.Equal(t, Job(0xaa9441a9), JobOf("order-1", "wx0000000000000001"))
+	require.NotEqual(t, JobOf("a", "wx1"), JobOf("a", "wx2"))
 }
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
@@ -84,6 +89,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		}
 		if m.Stream > 0 {
 			m.Campaign, m.Before = Campaign(m.Stream)<<32, End(m.Stream).valid()
+			m.Job = Job(m.Stream % 3)
 		}
 		if m.Kind == Dead && m.Stream > 0 {
 			m.Kind = Sent // a context of its own for each reason
@@ -124,6 +130,14 @@ func TestVersionsReadEachOthersMarks(t *testing.T) {
 	}
 	require.Equal(t, []Mark{{Key: 1, Seq: 10, Kind: Start, Attempt: 1},
 		{Key: 2, Seq: 11, Kind: Start, Attempt: 1, Again: true}}, older)
+
+	// One that knows no jobs does not look at a context's last bytes, and leaves them 0.
+	b = newBatch(1, 1)
+	m := Mark{Key: 1, Seq: 10, Stream: 5, Campaign: 6, Before: endSent, Job: 7, Kind: Sent}
+	require.True(t, b.add(m))
+	clear(b.data[headerSize+18 : headerSize+22])
+	m.Job = 0
+	readBatch(b.data, func(read Mark) { require.Equal(t, m, read) })
 
 	// A newer one may use flags and kinds that mean nothing here.
 	b = newBatch(1, 2)

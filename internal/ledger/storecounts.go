@@ -6,34 +6,51 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
 )
 
-// What campaigns count is kept in KEFU_STATE, a key for each, so that who asks need
-// not read the log, and gets an answer when it has forgotten them.
+// What is counted is kept in KEFU_STATE, a key for each campaign and each job, so
+// that who asks need not read the log, and gets an answer when it has forgotten them.
+
+// ownerKinds is what differs between them.
+var ownerKinds = [...]struct {
+	prefix string        // of the keys
+	digits int           // of the number behind it, in hex
+	keep   time.Duration // for which a key lives after its last change
+
+	// inMemory is for how long a worker keeps them there, if that is longer than the
+	// log goes back.
+	inMemory time.Duration
+}{
+	ofCampaign: {prefix: "count.", digits: 16, keep: 400 * 24 * time.Hour},
+	// Whoever carries a job out that was paused meanwhile asks the memory for all of it.
+	ofJob: {prefix: "jobcount.", digits: 8, keep: jobCountsKeep, inMemory: jobCountsKeep},
+}
+
 const (
-	countPrefix = "count."
+	jobCountsKeep = 31 * 24 * time.Hour
 
-	// countsKeep is how long a key lives after its last change.
-	countsKeep = 400 * 24 * time.Hour
-
-	// countsSlack is for how much longer than the log goes back a campaign is kept in
-	// memory: it is looked for by the time at which its key was stored.
+	// countsSlack is for how much longer owners are kept in memory: they are looked for
+	// by the time at which their key was stored.
 	countsSlack = time.Hour
 )
 
-// keyed is what stands under a campaign's key.
+func (o owner) key() string {
+	kind := &ownerKinds[o.kind]
+	return fmt.Sprintf("%s%0*x", kind.prefix, kind.digits, o.number)
+}
+
+// keyed is what stands under an owner's key.
 type keyed struct {
 	Counts
 	Log position `json:"log"` // what it was read from, and how far
 
 	rev uint64
 }
-
-func countKey(c Campaign) string { return countPrefix + fmt.Sprintf("%016x", uint64(c)) }
 
 func readKeyed(e broker.StateEntry) (k keyed, err error) {
 	k.rev = e.Seq
@@ -46,9 +63,9 @@ func readKeyed(e broker.StateEntry) (k keyed, err error) {
 	return k, nil
 }
 
-// lookUp reads a campaign's key; zero if there is none.
-func lookUp(ctx context.Context, conn *broker.Conn, c Campaign) (keyed, error) {
-	e, err := conn.LastState(ctx, countKey(c))
+// lookUp reads an owner's key; zero if there is none.
+func lookUp(ctx context.Context, conn *broker.Conn, o owner) (keyed, error) {
+	e, err := conn.LastState(ctx, o.key())
 	if errors.Is(err, broker.ErrNoMessage) {
 		return keyed{}, nil
 	}
@@ -58,9 +75,31 @@ func lookUp(ctx context.Context, conn *broker.Conn, c Campaign) (keyed, error) {
 	return readKeyed(e)
 }
 
+// keysOf reads the keys of a kind of owners that were written since a time.
+func keysOf(
+	ctx context.Context, conn *broker.Conn, kind ownerKind, since time.Time,
+) (map[owner]keyed, error) {
+	prefix := ownerKinds[kind].prefix
+	entries, err := conn.ReadStateSince(ctx, prefix, since)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[owner]keyed, len(entries))
+	for _, e := range entries {
+		number, err := strconv.ParseUint(strings.TrimPrefix(e.Key, prefix), 16, 64)
+		if err != nil {
+			continue
+		}
+		if out[owner{kind, number}], err = readKeyed(e); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // ReadCounts reads how a campaign's intents ended, which may be a moment old.
 func ReadCounts(ctx context.Context, conn *broker.Conn, c Campaign) (Counts, error) {
-	k, err := lookUp(ctx, conn, c)
+	k, err := lookUp(ctx, conn, c.owner())
 	if err != nil {
 		return Counts{}, fmt.Errorf("counts of a campaign: %w", err)
 	}
@@ -70,38 +109,74 @@ func ReadCounts(ctx context.Context, conn *broker.Conn, c Campaign) (Counts, err
 	return k.Counts, nil
 }
 
-// remembered reads the keys of all campaigns that may stand in the log.
-func (l *Ledger) remembered(ctx context.Context) error {
-	var since time.Time
-	if l.index.keep > 0 {
-		since = time.Now().Add(-l.index.keep - countsSlack)
+// fewJobs is how many keys are read one by one: reading all takes about as long.
+const fewJobs = 16
+
+// ReadJobCounts reads how the generations that jobs published ended, which may be a
+// moment old. A job of which nothing is counted, or was for 31 days, is there with
+// zeros.
+func ReadJobCounts(
+	ctx context.Context, conn *broker.Conn, jobs ...Job,
+) (out map[Job]JobCounts, err error) {
+	var keys map[owner]keyed
+	if len(jobs) > fewJobs {
+		keys, err = keysOf(ctx, conn, ofJob, time.Time{})
 	}
-	entries, err := l.conn.ReadStateSince(ctx, countPrefix, since)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range entries {
-		number, err := strconv.ParseUint(e.Key[len(countPrefix):], 16, 64)
-		if err != nil {
-			continue
+	out = make(map[Job]JobCounts, len(jobs))
+	for _, j := range jobs {
+		k := keys[j.owner()]
+		if err == nil && keys == nil {
+			k, err = lookUp(ctx, conn, j.owner())
 		}
-		k, err := readKeyed(e)
+		if err != nil {
+			return nil, fmt.Errorf("counts of jobs: %w", err)
+		}
+		t := k.tallies()
+		out[j] = t.jobCounts()
+	}
+	return out, nil
+}
+
+// JobCounts are how the generations that a job published ended, as far as the log was
+// read. It asks nobody.
+func (l *Ledger) JobCounts(j Job) JobCounts {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	n := l.counters.of[j.owner()]
+	if n == nil {
+		return JobCounts{}
+	}
+	t := n.total()
+	return t.jobCounts()
+}
+
+// keepsSince is since when owners of a kind are kept in memory that had no end since;
+// zero if all are. now is the time of the log.
+func (l *Ledger) keepsSince(kind ownerKind, now time.Time) time.Time {
+	if l.index.keep <= 0 {
+		return time.Time{}
+	}
+	return now.Add(-max(l.index.keep, ownerKinds[kind].inMemory) - countsSlack)
+}
+
+// remembered reads the keys of all owners that may stand in the log.
+func (l *Ledger) remembered(ctx context.Context) error {
+	for kind := range ownerKinds {
+		kind := ownerKind(kind)
+		keys, err := keysOf(ctx, l.conn, kind, l.keepsSince(kind, time.Now()))
 		if err != nil {
 			return err
 		}
-		n := l.counters.campaigns[Campaign(number)]
-		if n == nil {
-			n = &counter{}
-			l.counters.campaigns[Campaign(number)] = n
+		l.mu.Lock()
+		for o, k := range keys {
+			l.counters.counter(o).adopt(k)
 		}
-		n.adopt(k)
+		l.mu.Unlock()
 	}
 	return nil
 }
 
-// StoreCounts reads the keys of campaigns that are new to this worker and, in the
+// StoreCounts reads the keys of owners that are new to this worker and, in the
 // worker that writes for the pool, stores what has changed. It is to be called
 // again and again by one goroutine; nothing that sends waits for it.
 func (l *Ledger) StoreCounts(ctx context.Context, writer bool) error {
@@ -111,19 +186,19 @@ func (l *Ledger) StoreCounts(ctx context.Context, writer bool) error {
 		}
 	}
 	l.writer = writer
-	for _, c := range l.campaigns(func(n *counter) bool { return !n.read }) {
-		k, err := lookUp(ctx, l.conn, c)
+	for _, o := range l.owners(func(n *counter) bool { return !n.read }) {
+		k, err := lookUp(ctx, l.conn, o)
 		if err != nil {
 			return err
 		}
-		l.adopt(c, k)
+		l.adopt(o, k)
 	}
 	if !writer {
 		l.forget(false)
 		return nil
 	}
-	for _, c := range l.campaigns((*counter).due) {
-		if err := l.store(ctx, c); err != nil {
+	for _, o := range l.owners((*counter).due) {
+		if err := l.store(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -131,10 +206,10 @@ func (l *Ledger) StoreCounts(ctx context.Context, writer bool) error {
 	return nil
 }
 
-// store writes one campaign's key, unless another worker has written what is newer.
-func (l *Ledger) store(ctx context.Context, c Campaign) error {
+// store writes one owner's key, unless another worker has written what is newer.
+func (l *Ledger) store(ctx context.Context, o owner) error {
 	l.mu.RLock()
-	n := l.counters.campaigns[c]
+	n := l.counters.of[o]
 	k := keyed{Counts: n.tallies.counts(), Log: l.counters.now, rev: n.rev}
 	stale := !l.counters.complete() || n.stored.Made.After(k.Log.Made)
 	l.mu.RUnlock()
@@ -145,50 +220,46 @@ func (l *Ledger) store(ctx context.Context, c Campaign) error {
 	if err != nil {
 		return err
 	}
-	rev, err := l.conn.Swap(ctx, broker.PutState(countKey(c), body, countsKeep), k.rev)
+	rev, err := l.conn.Swap(ctx, broker.PutState(o.key(), body, ownerKinds[o.kind].keep), k.rev)
 	// By another worker, or by our own write before, whose answer was lost.
 	if errors.Is(err, broker.ErrOvertaken) {
-		k, err = lookUp(ctx, l.conn, c)
+		k, err = lookUp(ctx, l.conn, o)
 	} else {
 		k.rev = rev
 	}
 	if err != nil {
 		return err
 	}
-	l.adopt(c, k)
+	l.adopt(o, k)
 	return nil
 }
 
-func (l *Ledger) adopt(c Campaign, k keyed) {
+func (l *Ledger) adopt(o owner, k keyed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.counters.campaigns[c].adopt(k)
+	l.counters.of[o].adopt(k)
 }
 
-// campaigns are those for which f says yes.
-func (l *Ledger) campaigns(f func(*counter) bool) (out []Campaign) {
+// owners are those for which f says yes.
+func (l *Ledger) owners(f func(*counter) bool) (out []owner) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for c, n := range l.counters.campaigns {
+	for o, n := range l.counters.of {
 		if f(n) {
-			out = append(out, c)
+			out = append(out, o)
 		}
 	}
 	return out
 }
 
-// forget drops the campaigns that stand in the log no more. One that comes again is
-// read again.
+// forget drops the owners that stand in the log no more. One that comes again is read
+// again.
 func (l *Ledger) forget(writer bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.index.keep <= 0 {
-		return
-	}
-	since := l.counters.now.Time.Add(-l.index.keep - countsSlack)
-	for c, n := range l.counters.campaigns {
-		if n.idle(since) && (!writer || !n.due()) {
-			delete(l.counters.campaigns, c)
+	for o, n := range l.counters.of {
+		if n.idle(l.keepsSince(o.kind, l.counters.now.Time)) && (!writer || !n.due()) {
+			delete(l.counters.of, o)
 		}
 	}
 }

@@ -60,14 +60,11 @@ type Work struct {
 	conn  *broker.Conn
 	box   *deadletter.Box
 	known func() Known
-	ends  func(jobID, appID string) (Ends, bool)
+	ends  func(jobID, appID string) (ledger.JobCounts, bool) // false: nobody counts
 
 	mu       sync.Mutex
 	sessions map[string]*session // by app
 }
-
-// Ends are how the messages that a replay has published ended, as far as they have.
-type Ends struct{ Sent, Dead, Cancelled int }
 
 // NewWork makes the work of a worker. settings are asked for before each step; book is nil without
 // a ledger.
@@ -76,7 +73,12 @@ func NewWork(
 ) *Work {
 	w := &Work{
 		conn: conn, box: deadletter.Open(conn), sessions: make(map[string]*session),
-		ends: func(string, string) (Ends, bool) { return Ends{}, false },
+	}
+	w.ends = func(jobID, appID string) (ledger.JobCounts, bool) {
+		if book == nil {
+			return ledger.JobCounts{}, false
+		}
+		return book.JobCounts(ledger.JobOf(jobID, appID)), true
 	}
 	w.known = func() Known {
 		s := settings()

@@ -17,6 +17,7 @@ import (
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/deadletter/lettertest"
 	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -50,7 +51,7 @@ type bed struct {
 	conn  *broker.Conn
 	box   *deadletter.Box
 	known Known
-	ends  func(jobID, appID string) (Ends, bool) // nil: nobody counts
+	ends  func(jobID, appID string) (ledger.JobCounts, bool) // nil: nobody counts
 
 	mu       sync.Mutex
 	carrying func(job.Task) // told of each step that is carried out

@@ -14,6 +14,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -247,22 +248,22 @@ func TestAReplayHaltsWhenNothingGoesThrough(t *testing.T) {
 func TestAReplayHaltsWhenTheFirstLettersDieAgain(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
-		ends   Ends
+		ends   ledger.JobCounts
 		counts bool
 		after  int
 		halts  bool
 	}{
-		"all are dead":               {Ends{Dead: 5}, true, 5, true},
-		"one was sent":               {Ends{Dead: 500, Sent: 1}, true, 5, false},
-		"nobody counts":              {Ends{Dead: 5}, false, 5, false},
-		"it is to go on in any case": {Ends{Dead: 5}, true, 0, false},
+		"all are dead":               {ledger.JobCounts{Dead: 5}, true, 5, true},
+		"one was sent":               {ledger.JobCounts{Dead: 500, Sent: 1}, true, 5, false},
+		"nobody counts":              {ledger.JobCounts{Dead: 5}, false, 5, false},
+		"it is to go on in any case": {ledger.JobCounts{Dead: 5}, true, 0, false},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t, 1000)
-			b.ends = func(_, appID string) (Ends, bool) {
+			b.ends = func(_, appID string) (ledger.JobCounts, bool) {
 				if len(b.queuedIDs()) < 5 {
-					return Ends{}, c.counts
+					return ledger.JobCounts{}, c.counts
 				}
 				return c.ends, c.counts
 			}

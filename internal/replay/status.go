@@ -6,6 +6,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/notes"
 )
 
@@ -22,6 +23,7 @@ type Status struct {
 	Published int  `json:"published"` // they are in their queue again, or were
 	Sent      *int `json:"sent"`      // of these; nil when nobody counts
 	Dead      *int `json:"dead"`      // of these, again; nil when nobody counts
+	Cancelled *int `json:"cancelled"` // of these; nil when nobody counts
 	Left      int  `json:"left"`      // in the box; Notes say why
 	Gone      int  `json:"gone"`      // somebody else took them out of the box meanwhile
 
@@ -89,11 +91,39 @@ func Watch(ctx context.Context, conn *broker.Conn, id string, f func(Status) boo
 	return job.Watch(ctx, conn, id, func(j job.Job) bool { return f(statusOf(j)) })
 }
 
+// coveredLate is by how much later than a job begins the ledger may say that ends are counted:
+// workers that have just started take a moment.
+const coveredLate = time.Minute
+
 // withEnds completes the statuses of jobs with what became of their messages.
 func withEnds(ctx context.Context, conn *broker.Conn, jobs ...job.Job) ([]Status, error) {
+	since, err := ledger.CountedSince(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	var keys []ledger.Job
+	for _, j := range jobs {
+		for _, appID := range j.AppIDs() {
+			keys = append(keys, ledger.JobOf(j.ID, appID))
+		}
+	}
+	counts, err := ledger.ReadJobCounts(ctx, conn, keys...)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Status, len(jobs))
 	for i, j := range jobs {
-		out[i] = statusOf(j)
+		s := statusOf(j)
+		sum := ledger.JobCounts{}
+		for _, appID := range s.Apps {
+			c := counts[ledger.JobOf(j.ID, appID)]
+			sum.Sent, sum.Dead = sum.Sent+c.Sent, sum.Dead+c.Dead
+			sum.Cancelled += c.Cancelled
+		}
+		if !since.IsZero() && (s.StartedAt.IsZero() || since.Before(s.StartedAt.Add(coveredLate))) {
+			s.Sent, s.Dead, s.Cancelled = &sum.Sent, &sum.Dead, &sum.Cancelled
+		}
+		out[i] = s
 	}
 	return out, nil
 }
