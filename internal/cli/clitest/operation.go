@@ -15,6 +15,8 @@ import (
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/replay"
+	"github.com/kefuhq/kefu/internal/replay/replaytest"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -196,6 +198,16 @@ func (o *Operation) Revealed() (counts []int) {
 			return nil
 		}))
 	return counts
+}
+
+// Worker starts a worker that carries out the replays of both apps. It sends nothing: what a replay
+// publishes stays in the queue.
+func (o *Operation) Worker() (stop func()) {
+	o.T.Helper()
+	app := replay.App{ExpireAfter: 48 * time.Hour}
+	return replaytest.Start(o.T, o.Conn, replay.Settings{
+		Apps: map[string]replay.App{"wx1": app, "wx2": {}}, Remembered: 72 * time.Hour,
+	})
 }
 
 // ReadsOf returns how many requests to read a stream have been made since.

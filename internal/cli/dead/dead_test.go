@@ -1,20 +1,15 @@
 package dead_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/internal/cli/dead"
-	"github.com/kefuhq/kefu/internal/deadletter"
-	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -162,6 +157,15 @@ func TestDeadUsage(t *testing.T) {
 		"dead replay":                           "which letters? Name ids or flags that choose them, or --all",
 		"dead replay --all --lane live":         "--all and something that chooses: which one is meant?",
 		"dead replay a --rate -1":               "--rate and --limit cannot be below 0",
+		"dead replay a --halt-after -1":         "--halt-after cannot be below 0",
+		"dead replay a --to-lane fast":          `--to-lane "fast" is not live or bulk`,
+		"dead replay a --dry-run --detach":      "--dry-run orders nothing",
+		"dead replay a --set touser=x":          `--set "touser=x" is no change of a packet: it begins with neither [ nor /`,
+		"dead replay a --set /text":             `--set "/text" is no change of a packet: it has no =`,
+		"dead replay a --set [1]":               "--set 1 is no operation of a JSON patch",
+		"dead replay a --set worker.grace=soon": "worker.grace",
+		"dead replays sho":                      `unknown command "sho" for "kefu dead replays", did you mean show?`,
+		"dead replays show":                     "ID is missing",
 		"dead replay a --expires-in tomorrow":   "is not a duration such as 90m, 36h or 7d",
 		"dead list --app wx9 --reason expired,": "--reason has an empty value: is a variable not set?",
 	} {
@@ -213,147 +217,4 @@ func TestDeadShow(t *testing.T) {
 	o.Equal(clitest.PacketFor(clitest.Recipient), letters[0].Body)
 	o.False(letters[0].Masked)
 	o.True(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-1 -o json"))[0].Masked)
-}
-
-func TestDeadReplayAsksFirst(t *testing.T) {
-	t.Parallel()
-	o := clitest.NewOperation(t)
-	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("b"))
-
-	refused := o.Kefu("dead replay --all")
-	o.Equal(cli.ExitUsage, refused.Code)
-	o.Contains(refused.Err,
-		"Replay 2 letters of 1 app, at 50 a second, about 40ms? There is no terminal to ask on: add --yes")
-	declined := o.Kefu("dead replay --all", clitest.Answering("n"))
-	o.Equal(cli.ExitFailed, declined.Code)
-	o.Contains(declined.Err, "WHAT WILL PROBABLY HAPPEN")
-	o.Contains(declined.Err, "nothing was changed")
-	o.Equal(2, o.Boxed())
-	o.Empty(o.Audited())
-
-	agreed := o.Kefu("dead replay --all", clitest.Answering("y"))
-	o.Equal(cli.ExitDone, agreed.Code, agreed.Err)
-	o.Contains(agreed.Out, "replayed  2 letters in ")
-	o.Zero(o.Boxed())
-	o.Len(o.Queued("wx1"), 2)
-	o.Equal([]string{"replay: begins, 50 a second", "replay: replayed 2, skipped 0, failed 0"},
-		o.Audited())
-}
-
-func TestDeadReplayDryRun(t *testing.T) {
-	t.Parallel()
-	o := clitest.NewOperation(t)
-	o.Equal(cli.ExitDone, o.Kefu("app pause wx2 --reason inventory").Code)
-	late := func(l *schema.Letter) { l.PublishedAt = clitest.Died.Add(-100 * 24 * time.Hour) }
-	o.Bury(
-		clitest.DeadLetter("good"),
-		clitest.DeadLetter("refused", clitest.DiedOf(schema.ReasonRecipient, 45015, "late")),
-		clitest.DeadLetter("late", late),
-		clitest.DeadLetter("held", clitest.OfApp("wx2")),
-		clitest.DeadLetter("unknown", func(l *schema.Letter) {
-			l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true
-		}),
-	)
-	got := o.Kefu("dead replay --all --dry-run --rate 2")
-	o.Equal(cli.ExitDone, got.Code, got.Err)
-	for _, says := range []string{
-		`(?m)^ +2  will be sent$`, `(?m)^ +1  app held +wx2 is held \(operator\): inventory +held$`,
-		`(?m)^ +1  same again +45015: .*refused$`,
-		`(?m)^ +1  expired +its deadline has passed`,
-		`5 letters, died .*: 3 exhausted, 1 recipient, 1 unknown\.`,
-		`1 may have been sent already`, `At 2 a second it takes about 2s. Nothing was changed.`,
-	} {
-		o.Regexp(says, got.Out)
-	}
-	o.Equal(5, o.Boxed())
-
-	plan := clitest.Decode[map[string]any](o,
-		o.Kefu("dead replay --all --dry-run --rate 2 -o json"))
-	o.InDelta(5, plan["total"], 0)
-	o.InDelta(2, plan["takes_seconds"], 0)
-	o.Equal(map[string]any{"will be sent": 2.0, "app held": 1.0, "same again": 1.0, "expired": 1.0},
-		plan["fates"])
-}
-
-func TestDeadReplayExitCodes(t *testing.T) {
-	t.Parallel()
-	o := clitest.NewOperation(t)
-	none := o.Kefu("dead replay a --yes")
-	o.Equal(cli.ExitNothing, none.Code)
-	o.Contains(none.Err, "no dead letter matches")
-
-	late := func(l *schema.Letter) {
-		l.Headers["Kefu-Expires-At"] = []string{"2026-01-01T00:00:00Z"}
-	}
-	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("late", late))
-	only := o.Kefu("dead replay late --yes")
-	o.Equal(cli.ExitFailed, only.Code)
-	o.Contains(only.Err, "none of 1 letter can be replayed as it is")
-	o.Contains(only.Err, "its deadline has passed: give it a new one")
-
-	partly := o.Kefu("dead replay a late --yes -o json")
-	o.Equal(cli.ExitPartly, partly.Code)
-	o.Contains(partly.Err, "1 letter was left in the box")
-	var r dead.Result
-	o.NoError(json.Unmarshal([]byte(partly.Out), &r))
-	o.Equal([]int{1, 1, 0}, []int{r.Replayed, r.Skipped, r.Failed})
-	o.Equal("late", r.Notes[0].IDs[0])
-
-	saved := o.Kefu("dead replay late --expires-in 1d --yes")
-	o.Equal(cli.ExitDone, saved.Code, saved.Err)
-	o.Zero(o.Boxed())
-	env, err := wire.ParseEnvelope(o.Queued("wx1")[1].Header, true)
-	o.NoError(err)
-	o.WithinDuration(time.Now().Add(24*time.Hour), env.ExpiresAt, time.Minute)
-}
-
-func TestAReplayThatIsStoppedInTheMiddleIsPartlyDone(t *testing.T) {
-	t.Parallel()
-	o := clitest.NewOperation(t)
-	for i := range 12 {
-		o.Bury(clitest.DeadLetter(fmt.Sprint("order-", i)))
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	// With the first message it is interrupted.
-	sub, err := o.Conn.NC.Subscribe("kefu.again.wx1.>", func(*nats.Msg) { cancel() })
-	o.NoError(err)
-	o.NoError(o.Conn.NC.Flush())
-	got := o.Kefu("dead replay --all --yes --rate 10 -o json", func(c *clitest.Try) { c.Ctx = ctx })
-	o.NoError(sub.Unsubscribe())
-	o.Equal(cli.ExitPartly, got.Code, got.Err)
-	o.Contains(got.Err, "kefu: interrupted: the rest is still in the box; run it again to go on\n")
-	var r dead.Result
-	o.NoError(json.Unmarshal([]byte(got.Out), &r))
-	o.Positive(r.Replayed)
-	o.Equal(12-r.Replayed, o.Boxed())
-	o.Len(o.Queued("wx1"), r.Replayed)
-}
-
-func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
-	t.Parallel()
-	o := clitest.NewOperation(t)
-	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("b"), clitest.DeadLetter("c"))
-	m := nats.NewMsg(wire.JobKeys + "replay.killed")
-	at, err := json.Marshal(time.Now().Add(-73 * time.Hour))
-	o.NoError(err)
-	m.Data = fmt.Appendf(nil, `{"by":"ann@desk","letters":[{"seq":2,"at":%s}]}`, at)
-	o.Publish(m)
-
-	refused := o.Kefu("dead replay --all")
-	o.Equal(cli.ExitUsage, refused.Code)
-	o.Contains(refused.Err,
-		"a replay was killed that may have sent 1 of these, and repeats are recognised for 72h "+
-			"only: they may be sent twice")
-	o.Contains(refused.Err,
-		"Replay 3 letters of 1 app, at 50 a second, about 60ms, 1 of them perhaps for the second time?")
-	o.Equal(1, clitest.Decode[deadletter.Plan](o,
-		o.Kefu("dead replay --all --dry-run -o json")).MayDouble)
-	longer := o.Kefu("dead replay --all --set worker.ledger.keep=100h")
-	o.NotContains(longer.Err, "second time")
-	agreed := o.Kefu("dead replay --all --yes")
-	o.Equal(cli.ExitDone, agreed.Code, agreed.Err)
-	o.Contains(agreed.Err, "they may be sent twice", "it is told even to whoever has agreed before")
-	o.Len(o.Queued("wx1"), 3)
-	o.Zero(o.Boxed())
 }
