@@ -200,9 +200,9 @@ func (o *Operation) Revealed() (counts []int) {
 	return counts
 }
 
-// Worker starts a worker that carries out the replays of both apps. It sends nothing: what a replay
-// publishes stays in the queue.
-func (o *Operation) Worker() (stop func()) {
+// Replayer starts a worker that carries out the replays of both apps. It sends nothing: what a
+// replay publishes stays in the queue.
+func (o *Operation) Replayer() (stop func()) {
 	o.T.Helper()
 	app := replay.App{ExpireAfter: 48 * time.Hour}
 	return replaytest.Start(o.T, o.Conn, replay.Settings{

@@ -36,7 +36,7 @@ func TestLettersThatWereExportedAndDiscardedCanBeReplayed(t *testing.T) {
 
 	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show a -o json")), 1)
 	o.Contains(o.Kefu("find b").Out, "dead")
-	o.Worker()
+	o.Replayer()
 	o.Equal(cli.ExitDone, o.Kefu("dead replay --all --yes").Code)
 	o.Len(o.Queued("wx1"), 2)
 	o.Empty(o.Queued("wx2"))

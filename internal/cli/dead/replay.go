@@ -187,7 +187,7 @@ func (d *resend) plan(
 	var unfit *replay.EditError
 	switch {
 	case errors.As(err, &unfit):
-		return plan, fmt.Errorf("%w; nothing was replayed", err)
+		return plan, fmt.Errorf("%w; nothing was replayed", unfit)
 	case err != nil:
 		return plan, err
 	case plan.Total == 0:

@@ -36,7 +36,7 @@ func statusOf(o *clitest.Operation, r clitest.Result) (s replay.Status) {
 func TestDeadReplayAsksFirst(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("b"))
 
 	refused := o.Kefu("dead replay --all")
@@ -110,7 +110,7 @@ func wide(width int) func(*clitest.Try) { return func(c *clitest.Try) { c.Width 
 func TestDeadReplayExitCodes(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	none := o.Kefu("dead replay a --yes")
 	o.Equal(cli.ExitNothing, none.Code)
 	o.Contains(none.Err, "no dead letter matches")
@@ -145,7 +145,7 @@ func TestDeadReplayExitCodes(t *testing.T) {
 func TestAReplayInAnotherLane(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	o.Bury(clitest.DeadLetter("talk"), clitest.DeadLetter("ad", clitest.OfCampaign("c1")))
 	got := o.Kefu("dead replay --lane live --to-lane bulk --yes")
 	o.Equal(cli.ExitDone, got.Code, got.Err)
@@ -158,7 +158,7 @@ func TestAReplayInAnotherLane(t *testing.T) {
 func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	o.Bury(clitest.DeadLetter("a"), clitest.DeadLetter("b"), clitest.DeadLetter("c"))
 	m := nats.NewMsg(wire.JobKeys + "replay.killed")
 	at, err := json.Marshal(time.Now().Add(-73 * time.Hour))
@@ -187,7 +187,7 @@ func TestDeadReplayAsksAboutWhatAKilledOneMayHaveSent(t *testing.T) {
 func TestCtrlCOnlyStopsWatching(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	buryMany(o, 30)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -225,7 +225,7 @@ func TestADetachedReplayWaitsForAWorker(t *testing.T) {
 	o.Contains(o.Kefu("dead replays show "+id).Out, "wait until a worker begins it")
 	o.Equal(3, o.Boxed())
 
-	o.Worker()
+	o.Replayer()
 	watched := o.Kefu("dead replays watch " + id)
 	o.Equal(cli.ExitDone, watched.Code, watched.Err)
 	o.NotContains(watched.Err, "no worker")
@@ -244,7 +244,7 @@ func TestADetachedReplayWaitsForAWorker(t *testing.T) {
 func TestAReplayIsGovernedFromAnotherTerminal(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	buryMany(o, 200)
 	ended := make(chan clitest.Result, 1)
 	go func() { ended <- o.Kefu("dead replay --all --yes --rate 20 -o json") }()
@@ -319,7 +319,7 @@ func TestNoReplayHasTheID(t *testing.T) {
 func TestTwoOperatorsReplayAtOnce(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	buryMany(o, 60)
 	o.Bury(clitest.DeadLetter("ad", clitest.OfCampaign("c1")))
 	results := make(chan clitest.Result, 2)
@@ -349,7 +349,7 @@ const brokenNews = `{"touser":"` + clitest.Recipient + `","msgtype":"news","news
 func TestAChangedLetterIsSentChangedAndItsOriginalShown(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	o.Bury(clitest.DeadLetter("news-1", func(l *schema.Letter) {
 		wire.SetPacket(l, []byte(brokenNews))
 	}), clitest.DeadLetter("order-1"))
@@ -400,7 +400,7 @@ func TestAChangedLetterIsSentChangedAndItsOriginalShown(t *testing.T) {
 func TestTheJSONOfAReplayIsThatOfTheContract(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Worker()
+	o.Replayer()
 	buryMany(o, 2)
 	ordered := clitest.Decode[map[string]any](o, o.Kefu("dead replay --all --yes -o json"))
 	id, _ := ordered["job"].(string)
