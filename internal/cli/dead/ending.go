@@ -100,10 +100,11 @@ func countFields(s replay.Status, apart int) []cli.Field {
 		return cli.Counted(n, "letter") + what
 	}
 	var fields []cli.Field
-	if s.Sent != nil && s.Dead != nil {
+	if s.Sent != nil && s.Dead != nil && s.Cancelled != nil {
 		fields = append(fields,
 			cli.Field{Name: "sent", Value: cli.Grouped(int64(*s.Sent)), Style: cli.Green},
-			cli.Field{Name: "dead again", Value: someOf(*s.Dead), Style: cli.Red})
+			cli.Field{Name: "dead again", Value: someOf(*s.Dead), Style: cli.Red},
+			cli.Field{Name: "cancelled", Value: someOf(*s.Cancelled)})
 		if n := onTheirWay(s); n > 0 {
 			fields = append(fields, cli.Field{Name: "on their way", Style: cli.Yellow,
 				Value: cli.Grouped(int64(n)) + " still: they wait in the queue or for a retry"})

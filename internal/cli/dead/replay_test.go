@@ -89,7 +89,7 @@ func TestWatchingEndsWhenNothingMovesAnyMore(t *testing.T) {
 	t.Parallel()
 	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
 	of := func(state job.State, published, sent int) replay.Status {
-		s := replay.Status{State: state, Published: published, Sent: &sent, Dead: new(0)}
+		s := replay.Status{State: state, Published: published, Sent: &sent, Dead: new(0), Cancelled: new(0)}
 		if state.Final() {
 			s.FinishedAt = at(1)
 		}
@@ -97,6 +97,8 @@ func TestWatchingEndsWhenNothingMovesAnyMore(t *testing.T) {
 	}
 	uncounted := of(job.StateDone, 5, 0)
 	uncounted.Sent, uncounted.Dead = nil, nil
+	cancelled := of(job.StateDone, 5, 4)
+	cancelled.Cancelled = new(1)
 	unfinished := of(job.StateAborted, 5, 5)
 	unfinished.FinishedAt = time.Time{}
 	for what, c := range map[string]struct {
@@ -106,6 +108,7 @@ func TestWatchingEndsWhenNothingMovesAnyMore(t *testing.T) {
 		"it runs":                      {[]replay.Status{of(job.StateRunning, 5, 5)}, false},
 		"it stands still, but goes on": {slices.Repeat([]replay.Status{of(job.StateRunning, 5, 5)}, 9), false},
 		"all have ended":               {[]replay.Status{of(job.StateDone, 5, 5)}, true},
+		"one was cancelled":            {[]replay.Status{cancelled}, true},
 		"nobody counts":                {[]replay.Status{uncounted}, true},
 		"one is on its way":            {slices.Repeat([]replay.Status{of(job.StateDone, 5, 4)}, 3), false},
 		"one does not move":            {slices.Repeat([]replay.Status{of(job.StateDone, 5, 4)}, 4), true},

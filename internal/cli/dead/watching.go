@@ -181,15 +181,15 @@ func (p *progress) over(s replay.Status, now time.Time) bool {
 
 // ended is how many of the messages of a replay have ended, as far as that is counted.
 func ended(s replay.Status) int {
-	if s.Sent == nil || s.Dead == nil {
+	if s.Sent == nil || s.Dead == nil || s.Cancelled == nil {
 		return 0
 	}
-	return *s.Sent + *s.Dead
+	return *s.Sent + *s.Dead + *s.Cancelled
 }
 
 // onTheirWay is how many of the messages of a replay have not ended yet; 0 when nobody counts.
 func onTheirWay(s replay.Status) int {
-	if s.Sent == nil || s.Dead == nil {
+	if s.Sent == nil || s.Dead == nil || s.Cancelled == nil {
 		return 0
 	}
 	return max(s.Published-ended(s), 0)
