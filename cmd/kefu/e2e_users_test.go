@@ -45,8 +45,11 @@ func TestADeadLetterIsReplayedUnderItsOwnID(t *testing.T) {
 	s.Len(s.Letters(), 1, "a dry run changes nothing")
 	_, code = s.Kefu("dead", "replay", "order-1")
 	s.NotEqual(0, code, "without a terminal it wants --yes")
-	_, code = s.Kefu("dead", "replay", "order-1", "--yes")
+	out, code = s.Kefu("dead", "replay", "order-1", "--yes", "-o", "json")
 	s.Equal(0, code)
+	var replayed struct{ Published, Sent, Dead, Left int }
+	s.NoError(json.Unmarshal([]byte(out), &replayed), out)
+	s.Equal([]int{1, 1, 0, 0}, []int{replayed.Published, replayed.Sent, replayed.Dead, replayed.Left})
 	r = receipts(1)[0]
 	s.Equal("order-1", r.ID)
 	s.Equal(schema.StateSent, r.State)

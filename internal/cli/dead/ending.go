@@ -3,7 +3,6 @@ package dead
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/job"
@@ -73,27 +72,16 @@ func advice(s replay.Status) string {
 // and are of no job.
 func endFields(s replay.Status, apart int) []cli.Field {
 	value := cli.Counted(s.Published, "letter")
-	if took := took(s, time.Now()); took > 0 {
-		value += " in " + cli.About(took)
+	if s.State == job.StateDone && !s.FinishedAt.IsZero() {
+		value += " in " + cli.About(max(s.FinishedAt.Sub(s.StartedAt), 0))
 	}
 	fields := []cli.Field{{Name: "replayed", Value: value, Style: cli.Green}}
 	return append(fields, countFields(s, apart)...)
 }
 
-// took is how long a replay took, or has taken until now; 0 when it has not begun.
-func took(s replay.Status, now time.Time) time.Duration {
-	switch {
-	case s.StartedAt.IsZero():
-		return 0
-	case !s.FinishedAt.IsZero():
-		now = s.FinishedAt
-	}
-	return max(now.Sub(s.StartedAt), 0)
-}
-
 // countFields are what became of the letters, beside how many were replayed.
 func countFields(s replay.Status, apart int) []cli.Field {
-	some := func(n int, what string) string {
+	letters := func(n int, what string) string {
 		if n == 0 {
 			return ""
 		}
@@ -103,27 +91,29 @@ func countFields(s replay.Status, apart int) []cli.Field {
 	if s.Sent != nil && s.Dead != nil && s.Cancelled != nil {
 		fields = append(fields,
 			cli.Field{Name: "sent", Value: cli.Grouped(int64(*s.Sent)), Style: cli.Green},
-			cli.Field{Name: "dead again", Value: someOf(*s.Dead), Style: cli.Red},
-			cli.Field{Name: "cancelled", Value: someOf(*s.Cancelled)})
+			cli.Field{Name: "dead again", Value: someOf(*s.Dead, ": kefu dead groups says of what"),
+				Style: cli.Red},
+			cli.Field{Name: "cancelled", Value: someOf(*s.Cancelled, "")})
 		if n := onTheirWay(s); n > 0 {
 			fields = append(fields, cli.Field{Name: "on their way", Style: cli.Yellow,
 				Value: cli.Grouped(int64(n)) + " still: they wait in the queue or for a retry"})
 		}
 	}
 	fields = append(fields,
-		cli.Field{Name: "left in the box", Value: some(s.Left+apart, ""), Style: cli.Yellow},
-		cli.Field{Name: "gone", Value: some(s.Gone, " taken out by somebody else meanwhile")})
+		cli.Field{Name: "left in the box", Value: letters(s.Left+apart, ""), Style: cli.Yellow},
+		cli.Field{Name: "gone", Value: letters(s.Gone, " taken out by somebody else meanwhile")})
 	return append(fields, noteFields(s.Notes)...)
 }
 
-func someOf(n int) string {
+// someOf is a number and what is to be said of it; "" for 0.
+func someOf(n int, what string) string {
 	if n == 0 {
 		return ""
 	}
-	return cli.Grouped(int64(n))
+	return cli.Grouped(int64(n)) + what
 }
 
-// fields are all there is about a replay.
+// statusFields are all there is about a replay.
 func statusFields(s replay.Status) []cli.Field {
 	rate := "as fast as the queues take them"
 	if s.Rate > 0 {
