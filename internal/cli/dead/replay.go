@@ -55,8 +55,8 @@ when its producer published it again: --new-ids sends these under ids of their o
 that was killed may have sent longer ago than repeats are recognised (worker.ledger.keep, or
 duplicate_window without a ledger) is asked about.
 
---set changes the packets: /path=value, or a JSON patch (RFC 6902). A change that makes one of the
-packets invalid is refused before anything is ordered; kefu dead show shows the letters as they were.
+--set changes the packets: /path=value, or a JSON patch (RFC 6902). A change that makes one of them
+invalid is refused before anything is ordered; kefu dead show shows the letters as they were.
 A --set that names a key of the configuration sets that, as everywhere. --lane chooses letters;
 --to-lane sends what was chosen through another lane.
 
