@@ -1,8 +1,9 @@
 // Package deadletter is the box of what was not sent, KEFU_DEAD: what goes
-// into it (Message), how people find something there (Filter, List; by id
-// through the index, IndexMessage), what would happen if it were sent again
-// (Plan), sending it again (Replay), taking it out for good (Discard), and
-// keeping it elsewhere (Export) and bringing it back (Import).
+// into it (Message), how people find something there (Filter, List, Groups; by id
+// through the index, IndexMessage) and why they found nothing (Excluded), what
+// would happen if it were sent again (Plan), sending it again (Replay), taking it
+// out for good (Discard), and keeping it elsewhere (Export) and bringing it back
+// (Import).
 //
 // A letter holds the message as it was published. A replay publishes those
 // very bytes to kefu.again as the next generation of the intent, waits until
