@@ -162,6 +162,13 @@ func (g *guarded) restOfPublisher(p *publisher.Publisher) {
 	r, err = p.Wait(ctx, a)
 	g.NoError(err)
 	g.Equal(schema.StateCancelled, r.State)
+	for s, err := range p.Receipts(ctx, rightsApp, publisher.ReceiptsOptions{
+		Since: time.Unix(0, 0), State: schema.StateCancelled, Progress: true,
+	}) {
+		g.NoError(err)
+		g.Equal(a.ID, s.ID)
+		break
+	}
 }
 
 func (g *guarded) batch() {
