@@ -232,8 +232,13 @@ func (c *Conn) SaveState(ctx context.Context, m *nats.Msg) error {
 }
 
 // StateOnce sets a key that has no value yet, and returns the value it has
-// then: value, or what somebody else set before.
+// then: value, or what somebody else set before. Who finds one needs no permission
+// to write it.
 func (c *Conn) StateOnce(ctx context.Context, key string, value []byte) ([]byte, error) {
+	// Why it could not be read does not matter: the outbox waits out what passes.
+	if e, err := c.LastState(ctx, key); err == nil && !e.Deleted {
+		return e.Value, nil
+	}
 	_, err := c.SaveAfter(ctx, PutState(key, value, 0), 0)
 	if err == nil {
 		return value, nil
