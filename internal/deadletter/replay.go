@@ -76,7 +76,7 @@ func (b *Box) Replay(ctx context.Context, filter Filter, o Options) (Result, err
 	}
 	r := newReplay(b, o)
 	r.planned = planned
-	err = b.audited(ctx, entry, o.words(), func() (int, string, error) {
+	err = b.conn.Audited(ctx, entry, o.words(), func() (int, string, error) {
 		begin := time.Now()
 		err := r.run(ctx, filter)
 		r.result.Took = time.Since(begin)
