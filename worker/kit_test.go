@@ -128,6 +128,7 @@ type bed struct {
 
 	concurrency int // of the process
 	tell        Receipts
+	pseudonyms  broker.Pseudonyms
 
 	worker   *Worker // the one started last
 	receipts chan schema.Receipt
@@ -198,7 +199,7 @@ func (b *bed) make() *Worker {
 	w, err := New(Config{
 		Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app},
 		Concurrency: b.concurrency, Grace: b.grace, Receipts: b.tell,
-		Ledger: true, LedgerKeep: time.Hour, Log: log,
+		Ledger: true, LedgerKeep: time.Hour, Pseudonyms: b.pseudonyms, Log: log,
 	}, b.way)
 	b.NoError(err)
 	return w
