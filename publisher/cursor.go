@@ -12,12 +12,12 @@ import (
 // text is one word ([Position.String], [Position.UnmarshalText]), to be stored with what was made
 // of the receipt. The zero Position is none.
 type Position struct {
-	Seq  uint64    // Of the receipt in its stream.
+	Seq  uint64    // Of the receipt in its stream; 0: before the first of all.
 	Time time.Time // When it was stored there: a stream that is made anew counts from one again.
 }
 
 // IsZero tells whether the position is none.
-func (p Position) IsZero() bool { return p.Seq == 0 }
+func (p Position) IsZero() bool { return p.Seq == 0 && p.Time.IsZero() }
 
 // String returns the position as one word, "" for none.
 func (p Position) String() string {
@@ -84,6 +84,14 @@ func (c *cursor) see(s storedReceipt) sight {
 	return seenNever
 }
 
+// reach notes that nothing up to a position is to be read any more.
+func (c *cursor) reach(p Position) {
+	c.next, c.last = p.Seq+1, p
+	if p.Time.After(c.latest) {
+		c.latest = p.Time
+	}
+}
+
 // begin notes that a source was opened; only the first says where reading begins.
 func (c *cursor) begin(s *source) {
 	if !c.opened {
@@ -98,26 +106,50 @@ func (c *cursor) begin(s *source) {
 // sequence says what follows whatever the clocks of the broker's nodes say. In a stream that was
 // made anew what follows has a lower sequence, and only a time can tell.
 func (p *Publisher) resume(
-	ctx context.Context, appID string, c cursor, from from,
+	ctx context.Context, subject string, c cursor, from from,
 ) (*source, *storedReceipt, error) {
 	switch {
 	case !c.opened:
-		return p.start(ctx, appID, from)
+		return p.start(ctx, subject, from)
 	case !c.last.IsZero():
-		s, first, err := p.start(ctx, appID, at(c.last.Seq))
-		if err != nil || first != nil && first.seq == c.last.Seq && first.time.Equal(c.last.Time) {
-			return s, first, err
+		s, first, err := p.start(ctx, subject, at(max(c.last.Seq, 1)))
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case s.start > c.last.Seq: // the stream has nothing before that
+			s.missed = missedBehind(c.last, s.start, s.begins(first))
+			return s, first, nil
+		case first != nil && first.seq == c.last.Seq && first.time.Equal(c.last.Time):
+			return s, first, nil
 		}
 		s.close()
 	}
-	return p.start(ctx, appID, since(c.latest.Add(-clockSlack)))
+	return p.start(ctx, subject, since(c.latest.Add(-clockSlack)))
+}
+
+// missedBehind is what was stored behind a position and is not any more, when the oldest that is
+// stored has the sequence first and was stored then or later; nil when that follows the position.
+func missedBehind(last Position, first uint64, then time.Time) *Missed {
+	if first <= last.Seq+1 {
+		return nil
+	}
+	return &Missed{After: last.Time, Before: then, AtMost: first - 1 - last.Seq}
+}
+
+// begins is a time that no receipt which the source reads was stored before: that of the first, if
+// there was one when it was opened.
+func (s *source) begins(first *storedReceipt) time.Time {
+	if first != nil {
+		return first.time
+	}
+	return s.opened
 }
 
 // start opens a source that is seen to read.
 func (p *Publisher) start(
-	ctx context.Context, appID string, from from,
+	ctx context.Context, subject string, from from,
 ) (*source, *storedReceipt, error) {
-	s, err := p.open(ctx, appID, from, manyAhead)
+	s, err := p.open(ctx, subject, from, manyAhead)
 	if err != nil {
 		return nil, nil, err
 	}

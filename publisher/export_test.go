@@ -63,6 +63,15 @@ func (w *Watcher) Failing() bool { return w.feed.failing() != nil }
 // Linger has feeds that nobody uses end after d.
 func (p *Publisher) Linger(d time.Duration) { p.linger = d }
 
+// Idle has the broker remove the consumer of one who is away after d.
+func (p *Publisher) Idle(d time.Duration) { p.idle = d }
+
+// Progress has it told how far was read after d without a receipt.
+func (p *Publisher) Progress(d time.Duration) { p.progress = d }
+
+// MissedBehind is what was stored behind a position and is not any more.
+var MissedBehind = missedBehind
+
 // Election has an app that cannot be asked about be unknown after d.
 func (p *Publisher) Election(d time.Duration) { p.election = d }
 

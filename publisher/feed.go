@@ -213,7 +213,7 @@ func (f *feed) read() error {
 	f.mu.Lock()
 	here := f.memory.cursor
 	f.mu.Unlock()
-	s, first, err := f.p.resume(f.life, f.appID, here, from{})
+	s, first, err := f.p.resume(f.life, receiptsOf(f.appID, ""), here, from{})
 	if err != nil {
 		return err
 	}

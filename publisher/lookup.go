@@ -115,7 +115,7 @@ func (f *feed) readRun(wanted run, first, last uint64) (map[uint64]schema.Receip
 		return nil, nats.ErrDisconnected
 	}
 	got := make(map[uint64]schema.Receipt)
-	_, err := f.p.scan(f.life, f.appID, from{seq: first}, last, func(m storedReceipt) {
+	_, err := f.p.scan(f.life, receiptsOf(f.appID, ""), from{seq: first}, last, func(m storedReceipt) {
 		if wanted[m.seq] == nil {
 			return
 		}

@@ -38,7 +38,8 @@
 //
 // Workers publish a receipt when an intent has ended. [Publisher.Wait] waits for the one of an
 // intent, [Publisher.Receipt] looks whether it is stored, and [Publisher.Receipts] reads those of
-// all intents of an app, from a position on. [Publisher.Cancel] withdraws an intent that has not
+// all intents of an app, from a position on: a program that was away misses none that is still
+// stored, and is told of those that are not. [Publisher.Cancel] withdraws an intent that has not
 // been sent yet.
 //
 // # Errors
@@ -109,6 +110,8 @@ type Publisher struct {
 	election time.Duration // see electionTime
 	closed   chan struct{}
 	linger   time.Duration  // how long a feed that nobody uses stays open
+	idle     time.Duration  // see sourceIdle
+	progress time.Duration  // see progressEvery
 	tasks    sync.WaitGroup // the goroutines of the feeds
 
 	mu    sync.Mutex
@@ -149,6 +152,7 @@ func New(js jetstream.JetStream, opts ...Option) (*Publisher, error) {
 	}
 	p := &Publisher{
 		js: js, nc: js.Conn(), timeout: defaultTimeout, election: electionTime, linger: feedLinger,
+		idle: sourceIdle, progress: progressEvery,
 		closed: make(chan struct{}), feeds: make(map[string]*feed),
 	}
 	for _, opt := range opts {

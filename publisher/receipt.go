@@ -57,7 +57,7 @@ func (p *Publisher) find(
 	ctx context.Context, appID, id string, from from, last uint64,
 ) (newest *schema.Receipt, first uint64, err error) {
 	quoted, _ := json.Marshal(id) // as it stands in the JSON; a string cannot fail
-	first, err = p.scan(ctx, appID, from, last, func(m storedReceipt) {
+	first, err = p.scan(ctx, receiptsOf(appID, ""), from, last, func(m storedReceipt) {
 		if !bytes.Contains(m.data, quoted) {
 			return
 		}

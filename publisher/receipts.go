@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -12,34 +13,74 @@ import (
 
 // ReceiptsOptions say which receipts of an app to read. The zero value is all that are published
 // from now on.
+//
+// The broker leaves out those of other apps and, with State, of other ends. No subject tells the
+// campaign or the source: with these all receipts of the app are read, some 300 bytes each and a
+// hundred thousand in a second, and the others left out here.
 type ReceiptsOptions struct {
 	After Position  // Those behind a receipt that was read before, as long as they are stored.
 	Since time.Time // Without After, those stored since then. Receipts are kept for 3 days.
 
-	Campaign string // Those of one campaign; "" is all.
-	Source   string // Those of intents that one service has published ([WithSource]); "" is all.
+	Campaign string       // Those of one campaign; "" is all.
+	Source   string       // Those of intents that one service has published ([WithSource]); "" is all.
+	State    schema.State // Those of intents that ended so; "" is all.
+
+	// Progress also yields how far was read while nothing comes that is wanted, about every five
+	// minutes, and at the beginning when nothing is stored yet: a [Settled] without a receipt. A
+	// program that stores these positions goes on near the end after a quiet day, and is not told of
+	// a gap ([Settled.Missed]) only because its last receipt was long ago.
+	Progress bool
 }
 
 // Match tells whether a receipt is one of those.
 func (o ReceiptsOptions) Match(r schema.Receipt) bool {
 	return (o.Campaign == "" || o.Campaign == r.Campaign) &&
-		(o.Source == "" || o.Source == r.Source)
+		(o.Source == "" || o.Source == r.Source) &&
+		(o.State == "" || o.State == r.State)
+}
+
+// check says what is wrong with the options.
+func (o ReceiptsOptions) check() error {
+	if o.State != "" && !o.State.Terminal() {
+		return &schema.FieldError{Field: "state", Rule: "must be sent, dead or cancelled"}
+	}
+	return nil
 }
 
 // Settled is how an intent ended, and where that is stored.
 type Settled struct {
+	// Receipt has no State when it tells how far was read, and of no intent
+	// ([ReceiptsOptions.Progress]).
 	schema.Receipt
 	Position Position
+
+	// Missed is a gap right before this one, nil when there is none.
+	Missed *Missed
+}
+
+// Missed is a gap among the receipts of an app: some may have been stored in it, and are not any
+// more. What became of an intent that was open then, kefu find may still tell.
+type Missed struct {
+	After  time.Time // When the last receipt before the gap was stored.
+	Before time.Time // The end of the gap, at the latest.
+
+	// How many receipts were stored in it, those of all apps together; 0 when nobody can tell,
+	// because their stream was made anew.
+	AtMost uint64
 }
 
 // Receipts reads the receipts of an app, one after the other, in the order in which the broker has
-// stored them. It waits for those to come, and goes on by itself after the broker was away: the
-// loop ends when its body leaves it, or with an error, an [*Error], that comes alone. That is
-// [ErrUnreadable], [ErrClosed], or why ctx has ended.
+// stored them. It waits for those to come, and goes on by itself after the broker was away. The loop
+// ends when its body leaves it, or with an error, an [*Error], that comes alone. That is
+// [ErrUnreadable], [ErrClosed], a [*schema.FieldError], or why ctx has ended. When the broker is away
+// for longer than 15 s ([WithTimeout]) it is an ErrUnreadable that is [Error.Retryable]: begin again,
+// with the last position.
 //
 // A program that must miss none stores the Position of the last that it has dealt with, and goes on
-// from there when it runs again. After a crash it may so meet a receipt twice, by its ID and
-// Generation; so it may a few from the last minute when the stream of receipts was made anew.
+// from there when it runs again; for its first run it gives a Since before its first publish. After
+// a crash it may so meet a receipt twice, by its ID and Generation; so it may a few from the last
+// minute when the stream of receipts was made anew. However long it was away, or cut off, it misses
+// none that is still stored; of what was removed meanwhile it is told in [Settled.Missed].
 //
 // Each loop has a consumer of its own at the broker, which allows a thousand for all programs
 // together: for single intents there is [Publisher.Wait].
@@ -61,12 +102,12 @@ func (p *Publisher) eachReceipt(
 	if err := p.usable(ctx); err != nil {
 		return err
 	}
-	if err := schema.CheckToken("appid", appID); err != nil {
+	if err := errors.Join(schema.CheckToken("appid", appID), o.check()); err != nil {
 		return err
 	}
 	life, done := p.whileOpen(ctx)
 	defer done()
-	r := reading{p: p, appID: appID, options: o, each: each}
+	r := newReading(p, appID, o, each)
 	if !o.After.IsZero() {
 		r.cursor = cursor{opened: true, next: o.After.Seq + 1, last: o.After, latest: o.After.Time}
 	}
@@ -111,52 +152,4 @@ func (p *Publisher) whileOpen(ctx context.Context) (life context.Context, done f
 		end(nil)
 		<-ended
 	}
-}
-
-// reading is a loop over the receipts of an app.
-type reading struct {
-	p       *Publisher
-	appID   string
-	options ReceiptsOptions
-	each    func(Settled) bool
-	cursor  cursor
-}
-
-// read reads through one source until something goes wrong, or no more is wanted: then there is no
-// error.
-func (r *reading) read(ctx context.Context, begun func()) error {
-	if !r.p.nc.IsConnected() {
-		return nats.ErrDisconnected
-	}
-	s, first, err := r.p.resume(ctx, r.appID, r.cursor, since(r.options.Since))
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	r.cursor.begin(s)
-	begun()
-	if first != nil && !r.receive(*first) {
-		return nil
-	}
-	for {
-		m, err := s.next()
-		if err != nil {
-			return err
-		}
-		if !r.receive(m) {
-			return nil
-		}
-	}
-}
-
-// receive tells whether more is wanted.
-func (r *reading) receive(m storedReceipt) bool {
-	if r.cursor.see(m) == seenBefore {
-		return true
-	}
-	receipt, ok := readReceipt(m.data)
-	if !ok || !r.options.Match(receipt) {
-		return true
-	}
-	return r.each(Settled{Receipt: receipt, Position: r.cursor.last})
 }

@@ -92,7 +92,9 @@ func TestReceiptsGoOnWhereTheyWereLeft(t *testing.T) {
 		require.NoError(t, s.Purge(t.Context()))
 		settle(t, conn.JS, sent("new"))
 		got, _ := reads(t.Context(), p, o)
-		require.Equal(t, "new", brokertest.Await(t, got, "the receipt").ID)
+		r := brokertest.Await(t, got, "the receipt")
+		require.Equal(t, "new", r.ID)
+		require.Nil(t, r.Missed, "nothing was stored behind it")
 	})
 	t.Run("and in a stream that was made anew", func(t *testing.T) {
 		s, err := conn.JS.Stream(t.Context(), schema.StreamReceipt)
@@ -102,7 +104,10 @@ func TestReceiptsGoOnWhereTheyWereLeft(t *testing.T) {
 		require.NoError(t, err)
 		settle(t, conn.JS, sent("anew"))
 		got, _ := reads(t.Context(), p, o)
-		require.Equal(t, "anew", brokertest.Await(t, got, "the receipt").ID)
+		r := brokertest.Await(t, got, "the receipt")
+		require.Equal(t, "anew", r.ID)
+		require.Equal(t, &publisher.Missed{After: o.After.Time, Before: r.Position.Time}, r.Missed,
+			"nobody knows what the former stream held behind the position")
 	})
 }
 
@@ -236,11 +241,13 @@ func TestAPositionIsOneWord(t *testing.T) {
 	require.NoError(t, read.UnmarshalText([]byte(at.String())))
 	require.Equal(t, at.Seq, read.Seq)
 	require.True(t, at.Time.Equal(read.Time))
+	require.NoError(t, read.UnmarshalText([]byte("0@2026-11-24T00:15:00Z")))
+	require.False(t, read.IsZero(), "before the first receipt of all")
 	require.NoError(t, read.UnmarshalText(nil))
 	require.True(t, read.IsZero())
 	require.Empty(t, read.String())
 	for _, text := range []string{
-		"7", "@", "7@", "x@2026-11-24T00:15:00Z", "0@2026-11-24T00:15:00Z", "7@yesterday",
+		"7", "@", "7@", "x@2026-11-24T00:15:00Z", "-1@2026-11-24T00:15:00Z", "7@yesterday",
 	} {
 		require.Error(t, read.UnmarshalText([]byte(text)), text)
 	}

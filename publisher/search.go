@@ -117,7 +117,8 @@ func (f *feed) readPast(age time.Duration, last uint64, epoch int) error {
 	places.seed = f.memory.past.seed
 	f.mu.Unlock()
 	wanted := make(map[string]heard)
-	first, err := f.p.scan(f.life, f.appID, from{time: begin}, last, func(m storedReceipt) {
+	subject := receiptsOf(f.appID, "")
+	first, err := f.p.scan(f.life, subject, from{time: begin}, last, func(m storedReceipt) {
 		r, ok := readReceipt(m.data)
 		if !ok {
 			return

@@ -47,10 +47,10 @@ func (f from) apply(cfg *jetstream.ConsumerConfig) {
 // The Follower of internal/broker is the same for kefu itself. They stay apart as the two
 // publishing engines do, see courier.
 type source struct {
-	p     *Publisher
-	appID string
-	name  string
-	ahead int // how many receipts may be on their way to us
+	p       *Publisher
+	subject string // what it reads
+	name    string
+	ahead   int // how many receipts may be on their way to us
 
 	consumer jetstream.Consumer
 	it       jetstream.MessagesContext // nil until next is called
@@ -66,6 +66,8 @@ type source struct {
 	opened  time.Time     // when that was, on the broker's clock
 	clock   time.Duration // how far the broker's clock is ahead of ours
 	read    uint64
+
+	missed *Missed // what it cannot read any more, if it was to go on from a position
 }
 
 // storedReceipt is a message as the source reads it.
@@ -79,11 +81,12 @@ type storedReceipt struct {
 var (
 	errGap         = errors.New("receipts went missing on the way")
 	errInterrupted = errors.New("the connection to the broker broke")
+	errIdle        = errors.New("no receipt came")
 )
 
 const (
 	// sourceIdle is after what time the broker removes the consumer of a source that could not say
-	// that it is done.
+	// that it is done. How long a reader is away does not matter: it opens another source.
 	sourceIdle = 30 * time.Second
 
 	// heartbeat is how often the broker shows that a consumer is there. Two that are missing end
@@ -98,21 +101,23 @@ const (
 	manyAhead = 2000
 )
 
-// open begins to read. ctx is for the source's whole life.
-func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int) (*source, error) {
-	if err := schema.CheckToken("appid", appID); err != nil {
-		return nil, err
-	}
+// open begins to read what is published to a subject, see receiptsOf. ctx is for the source's whole
+// life.
+func (p *Publisher) open(
+	ctx context.Context, subject string, from from, ahead int,
+) (*source, error) {
 	// The name is the only thing between the receipts and whoever else may read from consumers of
 	// the stream: nobody can guess it.
-	s := &source{p: p, appID: appID, name: rand.Text(), ahead: ahead, done: make(chan struct{})}
+	s := &source{
+		p: p, subject: subject, name: rand.Text(), ahead: ahead, done: make(chan struct{}),
+	}
 	cfg := jetstream.ConsumerConfig{
 		Name:              s.name,
-		FilterSubject:     receiptsOf(appID),
+		FilterSubject:     subject,
 		AckPolicy:         jetstream.AckNonePolicy,
 		MemoryStorage:     true,
 		Replicas:          1,
-		InactiveThreshold: sourceIdle,
+		InactiveThreshold: p.idle,
 	}
 	from.apply(&cfg)
 	s.life, s.end = context.WithCancelCause(ctx)
@@ -125,9 +130,14 @@ func (p *Publisher) open(ctx context.Context, appID string, from from, ahead int
 	return s, nil
 }
 
-// receiptsOf is what the receipts of an app are published to. A permission to create consumers can
-// be given for this filter.
-func receiptsOf(appID string) string { return "kefu.receipt." + appID + ".*" }
+// receiptsOf is what the receipts of an app are published to, or those of one state. A permission to
+// create consumers can be given for this filter. The appid must be a token.
+func receiptsOf(appID string, state schema.State) string {
+	if state == "" {
+		return "kefu.receipt." + appID + ".*"
+	}
+	return schema.ReceiptSubject(appID, state)
+}
 
 // guard ends the source when the connection breaks: what was on its way to us then is gone, and the
 // consumer takes it for delivered. It also ends it when the broker refuses a permission that it
@@ -160,7 +170,7 @@ func (s *source) checkDenied(err error) {
 	if !violates(err, `Publish to "`+api) || !strings.Contains(err.Error(), s.name) {
 		return
 	}
-	need := api + "CREATE." + schema.StreamReceipt + ".*." + receiptsOf(s.appID)
+	need := api + "CREATE." + schema.StreamReceipt + ".*." + s.subject
 	if strings.Contains(err.Error(), ".MSG.NEXT.") {
 		need = api + "MSG.NEXT." + schema.StreamReceipt + ".*"
 	}
@@ -211,7 +221,21 @@ func (s *source) poll() (*storedReceipt, error) {
 }
 
 // next waits for the next receipt. After an error the source is of no use.
-func (s *source) next() (storedReceipt, error) {
+func (s *source) next() (storedReceipt, error) { return s.nextIn(s.life) }
+
+// nextWithin is next that returns errIdle when no receipt has come for so long. The source may be
+// used after that.
+func (s *source) nextWithin(patience time.Duration) (storedReceipt, error) {
+	ctx, cancel := context.WithTimeout(s.life, patience)
+	defer cancel()
+	r, err := s.nextIn(ctx)
+	if errors.Is(err, context.DeadlineExceeded) && s.life.Err() == nil {
+		return r, errIdle
+	}
+	return r, err
+}
+
+func (s *source) nextIn(ctx context.Context) (storedReceipt, error) {
 	if s.it == nil {
 		it, err := s.consumer.Messages(
 			jetstream.PullMaxMessages(s.ahead), jetstream.PullExpiry(30*time.Second),
@@ -221,7 +245,7 @@ func (s *source) next() (storedReceipt, error) {
 		}
 		s.it = it
 	}
-	m, err := s.it.Next(jetstream.NextContext(s.life))
+	m, err := s.it.Next(jetstream.NextContext(ctx))
 	if err != nil {
 		return storedReceipt{}, s.cause(err)
 	}
@@ -267,13 +291,13 @@ func (s *source) close() {
 // scan gives to f the receipts that are stored now, up to the sequence last (0: all), and returns
 // the sequence at which it began to read.
 func (p *Publisher) scan(
-	ctx context.Context, appID string, from from, last uint64, f func(storedReceipt),
+	ctx context.Context, subject string, from from, last uint64, f func(storedReceipt),
 ) (start uint64, err error) {
 	ahead := manyAhead
 	if last > 0 && from.seq > 0 {
 		ahead = int(min(last-from.seq+1, manyAhead)) // the rest would be read in vain
 	}
-	s, err := p.open(ctx, appID, from, ahead)
+	s, err := p.open(ctx, subject, from, ahead)
 	if err != nil {
 		return 0, err
 	}

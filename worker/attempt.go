@@ -132,7 +132,8 @@ func (e *engine) ruled(kind eventKind, d *delivery, said ledger.Standing) event 
 	switch said.Ruling {
 	case ledger.Go:
 		generation := max(said.Generation, d.generation)
-		f.withdrawn = e.withdrawals.Has(e.appID, d.id, generation, d.published)
+		f.withdrawn = e.withdrawals.Has(e.appID, d.id, generation, d.published) ||
+			e.withdrawals.Forgotten(e.appID, d.campaignName(), d.published, d.recipient)
 	case ledger.Started, ledger.Doomed:
 		f.alive = !f.ours && e.pool.Alive(said.Worker)
 		f.carrierOurs = e.holder.inHand(said.Carrier)

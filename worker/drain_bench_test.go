@@ -44,16 +44,36 @@ const (
 //
 //	go test ./worker -run '^$' -bench Drain -benchtime 5x
 func BenchmarkDrain(b *testing.B) {
-	contenders := []struct {
-		name string
-		run  func(*testing.B, *benchBed)
-	}{
+	compare(b, []contender{
 		{"bare", bareLoop},
 		{"full", drainWith(true, worker.ReceiptsAll)},
 		{"ledger", drainWith(true, worker.ReceiptsOff)},
 		{"receipts", drainWith(false, worker.ReceiptsAll)},
 		{"off", drainWith(false, worker.ReceiptsOff)},
-	}
+	})
+}
+
+// BenchmarkReceipts is Drain with the settings of worker.receipts, all with a
+// ledger. All messages are sent, so with failures no receipt is written.
+//
+//	go test ./worker -run '^$' -bench Receipts -benchtime 5x
+func BenchmarkReceipts(b *testing.B) {
+	compare(b, []contender{
+		{"all", drainWith(true, worker.ReceiptsAll)},
+		{"failures", drainWith(true, worker.ReceiptsFailures)},
+		{"off", drainWith(true, worker.ReceiptsOff)},
+	})
+}
+
+type contender struct {
+	name string
+	run  func(*testing.B, *benchBed)
+}
+
+// compare reports the figures of each contender, and its rate beside that of the
+// first.
+func compare(b *testing.B, contenders []contender) {
+	b.Helper()
 	bed := newBenchBed(b)
 	figures := make([][]figure, len(contenders))
 	for b.Loop() {
@@ -68,7 +88,7 @@ func BenchmarkDrain(b *testing.B) {
 		b.ReportMetric(f.rate, c.name+"-msgs/s")
 		b.ReportMetric(f.cpu, c.name+"-cpu-µs/msg")
 		b.ReportMetric(f.allocs, c.name+"-allocs/msg")
-		b.ReportMetric(f.rate/base.rate, c.name+"/bare")
+		b.ReportMetric(f.rate/base.rate, c.name+"/"+contenders[0].name)
 	}
 	b.ReportMetric(0, "ns/op")
 }

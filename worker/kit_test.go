@@ -130,6 +130,7 @@ type bed struct {
 	concurrency int // of the process
 	tell        Receipts
 	works       func(*ledger.Ledger) map[job.Kind]job.Work
+	pseudonyms  broker.Pseudonyms
 
 	worker   *Worker // the one started last
 	receipts chan schema.Receipt
@@ -200,7 +201,7 @@ func (b *bed) make() *Worker {
 	w, err := New(Config{
 		Process: pool.Worker{Name: pool.NewName("test")}, Apps: []App{b.app},
 		Concurrency: b.concurrency, Grace: b.grace, Receipts: b.tell,
-		Ledger: true, LedgerKeep: time.Hour, Log: log, Works: b.works,
+		Ledger: true, LedgerKeep: time.Hour, Pseudonyms: b.pseudonyms, Log: log, Works: b.works,
 	}, b.way)
 	b.NoError(err)
 	return w

@@ -218,7 +218,7 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 	if w.wrapLedger != nil {
 		w.ledger = w.wrapLedger(w.ledger)
 	}
-	if w.withdrawals, err = withdrawal.Watch(ctx, w.conn, w.log); err != nil {
+	if w.withdrawals, err = withdrawal.Watch(ctx, w.conn, w.pseudonyms, w.log); err != nil {
 		return fail(err)
 	}
 	undo = append(undo, w.withdrawals.Close)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,6 +52,28 @@ func (c *Conn) Audit(ctx context.Context, e AuditEntry) error {
 		return fmt.Errorf("audit: %w", err)
 	}
 	return nil
+}
+
+// auditedWait is for how long the broker may not answer when the last entry of
+// Audited is written.
+const auditedWait = 5 * time.Second
+
+// Audited does something between an entry in the audit that says that it begins,
+// and with which options ("" or ", 100 at most"), and one that says what came of
+// it. do returns the count and the detail of the latter.
+func (c *Conn) Audited(
+	ctx context.Context, e AuditEntry, options string,
+	do func() (count int, detail string, err error),
+) error {
+	e.Detail = "begins" + options
+	if err := c.Audit(ctx, e); err != nil {
+		return err
+	}
+	var err error
+	e.Count, e.Detail, err = do()
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditedWait)
+	defer cancel()
+	return errors.Join(err, c.Audit(after, e))
 }
 
 // AuditFilter chooses entries of the audit. Every field that is set must hold;

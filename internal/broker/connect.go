@@ -52,6 +52,10 @@ type Options struct {
 	// fails. Zero waits until the context ends: right for a daemon.
 	FirstWait time.Duration
 
+	// Denied is called with an ErrDenied when the broker forbids something; nil for a
+	// daemon, which tries again until somebody has given it the right. It must not block.
+	Denied func(error)
+
 	// Log gets one line when the broker goes away and one when it is back.
 	Log *slog.Logger
 }
@@ -69,6 +73,7 @@ type Conn struct {
 	reachableSince atomic.Pointer[time.Time] // see Since
 	refused        atomic.Pointer[error]     // why the last attempt to connect failed
 	denied         atomic.Pointer[denial]
+	onDenied       func(error)               // Options.Denied
 	epoch          atomic.Uint64             // counts reconnects
 	movedAt        atomic.Pointer[time.Time] // when it last left a server that answered nothing
 	hooks          hooks
@@ -88,7 +93,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Conn{log: log, changed: make(chan struct{}, 1)}
+	c := &Conn{log: log, changed: make(chan struct{}, 1), onDenied: o.Denied}
 	nc, err := nats.Connect(o.URL, c.options(o)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", redactURL(o.URL), withoutURL(err))

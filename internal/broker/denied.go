@@ -30,9 +30,15 @@ func (c *Conn) asyncError(sub *nats.Subscription, err error) {
 			return
 		}
 		err = c.deny(err)
+		if c.onDenied != nil {
+			c.onDenied(fmt.Errorf("%w: %w", ErrDenied, err))
+		}
 	}
 	c.log.Warn("nats", "error", err, "subject", subject)
 }
+
+// ErrDenied says that the broker's user lacks a permission.
+var ErrDenied = errors.New("the broker refuses this user")
 
 // denied is for how long a missing permission counts: what is forbidden is
 // tried again within AckWait, and nothing tells of a permission that was given.

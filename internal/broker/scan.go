@@ -296,10 +296,20 @@ var ErrNoMessage = errors.New("no such message")
 // more) is ErrNoMessage. It does not ask for the stream first, as the library's
 // own DeleteMsg does each time.
 func (c *Conn) Delete(ctx context.Context, stream string, seq uint64) error {
+	return c.remove(ctx, stream, seq, true)
+}
+
+// Erase is Delete that has the broker overwrite the message in its files, too: what
+// was deleted can be read there until its block is written anew.
+func (c *Conn) Erase(ctx context.Context, stream string, seq uint64) error {
+	return c.remove(ctx, stream, seq, false)
+}
+
+func (c *Conn) remove(ctx context.Context, stream string, seq uint64, noErase bool) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	m, err := c.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.DELETE."+stream,
-		fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq))
+		fmt.Appendf(nil, `{"seq":%d,"no_erase":%t}`, seq, noErase))
 	if err != nil {
 		return fmt.Errorf("delete %s/%d: %w", stream, seq, readError(err))
 	}

@@ -1,9 +1,12 @@
 package broker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -257,4 +260,36 @@ func TestHeadersOfAPublisherCannotPassForTheBrokers(t *testing.T) {
 	one, err := conn.Get(t.Context(), queue, 1)
 	require.NoError(t, err)
 	require.Equal(t, all[0], one)
+}
+
+func TestWhatIsErasedIsNotInTheFilesEither(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	conn := b.Connect()
+	for _, text := range []string{"CANARY-deleted", "CANARY-erased", "CANARY-kept"} {
+		_, err := conn.Outbox.PublishWait(t.Context(),
+			&nats.Msg{Subject: "kefu.dead.wx1.rejected", Data: []byte(text)})
+		require.NoError(t, err)
+	}
+	require.NoError(t, conn.Delete(t.Context(), schema.StreamDead, 1))
+	require.NoError(t, conn.Erase(t.Context(), schema.StreamDead, 2))
+	require.ErrorIs(t, conn.Erase(t.Context(), schema.StreamDead, 2), broker.ErrNoMessage)
+	require.Equal(t, []string{"CANARY-kept"},
+		bodies(stored(t, conn, schema.StreamDead, broker.ScanOptions{})))
+	var files []byte
+	dir := os.DirFS(b.Embedded().Dir)
+	require.Eventually(t, func() bool { // the broker writes its files a moment later
+		files = nil
+		err := fs.WalkDir(dir, ".", func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			text, err := fs.ReadFile(dir, path)
+			files = append(files, text...)
+			return err
+		})
+		return err == nil && bytes.Contains(files, []byte("CANARY-kept")) &&
+			!bytes.Contains(files, []byte("CANARY-erased"))
+	}, brokertest.Patience, 10*time.Millisecond)
+	require.Contains(t, string(files), "CANARY-deleted", "or there is no need to erase")
 }

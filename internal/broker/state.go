@@ -30,6 +30,8 @@ type bucket struct {
 //	day.<appid>                   what an app has sent today, with a life time (package gate)
 //	opened.<appid>                the first worker that ever read the app's queue (package worker)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package withdrawal)
+//	forget.<appid>.<person>       a person to be forgotten, by a hash, with a life time (package
+//	                              withdrawal)
 //	letters.indexed               from which letter on all are indexed (package deadletter)
 //	count.<campaign>              how a campaign's intents ended, by its hash, with a life time
 //	                              (package ledger)
@@ -232,8 +234,13 @@ func (c *Conn) SaveState(ctx context.Context, m *nats.Msg) error {
 }
 
 // StateOnce sets a key that has no value yet, and returns the value it has
-// then: value, or what somebody else set before.
+// then: value, or what somebody else set before. Who finds one needs no permission
+// to write it.
 func (c *Conn) StateOnce(ctx context.Context, key string, value []byte) ([]byte, error) {
+	// Why it could not be read does not matter: the outbox waits out what passes.
+	if e, err := c.LastState(ctx, key); err == nil && !e.Deleted {
+		return e.Value, nil
+	}
 	_, err := c.SaveAfter(ctx, PutState(key, value, 0), 0)
 	if err == nil {
 		return value, nil

@@ -30,6 +30,12 @@ func unkeyedID(appID, campaign, openID string) string {
 	return idOf(campaign, sha256.Sum256([]byte(recipientHash(appID, campaign, openID))))
 }
 
+// IDs returns every id that an intent for the recipient may have in a campaign, of this version
+// and of earlier ones.
+func IDs(p broker.Pseudonyms, appID, campaign, openID string) []string {
+	return []string{ID(p, appID, campaign, openID), unkeyedID(appID, campaign, openID)}
+}
+
 func recipientHash(appID, campaign, openID string) string {
 	return appID + "\x00" + campaign + "\x00" + openID
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -98,6 +99,24 @@ func ReadRecord(
 		return r, 0, fmt.Errorf("the record of campaign %s cannot be read: %w", campaign, err)
 	}
 	return r, stored.Seq, nil
+}
+
+// Unfinished reads the records of an app's campaigns that are not published to their end: what runs,
+// and what was interrupted and may go on. One that cannot be read is among them, by its name.
+func Unfinished(ctx context.Context, conn *broker.Conn, appID string) ([]Record, error) {
+	prefix := recordKey(appID, "")
+	entries, err := conn.ReadJobs(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	var out []Record
+	for _, e := range entries {
+		r := Record{AppID: appID, Campaign: strings.TrimPrefix(e.Key, prefix)}
+		if r.decode(e.Value) != nil || !r.Finished() {
+			out = append(out, r)
+		}
+	}
+	return out, nil
 }
 
 // decode reads what is stored. Earlier versions did not write down what is in doubt: it was a

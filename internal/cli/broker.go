@@ -10,7 +10,13 @@ import (
 )
 
 // Broker is the way to the broker of the configuration, and what is asked of it again and again.
-type Broker struct{ settings *Settings }
+type Broker struct {
+	settings *Settings
+
+	// refuse ends the command with the reason why. What the broker forbids it never
+	// answers: whoever waits for it would wait in vain.
+	refuse context.CancelCauseFunc
+}
 
 const (
 	// commandWait is how long a command waits for the broker before it says that there is none:
@@ -39,6 +45,7 @@ func (b *Broker) ConnectWithin(ctx context.Context, wait time.Duration) (*broker
 	}
 	options.Name = "kefu command"
 	options.FirstWait = wait
+	options.Denied = b.refuse
 	return broker.Connect(ctx, options)
 }
 

@@ -38,7 +38,7 @@ func New(p Process) *Env {
 	streams := newStreams(p)
 	settings := &Settings{Environ: p.Environ, search: p.Search, warn: streams.Warn}
 	return &Env{
-		Streams: streams, Settings: settings, Broker: &Broker{settings},
+		Streams: streams, Settings: settings, Broker: &Broker{settings: settings},
 		Build:   readBuild(p.Version),
 		Hangups: p.Hangups,
 	}
@@ -48,8 +48,10 @@ func New(p Process) *Env {
 func (e *Env) Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetArgs(args)
+	ctx, e.Broker.refuse = context.WithCancelCause(ctx)
+	defer e.Broker.refuse(nil)
 	cmd, err := root.ExecuteContextC(ctx)
-	return e.exit(cmd, err)
+	return e.exit(cmd, refused(ctx, err))
 }
 
 // Frame makes a tree of commands the program's: the flags of every command, the streams, and one

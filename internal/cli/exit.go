@@ -77,12 +77,31 @@ func (e *Env) exit(cmd *cobra.Command, err error) int {
 	case !e.started: // cobra found fault with the command line before any command of ours saw it
 		e.Streams.Hintf("Run '%s --help' for usage.", cmd.CommandPath())
 		return ExitUsage
+	case errors.Is(err, broker.ErrDenied):
+		e.Streams.Hintf("Which role may do what: Rights in the README.")
+		return ExitFailed
 	case errors.Is(err, broker.ErrNoStream), errors.Is(err, jetstream.ErrStreamNotFound):
 		e.Streams.Hintf("kefu setup creates what is missing at the broker.")
 		return ExitFailed
 	default:
 		return ExitFailed
 	}
+}
+
+// refused returns how a command ended whose context the broker's refusal has ended: with that, not
+// with an interrupt. What a command says of itself with an exit code of its own stands beside it.
+func refused(ctx context.Context, err error) error {
+	why := context.Cause(ctx)
+	var exit *ExitError
+	switch {
+	case !errors.Is(why, broker.ErrDenied):
+		return err
+	case errors.As(err, &exit):
+		return &ExitError{exit.Code, errors.Join(exit.Err, why)}
+	case errors.Is(err, broker.ErrDenied):
+		return why // said once, without what waited for it
+	}
+	return errors.Join(BesidesInterrupt(err), why)
 }
 
 // BesidesInterrupt returns what errors.Join has put beside an interrupt; nil when there is nothing

@@ -1,8 +1,8 @@
 // Package deadletter is the box of what was not sent, KEFU_DEAD: what goes
-// into it (Message), how people find something there (Filter, List; by id
-// through the index, IndexMessage), taking it out for good (Discard), and
-// keeping it elsewhere (Export) and bringing it back (Import). Sending it again
-// is package replay's.
+// into it (Message), how people find something there (Filter, List, Groups; by id
+// through the index, IndexMessage) and why they found nothing (Excluded), taking it
+// out for good (Discard), and keeping it elsewhere (Export) and bringing it back
+// (Import). Sending it again is package replay's.
 //
 // A letter holds the message as it was published.
 //

@@ -129,7 +129,7 @@ func (b *Box) Discard(
 		options = fmt.Sprintf(", %d at most", o.Limit)
 	}
 	d := discard{box: b, o: o, made: madeAt(info), slots: make(chan struct{}, atOnce)}
-	err = b.audited(ctx, entry, options, func() (_ int, _ string, err error) {
+	err = b.conn.Audited(ctx, entry, options, func() (_ int, _ string, err error) {
 		begin := time.Now()
 		if o.Through > 0 {
 			err = d.run(ctx, filter)

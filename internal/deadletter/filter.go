@@ -35,39 +35,10 @@ type Filter struct {
 
 // IsZero says whether the filter chooses everything: what changes much asks
 // for that by name.
-func (f Filter) IsZero() bool {
-	return f.words(func(string) string { return "#" }) == ""
-}
+func (f Filter) IsZero() bool { return len(f.conditions(new(folded))) == 0 }
 
 // Match says whether the filter chooses a letter.
-func (f Filter) Match(l *schema.Letter) bool { return f.match(l, nil) }
-
-// match is Match with a memory for what letters died of.
-func (f Filter) match(l *schema.Letter, known *folded) bool {
-	switch {
-	case f.AppID != "" && f.AppID != l.AppID,
-		len(f.IDs) > 0 && !slices.Contains(f.IDs, l.ID),
-		len(f.Reasons) > 0 && !slices.Contains(f.Reasons, l.Reason),
-		len(f.Errcodes) > 0 && (l.Errcode == nil || !slices.Contains(f.Errcodes, *l.Errcode)),
-		f.Lane != "" && f.Lane != l.Lane,
-		f.Campaign != "" && f.Campaign != l.Campaign,
-		f.Source != "" && f.Source != l.Source,
-		f.OpenID != "" && f.OpenID != l.OpenID,
-		f.Generation > 0 && f.Generation != l.Generation,
-		len(l.Attempts) < f.MinAttempts,
-		!f.Since.IsZero() && l.DiedAt.Before(f.Since),
-		!f.Until.IsZero() && !l.DiedAt.Before(f.Until):
-		return false
-	}
-	if f.Group != "" && f.Group != known.fingerprint(l).id() {
-		return false
-	}
-	return f.Text == "" || contains(l.Detail, f.Text) || contains(l.Errmsg, f.Text)
-}
-
-func contains(s, part string) bool {
-	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
-}
+func (f Filter) Match(l *schema.Letter) bool { return allHold(f.conditions(new(folded)), l) }
 
 // Subject is the narrowest subject under which every letter lies that the
 // filter can choose: the broker then sends no others. An appid or reason that
@@ -116,49 +87,11 @@ func needle(s string) []byte {
 // Recipients appear under their pseudonyms, "#" before each. It returns "" for a
 // filter that chooses everything.
 func (f Filter) Words(p broker.Pseudonyms) string {
-	return f.words(func(openid string) string { return "#" + p.Of(openid) })
-}
-
-func (f Filter) words(hashed func(string) string) string {
 	var words []string
-	add := func(name, value string) {
-		if value != "" {
-			words = append(words, name+"="+value)
-		}
-	}
-	add("app", f.AppID)
-	add("id", summarize(f.IDs))
-	reasons := make([]string, len(f.Reasons))
-	for i, r := range f.Reasons {
-		reasons[i] = string(r)
-	}
-	add("reason", strings.Join(reasons, ","))
-	codes := make([]string, len(f.Errcodes))
-	for i, c := range f.Errcodes {
-		codes[i] = strconv.Itoa(c)
-	}
-	add("errcode", strings.Join(codes, ","))
-	add("lane", string(f.Lane))
-	add("campaign", f.Campaign)
-	add("source", f.Source)
-	if f.OpenID != "" {
-		add("openid", hashed(f.OpenID))
-	}
-	if f.Generation > 0 {
-		add("generation", strconv.Itoa(f.Generation))
-	}
-	add("group", f.Group)
-	if f.MinAttempts > 0 {
-		add("min-attempts", strconv.Itoa(f.MinAttempts))
-	}
-	if !f.Since.IsZero() {
-		add("since", f.Since.UTC().Format(time.RFC3339))
-	}
-	if !f.Until.IsZero() {
-		add("until", f.Until.UTC().Format(time.RFC3339))
-	}
-	if f.Text != "" {
-		add("text", strconv.Quote(openids.ReplaceAllStringFunc(f.Text, hashed)))
+	for _, c := range f.conditions(new(folded)) {
+		words = append(words, c.name+"="+c.value(func(openid string) string {
+			return "#" + p.Of(openid)
+		}))
 	}
 	return strings.Join(words, " ")
 }

@@ -64,7 +64,7 @@ func (b *Box) Import(
 	begin := time.Now()
 	entry := broker.AuditEntry{Actor: o.By, Verb: "import", AppID: p.onlyApp()}
 	options := fmt.Sprintf(", %d in the file", p.Total)
-	err = b.audited(ctx, entry, options, func() (int, string, error) {
+	err = b.conn.Audited(ctx, entry, options, func() (int, string, error) {
 		err := im.look(ctx, p)
 		if err == nil {
 			err = im.run(ctx, r)

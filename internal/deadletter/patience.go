@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/kefuhq/kefu/internal/broker"
 )
 
 const (
@@ -84,23 +82,6 @@ func outliving(ctx context.Context) (settling context.Context, end func()) {
 		release()
 		cancel()
 	}
-}
-
-// audited does what changes the box, between an entry in the audit that says that it begins and one
-// that says what came of it. do returns the number of letters and the detail of the latter.
-func (b *Box) audited(
-	ctx context.Context, e broker.AuditEntry, options string,
-	do func() (count int, detail string, err error),
-) error {
-	e.Detail = "begins" + options
-	if err := b.conn.Audit(ctx, e); err != nil {
-		return err
-	}
-	var err error
-	e.Count, e.Detail, err = do()
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-	defer cancel()
-	return errors.Join(err, b.conn.Audit(after, e))
 }
 
 // pause returns false when ctx ended first.

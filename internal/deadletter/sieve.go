@@ -14,13 +14,13 @@ type sieve struct {
 	// quick says that whoever takes the letters waits for nothing, least of all for the broker.
 	quick bool
 
-	may    func(data []byte) bool
-	folded *folded
+	may        func(data []byte) bool
+	conditions []condition
 }
 
 // newSieve returns one for whole letters.
 func newSieve(f Filter) sieve {
-	return sieve{filter: f, whole: true, may: f.quickMatch(), folded: new(folded)}
+	return sieve{filter: f, whole: true, may: f.quickMatch(), conditions: f.conditions(new(folded))}
 }
 
 // skimming returns one for what skim reads, and for who is quick.
@@ -36,16 +36,16 @@ func (s *sieve) item(stored broker.Stored) (Item, bool) {
 		return Item{}, false
 	}
 	// Where all are chosen in full, looking first would be in vain.
-	if !s.whole || !s.filter.IsZero() {
+	if !s.whole || len(s.conditions) > 0 {
 		var l schema.Letter
 		skimmed := skim(string(stored.Data), &l)
 		switch {
-		case skimmed && !s.filter.match(&l, s.folded):
+		case skimmed && !allHold(s.conditions, &l):
 			return Item{}, false
 		case skimmed && !s.whole:
 			return Item{Letter: l, Seq: stored.Seq, Stored: stored.Time, raw: stored.Data}, true
 		}
 	}
 	item := itemOf(stored)
-	return item, s.filter.match(&item.Letter, s.folded)
+	return item, allHold(s.conditions, &item.Letter)
 }

@@ -2,12 +2,10 @@ package intent
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
-	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -26,76 +24,30 @@ type Pending struct {
 func OfRecipient(
 	ctx context.Context, conn *broker.Conn, apps []App, openID string,
 ) (rows []Pending, err error) {
-	looks := []func(context.Context, *broker.Conn, App, string) ([]Pending, error){
-		queuedFor, waitingFor, deadLettersFor,
-	}
 	for _, app := range apps {
-		for _, look := range looks {
-			more, err := look(ctx, conn, app, openID)
-			if err != nil {
-				return nil, err
-			}
-			rows = append(rows, more...)
+		err := NewReader(conn, app, openID).Read(ctx, func(m Message) error {
+			rows = append(rows, pending(m))
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
+		letters, err := deadLettersFor(ctx, conn, app, openID)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, letters...)
 	}
 	return rows, nil
 }
 
-// queuedFor lists a recipient's queued intents: live ones by their subject, bulk ones by their
-// packet.
-func queuedFor(
-	ctx context.Context, conn *broker.Conn, app App, openID string,
-) (rows []Pending, err error) {
-	if !app.HasQueue {
-		return nil, nil
+func pending(m Message) Pending {
+	p := Pending{AppID: m.AppID, ID: m.ID, State: schema.StateQueued, Lane: m.Subject.Lane,
+		At: m.Stored, Until: m.Until}
+	if m.Waits() {
+		p.State = schema.StateWaiting
 	}
-	name := schema.SendStream(app.ID)
-	stream, err := conn.JS.Stream(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("the queue of %s: %w", app.ID, err)
-	}
-	created := stream.CachedInfo().Created
-	add := func(s broker.Stored) {
-		p, id := readQueued(name, s, created)
-		rows = append(rows, Pending{AppID: app.ID, ID: id, State: schema.StateQueued,
-			Lane: p.subject.Lane, At: p.stored})
-	}
-	err = conn.Scan(ctx, name,
-		broker.ScanOptions{
-			Subject: wire.LaneFilter(app.ID, schema.LaneLive, wire.AnyToken, openID),
-		},
-		func(s broker.Stored) error {
-			add(s)
-			return nil
-		})
-	if err != nil {
-		return nil, err
-	}
-	err = conn.Scan(ctx, name,
-		broker.ScanOptions{Subject: wire.LaneFilter(app.ID, schema.LaneBulk, wire.AnyToken)},
-		func(s broker.Stored) error {
-			if wire.PeekToUser(s.Data) == openID {
-				add(s)
-			}
-			return nil
-		})
-	return rows, err
-}
-
-func waitingFor(
-	ctx context.Context, conn *broker.Conn, app App, openID string,
-) (rows []Pending, err error) {
-	err = conn.Scan(ctx, wire.StreamLater,
-		broker.ScanOptions{Subject: wire.LaterWaitFilter(app.ID)},
-		func(s broker.Stored) error {
-			if wire.PeekToUser(s.Data) == openID {
-				p, id := readLater(s)
-				rows = append(rows, Pending{AppID: app.ID, ID: id, State: schema.StateWaiting,
-					Lane: p.subject.Lane, At: p.stored, Until: p.until})
-			}
-			return nil
-		})
-	return rows, err
+	return p
 }
 
 func deadLettersFor(

@@ -26,23 +26,11 @@ type trace struct {
 	appID, id  string
 	story      ledger.Story
 	letters    []deadletter.Item
-	queued     *storedMessage
-	waiting    *storedMessage
+	queued     *Message
+	waiting    *Message
 	receipts   []schema.Receipt
 	withdrawal *withdrawal.Order
 	alive      map[string]bool // workers
-}
-
-// storedMessage is an intent's message in the queue or in KEFU_LATER.
-type storedMessage struct {
-	stream   string
-	seq      uint64
-	made     time.Time // when its queue was
-	stored   time.Time
-	subject  wire.Subject
-	envelope wire.Envelope
-	until    time.Time // what it waits for
-	body     uint32    // hash of its packet
 }
 
 // gather looks for an intent wherever the ledger and its letters do not tell all.
@@ -90,11 +78,11 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 	}
 	created := stream.CachedInfo().Created
 	take := func(s broker.Stored) bool {
-		p, id := readQueued(name, s, created)
-		if id == t.id {
-			t.queued = &p
+		m := readQueued(t.appID, s, created)
+		if m.ID == t.id {
+			t.queued = &m
 		}
-		return id == t.id
+		return m.ID == t.id
 	}
 	own := defaultSequence(t.id, created)
 	carrier := t.story.Seq(created)
@@ -126,18 +114,6 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 	})
 }
 
-// readQueued reads a message of a queue, and the id of its intent as a worker does.
-func readQueued(stream string, s broker.Stored, created time.Time) (storedMessage, string) {
-	p := storedMessage{stream: stream, seq: s.Seq, made: created, stored: s.Time,
-		body: ledger.BodyOf(s.Data)}
-	p.subject, _ = wire.ParseSubject(s.Subject) // one that cannot be read has no key to show
-	p.envelope, _ = wire.ParseEnvelope(s.Header, p.subject.Again)
-	if p.envelope.ID == "" {
-		return p, wire.DefaultID(created, s.Seq)
-	}
-	return p, p.envelope.ID
-}
-
 // defaultSequence is the sequence in a queue that an id without a producer's own is made of; 0 for
 // other ids.
 func defaultSequence(id string, created time.Time) uint64 {
@@ -154,13 +130,11 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 	if t.queued != nil || t.story.Known && t.story.Now.Kind.Terminal() {
 		return nil
 	}
-	for _, subject := range []string{
-		wire.LaterWaitFilter(t.appID), wire.LaterDueSubject(t.appID),
-	} {
+	for _, subject := range laterSubjects(t.appID) {
 		err := conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: subject},
 			func(s broker.Stored) error {
-				if p, id := readLater(s); id == t.id {
-					t.waiting = &p
+				if m := readLater(t.appID, s); m.ID == t.id {
+					t.waiting = &m
 					return broker.ErrStopScan
 				}
 				return nil
@@ -170,18 +144,6 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 		}
 	}
 	return nil
-}
-
-// readLater reads a message of KEFU_LATER and the id of its intent.
-func readLater(s broker.Stored) (storedMessage, string) {
-	p := storedMessage{stream: wire.StreamLater, seq: s.Seq, stored: s.Time,
-		body: ledger.BodyOf(s.Data)}
-	p.subject, _ = wire.ParseSubject(s.Header.Get(wire.HeaderTarget))
-	p.envelope, _ = wire.ParseEnvelope(s.Header, true)
-	if at, ok := strings.CutPrefix(s.Header.Get("Nats-Schedule"), "@at "); ok {
-		p.until, _ = time.Parse(time.RFC3339Nano, at) // zero: it is due
-	}
-	return p, p.envelope.ID
 }
 
 // receiptMargin is how far apart, by the clocks and by how settling goes, a receipt and the mark of

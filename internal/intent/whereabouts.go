@@ -86,17 +86,14 @@ func (t *trace) judge() Whereabouts {
 
 // published is when the message that is queued or waits was published, zero when there is none.
 func (t *trace) published() time.Time {
-	p := t.queued
-	if p == nil {
-		p = t.waiting
+	m := t.queued
+	if m == nil {
+		m = t.waiting
 	}
-	switch {
-	case p == nil:
+	if m == nil {
 		return time.Time{}
-	case p.subject.Again:
-		return p.envelope.PublishedAt
 	}
-	return p.stored
+	return m.Published()
 }
 
 // bodies are the hashes of the messages that are known to be the intent's. There may be two: a
@@ -110,9 +107,9 @@ func (t *trace) bodies() (known []uint32) {
 			known = append(known, e.Mark.Body)
 		}
 	}
-	for _, m := range []*storedMessage{t.queued, t.waiting} {
+	for _, m := range []*Message{t.queued, t.waiting} {
 		if m != nil {
-			known = append(known, m.body)
+			known = append(known, ledger.BodyOf(m.Packet))
 		}
 	}
 	return known
@@ -291,44 +288,44 @@ func describeEnd(s schema.State, r schema.Reason, detail string) string {
 
 // byQueue takes in the intent's message, if it still has one.
 func (w *Whereabouts) byQueue(t *trace) {
-	p, state := t.queued, schema.StateQueued
-	if p == nil {
-		p, state = t.waiting, schema.StateWaiting
+	m, state := t.queued, schema.StateQueued
+	if m == nil {
+		m, state = t.waiting, schema.StateWaiting
 	}
-	if p == nil {
+	if m == nil {
 		return
 	}
-	generation := p.envelope.Generation
+	generation := m.Envelope.Generation
 	switch {
-	case p.subject.Again:
-		w.add(p.envelope.PublishedAt, 1, "", "published")
+	case m.Subject.Again:
+		w.add(m.Envelope.PublishedAt, 1, "", "published")
 		if state == schema.StateQueued {
-			w.add(p.stored, generation, "", "queued again")
+			w.add(m.Stored, generation, "", "queued again")
 		}
 	case t.story.Known: // a producer's message does not know its generation
-		generation = t.story.Generation(p.seq, p.made)
+		generation = t.story.Generation(m.Seq, m.Made)
 		fallthrough
 	default:
-		w.add(p.stored, generation, "", "published")
+		w.add(m.Stored, generation, "", "published")
 	}
 	switch {
 	case generation < w.Generation, generation == w.Generation && w.State.Terminal():
 		return // about to be acknowledged: nothing comes of it any more
 	case generation > w.Generation: // a new life: what is known is of the one before
-		w.State, w.Attempts, w.Worker = state, p.envelope.Attempt-1, ""
+		w.State, w.Attempts, w.Worker = state, m.Envelope.Attempt-1, ""
 		w.Reason, w.Detail, w.PossibleDuplicate = "", "", false
 		w.Errcode, w.Errmsg, w.RID = nil, "", ""
 		w.PublishedAt, w.SettledAt = t.published(), time.Time{}
 	case w.State != schema.StateInFlight || state == schema.StateWaiting:
-		w.State, w.Attempts = state, max(w.Attempts, p.envelope.Attempt-1)
+		w.State, w.Attempts = state, max(w.Attempts, m.Envelope.Attempt-1)
 	}
-	w.Generation, w.Stream, w.Sequence, w.Until = generation, p.stream, p.seq, p.until
-	if p.envelope.SendAt.After(w.Until) {
-		w.Until = p.envelope.SendAt
+	w.Generation, w.Stream, w.Sequence, w.Until = generation, m.Stream, m.Seq, m.Until
+	if m.Envelope.SendAt.After(w.Until) {
+		w.Until = m.Envelope.SendAt
 	}
-	w.Lane, w.Source = p.subject.Lane, p.envelope.Source
-	if p.subject.Lane == schema.LaneBulk {
-		w.Campaign = p.subject.Key
+	w.Lane, w.Source = m.Subject.Lane, m.Envelope.Source
+	if m.Subject.Lane == schema.LaneBulk {
+		w.Campaign = m.Subject.Key
 	}
 }
 

@@ -27,11 +27,11 @@ func mark(
 	}
 }
 
-func inQueue(seq uint64, again bool, generation, attempt int) *storedMessage {
-	return &storedMessage{
-		stream: "KEFU_SEND_wx1", seq: seq, stored: died,
-		subject: wire.Subject{Again: again, Subject: schema.BulkSubject("wx1", "c")},
-		envelope: wire.Envelope{Envelope: schema.Envelope{Source: "shop"}, Generation: generation,
+func inQueue(seq uint64, again bool, generation, attempt int) *Message {
+	return &Message{
+		Stream: "KEFU_SEND_wx1", Seq: seq, Stored: died,
+		Subject: wire.Subject{Again: again, Subject: schema.BulkSubject("wx1", "c")},
+		Envelope: wire.Envelope{Envelope: schema.Envelope{Source: "shop"}, Generation: generation,
 			Attempt: attempt},
 	}
 }
@@ -85,9 +85,9 @@ func TestWhereAnIntentStands(t *testing.T) {
 			name: "waits for its retry",
 			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
 				mark(1, a, ledger.Later, 1, 1, 2)},
-			trace: trace{waiting: &storedMessage{stream: wire.StreamLater, seq: 4,
-				until: died.Add(time.Hour), subject: wire.Subject{Again: true},
-				envelope: wire.Envelope{Generation: 1, Attempt: 2}}},
+			trace: trace{waiting: &Message{Stream: wire.StreamLater, Seq: 4,
+				Until: died.Add(time.Hour), Subject: wire.Subject{Again: true},
+				Envelope: wire.Envelope{Generation: 1, Attempt: 2}}},
 			want:   standing{schema.StateWaiting, 1, 1},
 			events: []string{"attempt 1 began", "put off until attempt 2"},
 		},

@@ -67,3 +67,7 @@ func (l *Lookup) Read(ctx context.Context) error {
 
 // Get is what the log says of an intent, as far as it was read.
 func (l *Lookup) Get(appID, id string) (Entry, bool) { return l.index.get(KeyOf(appID, id)) }
+
+// Peek is what a worker that has nothing to do with an intent yet would be told of a Start, as far
+// as the log was read.
+func (l *Lookup) Peek(start Mark) Standing { return l.index.peek(start) }

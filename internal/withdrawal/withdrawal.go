@@ -1,10 +1,15 @@
 // Package withdrawal keeps the orders not to send an intent any more, an operator's or
-// its producer's. An order is a key of KEFU_STATE, where [schema.CancelSubject] says.
-// A worker that meets the intent carries the order out and deletes it.
+// its producer's, and those not to send a person anything of what was published before
+// (forgetting.go).
+//
+// An order about an intent is a key of KEFU_STATE, where [schema.CancelSubject] says. A
+// worker that meets the intent carries the order out and deletes it. An order about a
+// person stands until its life time is over: nobody knows how much it is about.
 //
 //	err := withdrawal.Write(ctx, conn, "wx…", "order-4711", order, 30*24*time.Hour)
-//	orders, err := withdrawal.Watch(ctx, conn, log) // in each worker
+//	orders, err := withdrawal.Watch(ctx, conn, pseudonyms, log) // in each worker
 //	orders.Has("wx…", "order-4711", 1, published)
+//	orders.Forgotten("wx…", campaign, published, recipient)
 package withdrawal
 
 import (
@@ -70,13 +75,15 @@ func Read(ctx context.Context, conn *broker.Conn, appID, id string) (o Order, ok
 	return o, true, nil
 }
 
-// Orders are all that were not carried out, as a worker follows them.
+// Orders are all that stand, as a worker follows them.
 type Orders struct {
-	conn   *broker.Conn
-	reader *broker.Follower
+	conn       *broker.Conn
+	pseudonyms broker.Pseudonyms
+	readers    []*broker.Follower
 
-	mu   sync.RWMutex
-	keys map[string]stored
+	mu      sync.RWMutex
+	keys    map[string]stored       // about intents
+	persons map[string]*forgettings // by app
 }
 
 type stored struct {
@@ -84,19 +91,35 @@ type stored struct {
 	seq uint64 // in KEFU_STATE
 }
 
-// Watch begins to follow the orders, and returns when all that stand are known.
-func Watch(ctx context.Context, conn *broker.Conn, log *slog.Logger) (*Orders, error) {
-	o := &Orders{conn: conn, keys: make(map[string]stored)}
-	var err error
-	o.reader, err = conn.WatchState(ctx, prefix, broker.FollowOptions{Log: log}, o.apply)
-	if err != nil {
-		return nil, fmt.Errorf("withdrawals: %w", err)
+// Watch begins to follow the orders, and returns when all that stand are known. p are
+// the pool's, by which orders about persons are found.
+func Watch(
+	ctx context.Context, conn *broker.Conn, p broker.Pseudonyms, log *slog.Logger,
+) (*Orders, error) {
+	o := &Orders{
+		conn: conn, pseudonyms: p,
+		keys: make(map[string]stored), persons: make(map[string]*forgettings),
+	}
+	for _, kind := range []struct {
+		prefix string
+		apply  func(broker.StateEntry)
+	}{{prefix, o.apply}, {forgetPrefix, o.applyForgetting}} {
+		r, err := conn.WatchState(ctx, kind.prefix, broker.FollowOptions{Log: log}, kind.apply)
+		if err != nil {
+			o.Close()
+			return nil, fmt.Errorf("withdrawals: %w", err)
+		}
+		o.readers = append(o.readers, r)
 	}
 	return o, nil
 }
 
 // Close ends following.
-func (o *Orders) Close() { o.reader.Stop() }
+func (o *Orders) Close() {
+	for _, r := range o.readers {
+		r.Stop()
+	}
+}
 
 func (o *Orders) apply(e broker.StateEntry) {
 	o.mu.Lock()

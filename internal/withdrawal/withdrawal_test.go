@@ -14,9 +14,11 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
+var pseudonyms = broker.NewPseudonyms([]byte("key"))
+
 func watch(t *testing.T, conn *broker.Conn) *Orders {
 	t.Helper()
-	w, err := Watch(t.Context(), conn, nil)
+	w, err := Watch(t.Context(), conn, pseudonyms, nil)
 	require.NoError(t, err)
 	t.Cleanup(w.Close)
 	return w

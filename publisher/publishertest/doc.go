@@ -14,7 +14,7 @@
 // The fake checks packets and options, knows a repeat of an id, and fails with the errors of the
 // real one. What becomes of an intent is the test's to say: [Publisher.Send], [Publisher.Bury],
 // [Publisher.Settle], or AutoSend. The test also says when a queue is full ([Publisher.SetFull])
-// and what else goes wrong (Refuse).
+// and what else goes wrong (Refuse, [Publisher.ExpireReceipts]).
 //
 // It starts no goroutine and knows no time but that of package time: it may be used in a bubble of
 // testing/synctest.

@@ -40,6 +40,7 @@ type app struct {
 	window   int       // the first of intents within the duplicate window
 	intents  []*Intent // in the order in which they were accepted
 	receipts []publisher.Settled
+	expired  int           // how many of receipts are not stored any more
 	changed  chan struct{} // closed when there is another receipt
 }
 

@@ -298,7 +298,62 @@ func TestBothTellWhatBecameOfAnIntent(t *testing.T) {
 			require.Equal(t, "a", s.ID)
 			break
 		}
+		dead := publisher.ReceiptsOptions{Since: all.Since, State: schema.StateDead}
+		for s, err := range p.Receipts(t.Context(), app, dead) {
+			require.NoError(t, err)
+			require.Equal(t, schema.StateDead, s.State)
+			break
+		}
+		for s, err := range p.Receipts(t.Context(), app, publisher.ReceiptsOptions{Progress: true}) {
+			require.NoError(t, err)
+			require.Empty(t, s.Receipt)
+			require.False(t, s.Position.IsZero())
+			require.Nil(t, s.Missed)
+			break
+		}
+		for _, err := range p.Receipts(t.Context(), app,
+			publisher.ReceiptsOptions{State: schema.StateQueued}) {
+			require.Equal(t, "state", failureOf(err).Field)
+		}
 	})
+}
+
+func TestExpiredReceiptsAreMissed(t *testing.T) {
+	t.Parallel()
+	p := publishertest.New(app)
+	p.AutoSend = true
+	publish := func(ids ...string) {
+		for _, id := range ids {
+			_, err := p.Publish(t.Context(), app, text("hi"), publisher.WithID(id))
+			require.NoError(t, err)
+		}
+	}
+	next := func(o publisher.ReceiptsOptions) (next publisher.Settled) {
+		for s, err := range p.Receipts(t.Context(), app, o) {
+			require.NoError(t, err)
+			next = s
+			break
+		}
+		return next
+	}
+	publish("a", "b", "c")
+	a := next(publisher.ReceiptsOptions{Since: time.Unix(0, 0)})
+	require.Equal(t, "a", a.ID)
+	p.ExpireReceipts(app)
+	_, err := p.Receipt(t.Context(), app, "b")
+	require.ErrorIs(t, err, publisher.ErrNoReceipt)
+	publish("d")
+	d := next(publisher.ReceiptsOptions{After: a.Position})
+	require.Equal(t, "d", d.ID)
+	require.NotNil(t, d.Missed)
+	require.Equal(t, uint64(2), d.Missed.AtMost)
+	require.Equal(t, a.Position.Time, d.Missed.After)
+	told := next(publisher.ReceiptsOptions{After: a.Position, Progress: true})
+	require.Empty(t, told.Receipt)
+	require.Equal(t, d.Missed.AtMost, told.Missed.AtMost)
+	d = next(publisher.ReceiptsOptions{After: told.Position})
+	require.Equal(t, "d", d.ID)
+	require.Nil(t, d.Missed)
 }
 
 func TestAutoSendAndRefusals(t *testing.T) {

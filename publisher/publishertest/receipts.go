@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
@@ -66,7 +67,7 @@ func (p *Publisher) Receipt(_ context.Context, appID, id string) (schema.Receipt
 
 // newest is the newest receipt of an id, nil for none.
 func (a *app) newest(id string) *schema.Receipt {
-	for _, s := range slices.Backward(a.receipts) {
+	for _, s := range slices.Backward(a.receipts[a.expired:]) {
 		if s.ID == id {
 			return &s.Receipt
 		}
@@ -93,24 +94,45 @@ func (p *Publisher) look(
 	return find(a), a.changed, nil
 }
 
-// Receipts does what [publisher.Publisher.Receipts] does.
+// Receipts does what [publisher.Publisher.Receipts] does. Of Progress it has the beginning only: a
+// test that stores no receipts waits for none.
 func (p *Publisher) Receipts(
 	ctx context.Context, appID string, o publisher.ReceiptsOptions,
 ) iter.Seq2[publisher.Settled, error] {
 	return func(yield func(publisher.Settled, error) bool) {
-		next := p.first(appID, o)
+		fail := func(err error) {
+			yield(publisher.Settled{}, &publisher.Error{AppID: appID, Err: err})
+		}
+		if o.State != "" && !o.State.Terminal() {
+			fail(&schema.FieldError{Field: "state", Rule: "must be sent, dead or cancelled"})
+			return
+		}
+		next, missed, err := p.first(appID, o)
+		if err != nil {
+			fail(err)
+			return
+		}
+		isFirst := true
 		for {
-			var got []publisher.Settled
-			_, changed, err := p.look(appID, func(a *app) *schema.Receipt {
-				got = slices.Clone(a.receipts[next:])
-				return nil
-			})
+			got, changed, err := p.behind(appID, next)
 			if err != nil {
-				yield(publisher.Settled{}, &publisher.Error{AppID: appID, Err: err})
+				fail(err)
 				return
 			}
+			if o.Progress && (missed != nil || isFirst && o.After.IsZero() && len(got) == 0) {
+				at := publisher.Position{Seq: uint64(next), Time: time.Now()}
+				if !yield(publisher.Settled{Position: at, Missed: missed}, nil) {
+					return
+				}
+				missed = nil
+			}
+			isFirst = false
 			for _, s := range got {
-				if next++; o.Match(s.Receipt) && !yield(s, nil) {
+				if next++; !o.Match(s.Receipt) {
+					continue
+				}
+				s.Missed, missed = missed, nil
+				if !yield(s, nil) {
 					return
 				}
 			}
@@ -118,19 +140,37 @@ func (p *Publisher) Receipts(
 			case <-changed:
 			case <-p.closed:
 			case <-ctx.Done():
-				yield(publisher.Settled{}, &publisher.Error{AppID: appID, Err: context.Cause(ctx)})
+				fail(context.Cause(ctx))
 				return
 			}
 		}
 	}
 }
 
-// first is how many receipts are behind where reading begins.
-func (p *Publisher) first(appID string, o publisher.ReceiptsOptions) (n int) {
-	_, _, _ = p.look(appID, func(a *app) *schema.Receipt { // an error is met again at once
+// behind is the receipts of an app but for the first n.
+func (p *Publisher) behind(
+	appID string, n int,
+) (got []publisher.Settled, changed <-chan struct{}, err error) {
+	_, changed, err = p.look(appID, func(a *app) *schema.Receipt {
+		got = slices.Clone(a.receipts[n:])
+		return nil
+	})
+	return got, changed, err
+}
+
+// first is how many receipts are behind where reading begins, and the gap before that.
+func (p *Publisher) first(
+	appID string, o publisher.ReceiptsOptions,
+) (n int, missed *publisher.Missed, err error) {
+	_, _, err = p.look(appID, func(a *app) *schema.Receipt {
 		switch {
 		case !o.After.IsZero():
 			n = int(min(o.After.Seq, uint64(len(a.receipts))))
+			if n < a.expired {
+				missed = &publisher.Missed{
+					After: o.After.Time, Before: time.Now(), AtMost: uint64(a.expired - n),
+				}
+			}
 		case o.Since.IsZero():
 			n = len(a.receipts)
 		default:
@@ -139,9 +179,10 @@ func (p *Publisher) first(appID string, o publisher.ReceiptsOptions) (n int) {
 				n = len(a.receipts)
 			}
 		}
+		n = max(n, a.expired)
 		return nil
 	})
-	return n
+	return n, missed, err
 }
 
 // Cancel does what [publisher.Publisher.Cancel] does: an intent that is queued ends at once,

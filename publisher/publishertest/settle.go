@@ -43,6 +43,16 @@ func (p *Publisher) EndDuplicateWindow(appID string) {
 	}
 }
 
+// ExpireReceipts removes the app's receipts that are stored, as the broker does after 3 days: whoever
+// goes on from before them is told ([publisher.Settled.Missed]).
+func (p *Publisher) ExpireReceipts(appID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.apps[appID]; a != nil {
+		a.expired = len(a.receipts)
+	}
+}
+
 // Send has a queued intent be sent, with a receipt.
 func (p *Publisher) Send(appID, id string) error {
 	return p.Settle(schema.Receipt{

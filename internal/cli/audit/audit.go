@@ -27,7 +27,7 @@ type audit struct {
 
 // verbs are those that kefu writes, for the shell's completion.
 var verbs = []string{
-	"campaign", "cancel", "discard", "import", "kfaccount-add", "kfaccount-avatar",
+	"campaign", "cancel", "discard", "forget", "import", "kfaccount-add", "kfaccount-avatar",
 	"kfaccount-delete", "kfaccount-update", "pause", "probe", "quota-reset", "replay", "resume",
 	"reveal", "setup", "typing",
 }

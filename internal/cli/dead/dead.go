@@ -20,7 +20,8 @@ func New(env *cli.Env) *cobra.Command {
 		GroupID: cli.GroupIntent,
 		Long: `An intent that will not be sent becomes a dead letter with a reason, kept for 30
 days: ` + reasonNames() + `.
-The same flags choose letters for every subcommand; all that are given must hold.`,
+The same flags choose letters for every subcommand; all that are given must hold. When no letter
+matches, the exit code is 3, and it is said which flag excluded most.`,
 		Example: `  kefu dead groups
   kefu dead list --since 2h
   kefu dead show order-4711

@@ -16,7 +16,7 @@ import (
 func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: no dead letter matches\n"),
+	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: no dead letter matches: the box is empty\n"),
 		o.Kefu("dead list"))
 	o.Bury(clitest.DeadLetter("a",
 		clitest.DiedOf(schema.ReasonRecipient, 45015, "response out of time limit")),

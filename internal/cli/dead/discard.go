@@ -82,7 +82,7 @@ func (d *discard) run(ctx context.Context, ids []string) error {
 	}
 	switch {
 	case plan.Total+plan.Left == 0:
-		return cli.Nothingf("no dead letter matches")
+		return noMatch(ctx, box, filter)
 	case d.dryRun:
 		return d.printPlan(plan)
 	case plan.Total == 0:

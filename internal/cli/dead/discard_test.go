@@ -36,7 +36,8 @@ func TestDeadDiscardAsksAndTakesLettersOut(t *testing.T) {
 		o.Contains(refused.Err, says)
 	}
 	none := o.Kefu("dead discard nobody --yes")
-	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: no dead letter matches\n"), none)
+	o.Equal(clitest.Ended(cli.ExitNothing, "",
+		"kefu: no dead letter has the id \"nobody\": kefu find tells what became of it\n"), none)
 
 	dry := o.Kefu("dead discard --all --dry-run")
 	o.Equal(cli.ExitDone, dry.Code, dry.Err)

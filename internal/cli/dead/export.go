@@ -85,7 +85,10 @@ func (d *export) run(ctx context.Context, path string) error {
 		d.streams.Warn(fmt.Sprintf("not exported: %s in %s that kefu did not write",
 			cli.Counted(plan.Foreign, "message"), schema.StreamDead))
 	}
-	if plan.Total == 0 {
+	switch {
+	case plan.Total+plan.Foreign == 0:
+		return noMatch(ctx, box, filter)
+	case plan.Total == 0:
 		return cli.Nothingf("no dead letter matches")
 	}
 	if exists {

@@ -61,16 +61,19 @@ func (d *groups) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
-		return cli.Nothingf("no dead letter matches")
-	}
 	rows := make([]Group, len(found))
 	for i, g := range found {
 		advice := deadletter.AdviceOn(g.Reason, g.Errcode)
 		rows[i] = Group{g, advice.DoEn, advice.DoZh}
 	}
-	if err := cli.List(d.streams, rows, groupColumns()); err != nil || d.streams.AsJSON() {
+	if err := cli.List(d.streams, rows, groupColumns()); err != nil {
 		return err
+	}
+	switch {
+	case len(found) == 0:
+		return noMatch(ctx, box, filter)
+	case d.streams.AsJSON():
+		return nil
 	}
 	if err := d.streams.Printf("\n"); err != nil {
 		return err

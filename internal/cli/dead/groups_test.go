@@ -34,7 +34,7 @@ func buryThreeKinds(o *clitest.Operation) {
 func TestDeadGroupsShowsOneLineForEachTrouble(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
-	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: no dead letter matches\n"),
+	o.Equal(clitest.Ended(cli.ExitNothing, "", "kefu: no dead letter matches: the box is empty\n"),
 		o.Kefu("dead groups"))
 	buryThreeKinds(o)
 

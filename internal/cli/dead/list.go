@@ -101,7 +101,7 @@ func (d *list) run(ctx context.Context) error {
 	}
 	d.forewarn(ctx, box)
 	if found == 0 {
-		return cli.Nothingf("no dead letter matches")
+		return noMatch(ctx, box, filter)
 	}
 	d.limit.Note(d.streams, found, cli.Counted(found, "letter"))
 	return nil

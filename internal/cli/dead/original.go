@@ -48,7 +48,7 @@ func (d *show) originals(
 		}
 	}
 	if len(found) == 0 {
-		return cli.Nothingf("no dead letter has the id %q: kefu find tells what became of it", id)
+		return noMatch(ctx, box, deadletter.Filter{AppID: d.settings.AppID, IDs: []string{id}})
 	}
 	if d.reveal {
 		viewer := deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead show"}

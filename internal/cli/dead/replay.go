@@ -244,8 +244,3 @@ func (d *resend) report(s replay.Status, apart int) error {
 	}
 	return ending(s, apart)
 }
-
-// noMatch says that no letter matches.
-func noMatch(context.Context, *deadletter.Box, deadletter.Filter) error {
-	return cli.Nothingf("no dead letter matches")
-}

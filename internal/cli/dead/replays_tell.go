@@ -25,7 +25,8 @@ type order struct {
 var (
 	pausing = order{
 		command: job.Pause, short: "Have a replay stop for a while",
-		long:    `Has a replay stop until it is resumed. What a worker has just in hand is published and counted.`,
+		long: `Has a replay stop until it is resumed. What a worker has just in hand is published and
+counted.`,
 		already: []job.State{job.StatePaused}, idle: "is paused already",
 		said: "is paused: kefu dead replays resume %s lets it go on",
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kefuhq/kefu/internal/apps"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/intent"
 	"github.com/kefuhq/kefu/schema"
@@ -41,12 +42,12 @@ Exit code 1 when it has ended already, 3 when nothing is known of it.`,
 }
 
 func (c *cancel) run(ctx context.Context, id string) error {
-	conn, apps, err := c.broker.ConnectApps(ctx)
+	conn, known, err := c.broker.ConnectApps(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	found, err := intent.Find(ctx, conn, placesOf(apps), id)
+	found, err := intent.Find(ctx, conn, apps.Places(known), id)
 	if err != nil {
 		return err
 	}

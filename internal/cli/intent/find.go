@@ -51,15 +51,15 @@ func (f *find) run(ctx context.Context, args []string) error {
 	if (len(args) == 1) == (f.openID != "") {
 		return cli.Usagef("give the ID of an intent, or --openid")
 	}
-	conn, apps, err := f.broker.ConnectApps(ctx)
+	conn, known, err := f.broker.ConnectApps(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	if f.openID != "" {
-		return f.recipient(ctx, conn, apps)
+		return f.recipient(ctx, conn, known)
 	}
-	found, err := intent.Find(ctx, conn, placesOf(apps), args[0])
+	found, err := intent.Find(ctx, conn, apps.Places(known), args[0])
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (f *find) recipient(ctx context.Context, conn *broker.Conn, known []apps.Ap
 	if err := schema.CheckToken("--openid", f.openID); err != nil {
 		return cli.Usagef("%w", err)
 	}
-	rows, err := intent.OfRecipient(ctx, conn, placesOf(known), f.openID)
+	rows, err := intent.OfRecipient(ctx, conn, apps.Places(known), f.openID)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package root_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +23,7 @@ import (
 	"github.com/kefuhq/kefu/internal/sandbox"
 )
 
-// guarded is a broker with the users of the README.
+// guarded is a broker with the users of deploy/nats-roles.conf, and admin, who may do all.
 type guarded struct {
 	*require.Assertions
 	t   *testing.T
@@ -31,6 +32,7 @@ type guarded struct {
 
 	users  []*server.User
 	config string // of the workers
+	taps   map[string]*tap
 
 	mu         sync.Mutex
 	violations []string
@@ -40,13 +42,17 @@ type guarded struct {
 
 func newGuarded(t *testing.T, rights string) *guarded {
 	t.Helper()
-	g := &guarded{Assertions: require.New(t), t: t, used: make(map[string]bool)}
+	g := &guarded{Assertions: require.New(t), t: t, used: make(map[string]bool),
+		taps: make(map[string]*tap)}
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	g.NoError(os.WriteFile(file, []byte(rights), 0o600))
 	o, err := server.ProcessConfigFile(file)
 	g.NoError(err)
 	o.Host, o.Port, o.NoSigs, o.JetStream, o.StoreDir = "127.0.0.1", server.RANDOM_PORT,
 		true, true, t.TempDir()
+	kefu := slices.IndexFunc(o.Accounts, func(a *server.Account) bool { return a.Name == "KEFU" })
+	o.Users = append(o.Users,
+		&server.User{Username: "admin", Password: "secret", Account: o.Accounts[kefu]})
 	g.users = o.Users
 	g.s, err = server.NewServer(o)
 	g.NoError(err)
@@ -65,35 +71,40 @@ func newGuarded(t *testing.T, rights string) *guarded {
 	return g
 }
 
-// url returns where a user of the README logs in.
+// url returns where a user logs in: past a tap.
 func (g *guarded) url(user string) string {
-	return strings.Replace(g.s.ClientURL(), "nats://", "nats://"+user+":secret@", 1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.taps[user] == nil {
+		g.taps[user] = newTap(g.t, strings.TrimPrefix(g.s.ClientURL(), "nats://"))
+	}
+	return "nats://" + user + ":secret@" + g.taps[user].listener.Addr().String()
 }
 
 // run runs a command line as a user, until ctx ends.
-func (g *guarded) run(ctx context.Context, user, line string) int {
+func (g *guarded) run(ctx context.Context, user, line string, out io.Writer) int {
 	file := filepath.Join(g.t.TempDir(), "kefu.yaml")
 	if err := os.WriteFile(file, []byte(g.config), 0o600); err != nil {
 		return -1
 	}
 	return root.Run(ctx, clitest.Args(line), cli.Process{
-		In: strings.NewReader(""), Out: g, Err: g, Search: []string{file},
+		In: strings.NewReader(""), Out: out, Err: out, Search: []string{file},
 		Hangups: clitest.NoHangups,
 		Environ: []string{"S=x", "KEFU_NATS_URL=" + g.url(user)},
 	})
 }
 
-// operator runs a command of an operator.
-func (g *guarded) operator(line string) {
+// do runs a command line that ends well.
+func (g *guarded) do(user, line string) {
 	g.t.Helper()
-	g.Equal(cli.ExitDone, g.run(g.t.Context(), "operator", line), g.log())
+	g.Equal(cli.ExitDone, g.run(g.t.Context(), user, line, g), g.log())
 }
 
 // worker starts one and returns how to stop it.
 func (g *guarded) worker() (stop func()) {
 	ctx, cancel := context.WithCancel(g.t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- g.run(ctx, "worker", "worker") }()
+	go func() { ended <- g.run(ctx, "worker", "worker", g) }()
 	return func() {
 		g.t.Helper()
 		cancel()
@@ -104,7 +115,7 @@ func (g *guarded) worker() (stop func()) {
 // wiretap notes to which of some subjects is published. An inbox must not be among them: the broker
 // would go on delivering to one that its owner has left.
 func (g *guarded) wiretap(subjects ...string) {
-	nc, err := nats.Connect(g.url("operator"))
+	nc, err := nats.Connect(g.url("admin"))
 	g.NoError(err)
 	g.t.Cleanup(nc.Close)
 	for _, subject := range subjects {

@@ -19,9 +19,9 @@ import (
 func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	t.Parallel()
 	const other = "wx0000000000000002"
-	g := newGuarded(t, rightsOf(t, "README.md"))
-	g.operator("setup")
-	operator, err := nats.Connect(g.url("operator"))
+	g := newGuarded(t, roles(t))
+	g.do("provisioner", "setup")
+	operator, err := nats.Connect(g.url("admin"))
 	g.NoError(err)
 	defer operator.Close()
 	boss, err := jetstream.New(operator)
@@ -46,12 +46,12 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	nc, _ := g.shop()
 	defer nc.Close()
 	heard := make(chan string, 100)
-	inbox, err := nc.Subscribe("_INBOX_shop.>", func(m *nats.Msg) {
+	inbox, err := nc.Subscribe("_INBOX.shop.>", func(m *nats.Msg) {
 		heard <- m.Subject + " " + string(m.Data)
 	})
 	g.NoError(err)
 	ask := func(name, subject, body string) {
-		g.NoError(nc.PublishRequest("$JS.API."+subject, "_INBOX_shop.answer."+name, []byte(body)))
+		g.NoError(nc.PublishRequest("$JS.API."+subject, "_INBOX.shop.answer."+name, []byte(body)))
 	}
 	consumer := func(more string) string {
 		return `{"stream_name":"KEFU_RECEIPT","config":{"name":"c","ack_policy":"none","deliver_policy":"all"` + more + `}}`
@@ -106,10 +106,10 @@ func TestAProducerReadsNoReceiptsOfOtherApps(t *testing.T) {
 	}
 }
 
-// shop connects as the producer of the README.
+// shop connects as the producer.
 func (g *guarded) shop() (*nats.Conn, jetstream.JetStream) {
 	g.t.Helper()
-	nc, err := nats.Connect(g.url("shop"), nats.CustomInboxPrefix("_INBOX_shop"),
+	nc, err := nats.Connect(g.url("shop"),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	g.NoError(err)
 	js, err := jetstream.New(nc)
@@ -162,6 +162,13 @@ func (g *guarded) restOfPublisher(p *publisher.Publisher) {
 	r, err = p.Wait(ctx, a)
 	g.NoError(err)
 	g.Equal(schema.StateCancelled, r.State)
+	for s, err := range p.Receipts(ctx, rightsApp, publisher.ReceiptsOptions{
+		Since: time.Unix(0, 0), State: schema.StateCancelled, Progress: true,
+	}) {
+		g.NoError(err)
+		g.Equal(a.ID, s.ID)
+		break
+	}
 }
 
 func (g *guarded) batch() {

@@ -17,7 +17,7 @@ import (
 
 func TestAWorkerThatProvisionsNeedsTwoRightsMore(t *testing.T) {
 	t.Parallel()
-	more := strings.Replace(rightsOf(t, "README.md"), `"$JS.API.STREAM.CREATE.KEFU_RATE"`,
+	more := strings.Replace(roles(t), `"$JS.API.STREAM.CREATE.KEFU_RATE"`,
 		`"$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*"`, 1)
 	g := newGuarded(t, more)
 	g.config = strings.Replace(g.config, "provision: false, ", "", 1)
@@ -34,14 +34,14 @@ func TestAWorkerThatProvisionsNeedsTwoRightsMore(t *testing.T) {
 func TestAWorkerThatMayNotAskForAMessageTakesARepeatForOne(t *testing.T) {
 	t.Parallel()
 	const right = `"$JS.API.STREAM.MSG.GET.*"`
-	rights := rightsOf(t, "README.md")
+	rights := roles(t)
 	require.Contains(t, rights, right)
 	g := newGuarded(t, strings.Replace(rights, right, "", 1))
-	g.operator("setup")
+	g.do("provisioner", "setup")
 	stop := g.worker()
 	g.say("worker started", 1)
 	g.publishAgain("purged")
-	conn, err := broker.Connect(t.Context(), broker.Options{URL: g.url("operator")})
+	conn, err := broker.Connect(t.Context(), broker.Options{URL: g.url("admin")})
 	g.NoError(err)
 	defer conn.Close()
 	g.Eventually(func() bool {
@@ -58,13 +58,13 @@ func TestAWorkerThatMayNotAskForAMessageTakesARepeatForOne(t *testing.T) {
 func TestAWorkerSaysWhichRightIsMissing(t *testing.T) {
 	t.Parallel()
 	const right = `"$JS.API.STREAM.CREATE.KEFU_RATE"`
-	rights := rightsOf(t, "README.md")
+	rights := roles(t)
 	require.Contains(t, rights, right)
 	g := newGuarded(t, strings.Replace(rights, right, "", 1))
-	g.operator("setup")
+	g.do("provisioner", "setup")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- g.run(ctx, "worker", "worker") }()
+	go func() { ended <- g.run(ctx, "worker", "worker", g) }()
 	g.say("no permission for publish to $JS.API.STREAM.CREATE.KEFU_RATE\"", 1)
 	cancel()
 	brokertest.Await(t, ended, "the worker's end")
@@ -74,7 +74,7 @@ func TestAWorkerSaysWhichRightIsMissing(t *testing.T) {
 // a purge.
 func (g *guarded) publishAgain(id string) {
 	g.t.Helper()
-	conn, err := broker.Connect(g.t.Context(), broker.Options{URL: g.url("operator")})
+	conn, err := broker.Connect(g.t.Context(), broker.Options{URL: g.url("admin")})
 	g.NoError(err)
 	defer conn.Close()
 	queue, err := conn.JS.Stream(g.t.Context(), schema.SendStream(rightsApp))

@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/dead"
 	"github.com/kefuhq/kefu/internal/cli/dev"
 	"github.com/kefuhq/kefu/internal/cli/errcode"
+	"github.com/kefuhq/kefu/internal/cli/forget"
 	"github.com/kefuhq/kefu/internal/cli/intent"
 	"github.com/kefuhq/kefu/internal/cli/kfaccount"
 	"github.com/kefuhq/kefu/internal/cli/pool"
@@ -70,6 +71,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 		dead.New(env),
 		dev.New(env),
 		errcode.New(env),
+		forget.New(env),
 		intent.NewCancel(env),
 		intent.NewFind(env),
 		intent.NewSend(env),

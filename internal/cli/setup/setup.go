@@ -70,6 +70,10 @@ func (s *setup) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Here and not by the first who needs their key: operators may not write it.
+	if _, err := conn.Pseudonyms(ctx); err != nil {
+		return err
+	}
 	entry := broker.AuditEntry{Verb: "setup", Count: len(plan.Changes) - len(left),
 		Detail: cli.CountOrNo(len(left), "difference") + " left"}
 	if err := s.broker.Audit(ctx, conn, entry); err != nil {

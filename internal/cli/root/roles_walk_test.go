@@ -1,0 +1,110 @@
+package root_test
+
+// errand is a command line that somebody with a role runs.
+type errand struct {
+	by   role
+	line string // @ is the folder of the errand's files
+
+	// until is what it prints before it is interrupted; "" for one that ends by itself.
+	until string
+}
+
+// role says who may run a command.
+type role string
+
+const (
+	anybody     role = ""            // it asks nothing of the broker of the configuration
+	looks       role = "viewer"      // and an operator
+	acts        role = "operator"    // and no viewer
+	provisions  role = "provisioner" // sets the broker up
+	works       role = "worker"      // carries out
+	needsSecret role = "secret"      // calls WeChat with the app's secret
+)
+
+// pending are commands to come: those that exist have to be in errands.
+var pending = map[string]role{
+	"kefu dead replays":        looks,
+	"kefu dead replays show":   looks,
+	"kefu dead replays watch":  looks,
+	"kefu dead replays pause":  acts,
+	"kefu dead replays resume": acts,
+	"kefu dead replays abort":  acts,
+	"kefu forget":              acts,
+}
+
+// pendingRights are what pending commands will need, and workers for them.
+var pendingRights = []string{
+	"$KV.KEFU_JOB.job.*.order",
+	"$JS.API.CONSUMER.CREATE.KV_KEFU_JOB.>", "$JS.API.CONSUMER.MSG.NEXT.KV_KEFU_JOB.*",
+	"$JS.API.CONSUMER.DELETE.KV_KEFU_JOB.*",
+
+	"$KV.KEFU_JOB.>", "$JS.API.DIRECT.GET.KV_KEFU_JOB", "$JS.API.DIRECT.GET.KV_KEFU_JOB.>",
+	"$JS.API.DIRECT.GET.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", "kefu.audit.*",
+}
+
+// errands are all commands with what each of them needs the broker for, in an order in which each
+// finds something to do.
+var errands = []errand{
+	{anybody, "bench", ""},
+	{anybody, "config check", ""},
+	{anybody, "config print", ""},
+	{anybody, "config reference", ""},
+	{anybody, "dev", ""},
+	{anybody, "errcode", ""},
+	{anybody, "sandbox", ""},
+	{anybody, "validate", ""},
+	{anybody, "version", ""},
+	{provisions, "setup", ""},
+	{works, "worker", ""},
+
+	{acts, "send --openid alice --text hi --id hi --source shop --wait", ""},
+	{acts, "send --openid alice --text hi --id later --send-at 2h", ""},
+	{acts, "send --openid alice --text hi --id latest --send-at 2h", ""},
+	{looks, "find hi", ""},
+	{looks, "find later", ""},
+	{looks, "find gone-1", ""},
+	{looks, "find --openid alice", ""},
+	{acts, "cancel later", ""},
+
+	{looks, "dead groups", ""},
+	{looks, "dead list", ""},
+	{looks, "dead list --openid gone", ""},
+	{looks, "dead show gone-1", ""},
+	{acts, "dead list --reveal", ""},
+	{acts, "dead show gone-1 --reveal", ""},
+	{looks, "dead replay gone-1 --dry-run", ""},
+	{looks, "dead discard gone-1 --dry-run", ""},
+	{acts, "dead export @letters.ndjson --yes", ""},
+	{acts, "dead discard gone-1 --yes", ""},
+	{acts, "dead discard --openid gone --limit 1 --yes", ""},
+	{looks, "dead import @letters.ndjson --dry-run", ""},
+	{acts, "dead import @letters.ndjson", ""},
+	{acts, "dead replay gone-1 --yes", ""},
+	{acts, "dead replay --openid gone --limit 1 --yes", ""},
+
+	{acts, "campaign start spring --file @users.csv --template @packet.json", ""},
+	{looks, "campaign start summer --file @users.csv --template @packet.json --dry-run", ""},
+	{looks, "campaign status spring", ""},
+
+	{looks, "app list", ""},
+	{looks, "app status", ""},
+	{acts, "app pause --reason because", ""},
+	{acts, "app resume", ""},
+	{acts, "app probe", ""},
+	{looks, "app quota", ""},
+	{acts, "app quota --reset --yes", ""},
+	{looks, "pool", ""},
+
+	{looks, "kfaccount list", ""},
+	{looks, "kfaccount online", ""},
+	{acts, "kfaccount add test1@test --nickname one", ""},
+	{acts, "kfaccount update desk@test --nickname two", ""},
+	{acts, "kfaccount avatar desk@test @face.jpg", ""},
+	{acts, "kfaccount delete old@test --yes", ""},
+	{acts, "typing --openid alice", ""},
+
+	{looks, "audit", ""},
+	{looks, "audit --verb discard", ""},
+	{looks, "tail --since 1h", "hi"},
+	{looks, "tail --app wx0000000000000001 --state dead --since 1h", "gone-1"},
+}

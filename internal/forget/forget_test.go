@@ -1,0 +1,376 @@
+package forget
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/campaign"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/intent"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wechat"
+	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/publisher"
+	"github.com/kefuhq/kefu/schema"
+	"github.com/kefuhq/kefu/worker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	app   = "wx1"
+	one   = "oONEONEONEONEONEONEONEONEON1"
+	other = "oOTHEROTHEROTHEROTHEROTHERX0"
+)
+
+// bed is a broker, a worker that can be started, and an API that notes what it was called for.
+type bed struct {
+	*require.Assertions
+	t          *testing.T
+	conn       *broker.Conn
+	pseudonyms broker.Pseudonyms
+
+	mu   sync.Mutex
+	sent []string // "openid text"
+
+	called, end chan struct{} // of the first call, if they are not nil
+	begun       sync.Once
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	b := &bed{Assertions: require.New(t), t: t, conn: brokertest.New(t, app)}
+	var err error
+	b.pseudonyms, err = b.conn.Pseudonyms(t.Context())
+	b.NoError(err)
+	return b
+}
+
+// Deliver is a call of the API.
+func (b *bed) Deliver(_ context.Context, m wechat.Message) error {
+	if err := m.Before(); err != nil {
+		return err
+	}
+	var p struct {
+		ToUser string
+		Text   struct{ Content string }
+	}
+	if err := json.Unmarshal(m.Packet, &p); err != nil {
+		return err
+	}
+	b.begun.Do(func() {
+		if b.called != nil {
+			close(b.called)
+			<-b.end
+		}
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent = append(b.sent, p.ToUser+" "+p.Text.Content)
+	return nil
+}
+
+// callUnderWay starts a worker whose first call ends when end is closed, and waits for the call of
+// an intent.
+func (b *bed) callUnderWay(id string) (end chan<- struct{}) {
+	b.t.Helper()
+	b.called, b.end = make(chan struct{}), make(chan struct{})
+	b.work()
+	b.live(id, one)
+	select {
+	case <-b.called:
+	case <-time.After(brokertest.Patience):
+		b.FailNow("no call was made")
+	}
+	return b.end
+}
+
+// work starts a worker; it ends with the test.
+func (b *bed) work() {
+	b.t.Helper()
+	w, err := worker.New(worker.Config{
+		Process: pool.Worker{Name: pool.NewName("test")},
+		Apps: []worker.App{{ID: app, Sender: b, Concurrency: 8,
+			Retry:     worker.Retry{Attempts: 2, First: time.Millisecond, Cap: time.Second},
+			OnUnknown: schema.PolicyResend, ExpireAfter: time.Hour, HoldBack: time.Second}},
+		Concurrency: 8, Grace: time.Second, Receipts: worker.ReceiptsAll, Ledger: true,
+		LedgerKeep: brokertest.Keep, Pseudonyms: b.pseudonyms, Log: slog.New(slog.DiscardHandler),
+	}, b.conn)
+	b.NoError(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx, nil) }()
+	b.t.Cleanup(func() {
+		cancel()
+		b.NoError(<-done)
+	})
+}
+
+func packet(openID, text string) []byte {
+	return []byte(`{"touser":"` + openID + `","msgtype":"text","text":{"content":"` + text + `"}}`)
+}
+
+// live queues an intent whose text is its id.
+func (b *bed) live(id, openID string) {
+	b.t.Helper()
+	_, err := b.conn.Outbox.PublishWait(b.t.Context(), &nats.Msg{
+		Subject: "kefu.send.wx1.live." + openID, Data: packet(openID, id),
+		Header: nats.Header{schema.HeaderMsgID: {id}},
+	})
+	b.NoError(err)
+}
+
+func person() Person {
+	return Person{OpenID: one, Apps: []intent.App{{ID: app, HasQueue: true}}}
+}
+
+func options() Options { return Options{By: "me", Receipts: true, ExpireAfter: time.Hour} }
+
+func (b *bed) forget(o Options) Result {
+	b.t.Helper()
+	result, err := Forget(b.t.Context(), b.conn, person(), o)
+	b.NoError(err)
+	return result
+}
+
+// receipts are those that are stored.
+func (b *bed) receipts() (all []schema.Receipt) {
+	b.t.Helper()
+	b.NoError(b.conn.Scan(b.t.Context(), schema.StreamReceipt, broker.ScanOptions{},
+		func(s broker.Stored) error {
+			b.NotContains(string(s.Data), one)
+			all = append(all, schema.Receipt{})
+			return json.Unmarshal(s.Data, &all[len(all)-1])
+		}))
+	return all
+}
+
+// awaitStates waits until there are as many receipts as are wanted, by id, and compares them.
+func (b *bed) awaitStates(want map[string]schema.State) {
+	b.t.Helper()
+	states := make(map[string]schema.State)
+	b.Eventually(func() bool {
+		for _, r := range b.receipts() {
+			states[r.ID] = r.State
+		}
+		return len(states) >= len(want)
+	}, brokertest.Patience, 10*time.Millisecond)
+	b.Equal(want, states)
+}
+
+// recipients is a campaign's file.
+func recipients(openIDs ...string) campaign.Source {
+	return campaign.Source{Format: campaign.CSV, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader("openid\n" + strings.Join(openIDs, "\n"))), nil
+	}}
+}
+
+// interrupted is a queue that takes so many intents, and then interrupts the campaign.
+type interrupted struct {
+	campaign.Queue
+	takes     int
+	interrupt context.CancelFunc
+}
+
+func (q *interrupted) PublishBulk(
+	ctx context.Context, appID string, terms campaign.Terms, intents []campaign.Intent,
+) ([]campaign.Accepted, error) {
+	if q.takes -= len(intents); q.takes < 0 {
+		q.interrupt()
+		return nil, context.Canceled
+	}
+	return q.Queue.PublishBulk(ctx, appID, terms, intents)
+}
+
+func TestWhatACampaignHasNotPublishedYetIsNotSentEither(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	template, err := campaign.ParseTemplate([]byte(`{"msgtype":"text","text":{"content":"sale"}}`))
+	b.NoError(err)
+	p, err := publisher.New(b.conn.JS)
+	b.NoError(err)
+	queue := campaign.PublisherQueue{Publisher: p}
+	job := campaign.Job{AppID: app, Campaign: "double-11", Template: template,
+		Source: recipients("o1", "o2", one, "o3")}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	_, err = job.Start(ctx, campaign.Options{Conn: b.conn, Batch: 1,
+		Queue: &interrupted{queue, 2, interrupt}})
+	b.ErrorIs(err, context.Canceled)
+
+	plan, err := Look(t.Context(), b.conn, person())
+	b.NoError(err)
+	b.Zero(plan.Total())
+	b.Equal([]string{"double-11"}, plan.Campaigns)
+	result := b.forget(options())
+	b.Zero(result.Removed.Total())
+	b.Equal([]string{"double-11"}, result.Orders[0].Campaigns)
+
+	_, err = job.Start(t.Context(), campaign.Options{Conn: b.conn, Queue: queue, Batch: 1})
+	b.NoError(err)
+	next := campaign.Job{AppID: app, Campaign: "double-12", Template: template,
+		Source: recipients(one)}
+	_, err = next.Start(t.Context(), campaign.Options{Conn: b.conn, Queue: queue})
+	b.NoError(err)
+	b.live("hello", one)
+	b.work()
+	id := func(name, openID string) string { return campaign.ID(b.pseudonyms, app, name, openID) }
+	b.awaitStates(map[string]schema.State{
+		id("double-11", "o1"): schema.StateSent, id("double-11", "o2"): schema.StateSent,
+		id("double-11", one): schema.StateCancelled, id("double-11", "o3"): schema.StateSent,
+		id("double-12", one): schema.StateSent, "hello": schema.StateSent,
+	})
+	status, err := campaign.ReadStatus(t.Context(), b.conn, app, "double-11")
+	b.NoError(err)
+	b.Equal([]int{3, 1, 0}, []int{status.Sent, status.Cancelled, status.Open()})
+	b.Equal(Found{Receipts: 1}, b.forget(options()).Removed,
+		"of double-12; that double-11 was cancelled stays on record")
+	b.Zero(b.forget(options()).Removed.Total())
+}
+
+func TestACallUnderWayIsLeftToItsWorker(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	end := b.callUnderWay("a")
+	b.live("b", one) // it waits for a
+	o, waited := options(), 0
+	o.Progress = func(doing string) {
+		b.Equal("waiting for calls that are under way", doing)
+		if waited++; waited == 1 {
+			close(end)
+		}
+	}
+	result := b.forget(o)
+	b.NotZero(waited)
+	b.Zero(result.Left)
+	b.Equal(1, result.Removed.Receipts, "of a, which was sent")
+	b.awaitStates(map[string]schema.State{"b": schema.StateCancelled})
+	b.Equal([]string{one + " a"}, b.sent)
+}
+
+func TestACallThatDoesNotEndIsLeft(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	end := b.callUnderWay("a")
+	o := options()
+	o.callsEnd = time.Millisecond
+	result := b.forget(o)
+	b.Equal(1, result.Left)
+	b.Zero(result.Removed.Total())
+	close(end)
+	b.awaitStates(map[string]schema.State{"a": schema.StateSent})
+}
+
+func TestWhatAWorkerThatIsGoneHadBegunMayHaveArrived(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.live("a", one)
+	var begun []ledger.Mark
+	b.NoError(intent.NewReader(b.conn, person().Apps[0], one).Read(t.Context(),
+		func(m intent.Message) error {
+			begun = append(begun, startOf(m))
+			return nil
+		}))
+	b.NoError(ledger.Append(t.Context(), b.conn, "gone-1", begun))
+	b.Equal(Found{Queued: 1}, b.forget(options()).Removed)
+	told := b.receipts()
+	b.Len(told, 1)
+	b.Equal(schema.StateCancelled, told[0].State)
+	b.True(told[0].PossibleDuplicate)
+}
+
+func TestARepeatThatIsQueuedEndsNothing(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.live("a", one)
+	sent := ledger.Mark{Key: ledger.KeyOf(app, "a"), Seq: 1000, Kind: ledger.Sent, Generation: 1,
+		Body: ledger.BodyOf(packet(one, "a"))}
+	b.NoError(ledger.Append(t.Context(), b.conn, "worker-1", []ledger.Mark{sent}))
+	b.Equal(Found{Queued: 1}, b.forget(options()).Removed)
+	b.Empty(b.receipts(), "it was sent, as its first receipt said")
+}
+
+func TestNoReceiptIsStoredThatNamesThePersonOrWhereNobodyWantsAny(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.live("welcome-"+one, one)
+	b.Equal(Found{Queued: 1}, b.forget(options()).Removed)
+	b.Empty(b.receipts())
+	b.live("a", one)
+	o := options()
+	o.Receipts = false
+	b.Equal(Found{Queued: 1}, b.forget(o).Removed)
+	b.Empty(b.receipts())
+}
+
+func TestTheOriginalsOfEditedLettersAreRemoved(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	put := func(key string, value any) {
+		body, err := json.Marshal(value)
+		b.NoError(err)
+		_, err = b.conn.Outbox.PublishWait(t.Context(), broker.PutJob(key, body, 0))
+		b.NoError(err)
+	}
+	edited := func(openID string) any {
+		l := schema.Letter{ID: "a", AppID: app, OpenID: openID, PublishedAt: time.Now()}
+		wire.SetPacket(&l, packet(openID, "hello"))
+		return map[string]any{"job": "j1", "by": "me", "at": time.Now(), "letter": l}
+	}
+	put("edited.wx1.1", edited(one))
+	put("edited.wx1.2", edited(other))
+	put("job.j1.order", map[string]any{"spec": map[string]any{"openid": one}})
+
+	result := b.forget(options())
+	b.Equal(Found{Edited: 1}, result.Removed)
+	left, err := b.conn.ReadJobs(t.Context(), "edited.")
+	b.NoError(err)
+	b.Len(left, 1)
+	b.Equal("edited.wx1.2", left[0].Key)
+	b.Contains(result.Remains, Remnant{Where: "KEFU_JOB", What: "job j1, which was ordered for " +
+		"this openid; it ends 30 days after its job does"})
+}
+
+func TestAnInterruptedForgettingGoesOn(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	l := schema.Letter{ID: "dead-1", AppID: app, Generation: 1, OpenID: one, Lane: schema.LaneLive,
+		Reason: schema.ReasonExpired, PublishedAt: time.Now(), DiedAt: time.Now()}
+	m, err := deadletter.Message(&l)
+	b.NoError(err)
+	_, err = b.conn.Outbox.PublishWait(t.Context(), m)
+	b.NoError(err)
+	end := b.callUnderWay("a")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	o := options()
+	o.Progress = func(string) { stop() }
+	result, err := Forget(ctx, b.conn, person(), o)
+	b.ErrorIs(err, context.Canceled)
+	b.Len(result.Orders, 1)
+	b.Zero(result.Removed.Total())
+	close(end)
+
+	b.Equal(1, b.forget(options()).Removed.Letters)
+	var said []string
+	b.NoError(b.conn.ReadAudit(t.Context(), broker.AuditFilter{Verbs: []string{"forget"}},
+		func(r broker.AuditRecord) error {
+			said = append(said, r.Detail)
+			return nil
+		}))
+	b.Len(said, 4)
+	b.Contains(said[1], "; interrupted")
+}

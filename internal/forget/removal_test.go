@@ -1,0 +1,91 @@
+package forget
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/intent"
+	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/schema"
+)
+
+func TestHowAnIntentEndsWhoseMessageIsRemoved(t *testing.T) {
+	t.Parallel()
+	at := time.Now().UTC()
+	fresh := intent.Message{
+		AppID: app, ID: "a", Stream: schema.SendStream(app), Seq: 7, Made: at, Stored: at,
+		Subject:  wire.Subject{Subject: schema.BulkSubject(app, "double-11")},
+		Envelope: wire.Envelope{Generation: 1, Attempt: 1}, Packet: packet(one, "hello"),
+	}
+	again := fresh
+	again.Subject.Again = true
+	again.Envelope = wire.Envelope{Generation: 3, Attempt: 2, PublishedAt: at, Job: "k3jq7xa2",
+		Before: "dead recipient"}
+	waits := again
+	waits.Stream = wire.StreamLater
+
+	type want struct {
+		ends                       bool
+		generation, spent, unknown int
+	}
+	for _, row := range []struct {
+		what    string
+		message intent.Message
+		said    ledger.Standing
+		want    want
+	}{
+		{"nobody has touched it", fresh, ledger.Standing{Ruling: ledger.Go, Generation: 1},
+			want{true, 1, 0, 0}},
+		{"a later life of its id", fresh, ledger.Standing{Ruling: ledger.Go, Generation: 2},
+			want{true, 2, 0, 0}},
+		{"it was tried, and once nobody knows with what outcome", fresh,
+			ledger.Standing{Ruling: ledger.Go, Generation: 1, Attempts: 2, Unknown: 1},
+			want{true, 1, 2, 1}},
+		{"a retry", again, ledger.Standing{Ruling: ledger.Go, Generation: 3}, want{true, 3, 1, 0}},
+		{"it waits", waits, ledger.Standing{Ruling: ledger.Go, Generation: 3}, want{true, 3, 1, 0}},
+		{"its worker died in the call", again,
+			ledger.Standing{Ruling: ledger.Started, Generation: 3, Attempts: 2},
+			want{true, 3, 2, 1}},
+		{"its worker died before the letter", again,
+			ledger.Standing{Ruling: ledger.Doomed, Generation: 3, Attempts: 2},
+			want{true, 3, 2, 0}},
+		{"it has ended", fresh, ledger.Standing{Ruling: ledger.Ended}, want{}},
+		{"a repeat", fresh, ledger.Standing{Ruling: ledger.Repeat}, want{}},
+		{"another message's id", fresh, ledger.Standing{Ruling: ledger.Reuse}, want{}},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			t.Parallel()
+			e := endOf(row.message, row.said)
+			require.Equal(t, row.message, e.message)
+			if !row.want.ends {
+				require.Zero(t, e.mark)
+				require.Zero(t, e.receipt)
+				return
+			}
+			require.Equal(t, ledger.Cancelled, e.mark.Kind)
+			require.Equal(t, row.want, want{true, int(e.mark.Generation), int(e.mark.Attempt),
+				int(e.mark.Unknown)})
+			require.Equal(t, ledger.KeyOf(app, "a"), e.mark.Key)
+			require.Equal(t, ledger.CampaignOf(app, "double-11"), e.mark.Campaign)
+			r := e.receipt
+			require.Equal(t, row.want, want{true, r.Generation, r.Attempts, row.want.unknown})
+			require.Equal(t, row.want.unknown > 0, r.PossibleDuplicate)
+			require.Equal(t, schema.StateCancelled, r.State)
+			require.Equal(t, "double-11", r.Campaign)
+			require.Equal(t, at, r.PublishedAt)
+		})
+	}
+
+	inQueue, inLater := startOf(again), startOf(waits)
+	require.Equal(t, ledger.JobOf("k3jq7xa2", app), inQueue.Job)
+	require.EqualValues(t, 3, inQueue.Generation)
+	require.Equal(t, ledger.ParseEnd("dead recipient"), inQueue.Before)
+	require.EqualValues(t, 7, inQueue.Seq)
+	require.Equal(t, at.UnixNano(), inQueue.Stream)
+	require.Zero(t, inLater.Seq, "its sequence there is none of a queue")
+	require.Zero(t, inLater.Stream)
+	require.Zero(t, startOf(fresh).Generation, "a producer does not know it")
+}
