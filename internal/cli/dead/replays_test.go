@@ -122,7 +122,7 @@ func TestTheExamplesOfReplayRun(t *testing.T) {
 				o.Equal(cli.ExitDone, got.Code, "%s: %s", line, got.Err)
 				continue
 			}
-			o.Regexp("no dead letter matches|There is no terminal to ask on", got.Err, line)
+			o.Regexp("no dead letter (matches|has the id)|There is no terminal to ask on", got.Err, line)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func TestDeadReplayExitCodes(t *testing.T) {
 	o.Replayer()
 	none := o.Kefu("dead replay a --yes")
 	o.Equal(cli.ExitNothing, none.Code)
-	o.Contains(none.Err, "no dead letter matches")
+	o.Contains(none.Err, `no dead letter has the id "a"`)
 
 	late := func(l *schema.Letter) {
 		l.Headers["Kefu-Expires-At"] = []string{"2026-01-01T00:00:00Z"}

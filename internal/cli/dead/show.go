@@ -33,8 +33,8 @@ func newShow(env *cli.Env) *cobra.Command {
 		Short: "Show all there is about a dead letter",
 		Long: `Shows every dead letter of an id: reason, WeChat's answer, every attempt, the headers
 and the packet. What is said and to whom is masked; --reveal shows it and is written to the audit.
-A letter that a replay sent with changes (--set) is shown as it was before. Exit code 3 when there is
-no letter.`,
+A letter that a replay sent with changes (--set) is shown as it was before. Exit code 3 when there
+is no letter.`,
 		Example: `  kefu dead show order-4711
   kefu dead show order-4711 --reveal -o json`,
 		Args: cli.Args(1, 1, "ID"),
