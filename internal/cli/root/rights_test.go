@@ -68,7 +68,7 @@ func TestTheRightsOfWorkersAndProducersAreEnoughAndNoneTooMany(t *testing.T) {
 func narrowed(rights string) string {
 	return regexp.MustCompile(`"(\$JS\.API\.CONSUMER\.[A-Z.]+)\.>"`).ReplaceAllString(rights,
 		`"$1.KEFU_SEND_`+rightsApp+
-			`.>", "$1.KEFU_LATER.>", "$1.KEFU_LEDGER.>", "$1.KV_KEFU_STATE.>"`)
+			`.>", "$1.KEFU_LATER.>", "$1.KEFU_LEDGER.>", "$1.KV_KEFU_STATE.>", "$1.KV_KEFU_JOB.>"`)
 }
 
 // everything has two workers do what workers do, one after the other and side by side.
@@ -93,6 +93,7 @@ func (g *guarded) everything() {
 	ends("busy", schema.StateSent)
 	ends("stale", schema.StateSent)
 	ends("gone", schema.StateDead)
+	g.do("operator", "dead replay --openid gone --yes")
 	ends("later", schema.StateSent, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
 	g.restOfPublisher(p)
 	g.publishAgain("purged")

@@ -3,7 +3,7 @@ package root_test
 // errand is a command line that somebody with a role runs.
 type errand struct {
 	by   role
-	line string // @ is the folder of the errand's files
+	line string // @ is the folder of the errand's files, OLDEST and NEWEST are replays
 
 	// until is what it prints before it is interrupted; "" for one that ends by itself.
 	until string
@@ -23,23 +23,7 @@ const (
 
 // pending are commands to come: those that exist have to be in errands.
 var pending = map[string]role{
-	"kefu dead replays":        looks,
-	"kefu dead replays show":   looks,
-	"kefu dead replays watch":  looks,
-	"kefu dead replays pause":  acts,
-	"kefu dead replays resume": acts,
-	"kefu dead replays abort":  acts,
-	"kefu forget":              acts,
-}
-
-// pendingRights are what pending commands will need, and workers for them.
-var pendingRights = []string{
-	"$KV.KEFU_JOB.job.*.order",
-	"$JS.API.CONSUMER.CREATE.KV_KEFU_JOB.>", "$JS.API.CONSUMER.MSG.NEXT.KV_KEFU_JOB.*",
-	"$JS.API.CONSUMER.DELETE.KV_KEFU_JOB.*",
-
-	"$KV.KEFU_JOB.>", "$JS.API.DIRECT.GET.KV_KEFU_JOB", "$JS.API.DIRECT.GET.KV_KEFU_JOB.>",
-	"$JS.API.DIRECT.GET.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", "kefu.audit.*",
+	"kefu forget": acts,
 }
 
 // errands are all commands with what each of them needs the broker for, in an order in which each
@@ -81,6 +65,13 @@ var errands = []errand{
 	{acts, "dead import @letters.ndjson", ""},
 	{acts, "dead replay gone-1 --yes", ""},
 	{acts, "dead replay --openid gone --limit 1 --yes", ""},
+	{looks, "dead replays", ""},
+	{looks, "dead replays show OLDEST", ""},
+	{looks, "dead replays watch OLDEST", ""},
+	{acts, "dead replay --openid gone --rate 0.001 --detach --yes", ""},
+	{acts, "dead replays pause NEWEST", ""},
+	{acts, "dead replays resume NEWEST", ""},
+	{acts, "dead replays abort NEWEST --yes", ""},
 
 	{acts, "campaign start spring --file @users.csv --template @packet.json", ""},
 	{looks, "campaign start summer --file @users.csv --template @packet.json --dry-run", ""},
