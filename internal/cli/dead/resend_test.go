@@ -19,7 +19,7 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// buryMany puts so many letters into the box: order-0, order-1, …
+// buryMany puts so many letters into the box, with ids from order-0 on.
 func buryMany(o *clitest.Operation, n int) {
 	for i := range n {
 		o.Bury(clitest.DeadLetter(fmt.Sprint("order-", i)))
