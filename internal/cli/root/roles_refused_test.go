@@ -16,12 +16,14 @@ import (
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/wire"
 )
 
 func TestWhatAViewerMayNotDoIsRefusedInOneSentenceAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newIdleWalk(t)
+	w.haltedReplay()
 	before := w.stands()
 	for _, e := range errands {
 		if e.by != acts {
@@ -35,6 +37,22 @@ func TestWhatAViewerMayNotDoIsRefusedInOneSentenceAndChangesNothing(t *testing.T
 		w.NotContains(said, "alice")
 		w.Equal(before, w.stands(), e.line)
 	}
+}
+
+// haltedReplay stores a replay that every command changes.
+func (w *walk) haltedReplay() {
+	w.t.Helper()
+	conn, err := broker.Connect(w.t.Context(), broker.Options{URL: w.url("admin")})
+	w.NoError(err)
+	defer conn.Close()
+	order := job.Order{ID: "k3vq7a2m", Kind: job.KindReplay, By: "ann@desk-1", At: time.Now(),
+		Apps: map[string]int{rightsApp: 6}}
+	w.NoError(job.Submit(w.t.Context(), conn, order))
+	part, err := json.Marshal(job.Part{Job: order.ID, AppID: rightsApp, Halted: "they died again"})
+	w.NoError(err)
+	_, err = conn.Outbox.PublishWait(w.t.Context(),
+		broker.PutJob("job."+order.ID+".part."+rightsApp, part, 0))
+	w.NoError(err)
 }
 
 func TestACommandThatIsRefusedInTheMiddleSaysWhatItHasDone(t *testing.T) {
