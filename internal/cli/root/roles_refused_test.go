@@ -24,7 +24,7 @@ func TestWhatAViewerMayNotDoIsRefusedInOneSentenceAndChangesNothing(t *testing.T
 	w := newIdleWalk(t)
 	before := w.stands()
 	for _, e := range errands {
-		if e.by != acts {
+		if e.by != acts && e.by != forgets {
 			continue
 		}
 		said, code := w.errand("viewer", e)
@@ -107,6 +107,11 @@ func TestNoRoleMayDoWhatIsAnothers(t *testing.T) {
 			claim, logKey, job + "part." + app, "$KV.KEFU_JOB.open." + app,
 			"kefu.receipt." + app + ".sent", "kefu.ledger.x", "kefu.rate." + app,
 			"$KV.KEFU_STATE.letters.indexed", "$KV.KEFU_STATE.counts.since",
+		}},
+		"privacy": {streams[:4], update, consumers, {
+			again, pause, claim, logKey, job + "order", "kefu.audit.discard", "kefu.dead." + app + ".unknown",
+			"kefu.send." + app + ".live.alice", "kefu.receipt." + app + ".sent",
+			"$KV.KEFU_STATE.cancel." + app + ".x",
 		}},
 		"worker": {streams, update, {"kefu.send." + app + ".live.alice"}},
 		"provisioner": {streams, consumers, {

@@ -16,6 +16,7 @@ const (
 	anybody     role = ""            // it asks nothing of the broker of the configuration
 	looks       role = "viewer"      // and an operator
 	acts        role = "operator"    // and no viewer
+	forgets     role = "privacy"     // removes a person, and nothing else
 	provisions  role = "provisioner" // sets the broker up
 	works       role = "worker"      // carries out
 	needsSecret role = "secret"      // calls WeChat with the app's secret
@@ -29,7 +30,6 @@ var pending = map[string]role{
 	"kefu dead replays pause":  acts,
 	"kefu dead replays resume": acts,
 	"kefu dead replays abort":  acts,
-	"kefu forget":              acts,
 }
 
 // pendingRights are what pending commands will need, and workers for them.
@@ -105,6 +105,8 @@ var errands = []errand{
 
 	{looks, "audit", ""},
 	{looks, "audit --verb discard", ""},
+	{looks, "forget --openid alice --dry-run", ""},
+	{forgets, "forget --openid alice --yes", ""},
 	{looks, "tail --since 1h", "hi"},
 	{looks, "tail --app wx0000000000000001 --state dead --since 1h", "gone-1"},
 }
