@@ -91,6 +91,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 		return nil, fmt.Errorf("worker: a process name and a concurrency of at least 1 are needed")
 	}
 	cfg.Process.Indexes, cfg.Process.Frees, cfg.Process.Counts = true, true, cfg.Ledger
+	cfg.Process.Forgets = true
 	cfg.Process.Receipts = cmp.Or(cfg.Receipts, ReceiptsAll)
 	w := &Worker{
 		services: &services{

@@ -256,6 +256,7 @@ func TestACallUnderWayIsLeftToItsWorker(t *testing.T) {
 	result := b.forget(o)
 	b.NotZero(waited)
 	b.Zero(result.Left)
+	b.Zero(result.Deaf)
 	b.Equal(1, result.Removed.Receipts, "of a, which was sent")
 	b.awaitStates(map[string]schema.State{"b": schema.StateCancelled})
 	b.Equal([]string{one + " a"}, b.sent)
