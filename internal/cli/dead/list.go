@@ -35,8 +35,8 @@ func newList(env *cli.Env) *cobra.Command {
 		Short: "List dead letters, the newest last",
 		Long: `Lists dead letters in the order in which they died, and of many the newest. --sort puts others
 first: ` + strings.Join(orderNames(), ", ") + `. Of those with as many attempts, or
-the same errcode, the newest come first. Recipients are masked; --reveal shows them and is written to
-the audit.
+the same errcode, the newest come first. Recipients are masked; --reveal shows them and is written
+to the audit.
 
 A long list is read in pages: seq in the JSON is where a letter lies in the box, and --after and
 --before begin behind it. When there is more, the last line says with which of them it goes on.
