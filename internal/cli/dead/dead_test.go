@@ -176,7 +176,7 @@ func TestDeadShow(t *testing.T) {
 	for _, says := range []string{
 		"order-1", "45015 response out of time limit", "rid-1",
 		"kefu.send.wx1.live." + clitest.Masked, "7 in its queue, 1 in KEFU_DEAD",
-		"ATTEMPT", "12ms", "Nats-Msg-Id: order-1", "X-To: for " + clitest.Masked,
+		"attempts\n#  AT ", "12ms", "Nats-Msg-Id: order-1", "X-To: for " + clitest.Masked,
 		"packet (masked; --reveal shows it)",
 		`"touser": "` + clitest.Masked + `"`, `"msgtype": "text"`, `"content": "(7 characters)"`,
 		`"phone": "(a number)"`,
