@@ -13,13 +13,12 @@ type errand struct {
 type role string
 
 const (
-	anybody     role = ""            // it asks nothing of the broker of the configuration
-	looks       role = "viewer"      // and an operator
-	acts        role = "operator"    // and no viewer
-	forgets     role = "privacy"     // removes a person, and nothing else
-	provisions  role = "provisioner" // sets the broker up
-	works       role = "worker"      // carries out
-	needsSecret role = "secret"      // calls WeChat with the app's secret
+	anybody    role = ""            // it asks nothing of the broker of the configuration
+	looks      role = "viewer"      // and an operator
+	acts       role = "operator"    // and no viewer
+	forgets    role = "privacy"     // removes a person, and nothing else
+	provisions role = "provisioner" // sets the broker up
+	works      role = "worker"      // carries out
 )
 
 // pending are commands to come: those that exist have to be in errands.
@@ -32,14 +31,19 @@ var pending = map[string]role{
 	"kefu dead replays abort":  acts,
 }
 
-// pendingRights are what pending commands will need, and workers for them.
-var pendingRights = []string{
-	"$KV.KEFU_JOB.job.*.order",
+// pendingRights are what pending commands will need, and workers for them, by user.
+var pendingRights = map[string][]string{
+	"operator": append(followJobs, "$KV.KEFU_JOB.job.*.order"),
+	"viewer":   followJobs,
+	"worker": {
+		"$KV.KEFU_JOB.>", "$JS.API.DIRECT.GET.KV_KEFU_JOB", "$JS.API.DIRECT.GET.KV_KEFU_JOB.>",
+		"$JS.API.DIRECT.GET.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", "kefu.audit.*",
+	},
+}
+
+var followJobs = []string{
 	"$JS.API.CONSUMER.CREATE.KV_KEFU_JOB.>", "$JS.API.CONSUMER.MSG.NEXT.KV_KEFU_JOB.*",
 	"$JS.API.CONSUMER.DELETE.KV_KEFU_JOB.*",
-
-	"$KV.KEFU_JOB.>", "$JS.API.DIRECT.GET.KV_KEFU_JOB", "$JS.API.DIRECT.GET.KV_KEFU_JOB.>",
-	"$JS.API.DIRECT.GET.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", "kefu.audit.*",
 }
 
 // errands are all commands with what each of them needs the broker for, in an order in which each
