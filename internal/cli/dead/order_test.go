@@ -2,6 +2,7 @@ package dead_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,4 +165,31 @@ func TestGroupsAreSorted(t *testing.T) {
 		o.Kefu("dead groups --limit 1").Err)
 	o.Contains(o.Kefu("dead groups --sort size").Err, `--sort "size" is not one of count, newest, oldest`)
 	o.Contains(o.Kefu("dead groups --limit -1").Err, "--limit cannot be below 0")
+}
+
+// TestEveryVerbChoosesWithTheSameFlags compares the lines of the helps.
+func TestEveryVerbChoosesWithTheSameFlags(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	flag := regexp.MustCompile(`(?m)^ +--([a-z-]+) .*$`)
+	lines := func(command string) map[string]string {
+		found := make(map[string]string)
+		for _, m := range flag.FindAllStringSubmatch(o.Kefu(command+" --help").Out, -1) {
+			found[m[1]] = strings.Join(strings.Fields(m[0]), " ")
+		}
+		return found
+	}
+	choosing := []string{"reason", "errcode", "lane", "campaign", "source", "generation",
+		"min-attempts", "search", "id", "openid", "group", "since", "until"}
+	list := lines("dead list")
+	for _, name := range choosing {
+		o.NotEmpty(list[name], name)
+		for _, verb := range []string{"groups", "replay", "discard", "export"} {
+			o.Equal(list[name], lines("dead " + verb)[name], "%s --%s", verb, name)
+		}
+	}
+	tail := lines("tail")
+	for _, name := range choosing[:7] {
+		o.Equal(list[name], tail[name], name)
+	}
 }
