@@ -72,20 +72,20 @@ func (c *command) run(ctx context.Context) error {
 	}
 	defer conn.Close()
 	person := forget.Person{OpenID: c.openID, Apps: apps.Places(known)}
-	plan, err := forget.Look(ctx, conn, person)
-	if err != nil {
-		return err
-	}
-	if c.dryRun {
-		return c.printPlan(plan)
-	}
-	if !c.streams.Yes {
+	if c.dryRun || !c.streams.Yes { // else nobody sees it, and queues may be long
+		plan, err := forget.Look(ctx, conn, person)
+		switch {
+		case err != nil:
+			return err
+		case c.dryRun:
+			return c.printPlan(plan)
+		}
 		for _, line := range planLines(plan) {
 			c.streams.Notef("%s", line)
 		}
-	}
-	if err := c.streams.Confirm(ctx, c.question(plan)); err != nil {
-		return err
+		if err := c.streams.Confirm(ctx, c.question(plan)); err != nil {
+			return err
+		}
 	}
 	return c.forget(ctx, conn, person, known)
 }
