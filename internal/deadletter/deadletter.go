@@ -65,7 +65,9 @@ const clockSkew = 10 * time.Minute
 // error of f ends it and is returned, but for [broker.ErrStopScan], which only
 // ends it.
 func (b *Box) List(ctx context.Context, filter Filter, f func(Item) error) error {
-	return b.ListPage(ctx, filter, Page{}, f)
+	sieve := newSieve(filter)
+	sieve.quick = true
+	return b.read(ctx, sieve, 0, 0, f)
 }
 
 // from is List from one sequence through another; 0 is no bound.

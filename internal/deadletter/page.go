@@ -14,15 +14,12 @@ type Page struct {
 	NewestFirst   bool   // instead of the oldest
 }
 
-// ListPage is List for a part of the box. In either order it holds no more than
-// pageWindow letters in memory, but for those of ids that the filter names.
+// ListPage is List for a part of the box, and for lists: of a letter it reads no packet, headers,
+// subject, rid and HTTP status, and of the attempts only how many there were. The strings of a
+// letter share memory. In either order it holds no more than pageWindow letters, but for those of
+// ids that the filter names.
 func (b *Box) ListPage(ctx context.Context, filter Filter, page Page, f func(Item) error) error {
-	sieve := newSieve(filter)
-	sieve.quick = true
-	return b.readPage(ctx, sieve, page, f)
-}
-
-func (b *Box) readPage(ctx context.Context, sieve sieve, page Page, f func(Item) error) error {
+	sieve := skimming(filter)
 	switch {
 	case page.Before == 1:
 		return nil

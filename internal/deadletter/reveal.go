@@ -41,7 +41,7 @@ func (b *Box) ListRevealed(
 	left := 0
 	count := page
 	count.NewestFirst = false
-	err := b.readPage(ctx, skimming(filter), count, func(Item) error { left++; return nil })
+	err := b.ListPage(ctx, filter, count, func(Item) error { left++; return nil })
 	if err != nil {
 		return err
 	}

@@ -114,6 +114,17 @@ func newRow(i deadletter.Item, m cli.Mask) Row {
 	}
 }
 
+// alone returns the row without the rest of its letter, whose memory its strings share.
+func (r Row) alone() Row {
+	for _, s := range []*string{&r.ID, &r.AppID, &r.Errmsg, &r.Detail, &r.Campaign, &r.OpenID,
+		&r.Source} {
+		*s = strings.Clone(*s)
+	}
+	r.Reason = schema.Reason(strings.Clone(string(r.Reason)))
+	r.Lane = schema.Lane(strings.Clone(string(r.Lane)))
+	return r
+}
+
 func (d *list) run(ctx context.Context) error {
 	filter, err := d.choice.filter(d.settings.AppID, nil, time.Now())
 	if err != nil {
@@ -179,7 +190,11 @@ func (d *list) printSome(
 	kept := d.keeper()
 	mask := cli.Mask{Reveal: d.reveal}
 	err = box.ListPage(ctx, filter, d.page, func(i deadletter.Item) error {
-		kept.Add(newRow(i, mask))
+		row := newRow(i, mask)
+		if kept.Most == 0 {
+			row = row.alone()
+		}
+		kept.Add(row)
 		return nil
 	})
 	rows := kept.Rows()
