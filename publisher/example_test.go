@@ -185,6 +185,9 @@ func ExamplePublisher_Receipts() {
 		if err != nil {
 			log.Fatal(err)
 		}
+		if gap := settled.Missed; gap != nil { // It was away for longer than receipts are kept.
+			fmt.Println("receipts may be missing from", gap.After, "to", gap.Before)
+		}
 		fmt.Println(settled.ID, settled.State)
 		stored = settled.Position // To be stored with what was made of the receipt.
 		break

@@ -22,7 +22,7 @@ func TestTheServerConfigurationInDeployIsOne(t *testing.T) {
 // Not in parallel: nats-server takes the passwords from the environment.
 func TestTheServerConfigurationInDeployTakesTheRolesIn(t *testing.T) {
 	hash := "$2a$11$" + strings.Repeat("x", 53)
-	for _, role := range []string{"PROVISIONER", "WORKER", "OPERATOR", "VIEWER", "SHOP"} {
+	for _, role := range []string{"PROVISIONER", "WORKER", "OPERATOR", "VIEWER", "PRIVACY", "SHOP"} {
 		t.Setenv(role+"_PASSWORD", `"`+hash+`"`)
 	}
 	const include = `# include "nats-roles.conf"`
@@ -40,7 +40,7 @@ func TestTheServerConfigurationInDeployTakesTheRolesIn(t *testing.T) {
 	o, err := server.ProcessConfigFile(filepath.Join(dir, "nats-server.conf"))
 	require.NoError(t, err)
 	requireSafe(t, o)
-	require.Len(t, o.Users, 5)
+	require.Len(t, o.Users, 6)
 	for _, user := range o.Users {
 		require.Equal(t, hash, user.Password)
 		require.NotEmpty(t, user.Permissions.Publish.Allow, user.Username)

@@ -136,6 +136,9 @@ func (p fingerprint) id() string {
 	return hex.EncodeToString(sum[:4])
 }
 
+// GroupOf returns the ID of the group that a letter is of.
+func GroupOf(l *schema.Letter) string { return fingerprintOf(l).id() }
+
 // IsGroup says whether a text can be the ID of a group.
 func IsGroup(id string) bool { return groupID.MatchString(id) }
 

@@ -33,19 +33,22 @@ func (b *Box) AuditRevealOf(ctx context.Context, v Viewer, filter Filter, n int)
 	return b.AuditReveal(ctx, v, filter.AppID, filter.Words(pseudonyms), n)
 }
 
-// ListRevealed is List for a viewer who is shown the recipients. The audit comes before the first
-// letter: they are counted first, and no more than were written down are listed.
+// ListRevealed is ListPage for a viewer who is shown the recipients. The audit comes before the
+// first letter: they are counted first, and no more than were written down are listed.
 func (b *Box) ListRevealed(
-	ctx context.Context, v Viewer, filter Filter, f func(Item) error,
+	ctx context.Context, v Viewer, filter Filter, page Page, f func(Item) error,
 ) error {
 	left := 0
-	if err := b.skim(ctx, filter, func(Item) error { left++; return nil }); err != nil {
+	count := page
+	count.NewestFirst = false
+	err := b.ListPage(ctx, filter, count, func(Item) error { left++; return nil })
+	if err != nil {
 		return err
 	}
 	if err := b.AuditRevealOf(ctx, v, filter, left); err != nil {
 		return err
 	}
-	return b.List(ctx, filter, func(i Item) error {
+	return b.ListPage(ctx, filter, page, func(i Item) error {
 		if left == 0 {
 			return broker.ErrStopScan
 		}

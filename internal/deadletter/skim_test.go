@@ -82,7 +82,7 @@ func seenInFull(t *testing.T, data []byte) schema.Letter {
 		ID: l.ID, AppID: l.AppID, Generation: l.Generation, Lane: l.Lane, Campaign: l.Campaign,
 		OpenID: l.OpenID, Source: l.Source, Reason: l.Reason, Detail: l.Detail,
 		Errcode: l.Errcode, Errmsg: l.Errmsg, Attempts: make([]schema.Attempt, len(l.Attempts)),
-		DiedAt: l.DiedAt,
+		PossibleDuplicate: l.PossibleDuplicate, PublishedAt: l.PublishedAt, DiedAt: l.DiedAt,
 	}
 }
 

@@ -35,6 +35,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/intent"
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/withdrawal"
 )
 
@@ -87,6 +88,7 @@ type Result struct {
 	Person  string    `json:"person"` // the pseudonym of the openid
 	Removed Found     `json:"removed"`
 	Left    int       `json:"in_flight"` // intents whose call did not end meanwhile
+	Deaf    int       `json:"deaf"`      // workers of earlier versions, which do not know the orders
 	Orders  []Order   `json:"orders"`
 	Remains []Remnant `json:"remains"`
 }
@@ -170,7 +172,15 @@ func (res *Result) forget(
 		res.Left += len(r.open)
 		jobs = append(jobs, r.jobs...)
 	}
-	var err error
+	workers, err := pool.Workers(ctx, conn)
+	if err != nil {
+		return err
+	}
+	for _, w := range workers {
+		if !w.Forgets {
+			res.Deaf++
+		}
+	}
 	res.Remains, err = remains(ctx, conn, res.Orders, jobs)
 	return err
 }

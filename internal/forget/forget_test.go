@@ -18,6 +18,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/intent"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
@@ -195,19 +196,47 @@ func (q *interrupted) PublishBulk(
 	return q.Queue.PublishBulk(ctx, appID, terms, intents)
 }
 
-func TestWhatACampaignHasNotPublishedYetIsNotSentEither(t *testing.T) {
-	t.Parallel()
-	b := newBed(t)
-	template, err := campaign.ParseTemplate([]byte(`{"msgtype":"text","text":{"content":"sale"}}`))
+// bulkOf is the text of a campaign and the way to its queue.
+func (b *bed) bulkOf(text string) (*campaign.Template, campaign.Queue) {
+	b.t.Helper()
+	template, err := campaign.ParseTemplate([]byte(
+		`{"msgtype":"text","text":{"content":"` + text + `"}}`))
 	b.NoError(err)
 	p, err := publisher.New(b.conn.JS)
 	b.NoError(err)
-	queue := campaign.PublisherQueue{Publisher: p}
+	return template, campaign.PublisherQueue{Publisher: p}
+}
+
+func TestACampaignCountsWhatIsRemovedAsCancelled(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	template, queue := b.bulkOf("sale")
+	job := campaign.Job{AppID: app, Campaign: "double-11", Template: template,
+		Source: recipients("o1", one)}
+	b.NoError(gate.Pause(t.Context(), b.conn, app, "so that nothing is sent", "me"))
+	b.work()
+	b.Eventually(func() bool {
+		since, err := ledger.CountedSince(t.Context(), b.conn)
+		return err == nil && !since.IsZero()
+	}, brokertest.Patience, 10*time.Millisecond)
+	_, err := job.Start(t.Context(), campaign.Options{Conn: b.conn, Queue: queue})
+	b.NoError(err)
+	b.Equal(Found{Queued: 1}, b.forget(options()).Removed)
+	b.Eventually(func() bool {
+		status, err := campaign.ReadStatus(t.Context(), b.conn, app, "double-11")
+		return err == nil && status.Cancelled == 1 && status.Queued == 1
+	}, brokertest.Patience, 10*time.Millisecond)
+}
+
+func TestWhatACampaignHasNotPublishedYetIsNotSentEither(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	template, queue := b.bulkOf("sale")
 	job := campaign.Job{AppID: app, Campaign: "double-11", Template: template,
 		Source: recipients("o1", "o2", one, "o3")}
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	_, err = job.Start(ctx, campaign.Options{Conn: b.conn, Batch: 1,
+	_, err := job.Start(ctx, campaign.Options{Conn: b.conn, Batch: 1,
 		Queue: &interrupted{queue, 2, interrupt}})
 	b.ErrorIs(err, context.Canceled)
 
@@ -256,6 +285,7 @@ func TestACallUnderWayIsLeftToItsWorker(t *testing.T) {
 	result := b.forget(o)
 	b.NotZero(waited)
 	b.Zero(result.Left)
+	b.Zero(result.Deaf)
 	b.Equal(1, result.Removed.Receipts, "of a, which was sent")
 	b.awaitStates(map[string]schema.State{"b": schema.StateCancelled})
 	b.Equal([]string{one + " a"}, b.sent)

@@ -66,11 +66,13 @@ type Worker struct {
 	// every letter that it buries; older versions do not
 	Indexes bool `json:"indexes,omitempty"`
 	// knows the ledger's Gone mark; older versions do not
-	Frees  bool     `json:"frees,omitempty"`
-	Counts bool     `json:"counts,omitempty"` // names each end's campaign; older versions do not
-	Jobs   bool     `json:"jobs,omitempty"`   // carries them out; older versions do not
-	Apps   []string `json:"apps,omitempty"`   // whose shards it may take, whose jobs carry out
-	Status Status   `json:"status"`
+	Frees  bool `json:"frees,omitempty"`
+	Counts bool `json:"counts,omitempty"` // names each end's campaign; older versions do not
+	Jobs   bool `json:"jobs,omitempty"`   // carries them out; older versions do not
+	// obeys orders to send a person nothing of before; older versions do not
+	Forgets bool     `json:"forgets,omitempty"`
+	Apps    []string `json:"apps,omitempty"` // whose shards it may take, whose jobs carry out
+	Status  Status   `json:"status"`
 
 	Receipts Receipts `json:"receipts,omitempty"` // that it writes; older versions do not say
 }

@@ -100,51 +100,62 @@ func (p *Publisher) Receipts(
 	ctx context.Context, appID string, o publisher.ReceiptsOptions,
 ) iter.Seq2[publisher.Settled, error] {
 	return func(yield func(publisher.Settled, error) bool) {
-		fail := func(err error) {
+		each := func(s publisher.Settled) bool { return yield(s, nil) }
+		r := reading{p: p, appID: appID, options: o, each: each}
+		if err := r.run(ctx); err != nil {
 			yield(publisher.Settled{}, &publisher.Error{AppID: appID, Err: err})
 		}
-		if o.State != "" && !o.State.Terminal() {
-			fail(&schema.FieldError{Field: "state", Rule: "must be sent, dead or cancelled"})
-			return
-		}
-		next, missed, err := p.first(appID, o)
+	}
+}
+
+// reading is a loop over the receipts of an app.
+type reading struct {
+	p       *Publisher
+	appID   string
+	options publisher.ReceiptsOptions
+	each    func(publisher.Settled) bool
+	next    int               // how many receipts are behind
+	missed  *publisher.Missed // to be told with what comes next
+}
+
+// run yields until no more is wanted: then there is no error.
+func (r *reading) run(ctx context.Context) (err error) {
+	if s := r.options.State; s != "" && !s.Terminal() {
+		return &schema.FieldError{Field: "state", Rule: "must be sent, dead or cancelled"}
+	}
+	if r.next, r.missed, err = r.p.first(r.appID, r.options); err != nil {
+		return err
+	}
+	for isFirst := true; ; isFirst = false {
+		got, changed, err := r.p.behind(r.appID, r.next)
 		if err != nil {
-			fail(err)
-			return
+			return err
 		}
-		isFirst := true
-		for {
-			got, changed, err := p.behind(appID, next)
-			if err != nil {
-				fail(err)
-				return
+		isEmpty := isFirst && r.options.After.IsZero() && len(got) == 0
+		if r.options.Progress && (r.missed != nil || isEmpty) {
+			at := publisher.Position{Seq: uint64(r.next), Time: time.Now()}
+			if !r.yield(publisher.Settled{Position: at}) {
+				return nil
 			}
-			if o.Progress && (missed != nil || isFirst && o.After.IsZero() && len(got) == 0) {
-				at := publisher.Position{Seq: uint64(next), Time: time.Now()}
-				if !yield(publisher.Settled{Position: at, Missed: missed}, nil) {
-					return
-				}
-				missed = nil
+		}
+		for _, s := range got {
+			if r.next++; r.options.Match(s.Receipt) && !r.yield(s) {
+				return nil
 			}
-			isFirst = false
-			for _, s := range got {
-				if next++; !o.Match(s.Receipt) {
-					continue
-				}
-				s.Missed, missed = missed, nil
-				if !yield(s, nil) {
-					return
-				}
-			}
-			select {
-			case <-changed:
-			case <-p.closed:
-			case <-ctx.Done():
-				fail(context.Cause(ctx))
-				return
-			}
+		}
+		select {
+		case <-changed:
+		case <-r.p.closed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
+}
+
+// yield tells whether more is wanted.
+func (r *reading) yield(s publisher.Settled) bool {
+	s.Missed, r.missed = r.missed, nil
+	return r.each(s)
 }
 
 // behind is the receipts of an app but for the first n.

@@ -210,17 +210,27 @@ func (o *Operation) Replayer() (stop func()) {
 	})
 }
 
-// ReadsOf returns how many requests to read a stream have been made since.
+// ReadsOf returns how many requests to read a stream have been made since, or consumers to read it
+// with.
 func (o *Operation) ReadsOf(stream string) func() int {
 	o.T.Helper()
-	sub, err := o.Conn.NC.SubscribeSync("$JS.API.DIRECT.GET." + stream)
-	o.NoError(err)
-	o.NoError(o.Conn.NC.Flush())
-	return func() int {
-		o.NoError(o.Conn.NC.Flush())
-		n, _, err := sub.Pending() // a callback might not have run yet
+	var subs []*nats.Subscription
+	for _, subject := range []string{
+		"$JS.API.DIRECT.GET." + stream, "$JS.API.CONSUMER.CREATE." + stream + ".>",
+	} {
+		sub, err := o.Conn.NC.SubscribeSync(subject)
 		o.NoError(err)
-		return n
+		subs = append(subs, sub)
+	}
+	o.NoError(o.Conn.NC.Flush())
+	return func() (reads int) {
+		o.NoError(o.Conn.NC.Flush())
+		for _, sub := range subs {
+			n, _, err := sub.Pending() // a callback might not have run yet
+			o.NoError(err)
+			reads += n
+		}
+		return reads
 	}
 }
 

@@ -99,20 +99,6 @@ func TestTheAuditCountsTheLettersThatWereRevealed(t *testing.T) {
 	}
 }
 
-func TestDeadListShowsTheNewest(t *testing.T) {
-	t.Parallel()
-	o := clitest.NewOperation(t)
-	for i := range 7 {
-		o.Bury(clitest.DeadLetter(fmt.Sprint("order-", i)))
-	}
-	got := o.Kefu("dead list --limit 3")
-	o.Regexp(`(?s)order-4.*order-5.*order-6`, got.Out)
-	o.NotContains(got.Out, "order-3")
-	o.Equal("the newest 3 of 7 letters; --limit shows more, 0 all\n", got.Err)
-	o.Equal(1, strings.Count(o.Kefu("dead list -o ndjson --limit 1").Out, "\n"))
-	o.Len(clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json")), 7)
-}
-
 func TestDeadListChooses(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
@@ -194,7 +180,7 @@ func TestDeadShow(t *testing.T) {
 	for _, says := range []string{
 		"order-1", "45015 response out of time limit", "rid-1",
 		"kefu.send.wx1.live." + clitest.Masked, "7 in its queue, 1 in KEFU_DEAD",
-		"ATTEMPT", "12ms", "Nats-Msg-Id: order-1", "X-To: for " + clitest.Masked,
+		"attempts\n#  AT ", "12ms", "Nats-Msg-Id: order-1", "X-To: for " + clitest.Masked,
 		"packet (masked; --reveal shows it)",
 		`"touser": "` + clitest.Masked + `"`, `"msgtype": "text"`, `"content": "(7 characters)"`,
 		`"phone": "(a number)"`,

@@ -2,6 +2,8 @@ package dead
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +19,25 @@ type groups struct {
 	broker   *cli.Broker
 
 	choice choice
+	sort   string
+	limit  int
+}
+
+// groupOrders are the values of --sort: what comes first.
+var groupOrders = []struct {
+	name    string
+	compare func(a, b deadletter.Group) int
+}{
+	{"count", func(a, b deadletter.Group) int { return b.Count - a.Count }},
+	{byNewest, func(a, b deadletter.Group) int { return b.Last.Compare(a.Last) }},
+	{byOldest, func(a, b deadletter.Group) int { return a.First.Compare(b.First) }},
+}
+
+func groupOrderNames() (names []string) {
+	for _, o := range groupOrders {
+		names = append(names, o.name)
+	}
+	return names
 }
 
 func newGroups(env *cli.Env) *cobra.Command {
@@ -28,15 +49,39 @@ func newGroups(env *cli.Env) *cobra.Command {
 cause is one group, however many messages died of it. LAST HOUR counts those that died in the last
 hour; the arrow says whether they are more or fewer than in the hour before. What kefu advises is
 printed below the table. --group chooses the letters of a group in every other subcommand.
-Exit code 3 when no letter matches.`,
+
+The largest group comes first; --sort newest puts first what messages die of now, and --sort oldest
+what they have died of for the longest time. Exit code 3 when no letter matches.`,
 		Example: `  kefu dead groups
   kefu dead groups --since 2h --app wx0000000000000001
+  kefu dead groups --sort newest --limit 5
   kefu dead list --group 7fb47d95`,
 		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := d.check(); err != nil {
+				return err
+			}
+			return d.run(cmd.Context())
+		},
 	}
 	d.choice.addFlags(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&d.sort, "sort", groupOrders[0].name,
+		"`order`: "+strings.Join(groupOrderNames(), ", ")+" first")
+	flags.IntVar(&d.limit, "limit", 0, "at most the first `n` groups; 0 for all")
+	cli.Complete(cmd, "sort", groupOrderNames)
 	return cmd
+}
+
+func (d *groups) check() error {
+	switch {
+	case !slices.Contains(groupOrderNames(), d.sort):
+		return cli.Usagef("--sort %q is not one of %s", d.sort,
+			strings.Join(groupOrderNames(), ", "))
+	case d.limit < 0:
+		return cli.Usagef("--limit cannot be below 0")
+	}
+	return nil
 }
 
 // Group is a group as JSON, with what kefu advises.
@@ -61,8 +106,9 @@ func (d *groups) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows := make([]Group, len(found))
-	for i, g := range found {
+	first := d.first(found)
+	rows := make([]Group, len(first))
+	for i, g := range first {
 		advice := deadletter.AdviceOn(g.Reason, g.Errcode)
 		rows[i] = Group{g, advice.DoEn, advice.DoZh}
 	}
@@ -78,7 +124,27 @@ func (d *groups) run(ctx context.Context) error {
 	if err := d.streams.Printf("\n"); err != nil {
 		return err
 	}
-	return cli.Record(d.streams, nil, d.advice(rows))
+	if err := cli.Record(d.streams, nil, d.advice(rows)); err != nil {
+		return err
+	}
+	if len(first) < len(found) {
+		d.streams.Notef("the first %s of %s; --limit shows more, 0 all",
+			cli.Grouped(int64(len(first))), cli.Counted(len(found), "group"))
+	}
+	return nil
+}
+
+// first sorts groups and returns those that are shown.
+func (d *groups) first(found []deadletter.Group) []deadletter.Group {
+	for _, o := range groupOrders {
+		if o.name == d.sort {
+			slices.SortStableFunc(found, o.compare)
+		}
+	}
+	if d.limit > 0 {
+		return found[:min(d.limit, len(found))]
+	}
+	return found
 }
 
 func groupColumns() []cli.Column[Group] {

@@ -2,7 +2,10 @@ package dead
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +23,8 @@ type list struct {
 
 	choice choice
 	limit  cli.Limit
+	sort   string
+	page   deadletter.Page
 	reveal bool
 }
 
@@ -28,24 +33,53 @@ func newList(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, the newest last",
-		Long: `Lists dead letters in the order in which they died. Recipients are masked; --reveal
-shows them and is written to the audit. Exit code 3 when no letter matches.`,
+		Long: `Lists dead letters in the order in which they died, and of many the newest. --sort puts others
+first: ` + strings.Join(orderNames(), ", ") + `. Of those with as many attempts, or
+the same errcode, the newest come first. Recipients are masked; --reveal shows them and is written
+to the audit.
+
+A long list is read in pages: seq in the JSON is where a letter lies in the box, and --after and
+--before begin behind it. When there is more, the last line says with which of them it goes on.
+Exit code 3 when no letter matches.`,
 		Example: `  kefu dead list --since 2h
   kefu dead list --reason recipient --errcode 45015,45047 --limit 20
+  kefu dead list --sort attempts --limit 10
+  kefu dead list --sort oldest --limit 1000 --after 4711 -o json
   kefu dead list --campaign double-11 -o ndjson | jq -r .id`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := d.limit.Check(cmd); err != nil {
+			if err := d.check(cmd); err != nil {
 				return err
 			}
 			return d.run(cmd.Context())
 		},
 	}
 	d.choice.addFlags(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&d.sort, "sort", "",
+		"`order`: "+strings.Join(orderNames(), ", ")+" first (default the newest last)")
 	d.limit.AddFlag(cmd, "letters")
-	cmd.Flags().BoolVar(&d.reveal, "reveal", false,
+	flags.Lookup("limit").Usage = "at most `n` letters, the newest or the first of --sort; " +
+		"0 for all (default 100 in a table, all as JSON)"
+	flags.Uint64Var(&d.page.After, "after", 0, "only letters that lie behind this `seq` in the box")
+	flags.Uint64Var(&d.page.Before, "before", 0, "only letters that lie before this `seq` in the box")
+	flags.BoolVar(&d.reveal, "reveal", false,
 		"show recipients in full; this is written to the audit")
+	cli.Complete(cmd, "sort", orderNames)
 	return cmd
+}
+
+func (d *list) check(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	switch {
+	case d.sort != "" && !slices.Contains(orderNames(), d.sort):
+		return cli.Usagef("--sort %q is not one of %s", d.sort, strings.Join(orderNames(), ", "))
+	case flags.Changed("before") && d.page.Before == 0:
+		return cli.Usagef("--before counts from 1")
+	case flags.Changed("before") && d.page.Before <= d.page.After+1:
+		return cli.Usagef("nothing lies behind --after and before --before")
+	}
+	return d.limit.Check(cmd)
 }
 
 // Row is a letter in a list: what is said and the attempts are for `dead show`.
@@ -80,37 +114,54 @@ func newRow(i deadletter.Item, m cli.Mask) Row {
 	}
 }
 
+// alone returns the row without the rest of its letter, whose memory its strings share.
+func (r Row) alone() Row {
+	for _, s := range []*string{&r.ID, &r.AppID, &r.Errmsg, &r.Detail, &r.Campaign, &r.OpenID,
+		&r.Source} {
+		*s = strings.Clone(*s)
+	}
+	r.Reason = schema.Reason(strings.Clone(string(r.Reason)))
+	r.Lane = schema.Lane(strings.Clone(string(r.Lane)))
+	return r
+}
+
 func (d *list) run(ctx context.Context) error {
 	filter, err := d.choice.filter(d.settings.AppID, nil, time.Now())
 	if err != nil {
 		return err
 	}
-	limit := d.limit.Rows(d.streams)
 	conn, box, err := openBox(ctx, d.broker)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	print := d.printNewest
-	if limit == 0 && d.streams.AsJSON() {
+	print := d.printSome
+	if d.limit.Rows(d.streams) == 0 && d.streams.AsJSON() && d.byTime() {
 		print = d.printAll
 	}
-	found, err := print(ctx, box, filter, limit)
+	found, err := print(ctx, box, filter)
 	if err != nil {
 		return err
 	}
 	d.forewarn(ctx, box)
 	if found == 0 {
-		return noMatch(ctx, box, filter)
+		return d.nothing(ctx, box, filter)
 	}
-	d.limit.Note(d.streams, found, cli.Counted(found, "letter"))
 	return nil
+}
+
+// nothing returns why nothing was found.
+func (d *list) nothing(ctx context.Context, box *deadletter.Box, filter deadletter.Filter) error {
+	if d.page.After > 0 || d.page.Before > 0 {
+		return cli.Nothingf("no dead letter matches there: --after or --before end the list")
+	}
+	return noMatch(ctx, box, filter)
 }
 
 // printAll prints each letter as it is read, since a million need not be held here, and returns how
 // many there are.
 func (d *list) printAll(
-	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, _ int,
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
 ) (found int, err error) {
 	rows := cli.Rows[Row]{Streams: d.streams}
 	mask := cli.Mask{Reveal: d.reveal}
@@ -118,10 +169,12 @@ func (d *list) printAll(
 		found++
 		return rows.Add(newRow(i, mask))
 	}
+	page := d.page
+	page.NewestFirst = d.sort == byNewest
 	if d.reveal {
-		err = box.ListRevealed(ctx, d.viewer(), filter, show)
+		err = box.ListRevealed(ctx, d.viewer(), filter, page, show)
 	} else {
-		err = box.List(ctx, filter, show)
+		err = box.ListPage(ctx, filter, page, show)
 	}
 	if err != nil {
 		return found, err
@@ -129,23 +182,53 @@ func (d *list) printAll(
 	return found, rows.End()
 }
 
-// printNewest prints the newest letters, all for a limit of 0, and returns how many there are.
-func (d *list) printNewest(
-	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, limit int,
+// printSome prints the letters that come first, or all without a limit, and returns how many there
+// are.
+func (d *list) printSome(
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
 ) (found int, err error) {
-	newest := cli.Newest[Row]{Most: limit}
+	kept := d.keeper()
 	mask := cli.Mask{Reveal: d.reveal}
-	err = box.List(ctx, filter, func(i deadletter.Item) error {
-		newest.Add(newRow(i, mask))
+	err = box.ListPage(ctx, filter, d.page, func(i deadletter.Item) error {
+		row := newRow(i, mask)
+		if kept.Most == 0 {
+			row = row.alone()
+		}
+		kept.Add(row)
 		return nil
 	})
+	rows := kept.Rows()
 	if err == nil && d.reveal {
-		err = box.AuditRevealOf(ctx, d.viewer(), filter, newest.Kept())
+		err = box.AuditRevealOf(ctx, d.viewer(), filter, len(rows))
 	}
 	if err != nil {
-		return newest.Count, err
+		return kept.Count, err
 	}
-	return newest.Count, cli.List(d.streams, newest.Rows(), columns())
+	if err := cli.List(d.streams, rows, columns()); err != nil {
+		return kept.Count, err
+	}
+	d.note(rows, kept.Count)
+	return kept.Count, nil
+}
+
+// note says what is not shown, and how to go on.
+func (d *list) note(rows []Row, found int) {
+	shown := len(rows)
+	if shown == found {
+		return
+	}
+	which, how := "the newest", fmt.Sprintf("--before %d goes on", rows[0].Seq)
+	switch d.sort {
+	case "":
+	case byNewest:
+		how = fmt.Sprintf("--before %d goes on", rows[shown-1].Seq)
+	case byOldest:
+		which, how = "the oldest", fmt.Sprintf("--after %d goes on", rows[shown-1].Seq)
+	default:
+		which, how = "the first", "--limit shows more"
+	}
+	d.streams.Notef("%s %s of %s; %s, --limit 0 shows all", which, cli.Grouped(int64(shown)),
+		cli.Counted(found, "letter"), how)
 }
 
 func (d *list) viewer() deadletter.Viewer {

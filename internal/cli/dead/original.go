@@ -43,8 +43,9 @@ func (d *show) originals(
 			return err
 		}
 		for _, o := range kept {
-			item := deadletter.Item{Letter: o.Letter}
-			found = append(found, Original{newLetter(item, mask), Change{o.Job, o.By, o.At}})
+			l := newLetter(deadletter.Item{Letter: o.Letter}, mask, false)
+			l.Commands = []string{"kefu find " + quoted(id), "kefu dead replays show " + o.Job}
+			found = append(found, Original{l, Change{o.Job, o.By, o.At}})
 		}
 	}
 	if len(found) == 0 {

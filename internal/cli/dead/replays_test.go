@@ -77,14 +77,14 @@ func TestReplaysFitTheTerminal(t *testing.T) {
 	for _, width := range []int{80, 160} {
 		list := o.Kefu("dead replays", wide(width))
 		o.Equal(cli.ExitDone, list.Code, list.Err)
-		clitest.Golden(t, fmt.Sprintf("replays-%d.txt", width), list.Out)
+		printedAs(o, fmt.Sprintf("replays-%d.txt", width), list.Out)
 		shown := ""
 		for _, id := range []string{
 			"planned1", "running1", "paused11", "halted11", "done1111", "aborted1",
 		} {
 			shown += o.Kefu("dead replays show "+id, wide(width)).Out + "\n"
 		}
-		clitest.Golden(t, fmt.Sprintf("replays-show-%d.txt", width), shown)
+		printedAs(o, fmt.Sprintf("replays-show-%d.txt", width), shown)
 	}
 	o.NotContains(o.Kefu("dead replays --app wx2").Out, "paused11")
 }

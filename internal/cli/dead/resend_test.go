@@ -91,7 +91,7 @@ func TestDeadReplayDryRun(t *testing.T) {
 		o.Regexp(says, got.Out)
 	}
 	for _, width := range []int{80, 160} {
-		clitest.Golden(t, fmt.Sprintf("plan-%d.txt", width),
+		printedAs(o, fmt.Sprintf("plan-%d.txt", width),
 			o.Kefu("dead replay --all --dry-run --rate 2", wide(width)).Out)
 	}
 	o.Equal(5, o.Boxed())

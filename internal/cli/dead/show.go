@@ -31,10 +31,11 @@ func newShow(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show all there is about a dead letter",
-		Long: `Shows every dead letter of an id: reason, WeChat's answer, every attempt, the headers
-and the packet. What is said and to whom is masked; --reveal shows it and is written to the audit.
-A letter that a replay sent with changes (--set) is shown as it was before. Exit code 3 when there
-is no letter.`,
+		Long: `Shows every dead letter of an id: why it died, what that means and what can be done, with the
+commands for it; then every attempt, the headers and the packet. What is said and to whom is masked;
+--reveal shows it and is written to the audit. The explanation is in the language of LANG, in
+English and Chinese without one. A letter that a replay sent with changes (--set) is shown as it was
+before. Exit code 3 when there is no letter.`,
 		Example: `  kefu dead show order-4711
   kefu dead show order-4711 --reveal -o json`,
 		Args: cli.Args(1, 1, "ID"),
@@ -70,49 +71,78 @@ func (d *show) run(ctx context.Context, id string) error {
 	mask := cli.Mask{Reveal: d.reveal}
 	letters := make([]Letter, len(items))
 	for i, item := range items {
-		letters[i] = newLetter(item, mask)
+		letters[i] = newLetter(item, mask, len(items) > 1)
 	}
 	return cli.Each(d.streams, letters, d.print)
 }
 
-// Letter is a letter as JSON: the stored one, masked, with its place in the box.
+// Letter is a letter as JSON: the stored one, masked, with its place in the box and what kefu
+// advises.
 type Letter struct {
 	schema.Letter
 	Masked bool   `json:"masked,omitempty"` // what is said and to whom is taken out
 	Seq    uint64 `json:"seq"`
 
+	Group    string   `json:"group"` // of those that died of the same
+	Means    string   `json:"means"`
+	MeansZh  string   `json:"means_zh"`
+	Advice   string   `json:"advice"`
+	AdviceZh string   `json:"advice_zh"`
+	Commands []string `json:"commands"` // that do what is advised
+
 	packet string // as people are shown it
 }
 
-func newLetter(i deadletter.Item, m cli.Mask) Letter {
-	l, packet := i.Letter, m.Packet(i.Letter.Packet())
-	if m.Reveal {
-		return Letter{l, false, i.Seq, packet}
+// newLetter explains a letter, and masks it. several says that it is not the only one of its id.
+func newLetter(i deadletter.Item, m cli.Mask, several bool) Letter {
+	l := i.Letter
+	advice := deadletter.AdviceOn(l.Reason, l.Errcode)
+	out := Letter{
+		Letter: l, Seq: i.Seq, Group: deadletter.GroupOf(&l),
+		Means: advice.MeansEn, MeansZh: advice.MeansZh, Advice: advice.DoEn, AdviceZh: advice.DoZh,
+		Commands: remedy(&l, several), packet: m.Packet(l.Packet()),
 	}
-	openid := l.OpenID
-	l.OpenID = m.OpenID(openid)
+	if !m.Reveal {
+		out.mask(m)
+	}
+	return out
+}
+
+// mask takes out what is said and to whom.
+func (l *Letter) mask(m cli.Mask) {
+	openid, headers := l.OpenID, l.Headers
+	l.Masked, l.OpenID = true, m.OpenID(openid)
 	l.Subject = m.Subject(l.Subject, openid)
 	l.Detail, l.Errmsg = m.Within(l.Detail, openid), m.Within(l.Errmsg, openid)
 	l.Headers = make(map[string][]string)
-	for name, values := range i.Letter.Headers {
+	for name, values := range headers {
 		for _, value := range values {
 			l.Headers[name] = append(l.Headers[name], m.Within(value, openid))
 		}
 	}
 	l.HeadersBase64 = nil
-	wire.SetPacket(&l, []byte(packet))
-	return Letter{l, true, i.Seq, packet}
+	l.Attempts = slices.Clone(l.Attempts)
+	for i := range l.Attempts {
+		l.Attempts[i].Errmsg = m.Within(l.Attempts[i].Errmsg, openid)
+	}
+	wire.SetPacket(&l.Letter, []byte(l.packet))
 }
 
 func (d *show) print(l Letter) error {
-	if err := cli.Record(d.streams, nil, fields(l)); err != nil {
+	if err := cli.Record(d.streams, nil, d.why(l)); err != nil {
+		return err
+	}
+	if err := d.streams.Printf("\n%s\n", commandLines(l)); err != nil {
+		return err
+	}
+	if err := cli.Record(d.streams, nil, facts(l)); err != nil {
 		return err
 	}
 	if len(l.Attempts) > 0 {
-		if err := d.streams.Printf("\n"); err != nil {
+		if err := d.streams.Printf("\nattempts\n"); err != nil {
 			return err
 		}
-		if err := cli.List(d.streams, l.Attempts, attemptColumns()); err != nil {
+		if err := cli.List(d.streams, l.Attempts, attemptColumns(l)); err != nil {
 			return err
 		}
 	}
@@ -127,6 +157,17 @@ func (d *show) print(l Letter) error {
 		fmt.Fprintf(&rest, "  %s\n", cleanIndented(strings.TrimRight(line, "\n")))
 	}
 	return d.streams.Printf("%s", rest.String())
+}
+
+// commandLines are not broken at the terminal's width: they are copied.
+func commandLines(l Letter) string {
+	var out strings.Builder
+	out.WriteString("commands\n")
+	for _, line := range append(l.Commands, "kefu dead list --group "+l.Group+
+		"   # what died of the same") {
+		fmt.Fprintf(&out, "  %s\n", cli.Clean(line))
+	}
+	return out.String()
 }
 
 func writeHeaders(out *strings.Builder, headers map[string][]string) {
@@ -147,25 +188,52 @@ func cleanIndented(line string) string {
 	return line[:len(line)-len(text)] + cli.Clean(text)
 }
 
-func fields(l Letter) []cli.Field {
-	http := ""
-	if l.HTTPStatus > 0 {
-		http = strconv.Itoa(l.HTTPStatus)
+// why says what it died of, what that means, and what can be done.
+func (d *show) why(l Letter) []cli.Field {
+	died := "before its first attempt"
+	if n := len(l.Attempts); n > 0 {
+		died = "after " + cli.Counted(n, "attempt")
 	}
-	answer := strings.TrimSpace(cli.Errcode(l.Errcode) + " " + l.Errmsg)
 	duplicate := ""
 	if l.PossibleDuplicate {
 		duplicate = "yes: it may have been sent"
 	}
-	return []cli.Field{
+	fields := []cli.Field{
 		{Name: "id", Value: l.ID, Style: cli.Bold},
 		{Name: "app", Value: l.AppID},
+		{Name: "died", Value: strings.TrimSpace(cli.Moment(l.DiedAt) + " " + died)},
 		{Name: "reason", Value: string(l.Reason), Style: reasonStyle(l.Reason)},
-		{Name: "detail", Value: l.Detail},
-		{Name: "answer", Value: answer},
+		{Name: "answer", Value: strings.TrimSpace(cli.Errcode(l.Errcode) + " " + l.Errmsg)},
+		{Name: "possible duplicate", Value: duplicate, Style: cli.Yellow},
+	}
+	if l.Errcode == nil {
+		fields = append(fields, cli.Field{Name: "detail", Value: l.Detail})
+	}
+	language := d.settings.Language()
+	if language != cli.Chinese {
+		fields = append(fields, cli.Field{Name: "means", Value: l.Means},
+			cli.Field{Name: "you can", Value: l.Advice})
+	}
+	if language != cli.English {
+		fields = append(fields, cli.Field{Name: "含义", Value: l.MeansZh},
+			cli.Field{Name: "建议", Value: l.AdviceZh})
+	}
+	return fields
+}
+
+// facts are the rest.
+func facts(l Letter) []cli.Field {
+	http, detail := "", ""
+	if l.HTTPStatus > 0 {
+		http = strconv.Itoa(l.HTTPStatus)
+	}
+	if l.Errcode != nil { // else why has it
+		detail = l.Detail
+	}
+	return []cli.Field{
+		{Name: "detail", Value: detail},
 		{Name: "http status", Value: http},
 		{Name: "rid", Value: l.RID},
-		{Name: "possible duplicate", Value: duplicate, Style: cli.Yellow},
 		{Name: "generation", Value: strconv.Itoa(l.Generation)},
 		{Name: "lane", Value: string(l.Lane)},
 		{Name: "campaign", Value: l.Campaign},
@@ -174,26 +242,52 @@ func fields(l Letter) []cli.Field {
 		{Name: "published", Value: cli.Moment(l.PublishedAt)},
 		{Name: "first attempt", Value: cli.Moment(l.FirstAt)},
 		{Name: "last attempt", Value: cli.Moment(l.LastAt)},
-		{Name: "died", Value: cli.Moment(l.DiedAt)},
 		{Name: "worker", Value: l.Worker},
 		{Name: "subject", Value: l.Subject},
 		{Name: "sequence", Value: place(l), Style: cli.Faint},
 	}
 }
 
-func attemptColumns() []cli.Column[schema.Attempt] {
-	return []cli.Column[schema.Attempt]{
-		{Title: "ATTEMPT", Right: true,
-			Cell: func(a schema.Attempt) string { return strconv.Itoa(a.Number) }},
-		{Title: "AT", Cell: func(a schema.Attempt) string { return cli.Moment(a.At) }},
-		{Title: "TOOK", Right: true, Cell: func(a schema.Attempt) string {
+// attemptColumns leave out what every attempt has in common with the letter: its day, where that is
+// the same, and the worker.
+func attemptColumns(l Letter) []cli.Column[schema.Attempt] {
+	type attempt = schema.Attempt
+	at := func(a attempt) string { return a.At.Local().Format("15:04:05.000") }
+	if slices.ContainsFunc(l.Attempts, func(a attempt) bool { return !sameDay(a.At, l.DiedAt) }) {
+		at = func(a attempt) string { return a.At.Local().Format("01-02 15:04:05") }
+	}
+	columns := []cli.Column[attempt]{
+		{Title: "#", Right: true,
+			Cell: func(a attempt) string { return strconv.Itoa(a.Number) }},
+		{Title: "AT", Cell: at},
+		{Title: "TOOK", Right: true, Cell: func(a attempt) string {
 			return cli.Took(time.Duration(a.DurationMS * float64(time.Millisecond)))
 		}},
-		{Title: "OUTCOME", Cell: func(a schema.Attempt) string { return a.Outcome }},
+		{Title: "OUTCOME", Cell: func(a attempt) string { return a.Outcome }},
 		{Title: "ERRCODE", Right: true,
-			Cell: func(a schema.Attempt) string { return cli.Errcode(a.Errcode) }},
-		{Title: "ERRMSG", Cell: func(a schema.Attempt) string { return a.Errmsg }, Wraps: true},
-		{Title: "RID", Cell: func(a schema.Attempt) string { return a.RID }},
-		{Title: "WORKER", Cell: func(a schema.Attempt) string { return a.Worker }},
+			Cell: func(a attempt) string { return cli.Errcode(a.Errcode) }},
+		{Title: "ERRMSG", Cell: answered, Wraps: true},
 	}
+	if slices.ContainsFunc(l.Attempts, func(a attempt) bool { return a.Worker != l.Worker }) {
+		columns = append(columns, cli.Column[attempt]{Title: "WORKER",
+			Cell: func(a attempt) string { return a.Worker }})
+	}
+	return columns
+}
+
+func sameDay(a, b time.Time) bool {
+	return a.Local().Format(time.DateOnly) == b.Local().Format(time.DateOnly)
+}
+
+// answered is what the API said, with the rid if that is not in its words, or the HTTP status of an
+// answer without any.
+func answered(a schema.Attempt) string {
+	says := a.Errmsg
+	if a.RID != "" && !strings.Contains(says, a.RID) {
+		says = strings.TrimSpace(says + " rid: " + a.RID)
+	}
+	if says == "" && a.HTTPStatus > 0 {
+		says = "http " + strconv.Itoa(a.HTTPStatus)
+	}
+	return says
 }

@@ -46,7 +46,7 @@ the place of the openid. At the end it lists what remains, and until when. A cal
 cannot be recalled. It can be interrupted and run again at any time.
 
 Exit codes: 1 failed, 3 when nothing was stored (workers obey all the same), 4 when calls were still
-under way, or it was stopped in the middle.`,
+under way, a worker of an earlier version does not know the order, or it was stopped in the middle.`,
 		Example: `  kefu forget --openid oUser1 --dry-run
   kefu forget --openid oUser1 --app wx0000000000000001
   kefu forget --openid oUser1 --yes -o json`,
@@ -72,20 +72,20 @@ func (c *command) run(ctx context.Context) error {
 	}
 	defer conn.Close()
 	person := forget.Person{OpenID: c.openID, Apps: apps.Places(known)}
-	plan, err := forget.Look(ctx, conn, person)
-	if err != nil {
-		return err
-	}
-	if c.dryRun {
-		return c.printPlan(plan)
-	}
-	if !c.streams.Yes {
+	if c.dryRun || !c.streams.Yes { // else nobody sees it, and queues may be long
+		plan, err := forget.Look(ctx, conn, person)
+		switch {
+		case err != nil:
+			return err
+		case c.dryRun:
+			return c.printPlan(plan)
+		}
 		for _, line := range planLines(plan) {
 			c.streams.Notef("%s", line)
 		}
-	}
-	if err := c.streams.Confirm(ctx, c.question(plan)); err != nil {
-		return err
+		if err := c.streams.Confirm(ctx, c.question(plan)); err != nil {
+			return err
+		}
 	}
 	return c.forget(ctx, conn, person, known)
 }
@@ -165,6 +165,10 @@ func (c *command) report(r forget.Result, err error) error {
 	case r.Left > 0:
 		return cli.Partlyf("%s under way and could not be recalled; run it again in a minute",
 			cli.Counted(r.Left, "call")+isOrAre(r.Left))
+	case r.Deaf > 0:
+		return cli.Partlyf("%s of an earlier version, and may send this person what a campaign "+
+			"publishes: run it again when all are of this one",
+			cli.Counted(r.Deaf, "worker")+isOrAre(r.Deaf))
 	case r.Removed.Total() == 0:
 		return cli.Nothingf("nothing was stored of this person")
 	}

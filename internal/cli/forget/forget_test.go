@@ -111,6 +111,20 @@ func TestForgetRemovesAPersonAndNobodyElse(t *testing.T) {
 	o.Len(o.Queued("wx1"), 2)
 }
 
+func TestForgetSaysWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	// A worker of an earlier version.
+	o.NoError(o.Conn.SaveState(t.Context(), broker.PutState("pool.worker.old-1",
+		[]byte(`{"name":"old-1"}`), 0)))
+	o.Bury(clitest.DeadLetter("dead-1"))
+	got := o.Kefu(line + " --yes")
+	o.Equal(cli.ExitPartly, got.Code)
+	o.Regexp(`(?m)^removed +1 dead letter$`, got.Out)
+	o.Equal("kefu: 1 worker is of an earlier version, and may send this person what a campaign "+
+		"publishes: run it again when all are of this one\n", got.Err)
+}
+
 func TestForgetInOneApp(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)

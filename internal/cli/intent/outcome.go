@@ -45,6 +45,9 @@ func (o *outcome) await(
 	var err error
 	o.accepted, err = o.publisher.Publish(wait, appID, o.packet, options...)
 	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, publisher.ErrOutcomeOpen) {
+			o.streams.Notef("%s may be queued: kefu find %[1]s tells", o.accepted.ID)
+		}
 		return asUsage(err)
 	}
 	o.expect(wait)

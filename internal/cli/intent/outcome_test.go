@@ -1,6 +1,7 @@
 package intent_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -175,6 +176,73 @@ func TestWhoWaitsIsToldThatNothingCanBeSeen(t *testing.T) {
 			if row.code == cli.ExitUsage {
 				o.Empty(o.Queued("wx1"))
 			}
+		})
+	}
+}
+
+func TestWhoWaitsInVainIsToldWhereItStands(t *testing.T) {
+	t.Parallel()
+	const briefly = "send --app wx1 --id order-1 --wait --timeout 1s"
+	for name, row := range map[string]struct {
+		before func(*clitest.Operation)
+		change func(*clitest.Try)
+		says   []string
+	}{
+		"the app is held": {func(o *clitest.Operation) {
+			o.Equal(cli.ExitDone, o.Kefu("app pause wx1 --reason typo --yes").Code)
+		}, sameMessage, []string{
+			"kefu: order-1 is queued; it was not sent within 1s because wx1 is held: typo ("}},
+		"the first is queued, and is another message": {func(o *clitest.Operation) {
+			o.Send("wx1", "order-1")
+		}, otherMessage, []string{
+			"order-1 was accepted before with another message, so this one was dropped; " +
+				"the first is queued\n",
+			"kefu: order-1 is queued; it has not ended within 1s: kefu find order-1 says more\n"}},
+		"the first is being sent": {func(o *clitest.Operation) {
+			o.Send("wx1", "order-1")
+			o.Story("order-1", "one", started)
+		}, sameMessage, []string{
+			"order-1 was accepted before, so this one was dropped; the first is being sent\n",
+			"kefu: order-1 is being sent; it has not ended within 1s"}},
+	} {
+		for _, receipts := range []pool.Receipts{pool.ReceiptsAll, pool.ReceiptsOff} {
+			t.Run(name+", receipts "+string(receipts), func(t *testing.T) {
+				t.Parallel()
+				o := clitest.NewOperation(t)
+				o.Worker(pool.Worker{Name: "one", Receipts: receipts, Counts: true})
+				row.before(o)
+				got := o.Kefu(briefly, row.change)
+				o.Equal(cli.ExitFailed, got.Code)
+				o.Empty(got.Out)
+				for _, says := range row.says {
+					o.Contains(got.Err, says)
+				}
+			})
+		}
+	}
+}
+
+func TestWhoIsInterruptedIsToldThatItIsQueued(t *testing.T) {
+	t.Parallel()
+	for _, receipts := range []pool.Receipts{pool.ReceiptsAll, pool.ReceiptsOff} {
+		t.Run(string(receipts), func(t *testing.T) {
+			t.Parallel()
+			o := clitest.NewOperation(t)
+			o.Worker(pool.Worker{Name: "one", Receipts: receipts, Counts: true})
+			ctx, interrupt := context.WithCancel(t.Context())
+			done := make(chan clitest.Result, 1)
+			go func() {
+				done <- o.Kefu(again, sameMessage, func(c *clitest.Try) { c.Ctx = ctx })
+			}()
+			o.Eventually(func() bool { return len(o.Queued("wx1")) == 1 }, brokertest.Patience,
+				time.Millisecond)
+			interrupt()
+			got := brokertest.Await(t, done, "the end of kefu send")
+			o.Equal(cli.ExitFailed, got.Code)
+			o.Empty(got.Out)
+			// The broker's answer may still be on its way.
+			o.Regexp(`^order-1 (is queued and will be sent|may be queued): kefu find order-1 tells.*\n`+
+				`kefu: interrupted\n$`, got.Err)
 		})
 	}
 }

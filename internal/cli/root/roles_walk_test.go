@@ -13,18 +13,13 @@ type errand struct {
 type role string
 
 const (
-	anybody     role = ""            // it asks nothing of the broker of the configuration
-	looks       role = "viewer"      // and an operator
-	acts        role = "operator"    // and no viewer
-	provisions  role = "provisioner" // sets the broker up
-	works       role = "worker"      // carries out
-	needsSecret role = "secret"      // calls WeChat with the app's secret
+	anybody    role = ""            // it asks nothing of the broker of the configuration
+	looks      role = "viewer"      // and an operator
+	acts       role = "operator"    // and no viewer
+	forgets    role = "privacy"     // removes a person, and nothing else
+	provisions role = "provisioner" // sets the broker up
+	works      role = "worker"      // carries out
 )
-
-// pending are commands to come: those that exist have to be in errands.
-var pending = map[string]role{
-	"kefu forget": acts,
-}
 
 // errands are all commands with what each of them needs the broker for, in an order in which each
 // finds something to do.
@@ -96,6 +91,8 @@ var errands = []errand{
 
 	{looks, "audit", ""},
 	{looks, "audit --verb discard", ""},
+	{looks, "forget --openid alice --dry-run", ""},
+	{forgets, "forget --openid alice --yes", ""},
 	{looks, "tail --since 1h", "hi"},
 	{looks, "tail --app wx0000000000000001 --state dead --since 1h", "gone-1"},
 }

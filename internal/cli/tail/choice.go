@@ -11,67 +11,37 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// choice is the flags that choose receipts. All that are given must hold; a list holds when one of
-// its values does.
+// choice is the flags that choose receipts.
 type choice struct {
-	appID    string
-	states   []string
-	reasons  []string
-	errcodes []int
-	lane     string
-	campaign string
-	source   string
-	ids      []string
+	cli.Choice
+	appID  string
+	states []string
 }
 
-// The values of --state, --reason and --lane.
-var (
-	states = []string{
-		string(schema.StateSent), string(schema.StateDead), string(schema.StateCancelled),
-	}
-	reasons = cli.Reasons()
-	lanes   = cli.Lanes()
-)
+// states are the values of --state.
+var states = []string{
+	string(schema.StateSent), string(schema.StateDead), string(schema.StateCancelled),
+}
 
 func (c *choice) addFlags(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringSliceVar(&c.states, "state", nil,
+	cmd.Flags().StringSliceVar(&c.states, "state", nil,
 		"how they ended, separated by commas: `states` "+strings.Join(states, ", "))
-	flags.StringSliceVar(&c.reasons, "reason", nil,
-		"`reasons` they died of, separated by commas: "+strings.Join(reasons, ", "))
-	flags.IntSliceVar(&c.errcodes, "errcode", nil, "WeChat's last `codes`, separated by commas")
-	flags.StringVar(&c.lane, "lane", "", "`lane`: live or bulk")
-	flags.StringVar(&c.campaign, "campaign", "", "`campaign` of bulk messages")
-	flags.StringVar(&c.source, "source", "", "publishing `service` (its Kefu-Source)")
-	flags.StringArrayVar(&c.ids, "id", nil, "`id`; may be repeated")
+	c.AddFlags(cmd)
 	cli.Complete(cmd, "state", func() []string { return states })
-	cli.Complete(cmd, "reason", func() []string { return reasons })
-	cli.Complete(cmd, "lane", func() []string { return lanes })
 }
 
 // check refuses values that no receipt can have.
 func (c *choice) check() error {
-	for _, list := range []struct {
-		flag          string
-		values, known []string
-	}{
-		{"state", c.states, states}, {"reason", c.reasons, reasons},
-	} {
-		for i, value := range list.values {
-			list.values[i] = strings.TrimSpace(value)
-			if !slices.Contains(list.known, list.values[i]) {
-				return cli.Usagef("--%s %q is not one of %s", list.flag, value,
-					strings.Join(list.known, ", "))
-			}
+	for i, state := range c.states {
+		c.states[i] = strings.TrimSpace(state)
+		if !slices.Contains(states, c.states[i]) {
+			return cli.Usagef("--state %q is not one of %s", state, strings.Join(states, ", "))
 		}
-	}
-	if c.lane != "" && !slices.Contains(lanes, c.lane) {
-		return cli.Usagef("--lane %q is not live or bulk", c.lane)
 	}
 	if c.appID != "" && schema.CheckToken("appid", c.appID) != nil {
 		return cli.Usagef("--app %q is no appid", c.appID)
 	}
-	return nil
+	return c.Check()
 }
 
 // subject returns the narrowest subject that has every receipt that can be chosen.
@@ -89,13 +59,15 @@ func (c *choice) match(r schema.Receipt) bool {
 	switch {
 	case c.appID != "" && c.appID != r.AppID,
 		len(c.states) > 0 && !slices.Contains(c.states, string(r.State)),
-		len(c.reasons) > 0 && !slices.Contains(c.reasons, string(r.Reason)),
-		len(c.errcodes) > 0 && (r.Errcode == nil || !slices.Contains(c.errcodes, *r.Errcode)),
-		c.lane != "" && c.lane != string(r.Lane),
-		c.campaign != "" && c.campaign != r.Campaign,
-		c.source != "" && c.source != r.Source,
-		len(c.ids) > 0 && !slices.Contains(c.ids, r.ID):
+		len(c.Reasons) > 0 && !slices.Contains(c.Reasons, r.Reason),
+		len(c.Errcodes) > 0 && (r.Errcode == nil || !slices.Contains(c.Errcodes, *r.Errcode)),
+		c.Lane != "" && c.Lane != r.Lane,
+		c.Campaign != "" && c.Campaign != r.Campaign,
+		c.Source != "" && c.Source != r.Source,
+		c.Generation > 0 && c.Generation != r.Generation,
+		r.Attempts < c.MinAttempts,
+		len(c.IDs) > 0 && !slices.Contains(c.IDs, r.ID):
 		return false
 	}
-	return true
+	return strings.Contains(strings.ToLower(r.Errmsg), strings.ToLower(c.Search))
 }

@@ -47,8 +47,8 @@ func New(env *cli.Env) *cobra.Command {
 		Long: `Shows a line for each intent as it ends: when, which app, id, how (sent, dead,
 cancelled; +dup? for a possible duplicate), why, lane, campaign, source, attempts, and how long
 after its publishing. It reads the receipts that workers publish, which are kept for 3 days and name
-no recipient. It goes on when the broker was away, and misses none. Ctrl-C ends it, with exit code
-0. A narrow terminal shows fewer columns.
+no recipient, and warns when the workers do not publish all. It goes on when the broker was away,
+and misses none. Ctrl-C ends it, with exit code 0. A narrow terminal shows fewer columns.
 
 What comes faster than the terminal or the pipe takes it is counted and not shown; what was settled
 before the command began is never left out. -o json prints one array, which ends with Ctrl-C;

@@ -146,7 +146,9 @@ func several() []schema.Receipt {
 		receipt("订单-20261120-000001", ofApp("wx2"), func(r *schema.Receipt) {
 			r.PossibleDuplicate, r.Attempts = true, 2
 		}),
-		receipt("late", func(r *schema.Receipt) { r.State = schema.StateCancelled }),
+		receipt("late", func(r *schema.Receipt) {
+			r.State, r.Generation, r.Errmsg = schema.StateCancelled, 2, "Nobody waits for it"
+		}),
 	}
 }
 
@@ -231,6 +233,9 @@ func TestTailChooses(t *testing.T) {
 		"--campaign double-11-shanghai-vip":  "Cgh1H1PmBrW8ktCrb5ZbEE",
 		"--source shop --app wx2":            "订单-20261120-000001",
 		"--id order-4711 --id nobody":        "order-4711",
+		"--min-attempts 2":                   "订单-20261120-000001",
+		"--generation 2":                     "late",
+		"--search WAITS":                     "late",
 	} {
 		r := tails(o, line+" --since 1h -o ndjson")
 		r.shows(1)
@@ -246,6 +251,7 @@ func TestTailChooses(t *testing.T) {
 		"--reason tired":  `--reason "tired" is not one of invalid, `,
 		"--lane express":  `--lane "express" is not live or bulk`,
 		"--app wx.1":      `--app "wx.1" is no appid`,
+		"--generation -1": `--generation counts from 1`,
 		"--since morning": `--since "morning" is not a time`,
 	} {
 		got := o.Kefu("tail " + line)

@@ -1,0 +1,73 @@
+package dead
+
+import (
+	"cmp"
+
+	"github.com/kefuhq/kefu/internal/cli"
+)
+
+// The orders of a list by time. Letters come out of the box in the order in which they died.
+const (
+	byNewest = "newest"
+	byOldest = "oldest"
+)
+
+// orders are the others: what comes top.
+var orders = []struct {
+	name    string
+	compare func(a, b Row) int
+}{
+	{"attempts", func(a, b Row) int { return cmp.Compare(b.Attempts, a.Attempts) }},
+	{"errcode", func(a, b Row) int {
+		return cmp.Or(cmp.Compare(unanswered(a), unanswered(b)), cmp.Compare(code(a), code(b)))
+	}},
+	{"reason", func(a, b Row) int { return cmp.Compare(a.Reason, b.Reason) }},
+	{"app", func(a, b Row) int { return cmp.Compare(a.AppID, b.AppID) }},
+}
+
+// unanswered is 1 for a letter without an errcode: those come last.
+func unanswered(r Row) int {
+	if r.Errcode == nil {
+		return 1
+	}
+	return 0
+}
+
+func code(r Row) int {
+	if r.Errcode == nil {
+		return 0
+	}
+	return *r.Errcode
+}
+
+// orderNames are the values of --sort.
+func orderNames() []string {
+	names := []string{byNewest, byOldest}
+	for _, o := range orders {
+		names = append(names, o.name)
+	}
+	return names
+}
+
+// byTime says whether letters are listed as they lie in the box, in either direction.
+func (d *list) byTime() bool { return d.sort == "" || d.sort == byNewest || d.sort == byOldest }
+
+// keeper returns what keeps the letters that are shown, and no others.
+func (d *list) keeper() *cli.Top[Row] {
+	top := &cli.Top[Row]{Most: d.limit.Rows(d.streams)}
+	newest := func(a, b Row) int { return cmp.Compare(b.Seq, a.Seq) }
+	switch d.sort {
+	case "":
+		top.Compare, top.Backward = newest, true
+	case byNewest:
+		top.Compare = newest
+	case byOldest:
+		top.Compare = func(a, b Row) int { return cmp.Compare(a.Seq, b.Seq) }
+	}
+	for _, o := range orders {
+		if o.name == d.sort {
+			top.Compare = func(a, b Row) int { return cmp.Or(o.compare(a, b), newest(a, b)) }
+		}
+	}
+	return top
+}
