@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,13 @@ func (b *bed) Deliver(_ context.Context, m wechat.Message) error {
 	defer b.mu.Unlock()
 	b.sent = append(b.sent, p.ToUser+" "+p.Text.Content)
 	return nil
+}
+
+// calls are those that have ended.
+func (b *bed) calls() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.sent)
 }
 
 // callUnderWay starts a worker whose first call ends when end is closed, and waits for the call of
@@ -287,8 +295,9 @@ func TestACallUnderWayIsLeftToItsWorker(t *testing.T) {
 	b.Zero(result.Left)
 	b.Zero(result.Deaf)
 	b.Equal(1, result.Removed.Receipts, "of a, which was sent")
-	b.awaitStates(map[string]schema.State{"b": schema.StateCancelled})
-	b.Equal([]string{one + " a"}, b.sent)
+	b.live("c", one) // the worker reads on behind what was taken out of its hands
+	b.awaitStates(map[string]schema.State{"b": schema.StateCancelled, "c": schema.StateSent})
+	b.Equal([]string{one + " a", one + " c"}, b.calls())
 }
 
 func TestACallThatDoesNotEndIsLeft(t *testing.T) {
