@@ -43,13 +43,25 @@ func BenchmarkBox(b *testing.B) {
 			return len(found), err
 		}},
 		{"list by errcode", func() (found int, err error) {
-			err = box.List(b.Context(), Filter{Errcodes: []int{45003}}, func(Item) error {
-				found++
-				return nil
-			})
+			err = box.ListPage(b.Context(), Filter{Errcodes: []int{45003}}, Page{},
+				func(Item) error { found++; return nil })
 			return found, err
 		}},
-		{"count", func() (found int, err error) {
+		{"list by lane", func() (found int, err error) {
+			err = box.ListPage(b.Context(), Filter{Lane: schema.LaneLive}, Page{},
+				func(Item) error { found++; return nil })
+			return found, err
+		}},
+		{"read in full", func() (found int, err error) {
+			err = box.List(b.Context(), Filter{}, func(Item) error { found++; return nil })
+			return found, err
+		}},
+		{"sweep", func() (found int, err error) {
+			err = conn.Sweep(b.Context(), schema.StreamDead, broker.ScanOptions{},
+				func(broker.Stored) error { found++; return nil })
+			return found, err
+		}},
+		{"scan", func() (found int, err error) {
 			err = conn.Scan(b.Context(), schema.StreamDead, broker.ScanOptions{},
 				func(broker.Stored) error { found++; return nil })
 			return found, err

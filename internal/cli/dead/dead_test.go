@@ -27,7 +27,7 @@ func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	o.Regexp(`(?m)^ID +APP +REASON +ERRCODE +LANE +CAMPAIGN +RECIPIENT +SOURCE +ATTEMPTS +`+
 		`DIED +DETAIL$`, got.Out)
 	o.Regexp(`(?m)^a +wx1 +recipient +45015 +live +oABC…Z0 +shop +1 +`+
-		`2026-11-20 \d\d:\d0:00 +the API was busy six times$`, got.Out)
+		`2026-11-20 \d\d:\d0:00 +response out of time limit$`, got.Out)
 	o.Regexp(`(?m)^b +wx1 +exhausted +bulk +double-11 `, got.Out)
 	o.NotContains(got.Out, clitest.Recipient)
 	o.Empty(got.Err)

@@ -105,8 +105,8 @@ type Row struct {
 func newRow(i deadletter.Item, m cli.Mask) Row {
 	l := i.Letter
 	return Row{
-		ID: l.ID, AppID: l.AppID, Reason: l.Reason, Errcode: l.Errcode, Errmsg: l.Errmsg,
-		Detail: l.Detail, Lane: l.Lane,
+		ID: l.ID, AppID: l.AppID, Reason: l.Reason, Errcode: l.Errcode,
+		Errmsg: m.Within(l.Errmsg, l.OpenID), Detail: m.Within(l.Detail, l.OpenID), Lane: l.Lane,
 		Campaign: l.Campaign, OpenID: m.OpenID(l.OpenID), Source: l.Source,
 		Generation: l.Generation, Attempts: len(l.Attempts),
 		PossibleDuplicate: l.PossibleDuplicate, PublishedAt: l.PublishedAt, DiedAt: l.DiedAt,
@@ -262,8 +262,17 @@ func columns() []cli.Column[Row] {
 		{Title: "ATTEMPTS", Right: true,
 			Cell: func(r Row) string { return strconv.Itoa(r.Attempts) }, Spare: 7},
 		{Title: "DIED", Cell: func(r Row) string { return cli.Moment(r.DiedAt) }, Spare: 1},
-		{Title: "DETAIL", Cell: func(r Row) string { return r.Detail }, Cuts: true},
+		{Title: "DETAIL", Cell: detail, Cuts: true},
 	}
+}
+
+// detail is what WeChat said, as the letter's own detail begins with what other columns show; or
+// that, when there was no answer.
+func detail(r Row) string {
+	if r.Errcode != nil && r.Errmsg != "" {
+		return r.Errmsg
+	}
+	return r.Detail
 }
 
 // reasonStyle sets apart what a person should look into from what happens every day.

@@ -45,8 +45,9 @@ It first says how much there is, and asks; what was done is written to the audit
 the place of the openid. At the end it lists what remains, and until when. A call that is under way
 cannot be recalled. It can be interrupted and run again at any time.
 
-Exit codes: 1 failed, 3 when nothing was stored (workers obey all the same), 4 when calls were still
-under way, a worker of an earlier version does not know the order, or it was stopped in the middle.`,
+Exit codes: 1 failed, 3 when nothing was stored (workers obey all the same), 4 when calls were
+still under way, a worker of an earlier version does not know the order, or it was stopped in the
+middle.`,
 		Example: `  kefu forget --openid oUser1 --dry-run
   kefu forget --openid oUser1 --app wx0000000000000001
   kefu forget --openid oUser1 --yes -o json`,
