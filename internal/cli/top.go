@@ -7,9 +7,8 @@ import (
 
 // Top keeps those of many rows that come first in an order.
 type Top[T any] struct {
-	Most     int              // how many are kept; 0 for all
-	Compare  func(a, b T) int // negative when a comes first
-	Backward bool             // Rows returns the first last
+	Most    int              // how many are kept; 0 for all
+	Compare func(a, b T) int // negative when a comes first
 
 	Count int // how many came
 
@@ -35,9 +34,6 @@ func (t *Top[T]) Add(row T) {
 // Rows returns the rows that were kept, in their order. No row may be added after that.
 func (t *Top[T]) Rows() []T {
 	slices.SortStableFunc(t.heap.rows, t.Compare)
-	if t.Backward {
-		slices.Reverse(t.heap.rows)
-	}
 	return t.heap.rows
 }
 

@@ -61,7 +61,62 @@ func TestPagesInBothDirections(t *testing.T) {
 		b.Equal(row.oldest, b.paged(row.filter, row.page, row.most), "%+v", row)
 		row.page.NewestFirst = true
 		b.Equal(row.newest, b.paged(row.filter, row.page, row.most), "%+v", row)
+		row.page.Most = row.most
+		b.Equal(row.newest, b.paged(row.filter, row.page, 0), "%+v", row)
+		row.page.NewestFirst = false
+		b.Equal(row.oldest, b.paged(row.filter, row.page, 0), "%+v", row)
 	}
 	b.ErrorIs(b.box.ListPage(t.Context(), Filter{}, Page{NewestFirst: true},
 		func(Item) error { return errEnough }), errEnough)
+}
+
+func TestAPageReadsNoFurtherThanItMust(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 10)
+	rare := func(l *schema.Letter) { l.Reason = schema.ReasonExpired }
+	b.bury(letter("rare-1", rare))
+	b.buryMany("x", 8*pageWindow)
+	b.bury(letter("rare-2", rare), letter("last"))
+	text := Filter{Text: "busy", Since: noon} // which no subject tells
+	for _, row := range []struct {
+		page  Page
+		want  string
+		reads int
+	}{
+		{Page{Most: 1, NewestFirst: true}, "last", 1},
+		{Page{Most: 2, NewestFirst: true, Before: 10}, "x7 x6", 1},
+	} {
+		got := ""
+		reads := b.reads(func() { got = b.paged(text, row.page, 0) })
+		b.Equal(row.want, got)
+		b.Equal(row.reads, reads)
+	}
+	// All of the box has to be read, in windows that grow.
+	few := Filter{Reasons: []schema.Reason{schema.ReasonExpired, schema.ReasonPoison}}
+	b.Equal("rare-2 rare-1", b.paged(few, Page{Most: 3, NewestFirst: true}, 0))
+	b.Equal("rare-2 rare-1", b.paged(few, Page{NewestFirst: true}, 0))
+}
+
+func TestWhatTheBrokerCanCountIsNotRead(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 10)
+	b.bury(letter("a"), letter("b"), letter("c", of(schema.ReasonExpired)), letter("d", otherAppsLetter))
+	for _, row := range []struct {
+		filter Filter
+		n      uint64
+		known  bool
+	}{
+		{Filter{}, 4, true},
+		{Filter{AppID: app}, 3, true},
+		{Filter{AppID: app, Reasons: []schema.Reason{schema.ReasonExpired}}, 1, true},
+		{Filter{Reasons: []schema.Reason{schema.ReasonPoison}}, 0, true},
+		{Filter{Reasons: schema.Reasons()}, 0, false},
+		{Filter{AppID: ">"}, 0, false},
+		{Filter{Lane: schema.LaneLive}, 0, false},
+	} {
+		n, known, err := b.box.Count(t.Context(), row.filter)
+		b.NoError(err)
+		b.Equal(row.n, n, "%+v", row.filter)
+		b.Equal(row.known, known, "%+v", row.filter)
+	}
 }

@@ -187,48 +187,101 @@ func (d *list) printAll(
 func (d *list) printSome(
 	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
 ) (found int, err error) {
-	kept := d.keeper()
-	mask := cli.Mask{Reveal: d.reveal}
-	err = box.ListPage(ctx, filter, d.page, func(i deadletter.Item) error {
-		row := newRow(i, mask)
-		if kept.Most == 0 {
-			row = row.alone()
-		}
-		kept.Add(row)
-		return nil
-	})
-	rows := kept.Rows()
+	choose := d.sorted
+	if d.byTime() {
+		choose = d.newestOrOldest
+	}
+	rows, more, err := choose(ctx, box, filter)
 	if err == nil && d.reveal {
 		err = box.AuditRevealOf(ctx, d.viewer(), filter, len(rows))
 	}
 	if err != nil {
-		return kept.Count, err
+		return len(rows), err
 	}
 	if err := cli.List(d.streams, rows, columns()); err != nil {
-		return kept.Count, err
+		return len(rows), err
 	}
-	d.note(rows, kept.Count)
-	return kept.Count, nil
+	if more {
+		d.note(ctx, box, filter, rows)
+	}
+	return len(rows), nil
 }
 
-// note says what is not shown, and how to go on.
-func (d *list) note(rows []Row, found int) {
-	shown := len(rows)
-	if shown == found {
-		return
+// newestOrOldest returns as many letters as are shown, and reads one more to know whether there is
+// one.
+func (d *list) newestOrOldest(
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
+) (rows []Row, more bool, err error) {
+	limit := d.limit.Rows(d.streams)
+	page := d.page
+	backward := d.sort == "" && limit > 0 // what is printed last is read first
+	page.NewestFirst = d.sort == byNewest || backward
+	if limit > 0 {
+		page.Most = limit + 1
 	}
+	mask := cli.Mask{Reveal: d.reveal}
+	err = box.ListPage(ctx, filter, page, func(i deadletter.Item) error {
+		rows = append(rows, newRow(i, mask).alone())
+		return nil
+	})
+	if more = limit > 0 && len(rows) > limit; more {
+		rows = rows[:limit]
+	}
+	if backward {
+		slices.Reverse(rows)
+	}
+	return rows, more, err
+}
+
+// sorted reads all letters, and returns those that come first in an order that is not the box's.
+func (d *list) sorted(
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
+) (rows []Row, more bool, err error) {
+	top := cli.Top[Row]{Most: d.limit.Rows(d.streams), Compare: d.compare()}
+	mask := cli.Mask{Reveal: d.reveal}
+	err = box.ListPage(ctx, filter, d.page, func(i deadletter.Item) error {
+		row := newRow(i, mask)
+		if top.Most == 0 {
+			row = row.alone()
+		}
+		top.Add(row)
+		return nil
+	})
+	rows = top.Rows()
+	return rows, top.Count > len(rows), err
+}
+
+// note says that not all is shown, and how to go on.
+func (d *list) note(
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, rows []Row,
+) {
 	which, how := "the newest", fmt.Sprintf("--before %d goes on", rows[0].Seq)
+	last := rows[len(rows)-1].Seq
 	switch d.sort {
 	case "":
 	case byNewest:
-		how = fmt.Sprintf("--before %d goes on", rows[shown-1].Seq)
+		how = fmt.Sprintf("--before %d goes on", last)
 	case byOldest:
-		which, how = "the oldest", fmt.Sprintf("--after %d goes on", rows[shown-1].Seq)
+		which, how = "the oldest", fmt.Sprintf("--after %d goes on", last)
 	default:
 		which, how = "the first", "--limit shows more"
 	}
-	d.streams.Notef("%s %s of %s; %s, --limit 0 shows all", which, cli.Grouped(int64(shown)),
-		cli.Counted(found, "letter"), how)
+	d.streams.Notef("%s %s; %s, --limit 0 shows all", which, d.ofAll(ctx, box, filter, len(rows)), how)
+}
+
+// ofAll says how many of how many letters are shown, as far as the broker knows that without reading
+// them.
+func (d *list) ofAll(
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, shown int,
+) string {
+	if d.page.After == 0 && d.page.Before == 0 {
+		ctx, cancel := context.WithTimeout(ctx, cli.AsideWait)
+		defer cancel()
+		if n, known, err := box.Count(ctx, filter); err == nil && known {
+			return fmt.Sprintf("%s of %s", cli.Grouped(int64(shown)), cli.Counted(int(n), "letter"))
+		}
+	}
+	return cli.Counted(shown, "letter") + " of more that match"
 }
 
 func (d *list) viewer() deadletter.Viewer {

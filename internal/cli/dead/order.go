@@ -1,10 +1,6 @@
 package dead
 
-import (
-	"cmp"
-
-	"github.com/kefuhq/kefu/internal/cli"
-)
+import "cmp"
 
 // The orders of a list by time. Letters come out of the box in the order in which they died.
 const (
@@ -52,22 +48,12 @@ func orderNames() []string {
 // byTime says whether letters are listed as they lie in the box, in either direction.
 func (d *list) byTime() bool { return d.sort == "" || d.sort == byNewest || d.sort == byOldest }
 
-// keeper returns what keeps the letters that are shown, and no others.
-func (d *list) keeper() *cli.Top[Row] {
-	top := &cli.Top[Row]{Most: d.limit.Rows(d.streams)}
-	newest := func(a, b Row) int { return cmp.Compare(b.Seq, a.Seq) }
-	switch d.sort {
-	case "":
-		top.Compare, top.Backward = newest, true
-	case byNewest:
-		top.Compare = newest
-	case byOldest:
-		top.Compare = func(a, b Row) int { return cmp.Compare(a.Seq, b.Seq) }
-	}
+// compare returns the order of --sort, when it is not by time.
+func (d *list) compare() func(a, b Row) int {
 	for _, o := range orders {
 		if o.name == d.sort {
-			top.Compare = func(a, b Row) int { return cmp.Or(o.compare(a, b), newest(a, b)) }
+			return func(a, b Row) int { return cmp.Or(o.compare(a, b), cmp.Compare(b.Seq, a.Seq)) }
 		}
 	}
-	return top
+	return nil
 }

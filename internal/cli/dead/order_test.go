@@ -82,11 +82,11 @@ func TestDeadListSaysHowToGoOn(t *testing.T) {
 	o.NotContains(got.Out, "order-3")
 	for line, says := range map[string]string{
 		"--limit 3":                         "the newest 3 of 7 letters; --before 5 goes on, --limit 0 shows all\n",
-		"--limit 3 --before 5":              "the newest 3 of 4 letters; --before 2 goes on, --limit 0 shows all\n",
+		"--limit 3 --before 5":              "the newest 3 letters of more that match; --before 2 goes on, --limit 0 shows all\n",
 		"--limit 3 --before 2":              "",
 		"--limit 3 --sort newest":           "the newest 3 of 7 letters; --before 5 goes on, --limit 0 shows all\n",
 		"--limit 3 --sort oldest":           "the oldest 3 of 7 letters; --after 3 goes on, --limit 0 shows all\n",
-		"--limit 3 --sort oldest --after 3": "the oldest 3 of 4 letters; --after 6 goes on, --limit 0 shows all\n",
+		"--limit 3 --sort oldest --after 3": "the oldest 3 letters of more that match; --after 6 goes on, --limit 0 shows all\n",
 		"--limit 3 --sort oldest --after 6": "",
 		"--limit 3 --sort attempts":         "the first 3 of 7 letters; --limit shows more, --limit 0 shows all\n",
 		"--limit 3 --sort oldest -o ndjson": "the oldest 3 of 7 letters; --after 3 goes on, --limit 0 shows all\n",
@@ -123,6 +123,8 @@ func TestPagesOfDeadLettersAddUp(t *testing.T) {
 	newest := ids(o, "--sort newest")
 	slices.Reverse(newest)
 	o.Equal(all, newest)
+	table := o.Kefu("dead list --limit 0").Out
+	o.Less(strings.Index(table, "order-0 "), strings.Index(table, "order-1199 "))
 
 	var pages []string
 	for after := uint64(0); ; {
