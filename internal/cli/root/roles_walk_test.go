@@ -47,7 +47,7 @@ var errands = []errand{
 
 	{looks, "dead groups", ""},
 	{looks, "dead list", ""},
-	{looks, "dead list --openid gone", ""},
+	{looks, "dead list --openid gone -o json", ""},
 	{looks, "dead show gone-1", ""},
 	{acts, "dead list --reveal", ""},
 	{acts, "dead show gone-1 --reveal", ""},
