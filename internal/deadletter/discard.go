@@ -146,8 +146,7 @@ var errEnough = errors.New("enough letters")
 // discardBatch is how many letters are deleted before replays are looked at again.
 const discardBatch = 256
 
-const noteHandedOver = "left: a replay has it in hand, or was killed and may have published it; " +
-	"replay it"
+const noteHandedOver = "left: a replay has it in hand, or was killed and may have published it"
 
 // NoteTakenOut is about a letter that another replay or discard was quicker with.
 const NoteTakenOut = "taken out of the box by somebody else meanwhile"

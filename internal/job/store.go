@@ -153,37 +153,3 @@ func OpenSteps(ctx context.Context, conn *broker.Conn) ([]Step, error) {
 	}
 	return steps, nil
 }
-
-// Watch calls f for a job as it stands and whenever it has changed, until f returns
-// false or the context ends. What changes while f runs is told once.
-func Watch(ctx context.Context, conn *broker.Conn, id string, f func(Job) bool) error {
-	changed := make(chan Job, 1)
-	b := newBoard()
-	o := broker.FollowOptions{}
-	w, err := conn.WatchJobs(ctx, jobKeys+id+".", o, func(e broker.StateEntry) {
-		_ = b.apply(e) // what cannot be read changes nothing
-		j, ok := b.job(id)
-		if !ok {
-			return
-		}
-		select {
-		case <-changed:
-		default:
-		}
-		changed <- j
-	})
-	if err != nil {
-		return err
-	}
-	defer w.Stop()
-	for {
-		select {
-		case j := <-changed:
-			if !f(j) {
-				return nil
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}

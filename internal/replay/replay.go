@@ -1,5 +1,5 @@
 // Package replay sends dead letters again. An operator orders a replay ([Submit]); the workers of
-// the pool carry it out as a job ([Work], package job), and anybody may watch it ([Read], [Watch]).
+// the pool carry it out as a job ([Work], package job), and anybody may look at it ([Read]).
 //
 // A replay publishes the bytes of a letter to kefu.again as the next generation of the intent,
 // waits until the queue has them, and only then takes the letter out of the box: cut off in

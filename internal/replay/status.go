@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -16,7 +17,7 @@ type Status struct {
 	Job   string    `json:"job"`
 	Kind  job.Kind  `json:"kind"`
 	State job.State `json:"state"`
-	App   string    `json:"app,omitempty"` // "" when it is of several
+	App   string    `json:"app"` // "" when it is of several
 	Apps  []string  `json:"apps"`
 
 	Chosen    int  `json:"chosen"`    // letters, when it was planned
@@ -30,11 +31,28 @@ type Status struct {
 	Rate       float64    `json:"rate"` // letters a second; 0 for no limit
 	By         string     `json:"by"`
 	OrderedAt  time.Time  `json:"ordered_at"`
-	StartedAt  time.Time  `json:"started_at,omitzero"`
-	FinishedAt time.Time  `json:"finished_at,omitzero"`
+	StartedAt  time.Time  `json:"started_at"`       // zero, in JSON null: it was not begun
+	FinishedAt time.Time  `json:"finished_at"`      // likewise
 	About      string     `json:"about,omitempty"`  // the filter, recipients as their hashes
 	Halted     string     `json:"halted,omitempty"` // why
 	Notes      notes.List `json:"notes,omitempty"`
+}
+
+// MarshalJSON has every field there, whatever has happened yet: scripts rely on it.
+func (s Status) MarshalJSON() ([]byte, error) {
+	type status Status
+	out := struct {
+		status
+		StartedAt  *time.Time `json:"started_at"`
+		FinishedAt *time.Time `json:"finished_at"`
+	}{status: status(s)}
+	if !s.StartedAt.IsZero() {
+		out.StartedAt = &s.StartedAt
+	}
+	if !s.FinishedAt.IsZero() {
+		out.FinishedAt = &s.FinishedAt
+	}
+	return json.Marshal(out)
 }
 
 // statusOf is the status of a job, but for what became of its messages.
@@ -83,12 +101,6 @@ func List(ctx context.Context, conn *broker.Conn) ([]Status, error) {
 		return nil, err
 	}
 	return withEnds(ctx, conn, jobs...)
-}
-
-// Watch calls f with how far a replay has come, and again whenever that has changed, until f
-// returns false or the context ends.
-func Watch(ctx context.Context, conn *broker.Conn, id string, f func(Status) bool) error {
-	return job.Watch(ctx, conn, id, func(j job.Job) bool { return f(statusOf(j)) })
 }
 
 // coveredLate is by how much later than a job begins the ledger may say that ends are counted:
