@@ -1,6 +1,7 @@
 package dead
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -21,22 +22,14 @@ func remedy(l *schema.Letter, several bool) []string {
 		choice, flags = choice+generation, flags+generation
 	}
 	export := "kefu dead export " + flags + " letter.ndjson"
-	publish := "kefu send --packet packet.json"
-	if l.Campaign != "" {
-		publish += " --campaign " + quoted(l.Campaign)
-	}
-	corrected := []string{
-		export, "jq -r .body letter.ndjson > packet.json   # and correct it", publish,
-		"kefu dead discard " + choice,
-	}
 	replay := "kefu dead replay " + choice
 	switch l.Reason {
 	case schema.ReasonInvalid:
-		return corrected
+		return corrected(l, export, choice)
 	case schema.ReasonRejected:
 		if l.Errcode == nil ||
 			wechat.Explain(wechat.CallSend, *l.Errcode).Fault == wechat.FaultMessage {
-			return corrected
+			return corrected(l, export, choice)
 		}
 		replay += "   # when what it says is mended"
 	case schema.ReasonExpired:
@@ -53,6 +46,26 @@ func remedy(l *schema.Letter, several bool) []string {
 		}
 	}
 	return []string{replay}
+}
+
+// corrected returns the commands that send a packet with a change. One that is no packet at all is
+// published anew.
+func corrected(l *schema.Letter, export, choice string) []string {
+	var packet struct {
+		MsgType string `json:"msgtype"`
+	}
+	if json.Unmarshal(l.Packet(), &packet) == nil && plain.MatchString(packet.MsgType) {
+		return []string{fmt.Sprintf("kefu dead replay %s --set /%s/…=…   # what corrects the packet",
+			choice, packet.MsgType)}
+	}
+	publish := "kefu send --packet packet.json"
+	if l.Campaign != "" {
+		publish += " --campaign " + quoted(l.Campaign)
+	}
+	return []string{
+		export, "jq -r .body letter.ndjson > packet.json   # and correct it", publish,
+		"kefu dead discard " + choice,
+	}
 }
 
 // plain is what a shell takes as it is.

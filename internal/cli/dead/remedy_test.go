@@ -33,10 +33,16 @@ func TestWhichCommandsDoWhatIsAdvised(t *testing.T) {
 			"kefu dead replay a --new-ids"},
 		{"the account may not", schema.Letter{ID: "a", Reason: schema.ReasonRejected,
 			Errcode: code(40200)}, false, "kefu dead replay a   # when what it says is mended"},
-		{"a wrong packet", schema.Letter{ID: "a", Reason: schema.ReasonRejected, Errcode: code(40007)},
+		{"no packet", schema.Letter{ID: "a", Reason: schema.ReasonRejected, Errcode: code(40007)},
 			false, "kefu dead export --id a letter.ndjson\n" +
 				"jq -r .body letter.ndjson > packet.json   # and correct it\n" +
 				"kefu send --packet packet.json\nkefu dead discard a"},
+		{"a wrong picture", schema.Letter{ID: "a", Reason: schema.ReasonInvalid,
+			Body: `{"msgtype":"news","news":{}}`}, false,
+			"kefu dead replay a --set /news/…=…   # what corrects the packet"},
+		{"one of several with a wrong text", schema.Letter{ID: "a", Reason: schema.ReasonRejected,
+			Errcode: code(40007), Generation: 3, Body: `{"msgtype":"image"}`}, true,
+			"kefu dead replay a --generation 3 --set /image/…=…   # what corrects the packet"},
 		{"one of a campaign", schema.Letter{ID: "a", Reason: schema.ReasonInvalid, Campaign: "双 11"},
 			false, "kefu dead export --id a letter.ndjson\n" +
 				"jq -r .body letter.ndjson > packet.json   # and correct it\n" +
