@@ -23,18 +23,18 @@ func (r refusal) Error() string { return string(r) }
 const (
 	refuseNoLetter  refusal = "what is stored is no letter of kefu's"
 	refuseForeignID refusal = "its id belongs to an earlier intent with another body: " +
-		"replay it with new ids"
+		"replay it with --new-ids"
 	refuseTooEarly refusal = "its send-at lies ahead: replay it after that"
 	refuseTooOften refusal = "it was replayed too often"
 	refuseOtherApp refusal = "its subject is that of another app"
-	refuseExpired  refusal = "its deadline has passed: give it a new one"
+	refuseExpired  refusal = "its deadline has passed: give it a new one with --expires-in"
 	refuseNoQueue  refusal = "its app has no queue: it is not configured, or kefu setup was not run"
 	refuseSameID   refusal = "another letter with the same id is replayed: " +
-		"replay this one with new ids"
+		"replay this one with --new-ids"
 	refuseContinued refusal = "its id went on without it, by another letter or by its producer: " +
-		"look at it, and replay it with new ids if it is to be sent"
+		"look at it, and replay it with --new-ids if it is to be sent"
 	refuseInFlight refusal = "another message under its id is under way: replay it later, " +
-		"or with new ids"
+		"or with --new-ids"
 	refuseMayDouble refusal = "a replay that was cut off may have sent it, longer ago " +
 		"than repeats are recognised"
 	refuseNoRecipient refusal = "nobody can tell who its recipient is: it cannot go to the live lane"

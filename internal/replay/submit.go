@@ -61,7 +61,8 @@ func (r Request) words() string {
 	add(o.ExpiresIn > 0, "new deadline in %s", o.ExpiresIn)
 	add(o.NewIDs, "new ids%.0v", "")
 	add(o.Lane != "", "in the %s lane", o.Lane)
-	add(len(o.Set) > 0, "%d changes of the packets", len(o.Set))
+	add(len(o.Set) == 1, "%d change of the packets", 1)
+	add(len(o.Set) > 1, "%d changes of the packets", len(o.Set))
 	if len(words) == 0 {
 		return ""
 	}

@@ -3,6 +3,7 @@ package dead
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -12,13 +13,6 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Original is a letter as JSON that left the box when a replay sent it with changes, as it was
-// before.
-type Original struct {
-	Letter
-	Changed Change `json:"changed"`
-}
-
 // Change says who changed the packet of a letter.
 type Change struct {
 	Job string    `json:"job"` // the replay that sent it
@@ -26,49 +20,57 @@ type Change struct {
 	At  time.Time `json:"at"`
 }
 
-// originals shows the letters of an id that is not in the box any more because a replay sent them
-// with changes.
-func (d *show) originals(
-	ctx context.Context, conn *broker.Conn, box *deadletter.Box, id string,
-) error {
-	known, err := d.broker.Apps(ctx, conn)
-	if err != nil {
-		return err
-	}
-	var found []Original
-	mask := cli.Mask{Reveal: d.reveal}
-	for _, app := range known {
-		kept, err := replay.Originals(ctx, conn, app.AppID, id)
-		if err != nil {
-			return err
-		}
-		for _, o := range kept {
-			l := newLetter(deadletter.Item{Letter: o.Letter}, mask, false)
-			l.Commands = []string{"kefu find " + quoted(id), "kefu dead replays show " + o.Job}
-			found = append(found, Original{l, Change{o.Job, o.By, o.At}})
-		}
-	}
-	if len(found) == 0 {
-		return noMatch(ctx, box, deadletter.Filter{AppID: d.settings.AppID, IDs: []string{id}})
-	}
-	if d.reveal {
-		viewer := deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead show"}
-		err := box.AuditReveal(ctx, viewer, d.settings.AppID, "id="+id, len(found))
-		if err != nil {
-			return err
-		}
-	}
-	return cli.Each(d.streams, found, d.printOriginal)
+func (c Change) words() string {
+	return cli.Clean(fmt.Sprintf(
+		"Replay %s of %s has changed and sent this letter %s; it is shown as it was before.",
+		c.Job, c.By, cli.Moment(c.At)))
 }
 
-func (d *show) printOriginal(o Original) error {
-	err := d.streams.Printf("%s\n\n", cli.Clean(fmt.Sprintf(
-		"Replay %s of %s has changed and sent this letter %s; it is shown as it was before.",
-		o.Changed.Job, o.Changed.By, cli.Moment(o.Changed.At))))
-	if err != nil {
-		return err
+// originals are the letters of an id as they were before replays sent them with changes. They are
+// looked for in the apps of the id's letters in the box, and in all apps when there are none.
+func (d *show) originals(
+	ctx context.Context, conn *broker.Conn, boxed []deadletter.Item, id string,
+) ([]Letter, error) {
+	var appIDs []string
+	for _, item := range boxed {
+		if !slices.Contains(appIDs, item.Letter.AppID) {
+			appIDs = append(appIDs, item.Letter.AppID)
+		}
 	}
-	return d.print(o.Letter)
+	if len(boxed) == 0 {
+		known, err := d.broker.Apps(ctx, conn)
+		if err != nil {
+			return nil, err
+		}
+		for _, app := range known {
+			appIDs = append(appIDs, app.AppID)
+		}
+	}
+	var found []Letter
+	for _, appID := range appIDs {
+		kept, err := replay.Originals(ctx, conn, appID, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range kept {
+			if inBox(boxed, o.Letter) {
+				continue
+			}
+			l := newLetter(deadletter.Item{Letter: o.Letter}, cli.Mask{Reveal: d.reveal}, false)
+			l.Commands = []string{"kefu find " + quoted(id), "kefu dead replays show " + o.Job}
+			l.Changed = &Change{o.Job, o.By, o.At}
+			found = append(found, l)
+		}
+	}
+	return found, nil
+}
+
+// inBox tells whether a letter is still, or again, in the box: a replay keeps an original before it
+// sends anything, and may have ended in between.
+func inBox(boxed []deadletter.Item, l schema.Letter) bool {
+	return slices.ContainsFunc(boxed, func(item deadletter.Item) bool {
+		return item.Letter.AppID == l.AppID && item.Letter.Generation == l.Generation
+	})
 }
 
 // place is where a letter's message lay, and where the letter lies, unless it has left the box.

@@ -122,7 +122,7 @@ func TestDeadReplayExitCodes(t *testing.T) {
 	only := o.Kefu("dead replay late --yes")
 	o.Equal(cli.ExitFailed, only.Code)
 	o.Contains(only.Err, "none of 1 letter can be replayed as it is")
-	o.Contains(only.Err, "its deadline has passed: give it a new one")
+	o.Contains(only.Err, "its deadline has passed: give it a new one with --expires-in")
 
 	partly := o.Kefu("dead replay a late --yes -o json")
 	o.Equal(cli.ExitPartly, partly.Code)
@@ -131,7 +131,7 @@ func TestDeadReplayExitCodes(t *testing.T) {
 	o.Equal([]any{job.StateDone, 2, 1, 1}, []any{s.State, s.Chosen, s.Published, s.Left})
 	o.Equal("late", s.Notes[0].IDs[0])
 	shown := o.Kefu("dead replays show " + s.Job)
-	o.Regexp(`(?m)^1 +its deadline has passed: give it a new one \(late\)$`, shown.Out)
+	o.Regexp(`(?m)^1 +its deadline has passed: give it a new one with --expires-in \(late\)$`, shown.Out)
 	o.Regexp(`(?m)^you can +what was left is in the box`, shown.Out)
 
 	saved := o.Kefu("dead replay late --expires-in 1d --yes")
@@ -390,11 +390,22 @@ func TestAChangedLetterIsSentChangedAndItsOriginalShown(t *testing.T) {
 	o.Contains(shown.Out, "7 in its queue\n")
 	o.Contains(o.Audited(), "reveal dead show id=news-1: recipients shown unmasked")
 	o.NotContains(o.Kefu("dead show news-1").Out, clitest.Recipient)
-	originals := clitest.Decode[[]dead.Original](o, o.Kefu("dead show news-1 -o json"))
+	originals := clitest.Decode[[]dead.Letter](o, o.Kefu("dead show news-1 -o json"))
 	o.Len(originals, 1)
 	o.Equal(id, originals[0].Changed.Job)
 	o.True(originals[0].Masked)
 	o.Equal(cli.ExitNothing, o.Kefu("dead show news-2").Code)
+	o.Contains(o.Audited()[0], "2 changes of the packets")
+
+	o.Bury(clitest.DeadLetter("news-1", func(l *schema.Letter) { l.Generation = 2 }))
+	again := clitest.Decode[[]dead.Letter](o, o.Kefu("dead show news-1 -o json"))
+	o.Len(again, 2, "it died again: the original is shown below")
+	o.Equal(2, again[0].Generation)
+	o.Nil(again[0].Changed)
+	o.Equal(originals[0], again[1])
+	o.Bury(clitest.DeadLetter("news-1"))
+	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show news-1 -o json")), 2,
+		"an original that lies in the box is shown once")
 }
 
 func TestTheJSONOfAReplayIsThatOfTheContract(t *testing.T) {

@@ -35,7 +35,7 @@ func newShow(env *cli.Env) *cobra.Command {
 commands for it; then every attempt, the headers and the packet. What is said and to whom is masked;
 --reveal shows it and is written to the audit. The explanation is in the language of LANG, in
 English and Chinese without one. A letter that a replay sent with changes (--set) is shown as it was
-before. Exit code 3 when there is no letter.`,
+before, below the one that it became if that died too. Exit code 3 when there is no letter.`,
 		Example: `  kefu dead show order-4711
   kefu dead show order-4711 --reveal -o json`,
 		Args: cli.Args(1, 1, "ID"),
@@ -58,20 +58,25 @@ func (d *show) run(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if len(items) == 0 {
-		return d.originals(ctx, conn, box, id)
-	}
-	if d.reveal {
-		viewer := deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead show"}
-		err := box.AuditReveal(ctx, viewer, d.settings.AppID, "id="+id, len(items))
-		if err != nil {
-			return err
-		}
-	}
 	mask := cli.Mask{Reveal: d.reveal}
 	letters := make([]Letter, len(items))
 	for i, item := range items {
 		letters[i] = newLetter(item, mask, len(items) > 1)
+	}
+	originals, err := d.originals(ctx, conn, items, id)
+	if err != nil {
+		return err
+	}
+	letters = append(letters, originals...)
+	if len(letters) == 0 {
+		return noMatch(ctx, box, deadletter.Filter{AppID: d.settings.AppID, IDs: []string{id}})
+	}
+	if d.reveal {
+		viewer := deadletter.Viewer{Actor: d.settings.Actor(), Command: "dead show"}
+		err := box.AuditReveal(ctx, viewer, d.settings.AppID, "id="+id, len(letters))
+		if err != nil {
+			return err
+		}
 	}
 	return cli.Each(d.streams, letters, d.print)
 }
@@ -80,8 +85,9 @@ func (d *show) run(ctx context.Context, id string) error {
 // advises.
 type Letter struct {
 	schema.Letter
-	Masked bool   `json:"masked,omitempty"` // what is said and to whom is taken out
-	Seq    uint64 `json:"seq"`
+	Masked  bool    `json:"masked,omitempty"`  // what is said and to whom is taken out
+	Changed *Change `json:"changed,omitempty"` // who sent it with changes; nil for one in the box
+	Seq     uint64  `json:"seq"`
 
 	Group    string   `json:"group"` // of those that died of the same
 	Means    string   `json:"means"`
@@ -129,6 +135,11 @@ func (l *Letter) mask(m cli.Mask) {
 }
 
 func (d *show) print(l Letter) error {
+	if l.Changed != nil {
+		if err := d.streams.Printf("%s\n\n", l.Changed.words()); err != nil {
+			return err
+		}
+	}
 	if err := cli.Record(d.streams, nil, d.why(l)); err != nil {
 		return err
 	}
