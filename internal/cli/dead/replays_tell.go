@@ -99,12 +99,14 @@ func (d *replays) tell(ctx context.Context, id string, o order) error {
 
 // hasEnded says that a replay obeys nothing any more.
 func hasEnded(s replay.Status) error {
-	how := "is done"
+	how := "ended"
 	if s.State == job.StateAborted {
 		how = "was aborted"
 	}
-	return fmt.Errorf("replay %s %s %s: nothing of it can be changed any more", s.Job, how,
-		cli.Moment(s.FinishedAt))
+	if !s.FinishedAt.IsZero() { // else a worker still counts what it had in hand
+		how += " " + cli.Moment(s.FinishedAt)
+	}
+	return fmt.Errorf("replay %s %s: nothing of it can be changed any more", s.Job, how)
 }
 
 func abortQuestion(s replay.Status) string {

@@ -101,7 +101,15 @@ func TestWhatEndedInPartIsCounted(t *testing.T) {
 	o.Equal("kefu: 7 letters were left in the box\n", done.Err)
 	late := o.Kefu("dead replays pause done1111")
 	o.Equal(cli.ExitFailed, late.Code)
-	o.Regexp(`^kefu: replay done1111 is done .*: nothing of it can be changed any more\n$`, late.Err)
+	o.Regexp(`^kefu: replay done1111 ended .*: nothing of it can be changed any more\n$`, late.Err)
+
+	storeJob(o, job.Job{
+		Order: job.Order{ID: "counting", Kind: job.KindReplay, By: "ann@desk-1", At: time.Now(),
+			Apps: map[string]int{"wx1": 9}, Want: job.WantAbort},
+		Parts: []job.Part{{AppID: "wx1", Started: time.Now(), Published: 4}},
+	})
+	o.Equal("kefu: replay counting was aborted: nothing of it can be changed any more\n",
+		o.Kefu("dead replays resume counting").Err)
 }
 
 func TestTheExamplesOfReplayRun(t *testing.T) {
