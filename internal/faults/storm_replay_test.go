@@ -128,9 +128,9 @@ func TestReplayBesideLive(t *testing.T) {
 	j = s.orderReplay("--all", "--rate", fmt.Sprint(rate))
 	s.untilReplay(j.Job, func(j replayJob) bool { return j.Published > n/4 })
 	s.kefu("dead", "replays", "pause", j.Job)
-	paused := s.untilReplay(j.Job, func(j replayJob) bool { return j.State == "paused" })
+	s.untilReplay(j.Job, func(j replayJob) bool { return j.State == "paused" })
 	s.Drained()
-	paused = s.untilReplay(j.Job, func(j replayJob) bool { // the step that was cut off is counted
+	paused := s.untilReplay(j.Job, func(j replayJob) bool { // the step that was cut off is counted
 		return j.Published+len(s.Letters()) == n
 	})
 	s.kefu("dead", "replays", "resume", j.Job)
