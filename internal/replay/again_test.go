@@ -185,3 +185,69 @@ func TestForesee(t *testing.T) {
 	require.Equal(t, CannotBe, fate)
 	require.Equal(t, string(refuseNoLetter), why)
 }
+
+func TestAReplayMayMoveLettersToAnotherLane(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 1000)
+	b.bury(letter("live"), letter("bulk", bulk("c")), letter("nobody", bulk("c"),
+		func(l *schema.Letter) { l.OpenID = "" }))
+	s := b.replay(Filter{IDs: []string{"live"}}, Options{Lane: schema.LaneBulk})
+	b.Equal(1, s.Published)
+	b.Equal("kefu.again."+app+".bulk.replay", b.queued()[0].Subject)
+	b.Empty(b.envelopes()[0].Before, "its campaign is another one")
+	s = b.replay(Filter{}, Options{Lane: schema.LaneLive})
+	b.Equal([]int{1, 1, 0}, counts(s))
+	b.Equal(string(refuseNoRecipient), s.Notes[0].Text)
+	subject, err := wire.ParseSubject(b.queued()[1].Subject)
+	b.NoError(err)
+	b.Equal(wire.Subject{Subject: schema.LiveSubject(app, openid), Again: true}, subject)
+}
+
+func TestAReplayTellsHowTheLifeBeforeEndedIfThatIsCounted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		died   time.Duration // ago
+		change func(l *schema.Letter)
+		ledger Ledger
+		newIDs bool
+		want   string
+	}{
+		{"there is no ledger", 0, nil, nil, false, "dead recipient"},
+		{
+			"the ledger knows", 0, nil,
+			remembering{"a": {Generation: 1, Ended: true}}, false, "dead recipient",
+		},
+		{"the ledger has forgotten", 2 * marksLate, nil, remembering{}, false, "dead recipient"},
+		{"the ledger does not know yet", 0, nil, remembering{}, false, ""},
+		{
+			"it may have been sent", 2 * marksLate,
+			func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true },
+			remembering{}, false, "dead unknown possible_duplicate",
+		},
+		{
+			"under an id of its own, as its id went on", 0, nil,
+			remembering{"a": {Generation: 2, Ended: true}}, true, "",
+		},
+		{
+			"under an id of its own, which it never had", 0,
+			func(l *schema.Letter) { l.Reason = schema.ReasonIDReuse },
+			remembering{"a": {Generation: 2, Ended: true}}, true, "dead id-reuse",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, 100)
+			l := letter("a")
+			l.Reason, l.PublishedAt, l.DiedAt = schema.ReasonRecipient, time.Now(),
+				time.Now().Add(-c.died)
+			if c.change != nil {
+				c.change(l)
+			}
+			b.bury(l)
+			b.known.Ledger = c.ledger
+			b.Equal(1, b.replay(Filter{}, Options{NewIDs: c.newIDs}).Published)
+			b.Equal(c.want, b.envelopes()[0].Before)
+		})
+	}
+}

@@ -10,6 +10,7 @@
 //
 //	plan.go      what would become of the letters that a filter chooses
 //	submit.go    the order, from a plan
+//	work.go      what carries it out: what its jobs share, and how each ends
 //	choose.go    the next letters of a job, which are written down before they are published
 //	carry.go     publishes them and takes them out of the box
 //	evidence.go  PURE: what may be done with a letter, by what is known of its message

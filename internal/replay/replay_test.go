@@ -2,14 +2,12 @@ package replay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"golang.org/x/time/rate"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
@@ -325,117 +323,6 @@ func TestAReplayGoesOnAfterTheLedgerCouldNotBeRead(t *testing.T) {
 	b.Greater(f.reads, 2)
 }
 
-// stepTask is the first step of a replay, as a worker that has written it down would carry it out.
-func (b *bed) stepTask(w *Work, r Request) job.Task {
-	b.t.Helper()
-	j, err := job.Read(b.t.Context(), b.conn, b.submit(r))
-	b.NoError(err)
-	part := job.Part{Job: j.ID, AppID: app}
-	c, err := w.Choose(b.t.Context(), j.Order, part, nil)
-	b.NoError(err)
-	b.NotNil(c.Step, c.Result)
-	return job.Task{
-		Order: j.Order, Part: part, Step: job.Step{N: 1, Body: c.Step},
-		Pace: rate.NewLimiter(rate.Inf, 0),
-	}
-}
-
-func TestAStepThatIsCarriedOutAgainCountsAndSendsNothingTwice(t *testing.T) {
-	t.Parallel()
-	sent := Life{Generation: 2, Ended: true, Same: true}
-	for what, c := range map[string]struct {
-		before func(b *bed, items []Item) // what the worker that was lost had done
-		known  Ledger
-		want   []int // published, left, messages in the queue in the end
-	}{
-		"nothing was done": {func(*bed, []Item) {}, remembering{}, []int{3, 0, 3}},
-		"one was published": {
-			func(b *bed, items []Item) { b.handOver(items[0]) }, remembering{}, []int{3, 0, 3},
-		},
-		"one was published and taken out": {
-			func(b *bed, items []Item) {
-				b.handOver(items[0])
-				b.NoError(b.box.Delete(b.t.Context(), items[0].Seq))
-			}, remembering{}, []int{3, 0, 3},
-		},
-		"one was published, taken out and sent": {
-			func(b *bed, items []Item) { b.NoError(b.box.Delete(b.t.Context(), items[0].Seq)) },
-			remembering{"order-000": sent}, []int{3, 0, 2},
-		},
-		"one was published and sent": {
-			func(*bed, []Item) {}, remembering{"order-000": sent}, []int{3, 0, 2},
-		},
-		"one was discarded before it was published": {
-			func(b *bed, items []Item) { b.NoError(b.box.Delete(b.t.Context(), items[0].Seq)) },
-			remembering{}, []int{2, 0, 2},
-		},
-	} {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			b := newBed(t, 1000)
-			b.known = Known{Ledger: remembering{}, Remembered: time.Hour}
-			b.buryMany(3)
-			w := b.work()
-			task := b.stepTask(w, Request{})
-			items := b.items()
-			c.before(b, items)
-			b.known.Ledger = c.known
-			task.Again = true
-			r, err := w.Carry(t.Context(), t.Context(), task)
-			b.NoError(err)
-			b.Equal(c.want, []int{r.Published, r.Left, len(b.queued())})
-			b.Equal(items[2].Seq, r.Cursor)
-			b.Empty(b.ids())
-		})
-	}
-}
-
-// handOver publishes the message of a letter, as a replay that is cut off then.
-func (b *bed) handOver(item Item) {
-	b.t.Helper()
-	msg, err := again(Options{}, &item, time.Now())
-	b.NoError(err)
-	_, err = b.conn.Outbox.PublishWait(b.t.Context(), msg)
-	b.NoError(err)
-}
-
-func TestAStepOfWhichNothingMoreIsToBeBegunCountsWhatWas(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, 1000)
-	b.buryMany(3)
-	w := b.work()
-	task := b.stepTask(w, Request{})
-	items := b.items()
-	b.handOver(items[1])
-	b.handOver(items[2])
-	b.NoError(b.box.Delete(t.Context(), items[2].Seq))
-	task.Again = true
-	begin, end := context.WithCancel(t.Context())
-	end()
-	r, err := w.Carry(t.Context(), begin, task)
-	b.NoError(err)
-	b.Equal(job.Result{Published: 2}, r, "the cursor stays: the first is chosen again")
-	b.Equal([]string{"order-000"}, b.ids())
-	b.Len(b.queued(), 2)
-}
-
-func TestAReplaySendsNothingThatWasDiscardedMeanwhile(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, 10_000)
-	b.buryMany(100)
-	w := b.work()
-	task := b.stepTask(w, Request{})
-	_, err := b.box.Discard(t.Context(), Filter{}, deadletter.DiscardOptions{Limit: 40})
-	b.NoError(err)
-	r, err := w.Carry(t.Context(), t.Context(), task)
-	b.NoError(err)
-	b.Equal([]int{60, 0}, []int{r.Published, r.Left})
-	b.Equal(deadletter.NoteTakenOut, r.Notes[0].Text)
-	b.Equal(40, r.Notes[0].Count)
-	b.Len(b.queued(), 60)
-	b.Empty(b.ids())
-}
-
 func TestADiscardLeavesWhatAReplayHasInHand(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, 1)
@@ -505,91 +392,4 @@ func TestAReplayOfABoxThatWasMadeAnewEnds(t *testing.T) {
 	s := b.ended(id)
 	b.Equal([]int{0, 0, 1}, counts(s))
 	b.Equal([]string{"b"}, b.ids())
-}
-
-func TestAReplayMayMoveLettersToAnotherLane(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, 1000)
-	b.bury(letter("live"), letter("bulk", bulk("c")), letter("nobody", bulk("c"),
-		func(l *schema.Letter) { l.OpenID = "" }))
-	s := b.replay(Filter{IDs: []string{"live"}}, Options{Lane: schema.LaneBulk})
-	b.Equal(1, s.Published)
-	b.Equal("kefu.again."+app+".bulk.replay", b.queued()[0].Subject)
-	b.Empty(b.envelopes()[0].Before, "its campaign is another one")
-	s = b.replay(Filter{}, Options{Lane: schema.LaneLive})
-	b.Equal([]int{1, 1, 0}, counts(s))
-	b.Equal(string(refuseNoRecipient), s.Notes[0].Text)
-	subject, err := wire.ParseSubject(b.queued()[1].Subject)
-	b.NoError(err)
-	b.Equal(wire.Subject{Subject: schema.LiveSubject(app, openid), Again: true}, subject)
-}
-
-func TestAReplayTellsHowTheLifeBeforeEndedIfThatIsCounted(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name   string
-		died   time.Duration // ago
-		change func(l *schema.Letter)
-		ledger Ledger
-		newIDs bool
-		want   string
-	}{
-		{"there is no ledger", 0, nil, nil, false, "dead recipient"},
-		{
-			"the ledger knows", 0, nil,
-			remembering{"a": {Generation: 1, Ended: true}}, false, "dead recipient",
-		},
-		{"the ledger has forgotten", 2 * marksLate, nil, remembering{}, false, "dead recipient"},
-		{"the ledger does not know yet", 0, nil, remembering{}, false, ""},
-		{
-			"it may have been sent", 2 * marksLate,
-			func(l *schema.Letter) { l.Reason, l.PossibleDuplicate = schema.ReasonUnknown, true },
-			remembering{}, false, "dead unknown possible_duplicate",
-		},
-		{
-			"under an id of its own, as its id went on", 0, nil,
-			remembering{"a": {Generation: 2, Ended: true}}, true, "",
-		},
-		{
-			"under an id of its own, which it never had", 0,
-			func(l *schema.Letter) { l.Reason = schema.ReasonIDReuse },
-			remembering{"a": {Generation: 2, Ended: true}}, true, "dead id-reuse",
-		},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			b := newBed(t, 100)
-			l := letter("a")
-			l.Reason, l.PublishedAt, l.DiedAt = schema.ReasonRecipient, time.Now(),
-				time.Now().Add(-c.died)
-			if c.change != nil {
-				c.change(l)
-			}
-			b.bury(l)
-			b.known.Ledger = c.ledger
-			b.Equal(1, b.replay(Filter{}, Options{NewIDs: c.newIDs}).Published)
-			b.Equal(c.want, b.envelopes()[0].Before)
-		})
-	}
-}
-
-func TestAStatusHasEveryFieldBeforeAWorkerHasBegun(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, 10)
-	b.bury(letter("a"))
-	s, err := Read(t.Context(), b.conn, b.submit(Request{}))
-	b.NoError(err)
-	body, err := json.Marshal(s)
-	b.NoError(err)
-	var fields map[string]any
-	b.NoError(json.Unmarshal(body, &fields))
-	for _, name := range []string{"job", "kind", "state", "app", "chosen", "published", "sent",
-		"dead", "left", "rate", "by", "started_at", "finished_at"} {
-		b.Contains(fields, name)
-	}
-	b.Equal([]any{"planned", nil, nil, 1.0},
-		[]any{fields["state"], fields["started_at"], fields["finished_at"], fields["chosen"]})
-	var read Status
-	b.NoError(json.Unmarshal(body, &read))
-	b.Equal(s, read)
 }
