@@ -134,7 +134,7 @@ func parseLetter(raw []byte, appID string) (*schema.Letter, error) {
 	}
 	switch {
 	case appID != "" && l.AppID != appID:
-		return nil, errors.New("appid: another than the one that was chosen")
+		return nil, errors.New("appid: not the one that --app chooses")
 	case !slices.Contains(schema.Reasons(), l.Reason):
 		return nil, errors.New("reason: missing, or none that is known")
 	case l.Lane != "" && l.Lane != schema.LaneLive && l.Lane != schema.LaneBulk:

@@ -203,7 +203,7 @@ func TestCheckImportSaysWhichLineBreaksWhichRule(t *testing.T) {
 		{line(func(l *schema.Letter) { l.Subject = "" }), "subject: missing"},
 		{line(func(l *schema.Letter) { l.BodyBase64 = []byte("x") }), "body: must not stand beside body_base64"},
 		{line(func(l *schema.Letter) { l.DiedAt = time.Time{} }), "died_at: missing"},
-		{line(func(l *schema.Letter) { l.AppID = "wx2" }), "appid: another than the one that was chosen"},
+		{line(func(l *schema.Letter) { l.AppID = "wx2" }), "appid: not the one that --app chooses"},
 	} {
 		plan, err := CheckImport(t.Context(), strings.NewReader(good+"\r\n\n"+c.line), app)
 		require.NoError(t, err, c.line)

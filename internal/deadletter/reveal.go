@@ -13,10 +13,13 @@ type Viewer struct {
 }
 
 // AuditReveal writes to the audit that a viewer is about to be shown n letters with their
-// recipients. chosen says which: Words of a filter, or an id.
+// recipients. chosen says which: Words of a filter, or an id; "" for all.
 func (b *Box) AuditReveal(ctx context.Context, v Viewer, appID, chosen string, n int) error {
 	if n == 0 {
 		return nil
+	}
+	if chosen == "" {
+		chosen = "all"
 	}
 	return b.conn.Audit(ctx, broker.AuditEntry{
 		Actor: v.Actor, Verb: "reveal", AppID: appID, Filter: v.Command + " " + chosen, Count: n,

@@ -50,7 +50,7 @@ func TestDeadExportWritesLettersAsTheyAreStored(t *testing.T) {
 	o.NoError(err)
 	o.Equal(os.FileMode(0o600), info.Mode().Perm())
 	o.Equal(3, o.Boxed())
-	o.Equal([]string{"reveal dead export: recipients shown unmasked"}, o.Audited())
+	o.Equal([]string{"reveal dead export all: recipients shown unmasked"}, o.Audited())
 
 	for _, line := range []string{"dead export", "dead export - -o json"} {
 		got = o.Kefu(line)

@@ -81,13 +81,15 @@ func (d *importing) run(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	invalid := fmt.Sprintf("lines that are no letters: %s of %s",
+	invalid := fmt.Sprintf("lines that cannot be imported: %s of %s",
 		cli.Grouped(int64(plan.Invalid)), cli.Grouped(int64(plan.Total+plan.Invalid)))
 	switch {
 	case plan.Total+plan.Invalid == 0:
 		return cli.Nothingf("%s holds no letter", name)
-	case plan.Total == 0, plan.Invalid > 0 && !d.skipInvalid:
+	case plan.Total == 0:
 		return fmt.Errorf("%s. Nothing was imported", invalid)
+	case plan.Invalid > 0 && !d.skipInvalid:
+		return fmt.Errorf("%s. Nothing was imported; --skip-invalid imports the others", invalid)
 	case d.dryRun && plan.Invalid > 0:
 		return cli.Partlyf("%s", invalid)
 	case d.dryRun:

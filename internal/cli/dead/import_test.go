@@ -70,7 +70,8 @@ func TestDeadImportOfAFileWithBadLines(t *testing.T) {
 	warning := "warning: " + path + ", line 2: reason: missing, or none that is known\n"
 	got := o.Kefu("dead import " + path)
 	o.Equal(clitest.Ended(cli.ExitFailed, "",
-		warning+"kefu: lines that are no letters: 1 of 2. Nothing was imported\n"), got)
+		warning+"kefu: lines that cannot be imported: 1 of 2. Nothing was imported; "+
+			"--skip-invalid imports the others\n"), got)
 	dry := o.Kefu("dead import --dry-run " + path)
 	o.Equal(cli.ExitFailed, dry.Code)
 	o.Contains(dry.Out, "Nothing was changed.")
@@ -90,7 +91,7 @@ func TestDeadImportOfAFileWithBadLines(t *testing.T) {
 
 	other := o.Kefu("dead import --app wx2 " + path)
 	o.Equal(cli.ExitFailed, other.Code)
-	o.Contains(other.Err, "line 1: appid: another than the one that was chosen")
+	o.Contains(other.Err, "line 1: appid: not the one that --app chooses")
 }
 
 func TestDeadImportReadsStdin(t *testing.T) {
