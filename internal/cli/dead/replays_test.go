@@ -64,7 +64,7 @@ func storeJobs(o *clitest.Operation) {
 		Parts: []job.Part{{AppID: "wx1", Started: at(1), Ended: at(8), Done: true, Published: 19_990,
 			Left: 7, Notes: notes.List{{Count: 7,
 				Text: "its deadline has passed: give it a new one with --expires-in",
-				IDs: []string{"order-1", "order-2", "order-3", "order-4", "order-5"}}}}},
+				IDs:  []string{"order-1", "order-2", "order-3", "order-4", "order-5"}}}}},
 	})
 	aborted := order("aborted1", 0, job.WantAbort, one)
 	aborted.Ended = at(9)
