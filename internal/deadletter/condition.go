@@ -63,9 +63,9 @@ func (f Filter) conditions(known *folded) []condition {
 		func(l *schema.Letter) string { return known.fingerprint(l).id() }))
 	add(f.MinAttempts > 0, condition{
 		name:  "min-attempts",
-		holds: func(l *schema.Letter) bool { return len(l.Attempts) >= f.MinAttempts },
+		holds: func(l *schema.Letter) bool { return AttemptsOf(l) >= f.MinAttempts },
 		value: fixed(strconv.Itoa(f.MinAttempts)),
-		has:   func(l *schema.Letter) string { return strconv.Itoa(len(l.Attempts)) },
+		has:   func(l *schema.Letter) string { return strconv.Itoa(AttemptsOf(l)) },
 	})
 	add(!f.Since.IsZero(), condition{
 		name:  "since",

@@ -107,3 +107,14 @@ func summarize(values []string) string {
 
 // openids is what an openid looks like: 28 characters, the first an o.
 var openids = regexp.MustCompile(`\bo[A-Za-z0-9_-]{27}\b`)
+
+// AttemptsOf is how many attempts were made of a letter. It may hold fewer: a worker that gives an
+// intent back because its app is held, or that is lost, leaves their number, and not what came of
+// them.
+func AttemptsOf(l *schema.Letter) int {
+	n := len(l.Attempts)
+	if n == 0 {
+		return 0
+	}
+	return max(n, l.Attempts[n-1].Number)
+}

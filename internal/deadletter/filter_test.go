@@ -135,3 +135,26 @@ func TestFilterInWords(t *testing.T) {
 		hashed+"\"", words)
 	require.Contains(t, Filter{IDs: make([]string, 25)}.Words(p), " and 5 more")
 }
+
+func TestTheAttemptsOfALetter(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		numbers []int
+		want    int
+	}{
+		"none was made":                       {nil, 0},
+		"each is in the letter":               {[]int{1, 2}, 2},
+		"what came of the first is forgotten": {[]int{2, 3}, 3},
+		"they have no numbers":                {[]int{0, 0}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := letter("a")
+			l.Attempts = nil
+			for _, n := range tt.numbers {
+				l.Attempts = append(l.Attempts, schema.Attempt{Number: n})
+			}
+			require.Equal(t, tt.want, AttemptsOf(l))
+		})
+	}
+}

@@ -107,7 +107,7 @@ type skimmer struct {
 	text     string
 	at       int
 	odd      bool
-	attempts int // in the last list of them
+	attempts int // that the last list of them tells of
 }
 
 // next tells whether a byte comes next, and steps over it.
@@ -177,9 +177,14 @@ func (r *skimmer) value(k kind) string {
 	case theHeaders:
 		r.headers()
 	case theAttempts:
-		r.attempts = r.list(func() {
-			r.object(attemptFields, func(string, string) bool { return true })
+		last := 0
+		listed := r.list(func() {
+			last = 0
+			r.object(attemptFields, func(name, value string) bool {
+				return name != "n" || integer(value, &last)
+			})
 		})
+		r.attempts = max(listed, last) // as AttemptsOf
 	}
 	return ""
 }

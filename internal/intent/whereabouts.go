@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -266,7 +267,7 @@ func (w *Whereabouts) byLetters(t *trace) {
 		if l.Reason == schema.ReasonIDReuse && w.State != "" || l.Generation < w.Generation {
 			continue
 		}
-		w.State, w.Generation, w.Attempts = schema.StateDead, l.Generation, len(l.Attempts)
+		w.State, w.Generation, w.Attempts = schema.StateDead, l.Generation, deadletter.AttemptsOf(&l)
 		w.Worker = ""
 		w.Reason, w.Detail, w.PossibleDuplicate = l.Reason, l.Detail, l.PossibleDuplicate
 		w.Errcode, w.Errmsg, w.RID = l.Errcode, l.Errmsg, l.RID

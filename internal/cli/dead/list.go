@@ -108,7 +108,7 @@ func newRow(i deadletter.Item, m cli.Mask) Row {
 		ID: l.ID, AppID: l.AppID, Reason: l.Reason, Errcode: l.Errcode,
 		Errmsg: m.Within(l.Errmsg, l.OpenID), Detail: m.Within(l.Detail, l.OpenID), Lane: l.Lane,
 		Campaign: l.Campaign, OpenID: m.OpenID(l.OpenID), Source: l.Source,
-		Generation: l.Generation, Attempts: len(l.Attempts),
+		Generation: l.Generation, Attempts: deadletter.AttemptsOf(&l),
 		PossibleDuplicate: l.PossibleDuplicate, PublishedAt: l.PublishedAt, DiedAt: l.DiedAt,
 		Seq: i.Seq,
 	}

@@ -202,7 +202,7 @@ func cleanIndented(line string) string {
 // why says what it died of, what that means, and what can be done.
 func (d *show) why(l Letter) []cli.Field {
 	died := "before its first attempt"
-	if n := len(l.Attempts); n > 0 {
+	if n := deadletter.AttemptsOf(&l.Letter); n > 0 {
 		died = "after " + cli.Counted(n, "attempt")
 	}
 	duplicate := ""

@@ -57,3 +57,15 @@ func TestTheCommandsThatDeadShowPrintsRun(t *testing.T) {
 	o.Len(left, 1)
 	o.Equal(1, left[0].Generation, "only the one that was shown")
 }
+
+func TestAttemptsThatALetterDoesNotHoldAreCounted(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	o.Bury(clitest.DeadLetter("order-1", func(l *schema.Letter) {
+		l.Attempts = []schema.Attempt{{Number: 2, At: clitest.Died, Outcome: "busy"}}
+	}), clitest.DeadLetter("order-2", func(l *schema.Letter) { l.Attempts = nil }))
+	o.Regexp(`(?m)^died .* after 2 attempts$`, o.Kefu("dead show order-1").Out)
+	rows := clitest.Decode[[]dead.Row](o, o.Kefu("dead list --min-attempts 2 -o json"))
+	o.Len(rows, 1)
+	o.Equal([]any{"order-1", 2}, []any{rows[0].ID, rows[0].Attempts})
+}
