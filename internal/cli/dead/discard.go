@@ -173,6 +173,9 @@ type DiscardResult struct {
 
 // report prints what was done and returns how it ended.
 func (d *discard) report(r deadletter.DiscardResult, err error) error {
+	if err != nil && r.Discarded+r.Left == 0 && !d.streams.AsJSON() {
+		return err
+	}
 	fields := []cli.Field{{Name: "discarded", Style: cli.Green,
 		Value: fmt.Sprintf("%s in %s", cli.Counted(r.Discarded, "letter"), cli.About(r.Took))}}
 	if r.Left > 0 {

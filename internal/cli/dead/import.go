@@ -123,6 +123,9 @@ func (d *importing) printPlan(p deadletter.ImportPlan) error {
 
 // report prints what was done and returns how it ended.
 func (d *importing) report(r deadletter.ImportResult, err error) error {
+	if err != nil && r.Imported+r.Present+r.Refused == 0 && !d.streams.AsJSON() {
+		return err
+	}
 	fields := []cli.Field{{Name: "imported", Style: cli.Green,
 		Value: fmt.Sprintf("%s in %s", cli.Counted(r.Imported, "letter"), cli.About(r.Took))}}
 	if r.Present > 0 {

@@ -35,6 +35,7 @@ func TestWhatAViewerMayNotDoIsRefusedInOneSentenceAndChangesNothing(t *testing.T
 		w.Contains(said, "kefu: the broker refuses this user: no permission for ", e.line)
 		w.Contains(said, "\nWhich role may do what: Rights in the README.\n", e.line)
 		w.NotContains(said, "alice")
+		w.NotRegexp(`\b0 letters`, said, e.line)
 		w.Equal(before, w.stands(), e.line)
 	}
 }
