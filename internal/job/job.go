@@ -74,6 +74,8 @@ type Order struct {
 	At    time.Time `json:"at"`
 	About string    `json:"about,omitempty"` // what it is applied to, for people and the audit
 
+	Options string `json:"options,omitempty"` // in words, for people
+
 	// Apps are the apps that the job concerns, each with the number of items that
 	// were chosen when it was planned.
 	Apps map[string]int  `json:"apps"`

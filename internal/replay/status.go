@@ -31,10 +31,11 @@ type Status struct {
 	Rate       float64    `json:"rate"` // letters a second; 0 for no limit
 	By         string     `json:"by"`
 	OrderedAt  time.Time  `json:"ordered_at"`
-	StartedAt  time.Time  `json:"started_at"`       // zero, in JSON null: it was not begun
-	FinishedAt time.Time  `json:"finished_at"`      // likewise
-	About      string     `json:"about,omitempty"`  // the filter, recipients as their hashes
-	Halted     string     `json:"halted,omitempty"` // why
+	StartedAt  time.Time  `json:"started_at"`        // zero, in JSON null: it was not begun
+	FinishedAt time.Time  `json:"finished_at"`       // likewise
+	About      string     `json:"about,omitempty"`   // the filter, recipients as their hashes
+	Options    string     `json:"options,omitempty"` // in words, but for the rate
+	Halted     string     `json:"halted,omitempty"`  // why
 	Notes      notes.List `json:"notes,omitempty"`
 }
 
@@ -61,7 +62,7 @@ func statusOf(j job.Job) Status {
 	s := Status{
 		Job: j.ID, Kind: j.Kind, State: j.State(), Apps: j.AppIDs(), Chosen: c.Chosen,
 		Published: c.Published, Left: c.Left, Rate: j.Rate, By: j.By, OrderedAt: j.At,
-		About: j.About, Halted: j.Halted(), Notes: j.Notes(), FinishedAt: j.Ended,
+		About: j.About, Options: j.Options, Halted: j.Halted(), Notes: j.Notes(), FinishedAt: j.Ended,
 	}
 	if len(s.Apps) == 1 {
 		s.App = s.Apps[0]

@@ -34,39 +34,42 @@ func Submit(
 	}
 	o := job.Order{
 		ID: job.NewID(), Kind: job.KindReplay, By: by, At: time.Now().UTC(), Rate: r.Rate,
-		Spec: body, Apps: make(map[string]int), About: about,
+		Spec: body, Apps: make(map[string]int), About: about, Options: r.words(),
 	}
 	chosen := 0
 	for appID := range p.replayable {
 		o.Apps[appID] = p.Apps[appID]
 		chosen += p.Apps[appID]
 	}
-	if err := conn.Audit(ctx, entryOf(o, chosen, "begins as job "+o.ID+r.words())); err != nil {
+	detail := "begins as job " + o.ID
+	if r.Rate > 0 {
+		detail += fmt.Sprintf(", %g a second", r.Rate)
+	}
+	if o.Options != "" {
+		detail += ", " + o.Options
+	}
+	if err := conn.Audit(ctx, entryOf(o, chosen, detail)); err != nil {
 		return "", err
 	}
 	return o.ID, job.Submit(ctx, conn, o)
 }
 
-// words are the options as the audit keeps them.
+// words are the options in words, but for the rate: "in the bulk lane, 2 changes of the packets".
 func (r Request) words() string {
 	var words []string
-	add := func(when bool, format string, value any) {
+	add := func(when bool, format string, values ...any) {
 		if when {
-			words = append(words, fmt.Sprintf(format, value))
+			words = append(words, fmt.Sprintf(format, values...))
 		}
 	}
 	o := r.Options
-	add(r.Rate > 0, "%g a second", r.Rate)
 	add(r.Limit > 0, "%d at most", r.Limit)
 	add(o.ExpiresIn > 0, "new deadline in %s", o.ExpiresIn)
-	add(o.NewIDs, "new ids%.0v", "")
+	add(o.NewIDs, "new ids")
 	add(o.Lane != "", "in the %s lane", o.Lane)
-	add(len(o.Set) == 1, "%d change of the packets", 1)
+	add(len(o.Set) == 1, "1 change of the packets")
 	add(len(o.Set) > 1, "%d changes of the packets", len(o.Set))
-	if len(words) == 0 {
-		return ""
-	}
-	return ", " + strings.Join(words, ", ")
+	return strings.Join(words, ", ")
 }
 
 // Tell has a replay paused, resumed or aborted, and writes that to the audit first.

@@ -15,6 +15,9 @@ import (
 func ending(s replay.Status, apart int) error {
 	left := s.Left + apart
 	switch {
+	case s.State == job.StatePlanned:
+		return cli.Partlyf("interrupted: only the watching has ended, replay %s is stored; "+
+			"kefu dead replays watch %[1]s comes back to it", s.Job)
 	case goesOn(s):
 		return cli.Partlyf("interrupted: only the watching has ended, replay %s goes on; "+
 			"kefu dead replays watch %[1]s comes back to it", s.Job)
@@ -129,6 +132,7 @@ func statusFields(s replay.Status) []cli.Field {
 		{Name: "started", Value: cli.Moment(s.StartedAt)},
 		{Name: "finished", Value: cli.Moment(s.FinishedAt)},
 		{Name: "rate", Value: rate},
+		{Name: "options", Value: s.Options},
 		{Name: "chosen", Value: cli.Counted(s.Chosen, "letter")},
 		{Name: "replayed", Value: cli.Counted(s.Published, "letter"), Style: cli.Green},
 	}

@@ -51,7 +51,8 @@ func TestTheExitCodeSaysWhetherAnythingWasReplayed(t *testing.T) {
 		},
 		"nobody has begun it": {
 			replay.Status{State: job.StatePlanned}, 0, cli.ExitPartly,
-			"kefu dead replays watch k3vq comes back to it\n",
+			"kefu: interrupted: only the watching has ended, replay k3vq is stored; " +
+				"kefu dead replays watch k3vq comes back to it\n",
 		},
 		"it is paused": {
 			replay.Status{State: job.StatePaused, Published: 1}, 0, cli.ExitPartly,

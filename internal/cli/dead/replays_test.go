@@ -58,7 +58,7 @@ func storeJobs(o *clitest.Operation) {
 			Halted: "the first 100 of wx1 died again"}},
 	})
 	done := order("done1111", 1, job.WantRun, one)
-	done.Ended = at(8)
+	done.Ended, done.Options = at(8), "in the bulk lane, 1 change of the packets"
 	storeJob(o, job.Job{
 		Order: done,
 		Parts: []job.Part{{AppID: "wx1", Started: at(1), Ended: at(8), Done: true, Published: 19_990,

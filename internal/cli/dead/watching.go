@@ -95,6 +95,9 @@ func (w *watching) follow(ctx context.Context, id string) (replay.Status, error)
 		case errors.As(err, &exit): // there is no such replay any more
 			return s, err
 		default: // the broker is away: the replay is not over by that
+			if !away && ctx.Err() == nil {
+				w.streams.Warn("the broker does not answer: how far the replay is shows when it does")
+			}
 			away = true
 		}
 	}
