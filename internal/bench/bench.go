@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/pause"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
@@ -189,14 +190,14 @@ func (t *turn) measure(ctx context.Context) (*Run, error) {
 		}
 	}
 	if !t.Bare || l.waiting() == 0 { // a bare loop that has a backlog is at work already
-		if err := pause(ctx, settleTime); err != nil {
+		if err := pause.For(ctx, settleTime); err != nil {
 			return nil, err
 		}
 	}
 	m := newMeter(t.workers, t.testbed.server)
 	if l.Idle > 0 {
 		t.notify("idle for %s", l.Idle)
-		if err := pause(ctx, l.Idle); err != nil {
+		if err := pause.For(ctx, l.Idle); err != nil {
 			return nil, err
 		}
 		r.Idle = m.read().idle(l.Idle)
@@ -208,7 +209,7 @@ func (t *turn) measure(ctx context.Context) (*Run, error) {
 	}
 	if l.Rate > 0 {
 		if l.waiting() > 0 { // how long messages take beside a backlog that is under way
-			if err := pause(ctx, settleTime); err != nil {
+			if err := pause.For(ctx, settleTime); err != nil {
 				return nil, err
 			}
 		}

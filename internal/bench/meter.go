@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"context"
 	"math"
 	"os"
 	"time"
@@ -107,17 +106,6 @@ func (c costs) idle(d time.Duration) *Idle {
 		idle.BrokerCPU, idle.BrokerMB = share(c.broker), megabytes(c.broker.now)
 	}
 	return idle
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 func megabytes(bytes int64) float64 { return round(float64(bytes)/1e6, 1) }

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/kefuhq/kefu/internal/pause"
 )
 
 // What stands for an answer.
@@ -54,7 +56,7 @@ func (r *run) deliver(ctx context.Context, intents []Intent) ([]Accepted, error)
 		}
 		open = left
 		r.progress(transient(err).Error())
-		if err := pause(ctx, wait); err != nil {
+		if err := pause.For(ctx, wait); err != nil {
 			return answers, err
 		}
 		wait = min(2*wait, maxWait)
@@ -136,7 +138,7 @@ func (r *run) publishGracefully(
 	grace, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() {
-		if pause(grace, stopGrace) == nil {
+		if pause.For(grace, stopGrace) == nil {
 			cancel(context.Cause(ctx))
 		}
 	})
@@ -144,15 +146,4 @@ func (r *run) publishGracefully(
 	late := time.AfterFunc(within, func() { cancel(ErrMayDouble) })
 	defer late.Stop()
 	return r.options.Queue.PublishBulk(grace, r.job.AppID, r.terms, intents)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -60,9 +60,6 @@ func (n *Newest[T]) Add(row T) {
 	n.Count++
 }
 
-// Kept returns how many rows were kept.
-func (n *Newest[T]) Kept() int { return len(n.ring) }
-
 // Rows returns the rows that were kept, in the order in which they came.
 func (n *Newest[T]) Rows() []T {
 	if n.Most == 0 || n.Count <= n.Most {

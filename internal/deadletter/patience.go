@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/kefuhq/kefu/internal/pause"
 )
 
 const (
@@ -48,7 +50,7 @@ func (b *Box) walkSieved(
 		if err == nil || own != nil || ctx.Err() != nil || time.Since(last) > patience {
 			return err
 		}
-		if !pause(ctx, time.Second) {
+		if pause.For(ctx, time.Second) != nil {
 			return context.Cause(ctx)
 		}
 	}
@@ -67,7 +69,7 @@ func (b *Box) patiently(ctx context.Context, f func(context.Context) error) erro
 		if denied := b.conn.Denied(); denied != "" {
 			return errors.New(denied)
 		}
-		if !pause(within, time.Second) {
+		if pause.For(within, time.Second) != nil {
 			return err
 		}
 	}
@@ -81,17 +83,5 @@ func outliving(ctx context.Context) (settling context.Context, end func()) {
 	return settling, func() {
 		release()
 		cancel()
-	}
-}
-
-// pause returns false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

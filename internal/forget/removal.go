@@ -12,6 +12,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/intent"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/pause"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
@@ -85,7 +86,7 @@ func (r *removal) intents(ctx context.Context) error {
 		case len(r.open) == 0, fresh == 0 && time.Now().After(giveUp):
 			return nil
 		}
-		if err := r.wait(ctx, hearing); err != nil {
+		if err := pause.For(ctx, hearing); err != nil {
 			return err
 		}
 		if err := r.endOpen(ctx); err != nil {
@@ -100,17 +101,6 @@ func (r *removal) count(m intent.Message) {
 		r.found.Waiting++
 	} else {
 		r.found.Queued++
-	}
-}
-
-func (r *removal) wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

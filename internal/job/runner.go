@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/pause"
 )
 
 // Members are the workers of the pool.
@@ -377,7 +378,7 @@ func (w *walk) choose(work, steps context.Context, j Job) error {
 	case err != nil || c.Step != nil:
 		return err
 	case c.Result.empty():
-		pause(steps, emptyPause)
+		_ = pause.For(steps, emptyPause) // the next look notices that steps ended
 		return nil
 	}
 	w.part = w.part.with(c.Result, j.Order)
@@ -417,13 +418,4 @@ func newPace(perSecond float64) *rate.Limiter {
 	pace := rate.NewLimiter(rate.Limit(perSecond), burst)
 	pace.AllowN(time.Now(), burst)
 	return pace
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/pause"
 	"github.com/kefuhq/kefu/internal/wire"
 )
 
@@ -250,7 +251,7 @@ func (c *carrying) settle(
 			c.remove(settle, item)
 			return
 		case broker.Full(a.err):
-			if !pause(begin, fullPause) {
+			if pause.For(begin, fullPause) != nil {
 				return // it certainly is not in the queue
 			}
 		case errors.As(a.err, &refused):
@@ -312,17 +313,5 @@ func (c *carrying) again(err error) {
 	if c.failed == nil {
 		c.failed = err
 		c.stop()
-	}
-}
-
-// pause returns false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
