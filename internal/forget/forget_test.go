@@ -220,7 +220,7 @@ func TestTheOriginalsOfEditedLettersAreRemoved(t *testing.T) {
 	b.Len(left, 1)
 	b.Equal("edited.wx1.2", left[0].Key)
 	b.Contains(result.Remains, Remnant{Where: "KEFU_JOB", What: "job j1, which was ordered for " +
-		"this openid; it ends 30 days after its job does"})
+		"this openid; it names nobody any more when it has ended"})
 }
 
 func TestAnInterruptedForgettingGoesOn(t *testing.T) {

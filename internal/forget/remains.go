@@ -91,8 +91,8 @@ const keepLeast = 30 * 24 * time.Hour
 func jobRemnant(e broker.StateEntry) Remnant {
 	what := "the record " + e.Key
 	if parts := strings.Split(e.Key, "."); len(parts) > 1 && parts[0] == "job" {
-		what = "job " + parts[1] + ", which was ordered for this openid; it ends 30 days after " +
-			"its job does"
+		what = "job " + parts[1] + ", which was ordered for this openid; it names nobody any " +
+			"more when it has ended"
 	}
 	return Remnant{Where: wire.BucketJob, What: what}
 }
