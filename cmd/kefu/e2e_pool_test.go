@@ -43,8 +43,7 @@ func TestOrderOverKilledWorkers(t *testing.T) {
 	for i := range each {
 		for r := range recipients {
 			to := fmt.Sprintf("oUser%d", r)
-			s.Publish(stage.Live+to, stage.Numbered(to, i), "Nats-Msg-Id",
-				fmt.Sprintf("%s-%d", to, i))
+			s.Publish(stage.Live+to, stage.Numbered(to, i), "Nats-Msg-Id", stage.NumberedID(to, i))
 		}
 		switch i {
 		case each / 3:

@@ -60,7 +60,7 @@ func TestOrder(t *testing.T) {
 			to := fmt.Sprintf("oUser%d", r)
 			m := nats.NewMsg(stage.Live + to)
 			m.Data = []byte(stage.Numbered(to, i))
-			m.Header.Set(schema.HeaderMsgID, fmt.Sprintf("%s-%d", to, i))
+			m.Header.Set(schema.HeaderMsgID, stage.NumberedID(to, i))
 			_, err := s.JS.PublishMsgAsync(m)
 			s.NoError(err)
 			// the order of publication is the order of acceptance
