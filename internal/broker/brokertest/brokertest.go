@@ -8,6 +8,7 @@ package brokertest
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -137,7 +138,14 @@ func (b *Broker) Start() {
 	if b.embedded != nil {
 		return
 	}
+	// FreeAddress has listened there a moment ago. A process that another test has just forked
+	// holds that listener, too, until it becomes another program.
+	begin := time.Now()
 	e, err := broker.StartEmbedded(broker.EmbeddedOptions{Listen: b.listen, Dir: b.dir})
+	for errors.Is(err, broker.ErrAddressInUse) && time.Since(begin) < Patience {
+		runtime.Gosched()
+		e, err = broker.StartEmbedded(broker.EmbeddedOptions{Listen: b.listen, Dir: b.dir})
+	}
 	require.NoError(b.t, err)
 	b.embedded = e
 }
