@@ -12,7 +12,6 @@ import (
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/notes"
 	"github.com/kefuhq/kefu/internal/wechat"
-	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -271,7 +270,9 @@ func (k Known) foresee(
 func (k Known) unchanged(l *schema.Letter, v verdict, o Options) string {
 	switch l.Reason {
 	case schema.ReasonInvalid:
-		return k.invalid(l, v.msg.Data)
+		if err := k.check(l, v.msg); err != nil {
+			return err.Error()
+		}
 	case schema.ReasonRejected, schema.ReasonRecipient:
 		if l.Errcode == nil {
 			return "the API refused it for good"
@@ -287,22 +288,6 @@ func (k Known) unchanged(l *schema.Letter, v verdict, o Options) string {
 		}
 	case schema.ReasonPoison:
 		return "handling it failed three times"
-	}
-	return ""
-}
-
-// invalid says why a packet still breaks the rules.
-func (k Known) invalid(l *schema.Letter, packet []byte) string {
-	decoded, err := schema.Decode(packet, k.Apps[l.AppID].Limits)
-	if err != nil {
-		return err.Error()
-	}
-	subject, err := wire.ParseSubject(l.Subject)
-	if err == nil {
-		err = subject.CheckPacket(decoded)
-	}
-	if err != nil {
-		return err.Error()
 	}
 	return ""
 }
