@@ -63,7 +63,8 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 		return s, err
 	}
 	if counted {
-		s.Counts, err = ledger.ReadCounts(ctx, conn, ledger.CampaignOf(appID, campaign))
+		progress, err := ledger.ReadCounts(ctx, conn, ledger.CampaignOf(appID, campaign))
+		s.Counts = progress.Counts
 		return s, err
 	}
 	if s.Counts, err = fromReceipts(ctx, conn, s.Record); err != nil {

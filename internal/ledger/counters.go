@@ -28,6 +28,17 @@ type Counts struct {
 	Dead               map[schema.Reason]int `json:"dead"`
 	Cancelled          int                   `json:"cancelled"`
 	PossibleDuplicates int                   `json:"possible_duplicates"` // of all ends
+
+	// Closed is how many of those dead for `recipient` had an answer that the window for
+	// replies is closed (45015). It is too low if a worker of an earlier version counted
+	// or ended some of them.
+	Closed int `json:"closed"`
+}
+
+// Progress is what a campaign counts, and how fast that grows.
+type Progress struct {
+	Counts
+	Pace
 }
 
 // JobCounts are how the generations that a job published ended, each once.

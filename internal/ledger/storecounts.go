@@ -47,6 +47,7 @@ func (o owner) key() string {
 // keyed is what stands under an owner's key.
 type keyed struct {
 	Counts
+	Pace
 	Log position `json:"log"` // what it was read from, and how far
 
 	rev uint64
@@ -97,16 +98,17 @@ func keysOf(
 	return out, nil
 }
 
-// ReadCounts reads how a campaign's intents ended, which may be a moment old.
-func ReadCounts(ctx context.Context, conn *broker.Conn, c Campaign) (Counts, error) {
+// ReadCounts reads how a campaign's intents ended, and how fast, which may be a moment
+// old.
+func ReadCounts(ctx context.Context, conn *broker.Conn, c Campaign) (Progress, error) {
 	k, err := lookUp(ctx, conn, c.owner())
 	if err != nil {
-		return Counts{}, fmt.Errorf("counts of a campaign: %w", err)
+		return Progress{}, fmt.Errorf("counts of a campaign: %w", err)
 	}
 	if k.Dead == nil {
 		k.Dead = make(map[schema.Reason]int)
 	}
-	return k.Counts, nil
+	return Progress{Counts: k.Counts, Pace: k.Pace}, nil
 }
 
 // fewJobs is how many keys are read one by one: reading all takes about as long.

@@ -1,0 +1,70 @@
+package ledger
+
+import "time"
+
+// Pace is how fast a campaign's intents end.
+type Pace struct {
+	// Rate is how many ended per second, on average over the ten seconds up to At. An
+	// intent counts at its first end.
+	Rate float64 `json:"rate,omitzero"`
+
+	// At is when the last of them ended, by the log's time, which is the broker's. It is
+	// zero when there was none, and after a worker of an earlier version has written.
+	At time.Time `json:"at,omitzero"`
+}
+
+// RateAt is the rate at a time: zero when nothing has ended for ten seconds. now is to
+// be the broker's time, as the information on a stream has it: another clock may be
+// wrong by more than that.
+func (p Pace) RateAt(now time.Time) float64 {
+	if p.At.IsZero() || now.Sub(p.At) > paceSeconds*time.Second {
+		return 0
+	}
+	return p.Rate
+}
+
+const (
+	// paceSeconds is over how many seconds a rate is an average.
+	paceSeconds = 10
+	// paceLeast is the least time that a rate speaks of, while the first intents end.
+	paceLeast = 2 * time.Second
+)
+
+// recent is what it takes to know how many intents ended lately.
+type recent struct {
+	begun time.Time          // when the first ended that no pause of paceSeconds follows
+	last  time.Time          // when the last ended
+	ends  [paceSeconds]int32 // in each of the latest seconds, by the second modulo paceSeconds
+}
+
+// add counts an end at a time. Of times that go back none is before the latest.
+func (r *recent) add(at time.Time) {
+	if at.Before(r.last) {
+		at = r.last
+	}
+	second := at.Unix()
+	switch passed := second - r.last.Unix(); {
+	case passed >= paceSeconds:
+		*r = recent{begun: at}
+	default:
+		for ; passed > 0; passed-- {
+			r.ends[(second-passed+1)%paceSeconds] = 0
+		}
+	}
+	r.last = at
+	r.ends[second%paceSeconds]++
+}
+
+// pace is the average up to the last end.
+func (r *recent) pace() Pace {
+	if r.last.IsZero() {
+		return Pace{}
+	}
+	sum := int32(0)
+	for _, n := range r.ends {
+		sum += n
+	}
+	oldest := r.last.Truncate(time.Second).Add(-(paceSeconds - 1) * time.Second)
+	span := min(r.last.Sub(oldest), max(r.last.Sub(r.begun), paceLeast))
+	return Pace{Rate: float64(sum) / span.Seconds(), At: r.last}
+}
