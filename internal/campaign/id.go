@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // idChars of base32 are 130 bits of the hash: no two recipients of any campaign
@@ -24,16 +25,10 @@ func ID(p broker.Pseudonyms, appID, campaign, openID string) string {
 	return idOf(campaign, p.Sum(recipientHash(appID, campaign, openID)))
 }
 
-// unkeyedID is ID as it was before the hash had a key. A campaign that began with
-// such ids goes on with them, or whoever has been published would be once more.
-func unkeyedID(appID, campaign, openID string) string {
-	return idOf(campaign, sha256.Sum256([]byte(recipientHash(appID, campaign, openID))))
-}
-
-// IDs returns every id that an intent for the recipient may have in a campaign, of this version
-// and of earlier ones.
+// IDs returns every id that an intent for the recipient may have in a campaign: keyed, or as
+// producers give it and as it was before the hash had a key ([schema.CampaignID]).
 func IDs(p broker.Pseudonyms, appID, campaign, openID string) []string {
-	return []string{ID(p, appID, campaign, openID), unkeyedID(appID, campaign, openID)}
+	return []string{ID(p, appID, campaign, openID), schema.CampaignID(appID, campaign, openID)}
 }
 
 func recipientHash(appID, campaign, openID string) string {

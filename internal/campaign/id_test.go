@@ -24,7 +24,7 @@ func TestAnIDFollowsFromAppCampaignAndRecipient(t *testing.T) {
 		ID(p, "wx2", "double-11", "o1"), ID(p, "wx1", "double-12", "o1"),
 		ID(p, "wx1", "double-11", "o2"),
 		ID(broker.NewPseudonyms([]byte("another key")), "wx1", "double-11", "o1"),
-		unkeyedID("wx1", "double-11", "o1"),
+		schema.CampaignID("wx1", "double-11", "o1"),
 	} {
 		require.NotEqual(t, id[len(id)-26:], other[len(other)-26:])
 	}
@@ -73,7 +73,7 @@ func TestACampaignThatRunsKeepsTheIDsThatItBeganWith(t *testing.T) {
 		}
 		_, err := q.PublishBulk(context.WithoutCancel(t.Context()), app,
 			Terms{Campaign: "double-11"},
-			[]Intent{{ID: unkeyedID(app, "double-11", r.openID),
+			[]Intent{{ID: schema.CampaignID(app, "double-11", r.openID),
 				JSON: append([]byte(nil), r.packet...)}})
 		return err
 	}), begun)
@@ -83,7 +83,7 @@ func TestACampaignThatRunsKeepsTheIDsThatItBeganWith(t *testing.T) {
 	require.Equal(t, []int{20, 10}, []int{result.Published, result.Duplicates})
 	found := ids(t, conn)
 	require.Len(t, found, 30)
-	require.Equal(t, unkeyedID(app, "double-11", "o00029"), found["o00029"])
+	require.Equal(t, schema.CampaignID(app, "double-11", "o00029"), found["o00029"])
 
 	conn = brokertest.New(t, app)
 	_, err = j.Start(t.Context(), Options{Conn: conn, Queue: &outbox{conn: conn}})

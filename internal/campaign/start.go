@@ -9,6 +9,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // Intent is one message for the bulk lane, already checked.
@@ -227,8 +228,10 @@ func (r *run) open(ctx context.Context, s Summary) error {
 			return ID(pseudonyms, record.AppID, record.Campaign, openID)
 		}
 	} else {
+		// It began before the hash had a key, and goes on so, or whoever has been published would
+		// be once more.
 		r.id = func(openID string) string {
-			return unkeyedID(record.AppID, record.Campaign, openID)
+			return schema.CampaignID(record.AppID, record.Campaign, openID)
 		}
 	}
 	r.leftInDoubt, r.leftSince = record.InDoubt, record.DoubtSince
