@@ -262,7 +262,7 @@ func (f *feed) receive(m storedReceipt) {
 	case seenRewound:
 		f.search.reset(m.seq)
 	}
-	r, ok := readReceipt(m.data)
+	r, ok := readIntents(m.data)
 	if !ok {
 		return
 	}

@@ -119,7 +119,7 @@ func (f *feed) readRun(wanted run, first, last uint64) (map[uint64]schema.Receip
 		if wanted[m.seq] == nil {
 			return
 		}
-		if r, ok := readReceipt(m.data); ok {
+		if r, ok := readIntents(m.data); ok {
 			got[m.seq] = r
 		}
 	})

@@ -12,7 +12,8 @@ import (
 
 // Receipt looks for the stored receipt of an intent, the newest when the id had several
 // generations, and does not wait for one. There is none ([ErrNoReceipt]) before the intent has
-// ended, after 3 days, and when workers are set to publish none. It reads the app's receipts from
+// ended, after 3 days, when workers are set to publish none, and when the intent was cancelled with
+// its campaign. It reads the app's receipts from
 // the newest on, about a hundred thousand in a second.
 func (p *Publisher) Receipt(ctx context.Context, appID, id string) (schema.Receipt, error) {
 	r, err := p.stored(ctx, appID, id)
@@ -61,7 +62,7 @@ func (p *Publisher) find(
 		if !bytes.Contains(m.data, quoted) {
 			return
 		}
-		if r, ok := readReceipt(m.data); ok && r.ID == id {
+		if r, ok := readIntents(m.data); ok && r.ID == id {
 			newest = &r
 		}
 	})
@@ -72,4 +73,11 @@ func readReceipt(data []byte) (schema.Receipt, bool) {
 	var r schema.Receipt
 	err := json.Unmarshal(data, &r)
 	return r, err == nil && r.State.Terminal()
+}
+
+// readIntents reads the receipt of one intent. That of a campaign is none: its ID is a name, which
+// an intent may have as well.
+func readIntents(data []byte) (schema.Receipt, bool) {
+	r, ok := readReceipt(data)
+	return r, ok && r.Count == 0
 }

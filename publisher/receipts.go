@@ -82,6 +82,9 @@ type Missed struct {
 // minute when the stream of receipts was made anew. However long it was away, or cut off, it misses
 // none that is still stored; of what was removed meanwhile it is told in [Settled.Missed].
 //
+// Among them is one for each campaign that was cancelled, with a Count
+// ([schema.Receipt]): it stands for all of its intents that were not sent by then.
+//
 // Each loop has a consumer of its own at the broker, which allows a thousand for all programs
 // together: for single intents there is [Publisher.Wait].
 func (p *Publisher) Receipts(

@@ -119,7 +119,7 @@ func (f *feed) readPast(age time.Duration, last uint64, epoch int) error {
 	wanted := make(map[string]heard)
 	subject := receiptsOf(f.appID, "")
 	first, err := f.p.scan(f.life, subject, from{time: begin}, last, func(m storedReceipt) {
-		r, ok := readReceipt(m.data)
+		r, ok := readIntents(m.data)
 		if !ok {
 			return
 		}

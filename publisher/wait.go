@@ -23,8 +23,9 @@ const (
 // at once. All who wait for receipts of an app share one consumer at the broker, which is closed a
 // minute after the last of them, or by [Publisher.Close].
 //
-// ctx should have an end: an intent may wait for hours, and workers may be set to publish no
-// receipts. When ctx ends first the error is [ErrNoReceipt].
+// ctx should have an end: an intent may wait for hours, workers may be set to publish no receipts,
+// and what is cancelled with its campaign has none of its own. When ctx ends first the error is
+// [ErrNoReceipt].
 //
 // [ErrUnreadable] says that receipts cannot be read. It is told at the first try when that does not
 // pass by itself (a missing permission, no stream of receipts), else after 15 s ([WithTimeout]).

@@ -26,6 +26,9 @@ type Attempt struct {
 
 // Receipt is what kefu publishes when an intent has ended: JSON, on [ReceiptSubject], kept for 3
 // days. It names no recipient: who published knows the id.
+//
+// A campaign that was cancelled has one receipt for all of its intents that were not sent by then,
+// with their Count and the campaign's name as ID. They have none of their own.
 type Receipt struct {
 	ID    string `json:"id"`
 	AppID string `json:"appid"`
@@ -52,4 +55,6 @@ type Receipt struct {
 	PublishedAt time.Time `json:"published_at"`
 	// When it ended.
 	SettledAt time.Time `json:"settled_at"`
+	// How many intents were cancelled together with their campaign; 0 in the receipt of one intent.
+	Count int `json:"count,omitempty"`
 }

@@ -30,6 +30,8 @@ type bucket struct {
 //	day.<appid>                   what an app has sent today, with a life time (package gate)
 //	opened.<appid>                the first worker that ever read the app's queue (package worker)
 //	cancel.<appid>.<key>          a withdrawn intent, with a life time (package withdrawal)
+//	cancel-campaign.<appid>.<campaign>
+//	                              a cancelled campaign, with a life time (package withdrawal)
 //	forget.<appid>.<person>       a person to be forgotten, by a hash, with a life time (package
 //	                              withdrawal)
 //	letters.indexed               from which letter on all are indexed (package deadletter)

@@ -113,7 +113,8 @@ func (r *removal) receipts(ctx context.Context) error {
 		broker.ScanOptions{Subject: wire.ReceiptFilter(r.app.ID)},
 		func(s broker.Stored) error {
 			var receipt schema.Receipt
-			if json.Unmarshal(s.Data, &receipt) != nil || receipt.PublishedAt.After(r.through) {
+			if json.Unmarshal(s.Data, &receipt) != nil || receipt.Count > 0 ||
+				receipt.PublishedAt.After(r.through) {
 				return nil
 			}
 			ids, known := campaigns[receipt.Campaign]

@@ -194,7 +194,8 @@ func (t *trace) readReceipts(ctx context.Context, conn *broker.Conn, from, to ti
 			switch {
 			case !to.IsZero() && s.Time.After(to):
 				return broker.ErrStopScan
-			case !bytes.Contains(s.Data, needle), json.Unmarshal(s.Data, &r) != nil, r.ID != t.id:
+			case !bytes.Contains(s.Data, needle), json.Unmarshal(s.Data, &r) != nil, r.ID != t.id,
+				r.Count > 0: // of a campaign of that name
 				return nil
 			}
 			for _, known := range t.receipts { // spans may overlap

@@ -1,14 +1,16 @@
 // Package withdrawal keeps the orders not to send an intent any more, an operator's or
-// its producer's, and those not to send a person anything of what was published before
-// (forgetting.go).
+// its producer's, those not to send anything more of a campaign (campaign.go), and
+// those not to send a person anything of what was published before (forgetting.go).
 //
 // An order about an intent is a key of KEFU_STATE, where [schema.CancelSubject] says. A
 // worker that meets the intent carries the order out and deletes it. An order about a
-// person stands until its life time is over: nobody knows how much it is about.
+// campaign or a person stands until its life time is over: nobody knows how much it is
+// about.
 //
 //	err := withdrawal.Write(ctx, conn, "wx…", "order-4711", order, 30*24*time.Hour)
 //	orders, err := withdrawal.Watch(ctx, conn, pseudonyms, log) // in each worker
 //	orders.Has("wx…", "order-4711", 1, published)
+//	orders.CampaignCancelled("wx…", "double-11")
 //	orders.Forgotten("wx…", campaign, published, recipient)
 package withdrawal
 
@@ -20,6 +22,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -84,6 +87,9 @@ type Orders struct {
 	mu      sync.RWMutex
 	keys    map[string]stored       // about intents
 	persons map[string]*forgettings // by app
+
+	campaigns  atomic.Pointer[map[campaignOf]bool] // that are cancelled; nil for none
+	onCampaign func(appID, campaign string)        // nil if nobody wants to know
 }
 
 type stored struct {
@@ -103,7 +109,8 @@ func Watch(
 	for _, kind := range []struct {
 		prefix string
 		apply  func(broker.StateEntry)
-	}{{prefix, o.apply}, {forgetPrefix, o.applyForgetting}} {
+	}{{prefix, o.apply}, {campaignPrefix, o.applyCampaign},
+		{forgetPrefix, o.applyForgetting}} {
 		r, err := conn.WatchState(ctx, kind.prefix, broker.FollowOptions{Log: log}, kind.apply)
 		if err != nil {
 			o.Close()

@@ -285,8 +285,11 @@ func style(r schema.Receipt) cli.Style {
 	}
 }
 
-// why returns the reason and WeChat's code.
+// why returns the reason and WeChat's code, or how many intents of a campaign were cancelled with it.
 func why(r schema.Receipt) string {
+	if r.Count > 0 {
+		return cli.Counted(r.Count, "intent")
+	}
 	code := cli.Errcode(r.Errcode)
 	if r.State == schema.StateSent || code == "" || r.Reason == "" {
 		return string(r.Reason)
