@@ -13,8 +13,8 @@ import (
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/gate"
-	"github.com/kefuhq/kefu/internal/intent"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/queue"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
@@ -158,9 +158,9 @@ func TestWhatAWorkerThatIsGoneHadBegunMayHaveArrived(t *testing.T) {
 	b := newBed(t)
 	b.live("a", one)
 	var begun []ledger.Mark
-	b.NoError(intent.NewReader(b.conn, person().Apps[0], one).Read(t.Context(),
-		func(m intent.Message) error {
-			begun = append(begun, startOf(m))
+	b.NoError(queue.NewReader(b.conn, person().Apps[0], queue.OfRecipient(one)).Read(t.Context(),
+		func(m queue.Message) error {
+			begun = append(begun, m.Start())
 			return nil
 		}))
 	b.NoError(ledger.Append(t.Context(), b.conn, "gone-1", begun))

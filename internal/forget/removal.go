@@ -14,6 +14,7 @@ import (
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pause"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/queue"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -31,8 +32,8 @@ type removal struct {
 	through time.Time // what was published later is none of it
 	first   time.Time // since when an order has stood; zero for none
 
-	ids  map[string]bool  // of the person's intents, as far as they are known
-	open []intent.Message // found, and not ended yet
+	ids  map[string]bool // of the person's intents, as far as they are known
+	open []queue.Message // found, and not ended yet
 	log  *ledger.Lookup
 	jobs []Remnant
 }
@@ -63,10 +64,10 @@ const (
 // has looked for in one place may have moved to another meanwhile, and until calls under way have
 // had their time.
 func (r *removal) intents(ctx context.Context) error {
-	reader := intent.NewReader(r.conn, r.app, r.openID)
+	reader := queue.NewReader(r.conn, r.app, queue.OfRecipient(r.openID))
 	for giveUp := time.Now().Add(r.options.callsEnd); ; {
 		fresh := 0
-		err := reader.Read(ctx, func(m intent.Message) error {
+		err := reader.Read(ctx, func(m queue.Message) error {
 			if m.Published().After(r.through) {
 				return nil
 			}
@@ -96,7 +97,7 @@ func (r *removal) intents(ctx context.Context) error {
 }
 
 // count counts a message as found.
-func (r *removal) count(m intent.Message) {
+func (r *removal) count(m queue.Message) {
 	if m.Waits() {
 		r.found.Waiting++
 	} else {
@@ -112,23 +113,19 @@ func (r *removal) endOpen(ctx context.Context) error {
 	if err := r.log.Read(ctx); err != nil {
 		return err
 	}
-	workers, err := pool.Workers(ctx, r.conn)
+	living, workers, err := queue.NewLiving(ctx, r.conn)
 	if err != nil {
 		return err
 	}
-	alive := make(map[string]bool, len(workers))
-	for _, w := range workers {
-		alive[w.Name] = true
-	}
-	var left []intent.Message
-	var ends []end
+	var left []queue.Message
+	var ends []queue.End
 	for _, m := range r.open {
-		said := r.log.Peek(startOf(m))
-		if (said.Ruling == ledger.Started || said.Ruling == ledger.Doomed) && alive[said.Worker] {
+		said := r.log.Peek(m.Start())
+		if living.Has(said) {
 			left = append(left, m)
 			continue
 		}
-		ends = append(ends, endOf(m, said))
+		ends = append(ends, queue.EndOf(m, said))
 	}
 	if len(left) > 0 {
 		r.options.Progress("waiting for calls that are under way")
@@ -137,70 +134,15 @@ func (r *removal) endOpen(ctx context.Context) error {
 		return err
 	}
 	for _, e := range ends {
-		switch err := r.conn.Erase(ctx, e.message.Stream, e.message.Seq); {
+		switch err := r.conn.Erase(ctx, e.Message.Stream, e.Message.Seq); {
 		case err == nil:
-			r.count(e.message)
+			r.count(e.Message)
 		case !errors.Is(err, broker.ErrNoMessage): // a worker, or its dispatcher, was quicker
 			return err
 		}
 	}
 	r.open = left
 	return nil
-}
-
-// end is how an intent ends when its message is removed.
-type end struct {
-	message intent.Message
-	mark    ledger.Mark // of kind 0 when the ledger knows its end
-	receipt schema.Receipt
-}
-
-// startOf is the mark with which a worker would begin to send a message.
-func startOf(m intent.Message) ledger.Mark {
-	mark := ledger.Mark{
-		Key: ledger.KeyOf(m.AppID, m.ID), Body: ledger.BodyOf(m.Packet), Kind: ledger.Start,
-		Again: m.Subject.Again, Campaign: ledger.CampaignOf(m.AppID, m.Campaign()),
-		Before: ledger.ParseEnd(m.Envelope.Before), Attempt: uint8(min(m.Envelope.Attempt, 255)),
-	}
-	if m.Subject.Again {
-		mark.Generation = uint16(min(m.Envelope.Generation, 1<<16-1))
-	}
-	if m.Envelope.Job != "" {
-		mark.Job = ledger.JobOf(m.Envelope.Job, m.AppID)
-	}
-	if !m.Waits() { // else it is in no queue
-		mark.Seq, mark.Stream = m.Seq, m.Made.UnixNano()
-	}
-	return mark
-}
-
-// endOf says how the intent of a message ends, by what the ledger says of it. It is the end that a
-// worker would write: life.cancel in package worker.
-func endOf(m intent.Message, said ledger.Standing) end {
-	e := end{message: m}
-	switch said.Ruling {
-	case ledger.Ended, ledger.Repeat, ledger.Reuse:
-		return e // an intent that has ended, or goes on as another message
-	}
-	generation, unknown := m.Envelope.Generation, said.Unknown
-	if !m.Subject.Again {
-		generation = max(said.Generation, 1)
-	}
-	spent := max(m.Envelope.Attempt-1, said.Attempts)
-	if said.Ruling == ledger.Started { // and its worker is gone
-		unknown++
-	}
-	e.mark = startOf(m)
-	e.mark.Kind, e.mark.Before = ledger.Cancelled, said.Before
-	e.mark.Generation = uint16(min(generation, 1<<16-1))
-	e.mark.Attempt, e.mark.Unknown = uint8(min(spent, 255)), uint8(min(unknown, 255))
-	e.receipt = schema.Receipt{
-		ID: m.ID, AppID: m.AppID, Generation: generation, State: schema.StateCancelled,
-		Lane: m.Subject.Lane, Campaign: m.Campaign(), Source: m.Envelope.Source,
-		Attempts: spent, PossibleDuplicate: ledger.PossibleDuplicate(unknown, ""),
-		PublishedAt: m.Published().UTC(), SettledAt: time.Now().UTC(),
-	}
-	return e
 }
 
 // wantReceipts says whether a worker would store a receipt of what was cancelled.
@@ -215,24 +157,25 @@ func (r *removal) wantReceipts(workers []pool.Worker) bool {
 }
 
 // write stores the receipts of some ends, then their marks.
-func (r *removal) write(ctx context.Context, ends []end, receipts bool) error {
+func (r *removal) write(ctx context.Context, ends []queue.End, receipts bool) error {
 	var marks []ledger.Mark
 	for _, e := range ends {
-		if e.mark.Kind == 0 {
+		if e.Mark.Kind == 0 {
 			continue
 		}
-		marks = append(marks, e.mark)
+		marks = append(marks, e.Mark)
 		// An id that names the person would bring back what is removed.
-		if !receipts || strings.Contains(e.receipt.ID, r.openID) {
+		if !receipts || strings.Contains(e.Message.ID, r.openID) {
 			continue
 		}
-		body, err := json.Marshal(e.receipt)
+		receipt := e.Receipt()
+		body, err := json.Marshal(receipt)
 		if err != nil {
 			return err
 		}
-		id := wire.ReceiptMsgID(e.receipt.AppID, e.receipt.ID, e.receipt.Generation)
+		id := wire.ReceiptMsgID(receipt.AppID, receipt.ID, receipt.Generation)
 		_, err = r.conn.Outbox.PublishWait(ctx, &nats.Msg{
-			Subject: schema.ReceiptSubject(e.receipt.AppID, e.receipt.State), Data: body,
+			Subject: schema.ReceiptSubject(receipt.AppID, receipt.State), Data: body,
 			Header: nats.Header{schema.HeaderMsgID: {id}},
 		})
 		if err != nil {

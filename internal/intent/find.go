@@ -8,13 +8,11 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/queue"
 )
 
 // App is an app in which is looked.
-type App struct {
-	ID       string
-	HasQueue bool
-}
+type App = queue.App
 
 // Find finds an intent in every app that knows it. The ledger and the dead letters are read once
 // for all of them.

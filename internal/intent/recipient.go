@@ -6,6 +6,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/queue"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -25,7 +26,7 @@ func OfRecipient(
 	ctx context.Context, conn *broker.Conn, apps []App, openID string,
 ) (rows []Pending, err error) {
 	for _, app := range apps {
-		err := NewReader(conn, app, openID).Read(ctx, func(m Message) error {
+		err := queue.NewReader(conn, app, queue.OfRecipient(openID)).Read(ctx, func(m queue.Message) error {
 			rows = append(rows, pending(m))
 			return nil
 		})
@@ -41,7 +42,7 @@ func OfRecipient(
 	return rows, nil
 }
 
-func pending(m Message) Pending {
+func pending(m queue.Message) Pending {
 	p := Pending{AppID: m.AppID, ID: m.ID, State: schema.StateQueued, Lane: m.Subject.Lane,
 		At: m.Stored, Until: m.Until}
 	if m.Waits() {

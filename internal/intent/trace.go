@@ -14,6 +14,7 @@ import (
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/queue"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
@@ -26,8 +27,8 @@ type trace struct {
 	appID, id  string
 	story      ledger.Story
 	letters    []deadletter.Item
-	queued     *Message
-	waiting    *Message
+	queued     *queue.Message
+	waiting    *queue.Message
 	receipts   []schema.Receipt
 	withdrawal *withdrawal.Order
 	alive      map[string]bool // workers
@@ -78,7 +79,7 @@ func (t *trace) lookInQueue(ctx context.Context, conn *broker.Conn) error {
 	}
 	created := stream.CachedInfo().Created
 	take := func(s broker.Stored) bool {
-		m := readQueued(t.appID, s, created)
+		m := queue.ReadQueued(t.appID, s, created)
 		if m.ID == t.id {
 			t.queued = &m
 		}
@@ -130,10 +131,10 @@ func (t *trace) lookInLater(ctx context.Context, conn *broker.Conn) error {
 	if t.queued != nil || t.story.Known && t.story.Now.Kind.Terminal() {
 		return nil
 	}
-	for _, subject := range laterSubjects(t.appID) {
+	for _, subject := range queue.LaterSubjects(t.appID) {
 		err := conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: subject},
 			func(s broker.Stored) error {
-				if m := readLater(t.appID, s); m.ID == t.id {
+				if m := queue.ReadLater(t.appID, s); m.ID == t.id {
 					t.waiting = &m
 					return broker.ErrStopScan
 				}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/queue"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -108,7 +109,7 @@ func (t *trace) bodies() (known []uint32) {
 			known = append(known, e.Mark.Body)
 		}
 	}
-	for _, m := range []*Message{t.queued, t.waiting} {
+	for _, m := range []*queue.Message{t.queued, t.waiting} {
 		if m != nil {
 			known = append(known, ledger.BodyOf(m.Packet))
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/queue"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
@@ -27,8 +28,8 @@ func mark(
 	}
 }
 
-func inQueue(seq uint64, again bool, generation, attempt int) *Message {
-	return &Message{
+func inQueue(seq uint64, again bool, generation, attempt int) *queue.Message {
+	return &queue.Message{
 		Stream: "KEFU_SEND_wx1", Seq: seq, Stored: died,
 		Subject: wire.Subject{Again: again, Subject: schema.BulkSubject("wx1", "c")},
 		Envelope: wire.Envelope{Envelope: schema.Envelope{Source: "shop"}, Generation: generation,
@@ -85,7 +86,7 @@ func TestWhereAnIntentStands(t *testing.T) {
 			name: "waits for its retry",
 			history: []ledger.Event{mark(0, a, ledger.Start, 1, 0, 1),
 				mark(1, a, ledger.Later, 1, 1, 2)},
-			trace: trace{waiting: &Message{Stream: wire.StreamLater, Seq: 4,
+			trace: trace{waiting: &queue.Message{Stream: wire.StreamLater, Seq: 4,
 				Until: died.Add(time.Hour), Subject: wire.Subject{Again: true},
 				Envelope: wire.Envelope{Generation: 1, Attempt: 2}}},
 			want:   standing{schema.StateWaiting, 1, 1},

@@ -18,7 +18,9 @@ func TestMarksThatACommandAppendsCountAsAWorkers(t *testing.T) {
 		marks = append(marks, Mark{Key: Key(i + 1), Seq: uint64(i + 1), Kind: Cancelled,
 			Generation: 1, Campaign: campaign})
 	}
-	require.NoError(t, Append(t.Context(), conn, "forget-1", marks))
+	appender := NewAppender(conn, "forget-1")
+	require.NoError(t, appender.Append(t.Context(), marks[:3]))
+	require.NoError(t, appender.Append(t.Context(), marks[3:]))
 	l, err := Open(t.Context(), conn, Options{Worker: "w1", Keep: brokertest.Keep})
 	require.NoError(t, err)
 	defer l.Close()

@@ -52,4 +52,10 @@ func ReceiptMsgID(appID, id string, generation int) string {
 	return msgID(appID, id, strconv.Itoa(generation))
 }
 
+// CampaignReceiptMsgID is the broker message id of the receipt that stands for all intents of a
+// campaign that was cancelled.
+func CampaignReceiptMsgID(appID, campaign string) string {
+	return msgID(appID, campaign, "campaign")
+}
+
 func msgID(parts ...string) string { return strings.Join(parts, separator) }

@@ -33,6 +33,7 @@ func TestBrokerMessageIDsAreNoIDsOfIntents(t *testing.T) {
 		wire.LetterMsgID("wx1", "order-7", 1, 42),
 		wire.LetterMsgID("wx1", "order-7", 1, 43),
 		wire.ReceiptMsgID("wx1", "order-7", 1),
+		wire.CampaignReceiptMsgID("wx1", "order-7"),
 	}
 	require.Equal(t, []string{
 		"wx1·order-7·2·replay·42",
@@ -47,6 +48,7 @@ func TestBrokerMessageIDsAreNoIDsOfIntents(t *testing.T) {
 		"wx1·order-7·1·42",
 		"wx1·order-7·1·43",
 		"wx1·order-7·1",
+		"wx1·order-7·campaign",
 	}, ids)
 	for _, id := range ids {
 		require.Error(t, schema.CheckID(id))

@@ -1,4 +1,4 @@
-package forget
+package queue
 
 import (
 	"testing"
@@ -6,19 +6,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/kefuhq/kefu/internal/intent"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
+const app = "wx1"
+
 func TestHowAnIntentEndsWhoseMessageIsRemoved(t *testing.T) {
 	t.Parallel()
 	at := time.Now().UTC()
-	fresh := intent.Message{
+	fresh := Message{
 		AppID: app, ID: "a", Stream: schema.SendStream(app), Seq: 7, Made: at, Stored: at,
 		Subject:  wire.Subject{Subject: schema.BulkSubject(app, "double-11")},
-		Envelope: wire.Envelope{Generation: 1, Attempt: 1}, Packet: packet(one, "hello"),
+		Envelope: wire.Envelope{Generation: 1, Attempt: 1}, Packet: []byte(`{"touser":"o1","msgtype":"text","text":{"content":"hello"}}`),
 	}
 	again := fresh
 	again.Subject.Again = true
@@ -33,7 +34,7 @@ func TestHowAnIntentEndsWhoseMessageIsRemoved(t *testing.T) {
 	}
 	for _, row := range []struct {
 		what    string
-		message intent.Message
+		message Message
 		said    ledger.Standing
 		want    want
 	}{
@@ -58,19 +59,18 @@ func TestHowAnIntentEndsWhoseMessageIsRemoved(t *testing.T) {
 	} {
 		t.Run(row.what, func(t *testing.T) {
 			t.Parallel()
-			e := endOf(row.message, row.said)
-			require.Equal(t, row.message, e.message)
+			e := EndOf(row.message, row.said)
+			require.Equal(t, row.message, e.Message)
 			if !row.want.ends {
-				require.Zero(t, e.mark)
-				require.Zero(t, e.receipt)
+				require.Zero(t, e.Mark)
 				return
 			}
-			require.Equal(t, ledger.Cancelled, e.mark.Kind)
-			require.Equal(t, row.want, want{true, int(e.mark.Generation), int(e.mark.Attempt),
-				int(e.mark.Unknown)})
-			require.Equal(t, ledger.KeyOf(app, "a"), e.mark.Key)
-			require.Equal(t, ledger.CampaignOf(app, "double-11"), e.mark.Campaign)
-			r := e.receipt
+			require.Equal(t, ledger.Cancelled, e.Mark.Kind)
+			require.Equal(t, row.want, want{true, int(e.Mark.Generation), int(e.Mark.Attempt),
+				int(e.Mark.Unknown)})
+			require.Equal(t, ledger.KeyOf(app, "a"), e.Mark.Key)
+			require.Equal(t, ledger.CampaignOf(app, "double-11"), e.Mark.Campaign)
+			r := e.Receipt()
 			require.Equal(t, row.want, want{true, r.Generation, r.Attempts, row.want.unknown})
 			require.Equal(t, row.want.unknown > 0, r.PossibleDuplicate)
 			require.Equal(t, schema.StateCancelled, r.State)
@@ -79,7 +79,7 @@ func TestHowAnIntentEndsWhoseMessageIsRemoved(t *testing.T) {
 		})
 	}
 
-	inQueue, inLater := startOf(again), startOf(waits)
+	inQueue, inLater := again.Start(), waits.Start()
 	require.Equal(t, ledger.JobOf("k3jq7xa2", app), inQueue.Job)
 	require.EqualValues(t, 3, inQueue.Generation)
 	require.Equal(t, ledger.ParseEnd("dead recipient"), inQueue.Before)
@@ -87,5 +87,5 @@ func TestHowAnIntentEndsWhoseMessageIsRemoved(t *testing.T) {
 	require.Equal(t, at.UnixNano(), inQueue.Stream)
 	require.Zero(t, inLater.Seq, "its sequence there is none of a queue")
 	require.Zero(t, inLater.Stream)
-	require.Zero(t, startOf(fresh).Generation, "a producer does not know it")
+	require.Zero(t, fresh.Start().Generation, "a producer does not know it")
 }
