@@ -59,12 +59,3 @@ type Summary struct {
 
 // MostProblems is how many problems a summary lists.
 const MostProblems = 100
-
-// Shape is what a file is written in.
-type Shape struct {
-	Compression string   `json:"compression,omitempty"` // gzip, zstd or ""
-	Encoding    string   `json:"encoding"`              // UTF-8, UTF-16LE, UTF-16BE or GB18030
-	Format      Format   `json:"format"`
-	Delimiter   string   `json:"delimiter,omitempty"` // of CSV and TSV
-	Columns     []string `json:"columns,omitempty"`   // of CSV and TSV, as the header has them
-}

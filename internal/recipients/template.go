@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/kefuhq/kefu/internal/textfile"
 	"github.com/kefuhq/kefu/schema"
@@ -22,15 +22,16 @@ type Template struct {
 	toUser  bool // the template says itself where the touser comes from
 }
 
-// part is a piece of the packet: literal JSON, or the value of a column inside a string.
+// part is a piece of the packet: literal JSON, and behind it the value of a column inside a string.
 type part struct {
 	literal string
-	column  string
+	column  int // an index of Template.columns, or one of the following
 }
 
-// recipient is the placeholder for the touser that a template without one gets. Braces cannot be in
-// a placeholder's name, so it is no column's.
-const recipient = "{recipient}"
+const (
+	nothing   = -1 // no value follows
+	recipient = -2 // the touser that a template without one gets
+)
 
 // ParseTemplate reads the text of a template file: a JSON object by the rules of a packet (no key
 // twice, no control characters, at most [schema.MaxPacket] bytes) whose strings may hold {{name}},
@@ -65,7 +66,7 @@ func ParseTemplate(raw []byte) (*Template, error) {
 		}
 	} else {
 		t.literal(`{"touser":"`)
-		t.parts = append(t.parts, part{column: recipient})
+		t.place(recipient)
 		t.literal(`",`)
 		normal = normal[1:]
 	}
@@ -146,33 +147,29 @@ func (t *Template) compileText(text string) error {
 			return errors.New(
 				"template: the name of a placeholder holds a brace, a quote or a backslash")
 		}
-		t.parts = append(t.parts, part{column: name})
-		if !t.uses(name) {
+		column := slices.Index(t.columns, name)
+		if column < 0 {
+			column = len(t.columns)
 			t.columns = append(t.columns, name)
 		}
+		t.place(column)
 		text = after
 	}
 }
 
-func (t *Template) uses(column string) bool {
-	for _, name := range t.columns {
-		if name == column {
-			return true
-		}
-	}
-	return false
-}
-
 // literal adds JSON that is the same for all rows.
 func (t *Template) literal(s string) {
-	if s == "" {
-		return
-	}
-	if n := len(t.parts); n > 0 && t.parts[n-1].column == "" {
+	if n := len(t.parts); n > 0 && t.parts[n-1].column == nothing {
 		t.parts[n-1].literal += s
 		return
 	}
-	t.parts = append(t.parts, part{literal: s})
+	t.parts = append(t.parts, part{literal: s, column: nothing})
+}
+
+// place adds the value of a column.
+func (t *Template) place(column int) {
+	t.literal("")
+	t.parts[len(t.parts)-1].column = column
 }
 
 // Columns are the names of the placeholders, each once.
@@ -182,64 +179,55 @@ func (t *Template) Columns() []string { return append([]string(nil), t.columns..
 // space does not count.
 func (t *Template) Digest() string { return t.digest }
 
-// Render appends the packet for one row to dst: always valid JSON with the template's structure,
-// whatever the values are. openID is the row's recipient, used when the template has no touser.
-// value gives a column's value, or the rule that it breaks.
-//
-// The error is a [*schema.FieldError] that names the column.
-func (t *Template) Render(
-	dst []byte, openID string, value func(column string) (text, rule string),
-) ([]byte, error) {
+// render appends the packet for one row to dst: always JSON with the template's structure, whatever
+// the values are. openID is the row's recipient, used when the template has no touser; values are
+// those of the columns. All must be valid UTF-8.
+func (t *Template) render(
+	dst, openID []byte, values [][]byte,
+) ([]byte, *schema.FieldError) {
+	begin := len(dst)
 	for _, p := range t.parts {
-		switch p.column {
-		case "":
-			dst = append(dst, p.literal...)
-			continue
-		case recipient:
-			if !utf8.ValidString(openID) {
-				return dst, &schema.FieldError{Field: "touser", Rule: notUTF8}
-			}
-			dst = appendEscaped(dst, openID)
+		dst = append(dst, p.literal...)
+		if p.column == nothing {
 			continue
 		}
-		text, rule := value(p.column)
-		if rule == "" && !utf8.ValidString(text) {
-			rule = notUTF8
+		value := openID
+		if p.column >= 0 {
+			value = values[p.column]
 		}
-		if rule != "" {
-			return dst, &schema.FieldError{Field: p.column, Rule: rule}
-		}
-		dst = appendEscaped(dst, text)
-		if len(dst) > maxRow {
-			return dst, &schema.FieldError{Field: "packet",
+		if len(dst)-begin+len(value) > schema.MaxPacket {
+			return dst[:begin], &schema.FieldError{Field: "packet",
 				Rule: fmt.Sprintf("larger than %d bytes", schema.MaxPacket)}
 		}
+		dst = appendEscaped(dst, value)
 	}
 	return dst, nil
 }
 
-const notUTF8 = "must be UTF-8"
-
 // appendEscaped appends s as it stands between the quotes of a JSON string. Nothing but what must
 // be is escaped: the API shows \u escapes to users. Control characters are escaped to keep the JSON
 // valid; schema.Decode refuses the row for them.
-func appendEscaped(dst []byte, s string) []byte {
+func appendEscaped(dst, s []byte) []byte {
 	const hexDigits = "0123456789abcdef"
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
+	begin := 0
+	for i, c := range s {
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[begin:i]...)
+		begin = i + 1
+		switch c {
+		case '"', '\\':
 			dst = append(dst, '\\', c)
-		case c == '\n':
+		case '\n':
 			dst = append(dst, '\\', 'n')
-		case c == '\r':
+		case '\r':
 			dst = append(dst, '\\', 'r')
-		case c == '\t':
+		case '\t':
 			dst = append(dst, '\\', 't')
-		case c < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		default:
-			dst = append(dst, c)
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		}
 	}
-	return dst
+	return append(dst, s[begin:]...)
 }
