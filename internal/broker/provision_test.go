@@ -40,10 +40,10 @@ func TestProvisioningCreatesEverythingOnce(t *testing.T) {
 	require.Equal(t, []string{
 		"KEFU_LATER: create", "KEFU_DEAD: create", "KEFU_DEAD_INDEX: create",
 		"KEFU_RECEIPT: create", "KEFU_LEDGER: create", "KEFU_AUDIT: create",
-		"KEFU_JOB: create", "KV_KEFU_STATE: create", "KV_KEFU_JOB: create", "KEFU_SEND_wx1: create",
-		"KEFU_SEND_wx2: create",
+		"KEFU_JOB: create", "KEFU_CAMPAIGN: create", "KV_KEFU_STATE: create",
+		"KV_KEFU_JOB: create", "KEFU_SEND_wx1: create", "KEFU_SEND_wx2: create",
 	}, sentences(first.Changes))
-	require.Equal(t, 11, first.Kinds(broker.Create))
+	require.Equal(t, 12, first.Kinds(broker.Create))
 
 	left, err := first.Apply(t.Context(), conn.JS, false)
 	require.NoError(t, err)

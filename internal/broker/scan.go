@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Stored is one message as a stream holds it.
@@ -334,4 +335,21 @@ func (e *APIError) nothingToDelete() bool {
 	const sequenceNotFound, deleteFailed = 10043, 10057
 	return e.Code == sequenceNotFound ||
 		e.Code == deleteFailed && strings.HasSuffix(e.Description, "found")
+}
+
+// Subjects says how many messages a stream holds of each subject that matches one with wildcards.
+// A stream that is not there holds none.
+func (c *Conn) Subjects(
+	ctx context.Context, stream, subject string,
+) (map[string]uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	s, err := c.JS.Stream(ctx, stream, jetstream.WithSubjectFilter(subject))
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("subjects of %s: %w", stream, err)
+	}
+	return s.CachedInfo().State.Subjects, nil
 }

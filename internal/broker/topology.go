@@ -49,7 +49,7 @@ const window = 2 * time.Minute
 func Streams(spec Spec) []jetstream.StreamConfig {
 	out := []jetstream.StreamConfig{
 		laterStream(), deadStream(), deadIndexStream(), receiptStream(),
-		ledgerStream(spec.LedgerKeep), auditStream(), jobStream(),
+		ledgerStream(spec.LedgerKeep), auditStream(), jobStream(), campaignStream(),
 		bucketStream(wire.BucketState, 1), bucketStream(wire.BucketJob, 1),
 	}
 	for _, app := range spec.Apps {
@@ -193,6 +193,21 @@ func jobStream() jetstream.StreamConfig {
 		Retention:   jetstream.WorkQueuePolicy,
 		Discard:     jetstream.DiscardNew,
 		Duplicates:  10 * time.Minute,
+	}
+}
+
+func campaignStream() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        wire.StreamCampaign,
+		Description: "the rows of campaigns' files, in chunks (package campaign)",
+		Subjects:    []string{wire.ChunkFilter(wire.AnyToken, wire.AnyToken, wire.AnyToken)},
+		// What is still to be fed must never be lost to age or size: an upload is purged
+		// as a whole, some days after its campaign has ended.
+		Retention: jetstream.LimitsPolicy,
+		Discard:   jetstream.DiscardNew,
+		// A chunk that is written once more, without a person, takes the place of the former.
+		MaxMsgsPerSubject: 1,
+		Duplicates:        window,
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/notes"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // Record is what is kept of a campaign, as JSON in the bucket KEFU_JOB under
@@ -29,10 +32,29 @@ type Record struct {
 	// versions go on without.
 	KeyedIDs bool `json:"keyed_ids,omitempty"`
 
+	// What follows are the terms of a campaign that the pool feeds.
+	PerSecond      float64 `json:"per_second,omitempty"`       // at most; 0 for the app's rate
+	Quiet          Quiet   `json:"quiet_hours,omitzero"`
+	Halt           Halt    `json:"halt,omitzero"`
+
+	// Upload is where the rows are stored, and the id of the job that feeds them; "" for a campaign
+	// that an earlier version published by itself. OrderedAt is zero while it is uploaded.
+	Upload     string    `json:"upload,omitempty"`
+	Chunks     int       `json:"chunks,omitempty"`
+	Stored     int       `json:"stored,omitempty"` // rows in the chunks
+	SkipClosed int       `json:"skipped_closed,omitempty"`
+	OrderedAt  time.Time `json:"ordered_at,omitzero"`
+
+	// What came of the job, once it has ended: jobs are kept for 30 days.
+	Ended job.State  `json:"ended,omitempty"`
+	Fed   int        `json:"fed,omitempty"`
+	Left  int        `json:"left,omitempty"` // stored and not fed; Notes say why
+	Notes notes.List `json:"notes,omitempty"`
+
 	Rows       int `json:"rows"`
-	Next       int `json:"next"`       // checkpoint: rows before this one (from 0) are done with
-	Published  int `json:"published"`  // stored by the broker, of the rows before Next
-	Duplicates int `json:"duplicates"` // the broker had the id already, of the rows before Next
+	Next       int `json:"next"`       // rows before this one (from 0) an earlier version is done with
+	Published  int `json:"published"`  // by an earlier version, of the rows before Next
+	Duplicates int `json:"duplicates"` // likewise; the broker had the id already
 	Invalid    int `json:"invalid"`    // left out, of all rows
 	Repeated   int `json:"repeated"`   // the recipient had a row before, of all rows
 
@@ -56,7 +78,7 @@ type Record struct {
 	Run string `json:"run"`
 }
 
-// Finished says whether every row has been published.
+// Finished says whether nothing is left to be fed, or will ever be.
 func (r Record) Finished() bool { return !r.FinishedAt.IsZero() }
 
 // MayDouble is how many recipients may get their message twice when the campaign goes on now.
@@ -72,6 +94,11 @@ func (r Record) MayDouble(now time.Time, remembered time.Duration) int {
 // ErrUnknown says that there is no campaign of this name.
 var ErrUnknown = errors.New("no such campaign")
 
+// checkName says whether an app and a campaign can stand in a subject.
+func checkName(appID, campaign string) error {
+	return schema.BulkSubject(appID, campaign).Check()
+}
+
 // ErrTakenOver ends a run when another one of the same campaign has begun. Nothing is lost or sent
 // twice by that.
 var ErrTakenOver = errors.New("another run of this campaign has taken over")
@@ -85,7 +112,7 @@ func ReadRecord(
 	ctx context.Context, conn *broker.Conn, appID, campaign string,
 ) (Record, uint64, error) {
 	var r Record
-	if err := (Job{AppID: appID, Campaign: campaign}).check(); err != nil {
+	if err := checkName(appID, campaign); err != nil {
 		return r, 0, err
 	}
 	stored, err := readStored(ctx, conn, appID, campaign)
@@ -132,11 +159,14 @@ func (r *Record) decode(data []byte) error {
 	switch {
 	case stored.InDoubt != nil:
 		r.InDoubt = *stored.InDoubt
-	case !r.Finished():
-		r.InDoubt, r.DoubtSince = min(defaultBatch, r.Rows-r.Next), r.UpdatedAt
+	case !r.Finished() && r.Upload == "":
+		r.InDoubt, r.DoubtSince = min(earlierBatch, r.Rows-r.Next), r.UpdatedAt
 	}
 	return nil
 }
+
+// earlierBatch is how many rows earlier versions published between two checkpoints.
+const earlierBatch = 500
 
 // readStored reads the record as it is stored; its sequence is 0 when there is none.
 func readStored(

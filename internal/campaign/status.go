@@ -9,21 +9,43 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
 
-// Status is where a campaign stands.
+// State is how a campaign stands.
+type State string
+
+// The states of campaigns.
+const (
+	StateUploading State = "uploading" // its file; an upload that was interrupted stays so
+	StatePlanned   State = "planned"   // ordered; its time has not come, or no worker has begun it
+	StateFeeding   State = "feeding"
+	StatePaused    State = "paused"
+	StateHalted    State = "halted"    // by itself: Halted says why
+	StatePublished State = "published" // all of it is fed
+	StateDone      State = "done"      // and has ended
+	StateCancelled State = "cancelled"
+)
+
+// Status is where a campaign stands. Rows is the sum of Invalid, Repeated, Queued, Open, Sent, the
+// dead and Cancelled, at any moment.
 type Status struct {
 	Record
 
-	// Queued counts what the app's queue holds, with what is in flight; what waits for a time or a
-	// retry is not among it.
+	State  State  `json:"state"`
+	Halted string `json:"halted,omitempty"` // why
+
+	// Queued are those that are stored to be fed, and what the app's queue holds.
 	Queued int `json:"queued"`
+	// Open were fed and have not ended: they wait for a time or a retry, or are in flight.
+	Open int `json:"open"`
+
+	Rate float64   `json:"rate"`         // ends a second, of late
+	ETA  time.Time `json:"eta,omitzero"` // when all will have ended at that rate; zero: nobody knows
 
 	// OutcomesSince is set when not all outcomes are counted, and the campaign began before the
 	// oldest receipts that are still kept: of what ended before this time, the outcome is not known
@@ -35,42 +57,172 @@ type Status struct {
 	ledger.Counts
 }
 
-// Open is how many of those accepted have no outcome on record: queued, waiting, or settled without
-// a receipt that is still kept.
-func (s Status) Open() int {
-	settled := s.Sent + s.Cancelled
-	for _, n := range s.Dead {
-		settled += n
+// account is what a status is made of.
+type account struct {
+	record Record
+	job    *job.Job // nil: there is none, or not any more
+	stream int      // of the campaign, in the app's queue
+	counts ledger.Counts
+	rate   float64
+}
+
+// status makes the status of an account, whose parts were read one after the other. Ends were read
+// last: what has ended is not in the queue any more, whatever the count of it says.
+func (a account) status(now time.Time) Status {
+	s := Status{Record: a.record, Counts: a.counts, Rate: a.rate}
+	if s.Dead == nil {
+		s.Dead = make(map[schema.Reason]int)
 	}
-	return max(0, s.Published+s.Duplicates-settled)
+	fed, left, notes := s.Fed, s.Left, s.Record.Notes
+	if a.job != nil {
+		c := a.job.Counts()
+		fed, left, notes = c.Published, c.Left, a.job.Notes()
+		s.Halted = a.job.Halted()
+	}
+	s.Notes = notes
+	s.Published += fed
+	unfed := max(0, s.Stored-fed-left)
+	s.State = a.state(unfed)
+	for _, n := range notes {
+		if n.Text == noteExpired {
+			s.Dead[schema.ReasonExpired] += n.Count
+			left -= n.Count
+		}
+	}
+	s.Cancelled += left + s.SkipClosed
+	if s.State == StateCancelled {
+		s.Cancelled, unfed = s.Cancelled+unfed, 0
+	}
+	s.balance(unfed, a.stream)
+	s.forecast(now)
+	return s
+}
+
+// balance has the sum of a status come out, whatever was read a moment too early or too late.
+func (s *Status) balance(unfed, stream int) {
+	ended := s.Sent + s.Cancelled
+	for _, n := range s.Dead {
+		ended += n
+	}
+	if s.File == "" && s.Upload == "" { // it has no file, and as many rows as there are intents
+		s.Rows = ended + stream
+	}
+	rest := s.Rows - s.Invalid - s.Repeated - ended
+	if rest < 0 { // somebody has published more under its name
+		s.Rows, rest = s.Rows-rest, 0
+	}
+	s.Queued = min(unfed+stream, rest)
+	s.Open = rest - s.Queued
+}
+
+// state is how the campaign stands, of which some rows are not fed.
+func (a account) state(unfed int) State {
+	r := a.record
+	state := r.Ended
+	switch {
+	case a.job != nil:
+		state = a.job.State()
+	case r.Ended != "":
+	case r.Upload != "" && r.OrderedAt.IsZero():
+		return StateUploading
+	case r.Upload != "":
+		return StatePlanned // the order is on its way
+	case r.Rows > 0 && !r.Finished():
+		return StateHalted // an earlier version's, which was interrupted
+	case a.stream > 0:
+		return StatePublished
+	default:
+		return StateDone
+	}
+	switch state {
+	case job.StateAborted:
+		return StateCancelled
+	case job.StatePlanned, job.StateRunning:
+		switch {
+		case unfed == 0:
+			return StatePublished
+		case state == job.StatePlanned:
+			return StatePlanned
+		}
+		return StateFeeding
+	}
+	return State(state)
+}
+
+// forecast says when all will have ended.
+func (s *Status) forecast(now time.Time) {
+	if left := s.Queued + s.Open; left > 0 && s.Rate > 0 && s.State != StatePaused {
+		seconds := float64(left) / s.Rate
+		s.ETA = now.Add(time.Duration(seconds * float64(time.Second))).UTC().Truncate(time.Second)
+	}
 }
 
 // skew is by how much the clocks of a command and of the workers may differ.
 const skew = 5 * time.Minute
 
-// ReadStatus tells where a campaign stands. ErrUnknown when none of this name was started.
+// ReadStatus tells where a campaign stands. ErrUnknown when there is none of this name.
 func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) (Status, error) {
-	var s Status
-	var err error
-	if s.Record, _, err = ReadRecord(ctx, conn, appID, campaign); err != nil {
-		return s, err
+	record, _, err := ReadRecord(ctx, conn, appID, campaign)
+	if errors.Is(err, ErrUnknown) {
+		return readStraight(ctx, conn, ledger.Named{Name: campaign}, appID)
 	}
-	if s.Queued, err = queued(ctx, conn, appID, campaign); err != nil {
-		return s, err
-	}
-	counted, err := counted(ctx, conn, s.Record)
 	if err != nil {
-		return s, err
+		return Status{}, err
+	}
+	return readStatus(ctx, conn, record)
+}
+
+// readStraight reads where a campaign stands that was published straight to the queue. ErrUnknown
+// when nothing of it is known.
+func readStraight(
+	ctx context.Context, conn *broker.Conn, n ledger.Named, appID string,
+) (Status, error) {
+	r := Record{AppID: appID, Campaign: n.Name, StartedAt: n.FirstAt}
+	stream, err := queued(ctx, conn, appID, n.Name)
+	if err != nil {
+		return Status{}, err
+	}
+	p, err := ledger.ReadCounts(ctx, conn, ledger.CampaignOf(appID, n.Name))
+	if err != nil {
+		return Status{}, err
+	}
+	a := account{record: r, stream: stream, counts: p.Counts, rate: p.RateAt(time.Now())}
+	s := a.status(time.Now())
+	if s.Rows == 0 {
+		return Status{}, ErrUnknown
+	}
+	return s, nil
+}
+
+func readStatus(ctx context.Context, conn *broker.Conn, r Record) (Status, error) {
+	a := account{record: r}
+	if !r.OrderedAt.IsZero() {
+		j, err := job.Read(ctx, conn, r.Upload)
+		switch {
+		case err == nil:
+			a.job = &j
+		case !errors.Is(err, job.ErrNoJob):
+			return Status{}, err
+		}
+	}
+	var err error
+	if a.stream, err = queued(ctx, conn, r.AppID, r.Campaign); err != nil {
+		return Status{}, err
+	}
+	counted, err := counted(ctx, conn, r)
+	if err != nil {
+		return Status{}, err
 	}
 	if counted {
-		progress, err := ledger.ReadCounts(ctx, conn, ledger.CampaignOf(appID, campaign))
-		s.Counts = progress.Counts
-		return s, err
+		p, err := ledger.ReadCounts(ctx, conn, ledger.CampaignOf(r.AppID, r.Campaign))
+		a.counts, a.rate = p.Counts, p.RateAt(time.Now())
+		return a.status(time.Now()), err
 	}
-	if s.Counts, err = fromReceipts(ctx, conn, s.Record); err != nil {
-		return s, err
+	if a.counts, err = fromReceipts(ctx, conn, r); err != nil {
+		return Status{}, err
 	}
-	if s.Open() == 0 {
+	s := a.status(time.Now())
+	if s.Open == 0 {
 		return s, nil // nothing is missing
 	}
 	stream, err := conn.JS.Stream(ctx, schema.StreamReceipt)
@@ -94,27 +246,6 @@ func outcomesSince(started, made time.Time, keep time.Duration, now time.Time) t
 		return since.UTC()
 	}
 	return time.Time{}
-}
-
-// queued counts what the app's queue holds of the campaign.
-func queued(ctx context.Context, conn *broker.Conn, appID, campaign string) (int, error) {
-	stream, err := conn.JS.Stream(ctx, schema.SendStream(appID))
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	info, err := stream.Info(ctx,
-		jetstream.WithSubjectFilter(wire.LaneFilter(appID, schema.LaneBulk, campaign)))
-	if err != nil {
-		return 0, err
-	}
-	n := uint64(0)
-	for _, messages := range info.State.Subjects {
-		n += messages
-	}
-	return int(n), nil
 }
 
 // counted says whether all ends of a campaign's intents were counted.

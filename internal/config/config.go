@@ -152,6 +152,7 @@ type Retry struct {
 type Queue struct {
 	Messages int64
 	Bytes    Size
+	Campaign int // intents of one stored campaign, at most
 }
 
 // KFAccounts bounds what the commands do to an app's kfaccounts; the API's own bounds have changed

@@ -156,6 +156,11 @@ var settingsKeys = []row[Settings]{
 		between[Size](1<<20, 16<<40), "",
 		"Bytes that may wait in one app's queue; what exceeds it is refused at publishing. A " +
 			"nats-server counts them against its max_file_store, used or not."},
+	{"queue.campaign", "10000", func(s *Settings) any { return &s.Queue.Campaign },
+		between(1, 1_000_000), "intents",
+		"Intents of one campaign that are fed into the queue at a time, at most; about a second's " +
+			"worth of the app's rate is fed where that is less. What is not fed yet can be paused " +
+			"and cancelled at once."},
 	{"limits.news_articles", "10", func(s *Settings) any { return &s.Limits.NewsArticles },
 		between(1, 100), "articles",
 		"Articles of one news message, at most; today's API takes 1."},

@@ -37,7 +37,8 @@ type Kind string
 
 // The kinds of jobs.
 const (
-	KindReplay Kind = "replay" // of dead letters
+	KindReplay   Kind = "replay"   // of dead letters
+	KindCampaign Kind = "campaign" // the feeding of a stored file
 )
 
 // State is how a job stands.

@@ -39,6 +39,11 @@ func AgainFilter(appID string) string { return againPrefix + appID + ".>" }
 // LaterWaitFilter matches the intents of an app that wait in KEFU_LATER.
 func LaterWaitFilter(appID string) string { return laterWaitPrefix + "." + appID + "." + AnyToken }
 
+// ChunkFilter matches the chunks of an upload of an app; n is a chunk's number or AnyToken.
+func ChunkFilter(appID, upload, n string) string {
+	return chunkPrefix + "." + appID + "." + upload + "." + n
+}
+
 // DeadFilter matches the dead letters of an app and a reason, either of which may be AnyToken.
 func DeadFilter(appID, reason string) string { return "kefu.dead." + appID + "." + reason }
 

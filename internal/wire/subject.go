@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/kefuhq/kefu/schema"
@@ -15,6 +16,7 @@ const (
 	StreamAudit     = "KEFU_AUDIT"
 	StreamJob       = "KEFU_JOB"
 	StreamRate      = "KEFU_RATE"
+	StreamCampaign  = "KEFU_CAMPAIGN"
 	BucketState     = "KEFU_STATE"
 	BucketJob       = "KEFU_JOB"
 
@@ -30,6 +32,7 @@ const (
 	againPrefix = "kefu.again."
 
 	laterWaitPrefix = "kefu.later.wait"
+	chunkPrefix     = "kefu.campaign"
 	ledgerPrefix    = "kefu.ledger"
 )
 
@@ -96,6 +99,23 @@ func RateSubject(appID string) string { return join("kefu.rate", appID) }
 // AuditSubject is where what operators do is written down: kefu.audit.<verb>. It is "" for an
 // invalid verb.
 func AuditSubject(verb string) string { return join("kefu.audit", verb) }
+
+// ChunkSubject is where the rows of one chunk of a campaign's file are kept, under the upload that
+// stored it: kefu.campaign.<appid>.<upload>.<n>. It is "" when a token is not valid.
+func ChunkSubject(appID, upload string, n int) string {
+	return join(chunkPrefix, appID, upload, strconv.Itoa(n))
+}
+
+// ParseChunkSubject returns the app and the upload that a subject of ChunkSubject names; false for
+// any other subject.
+func ParseChunkSubject(subject string) (appID, upload string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, chunkPrefix+".")
+	tokens := strings.Split(rest, ".")
+	if !ok || len(tokens) != 3 {
+		return "", "", false
+	}
+	return tokens[0], tokens[1], true
+}
 
 // join appends tokens to a subject, or returns "" when one of them may not stand in a subject.
 func join(prefix string, tokens ...string) string {

@@ -1,0 +1,236 @@
+package campaign
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/pause"
+	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/schema"
+)
+
+const (
+	// feedAhead is how many messages of a step may wait for the broker's answer.
+	feedAhead = 2000
+
+	// fullPause is between two offers to a full queue.
+	fullPause = 500 * time.Millisecond
+
+	// afterStop is how long an interrupted step waits for the answers to what it has published.
+	afterStop = 3 * time.Second
+)
+
+// Carry feeds the rows of a step. Done again, it publishes the same ids: the broker and the ledger
+// recognise them. It implements [job.Work].
+func (w *Work) Carry(ctx, begin context.Context, t job.Task) (job.Result, error) {
+	f, err := w.feed(ctx, t.Order, t.Part.AppID)
+	if err != nil {
+		return job.Result{}, err
+	}
+	var s step
+	if err := json.Unmarshal(t.Step.Body, &s); err != nil {
+		return job.Result{}, fmt.Errorf("read a step: %w", err)
+	}
+	if halt := w.mayDouble(t, s); halt != "" {
+		return job.Result{Halt: halt}, nil
+	}
+	c := carrying{
+		work: w, feed: f, task: t, at: cursorAt(s.From), slots: make(chan struct{}, feedAhead),
+	}
+	return c.run(ctx, begin, s.Rows)
+}
+
+// mayDouble says why a step that was cut off is not done again: what it has published may have been
+// sent so long ago that nothing recognises it any more.
+func (w *Work) mayDouble(t job.Task, s step) string {
+	remembered := w.settings(t.Part.AppID).Remembered
+	if !t.Again || remembered <= 0 || time.Since(s.At) < remembered {
+		return ""
+	}
+	return fmt.Sprintf("up to %d recipients behind the %d that are done may have got their message "+
+		"before: a worker was lost %s ago, and repeats are recognised for %s; resume sends to them, "+
+		"maybe for the second time, cancel does not", s.Rows, t.Part.Published+t.Part.Left,
+		time.Since(s.At).Round(time.Minute), remembered)
+}
+
+// carrying is one step that is carried out.
+type carrying struct {
+	work  *Work
+	feed  *feed
+	task  job.Task
+	at    cursor // the next row
+	sum   job.Result
+	slots chan struct{}
+
+	mu     sync.Mutex
+	failed error // why the step is to be carried out again
+	full   []offer
+}
+
+// offer is a message for a row, and what the step has come to before the row.
+type offer struct {
+	msg    *nats.Msg
+	before job.Result
+}
+
+// run feeds up to n rows.
+func (c *carrying) run(ctx, begin context.Context, n int) (job.Result, error) {
+	settle, end := context.WithCancel(ctx)
+	defer end()
+	over := context.AfterFunc(begin, func() { time.AfterFunc(afterStop, end) })
+	defer over()
+	for ; n > 0 && begin.Err() == nil && c.failure() == nil; n-- {
+		if err := c.next(ctx, begin, settle); err != nil {
+			c.fail(err)
+		}
+	}
+	if err := c.settle(begin, settle); err != nil {
+		return job.Result{}, err
+	}
+	return c.sum, nil
+}
+
+// next feeds the row at the cursor, unless begin ends before its turn has come.
+func (c *carrying) next(ctx, begin, settle context.Context) error {
+	row, err := c.row(ctx)
+	if err != nil {
+		return err
+	}
+	c.sum.Cursor = c.at.number()
+	if row.OpenID == "" {
+		c.sum.Left++
+		c.sum.Notes.Add(noteForgotten, "")
+	} else {
+		if c.task.Pace.Wait(begin) != nil {
+			return nil
+		}
+		if err := c.publish(settle, offer{c.message(row, time.Now()), c.sum}); err != nil {
+			return err
+		}
+		c.sum.Published++
+	}
+	c.at.row++
+	c.sum.Cursor = c.at.number()
+	return nil
+}
+
+// row is the row at the cursor.
+func (c *carrying) row(ctx context.Context) (chunkRow, error) {
+	for {
+		f := c.feed
+		if f.chunk != c.at.chunk {
+			rows, err := readRows(ctx, c.work.conn, c.task.Part.AppID, f.spec.Upload, c.at.chunk)
+			if err != nil {
+				return chunkRow{}, err
+			}
+			f.chunk, f.rows = c.at.chunk, rows
+		}
+		if c.at.row < len(f.rows) {
+			return f.rows[c.at.row], nil
+		}
+		c.at = cursor{chunk: c.at.chunk + 1}
+	}
+}
+
+// message is the message that feeds a row.
+func (c *carrying) message(row chunkRow, now time.Time) *nats.Msg {
+	spec, appID := &c.feed.spec, c.task.Part.AppID
+	env := wire.Envelope{
+		Envelope: schema.Envelope{
+			ID: c.feed.ids(row.OpenID), Source: spec.Source, ExpiresAt: spec.ExpiresAt,
+		},
+		Generation: 1, Attempt: 1, PublishedAt: now, Job: c.task.Order.ID,
+	}
+	subject := wire.Subject{Subject: schema.BulkSubject(appID, spec.Campaign), Again: true}
+	m := &nats.Msg{Subject: subject.String(), Header: env.Header(), Data: row.Packet}
+	// The id that a producer would give it: a message of an earlier version is a repeat as well.
+	m.Header.Set(schema.HeaderMsgID, env.ID)
+	return m
+}
+
+// publish offers a message to the queue.
+func (c *carrying) publish(settle context.Context, o offer) error {
+	select {
+	case c.slots <- struct{}{}:
+	case <-settle.Done():
+		return context.Cause(settle)
+	}
+	// The outbox keeps what it is given, and a full queue is offered it once more.
+	msg := *o.msg
+	c.work.conn.Outbox.Publish(&msg, func(_ broker.Ack, err error) {
+		switch {
+		case broker.Full(err):
+			c.mu.Lock()
+			c.full = append(c.full, o)
+			c.mu.Unlock()
+		case err != nil:
+			c.fail(err)
+		}
+		<-c.slots
+	})
+	return nil
+}
+
+// settle waits until the queue has everything. When begin ends while the queue is full, the step
+// ends before the first row that it did not take.
+func (c *carrying) settle(begin, settle context.Context) error {
+	for {
+		if err := c.answered(settle); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		again, failed := c.full, c.failed
+		c.full = nil
+		c.mu.Unlock()
+		if failed != nil || len(again) == 0 {
+			return failed
+		}
+		if pause.For(begin, fullPause) != nil {
+			first := func(x, y offer) int { return x.before.Published - y.before.Published }
+			c.sum = slices.MinFunc(again, first).before
+			return nil
+		}
+		for _, o := range again {
+			if err := c.publish(settle, o); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// answered waits until the broker has answered everything.
+func (c *carrying) answered(settle context.Context) error {
+	for range cap(c.slots) {
+		select {
+		case c.slots <- struct{}{}:
+		case <-settle.Done():
+			return context.Cause(settle)
+		}
+	}
+	for range cap(c.slots) {
+		<-c.slots
+	}
+	return nil
+}
+
+func (c *carrying) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed == nil {
+		c.failed = err
+	}
+}
+
+func (c *carrying) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed
+}
