@@ -344,12 +344,16 @@ func (c *Conn) Subjects(
 ) (map[string]uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	s, err := c.JS.Stream(ctx, stream, jetstream.WithSubjectFilter(subject))
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
+	s, err := c.JS.Stream(ctx, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil
-	case err != nil:
+	}
+	var info *jetstream.StreamInfo
+	if err == nil {
+		info, err = s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("subjects of %s: %w", stream, err)
 	}
-	return s.CachedInfo().State.Subjects, nil
+	return info.State.Subjects, nil
 }

@@ -101,7 +101,7 @@ func idsOf(
 	ctx context.Context, conn *broker.Conn, appID, campaign string, keyed bool,
 ) (func(openID string) string, error) {
 	if !keyed {
-		return func(openID string) string { return unkeyedID(appID, campaign, openID) }, nil
+		return func(openID string) string { return schema.CampaignID(appID, campaign, openID) }, nil
 	}
 	pseudonyms, err := conn.Pseudonyms(ctx)
 	if err != nil {

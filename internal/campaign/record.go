@@ -33,9 +33,9 @@ type Record struct {
 	KeyedIDs bool `json:"keyed_ids,omitempty"`
 
 	// What follows are the terms of a campaign that the pool feeds.
-	PerSecond      float64 `json:"per_second,omitempty"`       // at most; 0 for the app's rate
-	Quiet          Quiet   `json:"quiet_hours,omitzero"`
-	Halt           Halt    `json:"halt,omitzero"`
+	PerSecond float64 `json:"per_second,omitempty"` // at most; 0 for the app's rate
+	Quiet     Quiet   `json:"quiet_hours,omitzero"`
+	Halt      Halt    `json:"halt,omitzero"`
 
 	// Upload is where the rows are stored, and the id of the job that feeds them; "" for a campaign
 	// that an earlier version published by itself. OrderedAt is zero while it is uploaded.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -60,26 +59,4 @@ func TestForeignReceiptsCostNothing(t *testing.T) { // not parallel: it counts a
 	data, err := json.Marshal(schema.Receipt{ID: "a", Lane: schema.LaneBulk, Campaign: "double-12"})
 	require.NoError(t, err)
 	require.Zero(t, testing.AllocsPerRun(100, func() { of(data) }))
-}
-
-func TestStatusSaysWhenReceiptsHaveGone(t *testing.T) {
-	t.Parallel()
-	conn := brokertest.New(t, app)
-	_, err := job(t, recipients(10)).Start(t.Context(),
-		Options{Conn: conn, Queue: &outbox{conn: conn}})
-	require.NoError(t, err)
-	s, err := ReadStatus(t.Context(), conn, app, "double-11")
-	require.NoError(t, err)
-	require.Zero(t, s.OutcomesSince)
-
-	// As after more than the age of receipts: the stream knows none from before it was made.
-	receipts, err := conn.JS.Stream(t.Context(), schema.StreamReceipt)
-	require.NoError(t, err)
-	require.NoError(t, conn.JS.DeleteStream(t.Context(), schema.StreamReceipt))
-	receipts, err = conn.JS.CreateStream(t.Context(), receipts.CachedInfo().Config)
-	require.NoError(t, err)
-	s, err = ReadStatus(t.Context(), conn, app, "double-11")
-	require.NoError(t, err)
-	require.True(t, receipts.CachedInfo().Created.Equal(s.OutcomesSince), s.OutcomesSince)
-	require.Equal(t, 10, s.Open())
 }

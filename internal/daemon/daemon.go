@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ops"
@@ -34,9 +35,10 @@ type Daemon struct {
 	// Started is called once, when the worker pulls intents.
 	Started func(opsURL string)
 
-	mu      sync.Mutex
-	worker  *worker.Worker // nil until there is a broker
-	replays replay.Settings
+	mu        sync.Mutex
+	worker    *worker.Worker // nil until there is a broker
+	replays   replay.Settings
+	campaigns map[string]campaign.App
 }
 
 // Run runs the worker until ctx ends. It fails at once when the address of the probes is in use.
@@ -108,7 +110,7 @@ func (d *Daemon) newWorker(
 	if err != nil {
 		return nil, nil, err
 	}
-	d.setReplays(d.Config)
+	d.setJobs(d.Config)
 	cfg := workerConfig(d.Config, clients, d.Version, d.Log, metrics, pseudonyms, d.works(conn))
 	w, err := worker.New(cfg, conn)
 	if err != nil {
@@ -134,7 +136,7 @@ func (d *Daemon) reconfigure(
 	if err := w.Reconfigure(ctx, clients.apps(&next)); err != nil {
 		return err
 	}
-	d.setReplays(&next)
+	d.setJobs(&next)
 	return nil
 }
 

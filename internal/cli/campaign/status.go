@@ -57,28 +57,16 @@ func (s *status) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return cli.Record(s.streams, Status{read, read.Open()}, statusFields(read))
-}
-
-// Status is a status as JSON.
-type Status struct {
-	campaign.Status
-	// Open were accepted and have no outcome on record: with outcomes_since, some may have ended
-	// before that.
-	Open int `json:"open"`
+	return cli.Record(s.streams, read, statusFields(read))
 }
 
 func statusFields(s campaign.Status) []cli.Field {
-	state := cli.Field{Name: "state", Value: "publishing, or interrupted", Style: cli.Yellow}
-	if s.Finished() {
-		state = cli.Field{Name: "state", Value: "published " + cli.Moment(s.FinishedAt),
-			Style: cli.Green}
-	}
-	open := cli.Field{Name: "open", Value: cli.Grouped(int64(s.Open()))}
+	state := cli.Field{Name: "state", Value: string(s.State), Style: cli.Green}
+	open := cli.Field{Name: "open", Value: cli.Grouped(int64(s.Open))}
 	if !s.OutcomesSince.IsZero() {
 		open = cli.Field{
 			Name: "open or ended", Style: cli.Yellow,
-			Value: cli.Grouped(int64(s.Open())) + ": what ended before " +
+			Value: cli.Grouped(int64(s.Open)) + ": what ended before " +
 				cli.Moment(s.OutcomesSince) + " has no receipt any more",
 		}
 	}
