@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -46,37 +45,15 @@ func (b *bed) covered() (since time.Time) {
 
 func (b *bed) startCampaign(name string, n int) {
 	b.t.Helper()
-	rows := "openid,name\n"
 	for i := range n {
-		rows += fmt.Sprintf("user%d,name%d\n", i, i)
-	}
-	const packet = `{"msgtype":"text","text":{"content":"{{name}}"}}`
-	template, err := campaign.ParseTemplate([]byte(packet))
-	b.NoError(err)
-	people := campaign.Source{Format: campaign.CSV, Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(rows)), nil
-	}}
-	job := campaign.Job{AppID: appID, Campaign: name, Source: people, Template: template}
-	o := campaign.Options{Conn: b.conn, Queue: outboxQueue{b.conn.Outbox}}
-	_, err = job.Start(b.t.Context(), o)
-	b.NoError(err)
-}
-
-// outboxQueue publishes a campaign's intents.
-type outboxQueue struct{ *broker.Outbox }
-
-func (q outboxQueue) PublishBulk(
-	ctx context.Context, appID string, terms campaign.Terms, intents []campaign.Intent,
-) ([]campaign.Accepted, error) {
-	out := make([]campaign.Accepted, len(intents))
-	for i, in := range intents {
-		ack, err := q.PublishWait(ctx, &nats.Msg{
-			Subject: schema.BulkSubject(appID, terms.Campaign).String(), Data: in.JSON,
-			Header: nats.Header{schema.HeaderMsgID: {in.ID}},
+		openID := fmt.Sprintf("user%d", i)
+		packet := fmt.Sprintf(`{"touser":%q,"msgtype":"text","text":{"content":"name%d"}}`, openID, i)
+		_, err := b.conn.Outbox.PublishWait(b.t.Context(), &nats.Msg{
+			Subject: schema.BulkSubject(appID, name).String(), Data: []byte(packet),
+			Header: nats.Header{schema.HeaderMsgID: {b.campaignID(name, openID)}},
 		})
-		out[i] = campaign.Accepted{Duplicate: ack.Duplicate, Err: err}
+		b.NoError(err)
 	}
-	return out, nil
 }
 
 // campaignID is the id of a campaign's intent for a recipient.
