@@ -2,6 +2,7 @@ package worker
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -71,6 +72,9 @@ func (b *bed) status(name string, ends map[string]int) {
 	var got map[string]int
 	b.Eventually(func() bool {
 		s, err := campaign.ReadStatus(b.t.Context(), b.conn, appID, name)
+		if errors.Is(err, campaign.ErrUnknown) {
+			return false // nothing of it is counted yet
+		}
 		b.NoError(err)
 		b.Zero(s.OutcomesSince, "it is counted")
 		got = map[string]int{
