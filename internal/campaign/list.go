@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,13 +44,11 @@ func List(ctx context.Context, conn *broker.Conn, appID string) ([]Status, error
 			continue
 		}
 		known[n.Name] = true
-		s, err := readStraight(ctx, conn, n, appID)
-		switch {
-		case err == nil:
-			out = append(out, s)
-		case !errors.Is(err, ErrUnknown):
+		s, err := readStraight(ctx, conn, appID, n.Name, n.FirstAt)
+		if err != nil {
 			return nil, err
 		}
+		out = append(out, s)
 	}
 	slices.SortStableFunc(out, func(a, b Status) int { return b.StartedAt.Compare(a.StartedAt) })
 	return out, nil

@@ -164,7 +164,15 @@ const skew = 5 * time.Minute
 func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) (Status, error) {
 	record, _, err := ReadRecord(ctx, conn, appID, campaign)
 	if errors.Is(err, ErrUnknown) {
-		return readStraight(ctx, conn, ledger.Named{Name: campaign}, appID)
+		name, met, err := ledger.NameOf(ctx, conn, appID, campaign)
+		if err != nil {
+			return Status{}, err
+		}
+		s, err := readStraight(ctx, conn, appID, campaign, name.FirstAt)
+		if err == nil && s.Rows == 0 && !met {
+			err = ErrUnknown
+		}
+		return s, err
 	}
 	if err != nil {
 		return Status{}, err
@@ -172,26 +180,25 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 	return readStatus(ctx, conn, record)
 }
 
-// readStraight reads where a campaign stands that was published straight to the queue. ErrUnknown
-// when nothing of it is known.
+// readStraight reads where a campaign stands that was published straight to the queue, which
+// workers have met first at a time. It has no rows when nothing of it is known.
 func readStraight(
-	ctx context.Context, conn *broker.Conn, n ledger.Named, appID string,
+	ctx context.Context, conn *broker.Conn, appID, campaign string, met time.Time,
 ) (Status, error) {
-	r := Record{AppID: appID, Campaign: n.Name, StartedAt: n.FirstAt}
-	stream, err := queued(ctx, conn, appID, n.Name)
+	a := account{record: Record{AppID: appID, Campaign: campaign, StartedAt: met}}
+	var err error
+	if a.stream, err = queued(ctx, conn, appID, campaign); err != nil {
+		return Status{}, err
+	}
+	since, err := ledger.CountedSince(ctx, conn)
 	if err != nil {
 		return Status{}, err
 	}
-	p, err := ledger.ReadCounts(ctx, conn, ledger.CampaignOf(appID, n.Name))
-	if err != nil {
-		return Status{}, err
+	// Nobody has asked since when ends were counted when it began.
+	if !since.IsZero() && (met.IsZero() || !since.After(met)) {
+		a.record.CountedSince = since
 	}
-	a := account{record: r, stream: stream, counts: p.Counts, rate: p.RateAt(time.Now())}
-	s := a.status(time.Now())
-	if s.Rows == 0 {
-		return Status{}, ErrUnknown
-	}
-	return s, nil
+	return a.read(ctx, conn)
 }
 
 func readStatus(ctx context.Context, conn *broker.Conn, r Record) (Status, error) {
@@ -209,6 +216,12 @@ func readStatus(ctx context.Context, conn *broker.Conn, r Record) (Status, error
 	if a.stream, err = queued(ctx, conn, r.AppID, r.Campaign); err != nil {
 		return Status{}, err
 	}
+	return a.read(ctx, conn)
+}
+
+// read reads how the campaign's intents ended, and makes its status.
+func (a account) read(ctx context.Context, conn *broker.Conn) (Status, error) {
+	r := a.record
 	counted, err := counted(ctx, conn, r)
 	if err != nil {
 		return Status{}, err

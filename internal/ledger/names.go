@@ -43,16 +43,34 @@ func Names(ctx context.Context, conn *broker.Conn, appID string) ([]Named, error
 	}
 	out := make([]Named, 0, len(entries))
 	for _, e := range entries {
-		var v namedValue
-		if json.Unmarshal(e.Value, &v) != nil {
-			v.FirstAt = e.Time
-		}
-		out = append(out, Named{Name: strings.TrimPrefix(e.Key, prefix), FirstAt: v.FirstAt})
+		out = append(out, named(strings.TrimPrefix(e.Key, prefix), e))
 	}
 	slices.SortFunc(out, func(a, b Named) int {
 		return cmp.Or(a.FirstAt.Compare(b.FirstAt), cmp.Compare(a.Name, b.Name))
 	})
 	return out, nil
+}
+
+// NameOf reads a campaign of an app that workers have met; false when they have not.
+func NameOf(
+	ctx context.Context, conn *broker.Conn, appID, campaign string,
+) (Named, bool, error) {
+	e, err := conn.LastState(ctx, nameKey(appID, campaign))
+	if errors.Is(err, broker.ErrNoMessage) || err == nil && e.Deleted {
+		return Named{}, false, nil
+	}
+	if err != nil {
+		return Named{}, false, fmt.Errorf("name of a campaign: %w", err)
+	}
+	return named(campaign, e), true, nil
+}
+
+func named(campaign string, e broker.StateEntry) Named {
+	var v namedValue
+	if json.Unmarshal(e.Value, &v) != nil {
+		v.FirstAt = e.Time
+	}
+	return Named{Name: campaign, FirstAt: v.FirstAt}
 }
 
 // SaveName writes down that a worker has met a campaign at a time, unless that stands
