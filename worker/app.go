@@ -73,6 +73,9 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 		laterShare: &a.laterShare, holder: a,
 	}
 	a.scheduler = newScheduler(broker.Shards(info.Config))
+	a.scheduler.cancelled = func(campaign string) bool {
+		return a.withdrawals.CampaignCancelled(cfg.ID, campaign)
+	}
 	by, err := a.conn.StateOnce(ctx, openedKey+cfg.ID, []byte(a.name))
 	if err != nil {
 		return nil, fmt.Errorf("app %s: %w", cfg.ID, err)

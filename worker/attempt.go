@@ -131,6 +131,9 @@ func (e *engine) ruled(kind eventKind, d *delivery, said ledger.Standing) event 
 	f := facts{said: said, ours: said.Worker == e.name, mustNotCall: e.mustNotCall(d, now)}
 	switch said.Ruling {
 	case ledger.Go:
+		if f.withdrawn, f.withCampaign = e.recalled(d); f.withdrawn {
+			break
+		}
 		generation := max(said.Generation, d.generation)
 		f.withdrawn = e.withdrawals.Has(e.appID, d.id, generation, d.published) ||
 			e.withdrawals.Forgotten(e.appID, d.campaignName(), d.published, d.recipient)
@@ -139,6 +142,15 @@ func (e *engine) ruled(kind eventKind, d *delivery, said ledger.Standing) event 
 		f.carrierOurs = e.holder.inHand(said.Carrier)
 	}
 	return event{kind: kind, now: now, facts: f}
+}
+
+// recalled says whether a delivery's campaign was cancelled, and whether the campaign's receipt
+// tells of it: without a ledger nobody counts what ends here, so it has one of its own.
+func (e *engine) recalled(d *delivery) (recalled, withCampaign bool) {
+	if !e.withdrawals.CampaignCancelled(e.appID, d.campaignName()) {
+		return false, false
+	}
+	return true, e.book != nil
 }
 
 // write puts a mark into the ledger and waits for what it says; an error means

@@ -34,6 +34,10 @@ func (e *engine) call(d *delivery) event {
 		d.permission.Used = false // no connection could be had: it has certainly not left
 	}
 	switch {
+	case errors.Is(err, errRecalled):
+		ev := event{kind: evUnsent}
+		ev.withdrawn, ev.withCampaign = e.recalled(d)
+		return ev
 	case errors.Is(err, errLate):
 		return event{kind: evUnsent, late: true}
 	case errors.Is(err, errNotNow):
@@ -125,6 +129,9 @@ const checkEvery = 50 * time.Millisecond
 // rate allows it.
 func (e *engine) checkStillAllowed(d *delivery) error {
 	now := time.Now()
+	if recalled, _ := e.recalled(d); recalled && !e.overtaken(d, now) {
+		return errRecalled
+	}
 	switch {
 	case !now.Before(d.deadline):
 		return errLate
@@ -135,8 +142,9 @@ func (e *engine) checkStillAllowed(d *delivery) error {
 }
 
 var (
-	errLate   = errors.New("the deadline has passed")
-	errNotNow = errors.New("the app is held, or the shard is not this worker's any more")
+	errLate     = errors.New("the deadline has passed")
+	errRecalled = errors.New("its campaign was cancelled")
+	errNotNow   = errors.New("the app is held, or the shard is not this worker's any more")
 )
 
 // probe asks, before the one intent that tries whether a hold is over, whether
@@ -212,9 +220,10 @@ func (e *engine) judge(d *delivery, o outcome, answer *wechat.Error) event {
 			d.hold.Refusals = []gate.Refusal{refusal}
 		}
 	}
+	recalled, _ := e.recalled(d)
 	return event{
 		kind: evJudged, now: now, verdict: v, outcome: o, answer: answer,
-		holdBack: e.cfg().HoldBack,
+		facts: facts{withdrawn: recalled}, holdBack: e.cfg().HoldBack,
 	}
 }
 

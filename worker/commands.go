@@ -166,7 +166,7 @@ func (a *app) startNext(now time.Time, trial trialChoice) *delivery {
 		return nil
 	}
 	slotTime := s.slot.now(now, s.running)
-	l, d, passing := s.next(a.conditions(now, trial, slotTime))
+	l, d, why := s.next(a.conditions(now, trial, slotTime))
 	a.carryOut()
 	if l == nil || !a.slots.acquire(&a.slotUser, l.kind, cfg.Rate.LiveReserve, slotTime) {
 		a.unpermitted.clear()
@@ -174,10 +174,10 @@ func (a *app) startNext(now time.Time, trial trialChoice) *delivery {
 	}
 	var p gate.Permission
 	var wait time.Duration
-	if !passing {
+	if why == toSend {
 		p, wait = a.gate.Permit(l.kind, now)
 	}
-	if !p.OK && !passing {
+	if !p.OK && why == toSend {
 		a.unpermitted.set(now)
 		if wait > 0 {
 			a.wake(now.Add(wait))
@@ -185,13 +185,16 @@ func (a *app) startNext(now time.Time, trial trialChoice) *delivery {
 		if other := a.slots.release(&a.slotUser, l.kind); other != nil {
 			a.running.Go(other.reschedule) // not here: its lock and ours have no order
 		}
+		if s.recalling() {
+			return a.startNext(now, trial)
+		}
 		return nil
 	}
 	a.unpermitted.clear()
 	if d == nil {
 		d = l.ready.first()
 	}
-	s.begin(d, p, passing, now)
+	s.begin(d, p, why, now)
 	return d
 }
 
@@ -257,6 +260,18 @@ func (a *app) retryNow(d *delivery) {
 	a.scheduler.retryNow(d)
 	a.schedule()
 	a.mu.Unlock()
+}
+
+// recall has what is in hand of campaigns that were cancelled end at once.
+func (a *app) recall() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range a.scheduler.recall() {
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+	}
+	a.schedule()
 }
 
 // settled forgets a delivery that was acknowledged.

@@ -116,7 +116,7 @@ func (l *lane) pullMore(limit int) {
 	if !l.reads() {
 		return
 	}
-	most, waiting := l.window(limit), l.line.ready.len()
+	most, waiting := l.window(limit), l.line.ready.len()+l.line.recalled.len()
 	room := most - waiting
 	if limit == 0 && 2*waiting > most { // enough: do not ask for single messages
 		room = 0

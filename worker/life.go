@@ -29,6 +29,7 @@ import (
 //	dead            compose · mark dying · letter · index · report · receipt · mark dead · ack
 //	dead, uncalled  compose · letter · index · report · receipt · mark dead · ack
 //	cancelled       report · receipt · mark cancelled · ack
+//	with campaign   report · mark cancelled · ack                 one receipt tells of all
 //	tried again     clear · wait                                  in the process, for a moment
 //	put off         clear · room · later · mark later · ack       in KEFU_LATER
 //	held            hold · clear · give back
@@ -49,6 +50,7 @@ var (
 		stepCompose, stepLetter, stepIndex, stepReport, stepReceipt, stepMarkDead, stepAck,
 	}
 	endCancelled = []stepKind{stepReport, stepReceipt, stepMarkCancelled, stepAck}
+	endRecalled  = []stepKind{stepReport, stepMarkCancelled, stepAck}
 	endRetried   = []stepKind{stepClearUnwaited, stepWait}
 	endPutOff    = []stepKind{stepClearUnwaited, stepRoom} // goes on with endLater
 	endLater     = []stepKind{stepLater, stepMarkLater, stepAck}
@@ -63,6 +65,8 @@ var (
 	endClearedCancelled = []stepKind{
 		stepClear, stepReport, stepReceipt, stepMarkCancelled, stepAck,
 	}
+
+	endClearedRecalled = []stepKind{stepClear, stepReport, stepMarkCancelled, stepAck}
 
 	onlyClear = []stepKind{stepClear} // of a panic before the call
 )
@@ -133,7 +137,10 @@ func (l *life) next(e *event) step {
 		return l.judged(e)
 	case evUnsent: // a request that was refused for its token has not been acted on
 		l.stage, l.called = stageStarted, false
-		if e.late {
+		switch {
+		case e.withdrawn:
+			return l.cancel(e)
+		case e.late:
 			return l.expire("its deadline passed before the call")
 		}
 		return l.giveBack()
@@ -195,7 +202,7 @@ func (l *life) readOn() step {
 
 // looked decides what can be decided before the ledger has a start.
 func (l *life) looked(e *event) step {
-	if e.mustNotCall && !l.passing {
+	if e.mustNotCall && !l.passing && !l.recalled {
 		return step{kind: stepGiveBack}
 	}
 	l.adoptGeneration(e.said)
@@ -217,7 +224,9 @@ func (l *life) looked(e *event) step {
 	case l.bad != nil:
 		return l.die(schema.ReasonInvalid, l.bad.Error(), nil)
 	case e.withdrawn:
-		return l.cancel()
+		return l.cancel(e)
+	case l.recalled: // its campaign goes on after all, and it has no permission
+		return l.wait(minLaterDelay, false)
 	case !e.now.Before(l.deadline):
 		return l.expire("its deadline passed before it could be sent")
 	}
@@ -260,12 +269,12 @@ func (l *life) ruledStart(e *event) step {
 	l.before = cost{l.attempt, l.unknown, len(l.tried)}
 	// The wait for the ledger may have been long (a broker restart).
 	switch {
-	case e.mustNotCall:
+	case e.mustNotCall, l.recalled && !e.withdrawn:
 		return l.giveBack()
 	case l.bad != nil:
 		return l.die(schema.ReasonInvalid, l.bad.Error(), nil)
 	case e.withdrawn:
-		return l.cancel()
+		return l.cancel(e)
 	case !e.now.Before(l.deadline):
 		return l.expire("its deadline passed before the call")
 	}
@@ -343,8 +352,12 @@ func (l *life) blockedUntil(now time.Time, delay time.Duration) time.Duration {
 	return now.Add(delay).Sub(l.retrying)
 }
 
-// retry puts the next attempt off: here, or in KEFU_LATER.
+// retry puts the next attempt off: here, or in KEFU_LATER. What is withdrawn has none, and ends at
+// once.
 func (l *life) retry(e *event, delay time.Duration, here bool) step {
+	if e.withdrawn {
+		delay, here = 0, true
+	}
 	if here {
 		l.end = ending{steps: endRetried, delay: delay, blocksRecipient: true}
 	} else {
@@ -419,10 +432,13 @@ func (l *life) expire(detail string) step {
 const unknownBefore = "; an attempt before is of unknown outcome"
 
 // cancel ends a withdrawn intent.
-func (l *life) cancel() step {
-	steps := endCancelled
+func (l *life) cancel(e *event) step {
+	steps, cleared := endCancelled, endClearedCancelled
+	if e.withCampaign {
+		steps, cleared = endRecalled, endClearedRecalled
+	}
 	if l.stage == stageStarted {
-		steps = endClearedCancelled
+		steps = cleared
 	}
 	l.end = ending{steps: steps, state: schema.StateCancelled}
 	return l.onward()

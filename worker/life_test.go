@@ -79,16 +79,18 @@ func takesForUnknown(v Verdict) func(*event) {
 	return func(e *event) { e.verdict, e.outcome.fault = v, wechat.FaultUnknown }
 }
 
-func redelivered(l *life)  { l.redelivered = true }
-func mustNotCall(e *event) { e.mustNotCall = true }
-func withdrawn(e *event)   { e.withdrawn = true }
-func tooLate(e *event)     { e.now = lifeNoon.Add(2 * time.Hour) }
-func broken(e *event)      { e.bad = errors.New("text.content: missing") }
-func forDeadline(e *event) { e.late = true }
-func free(e *event)        { e.free = true }
-func missing(e *event)     { e.missing = true }
-func alive(e *event)       { e.alive = true }
-func byAnother(e *event)   { e.said.Overtaken = true }
+func redelivered(l *life)   { l.redelivered = true }
+func mustNotCall(e *event)  { e.mustNotCall = true }
+func withdrawn(e *event)    { e.withdrawn = true }
+func withCampaign(e *event) { e.withdrawn, e.withCampaign = true, true }
+func recalled(l *life)      { l.recalled = true }
+func tooLate(e *event)      { e.now = lifeNoon.Add(2 * time.Hour) }
+func broken(e *event)       { e.bad = errors.New("text.content: missing") }
+func forDeadline(e *event)  { e.late = true }
+func free(e *event)         { e.free = true }
+func missing(e *event)      { e.missing = true }
+func alive(e *event)        { e.alive = true }
+func byAnother(e *event)    { e.said.Overtaken = true }
 
 // stepsOf goes through a life and writes down the steps. A step that ends the turn, or
 // the life, ends it; the steps of an end are done one after the other.
@@ -202,6 +204,25 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 			"identify · decode · look · report · receipt · mark cancelled · ack",
 		},
 		{
+			"its campaign is cancelled", newLife(), decoded(on(evLooked, withCampaign)),
+			"identify · decode · look · report · mark cancelled · ack",
+		},
+		{
+			"its campaign is cancelled, and the app is held", newLife(recalled),
+			decoded(on(evLooked, withCampaign, mustNotCall)),
+			"identify · decode · look · report · mark cancelled · ack",
+		},
+		{
+			"the order about its campaign ends before it has its slot", newLife(recalled),
+			decoded(on(evLooked)),
+			"identify · decode · look · wait",
+		},
+		{
+			"the order about its campaign ends while the ledger is asked", newLife(recalled),
+			decoded(on(evLooked, says(ledger.Started)), on(evRuled)),
+			start + "clear · give back",
+		},
+		{
 			"its time is over", newLife(), decoded(on(evLooked, tooLate)),
 			"identify · decode · look · compose · letter · index · report · receipt · mark dead · ack",
 		},
@@ -229,6 +250,21 @@ func TestTheOrderOfWhatIsWritten(t *testing.T) {
 		{
 			"withdrawn while the ledger is asked", newLife(), asked(on(evRuled, withdrawn)),
 			start + "clear · report · receipt · mark cancelled · ack",
+		},
+		{
+			"its campaign is cancelled while the ledger is asked", newLife(),
+			asked(on(evRuled, withCampaign)),
+			start + "clear · report · mark cancelled · ack",
+		},
+		{
+			"its campaign is cancelled while it waits for the rate", newLife(),
+			begun(on(evUnsent, withCampaign)),
+			start + "call · clear · report · mark cancelled · ack",
+		},
+		{
+			"its campaign is cancelled while a call goes wrong", newLife(),
+			begun(on(evJudged, nobodyKnows, withdrawn)),
+			start + "call · clear, not waited for · wait",
 		},
 		{
 			"late while the ledger is asked", newLife(), asked(on(evRuled, tooLate)),
@@ -375,16 +411,18 @@ func walk(t *testing.T, seed uint64) {
 	var trace []string
 	l := newLife(func(l *life) {
 		l.redelivered, l.subject.Again, l.passing = maybe(), maybe(), maybe()
+		l.recalled = !l.passing && maybe()
 	})
 	promise := func(ok bool, what string) {
 		require.True(t, ok, "seed %d: %s after %s", seed, what, strings.Join(trace, " · "))
 	}
 	facts := func(e *event) {
 		e.mustNotCall, e.withdrawn, e.alive = maybe(), maybe(), maybe()
+		e.withCampaign = e.withdrawn && maybe()
 		if maybe() {
 			e.now = lifeNoon.Add(2 * time.Hour)
 		}
-		if w.posts == 0 && maybe() { // others have had it, too
+		if w.posts == 0 && !w.unwritable && maybe() { // others have had it, too
 			e.said.Ruling = ledger.Ruling(1 + r.IntN(6))
 			e.said.Kind, e.said.Reason = ledger.Sent, schema.ReasonRejected
 			e.said.Carrier = uint64(r.IntN(2))
@@ -427,6 +465,7 @@ func walk(t *testing.T, seed uint64) {
 			e = on(evAsked, func(e *event) { e.missing = maybe() })
 		case stepCall:
 			promise(w.started, "a call without a start")
+			promise(!l.recalled, "a call without a permission")
 			promise(w.posts == w.unknown, "a second call after one whose outcome is known")
 			e = call(l, &w, r)
 		case stepJudge:
@@ -476,7 +515,9 @@ func walk(t *testing.T, seed uint64) {
 func call(l *life, w *world, r *rand.Rand) event {
 	switch r.IntN(5) {
 	case 0:
-		return on(evUnsent, func(e *event) { e.late = r.IntN(2) == 0 })
+		return on(evUnsent, func(e *event) {
+			e.late, e.withdrawn, e.withCampaign = r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0
+		})
 	case 1:
 		l.leaves()
 		w.posts, w.unknown = w.posts+1, w.unknown+1

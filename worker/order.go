@@ -63,11 +63,12 @@ type line struct {
 	index    int // among those of its app
 	kind     schema.Lane
 	ready    queue
-	running  int  // deliveries that have a slot
-	inHand   int  // deliveries in hand
-	claimed  bool // this worker reads it; always for bulk
-	draining bool // the claim was asked back
-	pausing  int  // its own pauses that are not over
+	recalled queue // ready, to be cancelled with their campaigns; of bulk
+	running  int   // deliveries that have a slot
+	inHand   int   // deliveries in hand
+	claimed  bool  // this worker reads it; always for bulk
+	draining bool  // the claim was asked back
+	pausing  int   // its own pauses that are not over
 }
 
 // queue is a list of deliveries that can grow at both ends.

@@ -40,6 +40,8 @@ type scheduler struct {
 	pausing    int // pullers that may still deliver
 	slot       slotTime
 	passing    passing // of what hides other kinds of message in a hold
+	cancelled  func(campaign string) bool
+	liveFirst  bool // live that is ready goes before what is to be cancelled, this time
 	commands   []command
 }
 
@@ -83,7 +85,10 @@ type command struct {
 }
 
 func newScheduler(shards int) *scheduler {
-	s := &scheduler{inHand: make(map[uint64]*delivery), recipients: make(recipients)}
+	s := &scheduler{
+		inHand: make(map[uint64]*delivery), recipients: make(recipients),
+		cancelled: func(string) bool { return false },
+	}
 	for i := range shards {
 		s.lines = append(s.lines, &line{index: i, kind: schema.LaneLive})
 	}
@@ -114,32 +119,99 @@ func (s *scheduler) enqueue(d *delivery) {
 		d.place = waitingBehindRecipient
 		return
 	}
-	d.place = ready
-	d.line.ready.pushBack(d)
+	s.makeReady(d, (*queue).pushBack)
 }
+
+// makeReady puts a delivery into the queue where it waits for its turn: to be sent, or
+// to be cancelled with its campaign.
+func (s *scheduler) makeReady(d *delivery, push func(*queue, *delivery)) {
+	d.place = ready
+	if s.isCancelled(d) {
+		push(&d.line.recalled, d)
+	} else {
+		push(&d.line.ready, d)
+	}
+}
+
+// isCancelled says whether a delivery is of a campaign that was cancelled.
+func (s *scheduler) isCancelled(d *delivery) bool {
+	return d.line.kind == schema.LaneBulk && s.cancelled(d.subject.Key)
+}
+
+// recall has what is in hand of campaigns that were cancelled wait for nothing but a
+// slot. It returns what waited for a time.
+func (s *scheduler) recall() (waited []*delivery) {
+	bulk := s.bulk()
+	var rest queue
+	for d := range bulk.ready.all() {
+		if s.isCancelled(d) {
+			bulk.recalled.pushBack(d)
+		} else {
+			rest.pushBack(d)
+		}
+	}
+	bulk.ready = rest
+	for _, d := range s.inHand {
+		if d.place == waiting && s.isCancelled(d) {
+			waited = append(waited, d)
+			s.retryNow(d)
+		}
+	}
+	return waited
+}
+
+// purpose is what an intent gets its slot for.
+type purpose uint8
+
+const (
+	toSend   purpose = iota // with a permission
+	toPutOff                // it hides others while a hold is tried
+	toCancel                // with its campaign
+)
 
 // next is the line that the next intent comes from: the one whose turn it is, or
 // while a hold is being tried that of the intent which is to try it. d is nil for
-// the first of the line. pass says that it is not to be sent, but to be put off.
-func (s *scheduler) next(c conditions) (l *line, d *delivery, pass bool) {
+// the first of the line, which is to be sent.
+func (s *scheduler) next(c conditions) (l *line, d *delivery, why purpose) {
+	if d := s.nextRecalled(); d != nil {
+		return d.line, d, toCancel
+	}
 	if !c.trial.choosing {
 		s.passing = passing{}
-		return s.nextLine(c), nil, false
+		return s.nextLine(c), nil, toSend
 	}
 	d, again := chooseTrial(s.lines, c)
 	if d == nil {
 		var later time.Time
 		d, later = s.passing.choosePassed(s.bulk(), c)
-		again, pass = earlierKnown(again, later), true
+		again, why = earlierKnown(again, later), toPutOff
 	}
 	if !again.IsZero() {
 		s.command(command{kind: commandWake, at: again})
 	}
 	if d == nil {
-		return nil, nil, false
+		return nil, nil, toSend
 	}
-	return d.line, d, pass
+	return d.line, d, why
 }
+
+// nextRecalled is the next that is to be cancelled with its campaign; nil for none, and
+// every other time while live is ready: a million that are cancelled hold nobody up.
+func (s *scheduler) nextRecalled() *delivery {
+	recalled := &s.bulk().recalled
+	if recalled.len() == 0 {
+		return nil
+	}
+	isReady := func(l *line) bool { return l.ready.len() > 0 && !l.draining }
+	s.liveFirst = !s.liveFirst && slices.ContainsFunc(s.shards(), isReady)
+	if s.liveFirst {
+		return nil
+	}
+	return recalled.first()
+}
+
+// recalling says whether anything is to be cancelled with its campaign.
+func (s *scheduler) recalling() bool { return s.bulk().recalled.len() > 0 }
 
 // nextLine is the line whose turn it is: live before bulk, live shards in turn.
 func (s *scheduler) nextLine(c conditions) *line {
@@ -168,9 +240,14 @@ func (s *scheduler) nextLine(c conditions) *line {
 }
 
 // begin gives a ready delivery its slot.
-func (s *scheduler) begin(d *delivery, p gate.Permission, passing bool, now time.Time) {
-	d.line.ready.remove(d)
-	d.place, d.permission, d.passing, d.begunAt = inSlot, p, passing, now
+func (s *scheduler) begin(d *delivery, p gate.Permission, why purpose, now time.Time) {
+	if why == toCancel {
+		d.line.recalled.remove(d)
+	} else {
+		d.line.ready.remove(d)
+	}
+	d.place, d.permission, d.begunAt = inSlot, p, now
+	d.passing, d.recalled = why == toPutOff, why == toCancel
 	s.running++
 	d.line.running++
 }
@@ -188,7 +265,7 @@ type afterwards struct {
 func (s *scheduler) finish(d *delivery, next afterwards, now time.Time) {
 	s.running--
 	d.line.running--
-	if !d.passing {
+	if !d.passing && !d.recalled {
 		s.slot.ended(now, now.Sub(d.begunAt))
 	}
 	if d.place == inSlot { // its settlement may be over already
@@ -218,8 +295,7 @@ func (s *scheduler) requeue(d *delivery) bool {
 	if d.place != returned || s.phase != open || d.line.draining {
 		return false
 	}
-	d.place = ready
-	d.line.ready.pushFront(d)
+	s.makeReady(d, (*queue).pushFront)
 	return true
 }
 
@@ -245,8 +321,7 @@ func (s *scheduler) retryNow(d *delivery) {
 		s.enqueue(d)
 		return
 	}
-	d.place = ready
-	d.line.ready.pushFront(d)
+	s.makeReady(d, (*queue).pushFront)
 }
 
 // drop forgets a delivery.
@@ -325,7 +400,7 @@ func (s *scheduler) giveBack() {
 		} else {
 			s.returnAll(back)
 		}
-		l.ready = queue{}
+		l.ready, l.recalled = queue{}, queue{}
 	}
 	clear(s.recipients)
 }
@@ -394,7 +469,7 @@ func (s *scheduler) loseShard(l *line) {
 // forget clears what waits in a line of which nothing is left but what is under
 // way or being settled.
 func (s *scheduler) forget(l *line) {
-	l.ready = queue{}
+	l.ready, l.recalled = queue{}, queue{}
 	underWay := make(map[string]bool)
 	for _, d := range s.inHand {
 		if d.line == l && d.place != settling {
@@ -419,7 +494,7 @@ func (s *scheduler) forgetOldQueue(made time.Time) (begun []*delivery) {
 		// consumer already.
 		for _, d := range s.unstarted(l) {
 			if d.place == ready {
-				l.ready.pushBack(d)
+				s.makeReady(d, (*queue).pushBack)
 			}
 		}
 	}

@@ -30,6 +30,8 @@ type model struct {
 	ends   []*delivery // settling
 	paused []func()    // pauses that are not over
 	trace  []string
+
+	cancelled map[string]bool // by the key of bulk
 }
 
 type modelLane struct {
@@ -52,7 +54,9 @@ const (
 func whose(seq uint64) string { return fmt.Sprint("user-", seq/100, "-", seq%modelRecipients) }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, r: rand.New(rand.NewPCG(seed, 1)), s: newScheduler(2), now: lifeNoon}
+	m := &model{t: t, r: rand.New(rand.NewPCG(seed, 1)), s: newScheduler(2), now: lifeNoon,
+		cancelled: make(map[string]bool)}
+	m.s.cancelled = func(campaign string) bool { return m.cancelled[campaign] }
 	for i, l := range m.s.lines {
 		lane := &modelLane{line: l}
 		for n := range uint64(modelEach) {
@@ -131,21 +135,22 @@ func (m *model) schedule() {
 	m.s.turnPhase(m.shut || m.s.stopping)
 	m.carryOut()
 	for m.s.phase == open && m.s.running < 3 {
-		l, d, pass := m.s.next(conditions{now: m.now,
+		l, d, why := m.s.next(conditions{now: m.now,
 			startable: func(*line) bool { return true }, forBulk: 2})
 		m.carryOut()
-		if l == nil || m.r.IntN(4) == 0 { // no permission
+		if l == nil || why == toSend && m.r.IntN(4) == 0 { // no permission
 			return
 		}
 		if d == nil {
 			d = l.ready.first()
 		}
-		m.begin(d, pass)
+		m.begin(d, why)
 	}
 }
 
-func (m *model) begin(d *delivery, pass bool) {
+func (m *model) begin(d *delivery, why purpose) {
 	m.log("begin %d", d.seq)
+	m.promise((why == toCancel) == m.s.isCancelled(d), "sent though its campaign is cancelled")
 	if d.live() {
 		for _, other := range slices.Concat(m.slots, m.timers) {
 			m.promise(other.seq == d.seq || whose(other.seq) != whose(d.seq),
@@ -157,7 +162,7 @@ func (m *model) begin(d *delivery, pass bool) {
 				"a recipient's order is broken")
 		}
 	}
-	m.s.begin(d, gate.Permission{}, pass, m.now)
+	m.s.begin(d, gate.Permission{}, why, m.now)
 	m.slots = append(m.slots, d)
 }
 
@@ -261,6 +266,15 @@ func (m *model) step() {
 		if m.r.IntN(4) == 0 && !m.calm {
 			m.shut = !m.shut
 			m.log("shut %v", m.shut)
+		}
+		if m.r.IntN(16) == 0 {
+			campaign := whose(300 + uint64(m.r.IntN(modelRecipients)))
+			m.log("cancel %s", campaign)
+			m.cancelled[campaign] = true
+			for _, waited := range m.s.recall() {
+				m.timers = slices.DeleteFunc(m.timers,
+					func(d *delivery) bool { return d == waited })
+			}
 		}
 	case 9:
 		l := m.lanes[m.r.IntN(2)]

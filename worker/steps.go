@@ -47,6 +47,7 @@ type life struct {
 	called     bool      // a call was made by this worker, in this attempt
 	suspected  bool      // its suspect mark must be taken back when it is released in good health
 	passing    bool      // it has its slot only to be put off
+	recalled   bool      // it has its slot only to be cancelled with its campaign
 	asked      bool      // the broker was asked for the message that it repeats
 	idReused   bool      // its id belongs to another message
 	reached    bool      // the API was reached in this turn, and gave no reason to hold the app
@@ -135,9 +136,11 @@ type facts struct {
 	said        ledger.Standing
 	mustNotCall bool // no call may be started now: the app is held, or the shard is not ours
 	withdrawn   bool
-	alive       bool // said.Worker is another one that lives
-	ours        bool // said.Worker is this one
-	carrierOurs bool // said.Carrier is in hand here
+	// it is withdrawn with its campaign, whose receipt tells of it
+	withCampaign bool
+	alive        bool // said.Worker is another one that lives
+	ours         bool // said.Worker is this one
+	carrierOurs  bool // said.Carrier is in hand here
 }
 
 // step is one thing to be done, and what it needs besides the life.

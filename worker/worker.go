@@ -223,6 +223,11 @@ func (w *Worker) open(ctx context.Context) (func(), error) {
 		return fail(err)
 	}
 	undo = append(undo, w.withdrawals.Close)
+	w.withdrawals.OnCampaign(func(appID, _ string) {
+		if a := findApp(w.current(), appID); a != nil {
+			a.recall()
+		}
+	})
 	if w.keeper, err = gate.Open(ctx, w.conn, w.name, w.log); err != nil {
 		return fail(err)
 	}
