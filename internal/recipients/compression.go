@@ -36,10 +36,7 @@ const saveAs = "save it as \"CSV UTF-8\""
 
 // decompress returns the text of a file and how it was compressed.
 func decompress(in *bufio.Reader) (text io.Reader, compression string, err error) {
-	start, err := in.Peek(6)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, "", err
-	}
+	start, _ := in.Peek(6) // the next read returns its error again
 	for _, b := range beginnings {
 		if !bytes.HasPrefix(start, []byte(b.bytes)) {
 			continue

@@ -60,11 +60,14 @@ func utf16Of(start []byte) string {
 			zeros[i%2]++
 		}
 	}
-	const some = 8 // a header has a comma for each column at least
+	const some = 8 // ASCII makes up more than one in eight characters of a header
+	isEvery := func(zeros, others int) bool {
+		return zeros*2*some > len(start) && others*some < zeros
+	}
 	switch {
-	case zeros[0] == 0 && zeros[1]*2*some > len(start):
+	case isEvery(zeros[1], zeros[0]):
 		return utf16LEName
-	case zeros[1] == 0 && zeros[0]*2*some > len(start):
+	case isEvery(zeros[0], zeros[1]):
 		return utf16BEName
 	default:
 		return ""
@@ -92,18 +95,25 @@ func encodingNamed(name string) (string, error) {
 	}
 }
 
-// guess tells the charset of text that is not ASCII: the one in which fewer rows are broken, UTF-8
-// in doubt. whole says that nothing follows.
+// guess tells the charset of text that is not ASCII. whole says that nothing follows.
+//
+// Most UTF-8 could be GB18030 as well, so it counts only for how many rows UTF-8 explains the text.
+// One in some hundred short names in GB18030 could be UTF-8, so it takes more than one row to tell.
 func guess(text []byte, whole bool) charset {
 	if end := bytes.LastIndexByte(text, '\n'); end >= 0 && !whole {
 		text, whole = text[:end], true
 	}
-	notUTF8, notGB := 0, 0
+	isUTF8, notUTF8, notGB := 0, 0, 0
 	var scratch []byte
 	decoder := newGB18030Decoder()
 	for line := range bytes.Lines(text) {
+		if indexNotASCII(line) < 0 {
+			continue
+		}
 		atEnd := whole || len(line) < len(text)
-		if !validUTF8(line, atEnd) {
+		if validUTF8(line, atEnd) {
+			isUTF8++
+		} else {
 			notUTF8++
 		}
 		var ok bool
@@ -111,7 +121,7 @@ func guess(text []byte, whole bool) charset {
 			notGB++
 		}
 	}
-	if notUTF8 > notGB {
+	if notUTF8 > isUTF8 && notUTF8 > notGB {
 		return gb18030
 	}
 	return utf8Text

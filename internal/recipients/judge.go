@@ -23,6 +23,8 @@ type batch struct {
 	gb18030 bool   // the text is GB18030
 	decoded []byte // of those rows that are not ASCII, when the text is GB18030
 	packets []byte
+	isUTF8  int // how many of the decoded rows could have been UTF-8
+	notUTF8 int
 	judged  chan struct{} // gets a value when the rows are judged
 }
 
@@ -47,7 +49,7 @@ func newBatch() *batch { return &batch{judged: make(chan struct{}, 1)} }
 // reset empties the batch and keeps its memory, unless a long row has made it large.
 func (b *batch) reset() {
 	const keep = 8 * batchBytes
-	b.rows = b.rows[:0]
+	b.rows, b.isUTF8, b.notUTF8 = b.rows[:0], 0, 0
 	for _, memory := range []*[]byte{&b.text, &b.decoded, &b.packets} {
 		if *memory = (*memory)[:0]; cap(*memory) > keep {
 			*memory = nil
@@ -102,6 +104,11 @@ func (j *judge) decode(b *batch, v *verdict) *schema.FieldError {
 	if !b.gb18030 {
 		ok = utf8.Valid(v.raw)
 	} else if encoding = gb18030Name; indexNotASCII(v.raw) >= 0 {
+		if utf8.Valid(v.raw) {
+			b.isUTF8++
+		} else {
+			b.notUTF8++
+		}
 		begin := len(b.decoded)
 		b.decoded, ok = j.gb18030.append(b.decoded, v.raw, true)
 		v.raw = b.decoded[begin:len(b.decoded):len(b.decoded)]

@@ -119,10 +119,7 @@ func decode(in io.Reader, named string) (*splitter, string, error) {
 		return nil, "", err
 	}
 	text := bufio.NewReaderSize(in, lookAhead)
-	start, err := text.Peek(startOfText)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, "", fmt.Errorf("line 1: %w", err)
-	}
+	start, _ := text.Peek(startOfText) // the next read returns its error again
 	marked, length := markOf(start)
 	switch {
 	case marked != "" && !strings.HasPrefix(marked, encoding):

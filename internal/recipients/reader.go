@@ -21,6 +21,8 @@ type Reader struct {
 	summary Summary
 	seen    map[recipientKey]struct{}
 
+	isUTF8  int // of the rows that were taken for GB18030, how many could be UTF-8
+	notUTF8 int
 	objects []*object // of the judges, when the file is NDJSON for a template
 	judges  sync.WaitGroup
 	work    chan *batch // to the judges
@@ -108,9 +110,9 @@ func (r *Reader) Next() (Row, error) {
 		row.Problem = &Problem{Line: v.line, Field: v.problem.Field, Rule: v.problem.Rule}
 	} else {
 		row.OpenID, row.MsgType, row.Packet = v.openID, v.msgType, v.packet
-		if _, row.Repeated = r.seen[v.key]; !row.Repeated {
-			r.seen[v.key] = struct{}{}
-		}
+		known := len(r.seen)
+		r.seen[v.key] = struct{}{}
+		row.Repeated = len(r.seen) == known
 	}
 	r.summary.count(row)
 	return row, nil
@@ -149,6 +151,8 @@ func (r *Reader) advance() error {
 	r.current = r.ahead[0]
 	r.ahead = slices.Delete(r.ahead, 0, 1)
 	<-r.current.judged
+	r.isUTF8 += r.current.isUTF8
+	r.notUTF8 += r.current.notUTF8
 	return nil
 }
 
@@ -170,6 +174,10 @@ func (r *Reader) fill(b *batch) {
 func (r *Reader) end() error {
 	if !errors.Is(r.ended, io.EOF) {
 		return r.ended
+	}
+	if r.shape.Encoding != gb18030Name && r.isUTF8 > r.notUTF8 {
+		return errors.New("the first rows that are not ASCII are GB18030, and most others UTF-8: " +
+			"say in which encoding the file is")
 	}
 	if err := r.unmet(); err != nil {
 		return err

@@ -136,8 +136,8 @@ func (s *splitter) fill() {
 		s.read()
 	}
 	text := s.buffer[s.start:s.end]
-	begin := bytes.LastIndexByte(text[:at], '\n') + 1
-	s.charset = guess(text[begin:], s.err != nil)
+	begin, end := bytes.LastIndexByte(text[:at], '\n')+1, min(len(text), at+lookAhead)
+	s.charset = guess(text[begin:end], s.err != nil && end == len(text))
 }
 
 // read reads once, and returns how much. It makes room for it.

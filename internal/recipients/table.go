@@ -36,6 +36,11 @@ func newTable(header [][]byte, t *Template) (*table, error) {
 		}
 		column[name] = i
 	}
+	if !t.toUser {
+		if err := b.findRecipient(); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range t.columns {
 		i, ok := column[name]
 		if !ok {
@@ -44,10 +49,7 @@ func newTable(header [][]byte, t *Template) (*table, error) {
 		}
 		b.places = append(b.places, i)
 	}
-	if t.toUser {
-		return b, nil
-	}
-	return b, b.findRecipient()
+	return b, nil
 }
 
 func (b *table) findRecipient() error {

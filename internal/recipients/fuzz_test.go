@@ -1,0 +1,98 @@
+package recipients
+
+import (
+	"bytes"
+	"encoding/csv"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/schema"
+)
+
+// FuzzRead: whatever a file is, reading it ends without a panic, each row is counted once, what is
+// valid is a packet, and it makes no difference in which pieces the file comes.
+func FuzzRead(f *testing.F) {
+	for _, file := range []string{
+		"openid,name\no1,a\no1,\"a\"\"\nb\"\n\no2\n", gb("openid|name\n\"o1\"|小明\no2|x輡\"\n"),
+		inUTF16("\ufeffopenid;name\r\no1;小明\r\n", false), inUTF16("openid\tname\no1\t𠀀\n", true),
+		gzipped("openid,name\no1,小明\n"), zstandard("openid,name\no1,小明\n"), "o1\no2\n",
+		`{"openid":"o1","name":"a"}` + "\n" + `{"touser":"o2","name":1}`, "sep=;\nopenid;name\n",
+		"openid,name\no1,\xd0\xa1\xc3\xf7\no2,\xff\n", "openid,name\no1,\"a\no2,b\n",
+	} {
+		f.Add([]byte(file), uint8(0))
+		f.Add([]byte(file), uint8(1))
+	}
+	named := template(f, hello)
+	unnamed := template(f, plainOpenID)
+	f.Fuzz(func(t *testing.T, file []byte, which uint8) {
+		o := Options{Template: [...]*Template{named, unnamed, nil}[which%3]}
+		r, rows, err := read(t, bytes.NewReader(file), o)
+		again, same, other := read(t, iotest.OneByteReader(bytes.NewReader(file)), o)
+		require.Equal(t, err, other)
+		require.Equal(t, rows, same)
+		if r == nil {
+			require.Error(t, err)
+			return
+		}
+		require.Equal(t, r.Shape(), again.Shape())
+		s := r.Summary()
+		require.Equal(t, s, again.Summary())
+		require.Equal(t, s.Rows, s.Recipients+s.Invalid+s.Repeated)
+		require.Len(t, rows, s.Rows)
+		line := 0
+		for _, row := range rows {
+			require.Greater(t, row.Line, line)
+			line = row.Line
+			if row.Problem == nil {
+				p, err := schema.Decode(row.Packet, schema.Limits{})
+				require.NoError(t, err)
+				require.Equal(t, p.ToUser, row.OpenID)
+			}
+		}
+	})
+}
+
+// FuzzCSV: a file that encoding/csv reads without an error has the same cells here.
+func FuzzCSV(f *testing.F) {
+	f.Add("a,b\n\"c\"\"\r\nd\",e\r\n\n,\n", byte(','))
+	f.Add("a;\"\"\r", byte(';'))
+	f.Fuzz(func(t *testing.T, text string, delimiter byte) {
+		if !strings.Contains(delimiters, string(rune(delimiter))) {
+			return
+		}
+		in := csv.NewReader(strings.NewReader(text))
+		in.Comma, in.FieldsPerRecord = rune(delimiter), -1
+		want, err := in.ReadAll()
+		if err != nil {
+			return
+		}
+		s := newSplitter(strings.NewReader(text), utf8Text)
+		s.delimiter = delimiter
+		c := cutter{delimiter: delimiter, most: mostColumns}
+		for _, cells := range want {
+			if s.isEmpty([]byte(strings.Join(cells, ""))) {
+				continue
+			}
+			row, err := s.next()
+			require.NoError(t, err)
+			got, n, rule := c.cut(row.raw)
+			require.Empty(t, rule)
+			require.Equal(t, len(cells), n)
+			for i := range cells {
+				require.Equal(t, cells[i], string(got[i]))
+			}
+		}
+		for {
+			row, err := s.next()
+			if err == io.EOF {
+				break
+			}
+			require.NoError(t, err)
+			require.Contains(t, string(row.raw), `"`, "only quotes around nothing")
+		}
+	})
+}
