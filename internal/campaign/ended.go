@@ -17,6 +17,11 @@ func (w *Work) Ended(ctx context.Context, j job.Job) error {
 	if err != nil {
 		return err
 	}
+	if j.State() == job.StateAborted || f.spec.Cancels {
+		if err := w.sweep(ctx, appID, f.spec.Campaign); err != nil {
+			return err
+		}
+	}
 	if err := w.record(ctx, j, appID, f.spec.Campaign); err != nil {
 		return err
 	}

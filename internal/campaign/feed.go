@@ -51,7 +51,10 @@ type spec struct {
 	Quiet     Quiet     `json:"quiet,omitzero"`
 	Halt      Halt      `json:"halt,omitzero"`
 	Unkeyed   bool      `json:"unkeyed,omitempty"` // its ids are those of an earlier version
+	Cancels   bool      `json:"cancels,omitempty"` // nothing is fed: what is queued is ended
 }
+
+func encodeSpec(s spec) (json.RawMessage, error) { return json.Marshal(s) }
 
 // step is a range of rows that are fed together.
 type step struct {

@@ -3,7 +3,6 @@ package campaign
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/ledger"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 )
 
 // Terms say how a campaign is to be sent. They are fixed when it is ordered.
@@ -35,6 +35,7 @@ var (
 	ErrOtherFile  = errors.New("a campaign of this name was started with another file")
 	ErrOtherTerms = errors.New("a campaign of this name was started otherwise")
 	ErrTooLate    = errors.New("the campaign's deadline has passed")
+	ErrCancelled  = errors.New("a campaign of this name was cancelled: give this one another name")
 	ErrMayDouble  = errors.New("some rows may have been published before, " +
 		"longer ago than repeats are recognised")
 )
@@ -50,19 +51,26 @@ type Prospect struct {
 	// Earlier says that an earlier version has published its first rows: what is left is uploaded.
 	Earlier bool
 
+	// Cancelled says that it was cancelled, which is final.
+	Cancelled bool
+
 	seq uint64
 }
 
 // Foresee looks at what stands under a campaign's name.
 func Foresee(ctx context.Context, conn *broker.Conn, appID, campaign string) (Prospect, error) {
+	_, cancelled, err := withdrawal.ReadCampaignOrder(ctx, conn, appID, campaign)
+	if err != nil {
+		return Prospect{}, err
+	}
 	record, seq, err := ReadRecord(ctx, conn, appID, campaign)
 	if errors.Is(err, ErrUnknown) {
-		return Prospect{seq: seq}, nil
+		return Prospect{Cancelled: cancelled, seq: seq}, nil
 	}
 	if err != nil {
 		return Prospect{}, err
 	}
-	p := Prospect{Record: record, Begun: true, seq: seq}
+	p := Prospect{Record: record, Begun: true, Cancelled: cancelled, seq: seq}
 	switch {
 	case record.Finished():
 		p.Ordered = true
@@ -92,10 +100,11 @@ func (p Prospect) MayDouble(now time.Time, remembered time.Duration) int {
 // digests of what it was given.
 func (p Prospect) Check(t Terms, file, template string, now time.Time) error {
 	old := p.Record
-	if !p.Ordered && !p.Earlier {
-		return nil
-	}
 	switch {
+	case p.Cancelled:
+		return ErrCancelled
+	case !p.Ordered && !p.Earlier:
+		return nil
 	case old.File != file:
 		return fmt.Errorf("%w: give this one another name", ErrOtherFile)
 	case old.Template != template:
@@ -203,7 +212,7 @@ func (p *Prospect) Order(
 
 // order is the order of the job that feeds a campaign.
 func (r Record) order(now time.Time) (job.Order, error) {
-	body, err := json.Marshal(spec{
+	body, err := encodeSpec(spec{
 		Campaign: r.Campaign, Upload: r.Upload, Source: r.Source, SendAt: r.SendAt,
 		ExpiresAt: r.ExpiresAt, Quiet: r.Quiet, Halt: r.Halt, Unkeyed: !r.KeyedIDs,
 	})

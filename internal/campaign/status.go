@@ -13,6 +13,7 @@ import (
 	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -64,6 +65,8 @@ type account struct {
 	stream int      // of the campaign, in the app's queue
 	counts ledger.Counts
 	rate   float64
+
+	cancelled bool // by an order that stands
 }
 
 // status makes the status of an account, whose parts were read one after the other. Ends were read
@@ -82,6 +85,10 @@ func (a account) status(now time.Time) Status {
 	s.Notes = notes
 	s.Published += fed
 	unfed := max(0, s.Stored-fed-left)
+	if s.Upload == "" && !s.Finished() {
+		// What an earlier version has not come to.
+		unfed = max(0, s.Rows-s.Invalid-s.Repeated-s.Published-s.Duplicates)
+	}
 	s.State = a.state(unfed)
 	for _, n := range notes {
 		if n.Text == noteExpired {
@@ -91,7 +98,7 @@ func (a account) status(now time.Time) Status {
 	}
 	s.Cancelled += left + s.SkipClosed
 	if s.State == StateCancelled {
-		s.Cancelled, unfed = s.Cancelled+unfed, 0
+		unfed = 0
 	}
 	s.balance(unfed, a.stream)
 	s.forecast(now)
@@ -104,7 +111,7 @@ func (s *Status) balance(unfed, stream int) {
 	for _, n := range s.Dead {
 		ended += n
 	}
-	if s.File == "" && s.Upload == "" { // it has no file, and as many rows as there are intents
+	if s.Upload == "" && s.Rows == 0 { // it has no file, and as many rows as there are intents
 		s.Rows = ended + stream
 	}
 	rest := s.Rows - s.Invalid - s.Repeated - ended
@@ -113,15 +120,25 @@ func (s *Status) balance(unfed, stream int) {
 	}
 	s.Queued = min(unfed+stream, rest)
 	s.Open = rest - s.Queued
+	if s.State == StateCancelled {
+		// What is not fed is not even queued any more; what was fed has its end in the ledger.
+		s.Open = min(s.Open, max(0, s.Published+s.Duplicates-ended-s.Queued))
+		s.Cancelled += rest - s.Queued - s.Open
+	}
 }
 
 // state is how the campaign stands, of which some rows are not fed.
 func (a account) state(unfed int) State {
 	r := a.record
 	state := r.Ended
-	switch {
-	case a.job != nil:
+	if a.job != nil {
 		state = a.job.State()
+	}
+	switch {
+	case state == job.StateDone: // the order came too late
+	case a.cancelled:
+		return StateCancelled
+	case a.job != nil:
 	case r.Ended != "":
 	case r.Upload != "" && r.OrderedAt.IsZero():
 		return StateUploading
@@ -222,6 +239,11 @@ func readStatus(ctx context.Context, conn *broker.Conn, r Record) (Status, error
 // read reads how the campaign's intents ended, and makes its status.
 func (a account) read(ctx context.Context, conn *broker.Conn) (Status, error) {
 	r := a.record
+	_, cancelled, err := withdrawal.ReadCampaignOrder(ctx, conn, r.AppID, r.Campaign)
+	if err != nil {
+		return Status{}, err
+	}
+	a.cancelled = cancelled
 	counted, err := counted(ctx, conn, r)
 	if err != nil {
 		return Status{}, err
