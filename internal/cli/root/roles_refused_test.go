@@ -98,6 +98,7 @@ func TestNoRoleMayDoWhatIsAnothers(t *testing.T) {
 		claim  = "$KV.KEFU_STATE.pool.claim." + app + ".0"
 		logKey = "$KV.KEFU_STATE.pool.log_key"
 		job    = "$KV.KEFU_JOB.job.x."
+		cancel = "$KV.KEFU_STATE.cancel-campaign." + app + ".x"
 	)
 	streams := []string{
 		"$JS.API.STREAM.DELETE." + queue, "$JS.API.STREAM.PURGE." + queue,
@@ -115,12 +116,12 @@ func TestNoRoleMayDoWhatIsAnothers(t *testing.T) {
 		"shop": {streams, update, consumers, {
 			again, pause, claim, logKey, job + "order", "kefu.audit.cancel", "kefu.dead." + app + ".unknown",
 			"kefu.send.wx0000000000000002.live.alice", "kefu.receipt." + app + ".sent", "kefu.ledger.x",
-			"$JS.API.DIRECT.GET.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD",
+			"$JS.API.DIRECT.GET.KEFU_DEAD", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", cancel,
 		}},
 		"viewer": {streams, update, consumers, {
 			again, pause, claim, logKey, job + "order", "kefu.audit.reveal", "kefu.dead." + app + ".unknown",
 			"kefu.send." + app + ".live.alice", "kefu.receipt." + app + ".sent", "kefu.ledger.x",
-			"$KV.KEFU_STATE.cancel." + app + ".x", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD",
+			"$KV.KEFU_STATE.cancel." + app + ".x", "$JS.API.STREAM.MSG.DELETE.KEFU_DEAD", cancel,
 		}},
 		"operator": {streams, update, consumers, {
 			claim, logKey, job + "part." + app, "$KV.KEFU_JOB.open." + app,
@@ -130,9 +131,9 @@ func TestNoRoleMayDoWhatIsAnothers(t *testing.T) {
 		"privacy": {streams[:4], update, consumers, {
 			again, pause, claim, logKey, job + "order", "kefu.audit.discard", "kefu.dead." + app + ".unknown",
 			"kefu.send." + app + ".live.alice", "kefu.receipt." + app + ".sent",
-			"$KV.KEFU_STATE.cancel." + app + ".x",
+			"$KV.KEFU_STATE.cancel." + app + ".x", cancel,
 		}},
-		"worker": {streams, update, {"kefu.send." + app + ".live.alice"}},
+		"worker": {streams[:4], update, {"kefu.send." + app + ".live.alice"}},
 		"provisioner": {streams, consumers, {
 			again, pause, claim, job + "order", "kefu.audit.cancel", "kefu.dead." + app + ".unknown",
 			"kefu.send." + app + ".live.alice", "kefu.receipt." + app + ".sent", "kefu.ledger.x",
