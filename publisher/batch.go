@@ -108,8 +108,15 @@ func (p *Publisher) chunk(appID string, intents []Intent, opts []PublishOption) 
 // the same ids: a batch is stored as a whole or not at all, and in the former case every single
 // publish is answered as a duplicate.
 func (p *Publisher) publishChunk(ctx context.Context, appID string, pubs []*publication) error {
+	return p.publishBy(ctx, appID, pubs, true)
+}
+
+// publishBy is publishChunk, if wanted without the fast way: it is not always the fastest.
+func (p *Publisher) publishBy(
+	ctx context.Context, appID string, pubs []*publication, batch bool,
+) error {
 	first, rest := distinct(pubs)
-	if len(first) < minBatch || !p.commit(ctx, appID, first) {
+	if !batch || len(first) < minBatch || !p.commit(ctx, appID, first) {
 		if err := p.carry(ctx, appID, first); err != nil {
 			return err
 		}

@@ -109,6 +109,41 @@ func ExamplePublisher_PublishBatch() {
 	// all that can be is queued
 }
 
+// The recipients come from wherever the program has them, a row of its database each. Run again, the
+// campaign goes on.
+func ExamplePublisher_PublishCampaign() {
+	p := connect()
+	type customer struct{ openid, name string }
+	rows := []customer{{"oAlice", "小艾"}, {"oBob", "老鲍"}, {"oCarol", ""}, {"oAlice", "小艾"}}
+	recipients := func(yield func(json.Marshaler, error) bool) {
+		for _, c := range rows {
+			text := &schema.Text{}
+			if c.name != "" {
+				text.Content = c.name + "，明天开始打折"
+			}
+			if !yield(&schema.Packet{ToUser: c.openid, Body: text}, nil) {
+				return
+			}
+		}
+	}
+	spring := publisher.Campaign{Name: "spring-sale-1", Invalid: leftOut}
+	done, err := p.PublishCampaign(context.Background(), appID, spring, recipients,
+		publisher.WithExpiresIn(48*time.Hour))
+	if err != nil {
+		log.Fatal(err) // To be run again: it goes on behind done.Next.
+	}
+	fmt.Println(done.Published, "queued,", done.Repeated, "repeated,", done.Invalid, "left out")
+	// Output:
+	// recipient 2, counted from 0: text.content: missing
+	// 2 queued, 1 repeated, 1 left out
+}
+
+// leftOut tells of a recipient whose packet breaks a rule, and goes on.
+func leftOut(_ json.Marshaler, err *publisher.Error) error {
+	fmt.Printf("recipient %d, counted from 0: %v\n", err.Index, err)
+	return nil
+}
+
 func ExamplePublisher_Wait() {
 	p := connect()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -56,14 +56,7 @@ type publication struct {
 func compose(
 	appID string, in Intent, limits schema.Limits, common ...[]PublishOption,
 ) *publication {
-	o := order{}
-	for _, opts := range append(common, in.Options) {
-		for _, opt := range opts {
-			if opt != nil {
-				opt(&o)
-			}
-		}
-	}
+	o := orderOf(append(common, in.Options)...)
 	pub := &publication{live: !o.bulk}
 	pub.result.Accepted = Accepted{AppID: appID, made: !o.named, At: time.Now()}
 	if !o.named {
@@ -81,9 +74,6 @@ func message(
 	appID string, packet json.Marshaler, limits schema.Limits, o order,
 ) (*nats.Msg, error) {
 	raw, toUser, err := encode(packet, limits)
-	if err != nil && len(raw) > schema.MaxPacket {
-		err = &refusal{is: ErrTooLarge, text: err.Error(), cause: err}
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -94,12 +84,8 @@ func message(
 	if err := subject.Check(); err != nil {
 		return nil, err
 	}
-	if o.expiresIn != nil {
-		if *o.expiresIn <= 0 {
-			const rule = "must be later than now"
-			return nil, &schema.FieldError{Field: schema.HeaderExpiresAt, Rule: rule}
-		}
-		o.envelope.ExpiresAt = time.Now().Add(*o.expiresIn)
+	if err := o.setDeadline(time.Now()); err != nil {
+		return nil, err
 	}
 	if err := checkEnvelope(o.envelope); err != nil {
 		return nil, err
@@ -109,6 +95,14 @@ func message(
 
 // encode checks a packet and returns the bytes to publish, and whom it is for.
 func encode(packet json.Marshaler, limits schema.Limits) (raw []byte, toUser string, err error) {
+	raw, toUser, err = encodeAny(packet, limits)
+	if err != nil && len(raw) > schema.MaxPacket {
+		err = &refusal{is: ErrTooLarge, text: err.Error(), cause: err}
+	}
+	return raw, toUser, err
+}
+
+func encodeAny(packet json.Marshaler, limits schema.Limits) (raw []byte, toUser string, err error) {
 	switch packet := packet.(type) {
 	case nil:
 		return nil, "", errNoPacket
@@ -118,7 +112,7 @@ func encode(packet json.Marshaler, limits schema.Limits) (raw []byte, toUser str
 		}
 		return schema.Encode(packet), packet.ToUser, packet.Check(limits)
 	case schema.Packet:
-		return encode(&packet, limits)
+		return encodeAny(&packet, limits)
 	default:
 		if raw, err = packet.MarshalJSON(); err != nil {
 			return nil, "", fmt.Errorf("packet: %w", err)
@@ -137,6 +131,11 @@ func checkEnvelope(e schema.Envelope) error {
 	if e.ID == "" {
 		return schema.CheckID(e.ID) // Envelope.Check takes it for none
 	}
+	return checkTerms(e)
+}
+
+// checkTerms checks what is said about an intent besides its id.
+func checkTerms(e schema.Envelope) error {
 	if err := e.Check(); err != nil {
 		return err
 	}

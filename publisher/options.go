@@ -42,6 +42,30 @@ type order struct {
 	expiresIn *time.Duration
 }
 
+// orderOf is what lists of options ask for, which are given from the least to the most.
+func orderOf(lists ...[]PublishOption) (o order) {
+	for _, opts := range lists {
+		for _, opt := range opts {
+			if opt != nil {
+				opt(&o)
+			}
+		}
+	}
+	return o
+}
+
+// setDeadline turns a deadline that counts from now into a time.
+func (o *order) setDeadline(now time.Time) error {
+	if o.expiresIn == nil {
+		return nil
+	}
+	if *o.expiresIn <= 0 {
+		return &schema.FieldError{Field: schema.HeaderExpiresAt, Rule: "must be later than now"}
+	}
+	o.envelope.ExpiresAt, o.expiresIn = now.Add(*o.expiresIn), nil
+	return nil
+}
+
 // WithID gives the intent its id, 1 to 128 bytes of printable ASCII: a repeat of an id is sent
 // once. Ids appear in logs: they should name an occasion ("order-4711-shipped"), not a person.
 func WithID(id string) PublishOption {

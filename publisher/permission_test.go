@@ -47,6 +47,10 @@ func TestPermissions(t *testing.T) {
 		Publish:   &server.SubjectPermission{Allow: []string{"kefu.send.wx1.live.*"}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_producer.>"}},
 	}
+	campaigner := &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"kefu.send.wx1.bulk.sale"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_campaigner.>"}},
+	}
 	deaf := &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: []string{"kefu.send.>"}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"elsewhere"}},
@@ -61,6 +65,7 @@ func TestPermissions(t *testing.T) {
 	as := protectedBroker(t, &server.Options{Users: []*server.User{
 		{Username: "admin", Password: "admin"},
 		{Username: "producer", Password: "producer", Permissions: producer},
+		{Username: "campaigner", Password: "campaigner", Permissions: campaigner},
 		{Username: "curious", Password: "curious", Permissions: curious},
 		{Username: "deaf", Password: "deaf", Permissions: deaf},
 	}})
@@ -82,6 +87,17 @@ func TestPermissions(t *testing.T) {
 		require.ErrorIs(t, err, publisher.ErrForbidden)
 		require.ErrorContains(t, err,
 			"this connection may not publish to the live queue of app wx2")
+	})
+	t.Run("to publish to a campaign are enough for that campaign", func(t *testing.T) {
+		t.Parallel()
+		p := newPublisher(t, as("campaigner"))
+		done, err := p.PublishCampaign(t.Context(), app, sale, followers(1500))
+		require.NoError(t, err)
+		require.Equal(t, 1500, done.Published)
+		_, err = p.PublishCampaign(t.Context(), app, publisher.Campaign{Name: "other"},
+			followers(1500))
+		require.ErrorIs(t, err, publisher.ErrForbidden)
+		require.ErrorContains(t, err, "may not publish to the bulk queue of app wx1")
 	})
 	t.Run("to read receipts are four in all", func(t *testing.T) {
 		t.Parallel()

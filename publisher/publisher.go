@@ -33,6 +33,8 @@
 // # Many
 //
 // [Publisher.PublishBatch] publishes thousands at once, with a result for each.
+// [Publisher.PublishCampaign] publishes a campaign to any number of recipients, whom an iterator
+// yields: it takes little memory, waits for a full queue, and can be run again.
 //
 // # What became of them
 //
@@ -63,9 +65,10 @@
 //
 // # Permissions
 //
-// Publishing needs the permission to publish to kefu.send.<appid>.> and to subscribe to the
-// connection's inbox. An app without a queue is told from a queue that elects a leader: within two
-// round trips if the connection may also publish to
+// Publishing needs the permission to publish to kefu.send.<appid>.> (for one campaign alone
+// kefu.send.<appid>.bulk.<name>) and to subscribe to the connection's inbox. An app without a queue
+// is told from a queue that elects a leader: within two round trips if the connection may also
+// publish to
 //
 //	$JS.API.STREAM.INFO.KEFU_SEND_<appid>
 //

@@ -52,6 +52,8 @@ type client interface {
 		...publisher.PublishOption) (publisher.Accepted, error)
 	PublishBatch(context.Context, string, []publisher.Intent,
 		...publisher.PublishOption) ([]publisher.Result, error)
+	PublishCampaign(context.Context, string, publisher.Campaign, iter.Seq2[json.Marshaler, error],
+		...publisher.PublishOption) (publisher.CampaignResult, error)
 	Wait(context.Context, publisher.Accepted) (schema.Receipt, error)
 	Receipt(context.Context, string, string) (schema.Receipt, error)
 	Receipts(context.Context, string, publisher.ReceiptsOptions) iter.Seq2[publisher.Settled, error]
