@@ -3,7 +3,9 @@ package recipients
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -70,29 +72,37 @@ func FuzzCSV(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s := newSplitter(strings.NewReader(text), utf8Text)
-		s.delimiter = delimiter
-		c := cutter{delimiter: delimiter, most: mostColumns}
-		for _, cells := range want {
-			if s.isEmpty([]byte(strings.Join(cells, ""))) {
-				continue
-			}
-			row, err := s.next()
-			require.NoError(t, err)
-			got, n, rule := c.cut(row.raw)
-			require.Empty(t, rule)
-			require.Equal(t, len(cells), n)
-			for i := range cells {
-				require.Equal(t, cells[i], string(got[i]))
-			}
-		}
-		for {
-			row, err := s.next()
-			if err == io.EOF {
-				break
-			}
-			require.NoError(t, err)
-			require.Contains(t, string(row.raw), `"`, "only quotes around nothing")
+		want = slices.DeleteFunc(want, hasNothing)
+		got := slices.DeleteFunc(cellsOf(t, text, delimiter), hasNothing)
+		require.Len(t, got, len(want))
+		for i := range want {
+			require.Equal(t, want[i], got[i])
 		}
 	})
+}
+
+func hasNothing(cells []string) bool {
+	return strings.Trim(strings.Join(cells, ""), delimiters+" \r\n") == ""
+}
+
+func cellsOf(t *testing.T, text string, delimiter byte) (rows [][]string) {
+	t.Helper()
+	s := newSplitter(iotest.HalfReader(strings.NewReader(text)), utf8Text)
+	s.delimiter = delimiter
+	c := cutter{delimiter: delimiter, most: mostColumns}
+	for {
+		row, err := s.next()
+		if errors.Is(err, io.EOF) {
+			return rows
+		}
+		require.NoError(t, err)
+		got, n, rule := c.cut(row.raw)
+		require.Empty(t, rule)
+		require.Len(t, got, n)
+		var cells []string
+		for _, cell := range got {
+			cells = append(cells, string(cell))
+		}
+		rows = append(rows, cells)
+	}
 }
