@@ -151,6 +151,9 @@ func newGB18030Decoder() *gb18030Decoder {
 // replacement character in it, which stands for something that was lost. Unless atEnd, half a
 // character may stand at the end of src.
 func (d *gb18030Decoder) append(dst, src []byte, atEnd bool) ([]byte, bool) {
+	if at := indexNotASCII(src); at > 0 {
+		dst, src = append(dst, src[:at]...), src[at:]
+	}
 	begin := len(dst)
 	const longest = 3 // bytes for one of src
 	if need := longest * len(src); cap(dst)-begin < need {

@@ -41,8 +41,15 @@ type verdict struct {
 }
 
 // recipientKey stands for a recipient: half a hash, enough that no two of any file are ever taken
-// for one.
+// for one. It is never zero.
 type recipientKey [16]byte
+
+func keyOf(openID string) recipientKey {
+	sum := sha256.Sum256([]byte(openID))
+	key := recipientKey(sum[:])
+	key[len(key)-1] |= 1
+	return key
+}
 
 func newBatch() *batch { return &batch{judged: make(chan struct{}, 1)} }
 
@@ -191,6 +198,5 @@ func (j *judge) check(v *verdict) {
 		return
 	}
 	v.openID, v.msgType = packet.ToUser, packet.Body.MsgType()
-	sum := sha256.Sum256([]byte(packet.ToUser))
-	v.key = recipientKey(sum[:])
+	v.key = keyOf(packet.ToUser)
 }

@@ -14,8 +14,7 @@ import (
 // Open reads the start of a file and finds out what it is written in. An error is about the file as
 // a whole and says what to do; it names columns, and no value. The caller closes the reader.
 func Open(in io.Reader, o Options) (*Reader, error) {
-	r := &Reader{options: o, sum: sha256.New(), seen: make(map[recipientKey]struct{}),
-		summary: Summary{MsgTypes: make(map[string]int)}}
+	r := &Reader{options: o, sum: sha256.New(), summary: Summary{MsgTypes: make(map[string]int)}}
 	if o.Template != nil {
 		r.summary.Template = o.Template.Digest()
 	}

@@ -19,7 +19,7 @@ type Reader struct {
 	text    *splitter
 	sum     hash.Hash // of the file as it is stored
 	summary Summary
-	seen    map[recipientKey]struct{}
+	seen    seen
 
 	isUTF8  int // of the rows that were taken for GB18030, how many could be UTF-8
 	notUTF8 int
@@ -110,9 +110,7 @@ func (r *Reader) Next() (Row, error) {
 		row.Problem = &Problem{Line: v.line, Field: v.problem.Field, Rule: v.problem.Rule}
 	} else {
 		row.OpenID, row.MsgType, row.Packet = v.openID, v.msgType, v.packet
-		known := len(r.seen)
-		r.seen[v.key] = struct{}{}
-		row.Repeated = len(r.seen) == known
+		row.Repeated = r.seen.add(v.key)
 	}
 	r.summary.count(row)
 	return row, nil
