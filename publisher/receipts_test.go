@@ -139,6 +139,35 @@ func TestReceiptsOfACampaignAndOfASource(t *testing.T) {
 	}
 }
 
+func TestTheReceiptOfACampaignAnswersForNoIntent(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t, app)
+	p := newPublisher(t, conn.JS)
+	whole := schema.Receipt{ID: "spring", AppID: app, Generation: 1, State: schema.StateCancelled,
+		Lane: schema.LaneBulk, Campaign: "spring", Count: 1_000_000}
+	settle(t, conn.JS, whole)
+	_, err := p.Receipt(t.Context(), app, "spring")
+	require.ErrorIs(t, err, publisher.ErrNoReceipt)
+	done := make(chan schema.Receipt, 1)
+	go func() {
+		if r, err := p.Wait(t.Context(), publisher.Accepted{AppID: app, ID: "spring"}); err == nil {
+			done <- r
+		}
+	}()
+	require.Eventually(t, func() bool { return p.Waiting(app) == 1 }, brokertest.Patience,
+		time.Millisecond)
+	whole.Count++
+	settle(t, conn.JS, whole)
+	settle(t, conn.JS, sent("spring"))
+	require.Equal(t, sent("spring"), brokertest.Await(t, done, "the intent's receipt"))
+
+	o := everything
+	o.Campaign = "spring"
+	got, _ := reads(t.Context(), p, o)
+	require.Equal(t, 1_000_000, brokertest.Await(t, got, "the campaign's receipt").Count)
+	require.Equal(t, whole, brokertest.Await(t, got, "the newest").Receipt)
+}
+
 func TestReceiptsOutliveTheBroker(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, app)

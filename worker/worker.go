@@ -92,7 +92,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	}
 	cfg.Process.Indexes, cfg.Process.Frees, cfg.Process.Counts = true, true, cfg.Ledger
 	cfg.Process.Jobs = cfg.Works != nil
-	cfg.Process.Forgets = true
+	cfg.Process.Forgets, cfg.Process.Recalls = true, true
 	cfg.Process.Receipts = cmp.Or(cfg.Receipts, ReceiptsAll)
 	w := &Worker{
 		services: &services{

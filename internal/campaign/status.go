@@ -295,7 +295,8 @@ func counted(ctx context.Context, conn *broker.Conn, r Record) (bool, error) {
 // fromReceipts counts what the receipts say.
 func fromReceipts(ctx context.Context, conn *broker.Conn, r Record) (ledger.Counts, error) {
 	c := ledger.Counts{Dead: make(map[schema.Reason]int)}
-	outcomes, err := outcomes(ctx, conn, r)
+	outcomes, together, err := outcomes(ctx, conn, r)
+	c.Cancelled = together
 	for _, o := range outcomes {
 		switch o.state {
 		case schema.StateSent:
@@ -320,14 +321,21 @@ type outcome struct {
 	possibleDuplicate bool
 }
 
-// outcomes reads the receipts of a campaign. Ids are kept as hashes: a campaign may have a million.
-func outcomes(ctx context.Context, conn *broker.Conn, r Record) (map[[16]byte]outcome, error) {
-	latest := make(map[[16]byte]outcome)
+// outcomes reads the receipts of a campaign, and how many intents were cancelled together with it,
+// which have none of their own. Ids are kept as hashes: a campaign may have a million.
+func outcomes(
+	ctx context.Context, conn *broker.Conn, r Record,
+) (latest map[[16]byte]outcome, together int, err error) {
+	latest = make(map[[16]byte]outcome)
 	o := broker.ScanOptions{Subject: wire.ReceiptFilter(r.AppID), Since: r.StartedAt.Add(-skew)}
 	of := receiptOf(r.Campaign)
-	err := conn.Scan(ctx, schema.StreamReceipt, o, func(s broker.Stored) error {
+	err = conn.Scan(ctx, schema.StreamReceipt, o, func(s broker.Stored) error {
 		receipt, ok := of(s.Data)
 		if !ok {
+			return nil
+		}
+		if receipt.Count > 0 {
+			together = receipt.Count
 			return nil
 		}
 		sum := sha256.Sum256([]byte(receipt.ID))
@@ -339,7 +347,7 @@ func outcomes(ctx context.Context, conn *broker.Conn, r Record) (map[[16]byte]ou
 			receipt.PossibleDuplicate}
 		return nil
 	})
-	return latest, err
+	return latest, together, err
 }
 
 // receiptOf reads a campaign's receipts; false for somebody else's, and for what is none. Most

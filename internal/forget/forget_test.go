@@ -195,6 +195,19 @@ func TestNoReceiptIsStoredThatNamesThePersonOrWhereNobodyWantsAny(t *testing.T) 
 	b.Empty(b.receipts())
 }
 
+func TestTheReceiptOfACampaignIsNobodys(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	began := time.Now().Add(-time.Minute)
+	b.NoError(campaign.StoreReceipt(t.Context(), b.conn, app, "double-11", began, 7))
+	b.live("double-11", one)
+	b.work()
+	b.Eventually(func() bool { return len(b.receipts()) == 2 }, brokertest.Patience,
+		10*time.Millisecond)
+	b.Equal(Found{Receipts: 1}, b.forget(options()).Removed)
+	b.Equal(7, b.receipts()[0].Count)
+}
+
 func TestTheOriginalsOfEditedLettersAreRemoved(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)

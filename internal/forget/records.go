@@ -113,8 +113,7 @@ func (r *removal) receipts(ctx context.Context) error {
 		broker.ScanOptions{Subject: wire.ReceiptFilter(r.app.ID)},
 		func(s broker.Stored) error {
 			var receipt schema.Receipt
-			if json.Unmarshal(s.Data, &receipt) != nil || receipt.Count > 0 ||
-				receipt.PublishedAt.After(r.through) {
+			if json.Unmarshal(s.Data, &receipt) != nil || receipt.PublishedAt.After(r.through) {
 				return nil
 			}
 			ids, known := campaigns[receipt.Campaign]
@@ -123,7 +122,8 @@ func (r *removal) receipts(ctx context.Context) error {
 				campaigns[receipt.Campaign] = ids
 			}
 			named := strings.Contains(receipt.ID, r.openID)
-			its := named || r.ids[receipt.ID] || slices.Contains(ids, receipt.ID)
+			its := r.ids[receipt.ID] || slices.Contains(ids, receipt.ID)
+			its = named || its && receipt.Count == 0 // else the ID is a campaign's name
 			if its && (named || !r.ofForgetting(receipt)) {
 				seqs = append(seqs, s.Seq)
 			}

@@ -70,7 +70,9 @@ type Worker struct {
 	Counts bool `json:"counts,omitempty"` // names each end's campaign; older versions do not
 	Jobs   bool `json:"jobs,omitempty"`   // carries them out; older versions do not
 	// obeys orders to send a person nothing of before; older versions do not
-	Forgets bool     `json:"forgets,omitempty"`
+	Forgets bool `json:"forgets,omitempty"`
+	// obeys orders to send nothing more of a campaign; older versions do not
+	Recalls bool     `json:"recalls,omitempty"`
 	Apps    []string `json:"apps,omitempty"` // whose shards it may take, whose jobs carry out
 	Status  Status   `json:"status"`
 

@@ -186,6 +186,20 @@ TIME      ID                STATE      WHY              CAMPAIGN            TOOK
 `, "\n"), "1 of 1 matching receipt shown\n"), only.end())
 }
 
+func TestTailSaysHowManyWereCancelledWithTheirCampaign(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	r := tails(o, "--app wx1", onTerminal(80))
+	o.Receipt(receipt("double-11", ofCampaign("double-11"), func(r *schema.Receipt) {
+		r.State, r.Count, r.PublishedAt = schema.StateCancelled, 99_500, settled.Add(-time.Hour)
+	}))
+	r.shows(2)
+	o.Equal(clitest.Ended(cli.ExitDone, strings.TrimPrefix(`
+TIME      ID                STATE      WHY              CAMPAIGN            TOOK
+`+settled.Local().Format("15:04:05")+`  double-11         cancelled  99,500 intents   double-11             1h
+`, "\n"), "1 of 1 matching receipt shown\n"), r.end())
+}
+
 func TestTailColoursTheState(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
