@@ -40,8 +40,6 @@ var marks = []struct{ bytes, encoding string }{
 	{"\x84\x31\x95\x33", gb18030Name},
 }
 
-const longestMark = 4
-
 // markOf returns the encoding that the start of a file names by a mark, and the mark's length.
 func markOf(start []byte) (encoding string, length int) {
 	for _, m := range marks {

@@ -51,7 +51,7 @@ func layoutOf(o Options, first []byte) (layout, error) {
 		return layout{format: NDJSON}, nil
 	case o.Format == "" && bytes.HasPrefix(start, []byte("[")):
 		return layout{}, errors.New("the file is a list in JSON: " +
-			"put each object on a line of its own (NDJSON), without brackets around and commas between")
+			"put each object on a line of its own (NDJSON)")
 	}
 	delimiter, names := delimiterOf(first, o.Template)
 	switch {
@@ -90,8 +90,8 @@ func formatOfName(name string) Format {
 	}
 }
 
-// delimiterOf finds the delimiter of a header outside of quotes: the one that makes the most columns
-// that are looked for, else the most columns.
+// delimiterOf finds the delimiter of a header outside of quotes: the one that makes the most
+// columns that are looked for, else the most columns.
 func delimiterOf(header []byte, t *Template) (delimiter byte, names []string) {
 	best := -1
 	for _, d := range []byte(delimiters) {

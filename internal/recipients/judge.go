@@ -65,8 +65,9 @@ func (b *batch) reset() {
 }
 
 func (b *batch) add(row span) {
-	b.rows = append(b.rows, verdict{line: row.line, from: len(b.text), to: len(b.text) + len(row.raw)})
+	from := len(b.text)
 	b.text = append(b.text, row.raw...)
+	b.rows = append(b.rows, verdict{line: row.line, from: from, to: len(b.text)})
 }
 
 func (b *batch) isFull() bool { return len(b.rows) >= batchRows || len(b.text) >= batchBytes }

@@ -44,9 +44,11 @@ func TestAnOddFileIsReadForWhatItIs(t *testing.T) {
 			"CSV with semicolons in UTF-8, 2 columns", two},
 		{"Excel's line about the delimiter", hello,
 			"sep=;\r\n" + strings.ReplaceAll(file, ",", ";"),
-			"CSV with semicolons in UTF-8, 2 columns", []string{"3: o1 小明，您好", "4: o2 Ann，您好"}},
+			"CSV with semicolons in UTF-8, 2 columns",
+			[]string{"3: o1 小明，您好", "4: o2 Ann，您好"}},
 		{"tabs", hello, strings.ReplaceAll(file, ",", "\t"), "TSV in UTF-8, 2 columns", two},
-		{"bars", hello, strings.ReplaceAll(file, ",", "|"), "CSV with bars in UTF-8, 2 columns", two},
+		{"bars", hello, strings.ReplaceAll(file, ",", "|"),
+			"CSV with bars in UTF-8, 2 columns", two},
 		{"a delimiter in quotes in the header", hello,
 			"openid;\"a,b,c,d\";name\no1;;小明\no2;;Ann\n",
 			"CSV with semicolons in UTF-8, 3 columns", two},
@@ -75,7 +77,8 @@ func TestAnOddFileIsReadForWhatItIs(t *testing.T) {
 			[]string{"2: name: not valid UTF-16LE", "3: o2 Ann，您好"}},
 		{"gzip", hello, gzipped(gb(file)), "CSV with commas in GB18030, gzip, 2 columns", two},
 		{"two archives, one behind the other", hello,
-			gzipped(file[:20]) + gzipped(file[20:]), "CSV with commas in UTF-8, gzip, 2 columns", two},
+			gzipped(file[:20]) + gzipped(file[20:]),
+			"CSV with commas in UTF-8, gzip, 2 columns", two},
 		{"zstd", hello, zstandard(file), "CSV with commas in UTF-8, zstd, 2 columns", two},
 		{"quotes, doubled quotes, delimiters and line breaks in fields", hello,
 			"openid,name\r\no1,\"a \"\"b\"\", c\r\nd\"\r\n\"o2\",\"\"\"\"\r\n",
@@ -93,12 +96,14 @@ func TestAnOddFileIsReadForWhatItIs(t *testing.T) {
 		{"one column", plainOpenID, "openid\no1\n\no2\n", "CSV with commas in UTF-8, 1 column",
 			[]string{"2: o1 您好", "4: o2 您好"}},
 		{"one openid on each line", plainOpenID,
-			"\ufeffoABCDEFGHIJKLMNOPQRSTUVWXYZa\r\n\r\n o2 \r\no3,x\r\noABCDEFGHIJKLMNOPQRSTUVWXYZa",
+			"\ufeffoABCDEFGHIJKLMNOPQRSTUVWXYZa\r\n\r\n o2 \r\no3,x\r\n" +
+				"oABCDEFGHIJKLMNOPQRSTUVWXYZa",
 			"one openid on each line in UTF-8",
 			[]string{"1: oABCDEFGHIJKLMNOPQRSTUVWXYZa 您好", "3: o2 您好",
 				"4: row: more than an openid, and the first line was one alone",
 				"5: oABCDEFGHIJKLMNOPQRSTUVWXYZa again"}},
-		{"NDJSON", hello, "{\"openid\":\"o1\",\"name\":\"小明\"}\r\n\n{\"touser\":\"o2\",\"name\":7}",
+		{"NDJSON", hello,
+			"{\"openid\":\"o1\",\"name\":\"小明\"}\r\n\n{\"touser\":\"o2\",\"name\":7}",
 			"NDJSON in UTF-8", []string{"1: o1 小明，您好", "3: o2 7，您好"}},
 		{"NDJSON in GB18030", hello, gb(`{"openid":"o1","name":"小明"}`),
 			"NDJSON in GB18030", []string{"1: o1 小明，您好"}},
@@ -140,7 +145,8 @@ func TestABadRowIsNamedAndReadingGoesOn(t *testing.T) {
 			"{\"openid\":\"%s2\",\"name\":\"\"}\n{\"openid\":\"%s3\",\"name\":\"a\"}\n",
 			"name: " + emptyPlace},
 		{"no such place in a line", hello, "\n{\"openid\":\"%s1\",\"name\":\"a\"}\n" +
-			"{\"openid\":\"%s2\",\"nam\":\"a\"}\n{\"openid\":\"%s3\",\"name\":\"a\"}\n", "name: missing"},
+			"{\"openid\":\"%s2\",\"nam\":\"a\"}\n{\"openid\":\"%s3\",\"name\":\"a\"}\n",
+			"name: missing"},
 		{"no JSON", hello, "\n{\"openid\":\"%s1\",\"name\":\"a\"}\n" +
 			"{\"openid\":\"%s2\",\n{\"openid\":\"%s3\",\"name\":\"a\"}\n", "row: not JSON: "},
 		{"no recipient", hello, "openid,name\n%s1,a\n,%s2\n%s3,a\n", "touser: blank"},
@@ -149,7 +155,8 @@ func TestABadRowIsNamedAndReadingGoesOn(t *testing.T) {
 		{"what is not UTF-8 behind UTF-8", hello, "openid,name\n%s1,小明\n%s2,\xc3\xf7\n%s3,a\n",
 			"name: not valid UTF-8"},
 		{"what is not GB18030 behind GB18030", hello,
-			"openid,name\n%s1,\xd0\xa1\xc3\xf7\n%s2,\xff\n%s3,\xd0\xa1\n", "name: not valid GB18030"},
+			"openid,name\n%s1,\xd0\xa1\xc3\xf7\n%s2,\xff\n%s3,\xd0\xa1\n",
+			"name: not valid GB18030"},
 		{"neither", hello, "openid,name\n%s1,a\n%s2,\xff\xff\n%s3,a\n", "name: not valid UTF-8"},
 		{"a quote that nothing opened", hello, "openid,name\n%s1,a\n%s2,a\"b\n%s3,a\n",
 			"row: " + bareQuote},
@@ -206,7 +213,8 @@ func inWords(t testing.TB, rows []Row) (words []string) {
 		case r.Problem != nil:
 			require.Empty(t, r.Packet)
 			require.Equal(t, r.Line, r.Problem.Line)
-			words = append(words, fmt.Sprintf("%d: %s: %s", r.Line, r.Problem.Field, r.Problem.Rule))
+			p := r.Problem
+			words = append(words, fmt.Sprintf("%d: %s: %s", r.Line, p.Field, p.Rule))
 		case r.Repeated:
 			words = append(words, fmt.Sprintf("%d: %s again", r.Line, r.OpenID))
 		default:

@@ -111,7 +111,8 @@ func (r *Reader) readHeader(l layout) (*table, error) {
 // startOfText is how many bytes show UTF-16 that has no mark.
 const startOfText = 512
 
-// decode returns the rows of a text, which are UTF-8 or GB18030, and the encoding as people know it.
+// decode returns the rows of a text, which are UTF-8 or GB18030, and the encoding as people know
+// it.
 func decode(in io.Reader, named string) (*splitter, string, error) {
 	encoding, err := encodingNamed(named)
 	if err != nil {

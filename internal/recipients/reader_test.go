@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -99,8 +100,10 @@ func TestAFileThatCannotBeUsedSaysWhy(t *testing.T) {
 		{"no recipient", Options{}, "name\na\n",
 			`no column openid or touser, only "name" (are the columns separated by commas?)`},
 		{"no recipient among several", Options{}, "uid,name\n", `only "uid", "name": name the`},
-		{"commas of full width", Options{}, "openid，name\n", "separate the columns by commas of half"},
-		{"two recipients", Options{}, "openid,touser,name\n", "both columns, openid and touser: which"},
+		{"commas of full width", Options{}, "openid，name\n",
+			"separate the columns by commas of half"},
+		{"two recipients", Options{}, "openid,touser,name\n",
+			"both columns, openid and touser: which"},
 		{"a column twice", Options{}, "openid,name,name\n",
 			`the column "name" twice: rename one of them`},
 		{"a place that is no column", Options{}, "openid,nam\no1,a\n",
@@ -109,7 +112,8 @@ func TestAFileThatCannotBeUsedSaysWhy(t *testing.T) {
 			`the template has {{name}}, and the file has no such column, only "openid"`},
 		{"a place that no line has", Options{}, `{"openid":"o1","nam":"a"}`,
 			"the template has {{name}}, and no row has it"},
-		{"a header in no encoding", Options{}, "openid,\xff\xff\n", `the header is not valid UTF-8: save`},
+		{"a header in no encoding", Options{}, "openid,\xff\xff\n",
+			`the header is not valid UTF-8: save`},
 		{"a quote in the header", Options{}, "openid,na\"me\n", "header: not CSV: a quote inside"},
 		{"a quote that stays open in the header", Options{}, "openid,\"name\n",
 			"header: line 1: a quote is opened and never closed"},
@@ -118,25 +122,35 @@ func TestAFileThatCannotBeUsedSaysWhy(t *testing.T) {
 		{"a quote that stays open", Options{}, rows + "o3,\"b\no4,c\n",
 			"line 4: a quote is opened and never closed"},
 		{"a quote that swallows lines", Options{}, rows + "o3,\"b\no4,c\no5,\"d\"\no6,e\n",
-			"line 4: a quote is opened, and the next one, on line 6, stands where it cannot close it"},
-		{"a quote without an end in sight", Options{}, rows + "o3,\"" + strings.Repeat("a\n", 5<<20),
+			"line 4: a quote is opened, and the one on line 6 stands where it cannot close it"},
+		{"a quote without an end in sight", Options{},
+			rows + "o3,\"" + strings.Repeat("a\n", 5<<20),
 			"line 4: a row is longer than 4 MiB: is a quote not closed?"},
 		{"a line without an end in sight", Options{}, `{"a":"` + strings.Repeat("a", 5<<20),
 			"line 1: a row is longer than 4 MiB"},
-		{"gzip that is cut off", Options{}, cut(gzipped(long)), "the gzip archive is cut off: copy it"},
-		{"zstd that is cut off", Options{}, cut(zstandard(long)), "the zstd archive is cut off: copy it"},
-		{"gzip that is cut off at its start", Options{}, gzipped(long)[:15], "line 1: the gzip archive is"},
-		{"gzip that is cut off in its head", Options{}, gzipped(long)[:5], "the gzip archive is cut off"},
+		{"gzip that is cut off", Options{}, cut(gzipped(long)),
+			"the gzip archive is cut off: copy it"},
+		{"zstd that is cut off", Options{}, cut(zstandard(long)),
+			"the zstd archive is cut off: copy it"},
+		{"gzip that is cut off at its start", Options{}, gzipped(long)[:15],
+			"line 1: the gzip archive is"},
+		{"gzip that is cut off in its head", Options{}, gzipped(long)[:5],
+			"the gzip archive is cut off"},
 		{"gzip with something else behind it", Options{}, gzipped(rows) + "something else",
 			"line 4: the gzip archive cannot be read: "},
-		{"a workbook", Options{}, "PK\x03\x04...", `Excel workbook or a ZIP archive: save it as "CSV UTF-8"`},
+		{"a workbook", Options{}, "PK\x03\x04...",
+			`Excel workbook or a ZIP archive: save it as "CSV UTF-8"`},
 		{"an old workbook", Options{}, "\xd0\xcf\x11\xe0\xa1", `an old Excel workbook: save it as`},
 		{"bzip2", Options{}, "BZh91AY", "bzip2: use gzip or zstd"},
 		{"no text", Options{}, "a\x00\x00b\x00\n", "the file is no text"},
-		{"line ends of old Macs", Options{}, "openid,name\ro1,a\r", "the lines of the file end as on old Macs"},
-		{"a list in JSON", Options{Name: "a.json"}, `[{"openid":"o1"}]`, "put each object on a line of its own"},
-		{"an unknown format", Options{Format: "xls"}, "a", `format "xls" is none of csv, tsv, ndjson, list`},
-		{"an unknown encoding", Options{Encoding: "latin1"}, "a", `encoding "latin1" is none of utf-8`},
+		{"line ends of old Macs", Options{}, "openid,name\ro1,a\r",
+			"the lines of the file end as on old Macs"},
+		{"a list in JSON", Options{Name: "a.json"}, `[{"openid":"o1"}]`,
+			"put each object on a line of its own"},
+		{"an unknown format", Options{Format: "xls"}, "a",
+			`format "xls" is none of csv, tsv, ndjson, list`},
+		{"an unknown encoding", Options{Encoding: "latin1"}, "a",
+			`encoding "latin1" is none of utf-8`},
 		{"a mark that says otherwise", Options{Encoding: "gbk"}, "\ufeff" + rows,
 			"the file begins with the mark of UTF-8: it is not GB18030"},
 	} {
@@ -180,7 +194,8 @@ func TestWhatTheUserKnowsIsNotGuessed(t *testing.T) {
 		{"UTF-16 with a mark", Options{Encoding: "utf-16"}, hello,
 			inUTF16("\ufeffopenid,name\no1,a", true),
 			"CSV with commas in UTF-16BE, 2 columns", []string{"2: o1 a，您好"}},
-		{"UTF-16 without one", Options{Encoding: "UTF_16"}, hello, inUTF16("openid,name\no1,a", false),
+		{"UTF-16 without one", Options{Encoding: "UTF_16"}, hello,
+			inUTF16("openid,name\no1,a", false),
 			"CSV with commas in UTF-16LE, 2 columns", []string{"2: o1 a，您好"}},
 		{"a byte too much of UTF-16", Options{Encoding: "utf-16le"}, hello,
 			inUTF16("openid,name\no1,a", false) + "x", "CSV with commas in UTF-16LE, 2 columns",
@@ -245,7 +260,8 @@ func TestTheCharsetIsKnownBeforeItMatters(t *testing.T) {
 		require.Equal(t, []int{20_001, 20_001, 0, 0}, counts(r.Summary()))
 		require.Equal(t, []string{"20002: x 小明，您好"}, lastInWords(t, rows))
 	}
-	odd := "openid,name\no1,\xc3\xf7\n" + strings.Repeat("o2,Li\n", 30_000) + "o3,小明\no4,小明\n"
+	odd := "openid,name\no1,\xc3\xf7\n" + strings.Repeat("o2,Li\n", 30_000) +
+		"o3,小明\no4,小明\n"
 	_, rows, err := read(t, strings.NewReader(odd), Options{Template: template(t, hello)})
 	require.ErrorContains(t, err, "say in which encoding the file is")
 	require.Len(t, rows, 30_003)
@@ -264,9 +280,8 @@ func lastInWords(t *testing.T, rows []Row) []string {
 func TestAReaderCanBeLeftAtAnyTime(t *testing.T) {
 	t.Parallel()
 	in, out := io.Pipe()
-	go func() {
-		_, _ = out.Write(people(100_000)) // until the pipe is closed
-	}()
+	var writer sync.WaitGroup
+	writer.Go(func() { _, _ = out.Write(people(20_000)) }) // until the pipe is closed
 	r, err := Open(in, Options{Template: template(t, order)})
 	require.NoError(t, err)
 	_, err = r.Next()
@@ -276,4 +291,5 @@ func TestAReaderCanBeLeftAtAnyTime(t *testing.T) {
 	_, err = r.Next()
 	require.ErrorIs(t, err, errClosed)
 	require.NoError(t, in.Close())
+	writer.Wait()
 }

@@ -67,14 +67,14 @@ func (s *splitter) row() (span, error) {
 		size, ended := q.scan(s.buffer[s.start:s.end])
 		switch {
 		case q.swallowed:
-			return span{}, fmt.Errorf("line %d: a quote is opened, and the next one, on line %d, "+
+			return span{}, fmt.Errorf("line %d: a quote is opened, and the one on line %d "+
 				"stands where it cannot close it", s.line,
 				s.line+bytes.Count(s.buffer[s.start:s.start+size], []byte("\n")))
 		case ended:
 			return s.take(size), nil
 		case s.end-s.start > maxRow:
-			return span{}, fmt.Errorf("line %d: a row is longer than %d MiB: is a quote not closed?",
-				s.line, maxRow>>20)
+			return span{}, fmt.Errorf("line %d: a row is longer than %d MiB: "+
+				"is a quote not closed?", s.line, maxRow>>20)
 		case s.err == nil:
 			s.fill()
 			continue
@@ -93,10 +93,11 @@ func (s *splitter) row() (span, error) {
 // take takes the next row off the buffer.
 func (s *splitter) take(size int) span {
 	raw := s.buffer[s.start : s.start+size]
-	row := span{line: s.line, raw: bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r"))}
+	line := s.line
 	s.start += size
 	s.line += bytes.Count(raw, []byte("\n"))
-	return row
+	raw = bytes.TrimSuffix(raw, []byte("\n"))
+	return span{line: line, raw: bytes.TrimSuffix(raw, []byte("\r"))}
 }
 
 // peekLine passes over empty lines and returns the next one, or as much of it as fits into

@@ -44,8 +44,8 @@ func newTable(header [][]byte, t *Template) (*table, error) {
 	for _, name := range t.columns {
 		i, ok := column[name]
 		if !ok {
-			return nil, fmt.Errorf("the template has {{%s}}, and the file has no such column, only %s",
-				name, b.list())
+			return nil, fmt.Errorf("the template has {{%s}}, and the file has no such column, "+
+				"only %s", name, b.list())
 		}
 		b.places = append(b.places, i)
 	}
