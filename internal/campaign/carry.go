@@ -18,8 +18,14 @@ import (
 )
 
 const (
-	// feedAhead is how many messages of a step may wait for the broker's answer.
-	feedAhead = 2000
+	// batchesAhead is how many batches of a step may wait for the broker's answer. While they do,
+	// the next one grows: so a broker that writes slowly gets larger batches.
+	batchesAhead = 3
+
+	// batchRows and batchBytes are how much one batch holds at most. A replicated stream proposes it
+	// as a whole.
+	batchRows  = 500
+	batchBytes = 1 << 20
 
 	// fullPause is between two offers to a full queue.
 	fullPause = 500 * time.Millisecond
@@ -43,7 +49,8 @@ func (w *Work) Carry(ctx, begin context.Context, t job.Task) (job.Result, error)
 		return job.Result{Halt: halt}, nil
 	}
 	c := carrying{
-		work: w, feed: f, task: t, at: cursorAt(s.From), slots: make(chan struct{}, feedAhead),
+		work: w, feed: f, task: t, at: cursorAt(s.From), slots: make(chan struct{}, batchesAhead),
+		singly: t.Again,
 	}
 	return c.run(ctx, begin, s.Rows)
 }
@@ -63,14 +70,19 @@ func (w *Work) mayDouble(t job.Task, s step) string {
 
 // carrying is one step that is carried out.
 type carrying struct {
-	work  *Work
-	feed  *feed
-	task  job.Task
-	at    cursor // the next row
-	sum   job.Result
+	work *Work
+	feed *feed
+	task job.Task
+	at   cursor // the next row
+	sum  job.Result
+
+	batch []offer // not on its way yet
+	bytes int     // of its packets
 	slots chan struct{}
+	open  sync.WaitGroup
 
 	mu     sync.Mutex
+	singly bool  // the broker takes no batches, or some of the rows may be repeats
 	failed error // why the step is to be carried out again
 	full   []offer
 }
@@ -87,6 +99,7 @@ func (c *carrying) run(ctx, begin context.Context, n int) (job.Result, error) {
 	defer end()
 	over := context.AfterFunc(begin, func() { time.AfterFunc(afterStop, end) })
 	defer over()
+	defer c.open.Wait()
 	for ; n > 0 && begin.Err() == nil && c.failure() == nil; n-- {
 		if err := c.next(ctx, begin, settle); err != nil {
 			c.fail(err)
@@ -98,7 +111,7 @@ func (c *carrying) run(ctx, begin context.Context, n int) (job.Result, error) {
 	return c.sum, nil
 }
 
-// next feeds the row at the cursor, unless begin ends before its turn has come.
+// next takes the row at the cursor, unless begin ends before its turn has come.
 func (c *carrying) next(ctx, begin, settle context.Context) error {
 	row, err := c.row(ctx)
 	if err != nil {
@@ -109,16 +122,24 @@ func (c *carrying) next(ctx, begin, settle context.Context) error {
 		c.sum.Left++
 		c.sum.Notes.Add(noteForgotten, "")
 	} else {
-		if c.task.Pace.Wait(begin) != nil {
-			return nil
+		if !c.task.Pace.Allow() {
+			// What is there does not wait for the turn of what comes.
+			if err := c.flush(settle); err != nil {
+				return err
+			}
+			if c.task.Pace.Wait(begin) != nil {
+				return nil
+			}
 		}
-		if err := c.publish(settle, offer{c.message(row, time.Now()), c.sum}); err != nil {
-			return err
-		}
+		c.batch = append(c.batch, offer{c.message(row, time.Now()), c.sum})
+		c.bytes += len(row.Packet)
 		c.sum.Published++
 	}
 	c.at.row++
 	c.sum.Cursor = c.at.number()
+	if len(c.batch) >= batchRows || c.bytes >= batchBytes {
+		return c.flush(settle)
+	}
 	return nil
 }
 
@@ -156,36 +177,87 @@ func (c *carrying) message(row chunkRow, now time.Time) *nats.Msg {
 	return m
 }
 
-// publish offers a message to the queue.
-func (c *carrying) publish(settle context.Context, o offer) error {
+// flush sends the batch on its way, as soon as there is room for another.
+func (c *carrying) flush(settle context.Context) error {
+	if len(c.batch) == 0 {
+		return nil
+	}
 	select {
 	case c.slots <- struct{}{}:
 	case <-settle.Done():
 		return context.Cause(settle)
 	}
-	// The outbox keeps what it is given, and a full queue is offered it once more.
-	msg := *o.msg
-	c.work.conn.Outbox.Publish(&msg, func(_ broker.Ack, err error) {
-		switch {
-		case broker.Full(err):
-			c.mu.Lock()
-			c.full = append(c.full, o)
-			c.mu.Unlock()
-		case err != nil:
-			c.fail(err)
-		}
-		<-c.slots
+	batch := c.batch
+	c.batch, c.bytes = nil, 0
+	c.open.Go(func() {
+		defer func() { <-c.slots }()
+		c.offer(settle, batch)
 	})
 	return nil
+}
+
+// offer offers a batch to the queue until each message is answered.
+func (c *carrying) offer(settle context.Context, batch []offer) {
+	if len(batch) >= broker.MinBatch && !c.one() {
+		msgs := make([]*nats.Msg, len(batch))
+		for i, o := range batch {
+			msgs[i] = o.msg
+		}
+		if c.work.conn.PublishBatch(settle, msgs) == nil {
+			return
+		}
+		// One by one they are told apart: stored already, refused, or not heard of. A broker that
+		// refuses one batch will hardly take the next.
+		c.mu.Lock()
+		c.singly = true
+		c.mu.Unlock()
+	}
+	answered := make(chan struct{}, len(batch))
+	for _, o := range batch {
+		// The outbox keeps what it is given, and a full queue is offered it once more.
+		msg := *o.msg
+		c.work.conn.Outbox.Publish(&msg, func(_ broker.Ack, err error) {
+			c.answer(o, err)
+			answered <- struct{}{}
+		})
+	}
+	for range batch {
+		select {
+		case <-answered:
+		case <-settle.Done():
+			c.fail(context.Cause(settle))
+			return
+		}
+	}
+}
+
+// one says whether messages are published one by one.
+func (c *carrying) one() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.singly
+}
+
+// answer notes the broker's answer to one message.
+func (c *carrying) answer(o offer, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case broker.Full(err):
+		c.full = append(c.full, o)
+	case err != nil && c.failed == nil:
+		c.failed = err
+	}
 }
 
 // settle waits until the queue has everything. When begin ends while the queue is full, the step
 // ends before the first row that it did not take.
 func (c *carrying) settle(begin, settle context.Context) error {
 	for {
-		if err := c.answered(settle); err != nil {
+		if err := c.flush(settle); err != nil {
 			return err
 		}
+		c.open.Wait()
 		c.mu.Lock()
 		again, failed := c.full, c.failed
 		c.full = nil
@@ -198,27 +270,8 @@ func (c *carrying) settle(begin, settle context.Context) error {
 			c.sum = slices.MinFunc(again, first).before
 			return nil
 		}
-		for _, o := range again {
-			if err := c.publish(settle, o); err != nil {
-				return err
-			}
-		}
+		c.batch = again
 	}
-}
-
-// answered waits until the broker has answered everything.
-func (c *carrying) answered(settle context.Context) error {
-	for range cap(c.slots) {
-		select {
-		case c.slots <- struct{}{}:
-		case <-settle.Done():
-			return context.Cause(settle)
-		}
-	}
-	for range cap(c.slots) {
-		<-c.slots
-	}
-	return nil
 }
 
 func (c *carrying) fail(err error) {
