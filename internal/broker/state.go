@@ -47,7 +47,7 @@ var state = bucket{wire.StreamState, wire.StateKeys}
 
 // jobs is KEFU_JOB, what campaigns and replays write down to go on from. Its keys:
 //
-//	campaign.<appid>.<campaign>   how far it has come (package campaign)
+//	campaign.<appid>.<campaign>   what was ordered under its name (package campaign)
 //	job.<job>.order               what is to be done (package job)
 //	job.<job>.part.<appid>        how far it has come in an app (package job)
 //	open.<appid>                  the steps of jobs that are under way (package job)

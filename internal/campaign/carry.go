@@ -3,6 +3,7 @@ package campaign
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -100,13 +101,18 @@ func (c *carrying) run(ctx, begin context.Context, n int) (job.Result, error) {
 	over := context.AfterFunc(begin, func() { time.AfterFunc(afterStop, end) })
 	defer over()
 	defer c.open.Wait()
-	for ; n > 0 && begin.Err() == nil && c.failure() == nil; n-- {
-		if err := c.next(ctx, begin, settle); err != nil {
+	gone := false
+	for ; n > 0 && begin.Err() == nil && c.failure() == nil && !gone; n-- {
+		err := c.next(ctx, begin, settle)
+		if gone = errors.Is(err, ErrNoRows); err != nil && !gone {
 			c.fail(err)
 		}
 	}
 	if err := c.settle(begin, settle); err != nil {
 		return job.Result{}, err
+	}
+	if gone {
+		c.sum.Halt = ErrNoRows.Error()
 	}
 	return c.sum, nil
 }

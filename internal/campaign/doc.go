@@ -1,21 +1,29 @@
-// Package campaign turns a file of recipients into published bulk intents, once each, however often
-// it is interrupted.
+// Package campaign has the pool send a file of recipients, once each, however often anybody is
+// interrupted.
 //
-// A file is CSV or NDJSON and is read as a stream, twice: first all of it is checked, then it is
-// published. What is published is what was checked, however the file changes in between
-// (snapshot.go). A template is a packet with {{column}} in its strings. Two things make it safe to
-// go on after any end: an intent's id follows from app, campaign and recipient, so publishing it
-// again is a repeat; and a record in the bucket KEFU_JOB says up to which row the broker has
-// acknowledged everything. The checkpoint moves at the acknowledgement, never when a row is read:
-// what was read only would be skipped after a crash. A repeat is recognised as long as the ledger
-// remembers the id; the record says how many rows behind the checkpoint a run that was killed may
-// have published (Record.MayDouble).
+// A command uploads the rows of a file, checked and rendered, in numbered chunks to KEFU_CAMPAIGN
+// (store.go), and then orders the campaign (order.go): a record under its name, and a job
+// ([job.KindCampaign]) whose id is that of the upload. From then on the command may go away. One
+// worker of the pool feeds the rows into the app's queue (feed.go, carry.go), about as fast as they
+// are sent (window.go): what is not fed yet can be paused and cancelled at once, and campaigns share
+// an app without standing in each other's way. It halts by itself when too many of the first sends
+// die (trial.go).
 //
-//	template, err := campaign.ParseTemplate(
-//		[]byte(`{"msgtype":"text","text":{"content":"{{name}}，您好"}}`))
+// Two things make it safe to go on after any end. An intent's id follows from app, campaign and
+// recipient, so feeding it again is a repeat, which the broker and the ledger recognise. And a job
+// writes each step down before it begins it, and counts it by one conditional write. A step that
+// was cut off longer ago than repeats are recognised halts the campaign instead of being done again.
+//
+// Where a campaign stands (status.go) follows from its record, its job, the queue, and the ends that
+// the ledger counts. A campaign that was published straight to the queue has only the latter two.
+// A cancel is an order that workers obey at once (package withdrawal); the pool ends what is queued
+// (cancel.go, sweep.go).
+//
+//	p, err := campaign.Foresee(ctx, conn, "wx1", "double-11")
+//	u, err := campaign.NewUpload(conn, "wx1", "double-11")
+//	err = p.Announce(ctx, conn, terms, u)
+//	closed, err := campaign.Fill(ctx, reader, u, campaign.Filling{Skip: p.Skip()})
+//	err = p.Order(ctx, conn, terms, file, u)
 //	...
-//	job := campaign.Job{AppID: "wx1", Campaign: "double-11", Source: source, Template: template}
-//	summary, err := job.Check(ctx)
-//	...
-//	result, err := job.Start(ctx, campaign.Options{Conn: conn, Queue: queue, Summary: &summary})
+//	status, err := campaign.ReadStatus(ctx, conn, "wx1", "double-11")
 package campaign

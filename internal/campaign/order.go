@@ -259,28 +259,38 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// ErrNotFed says that a campaign has no job: it was published straight to the queue, or by an
-// earlier version. It can be cancelled, not paused.
-var ErrNotFed = errors.New("nobody feeds it: its messages were published straight to the queue")
+// Why a campaign cannot be paused or resumed.
+var (
+	// ErrNotFed says that no job feeds it.
+	ErrNotFed = errors.New("nobody feeds it: its messages were published straight to the queue, " +
+		"or its file was not uploaded to the end; it can be cancelled")
+	// ErrAllFed says that there is nothing left to be paused.
+	ErrAllFed = errors.New("all of it is in the queue: it can be cancelled")
+)
 
-// Tell has a campaign paused or resumed, and writes that to the audit first.
+// Tell has a campaign paused or resumed, and writes that to the audit first. The error may be
+// ErrUnknown, ErrNotFed, ErrAllFed or [job.ErrFinal].
 func Tell(
 	ctx context.Context, conn *broker.Conn, appID, campaign string, c job.Command, by string,
 ) error {
-	r, _, err := ReadRecord(ctx, conn, appID, campaign)
-	if err != nil {
+	s, err := ReadStatus(ctx, conn, appID, campaign)
+	switch {
+	case err != nil:
 		return err
-	}
-	if r.OrderedAt.IsZero() {
+	case s.OrderedAt.IsZero():
 		return ErrNotFed
+	case s.State == StatePublished && c == job.Pause:
+		return ErrAllFed
+	case s.State == StateCancelled, s.State == StateDone:
+		return fmt.Errorf("campaign %s is %s: %w", campaign, s.State, job.ErrFinal)
 	}
 	err = conn.Audit(ctx, broker.AuditEntry{
-		Actor: by, Verb: "campaign", AppID: appID, Count: r.Stored, Filter: "campaign=" + campaign,
+		Actor: by, Verb: "campaign", AppID: appID, Count: s.Stored, Filter: "campaign=" + campaign,
 		Detail: string(c),
 	})
 	if err != nil {
 		return err
 	}
-	_, err = job.Tell(ctx, conn, r.Upload, c)
+	_, err = job.Tell(ctx, conn, s.Upload, c)
 	return err
 }
