@@ -72,6 +72,3 @@ func (q Quiet) Ends(now time.Time) time.Time {
 	}
 	return now
 }
-
-// length is how much of a day they take.
-func (q Quiet) length() time.Duration { return (q.Until - q.From + day) % day }

@@ -76,7 +76,7 @@ func (a account) status(now time.Time) Status {
 	if s.Dead == nil {
 		s.Dead = make(map[schema.Reason]int)
 	}
-	fed, left, notes := s.Fed, s.Left, s.Record.Notes
+	fed, left, notes := s.Fed, s.Left, s.Notes
 	if a.job != nil {
 		c := a.job.Counts()
 		fed, left, notes = c.Published, c.Left, a.job.Notes()
