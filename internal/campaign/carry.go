@@ -31,6 +31,11 @@ const (
 	// fullPause is between two offers to a full queue.
 	fullPause = 500 * time.Millisecond
 
+	// chunkStays is how old the rows may be that are fed. A person may be taken out of a chunk at
+	// any time; until all workers feed the chunk without them, an order keeps from being sent what
+	// is fed (package withdrawal). That order ends one day, a paused campaign may go on later.
+	chunkStays = time.Minute
+
 	// afterStop is how long an interrupted step waits for the answers to what it has published.
 	afterStop = 3 * time.Second
 )
@@ -153,12 +158,12 @@ func (c *carrying) next(ctx, begin, settle context.Context) error {
 func (c *carrying) row(ctx context.Context) (chunkRow, error) {
 	for {
 		f := c.feed
-		if f.chunk != c.at.chunk {
+		if f.chunk != c.at.chunk || time.Since(f.read) > chunkStays {
 			rows, err := readRows(ctx, c.work.conn, c.task.Part.AppID, f.spec.Upload, c.at.chunk)
 			if err != nil {
 				return chunkRow{}, err
 			}
-			f.chunk, f.rows = c.at.chunk, rows
+			f.chunk, f.rows, f.read = c.at.chunk, rows, time.Now()
 		}
 		if c.at.row < len(f.rows) {
 			return f.rows[c.at.row], nil

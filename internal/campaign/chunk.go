@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -68,32 +69,44 @@ const maxChunk = 4 << 20
 
 // readChunk returns the rows of a chunk.
 func readChunk(stored []byte) ([]chunkRow, error) {
-	if len(stored) < 2 || stored[0] != chunkVersion {
-		return nil, errNoChunk
-	}
-	count, n := binary.Uvarint(stored[1:])
-	if n <= 0 || count > maxChunk {
-		return nil, errNoChunk
-	}
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
-		zstd.WithDecoderMaxMemory(maxChunk))
+	raw, count, err := unpackChunk(stored)
 	if err != nil {
 		return nil, err
-	}
-	defer decoder.Close()
-	raw, err := decoder.DecodeAll(stored[1+n:], nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoChunk, err)
 	}
 	r := chunkReader{rest: raw}
 	rows := make([]chunkRow, 0, count)
 	for len(r.rest) > 0 {
 		rows = append(rows, r.row())
 	}
-	if r.broken || uint64(len(rows)) != count {
+	if r.broken || len(rows) != count {
 		return nil, errNoChunk
 	}
 	return rows, nil
+}
+
+// unpacker unpacks chunks; it is safe for concurrent use.
+var unpacker = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxChunk))
+})
+
+// unpackChunk returns the rows of a chunk as bytes, and how many there should be.
+func unpackChunk(stored []byte) (raw []byte, count int, err error) {
+	if len(stored) < 2 || stored[0] != chunkVersion {
+		return nil, 0, errNoChunk
+	}
+	rows, n := binary.Uvarint(stored[1:])
+	if n <= 0 || rows > chunkRows {
+		return nil, 0, errNoChunk
+	}
+	decoder, err := unpacker()
+	if err != nil {
+		return nil, 0, err
+	}
+	raw, err = decoder.DecodeAll(stored[1+n:], nil)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", errNoChunk, err)
+	}
+	return raw, int(rows), nil
 }
 
 // chunkReader reads the rows of a chunk that is unpacked.

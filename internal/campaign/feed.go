@@ -75,6 +75,7 @@ type feed struct {
 
 	chunk int // that rows are of
 	rows  []chunkRow
+	read  time.Time // when they were
 }
 
 // feed is that of a job, which may be new to this worker.

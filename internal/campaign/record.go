@@ -81,6 +81,12 @@ type Record struct {
 // Finished says whether nothing is left to be fed, or will ever be.
 func (r Record) Finished() bool { return !r.FinishedAt.IsZero() }
 
+// Uploading says whether somebody may be uploading the campaign's file. An upload that was killed is
+// one for a day.
+func (r Record) Uploading(now time.Time) bool {
+	return r.Upload != "" && r.OrderedAt.IsZero() && now.Sub(r.UpdatedAt) < keepUpload
+}
+
 // MayDouble is how many recipients may get their message twice when the campaign goes on now.
 // remembered is for how long a published id is recognised as a repeat: as long as the ledger keeps
 // it, or without a ledger the queue's duplicate window; 0 when nobody wants to know.

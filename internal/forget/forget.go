@@ -5,6 +5,7 @@
 //
 //	KEFU_SEND_<appid>  subject, packet     removed; it ends as cancelled
 //	KEFU_LATER         header, packet      removed; it ends as cancelled
+//	KEFU_CAMPAIGN      rows of campaigns   emptied; one that is not fed yet counts as cancelled
 //	KEFU_DEAD          letters             removed
 //	KEFU_JOB           edited.<appid>.…    removed: the original of a letter that was edited
 //	                   job.<job>.order     left, and said: what a job does depends on it
@@ -14,12 +15,12 @@
 //	KEFU_AUDIT         hash of the openid  left: nobody can change the audit
 //	KEFU_STATE         hash of the openid  the order of package withdrawal
 //
-// What cannot be found is not stored yet, as the rest of a campaign, or is in somebody's hands, as
-// a worker's or a replay's. So an order that workers obey comes first. An intent whose call is
-// under way is left to its worker: it cannot be recalled, and only that worker knows how it ends.
-// All others end here as they would at a worker: receipt, mark of the ledger, and only then is the
-// message gone. Should a worker that has not heard of the order send one nevertheless, its mark
-// overrules ours.
+// What cannot be found is not stored yet, as what is still to come of a file, or is in somebody's
+// hands, as a worker's, which may be feeding a campaign, or a replay's. So an order that workers
+// obey comes first. An intent whose call is under way is left to its worker: it cannot be recalled,
+// and only that worker knows how it ends. All others end here as they would at a worker: receipt,
+// mark of the ledger, and only then is the message gone. Should a worker that has not heard of the
+// order send one nevertheless, its mark overrules ours.
 //
 //	plan, err := forget.Look(ctx, conn, person)
 //	result, err := forget.Forget(ctx, conn, person, options)
@@ -36,6 +37,7 @@ import (
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/intent"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/internal/withdrawal"
 )
 
@@ -70,10 +72,13 @@ type Found struct {
 	Letters  int `json:"letters"`
 	Edited   int `json:"edited"` // originals of letters that were edited
 	Receipts int `json:"receipts"`
+	Rows     int `json:"rows"` // of campaigns' files, as they are stored to be fed
 }
 
 // Total is how many things that are.
-func (f Found) Total() int { return f.Queued + f.Waiting + f.Letters + f.Edited + f.Receipts }
+func (f Found) Total() int {
+	return f.Queued + f.Waiting + f.Letters + f.Edited + f.Receipts + f.Rows
+}
 
 // Order is what workers obey from now on in an app.
 type Order struct {
@@ -97,7 +102,7 @@ type Result struct {
 type Plan struct {
 	Person string `json:"person"` // the pseudonym of the openid
 	Found
-	Campaigns []string `json:"campaigns,omitempty"` // under way: they may publish more for the person
+	Campaigns []string `json:"campaigns,omitempty"` // under way: they may feed more for the person
 }
 
 // Look counts what is stored of a person, and changes nothing.
@@ -157,7 +162,7 @@ func (res *Result) forget(
 		o.Progress = func(string) {}
 	}
 	o.callsEnd = cmp.Or(o.callsEnd, callsEnd)
-	var jobs []Remnant
+	var left []Remnant
 	for _, app := range p.Apps {
 		r := &removal{conn: conn, pseudonyms: pseudonyms, app: app, openID: p.OpenID, options: o,
 			found: &res.Removed}
@@ -170,7 +175,7 @@ func (res *Result) forget(
 			return err
 		}
 		res.Left += len(r.open)
-		jobs = append(jobs, r.jobs...)
+		left = append(left, r.left...)
 	}
 	workers, err := pool.Workers(ctx, conn)
 	if err != nil {
@@ -181,7 +186,7 @@ func (res *Result) forget(
 			res.Deaf++
 		}
 	}
-	res.Remains, err = remains(ctx, conn, res.Orders, jobs)
+	res.Remains, err = remains(ctx, conn, res.Orders, left)
 	return err
 }
 
@@ -202,6 +207,10 @@ func (r *removal) order(ctx context.Context) (Order, error) {
 	f := withdrawal.Forgetting{By: r.options.By}
 	for _, c := range under {
 		f.Campaigns = append(f.Campaigns, c.Campaign)
+		if c.Uploading(now) {
+			r.left = append(r.left, Remnant{Where: wire.StreamCampaign, What: "campaign " +
+				c.Campaign + ", whose file is being uploaded: run it again when that is over"})
+		}
 		keep = max(keep, c.SendAt.Sub(now)+r.options.ExpireAfter, c.ExpiresAt.Sub(now))
 	}
 	f, err = withdrawal.Forget(ctx, r.conn, r.pseudonyms, r.app.ID, r.openID, f, keep)
@@ -241,6 +250,7 @@ func (f Found) String() string {
 		{f.Letters, "dead letter", "dead letters"},
 		{f.Edited, "letter as it was before an edit", "letters as they were before an edit"},
 		{f.Receipts, "receipt", "receipts"},
+		{f.Rows, "row of a campaign", "rows of campaigns"},
 	} {
 		switch part.n {
 		case 0:

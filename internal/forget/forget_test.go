@@ -3,119 +3,89 @@ package forget
 import (
 	"context"
 	"encoding/json"
-	"io"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
-	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/queue"
 	"github.com/kefuhq/kefu/internal/wire"
-	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
 )
-
-// recipients is a campaign's file.
-func recipients(openIDs ...string) campaign.Source {
-	return campaign.Source{Format: campaign.CSV, Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader("openid\n" + strings.Join(openIDs, "\n"))), nil
-	}}
-}
-
-// interrupted is a queue that takes so many intents, and then interrupts the campaign.
-type interrupted struct {
-	campaign.Queue
-	takes     int
-	interrupt context.CancelFunc
-}
-
-func (q *interrupted) PublishBulk(
-	ctx context.Context, appID string, terms campaign.Terms, intents []campaign.Intent,
-) ([]campaign.Accepted, error) {
-	if q.takes -= len(intents); q.takes < 0 {
-		q.interrupt()
-		return nil, context.Canceled
-	}
-	return q.Queue.PublishBulk(ctx, appID, terms, intents)
-}
-
-// bulkOf is the text of a campaign and the way to its queue.
-func (b *bed) bulkOf(text string) (*campaign.Template, campaign.Queue) {
-	b.t.Helper()
-	template, err := campaign.ParseTemplate([]byte(
-		`{"msgtype":"text","text":{"content":"` + text + `"}}`))
-	b.NoError(err)
-	p, err := publisher.New(b.conn.JS)
-	b.NoError(err)
-	return template, campaign.PublisherQueue{Publisher: p}
-}
 
 func TestACampaignCountsWhatIsRemovedAsCancelled(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	template, queue := b.bulkOf("sale")
-	job := campaign.Job{AppID: app, Campaign: "double-11", Template: template,
-		Source: recipients("o1", one)}
 	b.NoError(gate.Pause(t.Context(), b.conn, app, "so that nothing is sent", "me"))
 	b.work()
-	b.Eventually(func() bool {
-		since, err := ledger.CountedSince(t.Context(), b.conn)
-		return err == nil && !since.IsZero()
-	}, brokertest.Patience, 10*time.Millisecond)
-	_, err := job.Start(t.Context(), campaign.Options{Conn: b.conn, Queue: queue})
-	b.NoError(err)
-	b.Equal(Found{Queued: 1}, b.forget(options()).Removed)
-	b.Eventually(func() bool {
-		status, err := campaign.ReadStatus(t.Context(), b.conn, app, "double-11")
-		return err == nil && status.Cancelled == 1 && status.Queued == 1
-	}, brokertest.Patience, 10*time.Millisecond)
+	b.counted()
+	b.order("double-11", "o1", one)
+	b.until("double-11", func(s campaign.Status) bool { return s.Published == 2 })
+	b.Equal(Found{Queued: 1, Rows: 1}, b.forget(options()).Removed)
+	b.until("double-11", func(s campaign.Status) bool { return s.Cancelled == 1 && s.Queued == 1 })
 }
 
-func TestWhatACampaignHasNotPublishedYetIsNotSentEither(t *testing.T) {
+func TestWhatACampaignHasNotFedYetNeverIs(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	template, queue := b.bulkOf("sale")
-	job := campaign.Job{AppID: app, Campaign: "double-11", Template: template,
-		Source: recipients("o1", "o2", one, "o3")}
-	ctx, interrupt := context.WithCancel(t.Context())
-	defer interrupt()
-	_, err := job.Start(ctx, campaign.Options{Conn: b.conn, Batch: 1,
-		Queue: &interrupted{queue, 2, interrupt}})
-	b.ErrorIs(err, context.Canceled)
+	b.order("double-11", "o1", "o2", one, "o3")
 
 	plan, err := Look(t.Context(), b.conn, person())
 	b.NoError(err)
-	b.Zero(plan.Total())
+	b.Equal(Found{Rows: 1}, plan.Found)
 	b.Equal([]string{"double-11"}, plan.Campaigns)
 	result := b.forget(options())
-	b.Zero(result.Removed.Total())
+	b.Equal(Found{Rows: 1}, result.Removed)
 	b.Equal([]string{"double-11"}, result.Orders[0].Campaigns)
+	b.Zero(b.forget(options()).Removed.Total())
 
-	_, err = job.Start(t.Context(), campaign.Options{Conn: b.conn, Queue: queue, Batch: 1})
-	b.NoError(err)
-	next := campaign.Job{AppID: app, Campaign: "double-12", Template: template,
-		Source: recipients(one)}
-	_, err = next.Start(t.Context(), campaign.Options{Conn: b.conn, Queue: queue})
-	b.NoError(err)
+	b.order("double-12", one)
 	b.live("hello", one)
 	b.work()
 	id := func(name, openID string) string { return campaign.ID(b.pseudonyms, app, name, openID) }
 	b.awaitStates(map[string]schema.State{
 		id("double-11", "o1"): schema.StateSent, id("double-11", "o2"): schema.StateSent,
-		id("double-11", one): schema.StateCancelled, id("double-11", "o3"): schema.StateSent,
-		id("double-12", one): schema.StateSent, "hello": schema.StateSent,
+		id("double-11", "o3"): schema.StateSent,
+		id("double-12", one):  schema.StateSent, "hello": schema.StateSent,
 	})
-	status, err := campaign.ReadStatus(t.Context(), b.conn, app, "double-11")
-	b.NoError(err)
-	b.Equal([]int{3, 1, 0}, []int{status.Sent, status.Cancelled, status.Open()})
-	b.Equal(Found{Receipts: 1}, b.forget(options()).Removed,
-		"of double-12; that double-11 was cancelled stays on record")
+	b.until("double-11", func(s campaign.Status) bool { return s.State == campaign.StateDone })
+	s := b.status("double-11")
+	b.Equal([]int{4, 3, 1, 0}, []int{s.Rows, s.Sent, s.Cancelled, s.Open})
+	b.Equal(Found{Rows: 1, Receipts: 1}, b.forget(options()).Removed, "of double-12")
 	b.Zero(b.forget(options()).Removed.Total())
+}
+
+func TestWhatAWorkerFeedsOfRowsThatItHasReadIsNotSent(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	b.room = 1
+	b.NoError(gate.Pause(t.Context(), b.conn, app, "so that the second row has to wait", "me"))
+	b.work()
+	b.counted()
+	b.order("double-11", "o1", one, "o2")
+	b.until("double-11", func(s campaign.Status) bool { return s.Published == 1 })
+	b.Equal(Found{Rows: 1}, b.forget(options()).Removed)
+	b.NoError(gate.Resume(t.Context(), b.conn, app))
+	b.until("double-11", func(s campaign.Status) bool { return s.State == campaign.StateDone })
+	s := b.status("double-11")
+	b.Equal([]int{3, 2, 1, 0}, []int{s.Rows, s.Sent, s.Cancelled, s.Open})
+	b.ElementsMatch([]string{"o1 sale", "o2 sale"}, b.calls())
+}
+
+func TestAFileThatIsBeingUploadedIsSaid(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	terms := campaign.Terms{AppID: app, Campaign: "double-11"}
+	p, err := campaign.Foresee(t.Context(), b.conn, app, "double-11")
+	b.NoError(err)
+	u, err := campaign.NewUpload(b.conn, app, "double-11")
+	b.NoError(err)
+	b.NoError(p.Announce(t.Context(), b.conn, terms, u))
+	b.Contains(b.forget(options()).Remains, Remnant{Where: wire.StreamCampaign,
+		What: "campaign double-11, whose file is being uploaded: run it again when that is over"})
 }
 
 func TestACallUnderWayIsLeftToItsWorker(t *testing.T) {

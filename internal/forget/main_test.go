@@ -15,7 +15,11 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/campaign"
+	"github.com/kefuhq/kefu/internal/campaign/campaigntest"
 	"github.com/kefuhq/kefu/internal/intent"
+	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 	"github.com/kefuhq/kefu/schema"
@@ -36,6 +40,7 @@ type bed struct {
 	t          *testing.T
 	conn       *broker.Conn
 	pseudonyms broker.Pseudonyms
+	room       int // intents of a campaign that its feeding leaves in the queue
 
 	mu   sync.Mutex
 	sent []string // "openid text"
@@ -46,7 +51,7 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	b := &bed{Assertions: require.New(t), t: t, conn: brokertest.New(t, app)}
+	b := &bed{Assertions: require.New(t), t: t, conn: brokertest.New(t, app), room: 100}
 	var err error
 	b.pseudonyms, err = b.conn.Pseudonyms(t.Context())
 	b.NoError(err)
@@ -109,6 +114,7 @@ func (b *bed) work() {
 			OnUnknown: schema.PolicyResend, ExpireAfter: time.Hour, HoldBack: time.Second}},
 		Concurrency: 8, Grace: time.Second, Receipts: worker.ReceiptsAll, Ledger: true,
 		LedgerKeep: brokertest.Keep, Pseudonyms: b.pseudonyms, Log: slog.New(slog.DiscardHandler),
+		Works: b.works,
 	}, b.conn)
 	b.NoError(err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -118,6 +124,46 @@ func (b *bed) work() {
 		cancel()
 		b.NoError(<-done)
 	})
+}
+
+// works has the worker feed campaigns.
+func (b *bed) works(book *ledger.Ledger) map[job.Kind]job.Work {
+	return map[job.Kind]job.Work{
+		job.KindCampaign: campaign.NewWork(b.conn, book, func(string) campaign.App {
+			return campaign.App{Room: campaign.Room{Most: b.room}}
+		}),
+	}
+}
+
+// counted waits until the worker counts all ends.
+func (b *bed) counted() {
+	b.t.Helper()
+	b.Eventually(func() bool {
+		since, err := ledger.CountedSince(b.t.Context(), b.conn)
+		return err == nil && !since.IsZero()
+	}, brokertest.Patience, 10*time.Millisecond)
+}
+
+// order orders a campaign.
+func (b *bed) order(name string, openIDs ...string) {
+	b.t.Helper()
+	terms := campaign.Terms{AppID: app, Campaign: name, By: "me"}
+	campaigntest.Order(b.t, b.conn, terms, openIDs...)
+}
+
+// status is where a campaign stands.
+func (b *bed) status(name string) campaign.Status {
+	b.t.Helper()
+	s, err := campaign.ReadStatus(b.t.Context(), b.conn, app, name)
+	b.NoError(err)
+	return s
+}
+
+// until waits for a campaign to be as f says.
+func (b *bed) until(name string, f func(campaign.Status) bool) {
+	b.t.Helper()
+	b.Eventually(func() bool { return f(b.status(name)) }, brokertest.Patience,
+		10*time.Millisecond)
 }
 
 func packet(openID, text string) []byte {

@@ -73,7 +73,7 @@ func (r *removal) jobRecords(ctx context.Context) error {
 		case strings.HasPrefix(e.Key, editedPrefix):
 			err = r.removeEdited(ctx, e)
 		default:
-			r.jobs = append(r.jobs, jobRemnant(e))
+			r.left = append(r.left, jobRemnant(e))
 		}
 		if err != nil {
 			return err
@@ -144,3 +144,10 @@ func (r *removal) ofForgetting(receipt schema.Receipt) bool {
 
 // settleSkew is by how much the clocks of a worker and of the broker may differ.
 const settleSkew = time.Minute
+
+// rows takes the person out of what campaigns have stored to be fed.
+func (r *removal) rows(ctx context.Context) error {
+	n, err := campaign.Forget(ctx, r.conn, r.app.ID, r.openID, r.lookOnly)
+	r.found.Rows += n
+	return err
+}

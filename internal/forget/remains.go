@@ -24,7 +24,7 @@ type Remnant struct {
 
 // remains lists what is left of a person after what is stored was removed.
 func remains(
-	ctx context.Context, conn *broker.Conn, orders []Order, jobs []Remnant,
+	ctx context.Context, conn *broker.Conn, orders []Order, left []Remnant,
 ) ([]Remnant, error) {
 	var out []Remnant
 	if len(orders) > 0 {
@@ -55,14 +55,14 @@ func remains(
 		}
 		out = append(out, r)
 	}
-	for _, r := range jobs { // one may concern several apps
+	for _, r := range left { // one may concern several apps
 		if !slices.Contains(out, r) {
 			out = append(out, r)
 		}
 	}
 	return append(out, Remnant{Where: "elsewhere", What: "logs, with the hash of the openid; " +
-		"exported letters, campaigns' files, backups and mirrors of the broker, and what producers " +
-		"keep"}), nil
+		"exported letters, files of recipients and of rejected rows, reports of campaigns, backups " +
+		"and mirrors of the broker, and what producers keep"}), nil
 }
 
 // maxAge is how long a stream keeps a message; 0 for ever.

@@ -35,14 +35,14 @@ type removal struct {
 	ids  map[string]bool // of the person's intents, as far as they are known
 	open []queue.Message // found, and not ended yet
 	log  *ledger.Lookup
-	jobs []Remnant
+	left []Remnant // what names the person and is not removed
 }
 
 // run goes through everything. What workers write while it runs lies where it looks later.
 func (r *removal) run(ctx context.Context) error {
 	r.ids, r.log = make(map[string]bool), ledger.NewLookup(r.conn)
 	for _, part := range []func(context.Context) error{
-		r.intents, r.letters, r.jobRecords, r.receipts,
+		r.intents, r.letters, r.jobRecords, r.receipts, r.rows,
 	} {
 		if err := part(ctx); err != nil {
 			return err

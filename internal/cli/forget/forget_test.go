@@ -8,6 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/campaign"
+	"github.com/kefuhq/kefu/internal/campaign/campaigntest"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/internal/forget"
@@ -137,4 +139,23 @@ func TestForgetInOneApp(t *testing.T) {
 	o.WithinDuration(time.Now().Add(30*24*time.Hour), result.Orders[0].Until, time.Hour)
 	o.Len(o.Queued("wx1"), 1)
 	o.Empty(o.Queued("wx2"))
+}
+
+func TestForgetTakesAPersonOutOfTheRowsOfACampaign(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	terms := campaign.Terms{AppID: "wx1", Campaign: "double-11"}
+	campaigntest.Order(t, o.Conn, terms, clitest.Recipient, "o2")
+	dry := o.Kefu(line + " --dry-run")
+	o.Equal(clitest.Ended(cli.ExitDone, "Stored: 1 row of a campaign.\n"+
+		"Under way, and not sent to this person any more: double-11.\nNothing was changed.\n", ""),
+		dry)
+	got := o.Kefu(line + " --yes")
+	o.Equal(cli.ExitDone, got.Code, got.Err)
+	o.Regexp(`(?m)^removed +1 row of a campaign$`, got.Out)
+	o.Regexp(`(?m)^not sent .*; of double-11 nothing$`, got.Out)
+	o.Equal(cli.ExitNothing, o.Kefu(line+" --dry-run").Code)
+	s, err := campaign.ReadStatus(t.Context(), o.Conn, "wx1", "double-11")
+	o.NoError(err)
+	o.Equal([]int{2, 2}, []int{s.Rows, s.Queued}, "the row is counted when its turn comes")
 }

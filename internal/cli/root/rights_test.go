@@ -14,6 +14,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/sandbox"
@@ -96,6 +97,7 @@ func (g *guarded) everything() {
 	g.do("operator", "dead replay --openid gone --yes")
 	ends("later", schema.StateSent, publisher.WithSendAt(time.Now().Add(1500*time.Millisecond)))
 	g.restOfPublisher(p)
+	g.campaign("summer")
 	g.publishAgain("purged")
 	g.Eventually(func() bool {
 		r, err := p.Receipt(g.t.Context(), rightsApp, "purged")
@@ -111,6 +113,27 @@ func (g *guarded) everything() {
 	}
 	stopSecond()
 	g.counted("spring", 2)
+}
+
+// campaign has an operator start a campaign, and waits until the workers have sent it.
+func (g *guarded) campaign(name string) {
+	g.t.Helper()
+	dir := g.t.TempDir()
+	for file, text := range map[string]string{
+		"users.csv":   "openid\nalice\nbob\n",
+		"packet.json": `{"msgtype":"text","text":{"content":"hi"}}`,
+	} {
+		g.NoError(os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600))
+	}
+	g.do("operator", fmt.Sprintf("campaign start %s %s/users.csv --template %s/packet.json",
+		name, dir, dir))
+	conn, err := broker.Connect(g.t.Context(), broker.Options{URL: g.url("viewer")})
+	g.NoError(err)
+	defer conn.Close()
+	g.Eventually(func() bool {
+		s, err := campaign.ReadStatus(g.t.Context(), conn, rightsApp, name)
+		return err == nil && s.State == campaign.StateDone && s.Sent == 2
+	}, brokertest.Patience, 10*time.Millisecond)
 }
 
 // tail has a viewer follow the receipts.

@@ -39,6 +39,7 @@ var errands = []errand{
 	{acts, "send --openid alice --text hi --id hi --source shop --wait", ""},
 	{acts, "send --openid alice --text hi --id later --send-at 2h", ""},
 	{acts, "send --openid alice --text hi --id latest --send-at 2h", ""},
+	{acts, "send --openid alice --text sale --campaign sale", ""},
 	{looks, "find hi", ""},
 	{looks, "find later", ""},
 	{looks, "find gone-1", ""},
