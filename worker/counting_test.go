@@ -79,6 +79,7 @@ func (b *bed) status(name string, ends map[string]int) {
 		b.Zero(s.OutcomesSince, "it is counted")
 		got = map[string]int{
 			"sent": s.Sent, "cancelled": s.Cancelled, "maybe twice": s.PossibleDuplicates,
+			"closed": s.Closed,
 		}
 		for reason, n := range s.Dead {
 			got["dead "+string(reason)] = n
@@ -92,11 +93,14 @@ func (b *bed) status(name string, ends map[string]int) {
 	}, patience, 10*time.Millisecond, "%v", ends)
 }
 
-// answersInTurn has the API refuse every tenth recipient, be busy at first for every
-// tenth, and leave every tenth without an answer at first.
+// answersInTurn has the API refuse every tenth recipient, since their windows are
+// closed, but for one who has left, be busy at first for every tenth, and leave every
+// tenth without an answer at first.
 func (b *bed) answersInTurn() {
 	b.api.answer = func(text string, n int) error {
 		switch {
+		case strings.HasSuffix(text, "11"):
+			return apiError(43004)
 		case strings.HasSuffix(text, "1"):
 			return apiError(45015)
 		case strings.HasSuffix(text, "2") && n == 1:
@@ -132,7 +136,7 @@ func TestACampaignIsCountedWithoutReceipts(t *testing.T) {
 			b.NoError(withdrawal.Write(t.Context(), b.conn, appID, id, withdrawn, time.Hour))
 			stop := b.start()
 			b.runCampaign("summer", 100)
-			want := map[string]int{"sent": 89, "dead recipient": 10,
+			want := map[string]int{"sent": 89, "dead recipient": 10, "closed": 9,
 				"cancelled": 1, "maybe twice": 10}
 			b.status("summer", want)
 			if c.purge {
@@ -218,9 +222,11 @@ func TestAReplayMovesWhatItSendsFromDeadToSent(t *testing.T) {
 				return in(text, n)
 			}
 			b.app.Retry.First, b.app.HoldBack = time.Second, 0
+			before := map[string]int{"sent": 18, "dead recipient": 2, "closed": 1,
+				"maybe twice": 2}
 			stop := b.start()
 			b.runCampaign("summer", 20)
-			b.status("summer", map[string]int{"sent": 18, "dead recipient": 2, "maybe twice": 2})
+			b.status("summer", before)
 			b.NoError(stop())
 			if forgotten {
 				s, err := b.conn.JS.Stream(t.Context(), wire.StreamLedger)
@@ -233,7 +239,7 @@ func TestAReplayMovesWhatItSendsFromDeadToSent(t *testing.T) {
 			b.NoError(err)
 			_, err = replay.Submit(t.Context(), b.conn, replay.Request{}, plan, "me")
 			b.NoError(err)
-			b.status("summer", map[string]int{"sent": 18, "dead recipient": 2, "maybe twice": 2})
+			b.status("summer", before)
 			b.replays(!forgotten)
 			stop = b.start()
 			b.status("summer", map[string]int{"sent": 20, "maybe twice": 2})

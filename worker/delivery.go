@@ -108,7 +108,7 @@ func (d *delivery) adopt(env wire.Envelope) {
 	d.key = ledger.KeyOf(d.subject.AppID, d.id)
 	d.body = ledger.BodyOf(d.msg.Data)
 	d.campaign = ledger.CampaignOf(d.subject.AppID, d.campaignName())
-	d.lastEnd = ledger.ParseEnd(env.Before)
+	d.lastEnd = ledger.ParseEnd(env.Before).DiedOf(env.BeforeErrcode)
 	if env.Job != "" {
 		d.job = ledger.JobOf(env.Job, d.subject.AppID)
 	}

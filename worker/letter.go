@@ -62,7 +62,8 @@ func (d *delivery) publishedHeader() map[string][]string {
 func (e *engine) laterMessage(d *delivery) *nats.Msg {
 	env := d.env
 	env.ID, env.Generation, env.Attempt = d.id, d.generation, d.attempt
-	env.PublishedAt, env.Tried, env.Before = d.published.UTC(), d.lastTried(), d.lastEnd.String()
+	env.PublishedAt, env.Tried = d.published.UTC(), d.lastTried()
+	env.Before, env.BeforeErrcode = d.lastEnd.String(), d.lastEnd.Errcode()
 	return laterMessage(e.appID, d.subject, env, 0, d.seq, d.end.until,
 		headerOf(env, d.msg), d.msg.Data)
 }

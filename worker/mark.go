@@ -21,6 +21,7 @@ func (l *life) mark(kind ledger.Kind) ledger.Mark {
 	}
 	if kind == ledger.Dead {
 		m.Reason = l.end.reason
+		m.Closed = l.end.answer != nil && l.end.answer.Code == ledger.CodeClosed
 	}
 	if (kind == ledger.Start || kind == ledger.Suspect) && !l.subject.Again {
 		m.Generation = 0

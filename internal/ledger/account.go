@@ -50,7 +50,7 @@ func (m Mark) end(e Entry, c source) (end End) {
 	case Cancelled:
 		end = endCancelled
 	default:
-		if end = deadFor(m.Reason); end == 0 {
+		if end = m.dead(); end == 0 {
 			return 0 // of an earlier version of kefu
 		}
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -25,6 +26,21 @@ func buried(by string, seq uint64, spent uint8) act {
 	return dead(by, seq, spent).because(schema.ReasonRecipient)
 }
 
+// closed is a death for `recipient` because the window for replies was closed.
+func closed(by string, seq uint64, spent uint8) act {
+	a := buried(by, seq, spent)
+	a.m.Closed = true
+	return a
+}
+
+// words is an end in words, its errcode among them.
+func words(e End) string {
+	if e.Errcode() != 0 {
+		return fmt.Sprint(e, " ", e.Errcode())
+	}
+	return e.String()
+}
+
 // counting has an index tell what campaigns and jobs count, by the words of their
 // ends.
 func counting(x *index) map[owner]map[string]int {
@@ -37,8 +53,8 @@ func counting(x *index) map[owner]map[string]int {
 			if end == 0 {
 				continue
 			}
-			if counts[o][end.String()] += n; counts[o][end.String()] == 0 {
-				delete(counts[o], end.String())
+			if counts[o][words(end)] += n; counts[o][words(end)] == 0 {
+				delete(counts[o], words(end))
 			}
 		}
 	}
@@ -49,7 +65,7 @@ func counting(x *index) map[owner]map[string]int {
 // the ledger's rules. What names no campaign belongs to summer.
 func TestWhatACampaignCounts(t *testing.T) {
 	t.Parallel()
-	gone := deadFor(schema.ReasonRecipient)
+	gone, shut := endRecipient, endClosed
 	for _, c := range []struct {
 		name  string
 		story []act
@@ -146,6 +162,34 @@ func TestWhatACampaignCounts(t *testing.T) {
 			cancelled("a", 21).again().gen(3).after(gone),
 		}, map[string]int{"cancelled": 1}},
 
+		// Closed windows.
+		{"what dies because the window is closed", []act{
+			start("a", 10, 1), doomed("a", 10, 1), closed("a", 10, 1),
+		}, map[string]int{"dead recipient 45015": 1}},
+		{"its death, marked again by a worker that does not know the answer", []act{
+			start("a", 10, 1), doomed("a", 10, 1), closed("a", 10, 1), buried("b", 10, 1),
+		}, map[string]int{"dead recipient 45015": 1}},
+		{"its death, after an attempt of unknown outcome", []act{
+			start("a", 10, 1), start("b", 10, 2).of(1), closed("b", 10, 2).of(1),
+		}, map[string]int{"dead recipient possible_duplicate 45015": 1}},
+		{"a replay of it that is sent", []act{
+			closed("a", 10, 0), start("a", 20, 1).again().gen(2).after(gone),
+			sent("a", 20, 1).again().gen(2).after(gone),
+		}, map[string]int{"sent": 1}},
+		{"a replay of it that dies because the user has left", []act{
+			closed("a", 10, 0), start("a", 20, 1).again().gen(2).after(shut),
+			buried("a", 20, 1).again().gen(2).after(shut),
+		}, map[string]int{"dead recipient": 1}},
+		{"a replay of it that the ledger has forgotten", []act{
+			start("a", 20, 1).again().gen(2).after(shut),
+			closed("a", 20, 1).again().gen(2).after(shut),
+			start("a", 21, 1).again().gen(3).after(shut),
+			sent("a", 21, 1).again().gen(3).after(shut),
+		}, map[string]int{"dead recipient 45015": -1, "sent": 1}},
+		{"a word on closed windows in a mark of another reason", []act{
+			closed("a", 10, 0).because(schema.ReasonRejected),
+		}, map[string]int{"dead rejected": 1}},
+
 		// Others.
 		{"what a worker of an earlier version writes", []act{
 			start("a", 10, 1).to(unsaid), sent("a", 10, 1).to(unsaid),
@@ -209,13 +253,13 @@ func TestAnIdCountsAsOneEnd(t *testing.T) {
 			m := randomMark(r, 3)
 			m.Campaign = summer
 			if m.Kind == Dead {
-				m.Reason = storedReasons[r.IntN(len(storedReasons))]
+				m.Reason, m.Closed = storedReasons[r.IntN(len(storedReasons))], r.IntN(2) == 0
 			}
 			x.mark(m, x.worker([]string{"a", "b", "c"}[r.IntN(3)]))
 			want, got := make(map[string]int), counts[summer.owner()]
 			for k := range Key(3) {
 				if e, _ := x.get(k); e.account() != 0 {
-					want[e.account().String()]++
+					want[words(e.account())]++
 				}
 			}
 			if len(got) == 0 {
@@ -238,6 +282,14 @@ func TestEndsAreWrittenAndReadAgain(t *testing.T) {
 		require.Equal(t, e, Entry{tally: 0xff}.accounted(e).account())
 	}
 	require.Equal(t, 2*(2+len(storedReasons)), ends)
+	for _, e := range []End{endClosed, endClosed | duplicate} {
+		require.Equal(t, e, ParseEnd(e.String()).DiedOf(e.Errcode()))
+		require.Equal(t, e, Entry{tally: 0xff}.accounted(e).account())
+		require.Equal(t, e.stored(), ParseEnd(e.String()), "as an earlier version reads it")
+	}
+	require.Equal(t, endRecipient, endRecipient.DiedOf(43004))
+	require.Equal(t, endSent, endSent.DiedOf(CodeClosed))
+	require.Less(t, deadFor(storedReasons[len(storedReasons)-1]), endClosed)
 	for _, s := range []string{
 		"", "dead", "dead x", "possible_duplicate", "sent x", "queued", "dead recipient twice",
 	} {

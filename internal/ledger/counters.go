@@ -73,7 +73,13 @@ func (t *tallies) counts() Counts {
 		Dead: make(map[schema.Reason]int),
 	}
 	for at, reason := range storedReasons {
-		if n := t[int(endDead)+at]; n != 0 {
+		n := t[int(endDead)+at]
+		if reason == schema.ReasonRecipient {
+			n += t[endClosed]
+			// It may seem below zero: who wrote the key before did not know of it.
+			c.Closed = max(t[endClosed], 0)
+		}
+		if n != 0 {
 			c.Dead[reason] = n
 		}
 	}
@@ -87,6 +93,8 @@ func (c Counts) tallies() (t tallies) {
 			t[end] = n
 		}
 	}
+	t[endClosed] = c.Closed
+	t[endRecipient] -= c.Closed
 	return t
 }
 
@@ -131,6 +139,7 @@ type counters struct {
 // counter is what one owner counts.
 type counter struct {
 	tallies tallies  // all, once its key was read; before that none
+	recent  recent   // a campaign's ends, as the log has them: the key adds nothing
 	from    position // up to which they were read from the key
 	read    bool     // the key was read, or there is none
 	pending []change // until then
@@ -186,6 +195,9 @@ func (c *counters) counter(o owner) *counter {
 // ended counts as one end what was counted as another.
 func (c *counters) ended(o owner, before, after End) {
 	n := c.counter(o)
+	if o.kind == ofCampaign && before == 0 {
+		n.recent.add(c.message)
+	}
 	at := c.now
 	at.Time = c.message
 	if !n.read {

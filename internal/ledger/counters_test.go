@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -127,7 +128,7 @@ func TestCountsAreWrittenAndReadAgain(t *testing.T) {
 	var all tallies
 	n := 0
 	for e := range End(1) << endBits {
-		if e.valid() != 0 {
+		if e.valid() != 0 || e == endClosed {
 			n++
 			all.add(e, n)
 		}
@@ -135,6 +136,44 @@ func TestCountsAreWrittenAndReadAgain(t *testing.T) {
 	c := all.counts()
 	require.Len(t, c.Dead, len(schema.Reasons()))
 	require.Equal(t, all, c.tallies())
+	require.Equal(t, all[endClosed], c.Closed)
+	require.Equal(t, all[endRecipient]+all[endClosed], c.Dead[schema.ReasonRecipient])
+}
+
+// TestAKeyOfAnEarlierVersionKnowsNoClosedWindows has such a worker write the key in
+// between: the sum stays, and what is taken back of what it forgot is not counted below
+// zero.
+func TestAKeyOfAnEarlierVersionKnowsNoClosedWindows(t *testing.T) {
+	t.Parallel()
+	recipient := func(n, closed int) Counts {
+		return Counts{Dead: map[schema.Reason]int{schema.ReasonRecipient: n}, Closed: closed}
+	}
+	for _, c := range []struct {
+		name        string
+		key         Counts
+		died, taken int // closed, after that
+		want        Counts
+	}{
+		{"this version's", recipient(10, 6), 2, 3, recipient(9, 5)},
+		{"an earlier one's", recipient(10, 0), 2, 1, recipient(11, 1)},
+		{"an earlier one's, of which more are sent than die", recipient(10, 0), 1, 3,
+			recipient(8, 0)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			all := c.key.tallies()
+			all.add(endClosed, c.died)
+			all.add(endClosed, -c.taken)
+			require.Equal(t, c.want, all.counts())
+			jobs := all.jobCounts()
+			require.Equal(t, c.want.Dead[schema.ReasonRecipient], jobs.Dead)
+		})
+	}
+	var k keyed
+	require.NoError(t, json.Unmarshal(
+		[]byte(`{"sent":1,"dead":{"recipient":2},"cancelled":0,"possible_duplicates":0}`), &k))
+	require.Zero(t, k.Closed)
+	require.Zero(t, k.Pace)
 }
 
 // ends has a worker write that intents of summer ended.

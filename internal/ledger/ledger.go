@@ -11,7 +11,9 @@
 //
 // What campaigns and jobs count follows from the same log: account.go holds the
 // rules, counters.go folds it, and one worker of the pool stores the result
-// (storecounts.go). For campaigns it is trusted while everybody counts (coverage.go).
+// (storecounts.go), and with a campaign's how fast its intents end (pace.go). For
+// campaigns it is trusted while everybody counts (coverage.go). names.go keeps their
+// names.
 //
 // A log beats a key-value bucket here: the same guarantee costs one write for
 // a hundred marks instead of two for each, and the broker no memory per id.

@@ -160,6 +160,9 @@ type Mark struct {
 	// producer's repeat.
 	Again bool
 
+	// Closed, of a Dead for `recipient`: its letter has the errcode of a closed window, 45015.
+	Closed bool
+
 	Campaign Campaign
 	Before   End           // of the generation before this one, as far as the writer knows it
 	Reason   schema.Reason // of a Dead
@@ -185,7 +188,11 @@ type Mark struct {
 //	17 end          1   of the Dead marks, an End; else 0
 //	18 job          4   0: none, or not said
 //	22 kind         1   contextKind
-//	23 flags        1   bits 1 to 7: number of the context
+//	23 flags        1   bit 0: closed; bits 1 to 7: number of the context
+//
+// Closed says that the window for replies was closed at each end for `recipient` in 16
+// and 17. Where these two differ in that, it speaks of 17: what was before is then known
+// from the Start of this generation, which stands in the log a moment before.
 //
 // Workers of two versions read each other's batches while one replaces the
 // other. So the layout stays as it is: a batch of another version byte is
@@ -196,7 +203,8 @@ const (
 	version    = 1
 	headerSize = 1 + 8
 	markSize   = 24
-	flagAgain  = 1
+	flagAgain  = 1 // of a mark
+	flagClosed = 1 // of a context
 	maxSeq     = 1<<48 - 1
 
 	contextShift = 1
@@ -217,9 +225,22 @@ type markContext struct {
 func (m Mark) context() markContext {
 	c := markContext{stream: m.Stream, campaign: m.Campaign, job: m.Job, before: m.Before}
 	if m.Kind == Dead {
-		c.dead = deadFor(m.Reason)
+		c.dead = m.dead()
 	}
 	return c
+}
+
+// dead is the end of a Dead mark; zero if its reason is of an earlier version.
+func (m Mark) dead() End {
+	if m.Closed {
+		return deadFor(m.Reason).close()
+	}
+	return deadFor(m.Reason)
+}
+
+// closed is the flag of the context's ends.
+func (c markContext) closed() bool {
+	return c.dead.closed() || c.dead != endRecipient && c.before.closed()
 }
 
 // batch is a batch of marks being written.
@@ -278,19 +299,26 @@ func appendContext(dst []byte, c markContext, number int) []byte {
 	var b [markSize]byte
 	binary.BigEndian.PutUint64(b[0:], uint64(c.stream))
 	binary.BigEndian.PutUint64(b[8:], uint64(c.campaign))
-	b[16], b[17] = byte(c.before), byte(c.dead)
+	b[16], b[17] = byte(c.before.stored()), byte(c.dead.stored())
 	binary.BigEndian.PutUint32(b[18:], uint32(c.job))
 	b[22], b[23] = byte(contextKind), byte(number<<contextShift)
+	if c.closed() {
+		b[23] |= flagClosed
+	}
 	return append(dst, b[:]...)
 }
 
 func readContext(b []byte) markContext {
-	return markContext{
+	c := markContext{
 		stream:   int64(binary.BigEndian.Uint64(b[0:])),
 		campaign: Campaign(binary.BigEndian.Uint64(b[8:])),
 		before:   End(b[16]).valid(), dead: End(b[17]).valid(),
 		job: Job(binary.BigEndian.Uint32(b[18:])),
 	}
+	if b[23]&flagClosed != 0 {
+		c.before, c.dead = c.before.close(), c.dead.close()
+	}
+	return c
 }
 
 // checkBatch says whether a stored batch can be read, and its number.
@@ -326,6 +354,7 @@ func readBatch(data []byte, f func(Mark)) {
 		}
 		if m.Kind == Dead {
 			_, m.Reason = c.dead.State()
+			m.Closed = c.dead.closed()
 		}
 		f(m)
 	}

@@ -28,6 +28,8 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		{Key: 1, Seq: 2, Campaign: NoCampaign, Before: ParseEnd("cancelled possible_duplicate"),
 			Kind: Dead, Reason: schema.ReasonExpired},
 		{Key: 1, Seq: 2, Job: 0x91929394, Kind: Sent, Attempt: 1, Again: true},
+		{Key: 1, Seq: 2, Before: endClosed | duplicate, Kind: Dead, Reason: schema.ReasonRecipient,
+			Closed: true},
 	} {
 		require.True(t, b.add(m))
 	}
@@ -44,7 +46,9 @@ func TestTheFormatOfABatchIsFinal(t *testing.T) {
 		"0000000000000000"+"0000000000000001"+"12"+"07"+"00000000"+"09"+"08"+
 		"0000000000000001"+"000000000002"+"00000000"+"0000"+"00"+"00"+"05"+"08"+
 		"0000000000000000"+"0000000000000000"+"00"+"00"+"91929394"+"09"+"0a"+
-		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"04"+"0b",
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"01"+"00"+"04"+"0b"+
+		"0000000000000000"+"0000000000000000"+"14"+"04"+"00000000"+"09"+"0d"+
+		"0000000000000001"+"000000000002"+"00000000"+"0000"+"00"+"00"+"05"+"0c",
 		hex.EncodeToString(b.data))
 	for kind, number := range map[Kind]int{Start: 1, Clear: 2, Later: 3, Sent: 4, Dead: 5,
 		Cancelled: 6, Suspect: 7, Harmless: 8, Gone: 10,
@@ -139,6 +143,15 @@ func TestVersionsReadEachOthersMarks(t *testing.T) {
 	m.Job = 0
 	readBatch(b.data, func(read Mark) { require.Equal(t, m, read) })
 
+	// One that knows no closed windows does not look at a context's flag.
+	b = newBatch(1, 1)
+	m = Mark{Key: 1, Seq: 10, Before: endClosed, Kind: Dead, Reason: schema.ReasonRecipient,
+		Closed: true}
+	require.True(t, b.add(m))
+	b.data[headerSize+23] &^= flagClosed
+	m.Before, m.Closed = endRecipient, false
+	readBatch(b.data, func(read Mark) { require.Equal(t, m, read) })
+
 	// A newer one may use flags and kinds that mean nothing here.
 	b = newBatch(1, 2)
 	require.True(t, b.add(Mark{Key: 3, Kind: 77}))
@@ -151,11 +164,47 @@ func TestVersionsReadEachOthersMarks(t *testing.T) {
 	require.Equal(t, messageOf(0, 10), e.message)
 }
 
+// TestClosedWindowsCostNoBytes holds what one flag says of two ends.
+func TestClosedWindowsCostNoBytes(t *testing.T) {
+	t.Parallel()
+	recipient := func(before End, closed bool) Mark {
+		return Mark{Key: 1, Seq: 2, Before: before, Kind: Dead, Reason: schema.ReasonRecipient,
+			Closed: closed}
+	}
+	expired := Mark{Key: 1, Seq: 2, Before: endClosed, Kind: Dead, Reason: schema.ReasonExpired}
+	started := Mark{Key: 1, Seq: 2, Before: endClosed, Kind: Start, Attempt: 1}
+	for _, c := range []struct {
+		name       string
+		mark, want Mark
+	}{
+		{"an end", recipient(0, true), recipient(0, true)},
+		{"an end after one that says nothing of windows", recipient(endSent, true),
+			recipient(endSent, true)},
+		{"the end before", started, started},
+		{"the end before another", expired, expired},
+		{"both", recipient(endClosed, true), recipient(endClosed, true)},
+		{"neither", recipient(endRecipient, false), recipient(endRecipient, false)},
+		{"they differ: the end before is closed", recipient(endClosed, false),
+			recipient(endRecipient, false)},
+		{"they differ: the end is closed", recipient(endRecipient, true),
+			recipient(endClosed, true)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBatch(1, 1)
+			require.True(t, b.add(c.mark))
+			require.Len(t, b.data, headerSize+2*markSize)
+			readBatch(b.data, func(m Mark) { require.Equal(t, c.want, m) })
+		})
+	}
+}
+
 func FuzzReadBatch(f *testing.F) {
 	f.Add([]byte(nil))
 	b := newBatch(1, 1)
 	b.add(Mark{Key: 1, Seq: maxSeq, Kind: Dead, Generation: 65535, Attempt: 255, Again: true,
 		Stream: 1})
+	b.add(Mark{Key: 1, Kind: Dead, Reason: schema.ReasonRecipient, Closed: true, Before: endClosed})
 	f.Add(b.data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		number, err := checkBatch(data)

@@ -212,7 +212,9 @@ func (l *Ledger) StoreCounts(ctx context.Context, writer bool) error {
 func (l *Ledger) store(ctx context.Context, o owner) error {
 	l.mu.RLock()
 	n := l.counters.of[o]
-	k := keyed{Counts: n.tallies.counts(), Log: l.counters.now, rev: n.rev}
+	k := keyed{
+		Counts: n.tallies.counts(), Pace: n.recent.pace(), Log: l.counters.now, rev: n.rev,
+	}
 	stale := !l.counters.complete() || n.stored.Made.After(k.Log.Made)
 	l.mu.RUnlock()
 	if stale {

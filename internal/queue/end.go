@@ -15,7 +15,8 @@ func (m Message) Start() ledger.Mark {
 	mark := ledger.Mark{
 		Key: ledger.KeyOf(m.AppID, m.ID), Body: ledger.BodyOf(m.Packet), Kind: ledger.Start,
 		Again: m.Subject.Again, Campaign: ledger.CampaignOf(m.AppID, m.Campaign()),
-		Before: ledger.ParseEnd(m.Envelope.Before), Attempt: uint8(min(m.Envelope.Attempt, 255)),
+		Before:  ledger.ParseEnd(m.Envelope.Before).DiedOf(m.Envelope.BeforeErrcode),
+		Attempt: uint8(min(m.Envelope.Attempt, 255)),
 	}
 	if m.Subject.Again {
 		mark.Generation = uint16(min(m.Envelope.Generation, 1<<16-1))

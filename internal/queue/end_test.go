@@ -24,7 +24,7 @@ func TestHowAnIntentEndsWhoseMessageIsRemoved(t *testing.T) {
 	again := fresh
 	again.Subject.Again = true
 	again.Envelope = wire.Envelope{Generation: 3, Attempt: 2, PublishedAt: at, Job: "k3jq7xa2",
-		Before: "dead recipient"}
+		Before: "dead recipient", BeforeErrcode: 45015}
 	waits := again
 	waits.Stream = wire.StreamLater
 
@@ -82,7 +82,7 @@ func TestHowAnIntentEndsWhoseMessageIsRemoved(t *testing.T) {
 	inQueue, inLater := again.Start(), waits.Start()
 	require.Equal(t, ledger.JobOf("k3jq7xa2", app), inQueue.Job)
 	require.EqualValues(t, 3, inQueue.Generation)
-	require.Equal(t, ledger.ParseEnd("dead recipient"), inQueue.Before)
+	require.Equal(t, ledger.ParseEnd("dead recipient").DiedOf(45015), inQueue.Before)
 	require.EqualValues(t, 7, inQueue.Seq)
 	require.Equal(t, at.UnixNano(), inQueue.Stream)
 	require.Zero(t, inLater.Seq, "its sequence there is none of a queue")

@@ -171,9 +171,14 @@ func (k Known) verdict(
 	switch moved := o.Lane != "" && o.Lane != l.Lane; {
 	case moved: // into another campaign, or none
 		msg.Header.Del(wire.HeaderBefore)
+		msg.Header.Del(wire.HeaderBeforeErrcode)
 	case p.counted:
 		msg.Header.Set(wire.HeaderBefore,
 			wire.Ended(schema.StateDead, l.Reason, l.PossibleDuplicate))
+		msg.Header.Del(wire.HeaderBeforeErrcode)
+		if l.Errcode != nil {
+			msg.Header.Set(wire.HeaderBeforeErrcode, strconv.Itoa(*l.Errcode))
+		}
 	}
 	return verdict{action: p.action, target: p.target, msg: msg, mayDouble: p.mayDouble}
 }

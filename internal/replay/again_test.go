@@ -241,13 +241,17 @@ func TestAReplayTellsHowTheLifeBeforeEndedIfThatIsCounted(t *testing.T) {
 			l := letter("a")
 			l.Reason, l.PublishedAt, l.DiedAt = schema.ReasonRecipient, time.Now(),
 				time.Now().Add(-c.died)
+			errcode := 45015
+			l.Errcode = &errcode
 			if c.change != nil {
 				c.change(l)
 			}
 			b.bury(l)
 			b.known.Ledger = c.ledger
 			b.Equal(1, b.replay(Filter{}, Options{NewIDs: c.newIDs}).Published)
-			b.Equal(c.want, b.envelopes()[0].Before)
+			env := b.envelopes()[0]
+			b.Equal(c.want, env.Before)
+			b.Equal(c.want != "", env.BeforeErrcode == errcode)
 		})
 	}
 }

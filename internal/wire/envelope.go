@@ -33,6 +33,10 @@ const (
 	// all others along.
 	HeaderBefore = "X-Kefu-Before"
 
+	// HeaderBeforeErrcode is the errcode that it died of. It stands beside HeaderBefore, since
+	// earlier versions take other words there for none.
+	HeaderBeforeErrcode = "X-Kefu-Before-Errcode"
+
 	// HeaderJob is the job that published this generation of the intent. It is no Kefu-* header
 	// either.
 	HeaderJob = "X-Kefu-Job"
@@ -52,6 +56,8 @@ type Envelope struct {
 	Tried []schema.Attempt
 	// How the life of the id before this one ended, as [Ended] says it; "" when nobody knows.
 	Before string
+	// The errcode that it died of; 0 when there was none, or nobody knows.
+	BeforeErrcode int
 	// Job is the id of the job that published this generation, a subject token; "" for none.
 	Job string
 }
@@ -71,6 +77,7 @@ var own = [...]struct {
 	{HeaderTarget, false, func(*Envelope, string) string { return "" }},
 	{HeaderHop, false, func(*Envelope, string) string { return "" }},
 	{HeaderBefore, false, func(e *Envelope, v string) string { e.Before = v; return "" }},
+	{HeaderBeforeErrcode, false, (*Envelope).parseBeforeErrcode},
 	{HeaderJob, false, (*Envelope).parseJob},
 }
 
@@ -216,6 +223,14 @@ func (e *Envelope) parseTried(value string) string {
 	return ""
 }
 
+// parseBeforeErrcode refuses nothing: what a campaign counts is not worth a message.
+func (e *Envelope) parseBeforeErrcode(v string) string {
+	if errcode, err := strconv.Atoi(v); err == nil {
+		e.BeforeErrcode = errcode
+	}
+	return ""
+}
+
 // parseJob refuses nothing: what a job counts is not worth a message.
 func (e *Envelope) parseJob(value string) string {
 	if schema.CheckToken(HeaderJob, value) == nil {
@@ -248,6 +263,9 @@ func (e Envelope) Header() map[string][]string {
 	}
 	if e.Before != "" {
 		h[HeaderBefore] = []string{e.Before}
+	}
+	if e.BeforeErrcode != 0 {
+		h[HeaderBeforeErrcode] = []string{strconv.Itoa(e.BeforeErrcode)}
 	}
 	if e.Job != "" {
 		h[HeaderJob] = []string{e.Job}

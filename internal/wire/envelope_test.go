@@ -58,17 +58,23 @@ func TestHowTheLifeBeforeEndedIsNoProducersBusiness(t *testing.T) {
 	t.Parallel()
 	e := wire.Envelope{
 		Envelope: schema.Envelope{ID: "order-7"}, Generation: 2, Attempt: 1,
-		Before: wire.Ended(schema.StateDead, schema.ReasonUnknown, true),
+		Before: wire.Ended(schema.StateDead, schema.ReasonUnknown, true), BeforeErrcode: 45015,
 	}
 	h := e.Header()
 	require.Equal(t, []string{"dead unknown possible_duplicate"}, h["X-Kefu-Before"])
+	require.Equal(t, []string{"45015"}, h["X-Kefu-Before-Errcode"])
 	again, err := wire.ParseEnvelope(h, true)
 	require.NoError(t, err)
 	require.Equal(t, e, again)
+	h["X-Kefu-Before-Errcode"] = []string{"none"}
+	again, err = wire.ParseEnvelope(h, true)
+	require.NoError(t, err)
+	require.Zero(t, again.BeforeErrcode)
 
 	h["X-Order"] = []string{"7"}
 	require.Equal(t, map[string][]string{"X-Order": {"7"}}, wire.ForeignHeader(h))
 	require.NotContains(t, wire.ProducerHeader(h, "1"), "X-Kefu-Before")
+	require.NotContains(t, wire.ProducerHeader(h, "1"), "X-Kefu-Before-Errcode")
 	sent, err := wire.ParseEnvelope(map[string][]string{"X-Kefu-Before": {"sent"}}, false)
 	require.NoError(t, err)
 	require.Empty(t, sent.Before)

@@ -18,7 +18,7 @@ func FuzzParseEnvelope(f *testing.F) {
 		"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false)
 	f.Add("Kefu-Id: 1\nkefu-generation: 2\nKefu-Attempt: 3\n"+
 		"Kefu-Published-At: 2026-11-24T00:15:00Z\nKefu-Tried: "+triedOnce+"\nKefu-Hop: 1\n"+
-		"X-Kefu-Before: dead recipient\nX-Kefu-Job: k3jq7xa2", true)
+		"X-Kefu-Before: dead recipient\nX-Kefu-Before-Errcode: 45015\nX-Kefu-Job: k3jq7xa2", true)
 	f.Add("Kefu-Send-At: 9999-12-31T23:59:59-23:59", false)
 	f.Add("Kefu-Send-At: 1970-01-01T00:00:00+00:01", false)
 	f.Add("Kefu-Id: 1\nKefu-Generation: 1\nKefu-Attempt: 1\nKefu-Tried: null", true)
