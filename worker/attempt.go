@@ -98,6 +98,7 @@ func (e *engine) identify(d *delivery) error {
 	}
 	env, err := wire.ParseEnvelope(d.msg.Header, d.subject.Again)
 	d.adopt(env)
+	e.names.meet(d)
 	d.sendAt, d.deadline = env.SendAt, env.Deadline(d.published, e.cfg().ExpireAfter)
 	return err
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/ledger"
@@ -20,7 +21,8 @@ const (
 )
 
 // counting stores what campaigns and jobs count, as the ledger has it, in one worker of
-// the pool. It belongs to one goroutine, and nothing that sends waits for it.
+// the pool, and in each the names of the campaigns that it met. It belongs to one
+// goroutine, and nothing that sends waits for it.
 type counting struct {
 	*services
 	failing bool
@@ -50,15 +52,26 @@ func (c *counting) keep(ctx context.Context) {
 func (c *counting) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), countsLast)
 	defer cancel()
-	if c.book != nil && c.conn.Connected() {
-		c.report(c.book.StoreCounts(ctx, c.pool.WritesCounts()))
+	if !c.conn.Connected() {
+		return
 	}
+	var err error
+	if c.book != nil {
+		err = c.book.StoreCounts(ctx, c.pool.WritesCounts())
+	}
+	c.report(errors.Join(err, c.names.save(ctx, c.conn)))
 }
 
 func (c *counting) store(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, countsMost)
 	defer cancel()
-	now := time.Now()
+	if err := c.storeCounts(ctx, time.Now()); err != nil {
+		return err
+	}
+	return c.names.save(ctx, c.conn)
+}
+
+func (c *counting) storeCounts(ctx context.Context, now time.Time) error {
 	if c.book == nil { // nobody counts what this worker ends
 		if now.Sub(c.looked) < coverEvery {
 			return nil

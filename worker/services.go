@@ -27,6 +27,7 @@ type services struct {
 	book        *ledger.Ledger // the same, for what campaigns count; nil without one
 	withdrawals *withdrawal.Orders
 	pool        *pool.Pool
+	names       names // of campaigns
 
 	work    context.Context // of calls; ends when grace is over
 	running sync.WaitGroup  // goroutines that handle intents or mend lanes
