@@ -3,7 +3,9 @@ package recipients
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -46,7 +48,8 @@ func FuzzRead(f *testing.F) {
 		require.Equal(t, s.Rows, s.Recipients+s.Invalid+s.Repeated)
 		require.Len(t, rows, s.Rows)
 		line := 0
-		for _, row := range rows {
+		for i, row := range rows {
+			require.Equal(t, i, row.Number)
 			require.Greater(t, row.Line, line)
 			line = row.Line
 			if row.Problem == nil {
@@ -105,4 +108,32 @@ func cellsOf(t *testing.T, text string, delimiter byte) (rows [][]string) {
 		}
 		rows = append(rows, cells)
 	}
+}
+
+// FuzzObject: the values of a row of NDJSON are those that encoding/json finds.
+func FuzzObject(f *testing.F) {
+	f.Add(`{"openid":"o1","a":"x\"\\\n\u4f60","b":[{"a":"]"},"}"],"c":-1.5e3}`)
+	f.Add(`{ "c" : true , "a" : 12345678901234567890 , "toUser" : "o1" }`)
+	f.Add(`{"a":{"a":1},"openid":"o1"}`)
+	f.Add(`{}`)
+	t := template(f, `{"msgtype":"text","text":{"content":"{{a}}"}}`)
+	f.Fuzz(func(test *testing.T, line string) {
+		o := newObject(t)
+		_, broken := o.render(nil, []byte(line))
+		if broken != nil {
+			return
+		}
+		in := json.NewDecoder(strings.NewReader(line))
+		in.UseNumber()
+		var columns map[string]any
+		require.NoError(test, in.Decode(&columns))
+		require.Equal(test, fmt.Sprint(columns["a"]), string(o.values[0]))
+		openID, broken := o.recipient()
+		require.Nil(test, broken)
+		for name, value := range columns {
+			if isRecipient(name) {
+				require.Equal(test, fmt.Sprint(value), string(openID))
+			}
+		}
+	})
 }

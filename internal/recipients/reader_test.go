@@ -88,7 +88,7 @@ func TestAFileThatCannotBeUsedSaysWhy(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("disk failure")
 	rows := "openid,name\no1,a\no2,b\n"
-	long := "openid,name\n" + strings.Repeat("o1,a\n", 50_000)
+	long := "openid,name\n" + strings.Repeat("o1,a\n", 5_000)
 	for _, c := range []struct {
 		what    string
 		options Options
@@ -248,7 +248,7 @@ func TestTheCharsetIsKnownBeforeItMatters(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	b.WriteString("openid,name\n")
-	for i := range 20_000 {
+	for i := range 10_000 {
 		fmt.Fprintf(&b, "o%d,Li\n", i)
 	}
 	for encoding, file := range map[string]string{
@@ -257,24 +257,19 @@ func TestTheCharsetIsKnownBeforeItMatters(t *testing.T) {
 		r, rows, err := read(t, strings.NewReader(file), Options{Template: template(t, hello)})
 		require.NoError(t, err)
 		require.Equal(t, encoding, r.Shape().Encoding)
-		require.Equal(t, []int{20_001, 20_001, 0, 0}, counts(r.Summary()))
-		require.Equal(t, []string{"20002: x 小明，您好"}, lastInWords(t, rows))
+		require.Equal(t, []int{10_001, 10_001, 0, 0}, counts(r.Summary()))
+		require.Equal(t, []string{"10002: x 小明，您好"}, inWords(t, rows[len(rows)-1:]))
 	}
-	odd := "openid,name\no1,\xc3\xf7\n" + strings.Repeat("o2,Li\n", 30_000) +
+	odd := "openid,name\no1,\xc3\xf7\n" + strings.Repeat("o2,Li\n", 12_000) +
 		"o3,小明\no4,小明\n"
 	_, rows, err := read(t, strings.NewReader(odd), Options{Template: template(t, hello)})
 	require.ErrorContains(t, err, "say in which encoding the file is")
-	require.Len(t, rows, 30_003)
+	require.Len(t, rows, 12_003)
 	// 模 alone could be a letter of UTF-8: what follows tells.
-	file := gb("openid,name\no1,模\n" + strings.Repeat("o2,小明\n", 30_000))
+	file := gb("openid,name\no1,模\n" + strings.Repeat("o2,小明\n", 10_000))
 	_, rows, err = read(t, strings.NewReader(file), Options{Template: template(t, hello)})
 	require.NoError(t, err)
-	require.Equal(t, "2: o1 模，您好", inWords(t, rows)[0])
-}
-
-func lastInWords(t *testing.T, rows []Row) []string {
-	all := inWords(t, rows)
-	return all[len(all)-1:]
+	require.Equal(t, "2: o1 模，您好", inWords(t, rows[:1])[0])
 }
 
 func TestAReaderCanBeLeftAtAnyTime(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 func TestEachRecipientIsKnownOnceItWasMet(t *testing.T) {
 	t.Parallel()
 	var s seen
-	const n = 100_000
+	const n = 20_000
 	key := func(i int) recipientKey { return keyOf(strconv.Itoa(i)) }
 	for i := range n {
 		require.False(t, s.add(key(i)))

@@ -116,7 +116,7 @@ func (t *Template) compile(normal string) error {
 }
 
 // stringEnd is where the quote is that ends a string in normal form.
-func stringEnd(s string) int {
+func stringEnd[T string | []byte](s T) int {
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
