@@ -67,6 +67,10 @@ func requireOnceEach(t *testing.T, conn *broker.Conn, n int) {
 	require.Equal(t, want, got)
 }
 
+// stored is how many a queue has. A broker that is slow to answer is asked again, and then tells of a
+// repeat.
+func stored(done publisher.CampaignResult) int { return done.Published + done.Repeated }
+
 func TestACampaignIsStoredOnceEachInOrder(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*jetstream.StreamConfig){
@@ -82,7 +86,7 @@ func TestACampaignIsStoredOnceEachInOrder(t *testing.T) {
 			c := sale
 			c.Progress = func(done publisher.CampaignResult, waiting error) {
 				require.NoError(t, waiting)
-				require.Equal(t, done.Published, done.Next)
+				require.Equal(t, stored(done), done.Next)
 				told = done
 			}
 			ahead := func(i int) {
@@ -93,15 +97,15 @@ func TestACampaignIsStoredOnceEachInOrder(t *testing.T) {
 				followers(n, ahead), publisher.WithSource("shop"), publisher.WithSendAt(at),
 				publisher.WithExpiresIn(2*time.Hour))
 			require.NoError(t, err)
-			require.Equal(t, publisher.CampaignResult{Published: n, Next: n}, done)
+			require.Equal(t, []int{n, n}, []int{stored(done), done.Next})
 			require.Equal(t, done, told)
-			stored := queued(t, conn)
-			require.Equal(t, saleIDs(n), ids(stored))
-			first, err := schema.ParseEnvelope(stored[0].Header)
+			queue := queued(t, conn)
+			require.Equal(t, saleIDs(n), ids(queue))
+			first, err := schema.ParseEnvelope(queue[0].Header)
 			require.NoError(t, err)
-			last, err := schema.ParseEnvelope(stored[n-1].Header)
+			last, err := schema.ParseEnvelope(queue[n-1].Header)
 			require.NoError(t, err)
-			require.Equal(t, "kefu.send.wx1.bulk.sale", stored[n-1].Subject)
+			require.Equal(t, "kefu.send.wx1.bulk.sale", queue[n-1].Subject)
 			require.Equal(t, []string{"shop", at.String()},
 				[]string{last.Source, last.SendAt.String()})
 			require.Equal(t, first.ExpiresAt, last.ExpiresAt, "it counts from the call")
@@ -181,7 +185,7 @@ func TestACampaignThatIsCutOffAndRunAgainIsStoredOnceEach(t *testing.T) {
 				})
 			require.ErrorIs(t, err, broken)
 			require.Equal(t, n/2, indexOf(t, err))
-			require.Equal(t, publisher.CampaignResult{Published: n / 2, Next: n / 2}, done)
+			require.Equal(t, []int{n / 2, n / 2}, []int{stored(done), done.Next})
 			return err
 		},
 	} {
@@ -196,9 +200,8 @@ func TestACampaignThatIsCutOffAndRunAgainIsStoredOnceEach(t *testing.T) {
 			done, err := newPublisher(t, conn.JS).PublishCampaign(t.Context(), app, sale,
 				followers(n))
 			require.NoError(t, err)
-			require.Equal(t, publisher.CampaignResult{
-				Published: n - before, Repeated: before, Next: n,
-			}, done)
+			require.Equal(t, []int{n, n}, []int{stored(done), done.Next})
+			require.GreaterOrEqual(t, done.Repeated, before)
 			requireOnceEach(t, conn, n)
 		})
 	}
@@ -230,7 +233,7 @@ func TestACampaignWaitsForAFullQueue(t *testing.T) {
 	}
 	done, err := newPublisher(t, conn.JS).PublishCampaign(t.Context(), app, c, followers(1500))
 	require.NoError(t, err)
-	require.Equal(t, publisher.CampaignResult{Published: 1500, Next: 1500}, done)
+	require.Equal(t, []int{1500, 1500}, []int{stored(done), done.Next})
 	require.GreaterOrEqual(t, waited, 3)
 	requireOnceEach(t, conn, 1500)
 }
@@ -346,7 +349,8 @@ func TestARecipientWhoComesTwiceIsARepeat(t *testing.T) {
 	}
 	done, err := newPublisher(t, conn.JS).PublishCampaign(t.Context(), app, sale, again)
 	require.NoError(t, err)
-	require.Equal(t, publisher.CampaignResult{Published: 1200, Repeated: 3, Next: 1203}, done)
+	require.Equal(t, []int{1203, 1203}, []int{stored(done), done.Next})
+	require.GreaterOrEqual(t, done.Repeated, 3)
 	requireOnceEach(t, conn, 1200)
 }
 
@@ -367,7 +371,7 @@ func TestAnIteratorMayUseItsMemoryAgain(t *testing.T) {
 			}
 		})
 	require.NoError(t, err)
-	require.Equal(t, 200, done.Published)
+	require.Equal(t, 200, stored(done))
 	for i, s := range queued(t, conn) {
 		p, err := schema.Decode(s.Data, schema.Limits{})
 		require.NoError(t, err)
@@ -461,13 +465,13 @@ func TestACampaignOutlivesABrokerThatIsAway(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, app)
 	conn := b.ConnectWith(broker.Options{Name: "campaign"})
-	p := newPublisher(t, conn.JS, publisher.WithTimeout(50*time.Millisecond))
-	c, waited := sale, 0
+	p := newPublisher(t, conn.JS, publisher.WithTimeout(200*time.Millisecond))
+	c, isAway, waited := sale, false, 0
 	c.Progress = func(_ publisher.CampaignResult, waiting error) {
-		if waiting != nil {
-			if waited++; waited == 1 {
-				b.Start()
-			}
+		if waiting != nil && isAway {
+			waited++
+			isAway = false
+			b.Start()
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Patience)
@@ -475,10 +479,11 @@ func TestACampaignOutlivesABrokerThatIsAway(t *testing.T) {
 	done, err := p.PublishCampaign(ctx, app, c, followers(3000, func(i int) {
 		if i == 1500 {
 			b.Stop()
+			isAway = true
 		}
 	}))
 	require.NoError(t, err)
-	require.Equal(t, 3000, done.Published+done.Repeated)
-	require.Positive(t, waited)
+	require.Equal(t, 3000, stored(done))
+	require.Equal(t, 1, waited)
 	requireOnceEach(t, b.Connect(), 3000)
 }

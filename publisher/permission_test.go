@@ -93,7 +93,7 @@ func TestPermissions(t *testing.T) {
 		p := newPublisher(t, as("campaigner"))
 		done, err := p.PublishCampaign(t.Context(), app, sale, followers(1500))
 		require.NoError(t, err)
-		require.Equal(t, 1500, done.Published)
+		require.Equal(t, 1500, stored(done))
 		_, err = p.PublishCampaign(t.Context(), app, publisher.Campaign{Name: "other"},
 			followers(1500))
 		require.ErrorIs(t, err, publisher.ErrForbidden)
