@@ -56,18 +56,7 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 		s.Error(s.Stop(syscall.SIGKILL))
 		s.Start()
 	}
-	status := func() (got campaign.Status) {
-		t.Helper()
-		s.Eventually(func() bool {
-			out, code := s.Kefu("campaign", "status", "spring", "-o", "json")
-			s.Zero(code)
-			got = campaign.Status{}
-			s.NoError(json.Unmarshal([]byte(out), &got))
-			return got.Open() == 0
-		}, stage.Patience, 100*time.Millisecond)
-		return got
-	}
-	got := status()
+	got := ended(s, "spring")
 	posts := s.Posts()
 	s.Len(posts, n, "nobody is left out")
 	twice := 0
@@ -85,7 +74,20 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 	s.API.Remove(closed)
 	_, code = s.Kefu("dead", "replay", "--all", "--rate", "0", "--yes")
 	s.Zero(code)
-	s.Eventually(func() bool { return status().Sent == n }, stage.Patience, 100*time.Millisecond)
-	s.Empty(status().Dead)
+	s.Eventually(func() bool { return ended(s, "spring").Sent == n }, stage.Patience,
+		100*time.Millisecond)
+	s.Empty(ended(s, "spring").Dead)
 	s.NoError(s.Stop(syscall.SIGTERM))
+}
+
+// ended waits until everything of a campaign has ended, and returns its status.
+func ended(s *stage.Stage, name string) (got campaign.Status) {
+	s.Eventually(func() bool {
+		out, code := s.Kefu("campaign", "status", name, "-o", "json")
+		s.Zero(code)
+		got = campaign.Status{}
+		s.NoError(json.Unmarshal([]byte(out), &got))
+		return got.State == campaign.StateDone
+	}, stage.Patience, 100*time.Millisecond)
+	return got
 }

@@ -3,9 +3,6 @@ package main_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -95,61 +92,34 @@ func TestALetterWhoseIDWentOnIsNotToldAsReplayed(t *testing.T) {
 	s.Contains(plan, "cannot be replayed")
 }
 
-// TestCommandsThatAreKilledAreGoneOnWith kills a campaign's start and a replay in the middle, and
-// runs each again.
-func TestCommandsThatAreKilledAreGoneOnWith(t *testing.T) {
+// TestAReplayWhoseCommandIsKilledGoesOn kills the command in the middle, and runs it again.
+func TestAReplayWhoseCommandIsKilledGoesOn(t *testing.T) {
 	t.Parallel()
-	for what, c := range map[string]struct {
-		prepare func(s *stage.Stage, people int)
-		args    []string
-	}{
-		"a campaign": {func(s *stage.Stage, people int) {
-			var rows strings.Builder
-			rows.WriteString("openid\n")
-			for i := range people {
-				fmt.Fprintf(&rows, "o%d\n", i)
-			}
-			s.NoError(os.WriteFile(filepath.Join(s.Dir, "people.csv"), []byte(rows.String()),
-				0o600))
-			s.NoError(os.WriteFile(filepath.Join(s.Dir, "packet.json"),
-				[]byte(`{"msgtype":"text","text":{"content":"hello"}}`), 0o600))
-		}, []string{"campaign", "start", "spring", "--file", "DIR/people.csv", "--template",
-			"DIR/packet.json", "--yes"}},
-		"a replay": {func(s *stage.Stage, people int) {
-			for i := range people {
-				buried(s, fmt.Sprint("order-", i), fmt.Sprint("o", i), uint64(i+1), time.Now())
-			}
-		}, []string{"dead", "replay", "--all", "--rate", "0", "--yes"}},
-	} {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			s := stage.New(t, stage.Options{})
-			s.Start()
-			const people = 900
-			c.prepare(s, people)
-			for i := range c.args {
-				c.args[i] = strings.Replace(c.args[i], "DIR", s.Dir, 1)
-			}
-			for _, posts := range []int{1, 100, 400} {
-				ctx, kill := context.WithCancel(t.Context())
-				var watching sync.WaitGroup
-				watching.Go(func() {
-					_ = s.API.WaitFor(ctx, sandbox.Filter{Call: sandbox.CallSend}, posts)
-					kill()
-				})
-				_, _ = s.KefuKilled(ctx, c.args...) // on a fast machine it may have ended
-				kill()
-				watching.Wait()
-			}
-			_, code := s.Kefu(c.args...)
-			s.Contains([]int{0, 1, 3}, code, "3: an earlier run had replayed all; 1: it was doing so")
-			s.Drained()
-			s.Empty(s.Letters())
-			got := s.Posts()
-			s.Len(got, people, "nobody is left out")
-			for to, n := range got {
-				s.Equal(1, n, to)
-			}
+	s := stage.New(t, stage.Options{})
+	s.Start()
+	const people = 900
+	for i := range people {
+		buried(s, fmt.Sprint("order-", i), fmt.Sprint("o", i), uint64(i+1), time.Now())
+	}
+	replay := []string{"dead", "replay", "--all", "--rate", "0", "--yes"}
+	for _, posts := range []int{1, 100, 400} {
+		ctx, kill := context.WithCancel(t.Context())
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			_ = s.API.WaitFor(ctx, sandbox.Filter{Call: sandbox.CallSend}, posts)
+			kill()
 		})
+		_, _ = s.KefuKilled(ctx, replay...) // on a fast machine it may have ended
+		kill()
+		watching.Wait()
+	}
+	_, code := s.Kefu(replay...)
+	s.Contains([]int{0, 1, 3}, code, "3: an earlier run had replayed all; 1: it was doing so")
+	s.Drained()
+	s.Empty(s.Letters())
+	got := s.Posts()
+	s.Len(got, people, "nobody is left out")
+	for to, n := range got {
+		s.Equal(1, n, to)
 	}
 }
