@@ -29,6 +29,9 @@ type Work struct {
 	book     *ledger.Ledger // nil without a ledger
 	settings func(appID string) App
 
+	// ends are how what a job has fed ended; false when nobody counts.
+	ends func(jobID, appID string) (ends, bool)
+
 	mu    sync.Mutex
 	feeds map[string]*feed // by job
 }
@@ -38,7 +41,9 @@ type Work struct {
 func NewWork(
 	conn *broker.Conn, book *ledger.Ledger, settings func(appID string) App,
 ) *Work {
-	return &Work{conn: conn, book: book, settings: settings, feeds: make(map[string]*feed)}
+	w := &Work{conn: conn, book: book, settings: settings, feeds: make(map[string]*feed)}
+	w.ends = w.counted
+	return w
 }
 
 // spec is what the pool must know of a campaign that is ordered.
@@ -184,8 +189,8 @@ func (f *feed) fullSince(p job.Part, o job.Order, now time.Time) time.Time {
 	return f.full
 }
 
-// ends are how what a job has fed ended; false when nobody counts.
-func (w *Work) ends(jobID, appID string) (ends, bool) {
+// counted are the ends that the worker has counted.
+func (w *Work) counted(jobID, appID string) (ends, bool) {
 	if w.book == nil {
 		return ends{}, false
 	}
@@ -270,4 +275,7 @@ func queued(ctx context.Context, conn *broker.Conn, appID, campaign string) (int
 	return int(n), err
 }
 
-var _ job.Work = (*Work)(nil)
+var (
+	_ job.Work   = (*Work)(nil)
+	_ job.Tidier = (*Work)(nil)
+)

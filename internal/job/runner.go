@@ -123,6 +123,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		defer w.Stop()
 	}
 	defer r.tasks.Wait()
+	r.tasks.Go(func() { r.tidy(ctx) })
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {

@@ -154,6 +154,7 @@ type bed struct {
 	conn   *broker.Conn
 	crew   *crew
 	halt   int
+	works  func(items) Work // nil: as it is
 }
 
 func newBed(t *testing.T) *bed {
@@ -171,8 +172,12 @@ func (b *bed) worker(name string) (stop, kill func()) {
 	b.crew.alive = append(b.crew.alive, name)
 	b.crew.mu.Unlock()
 	ctx, cancel := context.WithCancel(b.t.Context())
-	r := NewRunner(conn, name, member{b.crew, name}, map[Kind]Work{
-		KindReplay: items{conn, b.halt}}, slog.New(slog.DiscardHandler))
+	var work Work = items{conn, b.halt}
+	if b.works != nil {
+		work = b.works(items{conn, b.halt})
+	}
+	r := NewRunner(conn, name, member{b.crew, name}, map[Kind]Work{KindReplay: work},
+		slog.New(slog.DiscardHandler))
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
 	var once sync.Once
