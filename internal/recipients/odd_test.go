@@ -140,6 +140,9 @@ func TestABadRowIsNamedAndReadingGoesOn(t *testing.T) {
 			"row: has 1 columns, the header 2"},
 		{"a column more", hello, "openid,name\n%s1,a\n%s2,a,b\n%s3,a\n",
 			"row: has 3 columns, the header 2"},
+		{"a million columns more", hello,
+			"openid,name\n%s1,a\n%s2" + strings.Repeat(",", 1<<20) + "\n%s3,a\n",
+			"row: has 1048577 columns, the header 2"},
 		{"an empty value", hello, "openid,name\n%s1,a\n%s2, \n%s3,a\n", "name: " + emptyPlace},
 		{"an empty value in NDJSON", hello, "\n{\"openid\":\"%s1\",\"name\":\"a\"}\n" +
 			"{\"openid\":\"%s2\",\"name\":\"\"}\n{\"openid\":\"%s3\",\"name\":\"a\"}\n",
