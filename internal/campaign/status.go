@@ -115,6 +115,9 @@ func (s *Status) balance(unfed, stream int) {
 		s.Rows = ended + stream
 	}
 	rest := s.Rows - s.Invalid - s.Repeated - ended
+	if s.State == StateCancelled && rest < 0 { // the receipt of a cancel has counted some as well
+		s.Cancelled, rest = max(0, s.Cancelled+rest), 0
+	}
 	if rest < 0 { // somebody has published more under its name
 		s.Rows, rest = s.Rows-rest, 0
 	}
@@ -249,8 +252,13 @@ func (a account) read(ctx context.Context, conn *broker.Conn) (Status, error) {
 		return Status{}, err
 	}
 	if counted {
+		// The rate is by the broker's clock, and ours may be another.
+		receipts, err := conn.JS.Stream(ctx, schema.StreamReceipt)
+		if err != nil {
+			return Status{}, fmt.Errorf("what time it is: %w", err)
+		}
 		p, err := ledger.ReadCounts(ctx, conn, ledger.CampaignOf(r.AppID, r.Campaign))
-		a.counts, a.rate = p.Counts, p.RateAt(time.Now())
+		a.counts, a.rate = p.Counts, p.RateAt(receipts.CachedInfo().TimeStamp)
 		return a.status(time.Now()), err
 	}
 	if a.counts, err = fromReceipts(ctx, conn, r); err != nil {
@@ -303,6 +311,9 @@ func fromReceipts(ctx context.Context, conn *broker.Conn, r Record) (ledger.Coun
 			c.Sent++
 		case schema.StateDead:
 			c.Dead[o.reason]++
+			if o.closed {
+				c.Closed++
+			}
 		case schema.StateCancelled:
 			c.Cancelled++
 		}
@@ -319,6 +330,7 @@ type outcome struct {
 	state             schema.State
 	reason            schema.Reason
 	possibleDuplicate bool
+	closed            bool // the answer was that the window for replies is closed
 }
 
 // outcomes reads the receipts of a campaign, and how many intents were cancelled together with it,
@@ -327,7 +339,10 @@ func outcomes(
 	ctx context.Context, conn *broker.Conn, r Record,
 ) (latest map[[16]byte]outcome, together int, err error) {
 	latest = make(map[[16]byte]outcome)
-	o := broker.ScanOptions{Subject: wire.ReceiptFilter(r.AppID), Since: r.StartedAt.Add(-skew)}
+	o := broker.ScanOptions{Subject: wire.ReceiptFilter(r.AppID)}
+	if !r.StartedAt.IsZero() {
+		o.Since = r.StartedAt.Add(-skew)
+	}
 	of := receiptOf(r.Campaign)
 	err = conn.Scan(ctx, schema.StreamReceipt, o, func(s broker.Stored) error {
 		receipt, ok := of(s.Data)
@@ -344,7 +359,7 @@ func outcomes(
 			return nil
 		}
 		latest[key] = outcome{receipt.Generation, receipt.State, receipt.Reason,
-			receipt.PossibleDuplicate}
+			receipt.PossibleDuplicate, receipt.Errcode != nil && *receipt.Errcode == ledger.CodeClosed}
 		return nil
 	})
 	return latest, together, err
