@@ -40,8 +40,12 @@ const (
 	afterStop = 3 * time.Second
 )
 
+var errFull = errors.New("the queue is full")
+
 // Carry feeds the rows of a step. Done again, it publishes the same ids: the broker and the ledger
-// recognise them. It implements [job.Work].
+// recognise them. A step that was cut off is fed to its end even when the campaign is paused
+// meanwhile, since a step that is chosen anew would not know how long ago its rows may have been
+// fed. It implements [job.Work].
 func (w *Work) Carry(ctx, begin context.Context, t job.Task) (job.Result, error) {
 	f, err := w.feed(ctx, t.Order, t.Part.AppID)
 	if err != nil {
@@ -101,6 +105,10 @@ type offer struct {
 
 // run feeds up to n rows.
 func (c *carrying) run(ctx, begin context.Context, n int) (job.Result, error) {
+	stopped := begin
+	if c.task.Again && c.task.Order.Want != job.WantAbort {
+		begin = ctx
+	}
 	settle, end := context.WithCancel(ctx)
 	defer end()
 	over := context.AfterFunc(begin, func() { time.AfterFunc(afterStop, end) })
@@ -113,7 +121,7 @@ func (c *carrying) run(ctx, begin context.Context, n int) (job.Result, error) {
 			c.fail(err)
 		}
 	}
-	if err := c.settle(begin, settle); err != nil {
+	if err := c.settle(stopped, settle); err != nil {
 		return job.Result{}, err
 	}
 	if gone {
@@ -262,7 +270,7 @@ func (c *carrying) answer(o offer, err error) {
 }
 
 // settle waits until the queue has everything. When begin ends while the queue is full, the step
-// ends before the first row that it did not take.
+// ends before the first row that it did not take; one that was cut off is carried out once more.
 func (c *carrying) settle(begin, settle context.Context) error {
 	for {
 		if err := c.flush(settle); err != nil {
@@ -276,7 +284,11 @@ func (c *carrying) settle(begin, settle context.Context) error {
 		if failed != nil || len(again) == 0 {
 			return failed
 		}
-		if pause.For(begin, fullPause) != nil {
+		switch {
+		case pause.For(begin, fullPause) == nil:
+		case c.task.Again:
+			return errFull
+		default:
 			first := func(x, y offer) int { return x.before.Published - y.before.Published }
 			c.sum = slices.MinFunc(again, first).before
 			return nil

@@ -77,6 +77,7 @@ type feed struct {
 	cycle  time.Duration // between two looks, of late
 	full   time.Time     // since when all of the first sends are fed
 	empty  time.Time     // since when nothing of it was found anywhere
+	stored time.Time     // since when all ends that this worker knows are stored as counts
 
 	chunk int // that rows are of
 	rows  []chunkRow
@@ -155,7 +156,7 @@ func (w *Work) Choose(
 		return job.Choice{}, nil
 	case left <= 0:
 		f.looked = now
-		done, err := w.ended(ctx, f, p, ends, counted, now)
+		done, err := w.ended(ctx, f, o, p, ends, counted, now)
 		return job.Choice{Result: job.Result{Done: done}}, err
 	}
 	room := -1
@@ -221,24 +222,42 @@ func (w *Work) choose(
 	return job.Choice{Step: body}, err
 }
 
-// ended says whether everything that was fed has ended.
+// ended says whether everything that was fed has ended, and shows in the status.
 func (w *Work) ended(
-	ctx context.Context, f *feed, p job.Part, e ends, counted bool, now time.Time,
+	ctx context.Context, f *feed, o job.Order, p job.Part, e ends, counted bool, now time.Time,
 ) (bool, error) {
-	if counted && e.all() >= p.Published {
+	if !counted || e.all() < p.Published {
+		// For what nobody counts, and for what was recognised as a repeat and is counted elsewhere,
+		// it has to do that nothing of the campaign is found, neither queued nor waiting.
+		waiting, err := w.anywhere(ctx, p.AppID, f.spec.Campaign)
+		if err != nil || waiting {
+			f.empty = time.Time{}
+			return false, err
+		}
+		if f.empty.IsZero() {
+			f.empty = now
+		}
+		if now.Sub(f.empty) < emptyFor {
+			return false, nil
+		}
+	}
+	if !counted {
 		return true, nil
 	}
-	// Without a count, and for what was recognised as a repeat and is counted elsewhere, it has to
-	// do that nothing of the campaign is found, neither queued nor waiting.
-	waiting, err := w.anywhere(ctx, p.AppID, f.spec.Campaign)
-	if err != nil || waiting {
-		f.empty = time.Time{}
+	// The counts are stored a moment later, by another worker, which may be lost.
+	of := ledger.JobOf(o.ID, p.AppID)
+	stored, err := ledger.ReadJobCounts(ctx, w.conn, of)
+	if err != nil {
 		return false, err
 	}
-	if f.empty.IsZero() {
-		f.empty = now
+	if c := stored[of]; c.Sent+c.Dead+c.Cancelled < e.all() {
+		f.stored = time.Time{}
+		return false, nil
 	}
-	return now.Sub(f.empty) >= emptyFor, nil
+	if f.stored.IsZero() {
+		f.stored = now // those of the campaign are stored with those of the job, if not before
+	}
+	return f.stored.Before(now), nil
 }
 
 // anywhere says whether something of a campaign is queued or waits.
