@@ -172,9 +172,6 @@ func (t *Template) place(column int) {
 	t.parts[len(t.parts)-1].column = column
 }
 
-// Columns are the names of the placeholders, each once.
-func (t *Template) Columns() []string { return append([]string(nil), t.columns...) }
-
 // Digest tells templates apart: the SHA-256 of the template's normal form in hexadecimal. White
 // space does not count.
 func (t *Template) Digest() string { return t.digest }

@@ -87,7 +87,7 @@ func TestWhiteSpaceMakesNoOtherTemplate(t *testing.T) {
 	a, b := template(t, hello), template(t, "\ufeff"+strings.ReplaceAll(hello, ":", " :\n "))
 	require.Equal(t, a.Digest(), b.Digest())
 	require.NotEqual(t, a.Digest(), template(t, strings.ReplaceAll(hello, "您好", "你好")).Digest())
-	require.Equal(t, []string{"name"}, a.Columns())
+	require.Equal(t, []string{"name"}, a.columns)
 }
 
 // FuzzRender: whatever template and values, what comes out is JSON whose strings hold the values
