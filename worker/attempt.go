@@ -145,15 +145,6 @@ func (e *engine) ruled(kind eventKind, d *delivery, said ledger.Standing) event 
 	return event{kind: kind, now: now, facts: f}
 }
 
-// recalled says whether a delivery's campaign was cancelled, and whether the campaign's receipt
-// tells of it: without a ledger nobody counts what ends here, so it has one of its own.
-func (e *engine) recalled(d *delivery) (recalled, withCampaign bool) {
-	if !e.withdrawals.CampaignCancelled(e.appID, d.campaignName()) {
-		return false, false
-	}
-	return true, e.book != nil
-}
-
 // write puts a mark into the ledger and waits for what it says; an error means
 // that the worker is stopping.
 func (e *engine) write(m ledger.Mark) (ledger.Standing, error) {

@@ -262,18 +262,6 @@ func (a *app) retryNow(d *delivery) {
 	a.mu.Unlock()
 }
 
-// recall has what is in hand of campaigns that were cancelled end at once.
-func (a *app) recall() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, d := range a.scheduler.recall() {
-		if d.timer != nil {
-			d.timer.Stop()
-		}
-	}
-	a.schedule()
-}
-
 // settled forgets a delivery that was acknowledged.
 func (a *app) settled(d *delivery) {
 	a.mu.Lock()

@@ -133,33 +133,6 @@ func (s *scheduler) makeReady(d *delivery, push func(*queue, *delivery)) {
 	}
 }
 
-// isCancelled says whether a delivery is of a campaign that was cancelled.
-func (s *scheduler) isCancelled(d *delivery) bool {
-	return d.line.kind == schema.LaneBulk && s.cancelled(d.subject.Key)
-}
-
-// recall has what is in hand of campaigns that were cancelled wait for nothing but a
-// slot. It returns what waited for a time.
-func (s *scheduler) recall() (waited []*delivery) {
-	bulk := s.bulk()
-	var rest queue
-	for d := range bulk.ready.all() {
-		if s.isCancelled(d) {
-			bulk.recalled.pushBack(d)
-		} else {
-			rest.pushBack(d)
-		}
-	}
-	bulk.ready = rest
-	for _, d := range s.inHand {
-		if d.place == waiting && s.isCancelled(d) {
-			waited = append(waited, d)
-			s.retryNow(d)
-		}
-	}
-	return waited
-}
-
 // purpose is what an intent gets its slot for.
 type purpose uint8
 
@@ -194,24 +167,6 @@ func (s *scheduler) next(c conditions) (l *line, d *delivery, why purpose) {
 	}
 	return d.line, d, why
 }
-
-// nextRecalled is the next that is to be cancelled with its campaign; nil for none, and
-// every other time while live is ready: a million that are cancelled hold nobody up.
-func (s *scheduler) nextRecalled() *delivery {
-	recalled := &s.bulk().recalled
-	if recalled.len() == 0 {
-		return nil
-	}
-	isReady := func(l *line) bool { return l.ready.len() > 0 && !l.draining }
-	s.liveFirst = !s.liveFirst && slices.ContainsFunc(s.shards(), isReady)
-	if s.liveFirst {
-		return nil
-	}
-	return recalled.first()
-}
-
-// recalling says whether anything is to be cancelled with its campaign.
-func (s *scheduler) recalling() bool { return s.bulk().recalled.len() > 0 }
 
 // nextLine is the line whose turn it is: live before bulk, live shards in turn.
 func (s *scheduler) nextLine(c conditions) *line {

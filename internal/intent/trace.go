@@ -2,10 +2,12 @@ package intent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -50,16 +52,34 @@ func (t *trace) gather(ctx context.Context, conn *broker.Conn, hasQueue bool) er
 	if !t.found() {
 		return nil
 	}
-	order, ok, err := withdrawal.Read(ctx, conn, t.appID, t.id)
-	if err != nil {
+	if err := t.lookForOrder(ctx, conn); err != nil {
 		return err
-	}
-	if ok {
-		t.withdrawal = &order
 	}
 	workers, err := pool.Workers(ctx, conn)
 	for _, w := range workers {
 		t.alive[w.Name] = true
+	}
+	return err
+}
+
+// lookForOrder reads whether the intent was withdrawn, or its campaign cancelled.
+func (t *trace) lookForOrder(ctx context.Context, conn *broker.Conn) error {
+	m := cmp.Or(t.queued, t.waiting)
+	if m != nil && m.Campaign() != "" {
+		o, ok, err := withdrawal.ReadCampaignOrder(ctx, conn, t.appID, m.Campaign())
+		if err != nil {
+			return err
+		}
+		if ok { // it covers what is published later, too
+			t.withdrawal = &withdrawal.Order{Cancellation: schema.Cancellation{
+				Generation: math.MaxInt, By: o.By, At: o.At,
+			}}
+			return nil
+		}
+	}
+	order, ok, err := withdrawal.Read(ctx, conn, t.appID, t.id)
+	if ok {
+		t.withdrawal = &order
 	}
 	return err
 }

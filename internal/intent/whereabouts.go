@@ -77,7 +77,7 @@ func (t *trace) judge() Whereabouts {
 	w.byQueue(t)
 	if v := t.withdrawal; v != nil && !w.State.Terminal() && v.Covers(w.Generation, t.published()) {
 		w.Withdrawn, w.WithdrawnBy = true, v.By
-		w.add(v.At, v.Generation, "", "withdrawn by "+v.By)
+		w.add(v.At, min(v.Generation, w.Generation), "", "withdrawn by "+v.By)
 	}
 	slices.SortStableFunc(w.Events, func(a, b Event) int { return a.At.Compare(b.At) })
 	w.Events = slices.CompactFunc(w.Events, func(a, b Event) bool {

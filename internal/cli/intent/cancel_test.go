@@ -10,6 +10,7 @@ import (
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
+	"github.com/nats-io/nats.go"
 )
 
 func TestCancelWhatIsQueued(t *testing.T) {
@@ -35,6 +36,20 @@ func TestCancelWhatIsQueued(t *testing.T) {
 	o.Equal(cli.ExitDone, again.Code)
 	o.Contains(again.Out, "was withdrawn already, by ")
 	o.Len(o.Audited(), 1)
+}
+
+func TestAnIntentOfACancelledCampaignIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	_, err := o.Conn.Outbox.PublishWait(t.Context(), &nats.Msg{
+		Subject: schema.BulkSubject("wx1", "double-11").String(), Data: []byte("{}"),
+		Header: nats.Header{schema.HeaderMsgID: {"row-1"}},
+	})
+	o.NoError(err)
+	_, _, err = withdrawal.CancelCampaign(t.Context(), o.Conn, "wx1", "double-11", "ann", time.Hour)
+	o.NoError(err)
+	o.Regexp(`(?m)^withdrawn +by ann: it will not be sent$`, o.Kefu("find row-1").Out)
+	o.Contains(o.Kefu("cancel row-1").Out, "was withdrawn already, by ann")
 }
 
 func TestCancelWhatWaitsAndWhatIsUnderWay(t *testing.T) {
