@@ -18,7 +18,7 @@ func (s *Streams) Confirm(ctx context.Context, question string) error {
 	if s.Yes {
 		return nil
 	}
-	if !s.Terminal.In || !s.Terminal.Err {
+	if !s.CanAsk() {
 		return Usagef("%s There is no terminal to ask on: add --yes if that is what you want",
 			Clean(question))
 	}
@@ -33,6 +33,9 @@ func (s *Streams) Confirm(ctx context.Context, question string) error {
 	}
 	return errDeclined
 }
+
+// CanAsk says whether Confirm can have an answer.
+func (s *Streams) CanAsk() bool { return s.Yes || s.Terminal.In && s.Terminal.Err }
 
 func (s *Streams) askf(format string, args ...any) {
 	// A question is no note: quiet does not silence it. It ends without a line feed.

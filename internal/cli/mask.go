@@ -74,6 +74,19 @@ func (m Mask) Packet(raw []byte) string {
 	return out.String()
 }
 
+// Recipient returns a valid packet as it is, on one line, but for whom it goes to: for who wrote what
+// it says.
+func (m Mask) Recipient(raw []byte, openid string) string {
+	var out bytes.Buffer
+	_ = json.Compact(&out, raw) // it is valid
+	text, name := out.String(), `"touser":"`
+	if begin := strings.Index(text, name+openid+`"`); begin >= 0 && !m.Reveal {
+		begin += len(name)
+		text = text[:begin] + maskOpenID(openid) + text[begin+len(openid):]
+	}
+	return m.Within(text, openid)
+}
+
 // masked copies valid JSON and masks the values in it.
 func (m Mask) masked(raw []byte) []byte {
 	d := json.NewDecoder(bytes.NewReader(raw))

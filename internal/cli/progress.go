@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -12,38 +11,36 @@ type Bar struct {
 	bar     *progressbar.ProgressBar
 	title   string
 	waiting string
-	before  int // what an earlier run had done
 }
 
-// Progress makes a bar; with a unit it shows how many of them are done in a second.
+// Progress makes a bar; with a unit it shows how many of them are done in a second. A total below 0
+// is not known.
 func (s *Streams) Progress(total int, title, unit string) *Bar {
+	var options []progressbar.Option
+	if unit != "" {
+		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit))
+	}
+	return s.bar(total, title, options...)
+}
+
+// ProgressOfBytes makes a bar that counts bytes.
+func (s *Streams) ProgressOfBytes(total int64, title string) *Bar {
+	return s.bar(int(total), title, progressbar.OptionShowBytes(true))
+}
+
+func (s *Streams) bar(total int, title string, more ...progressbar.Option) *Bar {
 	if !s.Terminal.Err || s.Quiet {
 		return &Bar{}
 	}
-	options := []progressbar.Option{
+	options := append([]progressbar.Option{
 		progressbar.OptionSetWriter(s.Err),
 		progressbar.OptionSetDescription(title),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetWidth(30),
 		progressbar.OptionThrottle(100 * time.Millisecond),
 		progressbar.OptionClearOnFinish(),
-	}
-	if unit != "" {
-		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit))
-	}
+	}, more...)
 	return &Bar{title: title, bar: progressbar.NewOptions(total, options...)}
-}
-
-// Continue tells the bar what an earlier run had done: counted in, it would make this one look as
-// if it were over in a moment.
-func (b *Bar) Continue(done int) {
-	if b.bar == nil || done == 0 || done >= b.bar.GetMax() {
-		return
-	}
-	b.before = done
-	b.title += fmt.Sprintf(", behind the %s done before", Grouped(int64(done)))
-	b.bar.Describe(b.title)
-	b.bar.ChangeMax(b.bar.GetMax() - done)
 }
 
 // Show tells the bar how much is done.
@@ -59,7 +56,7 @@ func (b *Bar) Show(done int, waiting string) {
 		}
 		b.bar.Describe(title)
 	}
-	_ = b.bar.Set(done - b.before) // a bar that cannot be drawn changes nothing
+	_ = b.bar.Set(done) // a bar that cannot be drawn changes nothing
 }
 
 // End takes the bar away.

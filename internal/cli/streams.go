@@ -22,6 +22,7 @@ type Streams struct {
 	format  format
 	noColor bool // --no-color
 	plain   bool // the environment wants no colours
+	dumb    bool // the terminal cannot move its cursor
 }
 
 // Terminal is what is known about the other end of the streams.
@@ -39,7 +40,8 @@ func newStreams(p Process) *Streams {
 		s.Terminal.Err, _ = isTerminal(p.Err)
 		s.Terminal.Out, s.Terminal.Width = isTerminal(p.Out)
 	}
-	s.plain = getenv(p.Environ, "NO_COLOR") != "" || getenv(p.Environ, "TERM") == "dumb"
+	s.dumb = getenv(p.Environ, "TERM") == "dumb"
+	s.plain = getenv(p.Environ, "NO_COLOR") != "" || s.dumb
 	return s
 }
 

@@ -2,11 +2,12 @@ package campaign
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
+	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/cli"
-	"github.com/kefuhq/kefu/internal/recipients"
+	"github.com/kefuhq/kefu/schema"
 )
 
 // someRows returns a number of rows; "" for 0, which is not worth a line.
@@ -17,17 +18,187 @@ func someRows(n int) string {
 	return cli.Grouped(int64(n))
 }
 
-func summaryFields(s recipients.Summary) []cli.Field {
-	var types []string
-	for t, n := range s.MsgTypes {
-		types = append(types, fmt.Sprintf("%s %s", cli.Grouped(int64(n)), t))
+// statusFields are all that is known of a campaign, for people.
+func statusFields(s campaign.Status, now time.Time) []cli.Field {
+	started := cli.Moment(s.StartedAt)
+	if s.By != "" {
+		started += " by " + s.By
 	}
-	slices.Sort(types)
-	return []cli.Field{
+	fields := []cli.Field{
+		{Name: "campaign", Value: s.Campaign},
+		{Name: "app", Value: s.AppID},
+		{Name: "state", Value: stateText(s, now), Style: stateStyle(s.State)},
+		{Name: "started", Value: started},
 		{Name: "rows", Value: cli.Grouped(int64(s.Rows))},
-		{Name: "recipients", Value: cli.Grouped(int64(s.Recipients)), Style: cli.Green},
 		{Name: "repeated", Value: someRows(s.Repeated)},
-		{Name: "invalid", Value: someRows(s.Invalid), Style: cli.Yellow},
-		{Name: "msgtypes", Value: strings.Join(types, ", ")},
+		{Name: "left out", Value: someRows(s.Invalid), Style: cli.Yellow},
 	}
+	fields = append(fields, countFields(s)...)
+	fields = append(fields,
+		cli.Field{Name: "maybe twice", Value: someRows(s.PossibleDuplicates), Style: cli.Yellow},
+		cli.Field{Name: "rate", Value: rateText(s)},
+		cli.Field{Name: "time left", Value: leftText(s, now)},
+		cli.Field{Name: "at most", Value: perSecond(s.PerSecond)},
+		cli.Field{Name: "send at", Value: cli.Moment(s.SendAt)},
+		cli.Field{Name: "expires at", Value: cli.Moment(s.ExpiresAt)},
+		cli.Field{Name: "quiet hours", Value: quietText(s.Quiet)},
+		cli.Field{Name: "finished", Value: cli.Moment(s.FinishedAt)},
+	)
+	for _, n := range s.Notes {
+		fields = append(fields, cli.Field{Name: "note", Style: cli.Yellow,
+			Value: fmt.Sprintf("%s: %s", cli.Grouped(int64(n.Count)), n.Text)})
+	}
+	return append(fields, cli.Field{Name: "you can", Value: advice(s)})
+}
+
+// countFields are what became of the rows.
+func countFields(s campaign.Status) []cli.Field {
+	open := cli.Field{Name: "open", Value: cli.Grouped(int64(s.Open))}
+	if !s.OutcomesSince.IsZero() {
+		open = cli.Field{
+			Name: "open or ended", Style: cli.Yellow,
+			Value: cli.Grouped(int64(s.Open)) + ": what ended before " +
+				cli.Moment(s.OutcomesSince) + " has no receipt any more",
+		}
+	}
+	fields := []cli.Field{
+		{Name: "queued", Value: cli.Grouped(int64(s.Queued))},
+		open,
+		{Name: "sent", Value: cli.Grouped(int64(s.Sent)), Style: cli.Green},
+	}
+	for _, reason := range schema.Reasons() {
+		value := someRows(s.Dead[reason])
+		if reason == schema.ReasonRecipient && s.Closed > 0 {
+			value += ", of them 45015, window closed: " + closedText(s)
+		}
+		fields = append(fields,
+			cli.Field{Name: "dead " + string(reason), Value: value, Style: cli.Red})
+	}
+	return append(fields, cli.Field{Name: "cancelled", Value: someRows(s.Cancelled)})
+}
+
+// closedText is how many met a closed reply window, and their share.
+func closedText(s campaign.Status) string {
+	text := cli.Grouped(int64(s.Closed))
+	if ended := s.Sent + deadOf(s); ended > 0 {
+		text += fmt.Sprintf(" (%.0f %% of those ended)", 100*float64(s.Closed)/float64(ended))
+	}
+	return text
+}
+
+// deadOf is how many are dead, of any reason.
+func deadOf(s campaign.Status) (n int) {
+	for _, dead := range s.Dead {
+		n += dead
+	}
+	return n
+}
+
+// endedOf is how many have an end.
+func endedOf(s campaign.Status) int { return s.Sent + deadOf(s) + s.Cancelled }
+
+// leftOf is how many have none yet.
+func leftOf(s campaign.Status) int { return s.Queued + s.Open }
+
+// stateText is the state, and why it is that.
+func stateText(s campaign.Status, now time.Time) string {
+	text := string(s.State)
+	quiet := s.Quiet.Ends(now)
+	switch {
+	case s.State == campaign.StateHalted && s.Halted != "":
+		return text + ": " + s.Halted
+	case s.State == campaign.StatePlanned && s.SendAt.After(now):
+		return text + ": nothing is fed before " + cli.Moment(s.SendAt)
+	case s.State == campaign.StatePlanned, s.State == campaign.StateFeeding:
+		if quiet.After(now) {
+			return text + ": quiet until " + cli.Moment(quiet)
+		}
+	case s.State == campaign.StateUploading:
+		return text + ": its file is being stored, or that was interrupted"
+	case s.State == campaign.StatePublished:
+		return text + ": all of it is fed, and not all has ended"
+	}
+	return text
+}
+
+// stateStyle sets apart what waits for a person.
+func stateStyle(s campaign.State) cli.Style {
+	switch s {
+	case campaign.StateHalted:
+		return cli.Red
+	case campaign.StatePaused, campaign.StateCancelled, campaign.StateUploading:
+		return cli.Yellow
+	default:
+		return cli.Green
+	}
+}
+
+// goesOn says whether more of a campaign is sent as it stands.
+func goesOn(s campaign.State) bool {
+	switch s {
+	case campaign.StatePlanned, campaign.StateFeeding, campaign.StatePublished:
+		return true
+	}
+	return false
+}
+
+// rateText is how many end in a second; "" where nothing moves.
+func rateText(s campaign.Status) string {
+	if s.Rate <= 0 || leftOf(s) == 0 {
+		return ""
+	}
+	return perSecond(s.Rate)
+}
+
+func perSecond(rate float64) string {
+	switch {
+	case rate <= 0:
+		return ""
+	case rate < 10:
+		return fmt.Sprintf("%.1f/s", rate)
+	}
+	return cli.Grouped(int64(rate+0.5)) + "/s"
+}
+
+// leftText is how long the rest takes; "" when nobody knows.
+func leftText(s campaign.Status, now time.Time) string {
+	if s.ETA.IsZero() || leftOf(s) == 0 {
+		return ""
+	}
+	return cli.About(max(s.ETA.Sub(now), time.Second).Truncate(time.Second))
+}
+
+func quietText(q campaign.Quiet) string {
+	if q.IsZero() {
+		return ""
+	}
+	return strings.Replace(q.String(), "-", " to ", 1) + ", Beijing time"
+}
+
+// advice says what an operator can do about a campaign; "" for nothing.
+func advice(s campaign.Status) string {
+	command := func(verb string) string { return "kefu campaign " + verb + " " + s.Campaign }
+	switch s.State {
+	case campaign.StateUploading:
+		return "if it was interrupted, the same kefu campaign start begins anew; nothing is sent yet"
+	case campaign.StatePlanned:
+		return "wait until its time comes or a worker begins it (kefu pool shows those there are); " +
+			command("cancel") + " ends it"
+	case campaign.StateFeeding:
+		return command("watch") + " follows it; pause and cancel stop it"
+	case campaign.StatePaused:
+		return command("resume") + " lets it go on; " + command("cancel") + " ends it"
+	case campaign.StateHalted:
+		if s.Upload == "" {
+			return "an earlier version was interrupted: the same kefu campaign start goes on with " +
+				"it; " + command("cancel") + " ends it"
+		}
+		return "see what they died of (kefu dead groups --campaign " + s.Campaign + "); when that " +
+			"is put right, " + command("resume") + " lets it go on, without halting for it again; " +
+			command("cancel") + " ends it"
+	}
+	if deadOf(s) > 0 && !goesOn(s.State) {
+		return "see what they died of: kefu dead groups --campaign " + s.Campaign
+	}
+	return ""
 }

@@ -2,21 +2,17 @@ package campaign
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/apps"
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/config"
-	"github.com/kefuhq/kefu/internal/recipients"
-	"github.com/kefuhq/kefu/schema"
 )
 
 // start is `kefu campaign start`.
@@ -25,14 +21,25 @@ type start struct {
 	settings *cli.Settings
 	broker   *cli.Broker
 
-	file        string
-	template    string
+	file     string
+	format   string
+	encoding string
+	template string
+	rejects  string
+
 	dryRun      bool
 	skipInvalid bool
-	source      string
-	rate        float64
-	sendAt      cli.When
-	expiresIn   time.Duration
+	skipClosed  bool
+	testTo      string
+	watch       bool
+
+	source    string
+	rate      float64
+	sendAt    cli.When
+	expiresAt cli.When
+	expiresIn time.Duration
+	quiet     string
+	maxErrors string
 }
 
 // asksFrom is from how many recipients on a start asks first.
@@ -41,87 +48,200 @@ const asksFrom = 1000
 func newStart(env *cli.Env) *cobra.Command {
 	s := &start{streams: env.Streams, settings: env.Settings, broker: env.Broker}
 	cmd := &cobra.Command{
-		Use:   "start NAME [FILE]",
+		Use:   "start NAME FILE",
 		Short: "Send a message to each recipient in a file",
-		Long: `The file is stored at the broker and fed to the queue by the workers: the command may end as
-soon as it says so. The template is a packet as the API takes it, with {{column}} inside its
-strings:
+		Long: `Reads the file, - for standard input, stores it at the broker, and orders the campaign. The
+workers feed it to the queue, about as fast as it is sent; the command is not needed for that. Run
+again with the same name and file it changes nothing and shows the status. An interrupted start has
+sent nothing: run it again.
+
+The file is CSV or TSV with a header row that names the column openid, NDJSON, or one openid on each
+line; plain, gzip or zstd; in UTF-8, UTF-16 or GB18030. That is found out, and said. The template is
+a packet as the API takes it, with {{column}} inside its strings:
 
   {"msgtype":"text","text":{"content":"{{name}}，您的订单 {{order}} 已发货"}}
 
 Without a template each line of an NDJSON file is a whole packet. Nothing is sent before the whole
-file is valid; bad rows stop the start unless --skip-invalid leaves them out. A recipient who is in
-the file twice gets the first message only.
+file is valid. Bad rows are written to a file (--rejects) with line and reason, and stop the start
+unless --skip-invalid leaves them out. A recipient who is in the file twice gets the first message
+only.
 
-Exit codes: 0 ordered, 1 failed or interrupted, 4 when rows were left out.`,
+--expires-in and --expires-at are one deadline for the whole campaign, counted from now or from
+--send-at: what is not sent by then is not sent any more. It warns when the app's rate and day's
+budget do not allow all by then. Without them each message expires expire_after (48 h, if not
+configured) after it was fed, and the campaign takes as long as it needs.
+
+--skip-closed leaves out recipients who have a dead letter with errcode 45015 (the reply window is
+closed) from the last 48 hours. It knows the letters in the box: those of this app that nobody has
+discarded or replayed.
+
+--test-to sends the first message of the file to a tester and waits for it, then asks. A campaign
+halts by itself when more than --max-errors of its first 200 messages die.
+
+Exit codes: 0 ordered, 1 failed or interrupted, 4 when rows were left out; with --watch also those
+of kefu campaign watch.`,
 		Example: `  kefu campaign start double-11 users.csv --template packet.json --dry-run
   kefu campaign start double-11 users.csv --template packet.json --expires-in 6h --yes
-  kefu campaign start notice-7 packets.ndjson --skip-invalid --source crm`,
-		Args: cli.Args(1, 2, "NAME [FILE]"),
+  kefu campaign start double-11 users.csv --template packet.json --test-to oTester1 --watch
+  kefu campaign start notice-7 packets.ndjson --skip-invalid --rejects bad.csv --source crm
+  zcat users.csv.gz | kefu campaign start news-3 - --template packet.json --yes`,
+		Args: cli.Args(1, 2, "NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.run(cmd.Context(), args)
+			if err := s.check(args); err != nil {
+				return err
+			}
+			return s.run(cmd.Context(), args[0])
+		},
+		ValidArgsFunction: func(
+			_ *cobra.Command, args []string, _ string,
+		) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return nil, cobra.ShellCompDirectiveDefault // a file
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&s.file, "file", "", "`file` of recipients; the second argument as well")
-	flags.StringVar(&s.template, "template", "",
-		"`file` with the packet as JSON, with {{column}} in its strings")
-	flags.BoolVar(&s.dryRun, "dry-run", false, "check the file and say what would be sent")
-	flags.BoolVar(&s.skipInvalid, "skip-invalid", false, "leave bad rows out")
-	flags.StringVar(&s.source, "source", "", "`name` of the service it comes from (Kefu-Source)")
-	flags.Float64Var(&s.rate, "rate", 0, "messages a second, at most; 0 for the app's rate")
-	cli.FutureVar(flags, &s.sendAt, "send-at",
-		"hold it until this `time`: 2h, 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
-	cli.DurationVar(flags, &s.expiresIn, "expires-in", 0,
-		"send nothing later than this after the start, or after --send-at")
-	_ = cmd.MarkFlagFilename("file", "csv", "ndjson", "jsonl") // the flag was added above
-	_ = cmd.MarkFlagFilename("template", "json")               // likewise
+	s.addFileFlags(cmd)
+	s.addFlags(cmd)
 	return cmd
 }
 
-func (s *start) run(ctx context.Context, args []string) error {
-	terms, err := s.terms(args, time.Now())
-	if err != nil {
-		return err
-	}
-	var app config.App
-	var conn *broker.Conn
-	if s.dryRun {
-		app, err = s.offline()
-	} else {
-		conn, app.AppID, err = s.connect(ctx, &app)
-	}
-	if err != nil {
-		return err
-	}
-	if conn != nil {
-		defer conn.Close()
-	}
-	terms.AppID = app.AppID
-	file, reader, err := s.open(app.Limits)
-	if err != nil {
-		return err
-	}
-	defer file.Close() //nolint:errcheck // it is only read
-	defer reader.Close()
-	if s.dryRun {
-		if _, err := campaign.Fill(ctx, reader, nil, campaign.Filling{}); err != nil {
-			return fmt.Errorf("%s: %w", s.file, err)
-		}
-		summary := reader.Summary()
-		if err := s.judge(summary); err != nil {
-			return err
-		}
-		return s.report(summary, summaryFields(summary), summary.Invalid)
-	}
-	return s.start(ctx, conn, app, terms, reader)
+// addFileFlags adds the flags that are about the file.
+func (s *start) addFileFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&s.file, "file", "", "`file` of recipients, in place of the argument")
+	flags.StringVar(&s.format, "format", "", "`format` of the file: csv, tsv, ndjson or list "+
+		"(default: found out)")
+	flags.StringVar(&s.encoding, "encoding", "", "`encoding` of the file: utf-8, utf-16, utf-16le, "+
+		"utf-16be or gb18030 (default: found out)")
+	flags.StringVar(&s.template, "template", "",
+		"`file` with the packet as JSON, with {{column}} in its strings")
+	flags.StringVar(&s.rejects, "rejects", "",
+		"`file` that bad rows are written to, if there are any (default NAME.rejects.csv)")
+	flags.BoolVar(&s.skipInvalid, "skip-invalid", false, "leave bad rows out")
+	flags.BoolVar(&s.skipClosed, "skip-closed", false,
+		"leave out whose reply window was closed in the last 48 hours")
+	cli.Complete(cmd, "format", func() []string { return formats })
+	cli.Complete(cmd, "encoding", func() []string { return encodings })
+	_ = cmd.MarkFlagFilename("template", "json") // the flag was added above
 }
 
-// connect reaches the broker of the app.
-func (s *start) connect(ctx context.Context, app *config.App) (*broker.Conn, string, error) {
+// addFlags adds the flags that are about the sending.
+func (s *start) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&s.dryRun, "dry-run", false,
+		"check the file, and show what would be sent and how long that takes; needs no broker")
+	flags.StringVar(&s.testTo, "test-to", "",
+		"send the first message to this `openid`, wait for it, and ask before the rest")
+	flags.BoolVar(&s.watch, "watch", false, "follow the campaign afterwards")
+	flags.StringVar(&s.source, "source", "", "`name` of the service it comes from (Kefu-Source)")
+	flags.Float64Var(&s.rate, "rate", 0, "messages a `second`, at most; 0 for the app's rate")
+	cli.FutureVar(flags, &s.sendAt, "send-at",
+		"feed nothing before this `time`: 2h, 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
+	cli.DurationVar(flags, &s.expiresIn, "expires-in", 0,
+		"send nothing later than this after the start, or after --send-at")
+	cli.FutureVar(flags, &s.expiresAt, "expires-at", "send nothing after this `time`")
+	flags.StringVar(&s.quiet, "quiet-hours", "",
+		"feed nothing in these `hours` of each day, Beijing time, such as 22:00-08:00")
+	flags.StringVar(&s.maxErrors, "max-errors", "50%",
+		"halt when more than this `share` of the first 200 messages die, or at a number of deaths "+
+			"in all; 0 for never")
+}
+
+var (
+	formats   = []string{"csv", "tsv", "ndjson", "list"}
+	encodings = []string{"utf-8", "utf-16", "utf-16le", "utf-16be", "gb18030"}
+)
+
+// check checks what the flags say together.
+func (s *start) check(args []string) error {
+	if len(args) > 1 {
+		if s.file != "" {
+			return cli.Usagef("two files are named, %s and --file %s: which one?", args[1], s.file)
+		}
+		s.file = args[1]
+	}
+	if s.rejects == "" {
+		s.rejects = args[0] + ".rejects.csv"
+	}
+	switch {
+	case s.file == "":
+		return cli.Usagef("whom to send to? FILE is missing; - is standard input")
+	case s.dryRun && (s.testTo != "" || s.watch):
+		return cli.Usagef("--dry-run sends nothing: it goes without --test-to and --watch")
+	case s.testTo != "" && !s.streams.CanAsk():
+		return cli.Usagef("--test-to asks before the rest, and there is no terminal to ask on: " +
+			"add --yes to go on when the test message was sent")
+	}
+	if err := oneOf("format", s.format, formats); err != nil {
+		return err
+	}
+	return oneOf("encoding", s.encoding, encodings)
+}
+
+func (s *start) run(ctx context.Context, name string) error {
+	now := time.Now()
+	terms, err := s.terms(name, now)
+	if err != nil {
+		return err
+	}
+	if s.dryRun && !s.skipClosed {
+		app, err := s.offline()
+		if err != nil {
+			return err
+		}
+		return s.try(ctx, app, terms, campaign.Filling{}, now)
+	}
 	conn, known, err := s.broker.ConnectApp(ctx, "")
-	*app = known.App
-	return conn, known.AppID, err
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	terms.AppID = known.AppID
+	var filling campaign.Filling
+	if s.skipClosed {
+		filling.Closed, err = closedLately(ctx, conn, terms.AppID, now)
+		if err != nil {
+			return err
+		}
+	}
+	if s.dryRun {
+		return s.try(ctx, known.App, terms, filling, now)
+	}
+	o := &ordering{start: s, conn: conn, app: known.App, terms: terms, now: now}
+	return o.run(ctx, filling)
+}
+
+// try checks the file and sends nothing.
+func (s *start) try(
+	ctx context.Context, app config.App, t campaign.Terms, filling campaign.Filling, now time.Time,
+) error {
+	src, err := s.open(ctx, app.Limits)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	r, err := s.readAll(ctx, src, nil, filling)
+	if err != nil {
+		return err
+	}
+	s.describe(r)
+	if err := s.judge(r); err != nil {
+		return err
+	}
+	s.warnLate(r.sent(), t, speed(app, t), now)
+	return s.dry(r, t, speed(app, t), now)
+}
+
+// warnLate warns when not all can be sent before the deadline.
+func (s *start) warnLate(n int, t campaign.Terms, v campaign.Speed, now time.Time) {
+	missed := late(n, t, v, now)
+	if missed == 0 {
+		return
+	}
+	s.streams.Warn(fmt.Sprintf("%s of %s cannot be sent by %s: it takes %s",
+		cli.Grouped(int64(missed)), cli.Counted(n, "message"), cli.Moment(deadline(t, now)),
+		takes(n, t, v, now)))
 }
 
 // offline returns the app for a check without a broker: where none is configured, as with kefu dev,
@@ -137,172 +257,6 @@ func (s *start) offline() (config.App, error) {
 	return s.settings.App("")
 }
 
-// terms returns what needs no file and no broker.
-func (s *start) terms(args []string, now time.Time) (campaign.Terms, error) {
-	t := campaign.Terms{
-		Campaign: args[0], Source: s.source, ExpiresIn: s.expiresIn, SendAt: s.sendAt.At(now),
-		PerSecond: s.rate, Halt: campaign.Halt{Share: campaign.DefaultShare},
-		By: s.settings.Actor(),
-	}
-	if err := schema.CheckToken("NAME", args[0]); err != nil {
-		return t, cli.Usagef("%w", err)
-	}
-	if len(args) > 1 {
-		s.file = args[1]
-	}
-	if s.file == "" {
-		return t, cli.Usagef("whom to send to? give --file")
-	}
-	if err := (schema.Envelope{Source: s.source}).Check(); err != nil {
-		return t, cli.Usagef("--source: %w", err)
-	}
-	return t, nil
-}
-
-// open opens the file of recipients.
-func (s *start) open(limits schema.Limits) (io.Closer, *recipients.Reader, error) {
-	f, err := os.Open(s.file)
-	if err != nil {
-		return nil, nil, cli.Usagef("--file: %w", err)
-	}
-	o := recipients.Options{Name: s.file, Limits: limits}
-	if o.Template, err = s.packet(); err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
-	reader, err := recipients.Open(f, o)
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s: %w", s.file, err), f.Close())
-	}
-	return f, reader, nil
-}
-
-// packet reads the template; nil when the rows of the file are packets.
-func (s *start) packet() (*recipients.Template, error) {
-	if s.template == "" {
-		return nil, nil //nolint:nilnil // as the reader takes it
-	}
-	f, err := os.Open(s.template)
-	if err != nil {
-		return nil, cli.Usagef("--template: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	raw, err := io.ReadAll(io.LimitReader(f, 4*schema.MaxPacket))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.template, err)
-	}
-	return recipients.ParseTemplate(raw)
-}
-
-// judge shows what is wrong with the file, and ends the command when that is too much.
-func (s *start) judge(summary recipients.Summary) error {
-	const most = 20
-	shown := summary.Problems[:min(most, len(summary.Problems))]
-	if !s.streams.Quiet {
-		for _, p := range shown {
-			s.streams.Hintf("%s",
-				cli.Clean(fmt.Sprintf("%s:%d: %s: %s", s.file, p.Line, p.Field, p.Rule)))
-		}
-		if more := summary.Invalid - len(shown); more > 0 {
-			s.streams.Hintf("and %s more", cli.Grouped(int64(more)))
-		}
-	}
-	switch {
-	case summary.Invalid > 0 && !s.skipInvalid:
-		return fmt.Errorf("%s of %s cannot be sent: nothing was published; "+
-			"correct them, or leave them out with --skip-invalid",
-			cli.Grouped(int64(summary.Invalid)), cli.Counted(summary.Rows, "row"))
-	case summary.Recipients == 0:
-		return fmt.Errorf("%s: nobody to send to", s.file)
-	}
-	return nil
-}
-
-// start uploads the file, asks, and has the pool send it.
-func (s *start) start(
-	ctx context.Context, conn *broker.Conn, app config.App, t campaign.Terms,
-	reader *recipients.Reader,
-) error {
-	p, err := campaign.Foresee(ctx, conn, t.AppID, t.Campaign)
-	if err != nil {
-		return err
-	}
-	if p.Begun && s.sendAt.Relative() {
-		t.SendAt = time.Time{} // the first start has fixed it: "2h" means another time now
-	}
-	upload, err := campaign.NewUpload(conn, t.AppID, t.Campaign)
-	if err != nil {
-		return err
-	}
-	ordered := false
-	defer func() {
-		if !ordered {
-			// What is left of it is removed by the next start, or by a worker in time.
-			_ = upload.Abandon(context.WithoutCancel(ctx))
-		}
-	}()
-	into := upload
-	if p.Ordered {
-		into = nil // it is only compared
-	} else if err := p.Announce(ctx, conn, t, upload); err != nil {
-		return err
-	}
-	closed, err := campaign.Fill(ctx, reader, into, campaign.Filling{Skip: p.Skip()})
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.file, err)
-	}
-	summary := reader.Summary()
-	if err := s.judge(summary); err != nil {
-		return err
-	}
-	if err := p.Check(t, summary.File, summary.Template, time.Now()); err != nil {
-		return err
-	}
-	if !p.Ordered {
-		if err := s.ask(ctx, app, p, summary); err != nil {
-			return err
-		}
-		err := p.Order(ctx, conn, t, campaign.File{
-			Digest: summary.File, Template: summary.Template, Rows: summary.Rows,
-			Invalid: summary.Invalid, Repeated: summary.Repeated, Closed: closed,
-		}, upload)
-		if err != nil {
-			return err
-		}
-		ordered = true
-	}
-	status, err := campaign.ReadStatus(ctx, conn, t.AppID, t.Campaign)
-	if err != nil {
-		return err
-	}
-	return s.report(status, statusFields(status), summary.Invalid)
-}
-
-// ask has the user confirm what is large and what may reach somebody twice.
-func (s *start) ask(
-	ctx context.Context, app config.App, p campaign.Prospect, summary recipients.Summary,
-) error {
-	cfg, err := s.settings.Config()
-	if err != nil {
-		return err
-	}
-	twice := p.MayDouble(time.Now(), cfg.Remembered(app))
-	for _, f := range summaryFields(summary) {
-		if f.Value != "" {
-			s.streams.Notef("%-12s %s", f.Name, f.Value)
-		}
-	}
-	if twice == 0 && summary.Recipients <= asksFrom {
-		return nil
-	}
-	question := fmt.Sprintf("Send %s to users of %s", cli.Counted(summary.Recipients, "message"),
-		app.Label())
-	if twice > 0 {
-		question += fmt.Sprintf(", up to %s of them for the second time",
-			cli.Grouped(int64(twice)))
-	}
-	return s.streams.Confirm(ctx, question+"?")
-}
-
 // report prints a result, and is exit code 4 when rows were left out.
 func (s *start) report(v any, fields []cli.Field, invalid int) error {
 	if err := cli.Record(s.streams, v, fields); err != nil {
@@ -314,6 +268,17 @@ func (s *start) report(v any, fields []cli.Field, invalid int) error {
 	case s.dryRun:
 		return cli.Partlyf("%s would be left out", cli.Counted(invalid, "bad row"))
 	default:
-		return cli.Partlyf("left out: %s", cli.Counted(invalid, "bad row"))
+		return leftOutRows(invalid)
 	}
 }
+
+func leftOutRows(n int) error { return cli.Partlyf("left out: %s", cli.Counted(n, "bad row")) }
+
+// oneOf checks a flag that takes one of some words.
+func oneOf(flag, value string, words []string) error {
+	if value == "" || slices.Contains(words, value) {
+		return nil
+	}
+	return cli.Usagef("--%s %q is not one of %s", flag, value, strings.Join(words, ", "))
+}
+

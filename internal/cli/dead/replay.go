@@ -126,7 +126,7 @@ func (d *resend) run(ctx context.Context, ids []string) error {
 		}
 		return err
 	}
-	w := watching{streams: d.streams, conn: conn}
+	w := newWatching(d.streams, conn, id)
 	if d.detach {
 		return w.leave(ctx, id)
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/job"
-	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/replay"
 )
 
@@ -133,24 +132,6 @@ func TestWatchingEndsWhenNothingMovesAnyMore(t *testing.T) {
 			last := i == len(c.seen)-1
 			require.Equal(t, c.over && last, p.over(s, at(i+1)), "%s, look %d", what, i+1)
 		}
-	}
-}
-
-func TestAnAppIsServedByAWorkerThatCarriesOutJobs(t *testing.T) {
-	t.Parallel()
-	apps := []string{"wx1", "wx2"}
-	for what, c := range map[string]struct {
-		workers []pool.Worker
-		missing []string
-	}{
-		"nobody is there":             {nil, apps},
-		"one serves both":             {[]pool.Worker{{Jobs: true, Apps: apps}}, nil},
-		"one serves one":              {[]pool.Worker{{Jobs: true, Apps: apps[:1]}}, apps[1:]},
-		"each serves one":             {[]pool.Worker{{Jobs: true, Apps: apps[:1]}, {Jobs: true, Apps: apps[1:]}}, nil},
-		"it is of an earlier version": {[]pool.Worker{{Apps: apps}}, apps},
-		"it leaves":                   {[]pool.Worker{{Jobs: true, Leaving: true, Apps: apps}}, apps},
-	} {
-		require.Equal(t, c.missing, unserved(apps, c.workers), what)
 	}
 }
 

@@ -33,7 +33,7 @@ func (d *replays) watch(ctx context.Context, id string) error {
 		return err
 	}
 	defer conn.Close()
-	w := watching{streams: d.streams, conn: conn}
+	w := newWatching(d.streams, conn, id)
 	s, err := w.follow(ctx, id)
 	if err != nil {
 		return err

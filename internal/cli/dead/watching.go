@@ -4,26 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/job"
-	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/replay"
 )
 
 const (
 	// watchEvery is between two looks at a replay.
 	watchEvery = 250 * time.Millisecond
-
-	// workersEvery is between two looks at who could carry it out.
-	workersEvery = 2 * time.Second
-
-	// lookWait is for how long one look may take before the next is tried.
-	lookWait = 5 * time.Second
 
 	// quiet is for how long nothing may change until a replay that does not go on counts as settled:
 	// what a worker has in hand is counted within that, and so is what leaves the queue.
@@ -32,7 +24,7 @@ const (
 
 // readReplay reads a replay; one that is not there is exit code 3.
 func readReplay(ctx context.Context, conn *broker.Conn, id string) (replay.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookWait)
+	ctx, cancel := context.WithTimeout(ctx, cli.LookWait)
 	defer cancel()
 	s, err := replay.Read(ctx, conn, id)
 	if errors.Is(err, job.ErrNoJob) || err == nil && s.Kind != job.KindReplay {
@@ -45,9 +37,12 @@ func readReplay(ctx context.Context, conn *broker.Conn, id string) (replay.Statu
 type watching struct {
 	streams *cli.Streams
 	conn    *broker.Conn
+	workers cli.Carriers
+}
 
-	unserved []string  // apps that no worker carries out, as was told last
-	looked   time.Time // at the workers
+func newWatching(s *cli.Streams, conn *broker.Conn, id string) *watching {
+	return &watching{s, conn,
+		cli.Carriers{Streams: s, Conn: conn, Kind: "replays", Job: "replay " + id}}
 }
 
 // leave tells how to come back to a replay that is not watched.
@@ -56,7 +51,7 @@ func (w *watching) leave(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	w.lookForWorkers(ctx, s)
+	w.workers.Look(ctx, s.Apps)
 	return w.streams.Answer(s,
 		"replay %s is ordered: kefu dead replays watch %[1]s follows it\n", s.Job)
 }
@@ -79,7 +74,7 @@ func (w *watching) follow(ctx context.Context, id string) (replay.Status, error)
 			return s, nil
 		}
 		if goesOn(s) {
-			w.lookForWorkers(ctx, s)
+			w.workers.Look(ctx, s.Apps)
 		}
 		bar.Show(s.Published+s.Left+s.Gone, w.beside(s, away))
 		select {
@@ -108,45 +103,13 @@ func (w *watching) beside(s replay.Status, away bool) string {
 	switch {
 	case away:
 		return "the broker does not answer"
-	case len(w.unserved) > 0 && goesOn(s):
-		return "no worker for " + strings.Join(w.unserved, ", ")
+	case len(w.workers.Missing()) > 0 && goesOn(s):
+		return "no worker for " + strings.Join(w.workers.Missing(), ", ")
 	case s.Sent == nil || s.Dead == nil:
 		return ""
 	}
 	return fmt.Sprintf("%s sent, %s dead again", cli.Grouped(int64(*s.Sent)),
 		cli.Grouped(int64(*s.Dead)))
-}
-
-// lookForWorkers tells when there is no worker that would carry out a replay.
-func (w *watching) lookForWorkers(ctx context.Context, s replay.Status) {
-	if time.Since(w.looked) < workersEvery {
-		return
-	}
-	w.looked = time.Now()
-	ctx, cancel := context.WithTimeout(ctx, lookWait)
-	defer cancel()
-	workers, err := pool.Workers(ctx, w.conn)
-	if err != nil {
-		return // who is there says nothing about how far the replay is
-	}
-	missing := unserved(s.Apps, workers)
-	if len(missing) > 0 && !slices.Equal(missing, w.unserved) {
-		w.streams.Warn(fmt.Sprintf("no worker that carries out replays of %s is running: "+
-			"replay %s is stored and goes on when one starts", strings.Join(missing, ", "), s.Job))
-	}
-	w.unserved = missing
-}
-
-// unserved are the apps whose jobs none of the workers carries out.
-func unserved(appIDs []string, workers []pool.Worker) (missing []string) {
-	for _, appID := range appIDs {
-		if !slices.ContainsFunc(workers, func(w pool.Worker) bool {
-			return w.Jobs && !w.Leaving && slices.Contains(w.Apps, appID)
-		}) {
-			missing = append(missing, appID)
-		}
-	}
-	return missing
 }
 
 // goesOn says whether more of a replay will be carried out as it stands.
