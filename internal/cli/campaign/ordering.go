@@ -119,7 +119,7 @@ func (o *ordering) abandon(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cli.AsideWait)
 	defer cancel()
 	// What is left of it is removed by the next start, or by a worker in time.
-	_ = o.upload.Abandon(ctx)
+	_ = o.prospect.Withdraw(ctx, o.conn, o.upload)
 }
 
 // ask has the user confirm what is large and what may reach somebody twice.

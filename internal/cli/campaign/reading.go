@@ -49,7 +49,7 @@ func (s *start) readAll(
 			if err := r.rejects.Write(row); err != nil {
 				return fmt.Errorf("the file of bad rows: %w; --rejects names another one", err)
 			}
-		case !row.Repeated && len(r.samples) < shownRows:
+		case !row.Repeated && row.Number >= o.Skip && len(r.samples) < shownRows:
 			if o.Closed == nil || !o.Closed(row.OpenID) {
 				r.samples = append(r.samples, sample{row.Line, row.OpenID, bytes.Clone(row.Packet)})
 			}
@@ -90,9 +90,9 @@ func (s *start) judge(r *reading) error {
 			s.streams.Hintf("and %s more", cli.Grouped(int64(more)))
 		}
 	}
-	if path := r.rejects.Path(); path != "" {
+	if r.rejects.Made() {
 		s.streams.Notef("%s written to %s, with line and reason",
-			rowsWere(summary.Invalid, "bad row"), path)
+			rowsWere(summary.Invalid, "bad row"), s.rejects)
 	}
 	switch {
 	case summary.Invalid > 0 && !s.skipInvalid:
@@ -197,4 +197,3 @@ func closedLately(
 		return ok
 	}, nil
 }
-

@@ -281,4 +281,3 @@ func oneOf(flag, value string, words []string) error {
 	}
 	return cli.Usagef("--%s %q is not one of %s", flag, value, strings.Join(words, ", "))
 }
-

@@ -69,9 +69,16 @@ var errands = []errand{
 	{acts, "dead replays resume NEWEST", ""},
 	{acts, "dead replays abort NEWEST --yes", ""},
 
-	{acts, "campaign start spring --file @users.csv --template @packet.json", ""},
-	{looks, "campaign start summer --file @users.csv --template @packet.json --dry-run", ""},
+	{acts, "campaign start spring @users.csv --template @packet.json", ""},
+	{looks, "campaign start summer @users.csv --template @packet.json --dry-run", ""},
+	{looks, "campaign start summer @users.csv --template @packet.json --dry-run --skip-closed", ""},
+	{looks, "campaign list", ""},
 	{looks, "campaign status spring", ""},
+	{looks, "campaign watch spring", ""},
+	{acts, "campaign start autumn @users.csv --template @packet.json --send-at 2h --test-to alice --yes", ""},
+	{acts, "campaign pause autumn", ""},
+	{acts, "campaign resume autumn", ""},
+	{acts, "campaign cancel autumn --yes", ""},
 
 	{looks, "app list", ""},
 	{looks, "app status", ""},
