@@ -23,7 +23,7 @@ import (
 func TestWhatAViewerMayNotDoIsRefusedInOneSentenceAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newIdleWalk(t)
-	w.haltedReplay()
+	w.haltedJobs()
 	before := w.stands()
 	for _, e := range errands {
 		if e.by != acts && e.by != forgets {
@@ -40,8 +40,8 @@ func TestWhatAViewerMayNotDoIsRefusedInOneSentenceAndChangesNothing(t *testing.T
 	}
 }
 
-// haltedReplay stores a replay that every command changes.
-func (w *walk) haltedReplay() {
+// haltedJobs stores a replay that every command changes, and has the campaign be one.
+func (w *walk) haltedJobs() {
 	w.t.Helper()
 	conn, err := broker.Connect(w.t.Context(), broker.Options{URL: w.url("admin")})
 	w.NoError(err)
@@ -49,11 +49,13 @@ func (w *walk) haltedReplay() {
 	order := job.Order{ID: "k3vq7a2m", Kind: job.KindReplay, By: "ann@desk-1", At: time.Now(),
 		Apps: map[string]int{rightsApp: 6}}
 	w.NoError(job.Submit(w.t.Context(), conn, order))
-	part, err := json.Marshal(job.Part{Job: order.ID, AppID: rightsApp, Halted: "they died again"})
-	w.NoError(err)
-	_, err = conn.Outbox.PublishWait(w.t.Context(),
-		broker.PutJob("job."+order.ID+".part."+rightsApp, part, 0))
-	w.NoError(err)
+	for _, id := range []string{order.ID, w.campaign} {
+		part, err := json.Marshal(job.Part{Job: id, AppID: rightsApp, Halted: "they died"})
+		w.NoError(err)
+		_, err = conn.Outbox.PublishWait(w.t.Context(),
+			broker.PutJob("job."+id+".part."+rightsApp, part, 0))
+		w.NoError(err)
+	}
 }
 
 func TestACommandThatIsRefusedInTheMiddleSaysWhatItHasDone(t *testing.T) {

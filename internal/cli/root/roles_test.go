@@ -20,6 +20,8 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
+	"github.com/kefuhq/kefu/internal/campaign"
+	"github.com/kefuhq/kefu/internal/campaign/campaigntest"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/root"
 	"github.com/kefuhq/kefu/internal/gate"
@@ -78,7 +80,8 @@ func seldomNeeded(right string) bool {
 // walk is a guarded broker with something to do for every errand.
 type walk struct {
 	*guarded
-	dir string
+	dir      string
+	campaign string // the job of autumn
 }
 
 func newWalk(t *testing.T) *walk {
@@ -88,7 +91,7 @@ func newWalk(t *testing.T) *walk {
 
 func newWalkWith(t *testing.T, rights string) *walk {
 	t.Helper()
-	w := &walk{newGuarded(t, rights), t.TempDir()}
+	w := &walk{guarded: newGuarded(t, rights), dir: t.TempDir()}
 	var photo bytes.Buffer
 	w.NoError(jpeg.Encode(&photo, image.NewGray(image.Rect(0, 0, 640, 640)), nil))
 	for name, text := range map[string]string{
@@ -119,7 +122,19 @@ func (w *walk) first() (stop func()) {
 		_, err = p.Wait(w.t.Context(), a)
 		w.NoError(err)
 	}
+	w.campaign = w.autumn()
 	return stop
+}
+
+// autumn orders a campaign that waits for its time, and returns the id of its job.
+func (w *walk) autumn() string {
+	w.t.Helper()
+	conn, err := broker.Connect(w.t.Context(), broker.Options{URL: w.url("admin")})
+	w.NoError(err)
+	defer conn.Close()
+	return campaigntest.Order(w.t, conn, campaign.Terms{
+		AppID: rightsApp, Campaign: "autumn", SendAt: time.Now().Add(2 * time.Hour),
+	}, "alice", "bob")
 }
 
 // needs are the commands that need a right, by role and right.

@@ -75,7 +75,7 @@ var errands = []errand{
 	{looks, "campaign list", ""},
 	{looks, "campaign status spring", ""},
 	{looks, "campaign watch spring", ""},
-	{acts, "campaign start autumn @users.csv --template @packet.json --send-at 2h --test-to alice --yes", ""},
+	{acts, "campaign start winter @users.csv --template @packet.json --test-to alice --yes", ""},
 	{acts, "campaign pause autumn", ""},
 	{acts, "campaign resume autumn", ""},
 	{acts, "campaign cancel autumn --yes", ""},
