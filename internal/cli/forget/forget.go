@@ -36,10 +36,10 @@ func New(env *cli.Env) *cobra.Command {
 		Short:   "Remove a person: what is queued for them, their dead letters, their receipts",
 		GroupID: cli.GroupIntent,
 		Long: `Removes what is stored of a person: what is queued and what waits, their dead letters,
-their rows in the files of campaigns that are stored to be fed, and the receipts of which it is known
-that they are theirs. What is removed from the queue ends as cancelled, and its receipt says so.
-Workers send nothing more of what was published before, nor of a campaign that has begun. What is published from now on is sent: whoever
-writes to the account again gets an answer.
+their rows in the files of campaigns that are stored to be fed, and the receipts of which it is
+known that they are theirs. What is removed from the queue ends as cancelled, and its receipt says
+so. Workers send nothing more of what was published before, nor of a campaign that has begun. What
+is published from now on is sent: whoever writes to the account again gets an answer.
 
 It first says how much there is, and asks; what was done is written to the audit, with a hash in
 the place of the openid. At the end it lists what remains, and until when. A call that is under way
