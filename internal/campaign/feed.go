@@ -31,6 +31,8 @@ type Work struct {
 
 	// ends are how what a job has fed ended; false when nobody counts.
 	ends func(jobID, appID string) (ends, bool)
+	// shown are those that are stored as counts, which lag behind.
+	shown func(ctx context.Context, jobID, appID string) (ends, error)
 
 	mu    sync.Mutex
 	feeds map[string]*feed // by job
@@ -42,7 +44,7 @@ func NewWork(
 	conn *broker.Conn, book *ledger.Ledger, settings func(appID string) App,
 ) *Work {
 	w := &Work{conn: conn, book: book, settings: settings, feeds: make(map[string]*feed)}
-	w.ends = w.counted
+	w.ends, w.shown = w.counted, w.countsStored
 	return w
 }
 
@@ -190,6 +192,14 @@ func (f *feed) fullSince(p job.Part, o job.Order, now time.Time) time.Time {
 	return f.full
 }
 
+// countsStored are the ends of a job that are stored as counts.
+func (w *Work) countsStored(ctx context.Context, jobID, appID string) (ends, error) {
+	of := ledger.JobOf(jobID, appID)
+	stored, err := ledger.ReadJobCounts(ctx, w.conn, of)
+	c := stored[of]
+	return ends{c.Sent, c.Dead, c.Cancelled}, err
+}
+
 // counted are the ends that the worker has counted.
 func (w *Work) counted(jobID, appID string) (ends, bool) {
 	if w.book == nil {
@@ -245,12 +255,11 @@ func (w *Work) ended(
 		return true, nil
 	}
 	// The counts are stored a moment later, by another worker, which may be lost.
-	of := ledger.JobOf(o.ID, p.AppID)
-	stored, err := ledger.ReadJobCounts(ctx, w.conn, of)
+	shown, err := w.shown(ctx, o.ID, p.AppID)
 	if err != nil {
 		return false, err
 	}
-	if c := stored[of]; c.Sent+c.Dead+c.Cancelled < e.all() {
+	if shown.all() < e.all() {
 		f.stored = time.Time{}
 		return false, nil
 	}
