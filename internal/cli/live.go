@@ -86,7 +86,7 @@ func (l *Live[T]) line(cells []cell) error {
 	texts, widths := make([][]string, len(cells)), slices.Clone(l.widths)
 	for j, c := range cells {
 		if s.Terminal.Width > 0 {
-			c.text = cut(c.text, widths[j])
+			c.text = Cut(c.text, widths[j])
 		}
 		texts[j] = []string{c.text}
 		widths[j] = max(widths[j], uniseg.StringWidth(c.text)) // in a pipe nothing is cut

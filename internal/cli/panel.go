@@ -40,7 +40,7 @@ func (p *Panel) Draw(lines ...string) {
 	p.erase(&out)
 	for _, line := range lines {
 		// A line as wide as the terminal would make some of them begin another.
-		out.WriteString(cut(Clean(line), p.Width()-1) + "\n")
+		out.WriteString(Cut(Clean(line), p.Width()-1) + "\n")
 	}
 	p.drawn = len(lines)
 	_, _ = io.WriteString(p.streams.Err, out.String()) // a panel that cannot be drawn changes nothing

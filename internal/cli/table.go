@@ -64,7 +64,7 @@ func (s *Streams) table(heads []head, rows [][]cell) error {
 	widths := layout(heads, rows, s.Terminal.Width)
 	broken := wrap
 	if slices.ContainsFunc(heads, func(h head) bool { return h.cuts }) {
-		broken = cut
+		broken = Cut
 	}
 	titles, titled := make([]cell, len(heads)), false
 	for j, h := range heads {
@@ -266,8 +266,8 @@ func share(widths, columns []int, space int) {
 	}
 }
 
-// cut returns what of a text fits into width columns, with … for the rest.
-func cut(s string, width int) string {
+// Cut returns what of a text fits into width columns, with … for the rest.
+func Cut(s string, width int) string {
 	if width <= 0 || uniseg.StringWidth(s) <= width {
 		return s
 	}

@@ -26,9 +26,9 @@ func findLayout(o Options, first []byte) (layout, error) {
 	case err != nil:
 		return l, err
 	case o.Template == nil && l.format == List:
-		return l, errors.New("a list of openids needs a template")
+		return l, fmt.Errorf("a list of openids %w", ErrNoTemplate)
 	case o.Template == nil && l.format != NDJSON:
-		return l, fmt.Errorf("a %s file needs a template", strings.ToUpper(string(l.format)))
+		return l, fmt.Errorf("a %s file %w", strings.ToUpper(string(l.format)), ErrNoTemplate)
 	default:
 		return l, nil
 	}

@@ -1,6 +1,8 @@
 package recipients
 
 import (
+	"errors"
+
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -14,6 +16,9 @@ const (
 	NDJSON Format = "ndjson" // one JSON object on each line
 	List   Format = "list"   // one openid on each line, no header
 )
+
+// ErrNoTemplate says that the rows of a file are no packets by themselves.
+var ErrNoTemplate = errors.New("needs a template")
 
 // Options say how a file is read.
 type Options struct {

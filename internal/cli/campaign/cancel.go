@@ -110,7 +110,7 @@ func (v *verbs) emptied(
 // cancelled says what came of a cancel.
 func (v *verbs) cancelled(ctx context.Context, conn *broker.Conn, s campaign.Status) error {
 	err := v.streams.Answer(s, "campaign %s is cancelled: %s not sent, %s sent before\n",
-		s.Campaign, rowsWere(s.Cancelled, "message"), rowsWere(s.Sent, "message"))
+		s.Campaign, rowsWere(s.Cancelled, "message"), cli.Grouped(int64(s.Sent)))
 	if err != nil || leftOf(s) == 0 {
 		return err
 	}

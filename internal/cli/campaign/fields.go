@@ -74,16 +74,30 @@ func countFields(s campaign.Status) []cli.Field {
 		fields = append(fields,
 			cli.Field{Name: "dead " + string(reason), Value: value, Style: cli.Red})
 	}
-	return append(fields, cli.Field{Name: "cancelled", Value: someRows(s.Cancelled)})
+	cancelled := someRows(s.Cancelled)
+	if s.SkipClosed > 0 {
+		cancelled += ", of them left out at the start, window closed: " +
+			cli.Grouped(int64(s.SkipClosed))
+	}
+	return append(fields, cli.Field{Name: "cancelled", Value: cancelled})
 }
 
 // closedText is how many met a closed reply window, and their share.
 func closedText(s campaign.Status) string {
 	text := cli.Grouped(int64(s.Closed))
 	if ended := s.Sent + deadOf(s); ended > 0 {
-		text += fmt.Sprintf(" (%.0f %% of those ended)", 100*float64(s.Closed)/float64(ended))
+		text += fmt.Sprintf(" (%s %% of those ended)", share(s.Closed, ended))
 	}
 	return text
+}
+
+// share is how much of a total is, in percent.
+func share(part, total int) string {
+	percent := 100 * float64(part) / float64(total)
+	if percent < 1 && part > 0 {
+		return "less than 1"
+	}
+	return fmt.Sprintf("%.0f", percent)
 }
 
 // deadOf is how many are dead, of any reason.
@@ -144,7 +158,7 @@ func goesOn(s campaign.State) bool {
 
 // rateText is how many end in a second; "" where nothing moves.
 func rateText(s campaign.Status) string {
-	if s.Rate <= 0 || leftOf(s) == 0 {
+	if s.Rate <= 0 || leftOf(s) == 0 || !goesOn(s.State) {
 		return ""
 	}
 	return perSecond(s.Rate)
@@ -162,7 +176,7 @@ func perSecond(rate float64) string {
 
 // leftText is how long the rest takes; "" when nobody knows.
 func leftText(s campaign.Status, now time.Time) string {
-	if s.ETA.IsZero() || leftOf(s) == 0 {
+	if s.ETA.IsZero() || leftOf(s) == 0 || !goesOn(s.State) {
 		return ""
 	}
 	return cli.About(max(s.ETA.Sub(now), time.Second).Truncate(time.Second))

@@ -71,11 +71,15 @@ func (s *start) open(ctx context.Context, limits schema.Limits) (*source, error)
 	}
 	src.begin(s.streams, total)
 	src.Reader, err = recipients.Open(&counted{in, &src.read}, o)
-	if err != nil {
-		src.Close()
-		return nil, fmt.Errorf("%s: %w", src.label, err)
+	if err == nil {
+		return src, nil
 	}
-	return src, nil
+	src.Close()
+	err = fmt.Errorf("%s: %w", src.label, err)
+	if errors.Is(err, recipients.ErrNoTemplate) {
+		return nil, cli.Usagef("%w: give --template", err)
+	}
+	return nil, err
 }
 
 // begin shows how much of the file is read, of which the size may be known.
@@ -129,9 +133,9 @@ func interruptible(ctx context.Context, in io.Reader) io.ReadCloser {
 	out, into := io.Pipe()
 	go func() {
 		_, err := io.Copy(into, in)
-		into.CloseWithError(err)
+		_ = into.CloseWithError(err)
 	}()
-	stop := context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() { _ = into.CloseWithError(context.Cause(ctx)) })
 	return &pipe{out, stop}
 }
 

@@ -134,6 +134,9 @@ func (w *watching) look(ctx context.Context) {
 
 // show shows where the campaign stands.
 func (w *watching) show(s campaign.Status, away bool, now time.Time) {
+	if away {
+		s.Rate, s.ETA = 0, time.Time{} // nobody knows
+	}
 	beside := w.beside(s, away, now)
 	if w.panel.Shows() {
 		w.panel.Draw(frame(s, beside, w.panel.Width(), now)...)
@@ -166,25 +169,36 @@ func (w *watching) beside(s campaign.Status, away bool, now time.Time) string {
 
 // frame are the lines that show a campaign on a terminal.
 func frame(s campaign.Status, beside string, width int, now time.Time) []string {
-	head := s.Campaign + "  " + string(s.State)
+	state := string(s.State)
 	if beside != "" {
-		head += " (" + beside + ")"
+		state += " (" + beside + ")"
 	}
 	total, ended := s.Rows-s.Invalid-s.Repeated, endedOf(s)
 	numbers := []string{fmt.Sprintf("%3d %%", percent(ended, total)),
 		fmt.Sprintf("%s of %s", cli.Grouped(int64(ended)), cli.Grouped(int64(total)))}
+	numbers = append(numbers, speedOf(s, now)...)
+	text := strings.Join(numbers, "  ")
+	const least, most = 12, 40 // columns of the gauge, and least of the name
+	lines := []string{
+		cli.Cut(s.Campaign, max(width-3-len(state), least)) + "  " + state,
+		cli.Gauge(ended, total, min(max(width-3-len(text), least), most)) + "  " + text,
+		strings.Join(counts(s), "  "),
+	}
+	if dead := deadText(s); dead != "" {
+		lines = append(lines, dead)
+	}
+	return lines
+}
+
+// speedOf is how fast a campaign is and how long it takes still, as far as anybody knows.
+func speedOf(s campaign.Status, now time.Time) (words []string) {
 	if rate := rateText(s); rate != "" {
-		numbers = append(numbers, rate)
+		words = append(words, rate)
 	}
 	if left := leftText(s, now); left != "" {
-		numbers = append(numbers, left+" left")
+		words = append(words, left+" left")
 	}
-	text := strings.Join(numbers, "  ")
-	const narrowest, widest = 12, 40
-	gauge := min(max(width-1-2-len(text), narrowest), widest)
-	return []string{
-		head, cli.Gauge(ended, total, gauge) + "  " + text, strings.Join(counts(s), "  "),
-	}
+	return words
 }
 
 // percent is how much of a total is done, 100 only when all is.
@@ -195,12 +209,9 @@ func percent(done, total int) int {
 	return min(100*done/total, 99)
 }
 
-// counts are what became of the messages, in words.
+// counts are what became of the messages that are not dead, in words.
 func counts(s campaign.Status) []string {
 	words := []string{"sent " + cli.Grouped(int64(s.Sent))}
-	if dead := deadOf(s); dead > 0 {
-		words = append(words, "dead "+cli.Grouped(int64(dead))+": "+deadText(s))
-	}
 	for _, c := range []struct {
 		name string
 		n    int
@@ -212,8 +223,12 @@ func counts(s campaign.Status) []string {
 	return words
 }
 
-// deadText are the dead by reason, the most frequent first.
+// deadText are the dead by reason, the most frequent first; "" when there are none.
 func deadText(s campaign.Status) string {
+	dead := deadOf(s)
+	if dead == 0 {
+		return ""
+	}
 	var parts []string
 	for _, reason := range reasonsOf(s) {
 		text := string(reason) + " " + cli.Grouped(int64(s.Dead[reason]))
@@ -222,7 +237,7 @@ func deadText(s campaign.Status) string {
 		}
 		parts = append(parts, text)
 	}
-	return strings.Join(parts, ", ")
+	return "dead " + cli.Grouped(int64(dead)) + ": " + strings.Join(parts, ", ")
 }
 
 // lineOf shows a campaign on a line of a log.
@@ -232,12 +247,10 @@ func lineOf(s campaign.Status, beside string, now time.Time) string {
 			cli.Grouped(int64(s.Rows-s.Invalid-s.Repeated))),
 	}
 	parts = append(parts, counts(s)...)
-	if rate := rateText(s); rate != "" {
-		parts = append(parts, rate)
+	if dead := deadText(s); dead != "" {
+		parts = append(parts, dead)
 	}
-	if left := leftText(s, now); left != "" {
-		parts = append(parts, left+" left")
-	}
+	parts = append(parts, speedOf(s, now)...)
 	state := string(s.State)
 	if beside != "" {
 		state += " (" + beside + ")"
