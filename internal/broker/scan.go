@@ -253,6 +253,8 @@ func (c *Conn) Waiting(
 	if err != nil {
 		return 0, Stored{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // an answer may be lost with its connection
+	defer cancel()
 	m, err := c.NC.RequestWithContext(ctx, directGet+stream, body)
 	if err != nil {
 		return 0, Stored{}, fmt.Errorf("count %s: %w", stream, readError(err))
@@ -278,6 +280,8 @@ func (c *Conn) Waiting(
 // Get reads one message by its sequence. A sequence that is not there (any
 // more) is ErrNoMessage.
 func (c *Conn) Get(ctx context.Context, stream string, seq uint64) (Stored, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // an answer may be lost with its connection
+	defer cancel()
 	request := fmt.Appendf(nil, `{"seq":%d}`, seq)
 	m, err := c.NC.RequestWithContext(ctx, directGet+stream, request)
 	if err != nil {

@@ -164,8 +164,6 @@ func (c *Conn) LastJob(ctx context.Context, key string) (StateEntry, error) {
 }
 
 func (c *Conn) lastKey(ctx context.Context, b bucket, key string) (StateEntry, error) {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // an answer may be lost with its connection
-	defer cancel()
 	s, err := c.Last(ctx, b.stream, b.prefix+key)
 	if err != nil {
 		return StateEntry{}, err

@@ -58,6 +58,8 @@ func (c *Conn) SaveAfter(ctx context.Context, m *nats.Msg, last uint64) (seq uin
 // Last reads the last message of a subject. A subject that holds none is
 // ErrNoMessage. In a cluster the answer may be a moment old: a Swap decides.
 func (c *Conn) Last(ctx context.Context, stream, subject string) (Stored, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout) // an answer may be lost with its connection
+	defer cancel()
 	m, err := c.NC.RequestWithContext(ctx, directGet+stream+"."+subject, nil)
 	if err != nil {
 		return Stored{}, fmt.Errorf("read %s: %w", subject, readError(err))
