@@ -156,6 +156,9 @@ const cursorRowBits = 24
 
 func (c cursor) number() uint64 { return uint64(c.chunk)<<cursorRowBits | uint64(c.row) }
 
+// before says whether a place lies before another.
+func (c cursor) before(other cursor) bool { return c.number() < other.number() }
+
 // cursorAt reads what number wrote; the zero number is the first row.
 func cursorAt(number uint64) cursor {
 	c := cursor{int(number >> cursorRowBits), int(number & (1<<cursorRowBits - 1))}

@@ -37,7 +37,9 @@ func (l *Lookup) Want(appID, id string, published time.Time) {
 		l.since = published
 	}
 	l.keys[key] = struct{}{}
-	l.index, l.next = newIndex(0), 0
+	if l.next > 0 {
+		l.index, l.next = newIndex(0), 0
+	}
 }
 
 // Read reads the log from where the Read before ended, or from the time of the earliest intent
@@ -67,6 +69,13 @@ func (l *Lookup) Read(ctx context.Context) error {
 
 // Get is what the log says of an intent, as far as it was read.
 func (l *Lookup) Get(appID, id string) (Entry, bool) { return l.index.get(KeyOf(appID, id)) }
+
+// End is how the latest life of an intent ended, as far as the log was read; zero while it has not.
+// known is false for an intent that the log does not have.
+func (l *Lookup) End(appID, id string) (end End, known bool) {
+	e, known := l.Get(appID, id)
+	return e.endOf(e.Generation), known
+}
 
 // Peek is what a worker that has nothing to do with an intent yet would be told of a Start, as far
 // as the log was read.

@@ -31,9 +31,10 @@ and can be cancelled, not paused.`,
 		Example: `  kefu campaign start double-11 users.csv --template packet.json --dry-run
   kefu campaign start double-11 users.csv --template packet.json --watch
   kefu campaign list
-  kefu campaign cancel double-11`,
+  kefu campaign cancel double-11
+  kefu campaign report double-11 --out double-11.csv`,
 	}, newStart(env), newList(v), newStatus(v), newWatch(v),
-		newTell(v, pausing), newTell(v, resuming), newCancel(v))
+		newTell(v, pausing), newTell(v, resuming), newCancel(v), newReport(v))
 }
 
 // verbs is what the verbs share that name a campaign.

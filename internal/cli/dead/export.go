@@ -1,15 +1,10 @@
 package dead
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,7 +62,7 @@ func (d *export) run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	exists, err := canBeWritten(path)
+	exists, err := cli.CanBeWritten(path, "kefu dead export without a file")
 	if err != nil {
 		return err
 	}
@@ -105,7 +100,7 @@ func (d *export) run(ctx context.Context, path string) error {
 	if path == "" {
 		return d.toStdout(write, plan.Total)
 	}
-	exported, err := toFile(path, write)
+	exported, err := cli.PrivateFile(path, write)
 	if err != nil {
 		return err
 	}
@@ -128,58 +123,3 @@ func (d *export) toStdout(write func(io.Writer) (int, error), total int) error {
 	d.streams.Notef("%s exported", lettersWere(exported))
 	return nil
 }
-
-// canBeWritten checks a path before all letters are read, and says whether a file is there.
-func canBeWritten(path string) (exists bool, err error) {
-	if path == "" {
-		return false, nil
-	}
-	folder := filepath.Dir(path)
-	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
-		return false, cli.Usagef("%s: there is no folder %s", path, folder)
-	}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, err
-	case !info.Mode().IsRegular():
-		return false, cli.Usagef("%s is no regular file: kefu dead export without a file "+
-			"writes to stdout", path)
-	}
-	return true, nil
-}
-
-// toFile writes a file beside the one that it takes the place of when it is whole. Nobody but its
-// owner may read it.
-func toFile(path string, write func(io.Writer) (int, error)) (n int, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // of mode 0600
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close() // the first error counts
-			_ = os.Remove(f.Name())
-		}
-	}()
-	var w io.WriteCloser = unclosed{f}
-	if strings.HasSuffix(strings.ToLower(path), ".gz") {
-		w = gzip.NewWriter(f)
-	}
-	if n, err = write(w); err != nil {
-		return n, err
-	}
-	for _, step := range []func() error{w.Close, f.Sync, f.Close} {
-		if err := step(); err != nil {
-			return n, err
-		}
-	}
-	return n, os.Rename(f.Name(), path)
-}
-
-// unclosed is a file that somebody else closes.
-type unclosed struct{ io.Writer }
-
-func (unclosed) Close() error { return nil }

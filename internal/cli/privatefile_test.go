@@ -1,4 +1,4 @@
-package dead
+package cli
 
 import (
 	"context"
@@ -10,11 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnExportThatIsInterruptedLeavesTheFileThatWasThere(t *testing.T) {
+func TestAPrivateFileThatIsInterruptedLeavesTheFileThatWasThere(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "letters.gz")
 	require.NoError(t, os.WriteFile(path, []byte("before"), 0o600))
-	_, err := toFile(path, func(w io.Writer) (int, error) {
+	_, err := PrivateFile(path, func(w io.Writer) (int, error) {
 		_, err := io.WriteString(w, "half")
 		require.NoError(t, err)
 		return 1, context.Canceled
