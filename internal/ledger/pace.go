@@ -26,7 +26,8 @@ func (p Pace) RateAt(now time.Time) float64 {
 const (
 	// paceSeconds is over how many seconds a rate is an average.
 	paceSeconds = 10
-	// paceLeast is the least time that a rate speaks of, while the first intents end.
+	// paceLeast is the least time that a rate speaks of: of the first moment it says nothing that
+	// is of use.
 	paceLeast = 2 * time.Second
 )
 
@@ -65,6 +66,10 @@ func (r *recent) pace() Pace {
 		sum += n
 	}
 	oldest := r.last.Truncate(time.Second).Add(-(paceSeconds - 1) * time.Second)
-	span := min(r.last.Sub(oldest), max(r.last.Sub(r.begun), paceLeast))
+	lasts := r.last.Sub(r.begun)
+	if lasts < paceLeast {
+		return Pace{At: r.last}
+	}
+	span := min(r.last.Sub(oldest), lasts)
 	return Pace{Rate: float64(sum) / span.Seconds(), At: r.last}
 }

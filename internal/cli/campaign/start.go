@@ -135,7 +135,7 @@ func (s *start) addFlags(cmd *cobra.Command) {
 		"send the first message to this `openid`, wait for it, and ask before the rest")
 	flags.BoolVar(&s.watch, "watch", false, "follow the campaign afterwards")
 	flags.StringVar(&s.source, "source", "", "`name` of the service it comes from (Kefu-Source)")
-	flags.Float64Var(&s.rate, "rate", 0, "messages a `second`, at most; 0 for the app's rate")
+	flags.Float64Var(&s.rate, "rate", 0, "messages a second at most, as a `number`; 0 for the app's rate")
 	cli.FutureVar(flags, &s.sendAt, "send-at",
 		"feed nothing before this `time`: 2h, 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
 	cli.DurationVar(flags, &s.expiresIn, "expires-in", 0,
