@@ -36,6 +36,9 @@ func (o *ordering) run(ctx context.Context, filling campaign.Filling) error {
 	if err != nil {
 		return err
 	}
+	if o.prospect.Cancelled {
+		return campaign.ErrCancelled
+	}
 	if o.prospect.Ordered || o.prospect.Earlier {
 		o.terms = o.resumed(o.terms)
 	}
