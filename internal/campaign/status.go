@@ -116,7 +116,8 @@ func (s *Status) balance(unfed, stream int) {
 	}
 	rest := s.Rows - s.Invalid - s.Repeated - ended
 	if s.State == StateCancelled && rest < 0 { // the receipt of a cancel has counted some as well
-		s.Cancelled, rest = max(0, s.Cancelled+rest), 0
+		twice := min(s.Cancelled, -rest)
+		s.Cancelled, rest = s.Cancelled-twice, rest+twice
 	}
 	if rest < 0 { // somebody has published more under its name
 		s.Rows, rest = s.Rows-rest, 0
