@@ -12,7 +12,6 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/campaign"
-	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/stage"
 )
@@ -162,16 +161,14 @@ func (h *host) watchSums(g guests) (stop func() int) {
 	}
 }
 
-// tell has a campaign paused, resumed or cancelled, and returns when the command has.
+// tell has a command pause, resume or cancel a campaign, and says when it had.
 func (h *host) tell(name, verb string) time.Time {
 	h.T.Helper()
-	var err error
+	args := []string{"campaign", verb, name}
 	if verb == "cancel" {
-		err = campaign.Cancel(h.T.Context(), h.conn, stage.App, name, "test")
-	} else {
-		err = campaign.Tell(h.T.Context(), h.conn, stage.App, name, job.Command(verb), "test")
+		args = append(args, "--yes")
 	}
-	h.NoError(err)
+	h.kefu(args...)
 	return time.Now()
 }
 

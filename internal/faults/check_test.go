@@ -82,7 +82,7 @@ func (s *scene) look() seen {
 	s.T.Helper()
 	receipts := s.StoredReceipts()
 	waiting := s.queuedAttempts()
-	posts := s.Posts()
+	postsOf := s.Posts()
 	delivered := s.API.CountBy(sandbox.ByOpenID,
 		sandbox.Filter{Call: sandbox.CallSend, Delivered: true})
 	out := seen{posts: span{min: 1 << 30}}
@@ -110,10 +110,11 @@ func (s *scene) look() seen {
 			out.doubles++
 		}
 		ends[end]++
-		out.posts.min, out.posts.max = min(out.posts.min, posts[to]),
-			max(out.posts.max, posts[to])
+		out.posts.min, out.posts.max = min(out.posts.min, postsOf[to]),
+			max(out.posts.max, postsOf[to])
 		if delivered[to] > 1 && waiting[id] == 0 {
-			s.True(marked, "%s was delivered %d times and nobody says so", id, delivered[to])
+			s.True(marked, "%s was delivered %d times and nobody says so: %+v\n%s", id, delivered[to],
+				rs, lazily(func() string { return s.posts(to) }))
 		}
 	}
 	var parts []string
@@ -125,6 +126,16 @@ func (s *scene) look() seen {
 		out.posts = span{}
 	}
 	return out
+}
+
+// posts prints what the API heard of a recipient.
+func (s *scene) posts(to string) string {
+	var b strings.Builder
+	for r := range s.API.Records(sandbox.Filter{Call: sandbox.CallSend, OpenID: to}) {
+		fmt.Fprintf(&b, "%s delivered %t, answered %t, errcode %d %s\n",
+			r.At.UTC().Format("15:04:05.000"), r.Delivered, r.Answered, r.Errcode, r.Fault)
+	}
+	return b.String()
 }
 
 // mostEndsInOneLife returns the most ends that one generation has.

@@ -30,6 +30,11 @@ type tail struct{ s *scene }
 
 func (t tail) String() string { return t.s.Output.Tail() }
 
+// lazily is a message that is made when it is printed.
+type lazily func() string
+
+func (f lazily) String() string { return f() }
+
 // says waits until a process has printed something.
 func (s *scene) says(what string) {
 	s.T.Helper()
