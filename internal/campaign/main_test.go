@@ -177,7 +177,7 @@ func (b *bed) runner() (stop, kill func()) {
 	go func() { ended <- r.Run(ctx) }()
 	var once sync.Once
 	stop = func() { once.Do(func() { cancel(); b.NoError(<-ended) }) }
-	kill = func() { once.Do(func() { conn.NC.Close(); cancel(); <-ended }) }
+	kill = func() { once.Do(func() { conn.NC.Close(); cancel(); b.t.Log("killed:", <-ended) }) }
 	b.t.Cleanup(stop)
 	return stop, kill
 }
@@ -209,7 +209,7 @@ func fed(n int) func(job.Job) bool {
 }
 
 // isEnded says whether a job has ended.
-func isEnded(j job.Job) bool { return !j.Order.Ended.IsZero() }
+func isEnded(j job.Job) bool { return !j.Ended.IsZero() }
 
 // queued are the recipients of what the queue holds, in its order. None stands there twice.
 func (b *bed) queued() (openIDs []string) {

@@ -52,8 +52,8 @@ func TestReportWritesAFileThatNobodyElseMayRead(t *testing.T) {
 	again := o.Kefu("campaign report --app wx1 double-11 -o json --out " + out)
 	o.Equal(cli.ExitUsage, again.Code)
 	o.Contains(again.Err, "exists. Overwrite it?")
-	done := clitest.Decode[cmd.Reported](o, o.Kefu("campaign report --app wx1 double-11 -o json --yes --out "+
-		out))
+	line := "campaign report --app wx1 double-11 -o json --yes --out " + out
+	done := clitest.Decode[cmd.Reported](o, o.Kefu(line))
 	o.Equal(campaign.Reported{Rows: 2}, done.Reported)
 	o.Equal(out, done.File)
 }
@@ -64,7 +64,7 @@ func TestReportGoesIntoAPipeAndNotToATerminal(t *testing.T) {
 	got := o.Kefu("campaign report --app wx1 double-11")
 	o.Equal(clitest.Ended(cli.ExitDone, lines, "2 recipients reported\n"), got)
 	for line, says := range map[string]string{
-		"campaign report --app wx1 double-11 -o json":                    "it is CSV: -o is about the summary, which needs --out",
+		"campaign report --app wx1 double-11 -o json":                    "it is CSV: -o is about the summary",
 		"campaign report --app wx1 double-11 --out /no/such/folder/file": "there is no folder",
 		"campaign report a.b --app wx1":                                  "NAME",
 	} {
