@@ -190,7 +190,7 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 			return Status{}, err
 		}
 		s, err := readStraight(ctx, conn, appID, campaign, name.FirstAt)
-		if err == nil && s.Rows == 0 && !met {
+		if err == nil && s.Rows == 0 && !met && s.State != StateCancelled {
 			err = ErrUnknown
 		}
 		return s, err

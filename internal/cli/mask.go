@@ -74,8 +74,8 @@ func (m Mask) Packet(raw []byte) string {
 	return out.String()
 }
 
-// Recipient returns a valid packet as it is, on one line, but for whom it goes to: for who wrote what
-// it says.
+// Recipient returns a valid packet as it is, on one line, but for whom it goes to: for who wrote
+// what it says.
 func (m Mask) Recipient(raw []byte, openid string) string {
 	var out bytes.Buffer
 	_ = json.Compact(&out, raw) // it is valid

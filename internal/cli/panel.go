@@ -43,7 +43,7 @@ func (p *Panel) Draw(lines ...string) {
 		out.WriteString(Cut(Clean(line), p.Width()-1) + "\n")
 	}
 	p.drawn = len(lines)
-	_, _ = io.WriteString(p.streams.Err, out.String()) // a panel that cannot be drawn changes nothing
+	_, _ = io.WriteString(p.streams.Err, out.String()) // what cannot be drawn changes nothing
 }
 
 // Clear takes the panel away, so that something else can be said.

@@ -69,7 +69,7 @@ func (v *verbs) cancel(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if s, err = v.emptied(ctx, conn, app.AppID, name); err != nil {
+	if s, err = v.emptied(ctx, conn, s); err != nil {
 		return fmt.Errorf("campaign %s is cancelled; what became of it: %w", name, err)
 	}
 	return v.cancelled(ctx, conn, s)
@@ -80,23 +80,27 @@ func cancelQuestion(s campaign.Status) string {
 		return fmt.Sprintf("Cancel campaign %s? Nothing of it is queued; what is published under "+
 			"this name from now on is not sent.", s.Campaign)
 	}
-	return fmt.Sprintf("Cancel campaign %s? %s of %s have no end yet and will not be sent.",
+	return fmt.Sprintf("Cancel campaign %s? What has no end yet is never sent: %s of %s.",
 		s.Campaign, cli.Grouped(int64(leftOf(s))),
 		cli.Counted(s.Rows-s.Invalid-s.Repeated, "message"))
 }
 
-// emptied waits a while until nothing of a cancelled campaign is queued or in flight.
+// emptied waits a while until nothing of a cancelled campaign is queued or in flight, and all of it
+// is counted.
 func (v *verbs) emptied(
-	ctx context.Context, conn *broker.Conn, appID, name string,
+	ctx context.Context, conn *broker.Conn, before campaign.Status,
 ) (campaign.Status, error) {
+	name := before.Campaign
 	panel := v.streams.Panel()
 	defer panel.Clear()
 	for end := time.Now().Add(cancelWait); ; {
-		s, err := read(ctx, conn, appID, name)
+		s, err := read(ctx, conn, before.AppID, name)
 		if err != nil {
 			return s, err
 		}
-		if leftOf(s) == 0 && s.State == campaign.StateCancelled || time.Now().After(end) {
+		// What was published straight has as many rows as are queued or counted.
+		empty := s.State == campaign.StateCancelled && leftOf(s) == 0 && s.Rows >= before.Rows
+		if empty || time.Now().After(end) {
 			return s, nil
 		}
 		panel.Draw(fmt.Sprintf("campaign %s is cancelled; %s queued, %s open", name,

@@ -68,8 +68,8 @@ func ending(s campaign.Status) error {
 		return cli.Partlyf("the file of campaign %s is being stored, or that was interrupted: "+
 			"nothing of it is sent yet", name)
 	case s.State == campaign.StatePaused:
-		return cli.Partlyf("an operator has paused campaign %s: kefu campaign resume %[1]s lets it "+
-			"go on", name)
+		return cli.Partlyf("an operator has paused campaign %s: kefu campaign resume %[1]s lets "+
+			"it go on", name)
 	case s.State == campaign.StateHalted:
 		return cli.Partlyf("campaign %s has halted: %s; kefu campaign resume %[1]s lets it go on, "+
 			"kefu campaign cancel %[1]s ends it", name, cli.Clean(s.Halted))

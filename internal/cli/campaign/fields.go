@@ -194,9 +194,9 @@ func advice(s campaign.Status) string {
 	command := func(verb string) string { return "kefu campaign " + verb + " " + s.Campaign }
 	switch s.State {
 	case campaign.StateUploading:
-		return "if it was interrupted, the same kefu campaign start begins anew; nothing is sent yet"
+		return "if it was interrupted, the same kefu campaign start begins anew"
 	case campaign.StatePlanned:
-		return "wait until its time comes or a worker begins it (kefu pool shows those there are); " +
+		return "wait until its time comes or a worker begins it (see kefu pool); " +
 			command("cancel") + " ends it"
 	case campaign.StateFeeding:
 		return command("watch") + " follows it; pause and cancel stop it"
@@ -204,12 +204,12 @@ func advice(s campaign.Status) string {
 		return command("resume") + " lets it go on; " + command("cancel") + " ends it"
 	case campaign.StateHalted:
 		if s.Upload == "" {
-			return "an earlier version was interrupted: the same kefu campaign start goes on with " +
-				"it; " + command("cancel") + " ends it"
+			return "an earlier version was interrupted: the same kefu campaign start goes on; " +
+				command("cancel") + " ends it"
 		}
-		return "see what they died of (kefu dead groups --campaign " + s.Campaign + "); when that " +
-			"is put right, " + command("resume") + " lets it go on, without halting for it again; " +
-			command("cancel") + " ends it"
+		return "see what they died of (kefu dead groups --campaign " + s.Campaign + "); when " +
+			"that is put right, " + command("resume") + " lets it go on, without halting for it " +
+			"again; " + command("cancel") + " ends it"
 	}
 	if deadOf(s) > 0 && !goesOn(s.State) {
 		return "see what they died of: kefu dead groups --campaign " + s.Campaign

@@ -29,10 +29,12 @@ type source struct {
 	close func()
 }
 
-// open opens the file of recipients. What is no file on a disk may have nothing to read for a while:
-// it is given up with ctx.
+// open opens the file of recipients. What is no file on a disk may have nothing to read for a
+// while: it is given up with ctx.
 func (s *start) open(ctx context.Context, limits schema.Limits) (*source, error) {
-	o := recipients.Options{Limits: limits, Format: recipients.Format(s.format), Encoding: s.encoding}
+	o := recipients.Options{
+		Limits: limits, Format: recipients.Format(s.format), Encoding: s.encoding,
+	}
 	var err error
 	if o.Template, err = s.packet(); err != nil {
 		return nil, err

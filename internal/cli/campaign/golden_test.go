@@ -116,14 +116,17 @@ func TestGoldenTables(t *testing.T) {
 	t.Parallel()
 	under := moving(doubleEleven(campaign.StateFeeding, 60_210, 790, 138_900, 100), 4987)
 	halted := doubleEleven(campaign.StateHalted, 40, 120, 199_800, 40)
-	halted.Campaign, halted.Halted = "notice-7", "111 of the first 160 messages have died, more than 50 %"
+	halted.Campaign = "notice-7"
+	halted.Halted = "111 of the first 160 messages have died, more than 50 %"
 	done := doubleEleven(campaign.StateDone, 197_430, 2_560, 0, 0)
-	done.Campaign, done.FinishedAt = "spring-festival-reminder-2027-of-all-members", noon.Add(time.Hour)
+	done.Campaign = "spring-festival-reminder-2027-of-all-members"
+	done.FinishedAt = noon.Add(time.Hour)
 	done.SkipClosed, done.Quiet = 10, campaign.Quiet{From: 22 * time.Hour, Until: 8 * time.Hour}
 	done.Notes = notes.List{{Text: "the person was forgotten", Count: 2}}
 	for _, width := range []int{80, 160} {
 		s, out := terminal(width)
-		require.NoError(t, cli.List(s, []campaign.Status{under, halted, done}, listColumns(false, noon)))
+		rows := []campaign.Status{under, halted, done}
+		require.NoError(t, cli.List(s, rows, listColumns(false, noon)))
 		golden(t, "list", width, out.String())
 		for name, status := range map[string]campaign.Status{
 			"under-way": under, "halted": halted, "done": done,

@@ -51,7 +51,9 @@ func (v *verbs) list(ctx context.Context) error {
 }
 
 func listColumns(several bool, now time.Time) []cli.Column[campaign.Status] {
-	number := func(title string, spare int, n func(campaign.Status) int) cli.Column[campaign.Status] {
+	number := func(
+		title string, spare int, n func(campaign.Status) int,
+	) cli.Column[campaign.Status] {
 		return cli.Column[campaign.Status]{Title: title, Right: true, Spare: spare,
 			Cell: func(s campaign.Status) string { return cli.Grouped(int64(n(s))) }}
 	}

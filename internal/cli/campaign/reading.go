@@ -162,8 +162,8 @@ func leftOut(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return cli.Grouped(int64(n)) + " left out: they have a dead letter with errcode 45015 from the " +
-		"last 48 hours"
+	return cli.Grouped(int64(n)) + " left out: they have a dead letter with errcode 45015 from " +
+		"the last 48 hours"
 }
 
 // windowClosed is the errcode that says that the reply window is closed.

@@ -112,8 +112,8 @@ func (s *start) addFileFlags(cmd *cobra.Command) {
 	flags.StringVar(&s.file, "file", "", "`file` of recipients, in place of the argument")
 	flags.StringVar(&s.format, "format", "", "`format` of the file: csv, tsv, ndjson or list "+
 		"(default: found out)")
-	flags.StringVar(&s.encoding, "encoding", "", "`encoding` of the file: utf-8, utf-16, utf-16le, "+
-		"utf-16be or gb18030 (default: found out)")
+	flags.StringVar(&s.encoding, "encoding", "", "`encoding` of the file: utf-8, utf-16, "+
+		"utf-16le, utf-16be or gb18030 (default: found out)")
 	flags.StringVar(&s.template, "template", "",
 		"`file` with the packet as JSON, with {{column}} in its strings")
 	flags.StringVar(&s.rejects, "rejects", "",
@@ -135,7 +135,8 @@ func (s *start) addFlags(cmd *cobra.Command) {
 		"send the first message to this `openid`, wait for it, and ask before the rest")
 	flags.BoolVar(&s.watch, "watch", false, "follow the campaign afterwards")
 	flags.StringVar(&s.source, "source", "", "`name` of the service it comes from (Kefu-Source)")
-	flags.Float64Var(&s.rate, "rate", 0, "messages a second at most, as a `number`; 0 for the app's rate")
+	flags.Float64Var(&s.rate, "rate", 0,
+		"messages a second at most, as a `number`; 0 for the app's rate")
 	cli.FutureVar(flags, &s.sendAt, "send-at",
 		"feed nothing before this `time`: 2h, 2026-11-24T08:15:00+08:00 or \"2026-11-24 08:15\"")
 	cli.DurationVar(flags, &s.expiresIn, "expires-in", 0,

@@ -14,8 +14,8 @@ import (
 // testWait is how long a test message is waited for. It expires then.
 const testWait = time.Minute
 
-// test sends a message of the campaign to the tester, as one of the live lane, and waits until it is
-// sent.
+// test sends a message of the campaign to the tester, as one of the live lane, and waits until it
+// is sent.
 func (o *ordering) test(ctx context.Context, s sample) error {
 	packet, err := schema.Decode(s.packet, o.app.Limits)
 	if err != nil {

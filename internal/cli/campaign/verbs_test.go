@@ -33,7 +33,7 @@ func TestACampaignIsPausedResumedAndCancelled(t *testing.T) {
 	said("campaign watch november", cli.ExitPartly, "an operator has paused campaign november")
 	said("campaign resume november", cli.ExitDone, "campaign november goes on")
 	said("campaign cancel november", cli.ExitUsage,
-		"Cancel campaign november? 40 of 40 messages have no end yet and will not be sent.")
+		"Cancel campaign november? What has no end yet is never sent: 40 of 40 messages.")
 	said("campaign cancel november --yes", cli.ExitDone,
 		"campaign november is cancelled: 40 messages were not sent, 0 sent before")
 	status := statusOf(s, "november")
@@ -70,6 +70,8 @@ func TestACampaignThatWasPublishedStraightIsCancelledNotPaused(t *testing.T) {
 		s.Contains(r.Err, "campaign spring was published straight to the queue: it can be cancelled "+
 			"(kefu campaign cancel spring), not paused")
 	}
+	s.Contains(s.Kefu("campaign cancel spring").Err,
+		"Cancel campaign spring? What has no end yet is never sent: 1 of 1 message.")
 }
 
 func TestWatchingEndsAndTheCampaignGoesOn(t *testing.T) {
