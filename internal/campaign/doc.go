@@ -17,7 +17,8 @@
 // Where a campaign stands (status.go) follows from its record, its job, the queue, and the ends that
 // the ledger counts. A campaign that was published straight to the queue has only the latter two.
 // A cancel is an order that workers obey at once (package withdrawal); the pool ends what is queued
-// (cancel.go, sweep.go).
+// (cancel.go, sweep.go). The rows stay for some days after the end, for a report of what became of
+// each (report.go, tidy.go); a person can be taken out of them at any time (forget.go).
 //
 //	p, err := campaign.Foresee(ctx, conn, "wx1", "double-11")
 //	u, err := campaign.NewUpload(conn, "wx1", "double-11")
