@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"math"
+	"regexp"
 	"slices"
 	"time"
 
@@ -168,8 +169,14 @@ func (f *fates) ofLetter(l *schema.Letter, seq uint64) fate {
 	}
 }
 
+// ofOneCall matches what an errmsg says of one call only.
+var ofOneCall = regexp.MustCompile(`(?i)\s*\b(rid:\s*\S+|hints?:?\s*\[[^\]]*\])`)
+
 // textNumber is the number that stands for an error text.
 func (f *fates) textNumber(text string) uint32 {
+	if text != "" {
+		text = ofOneCall.ReplaceAllString(text, "")
+	}
 	n, ok := f.text[text]
 	if !ok && len(f.texts) >= mostTexts {
 		text = manyTexts

@@ -200,6 +200,8 @@ func TestErrorTextsAreKeptOnce(t *testing.T) {
 	b.Len(f.texts, mostTexts+1)
 	b.Equal(f.textNumber("text 1"), f.textNumber("text 1"))
 	b.Equal("text 1", f.texts[f.textNumber("text 1")])
+	b.Equal("text 2", f.texts[f.textNumber("text 2 rid: 6b04f11a-15c6e625-a5c11325")])
+	b.Equal("text 3", f.texts[f.textNumber("text 3 hint: [xyz] rid: 6b04f11a-15c6e625")])
 	b.Equal(manyTexts, f.texts[f.textNumber("one more")])
 	b.Empty(f.texts[f.textNumber("")])
 }

@@ -33,7 +33,7 @@ func newReport(v *verbs) *cobra.Command {
   state               queued, open (waits for a retry or is in flight), sent, dead, cancelled, or
                       unknown: nobody knows any more how it ended
   reason              why it is dead; forgotten after kefu forget, which takes the openid as well
-  errcode, errmsg     of the last answer of the API
+  errcode, errmsg     of the last answer of the API, without its rid
   attempts            how many were made
   possible_duplicate  true when it may have arrived twice
   settled_at          when it ended
