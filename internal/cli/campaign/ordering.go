@@ -104,10 +104,10 @@ func (o *ordering) order(ctx context.Context, r *reading) error {
 		Invalid: r.summary.Invalid, Repeated: r.summary.Repeated, Closed: r.closed,
 	}, o.upload)
 	if err != nil {
-		return fmt.Errorf("%w; it may be ordered all the same: kefu campaign status %s tells, and "+
-			"the same command orders it if it is not", err, o.terms.Campaign)
+		o.streams.Hintf("campaign %s may be ordered all the same: kefu campaign status %[1]s tells, "+
+			"and the same command orders it if it is not", o.terms.Campaign)
 	}
-	return nil
+	return err
 }
 
 // abandon removes what was stored of a campaign that was not ordered.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/campaign"
+	"github.com/kefuhq/kefu/internal/campaign/campaigntest"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/schema"
@@ -108,4 +109,24 @@ func TestTheShellCompletesNamesOfCampaigns(t *testing.T) {
 	for _, verb := range []string{"status", "watch", "pause", "resume", "cancel"} {
 		s.Contains(s.Kefu("__complete campaign "+verb+" n").Out, "november\tplanned, 40 rows", verb)
 	}
+}
+
+func TestCampaignsOfSeveralAppsAreListedTogether(t *testing.T) {
+	t.Parallel()
+	o := clitest.NewOperation(t)
+	for _, appID := range []string{"wx1", "wx2"} {
+		campaigntest.Order(t, o.Conn,
+			campaign.Terms{AppID: appID, Campaign: "of-" + appID, By: "ann@desk-1"}, "alice", "bob")
+	}
+	r := o.Kefu("campaign list")
+	o.Equal(cli.ExitDone, r.Code, r.Err)
+	o.Regexp(`of-wx1 +planned +2 +0 +0 +2 .* ann@desk-1 +wx1\n`, r.Out)
+	o.Regexp(`of-wx2 +planned +2 +0 +0 +2 .* ann@desk-1 +wx2\n`, r.Out)
+	only := o.Kefu("campaign list --app wx2")
+	o.Equal(cli.ExitDone, only.Code, only.Err)
+	o.NotContains(only.Out, "of-wx1")
+	list := clitest.Decode[[]campaign.Status](o, o.Kefu("campaign list -o json"))
+	o.Len(list, 2)
+	o.Equal(cli.ExitUsage, o.Kefu("campaign status of-wx1").Code, "which app is meant?")
+	o.Equal(cli.ExitDone, o.Kefu("campaign status of-wx1 --app wx1").Code)
 }
