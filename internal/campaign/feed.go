@@ -12,6 +12,7 @@ import (
 	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/notes"
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -80,6 +81,8 @@ type feed struct {
 	full   time.Time     // since when all of the first sends are fed
 	empty  time.Time     // since when nothing of it was found anywhere
 	stored time.Time     // since when all ends that this worker knows are stored as counts
+	asked  time.Time     // the pool how long a call takes
+	call   time.Duration // how long one takes
 
 	chunk int // that rows are of
 	rows  []chunkRow
@@ -131,6 +134,8 @@ const (
 const (
 	// lookQuietly is between two looks at a campaign that has nothing to be fed just now.
 	lookQuietly = 500 * time.Millisecond
+	// askPool is between two questions how long a call takes: workers say it every few seconds.
+	askPool = 2 * time.Second
 	// emptyFor is for how long nothing of a campaign must be found anywhere before what is not
 	// counted is given up.
 	emptyFor = 3 * time.Second
@@ -221,7 +226,14 @@ func (w *Work) choose(
 		f.cycle += (cycle - f.cycle) / 4
 	}
 	f.looked = now
-	n := min(left, w.settings(p.AppID).Room.window(o.Rate, f.cycle)-queued)
+	if now.Sub(f.asked) >= askPool {
+		f.asked = now
+		// Without an answer it goes on as before: nothing depends on it but the speed.
+		if workers, err := pool.Workers(ctx, w.conn); err == nil {
+			f.call = callTime(workers, p.AppID)
+		}
+	}
+	n := min(left, w.settings(p.AppID).Room.window(o.Rate, f.cycle, f.call)-queued)
 	if room >= 0 {
 		n = min(n, room)
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kefuhq/kefu/internal/pool"
 )
 
 func TestHowMuchOfACampaignIsQueued(t *testing.T) {
@@ -15,21 +17,45 @@ func TestHowMuchOfACampaignIsQueued(t *testing.T) {
 		perSecond float64 // of the campaign
 		cycle     time.Duration
 		window    int
+		call      time.Duration // of the API
 	}{
 		{"about half a second's worth", Room{PerSecond: 1000, Most: 5000}, 0, 50 * time.Millisecond,
-			600},
+			600, 0},
 		{"three looks' worth when they take longer", Room{PerSecond: 1000, Most: 5000}, 0,
-			500 * time.Millisecond, 1500},
-		{"no more than five seconds' worth", Room{PerSecond: 1000, Most: 50000}, 0, time.Minute, 5000},
-		{"of its own rate, if that is less", Room{PerSecond: 1000, Most: 5000}, 100, 0, 60},
-		{"of the app's rate, if that is less", Room{PerSecond: 100, Most: 5000}, 1000, 0, 60},
-		{"of its own rate, if the app has none", Room{Most: 5000}, 100, 0, 60},
-		{"one at least", Room{PerSecond: 0.1, Most: 5000}, 0, 0, 1},
-		{"no more than the setting", Room{PerSecond: 100000, Most: 5000}, 0, 0, 5000},
-		{"the setting, when nothing has a rate", Room{Most: 5000}, 0, 0, 5000},
-		{"one, when nothing is set", Room{}, 0, 0, 1},
+			500 * time.Millisecond, 1500, 0},
+		{"no more than five seconds' worth", Room{PerSecond: 1000, Most: 50000}, 0, time.Minute,
+			5000, 0},
+		{"and what is in flight", Room{PerSecond: 1000, Most: 5000}, 0, 0, 1600, time.Second},
+		{"of its own rate, if that is less", Room{PerSecond: 1000, Most: 5000}, 100, 0, 60, 0},
+		{"of the app's rate, if that is less", Room{PerSecond: 100, Most: 5000}, 1000, 0, 60, 0},
+		{"of its own rate, if the app has none", Room{Most: 5000}, 100, 0, 60, 0},
+		{"one at least", Room{PerSecond: 0.1, Most: 5000}, 0, 0, 1, 0},
+		{"no more than the setting", Room{PerSecond: 100000, Most: 5000}, 0, 0, 5000, 0},
+		{"the setting, when nothing has a rate", Room{Most: 5000}, 0, 0, 5000, 0},
+		{"one, when nothing is set", Room{}, 0, 0, 1, 0},
 	} {
-		require.Equal(t, row.window, row.room.window(row.perSecond, row.cycle), row.name)
+		require.Equal(t, row.window, row.room.window(row.perSecond, row.cycle, row.call), row.name)
+	}
+}
+
+func TestHowLongACallTakes(t *testing.T) {
+	t.Parallel()
+	does := func(inFlight int, perSecond float64) pool.Worker {
+		a := pool.Activity{InFlight: inFlight, PerSecond: perSecond}
+		return pool.Worker{Status: pool.Status{Apps: map[string]pool.Activity{app: a}}}
+	}
+	for _, row := range []struct {
+		name    string
+		workers []pool.Worker
+		call    time.Duration
+	}{
+		{"two workers have 30 in flight at 60 a second",
+			[]pool.Worker{does(20, 50), does(10, 10)}, 500 * time.Millisecond},
+		{"nothing is sent", []pool.Worker{does(20, 0)}, 0},
+		{"another app's calls do not count", []pool.Worker{{}}, 0},
+		{"hardly anything comes back", []pool.Worker{does(64, 0.1)}, windowMost},
+	} {
+		require.Equal(t, row.call, callTime(row.workers, app), row.name)
 	}
 }
 
