@@ -43,7 +43,6 @@ const rowForgotten = "forgotten"
 type Report struct {
 	conn   *broker.Conn
 	record Record
-	status Status
 	rows   bool // the rows of the file are stored
 	fates  *fates
 	log    *ledger.Lookup
@@ -69,23 +68,28 @@ type Reported struct {
 func OpenReport(
 	ctx context.Context, conn *broker.Conn, appID, campaign string,
 ) (*Report, error) {
-	s, err := ReadStatus(ctx, conn, appID, campaign)
+	record, _, err := ReadRecord(ctx, conn, appID, campaign)
+	if errors.Is(err, ErrUnknown) { // it may have been published straight to the queue
+		var s Status
+		s, err = ReadStatus(ctx, conn, appID, campaign)
+		record = s.Record
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{conn: conn, record: s.Record, status: s, log: ledger.NewLookup(conn)}
-	r.ids, err = idsOf(ctx, conn, appID, campaign, s.Upload == "" || s.KeyedIDs)
-	if err != nil || s.Upload == "" || s.Chunks == 0 {
+	r := &Report{conn: conn, record: record, log: ledger.NewLookup(conn)}
+	r.ids, err = idsOf(ctx, conn, appID, campaign, record.Upload == "" || record.KeyedIDs)
+	if err != nil || record.Upload == "" || record.Chunks == 0 {
 		return r, err
 	}
-	switch _, err := readReportRows(ctx, conn, s.Record, 1); {
+	switch _, err := readReportRows(ctx, conn, record, 1); {
 	case errors.Is(err, ErrNoRows):
 		return r, nil
 	case err != nil:
 		return nil, err
 	}
 	r.rows = true
-	r.fed, r.rest, err = unfed(ctx, conn, s.Record)
+	r.fed, r.rest, err = unfed(ctx, conn, record)
 	return r, err
 }
 
@@ -97,7 +101,7 @@ func (r *Report) Total() int {
 	if r.rows {
 		return r.record.Stored
 	}
-	return r.status.Rows - r.status.Invalid - r.status.Repeated
+	return r.record.Rows - r.record.Invalid - r.record.Repeated
 }
 
 // unfed says from which row on a campaign is not fed, and what becomes of those rows.
