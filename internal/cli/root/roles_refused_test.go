@@ -210,6 +210,7 @@ func newIdleWalk(t *testing.T) *walk {
 	w.first()()
 	for _, line := range []string{
 		"send --openid alice --text hi --id later --send-at 2h", "dead export @letters.ndjson",
+		"send --openid alice --text sale --campaign sale",
 	} {
 		said, code := w.errand("operator", errand{line: line})
 		w.Equal(cli.ExitDone, code, said)

@@ -77,6 +77,7 @@ var errands = []errand{
 	{looks, "campaign watch spring", ""},
 	{acts, "campaign start winter @users.csv --template @packet.json --test-to alice --yes", ""},
 	{acts, "campaign report autumn", ""},
+	{acts, "campaign report sale", ""},
 	{acts, "campaign pause autumn", ""},
 	{acts, "campaign resume autumn", ""},
 	{acts, "campaign cancel autumn --yes", ""},
