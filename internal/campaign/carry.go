@@ -270,7 +270,8 @@ func (c *carrying) answer(o offer, err error) {
 }
 
 // settle waits until the queue has everything. When begin ends while the queue is full, the step
-// ends before the first row that it did not take; one that was cut off is carried out once more.
+// ends before the first row that it did not take. One that was cut off, or of which later rows were
+// taken, is carried out once more.
 func (c *carrying) settle(begin, settle context.Context) error {
 	for {
 		if err := c.flush(settle); err != nil {
@@ -284,16 +285,17 @@ func (c *carrying) settle(begin, settle context.Context) error {
 		if failed != nil || len(again) == 0 {
 			return failed
 		}
-		switch {
-		case pause.For(begin, fullPause) == nil:
-		case c.task.Again:
-			return errFull
-		default:
-			first := func(x, y offer) int { return x.before.Published - y.before.Published }
-			c.sum = slices.MinFunc(again, first).before
-			return nil
+		if pause.For(begin, fullPause) == nil {
+			c.batch = again
+			continue
 		}
-		c.batch = again
+		byRow := func(x, y offer) int { return x.before.Published - y.before.Published }
+		first := slices.MinFunc(again, byRow).before
+		if c.task.Again || c.sum.Published-first.Published > len(again) {
+			return errFull // rows behind the first may be taken: a new step would not know since when
+		}
+		c.sum = first
+		return nil
 	}
 }
 

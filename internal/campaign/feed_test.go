@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/time/rate"
 
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
@@ -275,4 +276,40 @@ func TestAChunkThatCannotBeReadIsSaid(t *testing.T) {
 	b.ErrorIs(err, errNoChunk)
 	b.ErrorContains(err, "kefu.campaign."+app+".later.1 may still name the person")
 	b.Equal(1, n)
+}
+
+func TestAStepThatAFullQueueEndsIsCutWhereNothingWasTakenBehind(t *testing.T) {
+	t.Parallel()
+	over, end := context.WithCancel(t.Context())
+	end()
+	offers := func(rows ...int) (out []offer) {
+		for _, n := range rows {
+			out = append(out, offer{before: job.Result{Published: n, Cursor: cursor{1, n}.number()}})
+		}
+		return out
+	}
+	for _, row := range []struct {
+		name  string
+		full  []offer // of 5 rows, those that were refused
+		again bool
+		cut   int // where the step ends; -1: it has to be done again
+	}{
+		{"all were taken", nil, false, 5},
+		{"the last were refused", offers(4, 3), false, 3},
+		{"all were refused", offers(2, 0, 1, 4, 3), false, 0},
+		{"one in the middle was refused", offers(2), false, -1},
+		{"the last ones and one before them", offers(4, 1), false, -1},
+		{"the last were refused, maybe not the first time", offers(4, 3), true, -1},
+	} {
+		c := carrying{sum: job.Result{Published: 5, Cursor: cursor{1, 5}.number()}, full: row.full,
+			task: job.Task{Again: row.again}}
+		err := c.settle(over, t.Context())
+		if row.cut < 0 {
+			require.ErrorIs(t, err, errFull, row.name)
+			continue
+		}
+		require.NoError(t, err, row.name)
+		require.Equal(t, row.cut, c.sum.Published, row.name)
+		require.Equal(t, cursor{1, row.cut}, cursorAt(c.sum.Cursor), row.name)
+	}
 }
