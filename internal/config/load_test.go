@@ -136,7 +136,7 @@ func TestDefaults(t *testing.T) {
 		Retry:       Retry{Attempts: 6, First: time.Second, Cap: 5 * time.Minute},
 		OnUnknown:   schema.PolicyResend,
 		ExpireAfter: 48 * time.Hour, HoldBack: 30 * time.Second, DuplicateWindow: 10 * time.Minute,
-		Queue: Queue{Messages: 5_000_000, Bytes: 4 << 30},
+		Queue: Queue{Messages: 5_000_000, Bytes: 4 << 30, Campaign: 10_000},
 		Limits: schema.Limits{
 			NewsArticles: 10, TextBytes: 2048, VideoThumb: schema.PresenceRequired,
 		},

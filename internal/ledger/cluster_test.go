@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -67,20 +68,27 @@ func TestInAClusterOneGetsGoAndMarksKeepTheirOrderWhenLeadersChange(t *testing.T
 		worker string
 		key    Key
 	}
-	written, newest := make(map[of][]Kind), make(map[string]uint64)
-	require.NoError(t, c.Connect().Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{},
-		func(s broker.Stored) error {
-			number, err := checkBatch(s.Data)
-			if err != nil || number <= newest[s.Subject] {
-				return err // no reader counts it
-			}
-			newest[s.Subject] = number
-			readBatch(s.Data, func(m Mark) {
-				written[of{s.Subject, m.Key}] = append(written[of{s.Subject, m.Key}], m.Kind)
+	var written map[of][]Kind
+	reader := c.Connect()
+	// The node that answers may not have heard of the last marks yet.
+	require.Eventually(t, func() bool {
+		written = make(map[of][]Kind)
+		newest := make(map[string]uint64)
+		err := reader.Scan(t.Context(), wire.StreamLedger, broker.ScanOptions{},
+			func(s broker.Stored) error {
+				number, err := checkBatch(s.Data)
+				if err != nil || number <= newest[s.Subject] {
+					return err // no reader counts it
+				}
+				newest[s.Subject] = number
+				readBatch(s.Data, func(m Mark) {
+					at := of{s.Subject, m.Key}
+					written[at] = append(written[at], m.Kind)
+				})
+				return nil
 			})
-			return nil
-		}))
-	require.Len(t, written, workers*keys)
+		return err == nil && len(written) == workers*keys
+	}, brokertest.Patience, 10*time.Millisecond, "each mark is stored")
 	for o, kinds := range written {
 		require.Equal(t, []Kind{Start, Harmless}, kinds,
 			"%v: a worker's marks of an intent stand once, and in the order in which it wrote them",
