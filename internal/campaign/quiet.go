@@ -1,7 +1,6 @@
 package campaign
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -30,7 +29,7 @@ func ParseQuiet(s string) (Quiet, error) {
 	case !ok, err != nil, err2 != nil:
 		return Quiet{}, fmt.Errorf("%q must be two times of the day, such as 22:00-08:00", s)
 	case q.From == q.Until:
-		return Quiet{}, errors.New("quiet hours that end when they begin leave no time to send")
+		return Quiet{}, fmt.Errorf("%q ends when it begins: no time is left to send", s)
 	}
 	return q, nil
 }

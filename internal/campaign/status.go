@@ -172,7 +172,10 @@ func (a account) state(unfed int) State {
 
 // forecast says when all will have ended.
 func (s *Status) forecast(now time.Time) {
-	if left := s.Queued + s.Open; left > 0 && s.Rate > 0 && s.State != StatePaused {
+	if s.State == StatePaused || s.State == StateHalted {
+		return // it waits for an operator
+	}
+	if left := s.Queued + s.Open; left > 0 && s.Rate > 0 {
 		seconds := float64(left) / s.Rate
 		s.ETA = now.Add(time.Duration(seconds * float64(time.Second))).UTC().Truncate(time.Second)
 	}

@@ -193,3 +193,14 @@ func TestWhereACampaignStands(t *testing.T) {
 			[]int{s.Queued, s.Open, s.Sent, dead, s.Cancelled}, row.name)
 	}
 }
+
+func TestWhoWaitsForAnOperatorHasNoTimeLeft(t *testing.T) {
+	t.Parallel()
+	for state, known := range map[State]bool{
+		StateFeeding: true, StatePublished: true, StatePaused: false, StateHalted: false,
+	} {
+		s := Status{State: state, Queued: 10, Rate: 2}
+		s.forecast(time.Now())
+		require.Equal(t, known, !s.ETA.IsZero(), state)
+	}
+}

@@ -342,6 +342,7 @@ func TestBadUsageOfCampaignIsExitCodeTwo(t *testing.T) {
 		startNovember + " --expires-at 2020-01-01":         "--expires-at has passed",
 		startNovember + " --expires-at 1h --send-at 2h":    "--expires-at is not behind --send-at",
 		startNovember + " --quiet-hours 8":                 "must be two times of the day",
+		startNovember + " --quiet-hours 22:00-22:00":       `"22:00-22:00" ends when it begins`,
 		startNovember + " --max-errors few":                "is not a share",
 		startNovember + " --rate -1":                       "--rate cannot be below 0",
 		startNovember + " --format xml":                    `--format "xml" is not one of csv, tsv`,
