@@ -349,6 +349,11 @@ func applyEnd(e Entry, m Mark, c source) Entry {
 	case next.Generation < e.Generation, e.Kind == Sent:
 		return e
 	case m.Kind == Sent:
+		if e.Kind == Start {
+			// A slow worker does not know what its successor has begun, and either may be lost
+			// before it tells.
+			next.Unknown = max(next.Unknown, e.Unknown)
+		}
 		return next
 	case !e.of(m, c):
 		return e

@@ -125,6 +125,11 @@ func TestTheRulesOfTheLedger(t *testing.T) {
 			start("a", 10, 1).is(Go), start("b", 10, 2).is(Go),
 			start("a", 10, 2).is(Started).startedBy("b"),
 		}},
+		{"what it sends nevertheless may be sent twice, whoever is asked then", []act{
+			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started),
+			start("b", 10, 2).of(1).is(Go), sent("a", 10, 1),
+			start("c", 10, 1).is(Ended).withUnknown(1),
+		}},
 		{"whoever takes over may put it off", []act{
 			start("a", 10, 1).is(Go), start("b", 10, 1).is(Started), later("b", 10, 2),
 			start("c", 20, 2).again().is(Go),
