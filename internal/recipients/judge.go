@@ -124,8 +124,11 @@ func (j *judge) decode(b *batch, v *verdict) *schema.FieldError {
 	if ok {
 		return nil
 	}
-	return &schema.FieldError{Field: j.brokenField(v.raw), Rule: "not valid " + encoding}
+	return &schema.FieldError{Field: j.brokenField(v.raw), Rule: notValid + encoding}
 }
+
+// notValid is what the rule of a row begins with that holds what is no character.
+const notValid = "not valid "
 
 // brokenField names the column of a row that holds what is no character.
 func (j *judge) brokenField(row []byte) string {

@@ -12,6 +12,7 @@ import (
 // object reads rows of NDJSON for a template.
 type object struct {
 	template *Template
+	any      bool     // some row was an object
 	met      []bool   // of the template's columns, which some row had
 	raw      [][]byte // their values in this row as JSON; nil for those it has not
 	openID   []byte   // the same of the recipient
@@ -61,6 +62,7 @@ func (o *object) render(dst, line []byte) ([]byte, *schema.FieldError) {
 // read takes the values that matter from an object in normal form.
 func (o *object) read(normal []byte) {
 	clear(o.raw)
+	o.any = true
 	o.openID, o.toUser, o.text = nil, nil, o.text[:0]
 	for rest := normal[1:]; rest[0] != '}'; {
 		rest = bytes.TrimPrefix(rest, []byte(","))[1:]

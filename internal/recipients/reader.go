@@ -184,9 +184,10 @@ func (r *Reader) end() error {
 	return io.EOF
 }
 
-// unmet finds the place that no row has: a misspelt one, better said once than for each row.
+// unmet finds the place that no row has: a misspelt one, better said once than for each row. Where
+// no row is an object, that is what is to be said.
 func (r *Reader) unmet() error {
-	if r.shape.Format != NDJSON || r.options.Template == nil || r.summary.Rows == 0 {
+	if !slices.ContainsFunc(r.objects, func(o *object) bool { return o.any }) {
 		return nil
 	}
 	for i, name := range r.options.Template.columns {

@@ -42,7 +42,7 @@ type reading struct {
 func (s *start) readAll(
 	ctx context.Context, src *source, into *campaign.Upload, o campaign.Filling,
 ) (r *reading, err error) {
-	r = &reading{label: src.label, rejects: recipients.NewRejects(s.rejects)}
+	r = &reading{label: src.label, rejects: recipients.NewRejects(s.rejects, src.Shape())}
 	o.Row = func(row recipients.Row) error {
 		switch {
 		case row.Problem != nil:
@@ -63,9 +63,18 @@ func (s *start) readAll(
 		err = closeErr
 	}
 	if err != nil {
+		s.tellRejects(r)
 		return r, fmt.Errorf("%s: %w", src.label, err)
 	}
 	return r, nil
+}
+
+// tellRejects says where the bad rows are.
+func (s *start) tellRejects(r *reading) {
+	if r.rejects.Made() {
+		s.streams.Notef("%s written to %s, with line and reason",
+			rowsWere(r.summary.Invalid, "bad row"), s.rejects)
+	}
 }
 
 // sent is how many messages the file makes.
@@ -90,10 +99,7 @@ func (s *start) judge(r *reading) error {
 			s.streams.Hintf("and %s more", cli.Grouped(int64(more)))
 		}
 	}
-	if r.rejects.Made() {
-		s.streams.Notef("%s written to %s, with line and reason",
-			rowsWere(summary.Invalid, "bad row"), s.rejects)
-	}
+	s.tellRejects(r)
 	switch {
 	case summary.Invalid > 0 && !s.skipInvalid:
 		return fmt.Errorf("%s of %s cannot be sent: nothing was ordered; "+

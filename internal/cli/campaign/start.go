@@ -62,9 +62,10 @@ a packet as the API takes it, with {{column}} inside its strings:
   {"msgtype":"text","text":{"content":"{{name}}，您的订单 {{order}} 已发货"}}
 
 Without a template each line of an NDJSON file is a whole packet. Nothing is sent before the whole
-file is valid. Bad rows are written to a file (--rejects) with line and reason, and stop the start
-unless --skip-invalid leaves them out. A recipient who is in the file twice gets the first message
-only.
+file is valid. Bad rows stop the start unless --skip-invalid leaves them out; one with more or fewer
+columns than the header is bad, and lines that are blank are none. They are written to a file
+(--rejects) with line, reason and the columns of FILE: corrected, it can be sent as it is, under
+another name when the others are sent. A recipient who is in FILE twice gets the first message only.
 
 --expires-in and --expires-at are one deadline for the whole campaign, counted from now or from
 --send-at: what is not sent by then is not sent any more. It warns when the app's rate and day's
@@ -76,10 +77,11 @@ closed) from the last 48 hours. It knows the letters in the box: those of this a
 discarded or replayed.
 
 --test-to sends the first message of the file to a tester and waits for it, then asks. A campaign
-halts by itself when more than --max-errors of its first 200 messages die.
+halts by itself when more than --max-errors of its first 200 messages die. What the queue holds of it
+then, about a second's worth, is still sent.
 
-Exit codes: 0 ordered, 1 failed or interrupted, 4 when rows were left out; with --watch also those
-of kefu campaign watch.`,
+Exit codes: 0 ordered, 1 failed or interrupted, 4 when bad rows were left out (those of --skip-closed
+are no bad rows); with --watch also those of kefu campaign watch.`,
 		Example: `  kefu campaign start double-11 users.csv --template packet.json --dry-run
   kefu campaign start double-11 users.csv --template packet.json --expires-in 6h --yes
   kefu campaign start double-11 users.csv --template packet.json --test-to oTester1 --watch

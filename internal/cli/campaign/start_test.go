@@ -137,6 +137,38 @@ func TestBadRowsStopACampaignOrAreLeftOut(t *testing.T) {
 	s.Contains(over.Err, "bad rows would be written over this file")
 }
 
+func TestCorrectedBadRowsAreAFileOfRecipients(t *testing.T) {
+	t.Parallel()
+	s := clitest.NewFiles(t)
+	s.Write("people.csv", "openid;name\no1;a\no 2;小, 明\no3\n")
+	stopped := s.Kefu(startNovember + " --rejects @bad.csv")
+	s.Equal(cli.ExitFailed, stopped.Code)
+	s.Contains(stopped.Err, "2 bad rows were written to bad.csv")
+	bad, err := os.ReadFile(filepath.Join(s.Dir, "bad.csv"))
+	s.NoError(err)
+	s.Contains(string(bad), "\ufeffline,reason,openid,name\n3,")
+	s.Write("good.csv", strings.NewReplacer("o 2", "o2", ",o3", ",o3,小红").Replace(string(bad)))
+	good := s.Kefu("campaign start rest @good.csv --template @packet.json")
+	s.Equal(cli.ExitDone, good.Code, good.Err)
+	s.Equal(2, statusOf(s, "rest").Queued)
+}
+
+func TestAFileThatIsNoneSaysWhereItsBadRowsAre(t *testing.T) {
+	t.Parallel()
+	s := clitest.NewFiles(t)
+	s.Write("people.csv", recipientRows(3))
+	named := s.Kefu(startNovember + " --format ndjson --rejects @bad.csv")
+	s.Equal(cli.ExitFailed, named.Code)
+	s.Contains(named.Err, "people.csv:1: row: ")
+	s.Contains(named.Err, "4 bad rows were written to bad.csv")
+	s.Contains(named.Err, "4 of 4 rows cannot be sent")
+	s.Write("people.csv", "openid,name\no 1,a\no2,\"b\n")
+	broken := s.Kefu(startNovember + " --rejects @bad.csv")
+	s.Equal(cli.ExitFailed, broken.Code)
+	s.Contains(broken.Err, "1 bad row was written to bad.csv")
+	s.Contains(broken.Err, "line 3: a quote is opened and never closed")
+}
+
 func TestACampaignThatWaitsForADurationIsTheSameLater(t *testing.T) {
 	t.Parallel()
 	s := clitest.NewFiles(t)
