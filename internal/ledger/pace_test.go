@@ -27,9 +27,15 @@ func TestARateIsAnAverageOfTheLastTenSeconds(t *testing.T) {
 		{"it goes on for an hour", []flow{{0, 3600, 100}}, 100},
 		{"it has become faster long ago", []flow{{0, 60, 10}, {60, 75, 100}}, 100},
 		{"it has become slower five seconds ago", []flow{{0, 60, 100}, {60, 65, 10}}, 55},
-		{"it rested for five seconds", []flow{{0, 60, 100}, {65, 70, 100}}, 50},
+		{"it rested for two seconds", []flow{{0, 60, 100}, {62, 67, 100}}, 80},
+		{"it has gone on a second ago", []flow{{0, 60, 100}, {65, 66, 100}}, 0},
+		{"it went on as before", []flow{{0, 60, 100}, {65, 70, 100}}, 100},
+		{"it went on more slowly", []flow{{0, 60, 100}, {65, 70, 10}}, 10},
+		{"it rested twice", []flow{{0, 60, 100}, {64, 67, 50}, {71, 74, 20}}, 20},
+		{"it rested before it was two seconds old", []flow{{0, 1, 100}, {5, 8, 20}}, 20},
 		{"it goes on after a pause", []flow{{0, 60, 100}, {75, 78, 20}}, 20},
 		{"one every second", []flow{{0, 60, 1}}, 1},
+		{"one every four seconds", []flow{{0, 1, 1}, {4, 5, 1}, {8, 9, 1}, {12, 13, 1}}, 0.33},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
