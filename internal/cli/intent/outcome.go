@@ -42,7 +42,10 @@ func (o *outcome) await(
 	why := fmt.Errorf("%w: --timeout", context.DeadlineExceeded)
 	wait, cancel := context.WithTimeoutCause(ctx, o.timeout, why)
 	defer cancel()
-	var err error
+	err := o.refused(wait, appID)
+	if err != nil {
+		return err
+	}
 	o.accepted, err = o.publisher.Publish(wait, appID, o.packet, options...)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, publisher.ErrOutcomeOpen) {
@@ -56,7 +59,7 @@ func (o *outcome) await(
 			return err
 		}
 	}
-	r, err := o.end(wait)
+	r, err := o.endOrCancel(wait)
 	switch {
 	case err == nil:
 		return o.finish(r)

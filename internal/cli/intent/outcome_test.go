@@ -10,6 +10,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/withdrawal"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -245,4 +246,45 @@ func TestWhoIsInterruptedIsToldThatItIsQueued(t *testing.T) {
 				`kefu: interrupted\n$`, got.Err)
 		})
 	}
+}
+
+// TestACancelledCampaignIsNotWaitedFor: nothing of it is sent, and the wait would be ten minutes.
+func TestACancelledCampaignIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	const sale = again + " --campaign sale"
+	cancel := func(o *clitest.Operation) {
+		_, _, err := withdrawal.CancelCampaign(t.Context(), o.Conn, "wx1", "sale", "ann@desk",
+			time.Hour)
+		o.NoError(err)
+	}
+	for name, ends := range map[string]func(*clitest.Operation) (says string){
+		"it is queued": func(*clitest.Operation) string {
+			return "kefu: order-1 will not be sent: campaign sale was cancelled "
+		},
+		"it has ended": func(o *clitest.Operation) string {
+			o.Story("order-1", "worker-a", ended(ledger.Cancelled))
+			return "kefu: order-1 was not sent\n"
+		},
+	} {
+		t.Run("it is cancelled later, and "+name, func(t *testing.T) {
+			t.Parallel()
+			o := clitest.NewOperation(t)
+			done := make(chan clitest.Result, 1)
+			go func() { done <- o.Kefu(sale, sameMessage) }()
+			o.Eventually(func() bool { return len(o.Queued("wx1")) == 1 }, brokertest.Patience,
+				time.Millisecond)
+			says := ends(o)
+			cancel(o)
+			got := brokertest.Await(t, done, "the end of kefu send")
+			o.Equal(cli.ExitFailed, got.Code)
+			o.Contains(got.Err, says)
+			o.Contains(got.Err, " by ann@desk\n")
+		})
+	}
+	o := clitest.NewOperation(t)
+	cancel(o)
+	got := o.Kefu(sale, sameMessage)
+	o.Equal(cli.ExitFailed, got.Code)
+	o.Contains(got.Err, "by ann@desk, and nothing of it is sent any more: nothing was published")
+	o.Empty(o.Queued("wx1"))
 }
