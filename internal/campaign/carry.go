@@ -56,13 +56,17 @@ func (w *Work) Carry(ctx, begin context.Context, t job.Task) (job.Result, error)
 		return job.Result{}, fmt.Errorf("read a step: %w", err)
 	}
 	if halt := w.mayDouble(t, s); halt != "" {
-		return job.Result{Halt: halt}, nil
+		return job.Result{Halt: halt}, w.auditHalt(ctx, f, t.Order, t.Part, halt)
 	}
 	c := carrying{
 		work: w, feed: f, task: t, at: cursorAt(s.From), slots: make(chan struct{}, batchesAhead),
 		singly: t.Again,
 	}
-	return c.run(ctx, begin, s.Rows)
+	r, err := c.run(ctx, begin, s.Rows)
+	if err == nil && r.Halt != "" {
+		err = w.auditHalt(ctx, f, t.Order, t.Part, r.Halt)
+	}
+	return r, err
 }
 
 // mayDouble says why a step that was cut off is not done again: what it has published may have been

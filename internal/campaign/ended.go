@@ -35,6 +35,24 @@ func (w *Work) Ended(ctx context.Context, j job.Job) error {
 	})
 }
 
+// auditHalt writes to the audit that a campaign halts by itself, once each time. It comes before the
+// halt is stored, so a worker that is lost between the two has it written once more.
+func (w *Work) auditHalt(
+	ctx context.Context, f *feed, o job.Order, p job.Part, why string,
+) error {
+	if f.halts > o.Resumes {
+		return nil // the halt could not be stored, and is tried again
+	}
+	err := w.conn.Audit(ctx, broker.AuditEntry{
+		Actor: o.By, Verb: "campaign", AppID: p.AppID, Filter: o.About, Count: p.Published,
+		Detail: "halted: " + why,
+	})
+	if err == nil {
+		f.halts = o.Resumes + 1
+	}
+	return err
+}
+
 // record writes what came of a campaign's job into its record, which outlives the job.
 func (w *Work) record(ctx context.Context, j job.Job, appID, campaign string) error {
 	for {

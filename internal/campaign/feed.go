@@ -79,7 +79,8 @@ type feed struct {
 	looked time.Time     // at the queue
 	cycle  time.Duration // between two looks, of late
 	full   time.Time     // since when all of the first sends are fed
-	empty  time.Time     // since when nothing of it was found anywhere
+	search search        // for what has not ended
+	halts  int           // of which the audit knows
 	stored time.Time     // since when all ends that this worker knows are stored as counts
 	asked  time.Time     // the pool how long a call takes
 	call   time.Duration // how long one takes
@@ -136,9 +137,6 @@ const (
 	lookQuietly = 500 * time.Millisecond
 	// askPool is between two questions how long a call takes: workers say it every few seconds.
 	askPool = 2 * time.Second
-	// emptyFor is for how long nothing of a campaign must be found anywhere before what is not
-	// counted is given up.
-	emptyFor = 3 * time.Second
 )
 
 // Choose says which rows are fed next. It implements [job.Work].
@@ -171,7 +169,8 @@ func (w *Work) Choose(
 		t := f.spec.Halt.judge(ends, p.Published, o.Apps[p.AppID], f.fullSince(p, o, now), now,
 			o.Resumes > 0)
 		if t.halt != "" {
-			return job.Choice{Result: job.Result{Halt: t.halt}}, nil
+			err := w.auditHalt(ctx, f, o, p, t.halt)
+			return job.Choice{Result: job.Result{Halt: t.halt}}, err
 		}
 		room = t.room
 	}
@@ -251,16 +250,8 @@ func (w *Work) ended(
 	if !counted || e.all() < p.Published {
 		// For what nobody counts, and for what was recognised as a repeat and is counted elsewhere,
 		// it has to do that nothing of the campaign is found, neither queued nor waiting.
-		waiting, err := w.anywhere(ctx, p.AppID, f.spec.Campaign)
-		if err != nil || waiting {
-			f.empty = time.Time{}
+		if gone, err := w.gone(ctx, f, p.AppID, now); err != nil || !gone {
 			return false, err
-		}
-		if f.empty.IsZero() {
-			f.empty = now
-		}
-		if now.Sub(f.empty) < emptyFor {
-			return false, nil
 		}
 	}
 	if !counted {
@@ -279,30 +270,6 @@ func (w *Work) ended(
 		f.stored = now // those of the campaign are stored with those of the job, if not before
 	}
 	return f.stored.Before(now), nil
-}
-
-// anywhere says whether something of a campaign is queued or waits.
-func (w *Work) anywhere(ctx context.Context, appID, campaign string) (bool, error) {
-	n, err := queued(ctx, w.conn, appID, campaign)
-	if err != nil || n > 0 {
-		return n > 0, err
-	}
-	found := false
-	for _, filter := range []string{wire.LaterWaitFilter(appID), wire.LaterDueSubject(appID)} {
-		err := w.conn.Scan(ctx, wire.StreamLater, broker.ScanOptions{Subject: filter},
-			func(s broker.Stored) error {
-				target, err := wire.ParseSubject(s.Header.Get(wire.HeaderTarget))
-				if err == nil && target.Lane == schema.LaneBulk && target.Key == campaign {
-					found = true
-					return broker.ErrStopScan
-				}
-				return nil
-			})
-		if err != nil || found {
-			return found, err
-		}
-	}
-	return false, nil
 }
 
 // queued counts what the app's queue holds of a campaign, with what is in flight.

@@ -13,7 +13,7 @@ import (
 )
 
 // List reads where all campaigns of an app stand, the one that was started last first: those that
-// were started from a file, and those that workers have met or the queue holds.
+// were started from a file, and those that workers have met, or that are queued or wait.
 func List(ctx context.Context, conn *broker.Conn, appID string) ([]Status, error) {
 	prefix := recordKey(appID, "")
 	entries, err := conn.ReadJobs(ctx, prefix)
@@ -35,7 +35,11 @@ func List(ctx context.Context, conn *broker.Conn, appID string) ([]Status, error
 		known[name] = true
 		out = append(out, s)
 	}
-	names, err := straight(ctx, conn, appID)
+	waits, err := waiting(ctx, conn, appID)
+	if err != nil {
+		return nil, err
+	}
+	names, err := straight(ctx, conn, appID, waits)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +48,7 @@ func List(ctx context.Context, conn *broker.Conn, appID string) ([]Status, error
 			continue
 		}
 		known[n.Name] = true
-		s, err := readStraight(ctx, conn, appID, n.Name, n.FirstAt)
+		s, err := readStraight(ctx, conn, appID, n.FirstAt, n.Name, waits[n.Name])
 		if err != nil {
 			return nil, err
 		}
@@ -54,8 +58,10 @@ func List(ctx context.Context, conn *broker.Conn, appID string) ([]Status, error
 	return out, nil
 }
 
-// straight are the campaigns that workers have met, and those that the queue holds.
-func straight(ctx context.Context, conn *broker.Conn, appID string) ([]ledger.Named, error) {
+// straight are the campaigns that workers have met, those that the queue holds, and those that wait.
+func straight(
+	ctx context.Context, conn *broker.Conn, appID string, waits map[string]int,
+) ([]ledger.Named, error) {
 	names, err := ledger.Names(ctx, conn, appID)
 	if err != nil {
 		return nil, err
@@ -69,6 +75,9 @@ func straight(ctx context.Context, conn *broker.Conn, appID string) ([]ledger.Na
 		if parsed, err := wire.ParseSubject(subject); err == nil {
 			names = append(names, ledger.Named{Name: parsed.Key})
 		}
+	}
+	for name := range waits {
+		names = append(names, ledger.Named{Name: name})
 	}
 	return names, nil
 }

@@ -81,6 +81,11 @@ type Record struct {
 // Finished says whether nothing is left to be fed, or will ever be.
 func (r Record) Finished() bool { return !r.FinishedAt.IsZero() }
 
+// neverFed says that nothing of the campaign's file was published: it was not uploaded to the end.
+func (r Record) neverFed() bool {
+	return r.Upload != "" && r.OrderedAt.IsZero() && r.Published+r.Duplicates == 0
+}
+
 // Uploading says whether somebody may be uploading the campaign's file. An upload that was killed is
 // one for a day.
 func (r Record) Uploading(now time.Time) bool {

@@ -63,6 +63,7 @@ type account struct {
 	record Record
 	job    *job.Job // nil: there is none, or not any more
 	stream int      // of the campaign, in the app's queue
+	waits  int      // in KEFU_LATER; 0 for one of a file, whose rows say how many there are
 	counts ledger.Counts
 	rate   float64
 
@@ -100,19 +101,25 @@ func (a account) status(now time.Time) Status {
 	if s.State == StateCancelled {
 		unfed = 0
 	}
-	s.balance(unfed, a.stream)
+	s.balance(unfed, a.stream, a.waits)
 	s.forecast(now)
 	return s
 }
 
-// balance has the sum of a status come out, whatever was read a moment too early or too late.
-func (s *Status) balance(unfed, stream int) {
-	ended := s.Sent + s.Cancelled
-	for _, n := range s.Dead {
-		ended += n
+// allOf is how many have ended.
+func allOf(c ledger.Counts) int {
+	n := c.Sent + c.Cancelled
+	for _, dead := range c.Dead {
+		n += dead
 	}
+	return n
+}
+
+// balance has the sum of a status come out, whatever was read a moment too early or too late.
+func (s *Status) balance(unfed, stream, waits int) {
+	ended := allOf(s.Counts)
 	if s.Upload == "" && s.Rows == 0 { // it has no file, and as many rows as there are intents
-		s.Rows = ended + stream
+		s.Rows = ended + stream + waits
 	}
 	rest := s.Rows - s.Invalid - s.Repeated - ended
 	if s.State == StateCancelled && rest < 0 { // the receipt of a cancel has counted some as well
@@ -150,7 +157,7 @@ func (a account) state(unfed int) State {
 		return StatePlanned // the order is on its way
 	case r.Rows > 0 && !r.Finished():
 		return StateHalted // an earlier version's, which was interrupted
-	case a.stream > 0:
+	case a.stream+a.waits > 0:
 		return StatePublished
 	default:
 		return StateDone
@@ -162,12 +169,17 @@ func (a account) state(unfed int) State {
 		switch {
 		case unfed == 0:
 			return StatePublished
-		case state == job.StatePlanned:
+		case state == job.StatePlanned && !a.begun():
 			return StatePlanned
 		}
 		return StateFeeding
 	}
 	return State(state)
+}
+
+// begun says whether something of a campaign was fed, of which no step is counted yet.
+func (a account) begun() bool {
+	return a.stream > 0 || allOf(a.counts) > a.record.Published+a.record.Duplicates
 }
 
 // forecast says when all will have ended.
@@ -192,7 +204,11 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 		if err != nil {
 			return Status{}, err
 		}
-		s, err := readStraight(ctx, conn, appID, campaign, name.FirstAt)
+		waits, err := waiting(ctx, conn, appID)
+		if err != nil {
+			return Status{}, err
+		}
+		s, err := readStraight(ctx, conn, appID, name.FirstAt, campaign, waits[campaign])
 		if err == nil && s.Rows == 0 && !met && s.State != StateCancelled {
 			err = ErrUnknown
 		}
@@ -205,11 +221,12 @@ func ReadStatus(ctx context.Context, conn *broker.Conn, appID, campaign string) 
 }
 
 // readStraight reads where a campaign stands that was published straight to the queue, which
-// workers have met first at a time. It has no rows when nothing of it is known.
+// workers have met first at a time, and of which some wait in KEFU_LATER. It has no rows when
+// nothing of it is known.
 func readStraight(
-	ctx context.Context, conn *broker.Conn, appID, campaign string, met time.Time,
+	ctx context.Context, conn *broker.Conn, appID string, met time.Time, campaign string, waits int,
 ) (Status, error) {
-	a := account{record: Record{AppID: appID, Campaign: campaign, StartedAt: met}}
+	a := account{record: Record{AppID: appID, Campaign: campaign, StartedAt: met}, waits: waits}
 	var err error
 	if a.stream, err = queued(ctx, conn, appID, campaign); err != nil {
 		return Status{}, err
@@ -256,14 +273,14 @@ func (a account) read(ctx context.Context, conn *broker.Conn) (Status, error) {
 		return Status{}, err
 	}
 	if counted {
-		// The rate is by the broker's clock, and ours may be another.
-		receipts, err := conn.JS.Stream(ctx, schema.StreamReceipt)
-		if err != nil {
-			return Status{}, fmt.Errorf("what time it is: %w", err)
-		}
 		p, err := ledger.ReadCounts(ctx, conn, ledger.CampaignOf(r.AppID, r.Campaign))
-		a.counts, a.rate = p.Counts, p.RateAt(receipts.CachedInfo().TimeStamp)
+		if a.counts = p.Counts; p.Rate > 0 {
+			a.rate = p.RateAt(brokerTime(ctx, conn))
+		}
 		return a.status(time.Now()), err
+	}
+	if r.neverFed() {
+		return a.status(time.Now()), nil // there are no receipts
 	}
 	if a.counts, err = fromReceipts(ctx, conn, r); err != nil {
 		return Status{}, err
@@ -274,11 +291,26 @@ func (a account) read(ctx context.Context, conn *broker.Conn) (Status, error) {
 	}
 	stream, err := conn.JS.Stream(ctx, schema.StreamReceipt)
 	if err != nil {
-		return s, fmt.Errorf("how long receipts are kept: %w", err)
+		return s, fmt.Errorf("stream %s of the broker: %w", schema.StreamReceipt, err)
 	}
 	info := stream.CachedInfo()
 	s.OutcomesSince = outcomesSince(s.StartedAt, info.Created, info.Config.MaxAge, time.Now())
 	return s, nil
+}
+
+// timeWait is for how long the broker is asked what time it is.
+const timeWait = time.Second
+
+// brokerTime is the time by the broker's clock, and by ours when the broker does not say: a rate
+// is not worth a status.
+func brokerTime(ctx context.Context, conn *broker.Conn) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, timeWait)
+	defer cancel()
+	stream, err := conn.JS.Stream(ctx, schema.StreamReceipt)
+	if err != nil {
+		return time.Now()
+	}
+	return stream.CachedInfo().TimeStamp
 }
 
 // outcomesSince is since when the outcomes of a campaign are known, by when the stream of the

@@ -103,6 +103,12 @@ func TestASumAlwaysComesOut(t *testing.T) {
 		}
 		a.counts = ledger.Counts{Sent: up(rec.Rows), Cancelled: up(rec.Rows / 3),
 			Dead: map[schema.Reason]int{schema.ReasonRecipient: up(rec.Rows / 3)}}
+		if r.IntN(4) == 0 { // nothing of it has come to the queue
+			a.stream, a.counts = 0, ledger.Counts{}
+		}
+		if rec.Rows == 0 {
+			a.waits = up(20)
+		}
 		s := a.status(time.Now())
 		states[s.State]++
 		sum := s.Invalid + s.Repeated + s.Queued + s.Open + s.Sent + s.Cancelled
@@ -118,6 +124,34 @@ func TestASumAlwaysComesOut(t *testing.T) {
 		StateHalted, StatePublished, StateDone, StateCancelled} {
 		require.NotZero(t, states[state], state)
 	}
+}
+
+func TestWhatWaitsOfACampaignThatWasPublishedStraightIsOpen(t *testing.T) {
+	t.Parallel()
+	s := account{record: Record{AppID: app, Campaign: "x"}, waits: 3}.status(time.Now())
+	require.Equal(t, []any{StatePublished, 3, 0, 3}, []any{s.State, s.Rows, s.Queued, s.Open})
+	s = account{record: Record{AppID: app, Campaign: "x"}, waits: 1, stream: 2,
+		counts: ledger.Counts{Sent: 4}}.status(time.Now())
+	require.Equal(t, []any{StatePublished, 7, 2, 1}, []any{s.State, s.Rows, s.Queued, s.Open})
+}
+
+func TestACampaignIsGoneAfterTwoSearchesThatFoundNothing(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	var s search
+	s.after(true, false, now)
+	require.Equal(t, lookQuietly, s.next.Sub(now), "something of it waits")
+	for range 10 {
+		s.after(true, false, now)
+	}
+	require.Equal(t, lookSeldom, s.next.Sub(now), "it waits for long")
+	s.after(false, false, now)
+	require.Equal(t, lookNext, s.next.Sub(now), "there is more to look through")
+	s.after(false, true, now)
+	require.Equal(t, emptyFor, s.next.Sub(now), "nothing was found, once")
+	require.False(t, s.gone)
+	s.after(false, true, now)
+	require.True(t, s.gone)
 }
 
 // randomJob is a job that has come somewhere with some rows.
