@@ -44,11 +44,16 @@ func statusFields(s campaign.Status, now time.Time) []cli.Field {
 		cli.Field{Name: "quiet hours", Value: quietText(s.Quiet)},
 		cli.Field{Name: "finished", Value: cli.Moment(s.FinishedAt)},
 	)
-	for _, n := range s.Notes {
+	for _, n := range s.Unsaid() {
 		fields = append(fields, cli.Field{Name: "note", Style: cli.Yellow,
-			Value: fmt.Sprintf("%s: %s", cli.Grouped(int64(n.Count)), n.Text)})
+			Value: cli.Counted(n.Count, "row") + ": " + n.Text})
 	}
-	return append(fields, cli.Field{Name: "you can", Value: advice(s)})
+	name := "you can"
+	for _, line := range advice(s, now) {
+		fields = append(fields, cli.Field{Name: name, Value: line})
+		name = ""
+	}
+	return fields
 }
 
 // countFields are what became of the rows.
@@ -69,33 +74,43 @@ func countFields(s campaign.Status) []cli.Field {
 	for _, reason := range schema.Reasons() {
 		value := someRows(s.Dead[reason])
 		if reason == schema.ReasonRecipient && s.Closed > 0 {
-			value += ", of them 45015, window closed: " + closedText(s)
+			value += ", of them " + closedText(s)
+		}
+		if n := s.ExpiredUnfed(); reason == schema.ReasonExpired && n > 0 {
+			value += ", " + part(n, s.Dead[reason]) + " before they were fed, without a letter"
 		}
 		fields = append(fields,
 			cli.Field{Name: "dead " + string(reason), Value: value, Style: cli.Red})
 	}
 	cancelled := someRows(s.Cancelled)
 	if s.SkipClosed > 0 {
-		cancelled += ", of them left out at the start, window closed: " +
-			cli.Grouped(int64(s.SkipClosed))
+		cancelled += ", " + part(s.SkipClosed, s.Cancelled) + " left out by --skip-closed"
 	}
 	return append(fields, cli.Field{Name: "cancelled", Value: cancelled})
 }
 
+// part is how many of a number are meant.
+func part(n, of int) string {
+	if n >= of {
+		return "all of them"
+	}
+	return "of them " + cli.Grouped(int64(n))
+}
+
 // closedText is how many met a closed reply window, and their share.
 func closedText(s campaign.Status) string {
-	text := cli.Grouped(int64(s.Closed))
+	text := cli.Grouped(int64(s.Closed)) + " window closed (45015"
 	if ended := s.Sent + deadOf(s); ended > 0 {
-		text += fmt.Sprintf(" (%s %% of those ended)", share(s.Closed, ended))
+		text += fmt.Sprintf(", %s %% of what ended", share(s.Closed, ended))
 	}
-	return text
+	return text + ")"
 }
 
 // share is how much of a total is, in percent.
 func share(part, total int) string {
 	percent := 100 * float64(part) / float64(total)
 	if percent < 1 && part > 0 {
-		return "less than 1"
+		return "below 1"
 	}
 	return fmt.Sprintf("%.0f", percent)
 }
@@ -125,7 +140,7 @@ func stateText(s campaign.Status, now time.Time) string {
 		return text + ": nothing is fed before " + cli.Moment(s.SendAt)
 	case s.State == campaign.StatePlanned, s.State == campaign.StateFeeding:
 		if quiet.After(now) {
-			return text + ": quiet until " + cli.Moment(quiet)
+			return text + ": quiet until " + quiet.Format("2006-01-02 15:04") + ", Beijing time"
 		}
 	case s.State == campaign.StateUploading:
 		return text + ": its file is being stored, or that was interrupted"
@@ -189,30 +204,48 @@ func quietText(q campaign.Quiet) string {
 	return strings.Replace(q.String(), "-", " to ", 1) + ", Beijing time"
 }
 
-// advice says what an operator can do about a campaign; "" for nothing.
-func advice(s campaign.Status) string {
-	command := func(verb string) string { return "kefu campaign " + verb + " " + s.Campaign }
+// advice says what an operator can do about a campaign, a thing on each line.
+func advice(s campaign.Status, now time.Time) []string {
+	command := func(verb, does string) string {
+		return "kefu campaign " + verb + " " + s.Campaign + does
+	}
+	deaths := "kefu dead groups --campaign " + s.Campaign + " shows what they died of"
+	cancels := command("cancel", " ends it")
 	switch s.State {
 	case campaign.StateUploading:
-		return "if it was interrupted, the same kefu campaign start begins anew"
+		return []string{"if it was interrupted, the same kefu campaign start begins anew"}
 	case campaign.StatePlanned:
-		return "wait until its time comes or a worker begins it (see kefu pool); " +
-			command("cancel") + " ends it"
+		return []string{awaited(s, now), cancels}
 	case campaign.StateFeeding:
-		return command("watch") + " follows it; pause and cancel stop it"
+		return []string{command("watch", " follows it; pause and cancel stop it")}
 	case campaign.StatePaused:
-		return command("resume") + " lets it go on; " + command("cancel") + " ends it"
+		return []string{command("resume", " lets it go on"), cancels}
 	case campaign.StateHalted:
 		if s.Upload == "" {
-			return "an earlier version was interrupted: the same kefu campaign start goes on; " +
-				command("cancel") + " ends it"
+			return []string{"an earlier version was interrupted: the same start goes on", cancels}
 		}
-		return "see what they died of (kefu dead groups --campaign " + s.Campaign + "); when " +
-			"that is put right, " + command("resume") + " lets it go on, without halting for it " +
-			"again; " + command("cancel") + " ends it"
+		lines := []string{command("resume", " lets it go on, not to halt again"), cancels}
+		if lettersOf(s) > 0 {
+			return append([]string{deaths}, lines...)
+		}
+		return lines
 	}
-	if deadOf(s) > 0 && !goesOn(s.State) {
-		return "see what they died of: kefu dead groups --campaign " + s.Campaign
+	if lettersOf(s) > 0 && !goesOn(s.State) {
+		return []string{deaths}
 	}
-	return ""
+	return nil
 }
+
+// awaited is what a planned campaign waits for.
+func awaited(s campaign.Status, now time.Time) string {
+	switch {
+	case s.SendAt.After(now):
+		return "wait: it begins at the time of send at"
+	case s.Quiet.Ends(now).After(now):
+		return "wait: it begins when the quiet hours end"
+	}
+	return "wait: a worker begins it; kefu pool shows whether one is there"
+}
+
+// lettersOf is how many of the dead have a letter.
+func lettersOf(s campaign.Status) int { return deadOf(s) - s.ExpiredUnfed() }

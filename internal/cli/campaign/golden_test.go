@@ -123,13 +123,18 @@ func TestGoldenTables(t *testing.T) {
 	done.FinishedAt = noon.Add(time.Hour)
 	done.SkipClosed, done.Quiet = 10, campaign.Quiet{From: 22 * time.Hour, Until: 8 * time.Hour}
 	done.Notes = notes.List{{Text: "the person was forgotten", Count: 2}}
+	expired := doubleEleven(campaign.StateDone, 199_199, 0, 0, 0)
+	expired.Dead[schema.ReasonExpired], expired.Cancelled = 801, 0
+	expired.Notes = notes.List{{Text: "expired before its turn", Count: 800}}
+	quiet := doubleEleven(campaign.StatePlanned, 0, 0, 200_000, 0)
+	quiet.Quiet = campaign.Quiet{From: 0, Until: 23*time.Hour + 59*time.Minute}
 	for _, width := range []int{80, 160} {
 		s, out := terminal(width)
 		rows := []campaign.Status{under, halted, done}
 		require.NoError(t, cli.List(s, rows, listColumns(false, noon)))
 		golden(t, "list", width, out.String())
 		for name, status := range map[string]campaign.Status{
-			"under-way": under, "halted": halted, "done": done,
+			"under-way": under, "halted": halted, "done": done, "expired": expired, "quiet": quiet,
 		} {
 			s, out := terminal(width)
 			require.NoError(t, cli.Record(s, status, statusFields(status, noon)))

@@ -41,6 +41,8 @@ func (o *ordering) run(ctx context.Context, filling campaign.Filling) error {
 	}
 	if o.prospect.Ordered || o.prospect.Earlier {
 		o.terms = o.resumed(o.terms)
+	} else if err := checkBegin(o.terms, o.now); err != nil {
+		return err
 	}
 	r, err := o.store(ctx, src, filling)
 	if err == nil && !o.prospect.Ordered {

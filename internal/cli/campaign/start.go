@@ -77,11 +77,11 @@ closed) from the last 48 hours. It knows the letters in the box: those of this a
 discarded or replayed.
 
 --test-to sends the first message of the file to a tester and waits for it, then asks. A campaign
-halts by itself when more than --max-errors of its first 200 messages die. What the queue holds of it
-then, about a second's worth, is still sent.
+halts by itself when more than --max-errors of its first 200 messages die. What the queue holds of
+it then, about a second's worth, is still sent.
 
-Exit codes: 0 ordered, 1 failed or interrupted, 4 when bad rows were left out (those of --skip-closed
-are no bad rows); with --watch also those of kefu campaign watch.`,
+Exit codes: 0 ordered, 1 failed or interrupted, 4 when bad rows were left out (those of
+--skip-closed are no bad rows); with --watch also those of kefu campaign watch.`,
 		Example: `  kefu campaign start double-11 users.csv --template packet.json --dry-run
   kefu campaign start double-11 users.csv --template packet.json --expires-in 6h --yes
   kefu campaign start double-11 users.csv --template packet.json --test-to oTester1 --watch
@@ -187,6 +187,11 @@ func (s *start) run(ctx context.Context, name string) error {
 	terms, err := s.terms(name, now)
 	if err != nil {
 		return err
+	}
+	if s.dryRun {
+		if err := checkBegin(terms, now); err != nil {
+			return err
+		}
 	}
 	if s.dryRun && !s.skipClosed {
 		app, err := s.offline()

@@ -228,7 +228,7 @@ func TestRecipientsWithAClosedWindowAreLeftOut(t *testing.T) {
 	got := s.Kefu(startNovember + " --skip-closed")
 	s.Equal(cli.ExitDone, got.Code, got.Err)
 	s.Contains(got.Err, "window closed  1 left out")
-	s.Contains(got.Out, "1, of them left out at the start, window closed: 1")
+	s.Contains(got.Out, "1, all of them left out by --skip-closed")
 	status := statusOf(s, "november")
 	s.Equal([]int{3, 1}, []int{status.Queued, status.Cancelled})
 }
@@ -373,6 +373,8 @@ func TestBadUsageOfCampaignIsExitCodeTwo(t *testing.T) {
 		startNovember + " --expires-in 1h --expires-at 2h": "which one is meant?",
 		startNovember + " --expires-at 2020-01-01":         "--expires-at has passed",
 		startNovember + " --expires-at 1h --send-at 2h":    "--expires-at is not behind --send-at",
+		startNovember + " --send-at 2020-01-01":            "--send-at has passed",
+		startNovember + " --dry-run --send-at 2020-01-01":  "--send-at has passed",
 		startNovember + " --quiet-hours 8":                 "must be two times of the day",
 		startNovember + " --quiet-hours 22:00-22:00":       `"22:00-22:00" ends when it begins`,
 		startNovember + " --max-errors few":                "is not a share",

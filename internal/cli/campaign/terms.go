@@ -47,6 +47,15 @@ func (s *start) terms(name string, now time.Time) (campaign.Terms, error) {
 	return t, nil
 }
 
+// checkBegin refuses a time to begin that has passed, other than one of just now.
+func checkBegin(t campaign.Terms, now time.Time) error {
+	const justNow = time.Minute
+	if !t.SendAt.IsZero() && now.Sub(t.SendAt) > justNow {
+		return cli.Usagef("--send-at has passed: leave it out to begin at once")
+	}
+	return nil
+}
+
 // resumed are the terms of a start of which the first may have been made before: what counts from
 // now was fixed by that one.
 func (s *start) resumed(t campaign.Terms) campaign.Terms {
