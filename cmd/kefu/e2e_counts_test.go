@@ -64,9 +64,12 @@ func TestACampaignIsCountedOverKills(t *testing.T) {
 		s.LessOrEqual(times, 2)
 		twice += times - 1
 	}
-	s.Equal(n*2/3, got.Sent)
-	s.Equal(n/3, got.Dead[schema.ReasonRecipient])
-	s.Len(s.Letters(), n/3)
+	// Both kills may have met a call of one intent: nobody knows whether it was sent.
+	unknown := got.Dead[schema.ReasonUnknown]
+	s.LessOrEqual(unknown, 32)
+	s.LessOrEqual(n*2/3-got.Sent, unknown)
+	s.Equal(n, got.Sent+got.Dead[schema.ReasonRecipient]+unknown)
+	s.Len(s.Letters(), n-got.Sent)
 	s.GreaterOrEqual(got.PossibleDuplicates, twice)
 	s.LessOrEqual(got.PossibleDuplicates, 2*32, "only what was in flight at a kill may be in doubt")
 	s.Empty(s.StoredReceipts())

@@ -49,10 +49,10 @@ flags, or any packet of the customer-service API as JSON from a file or from sta
 is read when none of these flags is given and it is no terminal.
 
 With --wait it prints what became of it, and ends with exit code 1 when it was not sent or nobody
-can tell; it publishes nothing to a campaign that was cancelled. A repeat of an id is not waited for when the first one has ended, or does not end within
---timeout: what became of that one is printed at once. Where workers do not write all receipts
-(worker.receipts) it reads the ledger; as JSON, published_at is then 0001-01-01T00:00:00Z when
-nothing tells it any more.`,
+can tell; it publishes nothing to a campaign that was cancelled. A repeat of an id is not waited for
+when the first one has ended, or does not end within --timeout: what became of that one is printed
+at once. Where workers do not write all receipts (worker.receipts) it reads the ledger; as JSON,
+published_at is then 0001-01-01T00:00:00Z when nothing tells it any more.`,
 		Example: `  kefu send --openid oUser1 --text '您的订单已发货' --wait
   kefu send --packet image.json --id order-4711-image --wait
   echo '{"touser":"oUser1","msgtype":"text","text":{"content":"hi"}}' | kefu send
