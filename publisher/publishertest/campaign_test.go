@@ -1,6 +1,7 @@
 package publishertest_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,6 +84,7 @@ func TestBothPublishCampaignsAlike(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
+			to := cmp.Or(row.app, app)
 			both(t, func(t *testing.T, p stage) {
 				var told publisher.CampaignResult
 				c := publisher.Campaign{Name: "sale", ID: row.ids,
@@ -93,10 +95,7 @@ func TestBothPublishCampaignsAlike(t *testing.T) {
 						return row.invalid
 					}
 				}
-				if row.app == "" {
-					row.app = app
-				}
-				done, err := p.PublishCampaign(t.Context(), row.app, c, row.packets, row.opts...)
+				done, err := p.PublishCampaign(t.Context(), to, c, row.packets, row.opts...)
 				require.Equal(t, row.want, done)
 				if row.is == nil && row.fails.Field == "" && row.fails.Is == nil {
 					require.NoError(t, err)
