@@ -29,6 +29,15 @@ type AuditEntry struct {
 	Detail string    `json:"detail,omitempty"` // one sentence
 }
 
+// AuditVerbs returns the verbs that kefu writes.
+func AuditVerbs() []string {
+	return []string{
+		"campaign", "cancel", "discard", "forget", "import", "kfaccount-add", "kfaccount-avatar",
+		"kfaccount-delete", "kfaccount-update", "pause", "probe", "quota-reset", "replay", "resume",
+		"reveal", "setup", "typing",
+	}
+}
+
 // Audit writes an entry to KEFU_AUDIT and returns when it is stored. A zero
 // Time is now. An action that cannot be written down should not be done.
 func (c *Conn) Audit(ctx context.Context, e AuditEntry) error {

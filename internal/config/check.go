@@ -90,7 +90,7 @@ func (l *loader) checkTokenURL(key, raw string) {
 
 func (l *loader) checkConsole() {
 	c := l.cfg.Console
-	if c.TokenFile == "" && !loopbackAddress(c.Listen) && !l.failed["console.listen"] {
+	if c.TokenFile == "" && c.Listen != "" && !loopbackAddress(c.Listen) && !l.failed["console.listen"] {
 		l.problem("console.listen",
 			strconv.Quote(c.Listen)+
 				" can be reached from other machines: set console.token_file, or "+

@@ -113,8 +113,20 @@ type Ledger struct {
 
 // Console sets up the operators' web page.
 type Console struct {
-	Listen    string // host:port
+	Listen    string // host:port; empty: a worker serves none, kefu console is at ConsoleAddress
 	TokenFile string // file with the token that signs in; empty only on a loopback address
+	Origin    string // as browsers see it behind a proxy, such as https://kefu.example.com
+}
+
+// ConsoleAddress is where kefu console and kefu dev serve the page when nothing else is said.
+const ConsoleAddress = "127.0.0.1:8090"
+
+// Address returns where kefu console and kefu dev serve the page.
+func (c Console) Address() string {
+	if c.Listen == "" {
+		return ConsoleAddress
+	}
+	return c.Listen
 }
 
 // Settings are the keys of defaults, any of which an app may set for itself.

@@ -54,7 +54,7 @@ var exampleGroups = map[string]string{
 	"nats":     "The broker.",
 	"wechat":   "The API.",
 	"worker":   "The daemon: kefu worker.",
-	"console":  "The operators' web page, which this version does not have yet.",
+	"console":  "The operators' web page: kefu console.",
 	"defaults": "For every app; each key may be set per app.",
 	"apps": "One entry for each Official Account or mini program; it may also have any key of " +
 		"defaults.",

@@ -22,7 +22,7 @@ func TestInvalidFiles(t *testing.T) {
 		{"a key given twice", given{file: "worker:\n  grace: 1s\n  grace: 2s"},
 			"kefu.yaml:3: worker.grace: is given twice, first on line 2"},
 		{"a value for a group", given{file: "console: 8090"},
-			"kefu.yaml:1: console: is a group of keys (listen, token_file), not a single value " +
+			"kefu.yaml:1: console: is a group of keys (listen, token_file, origin), not a single value " +
 				"or a list"},
 		{"a group for a value", given{file: "worker: {grace: {a: 1}}"},
 			"kefu.yaml:1: worker.grace: takes one value, not a group or a list"},

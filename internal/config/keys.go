@@ -93,12 +93,15 @@ var configKeys = []row[Config]{
 		func(c *Config) any { return &c.Worker.Listen }, address, "",
 		"Where probes and metrics are served, nothing else; port 0 picks one."},
 
-	{"console.listen", "127.0.0.1:8090",
-		func(c *Config) any { return &c.Console.Listen }, address, "",
-		"Where the operators' web page is served; an address other machines reach needs " +
-			"console.token_file."},
+	{"console.listen", "", func(c *Config) any { return &c.Console.Listen }, addressOrNone, "",
+		"Where the operators' web page is served, such as 127.0.0.1:8090, by kefu console and by " +
+			"kefu worker; empty: by kefu console only, there. An address that other machines " +
+			"reach needs console.token_file."},
 	{"console.token_file", "", func(c *Config) any { return &c.Console.TokenFile }, secretFile, "",
-		"File with the token that signs in to the web page."},
+		"File with the token that signs in to the web page, 16 characters or more; without one " +
+			"the page only shows."},
+	{"console.origin", "", func(c *Config) any { return &c.Console.Origin }, webOrigin, "",
+		"The page as browsers see it behind a proxy, such as https://kefu.example.com."},
 }
 
 // settingsKeys are the keys of defaults, and of each app under the same names.

@@ -128,7 +128,7 @@ func TestDefaults(t *testing.T) {
 		Listen: "127.0.0.1:8080",
 		Ledger: Ledger{Mode: LedgerFull, Keep: 72 * time.Hour},
 	}, cfg.Worker)
-	require.Equal(t, Console{Listen: "127.0.0.1:8090"}, cfg.Console)
+	require.Equal(t, Console{}, cfg.Console)
 	require.Equal(t, Settings{
 		Token:       TokenSource{Kind: TokenStable},
 		Rate:        Rate{PerSecond: 100, Burst: 20, PerDay: 500_000, LiveReserve: 0.2},

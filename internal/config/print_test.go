@@ -87,7 +87,7 @@ func TestTheTreeHasTypedValues(t *testing.T) {
 	require.NoError(t, err)
 	top, ok := tree.(map[string]any)
 	require.True(t, ok)
-	require.Equal(t, map[string]any{"listen": "127.0.0.1:8090", "token_file": ""}, top["console"])
+	require.Equal(t, map[string]any{"listen": "", "token_file": "", "origin": ""}, top["console"])
 	require.Equal(t, []any{map[string]any{"appid": "123", "secret_env": "S",
 		"rate": map[string]any{"per_second": 1.5}}}, top["apps"])
 

@@ -116,7 +116,16 @@ var token = rule{kind: "token", allowed: tokenForms, show: hidden,
 		return ""
 	}}
 
-var address = text("address", "HOST:PORT", func(raw string) string {
+var address = text("address", "HOST:PORT", checkAddress)
+
+var addressOrNone = text("address", "HOST:PORT", func(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	return checkAddress(raw)
+})
+
+func checkAddress(raw string) string {
 	_, port, err := net.SplitHostPort(raw)
 	if err != nil {
 		return "is not an address such as 127.0.0.1:8080"
@@ -125,7 +134,7 @@ var address = text("address", "HOST:PORT", func(raw string) string {
 		return "has no port within 0..65535"
 	}
 	return ""
-})
+}
 
 // web allows http too: whether http is permitted depends on the host and on wechat.allow_http,
 // which checkTokenURL looks at.
@@ -159,6 +168,18 @@ var natsURL = shown(RedactURL,
 var folder = text("folder", "a path", func(raw string) string {
 	if raw == "" {
 		return "is not a path"
+	}
+	return ""
+})
+
+var webOrigin = text("origin", "SCHEME://HOST", func(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" ||
+		raw != u.Scheme+"://"+u.Host {
+		return "is not scheme and host such as https://kefu.example.com, with nothing behind"
 	}
 	return ""
 })

@@ -53,6 +53,24 @@ func (a App) SecretSource() string {
 	}
 }
 
+// leastToken is how long the console's token must be: a shorter one could be guessed.
+const leastToken = 16
+
+// ReadToken returns the token that signs in, without the white space around it. The file is read
+// each time, so that replacing it needs no restart. Errors name the file, never its content.
+func (c Console) ReadToken() (string, error) {
+	content, err := readSecretFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("console.token_file: %w", err)
+	}
+	token := strings.TrimSpace(string(content))
+	if len(token) < leastToken {
+		return "", fmt.Errorf("console.token_file: %s holds fewer than %d characters, which could "+
+			"be guessed: put in the output of openssl rand -hex 32", c.TokenFile, leastToken)
+	}
+	return token, nil
+}
+
 func readSecretFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

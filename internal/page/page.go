@@ -117,6 +117,7 @@ type Link struct {
 	Current bool
 	Count   int // shown beside it; 0: nothing is shown
 	Post    bool
+	Key     string // leads there after "g"; may be empty
 }
 
 // Number is a figure in the bar.

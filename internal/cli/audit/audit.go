@@ -25,13 +25,6 @@ type audit struct {
 	limit        cli.Limit
 }
 
-// verbs are those that kefu writes, for the shell's completion.
-var verbs = []string{
-	"campaign", "cancel", "discard", "forget", "import", "kfaccount-add", "kfaccount-avatar",
-	"kfaccount-delete", "kfaccount-update", "pause", "probe", "quota-reset", "replay", "resume",
-	"reveal", "setup", "typing",
-}
-
 // New returns the command.
 func New(env *cli.Env) *cobra.Command {
 	a := &audit{streams: env.Streams, settings: env.Settings, broker: env.Broker}
@@ -62,7 +55,7 @@ cannot be read is shown as such, whatever --actor and --app say. Exit code 3 whe
 		"what was done, such as replay, reveal, cancel, pause: `verbs`, separated by commas")
 	flags.StringVar(&a.actor, "actor", "", "who did it: a `user`, or user@host")
 	a.limit.AddFlag(cmd, "entries")
-	cli.Complete(cmd, "verb", func() []string { return verbs })
+	cli.Complete(cmd, "verb", broker.AuditVerbs)
 	return cmd
 }
 

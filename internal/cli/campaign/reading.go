@@ -14,6 +14,7 @@ import (
 	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/mask"
 	"github.com/kefuhq/kefu/internal/recipients"
 )
 
@@ -138,7 +139,7 @@ func (s *start) dry(r *reading, t campaign.Terms, v campaign.Speed, now time.Tim
 	}
 	fields := append(readingFields(r), cli.Field{Name: "takes", Value: takes(r.sent(), t, v, now)})
 	for _, sample := range r.samples {
-		packet := cli.Mask{}.Recipient(sample.packet, sample.openID)
+		packet := mask.Mask{}.Recipient(sample.packet, sample.openID)
 		out.Samples = append(out.Samples, json.RawMessage(packet))
 		fields = append(fields, cli.Field{Name: fmt.Sprintf("line %d", sample.line), Value: packet})
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/mask"
 	"github.com/kefuhq/kefu/publisher"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -41,7 +42,7 @@ func (o *ordering) test(ctx context.Context, s sample) error {
 	if err != nil {
 		return fmt.Errorf("the test message: %w", err)
 	}
-	to := cli.Mask{}.OpenID(o.testTo)
+	to := mask.Mask{}.OpenID(o.testTo)
 	o.streams.Notef("the message of line %d is on its way to %s as %s", s.line, to, accepted.ID)
 	r, err := p.Wait(wait, accepted)
 	switch {

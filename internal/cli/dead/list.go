@@ -12,6 +12,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/mask"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -102,7 +103,7 @@ type Row struct {
 	Seq               uint64        `json:"seq"` // in KEFU_DEAD
 }
 
-func newRow(i deadletter.Item, m cli.Mask) Row {
+func newRow(i deadletter.Item, m mask.Mask) Row {
 	l := i.Letter
 	return Row{
 		ID: l.ID, AppID: l.AppID, Reason: l.Reason, Errcode: l.Errcode,
@@ -164,7 +165,7 @@ func (d *list) printAll(
 	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
 ) (found int, err error) {
 	rows := cli.Rows[Row]{Streams: d.streams}
-	mask := cli.Mask{Reveal: d.reveal}
+	mask := mask.Mask{Reveal: d.reveal}
 	show := func(i deadletter.Item) error {
 		found++
 		return rows.Add(newRow(i, mask))
@@ -219,7 +220,7 @@ func (d *list) newestOrOldest(
 	if limit > 0 {
 		page.Most = limit + 1
 	}
-	mask := cli.Mask{Reveal: d.reveal}
+	mask := mask.Mask{Reveal: d.reveal}
 	err = box.ListPage(ctx, filter, page, func(i deadletter.Item) error {
 		rows = append(rows, newRow(i, mask).alone())
 		return nil
@@ -238,7 +239,7 @@ func (d *list) sorted(
 	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
 ) (rows []Row, more bool, err error) {
 	top := cli.Top[Row]{Most: d.limit.Rows(d.streams), Compare: d.compare()}
-	mask := cli.Mask{Reveal: d.reveal}
+	mask := mask.Mask{Reveal: d.reveal}
 	err = box.ListPage(ctx, filter, d.page, func(i deadletter.Item) error {
 		row := newRow(i, mask)
 		if top.Most == 0 {

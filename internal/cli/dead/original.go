@@ -9,6 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/mask"
 	"github.com/kefuhq/kefu/internal/replay"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -56,7 +57,7 @@ func (d *show) originals(
 			if inBox(boxed, o.Letter) {
 				continue
 			}
-			l := newLetter(deadletter.Item{Letter: o.Letter}, cli.Mask{Reveal: d.reveal}, false)
+			l := newLetter(deadletter.Item{Letter: o.Letter}, mask.Mask{Reveal: d.reveal}, false)
 			l.Commands = []string{"kefu find " + quoted(id), "kefu dead replays show " + o.Job}
 			l.Changed = &Change{o.Job, o.By, o.At}
 			found = append(found, l)

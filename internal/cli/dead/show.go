@@ -13,6 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/mask"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -58,7 +59,7 @@ func (d *show) run(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	mask := cli.Mask{Reveal: d.reveal}
+	mask := mask.Mask{Reveal: d.reveal}
 	letters := make([]Letter, len(items))
 	for i, item := range items {
 		letters[i] = newLetter(item, mask, len(items) > 1)
@@ -100,7 +101,7 @@ type Letter struct {
 }
 
 // newLetter explains a letter, and masks it. several says that it is not the only one of its id.
-func newLetter(i deadletter.Item, m cli.Mask, several bool) Letter {
+func newLetter(i deadletter.Item, m mask.Mask, several bool) Letter {
 	l := i.Letter
 	advice := deadletter.AdviceOn(l.Reason, l.Errcode)
 	out := Letter{
@@ -115,7 +116,7 @@ func newLetter(i deadletter.Item, m cli.Mask, several bool) Letter {
 }
 
 // mask takes out what is said and to whom.
-func (l *Letter) mask(m cli.Mask) {
+func (l *Letter) mask(m mask.Mask) {
 	openid, headers := l.OpenID, l.Headers
 	l.Masked, l.OpenID = true, m.OpenID(openid)
 	l.Subject = m.Subject(l.Subject, openid)

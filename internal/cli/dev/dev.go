@@ -11,11 +11,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kefuhq/kefu/internal/apps"
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
+	consolecmd "github.com/kefuhq/kefu/internal/cli/console"
 	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/console"
 	"github.com/kefuhq/kefu/internal/daemon"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/wechat"
@@ -31,6 +34,7 @@ type dev struct {
 	sandbox string
 	nats    string
 	probes  string
+	console string
 	latency sandbox.Latency
 	level   slog.LevelVar
 }
@@ -40,10 +44,10 @@ func New(env *cli.Env) *cobra.Command {
 	d := &dev{streams: env.Streams, settings: env.Settings, version: env.Build.Version}
 	cmd := &cobra.Command{
 		Use:     "dev",
-		Short:   "Run everything in one process: broker, fake WeChat API and worker",
+		Short:   "Run everything in one process: broker, fake WeChat API, worker and console",
 		GroupID: cli.GroupRun,
-		Long: `Runs a broker, the fake WeChat API (see kefu sandbox) and a worker in one process, so
-that everything can be tried on a machine that has nothing else: publish with any NATS client or
+		Long: `Runs a broker, the fake WeChat API (see kefu sandbox), a worker and the operators' web page
+(see kefu console) in one process, so that everything can be tried on a machine that has nothing else: publish with any NATS client or
 kefu send, and watch what becomes of it. Nothing reaches WeChat. Ctrl-C stops it; what was queued is
 forgotten unless --data names a folder to keep it in.
 
@@ -64,6 +68,8 @@ their secrets.`,
 		"`address` of the fake API; port 0 picks a free one")
 	flags.StringVar(&d.probes, "probes-listen", "",
 		"`address` of probes and metrics (default worker.listen, 127.0.0.1:8080)")
+	flags.StringVar(&d.console, "console-listen", "",
+		"`address` of the operators' web page (default console.listen, 127.0.0.1:8090)")
 	cli.LatencyVar(flags, &d.latency)
 	cli.FormerNames(flags, map[string]string{
 		"nats": "nats-listen", "sandbox": "sandbox-listen", "probes": "probes-listen",
@@ -98,23 +104,44 @@ func (d *dev) run(ctx context.Context) error {
 		return cli.AddressInUse(err, d.sandbox, "--sandbox-listen")
 	}
 	defer func() { _ = box.Close() }() // nothing of it outlives the process
-	worker := &daemon.Daemon{
-		Config: cfg, Log: log, Version: d.version,
-		Secret: func(config.App) (wechat.Secret, error) {
-			return wechat.NewSecret("sandbox"), nil
-		},
-		Started: func(probes string) { d.announce(cfg, loaded.NATS.URL, e.URL(), probes) },
+	listener, err := console.Bind(cfg.Console.Listen)
+	if err != nil {
+		return cli.AddressInUse(err, cfg.Console.Listen, "--console-listen")
 	}
-	if err := worker.Run(ctx, broker.Options{InProcess: e.Server}); err != nil {
-		return cli.AddressInUse(err, cfg.Worker.Listen, "--probes-listen")
+	secret := func(config.App) (wechat.Secret, error) { return wechat.NewSecret("sandbox"), nil }
+	worker := &daemon.Daemon{
+		Config: cfg, Log: log, Version: d.version, Secret: secret,
+		Started: func(probes string) {
+			d.announce(cfg, loaded.NATS.URL, addresses{
+				console: "http://" + listener.Addr().String(), nats: e.URL(), probes: probes,
+			})
+		},
+	}
+	options := broker.Options{InProcess: e.Server}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return cli.AddressInUse(worker.Run(ctx, options), cfg.Worker.Listen, "--probes-listen")
+	})
+	group.Go(func() error {
+		page := consolecmd.Options(cfg, d.settings.Actor(), log)
+		page.Secret = secret
+		page.Trusted = page.Token == nil // nothing is real, and only this machine reaches it
+		return consolecmd.Beside(ctx, listener, options, page)
+	})
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	d.streams.Notef("stopped")
 	return nil
 }
 
+// addresses are where the parts of this process are.
+type addresses struct{ console, nats, probes string }
+
 func (d *dev) checkAddresses() error {
 	for flag, address := range map[string]string{
 		"--nats-listen": d.nats, "--sandbox-listen": d.sandbox, "--probes-listen": d.probes,
+		"--console-listen": d.console,
 	} {
 		if address == "" {
 			continue
@@ -136,6 +163,10 @@ func (d *dev) own(loaded *config.Config) *config.Config {
 	if d.probes != "" {
 		cfg.Worker.Listen = d.probes
 	}
+	if d.console != "" {
+		cfg.Console.Listen = d.console
+	}
+	cfg.Console.Listen = cfg.Console.Address()
 	cfg.Apps = slices.Clone(loaded.Apps)
 	if len(cfg.Apps) == 0 {
 		cfg.Apps = []config.App{{AppID: apps.DevAppID, Name: "dev", Settings: cfg.Defaults}}
@@ -149,7 +180,8 @@ func (d *dev) own(loaded *config.Config) *config.Config {
 
 // announce says what is running and what to try. usual is the broker where a command goes that is
 // given no flags.
-func (d *dev) announce(cfg *config.Config, usual, nats, probes string) {
+func (d *dev) announce(cfg *config.Config, usual string, at addresses) {
+	nats, probes := at.nats, at.probes
 	api := cfg.WeChat.BaseURL
 	self := invocation()
 	if usual != nats && (!cfg.NATS.IsEmbedded() || d.nats != "") {
@@ -159,6 +191,7 @@ func (d *dev) announce(cfg *config.Config, usual, nats, probes string) {
 	app := cfg.Apps[0].AppID
 	_ = d.streams.Printf(`kefu dev is running; nothing reaches WeChat.
 
+  console   %s
   broker    %s
   API       %s   (fake: its page says how to script it)
   probes    %s/readyz  %s/metrics
@@ -175,7 +208,7 @@ Try in another terminal:
 
 Ctrl-C stops it.
 
-`, nats, api, probes, probes, app, self, api, api, self, self, nats, app)
+`, at.console, nats, api, probes, probes, app, self, api, api, self, self, nats, app)
 }
 
 // invocation returns how the user started this program.

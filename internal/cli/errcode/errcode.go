@@ -106,28 +106,12 @@ func takesNext(cmd *cobra.Command, arg string) bool {
 	return flag != nil && flag.NoOptDefVal == ""
 }
 
-// Meaning is a row of the table as it is printed: with what the worker does about it.
-type Meaning struct {
-	wechat.Code
-	DoesEn string `json:"does_en"`
-	DoesZh string `json:"does_zh"`
-}
-
-func explained(rows []wechat.Code) []Meaning {
-	var list []Meaning
-	for _, row := range rows {
-		en, zh := row.Does()
-		list = append(list, Meaning{row, en, zh})
-	}
-	return list
-}
-
 func (e *errcode) run(args []string) error {
 	if err := e.check(); err != nil {
 		return err
 	}
 	if len(args) == 0 {
-		rows := explained(e.lookup().Codes())
+		rows := wechat.Explained(e.lookup().Codes())
 		if err := e.table(rows); err != nil {
 			return err
 		}
@@ -141,7 +125,7 @@ func (e *errcode) run(args []string) error {
 		return cli.Usagef("%q is not a code such as 45015 or -1", args[0])
 	}
 	rows, known := e.lookup().Meanings(code)
-	if err := e.details(explained(rows)); err != nil {
+	if err := e.details(wechat.Explained(rows)); err != nil {
 		return err
 	}
 	switch {
@@ -177,29 +161,29 @@ func (e *errcode) check() error {
 }
 
 // table prints one line per code.
-func (e *errcode) table(rows []Meaning) error {
-	columns := []cli.Column[Meaning]{
+func (e *errcode) table(rows []wechat.Meaning) error {
+	columns := []cli.Column[wechat.Meaning]{
 		{Title: "CODE", Right: true,
-			Cell: func(r Meaning) string { return strconv.Itoa(r.Code.Code) }},
-		{Title: "CALL", Cell: func(r Meaning) string { return wechat.CallName(r.Call) }},
-		{Title: "FAULT", Cell: func(r Meaning) string { return r.Fault.String() },
+			Cell: func(r wechat.Meaning) string { return strconv.Itoa(r.Code.Code) }},
+		{Title: "CALL", Cell: func(r wechat.Meaning) string { return wechat.CallName(r.Call) }},
+		{Title: "FAULT", Cell: func(r wechat.Meaning) string { return r.Fault.String() },
 			Style: faultStyle},
 	}
 	if e.lang != cli.Chinese {
 		columns = append(columns,
-			cli.Column[Meaning]{Title: "MEANING", Cell: func(r Meaning) string { return r.En },
+			cli.Column[wechat.Meaning]{Title: "MEANING", Cell: func(r wechat.Meaning) string { return r.En },
 				Wraps: true})
 	}
 	if e.lang != cli.English {
 		columns = append(columns,
-			cli.Column[Meaning]{Title: "含义", Cell: func(r Meaning) string { return r.Zh },
+			cli.Column[wechat.Meaning]{Title: "含义", Cell: func(r wechat.Meaning) string { return r.Zh },
 				Wraps: true})
 	}
 	return cli.List(e.streams, rows, columns)
 }
 
 // faultStyle sets apart what stops the whole app from what concerns one message.
-func faultStyle(r Meaning) cli.Style {
+func faultStyle(r wechat.Meaning) cli.Style {
 	switch r.Fault {
 	case wechat.FaultConfig:
 		return cli.Red
@@ -212,13 +196,13 @@ func faultStyle(r Meaning) cli.Style {
 
 // details prints all there is about each row. As JSON it is a list like any other, so that a script
 // can rely on that.
-func (e *errcode) details(rows []Meaning) error {
-	return cli.Each(e.streams, rows, func(row Meaning) error {
+func (e *errcode) details(rows []wechat.Meaning) error {
+	return cli.Each(e.streams, rows, func(row wechat.Meaning) error {
 		return cli.Record(e.streams, row, e.fields(row))
 	})
 }
 
-func (e *errcode) fields(row Meaning) []cli.Field {
+func (e *errcode) fields(row wechat.Meaning) []cli.Field {
 	on := "on every call"
 	if row.Call != wechat.CallAny {
 		on = "on " + string(row.Call)

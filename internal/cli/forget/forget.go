@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/forget"
+	"github.com/kefuhq/kefu/internal/mask"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -120,7 +121,7 @@ func planLines(p forget.Plan) (lines []string) {
 }
 
 func (c *command) question(p forget.Plan) string {
-	who := cli.Mask{}.OpenID(c.openID)
+	who := mask.Mask{}.OpenID(c.openID)
 	if p.Total() == 0 {
 		return fmt.Sprintf("Nothing is stored of %s. Have workers send them nothing of what was "+
 			"published before now?", who)
@@ -189,7 +190,7 @@ func (c *command) print(r forget.Result) error {
 		return c.streams.Value(r)
 	}
 	fields := []cli.Field{
-		{Name: "forgotten", Value: cli.Mask{}.OpenID(c.openID) + ", in logs and audit #" + r.Person},
+		{Name: "forgotten", Value: mask.Mask{}.OpenID(c.openID) + ", in logs and audit #" + r.Person},
 		{Name: "removed", Value: r.Removed.String(), Style: cli.Green},
 	}
 	if r.Left > 0 {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
-	"github.com/kefuhq/kefu/internal/cli/errcode"
 	"github.com/kefuhq/kefu/internal/sandbox"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
@@ -88,7 +87,7 @@ func TestAFailureSaysWhatTheErrcodeMeansOnThatCall(t *testing.T) {
 			o.Equal(cli.ExitFailed, failed.Code, "%s: %d", row.line, code)
 
 			asked := o.Kefu(fmt.Sprintf("errcode %d --call %s -o json", code, row.call))
-			rows := clitest.Decode[[]errcode.Meaning](o.Operation,
+			rows := clitest.Decode[[]wechat.Meaning](o.Operation,
 				clitest.Ended(cli.ExitDone, asked.Out, ""))
 			o.Len(rows, 1)
 			o.Contains(failed.Err,

@@ -35,6 +35,7 @@ var errands = []errand{
 	{anybody, "version", ""},
 	{provisions, "setup", ""},
 	{works, "worker", ""},
+	{looks, "console --listen 127.0.0.1:0", "kefu console is at"},
 
 	{acts, "send --openid alice --text hi --id hi --source shop --wait", ""},
 	{acts, "send --openid alice --text hi --id later --send-at 2h", ""},

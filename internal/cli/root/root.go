@@ -12,6 +12,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/bench"
 	"github.com/kefuhq/kefu/internal/cli/campaign"
 	"github.com/kefuhq/kefu/internal/cli/config"
+	"github.com/kefuhq/kefu/internal/cli/console"
 	"github.com/kefuhq/kefu/internal/cli/dead"
 	"github.com/kefuhq/kefu/internal/cli/dev"
 	"github.com/kefuhq/kefu/internal/cli/errcode"
@@ -68,6 +69,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 		bench.New(env),
 		campaign.New(env),
 		config.New(env),
+		console.New(env),
 		dead.New(env),
 		dev.New(env),
 		errcode.New(env),

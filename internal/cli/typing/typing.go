@@ -8,6 +8,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/mask"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -56,7 +57,7 @@ func (t *typing) run(ctx context.Context) error {
 		return err
 	}
 	defer api.Close()
-	done := Shown{AppID: api.App.AppID, OpenID: cli.Mask{}.OpenID(t.openID), Command: "Typing"}
+	done := Shown{AppID: api.App.AppID, OpenID: mask.Mask{}.OpenID(t.openID), Command: "Typing"}
 	call, says := api.Client.Typing, "typing is shown to %s, for up to 15 seconds\n"
 	if t.cancel {
 		done.Command = "CancelTyping"

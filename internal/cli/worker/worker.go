@@ -7,9 +7,12 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
+	"github.com/kefuhq/kefu/internal/cli/console"
+	consolepage "github.com/kefuhq/kefu/internal/console"
 	"github.com/kefuhq/kefu/internal/daemon"
 	"github.com/kefuhq/kefu/internal/wiring"
 )
@@ -88,5 +91,26 @@ func (w *worker) run(ctx context.Context) error {
 		log.Info("embedded broker", "url", e.URL(), "store", cfg.NATS.StoreDir)
 		options = broker.Options{InProcess: e.Server}
 	}
-	return cli.AddressInUse(d.Run(ctx, options), cfg.Worker.Listen, "worker.listen")
+	return w.runAll(ctx, d, options)
+}
+
+// runAll runs the worker, and the console where console.listen is set.
+func (w *worker) runAll(ctx context.Context, d *daemon.Daemon, options broker.Options) error {
+	run := func(ctx context.Context) error {
+		return cli.AddressInUse(d.Run(ctx, options), d.Config.Worker.Listen, "worker.listen")
+	}
+	if d.Config.Console.Listen == "" {
+		return run(ctx)
+	}
+	listener, err := consolepage.Bind(d.Config.Console.Listen)
+	if err != nil {
+		return cli.AddressInUse(err, d.Config.Console.Listen, "console.listen")
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return run(ctx) })
+	group.Go(func() error {
+		o := console.Options(d.Config, w.settings.Actor(), d.Log)
+		return console.Beside(ctx, listener, options, o)
+	})
+	return group.Wait()
 }

@@ -1,4 +1,5 @@
-package cli
+// Package mask takes recipients, and what is said to them, out of what people are shown.
+package mask
 
 import (
 	"bytes"
@@ -152,7 +153,11 @@ func maskString(name, s string) string {
 	case s == "" || slices.Contains(shown, name):
 		return s
 	}
-	return fmt.Sprintf("(%s)", Counted(utf8.RuneCountInString(s), "character"))
+	n, plural := utf8.RuneCountInString(s), "s"
+	if n == 1 {
+		plural = ""
+	}
+	return fmt.Sprintf("(%d character%s)", n, plural)
 }
 
 func writeJSON(out *bytes.Buffer, v any) {

@@ -1,0 +1,51 @@
+package console
+
+import "net/http"
+
+// right is what a request needs.
+type right int
+
+const (
+	// anybody may ask: for the page to sign in, and what it consists of.
+	anybody right = iota
+	// reading is for who has signed in, or everybody when no token is configured.
+	reading
+	// acting is for who has signed in: without a token nobody may.
+	acting
+)
+
+// route is a page, or something that a page does.
+type route struct {
+	pattern string // as http.ServeMux takes it, with its method
+	needs   right
+	handle  func(*Console, *request) (answer, error)
+}
+
+// routes are all that the console answers but stylesheets and the stream of changes. What changes
+// something is asked for by POST: the guard lets only this site do so.
+var routes = []route{
+	{"GET /login", anybody, (*Console).loginPage},
+	{"POST /login", anybody, (*Console).login},
+	{"POST /logout", reading, (*Console).logout},
+	{"GET /audit", reading, (*Console).audit},
+	{"GET /errcodes", reading, (*Console).errcodes},
+}
+
+// pages are those of the navigation, with the key that leads there after "g".
+var pages = []struct{ text, path, key string }{
+	{"Audit", "/audit", "u"},
+	{"Errcodes", "/errcodes", "e"},
+}
+
+// newHandler puts the routes together.
+func (c *Console) newHandler() (http.Handler, error) {
+	mux := http.NewServeMux()
+	for _, r := range routes {
+		mux.Handle(r.pattern, c.serve(r))
+	}
+	mux.Handle("GET /assets/", c.site.Assets())
+	mux.Handle("POST /preferences", c.withSession(anybody, preferences))
+	mux.Handle("GET /live", c.withSession(reading, c.hub.ServeHTTP))
+	mux.Handle("/", c.serve(route{"/", reading, notFound}))
+	return c.guard().Wrap(mux)
+}
