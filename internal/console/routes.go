@@ -28,11 +28,16 @@ var routes = []route{
 	{"POST /login", anybody, (*Console).login},
 	{"POST /logout", reading, (*Console).logout},
 	{"GET /audit", reading, (*Console).audit},
+	{"GET /find", reading, (*Console).findPage},
+	{"POST /find/withdraw", acting, (*Console).withdraw},
+	{"GET /tail", reading, (*Console).tailPage},
 	{"GET /errcodes", reading, (*Console).errcodes},
 }
 
 // pages are those of the navigation, with the key that leads there after "g".
 var pages = []struct{ text, path, key string }{
+	{"Find", "/find", "f"},
+	{"Tail", "/tail", "t"},
 	{"Audit", "/audit", "u"},
 	{"Errcodes", "/errcodes", "e"},
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/intent"
 	"github.com/kefuhq/kefu/internal/page"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -143,6 +145,8 @@ func within(path, nav string) bool {
 // notices are what a page says after something was done; the URL names one of them in "did".
 var notices = map[string]page.Notice{
 	"signed-in": {Level: "good", Text: "You are signed in."},
+	"withdrawn": {Level: "good", Text: "It is withdrawn and will not be sent."},
+	"too-late":  {Level: "warn", Text: "It is too late: the message has ended already."},
 }
 
 func noticeOf(r *request) *page.Notice {
@@ -207,4 +211,20 @@ func (r *request) app(name string) (string, error) {
 }
 
 // templateFunctions are those of this package's templates.
-func templateFunctions() template.FuncMap { return template.FuncMap{} }
+func templateFunctions() template.FuncMap {
+	return template.FuncMap{
+		"stateZh": intent.StateZh, "reasonZh": deadletter.ReasonZh,
+		"reasonZhText": func(reason string) string {
+			return deadletter.ReasonZh(schema.Reason(reason))
+		},
+		"stampMS": func(t time.Time) string {
+			if t.IsZero() {
+				return ""
+			}
+			if time.Since(t).Abs() < 12*time.Hour {
+				return t.Local().Format("15:04:05.000")
+			}
+			return t.Local().Format("2006-01-02 15:04:05.000")
+		},
+	}
+}

@@ -21,6 +21,16 @@ func AdviceOn(reason schema.Reason, errcode *int) Advice {
 	return advice[reason]
 }
 
+// ReasonZh is a reason in Chinese.
+func ReasonZh(r schema.Reason) string {
+	return map[schema.Reason]string{
+		schema.ReasonInvalid: "不合规则", schema.ReasonExpired: "已过期",
+		schema.ReasonRejected: "接口拒绝", schema.ReasonRecipient: "无法送达该用户",
+		schema.ReasonExhausted: "重试用尽", schema.ReasonUnknown: "结果未知",
+		schema.ReasonIDReuse: "id 重复使用", schema.ReasonPoison: "处理异常",
+	}[r]
+}
+
 var advice = map[schema.Reason]Advice{
 	schema.ReasonInvalid: {
 		"the packet breaks a rule, and was never sent", "消息不符合规则，从未发送",

@@ -1,10 +1,7 @@
 package intent
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/deadletter"
@@ -63,6 +60,7 @@ func (w Whereabouts) Differs(packet []byte) bool {
 type Event struct {
 	At         time.Time `json:"at"`
 	What       string    `json:"what"`
+	WhatZh     string    `json:"what_zh"`
 	Generation int       `json:"generation,omitempty"`
 	Worker     string    `json:"worker,omitempty"`
 }
@@ -77,7 +75,8 @@ func (t *trace) judge() Whereabouts {
 	w.byQueue(t)
 	if v := t.withdrawal; v != nil && !w.State.Terminal() && v.Covers(w.Generation, t.published()) {
 		w.Withdrawn, w.WithdrawnBy = true, v.By
-		w.add(v.At, min(v.Generation, w.Generation), "", "withdrawn by "+v.By)
+		w.add(v.At, min(v.Generation, w.Generation), "",
+			words{"withdrawn by " + v.By, "被 " + v.By + " 撤回"})
 	}
 	slices.SortStableFunc(w.Events, func(a, b Event) int { return a.At.Compare(b.At) })
 	w.Events = slices.CompactFunc(w.Events, func(a, b Event) bool {
@@ -117,9 +116,9 @@ func (t *trace) bodies() (known []uint32) {
 	return known
 }
 
-func (w *Whereabouts) add(at time.Time, generation int, worker, what string) {
+func (w *Whereabouts) add(at time.Time, generation int, worker string, what words) {
 	if !at.IsZero() {
-		w.Events = append(w.Events, Event{at, what, generation, worker})
+		w.Events = append(w.Events, Event{at, what.en, what.zh, generation, worker})
 	}
 }
 
@@ -197,45 +196,9 @@ func (t *trace) hasLetter(generation int) bool {
 	return false
 }
 
-// describeEvent is an event of the ledger in words.
-func describeEvent(e ledger.RuledEvent) string {
-	m := e.Mark
-	switch m.Kind {
-	case ledger.Start:
-		switch e.Ruling {
-		case ledger.Ended, ledger.Repeat:
-			return "it came once more and was not sent again"
-		case ledger.Reuse:
-			return "another message came under its id: that one went to the dead letters"
-		case ledger.Started:
-			return "handed to another worker while it was being sent"
-		}
-		return fmt.Sprintf("attempt %d began", m.Attempt)
-	case ledger.Clear:
-		if m.Attempt == 0 {
-			return "given back, no attempt spent"
-		}
-		return "given back, " + attemptCount(int(m.Attempt)) + " spent"
-	case ledger.Later:
-		return fmt.Sprintf("put off until attempt %d", m.Attempt)
-	case ledger.Suspect:
-		return "handed out, perhaps not for the first time"
-	case ledger.Harmless:
-		return "handled without harm, and waits"
-	case ledger.Gone:
-		return "its message was no longer in the queue: a repeat may go on in its place"
-	case ledger.Dead:
-		return "died"
-	}
-	if reason, dying := m.Kind.Dying(); dying {
-		return "to be buried: " + string(reason)
-	}
-	return m.Kind.String()
-}
-
 func (w *Whereabouts) byReceipts(t *trace) {
 	for _, r := range t.receipts {
-		w.add(r.PublishedAt, 1, "", "published")
+		w.add(r.PublishedAt, 1, "", published)
 		if r.State != schema.StateDead || !t.hasLetter(r.Generation) {
 			w.add(r.SettledAt, r.Generation, "", describeEnd(r.State, r.Reason, ""))
 		}
@@ -254,16 +217,11 @@ func (w *Whereabouts) byReceipts(t *trace) {
 func (w *Whereabouts) byLetters(t *trace) {
 	for _, i := range t.letters {
 		l := i.Letter
-		w.add(l.PublishedAt, 1, "", "published")
+		w.add(l.PublishedAt, 1, "", published)
 		w.add(l.DiedAt, l.Generation, l.Worker, describeEnd(schema.StateDead, l.Reason, l.Detail))
 		for _, a := range l.Attempts {
-			answer := strings.TrimSpace(errcodeText(a.Errcode) + " " + a.Errmsg)
-			if answer != "" {
-				answer = ": " + answer
-			}
 			w.add(a.At.Add(time.Duration(a.DurationMS*float64(time.Millisecond))), l.Generation,
-				a.Worker,
-				fmt.Sprintf("attempt %d ended: %s%s", a.Number, a.Outcome, answer))
+				a.Worker, describeAttempt(a))
 		}
 		if l.Reason == schema.ReasonIDReuse && w.State != "" || l.Generation < w.Generation {
 			continue
@@ -275,17 +233,6 @@ func (w *Whereabouts) byLetters(t *trace) {
 		w.Lane, w.Campaign, w.Source = l.Lane, l.Campaign, l.Source
 		w.PublishedAt, w.SettledAt = l.PublishedAt, l.DiedAt
 	}
-}
-
-func describeEnd(s schema.State, r schema.Reason, detail string) string {
-	text := string(s)
-	if r != "" {
-		text += ", " + string(r)
-	}
-	if detail != "" {
-		text += ": " + detail
-	}
-	return text
 }
 
 // byQueue takes in the intent's message, if it still has one.
@@ -300,15 +247,15 @@ func (w *Whereabouts) byQueue(t *trace) {
 	generation := m.Envelope.Generation
 	switch {
 	case m.Subject.Again:
-		w.add(m.Envelope.PublishedAt, 1, "", "published")
+		w.add(m.Envelope.PublishedAt, 1, "", published)
 		if state == schema.StateQueued {
-			w.add(m.Stored, generation, "", "queued again")
+			w.add(m.Stored, generation, "", queuedAgain)
 		}
 	case t.story.Known: // a producer's message does not know its generation
 		generation = t.story.Generation(m.Seq, m.Made)
 		fallthrough
 	default:
-		w.add(m.Stored, generation, "", "published")
+		w.add(m.Stored, generation, "", published)
 	}
 	switch {
 	case generation < w.Generation, generation == w.Generation && w.State.Terminal():
@@ -329,19 +276,4 @@ func (w *Whereabouts) byQueue(t *trace) {
 	if m.Subject.Lane == schema.LaneBulk {
 		w.Campaign = m.Subject.Key
 	}
-}
-
-// errcodeText is a code of WeChat's that may be missing.
-func errcodeText(errcode *int) string {
-	if errcode == nil {
-		return ""
-	}
-	return strconv.Itoa(*errcode)
-}
-
-func attemptCount(n int) string {
-	if n == 1 {
-		return "1 attempt"
-	}
-	return strconv.Itoa(n) + " attempts"
 }

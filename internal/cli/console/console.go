@@ -34,8 +34,8 @@ func New(env *cli.Env) *cobra.Command {
 		Long: `Serves the operators' web page: whether messages are sent, what is held and why, what is
 late, what died, and what can be done about it. It does what the commands do, with the same rights
 at the broker. It only shows until console.token_file names a file with a token to sign in with, and
-listens beyond this machine with one only. Behind a proxy, set console.origin to how browsers see it.
-kefu dev has it as well, and kefu worker when console.listen is set.`,
+listens beyond this machine with one only. Behind a proxy, set console.origin to how browsers see
+it. kefu dev has it as well, and kefu worker when console.listen is set.`,
 		Example: `  kefu console
   openssl rand -hex 32 > console.token && chmod 600 console.token
   KEFU_CONSOLE_TOKEN_FILE=console.token kefu console --listen 127.0.0.1:9000`,

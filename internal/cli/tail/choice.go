@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kefuhq/kefu/internal/cli"
-	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/internal/receipt"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -44,30 +44,15 @@ func (c *choice) check() error {
 	return c.Check()
 }
 
-// subject returns the narrowest subject that has every receipt that can be chosen.
-func (c *choice) subject() string {
-	switch {
-	case c.appID == "":
-		return wire.ReceiptFilter(wire.AnyToken)
-	case len(c.states) == 1:
-		return schema.ReceiptSubject(c.appID, schema.State(c.states[0]))
+// filter is what the flags choose; check has read them.
+func (c *choice) filter() receipt.Filter {
+	f := receipt.Filter{
+		AppID: c.appID, Reasons: c.Reasons, Errcodes: c.Errcodes, Lane: c.Lane,
+		Campaign: c.Campaign, Source: c.Source, Generation: c.Generation,
+		MinAttempts: c.MinAttempts, Search: c.Search, IDs: c.IDs,
 	}
-	return wire.ReceiptFilter(c.appID)
-}
-
-func (c *choice) match(r schema.Receipt) bool {
-	switch {
-	case c.appID != "" && c.appID != r.AppID,
-		len(c.states) > 0 && !slices.Contains(c.states, string(r.State)),
-		len(c.Reasons) > 0 && !slices.Contains(c.Reasons, r.Reason),
-		len(c.Errcodes) > 0 && (r.Errcode == nil || !slices.Contains(c.Errcodes, *r.Errcode)),
-		c.Lane != "" && c.Lane != r.Lane,
-		c.Campaign != "" && c.Campaign != r.Campaign,
-		c.Source != "" && c.Source != r.Source,
-		c.Generation > 0 && c.Generation != r.Generation,
-		r.Attempts < c.MinAttempts,
-		len(c.IDs) > 0 && !slices.Contains(c.IDs, r.ID):
-		return false
+	for _, state := range c.states {
+		f.States = append(f.States, schema.State(state))
 	}
-	return strings.Contains(strings.ToLower(r.Errmsg), strings.ToLower(c.Search))
+	return f
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/receipt"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -28,6 +29,7 @@ type tail struct {
 	broker   *cli.Broker
 
 	choice choice
+	filter receipt.Filter
 	since  cli.When
 
 	backlog *backlog
@@ -72,6 +74,7 @@ func (t *tail) run(ctx context.Context) error {
 	if err := t.choice.check(); err != nil {
 		return err
 	}
+	t.filter = t.choice.filter()
 	cfg, err := t.settings.Config()
 	if err != nil {
 		return err
@@ -156,7 +159,7 @@ func (t *tail) warn(which pool.Receipts, said bool) {
 func (t *tail) follow(ctx context.Context, conn *broker.Conn) error {
 	since := t.since.At(time.Now())
 	w, err := conn.Follow(ctx, schema.StreamReceipt, broker.FollowOptions{
-		Subject: t.choice.subject(), New: since.IsZero(), Since: since,
+		Subject: t.filter.Subject(), New: since.IsZero(), Since: since,
 		Begun: func(_ time.Time, last uint64) { t.past = last },
 	}, func(s broker.Stored) { t.receive(ctx, s) })
 	if err != nil {
@@ -175,7 +178,7 @@ func (t *tail) receive(ctx context.Context, s broker.Stored) {
 		t.unreadable++
 		return
 	}
-	if !t.choice.match(r) {
+	if !t.filter.Match(r) {
 		return
 	}
 	t.matched++
@@ -215,35 +218,35 @@ func (t *tail) print(cfg *config.Config) error {
 }
 
 func (t *tail) columns(cfg *config.Config, now time.Time) []cli.Column[schema.Receipt] {
-	type receipt = schema.Receipt
+	type row = schema.Receipt
 	const app = "APP"
 	clock := "15:04:05"
 	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
 	if since := t.since.At(now); !since.IsZero() && since.Before(midnight) {
 		clock = "01-02 15:04:05"
 	}
-	columns := []cli.Column[receipt]{
+	columns := []cli.Column[row]{
 		{Title: "TIME", Width: len(clock),
-			Cell: func(r receipt) string { return r.SettledAt.Local().Format(clock) }},
+			Cell: func(r row) string { return r.SettledAt.Local().Format(clock) }},
 		{Title: app, Width: labelWidth(cfg), Cuts: true, Spare: 1,
-			Cell: func(r receipt) string { return label(cfg, r.AppID) }},
+			Cell: func(r row) string { return label(cfg, r.AppID) }},
 		{Title: "ID", Width: len("0f8fad5b-d9cb-469f-a165-70867728950e"), Cuts: true,
-			Cell: func(r receipt) string { return r.ID }},
+			Cell: func(r row) string { return r.ID }},
 		{Title: "STATE", Width: len("cancelled"), Cell: state, Style: style},
 		{Title: "WHY", Width: len("recipient 45015"), Cuts: true, Cell: why},
 		{Title: "LANE", Width: len("live"), Spare: 3,
-			Cell: func(r receipt) string { return string(r.Lane) }},
+			Cell: func(r row) string { return string(r.Lane) }},
 		{Title: "CAMPAIGN", Width: 24, Cuts: true, Spare: 2,
-			Cell: func(r receipt) string { return r.Campaign }},
+			Cell: func(r row) string { return r.Campaign }},
 		{Title: "SOURCE", Width: 12, Cuts: true, Spare: 5,
-			Cell: func(r receipt) string { return r.Source }},
+			Cell: func(r row) string { return r.Source }},
 		{Title: "ATTEMPTS", Right: true, Spare: 4,
-			Cell: func(r receipt) string { return strconv.Itoa(r.Attempts) }},
+			Cell: func(r row) string { return strconv.Itoa(r.Attempts) }},
 		{Title: "TOOK", Right: true, Width: len("59m59s"), Cell: took},
 	}
 	if t.choice.appID != "" { // it would be the same in every line
 		columns = slices.DeleteFunc(columns,
-			func(c cli.Column[receipt]) bool { return c.Title == app })
+			func(c cli.Column[row]) bool { return c.Title == app })
 	}
 	return columns
 }
