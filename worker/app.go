@@ -70,7 +70,7 @@ func newApp(ctx context.Context, s *services, cfg App, keeper *gate.Keeper, slot
 	a.gate = keeper.App(cfg.ID, cfg.Rate)
 	a.engine = &engine{
 		services: s, appID: cfg.ID, settings: &a.settings, queueMade: &a.queueMade, gate: a.gate,
-		laterShare: &a.laterShare, holder: a,
+		laterShare: &a.laterShare, holder: a, pulse: s.pulse.App(cfg.ID),
 	}
 	a.scheduler = newScheduler(broker.Shards(info.Config))
 	a.scheduler.cancelled = func(campaign string) bool {

@@ -60,6 +60,7 @@ func (e *engine) call(d *delivery) event {
 		o.quotaLeft, o.quotaSpent = some, said && !some
 	}
 	e.metrics.called(e.appID, o.fault, took)
+	e.pulse.Called(time.Now(), took)
 	ev := e.judge(d, o, apiErr)
 	ev.called, ev.attempt = true, attemptOf(d.attempt, now, took, o, apiErr, e.name)
 	return ev

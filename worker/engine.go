@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kefuhq/kefu/internal/gate"
+	"github.com/kefuhq/kefu/internal/pulse"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
@@ -20,7 +21,8 @@ type engine struct {
 	laterShare *laterShare
 	quota      dayQuota
 	sent       atomic.Int64 // messages
-	waiters    rateWaiters  // intents that wait for the rate in their slots
+	pulse      *pulse.App
+	waiters    rateWaiters // intents that wait for the rate in their slots
 	holder     holder
 }
 

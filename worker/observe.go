@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/kefuhq/kefu/internal/pulse"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -13,9 +14,12 @@ import (
 func (e *engine) report(d *delivery) {
 	now, end := time.Now(), &d.end
 	e.metrics.settled(e.appID, d.subject.Lane, end.state, end.reason, d.possibleDuplicate())
+	took := pulse.NotMeasured
 	if d.generation == 1 { // a letter that is replayed waited for a person, not for kefu
-		e.metrics.took(e.appID, d.subject.Lane, now.Sub(latest(d.published, d.sendAt)))
+		took = max(now.Sub(latest(d.published, d.sendAt)), 0)
+		e.metrics.took(e.appID, d.subject.Lane, took)
 	}
+	e.pulse.Ended(now, d.subject.Lane, end.state, took)
 	e.metrics.ofSource(d.env.Source, end.state)
 	if end.state == schema.StateSent {
 		e.sent.Add(1)

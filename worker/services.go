@@ -9,6 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/pulse"
 	"github.com/kefuhq/kefu/internal/withdrawal"
 )
 
@@ -22,6 +23,7 @@ type services struct {
 	troubles   *troubles
 	receipts   *receipts
 	pseudonyms broker.Pseudonyms
+	pulse      *pulse.Recorder
 
 	ledger      intentLog
 	book        *ledger.Ledger // the same, for what campaigns count; nil without one

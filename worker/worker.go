@@ -48,6 +48,7 @@ import (
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/ledger"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/pulse"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/internal/withdrawal"
 )
@@ -97,7 +98,7 @@ func New(cfg Config, conn *broker.Conn) (*Worker, error) {
 	w := &Worker{
 		services: &services{
 			name: cfg.Process.Name, conn: conn, log: cfg.Log, pseudonyms: cfg.Pseudonyms,
-			troubles: newTroubles(cfg.Log),
+			troubles: newTroubles(cfg.Log), pulse: pulse.NewRecorder(),
 		},
 		cfg: cfg,
 	}
@@ -153,6 +154,7 @@ func (w *Worker) Run(ctx context.Context, ready func()) error {
 	w.running.Go(func() { w.keepAlive(alive, dispatcher) })
 	w.running.Go(func() { w.letters.watch(alive, w.conn, w.log) })
 	w.running.Go(func() { w.counting.keep(alive) })
+	w.running.Go(func() { w.pulse.Keep(alive, w.conn, w.name, w.log) })
 	w.running.Go(func() { w.watchdog.watch(alive) })
 	w.running.Go(func() { w.carryOutJobs(ctx) })
 	forget := w.conn.OnReconnect(func() {

@@ -42,6 +42,7 @@ type bucket struct {
 //	jobcount.<job>                how what a job published in an app ended, by its hash, with a life
 //	                              time (package ledger)
 //	counts.since                  since when every worker writes that (package ledger)
+//	pulse.<worker>                the last hour as a worker saw it, with a life time (package pulse)
 //	token.<appid>.forced          when a token refresh was forced (package gate)
 var state = bucket{wire.StreamState, wire.StateKeys}
 

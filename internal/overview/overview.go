@@ -49,7 +49,7 @@ type Totals struct {
 	Queued       uint64  `json:"queued"`
 	Waiting      uint64  `json:"waiting"` // for their time or their retry
 	InFlight     int     `json:"in_flight"`
-	Letters      uint64  `json:"letters"`     // in the box
+	Letters      uint64  `json:"letters"`       // in the box
 	DeadLastDay  *int    `json:"dead_last_day"` // in the last 24 h; null while it is being counted
 	Unknown      *int    `json:"unknown"`       // of them, of unknown outcome; null likewise
 	Held         int     `json:"held"`          // apps
@@ -104,7 +104,7 @@ type App struct {
 	DeadLastHour int           `json:"dead_last_hour"`
 	P50          float64       `json:"p50"` // seconds, of live over the last hour; of bulk if there was no live
 	P99          float64       `json:"p99"`
-	Points       []pulse.Point `json:"points"` // pulse.Minutes of them, the minute under way last; none when idle
+	Points       []pulse.Point `json:"points"`   // pulse.Minutes of them, the minute under way last; none when idle
 	Expiring     *Expiring     `json:"expiring"` // null when nothing is queued
 }
 
