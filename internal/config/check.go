@@ -200,7 +200,7 @@ func (l *loader) checkFile(key, path string, secret bool) {
 		l.warn(key, path+": "+reason(err))
 	case info.IsDir():
 		l.warn(key, path+" is a folder, not a file")
-	case secret && readableByOthers(info):
+	case secret && ReadableByOthers(info):
 		l.warn(key,
 			path+" can be read by others (mode "+info.Mode().Perm().String()+"): chmod 600 "+path)
 	}

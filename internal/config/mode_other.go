@@ -4,5 +4,5 @@ package config
 
 import "io/fs"
 
-// readableByOthers reports nothing where the mode does not decide who may read a file.
-func readableByOthers(fs.FileInfo) bool { return false }
+// ReadableByOthers reports nothing where the mode does not decide who may read a file.
+func ReadableByOthers(fs.FileInfo) bool { return false }

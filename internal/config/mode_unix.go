@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// readableByOthers reports whether more users than necessary can read a file. The group may read a
+// ReadableByOthers reports whether more users than necessary can read a file. The group may read a
 // file that belongs to another user: this is how Kubernetes hands a secret to a process that is not
 // root.
-func readableByOthers(info fs.FileInfo) bool {
+func ReadableByOthers(info fs.FileInfo) bool {
 	mode := info.Mode().Perm()
 	if mode&0o004 != 0 {
 		return true

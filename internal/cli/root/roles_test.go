@@ -74,7 +74,8 @@ func TestEveryRoleMayDoItsErrandsAndNeedsAllItsRights(t *testing.T) {
 // seldomNeeded says whether no test can count on a right's being used.
 func seldomNeeded(right string) bool {
 	return strings.Contains(right, ".CONSUMER.INFO.") || // when the broker says nothing for a while
-		strings.HasSuffix(right, ".PURGE.KEFU_CAMPAIGN") // after an upload that was interrupted
+		strings.HasSuffix(right, ".PURGE.KEFU_CAMPAIGN") || // after an upload that was interrupted
+		right == "$JS.API.INFO" || right == "$SYS.REQ.USER.INFO" // of a worker's, when it runs doctor
 }
 
 // walk is a guarded broker with something to do for every errand.

@@ -91,6 +91,7 @@ var errands = []errand{
 	{looks, "app quota", ""},
 	{acts, "app quota --reset --yes", ""},
 	{looks, "pool", ""},
+	{looks, "doctor", ""},
 
 	{looks, "kfaccount list", ""},
 	{looks, "kfaccount online", ""},

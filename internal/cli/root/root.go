@@ -15,6 +15,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/console"
 	"github.com/kefuhq/kefu/internal/cli/dead"
 	"github.com/kefuhq/kefu/internal/cli/dev"
+	"github.com/kefuhq/kefu/internal/cli/doctor"
 	"github.com/kefuhq/kefu/internal/cli/errcode"
 	"github.com/kefuhq/kefu/internal/cli/forget"
 	"github.com/kefuhq/kefu/internal/cli/intent"
@@ -72,6 +73,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 		console.New(env),
 		dead.New(env),
 		dev.New(env),
+		doctor.New(env),
 		errcode.New(env),
 		forget.New(env),
 		intent.NewCancel(env),
