@@ -109,6 +109,7 @@ func (p Printer) Choose(english, chinese string) string {
 // was: POST with lang or theme, and back.
 func Preferences(w http.ResponseWriter, r *http.Request) {
 	set := func(name, value string) {
+		//nolint:gosec // G124: Secure is set where the browser uses HTTPS; it would be dropped otherwise
 		http.SetCookie(w, &http.Cookie{
 			Name: name, Value: value, Path: "/", MaxAge: int((365 * 24 * time.Hour).Seconds()),
 			HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
@@ -122,6 +123,7 @@ func Preferences(w http.ResponseWriter, r *http.Request) {
 	case "light", "dark", "auto":
 		set(themeCookie, t)
 	}
+	//nolint:gosec // G710: Back returns a path of this site only
 	http.Redirect(w, r, Back(r.PostFormValue("back")), http.StatusSeeOther)
 }
 

@@ -139,7 +139,7 @@ type Notice struct {
 	Text  string
 }
 
-// View is what a template is given. {{.T "a text"}} is the text in the reader's language.
+// View is what a template is given. Its T puts a text into the reader's language.
 type View struct {
 	Frame
 	Printer
