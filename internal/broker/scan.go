@@ -28,6 +28,7 @@ type ScanOptions struct {
 	Seq     uint64    // first sequence; 0 for the oldest
 	Since   time.Time // first time stamp, instead of Seq
 	Through uint64    // last sequence; 0 for the newest
+	Most    int       // messages; 0 for all
 }
 
 // ErrStopScan ends a Scan without an error when its function returns it.
@@ -67,6 +68,10 @@ func (c *Conn) scan(ctx context.Context, stream string, o ScanOptions, f func(St
 	req := scanRequest{
 		Batch: scanBatch, MaxBytes: scanBytes, Seq: max(o.Seq, 1), NextFor: o.Subject,
 	}
+	left := o.Most
+	if left > 0 {
+		req.Batch = min(left, scanBatch)
+	}
 	if !o.Since.IsZero() {
 		req.Seq, req.StartTime = 0, &o.Since
 	}
@@ -75,6 +80,10 @@ func (c *Conn) scan(ctx context.Context, stream string, o ScanOptions, f func(St
 	}
 	for {
 		batch, more, err := s.read(ctx)
+		if o.Most > 0 {
+			left -= len(batch)
+			more, req.Batch = more && left > 0, min(left, scanBatch)
+		}
 		if more {
 			req.Seq, req.StartTime = batch[len(batch)-1].Seq+1, nil
 			more = o.Through == 0 || req.Seq <= o.Through

@@ -114,8 +114,11 @@ func checkName(appID, campaign string) error {
 // twice by that.
 var ErrTakenOver = errors.New("another run of this campaign has taken over")
 
+// recordKeys is what the keys of records in KEFU_JOB begin with.
+const recordKeys = "campaign."
+
 // recordKey is the key of a campaign's record in KEFU_JOB.
-func recordKey(appID, campaign string) string { return "campaign." + appID + "." + campaign }
+func recordKey(appID, campaign string) string { return recordKeys + appID + "." + campaign }
 
 // ReadRecord reads what is kept of a campaign, and the sequence it has in the bucket. ErrUnknown
 // says that there is nothing.

@@ -1,14 +1,22 @@
 // Package overview is the first screen: is it sending, what is held and why, what is late, what died
 // since yesterday, and what to do next.
+//
+//	overview.go  what the screen shows; its JSON is stable
+//	keeper.go    keeps it fresh while somebody looks, each part as often as it is cheap
+//	parts.go     reads its parts at the broker; expiring.go what will expire while it waits
+//	compose.go   PURE: what was read becomes the screen
+//	problems.go  PURE: what an operator should know of, in order; words.go in both languages
+//	forecast.go  PURE: when a budget of a day will be used up
+//
+// Nothing is changed by looking, and nothing is made: queues are read by direct get, never by a
+// consumer.
 package overview
 
 import (
-	"context"
+	"slices"
 	"time"
 
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/campaign"
-	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/pulse"
 	"github.com/kefuhq/kefu/internal/replay"
@@ -76,12 +84,15 @@ type App struct {
 	AppID      string     `json:"appid"`
 	Name       string     `json:"name,omitempty"`
 	Configured bool       `json:"configured"`
+	Served     bool       `json:"served"`             // by a living worker
 	State      string     `json:"state"`              // apps.Open, apps.Held, apps.NoQueue
 	Kind       string     `json:"kind,omitempty"`     // of the hold that counts: a gate.Kind
 	Why        Text       `json:"why,omitzero"`       // it is held
 	Do         Text       `json:"do,omitzero"`        // about the hold
 	Command    string     `json:"command,omitempty"`  // that does it, or helps with it
 	By         string     `json:"by,omitempty"`       // who paused it, or which worker noticed
+	Errcode    int        `json:"errcode,omitempty"`  // of WeChat's answer that held it
+	Errmsg     string     `json:"errmsg,omitempty"`   // as it came
 	Since      *time.Time `json:"since,omitempty"`    // it is held
 	NextTry    *time.Time `json:"next_try,omitempty"` // nil: an operator lifts it, or it is not held
 	Trying     bool       `json:"trying"`             // a worker tries it now
@@ -105,7 +116,7 @@ type App struct {
 	P50          float64       `json:"p50"` // seconds, of live over the last hour; of bulk if there was no live
 	P99          float64       `json:"p99"`
 	Points       []pulse.Point `json:"points"`   // pulse.Minutes of them, the minute under way last; none when idle
-	Expiring     *Expiring     `json:"expiring"` // null when nothing is queued
+	Expiring     *Expiring     `json:"expiring"` // null when nothing waits for long
 }
 
 // Backlog is what one lane has queued.
@@ -124,12 +135,13 @@ type Day struct {
 	UsedUpAt *time.Time `json:"used_up_at"` // as things go, before ResetsAt; null: it lasts
 }
 
-// Expiring is what will expire while it waits, as far as the first intents of the queue show.
+// Expiring is what will expire while it waits, as far as the first intents of the queue show. They
+// are looked at while the app is held, or when the first has waited for a minute.
 type Expiring struct {
 	Looked   int        `json:"looked"`   // at so many intents, the first of the queue
 	Of       uint64     `json:"of"`       // so many that are queued
 	Soon     int        `json:"soon"`     // of those looked at, that expire before Until
-	Until    time.Time  `json:"until"`    // when the hold ends, or in an hour
+	Until    time.Time  `json:"until"`    // when the hold ends, but an hour from now at least
 	Earliest *time.Time `json:"earliest"` // deadline of those looked at; null: none has one
 }
 
@@ -142,6 +154,8 @@ const (
 	Warning  Severity = "warning"  // it will be, unless somebody acts
 	Notice   Severity = "notice"   // to know
 )
+
+func (s Severity) rank() int { return slices.Index([]Severity{Critical, Warning, Notice}, s) }
 
 // The kinds of problems.
 const (
@@ -169,6 +183,10 @@ type Problem struct {
 	Says     Text       `json:"says"`
 	Do       Text       `json:"do"`
 	Command  string     `json:"command,omitempty"` // to copy
+
+	weight uint64 // of two problems of a kind the heavier one comes first
+	cause  string // what problems of several apps may have in common
+	short  Text   // says that of many apps
 }
 
 // Dead is what died in the last 24 h, in groups.
@@ -177,9 +195,10 @@ type Dead struct {
 	Counting bool      `json:"counting"`    // for the first time
 	Took     float64   `json:"took"`        // seconds
 	Since    time.Time `json:"since,omitzero"`
-	Count    int       `json:"count"`  // of all groups
-	Groups   []Group   `json:"groups"` // the ten largest
-	More     int       `json:"more"`   // groups
+	Count    int       `json:"count"`   // of all groups
+	Unknown  int       `json:"unknown"` // of these, whose outcome is unknown
+	Groups   []Group   `json:"groups"`  // the ten largest
+	More     int       `json:"more"`    // groups
 	Error    string    `json:"error,omitempty"`
 }
 
@@ -189,6 +208,8 @@ type Group struct {
 	Name  string `json:"name,omitempty"` // of the app
 	Means Text   `json:"means"`
 	Do    Text   `json:"do"`
+
+	Command string `json:"command"` // that shows the letters
 }
 
 // Jobs are the replays that have not ended.
@@ -201,11 +222,7 @@ type Jobs struct {
 // Campaigns are those that have not ended.
 type Campaigns struct {
 	At    time.Time         `json:"at,omitzero"`
-	Rows  []campaign.Status `json:"rows"`
+	Rows  []campaign.Status `json:"rows"` // twenty at most
+	More  int               `json:"more"`
 	Error string            `json:"error,omitempty"`
-}
-
-// Read reads all of it, which takes seconds with a million letters: see [Keeper].
-func Read(_ context.Context, _ *broker.Conn, _ *config.Config) (Overview, error) {
-	return Overview{At: time.Now(), Workers: []Worker{}, Apps: []App{}, Problems: []Problem{}}, nil
 }

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
@@ -100,6 +101,19 @@ func List(ctx context.Context, conn *broker.Conn) ([]Status, error) {
 	jobs, err := job.List(ctx, conn, job.KindReplay)
 	if err != nil {
 		return nil, err
+	}
+	return withEnds(ctx, conn, jobs...)
+}
+
+// Running reads the replays that have not ended, the one that was ordered last first.
+func Running(ctx context.Context, conn *broker.Conn) ([]Status, error) {
+	jobs, err := job.List(ctx, conn, job.KindReplay)
+	if err != nil {
+		return nil, err
+	}
+	jobs = slices.DeleteFunc(jobs, func(j job.Job) bool { return j.State().Final() })
+	if len(jobs) == 0 {
+		return nil, nil
 	}
 	return withEnds(ctx, conn, jobs...)
 }
