@@ -84,7 +84,7 @@ func (c *Console) findPage(r *request) (answer, error) {
 		return a, err
 	}
 	if len(v.Intents) == 0 && schema.CheckToken("openid", v.Query) == nil {
-		pending, err := intent.OfRecipient(r.Context(), c.conn, apps.Places(known), v.Query)
+		pending, err := apps.OfRecipient(r.Context(), c.conn, known, v.Query)
 		if err != nil {
 			return a, err
 		}

@@ -119,6 +119,7 @@ func (c *Console) render(w http.ResponseWriter, r *request, a answer) {
 		f.Live = "/live"
 	}
 	if c.mayRead(r.Request) {
+		f.Search = &page.Search{Action: "/find", Name: "q", Hint: r.T("Find by id or openid")}
 		for _, p := range pages {
 			f.Nav = append(f.Nav, page.Link{
 				Text: r.T(p.text), Href: p.path, Key: p.key, Current: within(r.URL.Path, p.path),
@@ -215,7 +216,10 @@ func templateFunctions() template.FuncMap {
 	return template.FuncMap{
 		"stateZh": intent.StateZh, "reasonZh": deadletter.ReasonZh,
 		"reasonZhText": func(reason string) string {
-			return deadletter.ReasonZh(schema.Reason(reason))
+			if zh := deadletter.ReasonZh(schema.Reason(reason)); zh != "" {
+				return zh
+			}
+			return strings.Replace(reason, "campaign ", "群发任务 ", 1)
 		},
 		"stampMS": func(t time.Time) string {
 			if t.IsZero() {

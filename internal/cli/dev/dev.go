@@ -46,10 +46,11 @@ func New(env *cli.Env) *cobra.Command {
 		Use:     "dev",
 		Short:   "Run everything in one process: broker, fake WeChat API, worker and console",
 		GroupID: cli.GroupRun,
-		Long: `Runs a broker, the fake WeChat API (see kefu sandbox), a worker and the operators' web page
-(see kefu console) in one process, so that everything can be tried on a machine that has nothing else: publish with any NATS client or
-kefu send, and watch what becomes of it. Nothing reaches WeChat. Ctrl-C stops it; what was queued is
-forgotten unless --data names a folder to keep it in.
+		Long: `Runs a broker, the fake WeChat API (see kefu sandbox), a worker and the operators' web
+page (see kefu console) in one process, so that everything can be tried on a machine that has
+nothing else: publish with any NATS client or kefu send, and watch what becomes of it. Nothing
+reaches WeChat. Ctrl-C stops it; what was queued is forgotten unless --data names a folder to keep
+it in.
 
 A configuration file is not needed. If there is one, its apps and their settings are used, but never
 their secrets.`,

@@ -32,7 +32,8 @@ func NewFind(env *cli.Env) *cobra.Command {
 		GroupID: cli.GroupIntent,
 		Long: `Looks for an intent by its id in the ledger, the queue, among what waits, the
 receipts and the dead letters, and says where it stands and what happened to it. With --openid it
-lists what is queued, waiting or dead of one person instead.
+lists what is queued, waiting or dead of one person instead, and what campaigns sent them; what was
+sent in conversation is found by its id only, since nothing that is kept of it says to whom.
 
 As JSON it is a list: an id may be known to several apps. Exit code 3 when nothing is known: it was
 never accepted, or all traces of it have expired.`,
@@ -43,7 +44,7 @@ never accepted, or all traces of it have expired.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args) },
 	}
 	cmd.Flags().StringVar(&f.openID, "openid", "",
-		"list what is queued, waiting or dead of this `openid`")
+		"list what is queued, waiting or dead of this `openid`, and sent to it by campaigns")
 	return cmd
 }
 
@@ -160,7 +161,7 @@ func (f *find) recipient(ctx context.Context, conn *broker.Conn, known []apps.Ap
 	if err := schema.CheckToken("--openid", f.openID); err != nil {
 		return cli.Usagef("%w", err)
 	}
-	rows, err := intent.OfRecipient(ctx, conn, apps.Places(known), f.openID)
+	rows, err := apps.OfRecipient(ctx, conn, known, f.openID)
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,8 @@ func (f *find) recipient(ctx context.Context, conn *broker.Conn, known []apps.Ap
 		{Title: "UNTIL", Cell: func(r intent.Pending) string { return cli.Moment(r.Until) }},
 	})
 	if err == nil && len(rows) == 0 {
-		err = cli.Nothingf("nothing is queued, waiting or dead of this person")
+		err = cli.Nothingf("nothing is queued, waiting or dead of this person, "+
+			"and no campaign sent them anything")
 	}
 	return err
 }

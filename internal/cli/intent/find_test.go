@@ -117,7 +117,7 @@ func TestFindAPerson(t *testing.T) {
 	o := clitest.NewOperation(t)
 	none := o.Kefu("find --openid " + clitest.Recipient)
 	o.Equal(cli.ExitNothing, none.Code)
-	o.Equal("kefu: nothing is queued, waiting or dead of this person\n", none.Err)
+	o.Equal("kefu: nothing is queued, waiting or dead of this person, and no campaign sent them anything\n", none.Err)
 
 	o.Send("wx1", "live-1")
 	m := nats.NewMsg("kefu.send.wx2.bulk.c1")
