@@ -33,7 +33,8 @@ func seeBaseURL(_ context.Context, s *scene) (string, error) { return s.Config.W
 func judgeBaseURL(base string) []Finding {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" {
-		return []Finding{bad("wechat.base_url is no address", "Set it to https://api.weixin.qq.com.")}
+		return []Finding{bad("wechat.base_url is no address",
+			"Set it to https://api.weixin.qq.com.")}
 	}
 	fix := "If it is not meant so: wechat.base_url: https://api.weixin.qq.com"
 	ip := net.ParseIP(u.Hostname())
@@ -122,11 +123,11 @@ func judgeAPI(a apiAnswer) []Finding {
 			"Look at this machine's DNS (/etc/resolv.conf), or correct wechat.base_url."+proxy)}
 	case isCertificate(a.err):
 		return []Finding{bad("the certificate that "+a.host+" shows is not trusted: "+a.err.Error(),
-			"Install the system's certificates (ca-certificates); or trust the authority of a proxy "+
-				"in between with wechat.ca_file."+proxy)}
+			"Install the system's certificates (ca-certificates); or trust the authority of a "+
+				"proxy in between with wechat.ca_file."+proxy)}
 	}
 	return []Finding{bad(a.host+" does not answer: "+a.err.Error(),
-		"Look at this machine's way there: routes, firewall, the address in wechat.base_url."+proxy)}
+		"Look at this machine's way there: routes, firewall, and at wechat.base_url."+proxy)}
 }
 
 func seeAPIClock(_ context.Context, s *scene) (clockSeen, error) {

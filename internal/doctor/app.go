@@ -182,8 +182,8 @@ func judgeQuota(q quotaSeen) []Finding {
 	if q.err != nil {
 		return []Finding{bad(q.err.Error(), mend(q.err))}
 	}
-	const reset = "It begins anew at midnight in Beijing; kefu app quota --reset does so at once, " +
-		"10 times a month."
+	const reset = "It begins anew at midnight in Beijing; kefu app quota --reset does so at " +
+		"once, 10 times a month."
 	var found []Finding
 	left := fmt.Sprintf("%s of %s sends are left for today", grouped(q.Remain),
 		grouped(q.DailyLimit))
@@ -196,6 +196,9 @@ func judgeQuota(q quotaSeen) []Finding {
 	case known:
 		found = append(found, risky(left+", and at the day's pace none from "+
 			end.In(gate.Beijing).Format("15:04")+" in Beijing", reset))
+	}
+	if q.DailyLimit <= 0 {
+		left = "WeChat names no limit"
 	}
 	if q.RateSeconds > 0 && q.perSecond > float64(q.RateCalls)/float64(q.RateSeconds) {
 		found = append(found, risky(fmt.Sprintf("rate.per_second is %g, and WeChat allows %s in %s",

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -71,42 +72,54 @@ type node struct {
 
 func seeServers(_ context.Context, s *scene) ([]node, error) { return s.servers() }
 
-// askServers connects to each server that the first one has told of.
+// askServers connects to each server that is configured, or that the first one has told of.
 func (s *scene) askServers(ctx context.Context) ([]node, error) {
 	conn, err := s.broker()
 	if err != nil {
 		return nil, err
 	}
-	seen := []node{{address: conn.NC.ConnectedAddr(), name: conn.NC.ConnectedServerName(),
-		version: conn.NC.ConnectedServerVersion()}}
 	options, err := s.brokerOptions()
 	if err != nil {
 		return nil, err
 	}
 	login := loginOf(options.URL)
-	for _, address := range conn.NC.DiscoveredServers() {
+	addresses := conn.NC.Servers()
+	asked := make([]node, len(addresses))
+	var running sync.WaitGroup
+	for i, address := range addresses {
 		u, err := url.Parse(address)
-		if err != nil || u.Host == seen[0].address {
+		if err != nil || u.Host == conn.NC.ConnectedAddr() {
 			continue
 		}
-		u.User = login
-		options.URL = u.String()
-		next := node{address: u.Host}
-		other, err := broker.Connect(ctx, options)
-		if err != nil {
-			next.err = err
-		} else {
-			next.name = other.NC.ConnectedServerName()
-			next.version = other.NC.ConnectedServerVersion()
-			other.Close()
+		if u.User == nil {
+			u.User = login
 		}
-		if next.name == "" || !slices.ContainsFunc(seen, func(s node) bool {
-			return s.name == next.name
-		}) {
-			seen = append(seen, next)
+		to := options
+		to.URL = u.String()
+		running.Go(func() { asked[i] = askNode(ctx, u.Host, to) })
+	}
+	running.Wait()
+	seen := []node{{address: conn.NC.ConnectedAddr(), name: conn.NC.ConnectedServerName(),
+		version: conn.NC.ConnectedServerVersion()}}
+	for _, n := range asked {
+		// A server may have several addresses.
+		known := slices.ContainsFunc(seen, func(s node) bool { return s.name == n.name })
+		if n.err != nil || n.name != "" && !known {
+			seen = append(seen, n)
 		}
 	}
 	return seen, nil
+}
+
+// askNode connects to one server.
+func askNode(ctx context.Context, address string, options broker.Options) node {
+	conn, err := broker.Connect(ctx, options)
+	if err != nil {
+		return node{address: address, err: err}
+	}
+	defer conn.Close()
+	return node{address: address, name: conn.NC.ConnectedServerName(),
+		version: conn.NC.ConnectedServerVersion()}
 }
 
 // loginOf returns the user of the first of some addresses that has one.
@@ -236,7 +249,8 @@ func judgeAccount(a accountSeen) []Finding {
 	stored := int64(max(t.Store, t.ReservedStore))
 	left := t.Limits.MaxStore - stored
 	if most := t.Limits.MaxStreams; most > 0 && most-t.Streams < a.missing {
-		found = append(found, bad(fmt.Sprintf("the account may have %s and has %d: kefu needs %d more",
+		found = append(found, bad(fmt.Sprintf(
+			"the account may have %s and has %d: kefu needs %d more",
 			counted(most, "stream"), t.Streams, a.missing),
 			fmt.Sprintf("Raise max_streams of the account to %d at least.", t.Streams+a.missing)))
 	}
@@ -248,14 +262,15 @@ func judgeAccount(a accountSeen) []Finding {
 	switch most := t.Limits.MaxStore; {
 	case most <= 0:
 	case left < a.newBytes:
-		found = append(found, bad(fmt.Sprintf("the account has %s of disk left, and queues that are "+
-			"to be made may take %s", size(max(left, 0)), size(a.newBytes)),
+		found = append(found, bad(fmt.Sprintf("the account has %s of disk left, and queues that "+
+			"are to be made may take %s", size(max(left, 0)), size(a.newBytes)),
 			"Raise max_file of the account, or lower queue.bytes."))
 	case left < most/10:
 		found = append(found, risky(fmt.Sprintf("of the account's %s of disk %s are left",
 			size(most), size(left)), "Raise max_file of the account, or lower queue.bytes."))
 	}
-	return or(found, "%s with %s; %s", counted(t.Streams, "stream"), size(int64(t.Store)), limits(t))
+	return or(found, "%s with %s; %s", counted(t.Streams, "stream"), size(int64(t.Store)),
+		limits(t))
 }
 
 // limits says what an account may have.

@@ -139,7 +139,9 @@ func once[F any](
 	name, about string, see func(context.Context, *scene) (F, error), judge func(F) []Finding,
 ) check {
 	return check{name, about, func(ctx context.Context, s *scene, slots chan struct{}) []Finding {
-		return within(ctx, slots, func(ctx context.Context) (F, error) { return see(ctx, s) }, judge)
+		return within(ctx, slots, func(ctx context.Context) (F, error) {
+			return see(ctx, s)
+		}, judge)
 	}}
 }
 

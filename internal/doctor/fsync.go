@@ -20,8 +20,8 @@ type syncSeen struct {
 }
 
 // seeSync asks the monitoring of nats-servers. There is no other way for a client: only the system
-// account may ask a server for its settings, and how long a publish takes says nothing, since a sync
-// costs less on a good disk than a round trip.
+// account may ask a server for its settings. How long a publish takes says nothing, since a sync on
+// a good disk costs less than a round trip.
 func seeSync(ctx context.Context, s *scene) ([]syncSeen, error) {
 	if _, err := s.account(); isOff(err) {
 		return nil, skipf("JetStream is off")
@@ -33,8 +33,8 @@ func seeSync(ctx context.Context, s *scene) ([]syncSeen, error) {
 		if _, err := s.broker(); err != nil {
 			return nil, err
 		}
-		return nil, &skip{"no client can see when nats-server writes to its disk; by default a power " +
-			"cut loses what was acknowledged in the last 2 minutes",
+		return nil, &skip{"no client can see when nats-server writes to its disk; by default a " +
+			"power cut loses what was acknowledged in the last 2 minutes",
 			"Look for sync_interval: always in its jetstream block, or have it asked: " +
 				"--monitor http://HOST:8222"}
 	}
@@ -108,8 +108,8 @@ func judgeSync(servers []syncSeen) []Finding {
 		case s.always:
 			careful = append(careful, s.server)
 		default:
-			found = append(found, risky(fmt.Sprintf("%s writes to its disk every %s: when the power "+
-				"fails, what was acknowledged since is lost", s.server, s.interval),
+			found = append(found, risky(fmt.Sprintf("%s writes to its disk every %s: when the "+
+				"power fails, what was acknowledged since is lost", s.server, s.interval),
 				"Set sync_interval: always in nats-server's jetstream block, as "+
 					"deploy/nats-server.conf does."))
 		}

@@ -32,8 +32,8 @@ func seeTimeZone(_ context.Context, s *scene) (zoneSeen, error) {
 func judgeTimeZone(z zoneSeen) []Finding {
 	switch {
 	case z.err != nil:
-		return []Finding{risky("TZ is "+z.name+", which this machine does not know: times are shown "+
-			"in UTC", "Install the time zone data (tzdata), or correct TZ.")}
+		return []Finding{risky("TZ is "+z.name+", which this machine does not know: times are "+
+			"shown in UTC", "Install the time zone data (tzdata), or correct TZ.")}
 	case z.name != "":
 		return []Finding{well("%s; WeChat's day is computed without it", z.name)}
 	}
@@ -132,8 +132,8 @@ func judgeOpenFiles(f filesSeen) []Finding {
 		if l.most < f.needs {
 			found = append(found, bad(fmt.Sprintf("%s may open %s, and a worker needs about %s: %s",
 				l.process, counted(l.most, "file"), grouped(f.needs), f.why),
-				fmt.Sprintf("Raise the limit (LimitNOFILE=%[1]d in the systemd unit, ulimit -n %[1]d), "+
-					"or lower worker.concurrency.", f.needs)))
+				fmt.Sprintf("Raise the limit (LimitNOFILE=%[1]d in the systemd unit, ulimit "+
+					"-n %[1]d), or lower worker.concurrency.", f.needs)))
 		}
 	}
 	if len(found) > 0 || f.limits[0].most == math.MaxInt64 {
@@ -162,8 +162,8 @@ const (
 	memoryPerStored = 84.0 / 48
 )
 
-func seeMemory(_ context.Context, s *scene) (memorySeen, error) {
-	seen := memorySeen{limits: s.memoryLimits()}
+func seeMemory(ctx context.Context, s *scene) (memorySeen, error) {
+	seen := memorySeen{limits: s.memoryLimits(ctx)}
 	if len(seen.limits) == 0 {
 		return seen, skipf("this system does not say")
 	}
@@ -175,7 +175,8 @@ func seeMemory(_ context.Context, s *scene) (memorySeen, error) {
 		return seen, err
 	}
 	state := streams[wire.StreamLedger].State
-	seen.ledger = grown(int64(state.Bytes), time.Since(state.FirstTime), s.Config.Worker.Ledger.Keep)
+	seen.ledger = grown(int64(state.Bytes), time.Since(state.FirstTime),
+		s.Config.Worker.Ledger.Keep)
 	return seen, nil
 }
 
@@ -188,28 +189,20 @@ func grown(bytes int64, age, keep time.Duration) int64 {
 	return int64(float64(bytes) * float64(keep) / float64(age))
 }
 
-// memoryLimits are those on this process, and so on a worker that is started as it was.
-func (s *scene) memoryLimits() (limits []memoryLimit) {
-	if n, ok := parseMemory(s.Getenv("GOMEMLIMIT")); ok {
-		limits = append(limits, memoryLimit{"GOMEMLIMIT", n})
+// memoryLimits are those on the workers of this machine; without one those on this process, and so
+// on a worker that is started as it was.
+func (s *scene) memoryLimits(ctx context.Context) (limits []memoryLimit) {
+	for _, pid := range s.workersHere(ctx) {
+		of := "the control group of the worker"
+		limits = append(limits, s.groupLimits(strconv.Itoa(pid), of)...)
 	}
-	own, _ := os.ReadFile(filepath.Join(s.Root, "proc", "self", "cgroup")) // none on other systems
-	group := "/"
-	for line := range strings.Lines(string(own)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			group = path
+	if len(limits) == 0 {
+		limits = s.groupLimits("self", "the control group")
+		if n, err := config.ParseSize(s.Getenv("GOMEMLIMIT")); err == nil && n > 0 {
+			limits = append(limits, memoryLimit{"GOMEMLIMIT", int64(n)})
 		}
 	}
-	for dir := filepath.Clean("/" + group); ; dir = filepath.Dir(dir) {
-		text, err := os.ReadFile(filepath.Join(s.Root, "sys/fs/cgroup", dir, "memory.max"))
-		if n, bad := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && bad == nil {
-			limits = append(limits, memoryLimit{"the control group", n})
-		}
-		if dir == "/" {
-			break
-		}
-	}
-	text, _ := os.ReadFile(filepath.Join(s.Root, "proc", "meminfo")) // likewise
+	text, _ := os.ReadFile(filepath.Join(s.Root, "proc", "meminfo")) // other systems have none
 	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemTotal:" {
 			if n, err := strconv.ParseInt(f[1], 10, 64); err == nil {
@@ -220,10 +213,28 @@ func (s *scene) memoryLimits() (limits []memoryLimit) {
 	return limits
 }
 
-// parseMemory reads a GOMEMLIMIT: bytes, or a number of KiB, MiB, GiB, TiB.
-func parseMemory(text string) (int64, bool) {
-	n, err := config.ParseSize(text)
-	return int64(n), err == nil && n > 0
+// groupLimits are those of a process's control group and of all above it.
+func (s *scene) groupLimits(process, of string) (limits []memoryLimit) {
+	own, err := os.ReadFile(filepath.Join(s.Root, "proc", process, "cgroup"))
+	if err != nil {
+		return nil
+	}
+	group := "/"
+	for line := range strings.Lines(string(own)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			group = path
+		}
+	}
+	for dir := filepath.Clean("/" + group); ; dir = filepath.Dir(dir) {
+		text, _ := os.ReadFile(filepath.Join(s.Root, "sys/fs/cgroup", dir, "memory.max"))
+		// "max", and no file, are none.
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+			limits = append(limits, memoryLimit{of, n})
+		}
+		if dir == "/" {
+			return limits
+		}
+	}
 }
 
 func judgeMemory(m memorySeen) []Finding {

@@ -60,8 +60,8 @@ func judgeObjects(o objectsSeen) []Finding {
 		if len(names) > fewStreams {
 			who = counted(len(names), "stream")
 		}
-		found = append(found, risky(fmt.Sprintf("%s: %s is %s and should be %s", who, c.Field, c.Have,
-			c.Want), change(c)))
+		found = append(found, risky(fmt.Sprintf("%s: %s is %s and should be %s", who, c.Field,
+			c.Have, c.Want), change(c)))
 	}
 	switch {
 	case len(missing) == o.objects && o.objects > 0:
@@ -152,8 +152,8 @@ func judgeReplicas(r replicasSeen) []Finding {
 	var found []Finding
 	switch {
 	case r.wanted > r.servers:
-		found = append(found, bad(fmt.Sprintf("nats.replicas is %d, and the broker has %s", r.wanted,
-			counted(r.servers, "server")),
+		found = append(found, bad(fmt.Sprintf("nats.replicas is %d, and the broker has %s",
+			r.wanted, counted(r.servers, "server")),
 			fmt.Sprintf("Start %d servers as one cluster, or set nats.replicas to 1.", r.wanted)))
 	case r.wanted == 1 && r.servers >= 3:
 		found = append(found, risky(fmt.Sprintf("each stream is on one of %d servers only: with "+

@@ -78,7 +78,8 @@ func judgeWorkers(w workersSeen) []Finding {
 		found = append(found, f)
 	}
 	if len(versions) > 1 {
-		found = append(found, risky("workers of several versions run: "+strings.Join(versions, ", "),
+		found = append(found, risky(
+			"workers of several versions run: "+strings.Join(versions, ", "),
 			"During an upgrade this is as it should be; else stop the older ones."))
 	}
 	return or(found, "%s alive", counted(len(w.workers), "worker"))
@@ -126,8 +127,9 @@ func judgeHolds(h holdsSeen) []Finding {
 	var found []Finding
 	for _, app := range slices.Sorted(maps.Keys(h.holds)) {
 		for _, hold := range h.holds[app] {
-			f := risky(fmt.Sprintf("held since %s (%s): %s", hold.Since.Local().Format("Jan 2 15:04"),
-				hold.Kind, hold.Reason), "kefu app status "+app+" tells more.")
+			f := risky(fmt.Sprintf("held since %s (%s): %s",
+				hold.Since.Local().Format("Jan 2 15:04"), hold.Kind, hold.Reason),
+				"kefu app status "+app+" tells more.")
 			if h.advice != nil {
 				f.Fix = sentence(h.advice([]gate.Hold{hold}))
 			}
@@ -182,8 +184,8 @@ func judgeQueues(queues []queueSeen) []Finding {
 		if full < nearlyFull {
 			continue
 		}
-		f := risky(fmt.Sprintf("the queue is full to %.0f %%, with %s: when it is full, producers are "+
-			"refused", 100*full, counted(int64(q.messages), "intent")),
+		f := risky(fmt.Sprintf("the queue is full to %.0f %%, with %s: when it is full, producers "+
+			"are refused", 100*full, counted(int64(q.messages), "intent")),
 			"Start more workers or raise the app's rate; or raise queue.messages and queue.bytes "+
 				"and run kefu setup.")
 		if full >= 1 {
@@ -215,7 +217,8 @@ func seeLetters(ctx context.Context, s *scene) (seen lettersSeen, err error) {
 		return seen, err
 	}
 	seen.now = time.Now()
-	err = s.ask(ctx, []string{streamInfo + schema.StreamDead}, func(ctx context.Context) (err error) {
+	asked := []string{streamInfo + schema.StreamDead}
+	err = s.ask(ctx, asked, func(ctx context.Context) (err error) {
 		seen.Level, err = deadletter.Open(conn).Level(ctx)
 		return err
 	})

@@ -265,8 +265,8 @@ func judgeRights(r rightsSeen) []Finding {
 	}
 	const most = 5
 	if len(found) > most {
-		found = append(found[:most], bad(fmt.Sprintf("and %s more", counted(len(lacks)-most, "right")),
-			found[0].Fix))
+		found = append(found[:most], bad(
+			fmt.Sprintf("and %s more", counted(len(lacks)-most, "right")), found[0].Fix))
 	}
 	return found
 }

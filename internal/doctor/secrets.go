@@ -67,8 +67,8 @@ func judgeSecret(s secretSeen) []Finding {
 		return []Finding{bad(s.err.Error(), "Write the AppSecret into that file (chmod 600), or "+
 			"correct secret_file.")}
 	case errors.Is(s.err, fs.ErrPermission):
-		return []Finding{bad(s.err.Error(), "Give the file to the user that runs kefu: chown, then "+
-			"chmod 600 "+s.file+".")}
+		return []Finding{bad(s.err.Error(), "Give the file to the user that runs kefu: chown, "+
+			"then chmod 600 "+s.file+".")}
 	case s.err != nil && s.utf16:
 		return []Finding{bad("the "+s.source+" is written in UTF-16", "Save it as UTF-8: "+
 			"Notepad's \"Unicode\" is UTF-16.")}
@@ -124,7 +124,8 @@ func judgeKeyFiles(files []keyFile) []Finding {
 		keys = append(keys, f.key)
 		switch {
 		case f.err != nil:
-			found = append(found, bad(f.key+": "+f.err.Error(), "Write the file, or correct "+f.key+"."))
+			found = append(found, bad(f.key+": "+f.err.Error(),
+				"Write the file, or correct "+f.key+"."))
 		case f.others:
 			found = append(found, risky(f.key+": "+f.path+" can be read by others",
 				"chmod 600 "+f.path))

@@ -4,6 +4,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -81,6 +82,13 @@ func (e *examination) run(ctx context.Context) error {
 	}
 	if e.role != "" && !slices.Contains(doctor.Roles(), e.role) {
 		return cli.Usagef("--role %s is none of %s", e.role, strings.Join(doctor.Roles(), ", "))
+	}
+	for _, address := range e.monitor {
+		if u, err := url.Parse(address); err != nil || u.Host == "" ||
+			u.Scheme != "http" && u.Scheme != "https" {
+			return cli.Usagef("--monitor %s is not the address of a nats-server's monitoring, such as "+
+				"http://127.0.0.1:8222", address)
+		}
 	}
 	looked := cfg.Apps
 	if e.settings.AppID != "" {
