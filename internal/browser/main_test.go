@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "browser tests:", err)
 		code = 1
 	}
-	os.Exit(code) //nolint:forbidigo // the end of a test program
+	os.Exit(code)
 }
 
 func run(m *testing.M) (int, error) {
