@@ -88,8 +88,8 @@ func seeIPList(_ context.Context, s *scene, app config.App) (ipSeen, error) {
 		// A token that came from elsewhere says nothing of this machine.
 		_, seen.err = o.quota()
 	}
-	if e := (*wechat.Error)(nil); seen.err != nil && (!errors.As(seen.err, &e) || !e.HasCode) {
-		return seen, skipf("WeChat gives no answer that tells")
+	if seen.err != nil && !isUnlisted(seen.err) {
+		return seen, skipf("WeChat gives no answer that tells: see token and quota")
 	}
 	return seen, nil
 }

@@ -44,20 +44,23 @@ type ward struct {
 	base       string // of the API
 	set        map[string]any
 	environ    map[string]string
-	role       string
+	wait       time.Duration // for the broker
 }
+
+// inVain is for how long a broker is waited for that does not take the user.
+const inVain = 3 * time.Second
 
 // newWard sets one up. Settings are of the configuration, options of the broker.
 func newWard(t *testing.T, set map[string]any, options func(*server.Options)) *ward {
 	t.Helper()
 	w := &ward{Assertions: require.New(t), t: t, root: t.TempDir(), set: map[string]any{},
-		environ: map[string]string{}}
+		environ: map[string]string{}, wait: brokertest.Patience}
 	for key, value := range set {
 		w.set[key] = value
 	}
 	w.secretFile = w.write(t.TempDir(), "wx1.secret", secret+"\n")
-	w.write(w.root, "proc/self/limits", "Limit                     Soft Limit           Hard Limit\n"+
-		"Max open files            65536                65536                files     \n")
+	w.write(w.root, "proc/self/limits", "Limit                 Soft Limit      Hard Limit\n"+
+		"Max open files        65536           65536           files     \n")
 	w.write(w.root, "proc/meminfo", "MemTotal:       16384000 kB\nMemFree:         1024 kB\n")
 
 	w.api = sandbox.New(sandbox.Options{Apps: map[string]string{"wx1": secret},
@@ -163,14 +166,11 @@ func (w *ward) config() *config.Config {
 func (w *ward) examine() []doctor.Finding {
 	w.t.Helper()
 	cfg := w.config()
-	o := doctor.Options{Config: cfg, Apps: cfg.Apps, Advice: apps.Advice, Root: w.root, Role: w.role,
+	o := doctor.Options{Config: cfg, Apps: cfg.Apps, Advice: apps.Advice, Root: w.root,
 		Getenv: func(name string) string { return w.environ[name] },
-		Wait:   brokertest.Patience}
+		Wait:   w.wait}
 	if address := w.server.MonitorAddr(); address != nil {
 		o.Monitor = []string{"http://" + address.String()}
-	}
-	if w.url != w.server.ClientURL() {
-		o.Wait = time.Second // nobody answers
 	}
 	findings := doctor.Examine(w.t.Context(), o)
 	for _, f := range findings {

@@ -72,7 +72,9 @@ func TestAUserIsTakenForTheRoleThatItComesClosestTo(t *testing.T) {
 	t.Parallel()
 	given := roleRights(t)
 	without := func(role, right string) []string {
-		return slices.DeleteFunc(slices.Clone(given[role]), func(s string) bool { return s == right })
+		return slices.DeleteFunc(slices.Clone(given[role]), func(s string) bool {
+			return s == right
+		})
 	}
 	for name, c := range map[string]struct {
 		user  *user
@@ -88,8 +90,9 @@ func TestAUserIsTakenForTheRoleThatItComesClosestTo(t *testing.T) {
 		"an operator who may not pause": {userWith(t, without("operator",
 			"$KV.KEFU_STATE.app.*.operator")...), "", "operator",
 			[]string{"$KV.KEFU_STATE.app.APP.operator"}},
-		"a viewer who should be a worker": {userWith(t, "$JS.API.>", "$JS.ACK.>", "kefu.>", userInfo),
-			"worker", "worker", []string{"$KV.KEFU_STATE.pool.worker.x", "$KV.KEFU_JOB.job.x.part.APP"}},
+		"a user who should be a worker": {
+			userWith(t, "$JS.API.>", "$JS.ACK.>", "kefu.>", userInfo), "worker", "worker",
+			[]string{"$KV.KEFU_STATE.pool.worker.x", "$KV.KEFU_JOB.job.x.part.APP"}},
 	} {
 		takes, lacks := rightsSeen{user: c.user, role: c.asked, apps: []string{"wx1"}}.closest()
 		var names []string

@@ -17,6 +17,7 @@ import (
 
 // secretSeen is what can be said of an AppSecret without showing anything of it.
 type secretSeen struct {
+	app    string
 	needed bool   // the app's token comes from it
 	source string // for people: "file /etc/kefu/wx1.secret"
 	file   string // "" for a variable
@@ -28,7 +29,7 @@ type secretSeen struct {
 }
 
 func seeSecret(_ context.Context, s *scene, app config.App) (secretSeen, error) {
-	seen := secretSeen{needed: app.Token.NeedsSecret(), source: app.SecretSource(),
+	seen := secretSeen{app: app.AppID, needed: app.Token.NeedsSecret(), source: app.SecretSource(),
 		file: app.SecretFile, real: isWeChats(s.Config.WeChat.BaseURL)}
 	if !seen.needed {
 		return seen, nil
@@ -60,22 +61,26 @@ func looksOf(file string) (others, utf16 bool) {
 
 func judgeSecret(s secretSeen) []Finding {
 	const again = "Copy the AppSecret from mp.weixin.qq.com once more into "
+	why := ""
+	if s.err != nil {
+		why = strings.TrimPrefix(s.err.Error(), "secret of app "+s.app+": ")
+	}
 	switch {
 	case !s.needed:
 		return []Finding{well("none needed: the token comes from elsewhere")}
 	case errors.Is(s.err, fs.ErrNotExist):
-		return []Finding{bad(s.err.Error(), "Write the AppSecret into that file (chmod 600), or "+
+		return []Finding{bad(why, "Write the AppSecret into that file (chmod 600), or "+
 			"correct secret_file.")}
 	case errors.Is(s.err, fs.ErrPermission):
-		return []Finding{bad(s.err.Error(), "Give the file to the user that runs kefu: chown, "+
+		return []Finding{bad(why, "Give the file to the user that runs kefu: chown, "+
 			"then chmod 600 "+s.file+".")}
 	case s.err != nil && s.utf16:
 		return []Finding{bad("the "+s.source+" is written in UTF-16", "Save it as UTF-8: "+
 			"Notepad's \"Unicode\" is UTF-16.")}
 	case s.err != nil && s.file == "":
-		return []Finding{bad(s.err.Error(), "Set the variable to the AppSecret where kefu runs.")}
+		return []Finding{bad(why, "Set the variable to the AppSecret where kefu runs.")}
 	case s.err != nil:
-		return []Finding{bad(s.err.Error(), again+s.file+", alone and on one line.")}
+		return []Finding{bad(why, again+s.file+", alone and on one line.")}
 	}
 	var found []Finding
 	if s.others {

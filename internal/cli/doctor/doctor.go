@@ -86,8 +86,8 @@ func (e *examination) run(ctx context.Context) error {
 	for _, address := range e.monitor {
 		if u, err := url.Parse(address); err != nil || u.Host == "" ||
 			u.Scheme != "http" && u.Scheme != "https" {
-			return cli.Usagef("--monitor %s is not the address of a nats-server's monitoring, such as "+
-				"http://127.0.0.1:8222", address)
+			return cli.Usagef("--monitor %s is not the address of a nats-server's monitoring, "+
+				"such as http://127.0.0.1:8222", address)
 		}
 	}
 	looked := cfg.Apps
