@@ -22,10 +22,10 @@ func AdviceOn(appID string, h gate.Hold) HoldAdvice {
 	a := HoldAdvice{Command: "kefu app probe " + appID}
 	a.MeansEn, a.MeansZh = means(h)
 	a.DoEn, a.DoZh = advice(h)
-	switch {
-	case h.Kind == gate.Operator:
+	switch h.Kind {
+	case gate.Operator:
 		a.Command = "kefu app resume " + appID
-	case h.Kind == gate.Quota:
+	case gate.Quota:
 		a.Command = "kefu app quota " + appID
 	}
 	return a

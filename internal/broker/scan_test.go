@@ -293,3 +293,14 @@ func TestWhatIsErasedIsNotInTheFilesEither(t *testing.T) {
 	}, brokertest.Patience, 10*time.Millisecond)
 	require.Contains(t, string(files), "CANARY-deleted", "or there is no need to erase")
 }
+
+func TestScanReadsNoMoreThanIsAskedFor(t *testing.T) {
+	t.Parallel()
+	conn := brokertest.New(t)
+	const n = 2*broker.ScanBatch + 300
+	letters(t, conn, n)
+	for _, most := range []int{1, 5, broker.ScanBatch, broker.ScanBatch + 7, n, n + 1} {
+		all := stored(t, conn, schema.StreamDead, broker.ScanOptions{Most: most})
+		require.Equal(t, numbers(1, min(most, n)+1), bodies(all))
+	}
+}

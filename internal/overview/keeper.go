@@ -83,6 +83,9 @@ func (k *Keeper) standing(ctx context.Context) (stand, error) {
 // for some seconds. It waits when nobody has looked for a while, and then for what is cheap to read
 // only: what is counted from the letters says when that was, and whether it is still being counted.
 func (k *Keeper) Look(ctx context.Context) (Overview, error) {
+	if err := k.keep.Err(); err != nil {
+		return Overview{}, err
+	}
 	hours := k.hours.look(k.keep, &k.running)
 	s := snapshot{
 		waits: k.waits.look(k.keep, &k.running),

@@ -261,7 +261,7 @@ func late(a App, now time.Time) (Problem, bool) {
 		return Problem{}, false
 	}
 	p := a.problem(Critical, Late, say("Nothing of %s is sent, though %s for up to %s.",
-		"%s 没有发送任何消息，而%s已等待最长 %s。", a.label(),
+		"%s 没有发送任何消息，而 %s已等待最长 %s。", a.label(),
 		count(a.Queued, "message waits", "messages wait", "条消息"), span(now.Sub(*a.Oldest))),
 		say("Ask the workers what keeps them: /readyz says it in sentences.",
 			"请查看 worker 的 /readyz，其中会用一句话说明原因。"), "kefu app status "+a.AppID)
@@ -418,7 +418,7 @@ func together(same []Problem) Problem {
 	if p.Kind == IsHeld {
 		kind = say("apps are held", "个公众号已暂停发送")
 	}
-	p.Says = say("%d %s: %s. They are %s and %d more. %s.", "%d %s：%s。包括 %s 等，另有 %d 个。共%s在等待。",
+	p.Says = say("%d %s: %s. They are %s and %d more. %s.", "%d %s：%s。包括 %s 等，另有 %d 个。共 %s在等待。",
 		len(same), kind, p.short, strings.Join(names, ", "), len(same)-len(names),
 		count(queued, "message waits", "messages wait", "条消息"))
 	return p
