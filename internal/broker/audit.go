@@ -32,9 +32,9 @@ type AuditEntry struct {
 // AuditVerbs returns the verbs that kefu writes.
 func AuditVerbs() []string {
 	return []string{
-		"campaign", "cancel", "discard", "forget", "import", "kfaccount-add", "kfaccount-avatar",
-		"kfaccount-delete", "kfaccount-update", "pause", "probe", "quota-reset", "replay", "resume",
-		"reveal", "setup", "typing",
+		"acknowledge", "campaign", "cancel", "discard", "forget", "import", "kfaccount-add", "kfaccount-avatar",
+		"kfaccount-delete", "kfaccount-update", "pause", "probe", "quota-reset", "reopen", "replay",
+		"resume", "reveal", "setup", "typing",
 	}
 }
 

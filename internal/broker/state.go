@@ -35,6 +35,8 @@ type bucket struct {
 //	forget.<appid>.<person>       a person to be forgotten, by a hash, with a life time (package
 //	                              withdrawal)
 //	letters.indexed               from which letter on all are indexed (package deadletter)
+//	acknowledged.<group>          who looks after a group of dead letters, with a life time (package
+//	                              deadletter)
 //	campaign.<appid>.<campaign>   when a worker first met a campaign, with a life time (package
 //	                              ledger)
 //	count.<campaign>              how a campaign's intents ended, by its hash, with a life time

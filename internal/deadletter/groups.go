@@ -29,6 +29,9 @@ type Group struct {
 	First      time.Time `json:"first_at"`    // when the first of them died
 	Last       time.Time `json:"last_at"`
 	Example    string    `json:"example"` // the id of the newest
+
+	// by somebody, since the newest of them died; nil when nobody looks after it
+	Acknowledged *Acknowledgement `json:"acknowledged,omitempty"`
 }
 
 // mostGroups bounds what one look at the box keeps in memory. The errmsg of a group
@@ -48,7 +51,17 @@ func (b *Box) Groups(ctx context.Context, filter Filter, now time.Time) ([]Group
 	}); err != nil {
 		return nil, err
 	}
-	return g.sorted(), nil
+	acknowledged, err := b.acknowledged(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := g.sorted()
+	for i, group := range found {
+		if a, ok := acknowledged[group.ID]; ok && a.Covers(group) {
+			found[i].Acknowledged = &a
+		}
+	}
+	return found, nil
 }
 
 // groups are gathered letter by letter.

@@ -27,7 +27,7 @@ matches, the exit code is 3, and it is said which flag excluded most.`,
   kefu dead show order-4711
   kefu dead replay --reason exhausted --since 2h --dry-run`,
 	}, newGroups(env), newList(env), newShow(env), newReplay(env), newReplays(env),
-		newDiscard(env), newExport(env), newImport(env))
+		newDiscard(env), newAck(env), newExport(env), newImport(env))
 }
 
 func reasonNames() string { return strings.Join(cli.Reasons(), ", ") }

@@ -48,7 +48,8 @@ func newGroups(env *cli.Env) *cobra.Command {
 		Long: `Groups dead letters by app, reason, errcode and errmsg, without the ids and numbers in it: one
 cause is one group, however many messages died of it. LAST HOUR counts those that died in the last
 hour; the arrow says whether they are more or fewer than in the hour before. What kefu advises is
-printed below the table. --group chooses the letters of a group in every other subcommand.
+printed below the table. --group chooses the letters of a group in every other subcommand. A group
+with a ✓ was acknowledged (kefu dead ack), and nothing died of it since.
 
 The largest group comes first; --sort newest puts first what messages die of now, and --sort oldest
 what they have died of for the longest time. Exit code 3 when no letter matches.`,
@@ -149,7 +150,12 @@ func (d *groups) first(found []deadletter.Group) []deadletter.Group {
 
 func groupColumns() []cli.Column[Group] {
 	return []cli.Column[Group]{
-		{Title: "GROUP", Cell: func(g Group) string { return g.ID }},
+		{Title: "GROUP", Cell: groupName, Style: func(g Group) cli.Style {
+			if g.Acknowledged != nil {
+				return cli.Faint
+			}
+			return ""
+		}},
 		{Title: "COUNT", Right: true, Cell: func(g Group) string { return cli.Grouped(int64(g.Count)) }},
 		{Title: "LAST HOUR", Right: true, Cell: trend},
 		{Title: "APP", Cell: func(g Group) string { return g.AppID }, Spare: 2},
@@ -160,6 +166,14 @@ func groupColumns() []cli.Column[Group] {
 		{Title: "EXAMPLE", Cell: func(g Group) string { return g.Example }, Spare: 1},
 		{Title: "ERRMSG", Cell: func(g Group) string { return g.Errmsg }, Cuts: true},
 	}
+}
+
+// groupName marks a group that somebody looks after.
+func groupName(g Group) string {
+	if g.Acknowledged != nil {
+		return g.ID + " ✓"
+	}
+	return g.ID
 }
 
 // trend is how many died in the last hour, and whether that is more than in the hour

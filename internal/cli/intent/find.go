@@ -176,7 +176,7 @@ func (f *find) recipient(ctx context.Context, conn *broker.Conn, known []apps.Ap
 		{Title: "UNTIL", Cell: func(r intent.Pending) string { return cli.Moment(r.Until) }},
 	})
 	if err == nil && len(rows) == 0 {
-		err = cli.Nothingf("nothing is queued, waiting or dead of this person, "+
+		err = cli.Nothingf("nothing is queued, waiting or dead of this person, " +
 			"and no campaign sent them anything")
 	}
 	return err

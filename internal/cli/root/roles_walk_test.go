@@ -48,6 +48,7 @@ var errands = []errand{
 	{acts, "cancel later", ""},
 
 	{looks, "dead groups", ""},
+	{acts, "dead ack 7fb47d95 --note seen", ""},
 	{looks, "dead list", ""},
 	{looks, "dead list --openid gone -o json", ""},
 	{looks, "dead show gone-1", ""},
