@@ -194,6 +194,9 @@ func (s *Streams) Value(v any) error {
 	return s.json(v)
 }
 
+// Line prints v as JSON on one line, whatever the format.
+func (s *Streams) Line(v any) error { return s.line(v) }
+
 // json prints v as JSON for people: indented.
 func (s *Streams) json(v any) error { return s.encode(v, "  ") }
 

@@ -31,6 +31,9 @@ func (p *Panel) Width() int {
 	return usualWidth
 }
 
+// Height is how many lines the terminal has; 0 when it does not say.
+func (p *Panel) Height() int { return p.streams.Terminal.Height }
+
 // Draw draws lines in place of those before. What does not fit into a line ends with … .
 func (p *Panel) Draw(lines ...string) {
 	if !p.Shows() {

@@ -29,6 +29,7 @@ type Streams struct {
 type Terminal struct {
 	In, Out, Err bool // it is a terminal
 	Width        int  // of Out, in columns; 0 when it is no terminal
+	Height       int  // of Out, in lines; 0 when it is no terminal
 }
 
 func newStreams(p Process) *Streams {
@@ -36,26 +37,26 @@ func newStreams(p Process) *Streams {
 	if p.Terminal != nil {
 		s.Terminal = *p.Terminal
 	} else {
-		s.Terminal.In, _ = isTerminal(p.In)
-		s.Terminal.Err, _ = isTerminal(p.Err)
-		s.Terminal.Out, s.Terminal.Width = isTerminal(p.Out)
+		s.Terminal.In, _, _ = isTerminal(p.In)
+		s.Terminal.Err, _, _ = isTerminal(p.Err)
+		s.Terminal.Out, s.Terminal.Width, s.Terminal.Height = isTerminal(p.Out)
 	}
 	s.dumb = getenv(p.Environ, "TERM") == "dumb"
 	s.plain = getenv(p.Environ, "NO_COLOR") != "" || s.dumb
 	return s
 }
 
-// isTerminal tells whether a stream is one, and how wide.
-func isTerminal(stream any) (yes bool, width int) {
+// isTerminal tells whether a stream is one, and how large.
+func isTerminal(stream any) (yes bool, width, height int) {
 	f, ok := stream.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return false, 0
+		return false, 0, 0
 	}
-	width, _, err := term.GetSize(int(f.Fd()))
+	width, height, err := term.GetSize(int(f.Fd()))
 	if err != nil {
-		return true, 0
+		return true, 0, 0
 	}
-	return true, width
+	return true, width, height
 }
 
 // Aside returns streams whose results are tables on Err: what a person should know before a

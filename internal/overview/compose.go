@@ -260,3 +260,28 @@ func grouped(n uint64) string {
 	}
 	return s
 }
+
+// Of is what of an overview is about one app, or about all.
+func (o Overview) Of(appID string) Overview {
+	o.Apps = only(o.Apps, func(a App) bool { return a.AppID == appID })
+	o.Problems = only(o.Problems, func(p Problem) bool { return p.App == appID || p.App == "" })
+	o.Dead.Groups = only(o.Dead.Groups, func(g Group) bool { return g.AppID == appID })
+	o.Jobs.Rows = only(o.Jobs.Rows, func(r replay.Status) bool {
+		return slices.Contains(r.Apps, appID)
+	})
+	o.Campaigns.Rows = only(o.Campaigns.Rows, func(c campaign.Status) bool {
+		return c.AppID == appID
+	})
+	return o
+}
+
+// only is a copy of some elements: an overview is shared.
+func only[T any](all []T, want func(T) bool) []T {
+	some := []T{}
+	for _, v := range all {
+		if want(v) {
+			some = append(some, v)
+		}
+	}
+	return some
+}

@@ -91,6 +91,7 @@ var errands = []errand{
 	{acts, "app probe", ""},
 	{looks, "app quota", ""},
 	{acts, "app quota --reset --yes", ""},
+	{looks, "overview", ""},
 	{looks, "pool", ""},
 	{looks, "doctor", ""},
 

@@ -20,6 +20,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/forget"
 	"github.com/kefuhq/kefu/internal/cli/intent"
 	"github.com/kefuhq/kefu/internal/cli/kfaccount"
+	"github.com/kefuhq/kefu/internal/cli/overview"
 	"github.com/kefuhq/kefu/internal/cli/pool"
 	"github.com/kefuhq/kefu/internal/cli/sandbox"
 	"github.com/kefuhq/kefu/internal/cli/setup"
@@ -81,6 +82,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 nothing matched, 4
 		intent.NewSend(env),
 		intent.NewValidate(env),
 		kfaccount.New(env),
+		overview.New(env),
 		pool.New(env),
 		sandbox.New(env),
 		setup.New(env),
