@@ -111,11 +111,8 @@ func Running(ctx context.Context, conn *broker.Conn) ([]Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	jobs = slices.DeleteFunc(jobs, func(j job.Job) bool { return j.State().Final() })
-	if len(jobs) == 0 {
-		return nil, nil
-	}
-	return withEnds(ctx, conn, jobs...)
+	return withEnds(ctx, conn,
+		slices.DeleteFunc(jobs, func(j job.Job) bool { return j.State().Final() })...)
 }
 
 // coveredLate is by how much later than a job begins the ledger may say that ends are counted:
