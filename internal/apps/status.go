@@ -7,6 +7,7 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/gate"
 	"github.com/kefuhq/kefu/internal/pool"
+	"github.com/kefuhq/kefu/internal/pulse"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -31,6 +32,7 @@ type Status struct {
 	Workers    int        `json:"workers"` // that are alive, of all apps
 	Readers    []Reader   `json:"readers"` // of its live shards; one without a name: nobody
 	pool.Activity
+	LastHour
 	Holds []gate.Hold `json:"holds"`
 	Do    string      `json:"do,omitempty"` // what an operator can do
 }
@@ -56,6 +58,11 @@ func StatusOf(ctx context.Context, conn *broker.Conn, app App) (Status, error) {
 	for _, w := range workers {
 		s.Add(w.Status.Apps[app.AppID])
 	}
+	hours, err := pulse.Read(ctx, conn)
+	if err != nil {
+		return s, err
+	}
+	s.LastHour = LastHourOf(hours.Apps[app.AppID])
 	if app.HasQueue {
 		if err := s.count(ctx, conn, claims); err != nil {
 			return s, err

@@ -134,7 +134,9 @@ func (s snapshot) app(known apps.App, does doing, now time.Time) App {
 		now.Sub(*row.Live.Oldest) > liveLate
 	hour, beat := s.hours.value.Apps[appID]
 	if beat {
-		row.beats(hour)
+		last := apps.LastHourOf(hour)
+		row.SentLastHour, row.DeadLastHour = last.SentLastHour, last.DeadLastHour
+		row.P50, row.P99, row.Points = last.P50, last.P99, hour.Points
 	}
 	row.Day = dayOf(s.stand.value.days, known, row, hour, now)
 	return row
@@ -160,16 +162,6 @@ func (a *App) held(holds []gate.Hold, now time.Time) {
 	}
 }
 
-// beats takes over the last hour. Of live and bulk, live is what is waited for.
-func (a *App) beats(h pulse.Hour) {
-	a.SentLastHour, a.DeadLastHour, a.Points = h.Hour.Sent, h.Hour.Dead, h.Points
-	took := h.Hour.Live
-	if took.Count == 0 {
-		took = h.Hour.Bulk
-	}
-	a.P50, a.P99 = took.P50, took.P99
-}
-
 // dayOf is the app's budget of the day; nil when nobody counts.
 func dayOf(
 	days map[string]gate.Day, known apps.App, row App, hour pulse.Hour, now time.Time,
@@ -189,8 +181,8 @@ func dayOf(
 	d.Left = max(budget-day.Used, 0)
 	d.Use = min(float64(day.Used)/float64(budget), 1)
 	if row.State == apps.Open && d.Left > 0 {
-		u := usage{left: d.Left, perSecond: float64(hour.Lately.Sent) / lately.Seconds(),
-			queued: row.Queued, budget: row.Budget}
+		rate := max(hour.PerSecond, float64(hour.Lately.Sent)/lately.Seconds())
+		u := usage{left: d.Left, perSecond: rate, queued: row.Queued, budget: row.Budget}
 		d.UsedUpAt = u.usedUpAt(now, day.End)
 	}
 	return d

@@ -5,7 +5,7 @@ import "time"
 // usage is what a forecast of a day's budget goes by.
 type usage struct {
 	left      int64   // of the budget
-	perSecond float64 // sent in the last minutes
+	perSecond float64 // sent in the last minutes: in the last one or two, or in five if that is more
 	queued    uint64  // and not held
 	budget    float64 // rate.per_second; 0: no limit
 }

@@ -65,6 +65,7 @@ func statusFields(s apps.Status, now time.Time) []cli.Field {
 		{Name: "live", Value: backlog(s.Live, now)},
 		{Name: "bulk", Value: backlog(s.Bulk, now)},
 		{Name: "sending", Value: sending},
+		{Name: "last hour", Value: lastHour(s.LastHour)},
 	}
 	fields = append(fields, readerFields(s.Readers)...)
 	fields = append(fields,
@@ -75,6 +76,17 @@ func statusFields(s apps.Status, now time.Time) []cli.Field {
 		fields = append(fields, holdFields(h, now)...)
 	}
 	return append(fields, cli.Field{Name: "you can", Value: s.Do})
+}
+
+// lastHour returns what became of the messages of the last hour; "" when nothing did.
+func lastHour(h apps.LastHour) string {
+	if h.SentLastHour+h.DeadLastHour == 0 {
+		return ""
+	}
+	half := cli.About(time.Duration(h.P50 * float64(time.Second)))
+	most := cli.About(time.Duration(h.P99 * float64(time.Second)))
+	return fmt.Sprintf("%s sent, %s dead; half of them within %s, 99 %% within %s",
+		cli.Grouped(int64(h.SentLastHour)), cli.Grouped(int64(h.DeadLastHour)), half, most)
 }
 
 // readerFields returns the lines about who reads which live shards.

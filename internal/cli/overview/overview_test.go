@@ -136,5 +136,6 @@ func TestAnAppThatSentNothingHasAnEmptyLine(t *testing.T) {
 	v.blocks = false
 	require.Equal(t, ".          #", v.hour(points))
 	require.Equal(t, "1m30s", seconds(90))
-	require.Equal(t, "0.84s", seconds(0.84))
+	require.Equal(t, "1.3s", seconds(1.26))
+	require.Equal(t, "840ms", seconds(0.84))
 }

@@ -259,10 +259,10 @@ func seconds(s float64) string {
 	switch {
 	case s == 0:
 		return ""
-	case s < 10:
-		return strconv.FormatFloat(s, 'f', 2, 64) + "s"
+	case s >= 1 && s < 10:
+		return strconv.FormatFloat(s, 'f', 1, 64) + "s"
 	}
-	return cli.About(time.Duration(s) * time.Second)
+	return cli.About(time.Duration(s * float64(time.Second)))
 }
 
 // today is how much of the budget of a day is used.
