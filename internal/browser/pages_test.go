@@ -21,6 +21,9 @@ func TestEveryPageInEveryLook(t *testing.T) {
 		d.kefu(append([]string{"send"}, args...)...)
 	}
 	pages := []struct{ name, path, says string }{
+		{"overview", "/", app2},
+		{"app", "/app/" + app1, app1},
+		{"app-held", "/app/" + app2, "45009"},
 		{"audit", "/audit", ""},
 		{"errcodes", "/errcodes?q=450", "45015"},
 		{"find", "/find?q=order-2", "order-2"},

@@ -215,8 +215,8 @@ func (b *tab) check(name string) {
 	found := eval[[]finding](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v =>
 		({id: v.id, help: v.help, nodes: v.nodes.slice(0, 3).map(n => ({html: n.html.slice(0, 300), failureSummary: n.failureSummary}))})))`,
 		chromedp.EvalAwaitPromise)
-	b.Empty(found, "%s (%s)", name, b.look)
 	b.shoot(name)
+	b.Empty(found, "%s (%s)", name, b.look)
 }
 
 // shoot takes a picture of the page.

@@ -20,11 +20,12 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/overview"
 	"github.com/kefuhq/kefu/internal/page"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
-//go:embed templates lang assets
+//go:embed all:templates lang assets
 var files embed.FS
 
 // changeEvery is how often open pages look again at what the broker says.
@@ -57,6 +58,7 @@ type Console struct {
 	conn     *broker.Conn
 	site     *page.Site
 	hub      *page.Hub
+	keeper   *overview.Keeper
 	sessions *sessions
 	handler  http.Handler
 
@@ -72,12 +74,17 @@ func New(conn *broker.Conn, o Options) (*Console, error) {
 		site: page.MustNew(page.Files{
 			Templates: sub("templates"), Texts: sub("lang"), Assets: sub("assets"),
 			Functions: templateFunctions(),
+			Failed: func(name string, err error) {
+				o.Log.Error("a page of the console cannot be shown", "page", name,
+					"err", page.Clean(err.Error()))
+			},
 		}),
-		sessions: newSessions(time.Now),
+		keeper: overview.NewKeeper(conn, o.Config), sessions: newSessions(time.Now),
 	}
 	handler, err := c.newHandler()
 	if err != nil {
 		stop()
+		c.keeper.Close()
 		return nil, err
 	}
 	c.handler = handler
@@ -93,6 +100,7 @@ func (c *Console) Close() {
 	c.stop()
 	c.hub.Close()
 	c.working.Wait()
+	c.keeper.Close()
 }
 
 // tick has open pages look again.

@@ -37,7 +37,7 @@ func newDesk(t *testing.T, change ...func(*console.Options)) *desk {
 	cfg.Worker.Ledger.Keep = 72 * time.Hour
 	options := console.Options{
 		Config: func() *config.Config { return cfg }, Actor: "tester@here", Trusted: true,
-		Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler),
+		Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	}
 	for _, f := range change {
 		f(&options)

@@ -27,6 +27,11 @@ var routes = []route{
 	{"GET /login", anybody, (*Console).loginPage},
 	{"POST /login", anybody, (*Console).login},
 	{"POST /logout", reading, (*Console).logout},
+	{"GET /{$}", reading, (*Console).overview},
+	{"GET /app/{app}", reading, (*Console).app},
+	{"POST /app/{app}/hold", acting, (*Console).hold},
+	{"POST /app/{app}/resume", acting, (*Console).resume},
+	{"POST /app/{app}/probe", acting, (*Console).probe},
 	{"GET /audit", reading, (*Console).audit},
 	{"GET /find", reading, (*Console).findPage},
 	{"POST /find/withdraw", acting, (*Console).withdraw},
@@ -36,6 +41,7 @@ var routes = []route{
 
 // pages are those of the navigation, with the key that leads there after "g".
 var pages = []struct{ text, path, key string }{
+	{"Overview", "/", "o"},
 	{"Find", "/find", "f"},
 	{"Tail", "/tail", "t"},
 	{"Audit", "/audit", "u"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,8 +11,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/kefuhq/kefu/internal/deadletter"
-	"github.com/kefuhq/kefu/internal/intent"
 	"github.com/kefuhq/kefu/internal/page"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -119,6 +116,7 @@ func (c *Console) render(w http.ResponseWriter, r *request, a answer) {
 		f.Live = "/live"
 	}
 	if c.mayRead(r.Request) {
+		f.Summary = c.summary(r)
 		f.Search = &page.Search{Action: "/find", Name: "q", Hint: r.T("Find by id or openid")}
 		for _, p := range pages {
 			f.Nav = append(f.Nav, page.Link{
@@ -146,6 +144,10 @@ func within(path, nav string) bool {
 // notices are what a page says after something was done; the URL names one of them in "did".
 var notices = map[string]page.Notice{
 	"signed-in": {Level: "good", Text: "You are signed in."},
+	"paused":    {Level: "good", Text: "The app is held: nothing more of it is sent until it is resumed."},
+	"resumed":   {Level: "good", Text: "The holds of the app are lifted."},
+	"probing":   {Level: "good", Text: "The workers try the app now; what comes of it shows here."},
+	"not-held":  {Level: "warn", Text: "The app is not held."},
 	"withdrawn": {Level: "good", Text: "It is withdrawn and will not be sent."},
 	"too-late":  {Level: "warn", Text: "It is too late: the message has ended already."},
 }
@@ -209,26 +211,4 @@ func (r *request) app(name string) (string, error) {
 		return "", badRequest("%s", r.T("%s is no appid.", page.Clean(v)))
 	}
 	return v, nil
-}
-
-// templateFunctions are those of this package's templates.
-func templateFunctions() template.FuncMap {
-	return template.FuncMap{
-		"stateZh": intent.StateZh, "reasonZh": deadletter.ReasonZh,
-		"reasonZhText": func(reason string) string {
-			if zh := deadletter.ReasonZh(schema.Reason(reason)); zh != "" {
-				return zh
-			}
-			return strings.Replace(reason, "campaign ", "群发任务 ", 1)
-		},
-		"stampMS": func(t time.Time) string {
-			if t.IsZero() {
-				return ""
-			}
-			if time.Since(t).Abs() < 12*time.Hour {
-				return t.Local().Format("15:04:05.000")
-			}
-			return t.Local().Format("2006-01-02 15:04:05.000")
-		},
-	}
 }

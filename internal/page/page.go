@@ -39,6 +39,9 @@ type Files struct {
 	Texts     fs.FS // *.zh.json: English text → Chinese text
 	Assets    fs.FS // served beside those of this package; may be nil
 	Functions template.FuncMap
+	// Failed is told of a page that could not be rendered, which is a mistake of the program; nil:
+	// nobody is. The error may quote what the page shows.
+	Failed func(name string, err error)
 }
 
 // Site renders a set of pages.
@@ -47,6 +50,7 @@ type Site struct {
 	texts  texts
 	assets http.Handler
 	styles []string // further stylesheets
+	failed func(name string, err error)
 }
 
 // MustNew reads the files of a site, which are part of the program: it panics if one of them
@@ -60,7 +64,7 @@ func MustNew(f Files) *Site {
 }
 
 func newSite(f Files) (*Site, error) {
-	s := &Site{pages: make(map[string]*template.Template)}
+	s := &Site{pages: make(map[string]*template.Template), failed: f.Failed}
 	var err error
 	if s.texts, err = readTexts(own, f.Texts); err != nil {
 		return nil, err
@@ -163,6 +167,9 @@ func (s *Site) Render(w http.ResponseWriter, r *http.Request, status int, name s
 	var out bytes.Buffer
 	if err := t.ExecuteTemplate(&out, "shell", v); err != nil {
 		// A mistake in a template: the answer shows none of the data.
+		if s.failed != nil {
+			s.failed(name, err)
+		}
 		http.Error(w, "this page cannot be shown: "+name, http.StatusInternalServerError)
 		return
 	}
