@@ -35,8 +35,8 @@ will expire while it waits, what died in the last 24 hours, whether today's budg
 to do next, with the command for it. It is what the first page of kefu console shows, in the
 language of LANG.
 
-SENT, DEAD and P99 are of the last hour, as the workers saw it; the line at the end of an app's row
-is what it sent in each five minutes of that hour. P99 is how long the slowest hundredth took from
+SENT, DEAD and P99 are of the last hour, as the workers saw it by their clocks; the line at the end
+of an app's row is what it sent in each five minutes of that hour. P99 is how long the slowest hundredth took from
 publication to its end. With --app only what is about that app is shown.`,
 		Example: `  kefu overview
   kefu overview --watch
