@@ -36,8 +36,8 @@ to do next, with the command for it. It is what the first page of kefu console s
 language of LANG.
 
 SENT, DEAD and P99 are of the last hour, as the workers saw it by their clocks; the line at the end
-of an app's row is what it sent in each five minutes of that hour. P99 is how long the slowest hundredth took from
-publication to its end. With --app only what is about that app is shown.`,
+of an app's row is what it sent in each five minutes of that hour. P99 is how long the slowest
+hundredth took from publication to its end. With --app only what is about that app is shown.`,
 		Example: `  kefu overview
   kefu overview --watch
   kefu overview -o json | jq -r '.problems[].says.en'`,
