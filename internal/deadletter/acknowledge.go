@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,8 +66,20 @@ func (b *Box) Reopen(ctx context.Context, group, by string) (found bool, err err
 	return true, b.conn.SaveState(ctx, broker.DeleteState(key))
 }
 
-// acknowledged reads all acknowledgements, by group.
-func (b *Box) acknowledged(ctx context.Context) (map[string]Acknowledgement, error) {
+// WithAcknowledged returns groups that say whether they are acknowledged, by all acknowledgements.
+func WithAcknowledged(groups []Group, all map[string]Acknowledgement) []Group {
+	out := slices.Clone(groups)
+	for i, group := range out {
+		out[i].Acknowledged = nil
+		if a, ok := all[group.ID]; ok && a.Covers(group) {
+			out[i].Acknowledged = &a
+		}
+	}
+	return out
+}
+
+// Acknowledged reads all acknowledgements, by group.
+func (b *Box) Acknowledged(ctx context.Context) (map[string]Acknowledgement, error) {
 	entries, err := b.conn.ReadState(ctx, acknowledgedPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("acknowledged groups: %w", err)

@@ -51,17 +51,11 @@ func (b *Box) Groups(ctx context.Context, filter Filter, now time.Time) ([]Group
 	}); err != nil {
 		return nil, err
 	}
-	acknowledged, err := b.acknowledged(ctx)
+	acknowledged, err := b.Acknowledged(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found := g.sorted()
-	for i, group := range found {
-		if a, ok := acknowledged[group.ID]; ok && a.Covers(group) {
-			found[i].Acknowledged = &a
-		}
-	}
-	return found, nil
+	return WithAcknowledged(g.sorted(), acknowledged), nil
 }
 
 // groups are gathered letter by letter.

@@ -1,6 +1,7 @@
 package overview
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -40,6 +41,7 @@ func (s snapshot) compose(cfg *config.Config, now time.Time) Overview {
 	for _, a := range cfg.Apps {
 		names[a.AppID] = a.Name
 	}
+	s.died.value.groups = s.groups()
 	o.Dead = s.deaths(names)
 	o.Jobs = Jobs{At: utc(s.work.at), Rows: s.work.value.replays, Error: said(s.work.err)}
 	o.Campaigns = Campaigns{At: utc(s.work.at), Rows: s.work.value.campaigns,
@@ -193,6 +195,22 @@ const lately = 5 * time.Minute
 
 // mostGroups is how many groups of letters are shown.
 const mostGroups = 10
+
+// groups are those that died, with what is acknowledged by now behind the others.
+func (s snapshot) groups() []deadletter.Group {
+	groups := deadletter.WithAcknowledged(s.died.value.groups, s.stand.value.acked)
+	slices.SortStableFunc(groups, func(a, b deadletter.Group) int {
+		return cmp.Compare(acked(a), acked(b))
+	})
+	return groups
+}
+
+func acked(g deadletter.Group) int {
+	if g.Acknowledged != nil {
+		return 1
+	}
+	return 0
+}
 
 func (s snapshot) deaths(names map[string]string) Dead {
 	d := Dead{

@@ -197,7 +197,7 @@ type Dead struct {
 	Since    time.Time `json:"since,omitzero"`
 	Count    int       `json:"count"`   // of all groups
 	Unknown  int       `json:"unknown"` // of these, whose outcome is unknown
-	Groups   []Group   `json:"groups"`  // the ten largest
+	Groups   []Group   `json:"groups"`  // the ten largest; those that somebody looks after last
 	More     int       `json:"more"`    // groups
 	Error    string    `json:"error,omitempty"`
 }

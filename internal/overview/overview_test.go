@@ -132,6 +132,7 @@ func TestTheFirstScreen(t *testing.T) {
 	require.Equal(t, []string{"critical", IsHeld, wx1},
 		[]string{string(o.Problems[0].Severity), o.Problems[0].Kind, o.Problems[0].App})
 	require.Len(t, o.Dead.Groups, 1)
+	require.Nil(t, o.Dead.Groups[0].Acknowledged)
 	require.Equal(t, "旗舰店2", o.Dead.Groups[0].Name)
 	require.NotEmpty(t, o.Dead.Groups[0].Means.Zh)
 	require.Len(t, o.Campaigns.Rows, 1, "one that was published straight")
@@ -142,6 +143,25 @@ func TestTheFirstScreen(t *testing.T) {
 	for _, list := range []string{"workers", "apps", "problems", "groups", "rows", "points"} {
 		require.NotContains(t, string(text), `"`+list+`":null`, "scripts rely on a list")
 	}
+}
+
+func TestAnAcknowledgementIsSeenBeforeTheLettersAreCountedAgain(t *testing.T) {
+	t.Parallel()
+	conn := furnished(t)
+	bury(t, conn, lettertest.Letter("b", lettertest.OfApp(wx1), lettertest.Code(40003),
+		func(l *schema.Letter) { l.DiedAt = time.Now() }))
+	var s snapshot
+	var err error
+	s.died.value, err = readDied(t.Context(), conn)
+	require.NoError(t, err)
+	first := s.groups()[0]
+	require.NoError(t, deadletter.Open(conn).Acknowledge(t.Context(), first.ID,
+		deadletter.Acknowledgement{By: "ann@desk", At: time.Now()}))
+	s.stand.value, err = readStand(t.Context(), conn, configured(wx1, wx2))
+	require.NoError(t, err)
+	groups := s.groups()
+	require.Equal(t, first.ID, groups[1].ID, "it stands behind what nobody looks after")
+	require.Equal(t, "ann@desk", groups[1].Acknowledged.By)
 }
 
 func TestLookingChangesNothingAndMakesNoConsumer(t *testing.T) {

@@ -35,9 +35,10 @@ type stand struct {
 	claims  []pool.Held
 	lags    map[string]broker.Lags
 	level   deadletter.Level
-	dead    map[string]uint64 // letters, by app
-	waiting uint64            // intents in KEFU_LATER
-	ahead   time.Duration     // the broker's clock of ours
+	dead    map[string]uint64                     // letters, by app
+	acked   map[string]deadletter.Acknowledgement // of groups, by their ids
+	waiting uint64                                // intents in KEFU_LATER
+	ahead   time.Duration                         // the broker's clock of ours
 }
 
 func readStand(ctx context.Context, conn *broker.Conn, cfg *config.Config) (stand, error) {
@@ -63,6 +64,10 @@ func readStand(ctx context.Context, conn *broker.Conn, cfg *config.Config) (stan
 		return err
 	})
 	group.Go(func() error { return s.readLetters(ctx, conn) })
+	group.Go(func() (err error) {
+		s.acked, err = deadletter.Open(conn).Acknowledged(ctx)
+		return err
+	})
 	group.Go(func() error { return s.readLater(ctx, conn) })
 	err := group.Wait()
 	return s, err

@@ -313,16 +313,20 @@ func quota(a App, now time.Time) Problem {
 			"如果微信允许更多，可调大 rate.per_day，或暂停一个群发。"), "kefu app quota "+a.AppID)
 }
 
-// dying is about an app of which much died in the last hour.
+// dying is about an app of which much died in the last hour that nobody looks after yet.
 func dying(a App, groups []deadletter.Group) (Problem, bool) {
-	if a.DeadLastHour < dyingFew {
-		return Problem{}, false
-	}
 	var top deadletter.Group
 	for _, g := range groups {
-		if g.AppID == a.AppID && g.LastHour > top.LastHour {
+		switch {
+		case g.AppID != a.AppID:
+		case g.Acknowledged != nil:
+			a.DeadLastHour -= g.LastHour
+		case g.LastHour > top.LastHour:
 			top = g
 		}
+	}
+	if a.DeadLastHour < dyingFew {
+		return Problem{}, false
 	}
 	part := float64(a.DeadLastHour) / float64(a.DeadLastHour+a.SentLastHour)
 	if part < dyingSome && top.LastHour < max(dyingFew, 2*top.HourBefore) {

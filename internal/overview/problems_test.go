@@ -180,6 +180,8 @@ func TestWhatDied(t *testing.T) {
 	code := 45015
 	closed := deadletter.Group{ID: "0a0b0c0d", AppID: wx1, Reason: schema.ReasonRecipient,
 		Errcode: &code, LastHour: 40, HourBefore: 39}
+	known := closed
+	known.Acknowledged = &deadletter.Acknowledgement{By: "ann@desk"}
 	rising := closed
 	rising.HourBefore = 3
 	for name, row := range map[string]struct {
@@ -188,10 +190,11 @@ func TestWhatDied(t *testing.T) {
 		severity   Severity
 		en         string
 	}{
-		"few":           {9, 0, nil, "", ""},
-		"a small share": {40, 10_000, []deadletter.Group{closed}, "", ""},
-		"a share":       {40, 700, nil, Warning, "旗舰店: 40 of 740 died in the last hour."},
-		"most":          {40, 40, nil, Critical, "旗舰店: 40 of 80 died in the last hour."},
+		"few":                               {9, 0, nil, "", ""},
+		"a small share":                     {40, 10_000, []deadletter.Group{closed}, "", ""},
+		"a share":                           {40, 700, nil, Warning, "旗舰店: 40 of 740 died in the last hour."},
+		"a share that somebody looks after": {45, 700, []deadletter.Group{known}, "", ""},
+		"most":                              {40, 40, nil, Critical, "旗舰店: 40 of 80 died in the last hour."},
 		"a small share that rises": {40, 10_000, []deadletter.Group{rising}, Warning,
 			"旗舰店: 40 of 10,040 died in the last hour. Most often: errcode 45015, "},
 	} {

@@ -316,10 +316,12 @@ func (v *view) dead(o overview.Overview) error {
 			return cli.Cut(cmp.Or(g.Name, g.AppID), 18)
 		}},
 		{Title: v.say("WHY", "原因"), Wraps: true, Cell: func(g overview.Group) string {
-			if g.Errcode != nil {
-				return strconv.Itoa(*g.Errcode) + " " + v.in(g.Means)
+			return v.why(g)
+		}, Style: func(g overview.Group) cli.Style {
+			if g.Acknowledged != nil {
+				return cli.Faint
 			}
-			return string(g.Reason) + ": " + v.in(g.Means)
+			return ""
 		}},
 		{Title: v.say("LAST", "最近"), Cell: func(g overview.Group) string {
 			return cli.MomentOfYear(g.Last)
@@ -331,6 +333,18 @@ func (v *view) dead(o overview.Overview) error {
 	}
 	return v.lines(cli.Faint, fmt.Sprintf(v.say("… and %d more: kefu dead groups",
 		"……另有 %d 组：kefu dead groups"), o.Dead.More))
+}
+
+// why is what a group died of; a ✓ says that somebody looks after it.
+func (v *view) why(g overview.Group) string {
+	why := string(g.Reason) + ": " + v.in(g.Means)
+	if g.Errcode != nil {
+		why = strconv.Itoa(*g.Errcode) + " " + v.in(g.Means)
+	}
+	if g.Acknowledged != nil {
+		why = "✓ " + g.Acknowledged.By + ": " + why
+	}
+	return why
 }
 
 // task is a campaign or a replay.
