@@ -38,15 +38,17 @@ func means(h gate.Hold) (en, zh string) {
 	case h.Kind == gate.Operator:
 		return paused(h)
 	case h.PerDay > 0:
-		return fmt.Sprintf("the app's own budget of a day is used up (rate.per_day is %d)", h.PerDay),
-			fmt.Sprintf("当日自设额度已用完（rate.per_day 为 %d）", h.PerDay)
+		en, zh = "the app's own budget of a day is used up (rate.per_day is %d)",
+			"当日自设额度已用完（rate.per_day 为 %d）"
+		return fmt.Sprintf(en, h.PerDay), fmt.Sprintf(zh, h.PerDay)
 	case h.Errcode != 0:
 		return answered(h)
 	case h.Kind == gate.Quota && h.Call == string(wechat.CallQuota):
 		return "the day's quota of sends is used up, says WeChat's quota call",
 			"微信额度接口返回：当日发送额度已用完"
 	case h.Kind == gate.Quota:
-		return "WeChat limits the app for now: " + h.Reason, "微信暂时限制了该公众号的调用：" + h.Reason
+		return "WeChat limits the app for now: " + h.Reason,
+			"微信暂时限制了该公众号的调用：" + h.Reason
 	case h.Kind == gate.Upstream:
 		return "nothing reaches WeChat's API: " + h.Reason, "无法连接微信接口：" + h.Reason
 	}
@@ -134,7 +136,8 @@ func advice(h gate.Hold) (en, zh string) {
 		id := h.Refusals[0].ID
 		return meaning.DoEn + " Only " + id +
 				" drew it so far: the next message to somebody else tells whether it is about that one.",
-			meaning.DoZh + "目前只有 " + id + " 触发了它：下一条发给其他用户的消息会表明是否只与这一条有关。"
+			meaning.DoZh + "目前只有 " + id +
+				" 触发了它：下一条发给其他用户的消息会表明是否只与这一条有关。"
 	case h.Errcode != 0:
 		return meaning.DoEn, meaning.DoZh
 	case h.Kind == gate.Upstream:

@@ -29,7 +29,8 @@ type LastHour struct {
 	P99          float64 `json:"p99"`
 }
 
-// LastHourOf takes from an hour what is told of an app. Of live and bulk, live is what is waited for.
+// LastHourOf takes from an hour what is told of an app. Of live and bulk, live is what is waited
+// for.
 func LastHourOf(h pulse.Hour) LastHour {
 	took := h.Hour.Live
 	if took.Count == 0 {

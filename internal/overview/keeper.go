@@ -140,7 +140,9 @@ func Read(ctx context.Context, conn *broker.Conn, cfg *config.Config) (Overview,
 		return err
 	})
 	group.Go(func() (err error) {
-		s.died, err = once(ctx, func(ctx context.Context) (died, error) { return readDied(ctx, conn) })
+		s.died, err = once(ctx, func(ctx context.Context) (died, error) {
+			return readDied(ctx, conn)
+		})
 		return err
 	})
 	if err := group.Wait(); err != nil {

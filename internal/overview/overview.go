@@ -1,5 +1,5 @@
-// Package overview is the first screen: is it sending, what is held and why, what is late, what died
-// since yesterday, and what to do next.
+// Package overview is the first screen: is it sending, what is held and why, what is late, what
+// died since yesterday, and what to do next.
 //
 //	overview.go  what the screen shows; its JSON is stable
 //	keeper.go    keeps it fresh while somebody looks, each part as often as it is cheap
@@ -94,7 +94,7 @@ type App struct {
 	Errcode    int        `json:"errcode,omitempty"`  // of WeChat's answer that held it
 	Errmsg     string     `json:"errmsg,omitempty"`   // as it came
 	Since      *time.Time `json:"since,omitempty"`    // it is held
-	NextTry    *time.Time `json:"next_try,omitempty"` // nil: an operator lifts it, or it is not held
+	NextTry    *time.Time `json:"next_try,omitempty"` // nil: an operator lifts it
 	Trying     bool       `json:"trying"`             // a worker tries it now
 
 	PerSecond float64 `json:"per_second"` // sends, by the workers' heartbeats
@@ -113,9 +113,9 @@ type App struct {
 
 	SentLastHour int           `json:"sent_last_hour"`
 	DeadLastHour int           `json:"dead_last_hour"`
-	P50          float64       `json:"p50"` // seconds, of live over the last hour; of bulk if there was no live
+	P50          float64       `json:"p50"` // seconds, of live; of bulk if there was no live
 	P99          float64       `json:"p99"`
-	Points       []pulse.Point `json:"points"`   // pulse.Minutes of them, the minute under way last; none when idle
+	Points       []pulse.Point `json:"points"`   // pulse.Minutes of them, or none
 	Expiring     *Expiring     `json:"expiring"` // null when nothing waits for long
 }
 

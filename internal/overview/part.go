@@ -39,8 +39,8 @@ func newPart[T any](every time.Duration, read func(context.Context) (T, error)) 
 	return &part[T]{every: every, read: read, news: make(chan struct{})}
 }
 
-// look has the part kept fresh for a while, in goroutines of a group, and returns what it was when it
-// was read last.
+// look has the part kept fresh for a while, in goroutines of a group, and returns what it was when
+// it was read last.
 func (p *part[T]) look(ctx context.Context, group *sync.WaitGroup) reading[T] {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -152,7 +152,8 @@ func (s *stand) queued(appID string) (all broker.Lag) {
 	return all
 }
 
-// waits is what waits, by app, as far as a look at every message of it is too dear to be made often.
+// waits is what waits, by app, as far as a look at every message of it is too dear to be made
+// often.
 type waits struct {
 	waiting  map[string]uint64
 	expiring map[string]*Expiring
@@ -161,20 +162,22 @@ type waits struct {
 func readWaits(ctx context.Context, conn *broker.Conn, s stand) (w waits, err error) {
 	now := time.Now()
 	if s.waiting > 0 {
-		w.waiting, err = eachApp(ctx, s.apps, func(ctx context.Context, app apps.App) (uint64, error) {
+		count := func(ctx context.Context, app apps.App) (uint64, error) {
 			return conn.Count(ctx, wire.StreamLater, wire.LaterWaitFilter(app.AppID))
-		})
+		}
+		w.waiting, err = eachApp(ctx, s.apps, count)
 		if err != nil {
 			return w, err
 		}
 	}
-	w.expiring, err = eachApp(ctx, s.apps, func(ctx context.Context, app apps.App) (*Expiring, error) {
+	look := func(ctx context.Context, app apps.App) (*Expiring, error) {
 		holds, lag := s.holds[app.AppID], s.queued(app.AppID)
 		if lag.Queued == 0 || len(holds) == 0 && now.Sub(*lag.Oldest) < waitsLong {
 			return nil, nil //nolint:nilnil // nothing waits for long
 		}
 		return expiring(ctx, conn, app, lag.Queued, looksUntil(holds, now))
-	})
+	}
+	w.expiring, err = eachApp(ctx, s.apps, look)
 	return w, err
 }
 

@@ -240,7 +240,8 @@ func (e *Expiring) sentence(now time.Time) Text {
 		span(e.Earliest.Sub(now)))
 }
 
-// late is about an app that can send, and does not keep up with its live messages, or sends nothing.
+// late is about an app that can send, and does not keep up with its live messages, or sends
+// nothing.
 func late(a App, now time.Time) (Problem, bool) {
 	if a.Late {
 		age := now.Sub(*a.Live.Oldest)

@@ -11,9 +11,9 @@ import (
 )
 
 // codeVersion is the first byte of what is written down. The rest is compressed (RFC 1951) and
-// consists of unsigned varints: the newest minute, how many apps, and of each its appid, the minutes
-// in which something happened and the blocks. A histogram is the buckets that are not empty, each by
-// its distance to the one before.
+// consists of unsigned varints: the newest minute, how many apps, and of each its appid, the
+// minutes in which something happened and the blocks. A histogram is the buckets that are not
+// empty, each by its distance to the one before.
 const codeVersion = 1
 
 // longest is what is read of a key, uncompressed.

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// buckets are enough for 18 h: four for each doubling of unit. What takes longer is in the last one.
+// buckets are enough for 18 h: four for each doubling of unit. What takes longer is in the last
+// one.
 const buckets = 112
 
 // unit is the width of the first bucket.
@@ -47,8 +48,8 @@ func (h *histogram) count() (n int) {
 	return n
 }
 
-// quantile is the duration, in seconds, that a share q of all does not exceed, as far as buckets can
-// tell: off by a quarter at most, or by unit. It is 0 while there are none.
+// quantile is the duration, in seconds, that a share q of all does not exceed, as far as buckets
+// can tell: off by a quarter at most, or by unit. It is 0 while there are none.
 func (h *histogram) quantile(q float64) float64 {
 	rank := q * float64(h.count())
 	for i, c := range h {

@@ -7,9 +7,9 @@
 //	keep.go       the one key of each worker in KEFU_STATE, and when it is written
 //	read.go       adds up all workers
 //
-// Counts are kept by the minute, durations by blocks of five minutes. Both begin by the wall clock of
-// the worker: where clocks disagree by seconds, so do the minutes. A key stays for a while when its
-// worker is gone. Nothing here is needed for sending, and nothing of it waits for this; what a
+// Counts are kept by the minute, durations by blocks of five minutes. Both begin by the wall clock
+// of the worker: where clocks disagree by seconds, so do the minutes. A key stays for a while when
+// its worker is gone. Nothing here is needed for sending, and nothing of it waits for this; what a
 // worker saw within its last few seconds is lost when it is killed.
 package pulse
 

@@ -23,8 +23,9 @@ type Hour struct {
 	Points    []Point `json:"points"` // Minutes of them, the minute under way last
 }
 
-// Sums are what ended in a span of time, and how long it took. Durations are known by blocks of five
-// minutes: of Lately they are those of the last 5 to 10 minutes, of Hour those of the last 60 to 65.
+// Sums are what ended in a span of time, and how long it took. Durations are known by blocks of
+// five minutes: of Lately they are those of the last 5 to 10 minutes, of Hour those of the last 60
+// to 65.
 type Sums struct {
 	Sent      int     `json:"sent"`
 	Dead      int     `json:"dead"`
@@ -50,7 +51,7 @@ type Point struct {
 	Dead      int       `json:"dead"`
 	Cancelled int       `json:"cancelled"`
 	Calls     int       `json:"calls"`
-	P99       float64   `json:"p99"` // of live and bulk in seconds, at the slowest worker; 0: of nothing
+	P99       float64   `json:"p99"` // seconds, of live and bulk, at the slowest worker
 }
 
 // Read reads what all workers wrote down. What a worker of another version wrote in another form is
@@ -82,7 +83,8 @@ type merged struct {
 	lately, hour block
 }
 
-// ahead is by how many minutes a worker's clock may be ahead of ours; its minutes count as this one.
+// ahead is by how many minutes a worker's clock may be ahead of ours; its minutes count as this
+// one.
 const ahead = 2
 
 // ago is how many minutes, or blocks, one is before the newest.

@@ -92,7 +92,7 @@ type hour struct {
 type minute struct {
 	number                       int64 // since 1970
 	sent, dead, cancelled, calls uint32
-	p99                          uint8 // of live and bulk: its bucket and 1; 0: nothing was measured
+	p99                          uint8 // of live and bulk: its bucket and 1; 0: of none
 }
 
 // block is how long what ended in a block took.

@@ -30,10 +30,10 @@ func New(env *cli.Env) *cobra.Command {
 		Aliases: []string{"status"},
 		Short:   "See whether kefu is sending, what is wrong and what to do about it",
 		GroupID: cli.GroupApp,
-		Long: `Tells at one look whether messages are sent, which apps are held and why, what is late, what
-will expire while it waits, what died in the last 24 hours, whether today's budget lasts, and what
-to do next, with the command for it. It is what the first page of kefu console shows, in the
-language of LANG.
+		Long: `Tells at one look whether messages are sent, which apps are held and why, what is
+late, what will expire while it waits, what died in the last 24 hours, whether today's budget lasts,
+and what to do next, with the command for it. It is what the first page of kefu console shows, in
+the language of LANG.
 
 SENT, DEAD and P99 are of the last hour, as the workers saw it by their clocks; the line at the end
 of an app's row is what it sent in each five minutes of that hour. P99 is how long the slowest

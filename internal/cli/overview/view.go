@@ -100,10 +100,11 @@ func (v *view) totals(o overview.Overview) error {
 		fmt.Sprintf(v.say("%.1f/s now, %s sent in the last hour, %s in flight",
 			"当前 %.1f 条/秒，最近一小时发送 %s 条，%s"),
 			t.PerSecond, number(t.SentLastHour), v.count(t.InFlight, "call", "个调用进行中")),
-		fmt.Sprintf(v.say("%s queued, %s waiting for their time or retry", "排队 %s 条，等待定时或重试 %s 条"),
-			number(t.Queued), number(t.Waiting)),
-		fmt.Sprintf(v.say("%s, %s held; %s", "%s，%s 个暂停；%s"), v.count(t.Apps, "app", "个公众号"),
-			number(t.Held), v.count(t.Workers, "worker", "个 worker")),
+		fmt.Sprintf(v.say("%s queued, %s waiting for their time or retry",
+			"排队 %s 条，等待定时或重试 %s 条"), number(t.Queued), number(t.Waiting)),
+		fmt.Sprintf(v.say("%s, %s held; %s", "%s，%s 个暂停；%s"),
+			v.count(t.Apps, "app", "个公众号"), number(t.Held),
+			v.count(t.Workers, "worker", "个 worker")),
 		died)
 }
 
@@ -135,10 +136,12 @@ func (v *view) problems(o overview.Overview) error {
 		}
 	}
 	if more := len(o.Problems) - mostProblems; more > 0 {
-		lines = append(lines, line{"", fmt.Sprintf(v.say("… and %d more", "……另有 %d 个"), more), ""})
+		lines = append(lines,
+			line{"", fmt.Sprintf(v.say("… and %d more", "……另有 %d 个"), more), ""})
 	}
 	return cli.List(v.streams, lines, []cli.Column[line]{
-		{Cell: func(l line) string { return l.mark }, Style: func(l line) cli.Style { return l.style }},
+		{Cell: func(l line) string { return l.mark },
+			Style: func(l line) cli.Style { return l.style }},
 		{Cell: func(l line) string { return l.text }, Wraps: true,
 			Style: func(l line) cli.Style {
 				if l.mark == "" {
@@ -219,7 +222,8 @@ func (v *view) appColumns() []cli.Column[overview.App] {
 			Cell: func(a overview.App) string { return number(a.SentLastHour) }},
 		{Title: v.say("DEAD", "失败"), Right: true,
 			Cell: func(a overview.App) string { return number(a.DeadLastHour) }},
-		{Title: "P99", Right: true, Spare: 2, Cell: func(a overview.App) string { return seconds(a.P99) }},
+		{Title: "P99", Right: true, Spare: 2,
+			Cell: func(a overview.App) string { return seconds(a.P99) }},
 		{Title: v.say("TODAY", "今日"), Right: true, Spare: 3, Cell: today},
 		{Title: v.say("LAST HOUR", "最近一小时"), Spare: 1,
 			Cell: func(a overview.App) string { return v.hour(a.Points) }},
@@ -375,19 +379,20 @@ func (v *view) work(o overview.Overview) error {
 		{Title: v.say("DONE", "进度"), Right: true, Cell: func(t task) string {
 			return number(t.done) + "/" + number(t.total)
 		}},
-		{Title: v.say("ENDS ABOUT", "预计完成"), Cell: func(t task) string { return cli.MomentOfYear(t.eta) }},
+		{Title: v.say("ENDS ABOUT", "预计完成"),
+			Cell: func(t task) string { return cli.MomentOfYear(t.eta) }},
 	})
 }
 
 func (v *view) campaign(c campaign.Status) task {
 	total := c.Rows - c.Invalid - c.Repeated
-	return task{v.say("campaign", "群发"), c.Campaign, v.word(string(c.State)), total - c.Queued - c.Open, total,
-		c.ETA}
+	return task{kind: v.say("campaign", "群发"), name: c.Campaign, state: v.word(string(c.State)),
+		done: total - c.Queued - c.Open, total: total, eta: c.ETA}
 }
 
 func (v *view) replay(r replay.Status) task {
-	return task{v.say("replay", "重放"), r.Job, v.word(string(r.State)), r.Published + r.Left, r.Chosen,
-		time.Time{}}
+	return task{kind: v.say("replay", "重放"), name: r.Job, state: v.word(string(r.State)),
+		done: r.Published + r.Left, total: r.Chosen}
 }
 
 // states are those of campaigns and replays in Chinese.
