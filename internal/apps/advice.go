@@ -135,7 +135,8 @@ func advice(h gate.Hold) (en, zh string) {
 	case len(h.Refusals) == 1 && h.Kind == gate.Config && h.Errcode != 0:
 		id := h.Refusals[0].ID
 		return meaning.DoEn + " Only " + id +
-				" drew it so far: the next message to somebody else tells whether it is about that one.",
+				" drew it so far: the next message to somebody else tells whether it is about " +
+				"that one.",
 			meaning.DoZh + "目前只有 " + id +
 				" 触发了它：下一条发给其他用户的消息会表明是否只与这一条有关。"
 	case h.Errcode != 0:

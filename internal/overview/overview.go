@@ -5,7 +5,8 @@
 //	keeper.go    keeps it fresh while somebody looks, each part as often as it is cheap
 //	parts.go     reads its parts at the broker; expiring.go what will expire while it waits
 //	compose.go   PURE: what was read becomes the screen
-//	problems.go  PURE: what an operator should know of, in order; words.go in both languages
+//	problems.go  PURE: what an operator should know of, in order; problems_all.go of no app;
+//	             words.go in both languages
 //	forecast.go  PURE: when a budget of a day will be used up
 //
 // Nothing is changed by looking, and nothing is made: queues are read by direct get, never by a

@@ -2,16 +2,13 @@ package overview
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/apps"
-	"github.com/kefuhq/kefu/internal/campaign"
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/gate"
-	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -38,7 +35,8 @@ const (
 
 // order is the order of problems that are as urgent as each other.
 var order = []string{
-	NoWorker, IsHeld, Late, WillExpire, LettersFull, Dying, Halted, Quota, LettersEnd, Clock, Unread,
+	NoWorker, IsHeld, Late, WillExpire, LettersFull, Dying, Halted, Quota, LettersEnd, Clock,
+	Unread,
 }
 
 func kindRank(kind string) int { return slices.Index(order, kind) }
@@ -60,84 +58,6 @@ func (s snapshot) problems(o Overview, now time.Time) []Problem {
 			cmp.Compare(b.weight, a.weight))
 	})
 	return all
-}
-
-func (s snapshot) ofPool(o Overview) []Problem {
-	if len(o.Workers) > 0 || len(o.Apps) == 0 {
-		return []Problem{}
-	}
-	p := Problem{Severity: Warning, Kind: NoWorker, Command: "kefu worker",
-		Says: say("No worker is alive.", "没有存活的 worker。"),
-		Do:   say("Start a worker.", "请启动 worker。")}
-	if o.Totals.Queued > 0 {
-		p.Severity = Critical
-		p.Says = p.Says.and(say("%s.", "%s在等待。",
-			count(o.Totals.Queued, "message waits", "messages wait", "条消息")))
-	}
-	return []Problem{p}
-}
-
-// ofLetters is what is about to go wrong with the box of dead letters.
-func (s snapshot) ofLetters(now time.Time) (out []Problem) {
-	level := s.stand.value.level
-	if full := level.Full(); full >= fullSoon {
-		p := Problem{Severity: Warning, Kind: LettersFull, Command: "kefu dead groups",
-			Says: say("The box of dead letters is full to %.0f %%: when it is full, what dies stays in "+
-				"its queue.", "死信箱已用 %.0f%%；满了以后，失败的消息会留在队列里。", math.Floor(100*full)),
-			Do: say("Replay or discard letters.", "请重放或丢弃一部分死信。")}
-		if full >= fullVery {
-			p.Severity = Critical
-		}
-		out = append(out, p)
-	}
-	if ends := level.Ends(); !ends.IsZero() && ends.Sub(now) <= level.Keep/10 {
-		out = append(out, Problem{Severity: Notice, Kind: LettersEnd,
-			Command: "kefu dead export letters.ndjson",
-			Says: say("The oldest dead letters will be deleted for their age from %s on.",
-				"最早的死信从%s 起会因到期而被删除。", clock(ends, now)),
-			Do: say("Replay or export what is still worth it.", "仍有价值的请重放或导出。")})
-	}
-	return out
-}
-
-// ofReading is what keeps this page from being true.
-func (s snapshot) ofReading(now time.Time) (out []Problem) {
-	if off := s.stand.value.ahead; off.Abs() > clockOff {
-		side := Text{"behind", "慢"}
-		if off < 0 {
-			side = Text{"ahead of", "快"}
-		}
-		out = append(out, Problem{Severity: Notice, Kind: Clock,
-			Says: say("This machine's clock is %[1]s %[2]s the broker's: ages on this page are off by "+
-				"that.", "本机时钟比 broker %[2]s %[1]s，页面上的时长会有同样的误差。",
-				span(off.Abs()), side),
-			Do: say("Let both machines set their clocks by NTP.", "请让两台机器都用 NTP 校时。")})
-	}
-	for _, part := range []struct {
-		err   error
-		at    time.Time
-		about Text
-	}{
-		{s.stand.err, s.stand.at, Text{"How the apps stand", "公众号状态"}},
-		{s.hours.err, s.hours.at, Text{"The last hour", "最近一小时的数据"}},
-		{s.waits.err, s.waits.at, Text{"What waits", "等待中的消息"}},
-		{s.died.err, s.died.at, Text{"What died", "死信统计"}},
-		{s.work.err, s.work.at, Text{"Campaigns and replays", "群发与重放"}},
-	} {
-		if part.err == nil {
-			continue
-		}
-		since := Text{"and is not known", "目前未知"}
-		if !part.at.IsZero() {
-			since = say("what is shown is from %s", "显示的是%s 的数据", clock(part.at, now))
-		}
-		out = append(out, Problem{Severity: Warning, Kind: Unread, Command: "kefu doctor",
-			Says: say("%s cannot be read, %s: %s.", "%s读取失败，%s：%s。", part.about, since,
-				part.err.Error()),
-			Do: say("Look whether the broker is there, and whether this user has the rights of a viewer.",
-				"请检查 broker 是否可用，以及该用户是否具有 viewer 权限。")})
-	}
-	return out
 }
 
 func (a App) label() string { return cmp.Or(a.Name, a.AppID) }
@@ -170,13 +90,15 @@ func ofApp(a App, now time.Time) (out []Problem) {
 }
 
 func unserved(a App) Problem {
-	do := say("Start a worker whose configuration has the app.", "请启动配置中包含该公众号的 worker。")
+	do := say("Start a worker whose configuration has the app.",
+		"请启动配置中包含该公众号的 worker。")
 	if !a.Configured {
 		do = say("The app is not in the configuration: add it, and have the workers read it again.",
 			"配置中没有该公众号：请添加后让 worker 重新加载配置。")
 	}
-	p := a.problem(Critical, NoWorker, say("No worker serves %s: %s.", "没有 worker 处理 %s：%s在等待。",
-		a.label(), count(a.Queued, "message waits", "messages wait", "条消息")), do, "kefu pool")
+	says := say("No worker serves %s: %s.", "没有 worker 处理 %s：%s在等待。", a.label(),
+		count(a.Queued, "message waits", "messages wait", "条消息"))
+	p := a.problem(Critical, NoWorker, says, do, "kefu pool")
 	p.cause, p.short = "unserved", say("no worker serves them", "没有 worker 处理")
 	return p
 }
@@ -215,8 +137,8 @@ func (a App) goesOn(now time.Time) Text {
 	case a.NextTry.Sub(now) < 2*time.Minute:
 		return say("It is tried again in %s.", "%s后自动重试。", span(a.NextTry.Sub(now)))
 	}
-	return say("It is tried again at %s, in %s.", "将于%s 自动重试（%s后）。", clock(*a.NextTry, now),
-		span(a.NextTry.Sub(now)))
+	return say("It is tried again at %s, in %s.", "将于%s 自动重试（%s后）。",
+		clock(*a.NextTry, now), span(a.NextTry.Sub(now)))
 }
 
 // sentence says what will expire.
@@ -236,8 +158,8 @@ func (e *Expiring) sentence(now time.Time) Text {
 		return say("%[2]d of the first %[1]d %[3]s before that.",
 			"最前面的 %[1]d 条中有 %[2]d 条会在此之前过期。", e.Looked, e.Soon, expire)
 	}
-	return say("None of the first %d expires within %s.", "最前面的 %d 条在 %s内都不会过期。", e.Looked,
-		span(e.Earliest.Sub(now)))
+	return say("None of the first %d expires within %s.", "最前面的 %d 条在 %s内都不会过期。",
+		e.Looked, span(e.Earliest.Sub(now)))
 }
 
 // late is about an app that can send, and does not keep up with its live messages, or sends
@@ -253,8 +175,8 @@ func late(a App, now time.Time) (Problem, bool) {
 			"%s 发送滞后：%s中最早的已等待 %s。", a.label(),
 			count(a.Live.Queued, "live message", "live messages", "条实时消息"), span(age)),
 			a.faster(), "kefu app status "+a.AppID)
-		p.cause, p.short = "late", say("live messages wait for longer than %s", "实时消息等待超过 %s",
-			span(liveLate))
+		p.cause, p.short = "late", say("live messages wait for longer than %s",
+			"实时消息等待超过 %s", span(liveLate))
 		return p, true
 	}
 	idle := a.PerSecond == 0 && a.InFlight == 0 && sentLately(a) == 0
@@ -273,12 +195,13 @@ func late(a App, now time.Time) (Problem, bool) {
 // faster is what to do about an app that does not keep up.
 func (a App) faster() Text {
 	if a.Use >= 0.9 {
-		return say("It sends at its rate of %g a second: raise rate.per_second, if WeChat allows it "+
-			"more, or pause a campaign.",
-			"已达到速率上限（每秒 %g 条）：如果微信允许，可调大 rate.per_second，或暂停一个群发。", a.Budget)
+		return say("It sends at its rate of %g a second: raise rate.per_second, if WeChat allows "+
+			"it more, or pause a campaign.",
+			"已达到速率上限（每秒 %g 条）：如果微信允许，可调大 rate.per_second，或暂停一个群发。",
+			a.Budget)
 	}
-	return say("See how long calls take and who reads its queue: too few workers or slots, or a slow "+
-		"API.", "请查看接口耗时和队列由谁读取：可能是 worker 或并发不足，或接口变慢。")
+	return say("See how long calls take and who reads its queue: too few workers or slots, or a "+
+		"slow API.", "请查看接口耗时和队列由谁读取：可能是 worker 或并发不足，或接口变慢。")
 }
 
 func sentLately(a App) (n int) {
@@ -305,8 +228,8 @@ func willExpire(a App, now time.Time) (Problem, bool) {
 
 func quota(a App, now time.Time) Problem {
 	d := a.Day
-	return a.problem(Warning, Quota, say("%s: as things go, today's budget is used up at %s, in %s; "+
-		"it begins anew at %s. %s of %s are left.",
+	return a.problem(Warning, Quota, say("%s: as things go, today's budget is used up at %s, "+
+		"in %s; it begins anew at %s. %s of %s are left.",
 		"%s：按目前的速度，今日额度将于%s 用完（%s后），%s 才重置。剩余 %s，共 %s。", a.label(),
 		clock(*d.UsedUpAt, now), span(d.UsedUpAt.Sub(now)), clock(d.ResetsAt, now),
 		grouped(uint64(d.Left)), grouped(uint64(d.Budget))),
@@ -358,31 +281,6 @@ func (g Group) what() Text {
 	return g.Means
 }
 
-// ofWork are the replays and campaigns that have halted.
-func ofWork(o Overview) (out []Problem) {
-	for _, r := range o.Jobs.Rows {
-		if r.State == job.StateHalted {
-			out = append(out, Problem{Severity: Warning, Kind: Halted, App: r.App, About: r.Job,
-				Says:    say("Replay %s has halted: %s.", "重放任务 %s 已自动停止：%s。", r.Job, full(r.Halted)),
-				Do:      say("Mend that, then resume it.", "处理后可继续。"),
-				Command: "kefu dead replays resume " + r.Job})
-		}
-	}
-	for _, c := range o.Campaigns.Rows {
-		if c.State == campaign.StateHalted {
-			out = append(out, Problem{Severity: Warning, Kind: Halted, App: c.AppID, About: c.Campaign,
-				Says: say("Campaign %s has halted: %s.", "群发 %s 已自动停止：%s。", c.Campaign,
-					full(c.Halted)),
-				Do:      say("Mend that, then resume it.", "处理后可继续。"),
-				Command: "kefu campaign resume " + c.Campaign + " --app " + c.AppID})
-		}
-	}
-	return out
-}
-
-// full is a sentence without its stop.
-func full(s string) string { return strings.TrimRight(s, ".。") }
-
 // merged tells what is the same problem of many apps once.
 func merged(all []Problem) []Problem {
 	type common struct {
@@ -423,7 +321,8 @@ func together(same []Problem) Problem {
 	if p.Kind == IsHeld {
 		kind = say("apps are held", "个公众号已暂停发送")
 	}
-	p.Says = say("%d %s: %s. They are %s and %d more. %s.", "%d %s：%s。包括 %s 等，另有 %d 个。共 %s在等待。",
+	p.Says = say("%d %s: %s. They are %s and %d more. %s.",
+		"%d %s：%s。包括 %s 等，另有 %d 个。共 %s在等待。",
 		len(same), kind, p.short, strings.Join(names, ", "), len(same)-len(names),
 		count(queued, "message waits", "messages wait", "条消息"))
 	return p
