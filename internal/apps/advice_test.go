@@ -42,8 +42,10 @@ func TestEveryKindOfHoldIsExplainedInBothLanguages(t *testing.T) {
 			"当日自设额度已用完（rate.per_day 为 500）", "kefu app quota wx1"},
 		"the platform's quota": {
 			gate.Hold{Kind: gate.Quota, Call: "send", Errcode: 45009, Errmsg: "reach max rid: 6-7"},
-			"WeChat answers with errcode 45009 (the daily quota of this API is used up): “reach max”",
-			"微信返回 errcode 45009（接口调用次数已达当日上限）：“reach max”", "kefu app quota wx1"},
+			"WeChat answers with errcode 45009 (the daily quota of this API is used up): “reach " +
+				"max”",
+			"微信返回 errcode 45009（接口调用次数已达当日上限）：“reach max”", "kefu app quota " +
+				"wx1"},
 		"what the quota call says": {
 			gate.Hold{Kind: gate.Quota, Call: "quota"},
 			"the day's quota of sends is used up, says WeChat's quota call",
@@ -53,8 +55,10 @@ func TestEveryKindOfHoldIsExplainedInBothLanguages(t *testing.T) {
 			"WeChat limits the app for now: http 429", "微信暂时限制了该公众号的调用：http 429",
 			"kefu app quota wx1"},
 		"no token": {
-			gate.Hold{Kind: gate.Config, Call: "token", Errcode: 40164, Errmsg: "invalid ip 1.2.3.4"},
-			"WeChat gives no access_token, errcode 40164 (", "微信拒绝发放 access_token，errcode 40164（",
+			gate.Hold{Kind: gate.Config, Call: "token", Errcode: 40164, Errmsg: "invalid ip " +
+				"1.2.3.4"},
+			"WeChat gives no access_token, errcode 40164 (", "微信拒绝发放 access_token，" +
+				"errcode 40164（",
 			"kefu app probe wx1"},
 		"no way out": {
 			gate.Hold{Kind: gate.Upstream, Reason: "connection refused"},
@@ -78,6 +82,7 @@ func isChinese(r rune) bool { return unicode.Is(unicode.Han, r) }
 
 func TestALongErrmsgIsCut(t *testing.T) {
 	t.Parallel()
-	h := gate.Hold{Kind: gate.Config, Call: "send", Errcode: 48001, Errmsg: strings.Repeat("长", 200)}
+	h := gate.Hold{Kind: gate.Config, Call: "send", Errcode: 48001}
+	h.Errmsg = strings.Repeat("长", 200)
 	require.Contains(t, AdviceOn("wx1", h).MeansZh, strings.Repeat("长", mostSaid)+"…”")
 }

@@ -86,7 +86,8 @@ func crowd(b *testing.B, apps, letters int) (*broker.Conn, *config.Config) {
 	for i, id := range ids {
 		for m := range pulse.Minutes * 50 {
 			at := now.Add(-time.Duration(m/50) * time.Minute)
-			hours.App(id).Ended(at, schema.LaneLive, schema.StateSent, time.Duration(m)*time.Millisecond)
+			took := time.Duration(m) * time.Millisecond
+			hours.App(id).Ended(at, schema.LaneLive, schema.StateSent, took)
 			hours.App(id).Called(at, 100*time.Millisecond)
 		}
 		if i%3 == 0 {

@@ -51,5 +51,6 @@ func fields(path string, of reflect.Type) (names []string) {
 
 // foreign says whether a type is another command's, whose test compares its names.
 func foreign(of reflect.Type) bool {
-	return strings.HasSuffix(of.PkgPath(), "/campaign") || strings.HasSuffix(of.PkgPath(), "/replay")
+	path := of.PkgPath()
+	return strings.HasSuffix(path, "/campaign") || strings.HasSuffix(path, "/replay")
 }

@@ -23,8 +23,9 @@ func TestWhenABudgetWillBeUsedUp(t *testing.T) {
 	}{
 		"at the rate of the last minutes": {usage{left: 3600, perSecond: 1}, in(time.Hour)},
 		"not before it begins anew":       {usage{left: 14_400, perSecond: 1}, nil},
-		"a second before it does":         {usage{left: 14_399, perSecond: 1}, in(4*time.Hour - time.Second)},
-		"nothing is sent":                 {usage{left: 1}, nil},
+		"a second before it does": {
+			usage{left: 14_399, perSecond: 1}, in(4*time.Hour - time.Second)},
+		"nothing is sent": {usage{left: 1}, nil},
 		"nothing is sent yet, and too much is queued": {
 			usage{left: 1000, queued: 1000, budget: 10}, in(100 * time.Second)},
 		"nothing is sent yet, and what is queued fits": {

@@ -214,7 +214,8 @@ func TestAKeyIsWrittenWhenSomethingHasChangedAndOnlyThen(t *testing.T) {
 	e, err := conn.LastState(t.Context(), keyPrefix+"w")
 	require.NoError(t, err)
 	require.NotEmpty(t, e.Value)
-	require.Nil(t, r.App("wx1").copied(minuteOf(time.Now())+Minutes), "an hour later nothing is left")
+	require.Nil(t, r.App("wx1").copied(minuteOf(time.Now())+Minutes), "an hour later nothing is "+
+		"left")
 }
 
 func BenchmarkRecord(b *testing.B) {

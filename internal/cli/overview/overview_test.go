@@ -42,23 +42,28 @@ func shown() overview.Overview {
 		Totals: overview.Totals{PerSecond: 41.5, SentLastHour: 71_204, Queued: 41_263, Waiting: 17,
 			InFlight: 12, DeadLastDay: &died, Unknown: &unknown, Held: 1, Apps: 3, Workers: 2},
 		Apps: []overview.App{
-			{AppID: "wx0000000000000001", Name: "旗舰店", State: "open", PerSecond: 41.5, Budget: 100,
-				Use: 0.415, Queued: 63, Oldest: ago(2 * time.Second), SentLastHour: 71_204,
+			{AppID: "wx0000000000000001", Name: "旗舰店", State: "open", PerSecond: 41.5,
+				Budget: 100, Use: 0.415, Queued: 63, Oldest: ago(2 * time.Second), SentLastHour: 71_204,
 				DeadLastHour: 12, P99: 0.84, Points: points,
 				Day: &overview.Day{Budget: 500_000, Used: 310_000, Use: 0.62}},
-			{AppID: "wx0000000000000002", Name: "一家名字特别长的官方旗舰店客户服务中心", State: "held",
-				Budget: 100, Queued: 41_200, Oldest: ago(3 * time.Hour)},
+			{AppID: "wx0000000000000002", Name: "一家名字特别长的官方旗舰店客户服务中心",
+				State: "held", Budget: 100, Queued: 41_200, Oldest: ago(3 * time.Hour)},
 			{AppID: "wx0000000000000003", State: "open", Budget: 100, Points: points[:0]},
 		},
 		Problems: []overview.Problem{{
 			Severity: overview.Critical, Kind: overview.IsHeld, App: "wx0000000000000002",
 			Says: overview.Text{
-				En: "官方旗舰店 is held: the day's quota of sends is used up, says WeChat's quota call. It is " +
-					"tried again at 00:00 Beijing time, in 12 h. 41,200 messages wait. 120 of the first 200 " +
+				En: "官方旗舰店 is held: the day's quota of sends is used up, says WeChat's " +
+					"quota call. It is " +
+					"tried again at 00:00 Beijing time, in 12 h. 41,200 messages wait. 120 of " +
+					"the first 200 " +
 					"expire before that.",
-				Zh: "官方旗舰店 已暂停发送：微信额度接口返回：当日发送额度已用完。将于北京时间 00:00 " +
-					"自动重试（12 小时后）。41,200 条消息在等待。最前面的 200 条中有 120 条会在此之前过期。"},
-			Do:      overview.Text{En: "Wait for midnight Beijing time.", Zh: "可等待北京时间零点重置。"},
+				Zh: "官方旗舰店 已暂停发送：微信额度接口返回：当日发送额度已用完。将于北京时间 " +
+					"00:00 " +
+					"自动重试（12 小时后）。41,200 条消息在等待。最前面的 200 条中有 120 " +
+					"条会在此之前过期。"},
+			Do: overview.Text{En: "Wait for midnight Beijing " +
+				"time.", Zh: "可等待北京时间零点重置。"},
 			Command: "kefu app quota wx0000000000000002"}},
 		Dead: overview.Dead{Count: 1204, More: 2, Groups: []overview.Group{{
 			Group: deadletter.Group{ID: "7fb47d95", AppID: "wx0000000000000001", Count: 1201,
@@ -66,8 +71,8 @@ func shown() overview.Overview {
 			Name: "旗舰店", Means: overview.Text{En: "the user has not written for 48 hours",
 				Zh: "用户 48 小时内没有发来消息"}}}},
 		Campaigns: overview.Campaigns{Rows: []campaign.Status{{
-			Record: campaign.Record{Campaign: "double-11", Rows: 100_000}, State: campaign.StateFeeding,
-			Queued: 28_796}}},
+			Record: campaign.Record{Campaign: "double-11", Rows: 100_000},
+			State:  campaign.StateFeeding, Queued: 28_796}}},
 		Jobs: overview.Jobs{Rows: []replay.Status{{Job: "abcdefgh", State: job.StatePaused,
 			Chosen: 1000, Published: 250}}},
 	}
@@ -77,7 +82,8 @@ func shown() overview.Overview {
 func printed(t *testing.T, width int, locale string, o overview.Overview) string {
 	t.Helper()
 	var out bytes.Buffer
-	env := cli.New(cli.Process{Out: &out, Err: &out, Environ: []string{"LANG=" + locale, "NO_COLOR=1"},
+	env := cli.New(cli.Process{Out: &out, Err: &out,
+		Environ:  []string{"LANG=" + locale, "NO_COLOR=1"},
 		Terminal: &cli.Terminal{Out: true, Width: width}})
 	c := &command{streams: env.Streams, settings: env.Settings}
 	require.NoError(t, c.print(env.Streams, o))
@@ -97,7 +103,8 @@ func TestTheFirstScreenFitsItsTerminal(t *testing.T) { // not parallel: times ar
 	} {
 		got := printed(t, row.width, row.locale, shown())
 		for line := range strings.Lines(got) {
-			require.LessOrEqual(t, uniseg.StringWidth(strings.TrimRight(line, "\n")), row.width, line)
+			line = strings.TrimRight(line, "\n")
+			require.LessOrEqual(t, uniseg.StringWidth(line), row.width, line)
 		}
 		file := filepath.Join("testdata", name+".txt")
 		if *update {
@@ -113,7 +120,8 @@ func TestAnOverviewOfNothingSaysThatNothingIsWrong(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "0.0/s now, 0 sent in the last hour, 0 calls in flight\n"+
 		"0 queued, 0 waiting for their time or retry\n0 apps, 0 held; 0 workers\n"+
-		"what died in 24 h is being counted\nNothing is wrong.\n", printed(t, 120, "en", overview.Overview{}))
+		"what died in 24 h is being counted\nNothing is "+
+		"wrong.\n", printed(t, 120, "en", overview.Overview{}))
 }
 
 func TestOneAppAlone(t *testing.T) {
