@@ -18,7 +18,7 @@ func templateFunctions() template.FuncMap {
 	return template.FuncMap{
 		"stateZh": intent.StateZh, "reasonZh": deadletter.ReasonZh, "reasonZhText": reasonZhText,
 		"stampMS": stampMS, "clock": clock, "since": since, "seconds": seconds, "sum": sum,
-		"severity": severity, "kindText": kindText, "jobState": jobState, "link": link, "short": short,
+		"severity": severity, "kindText": kindText, "jobState": jobState, "link": link, "leftFor": leftFor, "short": short,
 	}
 }
 

@@ -32,6 +32,12 @@ var routes = []route{
 	{"POST /app/{app}/hold", acting, (*Console).hold},
 	{"POST /app/{app}/resume", acting, (*Console).resume},
 	{"POST /app/{app}/probe", acting, (*Console).probe},
+	{"GET /campaigns", reading, (*Console).campaigns},
+	{"GET /campaigns/{app}/{campaign}", reading, (*Console).campaign},
+	{"POST /campaigns/{app}/{campaign}/pause", acting, (*Console).pauseCampaign},
+	{"POST /campaigns/{app}/{campaign}/resume", acting, (*Console).resumeCampaign},
+	{"POST /campaigns/{app}/{campaign}/cancel", acting, (*Console).cancelCampaign},
+	{"GET /workers", reading, (*Console).workers},
 	{"GET /audit", reading, (*Console).audit},
 	{"GET /find", reading, (*Console).findPage},
 	{"POST /find/withdraw", acting, (*Console).withdraw},
@@ -42,8 +48,10 @@ var routes = []route{
 // pages are those of the navigation, with the key that leads there after "g".
 var pages = []struct{ text, path, key string }{
 	{"Overview", "/", "o"},
+	{"Campaigns", "/campaigns", "c"},
 	{"Find", "/find", "f"},
 	{"Tail", "/tail", "t"},
+	{"Workers", "/workers", "w"},
 	{"Audit", "/audit", "u"},
 	{"Errcodes", "/errcodes", "e"},
 }

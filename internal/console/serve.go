@@ -143,13 +143,17 @@ func within(path, nav string) bool {
 
 // notices are what a page says after something was done; the URL names one of them in "did".
 var notices = map[string]page.Notice{
-	"signed-in": {Level: "good", Text: "You are signed in."},
-	"paused":    {Level: "good", Text: "The app is held: nothing more of it is sent until it is resumed."},
-	"resumed":   {Level: "good", Text: "The holds of the app are lifted."},
-	"probing":   {Level: "good", Text: "The workers try the app now; what comes of it shows here."},
-	"not-held":  {Level: "warn", Text: "The app is not held."},
-	"withdrawn": {Level: "good", Text: "It is withdrawn and will not be sent."},
-	"too-late":  {Level: "warn", Text: "It is too late: the message has ended already."},
+	"signed-in":          {Level: "good", Text: "You are signed in."},
+	"paused":             {Level: "good", Text: "The app is held: nothing more of it is sent until it is resumed."},
+	"resumed":            {Level: "good", Text: "The holds of the app are lifted."},
+	"probing":            {Level: "good", Text: "The workers try the app now; what comes of it shows here."},
+	"campaign-paused":    {Level: "good", Text: "The campaign is paused."},
+	"campaign-resumed":   {Level: "good", Text: "The campaign goes on."},
+	"campaign-cancelled": {Level: "good", Text: "The campaign is cancelled: nothing more of it is sent."},
+	"not-changed":        {Level: "warn", Text: "Nothing was changed: it has ended or is fed to its end."},
+	"not-held":           {Level: "warn", Text: "The app is not held."},
+	"withdrawn":          {Level: "good", Text: "It is withdrawn and will not be sent."},
+	"too-late":           {Level: "warn", Text: "It is too late: the message has ended already."},
 }
 
 func noticeOf(r *request) *page.Notice {

@@ -65,3 +65,37 @@ func (g Gauge) Level() string {
 	}
 	return ""
 }
+
+// Stack is a bar whose parts add up to a whole, drawn by the template "stack", which has a legend.
+type Stack struct{ Parts []Part }
+
+// Part is a part of a Stack.
+type Part struct {
+	Name  string
+	Count int
+	Level string // its colour: good, bad, warn, busy or rest
+	X, W  string // out of a hundred
+}
+
+// NewStack makes the parts of a bar out of their names, counts and colours. Those that count
+// nothing are left out.
+func NewStack(parts ...Part) Stack {
+	total := 0
+	for _, p := range parts {
+		total += p.Count
+	}
+	var s Stack
+	before := 0
+	for _, p := range parts {
+		if p.Count <= 0 {
+			continue
+		}
+		hundredth := func(n int) string {
+			return strconv.FormatFloat(float64(n)/float64(total)*100, 'f', 3, 64)
+		}
+		p.X, p.W = hundredth(before), hundredth(p.Count)
+		before += p.Count
+		s.Parts = append(s.Parts, p)
+	}
+	return s
+}
