@@ -2,10 +2,10 @@ package cli
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/kefuhq/kefu/internal/when"
 	"github.com/spf13/pflag"
 )
 
@@ -32,7 +32,7 @@ func FutureVar(flags *pflag.FlagSet, w *When, name, usage string) { flags.Var(w,
 func (w *When) Set(s string) error { return w.set(s, time.Local) }
 
 func (w *When) set(s string, zone *time.Location) error {
-	at, offset, ok := parseWhen(s, zone)
+	at, offset, ok := when.Parse(s, zone)
 	if !ok {
 		from := "how long from now"
 		if w.past {
@@ -64,20 +64,6 @@ func (w *When) At(now time.Time) time.Time {
 	return w.at
 }
 
-// parseWhen returns a time, or the duration that stands for one.
-func parseWhen(s string, zone *time.Location) (at time.Time, d time.Duration, ok bool) {
-	for _, layout := range []string{
-		time.RFC3339, "2006-01-02", "2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04",
-		"2006-01-02T15:04:05",
-	} {
-		if at, err := time.ParseInLocation(layout, s, zone); err == nil {
-			return at, 0, true
-		}
-	}
-	d, ok = parseDuration(s)
-	return time.Time{}, d, ok
-}
-
 // duration is a flag with a duration that may be given in days.
 type duration time.Duration
 
@@ -91,7 +77,7 @@ func DurationVar(
 
 // Set is the flag being given.
 func (d *duration) Set(s string) error {
-	parsed, ok := parseDuration(s)
+	parsed, ok := when.Duration(s)
 	if !ok {
 		return &valueError{errors.New("not a duration such as 90m, 36h or 7d")}
 	}
@@ -108,18 +94,6 @@ func (d *duration) String() string {
 
 // Type is what the help calls the value.
 func (d *duration) Type() string { return "duration" }
-
-func parseDuration(s string) (time.Duration, bool) {
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.ParseFloat(days, 64)
-		if err != nil || n < 0 || n > 36500 {
-			return 0, false
-		}
-		return time.Duration(n * float64(24*time.Hour)), true
-	}
-	d, err := time.ParseDuration(s)
-	return d, err == nil && d >= 0
-}
 
 // valueError is what is wrong with the value of a flag: "not a duration such as 90m".
 type valueError struct{ error }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
-	"github.com/kefuhq/kefu/internal/cli/dead"
+	"github.com/kefuhq/kefu/internal/letter"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -33,7 +33,7 @@ func TestDeadListShowsLettersAndNoRecipients(t *testing.T) {
 	o.Empty(got.Err)
 	o.Empty(o.Audited())
 
-	rows := clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json --errcode 45015,45047"))
+	rows := clitest.Decode[[]letter.Row](o, o.Kefu("dead list -o json --errcode 45015,45047"))
 	o.Len(rows, 1)
 	o.Equal(clitest.Masked, rows[0].OpenID)
 	o.Equal(45015, *rows[0].Errcode)
@@ -65,7 +65,7 @@ func TestDeadListForewarns(t *testing.T) {
 	o.NoError(err)
 	got := o.Kefu("dead list -o json")
 	o.Equal(cli.ExitDone, got.Code)
-	o.Len(clitest.Decode[[]dead.Row](o, got), 2)
+	o.Len(clitest.Decode[[]letter.Row](o, got), 2)
 	o.Contains(got.Err, "KEFU_DEAD is full to 100 %: when it is full, what dies stays in its queue")
 }
 
@@ -121,11 +121,11 @@ func TestDeadListChooses(t *testing.T) {
 		"--search MEDIA_ID":             "refused",
 		"--id old --id nobody":          "old",
 	} {
-		rows := clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json "+line))
+		rows := clitest.Decode[[]letter.Row](o, o.Kefu("dead list -o json "+line))
 		o.Len(rows, 1, line)
 		o.Equal(want, rows[0].ID, line)
 	}
-	o.Len(clitest.Decode[[]dead.Row](o,
+	o.Len(clitest.Decode[[]letter.Row](o,
 		o.Kefu("dead list -o json --openid "+clitest.Recipient+" --source shop")), 6)
 }
 
@@ -199,8 +199,8 @@ func TestDeadShow(t *testing.T) {
 	}
 	o.Equal([]string{"reveal dead show id=order-1: recipients shown unmasked"}, o.Audited())
 
-	letters := clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-1 --reveal -o json"))
+	letters := clitest.Decode[[]letter.Letter](o, o.Kefu("dead show order-1 --reveal -o json"))
 	o.Equal(clitest.PacketFor(clitest.Recipient), letters[0].Body)
 	o.False(letters[0].Masked)
-	o.True(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-1 -o json"))[0].Masked)
+	o.True(clitest.Decode[[]letter.Letter](o, o.Kefu("dead show order-1 -o json"))[0].Masked)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/internal/cli/dead"
+	"github.com/kefuhq/kefu/internal/letter"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -97,9 +98,9 @@ func TestAGroupChoosesItsLettersEverywhere(t *testing.T) {
 	t.Parallel()
 	o := clitest.NewOperation(t)
 	buryThreeKinds(o)
-	rows := clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json --group 645F2737"))
+	rows := clitest.Decode[[]letter.Row](o, o.Kefu("dead list -o json --group 645F2737"))
 	o.Len(rows, 12)
-	rows = clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json --min-attempts 1"))
+	rows = clitest.Decode[[]letter.Row](o, o.Kefu("dead list -o json --min-attempts 1"))
 	o.Len(rows, 12, "the others died before their first attempt")
 	o.Contains(o.Kefu("dead replay --group 3028f3ae --dry-run").Out, "1 letter")
 

@@ -11,6 +11,7 @@ import (
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/internal/cli/dead"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/letter"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -34,7 +35,7 @@ func TestLettersThatWereExportedAndDiscardedCanBeReplayed(t *testing.T) {
 	o.Equal(2, again.Present)
 	o.Contains(o.Kefu("dead import "+path).Out, "already there  2 letters")
 
-	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show a -o json")), 1)
+	o.Len(clitest.Decode[[]letter.Letter](o, o.Kefu("dead show a -o json")), 1)
 	o.Contains(o.Kefu("find b").Out, "dead")
 	o.Replayer()
 	o.Equal(cli.ExitDone, o.Kefu("dead replay --all --yes").Code)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/letter"
 	"github.com/kefuhq/kefu/internal/mask"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -83,49 +84,6 @@ func (d *list) check(cmd *cobra.Command) error {
 	return d.limit.Check(cmd)
 }
 
-// Row is a letter in a list: what is said and the attempts are for `dead show`.
-type Row struct {
-	ID                string        `json:"id"`
-	AppID             string        `json:"appid"`
-	Reason            schema.Reason `json:"reason"`
-	Errcode           *int          `json:"errcode,omitempty"`
-	Errmsg            string        `json:"errmsg,omitempty"`
-	Detail            string        `json:"detail,omitempty"`
-	Lane              schema.Lane   `json:"lane"`
-	Campaign          string        `json:"campaign,omitempty"`
-	OpenID            string        `json:"openid,omitempty"`
-	Source            string        `json:"source,omitempty"`
-	Generation        int           `json:"generation"`
-	Attempts          int           `json:"attempts"`
-	PossibleDuplicate bool          `json:"possible_duplicate,omitempty"`
-	PublishedAt       time.Time     `json:"published_at,omitzero"`
-	DiedAt            time.Time     `json:"died_at"`
-	Seq               uint64        `json:"seq"` // in KEFU_DEAD
-}
-
-func newRow(i deadletter.Item, m mask.Mask) Row {
-	l := i.Letter
-	return Row{
-		ID: l.ID, AppID: l.AppID, Reason: l.Reason, Errcode: l.Errcode,
-		Errmsg: m.Within(l.Errmsg, l.OpenID), Detail: m.Within(l.Detail, l.OpenID), Lane: l.Lane,
-		Campaign: l.Campaign, OpenID: m.OpenID(l.OpenID), Source: l.Source,
-		Generation: l.Generation, Attempts: deadletter.AttemptsOf(&l),
-		PossibleDuplicate: l.PossibleDuplicate, PublishedAt: l.PublishedAt, DiedAt: l.DiedAt,
-		Seq: i.Seq,
-	}
-}
-
-// alone returns the row without the rest of its letter, whose memory its strings share.
-func (r Row) alone() Row {
-	for _, s := range []*string{&r.ID, &r.AppID, &r.Errmsg, &r.Detail, &r.Campaign, &r.OpenID,
-		&r.Source} {
-		*s = strings.Clone(*s)
-	}
-	r.Reason = schema.Reason(strings.Clone(string(r.Reason)))
-	r.Lane = schema.Lane(strings.Clone(string(r.Lane)))
-	return r
-}
-
 func (d *list) run(ctx context.Context) error {
 	filter, err := d.choice.filter(d.settings.AppID, nil, time.Now())
 	if err != nil {
@@ -164,11 +122,11 @@ func (d *list) nothing(ctx context.Context, box *deadletter.Box, filter deadlett
 func (d *list) printAll(
 	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
 ) (found int, err error) {
-	rows := cli.Rows[Row]{Streams: d.streams}
-	mask := mask.Mask{Reveal: d.reveal}
+	rows := cli.Rows[letter.Row]{Streams: d.streams}
+	shown := mask.Mask{Reveal: d.reveal}
 	show := func(i deadletter.Item) error {
 		found++
-		return rows.Add(newRow(i, mask))
+		return rows.Add(letter.NewRow(i, shown))
 	}
 	page := d.page
 	page.NewestFirst = d.sort == byNewest
@@ -212,7 +170,7 @@ func (d *list) printSome(
 // one.
 func (d *list) newestOrOldest(
 	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
-) (rows []Row, more bool, err error) {
+) (rows []letter.Row, more bool, err error) {
 	limit := d.limit.Rows(d.streams)
 	page := d.page
 	backward := d.sort == "" && limit > 0 // what is printed last is read first
@@ -220,9 +178,9 @@ func (d *list) newestOrOldest(
 	if limit > 0 {
 		page.Most = limit + 1
 	}
-	mask := mask.Mask{Reveal: d.reveal}
+	shown := mask.Mask{Reveal: d.reveal}
 	err = box.ListPage(ctx, filter, page, func(i deadletter.Item) error {
-		rows = append(rows, newRow(i, mask).alone())
+		rows = append(rows, letter.NewRow(i, shown).Alone())
 		return nil
 	})
 	if more = limit > 0 && len(rows) > limit; more {
@@ -237,13 +195,13 @@ func (d *list) newestOrOldest(
 // sorted reads all letters, and returns those that come first in an order that is not the box's.
 func (d *list) sorted(
 	ctx context.Context, box *deadletter.Box, filter deadletter.Filter,
-) (rows []Row, more bool, err error) {
-	top := cli.Top[Row]{Most: d.limit.Rows(d.streams), Compare: d.compare()}
-	mask := mask.Mask{Reveal: d.reveal}
+) (rows []letter.Row, more bool, err error) {
+	top := cli.Top[letter.Row]{Most: d.limit.Rows(d.streams), Compare: d.compare()}
+	shown := mask.Mask{Reveal: d.reveal}
 	err = box.ListPage(ctx, filter, d.page, func(i deadletter.Item) error {
-		row := newRow(i, mask)
+		row := letter.NewRow(i, shown)
 		if top.Most == 0 {
-			row = row.alone()
+			row = row.Alone()
 		}
 		top.Add(row)
 		return nil
@@ -254,7 +212,7 @@ func (d *list) sorted(
 
 // note says that not all is shown, and how to go on.
 func (d *list) note(
-	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, rows []Row,
+	ctx context.Context, box *deadletter.Box, filter deadletter.Filter, rows []letter.Row,
 ) {
 	which, how := "the newest", fmt.Sprintf("--before %d goes on", rows[0].Seq)
 	last := rows[len(rows)-1].Seq
@@ -302,27 +260,27 @@ func (d *list) forewarn(ctx context.Context, box *deadletter.Box) {
 	}
 }
 
-func columns() []cli.Column[Row] {
-	return []cli.Column[Row]{
-		{Title: "ID", Cell: func(r Row) string { return r.ID }}, // whole: dead show takes it
-		{Title: "APP", Cell: func(r Row) string { return r.AppID }, Spare: 2},
-		{Title: "REASON", Cell: func(r Row) string { return string(r.Reason) },
-			Style: func(r Row) cli.Style { return reasonStyle(r.Reason) }},
-		{Title: "ERRCODE", Right: true, Cell: func(r Row) string { return cli.Errcode(r.Errcode) }},
-		{Title: "LANE", Cell: func(r Row) string { return string(r.Lane) }, Spare: 6},
-		{Title: "CAMPAIGN", Cell: func(r Row) string { return r.Campaign }, Cuts: true, Spare: 3},
-		{Title: "RECIPIENT", Cell: func(r Row) string { return r.OpenID }, Spare: 4},
-		{Title: "SOURCE", Cell: func(r Row) string { return r.Source }, Cuts: true, Spare: 5},
+func columns() []cli.Column[letter.Row] {
+	return []cli.Column[letter.Row]{
+		{Title: "ID", Cell: func(r letter.Row) string { return r.ID }}, // whole: dead show takes it
+		{Title: "APP", Cell: func(r letter.Row) string { return r.AppID }, Spare: 2},
+		{Title: "REASON", Cell: func(r letter.Row) string { return string(r.Reason) },
+			Style: func(r letter.Row) cli.Style { return reasonStyle(r.Reason) }},
+		{Title: "ERRCODE", Right: true, Cell: func(r letter.Row) string { return cli.Errcode(r.Errcode) }},
+		{Title: "LANE", Cell: func(r letter.Row) string { return string(r.Lane) }, Spare: 6},
+		{Title: "CAMPAIGN", Cell: func(r letter.Row) string { return r.Campaign }, Cuts: true, Spare: 3},
+		{Title: "RECIPIENT", Cell: func(r letter.Row) string { return r.OpenID }, Spare: 4},
+		{Title: "SOURCE", Cell: func(r letter.Row) string { return r.Source }, Cuts: true, Spare: 5},
 		{Title: "ATTEMPTS", Right: true,
-			Cell: func(r Row) string { return strconv.Itoa(r.Attempts) }, Spare: 7},
-		{Title: "DIED", Cell: func(r Row) string { return cli.Moment(r.DiedAt) }, Spare: 1},
+			Cell: func(r letter.Row) string { return strconv.Itoa(r.Attempts) }, Spare: 7},
+		{Title: "DIED", Cell: func(r letter.Row) string { return cli.Moment(r.DiedAt) }, Spare: 1},
 		{Title: "DETAIL", Cell: detail, Cuts: true},
 	}
 }
 
 // detail is what WeChat said, as the letter's own detail begins with what other columns show; or
 // that, when there was no answer.
-func detail(r Row) string {
+func detail(r letter.Row) string {
 	if r.Errcode != nil && r.Errmsg != "" {
 		return r.Errmsg
 	}

@@ -1,6 +1,10 @@
 package dead
 
-import "cmp"
+import (
+	"cmp"
+
+	"github.com/kefuhq/kefu/internal/letter"
+)
 
 // The orders of a list by time. Letters come out of the box in the order in which they died.
 const (
@@ -11,25 +15,25 @@ const (
 // orders are the others: what comes top.
 var orders = []struct {
 	name    string
-	compare func(a, b Row) int
+	compare func(a, b letter.Row) int
 }{
-	{"attempts", func(a, b Row) int { return cmp.Compare(b.Attempts, a.Attempts) }},
-	{"errcode", func(a, b Row) int {
+	{"attempts", func(a, b letter.Row) int { return cmp.Compare(b.Attempts, a.Attempts) }},
+	{"errcode", func(a, b letter.Row) int {
 		return cmp.Or(cmp.Compare(unanswered(a), unanswered(b)), cmp.Compare(code(a), code(b)))
 	}},
-	{"reason", func(a, b Row) int { return cmp.Compare(a.Reason, b.Reason) }},
-	{"app", func(a, b Row) int { return cmp.Compare(a.AppID, b.AppID) }},
+	{"reason", func(a, b letter.Row) int { return cmp.Compare(a.Reason, b.Reason) }},
+	{"app", func(a, b letter.Row) int { return cmp.Compare(a.AppID, b.AppID) }},
 }
 
 // unanswered is 1 for a letter without an errcode: those come last.
-func unanswered(r Row) int {
+func unanswered(r letter.Row) int {
 	if r.Errcode == nil {
 		return 1
 	}
 	return 0
 }
 
-func code(r Row) int {
+func code(r letter.Row) int {
 	if r.Errcode == nil {
 		return 0
 	}
@@ -49,10 +53,10 @@ func orderNames() []string {
 func (d *list) byTime() bool { return d.sort == "" || d.sort == byNewest || d.sort == byOldest }
 
 // compare returns the order of --sort, when it is not by time.
-func (d *list) compare() func(a, b Row) int {
+func (d *list) compare() func(a, b letter.Row) int {
 	for _, o := range orders {
 		if o.name == d.sort {
-			return func(a, b Row) int { return cmp.Or(o.compare(a, b), cmp.Compare(b.Seq, a.Seq)) }
+			return func(a, b letter.Row) int { return cmp.Or(o.compare(a, b), cmp.Compare(b.Seq, a.Seq)) }
 		}
 	}
 	return nil

@@ -11,13 +11,14 @@ import (
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
 	"github.com/kefuhq/kefu/internal/cli/dead"
+	"github.com/kefuhq/kefu/internal/letter"
 	"github.com/kefuhq/kefu/schema"
 )
 
 // ids returns those that a list shows.
 func ids(o *clitest.Operation, line string) (ids []string) {
 	o.T.Helper()
-	for _, row := range clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json "+line)) {
+	for _, row := range clitest.Decode[[]letter.Row](o, o.Kefu("dead list -o json "+line)) {
 		ids = append(ids, row.ID)
 	}
 	return ids
@@ -132,7 +133,7 @@ func TestPagesOfDeadLettersAddUp(t *testing.T) {
 		if got.Code == cli.ExitNothing {
 			break
 		}
-		for _, row := range clitest.Decode[[]dead.Row](o, got) {
+		for _, row := range clitest.Decode[[]letter.Row](o, got) {
 			pages, after = append(pages, row.ID), row.Seq
 		}
 	}

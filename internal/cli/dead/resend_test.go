@@ -12,8 +12,8 @@ import (
 	"github.com/kefuhq/kefu/internal/broker/brokertest"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
-	"github.com/kefuhq/kefu/internal/cli/dead"
 	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/letter"
 	"github.com/kefuhq/kefu/internal/replay"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
@@ -390,7 +390,7 @@ func TestAChangedLetterIsSentChangedAndItsOriginalShown(t *testing.T) {
 	o.Contains(shown.Out, "7 in its queue\n")
 	o.Contains(o.Audited(), "reveal dead show id=news-1: recipients shown unmasked")
 	o.NotContains(o.Kefu("dead show news-1").Out, clitest.Recipient)
-	originals := clitest.Decode[[]dead.Letter](o, o.Kefu("dead show news-1 -o json"))
+	originals := clitest.Decode[[]letter.Letter](o, o.Kefu("dead show news-1 -o json"))
 	o.Len(originals, 1)
 	o.Equal(id, originals[0].Changed.Job)
 	o.True(originals[0].Masked)
@@ -398,13 +398,13 @@ func TestAChangedLetterIsSentChangedAndItsOriginalShown(t *testing.T) {
 	o.Contains(o.Audited()[0], "2 changes of the packets")
 
 	o.Bury(clitest.DeadLetter("news-1", func(l *schema.Letter) { l.Generation = 2 }))
-	again := clitest.Decode[[]dead.Letter](o, o.Kefu("dead show news-1 -o json"))
+	again := clitest.Decode[[]letter.Letter](o, o.Kefu("dead show news-1 -o json"))
 	o.Len(again, 2, "it died again: the original is shown below")
 	o.Equal(2, again[0].Generation)
 	o.Nil(again[0].Changed)
 	o.Equal(originals[0], again[1])
 	o.Bury(clitest.DeadLetter("news-1"))
-	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show news-1 -o json")), 2,
+	o.Len(clitest.Decode[[]letter.Letter](o, o.Kefu("dead show news-1 -o json")), 2,
 		"an original that lies in the box is shown once")
 }
 

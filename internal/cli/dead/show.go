@@ -13,8 +13,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/deadletter"
-	"github.com/kefuhq/kefu/internal/mask"
-	"github.com/kefuhq/kefu/internal/wire"
+	"github.com/kefuhq/kefu/internal/letter"
 	"github.com/kefuhq/kefu/schema"
 )
 
@@ -59,16 +58,10 @@ func (d *show) run(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	mask := mask.Mask{Reveal: d.reveal}
-	letters := make([]Letter, len(items))
-	for i, item := range items {
-		letters[i] = newLetter(item, mask, len(items) > 1)
-	}
-	originals, err := d.originals(ctx, conn, items, id)
+	letters, err := d.letters(ctx, conn, items, id)
 	if err != nil {
 		return err
 	}
-	letters = append(letters, originals...)
 	if len(letters) == 0 {
 		return noMatch(ctx, box, deadletter.Filter{AppID: d.settings.AppID, IDs: []string{id}})
 	}
@@ -82,62 +75,9 @@ func (d *show) run(ctx context.Context, id string) error {
 	return cli.Each(d.streams, letters, d.print)
 }
 
-// Letter is a letter as JSON: the stored one, masked, with its place in the box and what kefu
-// advises.
-type Letter struct {
-	schema.Letter
-	Masked  bool    `json:"masked,omitempty"`  // what is said and to whom is taken out
-	Changed *Change `json:"changed,omitempty"` // who sent it with changes; nil for one in the box
-	Seq     uint64  `json:"seq"`
-
-	Group    string   `json:"group"` // of those that died of the same
-	Means    string   `json:"means"`
-	MeansZh  string   `json:"means_zh"`
-	Advice   string   `json:"advice"`
-	AdviceZh string   `json:"advice_zh"`
-	Commands []string `json:"commands"` // that do what is advised
-
-	packet string // as people are shown it
-}
-
-// newLetter explains a letter, and masks it. several says that it is not the only one of its id.
-func newLetter(i deadletter.Item, m mask.Mask, several bool) Letter {
-	l := i.Letter
-	advice := deadletter.AdviceOn(l.Reason, l.Errcode)
-	out := Letter{
-		Letter: l, Seq: i.Seq, Group: deadletter.GroupOf(&l),
-		Means: advice.MeansEn, MeansZh: advice.MeansZh, Advice: advice.DoEn, AdviceZh: advice.DoZh,
-		Commands: remedy(&l, several), packet: m.Packet(l.Packet()),
-	}
-	if !m.Reveal {
-		out.mask(m)
-	}
-	return out
-}
-
-// mask takes out what is said and to whom.
-func (l *Letter) mask(m mask.Mask) {
-	openid, headers := l.OpenID, l.Headers
-	l.Masked, l.OpenID = true, m.OpenID(openid)
-	l.Subject = m.Subject(l.Subject, openid)
-	l.Detail, l.Errmsg = m.Within(l.Detail, openid), m.Within(l.Errmsg, openid)
-	l.Headers = make(map[string][]string)
-	for name, values := range headers {
-		for _, value := range values {
-			l.Headers[name] = append(l.Headers[name], m.Within(value, openid))
-		}
-	}
-	l.HeadersBase64 = nil
-	l.Attempts = slices.Clone(l.Attempts)
-	for i := range l.Attempts {
-		l.Attempts[i].Errmsg = m.Within(l.Attempts[i].Errmsg, openid)
-	}
-	wire.SetPacket(&l.Letter, []byte(l.packet))
-}
-
-func (d *show) print(l Letter) error {
+func (d *show) print(l letter.Letter) error {
 	if l.Changed != nil {
-		if err := d.streams.Printf("%s\n\n", l.Changed.words()); err != nil {
+		if err := d.streams.Printf("%s\n\n", changedBy(*l.Changed)); err != nil {
 			return err
 		}
 	}
@@ -165,14 +105,14 @@ func (d *show) print(l Letter) error {
 		title = "packet (masked; --reveal shows it)"
 	}
 	fmt.Fprintf(&rest, "\n%s\n", title)
-	for line := range strings.Lines(l.packet) {
+	for line := range strings.Lines(l.Shown) {
 		fmt.Fprintf(&rest, "  %s\n", cleanIndented(strings.TrimRight(line, "\n")))
 	}
 	return d.streams.Printf("%s", rest.String())
 }
 
 // commandLines are not broken at the terminal's width: they are copied.
-func commandLines(l Letter) string {
+func commandLines(l letter.Letter) string {
 	var out strings.Builder
 	out.WriteString("commands\n")
 	for _, line := range append(l.Commands, "kefu dead list --group "+l.Group+
@@ -201,7 +141,7 @@ func cleanIndented(line string) string {
 }
 
 // why says what it died of, what that means, and what can be done.
-func (d *show) why(l Letter) []cli.Field {
+func (d *show) why(l letter.Letter) []cli.Field {
 	died := "before its first attempt"
 	if n := deadletter.AttemptsOf(&l.Letter); n > 0 {
 		died = "after " + cli.Counted(n, "attempt")
@@ -234,7 +174,7 @@ func (d *show) why(l Letter) []cli.Field {
 }
 
 // facts are the rest.
-func facts(l Letter) []cli.Field {
+func facts(l letter.Letter) []cli.Field {
 	http, detail := "", ""
 	if l.HTTPStatus > 0 {
 		http = strconv.Itoa(l.HTTPStatus)
@@ -262,7 +202,7 @@ func facts(l Letter) []cli.Field {
 
 // attemptColumns leave out what every attempt has in common with the letter: its day, where that is
 // the same, and the worker.
-func attemptColumns(l Letter) []cli.Column[schema.Attempt] {
+func attemptColumns(l letter.Letter) []cli.Column[schema.Attempt] {
 	type attempt = schema.Attempt
 	at := func(a attempt) string { return a.At.Local().Format("15:04:05.000") }
 	if slices.ContainsFunc(l.Attempts, func(a attempt) bool { return !sameDay(a.At, l.DiedAt) }) {

@@ -9,9 +9,9 @@ import (
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/cli/clitest"
-	"github.com/kefuhq/kefu/internal/cli/dead"
 	"github.com/kefuhq/kefu/internal/cli/root"
 	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/letter"
 	"github.com/kefuhq/kefu/internal/wire"
 	"github.com/kefuhq/kefu/schema"
 )
@@ -65,9 +65,9 @@ func TestLettersAreLookedUpByIDWithoutReadingAll(t *testing.T) {
 		o.Contains(got.Out+got.Err, "exhausted", c.line)
 		o.LessOrEqual(reads(), c.most, c.line)
 	}
-	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-1 -o json")), 2,
+	o.Len(clitest.Decode[[]letter.Letter](o, o.Kefu("dead show order-1 -o json")), 2,
 		"from before the index, of two apps")
-	o.Len(clitest.Decode[[]dead.Letter](o, o.Kefu("dead show order-2 -o json")), 1)
+	o.Len(clitest.Decode[[]letter.Letter](o, o.Kefu("dead show order-2 -o json")), 1)
 }
 
 // closedPipe is an output whose reader has gone.
@@ -90,5 +90,5 @@ func TestDeadListPrintsLettersAsTheyAreRead(t *testing.T) {
 		o.NotEqual(cli.ExitDone, root.Run(t.Context(), clitest.Args("dead list -o "+format), p))
 		o.Equal(1, reads(), "%s: nothing is read for whom nothing can be printed", format)
 	}
-	o.Len(clitest.Decode[[]dead.Row](o, o.Kefu("dead list -o json")), 600)
+	o.Len(clitest.Decode[[]letter.Row](o, o.Kefu("dead list -o json")), 600)
 }

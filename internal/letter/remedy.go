@@ -1,4 +1,4 @@
-package dead
+package letter
 
 import (
 	"encoding/json"
