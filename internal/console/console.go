@@ -20,6 +20,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/overview"
 	"github.com/kefuhq/kefu/internal/page"
 	"github.com/kefuhq/kefu/internal/wechat"
@@ -59,6 +60,7 @@ type Console struct {
 	site     *page.Site
 	hub      *page.Hub
 	keeper   *overview.Keeper
+	groups   cached[[]deadletter.Group] // by the filter in a URL
 	sessions *sessions
 	handler  http.Handler
 
@@ -81,6 +83,7 @@ func New(conn *broker.Conn, o Options) (*Console, error) {
 		}),
 		keeper: overview.NewKeeper(conn, o.Config), sessions: newSessions(time.Now),
 	}
+	c.groups.ctx, c.groups.working = ctx, &c.working
 	handler, err := c.newHandler()
 	if err != nil {
 		stop()

@@ -155,7 +155,7 @@ func (c *Console) withdraw(r *request) (answer, error) {
 			},
 			Warning: r.T("This is final: to send it after all, its producer publishes it again."),
 			Action:  "/find/withdraw", Button: r.T("Withdraw it"), Back: back,
-			Fields:  map[string]string{"app": appID, "id": id},
+			Fields:  []fact{{"app", appID}, {"id", id}},
 			Command: "kefu cancel " + quoted(id) + flag("app", appID),
 		}}, nil
 	case w.Withdrawn:
@@ -181,7 +181,8 @@ type sureView struct {
 	Facts    []fact
 	Warning  string
 	Action   string
-	Fields   map[string]string
+	Fields   []fact // hidden ones of the form
+	Sure     string // what it agrees to; empty: "yes"
 	Button   string
 	Back     string
 	Command  string

@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"html/template"
+	"strings"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/deadletter"
@@ -18,7 +19,8 @@ func templateFunctions() template.FuncMap {
 	return template.FuncMap{
 		"stateZh": intent.StateZh, "reasonZh": deadletter.ReasonZh, "reasonZhText": reasonZhText,
 		"stampMS": stampMS, "clock": clock, "since": since, "seconds": seconds, "sum": sum,
-		"severity": severity, "kindText": kindText, "jobState": jobState, "link": link, "leftFor": leftFor, "short": short,
+		"severity": severity, "kindText": kindText, "jobState": jobState, "link": link, "leftFor": leftFor, "fate": fateOf,
+		"millis": millis, "traceID": traceID, "short": short,
 	}
 }
 
@@ -27,17 +29,10 @@ func reasonZhText(why string) string {
 	if zh := deadletter.ReasonZh(schema.Reason(why)); zh != "" {
 		return zh
 	}
-	if name, ok := cutPrefix(why, "campaign "); ok {
+	if name, ok := strings.CutPrefix(why, "campaign "); ok {
 		return "群发任务 " + name
 	}
 	return why
-}
-
-func cutPrefix(s, prefix string) (string, bool) {
-	if len(s) >= len(prefix) && s[:len(prefix)] == prefix {
-		return s[len(prefix):], true
-	}
-	return s, false
 }
 
 const (
@@ -154,4 +149,19 @@ func link(p overview.Problem) *page.Link {
 		return nil
 	}
 	return &page.Link{Href: fmt.Sprintf("/app/%s", p.App), Text: "See the app"}
+}
+
+// millis is a duration in milliseconds.
+func millis(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
+
+// traceID is the trace of a letter's producer; empty when it named none.
+func traceID(headers map[string][]string) string {
+	for name, values := range headers {
+		if strings.EqualFold(name, schema.HeaderTraceparent) && len(values) == 1 {
+			if parts := strings.Split(values[0], "-"); len(parts) == 4 && len(parts[1]) == 32 {
+				return parts[1]
+			}
+		}
+	}
+	return ""
 }

@@ -1,0 +1,436 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kefuhq/kefu/internal/apps"
+	"github.com/kefuhq/kefu/internal/deadletter"
+	"github.com/kefuhq/kefu/internal/job"
+	"github.com/kefuhq/kefu/internal/page"
+	"github.com/kefuhq/kefu/internal/replay"
+	"github.com/kefuhq/kefu/internal/when"
+	"github.com/kefuhq/kefu/schema"
+)
+
+// The values of a replay's form when nothing else is said: those of the command.
+const (
+	replayRate  = "50"
+	replayHalts = "100"
+)
+
+// replayView is the page that plans a replay, and asks.
+type replayView struct {
+	Form    map[string]string // options by the names of the flags
+	Hidden  []fact            // the filter
+	Chooses string            // the filter, in words
+	Wrong   string            // with the options
+	Changed bool              // since the plan that was agreed to
+	Planned bool
+	Plan    replay.Plan
+	Rows    []planRow
+	Bar     page.Stack
+	CanAct  bool
+	Command string
+}
+
+// planRow is a fate of letters, and why.
+type planRow struct {
+	Count int
+	Fate  replay.Fate
+	Why   string
+	IDs   []string
+}
+
+// options are the parameters of a replay beside its filter, with their defaults.
+var replayOptions = []struct{ name, without string }{
+	{"rate", replayRate}, {"limit", ""}, {"to-lane", ""}, {"set", ""}, {"expires-in", ""}, {"new-ids", ""},
+	{"halt-after", replayHalts},
+}
+
+// planReplay shows what a replay would do, and the form that orders it.
+func (c *Console) planReplay(r *request) (answer, error) {
+	v, _, _, err := c.planned(r)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{template: "replay", title: r.T("Send again"), body: v}, nil
+}
+
+// orderReplay orders the replay that was planned: if the plan is another one by now, it asks again.
+func (c *Console) orderReplay(r *request) (answer, error) {
+	v, request, plan, err := c.planned(r)
+	if err != nil {
+		return answer{}, err
+	}
+	agreed := r.PostFormValue("agreed")
+	if v.Wrong != "" || plan.Replayable == 0 || agreed != planMark(plan) {
+		v.Changed = v.Wrong == "" && agreed != ""
+		return answer{template: "replay", title: r.T("Send again"), body: v}, nil
+	}
+	request.Options.AllowDoubles = plan.MayDouble > 0 // the page has said so
+	id, err := replay.Submit(r.Context(), c.conn, request, plan, r.by)
+	if err != nil {
+		return answer{}, err
+	}
+	c.hub.Changed("")
+	return did("/jobs/"+url.PathEscape(id), "ordered"), nil
+}
+
+// planMark tells plans apart.
+func planMark(p replay.Plan) string {
+	return strconv.Itoa(p.Total) + "-" + strconv.Itoa(p.Replayable)
+}
+
+// Mark is what the form agrees to.
+func (v replayView) Mark() string { return planMark(v.Plan) }
+
+func (c *Console) planned(r *request) (replayView, replay.Request, replay.Plan, error) {
+	v := replayView{Form: make(map[string]string), CanAct: r.canAct}
+	filter, err := c.filter(r)
+	if err != nil {
+		return v, replay.Request{}, replay.Plan{}, err
+	}
+	now := time.Now()
+	if filter.Until.IsZero() && len(filter.IDs) == 0 {
+		filter.Until = now // what dies from now on is not of it
+	}
+	for _, o := range replayOptions {
+		v.Form[o.name] = o.without
+		if given, ok := r.Form[o.name]; ok {
+			v.Form[o.name] = strings.Join(given, "\n")
+		}
+	}
+	fixed := filter.Query()
+	v.Hidden = pairs(fixed)
+	v.Command = "kefu dead replay" + filterFlags(fixed)
+	pseudonyms, err := c.conn.Pseudonyms(r.Context())
+	if err != nil {
+		return v, replay.Request{}, replay.Plan{}, err
+	}
+	v.Chooses = filter.Words(pseudonyms)
+	request, err := v.request(filter)
+	if err != nil {
+		v.Wrong = err.Error()
+		return v, request, replay.Plan{}, nil
+	}
+	v.Command += v.flags()
+	plan, err := c.newPlan(r.Context(), request, now)
+	var unfit *replay.EditError
+	if errors.As(err, &unfit) {
+		v.Wrong = unfit.Error()
+		return v, request, plan, nil
+	}
+	if err != nil {
+		return v, request, plan, err
+	}
+	v.show(r, plan)
+	return v, request, plan, nil
+}
+
+func (c *Console) newPlan(ctx context.Context, q replay.Request, now time.Time) (replay.Plan, error) {
+	cfg := c.Config()
+	known, err := apps.Known(ctx, c.conn, cfg)
+	if err != nil {
+		return replay.Plan{}, err
+	}
+	all, err := apps.ForReplay(ctx, c.conn, cfg, known)
+	if err != nil {
+		return replay.Plan{}, err
+	}
+	return replay.NewPlan(ctx, c.conn, q, all, now)
+}
+
+// request reads the options.
+func (v replayView) request(filter deadletter.Filter) (replay.Request, error) {
+	q := replay.Request{Filter: filter}
+	wrong := func(name string) error {
+		return errors.New(name + ": " + strconv.Quote(v.Form[name]) + "?")
+	}
+	var err error
+	if q.Rate, err = strconv.ParseFloat(v.Form["rate"], 64); err != nil || !(q.Rate >= 0 && q.Rate <= 1e6) {
+		return q, wrong("rate")
+	}
+	for name, into := range map[string]*int{"limit": &q.Limit, "halt-after": &q.Options.HaltAfter} {
+		if v.Form[name] == "" {
+			continue
+		}
+		if *into, err = strconv.Atoi(v.Form[name]); err != nil || *into < 0 {
+			return q, wrong(name)
+		}
+	}
+	switch q.Options.Lane = schema.Lane(v.Form["to-lane"]); q.Options.Lane {
+	case "", schema.LaneLive, schema.LaneBulk:
+	default:
+		return q, wrong("to-lane")
+	}
+	if text := v.Form["expires-in"]; text != "" {
+		d, ok := when.Duration(text)
+		if !ok || d == 0 {
+			return q, wrong("expires-in")
+		}
+		q.Options.ExpiresIn = d
+	}
+	q.Options.NewIDs = v.Form["new-ids"] != ""
+	if q.Options.Set, err = replay.ParseEdit(v.changes()...); err != nil {
+		return q, err
+	}
+	return q, nil
+}
+
+// changes are the lines of the field "set", or one JSON patch of several lines.
+func (v replayView) changes() (all []string) {
+	text := strings.TrimSpace(v.Form["set"])
+	if strings.HasPrefix(text, "[") {
+		return []string{text}
+	}
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// flags are the options as the command takes them.
+func (v replayView) flags() string {
+	var out strings.Builder
+	for _, o := range replayOptions {
+		switch value := v.Form[o.name]; {
+		case value == o.without:
+		case o.name == "new-ids":
+			out.WriteString(" --new-ids")
+		case o.name == "set":
+			for _, change := range v.changes() {
+				out.WriteString(flag("set", change))
+			}
+		default:
+			out.WriteString(flag(o.name, value))
+		}
+	}
+	return out.String()
+}
+
+// show draws a plan.
+func (v *replayView) show(r *request, p replay.Plan) {
+	v.Planned, v.Plan = true, p
+	levels := map[replay.Fate]string{
+		replay.WillBeSent: "good", replay.WillWait: "busy", replay.WasSent: "rest",
+		replay.SameAgain: "warn", replay.WillExpire: "bad", replay.CannotBe: "bad",
+	}
+	var parts []page.Part
+	for _, fate := range replay.Fates() {
+		parts = append(parts, page.Part{Name: fateText(r.Printer, fate), Count: p.Fates[fate], Level: levels[fate]})
+		rest := p.Fates[fate]
+		for _, note := range p.Notes {
+			if note.Fate == fate {
+				v.Rows = append(v.Rows, planRow{note.Count, fate, note.Text, note.IDs[:min(2, len(note.IDs))]})
+				rest -= note.Count
+			}
+		}
+		if rest > 0 {
+			v.Rows = append(v.Rows, planRow{rest, fate, "", nil})
+		}
+	}
+	v.Bar = page.NewStack(parts...)
+}
+
+func fateText(p page.Printer, f replay.Fate) string {
+	zh := map[replay.Fate]string{
+		replay.WillBeSent: "将会发送", replay.WillWait: "公众号已暂停，将排队等待", replay.WasSent: "此前已重放",
+		replay.SameAgain: "仍会失败", replay.WillExpire: "已过期", replay.CannotBe: "无法重放",
+	}[f]
+	return p.Choose(string(f), zh)
+}
+
+// discardMost is how many letters the page discards at a time: it answers when that is done.
+const discardMost = 10_000
+
+// discard asks whether letters are to be taken out of the box, and does so when it is told.
+func (c *Console) discard(r *request) (answer, error) {
+	filter, err := c.filter(r)
+	if err != nil {
+		return answer{}, err
+	}
+	if filter.Until.IsZero() && len(filter.IDs) == 0 {
+		filter.Until = time.Now()
+	}
+	box := deadletter.Open(c.conn)
+	o := deadletter.DiscardOptions{Limit: discardMost, By: r.by,
+		InHand: func(ctx context.Context, made time.Time) (map[uint64]bool, error) {
+			return replay.InHand(ctx, c.conn, made)
+		}}
+	plan, err := box.PlanDiscard(r.Context(), filter, o)
+	if err != nil {
+		return answer{}, err
+	}
+	query := filter.Query()
+	back := "/dead?" + query.Encode()
+	if r.PostFormValue("sure") == strconv.Itoa(plan.Total) && plan.Total > 0 {
+		o.Through = plan.Through
+		if _, err := box.Discard(r.Context(), filter, o); err != nil {
+			return answer{}, err
+		}
+		c.groups.drop()
+		c.hub.Changed("")
+		return did("/dead", "discarded"), nil
+	}
+	v := sureView{
+		Question: r.T("Take %s letters out of the box for good?", page.Num(plan.Total)),
+		Warning:  r.T("Nothing brings them back but an export that was made before."),
+		Action:   "/dead/discard", Button: r.T("Discard %s letters", page.Num(plan.Total)), Back: back,
+		Fields: pairs(query), Sure: strconv.Itoa(plan.Total),
+		Command: "kefu dead discard" + filterFlags(query) + " --limit " + strconv.Itoa(discardMost),
+	}
+	for _, s := range plan.Shares[:min(len(plan.Shares), 12)] {
+		v.Facts = append(v.Facts, fact{s.AppID + " · " + r.Choose(string(s.Reason), deadletter.ReasonZh(s.Reason)), page.Num(s.Count)})
+	}
+	if plan.Left > 0 {
+		v.Facts = append(v.Facts, fact{r.T("left: in the hand of a replay, or beyond %s", page.Num(discardMost)), page.Num(plan.Left)})
+	}
+	if plan.Total == 0 {
+		v.Button = ""
+	}
+	return answer{template: "sure", title: r.T("Discard letters"), body: v}, nil
+}
+
+// pairs are names and values, in order, for the hidden fields of a form.
+func pairs(values url.Values) (all []fact) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		for _, value := range values[name] {
+			all = append(all, fact{name, value})
+		}
+	}
+	return all
+}
+
+// jobsView is the page of replays.
+type jobsView struct {
+	Rows    []jobRow
+	Command string
+}
+
+// jobRow is a replay, drawn.
+type jobRow struct {
+	replay.Status
+	Bar   page.Stack
+	Ended bool
+}
+
+func drawnJob(r *request, s replay.Status) jobRow {
+	row := jobRow{Status: s, Ended: !s.FinishedAt.IsZero()}
+	count := func(n *int) int {
+		if n == nil {
+			return 0
+		}
+		return *n
+	}
+	sent, dead, cancelled := count(s.Sent), count(s.Dead), count(s.Cancelled)
+	row.Bar = page.NewStack(
+		page.Part{Name: r.T("sent"), Count: sent, Level: "good"},
+		page.Part{Name: r.T("died again"), Count: dead, Level: "bad"},
+		page.Part{Name: r.T("cancelled"), Count: cancelled, Level: "warn"},
+		page.Part{Name: r.T("queued again"), Count: max(s.Published-sent-dead-cancelled, 0), Level: "busy"},
+		page.Part{Name: r.T("left in the box"), Count: s.Left, Level: "warn"},
+		page.Part{Name: r.T("taken out by others"), Count: s.Gone, Level: "rest"},
+		page.Part{Name: r.T("to come"), Count: max(s.Chosen-s.Published-s.Left-s.Gone, 0), Level: "rest"},
+	)
+	return row
+}
+
+func (c *Console) jobs(r *request) (answer, error) {
+	list, err := replay.List(r.Context(), c.conn)
+	if err != nil {
+		return answer{}, err
+	}
+	v := jobsView{Command: "kefu dead replays"}
+	for _, s := range list[:min(len(list), 100)] {
+		v.Rows = append(v.Rows, drawnJob(r, s))
+	}
+	return answer{template: "jobs", title: r.T("Replays"), body: v, live: true}, nil
+}
+
+// fateOf is fateText for a template.
+func fateOf(p *page.View, f replay.Fate) string { return fateText(p.Printer, f) }
+
+// jobView is the page of one replay.
+type jobView struct {
+	jobRow
+	CanPause, CanResume, CanAbort string // why not; empty: it can be
+	Command                       string
+}
+
+func (c *Console) job(r *request) (answer, error) {
+	s, err := replay.Read(r.Context(), c.conn, r.PathValue("job"))
+	if errors.Is(err, job.ErrNoJob) {
+		return answer{}, missing("%s", r.T("There is no such replay, or not any more."))
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	v := jobView{jobRow: drawnJob(r, s), Command: "kefu dead replays show " + s.Job}
+	switch {
+	case !r.canAct:
+		sign := r.T("sign in to do this")
+		v.CanPause, v.CanResume, v.CanAbort = sign, sign, sign
+	case v.Ended:
+		ended := r.T("it has ended")
+		v.CanPause, v.CanResume, v.CanAbort = ended, ended, ended
+	case s.State == job.StatePaused || s.State == job.StateHalted:
+		v.CanPause = r.T("it does not go on")
+	default:
+		v.CanResume = r.T("it goes on")
+	}
+	return answer{template: "job", title: r.T("Replay %s", s.Job), body: v, live: true}, nil
+}
+
+func (c *Console) pauseJob(r *request) (answer, error) { return c.tellJob(r, job.Pause, "job-paused") }
+func (c *Console) resumeJob(r *request) (answer, error) {
+	return c.tellJob(r, job.Resume, "job-resumed")
+}
+
+// abortJob asks whether a replay is to be aborted, and does so when it is told.
+func (c *Console) abortJob(r *request) (answer, error) {
+	if r.PostFormValue("sure") != "" {
+		return c.tellJob(r, job.Abort, "job-aborted")
+	}
+	s, err := replay.Read(r.Context(), c.conn, r.PathValue("job"))
+	if errors.Is(err, job.ErrNoJob) {
+		return answer{}, missing("%s", r.T("There is no such replay, or not any more."))
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	path := "/jobs/" + url.PathEscape(s.Job)
+	return answer{template: "sure", title: r.T("Abort a replay"), body: sureView{
+		Question: r.T("Shall replay %s end here?", s.Job),
+		Facts: []fact{
+			{r.T("queued again"), page.Num(s.Published)},
+			{r.T("to come"), page.Num(max(s.Chosen-s.Published-s.Left-s.Gone, 0))},
+		},
+		Warning: r.T("What it has queued is sent all the same; the rest stays in the box."),
+		Action:  path + "/abort", Button: r.T("Abort it"), Back: path,
+		Command: "kefu dead replays abort " + s.Job,
+	}}, nil
+}
+
+func (c *Console) tellJob(r *request, command job.Command, notice string) (answer, error) {
+	id := r.PathValue("job")
+	_, err := replay.Tell(r.Context(), c.conn, id, command, r.by)
+	switch {
+	case errors.Is(err, job.ErrNoJob):
+		return answer{}, missing("%s", r.T("There is no such replay, or not any more."))
+	case errors.Is(err, job.ErrFinal):
+		notice = "not-changed"
+	case err != nil:
+		return answer{}, err
+	}
+	c.hub.Changed("")
+	return did("/jobs/"+url.PathEscape(id), notice), nil
+}
