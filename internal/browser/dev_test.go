@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -148,4 +149,21 @@ func (d *dev) rule(rule map[string]any) {
 	d.NoError(err)
 	d.NoError(resp.Body.Close())
 	d.Less(resp.StatusCode, 300, string(answer))
+}
+
+// campaign starts a campaign to so many people, some of whom the API refuses.
+func (d *dev) campaign(name string, n int, more ...string) {
+	d.t.Helper()
+	d.rule(map[string]any{"call": "send", "appid": app1, "share": 0.05, "errcode": 45015})
+	file := filepath.Join(d.dir, name+".txt")
+	var people strings.Builder
+	for i := range n {
+		fmt.Fprintf(&people, "person-%d\n", i)
+	}
+	d.NoError(os.WriteFile(file, []byte(people.String()), 0o600))
+	packet := filepath.Join(d.dir, "packet.json")
+	d.NoError(os.WriteFile(packet, []byte(`{"msgtype":"text","text":{"content":"春季上新"}}`), 0o600))
+	out := d.kefu(append([]string{"campaign", "start", name, file, "--template", packet, "--app", app1,
+		"--yes"}, more...)...)
+	d.Contains(out, name)
 }

@@ -45,9 +45,9 @@ func run(m *testing.M) (int, error) {
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/kefu").CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("%w: %s", err, out)
 	}
-	script, err := os.ReadFile(os.Getenv("KEFU_AXE"))
+	script, err := os.ReadFile(os.Getenv("AXE_CORE"))
 	if err != nil {
-		return 1, fmt.Errorf("KEFU_AXE must name axe.min.js of axe-core: run .ci/browser (%w)", err)
+		return 1, fmt.Errorf("AXE_CORE must name axe.min.js of axe-core: run .ci/browser (%w)", err)
 	}
 	axe = string(script)
 	path, err := findBrowser()
@@ -69,7 +69,7 @@ func run(m *testing.M) (int, error) {
 }
 
 func findBrowser() (string, error) {
-	for _, name := range []string{os.Getenv("KEFU_BROWSER"), "chromium", "chromium-headless-shell",
+	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-headless-shell",
 		"google-chrome"} {
 		if name == "" {
 			continue
@@ -78,5 +78,5 @@ func findBrowser() (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("there is no Chromium: run .ci/browser, or name one in KEFU_BROWSER")
+	return "", fmt.Errorf("there is no Chromium: run .ci/browser, or name one in CHROMIUM")
 }

@@ -36,6 +36,12 @@ func dict(pairs ...any) (map[string]any, error) {
 
 // Num writes a whole number with its thousands apart: 41,200.
 func Num(n any) string {
+	if p, ok := n.(*int); ok {
+		if p == nil {
+			return "–"
+		}
+		n = *p
+	}
 	text := fmt.Sprint(n)
 	sign := ""
 	if strings.HasPrefix(text, "-") {
