@@ -85,7 +85,7 @@ func (c *Console) dead(r *request) (answer, error) {
 	} else {
 		v.Newest = "/dead?" + choosing(r.URL.Query(), nil).Encode()
 	}
-	page := deadletter.Page{Before: uint64(before), NewestFirst: true, Most: lettersShown + 1} //nolint:gosec // G115: from 0
+	page := deadletter.Page{Before: uint64(before), NewestFirst: true, Most: lettersShown + 1}
 	err = deadletter.Open(c.conn).ListPage(r.Context(), filter, page, func(i deadletter.Item) error {
 		v.Rows = append(v.Rows, letter.NewRow(i, mask.Mask{}).Alone())
 		return nil

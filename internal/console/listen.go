@@ -1,13 +1,17 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
+	"github.com/kefuhq/kefu/internal/config"
+	"github.com/kefuhq/kefu/internal/wiring"
 )
 
 // Server is a console that is served on an address.
@@ -59,4 +63,41 @@ func (s *Server) Close() error {
 	<-s.done
 	s.console.Close()
 	return err
+}
+
+// Configured returns how a configuration sets up a console.
+func Configured(cfg *config.Config, actor string, log *slog.Logger) Options {
+	o := Options{
+		Config: func() *config.Config { return cfg }, Actor: actor, Origin: cfg.Console.Origin,
+		Secret: wiring.ConfiguredSecret, Log: log,
+	}
+	if cfg.Console.TokenFile != "" {
+		o.Token = cfg.Console.ReadToken
+	}
+	return o
+}
+
+// Beside serves the console beside a worker until ctx ends, over a connection of its own: what
+// people look at must not wait behind what is sent, nor the other way round. The address was bound
+// before.
+func Beside(
+	ctx context.Context, l net.Listener, options broker.Options, o Options,
+) error {
+	options.Name = "kefu console"
+	conn, err := broker.Connect(ctx, options)
+	if err != nil {
+		_ = l.Close() // nothing came in yet
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer conn.Close()
+	server, err := Serve(l, conn, o)
+	if err != nil {
+		return err
+	}
+	o.Log.Info("console", "url", server.URL)
+	<-ctx.Done()
+	return server.Close()
 }

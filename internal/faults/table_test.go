@@ -75,7 +75,7 @@ var results = struct {
 // storms are the tests that report to the table, in its order.
 var storms = []string{
 	"kill -9 at a point", "random kills", "ten apps", "due at once", "no way out", "order", "replay", "replay beside live",
-	"campaign", "campaign paused and cancelled", "two campaigns beside live",
+	"campaign", "campaign paused and cancelled", "two campaigns beside live", "live while watched",
 	"cluster of three", "no quorum",
 	"rolling upgrade", "leader cut off",
 }

@@ -8,11 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/console"
-	"github.com/kefuhq/kefu/internal/wiring"
 )
 
 // command is `kefu console`.
@@ -68,7 +66,7 @@ func (c *command) run(ctx context.Context) error {
 	}
 	defer conn.Close()
 	log := c.streams.LoggerForPeople(&c.level)
-	server, err := console.Serve(listener, conn, Options(cfg, c.settings.Actor(), log))
+	server, err := console.Serve(listener, conn, console.Configured(cfg, c.settings.Actor(), log))
 	if err != nil {
 		return err
 	}
@@ -99,41 +97,4 @@ func (c *command) address(cfg *config.Config) (string, error) {
 			"console.token_file, or listen on 127.0.0.1", c.listen)
 	}
 	return c.listen, nil
-}
-
-// Options returns how a configuration sets up a console.
-func Options(cfg *config.Config, actor string, log *slog.Logger) console.Options {
-	o := console.Options{
-		Config: func() *config.Config { return cfg }, Actor: actor, Origin: cfg.Console.Origin,
-		Secret: wiring.ConfiguredSecret, Log: log,
-	}
-	if cfg.Console.TokenFile != "" {
-		o.Token = cfg.Console.ReadToken
-	}
-	return o
-}
-
-// Beside serves the console beside a worker until ctx ends, over a connection of its own: what
-// people look at must not wait behind what is sent, nor the other way round. The address was bound
-// before.
-func Beside(
-	ctx context.Context, l net.Listener, options broker.Options, o console.Options,
-) error {
-	options.Name = "kefu console"
-	conn, err := broker.Connect(ctx, options)
-	if err != nil {
-		_ = l.Close() // nothing came in yet
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	defer conn.Close()
-	server, err := console.Serve(l, conn, o)
-	if err != nil {
-		return err
-	}
-	o.Log.Info("console", "url", server.URL)
-	<-ctx.Done()
-	return server.Close()
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/kefuhq/kefu/internal/apps"
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
-	consolecmd "github.com/kefuhq/kefu/internal/cli/console"
 	"github.com/kefuhq/kefu/internal/config"
 	"github.com/kefuhq/kefu/internal/console"
 	"github.com/kefuhq/kefu/internal/daemon"
@@ -124,10 +123,10 @@ func (d *dev) run(ctx context.Context) error {
 		return cli.AddressInUse(worker.Run(ctx, options), cfg.Worker.Listen, "--probes-listen")
 	})
 	group.Go(func() error {
-		page := consolecmd.Options(cfg, d.settings.Actor(), log)
+		page := console.Configured(cfg, d.settings.Actor(), log)
 		page.Secret = secret
 		page.Trusted = page.Token == nil // nothing is real, and only this machine reaches it
-		return consolecmd.Beside(ctx, listener, options, page)
+		return console.Beside(ctx, listener, options, page)
 	})
 	if err := group.Wait(); err != nil {
 		return err

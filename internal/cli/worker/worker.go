@@ -11,8 +11,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/internal/cli"
-	"github.com/kefuhq/kefu/internal/cli/console"
-	consolepage "github.com/kefuhq/kefu/internal/console"
+	"github.com/kefuhq/kefu/internal/console"
 	"github.com/kefuhq/kefu/internal/daemon"
 	"github.com/kefuhq/kefu/internal/wiring"
 )
@@ -102,14 +101,14 @@ func (w *worker) runAll(ctx context.Context, d *daemon.Daemon, options broker.Op
 	if d.Config.Console.Listen == "" {
 		return run(ctx)
 	}
-	listener, err := consolepage.Bind(d.Config.Console.Listen)
+	listener, err := console.Bind(d.Config.Console.Listen)
 	if err != nil {
 		return cli.AddressInUse(err, d.Config.Console.Listen, "console.listen")
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return run(ctx) })
 	group.Go(func() error {
-		o := console.Options(d.Config, w.settings.Actor(), d.Log)
+		o := console.Configured(d.Config, w.settings.Actor(), d.Log)
 		return console.Beside(ctx, listener, options, o)
 	})
 	return group.Wait()
