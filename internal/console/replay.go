@@ -85,7 +85,11 @@ func (c *Console) orderReplay(r *request) (answer, error) {
 
 // planMark tells plans apart.
 func planMark(p replay.Plan) string {
-	return strconv.Itoa(p.Total) + "-" + strconv.Itoa(p.Replayable)
+	counts := []string{strconv.Itoa(p.Total), strconv.Itoa(p.Replayable)}
+	for _, fate := range replay.Fates() {
+		counts = append(counts, strconv.Itoa(p.Fates[fate]))
+	}
+	return strings.Join(counts, "-")
 }
 
 // Mark is what the form agrees to.
@@ -103,8 +107,9 @@ func (c *Console) planned(r *request) (replayView, replay.Request, replay.Plan, 
 	}
 	for _, o := range replayOptions {
 		v.Form[o.name] = o.without
-		if given, ok := r.Form[o.name]; ok {
-			v.Form[o.name] = strings.Join(given, "\n")
+		// An empty field is as good as none: so plan, order and command line agree.
+		if given := strings.Join(r.Form[o.name], "\n"); strings.TrimSpace(given) != "" {
+			v.Form[o.name] = given
 		}
 	}
 	fixed := filter.Query()
@@ -115,7 +120,7 @@ func (c *Console) planned(r *request) (replayView, replay.Request, replay.Plan, 
 		return v, replay.Request{}, replay.Plan{}, err
 	}
 	v.Chooses = filter.Words(pseudonyms)
-	request, err := v.request(filter)
+	request, err := v.request(r.Printer, filter)
 	if err != nil {
 		v.Wrong = err.Error()
 		return v, request, replay.Plan{}, nil
@@ -148,32 +153,33 @@ func (c *Console) newPlan(ctx context.Context, q replay.Request, now time.Time) 
 }
 
 // request reads the options.
-func (v replayView) request(filter deadletter.Filter) (replay.Request, error) {
+func (v replayView) request(p page.Printer, filter deadletter.Filter) (replay.Request, error) {
 	q := replay.Request{Filter: filter}
-	wrong := func(name string) error {
-		return errors.New(name + ": " + strconv.Quote(v.Form[name]) + "?")
+	wrong := func(name, form string) error {
+		return errors.New(p.T("%s: %s does not do; give %s.", name, page.Clean(v.Form[name]), form))
 	}
+	whole := p.T("a whole number, 0 or more")
 	var err error
 	if q.Rate, err = strconv.ParseFloat(v.Form["rate"], 64); err != nil || !(q.Rate >= 0 && q.Rate <= 1e6) {
-		return q, wrong("rate")
+		return q, wrong("rate", p.T("a number from 0 to 1,000,000"))
 	}
 	for name, into := range map[string]*int{"limit": &q.Limit, "halt-after": &q.Options.HaltAfter} {
 		if v.Form[name] == "" {
 			continue
 		}
 		if *into, err = strconv.Atoi(v.Form[name]); err != nil || *into < 0 {
-			return q, wrong(name)
+			return q, wrong(name, whole)
 		}
 	}
 	switch q.Options.Lane = schema.Lane(v.Form["to-lane"]); q.Options.Lane {
 	case "", schema.LaneLive, schema.LaneBulk:
 	default:
-		return q, wrong("to-lane")
+		return q, wrong("to-lane", p.T("live or bulk"))
 	}
 	if text := v.Form["expires-in"]; text != "" {
 		d, ok := when.Duration(text)
 		if !ok || d == 0 {
-			return q, wrong("expires-in")
+			return q, wrong("expires-in", p.T("a time such as 90m, 6h or 2d"))
 		}
 		q.Options.ExpiresIn = d
 	}
