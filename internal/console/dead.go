@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,6 +19,9 @@ import (
 
 // lettersShown is how many letters a page shows.
 const lettersShown = 50
+
+// lettersWithin is how long a page looks for them. The reader goes on from there.
+const lettersWithin = 2 * time.Second
 
 // deadView is the page of the dead letters.
 type deadView struct {
@@ -38,6 +42,7 @@ type deadView struct {
 	Rows    []letter.Row
 	Older   string // URL of the next page; empty: there is none
 	Newest  string // URL of the first page; empty: this is it
+	Cut     bool   // it looked for long enough: Older goes on from there
 	Query   string // the filter in a URL
 	CanAct  bool
 	Command string
@@ -85,22 +90,40 @@ func (c *Console) dead(r *request) (answer, error) {
 	} else {
 		v.Newest = "/dead?" + choosing(r.URL.Query(), nil).Encode()
 	}
-	page := deadletter.Page{Before: uint64(before), NewestFirst: true, Most: lettersShown + 1}
-	err = deadletter.Open(c.conn).ListPage(r.Context(), filter, page, func(i deadletter.Item) error {
-		v.Rows = append(v.Rows, letter.NewRow(i, mask.Mask{}).Alone())
-		return nil
-	})
-	if err != nil {
-		return answer{}, err
+	page := deadletter.Page{
+		Before: uint64(before), NewestFirst: true, Most: lettersShown + 1, Within: lettersWithin,
 	}
-	if len(v.Rows) > lettersShown {
-		v.Rows = v.Rows[:lettersShown]
-		last := strconv.FormatUint(v.Rows[lettersShown-1].Seq, 10)
-		v.Older = "/dead?" + choosing(r.URL.Query(), url.Values{"before": {last}}).Encode()
+	if err := c.listLetters(r, &v, page); err != nil {
+		return answer{}, err
 	}
 	// A later page stands still; so does one whose filter may go through the whole box.
 	return answer{template: "dead", title: r.T("Dead letters"), body: v,
 		live: before == 0 && len(v.Chips) == 0}, nil
+}
+
+// listLetters fills in a page of letters, and where the next begins.
+func (c *Console) listLetters(r *request, v *deadView, page deadletter.Page) error {
+	err := deadletter.Open(c.conn).ListPage(r.Context(), v.Filter, page,
+		func(i deadletter.Item) error {
+			v.Rows = append(v.Rows, letter.NewRow(i, mask.Mask{}).Alone())
+			return nil
+		})
+	var next uint64
+	var cut *deadletter.CutError
+	switch {
+	case errors.As(err, &cut):
+		next, v.Cut = cut.Before, true
+	case err != nil:
+		return err
+	case len(v.Rows) > lettersShown:
+		v.Rows = v.Rows[:lettersShown]
+		next = v.Rows[lettersShown-1].Seq
+	default:
+		return nil
+	}
+	v.Older = "/dead?" + choosing(r.URL.Query(),
+		url.Values{"before": {strconv.FormatUint(next, 10)}}).Encode()
+	return nil
 }
 
 // filter reads the filter out of the URL or a form.

@@ -3,7 +3,9 @@ package deadletter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/kefuhq/kefu/internal/broker"
 	"github.com/kefuhq/kefu/schema"
@@ -14,6 +16,17 @@ type Page struct {
 	After, Before uint64 // neither of which is in it; 0 is no bound
 	NewestFirst   bool   // instead of the oldest
 	Most          int    // letters at most, the first of them; 0 for all
+
+	// Within is how long it looks for letters, the newest first; 0 is no bound. When it has looked
+	// so long, the error is a [CutError].
+	Within time.Duration
+}
+
+// CutError says that a page was given up before it was full: few letters are chosen.
+type CutError struct{ Before uint64 } // where the next page begins
+
+func (e *CutError) Error() string {
+	return fmt.Sprintf("the letters before sequence %d were not looked at: it takes too long", e.Before)
 }
 
 // ListPage is List for a part of the box, and for lists: of a letter it reads no packet, headers,
@@ -73,6 +86,7 @@ func (b *Box) readBackward(
 	if len(sieve.filter.IDs) > 0 {
 		size = end // they are looked up once, and are few
 	}
+	began := time.Now()
 	for end > first {
 		begin := max(first, end-min(end, size))
 		sieve.quick = size >= quickWindow
@@ -88,6 +102,9 @@ func (b *Box) readBackward(
 			}
 		}
 		end = begin
+		if end > first && page.Within > 0 && time.Since(began) > page.Within {
+			return &CutError{Before: end}
+		}
 		if page.Most > 0 {
 			size = min(2*size, largestWindow)
 		}

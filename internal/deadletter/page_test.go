@@ -120,3 +120,25 @@ func TestWhatTheBrokerCanCountIsNotRead(t *testing.T) {
 		b.Equal(row.known, known, "%+v", row.filter)
 	}
 }
+
+func TestAPageThatTakesTooLongSaysWhereTheNextBegins(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, 10)
+	b.bury(letter("first"))
+	for i := range pageWindow {
+		l := letter(fmt.Sprint(i))
+		l.Reason = schema.ReasonExpired
+		b.bury(l)
+	}
+	few := Filter{Reasons: []schema.Reason{letter("first").Reason}}
+	page := Page{NewestFirst: true, Most: 3, Within: 1}
+	ids := 0
+	count := func(Item) error { ids++; return nil }
+	var cut *CutError
+	b.ErrorAs(b.box.ListPage(t.Context(), few, page, count), &cut)
+	b.Zero(ids)
+	b.EqualValues(2, cut.Before)
+	page.Before = cut.Before
+	b.NoError(b.box.ListPage(t.Context(), few, page, count), "the rest is looked at")
+	b.Equal(1, ids)
+}
