@@ -21,6 +21,8 @@ type Guard struct {
 	// this machine as its host: a page of somebody else whose name leads here (DNS rebinding) would
 	// otherwise be of the same origin as these.
 	Loopback bool
+	// MaxBody is how long the body of a request may be, in bytes; 0: the constant MaxBody.
+	MaxBody int64
 	// Origin is how browsers see the pages behind a proxy, such as https://kefu.example.com.
 	Origin string
 	// OriginKey is the setting that holds Origin, for who is refused.
@@ -44,7 +46,11 @@ func (g Guard) Wrap(h http.Handler) (http.Handler, error) {
 		}
 		http.Error(w, text, http.StatusForbidden)
 	}))
-	inner := same.Handler(http.MaxBytesHandler(h, MaxBody))
+	limit := g.MaxBody
+	if limit == 0 {
+		limit = MaxBody
+	}
+	inner := same.Handler(http.MaxBytesHandler(h, limit))
 	hosts := g.hosts()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		SetHeaders(w.Header())

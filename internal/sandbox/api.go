@@ -151,6 +151,7 @@ func (s *Sandbox) serveCall(w http.ResponseWriter, r *http.Request, rt *route) {
 
 	t := s.journal.add(&q, &o)
 	defer s.journal.done(&t)
+	s.tell(Event{Kind: Called, N: t.n, Call: rt.call, AppID: q.appID, OpenID: q.openID, At: q.at})
 	if s.log.Enabled(context.Background(), slog.LevelDebug) {
 		s.log.Debug("sandbox call", "call", rt.call, "app", q.appID, "errcode", o.errcode,
 			"status", o.status, "fault", o.fault, "rule", o.ruleID)

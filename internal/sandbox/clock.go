@@ -12,4 +12,5 @@ func (s *Sandbox) Advance(d time.Duration) {
 		panic("sandbox: the clock goes forward only")
 	}
 	s.ahead.Add(int64(d))
+	s.tell(Event{Kind: Changed})
 }

@@ -74,6 +74,7 @@ func (s *Sandbox) postUsers(w http.ResponseWriter, r *http.Request) error {
 		AppID  string `json:"appid"`
 		OpenID string `json:"openid"`
 		Action string `json:"action"`
+		Text   string `json:"text"` // what they wrote, for who looks
 	}
 	asked, err := readMany[userAction](w, r)
 	if err != nil {
@@ -89,7 +90,7 @@ func (s *Sandbox) postUsers(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	for _, a := range asked {
-		s.Act(a.AppID, a.OpenID, Action(a.Action))
+		s.ActSaying(a.AppID, a.OpenID, Action(a.Action), a.Text)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

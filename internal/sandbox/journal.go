@@ -44,6 +44,7 @@ type recipient struct {
 type callInFlight struct {
 	recipient *recipient
 	open      bool
+	n         int
 }
 
 // waiter is closed when enough calls have come.
@@ -111,6 +112,7 @@ func (j *journal) add(q *request, o *outcome) callInFlight {
 	for w := range j.waiters {
 		w.count(j.last, &e)
 	}
+	t.n = j.last
 	return t
 }
 

@@ -91,6 +91,9 @@ func (s *Sandbox) Close() error {
 			err = nil // a caller closed the listener it gave to Serve
 		}
 	}
+	if first && s.pages != nil {
+		s.pages.Close()
+	}
 	s.serving.Wait() // first: only an accept loop adds connections
 	s.conns.Wait()
 	if err != nil {

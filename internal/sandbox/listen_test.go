@@ -54,7 +54,7 @@ func TestListen(t *testing.T) {
 		go func() { served <- sb.Serve(ln) }()
 		conn, err := net.Dial("tcp", ln.Addr().String())
 		require.NoError(t, err)
-		_, err = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
+		_, err = io.WriteString(conn, "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
 		require.NoError(t, err)
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		require.NoError(t, err)

@@ -51,7 +51,7 @@ func TestEveryExampleOfTheDocumentationWorks(t *testing.T) {
 	for name, text := range map[string]string{
 		"the package comment": strings.ReplaceAll(strings.ReplaceAll(string(comment), "//\t", ""),
 			"$URL", "{{url}}"),
-		"the page": page,
+		"the page": manual,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -70,10 +70,10 @@ func TestEveryExampleOfTheDocumentationWorks(t *testing.T) {
 func TestThePageNamesEveryField(t *testing.T) {
 	t.Parallel()
 	for _, name := range jsonNames(reflect.TypeFor[Rule]()) {
-		require.Regexp(t, `(?m)^  (which calls|when|what|how|or breaks) .*\b`+name+`\b`, page)
+		require.Regexp(t, `(?m)^  (which calls|when|what|how|or breaks) .*\b`+name+`\b`, manual)
 	}
 	for _, name := range jsonNames(reflect.TypeFor[Settings]()) {
-		require.Contains(t, page, `"`+name+`":`)
+		require.Contains(t, manual, `"`+name+`":`)
 	}
 }
 

@@ -80,6 +80,7 @@ type Sandbox struct {
 	journal *journal
 	latency *seededRandom
 	control http.Handler
+	pages   Pages // may be nil
 
 	settings atomic.Pointer[settings]
 	ahead    atomic.Int64 // how far the clock is ahead of the machine's, in nanoseconds
@@ -129,13 +130,13 @@ func New(opts Options) *Sandbox {
 	maps.Copy(s.apps.secrets, opts.Apps)
 	s.tokens = newTokens(opts.TokenTTL, opts.TokenPrefix, s.apps)
 	s.Configure(opts.Settings)
-	s.control = s.controlHandler()
+	s.control = s.elsewhere(s.controlHandler())
 	s.server = s.newServer()
 	return s
 }
 
-// ServeHTTP answers the calls of the API, the control calls under /sandbox/ and a page at / that
-// explains both.
+// ServeHTTP answers the calls of the API, the control calls under /sandbox/, a page at / that
+// explains both, and the pages that were attached.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	if rt := s.routes[path]; rt != nil {
@@ -156,14 +157,21 @@ func (s *Sandbox) Add(r Rule) int {
 	if err := r.Check(); err != nil {
 		panic("sandbox: " + err.Error())
 	}
+	defer s.tell(Event{Kind: Changed})
 	return s.script.add(r)
 }
 
 // Remove takes the rule with this number out of the script and says whether it was there.
-func (s *Sandbox) Remove(id int) bool { return s.script.remove(id) }
+func (s *Sandbox) Remove(id int) bool {
+	defer s.tell(Event{Kind: Changed})
+	return s.script.remove(id)
+}
 
 // RemoveRules empties the script.
-func (s *Sandbox) RemoveRules() { s.script.clear() }
+func (s *Sandbox) RemoveRules() {
+	s.script.clear()
+	s.tell(Event{Kind: Changed})
+}
 
 // Rules lists the script in its order.
 func (s *Sandbox) Rules() []RuleStatus { return s.script.status() }
@@ -172,6 +180,7 @@ func (s *Sandbox) Rules() []RuleStatus { return s.script.status() }
 func (s *Sandbox) Forget() {
 	s.journal.clear()
 	s.tokens.forgetCounts()
+	s.tell(Event{Kind: Forgot})
 }
 
 // Reset goes back to the start: no rules, nothing received, the settings of [Options], no users, no

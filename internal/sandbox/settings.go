@@ -145,6 +145,7 @@ func (s *Sandbox) Configure(set Settings) {
 		}
 	}
 	s.settings.Store(in)
+	s.tell(Event{Kind: Changed})
 }
 
 // namesFirst sorts paths behind names, so that what is said of a path holds against what is said of

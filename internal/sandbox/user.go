@@ -71,9 +71,17 @@ type User struct {
 
 // Act lets a user of an app do something. It panics on an action that there is not.
 func (s *Sandbox) Act(appID, openID string, action Action) {
+	s.ActSaying(appID, openID, action, "")
+}
+
+// ActSaying is Act with what the user wrote, which pages show.
+func (s *Sandbox) ActSaying(appID, openID string, action Action, text string) {
 	if !slices.Contains(actions, string(action)) {
 		panic(fmt.Sprintf("sandbox: action %q: not %s", action, joinOr(actions)))
 	}
+	at := s.now()
+	defer s.tell(Event{Kind: Acted, AppID: appID, OpenID: openID, At: at, Action: action,
+		Text: text})
 	a := s.apps.get(appID)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,7 +90,7 @@ func (s *Sandbox) Act(appID, openID string, action Action) {
 		u = &User{OpenID: openID}
 		a.users[openID] = u
 	}
-	u.Action, u.At, u.Sent = action, s.now(), 0
+	u.Action, u.At, u.Sent = action, at, 0
 }
 
 // Users returns the users of an app that ever did something, by openid.

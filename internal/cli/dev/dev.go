@@ -20,6 +20,7 @@ import (
 	"github.com/kefuhq/kefu/internal/console"
 	"github.com/kefuhq/kefu/internal/daemon"
 	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/sandbox/phone"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
@@ -99,6 +100,7 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	defer e.Close()
 	box := sandbox.New(sandbox.Options{Latency: d.latency, Log: slog.New(slog.DiscardHandler)})
+	phone.Attach(box)
 	cfg.WeChat.BaseURL, err = box.Listen(d.sandbox)
 	if err != nil {
 		return cli.AddressInUse(err, d.sandbox, "--sandbox-listen")
@@ -191,6 +193,7 @@ func (d *dev) announce(cfg *config.Config, usual string, at addresses) {
 	app := cfg.Apps[0].AppID
 	_ = d.streams.Printf(`kefu dev is running; nothing reaches WeChat.
 
+  phone     %s   (what users receive; answer as they would)
   console   %s
   broker    %s
   API       %s   (fake: its page says how to script it)
@@ -208,7 +211,7 @@ Try in another terminal:
 
 Ctrl-C stops it.
 
-`, at.console, nats, api, probes, probes, app, self, api, api, self, self, nats, app)
+`, api+phone.Path, at.console, nats, api, probes, probes, app, self, api, api, self, self, nats, app)
 }
 
 // invocation returns how the user started this program.

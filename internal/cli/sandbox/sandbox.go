@@ -14,6 +14,7 @@ import (
 
 	"github.com/kefuhq/kefu/internal/cli"
 	"github.com/kefuhq/kefu/internal/sandbox"
+	"github.com/kefuhq/kefu/internal/sandbox/phone"
 	"github.com/kefuhq/kefu/internal/textfile"
 )
 
@@ -47,6 +48,7 @@ and there are no limits; --like and --settings make it as strict as WeChat, from
 what was sent before. Rules make it slow, busy, broken or gone. All of it can be changed over HTTP
 while it runs; the page at its address says how:
 
+  /phone               the phone: what users receive, as a chat; act as they would
   /sandbox/rules       what becomes of which calls: errcodes, resets, hangs, redirects, …
   /sandbox/settings    reply windows, content, quotas, token limits, IP list, kfaccounts
   /sandbox/users       users message, click, follow, scan, pay, unfollow
@@ -136,6 +138,7 @@ func (s *serve) run(ctx context.Context) error {
 	for _, rule := range rules {
 		box.Add(rule)
 	}
+	phone.Attach(box)
 	url, err := box.Listen(s.listen)
 	if err != nil {
 		return cli.AddressInUse(err, s.listen, "--listen")
@@ -164,12 +167,13 @@ func (s *serve) announce(url string, rules int) error {
 	if err := s.streams.Printf("%s\n", url); err != nil {
 		return err
 	}
-	s.streams.Notef(`A fake WeChat API, %s. Point kefu at it: KEFU_WECHAT_BASE_URL=%s
+	s.streams.Notef(`The phone, with what users receive: %s
+A fake WeChat API, %s. Point kefu at it: KEFU_WECHAT_BASE_URL=%s
 What can be done with it:  curl -s %s/
 What was received:         curl -s '%s/sandbox/received?newest=10'
 Have 5 %% of sends busy:    curl -s %s/sandbox/rules -d '{"call":"send","errcode":-1,"share":0.05}'
 Be as strict as WeChat:    curl -s %s/sandbox/settings -d '{"like":"today"}'
-Ctrl-C stops it.`, cli.CountOrNo(rules, "rule"), url, url, url, url, url)
+Ctrl-C stops it.`, url+phone.Path, cli.CountOrNo(rules, "rule"), url, url, url, url, url)
 	return nil
 }
 
