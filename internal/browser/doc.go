@@ -10,6 +10,6 @@
 //
 // Each page is shown in both languages, in light and dark, at 1280 and at 390 pixels. A page fails
 // when the browser's console says anything, when the content security policy stops something, when
-// axe-core finds what somebody could not use, or when it is wider than the window. With the flag
-// -args -shots FOLDER the tests leave pictures there.
+// axe-core finds what somebody could not use, or when it is wider than the window. axe-core looks at
+// half of these; with -args -full at all. With -args -shots FOLDER the tests leave pictures there.
 package browser

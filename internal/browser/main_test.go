@@ -16,6 +16,7 @@ import (
 )
 
 var (
+	full   = flag.Bool("full", false, "have axe-core look at every page in every way")
 	shots  = flag.String("shots", "", "folder for pictures of the pages")
 	binary string // kefu
 	axe    string // the script of axe-core

@@ -115,7 +115,9 @@ func (c *Console) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			c.hub.Changed("")
+			if c.hub.Pages() > 0 {
+				c.hub.Changed("")
+			}
 		}
 	}
 }
