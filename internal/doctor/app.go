@@ -182,8 +182,8 @@ func judgeQuota(q quotaSeen) []Finding {
 	if q.err != nil {
 		return []Finding{bad(q.err.Error(), mend(q.err))}
 	}
-	const reset = "It begins anew at midnight in Beijing; kefu app quota --reset does so at " +
-		"once, 10 times a month."
+	const reset = "It begins anew at midnight, Beijing time; kefu app quota --reset does that at " +
+		"once, up to 10 times a month."
 	var found []Finding
 	left := fmt.Sprintf("%s of %s sends are left for today", grouped(q.Remain),
 		grouped(q.DailyLimit))

@@ -216,7 +216,7 @@ var faults = []fault{
 		plant: func(w *ward) { w.quota(500_000, 500_000) },
 		check: "quota", state: doctor.Error,
 		says: "no send is left for today, of 500,000",
-		fix:  "midnight in Beijing"},
+		fix:  "midnight, Beijing time"},
 	{name: "the app's own budget is above WeChat's",
 		plant: func(w *ward) { w.quota(100_000, 10) },
 		check: "quota", state: doctor.Warning,

@@ -146,6 +146,7 @@ var rights = []right{
 	{"$KV.KEFU_STATE.app.APP.hold", operator, "lift a hold"},
 	{"$KV.KEFU_STATE.cancel.APP.x", operator, "withdraw an intent"},
 	{"$KV.KEFU_STATE.cancel-campaign.APP.x", operator, "cancel a campaign"},
+	{"$KV.KEFU_STATE.acknowledged.x", operator, "say that they look after a group of letters"},
 	{"$KV.KEFU_STATE.forget.APP.x", privacy, "have workers send a person nothing"},
 	{"$KV.KEFU_STATE.pool.log_key", provisioner, "make the key of the pool's hashes"},
 	{"$KV.KEFU_JOB.job.x.part.APP", worker, "say how far jobs have come"},
