@@ -1,7 +1,6 @@
 package phone
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -171,10 +170,6 @@ func (p *Phone) chat(r *request) (answer, error) {
 		}
 	}
 	events, first, more := p.book.read(app, openID, before, messagesShown)
-	status := http.StatusOK
-	if len(events) == 0 && before == 0 {
-		status = http.StatusNotFound
-	}
 	c := &chatView{AppID: app, OpenID: openID, Reach: p.box.Reach(app, openID), Before: before,
 		Situations: situationList}
 	if more {
@@ -188,6 +183,6 @@ func (p *Phone) chat(r *request) (answer, error) {
 		c.Messages = append(c.Messages, p.message(e, accounts))
 	}
 	v.Chat = c
-	return answer{template: "chats", title: page.Clean(short(openID)), status: status, body: v,
-		live: true, search: v.Query}, nil
+	return answer{template: "chats", title: page.Clean(short(openID)), body: v, live: true,
+		search: v.Query}, nil
 }
