@@ -61,13 +61,6 @@ func (s *Sandbox) Record(n int) (Record, bool) {
 	return s.journal.slot(n).record(n), true
 }
 
-// Oldest returns the number of the oldest record that is remembered.
-func (s *Sandbox) Oldest() int {
-	s.journal.mu.Lock()
-	defer s.journal.mu.Unlock()
-	return s.journal.oldest()
-}
-
 // Now returns the sandbox's time.
 func (s *Sandbox) Now() time.Time { return s.now() }
 

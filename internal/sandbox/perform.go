@@ -31,6 +31,7 @@ func (s *Sandbox) respond(w http.ResponseWriter, r *http.Request, o *outcome, t 
 		if o.status != http.StatusOK {
 			w.WriteHeader(o.status)
 		}
+		//nolint:gosec // G705: an answer of the API, which programs read
 		_, _ = w.Write(o.body) // an error means that the client has gone: nothing to do about it
 		return
 	}
@@ -57,6 +58,7 @@ func (s *Sandbox) respond(w http.ResponseWriter, r *http.Request, o *outcome, t 
 		pad(w, o, rule.PadBody)
 	default:
 		w.WriteHeader(o.status)
+		//nolint:gosec // G705: an answer of the API, which programs read
 		_, _ = w.Write(o.body)
 	}
 }
@@ -126,6 +128,7 @@ func reset(w http.ResponseWriter) {
 func (s *Sandbox) sendTruncated(w http.ResponseWriter, o *outcome, n int, t *callInFlight) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(o.body)))
 	w.WriteHeader(o.status)
+	//nolint:gosec // G705: an answer of the API, which programs read
 	_, _ = w.Write(o.body[:max(n, 0)])
 	s.journal.done(t)
 	_ = http.NewResponseController(w).Flush()
@@ -143,6 +146,7 @@ func (s *Sandbox) drip(w http.ResponseWriter, r *http.Request, o *outcome) {
 				return
 			}
 		}
+		//nolint:gosec // G705: an answer of the API, which programs read
 		if _, err := w.Write(o.body[i : i+1]); err != nil {
 			return
 		}
@@ -154,6 +158,7 @@ func (s *Sandbox) drip(w http.ResponseWriter, r *http.Request, o *outcome) {
 func pad(w http.ResponseWriter, o *outcome, size int64) {
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	w.WriteHeader(o.status)
+	//nolint:gosec // G705: an answer of the API, which programs read
 	if _, err := w.Write(o.body); err != nil {
 		return
 	}

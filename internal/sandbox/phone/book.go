@@ -17,6 +17,9 @@ type book struct {
 	last  int  // number of the last record
 }
 
+// maxEvents is how much of one conversation is kept.
+const maxEvents = 100_000
+
 type key struct{ app, openID string }
 
 // chat is one conversation.
@@ -71,6 +74,10 @@ func (b *book) add(app, openID string, e event, at time.Time, gone int) {
 	c.newer.older, c.older.newer = c, c
 	c.at, b.last = at, max(b.last, e.n)
 	for len(c.events) > 0 && c.events[0].act == nil && c.events[0].n <= gone {
+		c.events = c.events[1:]
+		c.first++
+	}
+	if len(c.events) >= maxEvents {
 		c.events = c.events[1:]
 		c.first++
 	}

@@ -24,6 +24,7 @@ type chatsView struct {
 	Older, Newer string // URLs of the list's other pages
 	Chat         *chatView
 	Apps         []string
+	BaseURL      string // of the API, as a setting of kefu
 }
 
 // chatLine is a conversation in the list.
@@ -61,7 +62,8 @@ func (p *Phone) chats(r *request) (answer, error) {
 
 // list is the list of conversations, of one app or all.
 func (p *Phone) list(r *request, appID, openID string) (chatsView, error) {
-	v := chatsView{AppID: appID, Query: r.URL.Query().Get("q"), Page: 1}
+	v := chatsView{AppID: appID, Query: r.URL.Query().Get("q"), Page: 1,
+		BaseURL: "KEFU_WECHAT_BASE_URL=" + baseURL(r)}
 	if n := r.URL.Query().Get("page"); n != "" {
 		var err error
 		if v.Page, err = strconv.Atoi(n); err != nil || v.Page < 1 || v.Page > 1_000_000 {
@@ -185,4 +187,12 @@ func (p *Phone) chat(r *request) (answer, error) {
 	v.Chat = c
 	return answer{template: "chats", title: page.Clean(short(openID)), body: v, live: true,
 		search: v.Query}, nil
+}
+
+// baseURL is where the browser finds the sandbox.
+func baseURL(r *request) string {
+	if r.TLS != nil {
+		return "https://" + page.Clean(r.Host)
+	}
+	return "http://" + page.Clean(r.Host)
 }
