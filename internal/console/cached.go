@@ -9,7 +9,7 @@ import (
 const (
 	// Something that was read counts as fresh for so long at least, and for twenty times as long as
 	// it took to read: what costs much is read seldom.
-	cachedFor   = 10 * time.Second
+	cachedFor   = 3 * time.Second
 	cachedTimes = 20
 	// cachedWait is how long a page waits for something that was never read.
 	cachedWait = 1500 * time.Millisecond

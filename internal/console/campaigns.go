@@ -1,7 +1,9 @@
 package console
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kefuhq/kefu/internal/apps"
@@ -9,11 +11,13 @@ import (
 	"github.com/kefuhq/kefu/internal/job"
 	"github.com/kefuhq/kefu/internal/page"
 	"github.com/kefuhq/kefu/schema"
+	"golang.org/x/sync/errgroup"
 )
 
 // campaignsView is the page of all campaigns.
 type campaignsView struct {
 	AppID   string
+	At      time.Time // when they were read; zero: they are being read
 	Rows    []campaignRow
 	Command string
 }
@@ -34,24 +38,53 @@ func (c *Console) campaigns(r *request) (answer, error) {
 	if v.AppID, err = r.app("app"); err != nil {
 		return answer{}, err
 	}
-	known, err := apps.Known(r.Context(), c.conn, c.Config())
+	rows, at, err := c.campaignLists.look(r.Context(), v.AppID,
+		func(ctx context.Context) ([]named, error) { return c.listCampaigns(ctx, v.AppID) })
 	if err != nil {
 		return answer{}, err
 	}
-	for _, app := range known {
-		if !app.HasQueue || v.AppID != "" && v.AppID != app.AppID {
-			continue
-		}
-		list, err := campaign.List(r.Context(), c.conn, app.AppID)
-		if err != nil {
-			return answer{}, err
-		}
-		for _, s := range list {
-			v.Rows = append(v.Rows, drawnCampaign(r, s, app.Name))
-		}
+	v.At = at
+	for _, row := range rows {
+		v.Rows = append(v.Rows, drawnCampaign(r, row.Status, row.name))
 	}
 	v.Command += flag("app", v.AppID)
 	return answer{template: "campaigns", title: r.T("Campaigns"), body: v, live: true}, nil
+}
+
+// named is a campaign with the name of its app.
+type named struct {
+	campaign.Status
+	name string
+}
+
+// listCampaigns reads the campaigns of an app, or of all, several apps at a time.
+func (c *Console) listCampaigns(ctx context.Context, appID string) ([]named, error) {
+	known, err := apps.Known(ctx, c.conn, c.Config())
+	if err != nil {
+		return nil, err
+	}
+	const atOnce = 8
+	lists := make([][]named, len(known))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i, app := range known {
+		if !app.HasQueue || appID != "" && appID != app.AppID {
+			continue
+		}
+		group.Go(func() error {
+			list, err := campaign.List(ctx, c.conn, app.AppID)
+			for _, s := range list {
+				lists[i] = append(lists[i], named{s, app.Name})
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	all := slices.Concat(lists...)
+	slices.SortStableFunc(all, func(a, b named) int { return b.StartedAt.Compare(a.StartedAt) })
+	return all, nil
 }
 
 func drawnCampaign(r *request, s campaign.Status, name string) campaignRow {
@@ -172,6 +205,7 @@ func (c *Console) tellCampaign(r *request, command job.Command) (answer, error) 
 
 // changedCampaign leads back to a campaign that was changed, and has open pages look at it.
 func (c *Console) changedCampaign(s campaign.Status, notice string) answer {
+	c.campaignLists.drop()
 	c.hub.Changed("")
 	return did("/campaigns/"+s.AppID+"/"+s.Campaign, notice)
 }

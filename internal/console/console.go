@@ -56,13 +56,15 @@ type Options struct {
 // Console is the operators' web page.
 type Console struct {
 	Options
-	conn     *broker.Conn
-	site     *page.Site
-	hub      *page.Hub
-	keeper   *overview.Keeper
-	groups   cached[[]deadletter.Group] // by the filter in a URL
-	sessions *sessions
-	handler  http.Handler
+	conn   *broker.Conn
+	site   *page.Site
+	hub    *page.Hub
+	keeper *overview.Keeper
+	groups cached[[]deadletter.Group] // by the filter in a URL
+	// by the app whose they are; "" for all
+	campaignLists cached[[]named]
+	sessions      *sessions
+	handler       http.Handler
 
 	stop    context.CancelFunc
 	working sync.WaitGroup
@@ -84,6 +86,7 @@ func New(conn *broker.Conn, o Options) (*Console, error) {
 		keeper: overview.NewKeeper(conn, o.Config), sessions: newSessions(time.Now),
 	}
 	c.groups.ctx, c.groups.working = ctx, &c.working
+	c.campaignLists.ctx, c.campaignLists.working = ctx, &c.working
 	handler, err := c.newHandler()
 	if err != nil {
 		stop()
