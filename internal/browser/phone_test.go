@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -113,7 +115,13 @@ func TestTalkingWithThePhone(t *testing.T) {
 		d.kefu("send", "--app", app1, "--openid", user, "--text", "I am here", "--wait")
 		b.until("I am here")
 		b.until(say("4 left", "剩余 4 条"))
-		d.kefu("send", "--app", app1, "--openid", user, "--json", `{"msgtype":"msgmenu","msgmenu":{"head_content":"?","list":[{"id":"1","content":"Call me back"}],"tail_content":"."}}`, "--wait")
+		menu := filepath.Join(d.dir, user+".json")
+		d.NoError(os.WriteFile(menu, []byte(`{"touser":"`+user+`",`+strings.TrimPrefix(received[len(received)-1], "{")), 0o600))
+		d.kefu("send", "--app", app1, "--packet", menu, "--wait")
+		b.until("Not content")
+		b.press("Not content")
+		b.until(say("5 left", "剩余 5 条"))
+		b.Equal("Not content", strings.TrimSpace(b.text("#messages .message.mine:last-of-type .bubble")))
 		b.press(say("Unfollow", "取消关注"))
 		b.until(say("window closed", "窗口已关闭"))
 		d.kefu("send", "--app", app1, "--openid", user, "--text", "Good bye", "--wait")

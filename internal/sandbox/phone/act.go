@@ -15,7 +15,8 @@ func escape(s string) string { return url.QueryEscape(s) }
 // act lets the user of a conversation do something.
 func (p *Phone) act(r *request) (answer, error) {
 	app, openID := r.PathValue("app"), r.PathValue("openid")
-	action, text := sandbox.Action(r.PostFormValue("do")), strings.TrimSpace(r.PostFormValue("text"))
+	action := sandbox.Action(r.PostFormValue("do"))
+	text := strings.TrimSpace(r.PostFormValue("text"))
 	switch action {
 	case sandbox.UserMessaged:
 		if text == "" {

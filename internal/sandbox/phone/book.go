@@ -8,8 +8,8 @@ import (
 	"github.com/kefuhq/kefu/internal/sandbox"
 )
 
-// book holds the conversations, the latest first: for each of them the numbers of the records, which
-// the sandbox keeps, and what the user did.
+// book holds the conversations, the latest first: for each of them the numbers of the records,
+// which the sandbox keeps, and what the user did.
 type book struct {
 	mu    sync.Mutex
 	chats map[key]*chat

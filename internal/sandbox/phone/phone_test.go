@@ -113,7 +113,8 @@ func TestAConversationShowsEveryKindOfMessage(t *testing.T) {
 	}
 	text := f.page(chat("alice"))
 	for _, shown := range []string{
-		"你好", `href="https://example.com/order?id=1"`, "PIC_1", "VOICE_1", "VIDEO_1", "The video",
+		"你好", `href="https://example.com/order?id=1"`, "PIC_1", "VOICE_1", "VIDEO_1",
+		"The video",
 		"A song", "A piece of news", "What it is about", "MPNEWS_1", "ARTICLE_1",
 		"Was it good?", ">Yes<", "CARD_1", "A shop", "pages/index",
 	} {
@@ -125,8 +126,8 @@ func TestAConversationShowsEveryKindOfMessage(t *testing.T) {
 
 // Kinds are messages of every kind.
 var Kinds = map[string]string{
-	"text": `{"content":"你好\nsee <a href=\"https://example.com/order?id=1\">your order</a> or ` +
-		`<a href=\"weixin://bizmsgmenu?msgmenucontent=help&msgmenuid=7\">help</a>"}`,
+	"text": `{"content":"你好\nsee <a href=\"https://example.com/order?id=1\">your order</a>` +
+		` or <a href=\"weixin://bizmsgmenu?msgmenucontent=help&msgmenuid=7\">help</a>"}`,
 	"image": `{"media_id":"PIC_1"}`, "voice": `{"media_id":"VOICE_1"}`,
 	"video": `{"media_id":"VIDEO_1","thumb_media_id":"T","title":"The video"}`,
 	"music": `{"title":"A song","musicurl":"https://example.com/a.mp3","thumb_media_id":"T"}`,
@@ -157,7 +158,8 @@ func TestHostileTextIsInertEverywhere(t *testing.T) {
 	f.send("alice", "text", `{"content":"x"},"customservice":{"kf_account":"a@b"}`)
 	f.send(`<script>"'\/`, "text", `{"content":"x"}`)
 	f.send("alice", "text", `{"content":"`+strings.Repeat("<b>", 20<<10)+`"}`)
-	f.ask(http.MethodPost, "/cgi-bin/message/custom/send?access_token=good-token", `{"touser":"alice","msgtype":"<script>"}`)
+	f.ask(http.MethodPost, "/cgi-bin/message/custom/send?access_token=good-token",
+		`{"touser":"alice","msgtype":"<script>"}`)
 	f.Add(sandbox.Rule{OpenID: "<script>", AppID: "<script>", Errcode: 1, Errmsg: "<script>"})
 	f.ActSaying(app, "alice", sandbox.UserMessaged, "<script>me</script>")
 	for _, path := range []string{"/phone", "/phone?q=%3Cscript%3E", chat("alice"),
@@ -247,7 +249,8 @@ func TestSituationsAreScriptedAndTakenBack(t *testing.T) {
 	f.Contains(f.send("alice", "text", hello), `"errcode":45009`)
 	f.Contains(f.send("alice", "text", hello), `"errcode":0`)
 	text := f.page("/phone/situations")
-	f.Contains(text, `<td class="text title">Quota used up today (45009)`, "it has the name that it was given by")
+	f.Contains(text, `<td class="text title">Quota used up today (45009)`,
+		"it has the name that it was given by")
 	f.Contains(text, "used up")
 
 	f.Equal(chat("alice")+"?did=added", f.form("/phone/situations", "situation", "busy",

@@ -190,7 +190,8 @@ func (p *Phone) forward(r *request) (answer, error) {
 	by := map[string]time.Duration{"1m": time.Minute, "1h": time.Hour, "24h": 24 * time.Hour,
 		"48h": 48 * time.Hour}[r.PostFormValue("by")]
 	if by == 0 {
-		return answer{}, badRequest(r.T("The clock goes forward by a minute, an hour, a day or two."))
+		return answer{}, badRequest(
+			r.T("The clock goes forward by a minute, an hour, a day or two."))
 	}
 	p.box.Advance(by)
 	return answer{to: Path + "/situations?did=clock"}, nil
