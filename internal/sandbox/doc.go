@@ -74,6 +74,9 @@
 //
 // It needs no authentication and shows what was sent, so bind loopback. Bodies are JSON; unknown
 // fields and parameters are errors. GET / is a page that says all this for the address at hand.
+// A browser may call it for pages of its own only: a request from another site is refused, and on a
+// loopback address one that does not name this machine as its host. Package phone adds a page at
+// /phone that shows what users received.
 //
 // Script. The JSON is that of [Rule], one or an array; the answer lists the rules with their
 // numbers. The first rule whose turn it is acts:

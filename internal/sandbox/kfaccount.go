@@ -68,6 +68,7 @@ func (a *appState) accountsFor(q *request) *accountList {
 // PutKFAccount gives an app an account, or changes it, past all rules of the API; its ID is the
 // sandbox's.
 func (s *Sandbox) PutKFAccount(appID string, a KFAccount) KFAccount {
+	defer s.tell(Event{Kind: Changed})
 	app := s.apps.get(appID)
 	app.mu.Lock()
 	defer app.mu.Unlock()
