@@ -52,7 +52,9 @@ func (c *Console) knownApp(r *request) (apps.App, error) {
 	}
 	at := slices.IndexFunc(known, func(a apps.App) bool { return a.AppID == appID })
 	if at < 0 {
-		return apps.App{}, missing("%s", r.T("There is no app %s: none is configured, and none has a queue of that name.", page.Clean(appID)))
+		return apps.App{}, r.missing(
+			"There is no app %s: none is configured, and none has a queue of that name.",
+			page.Clean(appID))
 	}
 	return known[at], nil
 }
@@ -74,13 +76,15 @@ func (c *Console) app(r *request) (answer, error) {
 		v.Row, v.Problems, v.Groups = of.Apps[0], of.Problems, of.Dead.Groups
 	}
 	for _, h := range v.Status.Holds {
-		v.Holds = append(v.Holds, holdView{h, apps.AdviceOn(app.AppID, h), apps.NextTry(h, time.Now())})
+		v.Holds = append(v.Holds,
+			holdView{h, apps.AdviceOn(app.AppID, h), apps.NextTry(h, time.Now())})
 		v.ByPeople = v.ByPeople || h.Kind == gate.Operator
 	}
 	v.Gauge = page.Gauge{Share: v.Row.Use}
 	v.Gauge.Text = r.T("%s of %s a second", page.Rate(v.Row.PerSecond), page.Rate(v.Row.Budget))
 	if day := v.Row.Day; day != nil && day.Budget > 0 {
-		v.DayGauge = page.Gauge{Share: day.Use, Text: r.T("%s of %s today", page.Num(day.Used), page.Num(day.Budget))}
+		v.DayGauge = page.Gauge{Share: day.Use,
+			Text: r.T("%s of %s today", page.Num(day.Used), page.Num(day.Budget))}
 	}
 	v.Line = hourLine(r, v.Row.Points, 720, 90)
 	v.Tens = tens(v.Row.Points)
@@ -103,7 +107,8 @@ func tens(points []pulse.Point) (rows []tenMinutes) {
 	for chunk := range slices.Chunk(points, 10) {
 		row := tenMinutes{From: chunk[0].At}
 		for _, p := range chunk {
-			row.Sent, row.Dead, row.Cancelled = row.Sent+p.Sent, row.Dead+p.Dead, row.Cancelled+p.Cancelled
+			row.Sent, row.Dead = row.Sent+p.Sent, row.Dead+p.Dead
+			row.Cancelled += p.Cancelled
 			row.P99 = max(row.P99, p.P99)
 		}
 		rows = append(rows, row)
@@ -122,7 +127,7 @@ func (c *Console) hold(r *request) (answer, error) {
 	}
 	reason = strings.Join(strings.Fields(reason), " ")
 	if reason == "" {
-		return answer{}, badRequest("%s", r.T("Say why, for those who find the app held."))
+		return answer{}, r.bad("Say why, for those who find the app held.")
 	}
 	if _, err := apps.Pause(r.Context(), c.conn, app.AppID, reason, r.by); err != nil {
 		return answer{}, err

@@ -69,7 +69,7 @@ func (v *auditView) read(r *request, now time.Time) (f broker.AuditFilter, err e
 		flag("actor", v.Actor) + flag("app", v.AppID)
 	if v.Verb != "" {
 		if wire.AuditSubject(v.Verb) == "" {
-			return f, badRequest("%s", r.T("%s is nothing that operators do.", v.Verb))
+			return f, r.bad("%s is nothing that operators do.", v.Verb)
 		}
 		f.Verbs = []string{v.Verb}
 		v.Command += flag("verb", v.Verb)

@@ -128,11 +128,11 @@ type deathsOf struct {
 func (c *Console) readCampaign(r *request) (campaign.Status, error) {
 	appID, name := r.PathValue("app"), r.PathValue("campaign")
 	if schema.CheckToken("appid", appID) != nil || schema.CheckToken("campaign", name) != nil {
-		return campaign.Status{}, missing("%s", r.T("There is no campaign of this name."))
+		return campaign.Status{}, r.missing("There is no campaign of this name.")
 	}
 	s, err := campaign.ReadStatus(r.Context(), c.conn, appID, name)
 	if errors.Is(err, campaign.ErrUnknown) {
-		return s, missing("%s", r.T("There is no campaign of this name."))
+		return s, r.missing("There is no campaign of this name.")
 	}
 	return s, err
 }
@@ -225,8 +225,9 @@ func (c *Console) cancelCampaign(r *request) (answer, error) {
 				{r.T("sent"), page.Num(s.Sent)},
 				{r.T("app"), s.AppID},
 			},
-			Warning: r.T("This is final: what has no end yet is never sent, and neither is what is published under this name later."),
-			Action:  path + "/cancel", Button: r.T("Cancel it for good"), Back: path,
+			Warning: r.T("This is final: what has no end yet is never sent, " +
+				"and neither is what is published under this name later."),
+			Action: path + "/cancel", Button: r.T("Cancel it for good"), Back: path,
 			Command: "kefu campaign cancel " + s.Campaign + flag("app", s.AppID),
 		}}, nil
 	}

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -129,7 +130,7 @@ func (c *Console) listLetters(r *request, v *deadView, page deadletter.Page) err
 // filter reads the filter out of the URL or a form.
 func (c *Console) filter(r *request) (deadletter.Filter, error) {
 	if err := r.ParseForm(); err != nil {
-		return deadletter.Filter{}, badRequest("%s", r.T("This form cannot be read."))
+		return deadletter.Filter{}, r.bad("This form cannot be read.")
 	}
 	for name := range r.Form {
 		if _, err := r.text(name); err != nil && name != "set" {
@@ -138,7 +139,7 @@ func (c *Console) filter(r *request) (deadletter.Filter, error) {
 	}
 	filter, err := deadletter.ParseQuery(r.Form, time.Now())
 	if err != nil {
-		return filter, badRequest("%v", err)
+		return filter, refusal{http.StatusBadRequest, err.Error()}
 	}
 	return filter, nil
 }
@@ -265,7 +266,7 @@ func (c *Console) acknowledge(r *request) (answer, error) {
 		return answer{}, err
 	}
 	if !deadletter.IsGroup(group) {
-		return answer{}, badRequest("%s", r.T("There is no such group."))
+		return answer{}, r.bad("There is no such group.")
 	}
 	box := deadletter.Open(c.conn)
 	notice := "acknowledged"
@@ -325,7 +326,8 @@ func (c *Console) showLetter(r *request, reveal bool) (answer, error) {
 		return answer{}, err
 	}
 	if len(v.Letters) == 0 {
-		return answer{}, missing("%s", r.T("There is no dead letter of this id: it was replayed or discarded, or is older than 30 days."))
+		return answer{}, r.missing("There is no dead letter of this id: " +
+			"it was replayed or discarded, or is older than 30 days.")
 	}
 	if reveal {
 		viewer := deadletter.Viewer{Actor: r.by, Command: "dead show"}

@@ -24,7 +24,7 @@ func (c *Console) errcodes(r *request) (answer, error) {
 		return answer{}, err
 	}
 	if v.Fault != "" && !slices.Contains(v.Faults, v.Fault) {
-		return answer{}, badRequest("%s", r.T("There is no fault of this name."))
+		return answer{}, r.bad("There is no fault of this name.")
 	}
 	v.Codes = wechat.Explained(wechat.Lookup{Fault: v.Fault, Text: v.Text}.Codes())
 	v.Command = "kefu errcode" + flag("search", v.Text) + flag("fault", v.Fault)

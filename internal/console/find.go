@@ -134,14 +134,14 @@ func (c *Console) withdraw(r *request) (answer, error) {
 	}
 	at := slices.IndexFunc(known, func(a apps.App) bool { return a.AppID == appID })
 	if at < 0 {
-		return answer{}, missing("%s", r.T("There is no such app."))
+		return answer{}, r.missing("There is no such app.")
 	}
 	found, err := intent.Find(r.Context(), c.conn, apps.Places(known[at:at+1]), id)
 	if err != nil {
 		return answer{}, err
 	}
 	if len(found) == 0 {
-		return answer{}, missing("%s", r.T("Nothing is known of this message any more."))
+		return answer{}, r.missing("Nothing is known of this message any more.")
 	}
 	w, back := found[0], "/find?q="+url.QueryEscape(id)
 	switch {

@@ -104,16 +104,19 @@ func sending(r *request, o overview.Overview) sentence {
 	case t.PerSecond > 0:
 		return sentence{"good", r.T("Sending %s messages a second.", page.Rate(t.PerSecond))}
 	case t.Held > 0:
-		return sentence{"warn", r.T("Nothing is being sent; %d of %d apps are held.", t.Held, t.Apps)}
+		return sentence{"warn",
+			r.T("Nothing is being sent; %d of %d apps are held.", t.Held, t.Apps)}
 	case t.Queued > 0:
-		return sentence{"warn", r.T("Nothing is being sent, and %s messages are queued.", page.Num(t.Queued))}
+		return sentence{"warn",
+			r.T("Nothing is being sent, and %s messages are queued.", page.Num(t.Queued))}
 	}
 	return sentence{"good", r.T("Nothing is queued: all that came is settled.")}
 }
 
 func drawn(r *request, a overview.App) appRow {
 	row := appRow{App: a}
-	row.Gauge = page.Gauge{Share: a.Use, Text: r.T("%s of %s a second", page.Rate(a.PerSecond), page.Rate(a.Budget))}
+	row.Gauge = page.Gauge{Share: a.Use,
+		Text: r.T("%s of %s a second", page.Rate(a.PerSecond), page.Rate(a.Budget))}
 	row.Line = hourLine(r, a.Points, 120, 26)
 	return row
 }
@@ -159,9 +162,13 @@ func (c *Console) summary(r *request) []page.Number {
 		{Text: r.T("queued"), Value: page.Num(t.Queued)},
 		{Text: r.T("waiting"), Value: page.Num(t.Waiting)},
 		{Text: r.T("in flight"), Value: page.Num(t.InFlight)},
-		{Text: r.T("died, 24 h"), Value: count(t.DeadLastDay), Href: "/dead?since=24h", Level: level(died, "bad")},
-		{Text: r.T("unknown"), Value: count(t.Unknown), Href: "/dead?reason=unknown&since=24h", Level: level(unknown, "warn")},
-		{Text: r.T("held"), Value: r.T("%d of %d apps", t.Held, t.Apps), Href: "/?state=held", Level: level(t.Held > 0, "bad")},
-		{Text: r.T("workers"), Value: page.Num(t.Workers), Href: "/workers", Level: level(t.Workers == 0, "bad")},
+		{Text: r.T("died, 24 h"), Value: count(t.DeadLastDay), Href: "/dead?since=24h",
+			Level: level(died, "bad")},
+		{Text: r.T("unknown"), Value: count(t.Unknown), Href: "/dead?reason=unknown&since=24h",
+			Level: level(unknown, "warn")},
+		{Text: r.T("held"), Value: r.T("%d of %d apps", t.Held, t.Apps), Href: "/?state=held",
+			Level: level(t.Held > 0, "bad")},
+		{Text: r.T("workers"), Value: page.Num(t.Workers), Href: "/workers",
+			Level: level(t.Workers == 0, "bad")},
 	}
 }

@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -48,18 +47,18 @@ type refusal struct {
 
 func (r refusal) Error() string { return r.text }
 
-// badRequest refuses a request; the text says what is wrong and what to do.
-func badRequest(format string, args ...any) error {
-	return refusal{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+// bad refuses a request; the text, in the reader's language, says what is wrong and what to do.
+func (r *request) bad(english string, args ...any) error {
+	return refusal{http.StatusBadRequest, r.T(english, args...)}
 }
 
 // missing says that what a request names is not there.
-func missing(format string, args ...any) error {
-	return refusal{http.StatusNotFound, fmt.Sprintf(format, args...)}
+func (r *request) missing(english string, args ...any) error {
+	return refusal{http.StatusNotFound, r.T(english, args...)}
 }
 
 func notFound(_ *Console, r *request) (answer, error) {
-	return answer{}, missing("%s", r.T("There is no page %s.", page.Clean(r.URL.Path)))
+	return answer{}, r.missing("There is no page %s.", page.Clean(r.URL.Path))
 }
 
 // serve answers a route.
@@ -191,13 +190,16 @@ const maxParameter = 2048
 func (r *request) text(name string) (string, error) {
 	v := strings.TrimSpace(r.FormValue(name))
 	if len(v) > maxParameter {
-		return "", badRequest("%s", r.T("%s is too long.", name))
+		return "", r.bad("%s is too long.", name)
 	}
-	if strings.IndexFunc(v, func(c rune) bool { return unicode.IsControl(c) && c != '\n' && c != '\r' && c != '\t' }) >= 0 {
-		return "", badRequest("%s", r.T("%s has characters that cannot be seen.", name))
+	if strings.IndexFunc(v, unseen) >= 0 {
+		return "", r.bad("%s has characters that cannot be seen.", name)
 	}
 	return v, nil
 }
+
+// unseen says whether a character is a control that no text needs.
+func unseen(c rune) bool { return unicode.IsControl(c) && !strings.ContainsRune("\n\r\t", c) }
 
 // number returns a parameter that is a whole number within a range, or what it is without one.
 func (r *request) number(name string, without, least, most int) (int, error) {
@@ -207,7 +209,7 @@ func (r *request) number(name string, without, least, most int) (int, error) {
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < least || n > most {
-		return 0, badRequest("%s", r.T("%s must be a whole number from %d to %d.", name, least, most))
+		return 0, r.bad("%s must be a whole number from %d to %d.", name, least, most)
 	}
 	return n, nil
 }
@@ -219,7 +221,7 @@ func (r *request) app(name string) (string, error) {
 		return "", err
 	}
 	if schema.CheckToken("appid", v) != nil {
-		return "", badRequest("%s", r.T("%s is no appid.", page.Clean(v)))
+		return "", r.bad("%s is no appid.", page.Clean(v))
 	}
 	return v, nil
 }

@@ -56,19 +56,19 @@ func (v *tailView) read(r *request) (f receipt.Filter, err error) {
 	if v.State != "" {
 		f.States = []schema.State{schema.State(v.State)}
 		if !slices.Contains(v.States, f.States[0]) {
-			return f, badRequest("%s", r.T("No message ends like this."))
+			return f, r.bad("No message ends like this.")
 		}
 	}
 	if v.Reason != "" {
 		f.Reasons = []schema.Reason{schema.Reason(v.Reason)}
 		if !slices.Contains(v.Reasons, f.Reasons[0]) {
-			return f, badRequest("%s", r.T("No message dies for this reason."))
+			return f, r.bad("No message dies for this reason.")
 		}
 	}
 	for _, word := range strings.FieldsFunc(v.Errcode, func(c rune) bool { return c == ',' }) {
 		code, err := strconv.Atoi(strings.TrimSpace(word))
 		if err != nil {
-			return f, badRequest("%s", r.T("Errcodes are numbers with commas between them."))
+			return f, r.bad("Errcodes are numbers with commas between them.")
 		}
 		f.Errcodes = append(f.Errcodes, code)
 	}

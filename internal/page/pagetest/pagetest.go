@@ -15,7 +15,7 @@ import (
 )
 
 // said finds the texts that templates and Go files put into a reader's language.
-var said = regexp.MustCompile(`\.T[ (]\s*("(?:[^"\\]|\\.)*"(?:\s*\+\s*"(?:[^"\\]|\\.)*")*)`)
+var said = regexp.MustCompile(`\.(?:T|bad|missing)[ (]\s*("(?:[^"\\]|\\.)*"(?:\s*\+\s*"(?:[^"\\]|\\.)*")*)`)
 
 // verb finds what fmt puts an argument in for.
 var verb = regexp.MustCompile(`%[-+ #0-9.]*[a-zA-Z]`)
