@@ -88,6 +88,13 @@ func (a *appState) forget() {
 	a.typingCount.Store(0)
 }
 
+// find finds an app; nil: nobody has spoken of it.
+func (as *apps) find(id string) *appState {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	return as.byID[id]
+}
+
 // get finds an app, or makes it.
 func (as *apps) get(id string) *appState {
 	as.mu.Lock()

@@ -81,12 +81,13 @@ type Reach struct {
 // Reach says what the app may send to a user now.
 func (s *Sandbox) Reach(appID, openID string) Reach {
 	set, now := s.settings.Load(), s.now()
-	a := s.apps.get(appID)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	u := a.users[openID]
-	r := Reach{
-		Known: u != nil, Window: set.allowances != nil, Typing: now.Before(a.typing[openID]),
+	var u *User
+	r := Reach{Window: set.allowances != nil}
+	if a := s.apps.find(appID); a != nil { // looking makes no app
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		u = a.users[openID]
+		r.Known, r.Typing = u != nil, now.Before(a.typing[openID])
 	}
 	switch {
 	case !r.Window:

@@ -20,6 +20,9 @@ type book struct {
 // maxEvents is how much of one conversation is kept.
 const maxEvents = 100_000
 
+// maxChats is how many conversations are kept.
+const maxChats = 100_000
+
 type key struct{ app, openID string }
 
 // chat is one conversation.
@@ -67,6 +70,9 @@ func (b *book) add(app, openID string, e event, at time.Time, gone int) {
 		// Copies: parts of a body would keep the whole body in memory.
 		c = &chat{key: key{strings.Clone(app), strings.Clone(openID)}}
 		b.chats[c.key] = c
+		if len(b.chats) > maxChats {
+			b.forgetOldest()
+		}
 	} else {
 		c.newer.older, c.older.newer = c.older, c.newer
 	}
@@ -82,6 +88,20 @@ func (b *book) add(app, openID string, e event, at time.Time, gone int) {
 		c.first++
 	}
 	c.events = append(c.events, e)
+}
+
+// forgetOldest forgets the conversation in which nothing has happened for the longest.
+func (b *book) forgetOldest() {
+	c := b.ends.newer
+	c.newer.older, c.older.newer = c.older, c.newer
+	delete(b.chats, c.key)
+}
+
+// has says whether there is a conversation.
+func (b *book) has(app, openID string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.chats[key{app, openID}] != nil
 }
 
 // line is a conversation in the list.

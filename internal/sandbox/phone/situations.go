@@ -27,7 +27,8 @@ var situationList = []situation{
 	{"window", "Reply window closed (45015)", sandbox.Rule{Errcode: 45015}},
 	{"allowance", "Allowance used up (45047)", sandbox.Rule{Errcode: 45047}},
 	{"follower", "The user does not follow (43004)", sandbox.Rule{Errcode: 43004}},
-	{"ip", "IP not on the allow list (40164)", sandbox.Rule{Errcode: 40164}},
+	// WeChat looks at the address when a token is fetched.
+	{"ip", "IP not on the allow list (40164)", sandbox.Rule{Call: sandbox.CallToken, Errcode: 40164}},
 	{"forbidden", "API not granted to the app (48001)", sandbox.Rule{Errcode: 48001}},
 	{"lost-after", "Answer lost after it was sent",
 		sandbox.Rule{Reset: sandbox.ResetAfter}},
@@ -88,7 +89,10 @@ func ruleLineOf(s sandbox.RuleStatus) ruleLine {
 		l.JSON = cut(string(text))
 	}
 	does := s.Rule
-	does.Call, does.AppID, does.OpenID, does.Times, does.Share = "", "", "", 0, 0
+	if does.Call == sandbox.CallSend {
+		does.Call = ""
+	}
+	does.AppID, does.OpenID, does.Times, does.Share = "", "", 0, 0
 	for _, known := range situationList {
 		if fmt.Sprint(does) == fmt.Sprint(known.rule) {
 			l.Text = known.Text
@@ -106,9 +110,11 @@ func (p *Phone) addSituation(r *request) (answer, error) {
 		return answer{}, badRequest(r.T("There is no such situation."))
 	}
 	rule := situationList[i].rule
-	rule.Call = sandbox.CallSend
 	rule.AppID = strings.TrimSpace(r.PostFormValue("app"))
-	rule.OpenID = strings.TrimSpace(r.PostFormValue("openid"))
+	if rule.Call == "" {
+		rule.Call = sandbox.CallSend
+		rule.OpenID = strings.TrimSpace(r.PostFormValue("openid"))
+	} // else it is of calls that name nobody
 	var err error
 	if rule.Times, err = number(r, "times", 0, 1_000_000); err != nil {
 		return answer{}, err
@@ -124,6 +130,9 @@ func (p *Phone) addSituation(r *request) (answer, error) {
 		return answer{}, badRequest(err.Error())
 	}
 	p.box.Add(rule)
+	if rule.Call == sandbox.CallToken { // the next send has to fetch one
+		p.box.ExpireTokens(slices.DeleteFunc([]string{rule.AppID}, func(id string) bool { return id == "" })...)
+	}
 	if r.PostFormValue("back") == "chat" && rule.AppID != "" && rule.OpenID != "" {
 		return answer{to: chatURL(rule.AppID, rule.OpenID) + "?did=added"}, nil
 	}
