@@ -11,6 +11,7 @@ import (
 var at = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
 func TestHowAJobStands(t *testing.T) {
+	t.Parallel()
 	begun := Part{AppID: "wx1", Started: at}
 	done := Part{AppID: "wx1", Started: at, Done: true}
 	halted := Part{AppID: "wx1", Started: at, Halted: "the first hundred died again"}
@@ -41,6 +42,7 @@ func TestHowAJobStands(t *testing.T) {
 }
 
 func TestAJobOfTwoAppsIsDoneWhenBothAre(t *testing.T) {
+	t.Parallel()
 	j := Job{Order: Order{Apps: map[string]int{"wx1": 1, "wx2": 1}, Want: WantRun},
 		Parts: []Part{{AppID: "wx1", Done: true}}}
 	require.Equal(t, StateRunning, j.State())
@@ -49,6 +51,7 @@ func TestAJobOfTwoAppsIsDoneWhenBothAre(t *testing.T) {
 }
 
 func TestWhatACommandDoesInEachState(t *testing.T) {
+	t.Parallel()
 	planned := Job{Order: Order{ID: "j", Apps: map[string]int{"wx1": 9}, Want: WantRun}}
 	with := func(j Job, want Want, parts ...Part) Job {
 		j.Want, j.Parts = want, parts
@@ -101,6 +104,7 @@ func TestWhatACommandDoesInEachState(t *testing.T) {
 }
 
 func TestAJobThatHaltedWhilePausedGoesOnWhenItIsResumed(t *testing.T) {
+	t.Parallel()
 	j := Job{Order: Order{Apps: map[string]int{"wx1": 9}, Want: WantPause},
 		Parts: []Part{{AppID: "wx1", Halted: "why"}}}
 	var err error
@@ -110,6 +114,7 @@ func TestAJobThatHaltedWhilePausedGoesOnWhenItIsResumed(t *testing.T) {
 }
 
 func TestWhatComesNextInAPart(t *testing.T) {
+	t.Parallel()
 	order := func(want Want) Order { return Order{Apps: map[string]int{"wx1": 9}, Want: want} }
 	open := &Step{N: 4}
 	for _, row := range []struct {
@@ -139,6 +144,7 @@ func TestWhatComesNextInAPart(t *testing.T) {
 }
 
 func TestWhoMayTakeADeskOver(t *testing.T) {
+	t.Parallel()
 	alive := func(worker string) bool { return worker != "lost" }
 	steps := map[string]Step{"j": {N: 1}}
 	for _, row := range []struct {
@@ -157,6 +163,7 @@ func TestWhoMayTakeADeskOver(t *testing.T) {
 }
 
 func TestThePartsOfAJobTakeAsLongAsEachOther(t *testing.T) {
+	t.Parallel()
 	o := Order{Apps: map[string]int{"wx1": 300, "wx2": 100}, Rate: 40}
 	require.InDelta(t, 30, o.Share("wx1"), 0)
 	require.InDelta(t, 10, o.Share("wx2"), 0)

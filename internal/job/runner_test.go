@@ -24,7 +24,10 @@ import (
 	"github.com/kefuhq/kefu/schema"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	brokertest.Overlap()
+	goleak.VerifyTestMain(m)
+}
 
 // items publishes the items from one number to another into an app's queue, as a
 // replay does with letters: under an id of each item's own.
@@ -255,6 +258,7 @@ func (b *bed) queued(appID string) (n int) {
 }
 
 func TestAJobIsCarriedOutByThePool(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	id := b.order(1, 30, 0, "wx1", "wx2")
 	j, err := Read(t.Context(), b.conn, id)
@@ -277,6 +281,7 @@ func TestAJobIsCarriedOutByThePool(t *testing.T) {
 }
 
 func TestAJobIsGovernedWhileItRuns(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.worker("one")
 	id := b.order(1, 100_000, 100, "wx1")
@@ -313,6 +318,7 @@ func (b *bed) quiet() bool {
 }
 
 func TestAJobThatHaltsByItselfGoesOnWhenItIsResumed(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.halt = 14
 	b.worker("one")
@@ -326,6 +332,7 @@ func TestAJobThatHaltsByItselfGoesOnWhenItIsResumed(t *testing.T) {
 }
 
 func TestAStopHandsTheJobOn(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	stop, _ := b.worker("one")
 	b.worker("two")
@@ -338,6 +345,7 @@ func TestAStopHandsTheJobOn(t *testing.T) {
 }
 
 func TestWorkersAreKilledAndEveryItemIsPublishedOnceAndCountedOnce(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	id := b.order(1, 300, 1000, "wx1")
 	_, kill := b.worker("worker-0")
@@ -356,6 +364,7 @@ func TestWorkersAreKilledAndEveryItemIsPublishedOnceAndCountedOnce(t *testing.T)
 }
 
 func TestAWorkerThatIsTakenForDeadCountsNothingMore(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.worker("one")
 	id := b.order(1, 200, 500, "wx1")
@@ -371,6 +380,7 @@ func TestAWorkerThatIsTakenForDeadCountsNothingMore(t *testing.T) {
 }
 
 func TestTwoJobsThatOverlapPublishNoItemTwiceAndAddUp(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.worker("one")
 	first, second := b.order(1, 150, 400, "wx1"), b.order(51, 200, 600, "wx1")
@@ -382,6 +392,7 @@ func TestTwoJobsThatOverlapPublishNoItemTwiceAndAddUp(t *testing.T) {
 }
 
 func TestAJobSurvivesTheRestartOfTheBroker(t *testing.T) {
+	t.Parallel()
 	b := newBed(t)
 	b.worker("one")
 	id := b.order(1, 100, 200, "wx1")
