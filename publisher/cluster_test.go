@@ -16,6 +16,7 @@ import (
 
 // Leaders change while it is published: nothing is lost, nothing doubled.
 func TestLeaderChangesNeitherLoseNorDouble(t *testing.T) {
+	t.Parallel()
 	conn := brokertest.StartCluster(t, app).Connect()
 	js := conn.JS
 	queue := schema.SendStream(app)
