@@ -182,16 +182,18 @@ func TestThePoolKeepsToTheRateAndUsesAllOfIt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := brokertest.Start(t)
+			var all []*sender
+			for i := range c.workers {
+				all = append(all, newSender(t, b, "wx1", c.rate, time.Duration(i%2)*c.skew))
+			}
+			// The time begins when all are there: a busy machine may need long for that.
 			ctx, cancel := context.WithTimeout(t.Context(), *took)
 			defer cancel()
 			stalled := stalls(ctx)
 			half, kill := context.WithTimeout(ctx, *took/2)
 			defer kill()
-			var all []*sender
 			var running sync.WaitGroup
-			for i := range c.workers {
-				s := newSender(t, b, "wx1", c.rate, time.Duration(i%2)*c.skew)
-				all = append(all, s)
+			for i, s := range all {
 				life := ctx
 				if c.killed && i == 0 {
 					life = half // what it has in hand then is lost
