@@ -15,7 +15,7 @@ func escape(s string) string { return url.QueryEscape(s) }
 // act lets the user of a conversation do something.
 func (p *Phone) act(r *request) (answer, error) {
 	app, openID := r.PathValue("app"), r.PathValue("openid")
-	if !p.book.has(app, openID) && !(fitsName(app) && fitsName(openID)) {
+	if !p.book.has(app, openID) && (!fitsName(app) || !fitsName(openID)) {
 		return answer{}, badRequest(r.T("An appid and an openid are needed: " +
 			"letters, digits, - and _, at most 128 of them."))
 	}
