@@ -109,6 +109,11 @@ func sending(r *request, o overview.Overview) sentence {
 	case t.Queued > 0:
 		return sentence{"warn",
 			r.T("Nothing is being sent, and %s messages are queued.", page.Num(t.Queued))}
+	case t.InFlight > 0:
+		return sentence{"good", r.T("%d messages are in flight.", t.InFlight)}
+	case t.Waiting > 0:
+		return sentence{"good", r.T("Nothing is queued; %s messages wait for their time or a retry.",
+			page.Num(t.Waiting))}
 	}
 	return sentence{"good", r.T("Nothing is queued: all that came is settled.")}
 }
