@@ -23,6 +23,7 @@ import (
 	"github.com/kefuhq/kefu/internal/deadletter"
 	"github.com/kefuhq/kefu/internal/overview"
 	"github.com/kefuhq/kefu/internal/page"
+	"github.com/kefuhq/kefu/internal/pool"
 	"github.com/kefuhq/kefu/internal/wechat"
 )
 
@@ -63,6 +64,7 @@ type Console struct {
 	groups cached[[]deadletter.Group] // by the filter in a URL
 	// by the app whose they are; "" for all
 	campaignLists cached[[]named]
+	pools         cached[[]pool.Row]
 	sessions      *sessions
 	handler       http.Handler
 
@@ -87,6 +89,7 @@ func New(conn *broker.Conn, o Options) (*Console, error) {
 	}
 	c.groups.ctx, c.groups.working = ctx, &c.working
 	c.campaignLists.ctx, c.campaignLists.working = ctx, &c.working
+	c.pools.ctx, c.pools.working = ctx, &c.working
 	handler, err := c.newHandler()
 	if err != nil {
 		stop()

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"context"
+
 	"github.com/kefuhq/kefu/internal/apps"
 	"github.com/kefuhq/kefu/internal/pool"
 )
@@ -13,17 +15,7 @@ type workersView struct {
 }
 
 func (c *Console) workers(r *request) (answer, error) {
-	known, err := apps.Known(r.Context(), c.conn, c.Config())
-	if err != nil {
-		return answer{}, err
-	}
-	var queues []string
-	for _, app := range known {
-		if app.HasQueue {
-			queues = append(queues, app.AppID)
-		}
-	}
-	rows, err := pool.Overview(r.Context(), c.conn, queues, "")
+	rows, _, err := c.pools.look(r.Context(), "", c.readPool)
 	if err != nil {
 		return answer{}, err
 	}
@@ -36,4 +28,19 @@ func (c *Console) workers(r *request) (answer, error) {
 		}
 	}
 	return answer{template: "workers", title: r.T("Workers"), body: v, live: true}, nil
+}
+
+// readPool reads which workers there are and what each of them reads.
+func (c *Console) readPool(ctx context.Context) ([]pool.Row, error) {
+	known, err := apps.Known(ctx, c.conn, c.Config())
+	if err != nil {
+		return nil, err
+	}
+	var queues []string
+	for _, app := range known {
+		if app.HasQueue {
+			queues = append(queues, app.AppID)
+		}
+	}
+	return pool.Overview(ctx, c.conn, queues, "")
 }
