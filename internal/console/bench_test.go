@@ -50,7 +50,7 @@ func BenchmarkPages(b *testing.B) {
 	for _, path := range []string{"/", "/?all=1", "/app/" + ids[7], "/workers", "/campaigns", "/dead"} {
 		b.Run(path[1:], func(b *testing.B) {
 			for b.Loop() {
-				resp, err := http.Get(server.URL + path) //nolint:gosec // G107: our own server
+				resp, err := http.Get(server.URL + path)
 				require.NoError(b, err)
 				_, err = io.Copy(io.Discard, resp.Body)
 				require.NoError(b, err)
